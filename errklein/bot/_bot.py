@@ -267,11 +267,11 @@ class Bot:
             self.when_quiet().addCallback(lambda _: self.reactor.callLater(0, ended))
 
     def events_of(self, backend: Backend) -> BackendEvents:
-        """Return the part that gets the backend's events."""
+        """Return the part that gets the backend's events. A subclass may put another one before `events`."""
         return self.events
 
     def make_sending(self) -> Sending:
-        """Create the part that sends messages."""
+        """Create the part that sends messages. A subclass may use one of its own."""
         return Sending(self.networks, self.callbacks, self.journal.outbox, self.now)
 
     # Calls of plugins that are activated or deactivated, in any thread.

@@ -268,7 +268,10 @@ class Events:
             self._all_ended()
 
     def _receive(self, backend: Backend, message: Message) -> None:
-        if not self._stopped and (message.delayed or self._dispatch(backend, message)):
+        if self._stopped:
+            return
+        is_passed_on = message.delayed or self._dispatch(backend, message)
+        if is_passed_on:
             self._callbacks.call(backend, "callback_message", message)
 
     def _dispatch(self, backend: Backend, message: Message) -> bool:

@@ -117,7 +117,7 @@ class Dispatcher:
         Returns False if plugins don't get the message in `callback_message`.
         """
         try:
-            handled = self._dispatch(backend, message)
+            handled = self._find_and_run(backend, message)
         except NothingToRepeat:
             return False
         except Exception:
@@ -130,7 +130,7 @@ class Dispatcher:
 
     # Each step returns a Deferred that fires when the message is handled, or None if it already is.
 
-    def _dispatch(self, backend: Backend, message: Message) -> Deferred[Any] | None:
+    def _find_and_run(self, backend: Backend, message: Message) -> Deferred[Any] | None:
         conversations, settings = self.conversations, self._networks.config(backend)
         if (
             conversations.open
@@ -161,7 +161,7 @@ class Dispatcher:
         if settled is None:
             return self._not_found(backend, message)
         # The command may belong to the plugin that is being reloaded, which may take long.
-        again, give_up = (_in_this_context(do, backend, message) for do in (self._dispatch, self._not_found))
+        again, give_up = (_in_this_context(do, backend, message) for do in (self._find_and_run, self._not_found))
         return result_within(self._reactor, LONGEST_RELOAD, settled).addCallbacks(again, give_up)
 
     def _not_found(self, backend: Backend, message: Message) -> Deferred[Any] | None:

@@ -118,7 +118,7 @@ class SQLiteOutboxStore:
     """Implements `errklein.ports.outbox.OutboxStore` in the file of a `SQLiteJournal`, and in its group commits.
 
     Changes wait in memory until a transaction takes them: the journal's thread calls `write` within the transaction, then
-    `committed` or `undone`. So a message that is sent before its transaction begins is never written, which is the usual case.
+    `committed` or `undone`. So a message that is sent before its transaction begins is never written.
 
     Each message on disk has an owner, the process that sends it. Others don't change it until the owner expires, which `renew`
     prevents, and may `lease` it then.
@@ -169,6 +169,7 @@ class SQLiteOutboxStore:
         # Whether the last write failed, and whether this was logged and not yet followed by a write that succeeded.
         self._failing = self._reported = False
         self._closed = False
+        # An operation that only writes the messages.
         self._write_all = self.before(lambda _, arguments: arguments)
 
     @property
@@ -219,11 +220,11 @@ class SQLiteOutboxStore:
 
     def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
         """See `OutboxStore.find`."""
-        before = self._unwritten()
+        before = self._all_changes()
 
         def with_unwritten(found: Sequence[MessageRecord]) -> Sequence[MessageRecord]:
             # What was written during the read is missing in one of them, and the end of a message counts.
-            after, known = self._unwritten(), list(found)
+            after, known = self._all_changes(), list(found)
             for changes in (before, after):
                 known += [*map(waiting_record, changes.added.values()), *changes.records.values()]
             records = {one.id: one for one in sorted(known, key=lambda one: one.state is not MessageState.WAITING)}
@@ -235,7 +236,7 @@ class SQLiteOutboxStore:
 
         return self._read(find_messages, self._database, delivery, recipient).addCallback(with_unwritten)
 
-    def _unwritten(self) -> _Changes:
+    def _all_changes(self) -> _Changes:
         with self._lock:
             return self._writing.followed_by(self._waiting)
 

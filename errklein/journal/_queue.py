@@ -66,7 +66,7 @@ class RetryPolicy:
 
 
 class DeliveryQueue:
-    """Runs deliveries, each at most once at a time, until it is done or given up.
+    """Runs deliveries, each at most once at a time, until it is done or given up. Implements `ports.journal.LaterDeliveries`.
 
     The journal holds the deliveries. In memory are only those that run, up to `capacity`; a webhook gets half of the slots that
     other webhooks leave. All decisions are made in `_turn`, which one delayed call starts when the next decision is due.

@@ -31,7 +31,7 @@ sent_by_bot: ContextVar[bool] = ContextVar("errklein.sent_by_bot", default=False
 """Whether the bot sends a message, so that callback_botmessage has been called for it."""
 
 running_change: ContextVar[object] = ContextVar("errklein.change", default=None)
-"""The change to plugins that the running code belongs to, compared by identity; see `plugins.serial_changes`."""
+"""The change to plugins that the running code belongs to, compared by identity."""
 
 running_activation: ContextVar[object] = ContextVar("errklein.activation", default=None)
 """The activation of a plugin that the running code belongs to; read it with `plugins.running_activations.current`."""

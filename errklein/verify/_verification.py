@@ -70,7 +70,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class ImmediateResponse:
-    """A response that is part of a scheme, such as to Slack's challenge. The handler isn't called then."""
+    """A response without a call of the handler: to Slack's challenge, to a recorded request, or to a repeated one."""
 
     status: int
     headers: Sequence[Header]

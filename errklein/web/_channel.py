@@ -85,6 +85,8 @@ class Channel(HTTPChannel):
         self.peer: IAddress = address_of(peer.host[7:], peer.port) if mapped else peer
         self.host = _shared(self.transport.getHost())
         self.plain = not self.isSecure()  # type: ignore[no-untyped-call]
+        # A producer is what can be paused. The transport pauses this channel when the client doesn't read, and the channel then
+        # pauses a streamed response, `_requestProducer`. The other way, `_set_reading` pauses the transport.
         self.transport.registerProducer(self, True)
         self._is_producer = True
         self._set_deadline(self.site.settings.idle_deadline)

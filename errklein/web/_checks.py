@@ -78,7 +78,7 @@ class Checks:
     def client_rate(self, hook: Hook, request: WebhookRequest) -> None:
         """Limit the requests of a client that aren't verified, also those for `/echo`. `verify` gives a token back."""
         declaration = hook.declaration
-        if self._clients is not None and (declaration.verify is not None or not declaration.recorded):
+        if self._clients is not None and (declaration.verify is not None or not declaration.may_be_recorded):
             _limit(self._clients.bucket(client_of(_host(request))))
 
     def route_rate(self, hook: Hook) -> None:

@@ -73,7 +73,7 @@ class WebServices:
     intake: Intake
     checks: Checks
     recording: Recording
-    messages: OutboxStore | None = None
+    outbox_store: OutboxStore | None = None
     """The messages that handlers have sent, for which responses wait; None if they don't."""
     flask: Flask = field(default_factory=Flask)
     """The object behind `flask.current_app`."""
@@ -93,11 +93,11 @@ class Delivery:
     **Respond.** `_respond` gets what the handler has returned or raised. The client gets exactly one response: this, an error, or
     504 when `deadline` has passed.
 
-    **Record.** `_leave` notes the response, `_end` the end of the handler, each once.
+    **Record.** `_note_response` notes the response, `_end` the end of the handler, each once.
 
     :param route: The route of the request.
     :param context: The request, whose body is complete, and the webhook for which it was admitted.
-    :param claim: Called at the end, if nobody else may handle the request meanwhile. Without it, the delivery is logged when
+    :param when_ended: Stores the outcome at the end, if the request is recorded already. Without it, the delivery is logged when
         it has its response.
     """
 
@@ -107,7 +107,7 @@ class Delivery:
         self,
         route: Route,
         context: RequestContext,
-        claim: Callable[[Delivery], None] | None = None,
+        when_ended: Callable[[Delivery], None] | None = None,
     ) -> None:
         self.hook = context.hook
         self.request = context.incoming
@@ -118,7 +118,7 @@ class Delivery:
         self.services = context.services
         self._route = route
         self.context = context
-        self._claim = claim
+        self._when_ended = when_ended
         self._began: float | None = None
         """The time at which the handler was called; None before."""
         self.retry_after = 0.0
@@ -202,7 +202,7 @@ class Delivery:
         self._began = self.request.site.now()
 
     def _route_again(self) -> None:
-        """Pass the request to its present route when the reload has ended. A claimed one may be repeated instead."""
+        """Pass the request to its present route when the reload has ended. One that is recorded may be repeated instead."""
         routes, owner = self.services.routes, self._route.owner
         if self._ended:
             return
@@ -213,7 +213,7 @@ class Delivery:
         self._began = None
         if owner in routes.held:
             routes.when_released(owner).addCallback(lambda _: self._route_again())
-        elif self._claim is not None:
+        elif self._when_ended is not None:
             self._send_unavailable("the webhook is being reloaded", 10.0)
         else:
             self._ended = True
@@ -221,22 +221,22 @@ class Delivery:
                 self.services.intake.route(self.request)
             except BaseException:
                 self.request.processingFailed(Failure())
-            self._forget()
+            self._stop_waiting()
 
     # Respond.
 
     def _handler_ended(self, result: Any) -> Deferred[None] | None:
-        """Respond with a handler's result when the messages that it has sent are on disk, or to its Failure at once."""
+        """Respond with a handler's result when all accepted messages are on disk, also those of others; to its Failure at once."""
         if isinstance(result, Failure) and result.check(RoomUnavailable):
             # The message stays in the outbox. A second attempt would send it twice.
             self.log.warn("A webhook has succeeded: {reason}", reason=result.getErrorMessage())
             break_cycles(result.value)
             result = None
-        messages = self.services.messages
-        if messages is None or not messages.unwritten or self.status or isinstance(result, Failure):
+        store = self.services.outbox_store
+        if store is None or not store.unwritten or self.status or isinstance(result, Failure):
             self._respond(result)
             return None
-        return messages.flush().addBoth(lambda _: self._respond(result))
+        return store.flush().addBoth(lambda _: self._respond(result))
 
     def _respond(self, result: Any) -> None:
         """Respond to what the handler has returned or raised."""
@@ -373,7 +373,7 @@ class Delivery:
         self._overdue = True
         self.services.recording.overdue.add(request.delivery_id)
         self._fail(Problem(504, f"the handler did not respond within {self.timeout:g} s; it is still running"))
-        self._leave()
+        self._note_response()
 
     def _send_unavailable(self, detail: str, seconds: float) -> None:
         self.retry_after = seconds
@@ -395,22 +395,22 @@ class Delivery:
             return
         self._ended = True
         if not self._overdue:
-            self._leave()
+            self._note_response()
         site = self.request.site
         if self._began is not None:
             site.counts.add_handler(self._route.label, self.status, site.now() - self._began)
-        if self._claim is not None:
-            self._claim(self)
+        if self._when_ended is not None:
+            self._when_ended(self)
         if self._overdue:
             self.services.recording.overdue.discard(self.request.delivery_id)
 
-    def _leave(self) -> None:
+    def _note_response(self) -> None:
         """Note that the client has its response, or gets none."""
-        self._forget()
-        if self._claim is None:
+        self._stop_waiting()
+        if self._when_ended is None:
             self.services.recording.log(self)
 
-    def _forget(self) -> None:
+    def _stop_waiting(self) -> None:
         """Stop waiting for the response."""
         if self._waits:
             self._waits = False

@@ -71,7 +71,7 @@ class Intake:
     @cached_property
     def _recorded_services(self) -> WebServices:
         # Without messages: the end of a recorded delivery writes them itself.
-        return replace(self.services, pool=self._recorded_pool, lanes=self._recorded_lanes, messages=None)
+        return replace(self.services, pool=self._recorded_pool, lanes=self._recorded_lanes, outbox_store=None)
 
     # Before the body is complete.
 
@@ -282,18 +282,20 @@ class Admission:
                 answer = await recording.accept(hook, request, body)
             if answer is None and not hook.active:
                 raise Problem(503, "the plugin of this webhook is not active", retry_after(60.0))
-            claim = answer or await recording.claim(hook, request, body)
+            # What stores the outcome, or also a response.
+            when_ended = answer or await recording.claim(hook, request, body)
         except Problem as problem:
             # Nothing is read for a client that sends too much.
             if not request.source_id and problem.status != 429:
                 request.source_id = checks.source_id(hook, request)
             services.intake.refuse(hook, request, problem)
             return
-        if isinstance(claim, ImmediateResponse):
-            request.send_response(claim.status, list(claim.headers), claim.body)
+        if isinstance(when_ended, ImmediateResponse):
+            # The scheme's own, 202 for a recorded request, or that of a repeated one.
+            request.send_response(when_ended.status, list(when_ended.headers), when_ended.body)
         else:
             request.admitted = hook.declaration
-            Delivery(self._route, self._context, claim).start()
+            Delivery(self._route, self._context, when_ended).start()
 
 
 def problem_of(no_route: NoRoute, request: WebhookRequest) -> Problem:

@@ -71,7 +71,7 @@ class Recording:
     def runs_later(self, hook: Hook) -> bool:
         """Return whether the source gets its response before the handler runs."""
         declaration = hook.declaration
-        return declaration.recorded and (declaration.ack == "now" or hook.full_name in self.paused)
+        return declaration.may_be_recorded and (declaration.ack == "now" or hook.full_name in self.paused)
 
     async def accept(self, hook: Hook, request: WebhookRequest, body: bytes) -> ImmediateResponse:
         """Record a request whose handler runs later, and return the response.
@@ -98,7 +98,7 @@ class Recording:
         :returns: What records the end of the delivery; the response to a repeated request; or None if repeated requests run, too.
         :raises Problem: The first of repeated requests is still being handled, or the request can't be recorded.
         """
-        is_unique = request.source_id and hook.declaration.dedupe and hook.declaration.recorded
+        is_unique = request.source_id and hook.declaration.dedupe and hook.declaration.may_be_recorded
         if not is_unique or self._journal is None or self._later is None:
             return None
         delivery = self._record_of(hook, request, DeliveryState.RECEIVED, body)
@@ -116,7 +116,7 @@ class Recording:
     def log(self, delivery: Delivery) -> None:
         """Log a delivery that has its response. If a webhook has very many successful ones, further ones are only counted."""
         hook, request, journal = delivery.hook, delivery.request, self._journal
-        if not self._logs or journal is None or not hook.declaration.recorded:
+        if not self._logs or journal is None or not hook.declaration.may_be_recorded:
             return
         if self._buckets is not None and 0 < delivery.status < 400 and self._buckets.bucket(hook.full_name).take():
             journal.count(hook.full_name)
@@ -128,7 +128,7 @@ class Recording:
 
     def log_refused(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
         """Log a request that is refused, without its body."""
-        if self._journal is None or not hook.declaration.recorded or problem.status == 409:
+        if self._journal is None or not hook.declaration.may_be_recorded or problem.status == 409:
             return
         cause = f": {problem.__cause__}" if isinstance(problem.__cause__, JournalError) else ""
         outcome = Outcome(problem.status, problem.detail + cause)

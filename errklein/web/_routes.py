@@ -75,7 +75,7 @@ class Route:
         declaration = hook.declaration
         self.max_body = declaration.max_body
         has_checks = declaration.verify or declaration.rate or declaration.dedupe
-        self.is_plain = not has_checks and declaration.ack == "after" and declaration.recorded
+        self.is_plain = not has_checks and declaration.ack == "after" and declaration.may_be_recorded
         self.placement = placement_of(hook.handler)
         self._use_methods(app, methods)
 

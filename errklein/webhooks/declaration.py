@@ -32,7 +32,7 @@ class HookDeclaration:
     by the kind of function. `max_body` (bytes) and `timeout` (seconds) are None where the settings apply.
 
     The others are None or false where nothing was given: see `webhook`. `methods_given` is whether the plugin or the operator
-    has named the methods. Requests for a webhook that isn't `recorded` are never stored, and so never run later; without a
+    has named the methods. Requests for a webhook that isn't `may_be_recorded` are never stored, and so never run later; without a
     verification, they count for the limit of their client.
     """
 
@@ -51,7 +51,7 @@ class HookDeclaration:
     attempts: int | None = None
     ordered: bool = False
     methods_given: bool = False
-    recorded: bool = True
+    may_be_recorded: bool = True
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> HookDeclaration | None:
@@ -72,7 +72,7 @@ class HookDeclaration:
             max_body=getattr(function, "_errklein_max_body", None),
             timeout=getattr(function, "_errklein_timeout", None),
             methods_given=getattr(function, "_errklein_methods_given", False) or methods != DEFAULT_METHODS,
-            recorded=getattr(function, "_errklein_recorded", True),
+            may_be_recorded=getattr(function, "_errklein_recorded", True),
             **getattr(function, "_errklein_webhook_options", {}),
         )
 

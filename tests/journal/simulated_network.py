@@ -334,8 +334,8 @@ class SimulatedTransport:
             raise ValueError("the message can't be sent")
         return [Part(accepted.number, place) for place in range(accepted.parts)]
 
-    def wait_for(self, recipient: str) -> float:
-        """See `Transport.wait_for`."""
+    def take_turn(self, recipient: str) -> float:
+        """See `Transport.take_turn`."""
         now = self._network.seconds()
         if now < self._due.get(recipient, 0.0):
             return self._due[recipient] - now

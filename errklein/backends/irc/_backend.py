@@ -98,7 +98,7 @@ class IRCBackend:
         self._render = partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
         # The current nick has no influence, so that a message has the same lines after a reconnection or a restart.
         nick = max(settings.nicks, key=len)
-        self._room = lru_cache(256)(partial(text_capacity, nick, settings.username))
+        self._text_capacity = lru_cache(256)(partial(text_capacity, nick, settings.username))
         self._more_follow = False
         self._is_closing = False
         self._rooms = RoomMembership(reactor, settings, self, self._send, self._rate_limiter, chance)
@@ -162,12 +162,12 @@ class IRCBackend:
         lines = at_most(split_lines(text[:longest], size), cut=len(text) > longest)
         return [MessageLine(command, message.recipient, line) for line in lines]
 
-    def wait_for(self, recipient: str) -> float:
+    def take_turn(self, recipient: str) -> float:
         """Return 0.0 if a line may be sent to the recipient now, and count it; else the seconds after which to ask again."""
         protocol = self._reconnector.protocol
         is_behind = protocol is not None and protocol.transmission.is_behind
         wait = _LOOK_AGAIN if is_behind else self._rate_limiter.take(recipient)
-        # At a pace that is much slower than the server's, a PING for each line does no harm.
+        # For `transmit`, which follows. At a pace that is much slower than the server's, a PING for each line does no harm.
         self._more_follow = 0 < wait <= 2 * self._rate_limiter.interval and not self._is_closing
         return wait
 
@@ -273,7 +273,7 @@ class IRCBackend:
     # Events of the protocol, apart from those of rooms
 
     def signed_on(self) -> None:
-        """Join the rooms after the server's welcome. The outbox is resumed when they are joined."""
+        """Join the rooms after the server's welcome, and resume the outbox. Messages to a room wait until it is joined."""
         protocol = self._reconnector.protocol
         if protocol is None:
             return
@@ -299,10 +299,10 @@ class IRCBackend:
         if why is not None and protocol is not None and protocol.signed_on_at is not None and self.events is not None:
             self.events.backend_disconnected(self, why)
 
-    def message_received(
+    def privmsg_received(
         self, sender: str, target: str, text: str, kind: str, replayed: bool, from_bot: bool = False
     ) -> None:
-        """Report a message to the bot or to a room.
+        """Report a PRIVMSG or NOTICE to the bot or to a room.
 
         :param sender: The mask of the sender.
         :param target: The bot's nick or a room.
@@ -338,7 +338,7 @@ class IRCBackend:
 
     def _text_size(self, command: str, target: str) -> int:
         """Return the number of bytes of text in a line; raises ValueError if the name of the target is too long."""
-        room = self._room(command, target)
+        room = self._text_capacity(command, target)
         if room < _LEAST_ROOM:
             raise ValueError(f"the name {target[:20]}… is too long: it leaves no room for text in a line of 512 bytes")
         return min(room, self.message_size_limit)

@@ -69,7 +69,7 @@ _ROOM_EVENTS: Mapping[str, Callable[[RoomMembership, str, list[str]], None]] = {
 
 
 class IRCProtocol(irc.IRCClient):
-    """One connection to the server. Reports messages and its state to `events`, and events in rooms to `rooms`.
+    """One connection to the server. Reports messages and its state to `backend`, and events in rooms to `rooms`.
 
     Invalid input from the server is ignored, and a connection on which nothing arrives is closed.
 
@@ -93,7 +93,7 @@ class IRCProtocol(irc.IRCClient):
         self,
         reactor: IReactorTime,
         settings: IRCSettings,
-        events: IRCBackend,
+        backend: IRCBackend,
         rooms: RoomMembership,
         limiter: IRCRateLimiter,
     ) -> None:
@@ -112,7 +112,7 @@ class IRCProtocol(irc.IRCClient):
         self._replay_logged = False
         self._authenticated = False
         self._ban_told_at: float | None = None
-        self._events = events
+        self._backend = backend
         self._rooms = rooms
         self._limiter = limiter
         self._began = self._last_received = reactor.seconds()
@@ -146,7 +146,7 @@ class IRCProtocol(irc.IRCClient):
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         self.transmission.lost(Failure(NotConfirmed("the connection was lost")))
         self.room_replies.lost()
-        self._events.connection_lost(reason)
+        self._backend.connection_lost(reason)
 
     def abort(self, reason: str) -> None:
         """Close the connection at once. `reason` is kept unless there is one already."""
@@ -273,7 +273,7 @@ class IRCProtocol(irc.IRCClient):
         self.signed_on_at = self.clock.seconds()
         self.nick.registered(params[0])
         self.nick.identify()
-        self._events.signed_on()
+        self._backend.signed_on()
 
     def irc_RPL_ISUPPORT(self, prefix: str, params: list[str]) -> None:
         """Use the case mapping that the server announces (005)."""
@@ -416,7 +416,7 @@ class IRCProtocol(irc.IRCClient):
             self.log.info(
                 "{network}: the server replays old messages; they run no commands", network=self.settings.network
             )
-        self._events.message_received(sender, target, text, kind, replayed, from_bot="bot" in self.tags)
+        self._backend.privmsg_received(sender, target, text, kind, replayed, from_bot="bot" in self.tags)
 
     def irc_JOIN(self, prefix: str, params: list[str]) -> None:
         """Report a JOIN; the bot's own is the reference time for replayed messages of the room."""

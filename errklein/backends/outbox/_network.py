@@ -37,7 +37,7 @@ class Transport(Protocol[P]):
         :raises Exception: The message can't be sent. It is dropped, and the text is logged.
         """
 
-    def wait_for(self, recipient: str) -> float:
+    def take_turn(self, recipient: str) -> float:
         """Return 0.0 if a part may be sent to the recipient now, and count it; else the seconds after which to ask again."""
 
     def transmit(self, parts: Sequence[P]) -> Sequence[Deferred[Any]]:

@@ -535,7 +535,7 @@ class Outbox(Generic[P]):
         if not entry.is_transmitted:
             try:
                 wait = self._connections.wait_for(entry) if entry.is_suspect else 0.0
-                if (wait := wait or self._transport.wait_for(entry.message.recipient)) > 0:
+                if (wait := wait or self._transport.take_turn(entry.message.recipient)) > 0:
                     lane.turn = lane.turn or next(self._turns)
                     heappush(self._resting, (self._reactor.seconds() + wait, lane.turn, lane))
                     return None
@@ -608,7 +608,7 @@ class Outbox(Generic[P]):
         return self._store is not None and self._store.durable
 
     def _go_on_soon(self) -> None:
-        """Transmit more at the end of this turn of the reactor, so that the messages of one turn are transmitted together."""
+        """Transmit more: now if nothing is in flight, else in the next turn of the reactor, together with what comes until then."""
         if self._is_going_on or not self._ready:
             self._has_more = True
         elif self._in_flight:

@@ -111,7 +111,7 @@ class TextBackend(LocalBackend):
         to = None if original is None else original.to
         return [self._rendered(part, to) for part in split_message(message.body, self.message_size_limit)]
 
-    def wait_for(self, recipient: str) -> float:
+    def take_turn(self, recipient: str) -> float:
         """Return 0.0: a terminal needs no rate limit."""
         return 0.0
 

@@ -476,7 +476,7 @@ class SendingThread:
         texts = split_message(message.body, self._network.message_size_limit)
         return [partial(self._send_part, whole, text) for text in texts]
 
-    def wait_for(self, recipient: str) -> float:
+    def take_turn(self, recipient: str) -> float:
         """Return 0.0: the backend limits its own rate."""
         return 0.0
 

@@ -68,7 +68,7 @@ class Network:
     def split(self, message: OutgoingMessage, original: Message | None) -> list[str]:
         return message.body.split()
 
-    def wait_for(self, recipient: str) -> float:
+    def take_turn(self, recipient: str) -> float:
         return 0.0 if self._pace is None else self._pace.take()
 
     def transmit(self, parts: Sequence[str]) -> list[Deferred[None]]:
@@ -125,7 +125,7 @@ class OutboxTests(SynchronousTestCase):
         self.clock = TickingClock()
         self.outbox = self.make()
         waits = iter((0.00005, 0.0))
-        self.network.wait_for = lambda recipient: next(waits)  # type: ignore[method-assign]
+        self.network.take_turn = lambda recipient: next(waits)  # type: ignore[method-assign]
         self.outbox.send("#ops", "now")
         self.outbox.resume()
         self.clock.advance(5.0)
@@ -176,7 +176,7 @@ class OutboxTests(SynchronousTestCase):
     def test_rate_limit_of_one_recipient(self) -> None:
         """While one recipient's rate limit is waited for, and parts are unconfirmed, messages to others are sent at once."""
         outbox = self.make(window=3)
-        self.network.wait_for = lambda recipient: 60.0 if recipient == "slow" else 0.0  # type: ignore[method-assign]
+        self.network.take_turn = lambda recipient: 60.0 if recipient == "slow" else 0.0  # type: ignore[method-assign]
         outbox.resume()
         outbox.put(["a"], recipient="quick")
         outbox.put(["b"], recipient="slow")
