@@ -59,7 +59,7 @@ class ChatCommandTests(PluginTestCase):
                     continue
                 name = command.name.replace("_", " ")
                 rows = {text: marked for text, marked in listed.items() if f"{text} ".startswith(f"{name} ")}
-                self.assertTrue(rows, name)
+                self.assertTrue(rows, f"!{name} has no row in docs/reference/chat-commands.md")
                 if name not in ("help", "status", "repos"):
                     self.assertEqual(
                         set(rows.values()), {bool(command.admin_only or is_admin_by_default(handler))}, name

@@ -1,4 +1,4 @@
-"""What the commands print: lines with masked secrets and escaped control characters."""
+"""Lines that the commands print, with masked secrets and escaped control characters."""
 
 from __future__ import annotations
 

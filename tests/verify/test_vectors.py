@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein import verify
 from errklein.verify import SCHEMES, ImmediateResponse, Refused, Verification
 from errklein.verify._algorithms import load_key, verifies
 from tests.verify.vectors import ED25519_KEY, EVERY, TOKENS, VECTORS, Vector, flipped, with_flipped_bits
@@ -37,6 +38,10 @@ class AuthenticTests(SynchronousTestCase):
             self.assertEqual(verified(vector), vector.response, vector.name)
             find = vector.verification.delivery_id
             self.assertEqual(find and find(vector.received), vector.delivery_id, vector.name)
+
+    def test_exported(self) -> None:
+        """Each scheme can be imported from errklein.verify, as in a plugin's decorator."""
+        self.assertEqual(set(SCHEMES) - set(verify.__all__), set())
 
     def test_signed_again(self) -> None:
         """A request that is signed at the same time gets the same signature."""
