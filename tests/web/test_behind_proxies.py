@@ -101,10 +101,10 @@ class ProxyCase(WebCase):
 
     def serve_phone(self, url: bytes) -> str:
         """Serve the plugin Phone. Return the signature of a URL."""
-        os.environ["TEST_TWILIO_SECRET"] = "token"
+        os.environ["TEST_TWILIO_SECRET"] = "s3cret-of-twilio"
         self.addCleanup(os.environ.pop, "TEST_TWILIO_SECRET")
         self.serve(Phone())
-        return b64encode(hmac.digest(b"token", url, "sha1")).decode()
+        return b64encode(hmac.digest(b"s3cret-of-twilio", url, "sha1")).decode()
 
     def where(self, *headers: tuple[str, str], path: str = "/where", sent: Iterable[tuple[str, str]] = SPOOFED) -> Any:
         """Return what the handler knows about a request with these headers, after those that a client has sent itself."""

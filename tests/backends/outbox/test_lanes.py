@@ -305,7 +305,7 @@ class LanesTests(SynchronousTestCase):
         self.outbox.resume()
         self.send("b c", "#others")
         waits = {"#others": 5.0}
-        self.network.wait_for = lambda recipient: waits.get(recipient, 0.0)  # type: ignore[method-assign]
+        self.network.take_turn = lambda recipient: waits.get(recipient, 0.0)  # type: ignore[method-assign]
         self.reconnect()
         self.assertEqual(self.network.got, ["a"])
         waits.clear()
@@ -324,7 +324,7 @@ class LanesTests(SynchronousTestCase):
         self.outbox.send("#ops", "alert", priority=True)
         self.outbox.resume()
         waits = {"#ops": 5.0}
-        self.network.wait_for = lambda recipient: waits.get(recipient, 0.0)  # type: ignore[method-assign]
+        self.network.take_turn = lambda recipient: waits.get(recipient, 0.0)  # type: ignore[method-assign]
         self.send("b", "#b")
         self.reconnect()
         self.assertEqual(self.network.batches[1:], [["b"]])
@@ -393,7 +393,7 @@ class LanesTests(SynchronousTestCase):
         """A recipient without a token doesn't delay others."""
         self.outbox = self.make()
         waits = {"#ops": 5.0}
-        self.network.wait_for = lambda recipient: waits.get(recipient, 0.0)  # type: ignore[method-assign]
+        self.network.take_turn = lambda recipient: waits.get(recipient, 0.0)  # type: ignore[method-assign]
         self.send("a")
         self.send("b", "alice")
         self.outbox.resume()
@@ -642,8 +642,8 @@ class LanesTests(SynchronousTestCase):
         """A message is rejected if the network fails to look at its recipient. The others are sent."""
         store = KeptMessages()
         self.outbox = self.make(store)
-        usual = self.network.wait_for
-        self.network.wait_for = lambda recipient: usual(recipient[0])  # type: ignore[method-assign]
+        usual = self.network.take_turn
+        self.network.take_turn = lambda recipient: usual(recipient[0])  # type: ignore[method-assign]
         self.send("lost", "")
         self.send("a", "#ops")
         self.outbox.resume()
@@ -730,7 +730,7 @@ class LanesTests(SynchronousTestCase):
             looks.append(recipient)
             return 60.0 if recipient.startswith("slow") else 0.0
 
-        self.network.wait_for = wait_for  # type: ignore[method-assign]
+        self.network.take_turn = wait_for  # type: ignore[method-assign]
         self.outbox.resume()
         for number in range(500):
             self.send("a", f"slow{number}")
@@ -740,7 +740,7 @@ class LanesTests(SynchronousTestCase):
         self.confirm_all()
         self.assertEqual(len(self.network.got), 20)
         self.assertLess(len(looks), 100)
-        self.network.wait_for = lambda recipient: 0.0  # type: ignore[method-assign]
+        self.network.take_turn = lambda recipient: 0.0  # type: ignore[method-assign]
         self.clock.advance(60)
         self.confirm_all()
         self.assertEqual(len(self.network.got), 520)
@@ -808,13 +808,13 @@ class LanesTests(SynchronousTestCase):
     def test_network_that_has_caught_up(self) -> None:
         """If the network allows parts earlier than it has said, they are sent at its next confirmation."""
         self.outbox = self.make(window=2)
-        self.network.wait_for = lambda recipient: 5.0 if recipient == "slow" else 0.0  # type: ignore[method-assign]
+        self.network.take_turn = lambda recipient: 5.0 if recipient == "slow" else 0.0  # type: ignore[method-assign]
         self.outbox.resume()
         self.send("a", "quick")
         self.send("b", "slow")
         self.send("c", "slow")
         self.clock.advance(0)
-        self.network.wait_for = lambda recipient: 0.0  # type: ignore[method-assign]
+        self.network.take_turn = lambda recipient: 0.0  # type: ignore[method-assign]
         self.network.confirm()
         self.clock.advance(0)
         self.assertEqual(self.network.got, ["a", "b", "c"])
@@ -824,7 +824,7 @@ class LanesTests(SynchronousTestCase):
         self.outbox = self.make(window=16, pace=TokenBucket(self.clock.seconds, 0.5, 1))
         looks: list[str] = []
         splits: list[str] = []
-        usual_wait, usual_split = self.network.wait_for, self.network.split
+        usual_wait, usual_split = self.network.take_turn, self.network.split
 
         def wait_for(recipient: str) -> float:
             looks.append(recipient)
@@ -834,7 +834,7 @@ class LanesTests(SynchronousTestCase):
             splits.append(message.recipient)
             return usual_split(message, original)
 
-        self.network.wait_for, self.network.split = wait_for, split  # type: ignore[method-assign]
+        self.network.take_turn, self.network.split = wait_for, split  # type: ignore[method-assign]
         self.outbox.resume()
         self.send("a", "#ops")
         self.network.confirm()
