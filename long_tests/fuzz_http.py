@@ -364,6 +364,9 @@ def main() -> int:
         log = directory / "log"
         port, tls_port = bots.free_port(), bots.free_port()
         bot = bots.errklein(directory, "Null", port, PLUGINS)
+        # SQLite's cache has up to 16 MB, but not more than its file, so that it is full after the first minute.
+        with (directory / "config.py").open("a", encoding="utf-8") as config:
+            config.write("WEBHOOK_LOG_SIZE = 2_000_000\n")
         path = directory / "socket"
         endpoints = [Endpoint("tcp", port), Endpoint("unix", path=str(path))]
         command = [*bot.command, "--web", f"unix:{path}"]

@@ -136,7 +136,7 @@ class Fuzzed(BotPlugin):
         raise RuntimeError("fails deliberately")
 
     @webhook
-    async def state(self, payload: Any) -> dict[str, int]:
+    def state(self, payload: Any) -> dict[str, int]:
         """Return the numbers that must not grow; this request doesn't count."""
         gc.collect()
         web = self._bot.web
