@@ -95,7 +95,9 @@ def main() -> int:
         ran = re.search(r"^Ran [1-9]\d* tests.*", done.stdout, re.MULTILINE)
         if done.returncode or not ran:
             failed.append(name)
-            print(done.stdout[done.stdout.find("\n====") :][:20_000])
+            # Without the list of skipped tests.
+            first = re.search(r"^=+\n\[(?!SKIPPED)", done.stdout, re.MULTILINE)
+            print(done.stdout[first.start() if first else 0 :][:20_000])
         print(
             f"without {name}: {ran[0] if ran else 'no tests'}, {'failed' if name in failed else 'passed'}", flush=True
         )

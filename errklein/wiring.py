@@ -18,6 +18,7 @@ from twisted.python.reflect import namedAny
 from errklein.config import BACKENDS, Config, ConfigError
 from errklein.database import Access, Run
 from errklein.running.restart import cannot_restart
+from errklein.text.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -241,7 +242,8 @@ class _NoOthers:
         return ()
 
     def find_network(self, config: Config) -> NoReturn:
-        raise ConfigError(f"BACKEND: unknown backend {config.BACKEND!r}. Available: {', '.join(BACKENDS)}")
+        meant = did_you_mean(config.BACKEND, BACKENDS) or "."
+        raise ConfigError(f"BACKEND: unknown backend {config.BACKEND!r}{meant} Available: {', '.join(BACKENDS)}")
 
     def make_network(self, reactor: Any, config: Config) -> NoReturn:
         self.find_network(config)

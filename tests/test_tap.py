@@ -196,8 +196,8 @@ class CommandLineTests(SynchronousTestCase):
             (
                 "BACKEND = 'Null'\n",
                 ["--network", "Irk"],
-                "BACKEND: unknown backend 'Irk'; did you",
-                "BOT_EXTRA_BACKEND_DIR",
+                "BACKEND: unknown backend 'Irk'; did you mean 'IRC'?",
+                "",
             ),
             (
                 "NETWORKS = {\n'a': {'BACKEND': 'Null'},\n'b': {\n'BACKEND': 'Irk'}}\n",
