@@ -35,7 +35,7 @@ JOBS = os.cpu_count() or 1
 TARGETS = {
     "web/_http1.py": "tests.web.test_http1 tests.web.test_http1_grammar tests.web.test_http1_llhttp",
     "verify/*.py": "tests.verify",
-    "journal/_queue.py": "tests.journal.test_queue",
+    "journal/_queue.py": "tests.journal.test_queue tests.core_plugins.test_why",
     "journal/_[rw]*.py": "tests.journal.test_contract tests.journal.test_retention tests.journal.test_redaction",
     "backends/outbox/*.py": "tests.backends.outbox",
     "running/pool.py": "tests.running.test_pool tests.running.test_threads",
