@@ -249,7 +249,8 @@ def _installed(path: Path) -> Iterator[tuple[str, str, Distribution]]:
     """Yield name, version and distribution of all installed ones, including those in `path`; pip must not change them."""
     from packaging.version import InvalidVersion, Version
 
-    seen = set()
+    # Plugins get errklein in place of an installed errbot, too.
+    seen = {"errbot"}
     for found in distributions(path=[*sys.path, str(path)]):
         # Incomplete metadata may have neither name nor version.
         name, version = name_and_version(found)

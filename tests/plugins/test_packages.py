@@ -107,6 +107,17 @@ class PipTests(PackagesTestCase):
         self.assertEqual(self.installed(), [])
 
 
+    def test_beside_errbot(self) -> None:
+        """Packages are installed also if errbot is in the environment, and may require it."""
+        info = self.data / "environment" / "errbot-6.1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: errbot\nVersion: 6.1.0\n")
+        sys.path.append(str(info.parent))
+        write_wheel(self.wheels, f"{PREFIX}one", requires=["errbot>=6.2"])
+        self.install(f"{PREFIX}one\n")
+        self.assertEqual(self.installed(), [f"{PREFIX}one"])
+
+
 class PluginsTestCase(PackagesTestCase):
     """A test case with plugins in a bot."""
 
