@@ -180,10 +180,12 @@ class JobThread:
                     return
                 function, done = job
                 try:
-                    call_from_thread(self._reactor, done.callback, function())
+                    result = function()
                 except Exception as error:
                     call_from_thread(self._reactor, done.errback, error)
+                else:
+                    call_from_thread(self._reactor, done.callback, result)
                 # An idle thread must not keep what it has written in memory.
-                job = function = done = None  # type: ignore[assignment]
+                job = function = done = result = None  # type: ignore[assignment]
             if monotonic() >= due:
                 due = monotonic() + (0.0 if self._regularly() else 1.0)

@@ -247,7 +247,8 @@ class SQLiteOutboxStore:
         flushed: Deferred[None] = Deferred()
         self._flushes.append(flushed)
         wait = self._flushed_at + FLUSH_INTERVAL - self._reactor.seconds()
-        if wait <= 0 or not self.durable or self._closed:
+        # The clock may have been set back, also after the timer was started.
+        if not 0 < wait <= FLUSH_INTERVAL or not self.durable or self._closed:
             self._flush()
         elif self._flush_timer is None:
             self._flush_timer = self._reactor.callLater(wait, self._flush)

@@ -70,7 +70,7 @@ class _AsyncioConnection(tcp.Connection):
     def loseConnection(self, *reason: Failure) -> None:
         """Close the connection when the bytes that wait have been sent."""
         waits = self.dataBuffer or self._tempDataBuffer or self.producer is not None or self.TLS
-        if waits or not self.connected or self.disconnecting or self._writeDisconnected:
+        if waits or not self.connected or self.disconnecting or self._aborting or self._writeDisconnected:
             super().loseConnection(*reason)  # type: ignore[no-untyped-call]
             return
         # Twisted would wait until the socket is writable, and send nothing.
@@ -79,7 +79,9 @@ class _AsyncioConnection(tcp.Connection):
         self._loop.call_soon(self._call, self._closed)
 
     def _closed(self) -> object:
-        return CONNECTION_DONE if self.connected else None
+        # What was written in this turn is sent first, and a producer that was registered. An abort closes by itself.
+        waits = self.dataBuffer or self._tempDataBuffer or self.producer is not None
+        return None if waits or self._aborting or not self.connected else CONNECTION_DONE
 
     def startReading(self) -> None:
         """Receive from now on."""

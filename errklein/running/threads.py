@@ -63,7 +63,8 @@ def on_reactor_soon(reactor: Any, function: Callable[..., Any], *args: Any) -> N
 def call_from_thread(reactor: Any, function: Callable[..., Any], *args: Any) -> None:
     """Call the function on the reactor soon, after those that were passed before. May be called from any thread.
 
-    An asyncio reactor is woken once for all that wait, and has no timer for each.
+    An asyncio reactor is woken once for all that wait, and has no timer for each. So they may overtake those of Twisted's
+    `callFromThread`.
     """
     if not isinstance(reactor, AsyncioSelectorReactor):
         reactor.callFromThread(function, *args)
@@ -85,8 +86,6 @@ class _LoopCalls:
         self._loop: AbstractEventLoop = loop
         self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._is_due = False
-        # Callbacks must not run in the context of the thread that happens to be first.
-        self._context = Context()
 
     def add(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Call the function soon."""
@@ -94,8 +93,14 @@ class _LoopCalls:
         # Only a thread that finds the flag cleared wakes the loop. What is appended after the loop has cleared it is called
         # by the run that this thread requests.
         if not self._is_due:
-            self._is_due = True
-            self._loop.call_soon_threadsafe(self._run, context=self._context)
+            try:
+                self._is_due = True
+                # Not in the context of the thread that happens to be first, nor in one that keeps what a call sets.
+                self._loop.call_soon_threadsafe(self._run, context=Context())
+            except BaseException:
+                # The loop is closed, or the thread was interrupted. Later calls must not wait for this one.
+                self._is_due = False
+                raise
 
     def _run(self) -> None:
         self._is_due = False
@@ -103,7 +108,8 @@ class _LoopCalls:
             function, args = self._waiting.popleft()
             try:
                 function(*args)
-            except Exception:
+            except BaseException:
+                # As Twisted does: the others must not be lost, and SystemExit would end the loop.
                 self.log.failure("A call from a thread failed")
 
 

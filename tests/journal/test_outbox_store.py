@@ -257,6 +257,20 @@ class WritingTests(StoreCase):
         self.assertEqual(self.statements.count("COMMIT"), 1)
         self.assertEqual(self.written()[1:], [added.id])
 
+    def test_clock_that_is_set_back(self) -> None:
+        """A flush doesn't wait for the time that the clock has lost, nor does one that has waited already."""
+        self.add()
+        self.store.flush()
+        self.threads.turn()
+        self.add()
+        waiting = self.store.flush()
+        self.reactor.rightNow -= 3600.0
+        flushed = self.store.flush()
+        self.threads.turn()
+        self.successResultOf(waiting)
+        self.successResultOf(flushed)
+        self.assertEqual(len(self.written()), 2)
+
     def test_flush_after_everything_was_sent(self) -> None:
         """A flush that waits for others doesn't write if there is nothing left to write."""
         self.add()

@@ -154,6 +154,36 @@ class TwistedConnectionTests(SynchronousTestCase):
         self.assertEqual(received, LARGE)
         self.assertIs(self.wait().type, ConnectionDone)
 
+    def test_writing_after_the_close(self) -> None:
+        """Bytes that are written after loseConnection, in the same turn, are sent."""
+
+        def answer(protocol: Recorder, data: bytes) -> None:
+            protocol.transport.write(b"head ")
+            protocol.transport.loseConnection()
+            protocol.transport.write(b"end")
+
+        self.on_data = answer
+        client = self.connect()
+        client.sendall(b"go")
+        received = b""
+        while data := client.recv(1_000_000):
+            received += data
+        self.assertEqual(received, b"head end")
+        self.assertIs(self.wait().type, ConnectionDone)
+
+    def test_abort_beside_a_close(self) -> None:
+        """With abortConnection before or after loseConnection, the client gets a reset."""
+        for first, second in (("abortConnection", "loseConnection"), ("loseConnection", "abortConnection")):
+
+            def end(protocol: Recorder, data: bytes, first: str = first, second: str = second) -> None:
+                getattr(protocol.transport, first)()
+                getattr(protocol.transport, second)()
+
+            self.on_data = end
+            client = self.connect()
+            client.sendall(b"go")
+            self.assertRaises(ConnectionResetError, client.recv, 100)
+
     def test_abort(self) -> None:
         """After abortConnection, nothing more is sent, and the client gets a reset."""
 

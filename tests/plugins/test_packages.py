@@ -106,7 +106,6 @@ class PipTests(PackagesTestCase):
         self.assertIn(f"{PREFIX}odd 1.0 is required, but errklein's environment has {PREFIX}odd one", str(error))
         self.assertEqual(self.installed(), [])
 
-
     def test_beside_errbot(self) -> None:
         """Packages are installed also if errbot is in the environment, and may require it."""
         info = self.data / "environment" / "errbot-6.1.0.dist-info"

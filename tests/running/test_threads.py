@@ -184,10 +184,43 @@ class CallsTests(SynchronousTestCase):
         self.turn()
         self.assertEqual(self.seen, ["none"])
 
-    def test_error(self) -> None:
-        """An exception of one is logged, and the others run."""
-        call_from_thread(self.reactor, lambda: 1 / 0)
-        self.call("after")
+    def test_context_is_not_kept(self) -> None:
+        """What a call sets in its context isn't seen by later ones."""
+        call_from_thread(self.reactor, self.colour.set, "red")
         self.turn()
-        self.assertEqual(self.seen, ["after"])
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        call_from_thread(self.reactor, lambda: self.seen.append(self.colour.get()))
+        self.turn()
+        self.assertEqual(self.seen, ["none"])
+
+    def test_error(self) -> None:
+        """An exception of one is logged, and the others run, whatever it is."""
+        for kind in (ZeroDivisionError, SystemExit, asyncio.CancelledError):
+
+            def fail(kind: type[BaseException] = kind) -> None:
+                raise kind
+
+            call_from_thread(self.reactor, fail)
+            self.call(kind.__name__)
+            self.turn()
+            self.assertEqual(self.seen.pop(), kind.__name__)
+            self.assertEqual(len(self.flushLoggedErrors(kind)), 1)
+
+    def test_interrupted(self) -> None:
+        """A thread that is interrupted while it wakes the loop doesn't keep later calls from running."""
+        wake = self.loop.call_soon_threadsafe
+
+        def interrupted(*args: Any, **options: Any) -> None:
+            self.loop.call_soon_threadsafe = wake  # type: ignore[method-assign]
+            raise KeyboardInterrupt
+
+        self.patch(self.loop, "call_soon_threadsafe", interrupted)
+        self.assertRaises(KeyboardInterrupt, self.call, 1)
+        self.call(2)
+        self.turn()
+        self.assertEqual(self.seen, [1, 2])
+
+    def test_closed(self) -> None:
+        """Each call raises RuntimeError when the loop is closed."""
+        self.loop.close()
+        for number in range(2):
+            self.assertRaises(RuntimeError, self.call, number)

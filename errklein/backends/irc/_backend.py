@@ -30,7 +30,7 @@ from errklein.backends.outbox import NotConfirmed, Outbox, outbox_limits
 from errklein.chat import ONLINE, Identifier, Message, Room, read_only
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.ports.chat import BackendEvents
-from errklein.running import cancel_timers
+from errklein.running import call_from_thread, cancel_timers
 from errklein.text import PARTS_CAP, at_most, estimated_parts, to_irc
 
 if TYPE_CHECKING:
@@ -374,7 +374,7 @@ class IRCBackend:
         if threading.get_ident() == self._reactor_thread:
             self._write(*lines)
         else:
-            self._reactor.callFromThread(self._write, *lines)
+            call_from_thread(self._reactor, self._write, *lines)
 
     def _write(self, *lines: str) -> None:
         protocol = self._reconnector.protocol
