@@ -375,11 +375,13 @@ def slow(function: Callable[[str], object], sources: Collection[Source]) -> str:
             if took < IN_NO_TIME:
                 continue
             # A time varies, since other programs and other machines share the processor. The small text is repeated, so that
-            # such pauses fall into both times.
-            for _ in range(10):
+            # such pauses fall into both times. What takes much too long, as quadratic time does, needs fewer attempts.
+            left = 10.0
+            while left > 0:
                 base = seconds(lambda text=small, times=times: [function(text) for _ in range(times)]) / times  # type: ignore[misc]
                 if took <= MOST * size / LARGE * base:
                     break
+                left -= 1.0 if took < 1.5 * MOST * size / LARGE * base else 2.5
                 took = seconds(lambda text=text: function(text))  # type: ignore[misc]
             else:
                 return f"{source!r}: {took / base:.0f} times as long for {size // SMALL} times the size"
