@@ -112,6 +112,15 @@ class TwistedConnectionTests(SynchronousTestCase):
         self.addCleanup(client.close)
         return client
 
+    def answered(self) -> bytes:
+        """Return what a new client receives until the connection is closed."""
+        client = self.connect()
+        client.sendall(b"go")
+        received = b""
+        while data := client.recv(1_000_000):
+            received += data
+        return received
+
     def wait(self) -> Failure:
         """Wait until the connection is lost. Return the only reason."""
         self.assertTrue(self.ended.wait(10))
@@ -146,12 +155,7 @@ class TwistedConnectionTests(SynchronousTestCase):
             protocol.transport.loseConnection()
 
         self.on_data = answer
-        client = self.connect()
-        client.sendall(b"go")
-        received = b""
-        while data := client.recv(1_000_000):
-            received += data
-        self.assertEqual(received, LARGE)
+        self.assertEqual(self.answered(), LARGE)
         self.assertIs(self.wait().type, ConnectionDone)
 
     def test_writing_after_the_close(self) -> None:
@@ -163,12 +167,7 @@ class TwistedConnectionTests(SynchronousTestCase):
             protocol.transport.write(b"end")
 
         self.on_data = answer
-        client = self.connect()
-        client.sendall(b"go")
-        received = b""
-        while data := client.recv(1_000_000):
-            received += data
-        self.assertEqual(received, b"head end")
+        self.assertEqual(self.answered(), b"head end")
         self.assertIs(self.wait().type, ConnectionDone)
 
     def test_abort_beside_a_close(self) -> None:
