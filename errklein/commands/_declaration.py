@@ -185,8 +185,7 @@ class CommandDeclaration:
         """
         if not getattr(function, "_err_command", False):
             return None
-        attributes = ((field.name, _OPTIONS[field.name].attribute) for field in fields(cls))
-        values = {name: getattr(function, attribute) for name, attribute in attributes if hasattr(function, attribute)}
+        values = {name: getattr(function, attribute) for name, attribute in _DECLARED if hasattr(function, attribute)}
         if not getattr(function, "_err_re_command", False):
             values["pattern"] = None
         name = joined(values.pop("name", None) or function.__name__)
@@ -280,6 +279,9 @@ _OPTIONS: Mapping[str, _Option] = {
     "unpack_args": _Option("_errklein_unpack_args", _FLAG, "False"),
     "catch_unprocessed": _Option("catch_unprocessed", _FLAG, "True"),
 }
+
+_DECLARED = [(field.name, _OPTIONS[field.name].attribute) for field in fields(CommandDeclaration)]
+"""The options that a declaration has, with the attributes of the function that contain them."""
 
 _DEFAULTS: Mapping[str, Any] = {
     **dict.fromkeys(("name", "template", "syntax", "hidden", "threaded")),

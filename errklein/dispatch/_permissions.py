@@ -58,6 +58,8 @@ class Permissions:
         self._workers, self._replies = workers, replies
         self._latest: dict[RegisteredFilter, QueuedWork] = {}
         self._rates: dict[str, TokenBuckets] = {}
+        # Looking at a protocol's members takes longer than the rest of `too_many`.
+        self._knowing_holders = {name for name, one in networks.backends.items() if isinstance(one, KnowsHolders)}
         self._rate_notices = RateLimit(seconds)
 
     def too_many(self, backend: Backend, message: Message, settings: Any) -> bool:
@@ -71,7 +73,7 @@ class Permissions:
         if rate not in self._rates:
             limit = Rate.of(rate)
             self._rates[rate] = TokenBuckets(self._seconds, limit.interval, limit.count)
-        client = getattr(message.frm, "client", None) if isinstance(backend, KnowsHolders) else None
+        client = getattr(message.frm, "client", None) if backend.network in self._knowing_holders else None
         # People may change their nicks, but not the user and host behind it.
         sender = f"{backend.network}/{client}" if client else origin.get()
         wait = self._rates[rate].bucket(sender).take()
