@@ -141,6 +141,7 @@ class CommandLineTests(SynchronousTestCase):
         self.addCleanup(bot.stop)
         self.patch(startup_checks, "environment_problems", lambda: ["treq is missing; …"])
         startup_checks.warn_of_problems(bot.bot)
+        bot.advance(startup_checks.REQUIREMENTS_DELAY)
         self.assertEqual(bot.sent_to("@admin"), ["treq is missing; …"])
 
     def test_mistakes_about_irc(self) -> None:

@@ -25,6 +25,9 @@ from errklein.storage import StorageError
 if TYPE_CHECKING:
     from errklein.bot import Bot
 
+REQUIREMENTS_DELAY = 3.0
+"""The seconds after which errklein's requirements are checked. That takes about 0.1 s of processor time, which the start needs."""
+
 
 @dataclass(frozen=True)
 class TwistdOptions:
@@ -248,9 +251,15 @@ def uses_text(config: Config) -> bool:
 
 
 def warn_of_problems(bot: Bot) -> None:
-    """Log warnings about networks, and notify administrators of unmet requirements of errklein, which a thread looks for."""
+    """Log warnings about networks. Soon, notify administrators of unmet requirements of errklein, which a thread looks for."""
     for warning in network_warnings(bot.bot_config):
         bot.log.warn("{text}", text=warning)
+    bot.reactor.callLater(REQUIREMENTS_DELAY, _check_requirements, bot)
+
+
+def _check_requirements(bot: Bot) -> None:
+    if bot.phase == "stopping":
+        return
     checking = bot.plugin_pool.run(lambda: environment_problems)
     checking.addCallback(lambda problems: [bot.tell_admins(line) for line in problems])
     checking.addErrback(lambda failure: bot.log.failure("The check of errklein's requirements failed", failure))
