@@ -15,7 +15,6 @@ from errklein.chat import Message
 from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin, callable_anywhere
 from errklein.listening import ListenError, identify
-from errklein.listening.tls import generate_certificate
 from errklein.plugins import ValidationException, recurse_check_structure
 from errklein.text import code, fenced, plain
 from errklein.web import ConnectionBroken
@@ -187,6 +186,9 @@ class Webserver(CorePlugin):
         It is valid for localhost, the configured hosts, and the given host names and addresses. The configuration isn't
         changed.
         """
+        # Few bots serve TLS, and the start should not wait for what it imports.
+        from errklein.listening.tls import generate_certificate
+
         yield "Generating a new private key and certificate."
         configuration = self.config or self.get_configuration_template()
         data = Path(self.bot_config.BOT_DATA_DIR)
