@@ -139,7 +139,7 @@ setup(
     py_modules=["errklein_pytest"],
     package_dir={"": "."},
     package_data={
-        "errklein": ["py.typed", "**/*.plug", "**/*.sql", "**/*.md", "**/*.txt", "**/templates/*"],
+        "errklein": ["py.typed", "**/*.plug", "**/*.sql", "**/*.md", "**/*.txt", "**/templates/*", "examples/**"],
         "twisted.plugins": ["errklein_plugin.py"],
     },
     entry_points={

@@ -230,7 +230,7 @@ def misplaced(entries: Iterable[str]) -> list[str]:
     """Return the entries of errklein/ that are neither on a floor nor allowed as loose modules."""
     allowed = (
         LOOSE_MODULES
-        | {"py.typed", "__pycache__"}
+        | {"examples", "py.typed", "__pycache__"}
         | {member for member in FLOOR_OF if member + ".py" not in LOOSE_MODULES}
     )
     return sorted(set(entries) - allowed)

@@ -13,8 +13,9 @@ import errklein
 from errklein.config import SETTINGS, load_config
 from errklein.web import WebSettings
 
-EXAMPLES = Path(errklein.__file__).parent.parent / "docs" / "examples"
-DEPLOYMENT = EXAMPLES / "deployment"
+PACKAGE = Path(errklein.__file__).parent
+EXAMPLES = PACKAGE.parent / "docs" / "examples"
+DEPLOYMENT = PACKAGE / "examples"
 
 
 def value(file: str, key: str) -> str:
@@ -57,7 +58,7 @@ class SystemdTests(SynchronousTestCase):
         kind, port, interface = arguments[arguments.index("--status") + 1].split(":")
         address = interface.removeprefix("interface=")
         self.assertEqual((kind, address), ("tcp", "127.0.0.1"))
-        self.assertIn(f'targets: ["{address}:{port}"]', (EXAMPLES / "monitoring" / "prometheus.yml").read_text())
+        self.assertIn(f'targets: ["{address}:{port}"]', (DEPLOYMENT / "monitoring" / "prometheus.yml").read_text())
 
     def test_watchdog(self) -> None:
         """errklein names what blocks its reactor, and ends, before systemd kills it."""

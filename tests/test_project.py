@@ -47,11 +47,11 @@ class VersionTests(SynchronousTestCase):
         self.assertEqual(COMMIT, (re.findall(r"\+g([0-9a-f]+)", __version__) or [""])[0])
 
     def test_next_version(self) -> None:
-        """Development versions are those of a release that the changelog doesn't have yet."""
+        """Development versions are those of a release that isn't older than the newest in the changelog."""
         [following] = re.findall(r'^NEXT = "(.+)"$', (ROOT / "setup.py").read_text(), re.MULTILINE)
         marker = "<!-- towncrier release notes start -->"
         [newest] = re.findall(rf"{marker}\n\n## (\S+) \(\d{{4}}-\d\d-\d\d\)\n", (ROOT / "CHANGELOG.md").read_text())
-        self.assertGreater(Version(following), Version(newest))
+        self.assertGreaterEqual(Version(following), Version(newest))
 
 
 class SettingsTests(SynchronousTestCase):
@@ -74,6 +74,19 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual([name for name in (*DEPENDENT, *OF_XMPP) if f"`{name}`" not in page], [])
         stated = {name: eval(default, {"logging": logging}) for name, default in listed.items()}
         self.assertEqual(stated, {name: SETTINGS[name].default for name in listed})
+
+
+class ExamplesTests(SynchronousTestCase):
+    """The files that `errklein examples` writes."""
+
+    def test_every_example_is_in_the_reference(self) -> None:
+        """The reference lists each file with the page that describes it."""
+        page = (ROOT / "docs" / "reference" / "command-line.md").read_text()
+        section = page.partition("\n### examples\n")[2].partition("\n### ")[0]
+        rows = re.findall(r"^\| (`.+`) \| \[.+\]\(.+\) \|$", section, re.MULTILINE)
+        examples = ROOT / "errklein" / "examples"
+        there = {str(path.relative_to(examples)) for path in examples.rglob("*") if path.is_file()}
+        self.assertEqual({name for row in rows for name in re.findall("`(.+?)`", row)}, there)
 
 
 class PathTests(SynchronousTestCase):

@@ -17,6 +17,7 @@ from errklein.cli.plugin_wizard import (
     new_plugin_wizard,
     read_template,
     write_errbot_command,
+    write_examples,
     write_new_files,
     write_plugin,
 )
@@ -77,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if known.command == "init":
         return init(Path(known.directory))
+    if known.command == "examples":
+        write_examples(Path(known.directory))
+        return 0
     if known.command == "new-plugin":
         if known.plugin is None:
             new_plugin_wizard()

@@ -109,6 +109,15 @@ Existing files are never overwritten.
 examples:
   errklein init bot
 
+# examples: write files for systemd, proxies, monitoring and containers
+Write the files that the documentation shows to the directory, and print their paths: units
+of systemd, configurations of nginx, HAProxy and logrotate, alerts and a dashboard for
+Prometheus and Grafana, and files for containers. Replace host names and paths in them by
+yours. Existing files are never overwritten: if one differs, nothing is written.
+
+examples:
+  errklein examples errklein-examples
+
 # config: show or check the configuration, or print a template
 Show the configuration as it is used, check it, or print a config.py with all settings.
 
@@ -305,8 +314,8 @@ def _add_actions(command: Parser, *common: Any) -> Callable[..., Parser]:
 
 
 def _add_new_files(add: Callable[..., Parser]) -> None:
-    init = add("init")
-    init.add_argument("directory", metavar="DIR", help="the directory; created if it is missing")
+    for name in ("init", "examples"):
+        add(name).add_argument("directory", metavar="DIR", help="the directory; created if it is missing")
     plugin = add("new-plugin")
     plugin.add_argument(
         "plugin",

@@ -1,4 +1,4 @@
-"""Creation of files from templates, without ever overwriting a file: `errklein new-plugin`, and the command `errbot`."""
+"""Creation of files, without ever overwriting one: `errklein new-plugin` and `errklein examples`, and the command `errbot`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
+from importlib.resources import as_file, files
 from os.path import lexists
 from pathlib import Path
 from string import Template
@@ -35,20 +35,40 @@ def read_template(name: str) -> str:
     return (files("errklein.cli") / "templates" / name).read_text("utf-8")
 
 
-def write_new_files(texts: Mapping[Path, str]) -> None:
-    """Create the files and their directories.
+def write_new_files(texts: Mapping[Path, str], *, keep_same: bool = False) -> list[Path]:
+    """Create the files and their directories, and return their paths.
 
     Raises SystemExit with one line if one of the files exists, and creates none then, or if one can't be written.
+
+    :param keep_same: leave a file that exists with the same text.
     """
+    new = []
     try:
-        for path in texts:
-            if lexists(path):
-                raise SystemExit(f"errklein: {path} exists already; no file was written")
         for path, text in texts.items():
+            if not lexists(path):
+                new.append(path)
+            elif not keep_same or path.read_bytes() != text.encode():
+                differs = " and differs" if keep_same else ""
+                raise SystemExit(f"errklein: {path} exists already{differs}; no file was written")
+        for path in new:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
+            path.write_bytes(texts[path].encode())
     except OSError as error:
         raise SystemExit(f"errklein: {error.filename} can't be written: {error.strerror}") from None
+    return new
+
+
+def write_examples(directory: Path) -> None:
+    """Write the files for servers, proxies and monitoring to the directory, and print the paths of the new ones.
+
+    Raises SystemExit with one line, and writes nothing, if a file exists with another content.
+    """
+    with as_file(files("errklein") / "examples") as source:
+        found = [path for path in sorted(source.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+        new = write_new_files(
+            {directory / path.relative_to(source): path.read_text("utf-8") for path in found}, keep_same=True
+        )
+    sys.stdout.write("".join(f"{path}\n" for path in new) or f"{directory} has all examples already\n")
 
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]*")

@@ -10,7 +10,7 @@ from tests.processes import ROOT
 from tests.server_program import require_program
 from tests.status.test_metrics import MetricsCase
 
-EXAMPLES = ROOT / "docs" / "examples" / "monitoring"
+EXAMPLES = ROOT / "errklein" / "examples" / "monitoring"
 RULES = EXAMPLES / "errklein.rules.yml"
 
 FIRING = """

@@ -14,7 +14,7 @@ from tests.processes import ROOT
 from tests.status.kit import StatusCase
 from tests.status.test_readiness import Waiting
 
-EXAMPLES = ROOT / "docs" / "examples" / "monitoring"
+EXAMPLES = ROOT / "errklein" / "examples" / "monitoring"
 RULES = EXAMPLES / "errklein.rules.yml"
 METRIC = re.compile(r"\b(?:errklein|process)_[a-z_]+\b")
 

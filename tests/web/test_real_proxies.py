@@ -28,7 +28,7 @@ from tests.web.kit import hooks_of, port_of
 from tests.web.test_behind_proxies import SPOOFED, Where
 
 EXAMPLES = ROOT / "docs" / "examples"
-DEPLOYMENT = EXAMPLES / "deployment"
+DEPLOYMENT = ROOT / "errklein" / "examples"
 
 CLIENT = "127.0.0.2"
 """The address of most clients. The proxies have 127.0.0.1."""
