@@ -95,6 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check(known)
     if known.command == "config":
         return print_config(known)
+    if known.command == "healthcheck":
+        from errklein.cli._healthcheck import check_health
+
+        return check_health(known)
     if known.command == "network":
         from errklein.cli._check import check_networks, list_networks
 

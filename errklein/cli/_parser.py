@@ -147,6 +147,14 @@ examples:
 
 # run: run the bot in the foreground
 
+# healthcheck: ask a running bot whether it works, for a container
+Ask the endpoint STATUS of the running bot for /health, and print one line. The exit status is 1
+if there is no response within 5 seconds, since the bot doesn't run or hangs.
+
+examples:
+  errklein healthcheck
+  errklein healthcheck --status unix:/run/errklein/status.sock
+
 # network: list the chat networks, or check that the bot can use them
 List the networks that are configured, those that BACKEND may name, and packages with
 others; or connect to a network with the configured identity, say what is missing or wrong,
@@ -331,6 +339,8 @@ def _add_running(add: Callable[..., Parser]) -> None:
     add("check", _CONFIG, _DATA, _PLUGINS, _CHECK)
     run = add("run", add_help=False, allow_abbrev=False)
     run.add_argument("--reactor", help=argparse.SUPPRESS)
+    health = add("healthcheck", _CONFIG)
+    health.add_argument("--status", metavar="ENDPOINT", help="the endpoint, instead of STATUS in the configuration")
     add_action = _add_actions(add("network"), _CONFIG)
     add_action("list", "print the networks that are configured, available, or can be installed")
     checking = add_action("check", "connect to networks, print what is missing or wrong, and disconnect", _DATA)
