@@ -1,16 +1,26 @@
 """Configuration of the documentation's Sphinx build."""
 
+import os
 import re
+import sys
 from pathlib import Path
 
 from errklein._version import __version__
+
+# For the extensions below, whose names begin with "site".
+sys.path.append(str(Path(__file__).parent))
 
 project = "errklein"
 author = "errklein developers"
 copyright = "2026, errklein developers"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx_copybutton",
+    "site_redirects",
+]
 myst_heading_anchors = 4
 exclude_patterns = ["_build", "examples"]
 
@@ -24,6 +34,8 @@ autodoc_typehints_description_target = "documented"
 default_role = "code"
 
 html_theme = "furo"
+# The address of the site, for links that name the one address of a page. Read the Docs sets it.
+html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
 html_title = f"errklein {__version__}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

@@ -68,11 +68,12 @@ def lines_of(node, names, lines):
 
 
 def table(directives):
-    """Return the table of the documented names, except data, which have no docstrings."""
+    """Return the table of the documented names, except data and attributes, which have no docstrings."""
     rows = []
-    for name in re.findall(r"^\.\. auto(?!data)\w+:: (\S+)", directives, re.MULTILINE):
+    for kind, name in re.findall(r"^\.\. auto(?!data|attribute)(\w+):: (\S+)", directives, re.MULTILINE):
         sentence = re.split(r"(?<=\.)\s", inspect.getdoc(pkgutil.resolve_name(name)))[0]
-        rows.append(f"| `{name}` | {' '.join(sentence.split())} |\n")
+        shown = name.rpartition(".")[2] if kind in ("method", "property") else name
+        rows.append(f"| `{shown}` | {' '.join(sentence.split())} |\n")
     return "".join(["| name | meaning |\n|---|---|\n", *rows])
 
 
