@@ -20,6 +20,8 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
     "site_redirects",
+    "site_search",
+    "site_tables",
 ]
 myst_heading_anchors = 4
 exclude_patterns = ["_build", "examples"]
@@ -39,11 +41,13 @@ html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
 html_title = f"errklein {__version__}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_search_scorer = str(Path(__file__).with_name("site_search.js"))
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 
 # The copy button leaves out the prompt and the output of a console block, and copies continued lines whole.
 copybutton_prompt_text = "$ "
+copybutton_copy_empty_lines = False
 copybutton_line_continuation_character = "\\"
 copybutton_here_doc_delimiter = "EOF"
 

@@ -1,0 +1,39 @@
+// Ranks the results of Sphinx' search: pages in which the words are important are first, and guides are before the reference of
+// names, the pages for contributors and the changelog.
+
+var GROUPS = [
+  [/^(guides|tutorials)\//, 8],
+  [/^reference\/changelog$/, -300],
+  [/^reference\/api\b/, -200],
+  [/^(design|benchmarks|genindex|py-modindex)$/, -100],
+  [/^index$/, -10],
+];
+
+// The weight of the words of the query in a page, on average.
+function weightOf(page) {
+  const query = new URLSearchParams(window.location.search).get("q") || "";
+  const number = WEIGHTS.pages.indexOf(page);
+  const stemmer = new Stemmer();
+  const words = splitQuery(query.toLowerCase()).filter((word) => !stopwords.has(word));
+  const found = words.map((word) => {
+    const stem = stemmer.stemWord(word);
+    return (Object.hasOwn(WEIGHTS.words, stem) && WEIGHTS.words[stem][number]) || 0;
+  });
+  return found.reduce((sum, weight) => sum + weight, 0) / Math.max(found.length, 1);
+}
+
+var Scorer = {
+  score: ([page, title, anchor, description, score, file, kind]) => {
+    const group = GROUPS.find(([pattern]) => pattern.test(page));
+    return score + weightOf(page) + (group ? group[1] : 0);
+  },
+  // Sphinx' own numbers.
+  objNameMatch: 11,
+  objPartialMatch: 6,
+  objPrio: { 0: 15, 1: 5, 2: -5 },
+  objPrioDefault: 0,
+  title: 15,
+  partialTitle: 7,
+  term: 5,
+  partialTerm: 2,
+};

@@ -1,0 +1,71 @@
+"""Weights of words for the search of the documentation's site, as an extension of its Sphinx build.
+
+Sphinx' search knows whether a page has a word, but not how often: pages with the word have the same rank, and are listed by the
+alphabet. This writes a file that says for which pages a word is important; `site_search.js` ranks the results with it.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.search.en import SearchEnglish
+
+FILE = "search-weights.js"
+
+IN_PAGE_TITLE = 12
+IN_HEADING = 4
+"""How often a word in a title or heading counts."""
+
+SATURATION = 3
+LENGTH = 0.4
+"""The parameters of the weight, which is that of Okapi BM25: how fast it grows with the number of occurrences, and how much less an
+occurrence means in a long page."""
+
+SCALE = 10
+"""The weight of a word in all of a page's text is at most four times this."""
+
+
+def counts(doctree, language):
+    """Return how often each stem occurs in a page."""
+    texts = [(text, 1) for text in doctree.findall(nodes.Text) if not isinstance(text.parent, nodes.comment)]
+    texts += [
+        (title, IN_HEADING if number else IN_PAGE_TITLE) for number, title in enumerate(doctree.findall(nodes.title))
+    ]
+    found = Counter()
+    for node, times in texts:
+        for word in language.split(node.astext()):
+            found[language.stem(word)] += times
+    return found
+
+
+def weights(pages):
+    """Return for each stem the weights in the pages that have it, by the numbers of the pages."""
+    mean = sum(map(Counter.total, pages)) / len(pages)
+    found = {}
+    for number, page in enumerate(pages):
+        shortness = SATURATION * (1 - LENGTH + LENGTH * page.total() / mean)
+        for stem, count in page.items():
+            # Words that a page has once would be most of the file.
+            if count > 1:
+                found.setdefault(stem, {})[number] = round(SCALE * (SATURATION + 1) * count / (count + shortness))
+    return found
+
+
+def add_weights(app, pagename, templatename, context, doctree):
+    """Write the weights beside the search page, and let it load them."""
+    if pagename != "search":
+        return
+    names = sorted(app.env.found_docs)
+    language = SearchEnglish({})
+    found = weights([counts(app.env.get_doctree(name), language) for name in names])
+    path = Path(app.outdir, "_static", FILE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"pages": names, "words": found}, separators=(",", ":"), sort_keys=True)
+    path.write_text(f"var WEIGHTS = {text};\n", "utf-8")
+    app.add_js_file(FILE)
+
+
+def setup(app):
+    app.connect("html-page-context", add_weights)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
