@@ -14,7 +14,7 @@ from errklein.core_plugins import CorePlugin
 from errklein.plugins.operations import PluginSummary
 from errklein.running import PoolStatus
 from errklein.running.restart import CannotRestart
-from errklein.text import code, plain, plain_but_html
+from errklein.text import code, plain
 
 _MOST_SOURCES = 10
 _MOST_NAMES = 20
@@ -47,33 +47,29 @@ class Health(CorePlugin):
 
     @botcmd
     async def status_plugins(self, msg: Message, args: str) -> str:
-        """Show the status of each plugin, with its problems."""
+        """Show the plugins that aren't as they should be, with their problems, and the names of the others."""
         by = self.actor(msg)
         found = await self.host.plugins.plugins(by)
-        rows, active, active_core = [], list[str](), list[str]()
+        others: dict[tuple[str, str], list[str]] = {}
+        active, active_core = list[str](), list[str]()
         for one in found:
             reload = f"{self.host.prefix}plugin reload {one.name}"
             changes = one.changes.remarks(reload) if one.changes else ()
             remark = "; ".join(filter(None, [one.remark, *changes]))
             if one.is_active and not remark:
                 (active_core if one.is_core else active).append(one.name)
-                continue
-            rows.append((one.letters, _cell(one.name), _cell(remark)))
-        headers = ["Status", "Name", "Remark"]
-        if not any(remark for _, _, remark in rows):
-            headers.pop()
-        # Imported late: importing Jinja2 is slow.
-        from errklein.text.templating import md_table
-
-        table = md_table([row[: len(headers)] for row in rows], headers) if rows else ""
-        lists = {
+            else:
+                others.setdefault((one.letters, remark), []).append(one.name)
+        values = {
+            # Those with a problem come first, and those that were deactivated last.
+            "others": [(*key, others[key]) for key in sorted(others, key=lambda key: (not key[1], "D" in key[0]))],
             "active": active,
             "active_core": active_core,
+            "compared": all(one.changes is not None for one in found),
             "unusable": [*map(plain, self.host.plugins.unusable(by))],
+            "prefix": self.host.prefix,
         }
-        return self.render(
-            "status_plugins", {"table": table, **lists, "compared": all(one.changes is not None for one in found)}
-        )
+        return self.render("status_plugins", values)
 
     @botcmd
     async def status_load(self, msg: Message, args: str) -> str:
@@ -173,11 +169,6 @@ def _pool(status: PoolStatus) -> str:
     waiting = sum(status.waiting.values())
     busy = f"{status.name} {sum(status.running.values())} of {status.size} busy"
     return busy + (f", {waiting} waiting" if waiting else "")
-
-
-def _cell(text: str) -> str:
-    """Return the text escaped for a cell of `md_table`, which itself escapes bars and angle brackets."""
-    return plain_but_html(text).replace("\\|", "|").replace("\\>", ">")
 
 
 def _spoken(seconds: int) -> str:

@@ -23,7 +23,7 @@ class UnconfiguredTests(ContractTest):
         """Its commands are unknown, and `!status plugins` displays that it needs a configuration."""
         for command in ("!webstatus", "!webhook test /echo x", "!generate certificate"):
             self.assertIn("not found", self.ask(command))
-        self.assertRegex(self.ask("!status plugins"), r"│ *C[^│]*│ *Webserver ")
+        self.assertRegex(self.ask("!status plugins"), r"│ *C[^│]*│ *Webserver |• C .*Webserver")
 
     def test_echo_is_there(self) -> None:
         """`/echo` has a route although nothing listens."""

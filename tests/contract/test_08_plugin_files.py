@@ -391,7 +391,7 @@ class ReloadTests(ContractTest):
         """`!plugin blacklist` deactivates the plugin, and `!plugin unblacklist` activates it."""
         self.ask("!plugin blacklist Tried")
         self.assertFalse(self.instance().is_activated)
-        self.assertRegex(self.ask("!status plugins"), r"│ *B,D *│ *Tried")
+        self.assertRegex(self.ask("!status plugins"), r"│ *B,D *│ *Tried|• B,D .*Tried")
         self.ask("!plugin unblacklist Tried")
         self.assertTrue(self.instance().is_activated)
         self.assertRegex(self.ask("!status plugins"), r"│ *A *│ *Tried|Active: .*Tried")

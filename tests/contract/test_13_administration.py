@@ -130,15 +130,15 @@ class HealthTests(ContractTest):
         self.ask("!plugin deactivate Backup")
         said = self.ask("!status plugins")
         self.assertRegex(said, r"│ *A *│ *Tried|Active: .*Tried")
-        self.assertRegex(said, r"│ *D *│ *Backup")
-        self.assertRegex(said, r"│ *C *│ *Webserver")
+        self.assertRegex(said, r"│ *D *│ *Backup|• D .*Backup")
+        self.assertRegex(said, r"│ *C *│ *Webserver|• C .*Webserver")
 
     def test_blacklisted(self) -> None:
         """`!status plugins` displays B for a blacklisted plugin."""
         self.ask("!plugin blacklist Tried")
         self.addCleanup(self.bot.plugin_manager.unblacklist_plugin, "Tried")
         self.ask("!plugin deactivate Tried")
-        self.assertRegex(self.ask("!status plugins"), r"│ *B[^│]*│ *Tried")
+        self.assertRegex(self.ask("!status plugins"), r"│ *B[^│]*│ *Tried|• B.* .*Tried")
 
     def test_parts(self) -> None:
         """`!status load` and `!status gc` display one part."""
@@ -193,7 +193,7 @@ class WithoutConfigurationTests(ContractTest):
     def test_letter(self) -> None:
         """`!status plugins` displays C for it; after it is configured, it is active."""
         self.drain()
-        self.assertRegex(self.ask("!status plugins"), r"│ *C *│ *Tried")
+        self.assertRegex(self.ask("!status plugins"), r"│ *C *│ *Tried|• C .*Tried")
         self.assertIn("configuration done", self.ask("!plugin config Tried {'TOKEN': 'y'}"))
         self.assertRegex(self.ask("!status plugins"), r"│ *A *│ *Tried|Active: .*Tried")
 

@@ -88,4 +88,4 @@ class TextCommandsTests(ContractTest):
         """The commands of the Text network are unknown on other networks."""
         for command in ("inroom", "inperson", "asuser", "asadmin", "ml"):
             self.assertIn("not found", self.ask(f"!{command}"), command)
-        self.assertRegex(self.ask("!status plugins"), r"│ *D *│ *TextCmds")
+        self.assertRegex(self.ask("!status plugins"), r"│ *D *│ *TextCmds|• D .*TextCmds")

@@ -37,15 +37,14 @@ class HealthTests(PluginTestCase):
     plugins = (Broken,)
 
     def test_states(self) -> None:
-        """The table shows the states of inactive, blacklisted and broken plugins, with their problems."""
+        """The states of inactive, blacklisted and broken plugins come first, with their problems."""
         self.command("!plugin deactivate Broken")
-        self.assertIn("│ D      │ Broken", self.command("!status plugins"))
+        self.assertIn("• D Broken", self.command("!status plugins"))
         self.assertIn("a | b", self.command("!plugin activate Broken"))
         broken = self.command("!status plugins")
-        self.assertIn("│ E      │ Broken", broken)
-        self.assertIn("RuntimeError: a | b c at <d>", broken)
+        self.assertRegex(broken, r"\A *• E Broken: .*RuntimeError: a \| b c at <d>\n")
         self.command("!plugin blacklist Broken")
-        self.assertIn("│ B,E    │ Broken", self.command("!status plugins"))
+        self.assertIn("• B,E Broken: ", self.command("!status plugins"))
         self.flushLoggedErrors(RuntimeError)
 
     def test_states_for_others(self) -> None:
@@ -54,7 +53,7 @@ class HealthTests(PluginTestCase):
         self.command("!plugin activate Broken")
         self.flushLoggedErrors(RuntimeError)
         for told in (self.command("!status plugins", frm="bob"), *self.bot.say("!status plugins", room="#ops")):
-            self.assertRegex(told, r"│ E +│ Broken +│ details are shown to administrators in private")
+            self.assertRegex(told, r"• E Broken: details are shown to administrators in private")
             self.assertNotIn("RuntimeError", told)
         self.assertIn("active; not active: Broken (E), Webserver (C)\n", self.command("!status", frm="bob"))
 
@@ -82,12 +81,13 @@ class HealthTests(PluginTestCase):
         )
 
     def test_active_plugins(self) -> None:
-        """`!status plugins` lists plugins that are active, and have no problem, in one line, and core plugins in another."""
+        """`!status plugins` names plugins that are active, and have no problem, in one paragraph, and has at most ten lines."""
         shown = self.command("!status plugins")
-        self.assertRegex(shown, r"(?m)^ *Active: Broken$")
-        self.assertRegex(shown, r"(?m)^ *Active core plugins: ACLs, Backup, ChatRoom, ")
-        self.assertNotRegex(shown, "│ Health")
-        self.assertRegex(shown, r"│ D +│ TextCmds")
+        self.assertRegex(shown, r"(?m)^ *Active: Broken\. Core: ACLs, Backup, ChatRoom, ")
+        self.assertRegex(shown, r"(?m)^ *• C Webserver\b")
+        self.assertRegex(shown, r"(?m)^ *• D TextCmds\b")
+        self.assertIn("Details: !plugin info NAME", shown)
+        self.assertLessEqual(len(shown.splitlines()), 10)
 
     def test_lost_connection(self) -> None:
         """A network that isn't connected is shown as such, and the number of its reconnects later."""
@@ -155,7 +155,7 @@ class ChangedFilesTests(PluginFilesTestCase):
         """Assert that the status and the plugin's information name these files."""
         remark = f"{names} changed after loading: !plugin reload Deploy"
         shown = self.bot.command("!status plugins")
-        self.assertEqual(bool(names), remark in " ".join(shown.replace("│", " ").split()), shown)
+        self.assertEqual(bool(names), f"• A Deploy: {remark}\n" in shown, shown)
         self.assertEqual(bool(names), "files changed: Deploy\n" in self.bot.command("!status"))
         info = self.bot.command("!plugin info Deploy")
         self.assertIn(f"changed after loading: {names}" if names else "module: deploy", info)
@@ -180,17 +180,19 @@ class ChangedFilesTests(PluginFilesTestCase):
     def test_removed(self) -> None:
         """A removed file is named, and no reload is suggested."""
         (self.directory / "deploy/steps.py").unlink()
-        self.assertIn("│ steps.py was removed after loading ", self.bot.command("!status plugins"))
+        self.assertIn("• A Deploy: steps.py was removed after loading\n", self.bot.command("!status plugins"))
         self.assertNotIn("plugin reload", self.bot.command("!status plugins"))
         self.assertIn("removed after loading: steps.py", self.bot.command("!plugin info Deploy"))
         (self.directory / "deploy").rename(self.directory / "elsewhere")
-        self.assertIn("│ deploy.py, steps.py were removed after loading ", self.bot.command("!status plugins"))
+        self.assertIn(
+            "• A Deploy: deploy.py, steps.py were removed after loading\n", self.bot.command("!status plugins")
+        )
 
     def test_changed_for_others(self) -> None:
         """Only an administrator in private sees the names of files."""
         self.write("deploy/steps.py", "count = 2")
         (self.directory / "deploy/deploy.py").unlink()
-        remark = "│ a file changed after loading: !plugin reload Deploy; a file was removed after loading "
+        remark = "• A Deploy: a file changed after loading: !plugin reload Deploy; a file was removed after loading\n"
         for text in (self.bot.command("!status plugins", frm="bob"), *self.bot.say("!status plugins", room="#ops")):
             self.assertIn(remark, text)
 
@@ -207,7 +209,7 @@ class ChangedFilesTests(PluginFilesTestCase):
         self.assertEqual(len(jobs), 1)
         self.bot.advance(3)
         status, info = self.bot.sent_to("@admin")
-        self.assertIn("Active: Deploy\n", status)
+        self.assertIn("Active: Deploy. Core: ", status)
         self.assertIn("The disk doesn't respond, so changed files aren't listed.", status)
         self.assertIn("changed after loading: unknown, since the disk doesn't respond", info)
 
