@@ -20,7 +20,7 @@ RATIOS = ("aiohttp", "Klein", "errbot")
 HEADING = ("", "req/s", "CPU µs", "MB", "p50 ms", "p99 ms", *(f"÷ {name}" for name in RATIOS))
 PACKAGES = ("errklein", "Twisted", "klein", "aiohttp", "uvicorn", "httptools", "fastapi")
 Rows = Sequence[Sequence[str]]
-PAGES = tuple(Path(__file__).parents[1] / "docs" / page for page in ("performance.md", "benchmarks.md"))
+PAGES = tuple(Path(__file__).parents[1] / "docs" / page for page in ("measurements.md", "benchmarks.md"))
 
 
 @dataclass(frozen=True)

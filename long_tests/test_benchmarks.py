@@ -151,7 +151,7 @@ class ReportTests(SynchronousTestCase):
     def test_marks(self) -> None:
         """The documentation has the marks at which the benchmarks write their tables."""
         for page, marks in (
-            ("docs/performance.md", "tables versions intake irc"),
+            ("docs/measurements.md", "tables versions intake irc"),
             ("docs/benchmarks.md", "targets intake_targets irc_targets"),
         ):
             found = re.findall(
