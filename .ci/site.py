@@ -30,13 +30,13 @@ SECONDS = 300
 RIGHT_ANSWERS = 9
 
 QUESTIONS = {
-    "grafana": ("guides/recipes", "guides/monitoring"),
+    "grafana": ("guides/recipes/grafana", "guides/recipes", "guides/monitoring"),
     "docker": ("guides/container",),
     "send a message": ("guides/messages",),
     "backup": ("guides/backups",),
     "nginx": ("guides/proxy",),
-    "test a webhook": ("guides/testing",),
-    "github": ("guides/recipes", "tutorials/first-bot"),
+    "test a webhook": ("guides/testing-webhooks", "guides/testing"),
+    "github": ("guides/recipes/github", "guides/recipes", "tutorials/first-bot"),
     "systemd": ("guides/service",),
     "restart": ("guides/service", "guides/messages", "guides/upgrade"),
     "errbot": ("guides/moving-from-errbot",),

@@ -89,7 +89,7 @@ SYNONYMS = (
         "webhook",
         r"routes?",
         (r"Klein|Flask|flask|application",),
-        ("docs/design.md", "docs/performance.md", "docs/benchmarks.md"),
+        ("docs/design.md", "docs/benchmarks.md", "docs/measurements.md", "docs/optimization.md"),
     ),
     # An endpoint is an address to listen on. "Webhook endpoint" is a choice at Stripe.
     Synonym(
@@ -106,7 +106,7 @@ SYNONYMS = (
             "docs/design.md",
             "docs/reference/errbot.md",
             "docs/guides/networks.md, Backends written for errbot",
-            "docs/guides/testing.md, Run tests written for errbot",
+            "docs/guides/testing-errbot.md",
             "errklein/compat/",
             "errklein/testing/",
             "errklein.testing.",
@@ -121,7 +121,7 @@ SYNONYMS = (
             r"bot's user|(its|other|another|every|any|current|separate|which|known) users?\b|the user ?$|users other than",
             r"as a user that|user names?|user and|:param user:|nick!user|user,? flow",
         ),
-        ("docs/guides/install.md", "docs/guides/does-not-start.md", "docs/guides/service.md"),
+        ("docs/guides/install.md", "docs/reference/troubleshooting.md", "docs/guides/service.md"),
     ),
 )
 

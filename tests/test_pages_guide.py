@@ -1,4 +1,4 @@
-"""The guide to pages, event streams and WebSockets works when it is followed, with real clients and behind nginx."""
+"""The guides to pages, event streams and WebSockets work when they are followed, with real clients and behind nginx."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ from tests.processes import ERRKLEIN, LIMIT, ROOT, Program, free_port
 from tests.test_webhooks_guide import split_console
 from tests.web.test_real_proxies import DEPLOYMENT, Nginx
 
-PAGE = (ROOT / "docs" / "guides" / "pages.md").read_text("utf-8")
+GUIDES = ROOT / "docs" / "guides"
+PAGE = "".join((GUIDES / f"{name}.md").read_text("utf-8") for name in ("pages", "event-streams", "websockets"))
 EXAMPLES = ROOT / "docs" / "examples" / "pages"
 
 
 def blocks(kind: str) -> list[str]:
-    """Return the contents of the page's blocks of this kind, also of those in lists."""
+    """Return the contents of the pages' blocks of this kind, also of those in lists."""
     return [dedent(block) for _, block in re.findall(rf"^( *)```{kind}\n(.*?)^\1```", PAGE, re.DOTALL | re.MULTILINE)]
 
 
@@ -95,7 +96,7 @@ class Stream:
 
 
 class PagesGuideTests(TestCase):
-    """The page's commands, and clients, on a bot in a process of its own."""
+    """The commands of the pages, and clients, on a bot in a process of its own."""
 
     timeout = 120
 

@@ -1,4 +1,4 @@
-"""The guide "Recipes" works when it is followed: its requests are sent to a bot with its examples, as the sources send them."""
+"""The guide "Recipes" and its pages work when they are followed: requests are sent as the sources send them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from tests import needs_network
 from tests.processes import ERRKLEIN, LIMIT, ROOT, Program, environment, free_port
 from tests.test_webhooks_guide import PRELUDE, comparable, split_console
 
-PAGE = (ROOT / "docs" / "guides" / "recipes.md").read_text("utf-8")
+GUIDES = ROOT / "docs" / "guides"
+NAMES = ("github", "gitlab", "alertmanager", "grafana", "sentry", "stripe")
+PAGE = "".join((GUIDES / f"{name}.md").read_text("utf-8") for name in ("recipes", *(f"recipes/{one}" for one in NAMES)))
 EXAMPLES = ROOT / "docs" / "examples" / "recipes"
 
 
 class RecipesGuideTests(SynchronousTestCase):
-    """The page's commands, in its order, on one bot."""
+    """The commands of the pages, in their order, on one bot."""
 
     timeout = 120
 
     def test_page(self) -> None:
-        """Each command prints what the page shows below it, and each message arrives."""
+        """Each command prints what its page shows below it, and each message arrives."""
         needs_network()
         blocks = re.findall(r"^```(console|text)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
         first, *requests = [split_console(block) for kind, block in blocks if kind == "console"]
@@ -56,7 +58,7 @@ class RecipesGuideTests(SynchronousTestCase):
                 bot.wait_for(line)
 
     def test_plugins_are_short(self) -> None:
-        """Each recipe has a section with its plugin, which has at most 25 lines."""
+        """Each recipe has a page with its plugin, which has at most 25 lines."""
         for plugin in sorted(EXAMPLES.glob("*.plug")):
             module = plugin.with_suffix(".py")
             self.assertIn(f"<!-- code: docs/examples/recipes/{module.name} -->", PAGE)

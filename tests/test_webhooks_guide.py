@@ -1,4 +1,4 @@
-"""The Webhooks guide works when it is followed: its commands are run on a bot with its examples, and their output compared."""
+"""The guides to webhooks work when they are followed: their commands are run on a bot with their examples, and the output compared."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from errklein.text import to_ansi
 from tests import needs_network
 from tests.processes import ERRKLEIN, LIMIT, ROOT, Program, environment, free_port
 
-PAGE = ROOT / "docs" / "guides" / "webhooks.md"
+GUIDES = ROOT / "docs" / "guides"
+PAGE = "".join((GUIDES / f"{name}.md").read_text("utf-8") for name in ("webhooks", "webhook-responses"))
 EXAMPLES = ROOT / "docs" / "examples" / "webhooks"
 
 PYTHON = shlex.quote(sys.executable)
@@ -32,8 +33,8 @@ _VOLATILE = re.compile(r"(?<=Date: )[^\r\n]*|\b[0-9a-f]{10}-[0-9a-f]{6}\b")
 
 
 def blocks(kind: str) -> list[str]:
-    """The contents of the page's blocks of this kind."""
-    return re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    """The contents of the pages' blocks of this kind."""
+    return re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
 
 
 def split_console(block: str) -> tuple[str, str]:
@@ -48,7 +49,7 @@ def comparable(text: str) -> str:
 
 
 class WebhooksGuideTests(SynchronousTestCase):
-    """The page's commands, in its order, on one bot."""
+    """The commands of the pages, in their order, on one bot."""
 
     timeout = 120
 

@@ -71,7 +71,7 @@ class MonitoringExamplesTests(StatusCase):
 
     def test_metrics_of_the_guide(self) -> None:
         """The guide describes each metric of errklein, and no others."""
-        guide = set(re.findall(r"`(errklein_\w+)`", (ROOT / "docs" / "guides" / "monitoring.md").read_text()))
+        guide = set(re.findall(r"`(errklein_\w+)`", (ROOT / "docs" / "reference" / "metrics.md").read_text()))
         own = {re.sub("_(sum|bucket|count)$", "", name) for name in self.metrics() if name.startswith("errklein_")}
         self.assertEqual(guide, own)
 

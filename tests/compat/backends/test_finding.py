@@ -54,9 +54,9 @@ class FindingTests(PluginFilesTestCase):
             self.assertIn(fragment, line)
 
     def test_guide(self) -> None:
-        """The guide to failed starts has the error."""
-        guide = Path(__file__).resolve().parents[3] / "docs" / "guides" / "does-not-start.md"
-        self.assertIn(f"- `{self.refusal(self.config('Slak'))}`\n", guide.read_text(encoding="utf-8"))
+        """The list of messages has the error."""
+        guide = Path(__file__).resolve().parents[3] / "docs" / "reference" / "troubleshooting.md"
+        self.assertIn(f"### `{self.refusal(self.config('Slak'))}`\n", guide.read_text(encoding="utf-8"))
 
     def test_list(self) -> None:
         """`errklein network list` has the files of backends, and the packages of others."""
