@@ -150,6 +150,7 @@ def _make_service(options: Options) -> IService:
     from twisted.internet import reactor
 
     from errklein.compat.storages import settle_shelves
+    from errklein.service.control import ControlSocket
     from errklein.service.process_exit import ProcessExit
     from errklein.service.reloading import ReloadingBot
 
@@ -198,6 +199,7 @@ def _make_service(options: Options) -> IService:
         if status is not None:
             status.watch(bot)
         warn_of_problems(bot)
+        ControlSocket(reactor, data_directory.path, bot.core_host).open()
         return ReloadingBot(bot, reactor) if options["watch"] else bot
 
     grace = config.GRACE_PERIOD

@@ -1,0 +1,122 @@
+"""The control socket of a running bot, over which the command line performs operations: `control.sock` in the data directory.
+
+A connection has one request and one response, each a line of JSON. The request names an operation by its place in `bot.CoreHost`,
+and has its arguments without the `Actor`: `{"operation": "process.status", "arguments": {}}`. It must be a coroutine function that
+is marked by `@operation`. The response is `{"result": …}` or `{"error": "…"}`. Only the bot's user and root may use the socket, and
+they may do everything, since they could also change the bot's files: access rules and filters of commands aren't asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, is_dataclass
+from inspect import iscoroutinefunction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.protocols.basic import LineOnlyReceiver
+
+from errklein.commands.operations import Actor, Guard
+from errklein.service._data_directory import DataDirectoryError, user_name
+from errklein.text.errors import error_text
+from errklein.text.masking import masker
+
+if TYPE_CHECKING:
+    from errklein.bot import CoreHost
+
+_NAME = "control.sock"
+_LONGEST_ADDRESS = 107
+"""The bytes of a path in `sockaddr_un` (unix(7))."""
+
+
+@contextmanager
+def control_address(directory: Path) -> Iterator[str]:
+    """Return the address of the control socket in a data directory, valid in the context, for any length of the path."""
+    address = str(directory / _NAME)
+    with ExitStack() as opened:
+        if len(os.fsencode(address)) > _LONGEST_ADDRESS:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.callback(os.close, descriptor)
+            address = f"/proc/self/fd/{descriptor}/{_NAME}"
+        yield address
+
+
+class ControlSocket(Factory):
+    """Performs operations for the bot's user and root.
+
+    :param directory: The data directory, which this process has locked.
+    :param host: The parts of the bot that have operations.
+    """
+
+    log = Logger()
+    noisy = False
+
+    def __init__(self, reactor: Any, directory: Path, host: CoreHost) -> None:
+        self._reactor, self._directory, self.host = reactor, directory, host
+        self.protocol = ControlConnection  # type: ignore[assignment]
+        self._opened = ExitStack()
+
+    def open(self) -> None:
+        """Listen, also where a killed process has left its socket. The bot also works where no socket can be made."""
+        try:
+            address = self._opened.enter_context(control_address(self._directory))
+            Path(address).unlink(missing_ok=True)
+            port = self._reactor.listenUNIX(address, self, mode=0o600)
+            self._reactor.addSystemEventTrigger("before", "shutdown", port.stopListening)
+        except (OSError, CannotListenError) as error:
+            self.log.warn("The command line can't reach this bot by {name}: {error}", name=_NAME, error=str(error))
+
+
+class ControlConnection(LineOnlyReceiver):
+    """One request, and its response."""
+
+    factory: ControlSocket
+    transport: Any
+    delimiter = b"\n"
+    MAX_LENGTH = 1024 * 1024
+
+    def lineReceived(self, line: bytes) -> None:
+        """Perform the operation that the line names, and respond."""
+        Deferred.fromCoroutine(self._respond(line))
+
+    async def _respond(self, line: bytes) -> None:
+        try:
+            response = json.dumps({"result": await self._perform(line)}, default=_as_json)
+        except Exception as error:
+            # errklein's own exceptions have texts for operators.
+            if not type(error).__module__.startswith("errklein."):
+                self.factory.log.failure("An operation of the command line failed")
+            response = json.dumps({"error": masker(error_text(error))})
+        self.transport.write(response.encode() + b"\n")
+        self.transport.loseConnection()
+
+    async def _perform(self, line: bytes) -> Any:
+        # Systems without SO_PEERCRED raise AttributeError, so nobody may use the socket there.
+        credentials = self.transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        _, uid, _ = struct.unpack("iII", credentials)
+        if uid not in (0, os.geteuid()):
+            raise DataDirectoryError(
+                f"only {user_name(None)}, who runs the bot, and root may do this, not {user_name(uid)}"
+            )
+        request = json.loads(line)
+        part, _, name = str(request["operation"]).partition(".")
+        operation = getattr(getattr(self.factory.host, part, None), name, None)
+        if not (iscoroutinefunction(operation) and Guard.of(operation)):
+            raise DataDirectoryError(
+                f"unknown operation {part}.{name}; is the bot of another version than this command?"
+            )
+        by = Actor(f"{user_name(uid)} on the command line", reads_details=True)
+        return await operation(by, **request["arguments"])
+
+
+def _as_json(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
