@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Hashable, MutableMapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -37,6 +38,7 @@ from errklein.service.startup_checks import (
     check_current_directory,
     check_in_process,
     check_start,
+    load_checked,
     set_up_log,
     warn_of_problems,
 )
@@ -182,6 +184,7 @@ def _make_service(options: Options) -> IService:
         config,
         check_stored=lambda storage: settle_shelves(config, storage, options["data-dir"], bool(options["no-import"])),
         restart=process_exit.request_restart,
+        read_config=partial(load_checked, Path.cwd(), options["web"], options["status"], *given),
     )
 
     status = None

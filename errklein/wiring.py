@@ -5,7 +5,6 @@ Modules that import the reactor are imported late, since the caller chooses the 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -61,6 +60,7 @@ def wire(
     ended: Callable[[], None] | None = None,
     check_stored: Callable[[Storage], None] = lambda storage: None,
     restart: Callable[[], Deferred[None]] = cannot_restart,
+    read_config: Callable[[], Config] | None = None,
     plugin_classes: Iterable[type[BotPlugin]] = (),
     make_pool: Callable[..., WorkerPool] | None = None,
     journal_runs: tuple[Run, Run] | None = None,
@@ -76,6 +76,7 @@ def wire(
     :param ended: called when all networks have ended and no webhooks can arrive; by default the reactor stops.
     :param check_stored: called with the storage before it is used; its exceptions are propagated.
     :param restart: restarts the process; by default it raises CannotRestart.
+    :param read_config: reads and checks the configuration again; see `Bot`.
     :param plugin_classes: plugins in addition to those in directories.
     :param make_pool: called instead of WorkerPool.
     :param journal_runs: run the writes and reads of the journal, instead of its threads.
@@ -85,9 +86,6 @@ def wire(
     """
     from errklein.running import KeyedQueues, PooledRunner, Runner, ThreadWaits, WorkerPool, Workers
     from errklein.web import WebServer, WebSettings
-    from errklein.webhooks.forwarding import TrustedProxies
-    from errklein.webhooks.option_values import Rate
-    from errklein.webhooks.options import hook_options
 
     bot: ErrbotBot
     # The bot is created later, since its data is opened after a daemon has forked.
@@ -98,23 +96,7 @@ def wire(
         reactor,
         runner,
         pool(reactor, "webhooks", config.WEBHOOK_POOLSIZE, **waiting, shared=True),
-        settings=WebSettings(
-            timeout=config.WEBHOOK_TIMEOUT,
-            max_body=config.WEBHOOK_MAX_BODY,
-            # No line is created that neither the log nor Sentry takes.
-            access_log=config.BOT_LOG_SENTRY or config.BOT_LOG_LEVEL <= logging.INFO,
-            proxies=TrustedProxies(config.TRUSTED_PROXIES) if config.TRUSTED_PROXIES else None,
-            base_path=config.WEBHOOK_BASE_PATH,
-            public_url=config.PUBLIC_URL,
-            max_connections=config.WEBHOOK_MAX_CONNECTIONS,
-            max_connections_per_client=config.WEBHOOK_MAX_CONNECTIONS_PER_CLIENT,
-            body_memory=config.WEBHOOK_BODY_MEMORY,
-            webhooks=hook_options(config.setting("WEBHOOKS")),
-            default_methods=config.WEBHOOK_METHODS,
-            client_rate=Rate.of(config.WEBHOOK_CLIENT_RATE) if config.WEBHOOK_CLIENT_RATE else None,
-            delivery_log=config.WEBHOOK_LOG,
-            log_rate=Rate.of(config.WEBHOOK_LOG_RATE) if config.WEBHOOK_LOG_RATE else None,
-        ),
+        settings=WebSettings.of(config),
         # Decoding is limited by the processor: more threads would only slow down the reactor's thread.
         decoding_pool=pool(reactor, "decoding", 2, **waiting),
         large_pool=pool(reactor, "large bodies", 1, wait=config.WEBHOOK_QUEUE_WAIT),
@@ -168,6 +150,7 @@ def wire(
             classes=plugin_classes,
             ended=ended or reactor.stop,
             restart=restart,
+            read_config=read_config,
             now=now,
         )
         return bot

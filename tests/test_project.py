@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import errklein
 from errklein._version import COMMIT, __version__
 from errklein.config import SETTINGS
-from errklein.config._settings import DEPENDENT, OF_XMPP
+from errklein.config._settings import DEPENDENT, OF_XMPP, needs_restart
 from tests.floors import OPTIONAL
 from tests.test_collection import test_modules
 
@@ -68,12 +68,18 @@ class SettingsTests(SynchronousTestCase):
     def test_every_setting_is_in_the_reference(self) -> None:
         """The reference lists each setting with its default."""
         page = (ROOT / "docs" / "reference" / "settings.md").read_text()
-        rows = re.findall(r"^\| `(\w+)`(?: †)? \| .+? \| `(.+?)` ?.*? \| .+ \|$", page, re.MULTILINE)
+        rows = re.findall(r"^\| `(\w+)`(?: †)?(?: ↻)? \| .+? \| `(.+?)` ?.*? \| .+ \|$", page, re.MULTILINE)
         listed = {name: default for name, default in rows if name not in DEPENDENT}
         self.assertEqual(set(listed), SETTINGS.keys() - OF_XMPP)
         self.assertEqual([name for name in (*DEPENDENT, *OF_XMPP) if f"`{name}`" not in page], [])
         stated = {name: eval(default, {"logging": logging}) for name, default in listed.items()}
         self.assertEqual(stated, {name: SETTINGS[name].default for name in listed})
+
+    def test_settings_that_need_no_restart(self) -> None:
+        """The reference marks the settings that a reload applies, and no others."""
+        page = (ROOT / "docs" / "reference" / "settings.md").read_text()
+        rows = re.findall(r"^\| `([A-Z_]+)`(?: †)?( ↻)? \|", page, re.MULTILINE)
+        self.assertEqual({name: not mark for name, mark in rows}, {name: needs_restart(name) for name, _ in rows})
 
 
 class ExamplesTests(SynchronousTestCase):

@@ -62,6 +62,8 @@ class Bot:
     :param ended: Called when all networks have ended, the web server does not listen, and no reply is pending.
     :param restart: Stops the bot in order and starts the process again. It may be called from any thread, and raises CannotRestart
         where a restart is impossible; its Deferred fails with CannotRestart if the configuration is invalid.
+    :param read_config: Reads and checks the configuration as at the start; None if it can't be read again. It may block, and raises
+        ConfigError or StorageError.
     :param now: Returns the Unix time in seconds.
     """
 
@@ -84,6 +86,7 @@ class Bot:
         classes: Iterable[type[BotPlugin]],
         ended: Callable[[], None],
         restart: Callable[[], Deferred[None]],
+        read_config: Callable[[], Config] | None = None,
         now: Callable[[], float],
     ) -> None:
         self.reactor, self.bot_config, self.startup_time = reactor, config, datetime.now()
@@ -92,7 +95,7 @@ class Bot:
         self.runner = workers.commands.runner
         self.command_pool, self.plugin_pool = workers.commands.pool, workers.others.pool
         self.pools = (self.command_pool, workers.core.pool, self.plugin_pool, *self.web.pools)
-        self.restart, self.now = restart, now
+        self.restart, self.read_config, self.now = restart, read_config, now
         self._roots, self._classes, self._workers = roots, classes, workers
         self.phase: Phase = "starting"
         """The phase of the bot: plugins are activated, everything runs, or the stop sequence has begun."""

@@ -38,6 +38,7 @@ from errklein.webhooks.precedence import RouteInfo
 
 if TYPE_CHECKING:
     from errklein.bot._bot import Bot
+    from errklein.config.changes import Change
 
 _LONGEST_WAIT = 3.0
 """The seconds after which a disk that does not respond is a problem."""
@@ -168,7 +169,7 @@ class WrittenBackup:
 
 
 class ProcessOperations:
-    """Shows, backs up, restarts and stops the bot."""
+    """Shows, backs up, reloads, restarts and stops the bot."""
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
@@ -216,6 +217,19 @@ class ProcessOperations:
         if bot.bot_config.STORAGE != "Memory":
             back_up(path.parent, path)
         return WrittenBackup(path, count)
+
+    @operation("config_reload", "option")
+    async def reload_config(self, by: Actor, option: str = "") -> list[Change]:
+        """Read the configuration again, apply what needs no restart, and return what differs. All of it applies, or nothing.
+
+        Raises ConfigError or StorageError.
+
+        :param option: "--force" to remove also the last administrator of a network, and the verification of a webhook.
+        """
+        # Imported late, since this is rare.
+        from errklein.bot._reload import reload_config
+
+        return await reload_config(self._bot, by, option)
 
     @operation("restart")
     async def restart(self, by: Actor) -> None:

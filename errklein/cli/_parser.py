@@ -118,14 +118,17 @@ yours. Existing files are never overwritten: if one differs, nothing is written.
 examples:
   errklein examples errklein-examples
 
-# config: show or check the configuration, or print a template
-Show the configuration as it is used, check it, or print a config.py with all settings.
+# config: show, check or reload the configuration, or print a template
+Show the configuration as it is used, check it, let the running bot read it again, or print a
+config.py with all settings. A reload applies what needs no restart, and prints what has
+changed and what needs one. An invalid file changes nothing.
 
 examples:
   errklein config show
   errklein config show --config /etc/errklein/config.py --network Text
   errklein config check --strict
   errklein config template > config.py
+  errklein config reload
 
 # new-plugin: create a plugin with tests
 Create a plugin with a command, a webhook and tests, in a folder of its own. Without an
@@ -353,6 +356,11 @@ def _add_running(add: Callable[..., Parser]) -> None:
     showing.add_argument("--web", "-w", metavar="ENDPOINT", action="append", default=[], help="as of `errklein run`")
     showing.add_argument("--status", metavar="ENDPOINT", help="as of `errklein run`")
     add_action("check", "check the configuration and the plugins", _CONFIG, _DATA, _PLUGINS, _CHECK)
+    reloading = add_action(
+        "reload", "let the running bot read its configuration again, and print what has changed", _CONFIG, _DATA
+    )
+    forced_help = "also remove the last administrator of a network, or the verification of a webhook"
+    reloading.add_argument("--force", action="store_true", help=forced_help)
     add_action("template", "print a config.py with all settings, their defaults and their meaning")
 
 

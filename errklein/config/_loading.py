@@ -38,6 +38,9 @@ _BY_NETWORK = ("BOT_ADMINS", "BOT_ADMINS_NOTIFICATIONS", "CHATROOM_PRESENCE")
 _OF_FIRST = ("BACKEND", "BOT_IDENTITY", "COMPACT_OUTPUT")
 """Settings of the whole configuration that are by default those of the first network."""
 
+OF_NETWORKS = (*_OF_FIRST, "BOT_ADMINS", "CHATROOM_PRESENCE")
+"""Settings of the whole configuration that are by default made from those of the networks."""
+
 
 class Config:
     """The settings as attributes, which plugins read as `self.bot_config`.
@@ -86,6 +89,9 @@ class Config:
         self._overridden: Collection[str] = ()
         self._given: frozenset[str] = frozenset()
         """The names that the config.py sets, without those that options override."""
+        self._loaded: Mapping[str, Any] = {}
+        """The values of all settings when they were loaded."""
+        self._secrets: frozenset[str] = frozenset()
         self._own: frozenset[str] = frozenset()
         """The names of a view's own settings. It has a copy of the others, but for those in `_BY_NETWORK`, which are computed."""
         if above is not None:
@@ -218,6 +224,8 @@ def load_config(
         raise _with_line(error, path, overrides) from None
     config._overridden = frozenset(overrides)
     config._given = names - config._overridden
+    for view in (config, *config.networks.values()):
+        view._loaded = {name: value for name, value in vars(view).items() if not name.startswith("_")}
     return config
 
 
@@ -276,12 +284,13 @@ def _completed(
     config._sources = dict.fromkeys(map(_absolute, more), plugin_dirs_source)
     config.BOT_DATA_DIR = _absolute(config.BOT_DATA_DIR)
     config._networks = views = _views(config, "BACKEND" in given)
-    masker.learn(config, "configuration", secrets_of(config))
+    config._secrets = secrets_of(config)
+    masker.learn(config, "configuration", config._secrets)
     if only in views:
         config._networks = {only: views[only]}
     _fill_in(config, given)
     if only in views and config.names_networks:
-        for name in (*_OF_FIRST, "BOT_ADMINS", "CHATROOM_PRESENCE"):
+        for name in OF_NETWORKS:
             setattr(config, name, getattr(views[only], name))
     return config
 

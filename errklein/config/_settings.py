@@ -122,10 +122,11 @@ Lists, sets and dicts are returned themselves, not copied, since plugins change 
 
 @dataclass(frozen=True)
 class Setting:
-    """The default of a setting, and the check of a value."""
+    """The default of a setting, the check of a value, and whether a reload applies another one, since each use reads it anew."""
 
     default: Any
     check: Check
+    reload: bool = False
 
 
 def _optional(check: Check, absent: Any = None) -> Check:
@@ -392,11 +393,11 @@ SETTINGS: Mapping[str, Setting] = {
     "BOT_EXTRA_BACKEND_DIR": Setting([], _directories),
     "BOT_PLUGIN_INDEXES": Setting(("https://errbot.io/repos.json",), _strings),
     "CORE_PLUGINS": Setting(None, _optional(_strings)),
-    "PLUGINS_CALLBACK_ORDER": Setting((None,), _order),
-    "AUTOINSTALL_DEPS": Setting(True, _flag),
-    "INSTALL_FROM_CHAT": Setting(True, _flag),
+    "PLUGINS_CALLBACK_ORDER": Setting((None,), _order, reload=True),
+    "AUTOINSTALL_DEPS": Setting(True, _flag, reload=True),
+    "INSTALL_FROM_CHAT": Setting(True, _flag, reload=True),
     "BOT_LOG_FILE": Setting(None, _optional(_path)),
-    "BOT_LOG_LEVEL": Setting(logging.INFO, _level),
+    "BOT_LOG_LEVEL": Setting(logging.INFO, _level, reload=True),
     "BOT_LOG_FORMATTER": Setting(None, _optional(_formatter)),
     "BOT_LOG_SENTRY": Setting(False, _flag),
     "BOT_LOG_SENTRY_FLASK": Setting(False, _flag),
@@ -405,29 +406,29 @@ SETTINGS: Mapping[str, Setting] = {
     "SENTRY_EVENTLEVEL": Setting(logging.ERROR, _level),
     "SENTRY_OPTIONS": Setting({}, _optional(_sentry_options, {})),
     "SENTRY_TRANSPORT": Setting(None, _optional(_transport)),
-    "BOT_ASYNC": Setting(True, _flag),
+    "BOT_ASYNC": Setting(True, _flag, reload=True),
     "BOT_ASYNC_POOLSIZE": Setting(10, _whole(1)),
     "BOT_IDENTITY": Setting({}, _mapping),
-    "BOT_ADMINS": Setting((), _names),
-    "BOT_ADMINS_FALLBACK": Setting(None, _optional(fallback)),
+    "BOT_ADMINS": Setting((), _names, reload=True),
+    "BOT_ADMINS_FALLBACK": Setting(None, _optional(fallback), reload=True),
     "CHATROOM_PRESENCE": Setting((), _rooms),
     "CHATROOM_FN": Setting("Errbot", _text),
-    "CHATROOM_RELAY": Setting({}, _relays),
-    "REVERSE_CHATROOM_RELAY": Setting({}, _relays),
+    "CHATROOM_RELAY": Setting({}, _relays, reload=True),
+    "REVERSE_CHATROOM_RELAY": Setting({}, _relays, reload=True),
     "BOT_PREFIX": Setting("!", _text),
-    "BOT_PREFIX_OPTIONAL_ON_CHAT": Setting(False, _flag),
+    "BOT_PREFIX_OPTIONAL_ON_CHAT": Setting(False, _flag, reload=True),
     "BOT_ALT_PREFIXES": Setting((), _strings),
     "BOT_ALT_PREFIX_SEPARATORS": Setting((), _strings),
     "BOT_ALT_PREFIX_CASEINSENSITIVE": Setting(False, _flag),
-    "ACCESS_CONTROLS_DEFAULT": Setting({}, _access_rule),
-    "ACCESS_CONTROLS": Setting({}, _access_rules),
-    "HIDE_RESTRICTED_COMMANDS": Setting(False, _flag),
-    "HIDE_RESTRICTED_ACCESS": Setting(False, _flag),
-    "DIVERT_TO_PRIVATE": Setting((), _strings),
-    "DIVERT_TO_THREAD": Setting((), _strings),
+    "ACCESS_CONTROLS_DEFAULT": Setting({}, _access_rule, reload=True),
+    "ACCESS_CONTROLS": Setting({}, _access_rules, reload=True),
+    "HIDE_RESTRICTED_COMMANDS": Setting(False, _flag, reload=True),
+    "HIDE_RESTRICTED_ACCESS": Setting(False, _flag, reload=True),
+    "DIVERT_TO_PRIVATE": Setting((), _strings, reload=True),
+    "DIVERT_TO_THREAD": Setting((), _strings, reload=True),
     "MESSAGE_SIZE_LIMIT": Setting(None, _optional(_whole(1))),
-    "GROUPCHAT_NICK_PREFIXED": Setting(False, _flag),
-    "SUPPRESS_CMD_NOT_FOUND": Setting(False, _flag),
+    "GROUPCHAT_NICK_PREFIXED": Setting(False, _flag, reload=True),
+    "SUPPRESS_CMD_NOT_FOUND": Setting(False, _flag, reload=True),
     "TEXT_DEMO_MODE": Setting(True, _flag),
     "TEXT_COLOR_THEME": Setting("light", _text),
     "XMPP_CA_CERT_FILE": Setting(None, _optional(_path)),
@@ -447,21 +448,21 @@ SETTINGS: Mapping[str, Setting] = {
     "NETWORKS": Setting({}, _networks),
     "WEB": Setting((), _endpoints),
     "STATUS": Setting(None, _optional(_endpoint)),
-    "BOT_NICK_PREFIX": Setting(True, _flag),
-    "COMMAND_RATE": Setting("200/h", _optional(rate)),
-    "WEBHOOK_TIMEOUT": Setting(60.0, _some_seconds),
+    "BOT_NICK_PREFIX": Setting(True, _flag, reload=True),
+    "COMMAND_RATE": Setting("200/h", _optional(rate), reload=True),
+    "WEBHOOK_TIMEOUT": Setting(60.0, _some_seconds, reload=True),
     "WEBHOOK_POOLSIZE": Setting(20, _whole(1)),
     "WEBHOOK_QUEUE": Setting(200, _whole(0)),
     "WEBHOOK_QUEUE_WAIT": Setting(10.0, _some_seconds),
-    "WEBHOOK_MAX_BODY": Setting(25 * 1024 * 1024, _whole(1)),
+    "WEBHOOK_MAX_BODY": Setting(25 * 1024 * 1024, _whole(1), reload=True),
     "WEBHOOK_BASE_PATH": Setting("", _optional(base_path, "")),
     "TRUSTED_PROXIES": Setting({}, _optional(trusted_proxies, {})),
     "PUBLIC_URL": Setting("", _optional(public_url, "")),
     "WEBHOOK_MAX_CONNECTIONS": Setting(10_000, _whole(1)),
     "WEBHOOK_MAX_CONNECTIONS_PER_CLIENT": Setting(1_000, _whole(1)),
-    "WEBHOOKS": Setting({}, _optional(_webhooks, {})),
-    "WEBHOOK_METHODS": Setting(DEFAULT_METHODS, check_methods),
-    "WEBHOOK_CLIENT_RATE": Setting("100/s", _optional(rate)),
+    "WEBHOOKS": Setting({}, _optional(_webhooks, {}), reload=True),
+    "WEBHOOK_METHODS": Setting(DEFAULT_METHODS, check_methods, reload=True),
+    "WEBHOOK_CLIENT_RATE": Setting("100/s", _optional(rate), reload=True),
     "WEBHOOK_LOG": Setting("bodies", _log_parts),
     "WEBHOOK_LOG_MASK": Setting((), _strings),
     "WEBHOOK_LOG_DAYS": Setting(7, _log_days),
@@ -484,6 +485,11 @@ OF_XMPP = frozenset(name for name in SETTINGS if name.startswith("XMPP_"))
 
 CONFIDENTIAL = frozenset({"BOT_ADMINS_FALLBACK", "BOT_IDENTITY", "STORAGE_CONFIG", "SENTRY_DSN"})
 """Settings whose values may contain passwords, and are never shown."""
+
+
+def needs_restart(name: str) -> bool:
+    """Return whether another value of a setting takes effect only at the next start. Plugins' own settings don't need one."""
+    return name == "COMPACT_OUTPUT" or (name in SETTINGS and not SETTINGS[name].reload)
 
 
 _MAYBE_OF_PLUGINS: Mapping[str, tuple[type, ...]] = {

@@ -203,14 +203,14 @@ def shown_settings(config: Config, options: Mapping[str, tuple[str, Any]]) -> It
             value = config.directories(name)
             location += "".join({", --plugin-dir" for path in value if config.source_of(path) != name})
         location, value = options.get(name, (location, value))
-        yield f"{name} = {_shown(name, value)}  # {location}"
+        yield f"{name} = {shown_value(name, value)}  # {location}"
     for network, view in config.networks.items() if config.names_networks else ():
         for name in config.NETWORKS[network]:
-            shown, location = _shown(name, getattr(view, name)), source.location(name, network)
+            shown, location = shown_value(name, getattr(view, name)), source.location(name, network)
             yield f"NETWORKS[{network!r}][{name!r}] = {shown}  # {location}"
 
 
-def _shown(name: str, value: Any) -> str:
+def shown_value(name: str, value: Any) -> str:
     """Return the value as text, without secrets. Of confidential settings, only what can't be secret is shown."""
     if name == "WEBHOOKS":
         # References to secrets are no secrets.

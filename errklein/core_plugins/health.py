@@ -1,4 +1,4 @@
-"""The commands `!status`, `!uptime`, `!restart` and `!shutdown`."""
+"""The commands `!status`, `!uptime`, `!config reload`, `!restart` and `!shutdown`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from datetime import datetime
 from errklein.bot import BotStatus, NetworkStatus
 from errklein.chat import Message
 from errklein.commands import CommandError, botcmd, concurrent
-from errklein.core_plugins import CorePlugin
+from errklein.config import ConfigError
+from errklein.core_plugins import CorePlugin, shown_lines
+from errklein.dispatch import DetailedError
 from errklein.plugins.operations import PluginSummary
 from errklein.running import PoolStatus
 from errklein.running.restart import CannotRestart
-from errklein.text import code, plain
+from errklein.storage import StorageError
+from errklein.text import code, plain, plain_lines
 
 _MOST_SOURCES = 10
 _MOST_NAMES = 20
 
 
 class Health(CorePlugin):
-    """Show the bot's status, and restart or stop it."""
+    """Show the bot's status, reload its configuration, and restart or stop it."""
 
     @botcmd
     async def status(self, msg: Message, args: str) -> str:
@@ -102,6 +105,24 @@ class Health(CorePlugin):
         except CannotRestart as error:
             raise CommandError(f"The bot can't restart itself: {error}.") from error
         return "Restarting."
+
+    @concurrent
+    @botcmd(admin_only=True, syntax="[--force]")
+    async def config_reload(self, msg: Message, args: str) -> str:
+        """Read the configuration again, and apply what needs no restart.
+
+        Usage: !config reload [--force]
+
+        An error changes nothing. --force also removes the last administrator of a network, or a webhook's verification.
+        """
+        by = self.actor(msg)
+        try:
+            changes = await self.host.process.reload_config(by, args.strip())
+        except (ConfigError, StorageError) as error:
+            summary = "The configuration stays as it was"
+            raise DetailedError(f"{summary}: {plain_lines(str(error))}", summary) from error
+        lines = [one.line(details=by.reads_details) for one in changes]
+        return "\n".join(shown_lines(lines, 1000)) or "Nothing has changed."
 
     @concurrent
     @botcmd(admin_only=True, syntax="[--confirm] [--kill]")

@@ -191,11 +191,11 @@ class LevelFilter:
 
     def __init__(self, observers: Iterable[ILogObserver], level: int) -> None:
         self._passed_on = LogPublisher(*observers)
-        self._level = level
+        self.level = level
 
     def __call__(self, event: LogEvent) -> None:
         """Forward the event if its level is high enough."""
-        if level_number(event) >= self._level:
+        if level_number(event) >= self.level:
             self._passed_on(event)
 
 
@@ -233,10 +233,19 @@ class Destinations:
         self.owner: tuple[int, int] | None = None
         """The user and group that own new files, if the process will change to them."""
         self._files: list[PrivateLogFile] = []
+        self._filter: LevelFilter | None = None
 
     def observer(self) -> LevelFilter:
         """Open the destinations, and return the observer that writes to them."""
-        return LevelFilter([self.writer(stream) for stream in self.streams()], self.level)
+        self._filter = LevelFilter([self.writer(stream) for stream in self.streams()], self.level)
+        return self._filter
+
+    def use_level(self, level: int) -> None:
+        """Log at another level from now on. Without an open log, as in tests, this has no effect on others."""
+        self.level = level
+        if self._filter is not None:
+            self._filter.level = level
+            bridge_stdlib(level)
 
     def writer(self, stream: IO[Any]) -> FileLogObserver:
         """Return the observer that writes events to one of the `streams`."""

@@ -42,6 +42,7 @@ from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.option_values import HookError, Rate
 
 if TYPE_CHECKING:
+    from errklein.config import Config
     from errklein.web import Routes
 
 
@@ -105,26 +106,37 @@ class StandbyWebhooks:
     """Stores the routes, since the plugin may be broken after a restart. The verification is the operator's, and isn't stored.
 
     :param stored: The bot's own stored values.
-    :param options: The setting WEBHOOKS.
+    :param config: Has the setting WEBHOOKS.
     :param routes: Gets the webhooks.
     """
 
     log = Logger()
 
-    def __init__(self, stored: MutableMapping[str, Any], options: Mapping[str, Any], routes: Routes) -> None:
-        self._stored = stored
+    def __init__(self, stored: MutableMapping[str, Any], config: Config, routes: Routes) -> None:
+        self._stored, self._config = stored, config
         self._routes = routes
-        self._named = {webhook for webhook, its in options.items() if its.get("verify")}
         self._webhooks: Mapping[str, Any] = {}
+
+    @property
+    def _named(self) -> set[str]:
+        return {webhook for webhook, its in self._config.setting("WEBHOOKS").items() if its.get("verify")}
+
+    def look(self) -> None:
+        """Accept the webhooks that WEBHOOKS names now."""
+        self.restore()
+        for plugin, hooks in self._routes.declared.items():
+            if hooks:
+                self.replace(plugin, hooks)
 
     def restore(self) -> None:
         """Accept the webhooks that earlier processes have stored, and forget those that aren't named any more."""
-        self._webhooks = self._stored.get(WEBHOOKS, {})
-        self._use({webhook: its for webhook, its in self._webhooks.items() if webhook in self._named})
+        self._webhooks, named = self._stored.get(WEBHOOKS, {}), self._named
+        self._use({webhook: its for webhook, its in self._webhooks.items() if webhook in named})
 
     def replace(self, plugin: str, hooks: Sequence[Hook]) -> None:
         """Store the routes of a plugin that has become active, or none of one that was removed, instead of its earlier ones."""
-        own = {hook.full_name: _fields(hook.declaration) for hook in hooks if hook.full_name in self._named}
+        named = self._named
+        own = {hook.full_name: _fields(hook.declaration) for hook in hooks if hook.full_name in named}
         others = {name: its for name, its in self._webhooks.items() if name.rpartition(":")[0] != plugin}
         if others | own != self._webhooks:
             self._use(others | own)

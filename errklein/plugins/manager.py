@@ -141,9 +141,9 @@ class PluginManager(StoreMixin):
         self._callbacks: dict[str, list[Callback]] = {}
         self._callback_order: tuple[str | None, ...] = ()
         self._configurator = Configurator(execution, self.configuration)
-        self._standby = StandbyWebhooks(self, config.setting("WEBHOOKS"), routes)
+        self.standby = StandbyWebhooks(self, config, routes)
         forget = self._callbacks.clear
-        self._lifecycle = Lifecycle(execution, loader, self._configurator, routes, self._standby, forget, tell_admins)
+        self._lifecycle = Lifecycle(execution, loader, self._configurator, routes, self.standby, forget, tell_admins)
         self.activations = self._lifecycle.activations
         self.when_settled = self._lifecycle.when_settled
         self._changes = Changes(execution.reactor, changed)
@@ -236,7 +236,7 @@ class PluginManager(StoreMixin):
     @change
     async def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> list[PluginProblem]:
         """Load and activate core plugins, those below `roots`, and `classes`. The Deferred fires with the problems."""
-        self._standby.restore()
+        self.standby.restore()
         problems = await self._load_all(roots, classes)
         problems += self._loader.take_mistakes()
         problems += await self.activate_rest()
@@ -453,7 +453,7 @@ class PluginManager(StoreMixin):
                 except PluginTimeout as error:
                     overdue.append(error)
             await self._loader.forget(plugin)
-            self._standby.replace(name, ())
+            self.standby.replace(name, ())
         if overdue:
             raise PluginTimeout("\n".join(map(str, overdue)))
 

@@ -128,7 +128,7 @@ def load_with_options(
 
 
 def check_in_process(options: Sequence[object]) -> Sequence[str]:
-    """Return Python's arguments for a process that checks the configuration with the options of `_check_options`."""
+    """Return Python's arguments for a process that checks the configuration with the options of `load_checked`."""
     # The process finds modules where this one does, so errklein needn't be installed.
     code = (
         "import json, sys; sys.path[:], options = json.loads(sys.argv[1]); "
@@ -137,13 +137,25 @@ def check_in_process(options: Sequence[object]) -> Sequence[str]:
     return ["-P", "-c", code, json.dumps([[str(path) for path in sys.path], options])]
 
 
-def _check_options(web: Sequence[str], status: str | None, *options: Any) -> None:
-    """Check the options --web and --status, and those of `load_with_options`."""
+def _check_options(*options: Any) -> None:
     with errors_end_program():
-        config = load_with_options(*options)
-        check_config(config)
-        with located_errors(config):
-            Listening.of(config, web, status).check(bind=False)
+        load_checked(Path.cwd(), *options)
+
+
+def load_checked(directory: Path, web: Sequence[str], status: str | None, *options: Any) -> Config:
+    """Return the configuration with the options --web and --status, and those of `load_with_options`, checked as a running bot can.
+
+    Raises one of START_ERRORS, also if this isn't the directory in which the options were given.
+    """
+    if Path.cwd() != directory:
+        raise ConfigError(
+            f"the bot runs in {Path.cwd()} (--rundir or --chroot), and only a restart in {directory} reads paths again"
+        )
+    config = load_with_options(*options)
+    check_config(config)
+    with located_errors(config):
+        Listening.of(config, web, status).check(bind=False)
+    return config
 
 
 def check_current_directory() -> None:

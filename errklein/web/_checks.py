@@ -18,6 +18,7 @@ from errklein.web._settings import BotParts, WebSettings
 from errklein.web._site import REFUSALS
 from errklein.web.request import WebhookRequest
 from errklein.webhooks import Hook
+from errklein.webhooks.option_values import Rate
 
 Checked = tuple[bytes, str, ImmediateResponse | None]
 
@@ -52,13 +53,16 @@ class Checks:
         self._bot = bot
         self._clock = clock
         self._now = now
-        rate = settings.client_rate
-        self._clients = None if rate is None else TokenBuckets(clock, rate.interval, rate.count)
+        self.limit_clients(settings.client_rate)
         self._rates: WeakKeyDictionary[Hook, TokenBucket] = WeakKeyDictionary()
         self._secrets: WeakKeyDictionary[Hook, list[bytes]] = WeakKeyDictionary()
         self._warnings = RateLimit(clock)
         self.unusable: dict[str, str] = {}
         """Why webhooks respond with 503 to all requests, by their names."""
+
+    def limit_clients(self, rate: Rate | None) -> None:
+        """Limit the requests of each client that aren't verified."""
+        self._clients = None if rate is None else TokenBuckets(self._clock, rate.interval, rate.count)
 
     def prepare(self, hook: Hook) -> None:
         """Read the secrets of a webhook that is being installed. Administrators are notified of missing ones."""

@@ -147,8 +147,13 @@ class Delivery:
             self.services.open_requests.watch(self)
 
     def _is_current(self) -> bool:
-        """Return whether the hook may be called: its plugin isn't being reloaded, and has not been. For any thread."""
-        return self._route.hook is self.hook and self._route.owner not in self.services.routes.held
+        """Return whether the hook may be called: its plugin isn't being reloaded, and has not been. For any thread.
+
+        A request that was admitted before the operator has changed the webhook's options is still handled by them.
+        """
+        hook = self._route.hook
+        is_same = hook is self.hook or (hook is not None and hook.handler == self.hook.handler)
+        return is_same and self._route.owner not in self.services.routes.held
 
     def _run(self) -> None:
         """Run the handler. No Deferred is created if it runs on the reactor and doesn't wait."""

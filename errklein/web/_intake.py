@@ -32,6 +32,7 @@ from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Outcome, Postponed, StoredDelivery
 
 if TYPE_CHECKING:
+    from errklein.web._settings import WebSettings
     from errklein.web._site import Site
 
 _STOPPING = Problem(503, "the service is stopping", ((b"Retry-After", b"10"),))
@@ -72,6 +73,13 @@ class Intake:
     def _recorded_services(self) -> WebServices:
         # Without messages: the end of a recorded delivery writes them itself.
         return replace(self.services, pool=self._recorded_pool, lanes=self._recorded_lanes, outbox_store=None)
+
+    def use(self, settings: WebSettings) -> None:
+        """Use other settings for the next requests. The limits of clients begin anew if they change."""
+        if settings.client_rate != self.services.settings.client_rate:
+            self.services.checks.limit_clients(settings.client_rate)
+        vars(self)["services"] = replace(self.services, settings=settings)
+        vars(self).pop("_recorded_services", None)
 
     # Before the body is complete.
 

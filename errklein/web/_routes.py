@@ -148,6 +148,8 @@ class Routes:
         self._standby: dict[str, Route] = {}
         self._standby_adapter = Klein().url_map.bind("")
         self._prepared: set[str] = set()
+        self.declared: dict[str, Sequence[Hook]] = {}
+        """The hooks of each owner as they were declared."""
         self.cached: dict[tuple[bytes, bytes], Match] = {}
         """The matches of rules without variables, by escaped path and method."""
         self.held: dict[str, list[tuple[Deferred[None], Context]]] = {}
@@ -181,18 +183,33 @@ class Routes:
         :param mounts: The owner's mounted resources, by path.
         :raises HookError: A rule is invalid, or the operator's options for a hook. Nothing is changed.
         """
-        hooks = [self.configure(hook) for hook in hooks]
+        declared, hooks = hooks, [self.configure(hook) for hook in hooks]
         for hook in hooks:
             self._route_of(hook)
+        self.declared[owner] = declared
+        self._use(owner, hooks, rank)
+        self.replace_mounts(owner, mounts)
+        self.release(owner)
+
+    def reconfigure(self) -> None:
+        """Configure all hooks anew, since `configure` returns others now. Those that don't change stay the same objects."""
+        for owner, declared in self.declared.items():
+            old = {hook.name: hook for hook in self._precedence.by_owner.get(owner, ())}
+            new = [self.configure(hook) for hook in declared]
+            hooks = [old[hook.name] if old[hook.name].declaration == hook.declaration else hook for hook in new]
+            if hooks != list(old.values()):
+                self._use(owner, hooks)
+        self._changed()
+
+    def _use(self, owner: str, hooks: Sequence[Hook], rank: int | None = None) -> None:
         old = self._precedence.by_owner.get(owner, ())
         for name in self._precedence.replace(owner, hooks, rank):
             self._update(name)
         for hook, by in self._precedence.newly_shadowed(hooks, old):
             self._shadowed(hook, by)
         for hook in hooks:
-            self._prepare(hook)
-        self.replace_mounts(owner, mounts)
-        self.release(owner)
+            if hook not in old:
+                self._prepare(hook)
 
     def replace_mounts(self, owner: str, resources: Mapping[str, IResource]) -> None:
         """Replace all of the owner's mounts by these resources, given by path."""

@@ -58,7 +58,6 @@ class WebServer:
         settings = settings or WebSettings()
         decoding_pool = decoding_pool or pool
         pools = decoding_pool, large_pool or decoding_pool
-        configure = partial(configured, options=settings.webhooks, default_methods=settings.default_methods)
         self.now = now
         """Returns the Unix time in seconds."""
         self._runner, self._pool, self._recorded_pool = runner, pool, recorded_pool or pool
@@ -66,7 +65,7 @@ class WebServer:
         """The pools of threads."""
         self._bot = bot
         self._open_requests = DeadlineSweeper(reactor)
-        self.routes = Routes(self._enter, self._shadowed, configure, self._prepare)
+        self.routes = Routes(self._enter, self._shadowed, self._configured, self._prepare)
         self._lanes, self._recorded_lanes = (Lanes(reactor, settings.body_memory, *pools) for _ in range(2))
         self._intake = Intake(self._make_services, self.routes, self._recorded_pool, self._recorded_lanes)
         self.site = Site(reactor, settings, self._intake, decoding_pool)
@@ -81,6 +80,12 @@ class WebServer:
         """Sends a request to this server without a socket. The Deferred fires with the response."""
         self.listeners = Listeners(reactor, self.site, self.site.limits.guard)
         self._closing: Deferred[None] = succeed(None)
+
+    def use(self, settings: WebSettings) -> None:
+        """Use these timeouts, sizes, rates, options and methods for requests that are admitted from now on."""
+        self.site.settings = settings
+        self._intake.use(settings)
+        self.routes.reconfigure()
 
     @property
     def services(self) -> WebServices:
@@ -159,6 +164,9 @@ class WebServer:
     def _prepare(self, hook: Hook) -> None:
         self.services.checks.prepare(hook)
         self.services.recording.look()
+
+    def _configured(self, hook: Hook) -> Hook:
+        return configured(hook, self.site.settings.webhooks, self.site.settings.default_methods)
 
     def _shadowed(self, hook: Hook, by: Hook) -> None:
         self.services.bot.report(lambda events: events.hook_shadowed(hook, by))

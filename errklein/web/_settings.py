@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from twisted.logger import Logger
 
+from errklein.config import Config
 from errklein.ports.journal import Journal, LaterDeliveries
 from errklein.ports.web import WebEvents
 from errklein.running import ThreadWaits
 from errklein.webhooks.declaration import DEFAULT_METHODS
 from errklein.webhooks.forwarding import TrustedProxies
 from errklein.webhooks.option_values import Rate
-from errklein.webhooks.options import HookOptions
+from errklein.webhooks.options import HookOptions, hook_options
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,27 @@ class WebSettings:
 
     access_log: bool = True
     """Log a line per response, at the level INFO."""
+
+    @classmethod
+    def of(cls, config: Config) -> WebSettings:
+        """Return the settings in a configuration."""
+        return cls(
+            timeout=config.WEBHOOK_TIMEOUT,
+            max_body=config.WEBHOOK_MAX_BODY,
+            # No line is created that neither the log nor Sentry takes.
+            access_log=config.BOT_LOG_SENTRY or config.BOT_LOG_LEVEL <= logging.INFO,
+            proxies=TrustedProxies(config.TRUSTED_PROXIES) if config.TRUSTED_PROXIES else None,
+            base_path=config.WEBHOOK_BASE_PATH,
+            public_url=config.PUBLIC_URL,
+            max_connections=config.WEBHOOK_MAX_CONNECTIONS,
+            max_connections_per_client=config.WEBHOOK_MAX_CONNECTIONS_PER_CLIENT,
+            body_memory=config.WEBHOOK_BODY_MEMORY,
+            webhooks=hook_options(config.setting("WEBHOOKS")),
+            default_methods=config.WEBHOOK_METHODS,
+            client_rate=Rate.of(config.WEBHOOK_CLIENT_RATE) if config.WEBHOOK_CLIENT_RATE else None,
+            delivery_log=config.WEBHOOK_LOG,
+            log_rate=Rate.of(config.WEBHOOK_LOG_RATE) if config.WEBHOOK_LOG_RATE else None,
+        )
 
 
 @dataclass(frozen=True)

@@ -461,7 +461,7 @@ class Processes(SynchronousTestCase):
         names = ("items", "name")
         self.assertEqual(shown[:2], [f"    !{name}: {name}, in a thread (plain function)" for name in names])
         self.assertFalse(shown[2].startswith(" "), shown[2])
-        warning = "warning: ACCESS_CONTROLS: the pattern 'config' matches no command"
+        warning = "warning: ACCESS_CONTROLS: the pattern 'config' matches no command; did you mean 'config_reload'?"
         self.assertEqual([line for line in shown if line.startswith("warning: ACCESS")], [warning])
 
     def test_check_of_a_wrong_configuration(self) -> None:

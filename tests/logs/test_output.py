@@ -191,6 +191,20 @@ class Levels(LogCase):
         log.critical("louder")
         self.assertEqual([line.rpartition("] ")[2] for line in self.lines], ["loud", "louder"])
 
+    def test_other_level(self) -> None:
+        """An open log changes its level, also that of the standard library's records."""
+        root = logging.getLogger()
+        self.addCleanup(setattr, root, "handlers", list(root.handlers))
+        self.addCleanup(root.setLevel, root.level)
+        path, destinations = Path(self.mktemp()), Destinations()
+        destinations.outputs = [str(path)]
+        log = Logger(namespace="x", observer=destinations.observer())
+        log.debug("quiet")
+        destinations.use_level(logging.DEBUG)
+        log.debug("now loud")
+        self.assertEqual([line.rpartition("] ")[2] for line in path.read_text().splitlines()], ["now loud"])
+        self.assertTrue(logging.getLogger("errbot.plugins.X").isEnabledFor(logging.DEBUG))
+
 
 class StdlibLogging(LogCase):
     """Records of the standard library's loggers, which plugins use."""

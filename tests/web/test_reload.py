@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextvars import Context, ContextVar
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,6 +14,7 @@ from twisted.internet.task import deferLater
 from errklein.running import WorkerPool
 from errklein.web import ClientResponse, WebServer
 from errklein.webhooks import webhook
+from errklein.webhooks.options import hook_options
 from tests import takes_long
 from tests.web.kit import WebCase, hooks_of
 
@@ -316,3 +318,37 @@ class ReloadTests(WebCase):
         self.assertNoResult(request)
         self.web.routes.release("Neighbour")
         self.assertEqual(self.successResultOf(request).text, "here")
+
+
+class OptionsTests(WebCase):
+    """The operator's options change while requests are open."""
+
+    def use(self, **settings: Any) -> None:
+        """Use other settings."""
+        self.web.use(replace(self.web.site.settings, **settings))
+
+    def test_waiting_request(self) -> None:
+        """A request that was admitted runs by the options of then, and isn't checked again; the next one by the new ones."""
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        plugin = Gated("the same", gate)
+        self.serve(plugin, "Gated")
+        requests = [self.start("POST", "/hook") for _ in range(25)]
+        plugin.wait_for(20)
+        self.use(webhooks=hook_options({"Gated:hook": {"verify": "bearer", "secret": "env:NO_SUCH"}}))
+        later = self.start("POST", "/hook")
+        gate.set()
+        self.assertEqual({self.response_to(request).text for request in requests}, {"the same"})
+        self.assertEqual(self.response_to(later).status, 503)
+
+    def test_timeout(self) -> None:
+        """The next requests have the new timeout."""
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        self.serve(Gated("", gate), "Gated")
+        before = self.start("POST", "/hook")
+        self.use(timeout=5.0)
+        after = self.start("POST", "/hook")
+        self.pass_time(6)
+        self.assertNoResult(before)
+        self.assertEqual(self.response_to(after).status, 504)

@@ -1,0 +1,88 @@
+"""The reload of the configuration while the bot runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from errklein.commands.operations import Actor
+from errklein.config import Config, ConfigError, SecretError, located_errors, read_secret
+from errklein.config.changes import Change, apply, changes_of, risks
+from errklein.logs import destinations
+from errklein.web import WebSettings
+from errklein.webhooks import Hook
+from errklein.webhooks.option_values import HookError
+from errklein.webhooks.options import configured
+
+if TYPE_CHECKING:
+    from errklein.bot._bot import Bot
+
+
+async def reload_config(bot: Bot, by: Actor, option: str) -> list[Change]:
+    """Read the configuration again, apply what needs no restart, and return what differs; see `ProcessOperations.reload_config`.
+
+    What may fail comes first. Then everything changes in one turn of the reactor.
+    """
+    read, config = bot.read_config, bot.bot_config
+    if option not in ("", "--force"):
+        raise ConfigError(f"unknown option {option!r}; the only one is --force")
+    if read is None:
+        raise ConfigError("the program that runs this bot has given it its configuration, and must restart it")
+    fresh = await bot.plugin_pool.run(lambda: read, name=lambda: "the reload of the configuration")
+    changes = list(changes_of(config, fresh))
+    settings = WebSettings.of(fresh if config.names_networks == fresh.names_networks else config)
+    options = _options(bot, settings, config, fresh)
+    dangers = [*risks(config, fresh), *_unverified(bot, options)]
+    if dangers and not option:
+        raise ConfigError(f"{'; '.join(dangers)}. Add --force to apply this nevertheless")
+    if changes:
+        done = f"{by.name} has reloaded the configuration"
+        texts, names = ("; ".join(one.line(details=details) for one in changes) for details in (True, False))
+        # Before the change, so that an administrator who is removed is notified, too.
+        bot.tell_admins(f"{done}: {texts}", f"{done}: {names}")
+    apply(config, fresh)
+    bot.web.use(replace(WebSettings.of(config), webhooks=options))
+    bot.plugin_manager.standby.look()
+    destinations.use_level(config.BOT_LOG_LEVEL)
+    bot.plugins_changed()
+    return changes
+
+
+def _options(bot: Bot, settings: WebSettings, config: Config, fresh: Config) -> Mapping[str, Any]:
+    """Return the options of webhooks, those that don't change as the same objects. Raises ConfigError if they can't be used.
+
+    Then their webhooks stay the same objects, too, with the rates that they have used up.
+    """
+    before, after = config.setting("WEBHOOKS"), fresh.setting("WEBHOOKS")
+    used = bot.web.site.settings.webhooks
+    options = dict(settings.webhooks)
+    options |= {name: used[name] for name in options if name in used and before.get(name) == after.get(name)}
+    with located_errors(fresh):
+        try:
+            for hook in _declared(bot).values():
+                configured(hook, options, settings.default_methods)
+            for name in [name for name, its in options.items() if its.get("verify") and its is not used.get(name)]:
+                for reference in options[name]["verify"].secrets:
+                    read_secret(reference)
+        except HookError as error:
+            raise ConfigError(str(error), "WEBHOOKS") from None
+        except SecretError as error:
+            raise ConfigError(f"WEBHOOKS[{name!r}]: {error}", "WEBHOOKS") from None
+    return options
+
+
+def _declared(bot: Bot) -> Mapping[str, Hook]:
+    return {hook.full_name: hook for hooks in bot.web.routes.declared.values() for hook in hooks}
+
+
+def _unverified(bot: Bot, options: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each webhook that would no longer be verified, those of inactive plugins included."""
+    declared, used = _declared(bot), bot.web.site.settings.webhooks
+
+    def is_verified(name: str, its: Mapping[str, Any]) -> bool:
+        own = declared[name].declaration.verify if name in declared else None
+        return its.get(name, {}).get("verify", own) is not None
+
+    lost = [name for name in sorted({*declared, *used}) if is_verified(name, used) and not is_verified(name, options)]
+    return [f"WEBHOOKS: {name} would no longer be verified" for name in lost]

@@ -1,0 +1,149 @@
+"""Commands that the running bot performs: `errklein config reload`, on real processes."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import threading
+from pathlib import Path
+from textwrap import dedent
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.processes import (
+    ERRKLEIN,
+    TWISTD,
+    adopting_daemons,
+    free_port,
+    kill,
+    run,
+    wait_for_daemon,
+    write_config,
+    write_plugin,
+)
+
+SHOP = """
+    from errklein import BotPlugin, webhook
+
+    class Shop(BotPlugin):
+        @webhook
+        async def admins(self, payload):
+            self.log.debug("a line for developers")
+            return ", ".join(self.bot_config.BOT_ADMINS)
+
+        @webhook
+        def order(self, payload):
+            return "ordered"
+"""
+
+
+class ReloadTests(SynchronousTestCase):
+    """A daemon whose config.py changes."""
+
+    timeout = 240
+
+    def setUp(self) -> None:
+        """Start the daemon."""
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.port = free_port()
+        self.log = self.directory / "bot.log"
+        self.settings = {
+            "BOT_EXTRA_PLUGIN_DIR": str(self.directory / "plugins"),
+            "BOT_LOG_FILE": str(self.log),
+            "WEB": f"tcp:{self.port}:interface=127.0.0.1",
+        }
+        write_plugin(self.directory / "plugins", "Shop", dedent(SHOP))
+        write_config(self.directory, self.settings)
+
+    def start(self) -> None:
+        """Start the daemon, which ends with the test."""
+        with adopting_daemons():
+            done = run(TWISTD, "--pidfile=bot.pid", "errklein", cwd=self.directory)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.pid = int((self.directory / "bot.pid").read_text())
+        self.addCleanup(kill, self.pid)
+        # Requests wait until the plugins are active.
+        self.assertEqual(self.post("/admins"), "@admin")
+
+    def post(self, path: str) -> str:
+        """Return the response to a POST request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request("POST", path, "{}")
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    def reload(self, *options: str) -> tuple[int, str]:
+        """Run `errklein config reload`, and return its status and output."""
+        done = run(ERRKLEIN, "config", "reload", *options, cwd=self.directory)
+        return done.returncode, done.stdout + done.stderr
+
+    def test_reload(self) -> None:
+        """Administrators and the level of the log change, an invalid file changes nothing, and no request is lost meanwhile."""
+        self.start()
+        control = self.directory / "data" / "control.sock"
+        self.assertEqual((control.stat().st_mode & 0o777, control.parent.stat().st_mode & 0o777), (0o600, 0o700))
+        responses: list[str] = []
+        ended = threading.Event()
+
+        def send() -> None:
+            while not ended.is_set():
+                responses.append(self.post("/order"))
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        try:
+            changed = self.settings | {"BOT_ADMINS": ("@admin", "@bob"), "BOT_LOG_LEVEL": "DEBUG"}
+            write_config(self.directory, changed)
+            status, output = self.reload()
+            self.assertEqual((status, output), (0, "BOT_ADMINS: added ('@bob',)\nBOT_LOG_LEVEL: 20 → 10\n"))
+            self.assertNotIn("a line for developers", self.log.read_text())
+            self.assertEqual(self.post("/admins"), "@admin, @bob")
+            self.assertIn("a line for developers", self.log.read_text())
+            (self.directory / "config.py").write_text("BACKEND = 'Null'\nBOT_ADMINS = (\n")
+            status, output = self.reload("--data-dir", str(control.parent))
+            self.assertEqual(status, 1)
+            self.assertIn("config.py isn't valid Python at line 2", output)
+            self.assertEqual(self.post("/admins"), "@admin, @bob")
+            write_config(self.directory, changed | {"WEBHOOKS": {"Shop:order": {"rate": "1000000/s"}}})
+            self.assertIn("WEBHOOKS: added {'Shop:order'", self.reload()[1])
+        finally:
+            ended.set()
+            sending.join()
+        self.assertEqual(set(responses), {"ordered"})
+        log = self.log.read_text()
+        self.assertRegex(
+            log, r"Notifying administrators: \S+ on the command line has reloaded the configuration: BOT_ADMINS"
+        )
+        # A signal for the log isn't one for the configuration.
+        write_config(self.directory, self.settings)
+        os.kill(self.pid, signal.SIGHUP)
+        self.assertEqual(self.post("/admins"), "@admin, @bob")
+        os.kill(self.pid, signal.SIGTERM)
+        self.assertEqual(wait_for_daemon(self.pid), -signal.SIGTERM)
+        self.assertFalse(control.exists())
+
+    def test_without_a_bot(self) -> None:
+        """The command says that no bot runs, also beside the socket of a bot that was killed, which the next one replaces."""
+        expected = (1, f"errklein: the bot isn't running: start it first (no process uses {self.directory / 'data'})\n")
+        self.assertEqual(self.reload(), expected)
+        self.start()
+        os.kill(self.pid, signal.SIGKILL)
+        wait_for_daemon(self.pid)
+        (self.directory / "bot.pid").unlink()
+        self.assertTrue((self.directory / "data" / "control.sock").exists())
+        self.assertEqual(self.reload(), expected)
+        self.start()
+        self.assertEqual(self.reload(), (0, "Nothing has changed.\n"))
+
+    def test_long_path(self) -> None:
+        """The socket works in a directory whose path is longer than the address of a socket may be."""
+        data = self.directory / ("d" * 100)
+        self.settings["BOT_DATA_DIR"] = str(data)
+        write_config(self.directory, self.settings)
+        self.start()
+        self.assertEqual(self.reload(), (0, "Nothing has changed.\n"))
+        self.assertTrue((data / "control.sock").is_socket())
