@@ -133,6 +133,11 @@ class HealthTests(ContractTest):
         self.assertRegex(said, r"│ *D *│ *Backup|• D .*Backup")
         self.assertRegex(said, r"│ *C *│ *Webserver|• C .*Webserver")
 
+    @decided("lists all plugins in a table of a few dozen lines")
+    def test_plugins_is_short(self) -> None:
+        """`!status plugins` has at most ten lines."""
+        self.assertLessEqual(len(self.ask("!status plugins").splitlines()), 10)
+
     def test_blacklisted(self) -> None:
         """`!status plugins` displays B for a blacklisted plugin."""
         self.ask("!plugin blacklist Tried")
