@@ -95,6 +95,9 @@ class Server(ThreadingHTTPServer):
         self.reported = threading.Event()
         self.report: dict[str, Any] = {}
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Be silent: a frame that is removed doesn't wait for all of its files."""
+
 
 def old_addresses(site: Path) -> dict[str, str]:
     """Return old addresses and where they lead, from the table of the site's redirects and one name of the API for each page."""

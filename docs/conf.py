@@ -38,7 +38,7 @@ default_role = "code"
 html_theme = "furo"
 # The address of the site, for links that name the one address of a page. Read the Docs sets it.
 html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
-html_title = f"errklein {__version__}"
+html_title = f"errklein {__version__.partition('+')[0]}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_search_scorer = str(Path(__file__).with_name("site_search.js"))

@@ -1,20 +1,23 @@
 // Ranks the results of Sphinx' search: pages in which the words are important are first, and guides are before the reference of
 // names, the pages for contributors and the changelog.
 
+var API = /^reference\/api\b/;
+
+var query = () => (new URLSearchParams(window.location.search).get("q") || "").toLowerCase().trim();
+
 var GROUPS = [
   [/^(guides|tutorials)\//, 8],
   [/^reference\/changelog$/, -300],
-  [/^reference\/api\b/, -200],
+  [API, -200],
   [/^(design|benchmarks|genindex|py-modindex)$/, -100],
   [/^index$/, -10],
 ];
 
 // The weight of the words of the query in a page, on average.
 function weightOf(page) {
-  const query = new URLSearchParams(window.location.search).get("q") || "";
   const number = WEIGHTS.pages.indexOf(page);
   const stemmer = new Stemmer();
-  const words = splitQuery(query.toLowerCase()).filter((word) => !stopwords.has(word));
+  const words = splitQuery(query()).filter((word) => !stopwords.has(word));
   const found = words.map((word) => {
     const stem = stemmer.stemWord(word);
     return (Object.hasOwn(WEIGHTS.words, stem) && WEIGHTS.words[stem][number]) || 0;
@@ -24,6 +27,8 @@ function weightOf(page) {
 
 var Scorer = {
   score: ([page, title, anchor, description, score, file, kind]) => {
+    // Who types the title of a page looks for this page.
+    if (title.toLowerCase() === query() && !API.test(page)) return 100 + score + weightOf(page);
     const group = GROUPS.find(([pattern]) => pattern.test(page));
     return score + weightOf(page) + (group ? group[1] : 0);
   },

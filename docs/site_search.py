@@ -10,12 +10,29 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx.search.en import SearchEnglish
+from sphinx.util.logging import getLogger
 
 FILE = "search-weights.js"
 
+KEYWORDS = {
+    "guides/access-control": "admin permission authorization role acl",
+    "guides/background-work": "schedule scheduler timer periodic cron",
+    "guides/install": "setup wheel package",
+    "guides/messages": "lost mention attachment upload",
+    "guides/monitoring": "prometheus alert healthcheck",
+    "guides/moving-from-errbot": "migrate migration switch import",
+    "guides/networks": "slack discord telegram mattermost matrix xmpp",
+    "guides/service": "systemd daemon boot autostart",
+    "guides/storage": "database persist save sqlite",
+    "guides/testing": "unit unittest pytest mock",
+    "guides/web-server": "certificate letsencrypt ssl tls",
+    "tutorials/first-bot": "getting started quickstart hello write",
+}
+"""Words that readers look for, and that these pages lack or have seldom."""
+
 IN_PAGE_TITLE = 12
 IN_HEADING = 4
-"""How often a word in a title or heading counts."""
+"""How often a word in a title or heading counts. A keyword counts as one in a heading."""
 
 SATURATION = 3
 LENGTH = 0.4
@@ -52,6 +69,18 @@ def weights(pages):
     return found
 
 
+def add_keywords(app, doctree):
+    """Give a page its keywords, which Sphinx indexes."""
+    if words := KEYWORDS.get(app.env.docname):
+        doctree.insert(0, nodes.meta("", name="keywords", content=words.replace(" ", ",")))
+
+
+def check_keywords(app, env):
+    """Warn of keywords for a page that isn't there."""
+    for page in KEYWORDS.keys() - env.found_docs:
+        getLogger(__name__).warning("docs/site_search.py has keywords for %s, which isn't there", page)
+
+
 def add_weights(app, pagename, templatename, context, doctree):
     """Write the weights beside the search page, and let it load them."""
     if pagename != "search":
@@ -67,5 +96,7 @@ def add_weights(app, pagename, templatename, context, doctree):
 
 
 def setup(app):
+    app.connect("doctree-read", add_keywords)
+    app.connect("env-updated", check_keywords)
     app.connect("html-page-context", add_weights)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
