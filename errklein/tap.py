@@ -18,7 +18,7 @@ from twisted.python import usage
 
 from errklein import logs
 from errklein._version import __version__
-from errklein.config import located_errors
+from errklein.config import located_errors, take_variables
 from errklein.plugins.requirement_files import environment_problems
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import (
@@ -160,7 +160,9 @@ def _make_service(options: Options) -> IService:
     if twistd.enters_current_directory():
         check_current_directory()
     given = options["config"], options["network"], options["data-dir"], options["plugin-dir"]
-    config = load_with_options(*given)
+    # Before config.py runs and plugins are loaded.
+    variables = take_variables(os.environ)
+    config = load_with_options(*given, variables)
     listening = Listening.of(config, options["web"], options["status"])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
     data_directory = DataDirectory(Path(config.BOT_DATA_DIR), twistd.uid, twistd.gid, data_source)
@@ -176,15 +178,14 @@ def _make_service(options: Options) -> IService:
         set_up_log(config, twistd, data_directory)
     if "logFile" in options.launcher:
         logs.use_with_twist(options.launcher)
-    process_exit = ProcessExit(
-        reactor, twistd.pid_file, twistd.why_no_restart(), check_in_process([options["web"], options["status"], *given])
-    )
+    check = check_in_process([options["web"], options["status"], *given])
+    process_exit = ProcessExit(reactor, twistd.pid_file, twistd.why_no_restart(), check, variables)
     web, make_bot = wire(
         reactor,
         config,
         check_stored=lambda storage: settle_shelves(config, storage, options["data-dir"], bool(options["no-import"])),
         restart=process_exit.request_restart,
-        read_config=partial(load_checked, Path.cwd(), options["web"], options["status"], *given),
+        read_config=partial(load_checked, Path.cwd(), options["web"], options["status"], *given, variables),
     )
 
     status = None

@@ -7,9 +7,10 @@ import os
 import re
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import patch
 
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
@@ -61,6 +62,14 @@ CONFIGURATIONS = (
     NULL + "BOT_DATA_DIR = 'config.py'\n",
 )
 """Configurations with which errklein doesn't start."""
+
+VARIABLES: Sequence[Mapping[str, str]] = (
+    {"SET__BOT_ADMIN": "alice"},
+    {"SET__BOT_PREFIX": "!", "FILE__BOT_PREFIX": "{}/prefix"},
+    {"SET__BOT_ADMINS": "alice"},
+    {"FILE__BOT_PREFIX": "{}/prefix"},
+)
+"""Variables with which errklein doesn't start, without their beginning. "{}" is the directory of the configuration."""
 
 COMMAND_LINES = (
     ("--config", "missing.py"),
@@ -220,6 +229,13 @@ class MessageTests(SynchronousTestCase):
         for text in CONFIGURATIONS:
             (self.directory / "config.py").write_text(text)
             self.check("-n", "errklein")
+
+    def test_variables(self) -> None:
+        """The messages about variables of the environment."""
+        for variables in VARIABLES:
+            named = {name: value.format(self.directory) for name, value in variables.items()}
+            with patch.dict(os.environ, {f"ERRKLEIN_{name}": value for name, value in named.items()}):
+                self.check("-n", "errklein")
 
     def test_command_lines(self) -> None:
         """The messages about options."""

@@ -8,7 +8,6 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
@@ -98,7 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return reload_config(known)
     if known.command == "config":
-        return print_config(known)
+        from errklein.cli._config import work_on_config
+
+        return work_on_config(known)
     if known.command == "healthcheck":
         from errklein.cli._healthcheck import check_health
 
@@ -140,27 +141,6 @@ def check(known: argparse.Namespace) -> NoReturn:
     from errklein.cli._check import check
 
     check(known, len(problems))
-
-
-def print_config(known: argparse.Namespace) -> int:
-    """Run `errklein config template` or `errklein config show`, with the options of `errklein run`. Return the exit status."""
-    if known.what == "template":
-        sys.stdout.write((files("errklein") / "compat" / "errbot_package" / "config-template.py").read_text("utf-8"))
-        return 0
-    from errklein.config.warnings import shown_settings
-    from errklein.logs import escape
-    from errklein.service import errors_end_program, load_with_options
-
-    with errors_end_program():
-        config = load_with_options(known.config, known.network, known.data_dir, known.plugin_dir)
-    options = {
-        "BACKEND": ("--network", known.network and config.BACKEND),
-        "BOT_DATA_DIR": ("--data-dir", known.data_dir and config.BOT_DATA_DIR),
-        "WEB": ("--web", known.web),
-        "STATUS": ("--status", known.status),
-    }
-    sys.stdout.write("".join(f"{escape(line)}\n" for line in shown_settings(config, options)))
-    return 0
 
 
 def work_on_data(known: argparse.Namespace) -> int:

@@ -125,7 +125,7 @@ changed and what needs one. An invalid file changes nothing.
 
 examples:
   errklein config show
-  errklein config show --config /etc/errklein/config.py --network Text
+  errklein config show --all --config /etc/errklein/config.py --network Text
   errklein config check --strict
   errklein config template > config.py
   errklein config reload
@@ -351,7 +351,10 @@ def _add_running(add: Callable[..., Parser]) -> None:
         "name", metavar="NAME", nargs="?", help="the network's name in NETWORKS, or BACKEND (default: all)"
     )
     add_action = _add_actions(add("config"))
-    showing = add_action("show", "print each setting with its value and its source", _CONFIG, _DATA, _PLUGINS)
+    showing = add_action(
+        "show", "print each setting that is set, with its value and its source", _CONFIG, _DATA, _PLUGINS
+    )
+    showing.add_argument("--all", "-a", action="store_true", help="print the settings with their default, too")
     showing.add_argument("--network", "-n", metavar="NAME", help="as of `errklein run`")
     showing.add_argument("--web", "-w", metavar="ENDPOINT", action="append", default=[], help="as of `errklein run`")
     showing.add_argument("--status", metavar="ENDPOINT", help="as of `errklein run`")

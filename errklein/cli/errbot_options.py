@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from errklein._version import __version__
 from errklein.cli._parser import Parser
 from errklein.cli.plugin_wizard import new_plugin_wizard
+from errklein.config import take_variables
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 
 _OF_RUN = dict.fromkeys(
@@ -51,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _data_directory(config: str | None) -> Path:
     """Return the data directory, which is created if it is missing."""
     with errors_end_program():
-        data = DataDirectory(Path(load_with_options(config).BOT_DATA_DIR))
+        # The command that follows takes the variables from the environment.
+        variables = take_variables(dict(os.environ))
+        data = DataDirectory(Path(load_with_options(config, variables=variables).BOT_DATA_DIR))
         data.check()
         data.prepare()
     return data.path

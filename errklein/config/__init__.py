@@ -1,5 +1,6 @@
 """The configuration: loading of an errbot config.py, the settings with their defaults, and warnings."""
 
+from errklein.config._environment import settings_set, take_variables
 from errklein.config._loading import Config, load_config, located_errors, network_prefix
 from errklein.config._settings import BACKENDS, SETTINGS, STORAGES, ConfigError, MailFallback
 from errklein.config.secrets import SecretError, read_secret
@@ -19,4 +20,6 @@ __all__ = [
     "network_prefix",
     "placeholders",
     "read_secret",
+    "settings_set",
+    "take_variables",
 ]

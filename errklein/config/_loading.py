@@ -20,6 +20,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from errklein.config._environment import read_variables
 from errklein.config._settings import BACKENDS, DEPENDENT, SETTINGS, ConfigError, checked, is_of_plugin
 from errklein.text.errors import error_text, remedy_line, source_excerpt
 from errklein.text.masking import masker, secrets_in
@@ -88,7 +89,9 @@ class Config:
         """Settings whose values are plugins', with the errors. Plugins read them as attributes; `setting` returns errklein's defaults."""
         self._overridden: Collection[str] = ()
         self._given: frozenset[str] = frozenset()
-        """The names that the config.py sets, without those that options override."""
+        """The names that the config.py or a variable of the environment sets, without those that options override."""
+        self._origins: Mapping[str, str] = {}
+        """The variables of the environment that set a setting, by its name, without those that options override."""
         self._loaded: Mapping[str, Any] = {}
         """The values of all settings when they were loaded."""
         self._secrets: frozenset[str] = frozenset()
@@ -191,6 +194,7 @@ def load_config(
     *,
     plugin_dirs: Sequence[str] = (),
     plugin_dirs_source: str = "--plugin-dir",
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Config:
     """Return the configuration of a config.py, or the built-in defaults without one.
 
@@ -202,13 +206,19 @@ def load_config(
         the name of a network in NETWORKS.
     :param plugin_dirs: directories to add to BOT_EXTRA_PLUGIN_DIR.
     :param plugin_dirs_source: the name of `plugin_dirs` in messages.
-    :raises ConfigError: if the file can't be read, raises an exception, or has an invalid setting. In a file with BACKEND
-        and without NETWORKS, which errbot may read, too, NETWORKS, WEB, STATUS and WEBHOOKS of another type are plugins'.
+    :param variables: variables ERRKLEIN_SET__NAME and ERRKLEIN_FILE__NAME, whose settings take precedence over the file, and
+        overrides over them. Their files are read at each call.
+    :raises ConfigError: if the file can't be read, raises an exception, or has an invalid setting, or a variable is invalid. In a
+        file with BACKEND and without NETWORKS, which errbot may read, too, NETWORKS, WEB, STATUS and WEBHOOKS of another type are
+        plugins'.
     """
+    values, origins = read_variables(variables)
+    origins = {name: origin for name, origin in origins.items() if name not in overrides}
     settings: dict[str, object] = {}
     if path is not None:
         path = path.resolve()
         settings = {name: value for name, value in vars(run_config(path)).items() if not name.startswith("_")}
+    settings |= values
     names = frozenset(settings)
     of_errbot = "BACKEND" in settings and is_of_plugin("NETWORKS", settings.get("NETWORKS"))
     networks = {} if of_errbot else settings.get("NETWORKS")
@@ -221,8 +231,8 @@ def load_config(
     try:
         config = _completed(settings, path, plugin_dirs, plugin_dirs_source, only, of_errbot=of_errbot)
     except ConfigError as error:
-        raise _with_line(error, path, overrides) from None
-    config._overridden = frozenset(overrides)
+        raise _with_origin(error, path, overrides, origins) from None
+    config._overridden, config._origins = frozenset(overrides), origins
     config._given = names - config._overridden
     for view in (config, *config.networks.values()):
         view._loaded = {name: value for name, value in vars(view).items() if not name.startswith("_")}
@@ -231,7 +241,7 @@ def load_config(
 
 @contextmanager
 def located_errors(config: Config, view: Config | None = None) -> Iterator[None]:
-    """Add the setting's line in config.py to a ConfigError of the context, such as " (config.py line 12)".
+    """Add the setting's line in config.py, or its variable, to a ConfigError of the context, such as " (config.py line 12)".
 
     With a network's view, the error also begins with the network, if NETWORKS has several.
     """
@@ -243,10 +253,14 @@ def located_errors(config: Config, view: Config | None = None) -> Iterator[None]
             prefix = network_prefix(view)
             network = view.network if view.names_networks and error.setting in view.own else ""
         located = ConfigError(f"{prefix}{error}", error.setting, network)
-        raise _with_line(located, config.path, config._overridden) from None
+        raise _with_origin(located, config.path, config._overridden, config._origins) from None
 
 
-def _with_line(error: ConfigError, path: Path | None, overridden: Collection[str]) -> ConfigError:
+def _with_origin(
+    error: ConfigError, path: Path | None, overridden: Collection[str], origins: Mapping[str, str]
+) -> ConfigError:
+    if origin := origins.get("NETWORKS" if error.network else error.setting):
+        return ConfigError(f"{error} ({origin})", error.setting, error.network)
     if path is None or error.setting in overridden:
         return error
     source = ConfigSource.of(path)

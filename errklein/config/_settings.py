@@ -325,7 +325,7 @@ def _directories(value: Any) -> Any:
 
 def _level(value: Any) -> Any:
     if isinstance(value, str):
-        value = logging.getLevelNamesMapping().get(value.upper())
+        value = int(value) if re.fullmatch("[0-9]{1,9}", value) else logging.getLevelNamesMapping().get(value.upper())
     if not is_number(value, int):
         raise InvalidValue(
             "a level of the logging module: 'DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', or a number"
@@ -480,6 +480,21 @@ SETTINGS: Mapping[str, Setting] = {
 DEPENDENT: Mapping[str, Check] = {"BOT_ADMINS_NOTIFICATIONS": _names, "COMPACT_OUTPUT": _flag}
 """The settings whose default depends on other settings."""
 
+TEXTS = frozenset(
+    [
+        "BOT_EXTRA_STORAGE_PLUGINS_DIR",
+        "BOT_LOG_FILE",
+        "BOT_LOG_LEVEL",
+        "SENTRY_EVENTLEVEL",
+        "SENTRY_LOGLEVEL",
+        "STATUS",
+        "XMPP_CA_CERT_FILE",
+    ]
+)
+"""The settings whose values are texts, besides those whose default is one."""
+
+TEXTS_OR_LISTS = frozenset(["BOT_ADMINS_FALLBACK", "BOT_EXTRA_BACKEND_DIR", "BOT_EXTRA_PLUGIN_DIR", "WEB"])
+
 OF_XMPP = frozenset(name for name in SETTINGS if name.startswith("XMPP_"))
 """Settings of XMPP, which errklein doesn't include; a backend written for errbot may read them."""
 
@@ -511,10 +526,11 @@ def is_of_plugin(name: str, value: Any) -> bool:
     return name in _MAYBE_OF_PLUGINS and not isinstance(value, _MAYBE_OF_PLUGINS[name])
 
 
-def checked(name: str, value: Any, source: str = "") -> Any:
+def checked(name: str, value: Any, source: str = "", *, is_shown: bool = True) -> Any:
     """Return the value of a setting as it is used; raise ConfigError if it is invalid. Values of other names are returned as given.
 
-    `source` is the option that has the value, such as "--plugin-dir", and begins the error instead of the setting.
+    `source` is the option that has the value, such as "--plugin-dir", and begins the error instead of the setting. The
+    error has the value if `is_shown` is true.
     """
     if (new := NEW_NAMES.get(name, "")) in SETTINGS and not is_of_plugin(new, value):
         raise ConfigError(f"{name}: the new name of this setting is {new}", name)
@@ -522,10 +538,8 @@ def checked(name: str, value: Any, source: str = "") -> Any:
     try:
         return check(value)
     except InvalidValue as error:
-        raise ConfigError(
-            f"{source or name}: expected {error.expected}, not {error.given or _shown(name, value)}",
-            "" if source else name,
-        ) from None
+        given = f", not {error.given or _shown(name, value)}" if is_shown else ""
+        raise ConfigError(f"{source or name}: expected {error.expected}{given}", "" if source else name) from None
 
 
 def _shown(name: str, value: Any) -> str:

@@ -57,6 +57,7 @@ def apply(config: Config, fresh: Config) -> None:
     config._secrets |= fresh._secrets
     masker.learn(config, "configuration", config._secrets)
     config._given, config._left_to_plugins = fresh._given, fresh._left_to_plugins
+    config._origins = fresh._origins
     for view, other in _pairs(config, fresh):
         late = {name: value for name, value in view._loaded.items() if needs_restart(name)}
         new = {name: value for name, value in vars(other).items() if name[0] != "_" and not needs_restart(name)}

@@ -40,7 +40,7 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None) ->
         secret = os.fsencode(environment.get(name, ""))
         remedy = f"set the variable {name} in the environment of errklein, and restart it"
     elif kind == "file":
-        secret = _content(reference, name)
+        secret = read_file(reference, name)
         remedy = f"write the secret to {name}, and reload the plugin"
     else:
         directory = environment.get("CREDENTIALS_DIRECTORY")
@@ -48,7 +48,7 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None) ->
             raise SecretError(
                 f"{reference}: systemd has given no credentials; add LoadCredential={name}:/path to the unit"
             )
-        secret = _content(reference, f"{directory}/{name}")
+        secret = read_file(reference, f"{directory}/{name}")
         remedy = f"write the secret to the file that LoadCredential={name}:/path names, and restart errklein"
     if not secret:
         raise SecretError(f"{reference}: the secret is missing or empty; {remedy}")
@@ -57,7 +57,12 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None) ->
     return secret
 
 
-def _content(reference: str, path: str) -> bytes:
+def read_file(reference: str, path: str) -> bytes:
+    """Return the content of a regular file without one line end at its end; b"" if it is missing.
+
+    :param reference: What names the file, which begins the error.
+    :raises SecretError: The file can't be read, or can be changed by others.
+    """
     try:
         # A pipe without a writer would block.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:

@@ -183,18 +183,30 @@ _OPEN = frozenset(
 """Keys of confidential settings whose values are no secrets."""
 
 
-def shown_settings(config: Config, options: Mapping[str, tuple[str, Any]]) -> Iterator[str]:
+def origin_of(config: Config, name: str, source: ConfigSource) -> str:
+    """Return what sets a setting, such as "config.py line 4" or "ERRKLEIN_SET__BOT_PREFIX"; "default" if nothing does.
+
+    :param source: the names in the config.py.
+    """
+    if name not in config._given:
+        return "default"
+    of_file = source.location(name) + (", from the environment" if name in source.of_environment else "")
+    return config._origins.get(name, of_file)
+
+
+def shown_settings(
+    config: Config, options: Mapping[str, tuple[str, Any]], *, with_defaults: bool = True
+) -> Iterator[str]:
     """Yield a line for each setting, such as "BOT_PREFIX = '!'  # default", first those that are set, then those of networks.
 
     :param options: Options that replace settings, by the setting, with their values; empty values don't count.
+    :param with_defaults: Whether settings that have their default are among them.
     """
     options = {name: given for name, given in options.items() if given[1]}
     source = ConfigSource.of(config.path)
     of_plugins = sorted(name for name in config._given.difference(_KNOWN) if name.isupper())
     for name in sorted([*_KNOWN, *of_plugins], key=lambda name: name not in config._given | options.keys()):
-        value, location = getattr(config, name), "default"
-        if name in config._given:
-            location = source.location(name) + (", from the environment" if name in source.of_environment else "")
+        value, location = getattr(config, name), origin_of(config, name, source)
         if name in config._left_to_plugins:
             value, location = SETTINGS[name].default, f"default; {location} is a plugin's"
         elif name == "NETWORKS":
@@ -203,11 +215,12 @@ def shown_settings(config: Config, options: Mapping[str, tuple[str, Any]]) -> It
             value = config.directories(name)
             location += "".join({", --plugin-dir" for path in value if config.source_of(path) != name})
         location, value = options.get(name, (location, value))
-        yield f"{name} = {shown_value(name, value)}  # {location}"
+        if with_defaults or location != "default":
+            yield f"{name} = {shown_value(name, value)}  # {location}"
     for network, view in config.networks.items() if config.names_networks else ():
         for name in config.NETWORKS[network]:
-            shown, location = shown_value(name, getattr(view, name)), source.location(name, network)
-            yield f"NETWORKS[{network!r}][{name!r}] = {shown}  # {location}"
+            location = config._origins.get("NETWORKS") or source.location(name, network)
+            yield f"NETWORKS[{network!r}][{name!r}] = {shown_value(name, getattr(view, name))}  # {location}"
 
 
 def shown_value(name: str, value: Any) -> str:

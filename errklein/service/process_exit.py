@@ -7,10 +7,11 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -80,16 +81,23 @@ class ProcessExit:
     :param pid_file: the file with the id of this process, if there is one.
     :param why_no_restart: the reason why a restart is impossible, in one line; "" if it is possible.
     :param check: the arguments with which Python checks, before a restart, that the new process could start.
+    :param variables: variables of the environment that this process has removed, and that the check and the new process get.
     """
 
     def __init__(
-        self, reactor: Any, pid_file: Path | None = None, why_no_restart: str = "", check: Sequence[str] = ()
+        self,
+        reactor: Any,
+        pid_file: Path | None = None,
+        why_no_restart: str = "",
+        check: Sequence[str] = (),
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.restart_requested = False
         self._reactor = reactor
         self._pid_file = pid_file
         self._why_no_restart = why_no_restart
         self._check = check
+        self._variables = variables
         self._directory = Path.cwd()
         self._arguments = [sys.executable, *sys.orig_argv[1:]]
         self._sockets = InheritedSockets()
@@ -142,7 +150,8 @@ class ProcessExit:
         if self._check:
             # Another process reads the configuration: modules that it imports may have changed, and it may block.
             command, thread = [sys.executable, *self._check], JobThread(self._reactor, "check before a restart")
-            checking = thread.run(partial(run, command, seconds=_CHECK_SECONDS, directory=self._directory))
+            check = partial(run, command, seconds=_CHECK_SECONDS, env=self._variables, directory=self._directory)
+            checking = thread.run(check)
             thread.stop()
             try:
                 await checking
@@ -171,7 +180,8 @@ class ProcessExit:
         _flush()
         os.chdir(self._directory)
         self._sockets.pass_on()
-        os.execv(self._arguments[0], self._arguments)  # noqa: S606  the process's own command line
+        environment = {**os.environ, **self._variables}
+        os.execve(self._arguments[0], self._arguments, environment)  # noqa: S606  the process's own command line
 
 
 def remove_stale_pid_file(path: Path) -> None:

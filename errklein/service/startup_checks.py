@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errklein import logs
-from errklein.config import BACKENDS, Config, ConfigError, load_config, located_errors
+from errklein.config import BACKENDS, Config, ConfigError, load_config, located_errors, settings_set, take_variables
 from errklein.config.identity import NetworkSettings
 from errklein.plugins.requirement_files import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as, user_name
@@ -110,21 +110,34 @@ def errors_end_program() -> Iterator[None]:
 
 
 def load_with_options(
-    config: str | None, backend: str | None = None, data_dir: str | None = None, plugin_dirs: Sequence[str] = ()
+    config: str | None,
+    backend: str | None = None,
+    data_dir: str | None = None,
+    plugin_dirs: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> Config:
     """Return the configuration with the options --config, --network, --data-dir and --plugin-dir. Raises ConfigError.
 
     Without --config, ./config.py is used if it exists, else the built-in defaults: a name, and, without --network, WEB.
+
+    :param variables: variables ERRKLEIN_SET__NAME and ERRKLEIN_FILE__NAME; by default those of the environment, from which they
+        are removed.
     """
+    variables = take_variables(os.environ) if variables is None else variables
     if config is None:
         check_current_directory()
     path = Path("config.py" if config is None else config)
     overrides = {"BACKEND": backend, "BOT_DATA_DIR": data_dir}
     given: dict[str, object] = {name: value for name, value in overrides.items() if value is not None}
-    if config is None and not path.is_file():
-        web = {} if backend else {"WEB": "tcp:3141:interface=127.0.0.1"}
-        return load_config(None, {"BOT_IDENTITY": {"username": "@errklein"}, **web, **given}, plugin_dirs=plugin_dirs)
-    return load_config(path, given, plugin_dirs=plugin_dirs)
+    if config is not None or path.is_file():
+        return load_config(path, given, plugin_dirs=plugin_dirs, variables=variables)
+    built_in: dict[str, object] = {"BOT_IDENTITY": {"username": "@errklein"}}
+    built_in |= {} if backend else {"WEB": "tcp:3141:interface=127.0.0.1"}
+    replaced = settings_set(variables)
+    # Networks have identities of their own.
+    replaced |= {"BOT_IDENTITY"} if "NETWORKS" in replaced else set()
+    given = {name: value for name, value in built_in.items() if name not in replaced} | given
+    return load_config(None, given, plugin_dirs=plugin_dirs, variables=variables)
 
 
 def check_in_process(options: Sequence[object]) -> Sequence[str]:

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
@@ -57,6 +58,27 @@ class CurrentDirectoryTests(SynchronousTestCase):
         self.assertEqual(load_with_options(None).BOT_IDENTITY, {"username": "@errklein"})
         (self.directory / "config.py").write_text("BACKEND = 'Text'\n")
         self.assertEqual(load_with_options(None).BOT_IDENTITY, {})
+
+    def test_variables(self) -> None:
+        """Without a config.py, each variable replaces one of the built-in defaults; the variables are removed from the environment."""
+        self.addCleanup(os.chdir, Path.cwd())
+        os.chdir(self.directory)
+        variables = {"ERRKLEIN_SET__BACKEND": "Null", "ERRKLEIN_SET__WEB": "tcp:80"}
+        with patch.dict(os.environ, variables):
+            config = load_with_options(None)
+            self.assertNotIn("ERRKLEIN_SET__BACKEND", os.environ)
+        self.assertEqual((config.BACKEND, config.WEB), ("Null", ("tcp:80",)))
+        self.assertEqual(config.BOT_IDENTITY, {"username": "@errklein"})
+        config = load_with_options(None, variables={"ERRKLEIN_SET__BOT_PREFIX": "?"})
+        self.assertEqual((config.BOT_PREFIX, config.WEB), ("?", ("tcp:3141:interface=127.0.0.1",)))
+
+    def test_variable_of_networks(self) -> None:
+        """With NETWORKS as a variable, the identity is that of the first network."""
+        self.addCleanup(os.chdir, Path.cwd())
+        os.chdir(self.directory)
+        networks = 'a = {BACKEND = "Null", BOT_IDENTITY = {username = "@a"}}'
+        config = load_with_options(None, variables={"ERRKLEIN_SET__NETWORKS": networks})
+        self.assertEqual(config.BOT_IDENTITY, {"username": "@a"})
 
     def test_deleted(self) -> None:
         """A deleted directory is one line, too."""
