@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+from textwrap import dedent
 
 from errklein.config import SETTINGS, Config, ConfigError, load_config, located_errors, take_variables
 from errklein.config._environment import read_variables
@@ -321,3 +323,21 @@ class TakenTests(ConfigCase):
         self.assertEqual(take_variables(environment), variables)
         self.assertEqual(environment, others)
         self.assertEqual(load_config(None, variables=take_variables(environment)).BOT_PREFIX, "!")
+
+
+class GuideTests(ConfigCase):
+    """The example of docs/guides/environment.md."""
+
+    def test_compose_file(self) -> None:
+        """The variables of the compose file are a configuration for IRC with a verified webhook."""
+        examples = ROOT / "docs" / "examples"
+        text = (examples / "compose_variables.yml").read_text("utf-8")
+        given = text.partition("    environment:\n")[2].partition("    secrets:")[0]
+        found = re.findall(r"^ {6}(\w+): ([^|\n]*)(?:\|\n((?: {8}.*\n)+))?", given, re.MULTILINE)
+        variables = {name: dedent(block) or value.strip("'") for name, value, block in found}
+        variables["ERRKLEIN_FILE__BOT_IDENTITY"] = str(examples / "identity.toml")
+        config = load_config(None, variables=variables)
+        self.assertEqual(len(variables), 8)
+        self.assertEqual((config.BACKEND, config.BOT_IDENTITY["port"]), ("IRC", 6697))
+        self.assertEqual(config.ACCESS_CONTROLS, {"deploy": {"allowusers": [*config.BOT_ADMINS]}})
+        self.assertEqual([*config.WEBHOOKS], ["Builds:report"])
