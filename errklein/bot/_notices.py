@@ -5,7 +5,7 @@ from __future__ import annotations
 import smtplib
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -188,6 +188,10 @@ class NoticeBoard:
         for admin in recipients:
             if any(matches_any(rules_of(person), name, (admin,)) for name in names):
                 Deferred.fromCoroutine(self._send_missed(backend, admin, person))
+
+    def forget(self, network: str, is_meant: Callable[[str], bool]) -> Coroutine[Any, Any, int]:
+        """See `MissedNotices.forget`."""
+        return self._missed.forget(network, is_meant)
 
     def look(self) -> None:
         """Send what was counted in the intervals that have ended. Called on the reactor every few seconds."""
@@ -373,6 +377,15 @@ class MissedNotices:
     def take(self, network: str, admin: str) -> list[KeptNotice]:
         """Return the notices of a recipient, who has none then. Call `changed` or `keep` when it is known whether they arrived."""
         return [one for one in self._kept.pop((network, admin), ()) if one[0] > self._now() - LIFETIME]
+
+    async def forget(self, network: str, is_meant: Callable[[str], bool]) -> int:
+        """Remove the notices of recipients on the network from memory and disk, and return their number."""
+        meant = [admin for admin in self.recipients(network) if is_meant(admin)]
+        number = sum(len(self._kept.pop((network, admin))) for admin in meant)
+        if meant:
+            self._is_changed = True
+            await self._values.set(_KEY, self._kept)
+        return number
 
     def changed(self) -> None:
         """Store the notices soon, unless the bot has stopped. Errors are logged."""

@@ -38,6 +38,7 @@ from errklein.webhooks.precedence import RouteInfo
 
 if TYPE_CHECKING:
     from errklein.bot._bot import Bot
+    from errklein.bot.persons import PersonOperations
     from errklein.config.changes import Change
 
 _LONGEST_WAIT = 3.0
@@ -263,7 +264,7 @@ class ProcessOperations:
 class CoreHost:
     """What core plugins use of the bot, and what a console will use. Other plugins use `self._bot`.
 
-    The operations of administrators are in `webhooks`, `plugins`, `repositories`, `rooms` and `process`.
+    The operations of administrators are in `webhooks`, `plugins`, `repositories`, `rooms`, `process` and `persons`.
     """
 
     networks: Networks
@@ -275,6 +276,14 @@ class CoreHost:
     repositories: RepoOperations
     rooms: RoomOperations
     process: ProcessOperations
+
+    @property
+    def persons(self) -> PersonOperations:
+        """The operations on what is stored of people."""
+        # Imported late, since it is rarely used.
+        from errklein.bot.persons import PersonOperations
+
+        return PersonOperations(self.process._bot)
 
     @property
     def prefix(self) -> str:

@@ -98,6 +98,23 @@ class History(dict[Any, deque[HistoryEntry]]):
         entries = self.entries(sender)
         return entries[-back] if 0 < back <= len(entries) else None
 
+    def senders(self, person: str) -> set[str]:
+        """Return the names in access rules of those who have sent a person's commands: several if the name has passed to others."""
+        entries = self.get(self._fold(person), ())
+        return {one.sender.aclattr for one in entries if isinstance(one, HistoryEntry) and one.sender.aclattr}
+
+    def forget(self, person: str, aclattr: str = "") -> int:
+        """Remove a person's commands, or only those of a sender with that name in access rules. Return their number."""
+        entries, others = self.pop(self._fold(person), self.make()), self.make()
+        if aclattr:
+            # What plugins have added may be of either.
+            others.extend(
+                one for one in entries if isinstance(one, HistoryEntry) and one.sender.aclattr != self._fold(aclattr)
+            )
+        if others:
+            self[self._fold(person)] = others
+        return len(entries) - len(others)
+
 
 def contains_recall(text: str, prefix: str) -> bool:
     """Return whether a word of the text would repeat a command, as `!!` and `!3` do."""

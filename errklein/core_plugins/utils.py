@@ -1,24 +1,28 @@
-"""The commands `!echo`, `!whoami`, `!history`, `!log tail` and `!render test`."""
+"""The commands `!echo`, `!whoami`, `!history`, `!person forget`, `!log tail` and `!render test`."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from errklein.chat import Message, RoomOccupant
 from errklein.commands import CommandError, Sender, botcmd
-from errklein.core_plugins import CorePlugin
-from errklein.logs import destinations
+from errklein.core_plugins import CorePlugin, shown_lines
+from errklein.logs import destinations, last_lines
+from errklein.ports.journal import JournalError
+from errklein.storage import StorageError
 from errklein.text import code, fenced, plain
 from errklein.text.masking import masker
+from errklein.webhooks.delivery_words import parse_ids
 
 _LINES = 40
 _MOST_LINES = 1000
-_MOST_BYTES = 256 * 1024
+_MOST_CHARACTERS = 1000
+
+_FORGET = "PERSON [--list [ID] | --deliveries ID …]"
 
 
 class Utils(CorePlugin):
-    """Inspect messages, identities, the history and the log."""
+    """Inspect messages, identities, the history and the log, and remove what is stored of people."""
 
     @botcmd
     async def echo(self, msg: Message, args: str) -> str:
@@ -58,6 +62,37 @@ class Utils(CorePlugin):
         lines = (f"{n}:{self.host.prefix}{command.replace('_', ' ')} {given or ''}" for n, (command, given) in numbered)
         return "  \n".join(map(plain, lines))
 
+    @botcmd(admin_only=True, historize=False, syntax=_FORGET)
+    async def person_forget(self, msg: Message, args: str) -> str:
+        """Remove what is stored of a person.
+
+        Usage: !person forget PERSON
+        !person forget PERSON --list [ID]
+        !person forget PERSON --deliveries ID …
+
+        The first form removes commands, notices and records of messages, and lets plugins remove their values. The second one
+        lists deliveries that have ended and mention the person, those below an id. The third one removes their headers and bodies.
+        """
+        # Imported late, since it is rarely used.
+        from errklein.bot.persons import UnknownPerson
+
+        name, _, rest = args.strip().partition(" --")
+        option, *words = rest.split() or [""]
+        ids = parse_ids(words) if words else []
+        if not name or ids is None or option not in ("", "list", "deliveries") or bool(ids) < (option == "deliveries"):
+            raise CommandError(f"Usage: {plain(f'{self.host.prefix}person forget {_FORGET}')}")
+        by, persons, command = self.actor(msg), self.host.persons, f"{self.host.prefix}person forget {name}"
+        try:
+            if option == "deliveries":
+                lines = (await persons.forget_deliveries(by, name, ids)).lines(command)
+            elif option == "list":
+                lines = (await persons.mentions(by, name, *ids[:1])).lines(command)
+            else:
+                lines = (await persons.forget(by, name)).lines(command)
+        except (UnknownPerson, JournalError, StorageError) as error:
+            raise CommandError(f"{plain(str(error))}.") from error
+        return "\n".join(shown_lines([*lines], _MOST_CHARACTERS))
+
     @botcmd(admin_only=True)
     def log_tail(self, msg: Message, args: str) -> str:
         """Show the last lines of the log, in private only.
@@ -77,7 +112,7 @@ class Utils(CorePlugin):
         if path is None:
             raise CommandError("There is no log file; set BOT_LOG_FILE to its path.")
         try:
-            lines = _last_lines(path, int(wanted))
+            lines = last_lines(path, int(wanted))
         except OSError as error:
             raise CommandError(f"The log file can't be read: {error.strerror}.") from error
         # The file may contain lines of other programs, and lines written before a secret was known.
@@ -87,14 +122,3 @@ class Utils(CorePlugin):
     async def render_test(self, msg: Message, args: str) -> str:
         """Show how this network renders Markdown."""
         return self.render("render_test", {})
-
-
-def _last_lines(path: Path, count: int) -> list[str]:
-    """Return the file's last lines, at most those in its last _MOST_BYTES bytes."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _MOST_BYTES))
-        lines = file.read().decode("utf-8", "replace").splitlines()
-    if size > _MOST_BYTES:
-        del lines[0]
-    return lines[-count:]

@@ -104,6 +104,8 @@ class Database:
             self._writer = connect(path) if access is not Access.READ else connect_to_read(path)
             try:
                 if access is not Access.READ:
+                    # What is removed is overwritten. Not all builds of SQLite do so by default.
+                    self._writer.execute("PRAGMA secure_delete = ON")
                     self._writer.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
                     self._writer.execute("PRAGMA journal_mode = WAL")
                 (apply_migrations if access is Access.OWN else check_version)(self._writer, path, migrations)
@@ -167,15 +169,16 @@ class Database:
             with self._writer:
                 yield self._writer
 
-    def empty_log(self) -> None:
-        """Write the write-ahead log into the file, and empty it, unless a reader uses it: it still has what was removed."""
+    def empty_log(self) -> bool:
+        """Write the write-ahead log into the file, and empty it, since it still has what was removed. Return False if a reader uses it."""
         with self._write_lock, self._errors_explained():
             # Other writes don't wait for a reader.
             self._writer.execute("PRAGMA busy_timeout = 0")
             try:
-                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                is_used, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             finally:
                 self._writer.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}")
+        return not is_used
 
     def close(self) -> None:
         """Close the file when running calls have ended. Later calls raise DatabaseError."""

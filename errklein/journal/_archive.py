@@ -29,6 +29,11 @@ class JournalArchive(JournalReader):
         """Return the records of messages that `OutboxStore.find` returns, without those of the last second."""
         return find_messages(self._database, delivery, recipient)
 
+    def waiting_messages(self) -> dict[str, int]:
+        """Return the numbers of messages that wait to be sent, by network."""
+        rows = self._database.read("SELECT CAST(network AS TEXT), count(*) FROM outbox GROUP BY network")
+        return dict(rows)
+
     def replay(self, ids: Sequence[int], force: bool = False, user: str = "") -> Sequence[int]:
         """Let the bot run deliveries once more: a running bot within about a second, otherwise when it is started.
 

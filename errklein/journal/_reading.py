@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from hashlib import sha256
 from itertools import product
 from math import inf, nextafter
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from errklein.database import Database
 from errklein.webhooks.deliveries import (
@@ -48,17 +50,23 @@ FIRST_ID = """
 """A query of an id: lower ones were received before `:time`, others not. Ids increase with time, so it is a binary search."""
 
 _BOUNDS = "id >= :low AND id < :high"
+_CONTAINED = " OR ".join(
+    f"instr(lower(CAST((SELECT {column} FROM {table} WHERE id = deliveries.id) AS TEXT)), spelling.value)"
+    for table, column in product(("contents", "private"), ("head", "body"))
+)
 _FILTERS = {
     "key": " AND key = :key",
     "request_id": " AND request_id = :request_id",
     "status": " AND status = :status",
     "reason": " AND instr(lower(reason), lower(:reason))",
     "ids": " AND id IN (SELECT value FROM json_each(:ids))",
+    "text": f" AND EXISTS (SELECT 1 FROM json_each(:text) AS spelling WHERE {_CONTAINED})",
 }
 _OF_ROUTE = f"SELECT id FROM deliveries INDEXED BY {{}} 3 AND route = {{}} AND state = {{}} AND {_BOUNDS}"
 _INDEXES = ("unfinished WHERE state <", "finished WHERE state >=")
 
 _MAX_ID = 2**62
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 _MOST_TERMS = 400
 """The number of SELECTs in a query of ids; SQLite's limit is 500."""
@@ -85,6 +93,7 @@ class JournalReader:
             "status": query.status,
             "reason": query.reason,
             "ids": None if query.ids is None else as_ids(query.ids),
+            "text": None if query.text is None else json.dumps(_spellings(query.text)),
         }
         filters = "".join(sql for name, sql in _FILTERS.items() if parameters[name] is not None)
         if query.webhook is None and numbers is None:
@@ -241,6 +250,12 @@ def request_of(head: bytes | None, body: bytes | None) -> StoredRequest | None:
     ]
     headers = list(zip(lines[7::2], lines[8::2], strict=True))
     return StoredRequest(method, target, headers, body, client, bool(secure), (host, int(port)), base_path)
+
+
+def _spellings(text: str) -> list[str]:
+    """Return the text as requests may have it: itself, in JSON, in a URL or form. ASCII letters are in lower case, as SQLite's `lower` has them."""
+    spelt = {text, json.dumps(text)[1:-1], quote(text, "", errors="replace"), quote_plus(text, errors="replace")}
+    return sorted({one.translate(_LOWER) for one in spelt})
 
 
 def stored_key(key: str) -> str:

@@ -95,7 +95,7 @@ class SQLiteJournal:
             runs = self._threads[0].run, self._threads[1].run
         self._run_write, self._run_read = runs
         self.outbox = SQLiteOutboxStore(
-            reactor, self._database, process, self._submit, self._read, now, path is not None
+            reactor, self._database, process, self._submit, self._read, self._erase_removed, now, path is not None
         )
         self._commits = GroupCommit(self._database, self._run_write, self._undone, self.outbox.committed)
         self._end_attempt = self.outbox.before(self._writer.end)
@@ -109,6 +109,7 @@ class SQLiteJournal:
             self.check_files = self._database.check_files
         self._maintenance_failed = False
         self._changes = self._forgetting = 0
+        self._must_erase = False
 
     def record(
         self, delivery: StoredDelivery, *, lease: float = 0.0, window: float = 0.0
@@ -156,6 +157,19 @@ class SQLiteJournal:
         """See `Journal.replay`."""
         self.flush()
         return self._submit(self._writer.replay, (ids, force))
+
+    def forget(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
+        """See `Journal.forget`."""
+        self.flush()
+        return self._submit(self._writer.remove_requests, ids).addCallback(self._erase_removed)
+
+    def _erase_removed(self, result: T) -> Deferred[T]:
+        """Remove from the file what the last transaction has removed. The Deferred fires with the result."""
+        self._must_erase = True
+        return self._run_write(self._empty_log).addCallbacks(lambda _: result, _as_journal_error)
+
+    def _empty_log(self) -> None:
+        self._must_erase = not self._database.empty_log()
 
     def depth(self) -> Deferred[QueueDepth]:
         """See `Journal.depth`."""
@@ -274,8 +288,8 @@ class SQLiteJournal:
                 if self._pruner.waiting_bytes is not None:
                     self._writer.waiting_bytes = self._pruner.waiting_bytes
                 changes = connection.total_changes
-            if changes == self._changes:
-                self._database.empty_log()
+            if changes == self._changes or self._must_erase:
+                self._empty_log()
             self._changes = changes
         except Exception as error:
             # Whatever it is, the thread must go on with the writes of others.

@@ -72,6 +72,14 @@ _BODY_SIZE = """
 """
 
 
+_REMOVE_REQUESTS = (
+    "DELETE FROM contents",
+    "DELETE FROM private",
+    "UPDATE attempts SET reason = ''",
+    f"UPDATE deliveries SET reason = iif(reason IS NULL, NULL, ''), size = {_ROW_SIZE}",
+)
+
+
 class End(NamedTuple):
     """The end of an attempt, and the state after it. Without an outcome, the attempt isn't counted."""
 
@@ -118,8 +126,6 @@ class JournalWriter:
         Deliveries with `ack="now"` are due at once then, others have failed. One during which processes have ended repeatedly is due
         later, at a time of its own: one of these may be what ends them, and must not take the others along each time.
         """
-        # Secrets that are removed are overwritten. Not all builds of SQLite do so by default.
-        connection.execute("PRAGMA secure_delete = ON")
         connection.execute(f"PRAGMA cache_size = -{CACHE}")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_FILE_SIZE}")
         for state, durable in ((DeliveryState.RETRY, True), (DeliveryState.FAILED, False)):
@@ -310,6 +316,12 @@ class JournalWriter:
         )
         return found
 
+    def remove_requests(
+        self, connection: sqlite3.Connection, arguments: Sequence[Sequence[int]]
+    ) -> Sequence[Sequence[int]]:
+        """See `Journal.forget`."""
+        return [_remove_requests(connection, ids) for ids in arguments]
+
     def take_replays(self, connection: sqlite3.Connection, count: int) -> list[tuple[int, str]]:
         """Let up to `count` deliveries run once more that another process has requested, and return them with who has done so."""
         rows = connection.execute("SELECT id, forced, requested_by FROM replays LIMIT ?", (count,)).fetchall()
@@ -339,6 +351,14 @@ def replayable(connection: sqlite3.Connection, ids: Sequence[int], force: bool) 
         (as_ids(ids), force),
     )
     return [number for (number,) in rows.fetchall()]
+
+
+def _remove_requests(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]:
+    ended = "SELECT id FROM deliveries WHERE state >= 3 AND id IN (SELECT value FROM json_each(?))"
+    found = [number for (number,) in connection.execute(ended, (as_ids(ids),)).fetchall()]
+    for change in _REMOVE_REQUESTS:
+        connection.execute(f"{change} WHERE id IN (SELECT value FROM json_each(?))", (as_ids(found),))
+    return found
 
 
 class _Rows:

@@ -398,6 +398,20 @@ def bridge_stdlib(level: int) -> None:
         root.addHandler(Bridge())
 
 
+_MOST_BYTES = 256 * 1024
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """Return the last lines of a log file, at most those in its last 256 KiB."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _MOST_BYTES))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    if size > _MOST_BYTES:
+        del lines[0]
+    return lines[-count:]
+
+
 _warned: set[tuple[str, int, str]] = set()
 
 

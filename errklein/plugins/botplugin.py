@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from twisted.web.resource import IResource
 
-from errklein.chat import ONLINE, Card, Identifier, Message, Presence, Reaction, Room, Stream
+from errklein.chat import ONLINE, Card, Identifier, Message, Person, Presence, Reaction, Room, Stream
 from errklein.commands import Command
 from errklein.plugins._default_attributes import DefaultMethod, DefaultProperty
 from errklein.plugins._host import PluginHost
@@ -325,8 +325,7 @@ class BotPlugin(StoreMixin):
     def callback_message(self, message: Message) -> Any:
         """Called for each message that the bot receives in a room or in private, including commands.
 
-        The bot's own messages are left out; see `callback_botmessage`. The return value is ignored, as for all
-        callbacks::
+        The bot's own messages are left out; see `callback_botmessage`. The return value is ignored::
 
             def callback_message(self, message):
                 if "deploy" in message.body and message.is_group:
@@ -404,6 +403,18 @@ class BotPlugin(StoreMixin):
         """Called when the topic of a room changes.
 
         :param room: The room; `room.topic` is the new topic.
+        """
+
+    def callback_forget_person(self, person: Person) -> Any:
+        """Called by `!person forget`: remove the values that the plugin has stored of a person.
+
+        For example::
+
+            def callback_forget_person(self, person):
+                return "Notes removed." if self.pop(person.person, None) else None
+
+        :param person: The person of the name that the administrator has given.
+        :returns: A sentence for the administrator about what was removed or stays, or None.
         """
 
     # Methods to call

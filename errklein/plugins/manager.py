@@ -17,7 +17,8 @@ from errklein.plugins._flows import FlowFiles
 from errklein.plugins._lifecycle import Lifecycle, StandbyWebhooks
 from errklein.plugins.botplugin import BotPlugin, mounts_of
 from errklein.plugins.changed_files import ChangedFiles
-from errklein.plugins.execution import PluginExecution
+from errklein.plugins.execution import RAISED, PluginExecution
+from errklein.plugins.load_errors import located_error
 from errklein.plugins.loading import Loader
 from errklein.plugins.method_sources import overrides
 from errklein.plugins.names import plugin_name
@@ -182,6 +183,24 @@ class PluginManager(StoreMixin):
                 Callback(plugin, method, placement_of(method)) for plugin, method in methods
             ]
         return found
+
+    async def results_of(self, callback: str, *args: Any) -> tuple[dict[str, Any], dict[str, str]]:
+        """Call a callback of all plugins that override it. Return the results, and the errors with file and line, by plugin."""
+        run, in_time = self._execution.run, self._execution.in_time
+        begun = {
+            one.plugin: Deferred.fromCoroutine(in_time(run(one.method, *args), f"{one.plugin}.{callback}"))
+            for one in self.callbacks(callback)
+        }
+        results: dict[str, Any] = {}
+        errors: dict[str, str] = {}
+        for name, result in begun.items():
+            try:
+                results[name] = await result
+            except RAISED as error:
+                self.log.failure("{plugin}: {callback} failed", plugin=name, callback=callback)
+                is_late = isinstance(error, PluginTimeout)
+                errors[name] = str(error) if is_late else located_error(self.plugin(name).plug, error)
+        return results, errors
 
     def callbacks_changed(self) -> None:
         """Forget the cached methods, since a callback of an instance was replaced."""

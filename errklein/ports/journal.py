@@ -132,6 +132,15 @@ class Journal(Protocol):
         :returns: The ids of those that can be replayed: their request is complete, and they aren't RECEIVED or RUNNING.
         """
 
+    def forget(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
+        """Remove the headers and bodies of deliveries that have ended, and the reasons of their attempts. States and times stay.
+
+        When the Deferred fires, the files of the store don't contain them either, unless another process reads these; then they do
+        for a moment longer.
+
+        :returns: The ids of those that have ended.
+        """
+
     def close(self) -> Deferred[None]:
         """Write what is pending, and close the store."""
 

@@ -69,6 +69,17 @@ class Storage(Protocol):
 
 
 @runtime_checkable
+class ErasesRemoved(Protocol):
+    """Implemented by storages whose files contain removed values for some time."""
+
+    def erase_removed(self) -> bool:
+        """Remove them from the files. Return False if another program reads these at the moment.
+
+        May be called in any thread, and waits for the disk.
+        """
+
+
+@runtime_checkable
 class UsesFiles(Protocol):
     """Implemented by storages and journals whose files may be deleted while the bot runs."""
 

@@ -103,6 +103,10 @@ class SQLiteStorage:
         with self._database.transaction():
             pass
 
+    def erase_removed(self) -> bool:
+        """See `errklein.ports.values.ErasesRemoved`."""
+        return self._database.empty_log()
+
     def close(self) -> None:
         """Close the database and all stores."""
         self._database.close()

@@ -189,6 +189,7 @@ class DeliveryQuery:
     :param reason: A part of the reason of the last outcome, in upper or lower case.
     :param ids: The ids.
     :param request_id: The id of the request, which its response has as X-Request-Id.
+    :param text: A text in the headers or the body, in upper or lower case, as it is or as in JSON or a form. Each is read, so name few ids.
     """
 
     webhook: str | None = None
@@ -202,11 +203,12 @@ class DeliveryQuery:
     reason: str | None = None
     ids: Sequence[int] | None = None
     request_id: str | None = None
+    text: str | None = None
 
     @property
     def has_counted(self) -> bool:
         """Whether deliveries that are only counted may be among those of the query: they are DONE, and have no key."""
-        fields = (self.key, self.status, self.reason, self.ids, self.request_id)
+        fields = (self.key, self.status, self.reason, self.ids, self.request_id, self.text)
         return not any(field is not None for field in fields) and (
             self.states is None or DeliveryState.DONE in self.states
         )

@@ -71,6 +71,14 @@ class KeptTests(SynchronousTestCase):
         missed.changed()
         self.assertEqual(self.opened().recipients("libera"), ["bob"])
 
+    def test_forget(self) -> None:
+        """The notices of recipients on a network are removed, and not stored any more; those of others stay."""
+        for network, admin in (("libera", "alice"), ("libera", "alice"), ("libera", "bob"), ("oftc", "alice")):
+            self.missed.add(network, admin, "one")
+        forgotten = Deferred.fromCoroutine(self.missed.forget("libera", lambda admin: admin == "alice"))
+        self.assertEqual(self.successResultOf(forgotten), 2)
+        self.assertEqual([self.opened().recipients(network) for network in ("libera", "oftc")], [["bob"], ["alice"]])
+
     def test_limits(self) -> None:
         """The latest notices are kept, each shortened."""
         for number in range(MOST_KEPT + 5):

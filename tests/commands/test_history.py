@@ -57,6 +57,22 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual(given_lately.recall(Sender("bob", "bob!b@home"), 1), ("echo", "x"))
         self.assertEqual(given_lately.recall(Sender("bob", "bob!b@home", "#ops"), 1), ("echo", "x"))
 
+    def test_forget(self) -> None:
+        """A person's commands are removed, in all places; with a name in access rules, only those of that sender."""
+        given_lately = History(str.lower)
+        given_lately.remember(Sender("bob", "bob!b@home"), "echo", "a secret")
+        given_lately.remember(Sender("bob", "bob!b@home", "#ops"), "echo", "hello")
+        given_lately.remember(Sender("bob", "bob!m@elsewhere"), "echo", "mine")
+        given_lately["bob"].append(("echo", "added"))
+        given_lately.remember(Sender("carol"), "echo", "hers")
+        self.assertEqual(given_lately.senders("BOB"), {"bob!b@home", "bob!m@elsewhere"})
+        self.assertEqual(given_lately.forget("Bob", "Bob!b@home"), 3)
+        self.assertEqual(given_lately.entries(Sender("bob", "bob!m@elsewhere")), [("echo", "mine")])
+        self.assertEqual(given_lately.forget("Bob"), 1)
+        self.assertEqual(
+            (list(given_lately), given_lately.forget("bob"), given_lately.senders("bob")), (["carol"], 0, set())
+        )
+
     def test_persons_are_forgotten(self) -> None:
         """The number of persons with a history is limited."""
         self.patch(history, "PERSONS", 3)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -194,6 +195,37 @@ class SecretsTests(FileCase):
         files = {path.name: path.read_bytes() for path in self.directory.iterdir()}
         self.assertEqual({name for name, content in files.items() if b"5ecre7" in content}, set())
         self.assertIn("journal.sqlite-wal", files)
+
+    def contained(self, text: str) -> set[str]:
+        """Return the names of the files that contain the text, while the journal is open."""
+        return {path.name for path in self.directory.iterdir() if text.encode() in path.read_bytes()}
+
+    def test_forgotten_deliveries_are_overwritten(self) -> None:
+        """No file has a byte of a forgotten request, whatever was recorded, forgotten and removed around it."""
+        chance, live = Random(7), list[tuple[int, str]]()
+        for step in range(400):
+            text = f"<secret {step}>"
+            body = text.encode() + b"x" * chance.choice([0, 100, 1_000, 3_000, 20_000])
+            outcome = ERROR._replace(reason=text)
+            live.append((self.log(DeliveryState.FAILED, outcome, request=REQUEST._replace(body=body)), text))
+            if step % 10 == 9:
+                chosen = [live.pop(chance.randrange(len(live))) for _ in range(chance.randrange(8))]
+                self.result_of(self.journal.forget([number for number, _ in chosen]))
+                for _, text in chosen:
+                    self.assertEqual(self.contained(text), set())
+        self.assertTrue(all(self.contained(text) for _, text in live))
+
+    def test_forgotten_while_another_program_reads(self) -> None:
+        """While another program reads the file, what was removed stays in the write-ahead log, until the next turn after that."""
+        number = self.log(DeliveryState.FAILED)
+        with closing(sqlite3.connect(self.path)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT 1 FROM deliveries").fetchall()
+            self.assertEqual(self.result_of(self.journal.forget([number])), [number])
+            self.assertTrue(self.contained('"status": "ok"'))
+        self.log(DeliveryState.FAILED, request=None)
+        self.journal.maintain()
+        self.assertEqual(self.contained('"status": "ok"'), set())
 
     def test_side_file_is_emptied_when_nothing_happens(self) -> None:
         """The write-ahead log is kept while deliveries arrive each second, and emptied when none has, each time."""

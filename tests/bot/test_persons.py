@@ -1,0 +1,334 @@
+"""Tests for `!person forget`, and what it removes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import BotPlugin, Person, botcmd, webhook
+from errklein.bot import persons
+from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage
+from errklein.storage import DATABASE
+from errklein.testing import PluginTestCase, TestBot
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, StoredDelivery, StoredRequest
+
+REQUEST = StoredRequest("POST", "/github", [(b"x-event", b"push")], b'{"login": "Alice"}', "198.51.100.7")
+
+
+class Notes(BotPlugin):
+    """Stores notes, and removes them in a coroutine."""
+
+    @botcmd
+    def note(self, msg: Any, args: str) -> str:
+        """Store a note."""
+        self[msg.frm.person] = args
+        return "Noted."
+
+    async def callback_forget_person(self, person: Person) -> Any:
+        if person.person not in self:
+            return None
+        await self.store.delete(person.person)
+        return f"the note of {person.aclattr} is removed"
+
+
+class Polls(BotPlugin):
+    """Removes votes in a thread."""
+
+    def callback_forget_person(self, person: Person) -> Any:
+        return "votes stay, without the name"
+
+
+class Games(BotPlugin):
+    """Removes scores with a Deferred."""
+
+    def callback_forget_person(self, person: Person) -> Deferred[str]:
+        return succeed("no score")
+
+
+class Broken(BotPlugin):
+    """Has a callback that fails."""
+
+    def callback_forget_person(self, person: Person) -> Any:
+        raise LookupError(f"no table for {person}")
+
+
+class Counter(BotPlugin):
+    """Stores values, and can't remove those of a person."""
+
+    def activate(self) -> None:
+        """Store a value."""
+        super().activate()
+        self["@alice"] = 1
+
+    @webhook("/count", ack="now")
+    def count(self, payload: Any) -> str:
+        return "counted"
+
+
+class PersonsCase(PluginTestCase):
+    """A bot with plugins that store something of people."""
+
+    plugins = (Notes, Polls, Games, Counter)
+
+    def forget(self, text: str = "@alice") -> list[str]:
+        """Return the lines of the reply."""
+        return [line for line in self.command(f"!person forget {text}").splitlines() if line]
+
+    def log(self, body: bytes = REQUEST.body or b"", state: DeliveryState = DeliveryState.FAILED) -> int:
+        """Store a delivery that has ended, and return its id."""
+        journal = self.bot.bot.journal
+        number, outcome = journal.next_id(), Outcome(500, "KeyError: 'alice'", 0.2)
+        request = REQUEST._replace(body=body)
+        journal.log(StoredDelivery(number, "Counter:count", state, 1000.0, outcome=outcome, request=request))
+        return number
+
+    def stored(self, number: int) -> StoredDelivery:
+        """Return a delivery."""
+        delivery: StoredDelivery = self.successResultOf(self.bot.bot.journal.get(number))
+        return delivery
+
+
+class ForgetTests(PersonsCase):
+    """The removal of what isn't in deliveries."""
+
+    def test_commands(self) -> None:
+        """The person's commands are removed, in all places; those of others stay."""
+        self.bot.say("!echo private", frm="@alice")
+        self.bot.say("!echo public", frm="@alice", room="#testroom")
+        self.bot.say("!echo mine", frm="@bob")
+        self.assertIn("Removed of @alice on test: commands: 2, notices: 0, records of messages: 0", self.forget())
+        self.assertEqual(self.bot.say("!history", frm="@alice"), [])
+        self.assertEqual(self.command("!history", frm="@bob"), "1:!echo mine")
+
+    def test_command_itself(self) -> None:
+        """The administrator's history doesn't get the name."""
+        self.forget()
+        self.assertEqual(self.bot.say("!history"), [])
+
+    def test_plugins(self) -> None:
+        """Each active plugin is called where its method may run, and the reply has what it returns, if anything."""
+        self.bot.say("!note water the plants", frm="@alice")
+        told = {"Notes: the note of @alice is removed", "Polls: votes stay, without the name", "Games: no score"}
+        self.assertLessEqual(told, {*self.forget()})
+        self.assertEqual(list(self.bot.plugin("Notes")), [])
+        self.assertFalse([line for line in self.forget() if line.startswith("Notes")])
+
+    def test_plugins_that_do_not_take_part(self) -> None:
+        """The reply names the plugins with values that weren't asked: those without the method, and inactive ones."""
+        self.bot.say("!note water the plants", frm="@bob")
+        text = "Remains: values of plugins that have no callback_forget_person, or aren't active: "
+        self.assertIn(f"{text}Counter", self.forget())
+        self.command("!plugin deactivate Notes")
+        self.assertIn(f"{text}Counter, Notes", self.forget())
+
+    def test_plugin_that_hangs(self) -> None:
+        """A plugin that doesn't return in time is an error, and the others are asked nevertheless."""
+
+        async def hang(person: Person) -> None:
+            await Deferred()
+
+        self.bot.plugin("Polls").callback_forget_person = hang  # type: ignore[method-assign]
+        self.bot.say("!person forget @alice")
+        self.bot.advance(61)
+        reply = self.bot.sent_to("@admin")[-1]
+        self.assertIn(
+            "Polls has failed, so its values may remain: Polls.callback_forget_person has not returned", reply
+        )
+        self.assertIn("Games: no score", reply)
+        self.flushLoggedErrors()
+
+    def test_messages(self) -> None:
+        """Records of messages to the person are removed. Messages that wait are counted."""
+        outbox = self.bot.bot.journal.outbox
+        for recipient in ("@alice", "@ALICE", "@bob"):
+            outbox.end(MessageRecord(0, "test", recipient, 0, MessageState.DROPPED, 1000.0, "too old"))
+        outbox.add(OutgoingMessage(0, "test", "@alice", "hello"))
+        lines = self.forget()
+        self.assertIn("Removed of @alice on test: commands: 0, notices: 0, records of messages: 2", lines)
+        self.assertIn("Remains: messages to alice that wait to be sent, at most for OUTBOX_MAX_AGE: 1", lines)
+        found = self.successResultOf(outbox.find(recipient="@bob"))
+        self.assertEqual([one.state for one in found], [MessageState.DROPPED])
+
+    def test_what_remains(self) -> None:
+        """The reply names deliveries that haven't ended, files with backups, and the log."""
+        journal = self.bot.bot.journal
+        waiting = StoredDelivery(
+            journal.next_id(), "Gone:gone", DeliveryState.RECEIVED, 1000.0, ack="now", request=REQUEST
+        )
+        self.successResultOf(journal.record(waiting))
+        self.command("!backup")
+        lines = self.forget()
+        self.assertIn("Remains: deliveries that wait or run, and may mention alice: 1", lines)
+        self.assertIn("Remains: backups, and other copies, backup.jsonl", lines)
+        self.assertTrue([line for line in lines if line.startswith("Remains: the log")])
+
+    def test_log(self) -> None:
+        """The log says who has removed something, and not of whom."""
+        with capturedLogs() as events:
+            self.forget()
+        lines = [formatEvent(event) for event in events if event["log_namespace"] == "errklein.audit"]
+        self.assertEqual(lines, ["@admin removes what is stored of a person on test"])
+
+    def test_others_may_not(self) -> None:
+        """Only administrators may use the command, in private."""
+        self.assertIn("requires bot-admin privileges", self.command("!person forget @alice", frm="@bob"))
+        [reply] = self.bot.say("!person forget @alice", room="#testroom")
+        self.assertIn("only be issued through a direct message", reply)
+
+    def test_usage(self) -> None:
+        """Without a person, or with other options, the reply is the usage."""
+        for text in ("", "@alice --deliveries", "@alice --deliveries x", "@alice --all", "@alice --list x"):
+            self.assertIn("Usage: !person forget PERSON", self.command(f"!person forget {text}"), text)
+
+
+class FailureTests(PersonsCase):
+    """A plugin whose callback fails."""
+
+    plugins = (Broken, Notes)
+
+    def test_error(self) -> None:
+        """The reply has the error with its line, and the others are asked. In a room, the text stays in the log."""
+        self.bot.say("!note water the plants", frm="@alice")
+        lines = self.forget()
+        [failed] = [line for line in lines if line.startswith("Broken")]
+        self.assertRegex(
+            failed, r"^Broken has failed, so its values may remain: .*test_persons\.py, line \d+: LookupError: no table"
+        )
+        self.assertIn("Notes: the note of @alice is removed", lines)
+        self.bot.config.ACCESS_CONTROLS = {"person_forget": {"allowmuc": True}}
+        [reply] = self.bot.say("!person forget @alice", room="#testroom")
+        self.assertIn("Broken has failed, so its values may remain: the log has the reason", reply)
+        self.assertEqual(len(self.flushLoggedErrors(LookupError)), 2)
+
+
+class DeliveriesTests(PersonsCase):
+    """Headers and bodies of deliveries."""
+
+    plugins = (Counter,)
+
+    def test_list(self) -> None:
+        """Deliveries that have ended and mention the person are listed, with the command that removes their contents."""
+        first, _, third = self.log(), self.log(b"{}"), self.log(b"user=alice&x=1", DeliveryState.DONE)
+        lines = self.forget()
+        at = lines.index("Deliveries that have ended and mention alice: 2")
+        self.assertEqual([line.partition(" ")[0] for line in lines[at + 1 : at + 3]], [str(third), str(first)])
+        command = f"!person forget @alice --deliveries {third} {first}"
+        self.assertEqual(lines[at + 3 :], [f"To remove their headers and bodies: {command}"])
+        self.assertEqual(self.forget("@alice --list"), lines[at:])
+        self.assertEqual(self.stored(first).request, REQUEST)
+
+    def test_pages(self) -> None:
+        """A list has an end, and the next one begins there."""
+        ids = [self.log() for _ in range(persons.MOST_LISTED + 5)]
+        lines = self.forget("@alice --list")
+        self.assertEqual(lines[-1], f"To search older ones: !person forget @alice --list {ids[5]}")
+        lines = self.forget(f"@alice --list {ids[5]}")
+        self.assertEqual(
+            lines[-1],
+            f"To remove their headers and bodies: !person forget @alice --deliveries {' '.join(map(str, ids[4::-1]))}",
+        )
+
+    def test_bounded_search(self) -> None:
+        """A search ends after some deliveries, and says where to continue; nothing is searched twice or left out."""
+        self.patch(persons, "SLICE", 3)
+        self.patch(persons, "MOST_SEARCHED", 6)
+        ids = [self.log() for _ in range(2)] + [self.log(b"{}") for _ in range(9)]
+        lines = self.forget("@alice --list")
+        self.assertEqual(lines[0], "Deliveries that have ended and mention alice: none")
+        self.assertEqual(lines[-1], f"To search older ones: !person forget @alice --list {ids[5]}")
+        self.assertEqual(self.forget(f"@alice --list {ids[5]}")[0], "Deliveries that have ended and mention alice: 2")
+
+    def test_removal(self) -> None:
+        """Headers, body and reasons of the chosen deliveries are removed. Their rows stay with state and time."""
+        first, second = self.log(), self.log()
+        with capturedLogs() as events:
+            lines = self.forget(f"@alice --deliveries {first} 99")
+        self.assertEqual(lines, [f"Headers and bodies removed of the deliveries {first}", "Unknown, or not ended: 99"])
+        self.assertIn(f"@admin removes the headers and bodies of the deliveries {first}", map(formatEvent, events))
+        removed = self.stored(first)
+        self.assertEqual((removed.state, removed.received_at, removed.request), (DeliveryState.FAILED, 1000.0, None))
+        self.assertEqual(removed.outcome, Outcome(500, "", 0.2))
+        self.assertEqual(self.stored(second).request, REQUEST)
+        self.assertIn("The request is not stored.", self.command(f"!delivery show {first}"))
+        self.assertEqual(self.forget("@alice --list")[0], "Deliveries that have ended and mention alice: 1")
+
+    def test_waiting_delivery(self) -> None:
+        """A delivery that waits stays, and runs with its request."""
+        journal = self.bot.bot.journal
+        waiting = StoredDelivery(
+            journal.next_id(), "Gone:gone", DeliveryState.RECEIVED, 1000.0, ack="now", request=REQUEST
+        )
+        self.successResultOf(journal.record(waiting))
+        self.assertIn(f"Unknown, or not ended: {waiting.id}", self.forget(f"@alice --deliveries {waiting.id}"))
+        self.assertEqual(self.successResultOf(journal.find(DeliveryQuery(text="alice")))[0].id, waiting.id)
+
+
+class NamesTests(SynchronousTestCase):
+    """The person that a name stands for."""
+
+    def start(self, **networks: dict[str, Any]) -> TestBot:
+        """Return a bot on these networks."""
+        bot = TestBot([Notes], networks=networks)
+        bot.start()
+        self.addCleanup(bot.stop)
+        return bot
+
+    def test_several_networks(self) -> None:
+        """A name without a network is an error that lists the choices; with one of them, only that person is meant."""
+        admins = {"BOT_ADMINS": ("@admin",)}
+        bot = self.start(work=admins, home=admins)
+        for network in ("work", "home"):
+            bot.say("!echo x", frm="@alice", network=network)
+        reply = bot.command("!person forget @alice")
+        self.assertIn("'@alice' is the name of several people; name one of work:@alice, home:@alice.", reply)
+        self.assertIn("Removed of @alice on home: commands: 1", bot.command("!person forget home:@alice"))
+        self.assertEqual(bot.say("!history", frm="@alice", network="work"), ["1:!echo x"])
+        self.assertEqual(bot.say("!history", frm="@alice", network="home"), [])
+
+    def test_network_without_people(self) -> None:
+        """A network that has no people is no choice."""
+        bot = self.start(work={"BOT_ADMINS": ("@admin",)}, hooks={})
+        self.patch(bot.backends["hooks"], "mode", "null")
+        self.assertIn("Removed of @alice on work:", bot.command("!person forget @alice"))
+
+    def test_room(self) -> None:
+        """The name of a room is an error."""
+        bot = self.start(work={"BOT_ADMINS": ("@admin",)})
+        self.assertIn(
+            "'#ops' isn't the name of a person; work: it is a room, or somebody in a room.",
+            bot.command("!person forget #ops"),
+        )
+
+
+class FileTests(SynchronousTestCase):
+    """A bot with its values in a file."""
+
+    def test_nothing_is_left_in_the_files(self) -> None:
+        """After the reply, no file of the storage and of the journal has a byte of what was removed, while the bot runs."""
+        bot = TestBot([Notes, Counter], config={"STORAGE": "Shelf"})
+        bot.start()
+        self.addCleanup(bot.stop)
+        for number in range(50):
+            bot.say(f"!note the first secret {number} {'x' * 50 * number}", frm="@alice")
+            bot.say(f"!note kept {number} {'x' * 50 * number}", frm=f"@bob{number}")
+        journal = bot.bot.journal
+        request = REQUEST._replace(body=b"the second secret" + b"y" * 20_000)
+        number = journal.next_id()
+        journal.log(StoredDelivery(number, "Counter:count", DeliveryState.FAILED, 1000.0, request=request))
+        bot.advance(1)
+        directory = Path(bot.config.BOT_DATA_DIR)
+
+        def contains(text: bytes) -> set[str]:
+            return {path.name for path in directory.iterdir() if path.is_file() and text in path.read_bytes()}
+
+        self.assertIn(f"{DATABASE}-wal", contains(b"the first secret"))
+        self.assertIn("journal.sqlite-wal", contains(b"the second secret"))
+        bot.command("!person forget @alice")
+        bot.command(f"!person forget @alice --deliveries {number}")
+        self.assertEqual(contains(b"the first secret"), set())
+        self.assertEqual(contains(b"the second secret"), set())
+        self.assertTrue(contains(b"kept 7 "))
