@@ -110,6 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if known.what == "list":
             return list_networks(known.config)
         check_networks(known.config, known.data_dir, known.name)
+    if known.command == "report":
+        from errklein.cli._report import report
+
+        return report(known)
     if known.command == "sign":
         from errklein.cli._sign import sign
 

@@ -143,7 +143,7 @@ def backup(config: Config) -> int:
     """Write a backup to the data directory, as the command !backup does. The bot may run, unless its storage is a third party's."""
     directory = Path(config.BOT_DATA_DIR)
     path = directory / BACKUP_NAME
-    with _storage_to_read(config) as storage:
+    with storage_to_read(config) as storage:
         count = write_backup(path, rows_of(storage, _namespaces(config)))
     copied = journal.back_up(directory, path)
     print_lines([f"{path}: {_values(count)}", *([f"{copied}: deliveries and messages"] if copied else [])])
@@ -202,7 +202,7 @@ def storage_get(config: Config, namespace: str, missing_ok: bool = False) -> int
     """
     literals: dict[str, Any] = {}
     problems: list[str] = []
-    with _storage_to_read(config, missing_ok=missing_ok) as storage, closing(storage.open(namespace)) as store:
+    with storage_to_read(config, missing_ok=missing_ok) as storage, closing(storage.open(namespace)) as store:
         _check_imported(config, storage)
         keys = list(store.keys())
         if not keys and not missing_ok:
@@ -270,7 +270,7 @@ def _locked(config: Config, *, create: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def _storage_to_read(config: Config, *, missing_ok: bool = False) -> Iterator[Storage]:
+def storage_to_read(config: Config, *, missing_ok: bool = False) -> Iterator[Storage]:
     """Open the bot's storage, which isn't changed. The storage Shelf may be in use by a running bot, also one of an older errklein.
 
     :param missing_ok: a missing data directory has no values; otherwise it is an error.

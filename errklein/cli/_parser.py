@@ -169,6 +169,15 @@ examples:
   errklein network check
   errklein network check libera --config /etc/errklein/config.py
 
+# report: print what a report of a problem needs, without secrets
+Print versions, settings, plugins, what errklein check finds, queues and the last errors, for
+pasting into an issue. Passwords, tokens and the like are masked; read the text before you
+publish it nevertheless. The bot may run or not, and the configuration may be invalid.
+
+examples:
+  errklein report
+  errklein report --config /etc/errklein/config.py
+
 # sign: sign a request, to test a webhook that verifies its source
 Print a curl command that posts the file with the signature of a source such as github. The
 command has the signature, and not the secret, unless the source sends the secret itself, as
@@ -340,6 +349,7 @@ def _add_new_files(add: Callable[..., Parser]) -> None:
 
 def _add_running(add: Callable[..., Parser]) -> None:
     add("check", _CONFIG, _DATA, _PLUGINS, _CHECK)
+    add("report", _CONFIG, _DATA)
     run = add("run", add_help=False, allow_abbrev=False)
     run.add_argument("--reactor", help=argparse.SUPPRESS)
     health = add("healthcheck", _CONFIG)
