@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
-from errklein.chat import Person, RoomOccupant, matches_any, rules_of
+from errklein.chat import Person, RoomOccupant, UserDoesNotExistError, UserNotUniqueError, matches_any, rules_of
 from errklein.chat.outgoing import MOST_FOUND, MessageState
 from errklein.commands.operations import Actor, operation
 from errklein.logs import destinations
@@ -34,10 +34,6 @@ _COPIES = ("*backup*", "before-*", "*.before-*", "nightly*", "*.db")
 """Names of files in BOT_DATA_DIR that have values or deliveries of earlier times; the last are errbot's."""
 
 _audit = Logger(namespace="errklein.audit")
-
-
-class UnknownPerson(ValueError):
-    """The name is nobody's, or that of several people. The text is one line, with the names to choose from."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +125,10 @@ class ForgottenDeliveries:
 
 
 class PersonOperations:
-    """Removes what is stored of people. All raise UnknownPerson, StorageError and JournalError, and can be repeated then."""
+    """Removes what is stored of people. After StorageError or JournalError, an operation can be repeated.
+
+    All raise UserDoesNotExistError, or UserNotUniqueError with the names to choose from.
+    """
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
@@ -172,7 +171,9 @@ class PersonOperations:
         # Networks of errbot's backends may ask a server.
         people, problems = await self._bot.plugin_pool.run(lambda: partial(_people, chosen, text))
         if not people:
-            raise UnknownPerson(f"{text!r} isn't the name of a person; {'; '.join(problems) or 'there is no network'}")
+            raise UserDoesNotExistError(
+                f"{text!r} isn't the name of a person; {'; '.join(problems) or 'there is no network'}"
+            )
         names = [f"{network}:{text}" for network in people]
         network, person = next(iter(people.items()))
         fold = rules_of(person).fold
@@ -181,7 +182,7 @@ class PersonOperations:
             holders = sorted(self._bot.dispatcher.histories[network].senders(person.person))
             names = [f"{network}:{holder}" for holder in holders]
         if len(names) > 1:
-            raise UnknownPerson(f"{text!r} is the name of several people; name one of {', '.join(names)}")
+            raise UserNotUniqueError(f"{text!r} is the name of several people; name one of {', '.join(names)}")
         return NamedPerson(person, networks[network], only)
 
     async def _search(self, by: Actor, named: NamedPerson, before: int | None) -> Mentions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from errklein.chat import Message, RoomOccupant
+from errklein.chat import Message, RoomOccupant, UserDoesNotExistError, UserNotUniqueError
 from errklein.commands import CommandError, Sender, botcmd
 from errklein.core_plugins import CorePlugin, shown_lines
 from errklein.logs import destinations, last_lines
@@ -73,9 +73,6 @@ class Utils(CorePlugin):
         The first form removes commands, notices and records of messages, and lets plugins remove their values. The second one
         lists deliveries that have ended and mention the person, those below an id. The third one removes their headers and bodies.
         """
-        # Imported late, since it is rarely used.
-        from errklein.bot.persons import UnknownPerson
-
         name, _, rest = args.strip().partition(" --")
         option, *words = rest.split() or [""]
         ids = parse_ids(words) if words else []
@@ -89,7 +86,7 @@ class Utils(CorePlugin):
                 lines = (await persons.mentions(by, name, *ids[:1])).lines(command)
             else:
                 lines = (await persons.forget(by, name)).lines(command)
-        except (UnknownPerson, JournalError, StorageError) as error:
+        except (UserDoesNotExistError, UserNotUniqueError, JournalError, StorageError) as error:
             raise CommandError(f"{plain(str(error))}.") from error
         return "\n".join(shown_lines([*lines], _MOST_CHARACTERS))
 
