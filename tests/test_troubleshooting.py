@@ -123,7 +123,7 @@ def quoted() -> list[str]:
 def texts_of_code() -> set[str]:
     """Return the texts in errklein's modules and templates, with PLACEHOLDER for each value that is put in."""
     paths = (ROOT / "errklein").rglob("*.py")
-    return {text for path in paths for text in texts(ast.parse(path.read_text("utf-8")))}
+    return {text.removeprefix("errklein: ") for path in paths for text in texts(ast.parse(path.read_text("utf-8")))}
 
 
 def texts(node: ast.AST) -> Iterator[str]:
