@@ -1,15 +1,23 @@
 """Packages errklein. The settings of the tools are in pyproject.toml; everything else is here."""
 
+import gzip
+import io
+import os
+import stat
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from setuptools import find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).parent
 
 NEXT = "0.2.0"
-"""The release that follows the newest one. Builds of the commits before it are its development versions."""
+"""The next release. Builds of the commits before it are its development versions."""
 
 
 def version() -> str:
@@ -30,10 +38,59 @@ def _scheme(found: Any) -> str:
     # Without any tag, setuptools-scm assumes 0.0.
     if found.exact and str(found.tag) != "0.0":
         return str(found.tag)
+    from packaging.version import Version
+
+    # Between the tag of a release and the commit that names the one after it.
+    following = NEXT if Version(NEXT) > found.tag else f"{found.tag.major}.{found.tag.minor + 1}.0"
     # git has a "g" before the hash, an archive doesn't.
     commit = f"+g{found.node.removeprefix('g')[:9]}" if found.node else ""
     # The distance counts from the newest release, or from the first commit; an archive without releases has none.
-    return f"{NEXT}.dev{found.distance}{commit}" + (f".d{found.time:%Y%m%d}" if commit and found.dirty else "")
+    return f"{following}.dev{found.distance}{commit}" + (f".d{found.time:%Y%m%d}" if commit and found.dirty else "")
+
+
+class ReproducibleSdist(sdist):
+    """Writes the same bytes for the same files, whoever builds them, wherever. Times are SOURCE_DATE_EPOCH, if it is set."""
+
+    def make_archive(self, *arguments: Any, **options: Any) -> str:
+        """Write the archive again, sorted and without what the machine adds, and return its path."""
+        path = Path(super().make_archive(*arguments, **options))
+        if path.suffix != ".gz":
+            return str(path)
+        epoch = os.environ.get("SOURCE_DATE_EPOCH")
+        with tarfile.open(path) as archive:
+            files = [(entry, archive.extractfile(entry).read() if entry.isfile() else b"") for entry in archive]
+        # The header of gzip has neither a name nor, with SOURCE_DATE_EPOCH, the time of the build.
+        with (
+            path.open("wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=int(epoch) if epoch else None) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            for entry, content in sorted(files, key=lambda file: file[0].name):
+                new = tarfile.TarInfo(entry.name)
+                new.type, new.size, new.mode = entry.type, len(content), _mode(entry.mode, entry.isdir())
+                new.mtime = int(epoch or entry.mtime)
+                archive.addfile(new, io.BytesIO(content))
+        return str(path)
+
+
+class ReproducibleWheel(bdist_wheel):
+    """Writes the same bytes for the same files: setuptools has the order and the times, but keeps the modes of files."""
+
+    def run(self) -> None:
+        """Build the wheel, and write it again with equal modes."""
+        super().run()
+        for path in [path for kind, _, path in self.distribution.dist_files if kind == "bdist_wheel"]:
+            with zipfile.ZipFile(path) as archive:
+                files = [(entry, archive.read(entry)) for entry in archive.infolist()]
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                for entry, content in files:
+                    entry.external_attr = (stat.S_IFREG | _mode(entry.external_attr >> 16)) << 16
+                    archive.writestr(entry, content)
+
+
+def _mode(mode: int, is_directory: bool = False) -> int:
+    """Return the mode of an entry, whatever the umask of the checkout was."""
+    return 0o755 if is_directory or mode & stat.S_IXUSR else 0o644
 
 
 setup(
@@ -146,5 +203,6 @@ setup(
         "console_scripts": ["errklein = errklein.cli:main"],
         "pytest11": ["errklein = errklein_pytest"],
     },
+    cmdclass={"sdist": ReproducibleSdist, "bdist_wheel": ReproducibleWheel},
     zip_safe=False,
 )
