@@ -35,9 +35,7 @@ def check_sentry(config: Config) -> None:
     if not config.BOT_LOG_SENTRY:
         return
     if find_spec("sentry_sdk") is None:
-        raise ConfigError(
-            "BOT_LOG_SENTRY requires sentry_sdk, which isn't installed; run `pip install 'errklein[sentry]'`"
-        )
+        raise ConfigError("BOT_LOG_SENTRY requires sentry_sdk, which isn't installed; run `pip install sentry-sdk`")
     from sentry_sdk.utils import BadDsn, Dsn
 
     dsn = _init_options(config).get("dsn")

@@ -67,7 +67,7 @@ class WithoutSentryTests(SentryCase):
         self.patch(sentry, "find_spec", lambda name: None)
         self.assertEqual(
             self.refusal(),
-            "BOT_LOG_SENTRY requires sentry_sdk, which isn't installed; run `pip install 'errklein[sentry]'`",
+            "BOT_LOG_SENTRY requires sentry_sdk, which isn't installed; run `pip install sentry-sdk`",
         )
 
 

@@ -104,7 +104,7 @@ BOT_LOG_LEVEL = logging.INFO
 # A logging.Formatter for log lines.
 # BOT_LOG_FORMATTER = None
 
-# Whether errors are reported to Sentry; this requires `pip install 'errklein[sentry]'`.
+# Whether errors are reported to Sentry; this requires `pip install sentry-sdk`.
 BOT_LOG_SENTRY = False
 
 # Whether Sentry's integration for Flask is used, if Flask is installed.
