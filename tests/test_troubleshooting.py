@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
@@ -120,8 +121,9 @@ def quoted() -> list[str]:
     ]
 
 
+@cache
 def texts_of_code() -> set[str]:
-    """Return the texts in errklein's modules and templates, with PLACEHOLDER for each value that is put in."""
+    """Return the texts in errklein's modules, with PLACEHOLDER for each value that is put in."""
     paths = (ROOT / "errklein").rglob("*.py")
     return {text.removeprefix("errklein: ") for path in paths for text in texts(ast.parse(path.read_text("utf-8")))}
 
