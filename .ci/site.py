@@ -38,7 +38,7 @@ QUESTIONS = {
     "test a webhook": ("guides/testing-webhooks", "guides/testing"),
     "github": ("guides/recipes/github", "guides/recipes", "tutorials/first-bot"),
     "systemd": ("guides/service",),
-    "restart": ("guides/service", "guides/messages", "guides/upgrade"),
+    "restart": ("guides/service",),
     "errbot": ("guides/moving-from-errbot",),
 }
 """What users look for, and the pages that answer it."""

@@ -26,6 +26,7 @@ extensions = [
 myst_heading_anchors = 4
 exclude_patterns = ["_build", "examples"]
 
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 # There are none. From Python 3.13 on, Sphinx would look for them in the wrong file if a class has another __module__.

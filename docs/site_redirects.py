@@ -15,6 +15,7 @@ now. No page on a code host has a redirect.
 import html
 import json
 import posixpath
+import re
 from pathlib import Path
 
 MOVED = {
@@ -130,7 +131,7 @@ PAGE = """\
 
 SCRIPT = """\
 (() => {{
-  const anchor = location.hash.slice(1);
+  const anchor = location.hash.slice(1).replace(/^[\\d-]+|[-_]/g, "");
   const url = new Map({moved}).get(anchor) ?? {otherwise};
   if (url) location.replace(url);
 }})();"""
@@ -151,9 +152,15 @@ def anchors(page, moved, names):
     return links
 
 
+def plain(anchor):
+    """Return what an anchor has in common on a code host and on the site: `doesnt-start` and `doesn-t-start`, for example."""
+    return re.sub(r"^[\d-]+|[-_]", "", anchor)
+
+
 def script(links, otherwise="null"):
     """Return the script that leads from the old anchors of a page to where they are now, and from others by the expression."""
-    pairs = json.dumps(list(links.items()), separators=(",", ":")).replace("<", "\\u003c")
+    links = [(plain(anchor), link) for anchor, link in links.items()]
+    pairs = json.dumps(links, separators=(",", ":")).replace("<", "\\u003c")
     return SCRIPT.format(moved=pairs, otherwise=otherwise)
 
 

@@ -66,6 +66,11 @@ class RedirectTests(SynchronousTestCase):
         moved = {"guides/old#b": "guides/new#c", "guides/older#d": "guides/new", "guides/old": "guides/new"}
         self.assertEqual(redirects.anchors("guides/old", moved, {}), {"b": "new.html#c"})
 
+    def test_spellings(self) -> None:
+        """The anchor of a heading is found as a code host has it, and as the site has it."""
+        for host, site in (("if-it-doesnt-start", "if-it-doesn-t-start"), ("50-b-of-json", "b-of-json"), ("a_b", "a-b")):
+            self.assertEqual(redirects.plain(host), redirects.plain(site))
+
     def test_script(self) -> None:
         """The script of a page has its old anchors as JSON, which can't end the script."""
         text = redirects.script({"a</script>": "text.html", "decorators": "api/decorators.html"})
