@@ -68,7 +68,11 @@ class RedirectTests(SynchronousTestCase):
 
     def test_spellings(self) -> None:
         """The anchor of a heading is found as a code host has it, and as the site has it."""
-        for host, site in (("if-it-doesnt-start", "if-it-doesn-t-start"), ("50-b-of-json", "b-of-json"), ("a_b", "a-b")):
+        for host, site in (
+            ("if-it-doesnt-start", "if-it-doesn-t-start"),
+            ("50-b-of-json", "b-of-json"),
+            ("a_b", "a-b"),
+        ):
             self.assertEqual(redirects.plain(host), redirects.plain(site))
 
     def test_script(self) -> None:
