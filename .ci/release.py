@@ -53,6 +53,9 @@ def build(tag: str, out: Path) -> Iterator[str]:
         python = Path(name) / "bin" / "python"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", name], check=True)
         subprocess.run([sys.executable, "-m", "pip", "--python", python, "install", "--quiet", wheel], check=True)
+        # It has the path of the wheel on this machine.
+        for path in Path(name).rglob("errklein-*.dist-info/direct_url.json"):
+            path.unlink()
         bill = ["--output-reproducible", "--output-format", "JSON", "--output-file", out / "errklein.cdx.json"]
         subprocess.run([sys.executable, "-m", "cyclonedx_py", "environment", *bill, python], check=True)
 

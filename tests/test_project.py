@@ -18,6 +18,7 @@ from errklein._version import COMMIT, __version__
 from errklein.config import SETTINGS
 from errklein.config._settings import DEPENDENT, OF_XMPP, needs_restart
 from tests.floors import OPTIONAL
+from tests.plugins.repos.repositories import GitRepository
 from tests.test_collection import test_modules
 
 ROOT = Path(errklein.__file__).parent.parent
@@ -52,6 +53,25 @@ class VersionTests(SynchronousTestCase):
         marker = "<!-- towncrier release notes start -->"
         [newest] = re.findall(rf"{marker}\n\n## (\S+) \(\d{{4}}-\d\d-\d\d\)\n", (ROOT / "CHANGELOG.md").read_text())
         self.assertGreaterEqual(Version(following), Version(newest))
+
+    def test_version_from_the_tag(self) -> None:
+        """A tagged commit has the version of its tag, and commits before and after it have earlier and later ones."""
+        names = ("setup.py", "README.md", "errklein_pytest.py")
+        repository = GitRepository(Path(self.mktemp()).absolute(), {name: (ROOT / name).read_text() for name in names})
+
+        def version() -> str:
+            command = [sys.executable, "setup.py", "--version"]
+            done = subprocess.run(command, cwd=repository.directory, capture_output=True, text=True, check=True)
+            return done.stdout.split()[-1]
+
+        before = version()
+        [following] = re.findall(r'^NEXT = "(.+)"$', (ROOT / "setup.py").read_text(), re.MULTILINE)
+        self.assertRegex(before, rf"^{re.escape(following)}\.dev\d+\+g[0-9a-f]{{9}}$")
+        repository.git("tag", f"v{following}")
+        self.assertEqual(version(), following)
+        repository.commit({"README.md": "changed"})
+        self.assertGreater(Version(version()), Version(following))
+        self.assertIn(".dev1+g", version())
 
 
 class SettingsTests(SynchronousTestCase):
