@@ -16,6 +16,7 @@ from errklein.commands import CommandDeclaration, CommandRegistry, is_admin_by_d
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import
 from errklein.config import Config, SecretError, configuration_warnings, located_errors, placeholders, read_secret
+from errklein.config.warnings import places_of
 from errklein.core_plugins import CorePlugin
 from errklein.database import Access, upgrade_of
 from errklein.logs import escape
@@ -102,7 +103,7 @@ async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_
     found_now = await manager.load(bot.plugin_roots)
     problems = [problem for problem in found_now if not problem.is_warning]
     problems += map(PluginProblem, PackageDirectory(Path(config.BOT_DATA_DIR)).problems())
-    lines = [f"{config.path or 'built-in configuration'}: {', '.join(config.networks)}", *upgrades, ""]
+    lines = [f"{places_of(config)}: {', '.join(config.networks)}", *upgrades, ""]
     unimported = shelves_to_import(config, bot.storage, known.data_dir)
     problems += [PluginProblem(unimported)] if unimported is not None else []
     found = [(plugin.name, plugin.instance) for plugin in manager.found]

@@ -194,6 +194,12 @@ def origin_of(config: Config, name: str, source: ConfigSource) -> str:
     return config._origins.get(name, of_file)
 
 
+def places_of(config: Config) -> str:
+    """Return where the settings are from: the path of the config.py, the environment, both, or "built-in configuration"."""
+    places = [str(config.path)] if config.path else []
+    return " and ".join([*places, *(["the environment"] if config._origins else [])]) or "built-in configuration"
+
+
 def shown_settings(
     config: Config, options: Mapping[str, tuple[str, Any]], *, with_defaults: bool = True
 ) -> Iterator[str]:

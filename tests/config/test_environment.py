@@ -7,6 +7,10 @@ import os
 import re
 from textwrap import dedent
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
 from errklein.config import SETTINGS, Config, ConfigError, load_config, located_errors, take_variables
 from errklein.config._environment import read_variables
 from errklein.config._settings import OF_XMPP
@@ -63,7 +67,7 @@ class VariablesTests(ConfigCase):
         for line in (ROOT / "docs" / "reference" / "settings.md").read_text("utf-8").splitlines():
             if line.startswith("| `") and line.count("|") == 5:
                 _, name, kind, _, _, _ = line.split("|")
-                kinds[name.replace("†", "").strip(" `")] = kind.strip()
+                kinds[name.split("`")[1]] = kind.strip()
         for name in SETTINGS.keys() - OF_XMPP:
             is_text = kinds[name].startswith(("string", "path", "level"))
             is_list_too = "list" in kinds[name]
@@ -341,3 +345,42 @@ class GuideTests(ConfigCase):
         self.assertEqual((config.BACKEND, config.BOT_IDENTITY["port"]), ("IRC", 6697))
         self.assertEqual(config.ACCESS_CONTROLS, {"deploy": {"allowusers": [*config.BOT_ADMINS]}})
         self.assertEqual([*config.WEBHOOKS], ["Builds:report"])
+
+
+class AnyTextTests(SynchronousTestCase):
+    """Values of any form."""
+
+    TOML = (
+        "{}",
+        "[]",
+        "{a = 1}",
+        "[{}]",
+        "[[1]]",
+        "1979-05-27",
+        "inf",
+        "nan",
+        "-1",
+        "1e400",
+        "9" * 5000,
+        '"x"',
+        "true",
+        "None",
+    )
+
+    @settings(deadline=None, max_examples=400)
+    @given(
+        st.sampled_from(sorted(SETTINGS)), st.one_of(st.sampled_from(TOML), st.text(), st.text().map("a = {}".format))
+    )
+    def test_errors(self, name: str, text: str) -> None:
+        """Any value is either accepted, also when the configuration is loaded, or an error about the variable."""
+        variables = {f"ERRKLEIN_SET__{name}": text}
+        try:
+            values, _ = read_variables(variables)
+        except ConfigError as error:
+            self.assertIn(f"ERRKLEIN_SET__{name}", str(error))
+            return
+        self.assertEqual([*values], [name])
+        try:
+            load_config(None, variables=variables)
+        except ConfigError as error:
+            self.assertIn(name, str(error))

@@ -117,6 +117,15 @@ class RunTests(EnvironmentCase):
         self.say(program, "?shutdown --confirm")
         self.assertEqual(program.wait(), 0)
 
+    def test_check(self) -> None:
+        """`errklein check` says that the settings are from the environment, and loads the plugins without the variables, too."""
+        with patch.dict(os.environ, self.variables):
+            done = run(ERRKLEIN, "check", cwd=self.directory)
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn("the environment: text\n", done.stdout)
+        self.assertIn("POST, GET /order", done.stdout)
+        self.assertIn("loaded with []", done.stdout)
+
     def test_error(self) -> None:
         """An invalid variable stops the start with one line."""
         with patch.dict(os.environ, {**self.variables, "ERRKLEIN_SET__BOT_ADMINS": "hunter2"}):
