@@ -9,16 +9,20 @@ var GROUPS = [
   [/^(guides|tutorials)\//, 8],
   [/^reference\/changelog$/, -300],
   [API, -200],
-  [/^(design|benchmarks|genindex|py-modindex)$/, -100],
+  [/^(design|benchmarks|measurements|optimization|genindex|py-modindex)$/, -100],
   [/^index$/, -10],
 ];
+
+var words = () => splitQuery(query()).filter((word) => !stopwords.has(word));
+
+// Who types or pastes that many words has a message: its page is before others. It has names and paths that no page has.
+var MESSAGE = { page: "reference/troubleshooting", words: 4, weight: 25 };
 
 // The weight of the words of the query in a page, on average.
 function weightOf(page) {
   const number = WEIGHTS.pages.indexOf(page);
   const stemmer = new Stemmer();
-  const words = splitQuery(query()).filter((word) => !stopwords.has(word));
-  const found = words.map((word) => {
+  const found = words().map((word) => {
     const stem = stemmer.stemWord(word);
     return (Object.hasOwn(WEIGHTS.words, stem) && WEIGHTS.words[stem][number]) || 0;
   });
@@ -30,7 +34,8 @@ var Scorer = {
     // Who types the title of a page looks for this page.
     if (title.toLowerCase() === query() && !API.test(page)) return 100 + score + weightOf(page);
     const group = GROUPS.find(([pattern]) => pattern.test(page));
-    return score + weightOf(page) + (group ? group[1] : 0);
+    const pasted = page === MESSAGE.page && words().length >= MESSAGE.words ? MESSAGE.weight : 0;
+    return score + weightOf(page) + (group ? group[1] : 0) + pasted;
   },
   // Sphinx' own numbers.
   objNameMatch: 11,
