@@ -203,7 +203,7 @@ def _make_service(options: Options) -> IService:
         if status is not None:
             status.watch(bot)
         warn_of_problems(bot)
-        ControlSocket(reactor, data_directory.path, bot.core_host).open()
+        reactor.callWhenRunning(ControlSocket(reactor, data_directory.path, bot.core_host).open)
         return ReloadingBot(bot, reactor) if options["watch"] else bot
 
     grace = config.GRACE_PERIOD
