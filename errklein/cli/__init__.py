@@ -92,10 +92,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if known.command == "check" or (known.command == "config" and known.what == "check"):
         check(known)
-    if known.command == "config" and known.what == "reload":
-        from errklein.cli._control import reload_config
-
-        return reload_config(known)
     if known.command == "config":
         from errklein.cli._config import work_on_config
 

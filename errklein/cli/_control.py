@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import socket
 from pathlib import Path
 from typing import Any
 
-from errklein.cli._output import print_lines
-from errklein.config.changes import Change
-from errklein.service import errors_end_program, load_with_options
 from errklein.service.control import control_address
 
 _TIMEOUT = 300.0
@@ -38,11 +34,3 @@ def perform(directory: Path, operation: str, **arguments: object) -> Any:
     if "error" in response:
         raise SystemExit(f"errklein: {response['error']}")
     return response["result"]
-
-
-def reload_config(known: argparse.Namespace) -> int:
-    """Run `errklein config reload`, and return the exit status. With --data-dir, the configuration isn't read here."""
-    with errors_end_program():
-        directory = Path(known.data_dir or load_with_options(known.config).BOT_DATA_DIR)
-    changes = perform(directory, "process.reload_config", option="--force" if known.force else "")
-    return print_lines([Change(**one).line() for one in changes] or ["Nothing has changed."])

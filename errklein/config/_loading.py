@@ -94,7 +94,8 @@ class Config:
         """The variables of the environment that set a setting, by its name, without those that options override."""
         self._loaded: Mapping[str, Any] = {}
         """The values of all settings when they were loaded."""
-        self._secrets: frozenset[str] = frozenset()
+        self._reread: list[Config] = []
+        """The configurations of reloads, whose secrets are masked as long as they are kept."""
         self._own: frozenset[str] = frozenset()
         """The names of a view's own settings. It has a copy of the others, but for those in `_BY_NETWORK`, which are computed."""
         if above is not None:
@@ -298,8 +299,7 @@ def _completed(
     config._sources = dict.fromkeys(map(_absolute, more), plugin_dirs_source)
     config.BOT_DATA_DIR = _absolute(config.BOT_DATA_DIR)
     config._networks = views = _views(config, "BACKEND" in given)
-    config._secrets = secrets_of(config)
-    masker.learn(config, "configuration", config._secrets)
+    masker.learn(config, "configuration", secrets_of(config))
     if only in views:
         config._networks = {only: views[only]}
     _fill_in(config, given)

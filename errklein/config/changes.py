@@ -11,7 +11,6 @@ from errklein.config._loading import LOCAL_ADMIN, OF_NETWORKS, Config, network_p
 from errklein.config._settings import needs_restart
 from errklein.config.warnings import shown_value
 from errklein.text import truncated
-from errklein.text.masking import masker
 
 _ABSENT = object()
 _LONGEST = 1000
@@ -54,8 +53,7 @@ def apply(config: Config, fresh: Config) -> None:
     """Change the configuration in use, except for what needs a restart and what plugins have added. Its secrets stay masked."""
     if config.names_networks != fresh.names_networks:
         return
-    config._secrets |= fresh._secrets
-    masker.learn(config, "configuration", config._secrets)
+    config._reread.append(fresh)
     config._given, config._left_to_plugins = fresh._given, fresh._left_to_plugins
     config._origins = fresh._origins
     for view, other in _pairs(config, fresh):
