@@ -143,12 +143,19 @@ def wait_for_daemon(pid: int) -> int:
 
 def wait_for_adopted() -> None:
     """Wait until all adopted daemons have ended."""
-    ours = os.getpid()
-    for child in map(int, Path(f"/proc/{ours}/task/{ours}/children").read_text().split()):
-        # A daemon has a session of its own.
-        with suppress(ProcessLookupError, ChildProcessError):
-            if os.getsid(child) != os.getsid(0):
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    # A daemon is adopted when the process between it and its command has ended.
+    while adopted := [child for child in map(int, children.read_text().split()) if _has_own_session(child)]:
+        for child in adopted:
+            with suppress(ChildProcessError):
                 os.waitpid(child, 0)
+
+
+def _has_own_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) != os.getsid(0)
+    except ProcessLookupError:
+        return False
 
 
 def kill(pid: int) -> None:
