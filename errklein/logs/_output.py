@@ -241,10 +241,11 @@ class Destinations:
         return self._filter
 
     def use_level(self, level: int) -> None:
-        """Log at another level from now on. Without an open log, as in tests, this has no effect on others."""
+        """Log at another level from now on. The standard library's records, too, if they are forwarded."""
         self.level = level
         if self._filter is not None:
             self._filter.level = level
+        if any(isinstance(handler, Bridge) for handler in logging.getLogger().handlers):
             bridge_stdlib(level)
 
     def writer(self, stream: IO[Any]) -> FileLogObserver:

@@ -57,10 +57,10 @@ class ReloadTests(SynchronousTestCase):
         write_plugin(self.directory / "plugins", "Shop", dedent(SHOP))
         write_config(self.directory, self.settings)
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """Start the daemon, which ends with the test."""
         with adopting_daemons():
-            done = run(TWISTD, "--pidfile=bot.pid", "errklein", cwd=self.directory)
+            done = run(TWISTD, "--pidfile=bot.pid", *options, "errklein", cwd=self.directory)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.pid = int((self.directory / "bot.pid").read_text())
         self.addCleanup(kill, self.pid)
@@ -138,6 +138,23 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual(self.reload(), expected)
         self.start()
         self.assertEqual(self.reload(), (0, "Nothing has changed.\n"))
+
+    def test_file_of_a_variable(self) -> None:
+        """A file that a variable of the environment names is read again."""
+        admins = self.directory / "admins"
+        admins.write_text('["@admin"]')
+        self.patch(os, "environ", {**os.environ, "ERRKLEIN_FILE__BOT_ADMINS": str(admins)})
+        self.start()
+        admins.write_text('["@admin", "@bob"]')
+        self.assertEqual(self.reload(), (0, "BOT_ADMINS: added ('@bob',)\n"))
+
+    def test_other_directory(self) -> None:
+        """A bot that has changed its directory at the start doesn't read relative paths from there."""
+        (self.directory / "elsewhere").mkdir()
+        self.start("--rundir=elsewhere", f"--pidfile={self.directory / 'bot.pid'}")
+        status, output = self.reload()
+        self.assertEqual(status, 1)
+        self.assertIn("elsewhere (--rundir or --chroot), and only a restart in", output)
 
     def test_long_path(self) -> None:
         """The socket works in a directory whose path is longer than the address of a socket may be."""

@@ -196,6 +196,7 @@ class Levels(LogCase):
         root = logging.getLogger()
         self.addCleanup(setattr, root, "handlers", list(root.handlers))
         self.addCleanup(root.setLevel, root.level)
+        bridge_stdlib(logging.INFO)
         path, destinations = Path(self.mktemp()), Destinations()
         destinations.outputs = [str(path)]
         log = Logger(namespace="x", observer=destinations.observer())
