@@ -98,6 +98,13 @@ class PageTests(SynchronousTestCase):
             self.assertTrue(len(text.split()) <= 2000 or name in LONG, f"{name}: split it, or give the reason in LONG")
         self.assertEqual(LONG.keys() - TEXTS.keys(), set())
 
+    def test_figures_are_those_of_the_readme(self) -> None:
+        """README.md and docs/performance.md compare errklein's speed by the same figures."""
+        stated = re.findall(r"([\d.]+) and ([\d.]+) times as\s+many as (\w+)", TEXTS["README.md"])
+        rows = re.findall(r"(?m)^\| (\w+)[^|]*\| ([\d.]+) \| ([\d.]+) \|$", TEXTS["docs/performance.md"])
+        self.assertEqual(sorted((server, *figures) for *figures, server in stated), sorted(rows))
+        self.assertEqual(len(rows), 3)
+
     def test_words_are_explained(self) -> None:
         """Where a page first uses a word that not all readers know, it links an explanation."""
         for name, text in TEXTS.items():
