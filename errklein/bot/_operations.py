@@ -17,7 +17,7 @@ from twisted.internet.error import ReactorNotRunning
 from errklein.chat import Message
 from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.commands.operations import Actor, operation
-from errklein.config import Config
+from errklein.config import Config, ConfigError
 from errklein.dispatch import Dispatcher, Networks, RoomOperations
 from errklein.journal import back_up
 from errklein.journal.operations import PAUSED_WEBHOOK, BotState, WebhookOperations
@@ -174,6 +174,7 @@ class ProcessOperations:
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
+        self._reloads = 0
 
     @operation("status")
     async def status(self, by: Actor) -> BotStatus:
@@ -228,9 +229,18 @@ class ProcessOperations:
         :param option: "--force" to remove also the last administrator of a network, and the verification of a webhook.
         """
         # Imported late, since this is rare.
-        from errklein.bot._reload import reload_config
+        from errklein.bot._reload import change_config
 
-        return await reload_config(self._bot, by, option)
+        bot, read = self._bot, self._bot.read_config
+        if option not in ("", "--force"):
+            raise ConfigError(f"unknown option {option!r}; the only one is --force")
+        if read is None:
+            raise ConfigError("the program that runs this bot has given it its configuration, and must restart it")
+        self._reloads = number = self._reloads + 1
+        fresh = await bot.plugin_pool.run(lambda: read, name=lambda: "the reload of the configuration")
+        if number != self._reloads:
+            raise ConfigError("a later reload has begun before this one could read the file")
+        return change_config(bot, fresh, by, is_forced=bool(option))
 
     @operation("restart")
     async def restart(self, by: Actor) -> None:

@@ -19,22 +19,17 @@ if TYPE_CHECKING:
     from errklein.bot._bot import Bot
 
 
-async def reload_config(bot: Bot, by: Actor, option: str) -> list[Change]:
-    """Read the configuration again, apply what needs no restart, and return what differs; see `ProcessOperations.reload_config`.
+def change_config(bot: Bot, fresh: Config, by: Actor, *, is_forced: bool) -> list[Change]:
+    """Apply what needs no restart of a configuration that was read again, all of it or nothing, and return what differs.
 
-    What may fail comes first. Then everything changes in one turn of the reactor.
+    Raises ConfigError, before anything changes.
     """
-    read, config = bot.read_config, bot.bot_config
-    if option not in ("", "--force"):
-        raise ConfigError(f"unknown option {option!r}; the only one is --force")
-    if read is None:
-        raise ConfigError("the program that runs this bot has given it its configuration, and must restart it")
-    fresh = await bot.plugin_pool.run(lambda: read, name=lambda: "the reload of the configuration")
+    config = bot.bot_config
     changes = list(changes_of(config, fresh))
     settings = WebSettings.of(fresh if config.names_networks == fresh.names_networks else config)
     options = _options(bot, settings, config, fresh)
     dangers = [*risks(config, fresh), *_unverified(bot, options)]
-    if dangers and not option:
+    if dangers and not is_forced:
         raise ConfigError(f"{'; '.join(dangers)}. Add --force to apply this nevertheless")
     if changes:
         done = f"{by.name} has reloaded the configuration"
@@ -78,11 +73,10 @@ def _declared(bot: Bot) -> Mapping[str, Hook]:
 
 def _unverified(bot: Bot, options: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each webhook that would no longer be verified, those of inactive plugins included."""
-    declared, used = _declared(bot), bot.web.site.settings.webhooks
+    own = {name: hook.declaration.verify for name, hook in _declared(bot).items()}
 
-    def is_verified(name: str, its: Mapping[str, Any]) -> bool:
-        own = declared[name].declaration.verify if name in declared else None
-        return its.get(name, {}).get("verify", own) is not None
+    def verified(its: Mapping[str, Any]) -> set[str]:
+        return {name for name in {*own, *its} if its.get(name, {}).get("verify", own.get(name)) is not None}
 
-    lost = [name for name in sorted({*declared, *used}) if is_verified(name, used) and not is_verified(name, options)]
-    return [f"WEBHOOKS: {name} would no longer be verified" for name in lost]
+    lost = verified(bot.web.site.settings.webhooks) - verified(options)
+    return [f"WEBHOOKS: {name} would no longer be verified" for name in sorted(lost)]

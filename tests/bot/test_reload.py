@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd, webhook
@@ -199,6 +201,18 @@ class RefusedTests(ReloadCase):
         """Others can't reload the configuration."""
         self.start()
         self.assertIn("requires bot-admin privileges", self.bot.command("!config reload", frm="@bob"))
+
+    def test_two_at_a_time(self) -> None:
+        """Of two reloads, the one that has begun last applies, whenever the file of the other is read."""
+        self.start()
+        slow: Deferred[Any] = Deferred()
+        with patch.object(self.bot.bot.plugin_pool, "run", lambda *args, **options: slow):
+            self.bot.say("!config reload")
+        before = load_config(self.path)
+        self.assertIn("added ('@bob',)", self.reload(BOT_ADMINS=("@admin", "@bob")))
+        slow.callback(before)
+        self.assertIn("a later reload has begun", self.bot.sent_to("@admin")[-1])
+        self.assertEqual(self.bot.command("!close", frm="@bob"), "closed")
 
     def test_bot_of_a_program(self) -> None:
         """A bot that has no file says so."""
