@@ -31,13 +31,15 @@ give_up() {
     finish
 }
 
-# Installs packages of Debian. Their services must not start.
+# Installs packages of Debian that are missing, for which it must be root. Their services must not start.
 install_packages() {
     local missing=() name policy=/usr/sbin/policy-rc.d ours='' result=0
     for name in "$@"; do
         dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'install ok installed' || missing+=("$name")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
+    [ "$(id -u)" -eq 0 ] || give_up "packages of Debian are missing; run this as root, then the gate again:" \
+        "apt-get install --no-install-recommends ${missing[*]}"
     heading "apt-get install ${missing[*]}"
     if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' > "$policy"

@@ -17,6 +17,7 @@ FILE = "search-weights.js"
 KEYWORDS = {
     "guides/access-control": "admin permission authorization role acl",
     "guides/background-work": "schedule scheduler timer periodic cron",
+    "guides/confinement": "sandbox hardening seccomp capabilities apparmor",
     "guides/container": "docker podman compose kubernetes helm caddy",
     "guides/install": "setup wheel package",
     "guides/messages": "lost mention attachment upload",

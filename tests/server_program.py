@@ -24,8 +24,8 @@ def free_port() -> int:
         return port
 
 
-def require_program(name: str) -> str:
-    """Return the path of the program, which is also the name of its Debian package.
+def require_program(name: str, package: str = "") -> str:
+    """Return the path of the program. Its Debian package has the same name unless another one is given.
 
     If it isn't installed, the test is skipped, or fails if the environment variable CI is set.
     """
@@ -34,7 +34,7 @@ def require_program(name: str) -> str:
     if program is None:
         if os.environ.get("CI"):
             raise AssertionError(f"{name} is not installed, but CI requires it")
-        raise unittest.SkipTest(f"{name} is not installed; on Debian: apt-get install {name}")
+        raise unittest.SkipTest(f"{name} is not installed; on Debian: apt-get install {package or name}")
     return program
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 from twisted.scripts.twistd import ServerOptions
@@ -12,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import errklein
 from errklein.config import SETTINGS, load_config
 from errklein.web import WebSettings
+from tests.server_program import require_program
 
 PACKAGE = Path(errklein.__file__).parent
 EXAMPLES = PACKAGE.parent / "docs" / "examples"
@@ -47,6 +50,19 @@ class SystemdTests(SynchronousTestCase):
         )
         self.assertIn(f"{config.BOT_LOG_FILE} {{\n", (DEPLOYMENT / "errklein.logrotate").read_text())
         self.assertIn(f"cd {config.BOT_DATA_DIR} ", (DEPLOYMENT / "errklein.cron").read_text())
+
+    def test_exposure(self) -> None:
+        """systemd rates the exposure of the service with at most 1.5 of 10."""
+        analyze = require_program("systemd-analyze", package="systemd")
+        units = Path(self.mktemp())
+        units.mkdir()
+        for unit in ("errklein.service", "errklein.socket"):
+            shutil.copy(DEPLOYMENT / unit, units)
+        command = [analyze, "security", "--offline=true", "--no-pager", units / "errklein.service"]
+        rated = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+        found = re.search(r"Overall exposure level for errklein.service: ([\d.]+) ", rated.stdout)
+        assert found is not None, rated.stderr
+        self.assertLessEqual(float(found[1]), 1.5, rated.stdout)
 
     def test_stop(self) -> None:
         """systemd waits until errklein has stopped in order."""

@@ -12,7 +12,7 @@ def write_wheel(
     name: str,
     version: str = "1.0",
     requires: Iterable[str] = (),
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
     entry_points: str = "",
 ) -> Path:
     """Write a distribution into the directory; its files are one module of its name unless others are given."""
@@ -28,6 +28,6 @@ def write_wheel(
     record = "".join(f"{path},,\n" for path in (*contents, f"{info}/RECORD"))
     wheel = directory / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
-        for path, text in (contents | {f"{info}/RECORD": record}).items():
-            archive.writestr(path, text)
+        for path, content in (contents | {f"{info}/RECORD": record}).items():
+            archive.writestr(path, content)
     return wheel
