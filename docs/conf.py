@@ -63,15 +63,21 @@ def read(app, docname, source):
         source[0] = Path(app.srcdir, "..", "CHANGELOG.md").read_text("utf-8")
     if docname in ("index", "reference/api"):
         source[0] += toctrees(source[0])
+    elif Path(app.srcdir, docname).is_dir():
+        source[0] += f"\n```{{toctree}}\n:hidden:\n:glob:\n\n{Path(docname).name}/*\n```\n"
     source[0] = re.sub(r"<!-- api\n(.*?)-->", r"```{eval-rst}\n\1```", source[0], flags=re.DOTALL)
 
 
 def toctrees(text):
-    """Return a hidden toctree for each section with a list of pages; each page belongs to the first list that has it."""
+    """Return a hidden toctree for each section with a list of pages; each page belongs to the first list that has it.
+
+    Pages in the folder of another one, such as guides/recipes/, belong to that.
+    """
     found = {}
     for section in text.split("\n## ")[1:]:
         for page in re.findall(r"\]\(([^)#]+)\.md\)", "".join(re.findall(r"^- .*", section, re.MULTILINE))):
-            found.setdefault(page, section.partition("\n")[0])
+            if not any(page.startswith(f"{other}/") for other in found):
+                found.setdefault(page, section.partition("\n")[0])
     parts = {title: [page for page in found if found[page] == title] for title in found.values()}
     return "".join(
         f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n" + "\n".join(pages) + "\n```\n"
