@@ -50,7 +50,7 @@ class Health(CorePlugin):
 
     @botcmd
     async def status_plugins(self, msg: Message, args: str) -> str:
-        """Show the plugins that aren't as they should be, with their problems, and the names of the others."""
+        """Show the state of plugins, those with a problem first."""
         by = self.actor(msg)
         found = await self.host.plugins.plugins(by)
         others: dict[tuple[str, str], list[str]] = {}
@@ -109,11 +109,11 @@ class Health(CorePlugin):
     @concurrent
     @botcmd(admin_only=True, syntax="[--force]")
     async def config_reload(self, msg: Message, args: str) -> str:
-        """Read the configuration again, and apply what needs no restart.
+        """Read the configuration again, and apply most of it.
 
         Usage: !config reload [--force]
 
-        An error changes nothing. --force also removes the last administrator of a network, or a webhook's verification.
+        An error changes nothing, and what needs a restart is named. --force also removes the last administrator of a network, or a webhook's verification.
         """
         by = self.actor(msg)
         try:
