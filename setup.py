@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import shutil
 import stat
 import sys
 import tarfile
@@ -77,7 +78,8 @@ class ReproducibleWheel(bdist_wheel):
     """Writes the same bytes for the same files: setuptools has the order and the times, but keeps the modes of files."""
 
     def run(self) -> None:
-        """Build the wheel, and write it again with equal modes."""
+        """Build the wheel, without what an earlier build has left, and write it again with equal modes."""
+        shutil.rmtree(HERE / "build" / "lib", ignore_errors=True)
         super().run()
         for path in [path for kind, _, path in self.distribution.dist_files if kind == "bdist_wheel"]:
             with zipfile.ZipFile(path) as archive:

@@ -66,22 +66,30 @@ def check_contents(wheel: Path, sdist: Path) -> None:
         sys.exit(f"{sdist.name}: missing files {sorted(wanted - names)}")
 
 
-def build(source: Path, output: Path, umask: int = -1) -> tuple[Path, Path]:
+def build(source: Path, output: Path, *options: str, umask: int = -1) -> tuple[Path, Path]:
     """Build both distributions, and return their paths: the wheel and the source distribution."""
-    run(sys.executable, "-m", "build", "--outdir", output, source, cwd=output.parent, umask=umask)
+    run(sys.executable, "-m", "build", *options, "--outdir", output, source, cwd=output.parent, umask=umask)
     (wheel,), (sdist,) = output.glob("*.whl"), output.glob("*.tar.gz")
     return wheel, sdist
 
 
 def check_reproducible(wheel: Path, sdist: Path, work: Path) -> None:
-    """Check that another build has the same bytes: in another directory, with another umask, and files of another time."""
+    """Check that another build has the same bytes.
+
+    Its files have other times, and modes of another umask, and the wheel isn't built from the source distribution, but
+    where an earlier build has left a module.
+    """
     with tarfile.open(sdist) as source:
         source.extractall(work / "again", filter="data")
     [copy] = (work / "again").iterdir()
     for path in copy.rglob("*"):
         path.chmod(path.stat().st_mode & 0o700)
         os.utime(path)
-    for first, again in zip((wheel, sdist), build(copy, work / "dist-again", umask=0o077), strict=True):
+    left = copy / "build" / "lib" / "errklein" / "left.py"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    built = build(copy, work / "dist-again", "--sdist", "--wheel", umask=0o077)
+    for first, again in zip((wheel, sdist), built, strict=True):
         if (first.name, first.read_bytes()) != (again.name, again.read_bytes()):
             sys.exit(f"{first} and {again} differ, although they are built from the same files")
 

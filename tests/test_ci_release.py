@@ -41,6 +41,28 @@ class ReleaseTests(SynchronousTestCase):
         self.assertIn("late.feature.md", "".join(self.problems("v0.2.0", news="late.feature.md")))
 
 
+class NameTests(SynchronousTestCase):
+    """The name errklein at PyPI, which nobody has registered yet."""
+
+    def test_nobody_is_told_to_install_the_name(self) -> None:
+        """Pages and messages install a checkout or a file: a package with this name would be somebody else's."""
+        by_name = re.compile(
+            r"\b(pipx?|uv)\b[^\n`]*\b(install|add|run)\b[^\n`]* ['\"]?errklein(?![\w./-]|'s| \w)|\buvx errklein"
+        )
+        for text in (
+            "pip install errklein",
+            "pip install -U 'errklein[sentry]'",
+            "pipx run errklein",
+            "uvx errklein run",
+        ):
+            self.assertRegex(text, by_name)
+        for text in ("pip install ./errklein-0.2.0-py3-none-any.whl", "uvx --from ./errklein.whl errklein run"):
+            self.assertNotRegex(text, by_name)
+        files = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "errklein").rglob("*.py")]
+        self.assertGreater(len(files), 200)
+        self.assertEqual([str(path) for path in files if by_name.search(path.read_text("utf-8"))], [])
+
+
 class WorkflowTests(SynchronousTestCase):
     """`.github/workflows/release.yml`."""
 
