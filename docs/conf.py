@@ -19,6 +19,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
+    "site_names",
     "site_redirects",
     "site_search",
     "site_tables",
