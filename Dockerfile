@@ -54,6 +54,7 @@ WORKDIR /etc/errklein
 VOLUME ["/data"]
 EXPOSE 3141
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["errklein", "healthcheck"]
+# Python takes half a second to start, and longer on a busy machine.
+HEALTHCHECK --interval=60s --timeout=30s --start-period=30s CMD ["errklein", "healthcheck"]
 ENTRYPOINT ["tini", "--", "errklein"]
 CMD ["run"]
