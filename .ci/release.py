@@ -27,7 +27,7 @@ def problems(tag: str, root: Path) -> Iterator[str]:
     text = (root / "CHANGELOG.md").read_text("utf-8")
     newest = (re.findall(r"^## (\S+) \(", text, re.MULTILINE) or ["nothing"])[0]
     if newest != found[1]:
-        yield f"CHANGELOG.md begins with {newest}; run `venv/bin/towncrier build --version {found[1]}`, and commit"
+        yield f"CHANGELOG.md begins with {newest}; run `venv/bin/python .ci/news.py {found[1]}`, and commit"
     waiting = sorted(path.name for path in (root / "newsfragments").iterdir() if path.name != "README.md")
     if waiting:
         more = f" and {len(waiting) - 3} more" if len(waiting) > 3 else ""

@@ -34,7 +34,7 @@ class ReleaseTests(SynchronousTestCase):
     def test_changelog_without_the_version(self) -> None:
         """The error names the newest version of the changelog, and the command that adds one."""
         [line] = self.problems("v0.2.0", newest="0.1.0")
-        self.assertIn("CHANGELOG.md begins with 0.1.0; run `venv/bin/towncrier build --version 0.2.0`", line)
+        self.assertIn("CHANGELOG.md begins with 0.1.0; run `venv/bin/python .ci/news.py 0.2.0`", line)
 
     def test_news_that_the_changelog_lacks(self) -> None:
         """Files of news that aren't in the changelog are named."""
