@@ -113,7 +113,7 @@ class Bot:
         self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.permissions.unknown_command
         self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
         values = StoredValues(self.plugin_manager, self.storage, reactor)
-        self._missed = missed = MissedNotices(self.plugin_manager, values, now)
+        self.missed = missed = MissedNotices(self.plugin_manager, values, now)
         fallback = NoticeFallback(reactor, config, now)
         notices = NoticeBoard(reactor, networks, sending.deliver_notice, self.disclosure, missed, fallback)
         self.notices = notices
@@ -234,7 +234,7 @@ class Bot:
         self.waits.stop()
         self.plugin_pool.stop()
         workers.values.stop()
-        self._missed.stop()
+        self.missed.stop()
         await self.http_clients.close()
         await self._download_clients.close()
         await self.web.close()

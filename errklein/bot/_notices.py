@@ -5,7 +5,7 @@ from __future__ import annotations
 import smtplib
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -188,10 +188,6 @@ class NoticeBoard:
         for admin in recipients:
             if any(matches_any(rules_of(person), name, (admin,)) for name in names):
                 Deferred.fromCoroutine(self._send_missed(backend, admin, person))
-
-    def forget(self, network: str, is_meant: Callable[[str], bool]) -> Coroutine[Any, Any, int]:
-        """See `MissedNotices.forget`."""
-        return self._missed.forget(network, is_meant)
 
     def look(self) -> None:
         """Send what was counted in the intervals that have ended. Called on the reactor every few seconds."""

@@ -106,6 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if known.what == "list":
             return list_networks(known.config)
         check_networks(known.config, known.data_dir, known.name)
+    if known.command == "person":
+        from errklein.cli._person import forget_person
+
+        return forget_person(known)
     if known.command == "report":
         from errklein.cli._report import report
 

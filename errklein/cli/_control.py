@@ -13,16 +13,17 @@ _TIMEOUT = 300.0
 """The seconds that an operation may take."""
 
 
-def perform(directory: Path, operation: str, **arguments: object) -> Any:
+def perform(directory: Path, operation: str, *, seconds: float = _TIMEOUT, **arguments: object) -> Any:
     """Return the result of an operation of the bot that runs with this data directory, as values of JSON; see `service.control`.
 
     :param operation: The operation by its place in `bot.CoreHost`, such as "process.status".
+    :param seconds: The time that it may take.
     :raises SystemExit: No bot runs, or it has refused or failed to perform the operation; with a message for the operator.
     """
     request = json.dumps({"operation": operation, "arguments": arguments}).encode()
     try:
         with control_address(directory) as address, socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_TIMEOUT)
+            connection.settimeout(seconds)
             connection.connect(address)
             connection.sendall(request + b"\n")
             with connection.makefile("rb") as received:

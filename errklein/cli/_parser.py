@@ -225,6 +225,15 @@ examples:
   errklein why Github:notification
   errklein why refused
 
+# person: remove what is stored of a person
+Let the running bot remove what is stored of a person, as the chat command !person forget does,
+and print what remains.
+
+examples:
+  errklein person forget alice
+  errklein person forget libera:alice
+  errklein person forget alice --deliveries 4711 4715
+
 # import-errbot: import the values that errbot has stored
 Import the values from errbot's shelves (*.db) in the data directory. The shelves aren't
 changed, and the bot must be stopped. The exit status is 1 if a value was left out.
@@ -298,7 +307,16 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"errklein {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-    for add_commands in (_add_new_files, _add_running, _add_sign, _add_webhooks, _add_deliveries, _add_why, _add_data):
+    for add_commands in (
+        _add_new_files,
+        _add_running,
+        _add_sign,
+        _add_webhooks,
+        _add_deliveries,
+        _add_why,
+        _add_person,
+        _add_data,
+    ):
         add_commands(partial(_add, commands))
     return parser
 
@@ -439,6 +457,13 @@ def _add_why(add: Callable[..., Parser]) -> None:
         "the id of a delivery, a room, a webhook as Plugin:method or Plugin, or refused for the last refused request"
     )
     add("why", _CONFIG, _DATA).add_argument("subject", metavar="ID|ROOM|WEBHOOK|refused", help=subjects)
+
+
+def _add_person(add: Callable[..., Parser]) -> None:
+    forget = _add_actions(add("person"), _CONFIG, _DATA)("forget", "remove what is stored of a person")
+    forget.add_argument("person", metavar="PERSON", help="the person, on one of several networks as NETWORK:PERSON")
+    removed = "remove the headers and bodies of these deliveries instead"
+    forget.add_argument("--deliveries", metavar="ID", nargs="+", type=_delivery_id, help=removed)
 
 
 def _add_data(add: Callable[..., Parser]) -> None:

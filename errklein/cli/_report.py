@@ -8,16 +8,16 @@ import os
 import platform
 import re
 import sqlite3
-import ssl
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from functools import partial
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from errklein._version import COMMIT, __version__
+from errklein._version import __version__
 from errklein.cli import _data as data
+from errklein.cli._control import perform
 from errklein.compat.stored_classes import plugs_of
 from errklein.config import SETTINGS, Config, ConfigError, SecretError, read_secret
 from errklein.config.warnings import shown_settings
@@ -30,22 +30,16 @@ from errklein.plugins.subprocesses import ProgramError, run
 from errklein.service import DataDirectory, load_with_options
 from errklein.text.masking import masker, secrets_in
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
-from errklein.webhooks.exported import grouped, shown_time
+from errklein.webhooks.exported import grouped
 from errklein.webhooks.options import hook_options
 
-_CHECK_SECONDS = 60.0
+_CHECK_SECONDS, _STATUS_SECONDS = 60.0, 10.0
 _SEARCHED, _MOST_ERRORS = 5000, 10
-"""The numbers of lines of the log in which errors are searched, and of errors that are printed, the latest."""
-
 _IS_ERROR = re.compile(r"\b(?:error|critical)\b", re.IGNORECASE)
-_FALLBACK = ("Twisted", "klein", "treq", "Werkzeug", "Jinja2")
 
 
 def report(known: argparse.Namespace) -> int:
-    """Print the report, and return 0: a part that can't be found out is named, and the others are printed nevertheless.
-
-    All that may be a secret is learned first: values of the environment under secret names, settings, and plugins' configurations.
-    """
+    """Print the report, and return 0: a part that can't be found out is named, and the others are printed nevertheless."""
     masker.learn(known.parser, "environment", secrets_in(dict(os.environ)))
     sections: dict[str, Callable[[], Iterable[str]]] = {"Versions": _versions}
     try:
@@ -57,8 +51,8 @@ def report(known: argparse.Namespace) -> int:
     else:
         sections |= {
             "Settings": partial(_settings, config),
-            "Plugins": lambda: sorted(f"{plug.name} {_version_of(plug)}" for plug in plugs_of(config) if not plug.core),
-            "Check": partial(_check, known),
+            "Plugins": lambda: sorted(f"{one.name}{_commit_of(one)}" for one in plugs_of(config) if not one.core),
+            "Check": partial(_check, ["--config", known.config] if known.config else [], config.BOT_DATA_DIR),
             "Queues": partial(_queues, config),
             "Errors": partial(_errors, config),
         }
@@ -66,7 +60,7 @@ def report(known: argparse.Namespace) -> int:
     for title, section in sections.items():
         try:
             found = list(section())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # Its text may have anything.
             found = [f"can't be found out: {type(error).__name__}"]
         lines += [f"{title}:", *(f"  {line}" for line in found or ["none"]), ""]
@@ -75,12 +69,9 @@ def report(known: argparse.Namespace) -> int:
 
 
 def _versions() -> Iterator[str]:
-    yield f"errklein {__version__}{COMMIT and f', commit {COMMIT}'}"
-    yield f"{platform.python_implementation()} {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {ssl.OPENSSL_VERSION}"
-    with suppress(OSError):
-        yield platform.freedesktop_os_release()["PRETTY_NAME"]
-    yield platform.platform()
-    needed: Iterable[str] = _FALLBACK
+    yield f"errklein {__version__}"
+    yield f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.platform()}"
+    needed = ["Twisted", "klein"]
     with suppress(PackageNotFoundError):
         needed = [re.split(r"[^\w.-]", one)[0] for one in requires("errklein") or () if "extra ==" not in one]
     for name in sorted(needed, key=str.lower):
@@ -89,88 +80,73 @@ def _versions() -> Iterator[str]:
 
 
 def _settings(config: Config) -> Iterator[str]:
-    """Yield the settings that are set; of those that plugins read, whose values may be anything, only the names."""
-    for network, view in config.networks.items():
-        yield f"network {network}: {view.BACKEND}"
+    """Yield the networks, and the settings that are set; of those that plugins read, whose values may be anything, only the names."""
+    yield from (f"network {network}: {view.BACKEND}" for network, view in config.networks.items())
     for line in shown_settings(config, {}):
         name, location = line.partition(" = ")[0], line.rpartition("  # ")[2]
         if location != "default":
             yield line if name.removesuffix("']").rpartition("'")[2] in SETTINGS else f"{name} is set  # {location}"
 
 
-def _version_of(plug: PlugFile) -> str:
-    """Return the version of the distribution that has the plugin, or the commit of its repository."""
-    installed = packages_distributions() if {"site-packages", "dist-packages"}.intersection(plug.path.parts) else {}
+def _commit_of(plug: PlugFile) -> str:
+    """Return the commit of the repository that has the plugin; "" if there is none."""
     for directory in plug.path.parents:
-        if names := installed.get(directory.name):
-            return f"of {names[0]} {version(names[0])}"
         with suppress(RepoException):
-            if (directory / ".git").exists():
-                return f"of {directory.name} at commit {head(directory)[:12]}"
-    return "without a version"
+            return f" of {directory.name} at commit {head(directory)[:12]}" if (directory / ".git").exists() else ""
+    return ""
 
 
-def _check(known: argparse.Namespace) -> Iterator[str]:
-    """Yield what `errklein check` prints of plugins' states, problems and warnings. A plugin that ends the process ends another one."""
-    options = [
-        option
-        for name in ("config", "data_dir")
-        if (value := vars(known)[name])
-        for option in (f"--{name}".replace("_", "-"), value)
-    ]
-    # The process finds modules where this one does, so errklein needn't be installed.
+def _check(options: list[str], directory: str) -> Iterator[str]:
+    """Yield the states of plugins, problems and warnings that `errklein check` prints, in a process that plugins may end."""
+    # It finds modules where this process does, so errklein needn't be installed.
     code = (
         "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from errklein.cli import main; sys.exit(main())"
     )
+    command = [sys.executable, "-P", "-c", code, json.dumps(sys.path), "check", *options, "--data-dir", directory]
     try:
-        output = run(
-            [sys.executable, "-P", "-c", code, json.dumps(sys.path), "check", *options], seconds=_CHECK_SECONDS
-        )
+        output = run(command, seconds=_CHECK_SECONDS)
     except ProgramError as error:
         output = error.output or str(error)
     # Indented lines are about single commands, or quote a source.
-    yield from (line for line in output.splitlines() if line.strip() and not line.startswith(" "))
+    return (line for line in output.splitlines() if line.strip() and not line.startswith(" "))
 
 
 def _queues(config: Config) -> Iterator[str]:
     directory = DataDirectory(Path(config.BOT_DATA_DIR))
-    yield "a bot runs" if directory.is_used() else "no bot runs"
-    if config.STORAGE == "Memory" or not (path := directory.path / DATABASE).exists():
-        yield "there is no journal"
+    if config.STORAGE != "Memory" and (path := directory.path / DATABASE).exists():
+        with closing(JournalArchive(path)) as archive:
+            depth, paused = archive.depth(), ", ".join(archive.paused()) or "none"
+            yield f"deliveries: {depth.waiting} waiting, {depth.running} running, {depth.dead} dead; paused webhooks: {paused}"
+            yield from (f"messages waiting for {name}: {number}" for name, number in archive.waiting_messages().items())
+    if not directory.is_used():
+        yield "no bot runs"
         return
-    with closing(JournalArchive(path)) as archive:
-        depth = archive.depth()
-        oldest = f", the oldest since {shown_time(depth.oldest_at)}" if depth.oldest_at else ""
-        yield f"deliveries: {depth.waiting} waiting, {depth.running} running, {depth.dead} dead{oldest}; {depth.size} bytes"
-        yield f"paused webhooks: {', '.join(archive.paused()) or 'none'}"
-        yield from (
-            f"messages waiting for {network}: {number}" for network, number in archive.waiting_messages().items()
-        )
+    status = perform(directory.path, "process.status", seconds=_STATUS_SECONDS)
+    yield from (f"network {one['name']}: connected for {one['connected_for']} s" for one in status["networks"])
+    yield from (f"errors of the last hour in {source}: {number}" for source, number in status["errors"].items())
 
 
 def _errors(config: Config) -> Iterator[str]:
-    """Yield the latest errors of the log without the lines of sources, and failed deliveries. Raises an exception if secrets are unknown."""
+    """Yield the latest errors of the log, without lines of sources, and failed deliveries. Fails if secrets can't be read."""
     for options in hook_options(config.setting("WEBHOOKS")).values():
         for reference in options["verify"].secrets if options.get("verify") else ():
             with suppress(SecretError):
                 read_secret(reference)
+    path = Path(config.BOT_DATA_DIR) / DATABASE
     if config.STORAGE != "Memory":
         with data.storage_to_read(config, missing_ok=True) as storage, closing(storage.open("core")) as store:
-            configurations = store.read("configs", {})[1]
-        masker.learn(config, "configurations of plugins", secrets_in(configurations))
-    file = config.BOT_LOG_FILE
-    if not file:
+            masker.learn(config, "configurations of plugins", secrets_in(store.read("configs", {})[1]))
+    if not config.BOT_LOG_FILE:
         yield "the log isn't in BOT_LOG_FILE; add its last errors, such as those of: journalctl -u errklein -p err -n 10"
-    elif Path(file).is_file():
+    elif Path(config.BOT_LOG_FILE).is_file():
         events: list[list[str]] = []
-        for line in last_lines(Path(file), _SEARCHED):
+        for line in last_lines(Path(config.BOT_LOG_FILE), _SEARCHED):
             if not line.startswith("\t"):
                 events.append([line])
             elif events and re.match(r"\t(?:\S| *File )", line):
                 events[-1].append(line.expandtabs(2))
         errors = [event for event in events if _IS_ERROR.search(event[0][:200])]
         yield from (line for event in errors[-_MOST_ERRORS:] for line in event)
-    path = Path(config.BOT_DATA_DIR) / DATABASE
     if config.STORAGE != "Memory" and path.exists():
         with closing(JournalArchive(path)) as archive:
             failed = DeliveryQuery(states=(DeliveryState.FAILED, DeliveryState.DEAD), limit=100)

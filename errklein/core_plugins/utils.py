@@ -18,8 +18,6 @@ _LINES = 40
 _MOST_LINES = 1000
 _MOST_CHARACTERS = 1000
 
-_FORGET = "PERSON [--list [ID] | --deliveries ID …]"
-
 
 class Utils(CorePlugin):
     """Inspect messages, identities, the history and the log, and remove what is stored of people."""
@@ -62,33 +60,26 @@ class Utils(CorePlugin):
         lines = (f"{n}:{self.host.prefix}{command.replace('_', ' ')} {given or ''}" for n, (command, given) in numbered)
         return "  \n".join(map(plain, lines))
 
-    @botcmd(admin_only=True, historize=False, syntax=_FORGET)
+    @botcmd(admin_only=True, historize=False, syntax="PERSON [--deliveries ID …]")
     async def person_forget(self, msg: Message, args: str) -> str:
         """Remove what is stored of a person.
 
-        Usage: !person forget PERSON
-        !person forget PERSON --list [ID]
-        !person forget PERSON --deliveries ID …
+        Usage: !person forget PERSON [--deliveries ID …]
 
-        The first form removes commands, notices and records of messages, and lets plugins remove their values. The second one
-        lists deliveries that have ended and mention the person, those below an id. The third one removes their headers and bodies.
+        Commands, notices and plugins' values are removed, and deliveries that have ended and mention the person are listed. With
+        ids of these, their headers and bodies are removed.
         """
-        name, _, rest = args.strip().partition(" --")
-        option, *words = rest.split() or [""]
-        ids = parse_ids(words) if words else []
-        if not name or ids is None or option not in ("", "list", "deliveries") or bool(ids) < (option == "deliveries"):
-            raise CommandError(f"Usage: {plain(f'{self.host.prefix}person forget {_FORGET}')}")
-        by, persons, command = self.actor(msg), self.host.persons, f"{self.host.prefix}person forget {name}"
+        name, option, rest = (text.strip() for text in args.partition("--deliveries"))
+        by, persons, ids = self.actor(msg), self.host.persons, parse_ids(rest.split())
+        if not name or (option and ids is None):
+            raise CommandError(f"Usage: {code(f'{self.host.prefix}person forget PERSON [--deliveries ID …]')}")
         try:
-            if option == "deliveries":
-                lines = (await persons.forget_deliveries(by, name, ids)).lines(command)
-            elif option == "list":
-                lines = (await persons.mentions(by, name, *ids[:1])).lines(command)
-            else:
-                lines = (await persons.forget(by, name)).lines(command)
+            if ids is not None:
+                return "\n".join(await persons.forget_deliveries(by, name, ids))
+            found = await persons.forget(by, name)
         except (UserDoesNotExistError, UserNotUniqueError, JournalError, StorageError) as error:
             raise CommandError(f"{plain(str(error))}.") from error
-        return "\n".join(shown_lines([*lines], _MOST_CHARACTERS))
+        return "\n".join(shown_lines([*found.lines(f"{self.host.prefix}person forget {name}")], _MOST_CHARACTERS))
 
     @botcmd(admin_only=True)
     def log_tail(self, msg: Message, args: str) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
@@ -85,11 +84,6 @@ _TO_RECIPIENT = [
     f"{state} lower(CAST(recipient AS TEXT)) = lower(CAST(:recipient AS TEXT))" for state in ("", "state > 1 AND")
 ]
 
-_FORGET = """
-    DELETE FROM ended_messages WHERE network = :network
-    AND lower(CAST(recipient AS TEXT)) IN (SELECT lower(value) FROM json_each(:recipients))
-"""
-
 _STATES = (MessageState.WAITING, MessageState.SENT, MessageState.DROPPED, MessageState.REJECTED)
 _NUMBERS = {state: number for number, state in enumerate(_STATES)}
 
@@ -135,7 +129,6 @@ class SQLiteOutboxStore:
     :param owner: What `begin_process` has returned.
     :param submit: Runs an operation in a group commit of the file.
     :param read: Calls a function with arguments, in the thread that reads.
-    :param erase_removed: Removes what was removed from the file. Its Deferred fires with its argument.
     :param now: Returns the Unix time.
     :param durable: See `OutboxStore.durable`.
     """
@@ -147,7 +140,6 @@ class SQLiteOutboxStore:
         owner: int,
         submit: Callable[[Operation, Any], Deferred[Any]],
         read: Callable[..., Deferred[Any]],
-        erase_removed: Callable[[Any], Deferred[Any]],
         now: Callable[[], float],
         durable: bool,
     ) -> None:
@@ -158,7 +150,6 @@ class SQLiteOutboxStore:
         self._owner = owner
         self._submit = submit
         self._read = read
-        self._erase_removed = erase_removed
         self._now = now
         self._ids = count(owner)
         self._lock = threading.Lock()
@@ -248,11 +239,6 @@ class SQLiteOutboxStore:
     def _all_changes(self) -> _Changes:
         with self._lock:
             return self._writing.followed_by(self._waiting)
-
-    def forget(self, network: str, recipients: Sequence[str]) -> Deferred[int]:
-        """See `OutboxStore.forget`."""
-        meant = {"network": _stored(network), "recipients": json.dumps([*recipients])}
-        return self._submit(self.before(_forget), meant).addCallback(self._erase_removed)
 
     def flush(self) -> Deferred[None]:
         """See `OutboxStore.flush`. While the file can't be written, it fires at once."""
@@ -457,10 +443,6 @@ def find_messages(database: Database, delivery: int = 0, recipient: str = "") ->
         MessageRecord(number, _text(network), _text(to), of, _STATES[state], at, reason)
         for number, network, to, of, state, at, reason in reversed(rows)
     ]
-
-
-def _forget(connection: sqlite3.Connection, arguments: Sequence[Mapping[str, object]]) -> Sequence[int]:
-    return [connection.execute(_FORGET, meant).rowcount for meant in arguments]
 
 
 def _is_wanted(record: MessageRecord, delivery: int, recipient: str) -> bool:

@@ -95,7 +95,7 @@ class SQLiteJournal:
             runs = self._threads[0].run, self._threads[1].run
         self._run_write, self._run_read = runs
         self.outbox = SQLiteOutboxStore(
-            reactor, self._database, process, self._submit, self._read, self._erase_removed, now, path is not None
+            reactor, self._database, process, self._submit, self._read, now, path is not None
         )
         self._commits = GroupCommit(self._database, self._run_write, self._undone, self.outbox.committed)
         self._end_attempt = self.outbox.before(self._writer.end)
@@ -161,12 +161,9 @@ class SQLiteJournal:
     def forget(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
         """See `Journal.forget`."""
         self.flush()
-        return self._submit(self._writer.remove_requests, ids).addCallback(self._erase_removed)
-
-    def _erase_removed(self, result: T) -> Deferred[T]:
-        """Remove from the file what the last transaction has removed. The Deferred fires with the result."""
         self._must_erase = True
-        return self._run_write(self._empty_log).addCallbacks(lambda _: result, _as_journal_error)
+        forgotten = self._submit(self._writer.remove_requests, ids)
+        return forgotten.addCallback(lambda found: self._run_write(self._empty_log).addCallback(lambda _: found))
 
     def _empty_log(self) -> None:
         self._must_erase = not self._database.empty_log()

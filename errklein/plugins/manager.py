@@ -186,20 +186,14 @@ class PluginManager(StoreMixin):
 
     async def results_of(self, callback: str, *args: Any) -> tuple[dict[str, Any], dict[str, str]]:
         """Call a callback of all plugins that override it. Return the results, and the errors with file and line, by plugin."""
-        run, in_time = self._execution.run, self._execution.in_time
-        begun = {
-            one.plugin: Deferred.fromCoroutine(in_time(run(one.method, *args), f"{one.plugin}.{callback}"))
-            for one in self.callbacks(callback)
-        }
-        results: dict[str, Any] = {}
-        errors: dict[str, str] = {}
-        for name, result in begun.items():
+        run, results, errors = self._execution, dict[str, Any](), dict[str, str]()
+        begun = [(one.plugin, run.in_time(run.run(one.method, *args), callback)) for one in self.callbacks(callback)]
+        for name, result in [(name, Deferred.fromCoroutine(result)) for name, result in begun]:
             try:
                 results[name] = await result
             except RAISED as error:
                 self.log.failure("{plugin}: {callback} failed", plugin=name, callback=callback)
-                is_late = isinstance(error, PluginTimeout)
-                errors[name] = str(error) if is_late else located_error(self.plugin(name).plug, error)
+                errors[name] = located_error(self.plugin(name).plug, error)
         return results, errors
 
     def callbacks_changed(self) -> None:

@@ -133,12 +133,9 @@ class Journal(Protocol):
         """
 
     def forget(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
-        """Remove the headers and bodies of deliveries that have ended, and the reasons of their attempts. States and times stay.
+        """Remove headers, bodies and reasons of deliveries that have ended, also from files. Return the ids of these.
 
-        When the Deferred fires, the files of the store don't contain them either, unless another process reads these; then they do
-        for a moment longer.
-
-        :returns: The ids of those that have ended.
+        While another process reads the files, what was removed stays in them, and is removed a moment later.
         """
 
     def close(self) -> Deferred[None]:

@@ -78,12 +78,6 @@ class OutboxStore(Protocol):
     def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
         """Return records, oldest first, at most 100: those of a delivery, or those of messages to a recipient that weren't sent."""
 
-    def forget(self, network: str, recipients: Sequence[str]) -> Deferred[int]:
-        """Remove the records of messages to these recipients that have ended, also from files, and return their number.
-
-        Messages that wait stay.
-        """
-
     def flush(self) -> Deferred[None]:
         """Write what was added, advanced and ended. The Deferred fires when it is on disk, or can't be written."""
 

@@ -73,10 +73,7 @@ class ErasesRemoved(Protocol):
     """Implemented by storages whose files contain removed values for some time."""
 
     def erase_removed(self) -> bool:
-        """Remove them from the files. Return False if another program reads these at the moment.
-
-        May be called in any thread, and waits for the disk.
-        """
+        """Remove them, or return False if another program reads the files. May be called in any thread, and waits for the disk."""
 
 
 @runtime_checkable

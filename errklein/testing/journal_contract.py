@@ -304,19 +304,14 @@ class JournalContract(JournalCase):
 
     def test_forget(self) -> None:
         """`forget` removes requests and reasons of deliveries that have ended, which can't be replayed then. The rest stays."""
-        done, dead, waiting = self.record(lease=1), self.record(lease=1, key="k"), self.record(webhook="A:a")
-        self.result_of(self.journal.retry_at(done, self.time, ERROR))
-        self.assertEqual(self.leased_ids(), [done])
-        self.result_of(self.journal.finish(done, OK))
-        self.result_of(self.journal.bury(dead, ERROR))
-        ids = [done, dead, self.log(DeliveryState.REFUSED)]
+        self.result_of(self.journal.bury(dead := self.record(lease=1), ERROR))
+        ids, waiting = [dead, self.log(DeliveryState.REFUSED)], self.record()
         before = [self.get(number) for number in ids]
-        self.assertEqual(sorted(self.result_of(self.journal.forget([99, waiting, *reversed(ids)]))), ids)
+        self.assertEqual(sorted(self.result_of(self.journal.forget([99, waiting, *ids]))), ids)
         after = [delivery.without_reasons()._replace(request=None) for delivery in before]
         self.assertEqual([self.get(number) for number in ids], after)
         self.assertEqual(self.result_of(self.journal.replay(ids)), [])
         self.assertEqual(self.get(waiting).request, LOGGED)
-        self.assertEqual(self.result_of(self.journal.forget([])), [])
 
     def test_replay_of_a_retry(self) -> None:
         """A delivery that waits for a retry is due at once when it is replayed."""
@@ -589,18 +584,12 @@ class JournalContract(JournalCase):
 
     def test_find_by_text(self) -> None:
         """A page of those whose headers or body have a text, in upper or lower case, also as JSON, URLs and forms write it."""
-        requests = [
-            REQUEST._replace(body=b'{"name": "Zo\\u00EB A."}'),
-            REQUEST._replace(body=b"name=zo%c3%ab+a."),
-            REQUEST._replace(target="/?name=Zo%C3%AB%20A."),
-            REQUEST._replace(headers=[(b"x-name", "Zoë A.".encode())], body=b"\0\xff"),
-        ]
-        ids = [self.log(DeliveryState.FAILED, request=request) for request in requests]
+        bodies = [b'{"name": "Zo\\u00EB A."}', b"name=zo%c3%ab+a.", "\0Zoë A.".encode()]
+        ids = [self.log(DeliveryState.FAILED, request=REQUEST._replace(body=body)) for body in bodies]
         self.result_of(self.journal.bury(secret := self.record(lease=1), ERROR))
         self.assertEqual(self.find(text="zoë a."), ids[::-1])
         self.assertEqual(self.find(text="Zoë", ids=ids[:2], states=[DeliveryState.FAILED]), ids[1::-1])
         self.assertEqual(self.find(text="5ECRE7"), [secret])
-        self.assertEqual(self.find(text="%"), self.find(text="%", ids=ids))
 
     def test_find_by_request(self) -> None:
         """A page of the delivery of a request."""

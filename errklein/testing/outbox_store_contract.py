@@ -198,18 +198,6 @@ class OutboxStoreContract(_TestCase):
         self.store = self.restart()
         self.assertEqual(self.found(recipient="#OPS"), [dropped, waits])
 
-    def test_forget(self) -> None:
-        """Records of messages to recipients on a network are removed; messages that wait, and others, stay."""
-        self.end(MessageState.DROPPED, recipient="bob")
-        self.result_of(self.store.flush())
-        self.end(recipient="Bob!b@host", delivery=7)
-        waits = waiting_record(self.add(recipient="bob"))
-        others = [self.end(delivery=7, recipient="bo"), self.end(delivery=7, recipient="bob", network="OFTC")]
-        self.assertEqual(self.result_of(self.store.forget("IRC", ["BOB", "bob!b@host"])), 2)
-        self.assertEqual((self.found(7), self.found(recipient="bob")), (others, [waits]))
-        self.store = self.restart()
-        self.assertEqual((self.found(7), self.found(recipient="bob")), (others, [waits]))
-
     def test_flush(self) -> None:
         """After `flush`, nothing is unwritten. An empty store can be flushed."""
         self.assertFalse(self.store.unwritten)
