@@ -304,6 +304,9 @@ def check_rights(container: Container, health: Sequence[str]) -> None:
 
 def check_webhook(container: Container, secret: str) -> None:
     """Check the verified webhook of the compose file, with the command that signs a request."""
+    checked = container.run("errklein", "check")
+    found = checked.stdout.strip().rpartition("\n")[2]
+    check(checked.returncode == 0 and "no problems" in found, f"errklein check: {found} {checked.stderr}")
     payload = "/plugins/payloads/github-push.json"
     done = container.run("errklein", "webhook", "test", "GitHub:event", payload, "--event", "push")
     first = done.stdout.partition("\n")[0]
