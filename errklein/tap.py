@@ -178,14 +178,16 @@ def _make_service(options: Options) -> IService:
         set_up_log(config, twistd, data_directory)
     if "logFile" in options.launcher:
         logs.use_with_twist(options.launcher)
-    check = check_in_process([options["web"], options["status"], *given])
+    # A config.py that is missing later is an error.
+    later = [options["web"], options["status"], options["config"] or ("config.py" if config.path else None), *given[1:]]
+    check = check_in_process(later)
     process_exit = ProcessExit(reactor, twistd.pid_file, twistd.why_no_restart(), check, variables)
     web, make_bot = wire(
         reactor,
         config,
         check_stored=lambda storage: settle_shelves(config, storage, options["data-dir"], bool(options["no-import"])),
         restart=process_exit.request_restart,
-        read_config=partial(load_checked, Path.cwd(), options["web"], options["status"], *given, variables),
+        read_config=partial(load_checked, Path.cwd(), *later, variables),
     )
 
     status = None

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from errklein.bot._bot import Bot
 
 
+_UNKNOWN = object()
+"""The verification that an inactive plugin declares, or doesn't."""
+
+
 def change_config(bot: Bot, fresh: Config, by: Actor, *, is_forced: bool) -> list[Change]:
     """Apply what needs no restart of a configuration that was read again, all of it or nothing, and return what differs.
 
@@ -73,10 +77,10 @@ def _declared(bot: Bot) -> Mapping[str, Hook]:
 
 def _unverified(bot: Bot, options: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each webhook that would no longer be verified, those of inactive plugins included."""
-    own = {name: hook.declaration.verify for name, hook in _declared(bot).items()}
-
-    def verified(its: Mapping[str, Any]) -> set[str]:
-        return {name for name in {*own, *its} if its.get(name, {}).get("verify", own.get(name)) is not None}
-
-    lost = verified(bot.web.site.settings.webhooks) - verified(options)
-    return [f"WEBHOOKS: {name} would no longer be verified" for name in sorted(lost)]
+    own, used = {name: hook.declaration.verify for name, hook in _declared(bot).items()}, bot.web.site.settings.webhooks
+    lost = []
+    for name in sorted({*used, *options}):
+        before, after = (its.get(name, {}).get("verify", own.get(name, _UNKNOWN)) for its in (used, options))
+        if before is not None and (after is None or (after is _UNKNOWN and before is not _UNKNOWN)):
+            lost.append(name)
+    return [f"WEBHOOKS: {name} would no longer be verified" for name in lost]

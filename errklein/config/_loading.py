@@ -94,8 +94,10 @@ class Config:
         """The variables of the environment that set a setting, by its name, without those that options override."""
         self._loaded: Mapping[str, Any] = {}
         """The values of all settings when they were loaded."""
-        self._reread: list[Config] = []
-        """The configurations of reloads, whose secrets are masked as long as they are kept."""
+        self._reread: frozenset[str] = frozenset()
+        """The secrets of reloads, which stay masked."""
+        self._module: ModuleType | None = None
+        """The config.py as a module."""
         self._own: frozenset[str] = frozenset()
         """The names of a view's own settings. It has a copy of the others, but for those in `_BY_NETWORK`, which are computed."""
         if above is not None:
@@ -196,6 +198,7 @@ def load_config(
     plugin_dirs: Sequence[str] = (),
     plugin_dirs_source: str = "--plugin-dir",
     variables: Mapping[str, str] = MappingProxyType({}),
+    is_again: bool = False,
 ) -> Config:
     """Return the configuration of a config.py, or the built-in defaults without one.
 
@@ -209,6 +212,7 @@ def load_config(
     :param plugin_dirs_source: the name of `plugin_dirs` in messages.
     :param variables: variables ERRKLEIN_SET__NAME and ERRKLEIN_FILE__NAME, whose settings take precedence over the file, and
         overrides over them. Their files are read at each call.
+    :param is_again: whether a bot may run with what was loaded earlier. Then plugins that import the file still get that.
     :raises ConfigError: if the file can't be read, raises an exception, or has an invalid setting, or a variable is invalid. In a
         file with BACKEND and without NETWORKS, which errbot may read, too, NETWORKS, WEB, STATUS and WEBHOOKS of another type are
         plugins'.
@@ -216,9 +220,11 @@ def load_config(
     values, origins = read_variables(variables)
     origins = {name: origin for name, origin in origins.items() if name not in overrides}
     settings: dict[str, object] = {}
+    module = None
     if path is not None:
         path = path.resolve()
-        settings = {name: value for name, value in vars(run_config(path)).items() if not name.startswith("_")}
+        module = run_config(path, is_again=is_again)
+        settings = {name: value for name, value in vars(module).items() if not name.startswith("_")}
     settings |= values
     names = frozenset(settings)
     of_errbot = "BACKEND" in settings and is_of_plugin("NETWORKS", settings.get("NETWORKS"))
@@ -234,7 +240,7 @@ def load_config(
     except ConfigError as error:
         raise _with_origin(error, path, overrides, origins) from None
     config._overridden, config._origins = frozenset(overrides), origins
-    config._given = names - config._overridden
+    config._given, config._module = names - config._overridden, module
     for view in (config, *config.networks.values()):
         view._loaded = {name: value for name, value in vars(view).items() if not name.startswith("_")}
     return config
@@ -429,8 +435,8 @@ def _renamed(entry: Any, name: str) -> Any:
     return (name, *entry[1:]) if isinstance(entry, (tuple, list)) else name
 
 
-def run_config(path: Path) -> ModuleType:
-    """Run the file as a module, and return it.
+def run_config(path: Path, *, is_again: bool = False) -> ModuleType:
+    """Run the file as a module, and return it. See `load_config`.
 
     :raises ConfigError: if the file can't be read or raises an exception; with the line that failed.
     """
@@ -449,7 +455,7 @@ def run_config(path: Path) -> ModuleType:
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     # Plugins may import the file by its name. Another module of that name is not replaced.
-    if getattr(sys.modules.get(name, module), "__file__", None) == str(path):
+    if not is_again and getattr(sys.modules.get(name, module), "__file__", None) == str(path):
         sys.modules[name] = module
     try:
         exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102  a config.py is Python

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from errklein.config._loading import LOCAL_ADMIN, OF_NETWORKS, Config, network_prefix
+from errklein.config._loading import LOCAL_ADMIN, OF_NETWORKS, Config, network_prefix, secrets_of
 from errklein.config._settings import needs_restart
 from errklein.config.warnings import shown_value
 from errklein.text import truncated
+from errklein.text.masking import masker
 
 _ABSENT = object()
 _LONGEST = 1000
@@ -39,9 +41,9 @@ def changes_of(config: Config, fresh: Config) -> Iterator[Change]:
         for name in sorted(name for name in {*view._loaded, *other._loaded} if name.isupper()):
             is_late = needs_restart(name) or not is_alike
             old, new = (view._loaded if is_late else vars(view)).get(name, _ABSENT), vars(other).get(name, _ABSENT)
-            if name == "NETWORKS" and config.names_networks and is_alike:
-                # Their settings are compared one by one.
-                old, new = tuple(old), tuple(new)
+            if name == "NETWORKS" and (config.names_networks or fresh.names_networks):
+                # Their settings are compared one by one, or have room keys.
+                old, new = (tuple(one) if isinstance(one, Mapping) else one for one in (old, new))
             is_from_networks = config.names_networks and name in OF_NETWORKS and name not in given
             is_repeated = is_from_networks if view is config else name not in view._own | other._own
             if not is_repeated and not _same(old, new):
@@ -53,7 +55,11 @@ def apply(config: Config, fresh: Config) -> None:
     """Change the configuration in use, except for what needs a restart and what plugins have added. Its secrets stay masked."""
     if config.names_networks != fresh.names_networks:
         return
-    config._reread.append(fresh)
+    config._reread |= secrets_of(fresh)
+    masker.learn(config, "reloads", config._reread)
+    if fresh._module is not None and sys.modules.get(name := fresh._module.__name__, config._module) is config._module:
+        sys.modules[name] = fresh._module
+    config._module, config._path = fresh._module, fresh._path
     config._given, config._left_to_plugins = fresh._given, fresh._left_to_plugins
     config._origins = fresh._origins
     for view, other in _pairs(config, fresh):

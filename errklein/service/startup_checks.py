@@ -115,6 +115,8 @@ def load_with_options(
     data_dir: str | None = None,
     plugin_dirs: Sequence[str] = (),
     variables: Mapping[str, str] | None = None,
+    *,
+    is_again: bool = False,
 ) -> Config:
     """Return the configuration with the options --config, --network, --data-dir and --plugin-dir. Raises ConfigError.
 
@@ -122,6 +124,7 @@ def load_with_options(
 
     :param variables: variables ERRKLEIN_SET__NAME and ERRKLEIN_FILE__NAME; by default those of the environment, from which they
         are removed.
+    :param is_again: see `load_config`.
     """
     variables = take_variables(os.environ) if variables is None else variables
     if config is None:
@@ -130,7 +133,7 @@ def load_with_options(
     overrides = {"BACKEND": backend, "BOT_DATA_DIR": data_dir}
     given: dict[str, object] = {name: value for name, value in overrides.items() if value is not None}
     if config is not None or path.is_file():
-        return load_config(path, given, plugin_dirs=plugin_dirs, variables=variables)
+        return load_config(path, given, plugin_dirs=plugin_dirs, variables=variables, is_again=is_again)
     built_in: dict[str, object] = {"BOT_IDENTITY": {"username": "@errklein"}}
     built_in |= {} if backend else {"WEB": "tcp:3141:interface=127.0.0.1"}
     replaced = settings_set(variables)
@@ -164,7 +167,7 @@ def load_checked(directory: Path, web: Sequence[str], status: str | None, *optio
         raise ConfigError(
             f"the bot runs in {Path.cwd()} (--rundir or --chroot), and only a restart in {directory} reads paths again"
         )
-    config = load_with_options(*options)
+    config = load_with_options(*options, is_again=True)
     check_config(config)
     with located_errors(config):
         Listening.of(config, web, status).check(bind=False)

@@ -363,6 +363,16 @@ class WebhookTests(ReloadCase):
         self.reload("--force")
         self.assertEqual(self.status("/order"), 404)
 
+    def test_switched_off_for_an_inactive_plugin(self) -> None:
+        """To switch off a verification needs --force also while it isn't known whether the plugin declares one."""
+        self.start()
+        self.bot.command("!plugin deactivate Shop")
+        self.assertIn("WEBHOOKS: ", self.reload(WEBHOOKS={"Shop:paid": {"rate": "9/s"}}))
+        off = {"Shop:paid": {"verify": None}}
+        self.assertIn("WEBHOOKS: Shop:paid would no longer be verified", self.reload(WEBHOOKS=off))
+        self.assertIn("WEBHOOKS: ", self.reload("--force", WEBHOOKS=off))
+        self.assertIn("WEBHOOKS: ", self.reload())
+
     def test_unknown_webhook(self) -> None:
         """Administrators are notified of a name in WEBHOOKS that is no webhook."""
         self.start()

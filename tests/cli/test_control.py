@@ -107,6 +107,8 @@ class ReloadTests(SynchronousTestCase):
             status, output = self.reload("--data-dir", str(control.parent))
             self.assertEqual(status, 1)
             self.assertIn("config.py isn't valid Python at line 2", output)
+            (self.directory / "config.py").unlink()
+            self.assertIn("no configuration file at", self.reload("--data-dir", str(control.parent), "--force")[1])
             self.assertEqual(self.post("/admins"), "@admin, @bob")
             write_config(self.directory, changed | {"WEBHOOKS": {"Shop:order": {"rate": "1000000/s"}}})
             self.assertIn("WEBHOOKS: added {'Shop:order'", self.reload()[1])

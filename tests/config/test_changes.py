@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from errklein.config import SETTINGS, Config
 from errklein.config.changes import Change, apply, changes_of
 from tests.config.test_loading import ConfigCase
@@ -50,6 +52,21 @@ class ChangesTests(ConfigCase):
             ),
         ):
             self.assertEqual(self.texts(before, after), [text])
+
+    def test_networks_at_last(self) -> None:
+        """Of new NETWORKS only the names are shown, since their rooms may have keys."""
+        networks = "NETWORKS = {'a': {'BACKEND': 'Null', 'CHATROOM_PRESENCE': [('#ops', 'k3y')], 'MINE': 'x'}}"
+        self.assertIn("NETWORKS: added ('a',)", self.texts("", networks))
+        self.assertIn("NETWORKS: removed ('a',)", self.texts(networks, ""))
+
+    def test_import_of_the_file(self) -> None:
+        """Plugins that import the file get what is in use, not a file that was only read."""
+        config = self.load("BACKEND = 'Null'\nMINE = 1\n")
+        for number in (2, 3):
+            fresh = self.load(f"BACKEND = 'Null'\nMINE = {number}\n", is_again=True)
+            self.assertEqual(sys.modules["config"].MINE, number - 1)
+            apply(config, fresh)
+            self.assertEqual(sys.modules["config"].MINE, number)
 
     def test_same(self) -> None:
         """Objects that the file makes anew, and names that aren't settings, are no differences."""
