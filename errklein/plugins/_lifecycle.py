@@ -122,16 +122,17 @@ class StandbyWebhooks:
         return {webhook for webhook, its in self._config.setting("WEBHOOKS").items() if its.get("verify")}
 
     def look(self) -> None:
-        """Accept the webhooks that WEBHOOKS names now."""
-        self.restore()
+        """Accept the webhooks that WEBHOOKS names now, and forget the others."""
+        named = self._named
+        self._use({webhook: its for webhook, its in self._webhooks.items() if webhook in named})
         for plugin, hooks in self._routes.declared.items():
             if hooks:
                 self.replace(plugin, hooks)
 
     def restore(self) -> None:
-        """Accept the webhooks that earlier processes have stored, and forget those that aren't named any more."""
-        self._webhooks, named = self._stored.get(WEBHOOKS, {}), self._named
-        self._use({webhook: its for webhook, its in self._webhooks.items() if webhook in named})
+        """Accept the webhooks that earlier processes have stored."""
+        self._webhooks = self._stored.get(WEBHOOKS, {})
+        self.look()
 
     def replace(self, plugin: str, hooks: Sequence[Hook]) -> None:
         """Store the routes of a plugin that has become active, or none of one that was removed, instead of its earlier ones."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd, webhook
 from errklein.config import load_config
+from errklein.plugins.manager import PluginManager
+from errklein.storage import StorageError
 from errklein.testing import TestBot
 from errklein.text.masking import masker
 from errklein.verify import bearer
@@ -362,6 +364,15 @@ class WebhookTests(ReloadCase):
         self.assertIn("Shop:order would no longer be verified", self.reload())
         self.reload("--force")
         self.assertEqual(self.status("/order"), 404)
+
+    def test_failing_disk(self) -> None:
+        """A reload applies although the routes of inactive plugins can't be stored, which the log has."""
+        self.start()
+        broken = {name: Mock(side_effect=StorageError("the disk is full")) for name in ("__getitem__", "__setitem__")}
+        with patch.multiple(PluginManager, **broken):
+            self.assertIn("WEBHOOKS: added", self.reload(WEBHOOKS=self.verified, BOT_LOG_LEVEL="ERROR"))
+        self.assertTrue(any("can't be stored: the disk is full" in line for line in self.bot.log))
+        self.assertEqual(self.status("/order"), 401)
 
     def test_switched_off_for_an_inactive_plugin(self) -> None:
         """To switch off a verification needs --force also while it isn't known whether the plugin declares one."""
