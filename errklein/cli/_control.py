@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from errklein.logs import escape
 from errklein.service.control import control_address
 
 _TIMEOUT = 300.0
@@ -33,5 +34,6 @@ def perform(directory: Path, operation: str, *, seconds: float = _TIMEOUT, **arg
     except OSError as error:
         raise SystemExit(f"errklein: the bot can't be reached in {directory}: {error}; run as the bot's user") from None
     if "error" in response:
-        raise SystemExit(f"errklein: {response['error']}")
+        # Root may ask, and the bot's user answers.
+        raise SystemExit("errklein: " + "\n".join(map(escape, response["error"].split("\n"))))
     return response["result"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.client
 import os
 import signal
+import socket
 import threading
 from pathlib import Path
 from textwrap import dedent
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.service.control import control_address
 from tests.processes import (
     ERRKLEIN,
     TWISTD,
@@ -157,6 +159,24 @@ class ReloadTests(SynchronousTestCase):
         status, output = self.reload()
         self.assertEqual(status, 1)
         self.assertIn("elsewhere (--rundir or --chroot), and only a restart in", output)
+
+    def test_answer_of_another_program(self) -> None:
+        """Control characters of the answer don't reach the terminal."""
+        (self.directory / "data").mkdir()
+        with control_address(self.directory / "data") as address, socket.socket(socket.AF_UNIX) as server:
+            server.bind(address)
+            server.listen()
+
+            def answer() -> None:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(b'{"error": "first\\nsecond \\u001b[2J"}\n')
+
+            answering = threading.Thread(target=answer)
+            answering.start()
+            self.assertEqual(self.reload(), (1, "errklein: first\nsecond \\x1b[2J\n"))
+            answering.join()
 
     def test_long_path(self) -> None:
         """The socket works in a directory whose path is longer than the address of a socket may be."""
