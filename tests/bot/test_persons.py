@@ -15,6 +15,7 @@ from errklein.chat.outgoing import OutgoingMessage
 from errklein.storage import DATABASE
 from errklein.testing import PluginTestCase, TestBot
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, StoredDelivery, StoredRequest
+from tests.backends.irc.whole_bot import WholeBotCase
 
 REQUEST = StoredRequest("POST", "/github", [(b"x-event", b"push")], b'{"login": "Alice"}', "198.51.100.7")
 
@@ -288,6 +289,40 @@ class NamesTests(SynchronousTestCase):
             "'#ops' isn't the name of a person",
             bot.command("!person forget #ops"),
         )
+
+
+class IRCTests(WholeBotCase):
+    """A network on which nobody owns a nick."""
+
+    settings = {"BOT_ADMINS": ("boss!*@trusted",), "BOT_ADMINS_NOTIFICATIONS": ("carol!*@trusted",)}
+
+    def forget(self, text: str) -> list[str]:
+        """Return the lines of the reply."""
+        return self.replies_to(f":boss!b@trusted PRIVMSG errklein :!person forget {text}")
+
+    def test_nick_of_several_people(self) -> None:
+        """If others have had the nick, the reply lists their names, of which one chooses the commands to be removed."""
+        for mask in ("alice!a@one", "alice!x@two"):
+            self.replies_to(f":{mask} PRIVMSG errklein :!echo {mask}")
+        choices = "irc:alice!a@one, irc:alice!x@two"
+        self.assertEqual(self.forget("ALICE"), [f"'ALICE' is the name of several people; name one of {choices}."])
+        self.assertIn("Removed of Alice!A@one on irc: 1 commands and 0 notices", self.forget("irc:Alice!A@one"))
+        self.assertEqual(self.replies_to(":alice!x@two PRIVMSG errklein :!history"), ["1:!echo alice!x@two"])
+        self.assertIn("Removed of alice on irc: 1 commands and 0 notices", self.forget("alice"))
+
+    def test_notices(self) -> None:
+        """Notices that are kept for the person are removed, also if the setting has a pattern; those of others aren't."""
+        self.bot.tell_admins("The disk is full")
+        self.test_bot.reactor.advance(0)
+        self.server.answer()
+        self.assertIn("Removed of car on irc: 0 commands and 0 notices", self.forget("car"))
+        self.assertIn("Removed of Carol on irc: 0 commands and 1 notices", self.forget("Carol"))
+        self.assertIn("Removed of carol!c@trusted on irc: 0 commands and 0 notices", self.forget("carol!c@trusted"))
+
+    def test_invalid_name(self) -> None:
+        """The reply to an invalid name has the network's reason."""
+        [reply] = self.forget("a b")
+        self.assertIn("'a b' isn't the name of a person; irc: invalid person: 'a b'; expected a nick", reply)
 
 
 class FileTests(SynchronousTestCase):
