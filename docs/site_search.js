@@ -13,7 +13,8 @@ var GROUPS = [
   [/^index$/, -10],
 ];
 
-var words = () => splitQuery(query()).filter((word) => !stopwords.has(word));
+// `stopwords` is a set, and an array in Sphinx 8.
+var words = () => splitQuery(query()).filter((word) => !new Set(stopwords).has(word));
 
 // Who types or pastes that many words has a message: its page is before others. It has names and paths that no page has.
 var MESSAGE = { page: "reference/troubleshooting", words: 4, weight: 25 };
