@@ -76,7 +76,8 @@ def apply(config: Config, fresh: Config) -> None:
 def risks(config: Config, fresh: Config) -> Iterator[str]:
     """Yield a sentence for each network that would have no administrator any more, or only the default one."""
     for view, other in _pairs(config, fresh):
-        admins = tuple(other.BOT_ADMINS)
+        # Empty, for example, if config.py reads the name from a variable that isn't set.
+        admins = tuple(name for name in other.BOT_ADMINS if name.strip())
         is_default = admins == (LOCAL_ADMIN,) and LOCAL_ADMIN not in view.BOT_ADMINS
         if view.network and view.BOT_ADMINS and (not admins or is_default):
             yield f"{network_prefix(view)}BOT_ADMINS: the last administrator would be removed"
