@@ -9,7 +9,7 @@ import platform
 import re
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -19,7 +19,7 @@ from errklein._version import __version__
 from errklein.cli import _data as data
 from errklein.cli._control import perform
 from errklein.compat.stored_classes import plugs_of
-from errklein.config import SETTINGS, Config, ConfigError, SecretError, read_secret
+from errklein.config import SETTINGS, Config, ConfigError, SecretError, read_secret, take_variables
 from errklein.config.warnings import shown_settings
 from errklein.journal import DATABASE, JournalArchive
 from errklein.logs import escape, last_lines
@@ -42,8 +42,9 @@ def report(known: argparse.Namespace) -> int:
     """Print the report, and return 0: a part that can't be found out is named, and the others are printed nevertheless."""
     masker.learn(known.parser, "environment", secrets_in(dict(os.environ)))
     sections: dict[str, Callable[[], Iterable[str]]] = {"Versions": _versions}
+    variables = take_variables(os.environ)
     try:
-        config = load_with_options(known.config, data_dir=known.data_dir)
+        config = load_with_options(known.config, data_dir=known.data_dir, variables=variables)
     except ConfigError as error:
         # The text of an exception that the file raises may have any of its values.
         problem = re.sub(r"( raised \w+(?: at line \d+)?).*", r"\1", str(error).partition("\n")[0])
@@ -52,7 +53,9 @@ def report(known: argparse.Namespace) -> int:
         sections |= {
             "Settings": partial(_settings, config),
             "Plugins": lambda: sorted(f"{one.name}{_commit_of(one)}" for one in plugs_of(config) if not one.core),
-            "Check": partial(_check, ["--config", known.config] if known.config else [], config.BOT_DATA_DIR),
+            "Check": partial(
+                _check, ["--config", known.config] if known.config else [], config.BOT_DATA_DIR, variables
+            ),
             "Queues": partial(_queues, config),
             "Errors": partial(_errors, config),
         }
@@ -96,15 +99,18 @@ def _commit_of(plug: PlugFile) -> str:
     return ""
 
 
-def _check(options: list[str], directory: str) -> Iterator[str]:
-    """Yield the states of plugins, problems and warnings that `errklein check` prints, in a process that plugins may end."""
+def _check(options: list[str], directory: str, variables: Mapping[str, str]) -> Iterator[str]:
+    """Yield the states of plugins, problems and warnings that `errklein check` prints, in a process that plugins may end.
+
+    It gets the variables of settings, which this process has removed from its environment.
+    """
     # It finds modules where this process does, so errklein needn't be installed.
     code = (
         "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from errklein.cli import main; sys.exit(main())"
     )
     command = [sys.executable, "-P", "-c", code, json.dumps(sys.path), "check", *options, "--data-dir", directory]
     try:
-        output = run(command, seconds=_CHECK_SECONDS)
+        output = run(command, seconds=_CHECK_SECONDS, env=variables)
     except ProgramError as error:
         output = error.output or str(error)
     # Indented lines are about single commands, or quote a source.

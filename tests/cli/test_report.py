@@ -216,6 +216,14 @@ class CheckTests(DataCase):
         (self.directory / "bad.py").write_text("import os\nos._exit(3)\n")
         self.assertEqual(self.run_command("report"), 0)
 
+    def test_settings_from_the_environment(self) -> None:
+        """The check has the settings from the environment, too."""
+        needs_network()
+        with mock.patch.dict(os.environ, {"ERRKLEIN_SET__BOT_ADMINS": '["*"]'}):
+            self.assertEqual(self.run_command("report"), 0)
+        shown = self.out.getvalue().partition("\nCheck:\n")[2].partition("\n\n")[0]
+        self.assertIn("  warning: BOT_ADMINS has only patterns", shown)
+
 
 class SecretsTests(ReportCase):
     """Secrets that were planted in all places."""
