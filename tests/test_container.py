@@ -142,6 +142,6 @@ class SettingsTests(SynchronousTestCase):
             self.assertIn(f" {line}\n", MANIFESTS)
 
     def test_probes(self) -> None:
-        """A bot without its network stays in place, and gets webhooks."""
+        """A bot without its network stays in place, and gets webhooks; one that upgrades its journal isn't restarted."""
         probes = re.findall(r"(\w+)Probe:\n +httpGet: \{path: (\S+), port: status\}", MANIFESTS)
-        self.assertEqual(probes, [("liveness", "/health"), ("readiness", "/ready/intake")])
+        self.assertEqual(probes, [("startup", "/health"), ("liveness", "/health"), ("readiness", "/ready/intake")])
