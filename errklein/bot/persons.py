@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,9 +119,12 @@ class PersonOperations:
         journal, found, searched, before = self._bot.journal, dict[int, str](), 0, None
         while len(found) < MOST_LISTED and searched < MOST_SEARCHED and before != 0:
             ids = [one.id for one in await journal.find(DeliveryQuery(states=_ENDED, before=before, limit=SLICE))]
-            query = DeliveryQuery(ids=ids, text=text, limit=MOST_LISTED - len(found))
-            for one in await journal.find(query):
-                found[one.id] = summary(one if by.reads_details else one.without_reasons())
+            contents = DeliveryQuery(ids=ids, text=text, limit=MOST_LISTED)
+            queries = contents, replace(contents, text=None, reason=text)
+            some = {one.id: one for query in queries for one in await journal.find(query)}
+            for number in sorted(some, reverse=True)[: MOST_LISTED - len(found)]:
+                one = some[number]
+                found[number] = summary(one if by.reads_details else one.without_reasons())
             before, searched = (ids[-1] if len(ids) == SLICE else 0), searched + SLICE
         return found, min(found) if len(found) == MOST_LISTED else before or 0
 

@@ -79,10 +79,12 @@ class PersonsCase(PluginTestCase):
         """Return the lines of the reply."""
         return [line for line in self.command(f"!person forget {text}").splitlines() if line]
 
-    def log(self, body: bytes = REQUEST.body or b"", state: DeliveryState = DeliveryState.FAILED) -> int:
+    def log(
+        self, body: bytes = REQUEST.body or b"", state: DeliveryState = DeliveryState.FAILED, reason: str = "KeyError"
+    ) -> int:
         """Store a delivery that has ended, and return its id."""
         journal = self.bot.bot.journal
-        number, outcome = journal.next_id(), Outcome(500, "KeyError: 'alice'", 0.2)
+        number, outcome = journal.next_id(), Outcome(500, reason, 0.2)
         request = REQUEST._replace(body=body)
         journal.log(StoredDelivery(number, "Counter:count", state, 1000.0, outcome=outcome, request=request))
         return number
@@ -212,6 +214,13 @@ class DeliveriesTests(PersonsCase):
         self.assertEqual(lines[-1], f"To remove headers and bodies: {command}")
         self.assertEqual(self.stored(first).request, REQUEST)
 
+    def test_reason(self) -> None:
+        """A delivery of which only the reason of its failure mentions the person is listed, too."""
+        number = self.log(b"{}", reason="KeyError: 'alice'")
+        self.assertTrue(self.forget("@Alice")[-1].endswith(f" --deliveries {number}"))
+        self.forget(f"@Alice --deliveries {number}")
+        self.assertNotIn("--deliveries", self.forget("@Alice")[-1])
+
     def test_long_list(self) -> None:
         """A list has an end. When what it has is removed, the rest is listed."""
         ids = [self.log() for _ in range(persons.MOST_LISTED + 5)]
@@ -231,7 +240,7 @@ class DeliveriesTests(PersonsCase):
 
     def test_removal(self) -> None:
         """Headers, body and reasons of the chosen deliveries are removed. Their rows stay with state and time."""
-        first, second = self.log(), self.log()
+        first, second = self.log(reason="KeyError: 'alice'"), self.log()
         with capturedLogs() as events:
             lines = self.forget(f"@alice --deliveries {first} 99")
         self.assertEqual(lines, [f"Deliveries without headers and bodies now: {first}", "Unknown, or not ended: 99"])
