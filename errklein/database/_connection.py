@@ -388,9 +388,14 @@ def upgrade_of(path: Path, migrations: Sequence[str]) -> str:
 def _known_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> int:
     version = _version(connection)
     if version > len(migrations):
+        # What the migration to the first unknown schema has kept.
+        earlier = path.with_name(f"{path.name}.before-{len(migrations) + 1}")
+        remedy = "move the file away to start without its content"
+        if earlier.exists():
+            remedy = f"replace it and its -wal and -shm files by {earlier}, the copy from before its conversion"
         raise DatabaseError(
             f"{path} was made by a newer errklein (schema {version}; this one supports up to {len(migrations)}); "
-            "install the newer errklein again, or move the file away to start without values"
+            f"install the newer errklein again, or {remedy}"
         )
     if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
         raise DatabaseError(

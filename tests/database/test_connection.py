@@ -244,7 +244,19 @@ class ReadOnlyTests(SynchronousTestCase):
         """A file of a newer version is an error for both."""
         self.write((*MIGRATIONS, "ALTER TABLE t ADD b;")).close()
         for call in (lambda: Database(self.path, MIGRATIONS, Access.COPY), lambda: upgrade_of(self.path, MIGRATIONS)):
-            self.assertIn("made by a newer errklein", str(self.assertRaises(DatabaseError, call)))
+            text = str(self.assertRaises(DatabaseError, call))
+            self.assertIn("made by a newer errklein", text)
+            self.assertIn("or move the file away", text)
+            self.assertNotIn("before-", text)
+
+    def test_newer_file_with_its_copy(self) -> None:
+        """The error for a converted file names the copy that this version can open."""
+        newer = (*MIGRATIONS, "ALTER TABLE t ADD b;")
+        for migrations in (MIGRATIONS, newer, (*newer, "ALTER TABLE t ADD c;")):
+            Database(self.path, migrations).close()
+        text = str(self.assertRaises(DatabaseError, upgrade_of, self.path, MIGRATIONS))
+        self.assertIn(f"or replace it and its -wal and -shm files by {self.path}.before-2, the copy", text)
+        self.assertIn("before-3", str(self.assertRaises(DatabaseError, upgrade_of, self.path, newer)))
 
 
 class MemoryTests(SynchronousTestCase):
