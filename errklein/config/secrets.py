@@ -46,7 +46,8 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None) ->
         directory = environment.get("CREDENTIALS_DIRECTORY")
         if not directory:
             raise SecretError(
-                f"{reference}: systemd has given no credentials; add LoadCredential={name}:/path to the unit"
+                f"{reference}: systemd has given no credentials; add LoadCredential={name}:/path to the unit, "
+                f"or run a command with `systemd-run --pipe --wait -p LoadCredential={name}:/path`"
             )
         secret = read_file(reference, f"{directory}/{name}")
         remedy = f"write the secret to the file that LoadCredential={name}:/path names, and restart errklein"

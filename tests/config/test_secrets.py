@@ -85,9 +85,9 @@ class ReadSecretTests(SynchronousTestCase):
         environment = {"CREDENTIALS_DIRECTORY": str(self.directory)}
         self.assertEqual(read_secret("credential:secret", environment), self.secret.encode())
         self.assertIn("LoadCredential=other:/path", self.error("credential:other", environment))
-        self.assertIn(
-            "systemd has given no credentials; add LoadCredential=secret:/path", self.error("credential:secret")
-        )
+        error = self.error("credential:secret")
+        self.assertIn("systemd has given no credentials; add LoadCredential=secret:/path to the unit", error)
+        self.assertIn("`systemd-run --pipe --wait -p LoadCredential=secret:/path`", error)
 
     def test_value_instead_of_a_reference(self) -> None:
         """The value of a secret is an error, which doesn't repeat it."""
