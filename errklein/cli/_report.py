@@ -128,7 +128,10 @@ def _queues(config: Config) -> Iterator[str]:
         yield "no bot runs"
         return
     status = perform(directory.path, "process.status", seconds=_STATUS_SECONDS)
-    yield from (f"network {one['name']}: connected for {one['connected_for']} s" for one in status["networks"])
+    for network in status["networks"]:
+        seconds = network["connected_for"]
+        connected = "not connected" if seconds is None else f"connected for {seconds:.0f} s"
+        yield f"network {network['name']}: {connected}"
     yield from (f"errors of the last hour in {source}: {number}" for source, number in status["errors"].items())
 
 

@@ -123,11 +123,18 @@ class SectionsTests(ReportCase):
     def test_running_bot(self) -> None:
         """A running bot is asked for its networks and errors; if it can't be asked, the report has the rest."""
         self.patch(DataDirectory, "is_used", lambda _: True)
-        found = {"networks": [{"name": "libera", "connected_for": 7.4}], "errors": {"Builds.deploy": 3}}
+        found = {
+            "networks": [{"name": "libera", "connected_for": 7.4321}, {"name": "office", "connected_for": None}],
+            "errors": {"Builds.deploy": 3},
+        }
         self.patch(_report, "perform", lambda directory, operation, seconds: found)
         self.assertEqual(
             self.section("Queues"),
-            ["network libera: connected for 7.4 s", "errors of the last hour in Builds.deploy: 3"],
+            [
+                "network libera: connected for 7 s",
+                "network office: not connected",
+                "errors of the last hour in Builds.deploy: 3",
+            ],
         )
         self.patch(_report, "perform", mock.Mock(side_effect=SystemExit("errklein: the bot hangs")))
         self.assertEqual(self.section("Queues"), ["can't be found out: SystemExit"])
