@@ -448,7 +448,12 @@ def run_config(path: Path, *, is_again: bool = False) -> ModuleType:
             "with --config"
         ) from None
     except OSError as error:
-        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
+        remedy = (
+            "; run errklein as the bot's user, who must be able to read it"
+            if isinstance(error, PermissionError)
+            else ""
+        )
+        raise ConfigError(f"{path} can't be read: {error.strerror}{remedy}") from None
     name = path.stem
     module = ModuleType(name)
     module.__file__ = str(path)

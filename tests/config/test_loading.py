@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import errno
 import logging
 import sys
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
+from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -470,6 +472,15 @@ class Mistakes(ConfigCase):
         """The error names the path and the reason."""
         error = str(self.assertRaises(ConfigError, load_config, self.directory))
         self.assertEqual(error, f"{self.directory.resolve()} can't be read: Is a directory")
+
+    def test_file_of_another_user(self) -> None:
+        """A user who may not read the file, as most who try a command on a server, learns which user may."""
+        path = self.directory.resolve() / "private.py"
+        self.patch(Path, "read_bytes", mock.Mock(side_effect=PermissionError(errno.EACCES, "Permission denied")))
+        self.assertEqual(
+            str(self.assertRaises(ConfigError, load_config, path)),
+            f"{path} can't be read: Permission denied; run errklein as the bot's user, who must be able to read it",
+        )
 
     def test_syntax(self) -> None:
         """A syntax error names file and line."""
