@@ -2,7 +2,7 @@
 
 trial exits with 0 when it ran no test, and doesn't report skipped tests as a problem. Here a log without a test that
 passed counts as a failure. So does a skipped test, unless the reason is the version of Python, the reactor, that nothing
-can be mounted, or that Flask is or isn't installed. Each problem is one line on standard error.
+can be mounted, that the user isn't root, or that Flask is or isn't installed. Each problem is one line on standard error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ UNITTEST = {"expected failures": "expectedFailures", "unexpected successes": "un
 """unittest's names of results, and trial's."""
 # Tests that need Flask run beside errbot, which installs it; tests that need it to be missing run everywhere else. A
 # contract test may ask for more than errbot itself can do.
-FINE_SKIP = re.compile(r"(?i)\breactor\b|\bPython 3\b|\bmount\b|^Flask is(?:n't)? installed$|^errbot ")
+FINE_SKIP = re.compile(r"(?i)\breactor\b|\bPython 3\b|\bmount\b|^only root may |^Flask is(?:n't)? installed$|^errbot ")
 
 
 @dataclass

@@ -103,7 +103,7 @@ class Health(CorePlugin):
         try:
             await self.host.process.restart(self.actor(msg))
         except CannotRestart as error:
-            raise CommandError(f"The bot can't restart itself: {error}.") from error
+            raise CommandError(f"The bot can't restart itself: {plain(str(error))}.") from error
         return "Restarting."
 
     @concurrent

@@ -259,7 +259,7 @@ class RestartTests(PluginTestCase):
         self.assertIn("must start it again", self.command("!restart"))
 
         def refuse() -> None:
-            raise CannotRestart("systemd has to")
+            raise CannotRestart("systemd has to (_/srv_/config.py)")
 
         self.patch(self.bot.bot, "restart", refuse)
-        self.assertEqual(self.command("!restart"), "The bot can't restart itself: systemd has to.")
+        self.assertEqual(self.command("!restart"), "The bot can't restart itself: systemd has to (_/srv_/config.py).")
