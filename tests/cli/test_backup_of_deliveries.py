@@ -13,8 +13,8 @@ from errklein.database import Access, Database
 from errklein.journal import DATABASE, SQLiteJournal
 from errklein.journal._sqlite import MIGRATIONS
 from errklein.service import DataDirectory
-from errklein.testing.journal_contract import OK, JournalCase
 from tests.cli.test_data import DataCase
+from tests.journal.contract import OK, JournalCase
 from tests.journal.inline import INLINE, InlineReactor
 
 

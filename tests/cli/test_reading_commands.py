@@ -54,7 +54,7 @@ import sys
 from pathlib import Path
 from errklein.journal import SQLiteJournal
 from errklein.storage import SQLiteStorage
-from errklein.testing.journal_contract import JournalCase
+from tests.journal.contract import JournalCase
 from tests.journal.inline import INLINE, InlineReactor
 directory = Path(sys.argv[1])
 values = SQLiteStorage(directory / "errklein.sqlite")

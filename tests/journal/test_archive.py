@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.database import Access, DatabaseError
 from errklein.journal import JournalArchive, SQLiteJournal
 from errklein.ports.journal import Journal
-from errklein.testing.journal_contract import ERROR, OK, JournalCase
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
 from tests.clocks import ThreadClock
+from tests.journal.contract import ERROR, OK, JournalCase
 from tests.journal.inline import INLINE, InlineReactor
 
 

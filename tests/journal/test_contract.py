@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.journal import SQLiteJournal
 from errklein.ports.journal import Journal
-from errklein.testing.journal_contract import JournalContract
+from tests.journal.contract import JournalContract
 from tests.journal.inline import INLINE, InlineReactor, WaitingThreads
 
 

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.database import Run
 from errklein.journal import SQLiteJournal
 from errklein.ports.outbox import OutboxStore
-from errklein.testing.outbox_store_contract import OutboxStoreContract
 from tests.journal.inline import INLINE, InlineReactor, WaitingThreads, memory_journal, restarted
+from tests.journal.outbox_contract import OutboxStoreContract
 
 
 class SQLiteOutboxStoreTests(OutboxStoreContract, SynchronousTestCase):

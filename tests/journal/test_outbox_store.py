@@ -23,9 +23,9 @@ from errklein.database import Database, DatabaseError
 from errklein.journal import JournalArchive, SQLiteJournal, _outbox_store, _sqlite
 from errklein.journal._outbox_store import FLUSH_INTERVAL
 from errklein.ports.journal import JournalError
-from errklein.testing.journal_contract import ERROR, OK, REQUEST
 from errklein.webhooks.deliveries import DeliveryState, StoredDelivery
 from tests.clocks import ThreadClock
+from tests.journal.contract import ERROR, OK, REQUEST
 from tests.journal.inline import INLINE, InlineReactor, WaitingThreads
 
 SIDE_FILES = ("", "-wal", "-shm")

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.chat.outgoing import MessageRecord, MessageState
 from errklein.journal import Retention, SQLiteJournal, _retention
 from errklein.ports.journal import JournalError
-from errklein.testing.journal_contract import ERROR, OK, REQUEST
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome
+from tests.journal.contract import ERROR, OK, REQUEST
 from tests.journal.inline import INLINE
 from tests.journal.test_sqlite import FileCase
 

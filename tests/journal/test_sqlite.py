@@ -19,10 +19,10 @@ from errklein.database import Access, Database, DatabaseError
 from errklein.journal import JournalArchive, Redaction, Retention, SQLiteJournal, _sqlite
 from errklein.journal._writing import head_of
 from errklein.ports.journal import Journal, JournalError
-from errklein.testing.journal_contract import ERROR, LOGGED, OK, REQUEST, JournalCase
 from errklein.webhooks.deliveries import Attempt, DeliveryQuery, DeliveryState, Outcome, StoredDelivery, StoredRequest
 from tests import takes_long
 from tests.clocks import ThreadClock
+from tests.journal.contract import ERROR, LOGGED, OK, REQUEST, JournalCase
 from tests.journal.crash import kill_during_deliveries
 from tests.journal.inline import INLINE, InlineReactor, WaitingThreads
 

@@ -1,8 +1,5 @@
 """`JournalContract`: the tests that every journal must pass, as a mixin for a `SynchronousTestCase`."""
 
-# Trial's assertions have no annotations.
-# mypy: disallow-untyped-calls=False
-
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
