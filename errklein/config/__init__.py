@@ -3,7 +3,7 @@
 from errklein.config._environment import settings_set, take_variables
 from errklein.config._loading import Config, load_config, located_errors, network_prefix
 from errklein.config._settings import BACKENDS, SETTINGS, STORAGES, ConfigError, MailFallback
-from errklein.config.secrets import SecretError, read_secret
+from errklein.config.secrets import SecretError, SecretStore, read_secret
 from errklein.config.warnings import configuration_warnings, placeholders
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "ConfigError",
     "MailFallback",
     "SecretError",
+    "SecretStore",
     "configuration_warnings",
     "load_config",
     "located_errors",

@@ -1,12 +1,16 @@
-"""Secrets that a configuration names by reference: in the environment, in a file, or as a credential of systemd."""
+"""Secrets by reference: in the environment, in a file, as a credential of systemd, or in the bot's own store."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import stat
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
 
-from errklein.text.masking import masker
+from errklein.text.masking import OWN_SECRET, masker
 from errklein.verify import parse_reference
 
 MOST_BYTES = 64 * 1024
@@ -19,15 +23,16 @@ class SecretError(Exception):
     """A secret is missing or empty, or can't be read safely. The text names the reference and the remedy, never the value."""
 
 
-def read_secret(reference: str, environment: Mapping[str, str] | None = None) -> bytes:
+def read_secret(reference: str, environment: Mapping[str, str] | None = None, stored_in: Path | None = None) -> bytes:
     """Return a secret, and let the masker replace it in all texts.
 
     One line end at the end of a file is removed. A file must be a regular one that only its owner may write, since whoever
     writes it can forge requests. Others may read it: Docker and Kubernetes mount secrets in this way.
 
     :param reference: "env:NAME", "file:/path" or "credential:NAME". The last is a file in the directory that systemd names in
-        CREDENTIALS_DIRECTORY, for a service with LoadCredential= or SetCredential=.
+        CREDENTIALS_DIRECTORY, for a service with LoadCredential= or SetCredential=. With `stored_in`, also "secret:NAME".
     :param environment: The variables of the environment; by default those of the process.
+    :param stored_in: The directory of the bot's own secrets.
     :raises SecretError: The secret is missing, empty, or can be changed by others.
     """
     # Not a default value: a test may replace `os.environ`.
@@ -42,6 +47,11 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None) ->
     elif kind == "file":
         secret = read_file(reference, name)
         remedy = f"write the secret to {name}, and reload the plugin"
+    elif kind == "secret":
+        if stored_in is None:
+            raise SecretError(f"{reference}: the bot makes such secrets itself; name one as env:NAME or file:/path")
+        secret = read_file(reference, str(stored_in / name))
+        remedy = "restore a backup that has the secrets, or make a new one with `!webhook rotate`"
     else:
         directory = environment.get("CREDENTIALS_DIRECTORY")
         if not directory:
@@ -53,8 +63,11 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None) ->
         remedy = f"write the secret to the file that LoadCredential={name}:/path names, and restart errklein"
     if not secret:
         raise SecretError(f"{reference}: the secret is missing or empty; {remedy}")
-    _read.add(secret.decode("utf-8", "backslashreplace"))
-    masker.learn(masker, "secrets by reference", _read)
+    text = secret.decode("utf-8", "backslashreplace")
+    # The masker recognises the bot's own by their form.
+    if OWN_SECRET.fullmatch(text) is None:
+        _read.add(text)
+        masker.learn(masker, "secrets by reference", _read)
     return secret
 
 
@@ -80,3 +93,99 @@ def read_file(reference: str, path: str) -> bytes:
     if len(content) > MOST_BYTES:
         raise SecretError(f"{reference}: {path} is larger than {MOST_BYTES // 1024} KiB")
     return content.removesuffix(b"\n").removesuffix(b"\r")
+
+
+class SecretStore:
+    """The secrets that the bot makes or gets at run time: a file of mode 0600 for each, which "secret:NAME" names.
+
+    A file never changes: a new secret gets a new name. All methods wait for the disk, and may be called from any thread, but
+    only one thread at a time may call those that change files.
+
+    :param directory: The directory of the files. It is created with the first one.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def read(self, reference: str, environment: Mapping[str, str] | None = None) -> bytes:
+        """Return the secret of a reference of any kind, as `read_secret` does."""
+        return read_secret(reference, environment, self.directory)
+
+    def write(self, name: str, secret: str) -> str:
+        """Store a secret and return its reference, the name with a random end. It survives a crash of the machine.
+
+        :raises SecretError: The file can't be written.
+        """
+        name = f"{name}-{secrets.token_hex(4)}"
+        self.put({name: secret.encode()})
+        return f"secret:{name}"
+
+    def put(self, stored: Mapping[str, bytes]) -> int:
+        """Store the secrets under these names, and return their number. Existing files stay as they are.
+
+        :raises SecretError: A name is invalid, which is found before any file is written; or a file can't be written.
+        """
+        for name in stored:
+            try:
+                parse_reference(f"secret:{name}")
+            except ValueError:
+                raise SecretError(f"invalid name of a stored secret: {name!r:.100}") from None
+        missing = [name for name in stored if not (self.directory / name).exists()]
+        try:
+            self.directory.mkdir(0o700, exist_ok=True)
+            for name in missing:
+                write_private_file(self.directory / name, stored[name])
+        except OSError as error:
+            raise SecretError(f"the secrets can't be written to {self.directory}: {error.strerror}") from None
+        return len(missing)
+
+    def remove(self, reference: str) -> None:
+        """Remove the file of a reference to a stored secret, if it exists. Other references are ignored."""
+        kind, name = parse_reference(reference)
+        if kind == "secret":
+            (self.directory / name).unlink(missing_ok=True)
+
+    def names(self) -> list[str]:
+        """Return the names of the stored secrets."""
+        return sorted(path.name for path in self._files() if not path.name.startswith("."))
+
+    def contents(self) -> dict[str, bytes]:
+        """Return the stored secrets by name, for a backup.
+
+        :raises SecretError: A file can't be read, or can be changed by others.
+        """
+        return {name: read_file(f"secret:{name}", str(self.directory / name)) for name in self.names()}
+
+    def remove_unused(self, used: Collection[str], before: float) -> None:
+        """Remove files that no reference in `used` names, and that were written before this Unix time."""
+        for path in self._files():
+            with suppress(FileNotFoundError):
+                if f"secret:{path.name}" not in used and path.stat().st_mtime < before:
+                    path.unlink()
+
+    def _files(self) -> list[Path]:
+        return list(self.directory.iterdir()) if self.directory.is_dir() else []
+
+
+def write_private_file(path: Path, content: bytes) -> None:
+    """Write a file of mode 0600. It is complete or missing, or has its content from before, also after a crash of the machine.
+
+    :raises OSError: The file can't be written.
+    """
+    # mkstemp creates the file with mode 0600.
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except BaseException:
+        with suppress(OSError):
+            Path(temporary).unlink()
+        raise

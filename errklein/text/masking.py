@@ -6,7 +6,7 @@
   configurations. They are found anywhere in a text, also escaped, percent-encoded or in Base64 by themselves.
 - Values that their surroundings identify as secrets: user and password in a URL, query parameters such as `token=`, values of
   headers such as Authorization, quoted values under secret names in a printed dict or JSON, and assignments such as `password='…'`.
-- Tokens that begin with their kind, such as GitHub's `ghp_…`.
+- Tokens that begin with their kind, such as GitHub's `ghp_…` and those of errklein's own webhooks.
 """
 
 from __future__ import annotations
@@ -115,6 +115,9 @@ _TOKEN = re.compile(
 )
 """Tokens of GitHub, GitLab, Slack and Stripe, which begin with their kind, and the paths of Slack's webhooks."""
 
+OWN_SECRET = re.compile("ek(?:t[a-z2-7]{26}|s[a-z2-7]{32})")
+"""Tokens and signing secrets of webhooks that errklein makes: a pattern finds thousands of them in constant time."""
+
 _TOKEN_HINTS = ("ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-", "xox", "k_live_", "hooks.slack.com/")
 """Every text with a token contains one of these."""
 
@@ -125,6 +128,8 @@ _PATTERNS = (
     ("api-key", _HEADER),
     ("basic", _SCHEME),
     ("bearer", _SCHEME),
+    ("ekt", OWN_SECRET),
+    ("eks", OWN_SECRET),
 )
 """Patterns of secrets, each with a lower-case string that every text with a match contains."""
 

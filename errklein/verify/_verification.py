@@ -19,7 +19,9 @@ Header = tuple[bytes, bytes]
 Secrets = str | Sequence[str]
 """One reference to a secret, or several, of which each is accepted: for rotation."""
 
-_REFERENCE = re.compile(r"(env):([A-Za-z_][A-Za-z0-9_]*)|(file):(/[^\0]*)|(credential):([^\0/.][^\0/]*)")
+_REFERENCE = re.compile(
+    r"(env):([A-Za-z_][A-Za-z0-9_]*)|(file):(/[^\0]*)|(credential):([^\0/.][^\0/]*)|(secret):([A-Za-z0-9][A-Za-z0-9_-]{0,99})"
+)
 
 _EXPECTED = "'env:NAME', 'file:/path' or 'credential:NAME'"
 
@@ -80,8 +82,8 @@ class ImmediateResponse:
 def parse_reference(reference: str) -> tuple[str, str]:
     """Return the kind of a reference to a secret, and the name: ("env", "GH_SECRET") for "env:GH_SECRET".
 
-    :param reference: "env:NAME" is a variable of the environment, "file:/path" a file, and "credential:NAME" a credential of
-        systemd.
+    :param reference: "env:NAME" is a variable of the environment, "file:/path" a file, "credential:NAME" a credential of
+        systemd, and "secret:NAME" a secret that the bot has made itself.
     :raises ValueError: It isn't a reference. The text doesn't repeat it, since it may be the secret itself.
     """
     found = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None

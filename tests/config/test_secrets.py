@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.config import SecretError, read_secret
+from errklein.config import SecretError, SecretStore, read_secret
 from errklein.text.masking import MASK, masker
 
 
@@ -105,3 +105,98 @@ class ReadSecretTests(SynchronousTestCase):
             for written in (secret, f"Basic {basic}", repr(secret), f"token {secret}!"):
                 self.assertNotIn(written, masker(f"received {written} from x"))
                 self.assertIn(MASK, masker(f"received {written} from x"))
+
+
+class SecretStoreTests(SynchronousTestCase):
+    """The secrets that the bot makes itself."""
+
+    def setUp(self) -> None:
+        """Create a store whose directory is missing."""
+        self.store = SecretStore(Path(self.mktemp()).resolve())
+        self.secret = secrets.token_hex(12)
+
+    def test_written_secret(self) -> None:
+        """A secret can be read by its reference; only the bot's user can read the file and list the directory."""
+        reference = self.store.write("github", self.secret)
+        self.assertRegex(reference, "^secret:github-[0-9a-f]{8}$")
+        self.assertEqual(self.store.read(reference), self.secret.encode())
+        self.assertEqual(self.store.names(), [reference.removeprefix("secret:")])
+        self.assertEqual(self.store.directory.stat().st_mode & 0o777, 0o700)
+        (path,) = self.store.directory.iterdir()
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+
+    def test_new_name_for_each_secret(self) -> None:
+        """A second secret of the same webhook doesn't replace the first one."""
+        first, second = (self.store.write("github", secret) for secret in (self.secret, "other secret"))
+        self.assertEqual(self.store.read(first), self.secret.encode())
+        self.assertEqual(self.store.read(second), b"other secret")
+
+    def test_other_references(self) -> None:
+        """The store also reads the secrets of other references, and removes none of them."""
+        self.assertEqual(self.store.read("env:S", {"S": self.secret}), self.secret.encode())
+        file = Path(self.mktemp()).resolve()
+        file.write_text(self.secret)
+        file.chmod(0o600)
+        self.store.remove(f"file:{file}")
+        self.assertEqual(self.store.read(f"file:{file}"), self.secret.encode())
+
+    def test_removed_secret(self) -> None:
+        """Reading a removed secret is an error with the remedy; removing it twice is none."""
+        reference = self.store.write("github", self.secret)
+        self.store.remove(reference)
+        self.store.remove(reference)
+        text = str(self.assertRaises(SecretError, self.store.read, reference))
+        self.assertTrue(text.startswith(f"{reference}: the secret is missing or empty; restore a backup"), text)
+        self.assertEqual(self.store.names(), [])
+
+    def test_without_a_store(self) -> None:
+        """Where no bot is known, such a reference is an error that names others."""
+        text = str(self.assertRaises(SecretError, read_secret, "secret:github-1234"))
+        self.assertIn("name one as env:NAME or file:/path", text)
+
+    def test_path_as_a_name(self) -> None:
+        """A name can't leave the directory, neither in a reference nor in a backup, of which nothing is written then."""
+        for name in ("../x", "a/b", ".x", "", "a\n", "x" * 101):
+            self.assertRaises(SecretError, self.store.read, f"secret:{name}")
+            self.assertRaises(SecretError, self.store.put, {"good": b"1", name: b"2"})
+        self.assertEqual(self.store.names(), [])
+
+    def test_restored_secrets(self) -> None:
+        """The contents of one store are added to another one, in which existing files stay."""
+        references = [self.store.write("github", secret) for secret in (self.secret, "other secret")]
+        restored = SecretStore(Path(self.mktemp()).resolve())
+        self.assertEqual(restored.put(self.store.contents()), 2)
+        self.assertEqual([restored.read(one) for one in references], [self.secret.encode(), b"other secret"])
+        changed = dict.fromkeys(self.store.names(), b"changed")
+        self.assertEqual(restored.put({**changed, "new": b"3"}), 1)
+        self.assertEqual(restored.read(references[0]), self.secret.encode())
+
+    def test_unwritable_directory(self) -> None:
+        """An error of the file system is a SecretError that names the directory, and leaves no part of a file."""
+        self.store.directory.write_text("a file")
+        text = str(self.assertRaises(SecretError, self.store.write, "github", self.secret))
+        self.assertIn(f"can't be written to {self.store.directory}: ", text)
+        self.assertNotIn(self.secret, text)
+
+    def test_unused_files(self) -> None:
+        """Files that no reference names are removed only when they are old, unfinished ones too."""
+        used, unused, recent = (self.store.write("github", self.secret) for _ in range(3))
+        unfinished = self.store.directory / ".github-1.abcd"
+        unfinished.write_text("")
+        for path in self.store.directory.iterdir():
+            if path.name != recent.removeprefix("secret:"):
+                os.utime(path, (1000, 1000))
+        self.store.remove_unused({used}, 2000)
+        self.assertEqual(self.store.names(), sorted(one.removeprefix("secret:") for one in (used, recent)))
+        self.assertFalse(unfinished.exists())
+        self.assertRaises(SecretError, self.store.read, unused)
+
+    def test_masked_by_form(self) -> None:
+        """The bot's own tokens and secrets are masked unread; foreign secrets in the store once they are read."""
+        for own in ("ekt" + "a2" * 13, "eks" + "z7" * 16):
+            for text in (f"GET /hooks/{own}/slack", f"%2Fhooks%2F{own}", f"'{own}' in weeks"):
+                self.assertNotIn(own[3:], masker(text))
+        self.assertEqual(masker("six weeks for the projekt"), "six weeks for the projekt")
+        reference = self.store.write("sentry", self.secret)
+        self.store.read(reference)
+        self.assertNotIn(self.secret, masker(f"received {self.secret}"))
