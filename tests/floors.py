@@ -29,7 +29,7 @@ FLOORS = (
     ("database", "listening"),
     ("config", "logs"),
     ("running",),
-    ("ports",),
+    ("ports", "sources"),
     ("commands", "webhooks"),
     ("verify",),
     ("chat", "text"),
@@ -49,7 +49,7 @@ ANYWHERE = "_version"
 LOOSE_MODULES = {"tap.py", "wiring.py", "bootstrap.py", "__main__.py", "_version.py", "__init__.py"}
 """The only modules outside the packages."""
 
-PURE = ("chat", "commands", "text", "verify", "webhooks")
+PURE = ("chat", "commands", "sources", "text", "verify", "webhooks")
 """Packages without Twisted and what is built on it."""
 
 REACTOR_LIBRARIES = ("twisted", "treq", "klein")

@@ -22,7 +22,7 @@ from errklein.commands import CommandDeclaration, arg_botcmd
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.method_sources import (
     Finding,
-    Source,
+    MethodSource,
     called_function,
     first_parameter,
     function_of,
@@ -51,7 +51,7 @@ if sys.version_info >= (3, 14):
 
 def check_methods(plugin: BotPlugin) -> list[Finding]:
     """Return the mistakes in the methods of a loaded plugin, in the order of files and lines."""
-    source = Source()
+    source = MethodSource()
     try:
         checks = (_signatures, _missing_super_calls)
         found = [finding for check in checks for finding in check(plugin, source)]
@@ -69,7 +69,7 @@ def check_constructor(cls: type[BotPlugin]) -> Finding | None:
     if signature is None or _fits(signature, 2, ["name"]):
         return None
     text = f"{cls.__name__}.__init__ takes {_shown(signature)}, but it must take (self, bot, name=None)."
-    return Source().finding(function, text)
+    return MethodSource().finding(function, text)
 
 
 def check_initialized(plugin: BotPlugin) -> Finding | None:
@@ -77,7 +77,7 @@ def check_initialized(plugin: BotPlugin) -> Finding | None:
     if "_name" in vars(plugin):
         return None
     text = f"{type(plugin).__name__}.__init__ doesn't call super().__init__(bot, name). Add that call."
-    return Source().finding(inspect.getattr_static(plugin, "__init__"), text)
+    return MethodSource().finding(inspect.getattr_static(plugin, "__init__"), text)
 
 
 # Signatures
@@ -93,7 +93,7 @@ class _Call:
     callee: str = "it"
 
 
-def _signatures(plugin: BotPlugin, source: Source) -> Iterator[Finding]:
+def _signatures(plugin: BotPlugin, source: MethodSource) -> Iterator[Finding]:
     for name, function, call in _calls(plugin):
         signature = _signature(called_function(function))
         if signature is not None and not _fits(signature, call.args, call.keywords):
@@ -188,7 +188,7 @@ def _variables(rule: str) -> tuple[str, ...] | None:
 # Inherited methods
 
 
-def _missing_super_calls(plugin: BotPlugin, source: Source) -> Iterator[Finding]:
+def _missing_super_calls(plugin: BotPlugin, source: MethodSource) -> Iterator[Finding]:
     """Yield a finding for each override of `activate`, `deactivate` and `configure` that lacks the call it needs."""
     name = type(plugin).__name__
     effects = {
@@ -211,7 +211,7 @@ def _missing_super_calls(plugin: BotPlugin, source: Source) -> Iterator[Finding]
             yield source.finding(configure, text, is_error=False)
 
 
-def _stops_at(plugin: BotPlugin, method: str, source: Source) -> types.FunctionType | None:
+def _stops_at(plugin: BotPlugin, method: str, source: MethodSource) -> types.FunctionType | None:
     """Return the override of BotPlugin's method that certainly doesn't call the next one; None if there is none."""
     for cls in type(plugin).__mro__:
         if cls in BotPlugin.__mro__ or method in vars(plugin):
@@ -228,7 +228,7 @@ def _stops_at(plugin: BotPlugin, method: str, source: Source) -> types.FunctionT
     return None
 
 
-def _may_lead_on(plugin: BotPlugin, function: types.FunctionType, method: str, source: Source) -> bool:
+def _may_lead_on(plugin: BotPlugin, function: types.FunctionType, method: str, source: MethodSource) -> bool:
     """Return whether the function, or a method of the plugin that it uses, may call the inherited method."""
     waiting = [function]
     # The list grows in the loop.
@@ -282,7 +282,7 @@ def _is_super(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and is_name(node.func, "super")
 
 
-def _uses_of_config(plugin: BotPlugin, source: Source) -> tuple[list[int], bool]:
+def _uses_of_config(plugin: BotPlugin, source: MethodSource) -> tuple[list[int], bool]:
     """Return the lines at which methods of the plugin read `self.config`, and whether it is assigned anywhere."""
     uses: list[int] = []
     stores = any("config" in vars(cls) for cls in type(plugin).__mro__) or "config" in vars(plugin)

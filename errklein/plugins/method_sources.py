@@ -54,7 +54,7 @@ class Finding:
         return f"{self.path}:{self.line}: {self.text}" if self.path else self.text
 
 
-class Source:
+class MethodSource:
     """The syntax trees of functions, found by their files and lines. Each file is read once."""
 
     def __init__(self) -> None:

@@ -22,6 +22,7 @@ from errklein.verify._senders import (
     telegram,
 )
 from errklein.verify._twilio import twilio
+from errklein.verify._url_token import url_token
 from errklein.verify._verification import (
     SCHEMES,
     Header,
@@ -61,5 +62,6 @@ __all__ = [
     "stripe",
     "telegram",
     "twilio",
+    "url_token",
     "verification",
 ]

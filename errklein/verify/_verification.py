@@ -48,7 +48,8 @@ class Received:
 
     `url` is the address that the source used, with scheme, host and query. The names of `headers` are in lower case; their
     values are unchanged. `body` has the bytes that have arrived, `peer` is the client's address or "", and `now` the current
-    Unix time in seconds. The repr leaves out what may contain secrets.
+    Unix time in seconds. `path_token` is the token at the end of the address of a webhook of a room, which `url` doesn't have.
+    The repr leaves out what may contain secrets.
     """
 
     method: str
@@ -57,6 +58,7 @@ class Received:
     body: bytes = field(repr=False)
     peer: str
     now: float
+    path_token: bytes = field(default=b"", repr=False)
 
     def header(self, name: bytes) -> bytes:
         """Return the value of the header; empty if it is missing.

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeVar, overload
 
-from errklein.verify import Verification
+from errklein.verify import ImmediateResponse, Verification
 from errklein.webhooks.option_values import ARGUMENTS, InvalidOption, Rate, check_option, check_together
+from errklein.webhooks.source import Source
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,7 +33,8 @@ class HookDeclaration:
     by the kind of function. `max_body` (bytes) and `timeout` (seconds) are None where the settings apply.
 
     The others are None or false where nothing was given: see `webhook`. `methods_given` is whether the plugin or the operator
-    has named the methods. Requests for a webhook that isn't `may_be_recorded` are never stored, and so never run later; without a
+    has named the methods. `source` is that of `source_name`, as soon as the webhook is configured; `response` is that of `ack="now"`
+    where neither 202 nor the source's is wanted. Requests for a webhook that isn't `may_be_recorded` are never stored, and so never run later; without a
     verification, they count for the limit of their client.
     """
 
@@ -52,6 +54,10 @@ class HookDeclaration:
     ordered: bool = False
     methods_given: bool = False
     may_be_recorded: bool = True
+    source_name: str = ""
+    source: Source | None = None
+    events: tuple[str, ...] = ()
+    response: ImmediateResponse | None = None
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> HookDeclaration | None:
@@ -96,7 +102,7 @@ class HookDeclaration:
 class Hook:
     """A webhook of a plugin's instance: the declaration, and the bound method `handler` with the name `name`.
 
-    `owner` is the plugin's name. `active` is False for a webhook whose plugin may be inactive; its handler is never called.
+    `owner` is the plugin's name; empty for a webhook of a room. `active` is False for a webhook whose plugin may be inactive; its handler is never called.
     """
 
     owner: str
@@ -107,8 +113,11 @@ class Hook:
 
     @cached_property
     def full_name(self) -> str:
-        """The name of the webhook in settings, lists and the journal, such as "Github:notification". It outlives a reload."""
-        return f"{self.owner}:{self.name}"
+        """The name of the webhook in settings, lists and the journal: "Github:notification", or "grafana" for one of a room.
+
+        It outlives a reload.
+        """
+        return f"{self.owner}:{self.name}" if self.owner else self.name
 
     def __str__(self) -> str:
         return self.full_name

@@ -1,0 +1,129 @@
+"""Sources of webhooks: how GitHub, Alertmanager and others sign, name and describe what they send, and the response they expect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from errklein.verify import ImmediateResponse, Received, Verification
+from errklein.webhooks.payload import decode_payload
+from errklein.webhooks.texts import Markdown, message, render
+
+_LONGEST_EVENT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a source reports in one request: the first argument of a handler of `@webhook(…, source="github")`.
+
+    `name` is the source's name of the kind of event, such as "pull_request.opened" or "firing"; empty if the source has none.
+    `payload` is the decoded body. `values` are what placeholders such as `{sender.login}` refer to: the keys of the payload and
+    those that the source adds.
+    """
+
+    name: str
+    payload: Any
+    source: Source = field(repr=False)
+    values: Mapping[str, Any] = field(repr=False)
+
+    def text(self) -> Markdown:
+        """Return the source's message for a room: who did what to what, with a link. Empty for an event that isn't worth one."""
+        lines = (render(line, self.values) for line in self.source.lines(self.name, self.payload))
+        return message(lines, self.source.most_lines)
+
+
+def decoded(form_param: str | None = None) -> Callable[[Received], Any]:
+    """Return a function that decodes the body of a request by its Content-Type, as for handlers of `@webhook`.
+
+    :param form_param: The form field that is the payload, if the body is a form.
+    """
+
+    def parse(received: Received) -> Any:
+        kind = _first(received, b"content-type")
+        # Sources send JSON, or the same JSON in a field of a form.
+        is_form = kind.lower().startswith(("application/x-www-form-urlencoded", "multipart/form-data"))
+        coding = _first(received, b"content-encoding")
+        return decode_payload(received.body, kind, form_param=form_param if is_form else None, content_encoding=coding)
+
+    return parse
+
+
+def _first(received: Received, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in received.headers if key == name), "")
+
+
+DECODED = decoded()
+ACCEPTED = ImmediateResponse(202, (), b"")
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What errklein knows of a service that sends webhooks.
+
+    :param name: The name in commands and settings, such as "github".
+    :param title: The name for people, such as "GitHub".
+    :param lines: Called with the name of an event and its payload; returns the lines of the message as texts with placeholders,
+        such as `"**{sender.login}** opened [{issue.title}]({issue.html_url})"`. Values never get into a text in another way, so
+        each is escaped. Empty lines are left out.
+    :param verification: Returns the verification for `secret=` references.
+    :param event: Returns the name of the event of a request with this payload.
+    :param parse: Returns the payload of a request; raises BadPayload.
+    :param values: Returns what placeholders may refer to beside the payload's own keys.
+    :param signs: Whether the service signs its requests. If not, the address of a webhook contains a token.
+    :param issues_secret: Whether the service makes the secret and shows it when the address is entered there.
+    :param response: The response to a request that was recorded.
+    :param refusal: Returns the response for a status and a reason, for services that expect errors in a form of their own.
+    :param delivery_id: Returns the service's id of a delivery that it repeats; by default that of the verification.
+    :param short_url: Whether an address is the prefix and the token, without the webhook's name.
+    :param suffixes: Segments that the service appends to the address.
+    :param most_lines: The number of lines of a message.
+    :param setup: At most three lines that tell what to do at the service, with `{url}`, `{secret}`, `{token}`, `{host}` (with port
+        and base path) and `{s}` ("s" with TLS).
+    :param example: The file of an example in the source's folder `payloads`.
+    """
+
+    name: str
+    title: str
+    lines: Callable[[str, Any], Sequence[str]]
+    verification: Callable[..., Verification]
+    event: Callable[[Received, Any], str] = lambda received, payload: ""
+    parse: Callable[[Received], Any] = DECODED
+    values: Callable[[Any], Mapping[str, Any]] = lambda payload: {}
+    signs: bool = False
+    issues_secret: bool = False
+    response: ImmediateResponse | Callable[[Received], ImmediateResponse] = ACCEPTED
+    refusal: Callable[[int, str], ImmediateResponse] | None = None
+    delivery_id: Callable[[Received], str | None] | None = None
+    short_url: bool = False
+    suffixes: tuple[str, ...] = ()
+    most_lines: int = 10
+    setup: Sequence[str] = ()
+    example: str = ""
+
+    def read(self, received: Received) -> Event:
+        """Return the event that a request reports.
+
+        :raises BadPayload: The body can't be parsed.
+        """
+        payload = self.parse(received)
+        own = payload if isinstance(payload, Mapping) else {}
+        name = "".join(self.event(received, payload).split())[:_LONGEST_EVENT]
+        return Event(name, payload, self, {**own, **self.values(payload)})
+
+    def respond(self, received: Received) -> ImmediateResponse:
+        """Return the response to a request that was recorded, or that no handler takes."""
+        return self.response if isinstance(self.response, ImmediateResponse) else self.response(received)
+
+
+def wanted(event: str, patterns: Sequence[str]) -> bool:
+    """Return whether the name of an event is one of `patterns`, such as "push" or "pull_request.*"; without patterns, all are.
+
+    "pull_request" also means "pull_request.opened" and all others of its kind.
+    """
+    return not patterns or any(fnmatchcase(event, pattern) or event.startswith(f"{pattern}.") for pattern in patterns)
+
+
+FindSource = Callable[[str], Source]
+"""Returns the source of a name, or raises HookError, with a suggestion."""
