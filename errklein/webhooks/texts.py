@@ -18,7 +18,9 @@ class Markdown(str):
 
 
 def value(given: object, most: int = 200) -> Markdown:
-    """Return Markdown that shows one value literally."""
+    """Return Markdown that shows one value literally; Markdown, which may have several lines, is returned as it is."""
+    if isinstance(given, Markdown):
+        return given
     shown = str(given) if isinstance(given, (str, int, float)) and not isinstance(given, bool) else ""
     return Markdown(plain(sanitize(shown)[:most]))
 
