@@ -31,7 +31,7 @@ from errklein.ports.chat import Backend, QueuesMessages
 from errklein.ports.journal import JournalError
 from errklein.ports.outbox import OutboxStatus
 from errklein.running import PoolStatus, TimedOut, result_within
-from errklein.storage import BACKUP_NAME, rows_of, write_backup
+from errklein.storage import BACKUP_NAME, OWN_NAMESPACES, rows_of, write_backup
 from errklein.web import WebServer
 from errklein.webhooks.deliveries import DeliveryState, QueueDepth, StoredDelivery
 from errklein.webhooks.precedence import RouteInfo
@@ -214,7 +214,7 @@ class ProcessOperations:
         path = Path(bot.bot_config.BOT_DATA_DIR) / BACKUP_NAME
         # Third-party storages can't list their namespaces.
         backends = (f"{backend.mode}_backend" for backend in bot.backends.values())
-        names = {"core", "repomgr", *backends, *(plugin.name for plugin in bot.plugin_manager.found)}
+        names = {*OWN_NAMESPACES, *backends, *(plugin.name for plugin in bot.plugin_manager.found)}
         count = write_backup(path, rows_of(bot.storage, names))
         if bot.bot_config.STORAGE != "Memory":
             back_up(path.parent, path)

@@ -15,6 +15,7 @@ from errklein.chat.outgoing import MessageState
 from errklein.commands.operations import Actor, operation
 from errklein.logs import destinations
 from errklein.ports.values import ErasesRemoved
+from errklein.storage import OWN_NAMESPACES
 from errklein.webhooks.deliveries import UNFINISHED, DeliveryQuery, DeliveryState
 from errklein.webhooks.exported import summary
 
@@ -146,7 +147,7 @@ class PersonOperations:
             return not isinstance(storage, ErasesRemoved) or storage.erase_removed(), {*storage.namespaces()}, copies
 
         is_erased, namespaces, copies = await bot.storage.in_background(erase)
-        core = {"core", "repomgr", *(plugin.name for plugin in bot.plugin_manager.found if plugin.plug.core)}
+        core = {*OWN_NAMESPACES, *(plugin.name for plugin in bot.plugin_manager.found if plugin.plug.core)}
         if plugins := sorted(namespaces - core - asked):
             what.append(
                 f"values of plugins that have no callback_forget_person, or aren't active: {', '.join(plugins)}"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from errklein.logs import escape
+from errklein.storage import OWN_NAMESPACES
 from errklein.text.suggestions import did_you_mean
 
 ERRBOT_VERSION = "6.2.1"
@@ -25,9 +26,6 @@ _PYTHON = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?\+?(?:-[\w.]+)?", re.ASCII)
 _ERRBOT = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-(alpha|beta|rc(\d+)))?", re.ASCII)
 
 _BEFORE_ALL_CANDIDATES = {"alpha": -1, "beta": 0}
-
-_OF_THE_BOT = frozenset({"core", "repomgr"})
-"""Namespaces of the bot's own storage: configurations of plugins, and repositories."""
 
 _OF_NETWORKS = "_backend"
 """The suffix of the namespaces in which networks store values."""
@@ -179,7 +177,7 @@ def _check_name(plug: PlugFile) -> None:
     if plug.path.suffix != ".plug" or plug.backend:
         # Names of flows and networks aren't namespaces of the storage.
         return
-    if plug.name in _OF_THE_BOT or (plug.name.endswith(_OF_NETWORKS) and b"BotPlugin" in _source(plug)):
+    if plug.name in OWN_NAMESPACES or (plug.name.endswith(_OF_NETWORKS) and b"BotPlugin" in _source(plug)):
         taken = f"[Core] Name is {plug.name!r}, which is reserved for the bot's own storage"
         raise PlugError(plug.path, taken, "another name")
 

@@ -31,11 +31,19 @@ from errklein.storage._sqlite import DATABASE, MIGRATIONS, Row, SQLiteStorage
 from errklein.storage._transfer import NameStatus, check_rows, put_rows, rows_of
 from errklein.storage.pickling import UnreadableValue, UnstorableValue, dumps, plain_value
 
+ROOM_WEBHOOKS = "room webhooks"
+"""The namespace of the webhooks that were made in chats and by `errklein webhook new`."""
+
+OWN_NAMESPACES = ("core", "repomgr", ROOM_WEBHOOKS)
+"""The namespaces of the bot's own values: configurations of plugins and notices, repositories, and webhooks."""
+
 __all__ = [
     "BACKUP_NAME",
     "DATABASE",
     "MARK",
     "MIGRATIONS",
+    "OWN_NAMESPACES",
+    "ROOM_WEBHOOKS",
     "SETTLED",
     "AdaptedStorage",
     "DamagedPickle",
