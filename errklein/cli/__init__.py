@@ -167,7 +167,7 @@ def work_on_data(known: argparse.Namespace) -> int:
         if known.command == "export-errbot":
             return data.export_errbot(config, known.directory, known.force)
         if known.command == "backup":
-            return data.backup(config)
+            return data.backup(config, with_secrets=known.with_secrets)
         if known.command == "restore":
             return data.restore(config, known.file, known.force, known.trust, with_deliveries=known.with_deliveries)
         if known.command == "release-messages":

@@ -1,15 +1,18 @@
 """The commands for a bot's data: import-errbot, export-errbot, backup, restore and storage. Those that change it need a stopped bot.
 
-The functions return the exit status: 0, or 1 if values were left out. If they raise ConfigError, DataDirectoryError or
-StorageError, nothing was changed.
+The functions return the exit status: 0, or 1 if values were left out. If they raise ConfigError, DataDirectoryError,
+SecretError or StorageError, nothing was changed.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import sys
+from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +21,16 @@ from errklein.cli._output import complain, print_lines
 from errklein.compat.errbot_values import ErrbotPickles, without_endpoints
 from errklein.compat.storages import check_storage, command_for, database_of, make_storage, shelves_to_import
 from errklein.compat.stored_classes import STORED_VALUES, NameJudge, plugs_of
-from errklein.config import Config
+from errklein.config import Config, SecretStore
+from errklein.config.secrets import write_private_file
 from errklein.database import Access
 from errklein.ports.values import Storage
 from errklein.service import DataDirectory
 from errklein.storage import (
     BACKUP_NAME,
     MARK,
+    OWN_NAMESPACES,
+    ROOM_WEBHOOKS,
     SETTLED,
     DamagedPickle,
     ImportPlan,
@@ -48,8 +54,7 @@ from errklein.text.suggestions import did_you_mean
 
 ERRBOT_BACKUP_NAME = "backup.py"
 
-_CORE_NAMESPACES = ("core", "repomgr")
-"""The namespaces of the bot's own values."""
+_SECRETS_FORMAT = "errklein secrets"
 
 _REQUIRED_TYPES: Mapping[tuple[str, str], type | tuple[type, ...]] = {
     ("core", "configs"): dict,
@@ -65,7 +70,11 @@ _SET_BY_THE_BOT = {("core", "requirements"), ("repomgr", "repo_index"), MARK, SE
 """The namespaces and keys of values that the first start stores. A bot without other values counts as empty."""
 
 
-_OF_ERRBOT = {"core": ("bl_plugins", "configs"), "repomgr": ("installed_repos", "repo_index")}
+_OF_ERRBOT = {
+    "core": ("bl_plugins", "configs"),
+    "repomgr": ("installed_repos", "repo_index"),
+    ROOM_WEBHOOKS: (),
+}
 """The keys of the bot's own values that errbot has, too, by namespace."""
 
 
@@ -139,15 +148,65 @@ def _as_shelves(rows: Iterable[Row], for_errbot: ErrbotPickles) -> tuple[dict[st
     return shelves, problems
 
 
-def backup(config: Config) -> int:
-    """Write a backup to the data directory, as the command !backup does. The bot may run, unless its storage is a third party's."""
+def backup(config: Config, *, with_secrets: bool = False) -> int:
+    """Write a backup to the data directory, as the command !backup does. The bot may run, unless its storage is a third party's.
+
+    :param config: the bot's configuration.
+    :param with_secrets: also write the secrets of webhooks that were made at run time, to a file of their own.
+    """
     directory = Path(config.BOT_DATA_DIR)
     path = directory / BACKUP_NAME
+    store = SecretStore.of(directory)
+    # The bot may rotate a secret while the values are read.
+    before = store.contents() if with_secrets else {}
     with storage_to_read(config) as storage:
         count = write_backup(path, rows_of(storage, _namespaces(config)))
     copied = journal.back_up(directory, path)
-    print_lines([f"{path}: {_values(count)}", *([f"{copied}: deliveries and messages"] if copied else [])])
+    lines = [f"{path}: {_values(count)}", *([f"{copied}: deliveries and messages"] if copied else [])]
+    if with_secrets:
+        secrets = {**before, **store.contents()}
+        _write_secrets(path, secrets)
+        lines.append(f"{_secrets_of(path)}: secrets of webhooks: {len(secrets)}")
+    print_lines(lines)
     return 0
+
+
+def _secrets_of(values: Path) -> Path:
+    """Return the path of the secrets that belong to a backup of values: backup.secrets.json to backup.jsonl."""
+    return values.with_name(f"{values.stem}.secrets.json")
+
+
+def _write_secrets(values: Path, secrets: Mapping[str, bytes]) -> None:
+    encoded = {name: b64encode(secret).decode("ascii") for name, secret in secrets.items()}
+    content = {"format": _SECRETS_FORMAT, "version": 1, "backup": _digest(values), "secrets": encoded}
+    try:
+        write_private_file(_secrets_of(values), json.dumps(content, indent=1).encode())
+    except OSError as error:
+        raise StorageError(f"{_secrets_of(values)} can't be written: {error.strerror}") from None
+
+
+def _read_secrets(values: Path) -> tuple[dict[str, bytes], list[str]]:
+    """Return the secrets beside a backup, and a line if they belong to another backup."""
+    path = _secrets_of(values)
+    if not path.is_file():
+        return {}, []
+    try:
+        content = json.loads(path.read_bytes())
+        if (content["format"], content["version"]) != (_SECRETS_FORMAT, 1):
+            raise ValueError
+        if content["backup"] != _digest(values):
+            return {}, [f"{path} belongs to another backup, so its secrets weren't restored"]
+        return {name: b64decode(secret, validate=True) for name, secret in content["secrets"].items()}, []
+    except OSError as error:
+        raise StorageError(f"{path} can't be read: {error.strerror}; nothing was restored") from None
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        raise StorageError(
+            f"{path} has no secrets that this errklein can read; move it away to restore the values alone"
+        ) from None
+
+
+def _digest(file: Path) -> str:
+    return sha256(file.read_bytes()).hexdigest()
 
 
 def release_messages(config: Config) -> int:
@@ -165,11 +224,12 @@ def restore(config: Config, file: Path | None, force: bool, trusted: Sequence[st
     :param file: the backup; for None, backup.jsonl or backup.py in the data directory.
     :param force: also restore into a bot with values, and replace those of the same name; a backup of them is written first.
     :param trusted: additional names that the values may use, as "module.qualname". If a value uses another name that isn't
-        allowed, nothing is restored.
+        allowed, nothing is restored. Secrets of webhooks beside the file are restored if they belong to it.
     :param with_deliveries: also replace the journal by its backup, which belongs to the file. What waits in it is paused.
     """
     file = _default_backup(config) if file is None else file
     read = read_any_backup(file)
+    secrets, not_restored = _read_secrets(file)
     if with_deliveries:
         journal.check_backup(journal.backup_of(file))
     refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(config)), trusted)
@@ -185,13 +245,18 @@ def restore(config: Config, file: Path | None, force: bool, trusted: Sequence[st
             )
         if present:
             _back_up_first(config, storage, "before-restore.jsonl")
+        # Values that name a secret are stored after it. A file that exists isn't replaced: its name has a random part.
+        if secrets:
+            SecretStore.of(config.BOT_DATA_DIR).put(secrets)
         _put(storage, read.rows, trusted=trusted)
         print_lines([*warnings, f"{_values(len(read.rows))} restored from {file}"])
+        if secrets:
+            print_lines([f"secrets of webhooks restored from {_secrets_of(file)}: {len(secrets)}"])
         if with_deliveries:
             deliveries, messages = journal.restore_paused(Path(config.BOT_DATA_DIR), journal.backup_of(file))
             waiting = f"messages restored, which wait until `errklein release-messages`: {messages}"
             print_lines([f"deliveries restored, {deliveries} of which wait until !webhook resume", waiting])
-    return complain(read.problems)
+    return complain([*read.problems, *not_restored])
 
 
 def storage_get(config: Config, namespace: str, missing_ok: bool = False) -> int:
@@ -333,7 +398,7 @@ def _put(
 def _namespaces(config: Config) -> list[str]:
     """Return the namespaces of the bot itself, its networks and its plugins. A storage may be unable to list its own."""
     backends = (f"{view.BACKEND.lower()}_backend" for view in config.networks.values())
-    return sorted({*_CORE_NAMESPACES, *backends, *(plug.name for plug in plugs_of(config))})
+    return sorted({*OWN_NAMESPACES, *backends, *(plug.name for plug in plugs_of(config))})
 
 
 def _check_namespace(config: Config, storage: Storage, namespace: str) -> None:

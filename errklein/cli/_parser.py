@@ -261,9 +261,13 @@ examples:
 # backup: write all stored values, deliveries and messages to a backup
 Write all stored values to backup.jsonl in the data directory, and the deliveries and the
 messages that wait to backup.journal.sqlite, as the command !backup does. The bot may run.
+With --with-secrets, the signing secrets of webhooks that were made in a chat or by
+`errklein webhook new` are written to backup.secrets.json. `restore` reads it if it is beside
+the backup.
 
 examples:
   errklein backup
+  errklein backup --with-secrets
 
 # restore: restore a backup of errklein or errbot
 Restore the values of a backup of errklein (backup.jsonl) or errbot (backup.py). Nothing in
@@ -477,7 +481,9 @@ def _add_data(add: Callable[..., Parser]) -> None:
     exporting.add_argument(
         "--force", action="store_true", help="move existing shelves to the directory before-export-1 first"
     )
-    add("backup", _CONFIG, _DATA)
+    add("backup", _CONFIG, _DATA).add_argument(
+        "--with-secrets", action="store_true", help="also write the secrets of webhooks, to backup.secrets.json"
+    )
     restoring = add("restore", _CONFIG, _DATA, _TRUST)
     restoring.add_argument(
         "file",

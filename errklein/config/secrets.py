@@ -107,6 +107,11 @@ class SecretStore:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
+    @classmethod
+    def of(cls, data_directory: str | Path) -> SecretStore:
+        """Return the store of the bot with this BOT_DATA_DIR."""
+        return cls(Path(data_directory, "secrets"))
+
     def read(self, reference: str, environment: Mapping[str, str] | None = None) -> bytes:
         """Return the secret of a reference of any kind, as `read_secret` does."""
         return read_secret(reference, environment, self.directory)
@@ -154,7 +159,9 @@ class SecretStore:
 
         :raises SecretError: A file can't be read, or can be changed by others.
         """
-        return {name: read_file(f"secret:{name}", str(self.directory / name)) for name in self.names()}
+        found = {name: read_file(f"secret:{name}", str(self.directory / name)) for name in self.names()}
+        # The bot may have removed one since its name was read.
+        return {name: secret for name, secret in found.items() if secret}
 
     def remove_unused(self, used: Collection[str], before: float) -> None:
         """Remove files that no reference in `used` names, and that were written before this Unix time."""

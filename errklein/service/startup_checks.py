@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errklein import logs
-from errklein.config import BACKENDS, Config, ConfigError, load_config, located_errors, settings_set, take_variables
+from errklein.config import (
+    BACKENDS,
+    Config,
+    ConfigError,
+    SecretError,
+    load_config,
+    located_errors,
+    settings_set,
+    take_variables,
+)
 from errklein.config.identity import NetworkSettings
 from errklein.plugins.requirement_files import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as, user_name
@@ -66,7 +75,7 @@ class TwistdOptions:
         return ""
 
 
-START_ERRORS = (ConfigError, DataDirectoryError, StorageError)
+START_ERRORS = (ConfigError, DataDirectoryError, SecretError, StorageError)
 """Errors of the operator's configuration or data, with a text of one line."""
 
 

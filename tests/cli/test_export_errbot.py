@@ -209,7 +209,9 @@ class OwnValuesTests(ExportCase):
         self.put("core", configs={"Webserver": webserver, "Notes": {"a": 1}}, bl_plugins=["Backup"], requirements={})
         self.put("core", import_settled=True, missed_notices={})
         self.put("repomgr", installed_repos={"a/b": "https://host"})
+        self.put("room webhooks", github={"version": 1})
         self.export(status=1)
+        self.assertFalse([path for path in self.data.iterdir() if "room webhooks" in path.name])
         core = {key: pickle.loads(data) for key, data in self.exported("core").items()}
         self.assertEqual(
             core, {"configs": {"Webserver": {"HOST": "::", "PORT": 3141}, "Notes": {"a": 1}}, "bl_plugins": ["Backup"]}
