@@ -26,8 +26,8 @@ __all__ = ["main"]
 _BEGINNING = {
     "config.py": "config.py.txt",
     "plugins/example/example.plug": "example.plug",
-    "plugins/example/example.py": "example.py",
-    "plugins/example/test_example.py": "test_example.py",
+    "plugins/example/example.py": "example.py.txt",
+    "plugins/example/test_example.py": "test_example.py.txt",
 }
 """The files that `errklein init` creates, each with its template."""
 
