@@ -1,11 +1,7 @@
 """The application `errbot.core_plugins.flask_app`, to which backends and libraries add routes, and those of objects.
 
-Backends pass it to libraries that accept only Flask's own class and read Flask's own `request`. If Flask is installed,
-it is therefore a subclass of Flask, whose requests come from errklein's server and are handled in its threads.
-Otherwise it is errklein's own class. Called as a WSGI application, it returns the server's response, which may be that
-of a plugin's webhook.
-
-The other functions and classes are the rest of `errbot.core_plugins.wsview` and `webserver`.
+It is a subclass of Flask if Flask is installed. Called as a WSGI application, it returns the server's response, which may be that
+of a plugin's webhook. The other functions and classes are the rest of `errbot.core_plugins.wsview` and `webserver`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,8 @@
-"""Lookup of the classes that stored values use.
-
-errbot named a plugin's module `errbot.plugins.<module>`, and a helper module beside it was a top-level module. In
-errklein both are in the plugin's own package.
+"""Lookup of the classes that stored values use, in errklein's and in errbot's modules.
 
 `find_class` is for values that the bot has stored itself, which may use any class. `find_restored_class` is for values
-from a backup or a shelf, which may use classes and functions of the plugin that owns the namespace, and errklein's
-value classes. `NameJudge` checks their names before they are stored, while no plugin is loaded, and reports the values that
-couldn't be read. It parses the source of plugins' modules and executes none of it.
+from a backup or a shelf. `NameJudge` checks their names before they are stored, while no plugin is loaded: it parses the
+source of plugins' modules and executes none of it.
 """
 
 from __future__ import annotations

@@ -1,26 +1,7 @@
-"""Loads the Python modules of plugins, separately for each plugin.
+"""Loads the Python modules of plugins, separately for each plugin, as `errklein_plugins.<slug of the plugin's name>.<module>`.
 
-A plugin's modules live in a package of their own, `errklein_plugins.<slug of the plugin's name>`, which has no
-`__init__.py`. They are found beside the `.plug` file. Their names depend only on the plugin's name, since pickled
-objects contain them.
-
-The meaning of `import helper` in a plugin is decided when the importing module is compiled. The first rule that matches
-applies:
-
-1. Modules of the standard library are never redirected. In errbot, too, a plugin's directory comes last.
-2. Packages that errklein provides (`provide`: `errbot` and `flask`) are errklein's modules, installed or not.
-3. A file or package beside the `.plug` file. errbot prefers installed packages, so a plugin with a `utils.py` breaks
-   as soon as any distribution installs a `utils`. Two exceptions mean the installed package: `import jira` in the
-   plugin's own `jira.py`, and a directory without `__init__.py`.
-4. A module beside another plugin (`know_neighbours`), if it isn't installed. Each plugin that imports it gets its own
-   copy.
-5. Everything else is imported as usual.
-
-A test may have imported a file beside the plugin by its bare name, to patch something in it. With `share_with_tests`
-the plugin gets the same module, as in errbot.
-
-`importlib.import_module("helper")` and `__import__("helper")` in a plugin follow the same rules; see
-`_dynamic_imports`.
+The meaning of `import helper` in a plugin is decided when the importing module is compiled: docs/design.md, "Modules of
+plugins", has the rules. `importlib.import_module("helper")` and `__import__("helper")` follow them, too; see `_dynamic_imports`.
 """
 
 from __future__ import annotations

@@ -1,16 +1,7 @@
-"""Decides where a handler runs: on the reactor or in a thread.
+"""Decides from a function, before it is called, where a handler runs: on the reactor or in a thread.
 
-Blocking code must not run on the reactor, and code that uses Twisted must not run anywhere else. The function is
-examined before it is called. The first rule that matches decides:
-
-1. The handler is marked with `@on_reactor` or `threaded=`: as marked.
-2. It is `async def`, an async generator, or decorated with `@inlineCallbacks`: reactor.
-3. Its return annotation is a Deferred or another awaitable: reactor.
-4. Its code, or a function or method of the same plugin that it uses, contains a name from twisted, treq or klein, or
-   `self.http`, which is a treq client: reactor, since a Deferred used in the wrong thread may lose its result. Functions
-   that contain a name made for threads, such as `callFromThread`, don't count, and neither do loggers, which are safe in
-   any thread. A plugin's own attribute `http` is like any other.
-5. Anything else: thread.
+Blocking code must not run on the reactor, and code that uses Twisted must not run anywhere else. The rules are in
+docs/where-code-runs.md, and their reasons in docs/design.md, "Where a handler runs".
 """
 
 from __future__ import annotations

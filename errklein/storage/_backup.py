@@ -1,18 +1,7 @@
 """Backups: errklein's own, which has all stored values as data in one text file, and errbot's backup.py.
 
-Each line of errklein's is a JSON object. The first line is a header, the last one a checksum. Every other line is a value with
-its namespace and key:
-
-    {"format": "errklein backup", "version": 1, "made": "2026-01-31T12:00:00+00:00", "errklein": "0.1"}
-    {"namespace": "Greeter", "key": "names", "json": ["alice", "bob"]}
-    {"namespace": "Greeter", "key": "since", "pickle": "gASVLgAAAAAAAACMCGRhdGV0aW1llIwI…"}
-    {"end": true, "values": 2, "sha256": "…"}
-
-A value that JSON represents exactly is written as JSON, any other as its pickle in Base64. JSON parsers treat
-surrogates differently, so a namespace or key with surrogates is written as `{"utf8": Base64 of its UTF-8}`. The last
-line has the number of values and the SHA-256 of all lines before it, which reveal a truncated or changed file.
-
-errbot's is a Python program that assigns values. It is parsed as text and never executed.
+The format of errklein's is in docs/reference/data-directory.md. errbot's is a Python program that assigns values; it is parsed as
+text and never executed.
 """
 
 from __future__ import annotations

@@ -1,37 +1,8 @@
 """Restricted unpickling, for values from outside: those from a backup or an errbot shelf.
 
-A pickle names classes and functions, and unpickling calls them with arguments that the pickle chooses. `pickle.loads`
-therefore runs whatever the author of the pickle wants. For a restored value, `ValueReader` calls allowed names only::
-
-    >>> DEFAULT_READER.load("Greeter", pickle.dumps({"since": date(2026, 11, 1)}), trusted=())
-    {'since': datetime.date(2026, 11, 1)}
-    >>> DEFAULT_READER.load("Greeter", pickle.dumps(os.system), trusted=())
-    Traceback (most recent call last):
-    ForbiddenName: values from outside may not use posix.system; to allow it, …
-
-Allowed are:
-
-- the names in STANDARD_NAMES: dates, collections, paths, numbers and the like;
-- the names for which `find_restored_class` returns an object: the plugin's classes and functions, and errklein's value classes;
-- the names that the operator trusts.
-
-A name is in STANDARD_NAMES only if no arguments make it execute code, open a file or give access to another object's
-attributes. These names are left out for a reason that isn't obvious:
-
-- `builtins.getattr`, all of `operator`, `functools.partial` and `reduce` lead from a harmless object to its
-  `__globals__`, or combine calls. Pickles of protocols 0 to 3 write a nested class as `getattr(Outer, "Inner")`; the
-  unpickler treats that as the name `Outer.Inner`, which must be allowed like any other.
-- `codecs.encode` and `decode` call any registered codec. Pickles of protocols 0 to 2 write `bytes` as
-  `_codecs.encode(text, "latin1")`; the unpickler makes that one call itself.
-- `copyreg.__newobj_ex__`, `types.FunctionType`, `CodeType` and `MethodType` create functions.
-
-Two opcodes don't look up a name, so they are refused: EXT names a class by a registered number, and BUILD on a class or
-function changes it for the whole process.
-
-`rewritten` replaces the names in a pickle, for the export to errbot, and calls nothing either.
-
-The unpickler is the standard library's Python implementation, because BUILD can't be overridden in the C one. It is
-slower, and reads only values that use names.
+Unpickling calls the functions that a pickle names. For a restored value, `ValueReader` calls only the names in STANDARD_NAMES,
+those for which `find_restored_class` returns an object, and those that the operator trusts. docs/design.md, "The restricted
+unpickler", has the rules and their reasons. `rewritten` replaces names for the export to errbot, and calls nothing either.
 """
 
 from __future__ import annotations

@@ -1,16 +1,7 @@
 """The client, scheme, host and base path of requests that arrive through trusted proxies.
 
-A forwarding header is a list, to which each proxy adds an element on the right, or which it replaces. Only the elements that trusted
-proxies have written are read: the last one is from the proxy that is connected to the server. If its client is a trusted
-proxy too, that proxy has written the element before, and so on. What a client has sent itself is to the left of these, and is
-never read.
-
-For each proxy, the operator names the headers that it overwrites. It may pass on other headers as its client has sent them, so
-these are ignored. The headers are `Forwarded` (RFC 7239), and `X-Forwarded-*` and `X-Real-IP`, which have no standard.
-
-Invalid elements never make a proxy's address, which a plugin may trust, that of the client: an address that isn't valid is
-UNKNOWN. An invalid scheme, host, port or base path is ignored. So is what RFC 7239 allows, but no proxy sends: a comma or
-semicolon in a quoted string, with which a client could change the meaning of an element that a proxy appends.
+The headers are `Forwarded` (RFC 7239), and `X-Forwarded-*` and `X-Real-IP`, which have no standard. Only elements that trusted
+proxies have written are read, from right to left; docs/design.md, "Proxies", has the rules.
 """
 
 from __future__ import annotations

@@ -1,17 +1,4 @@
-"""Decoding of request bodies into payloads.
-
-| body | payload |
-|---|---|
-| empty, of any type | `''` |
-| a form, urlencoded or multipart | a dict of its fields; of a field given twice, the first value |
-| a form, with `form_param` | the value of that field, decoded if it is JSON, else as text |
-| JSON, of any media type | the decoded value |
-| invalid JSON of media type `application/json` or `…+json` | BadPayload, 400, with the position |
-| anything else | the text |
-
-Text is decoded by the declared charset, by default UTF-8; a byte order mark is dropped. `NaN`, `Infinity` and lone
-surrogates are accepted, since some services send them. They are invalid in responses.
-"""
+"""Decoding of request bodies into payloads, as the table in docs/reference/webhooks.md says."""
 
 from __future__ import annotations
 

@@ -1,19 +1,7 @@
-"""Lines to an IRC server: their encoding, their pace, and their transmission and confirmation.
+"""Lines to an IRC server: encoding, pace, transmission and confirmation; see "Sent messages" in docs/design.md.
 
 RFC 1459, section 2.3: a line has at most 512 bytes, CR LF included, and contains no NUL, CR or LF. The server puts the
 sender's mask before the lines that other clients receive, and counts it.
-
-Lines of messages are confirmed:
-
-- With `labeled-response`, each line has its number as a label. The server replies to each, with ACK or with an error.
-- With `echo-message`, the server sends each line back.
-- Otherwise a PING after several lines is answered when the server has handled them.
-
-Servers delay or disconnect clients by the number of their commands, and a PING counts as much as a line. So there is no PING
-while more lines follow soon, or while the reply to an earlier one is missing. A server handles lines in order: whatever confirms a
-line also confirms those before it.
-
-Sources: https://ircv3.net/specs/extensions/labeled-response, https://ircv3.net/specs/extensions/echo-message.
 """
 
 from __future__ import annotations

@@ -1,11 +1,4 @@
-"""The queue of one network.
-
-A backend puts messages into the outbox from any thread. They wait in lanes, one for each recipient and origin, which take
-turns part by part; within a lane, the order is kept. The outbox splits a message when its turn comes, and passes parts to
-the `Transport`. When the connection breaks, unconfirmed parts are sent again on the next one.
-
-No message is lost, then. Only parts that were unconfirmed when the connection broke may arrive twice. Messages are also
-passed to an `OutboxStore`, from which a later process sends those that this one could not.
+"""The queue of one network, with lanes that take turns part by part; see "Sent messages" in docs/design.md.
 
 Lanes that may send are in two rings: those with priority, and others. A lane that can't send now leaves its ring until the
 rate limit lets it, the bot has joined its room, or nothing else is left. So a wake-up doesn't look at all lanes.

@@ -1,8 +1,4 @@
-"""Values that pass between the bot and a backend written for errbot: identifiers of a network, safe texts, and stored messages.
-
-The details of an `OutgoingMessage` are JSON with those attributes of the message, and of the one that it replies to, that JSON
-can express. Identifiers are stored as text. Texts are Markdown, which the backend or its network renders.
-"""
+"""Values that pass between the bot and a backend written for errbot: identifiers of a network, safe texts, and stored messages."""
 
 from __future__ import annotations
 

@@ -1,13 +1,4 @@
-"""Adapter from errbot's backends to `ports.chat.Backend`.
-
-The code of a third-party backend runs in its own thread, where it may block: from its `__init__` to the end of
-`serve_forever`. Its events are passed to the reactor, in order. Messages go through an outbox to a second thread, since
-sending may block, too. Changes of presence and reactions take the same way.
-
-Methods that return a value are called in the caller's thread. There they may block, as in errbot. On the reactor they
-would block the whole bot. If the `build_identifier`, `build_reply` or `query_room` of a backend contacts a server, use
-it from plain handlers, which run in threads.
-"""
+"""Adapter from errbot's backends to `ports.chat.Backend`; see "errbot's backends" in docs/design.md."""
 
 from __future__ import annotations
 
