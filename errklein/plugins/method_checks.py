@@ -29,10 +29,10 @@ from errklein.plugins.method_sources import (
     functions_of,
     handlers_once_active,
     is_name,
-    layers,
     overrides,
 )
 from errklein.plugins.names import plugin_name
+from errklein.running import function_layers
 from errklein.webhooks import HookDeclaration
 
 _log = Logger()
@@ -135,7 +135,7 @@ def _command_call(command: CommandDeclaration) -> _Call:
 
 def _argument_parsing(function: Any) -> Any:
     """Return the wrapper with which `arg_botcmd` parses arguments, if it is among the function's decorators."""
-    of_module = (one for one in layers(function) if one.__globals__.get("__name__") == arg_botcmd.__module__)
+    of_module = (one for one in function_layers(function) if one.__globals__.get("__name__") == arg_botcmd.__module__)
     return next(of_module, None)
 
 

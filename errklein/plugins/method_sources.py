@@ -11,6 +11,7 @@ from inspect import ismethod
 from typing import Any
 
 from errklein.plugins.botplugin import BotPlugin
+from errklein.running import function_layers
 
 
 def handlers(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -62,7 +63,7 @@ class MethodSource:
 
     def finding(self, function: Any, text: str, is_error: bool = True) -> Finding:
         """Return a finding at the line of the function's `def`."""
-        innermost = unwrapped(function)
+        innermost = function_of(function)
         if innermost is None:
             return Finding("", 0, text, is_error)
         code = innermost.__code__
@@ -92,7 +93,7 @@ def _functions_in(path: str) -> Mapping[int, ast.AST]:
 
 def called_function(function: Any) -> Any:
     """Return the function that gets the arguments: the one that inlineCallbacks wraps, or the function itself."""
-    others = (one for one in layers(function) if one.__globals__.get("__name__") != "twisted.internet.defer")
+    others = (one for one in function_layers(function) if one.__globals__.get("__name__") != "twisted.internet.defer")
     return next(others, function)
 
 
@@ -110,23 +111,7 @@ def function_of(value: Any) -> types.FunctionType | None:
         value = value.__func__
     elif isinstance(value, property):
         value = value.fget
-    return unwrapped(value)
-
-
-def unwrapped(value: Any) -> types.FunctionType | None:
-    """Return the innermost function below decorators that use functools.wraps; None if `value` isn't a function."""
-    found = list(layers(value))
-    return found[-1] if found else None
-
-
-def layers(value: Any) -> Iterator[types.FunctionType]:
-    """Yield the function and those that it wraps, from the outermost to the innermost."""
-    seen = set[int]()
-    # functools.wraps may be used with a callable object, and an attribute may lead back to the same function.
-    while isinstance(value, types.FunctionType) and id(value) not in seen:
-        seen.add(id(value))
-        yield value
-        value = getattr(value, "__wrapped__", None)
+    return [None, *function_layers(value)][-1]
 
 
 def first_parameter(function: types.FunctionType) -> str:

@@ -13,7 +13,14 @@ from errklein.running._limits import (
     cancel_timers,
     result_within,
 )
-from errklein.running._placement import ExplainedPlacement, Placement, explain_placement, on_reactor, placement_of
+from errklein.running._placement import (
+    ExplainedPlacement,
+    Placement,
+    explain_placement,
+    function_layers,
+    on_reactor,
+    placement_of,
+)
 from errklein.running._queues import KeyedQueueFull, KeyedQueues, QueuedWork, SerialQueue, TimeSlices, Workers
 from errklein.running._runner import InFlightCounter, PooledRunner, Runner
 from errklein.running.pool import (
@@ -68,6 +75,7 @@ __all__ = [
     "call_from_thread",
     "cancel_timers",
     "explain_placement",
+    "function_layers",
     "in_any_reactor_thread",
     "in_reactor_thread",
     "install_task_factory",

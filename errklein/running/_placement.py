@@ -140,7 +140,7 @@ def explain_placement(handler: Callable[..., Any]) -> ExplainedPlacement:
 
 
 def _decide(function: Any, owner: type) -> ExplainedPlacement:
-    layers = list(_layers(function))
+    layers = list(function_layers(function))
     for layer in layers:
         marked = getattr(layer, "_errklein_threaded", None)
         if marked is not None:
@@ -219,9 +219,10 @@ def _where(function: types.FunctionType, handler: types.FunctionType) -> str:
     return f" in {function.__name__}{of_file}"
 
 
-def _layers(function: Any) -> Iterator[types.FunctionType]:
-    """Yield the function and the functions that its decorators wrap, from the outside in."""
+def function_layers(function: Any) -> Iterator[types.FunctionType]:
+    """Yield the function and the functions that its decorators wrap, from the outside in; nothing for another object."""
     seen = set()
+    # functools.wraps may be used with a callable object, and an attribute may lead back to the same function.
     while isinstance(function, types.FunctionType) and id(function) not in seen:
         seen.add(id(function))
         yield function
@@ -247,7 +248,7 @@ def _reached(
         if without.isdisjoint(name for name, _ in names):
             yield function, names
             for _, value in names:
-                waiting += _layers(value.__func__ if isinstance(value, types.MethodType) else value)
+                waiting += function_layers(value.__func__ if isinstance(value, types.MethodType) else value)
 
 
 def _names_in(function: types.FunctionType, owner: type) -> list[tuple[str, Any]]:
@@ -336,7 +337,7 @@ def _is_of_library(owner: type, name: str) -> bool:
 
 def _assigned_in(function: Any) -> set[str]:
     """Return the names of the attributes that the function assigns."""
-    codes = [code for layer in _layers(function) for code in _codes(layer.__code__)]
+    codes = [code for layer in function_layers(function) for code in _codes(layer.__code__)]
     return {one.argval for code in codes for one in dis.get_instructions(code) if one.opname == "STORE_ATTR"}
 
 
