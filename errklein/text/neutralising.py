@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import count
 
 from errklein.text._quoting import sanitize
@@ -63,6 +63,53 @@ def without_mentions(markdown: str) -> str:
 def without_unsafe_links(markdown: str) -> str:
     """Return the Markdown with links to other schemes than `xhtml.SCHEMES` as text."""
     return _neutralised(_LINK, markdown, _is_unsafe)
+
+
+# What clients make a link of without any formatting, also if the rest of it follows in another text.
+_BARE_LINK = re.compile(
+    r"(?::|&(?:colon|#0*58|#x0*3a);?)(?=/|&|$)|\bwww(?=\.|&|$)"
+    r"|\b(?:mailto|tel|sms|sips?|xmpp|magnet|matrix|geo|data|javascript)(?=:|&|$)",
+    re.IGNORECASE,
+)
+
+
+def without_links(text: str) -> str:
+    """Return a text in which no client finds an address that it would make a link of. Formatting isn't examined."""
+    return _BARE_LINK.sub(_broken, text)
+
+
+# Addresses and entities are left as they are; then follow the sign of a mention, and words.
+_NAMES = re.compile(
+    r"\]\([^)\n]{0,2000}+\)|https?://\S++"
+    r"|(?P<at>(?<!\w)(?:[@\uff20\ufe6b]|&(?:#0*64|#x0*40|commat);?)(?![\s\u200b]))"
+    r"|&#?\w{1,31};|(?P<word>[^\W_]++)",
+    re.IGNORECASE,
+)
+
+
+def without_people(markdown: str, nicks: Collection[str] = ()) -> str:
+    """Return the Markdown without mentions of single people, as far as they are written with an `@`.
+
+    :param nicks: Names that notify people wherever they occur, as on IRC. Each gets a space of no width after its first letter;
+        those of one letter can't be neutralised.
+    """
+    words = {word[0].casefold() for nick in nicks if (word := _WORD.search(nick))}
+
+    def neutralise(found: re.Match[str]) -> str:
+        if found["at"]:
+            return _broken(found)
+        if found["word"] and found["word"].casefold() in words:
+            return found[0][0] + ZERO_WIDTH_SPACE + found[0][1:]
+        return found[0]
+
+    return _NAMES.sub(neutralise, markdown)
+
+
+_WORD = re.compile(r"[^\W_]++")
+
+
+def _broken(found: re.Match[str]) -> str:
+    return found[0] + ZERO_WIDTH_SPACE
 
 
 def _neutralised(places: re.Pattern[str], text: str, has_effect: Callable[[re.Match[str]], bool]) -> str:

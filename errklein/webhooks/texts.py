@@ -1,46 +1,440 @@
-"""Texts with placeholders such as `{sender.login}`, whose values are shown literally."""
+"""Texts of messages with placeholders, such as `{alerts.0.labels.alertname|title}`, and values that have no effect in them.
+
+A text is Markdown that the author of a source or an administrator wrote. A value comes from a payload, so it is shown literally:
+it adds no address, mention or style. Rendering takes linear time, and the size of its result is limited.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from math import isfinite
+from urllib.parse import quote
 
-from errklein.text import plain, sanitize
+from errklein.text import code, plain_lines, sanitize, truncated, without_mentions
+from errklein.text.neutralising import ZERO_WIDTH_SPACE, without_links, without_people
+from errklein.webhooks.option_values import InvalidOption
 
-_PLACEHOLDER = re.compile(r"\{([^{}]{1,100})\}")
+LENGTH_CAP = 2_000
+"""Maximum number of characters of a text with placeholders."""
+
+PLACEHOLDERS_CAP = 100
+"""Maximum number of placeholders in a text."""
+
+VALUE_CAP = 200
+"""Maximum number of characters of a value."""
+
+ADDRESS_CAP = 500
+"""Maximum number of characters of an address. A longer one isn't linked."""
+
+FILTERS_CAP = 5
+ITEMS_CAP = 5
+
+# Characters of a value that are examined: white space and control characters among them aren't shown.
+_READ_CAP = 4_000
+
+_ID_LENGTH = 7
+_SHORT_LENGTH = 60
+_LARGEST = 10**100
 
 
 class Markdown(str):
-    """Markdown in which all values are escaped."""
+    """Markdown that code has written, with all values in it escaped. No decoded payload contains one."""
 
     __slots__ = ()
 
 
-def value(given: object, most: int = 200) -> Markdown:
-    """Return Markdown that shows one value literally; Markdown, which may have several lines, is returned as it is."""
+# Reading texts.
+
+_QUOTED = r"'[^'{}]*+'|\"[^\"{}]*+\""
+_INSIDE = rf"(?:{_QUOTED}|[^'\"{{}}])*+"
+_PIECE = re.compile(
+    rf"(?<![`\\])`\{{(?P<code>{_INSIDE})\}}`(?!`)"
+    rf"|(?P<text>(?:[^\\`{{}}\[\])]|\\.|\{{\{{|\}}\}}|\}})++)"
+    rf"|\{{(?P<placeholder>{_INSIDE})\}}"
+    r"|(?P<sign>\]\(|[\[\])])"
+    r"|(?P<character>.)",
+    re.DOTALL,
+)
+_NAME = r"[^\s.\[\]|'\"]++"
+_KEY = r"\[[^\[\]'\"]++\]"
+_TERM = re.compile(
+    rf"\s*+(?:(?P<quoted>{_QUOTED})|(?P<path>(?:{_NAME}|{_KEY})(?:\.{_NAME}|{_KEY})*+))\s*+(?P<next>or(?=\s)|\||$)"
+)
+_STEP = re.compile(r"\.?(?:\[([^\[\]]++)\]|([^.\[\]]++))")
+_FILTER = re.compile(r"\s*+([a-z]++)\s*+(?:\||$)")
+_INDEX = re.compile(r"-?[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Placeholder:
+    """Alternatives, of which the first one with a text is shown, and the filters that it passes through.
+
+    An alternative is the path of a value, or a text in quotes.
+    """
+
+    terms: tuple[tuple[str, ...] | str, ...]
+    filters: tuple[str, ...]
+    is_code: bool = False
+
+    def texts(self, values: object) -> Iterator[str]:
+        """Yield the text of each alternative that has one."""
+        for term in self.terms:
+            given = term if isinstance(term, str) else _found(values, term)
+            for name in self.filters:
+                given = FILTERS[name](given)
+            if text := _text(given):
+                yield text
+
+    def shown(self, values: object) -> str:
+        """Return Markdown of the first alternative."""
+        text = next(self.texts(values), "")
+        if self.filters[-1:] == ("link",) and (address := _address(text)):
+            return f"<{address}>"
+        if self.is_code:
+            return code(literal) if (literal := _neutral(text, VALUE_CAP)) else ""
+        return value(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A link with placeholders in its address."""
+
+    label: tuple[_Part, ...]
+    address: tuple[_Part, ...]
+
+    def shown(self, values: object) -> str:
+        """Return the link; without an address, the label if it has a value."""
+        label, address = _joined(self.label, values), self._destination(values)
+        if not address:
+            return "" if all(isinstance(part, str) for part in self.label) else label
+        return f"[{label}]({address})" if label else f"<{address}>"
+
+    def _destination(self, values: object) -> str:
+        if len(self.address) == 1 and isinstance(only := self.address[0], _Placeholder):
+            return next(filter(None, map(_address, only.texts(values))), "")
+        parts = [
+            part if isinstance(part, str) else quote(next(part.texts(values), ""), errors="replace")
+            for part in self.address
+            if not isinstance(part, _Link)
+        ]
+        return _address("".join(parts)) if all(parts) else ""
+
+
+_Part = str | _Placeholder | _Link
+
+
+def check_text(text: str) -> None:
+    """Raise InvalidOption if `render` can't use the text."""
+    _lines_of(text)
+
+
+@lru_cache(1024)
+def _lines_of(text: str) -> tuple[tuple[_Part, ...], ...]:
+    if len(text) > LENGTH_CAP:
+        raise InvalidOption(f"a text of at most {LENGTH_CAP} characters", len(text))
+    lines = tuple(_parts(line) for line in sanitize(text).split("\n"))
+    if sum(map(_count, lines)) > PLACEHOLDERS_CAP:
+        raise InvalidOption(f"a text with at most {PLACEHOLDERS_CAP} placeholders", text)
+    return lines
+
+
+def _count(parts: Sequence[_Part]) -> int:
+    return sum(
+        _count((*part.label, *part.address)) if isinstance(part, _Link) else not isinstance(part, str) for part in parts
+    )
+
+
+def _parts(line: str) -> tuple[_Part, ...]:
+    """Return the text, placeholders and links of a line."""
+    parts: list[_Part] = []
+    # Where the last label begins, and the address after it.
+    label = address = -1
+    for piece in _PIECE.finditer(line):
+        kind, text = str(piece.lastgroup), piece[0]
+        if kind in ("placeholder", "code"):
+            parts.append(_placeholder(piece[kind], is_code=kind == "code"))
+            continue
+        if text == "{":
+            raise InvalidOption("a placeholder such as {name} in the text, or {{ for a brace", line[piece.start() :])
+        if text == "[":
+            label, address = len(parts), -1
+        elif text == "](" and label >= 0:
+            address = len(parts)
+        elif text == ")" and address >= 0:
+            link = _Link(_merged(parts[label + 1 : address]), _merged(parts[address + 1 :]))
+            if any(isinstance(part, _Placeholder) for part in link.address):
+                parts[label:] = [link]
+                label = address = -1
+                continue
+            label = address = -1
+        parts.append(text.replace("{{", "{").replace("}}", "}") if kind == "text" else text)
+    if any(isinstance(part, str) and "`" in part for part in parts):
+        # Code begins or ends somewhere else, so the value may be outside of it.
+        parts = [piece for part in parts for piece in _without_code(part)]
+    return _merged(parts)
+
+
+def _merged(parts: Iterable[_Part]) -> tuple[_Part, ...]:
+    """Return the parts with adjacent texts as one."""
+    merged: list[_Part] = []
+    for part in parts:
+        if merged and isinstance(part, str) and isinstance(last := merged[-1], str):
+            merged[-1] = last + part
+        else:
+            merged.append(part)
+    return tuple(merged)
+
+
+def _without_code(part: _Part) -> Sequence[_Part]:
+    if isinstance(part, _Placeholder) and part.is_code:
+        return "`", _Placeholder(part.terms, part.filters), "`"
+    return (part,)
+
+
+def _placeholder(text: str, *, is_code: bool) -> _Placeholder:
+    terms: list[tuple[str, ...] | str] = []
+    position, following = 0, "or"
+    while following == "or":
+        term = _TERM.match(text, position)
+        if term is None:
+            raise InvalidOption("a placeholder such as {name}, {a.b or 'text'} or {name|title}", f"{{{text}}}")
+        path = tuple(step[1] or step[2] for step in _STEP.finditer(term["path"] or ""))
+        terms.append(term["quoted"][1:-1] if term["quoted"] else path)
+        position, following = term.end(), term["next"]
+    filters = []
+    while following == "|" and position <= len(text):
+        name = _FILTER.match(text, position)
+        if name is None or name[1] not in FILTERS:
+            raise InvalidOption(f"filters among {', '.join(sorted(FILTERS))}", text[position:].strip())
+        filters.append(name[1])
+        position = name.end()
+        if not name[0].endswith("|"):
+            break
+    if len(filters) > FILTERS_CAP:
+        raise InvalidOption(f"at most {FILTERS_CAP} filters", f"{{{text}}}")
+    return _Placeholder(tuple(terms), tuple(filters), is_code)
+
+
+# Rendering texts.
+
+
+def render(text: str, values: object) -> Markdown:
+    """Return the text with values for its placeholders.
+
+    A missing value is "". A line whose placeholders are all empty is left out, and so are brackets around an empty value and
+    separators beside it.
+
+    :param values: Mappings, sequences and scalars of a decoded payload. No value causes an error.
+    :raises InvalidOption: The text is invalid; see `check_text`.
+    """
+    return Markdown("\n".join(line for parts in _lines_of(text) if (line := _joined(parts, values))))
+
+
+_PAIRS = tuple((mark, mark) for mark in ("**", "__", "~~", "*", "_", "`", '"', "'")) + tuple(
+    map(tuple, ("()", "[]", "“”", "‘’", "«»"))
+)
+_OPENERS = ("(", "[", "*", "_", "“", "‘", "«", ">")
+_CLOSERS = (")", "]", "*", "_", "~", "`", '"', "'", "”", "’", "»")
+_SEPARATORS = " :,;/-–—·|#@→"
+
+
+def _joined(parts: Sequence[_Part], values: object) -> str:
+    """Return the parts as one line. Without any value, it is empty unless it has no placeholders."""
+    pieces = [(part, False) if isinstance(part, str) else (part.shown(values), True) for part in parts]
+    if any(is_value for _, is_value in pieces) and not any(is_value and text for text, is_value in pieces):
+        return ""
+    line: list[tuple[str, bool]] = []
+    for number, (text, is_value) in enumerate(pieces):
+        if is_value and not text:
+            before = line.pop()[0] if line and not line[-1][1] else ""
+            after, is_last = "", number + 1 == len(pieces)
+            if not is_last and not pieces[number + 1][1]:
+                after = pieces[number + 1][0]
+            text, after = _closed_up(before, after, is_first=not line)
+            if not is_last and not pieces[number + 1][1]:
+                pieces[number + 1] = after, False
+            if not any(rest for rest, _ in pieces[number + 1 :]):
+                text = text.rstrip(_SEPARATORS)
+            is_value = False
+        if text and line and line[-1][1] == is_value:
+            # Two values together could be an address or a mention, too.
+            line[-1] = line[-1][0] + ZERO_WIDTH_SPACE * is_value + text, is_value
+        elif text:
+            line.append((text, is_value))
+    return "".join(text for text, _ in line).strip()
+
+
+def _closed_up(before: str, after: str, *, is_first: bool) -> tuple[str, str]:
+    """Return the texts before and after an empty value, without brackets around it and without a separator too many."""
+    while True:
+        text = before.rstrip(" ")
+        rest = after.lstrip(_SEPARATORS if text == before else " ")
+        pair = next((pair for pair in _PAIRS if text.endswith(pair[0]) and rest.startswith(pair[1])), None)
+        if pair is None:
+            break
+        before, after = text.removesuffix(pair[0]), rest.removeprefix(pair[1])
+    text, rest = before.rstrip(_SEPARATORS), after.lstrip(_SEPARATORS)
+    own, following = before[len(text) :], after[len(rest) :]
+    if (is_first and not text) or text.endswith(_OPENERS):
+        return before if own.endswith(" ") else text, rest
+    if rest.startswith(_CLOSERS) and not following.strip(" "):
+        return text, after
+    return (text, after) if following and (own.strip() or not following.strip()) else (before, rest)
+
+
+# Values.
+
+
+def value(given: object, most: int = VALUE_CAP) -> Markdown:
+    """Return a value of a payload as Markdown on one line that shows it literally.
+
+    Markdown is returned as it is. A list shows its first scalars; null, booleans, mappings and other objects are empty.
+
+    :param most: Maximum number of characters that are shown.
+    """
     if isinstance(given, Markdown):
         return given
-    shown = str(given) if isinstance(given, (str, int, float)) and not isinstance(given, bool) else ""
-    return Markdown(plain(sanitize(shown)[:most]))
+    return Markdown(_OF_LABEL.sub("&#93;", plain_lines(_neutral(_text(given), most))))
 
 
-def render(text: str, values: Any) -> Markdown:
-    """Return the text with values for its placeholders; those without a value are empty."""
-    return Markdown(_PLACEHOLDER.sub(lambda found: value(_found(found[1], values)), text))
+# After a bracket that a text opens, `]:` would define the address of a link.
+_OF_LABEL = re.compile(r"\\\](?= ?(?::|$))")
+
+# They change the direction of the text after the value.
+_DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
-def _found(path: str, values: Any) -> Any:
-    for key in path.split("."):
-        if isinstance(values, Mapping):
-            values = values.get(key)
-        elif isinstance(values, Sequence) and not isinstance(values, str) and key.isdecimal():
-            values = values[int(key)] if int(key) < len(values) else None
+def _neutral(text: str, most: int) -> str:
+    """Return at most so many characters of the text on one line, without addresses and mentions."""
+    line = " ".join(_DIRECTIONS.sub("", sanitize(text[:_READ_CAP])).split())
+    return without_people(without_links(truncated(line, most)))
+
+
+def _text(given: object) -> str:
+    """Return the text of a scalar, and of scalars in a list; else ""."""
+    if isinstance(given, str):
+        return given
+    if isinstance(given, bool):
+        return ""
+    if isinstance(given, int):
+        return str(given) if abs(given) < _LARGEST else ""
+    if isinstance(given, float):
+        return f"{given:.15g}" if isfinite(given) else ""
+    if isinstance(given, (list, tuple)):
+        scalars = [item for item in given[: 2 * ITEMS_CAP] if isinstance(item, (str, int, float))]
+        return ", ".join(filter(None, map(_text, scalars[:ITEMS_CAP])))
+    return ""
+
+
+def _found(values: object, path: Iterable[str]) -> object:
+    given = values
+    for step in path:
+        if isinstance(given, Mapping):
+            given = given.get(step)
+        elif isinstance(given, (list, tuple)) and _INDEX.fullmatch(step) and -len(given) <= int(step) < len(given):
+            given = given[int(step)]
         else:
             return None
-    return values
+    return given
 
 
-def message(lines: Iterable[Markdown], most: int, size: int = 4000) -> Markdown:
-    """Return the lines that aren't empty, at most `most` of them."""
-    return Markdown("\n".join([line for line in lines if line.strip()][:most])[:size])
+_ADDRESS = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
+
+# Everything else is percent-encoded: it ends an address in Markdown, has a meaning there, or isn't visible.
+_IN_ADDRESS = re.compile(r"[^\w\-.~:/?#!$&+,;=%]")
+_ENTITY = re.compile(r"&(?=#?\w+;)")
+
+
+def _address(text: str) -> str:
+    """Return an address of the web for a link in Markdown; "" if the text is none."""
+    address = sanitize(text[: ADDRESS_CAP + 1]).strip()
+    if len(address) > ADDRESS_CAP or not _ADDRESS.match(address):
+        return ""
+    quoted = _IN_ADDRESS.sub(lambda character: quote(character[0], safe=""), address)
+    return _ENTITY.sub("&amp;", quoted)
+
+
+def _title(given: object) -> str:
+    return " ".join(word[:1].upper() + word[1:] for word in _text(given)[:_READ_CAP].split())
+
+
+def _first_line(given: object) -> str:
+    return next(iter(_text(given)[:_READ_CAP].strip().splitlines()), "")
+
+
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.IGNORECASE)
+
+
+def _short(given: object) -> str:
+    text = _text(given)
+    return text[:_ID_LENGTH] if _COMMIT.fullmatch(text) else truncated(text[:_READ_CAP].strip(), _SHORT_LENGTH)
+
+
+def _date(given: object) -> str:
+    """Return the date and time in UTC of a text in ISO 8601, or of a Unix time in seconds or milliseconds."""
+    text = _text(given)[:40].strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = None
+    try:
+        if seconds is None:
+            date = datetime.fromisoformat(text)
+        else:
+            date = datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, UTC)
+        date = date.astimezone(UTC) if date.tzinfo else date
+    except (ValueError, OverflowError, OSError):
+        return text
+    # Go writes a missing time as the year 1.
+    return f"{date:%Y-%m-%d %H:%M}{' UTC' * (date.tzinfo is not None)}" if date.year > 1 else ""
+
+
+def _amount(given: object) -> str:
+    return str(len(given)) if isinstance(given, (list, tuple, Mapping)) else ""
+
+
+FILTERS: Mapping[str, Callable[[object], str]] = {
+    "count": _amount,
+    "date": _date,
+    "line": _first_line,
+    "link": _text,
+    "lower": lambda given: _text(given)[:_READ_CAP].lower(),
+    "short": _short,
+    "title": _title,
+    "upper": lambda given: _text(given)[:_READ_CAP].upper(),
+}
+"""The filters of placeholders by name."""
+
+
+# Messages.
+
+# Characters of a message for its last line, and for the end of a block of code.
+_ROOM = 100
+_FENCE = re.compile(r" {0,3}(`{3,40}+|~{3,40}+)")
+
+
+def message(lines: Iterable[Markdown], most: int, size: int = 4_000) -> Markdown:
+    """Return a message of at most `most` lines and `size` characters, without mentions. Empty lines are left out.
+
+    If it would be longer, its last line is the number of those that are left out.
+    """
+    text = without_mentions(without_people("\n".join(lines)))
+    shown = [line.rstrip() for line in text.split("\n") if line.strip()]
+    kept = shown if len(shown) <= most else shown[: most - 1]
+    length, left = 0, size - _ROOM
+    for number, line in enumerate(kept):
+        length += len(line) + 1
+        if length > left:
+            kept = kept[:number] or [truncated(line, left)]
+            break
+    fence = ""
+    for line in kept:
+        if (found := _FENCE.match(line)) and (not fence or line.strip() == fence):
+            fence = "" if fence else found[1]
+    rest = len(shown) - len(kept)
+    ending = [fence] * bool(fence) + [f"… and {rest} more line{'s' * (rest != 1)}"] * bool(rest)
+    return Markdown("\n".join([*kept, *ending]))
