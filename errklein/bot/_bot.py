@@ -15,12 +15,14 @@ from errklein.bot._events import Callbacks, Events
 from errklein.bot._health import HealthChecks
 from errklein.bot._notices import MissedNotices, NoticeBoard, NoticeFallback
 from errklein.bot._operations import CoreHost, Overview, ProcessOperations, RunningState
+from errklein.bot._room_messages import RoomMessages
 from errklein.bot._sending import Sending, restore_outboxes
 from errklein.bot._webhook_notices import WebhookNotices, pool_notice
+from errklein.bot.room_webhooks import RoomWebhooks
 from errklein.bot.streams import Streams
 from errklein.chat import Identifier
 from errklein.commands import FlowRoot, documentation, with_prefix
-from errklein.config import Config, configuration_warnings, placeholders
+from errklein.config import Config, SecretStore, configuration_warnings, placeholders
 from errklein.dispatch import Dispatcher, Networks, RoomOperations, process_template
 from errklein.http_client import HTTPClients
 from errklein.journal import DeliveryQueue, RetryPolicy
@@ -133,6 +135,9 @@ class Bot:
         self.delivery_queue = queue = DeliveryQueue(
             reactor, self.journal, self.web.run, self._retry_policy, hooks.delivery_dead, now=now
         )
+        messages = RoomMessages(networks, send)
+        stored_secrets = SecretStore(Path(config.BOT_DATA_DIR) / "secrets")
+        self.room_webhooks = RoomWebhooks(self.web, storage, stored_secrets, messages, now)
         self.core_host = CoreHost(
             networks,
             dispatcher,
@@ -143,6 +148,7 @@ class Bot:
             RepoOperations(self.repo_manager, self.plugin_manager, self.plugin_pool, SerialQueue(reactor)),
             RoomOperations(reactor, networks, self.waits),
             ProcessOperations(self),
+            self.room_webhooks,
         )
         self.web_parts = BotParts(hooks, self.journal, queue, self.waits)
         """What the web server uses of the bot."""
@@ -163,6 +169,7 @@ class Bot:
         backends = self.backends.values()
         await restore_outboxes(self.journal.outbox, backends, self.notices.post, self._max_message_age, self.now)
         await self.delivery_queue.prepare()
+        await self.room_webhooks.load()
         for problem in await self.plugin_manager.start(self.plugin_roots, self._classes):
             self.tell_admins(problem.text, problem.summary)
         paths = [plugin.plug.path for plugin in self.plugin_manager.found]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import ReactorNotRunning
 
+from errklein.bot.room_webhooks import RoomWebhooks
 from errklein.chat import Message
 from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.commands.operations import Actor, operation
@@ -274,7 +275,7 @@ class ProcessOperations:
 class CoreHost:
     """What core plugins use of the bot, and what a console will use. Other plugins use `self._bot`.
 
-    The operations of administrators are in `webhooks`, `plugins`, `repositories`, `rooms`, `process` and `persons`.
+    The operations of administrators are in `webhooks`, `plugins`, `repositories`, `rooms`, `process`, `room_webhooks` and `persons`.
     """
 
     networks: Networks
@@ -286,6 +287,7 @@ class CoreHost:
     repositories: RepoOperations
     rooms: RoomOperations
     process: ProcessOperations
+    room_webhooks: RoomWebhooks
 
     @property
     def persons(self) -> PersonOperations:

@@ -237,6 +237,12 @@ def admin_by_default(function: F) -> F:
     return function
 
 
+def also_in_rooms(function: F) -> F:
+    """Let administrators use a command of theirs in rooms, too, unless ACCESS_CONTROLS forbids it: its replies there are for all."""
+    function._errklein_also_in_rooms = True  # type: ignore[attr-defined]
+    return function
+
+
 def is_admin_by_default(handler: Callable[..., Any]) -> bool:
     """Return whether the handler is marked with `admin_by_default`."""
     return bool(getattr(handler, "_errklein_admin_by_default", False))

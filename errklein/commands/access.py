@@ -167,7 +167,8 @@ def check_access(
             checked.append(AccessRule("BOT_ADMINS", None))
             if not caller.is_admin:
                 return "This command requires bot-admin privileges"
-            if caller.room is not None and not acl.get("allowmuc", False):
+            in_rooms = getattr(command.handler, "_errklein_also_in_rooms", False)
+            if caller.room is not None and not acl.get("allowmuc", in_rooms):
                 checked.append(AccessRule("allowmuc", None))
                 return "This command may only be issued through a direct message"
         return None

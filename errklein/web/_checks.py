@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from twisted.logger import Logger
@@ -19,8 +20,23 @@ from errklein.web._site import REFUSALS
 from errklein.web.request import WebhookRequest
 from errklein.webhooks import Hook
 from errklein.webhooks.option_values import Rate
+from errklein.webhooks.payload import BadPayload
+from errklein.webhooks.source import ACCEPTED, wanted
 
-Checked = tuple[bytes, str, ImmediateResponse | None]
+
+class Checked(NamedTuple):
+    """A request that is authentic.
+
+    :param source_id: What identifies repeated requests; empty if nothing does.
+    :param answer: The response to send instead of the handler's, if any.
+    :param response: The response as soon as the request is recorded.
+    """
+
+    body: bytes
+    source_id: str
+    answer: ImmediateResponse | None
+    response: ImmediateResponse
+
 
 _UNAVAILABLE = "the secret of this webhook is not available; the log has the details"
 
@@ -48,6 +64,7 @@ class Checks:
     ) -> None:
         self._public_url = settings.public_url and settings.public_url + settings.base_path
         self._base_path = settings.base_path
+        self._secrets_in = settings.secrets_in
         self._large = settings.off_reactor_size
         self._lanes = lanes
         self._bot = bot
@@ -74,7 +91,9 @@ class Checks:
         if declaration.verify is None:
             return
         try:
-            self._secrets[hook] = [read_secret(reference) for reference in declaration.verify.secrets]
+            self._secrets[hook] = [
+                read_secret(reference, stored_in=self._secrets_in) for reference in declaration.verify.secrets
+            ]
         except SecretError as error:
             reason = self.unusable[hook.full_name] = str(error)
             self._bot.report(lambda events: events.hook_unusable(hook, reason))
@@ -112,20 +131,21 @@ class Checks:
         self._bot.report(lambda events: events.request_refused(hook, kind, problem.detail, client_of(client)))
 
     async def verify(self, hook: Hook, request: WebhookRequest) -> Checked:
-        """Verify the source of a request.
-
-        :returns: The body, what identifies repeated requests (empty if nothing does), and the response that the scheme requires
-            instead of the handler's, if any.
-        """
-        verification = hook.declaration.verify
+        """Verify the source of a request, and parse its body if the webhook names the source."""
+        declaration, verification = hook.declaration, hook.declaration.verify
         secrets = self._secrets.get(hook, [])
         if verification is not None and verification.secrets and not secrets:
             raise Problem(503, _UNAVAILABLE)
 
         def check() -> Checked:
-            received = self._received(request)
+            received, source = self.received(request), declaration.source
             answer = None if verification is None else verification.verify(received, secrets)
-            return received.body, _key(hook, received), answer
+            response = declaration.response or ACCEPTED
+            if source is not None and answer is None:
+                response = declaration.response or source.respond(received)
+                if not wanted(source.read(received).name, declaration.events):
+                    answer = response
+            return Checked(received.body, _key(hook, received), answer, response)
 
         size = request.body_size
         try:
@@ -144,6 +164,8 @@ class Checks:
             headers = () if challenge is None else ((b"WWW-Authenticate", challenge),)
             kind = refused.kind if refused.kind in REFUSALS else "signature"
             raise Problem(401, f"the source could not be verified: {refused}", headers, kind) from None
+        except BadPayload as bad:
+            raise Problem(bad.status, bad.detail) from None
         except Overloaded as overloaded:
             raise Problem(503, str(overloaded), retry_after(overloaded.retry_after)) from None
         if self._clients is not None and verification is not None:
@@ -155,7 +177,7 @@ class Checks:
         if request.on_disk or request.body_size > self._large:
             return ""
         try:
-            return _source_id(hook, self._received(request))
+            return _source_id(hook, self.received(request))
         except Exception:
             # A plugin's own function may rely on a body that is verified.
             return ""
@@ -176,14 +198,16 @@ class Checks:
         received = Received(method, url, headers, body, "", self._now())
         return verification.sign(received, secrets[0] if secrets else b"")
 
-    def _received(self, request: WebhookRequest) -> Received:
+    def received(self, request: WebhookRequest) -> Received:
+        """Return the request as verifications and sources get it."""
         scheme, host = "https" if request.secure else "http", request.first_header(b"host").decode("latin-1")
         site = self._public_url or f"{scheme}://{host}{request.base_path}"
         headers = tuple(zip(request.head.names, request.head.values, strict=True))
         # Not the target, which may be absolute, or without the base path, which a proxy has removed.
         target = request.path + (b"?" + request.query if request.query else b"")
         url = site + target.decode("latin-1")
-        return Received(request.method.decode("ascii"), url, headers, request.body(), _host(request), self._now())
+        method, host = request.method.decode("ascii"), _host(request)
+        return Received(method, url, headers, request.body(), host, self._now(), request.path_token)
 
 
 def _host(request: WebhookRequest) -> str:

@@ -25,7 +25,7 @@ from errklein.web._error_pages import Problem, retry_after, start_page, too_larg
 from errklein.web._mounts import Mount, MountedResponse
 from errklein.web._recording import RecordedRequest
 from errklein.web._responses import HTML
-from errklein.web._routes import Match, NoRoute, Route, Routes
+from errklein.web._routes import Match, NamedPath, NoRoute, Route, Routes
 from errklein.web.facade.context import RequestContext
 from errklein.web.request import HTTPRequest, WebhookRequest, accepts_html, clean_path, not_found
 from errklein.webhooks import Hook
@@ -227,10 +227,21 @@ class Intake:
             inactive = self.routes.match_inactive(path, request.method) if is_new else None
             if inactive is not None:
                 return inactive
+            if (named := self.routes.match_named(path)) is not None:
+                return self._enter_room(request, named)
             mount = self.routes.mount_at(path)
             if mount is None:
                 raise
             return Match(mount, {}, self.routes.version)
+
+    def _enter_room(self, request: WebhookRequest, named: NamedPath) -> Match:
+        """Return the match of a webhook of a room. The token leaves the address, so that nothing logs or records it."""
+        request.path_token = named.token or request.path_token
+        request.uri = request.uri.replace(request.path, named.path, 1)
+        request.path = named.path
+        if request.method.decode("ascii") not in named.route.methods:
+            raise NoRoute(frozenset(named.route.methods))
+        return Match(named.route, {}, self.routes.version)
 
     # Refusals.
 
@@ -284,14 +295,15 @@ class Admission:
         checks, recording = services.checks, services.recording
         try:
             checks.client_rate(hook, request)
-            body, request.source_id, answer = await checks.verify(hook, request)
+            checked = await checks.verify(hook, request)
+            request.source_id, answer = checked.source_id, checked.answer
             checks.route_rate(hook)
             if answer is None and recording.runs_later(hook):
-                answer = await recording.accept(hook, request, body)
+                answer = await recording.accept(hook, request, checked.body, checked.response)
             if answer is None and not hook.active:
                 raise Problem(503, "the plugin of this webhook is not active", retry_after(60.0))
             # What stores the outcome, or also a response.
-            when_ended = answer or await recording.claim(hook, request, body)
+            when_ended = answer or await recording.claim(hook, request, checked.body)
         except Problem as problem:
             # Nothing is read for a client that sends too much.
             if not request.source_id and problem.status != 429:

@@ -27,6 +27,7 @@ from errklein.webhooks.deliveries import (
     StoredDelivery,
     StoredRequest,
 )
+from errklein.webhooks.source import ACCEPTED
 
 if TYPE_CHECKING:
     from errklein.web._delivery import Delivery
@@ -73,8 +74,10 @@ class Recording:
         declaration = hook.declaration
         return declaration.may_be_recorded and (declaration.ack == "now" or hook.full_name in self.paused)
 
-    async def accept(self, hook: Hook, request: WebhookRequest, body: bytes) -> ImmediateResponse:
-        """Record a request whose handler runs later, and return the response.
+    async def accept(
+        self, hook: Hook, request: WebhookRequest, body: bytes, response: ImmediateResponse = ACCEPTED
+    ) -> ImmediateResponse:
+        """Record a request whose handler runs later, and return the response, to which the id of the delivery is added.
 
         A repeated request is recorded as a duplicate, and gets the same response.
 
@@ -88,7 +91,8 @@ class Recording:
             await self._later.accept(delivery, hook.declaration.window)
         except JournalError as error:
             raise self._unavailable(error) from error
-        return ImmediateResponse(202, ((b"X-Delivery-Id", b"%d" % delivery.id),), b"")
+        headers = (*response.headers, (b"X-Delivery-Id", b"%d" % delivery.id))
+        return ImmediateResponse(response.status, headers, response.body)
 
     async def claim(
         self, hook: Hook, request: WebhookRequest, body: bytes

@@ -1,13 +1,17 @@
-"""The route table, which maps URLs and methods to plugins' webhooks on one Klein application.
+"""The route table, which maps URLs and methods to plugins' webhooks on one Klein application, and names to webhooks of rooms.
 
 Werkzeug's map accepts new rules at any time, but can't remove one, and silently prefers the first of two equal rules. So the
 table assigns each URL and method to the hook that claimed it first, and gives the rule of each hook the methods that are its
 own. A rule without methods matches no request, so a removed route leaves nothing but its rule, which its plugin's next
 activation uses again.
+
+Webhooks of rooms come and go, and there may be thousands, so they have no rules, but a table of names below WEBHOOK_PREFIX. It is
+asked when no plugin has the URL.
 """
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
 from collections import defaultdict
@@ -47,47 +51,35 @@ class RuleError(HookError):
 
 
 class Route:
-    """The rule of a hook, with the methods of which the hook gets the requests. A removed route has no hook and no methods.
-
-    :param app: The application in which the rule is registered.
-    :raises RuleError: The rule is invalid.
-    """
+    """The rule of a hook, with the methods of which the hook gets the requests. A removed route has no hook and no methods."""
 
     hook: Hook | None
     methods: Collection[str]
 
-    def __init__(self, app: Klein, hook: Hook, enter: Enter) -> None:
+    def __init__(self, hook: Hook, enter: Enter) -> None:
         self.rule = hook.declaration.rule
         self.owner = hook.owner
         self.name = f"{hook} {self.rule}"
         self._enter = enter
-        _register(app, hook, self.name, self.endpoint)
 
     def endpoint(self, request: Any, /, **captures: Any) -> Deferred[None]:
         """Pass on a request of another site. Klein would end it when the Deferred fires, so that one never does."""
         self._enter(self, request, captures)
         return Deferred()
 
-    def take(self, app: Klein, hook: Hook, methods: Collection[str]) -> None:
+    def take(self, hook: Hook, methods: Collection[str]) -> None:
         """Pass requests with these methods to this hook from now on."""
-        self.hook = hook
+        self.hook, self.methods = hook, methods
         self.label = hook.full_name
         declaration = hook.declaration
         self.max_body = declaration.max_body
-        has_checks = declaration.verify or declaration.rate or declaration.dedupe
+        has_checks = declaration.verify or declaration.rate or declaration.dedupe or declaration.source
         self.is_plain = not has_checks and declaration.ack == "after" and declaration.may_be_recorded
         self.placement = placement_of(hook.handler)
-        self._use_methods(app, methods)
 
-    def remove(self, app: Klein) -> None:
+    def remove(self) -> None:
         """Match no requests from now on."""
-        self.hook = None
-        self._use_methods(app, ())
-
-    def _use_methods(self, app: Klein, methods: Collection[str]) -> None:
-        self.methods = methods
-        for rule in app.url_map.iter_rules(self.name):
-            rule.methods = set(methods)
+        self.hook, self.methods = None, ()
 
 
 class Match(NamedTuple):
@@ -96,6 +88,14 @@ class Match(NamedTuple):
     route: Route | Mount
     captures: Mapping[str, Any]
     version: int
+
+
+class NamedPath(NamedTuple):
+    """The route of a webhook of a room, the token in the path, if there is one, and the path without it."""
+
+    route: Route
+    token: bytes
+    path: bytes
 
 
 @dataclass(eq=False)
@@ -110,12 +110,13 @@ Shadowed = Callable[[Hook, Hook], None]
 
 
 class Routes:
-    """The routes of all plugins.
+    """The routes of all plugins, and the webhooks of rooms.
 
     :param enter: Called with the route, the request and the values of the rule's variables, for requests of other sites.
     :param shadowed: Called with a hook whose URL and method another hook has, and with that hook.
     :param configure: Returns a hook of a plugin as the operator has configured it, or raises HookError.
     :param prepare: Called with each hook before its requests.
+    :param prefix: The path below which the webhooks of rooms are.
     """
 
     log = Logger(namespace="errklein.web")
@@ -126,11 +127,18 @@ class Routes:
         shadowed: Shadowed,
         configure: Callable[[Hook], Hook] = lambda hook: hook,
         prepare: Callable[[Hook], None] = lambda hook: None,
+        prefix: str = "/hooks",
     ) -> None:
         self._enter = enter
         self._shadowed = shadowed
         self.configure = configure
         self._prepare = prepare
+        self.prefix = prefix
+        self.named: dict[str, Route] = {}
+        """The routes of the webhooks of rooms, by name."""
+        # The names by the digest of a token, and the digests by name.
+        self._by_token: dict[str, str] = {}
+        self._tokens: dict[str, Sequence[str]] = {}
         self.mounts: list[Mount] = []
         """The resources that plugins have mounted."""
         self.streams: defaultdict[str, WeakSet[Any]] = defaultdict(WeakSet)
@@ -227,7 +235,8 @@ class Routes:
         for hook in hooks:
             try:
                 hook = self.configure(hook)
-                route = Route(app, hook, self._enter)
+                route = Route(hook, self._enter)
+                _register(app, hook, route.name, route.endpoint)
             except HookError as error:
                 self.log.error(
                     "{webhook} gets 404 while its plugin is inactive: {error}", webhook=hook.full_name, error=error
@@ -235,10 +244,39 @@ class Routes:
             else:
                 # Without a verification, the route matches no requests.
                 is_verified = hook.declaration.verify is not None
-                route.take(app, hook, [method for _, method in claims_of(hook)] if is_verified else ())
+                route.take(hook, [method for _, method in claims_of(hook)] if is_verified else ())
+                _allow(app, route)
                 self._standby[route.name] = route
         self._standby_adapter = app.url_map.bind("")
         self._changed()
+
+    def put(self, hook: Hook, tokens: Sequence[str] = ()) -> None:
+        """Add the webhook of a room, or replace the one of this name.
+
+        :param tokens: The hexadecimal SHA-256 digests of the tokens that find it without its name.
+        """
+        name = hook.full_name
+        route = self.named.get(name) or Route(hook, self._enter)
+        route.take(hook, hook.declaration.methods)
+        self._forget_tokens(name)
+        self.named[name] = self._routes[name] = route
+        self._precedence.by_name[name] = hook
+        self._tokens[name] = tokens
+        self._by_token.update(dict.fromkeys(tokens, name))
+        self._prepare(hook)
+        self._changed()
+
+    def drop(self, name: str) -> None:
+        """Remove the webhook of a room."""
+        self._forget_tokens(name)
+        self._routes.pop(name)
+        self._precedence.by_name.pop(name)
+        self.named.pop(name).remove()
+        self._changed()
+
+    def _forget_tokens(self, name: str) -> None:
+        for token in self._tokens.pop(name, ()):
+            self._by_token.pop(token, None)
 
     def hold(self, owner: str) -> None:
         """Make requests for the owner's routes wait until `replace`, `remove` or `release`."""
@@ -268,8 +306,12 @@ class Routes:
         return waiting
 
     def hooks(self) -> Sequence[RouteInfo]:
-        """Return all hooks with their current methods, by plugin in the order of activation."""
-        return [self._precedence.info(hook) for hook in self._precedence.hooks()]
+        """Return all hooks with their current methods, by plugin in the order of activation, and the webhooks of rooms."""
+        rooms = [route.hook for _, route in sorted(self.named.items()) if route.hook is not None]
+        return [
+            *(self._precedence.info(hook) for hook in self._precedence.hooks()),
+            *(RouteInfo(hook, hook.declaration.rule, hook.declaration.methods, None) for hook in rooms),
+        ]
 
     def declarations(self) -> Mapping[str, HookDeclaration]:
         """Return the declarations of all webhooks by their names."""
@@ -312,6 +354,21 @@ class Routes:
             self._prepare(route.hook)
         return Match(route, captures, self.version)
 
+    def match_named(self, path: str) -> NamedPath | None:
+        """Return the webhook of a room: PREFIX/NAME, PREFIX/NAME/TOKEN or PREFIX/TOKEN; None if there is none at the path."""
+        first, *rest = path.removeprefix(f"{self.prefix}/").split("/")
+        if not path.startswith(f"{self.prefix}/"):
+            return None
+        token = ""
+        if first not in self.named:
+            token, first = first, self._by_token.get(hashlib.sha256(first.encode()).hexdigest(), "")
+        elif rest:
+            token, *rest = rest
+        route = self.named.get(first)
+        if route is None or rest:
+            return None
+        return NamedPath(route, token.encode(), f"{self.prefix}/{first}".encode())
+
     def mount_at(self, path: str) -> Mount | None:
         """Return the mount with the longest path that has this path; of equal ones, the first."""
         return max((mount for mount in self.mounts if mount.has(path)), key=lambda mount: len(mount.path), default=None)
@@ -352,7 +409,8 @@ class Routes:
         """Return the route of the hook's rule, which is added to the application if there was none."""
         route = self._known.get(f"{hook} {hook.declaration.rule}")
         if route is None:
-            route = Route(self.app, hook, self._enter)
+            route = Route(hook, self._enter)
+            _register(self.app, hook, route.name, route.endpoint)
             self._known[route.name] = route
         return route
 
@@ -361,10 +419,12 @@ class Routes:
         hook = self._precedence.by_name.get(name)
         route = self._routes.pop(name, None)
         if route is not None and (hook is None or route.rule != hook.declaration.rule):
-            route.remove(self.app)
+            route.remove()
+            _allow(self.app, route)
         if hook is not None:
             route = self._routes[name] = self._route_of(hook)
-            route.take(self.app, hook, self._precedence.info(hook).methods)
+            route.take(hook, self._precedence.info(hook).methods)
+            _allow(self.app, route)
 
     def _changed(self) -> None:
         """Note that earlier matches aren't valid any more."""
@@ -380,6 +440,12 @@ def _register(app: Klein, hook: Hook, name: str, endpoint: Callable[..., Any]) -
     except Exception as error:
         reason = _reason(error, app.url_map.converters)
         raise RuleError(f"{hook}: invalid rule {rule!r}{_location(hook)}; {reason}") from error
+
+
+def _allow(app: Klein, route: Route) -> None:
+    """Give the rules of a route its methods."""
+    for rule in app.url_map.iter_rules(route.name):
+        rule.methods = set(route.methods)
 
 
 def _reason(error: Exception, converters: Collection[str]) -> str:

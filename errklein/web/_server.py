@@ -65,7 +65,7 @@ class WebServer:
         """The pools of threads."""
         self._bot = bot
         self._open_requests = DeadlineSweeper(reactor)
-        self.routes = Routes(self._enter, self._shadowed, self._configured, self._prepare)
+        self.routes = Routes(self._enter, self._shadowed, self._configured, self._prepare, settings.prefix)
         self._lanes, self._recorded_lanes = (Lanes(reactor, settings.body_memory, *pools) for _ in range(2))
         self._intake = Intake(self._make_services, self.routes, self._recorded_pool, self._recorded_lanes)
         self.site = Site(reactor, settings, self._intake, decoding_pool)
@@ -123,9 +123,13 @@ class WebServer:
         """Return the webhook that gets the requests for a path, which may be below WEBHOOK_BASE_PATH; None if there is none."""
         raw = without_base(path.encode(), self.site.settings.base_path.encode())
         try:
-            route = self.routes.match(raw, clean_path(raw), method.encode()).route
-        except (NoRoute, Problem):
+            path = clean_path(raw)
+            route: object = self.routes.match(raw, path, method.encode()).route
+        except Problem:
             return None
+        except NoRoute:
+            named = self.routes.match_named(path)
+            route = named and named.route
         return route.hook if isinstance(route, Route) else None
 
     def begin_stopping(self) -> None:

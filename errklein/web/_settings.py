@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 from twisted.logger import Logger
@@ -59,6 +60,12 @@ class WebSettings:
     base_path: str = ""
     """The path below which clients reach the webhooks, such as "/bot". Proxies may remove it from the paths of requests."""
 
+    prefix: str = "/hooks"
+    """The path below which the webhooks of rooms are."""
+
+    secrets_in: Path | None = None
+    """The directory of the secrets that the bot has stored."""
+
     public_url: str = ""
     """The scheme and host of links to webhooks, such as "https://bot.example.net"; by default those of the request."""
 
@@ -91,6 +98,7 @@ class WebSettings:
             proxies=TrustedProxies(config.TRUSTED_PROXIES) if config.TRUSTED_PROXIES else None,
             base_path=config.WEBHOOK_BASE_PATH,
             public_url=config.PUBLIC_URL,
+            secrets_in=Path(config.BOT_DATA_DIR) / "secrets",
             max_connections=config.WEBHOOK_MAX_CONNECTIONS,
             max_connections_per_client=config.WEBHOOK_MAX_CONNECTIONS_PER_CLIENT,
             body_memory=config.WEBHOOK_BODY_MEMORY,

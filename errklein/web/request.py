@@ -70,6 +70,8 @@ class RequestState:
     """The delivery of a request that was received earlier."""
     delivery_id = 0
     """The id of the delivery; 0 until it is known, or without a journal."""
+    path_token = b""
+    """The token that was in the address of a webhook of a room."""
     source_id = ""
     """What identifies repeated requests, such as the source's id of the delivery; empty if it is unknown."""
     body_users = 1
@@ -400,6 +402,7 @@ class StockRequest(RequestState):
         self.begun: float = site.now()
         self.body_limit = limit
         self.secure = bool(request.isSecure())
+        self.uri: bytes = request.uri
         self.path: bytes
         self.query: bytes
         self.path, _, self.query = request.uri.partition(b"?")

@@ -83,6 +83,8 @@ class RequestContext:
         declaration = self.hook.declaration
         if declaration.raw:
             return LocalProxy(lambda: self.request)
+        if self._payload is ... and declaration.source is not None:
+            self._payload = declaration.source.read(self.services.checks.received(self.incoming))
         if self._payload is ...:
             body, header = self.read_body(), self.incoming.first_header
             kind, coding = header(b"content-type").decode("latin-1"), header(b"content-encoding").decode("latin-1")

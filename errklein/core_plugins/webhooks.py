@@ -1,0 +1,55 @@
+"""The commands `!webhook new` and `remove`, which make webhooks of rooms without a plugin."""
+
+from __future__ import annotations
+
+from errklein.chat import Message, RoomOccupant
+from errklein.commands import CommandError, admin_by_default, also_in_rooms, botcmd
+from errklein.config import SecretError
+from errklein.core_plugins import CorePlugin
+from errklein.sources import known_sources
+from errklein.text import code, plain
+from errklein.webhooks.option_values import HookError
+
+
+class Webhooks(CorePlugin):
+    """Make, change and remove webhooks of rooms."""
+
+    @also_in_rooms
+    @admin_by_default
+    @botcmd(historize=False, split_args_with=None)
+    async def webhook_new(self, msg: Message, args: list[str]) -> str:
+        """Make a webhook that shows in this room what a service sends.
+
+        Usage: !webhook new SOURCE [NAME]
+        """
+        if not args:
+            return f"Name a source: {plain(', '.join(known_sources()))}."
+        if not isinstance(msg.frm, RoomOccupant):
+            raise CommandError("Use this command in the room of the webhook.")
+        network = self.host.networks.of(msg)
+        room = f"{network.network}:{msg.frm.room}"
+        try:
+            made = await self.host.room_webhooks.create(self.actor(msg), args[0], room, *args[1:2])
+        except (HookError, SecretError) as error:
+            raise CommandError(plain(str(error))) from error
+        private = [f"URL: {code(made.url)}", *([f"Secret: {code(made.secret)}"] if made.secret else []), *made.setup]
+        recipient = network.build_reply(msg, "", private=True).to
+        assert recipient is not None
+        self.send(recipient, "\n".join(private))
+        return (
+            f"Made {code(made.webhook.name)} for {plain(str(msg.frm.room))}; its address is in your private messages."
+        )
+
+    @also_in_rooms
+    @admin_by_default
+    @botcmd(historize=False)
+    async def webhook_remove(self, msg: Message, args: str) -> str:
+        """Remove a webhook of a room.
+
+        Usage: !webhook remove NAME
+        """
+        try:
+            await self.host.room_webhooks.remove(self.actor(msg), args.strip())
+        except HookError as error:
+            raise CommandError(plain(str(error))) from error
+        return f"Removed {code(args.strip())}."
