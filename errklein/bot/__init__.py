@@ -7,12 +7,3 @@ from errklein.bot._bot import Bot
 from errklein.bot._notices import CallsInOrder
 from errklein.bot._operations import BotStatus, CoreHost, NetworkStatus
 from errklein.bot._sending import Sending
-
-__all__ = [
-    "Bot",
-    "BotStatus",
-    "CallsInOrder",
-    "CoreHost",
-    "NetworkStatus",
-    "Sending",
-]

@@ -10,19 +10,3 @@ from errklein.database._connection import (
     write_copy,
 )
 from errklein.database._group_commit import MAX_ROWS, GroupCommit, JobThread, Operation, Run, execute_rows
-
-__all__ = [
-    "MAX_ROWS",
-    "Access",
-    "Database",
-    "DatabaseError",
-    "GroupCommit",
-    "JobThread",
-    "Operation",
-    "Run",
-    "StorageError",
-    "execute_rows",
-    "read_migrations",
-    "upgrade_of",
-    "write_copy",
-]

@@ -4,15 +4,3 @@ from errklein.dispatch._dispatcher import Dispatcher
 from errklein.dispatch._networks import Networks
 from errklein.dispatch._rooms import RoomOperations, name_of
 from errklein.dispatch.replies import DetailedError, Disclosure, build_reply, card_as_text, process_template
-
-__all__ = [
-    "DetailedError",
-    "Disclosure",
-    "Dispatcher",
-    "Networks",
-    "RoomOperations",
-    "build_reply",
-    "card_as_text",
-    "name_of",
-    "process_template",
-]

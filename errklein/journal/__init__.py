@@ -12,20 +12,3 @@ from errklein.journal._queue import DeliveryQueue, RetryPolicy
 from errklein.journal._redaction import Redaction
 from errklein.journal._retention import Retention
 from errklein.journal._sqlite import DATABASE, INLINE, MIGRATIONS, SQLiteJournal
-
-__all__ = [
-    "DATABASE",
-    "INLINE",
-    "MIGRATIONS",
-    "DeliveryQueue",
-    "JournalArchive",
-    "Redaction",
-    "Retention",
-    "RetryPolicy",
-    "SQLiteJournal",
-    "back_up",
-    "backup_of",
-    "check_backup",
-    "release_messages",
-    "restore_paused",
-]

@@ -12,17 +12,3 @@ from errklein.listening._listeners import (
     server_endpoint,
     unix_problem,
 )
-
-__all__ = [
-    "ConnectionLimits",
-    "ListenError",
-    "Listeners",
-    "address_of",
-    "client_of",
-    "identify",
-    "in_use_by_another",
-    "listen_problem",
-    "seconds_waited",
-    "server_endpoint",
-    "unix_problem",
-]

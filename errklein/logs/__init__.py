@@ -19,23 +19,3 @@ from errklein.logs._output import (
     warn_deprecated,
 )
 from errklein.logs._recent_errors import RecentErrors
-
-__all__ = [
-    "FROM_STDLIB",
-    "FROM_TWISTED",
-    "Bridge",
-    "Destinations",
-    "FormattedByLogging",
-    "LevelFilter",
-    "RecentErrors",
-    "bridge_stdlib",
-    "destinations",
-    "escape",
-    "format_line",
-    "last_lines",
-    "level_number",
-    "observer",
-    "record_of",
-    "use_with_twist",
-    "warn_deprecated",
-]

@@ -4,18 +4,3 @@ from errklein.service._data_directory import DataDirectory, DataDirectoryError, 
 from errklein.service._supervision import Supervision, reactor_deadline
 from errklein.service.bot_service import BotService, CannotStart, ServiceOptions, configure_garbage_collector
 from errklein.service.startup_checks import Listening, errors_end_program, load_with_options
-
-__all__ = [
-    "BotService",
-    "CannotStart",
-    "DataDirectory",
-    "DataDirectoryError",
-    "Listening",
-    "ServiceOptions",
-    "Supervision",
-    "configure_garbage_collector",
-    "errors_end_program",
-    "load_with_options",
-    "reactor_deadline",
-    "user_name",
-]
