@@ -198,7 +198,16 @@ setup(
     py_modules=["errklein_pytest"],
     package_dir={"": "."},
     package_data={
-        "errklein": ["py.typed", "**/*.plug", "**/*.sql", "**/*.md", "**/*.txt", "**/templates/*", "examples/**"],
+        "errklein": [
+            "py.typed",
+            "**/*.plug",
+            "**/*.sql",
+            "**/*.md",
+            "**/*.txt",
+            "**/templates/*",
+            "**/payloads/*",
+            "examples/**",
+        ],
         "twisted.plugins": ["errklein_plugin.py"],
     },
     entry_points={

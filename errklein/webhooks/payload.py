@@ -112,6 +112,14 @@ def decode_payload(
     return _json_or_text(_read_text(body, options.get("charset", "")), is_json)
 
 
+def decode_text(body: bytes, content_type: str = "") -> str:
+    """Return the text of a body in the charset that its Content-Type declares, by default UTF-8.
+
+    :raises BadPayload: The body isn't in this charset, or the charset is unknown.
+    """
+    return _read_text(body, _read_content_type(content_type)[1].get("charset", ""))
+
+
 def _names_of(fields: Mapping[str, str]) -> str:
     """Return the names of a form's fields, without their values, for an error message."""
     if not fields:
