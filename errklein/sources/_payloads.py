@@ -1,0 +1,141 @@
+"""Access to payloads of which nothing is certain, and lines that describe a payload of unknown form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from errklein.text.masking import is_secret
+from errklein.verify import Received
+from errklein.webhooks.payload import BadPayload, decode_payload
+
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+_NOT_FACTS = re.compile(
+    r"(?:[A-Za-z0-9_]*_)?(?:id|uuid|uid)|[a-z]+I[Dd]|[a-z_]*version|alertname|rulename", re.IGNORECASE
+)
+_LONGEST_WORD = 60
+_MOST_LEAVES = 200
+_DEPTH = 4
+_TITLES = ("title", "subject", "summary", "name", "check_name", "condition_name", "event", "type")
+_TEXTS = ("message", "text", "description", "details", "detail", "body", "content", "reason", "info")
+_LINKS = ("html_url", "web_url", "url", "link", "permalink", "href")
+_JSON = ('{"', "{}", "[{", '["', "[]")
+
+
+def json_value(received: Received) -> Any:
+    """Return the decoded JSON of a request, whatever its Content-Type, since not every sender sets it.
+
+    :raises BadPayload: The body isn't JSON.
+    """
+    if not received.body:
+        raise BadPayload(400, "the body is empty; expected JSON")
+    return decode_payload(received.body, "application/json")
+
+
+def json_object(received: Received) -> Mapping[str, Any]:
+    """Return the JSON object of a request.
+
+    :raises BadPayload: The body isn't a JSON object.
+    """
+    payload = json_value(received)
+    if not isinstance(payload, Mapping):
+        raise BadPayload(400, "the body must be a JSON object")
+    return payload
+
+
+def found(payload: Any, path: str) -> Any:
+    """Return the value at a path such as "alerts.0.labels"; None if there is none."""
+    for key in filter(None, path.split(".")):
+        if isinstance(payload, list) and key.isdecimal():
+            payload = payload[int(key)] if int(key) < len(payload) else None
+        else:
+            payload = payload.get(key) if isinstance(payload, Mapping) else None
+    return payload
+
+
+def at(payload: Any, paths: str) -> str:
+    """Return the first text or number at paths such as "title or data.title", as a text; else ""."""
+    shown = (one for path in paths.split(" or ") if _is_shown(one := found(payload, path)))
+    return str(next(shown, ""))
+
+
+def when(payload: Any, text: str) -> str:
+    """Return the text if the payload has a value for its first placeholder, else ""."""
+    return text if at(payload, text.partition("{")[2].partition("}")[0]) else ""
+
+
+def items(payload: Any, path: str, most: int) -> Sequence[str]:
+    """Return the paths of the first items of the list at a path."""
+    given = found(payload, path)
+    return [f"{path}.{number}" for number in range(min(len(given), most))] if isinstance(given, list) else []
+
+
+def pairs(payload: Any, path: str, most: int) -> str:
+    """Return a text with the names and values in the mapping at a path, such as "A = {values.A}, C = {values.C}"."""
+    return ", ".join(f"{key} = {{{path}.{key}}}" for key in islice(_facts(found(payload, path)), most))
+
+
+def described(payload: Any, root: str = "", most: int = 6) -> list[str]:
+    """Return lines for a payload of unknown form: its title with a link, its text, and some of its fields, but no secrets.
+
+    :param root: The path of the part that is described, with a full stop at its end; by default the payload.
+    """
+    leaves = dict(_leaves(found(payload, root), root))
+    title, text = (_named(leaves, names) for names in (_TITLES, _TEXTS))
+    link = _named([path for path, given in leaves.items() if _is_address(given)], _LINKS)
+    head = f"**{{{title}}}**" if title else "Link" if link else ""
+    facts = (path for path, given in leaves.items() if path not in (title, text) and not _is_address(given))
+    return [
+        f"[{head}]({{{link}}})" if link else head,
+        f"{{{text}}}" if text else "",
+        *(f"- {path.removeprefix(root).replace('.', ' ')}: {{{path}}}" for path in islice(facts, most)),
+    ]
+
+
+def _leaves(payload: Any, root: str) -> Iterator[tuple[str, Any]]:
+    """Yield the paths and values of texts and numbers, those of the outer objects first."""
+    level = [(root, payload)]
+    for _ in range(_DEPTH):
+        inner: list[tuple[str, Any]] = []
+        for path, given in level:
+            if isinstance(given, Mapping):
+                yield from ((f"{path}{key}", given[key]) for key in _facts(given))
+                inner += [(f"{path}{key}.", given[key]) for key in _keys(given)]
+            elif isinstance(given, list):
+                inner += [(f"{path}{number}.", one) for number, one in enumerate(given[:3])]
+        level = inner[:_MOST_LEAVES]
+
+
+def _keys(given: Mapping[str, Any]) -> Iterator[str]:
+    return (key for key in islice(given, _MOST_LEAVES) if _KEY.fullmatch(key))
+
+
+def _facts(given: Any) -> Iterator[str]:
+    """Yield the keys of a mapping whose values say something to a person."""
+    for key in _keys(given) if isinstance(given, Mapping) else ():
+        value = given[key]
+        is_token = isinstance(value, str) and len(value) > _LONGEST_WORD and " " not in value
+        if (
+            _is_shown(value)
+            and not (_NOT_FACTS.fullmatch(key) or is_secret(key))
+            and (_is_address(value) or not is_token)
+        ):
+            yield key
+
+
+def _is_shown(given: object) -> bool:
+    if isinstance(given, str):
+        return bool(given.strip()) and not given.lstrip().startswith(_JSON)
+    return isinstance(given, (int, float)) and not isinstance(given, bool)
+
+
+def _is_address(given: object) -> bool:
+    return isinstance(given, str) and given.startswith(("http://", "https://"))
+
+
+def _named(paths: Iterable[str], names: Sequence[str]) -> str:
+    """Return the path whose last key is the first of these names that there is; "" if there is none."""
+    keys = {path.rpartition(".")[2].lower(): path for path in reversed([*paths])}
+    return next((keys[name] for name in names if name in keys), "")

@@ -1,0 +1,55 @@
+"""Grafana: its alerts, and those of the older form that it sent up to version 8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from errklein.sources import _alerts
+from errklein.sources._payloads import at, found, items, json_object
+from errklein.verify import Received, Verification, hmac_signature
+from errklein.webhooks.source import Source
+
+__all__ = ["SOURCES"]
+
+_STATES = {"alerting": "firing", "ok": "resolved"}
+
+
+def verification(*, secret: str | Sequence[str]) -> Verification:
+    """Return the verification of the signature that a contact point of Grafana sends if a secret for HMAC is entered."""
+    header = "X-Grafana-Alerting-Signature"
+    time = "X-Grafana-Alerting-Timestamp"
+    return hmac_signature(secret=secret, header=header, timestamp_header=time, signed="{timestamp}:{body}")
+
+
+def event(received: Received, payload: Any) -> str:
+    """Return "firing" or "resolved"; for other states of the older form, such as "no_data", the state."""
+    state = at(payload, "state")
+    return at(payload, "status") or _STATES.get(state, state)
+
+
+def lines(event: str, payload: Any) -> list[str]:
+    """Return a line for each alert, with a link to its panel or rule and, while it fires, one that silences it."""
+    if found(payload, "ruleName") is None:
+        return _alerts.lines(event, payload)
+    state = {"firing": _alerts.FIRING, "resolved": _alerts.RESOLVED}.get(event, "**{state}**")
+    matches = (f"- {{{path}.metric}}: {{{path}.value}}" for path in items(payload, "evalMatches", 5))
+    return [f"{state} [{{ruleName or title or 'alert'}}]({{ruleUrl}}): {{message}}", *matches]
+
+
+SOURCES = {
+    "grafana": Source(
+        "grafana",
+        "Grafana",
+        lines,
+        verification,
+        event=event,
+        parse=json_object,
+        setup=(
+            "In Grafana, open Alerting > Contact points, and add one with the integration Webhook.",
+            "URL: {url}",
+            "Then choose it in a notification policy. The button Test sends a message.",
+        ),
+        example="firing.json",
+    )
+}

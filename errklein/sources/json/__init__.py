@@ -1,0 +1,65 @@
+"""JSON and forms of any service: a message by the text of the webhook, or a list of what the payload says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from errklein import verify
+from errklein.sources._payloads import at, described, json_value
+from errklein.verify import Received
+from errklein.webhooks.payload import BadPayload
+from errklein.webhooks.source import DECODED, Source
+
+__all__ = ["SOURCES"]
+
+_MOST_ITEMS = 100
+
+
+def event(received: Received, payload: Any) -> str:
+    """Return the text in the field `event`, `event_type` or `type`, if there is one."""
+    return at(payload, "event or event_type or type")
+
+
+def values(payload: Any) -> Mapping[str, Any]:
+    """Return what placeholders refer to if the payload is no object: the items of a list by their number, or `{value}`."""
+    if isinstance(payload, list):
+        return {str(index): item for index, item in enumerate(payload[:_MOST_ITEMS])}
+    return {} if isinstance(payload, Mapping) else {"value": payload}
+
+
+def lines(event: str, payload: Any) -> list[str]:
+    """Return the title of the payload with a link, its text, and some of its fields."""
+    return described(payload) if isinstance(payload, (Mapping, list)) else ["{value}"]
+
+
+def form(received: Received) -> Any:
+    """Return the fields of a form.
+
+    :raises BadPayload: The body isn't a form.
+    """
+    fields = DECODED(received)
+    if not isinstance(fields, Mapping):
+        raise BadPayload(400, "the body must be a form (application/x-www-form-urlencoded or multipart/form-data)")
+    return fields
+
+
+_SETUP = (
+    "Send a POST request to {url}",
+    "For a message of your own, set the text of the webhook, with placeholders such as `{title}` and `{items.0.name}`.",
+)
+
+SOURCES = {
+    "json": Source(
+        "json",
+        "JSON",
+        lines,
+        verify.bearer,
+        event=event,
+        parse=json_value,
+        values=values,
+        setup=_SETUP,
+        example="job.json",
+    ),
+    "form": Source("form", "Form", lines, verify.bearer, event=event, parse=form, setup=_SETUP, example="order.txt"),
+}

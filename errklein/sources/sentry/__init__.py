@@ -1,0 +1,74 @@
+"""Sentry: issues, alerts, errors and comments, which an internal integration sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from errklein import verify
+from errklein.sources._payloads import at, described, found, json_object, when
+from errklein.verify import Received
+from errklein.webhooks.source import Source
+
+__all__ = ["SOURCES"]
+
+_PARTS = ("metric_alert", "event", "error", "issue", "comment", "installation")
+_STATES = {
+    "archived": "💤 **Archived**",
+    "assigned": "👤 **Assigned**",
+    "created": "🐞 **New issue**",
+    "critical": "🔥 **Critical**",
+    "ignored": "💤 **Archived**",
+    "resolved": "✅ **Resolved**",
+    "triggered": "🔥 **Alert**",
+    "unresolved": "🔥 **Unresolved**",
+    "warning": "⚠️ **Warning**",
+}
+
+
+def event(received: Received, payload: Any) -> str:
+    """Return the resource and the action, such as "issue.created" or "event_alert.triggered"."""
+    resource = dict(received.headers).get(b"sentry-hook-resource", b"").decode("latin-1")
+    return ".".join(filter(None, (resource, at(payload, "action"))))
+
+
+def lines(event: str, payload: Any) -> list[str]:
+    """Return the issue, alert, error or comment, with a link and who has done it."""
+    part, action = next((part for part in _PARTS if found(payload, f"data.{part}")), ""), at(payload, "action")
+    if part == "comment":
+        project = when(payload, " of {data.project_slug}")
+        return [f"💬 **{{actor.name}}** {{action}} a comment on an issue{project}", "> {data.comment}"]
+    if part in ("", "installation"):
+        return ["**{actor.name}**: {action}", *described(payload, "data.")]
+    root = f"data.{part}"
+    level = when(payload, f"🔥 **{{{root}.level}}**") if part in ("event", "error") else ""
+    title = f"{{{root}.shortId}}: {{data.description_title or {root}.title or {root}.message or 'issue'}}"
+    link = f"[{title}]({{{root}.web_url or {root}.permalink or data.web_url}})"
+    project = when(payload, f" in {{{root}.project.name or {root}.project.slug}}")
+    whom = when(payload, f" to {{{root}.assignedTo.name}}") if action == "assigned" else ""
+    who = when(payload, " by {actor.name}") if at(payload, "actor.type") == "user" else ""
+    return [
+        f"{level or _STATES.get(action, '**{action}**')} {link}{project}{whom}{who}",
+        f"{{{root}.culprit or data.description_text}}",
+        f"Environment: {{{root}.environment}}",
+        "Rule: {data.triggered_rule}",
+    ]
+
+
+SOURCES = {
+    "sentry": Source(
+        "sentry",
+        "Sentry",
+        lines,
+        verify.sentry,
+        event=event,
+        parse=json_object,
+        signs=True,
+        issues_secret=True,
+        setup=(
+            "In Sentry, open Settings > Custom Integrations, and create an internal integration with the Webhook URL {url}",
+            "Switch on Alert Rule Action, or choose Issue below Webhooks (with the permission Issue & Event: Read).",
+            "Save it. The Client Secret that Sentry then shows is the secret of the webhook.",
+        ),
+        example="issue.created.json",
+    )
+}

@@ -1,0 +1,48 @@
+"""Events that sources read from the bodies in their folders, and from changed ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from errklein import sources
+from errklein.verify import Received
+from errklein.webhooks.source import Event
+
+FOLDER = Path(sources.__file__).parent
+ALERTA = Path(__file__).parent / "alerta"
+NOW = 1_796_000_000.0
+
+
+def body(source: str, file: str) -> bytes:
+    """Return a body of the source's folder `payloads`."""
+    return (FOLDER / source / "payloads" / file).read_bytes()
+
+
+def changed(source: str, file: str, *path: str | int, **values: Any) -> bytes:
+    """Return the body with other values for keys of the object at a path."""
+    payload = json.loads(body(source, file))
+    place = payload
+    for key in path:
+        place = place[key]
+    place.update(values)
+    return json.dumps(payload).encode()
+
+
+def received(given: bytes, headers: Mapping[str, str] | None = None) -> Received:
+    """Return a request with this body, of JSON unless a header says something else."""
+    all_headers = {"content-type": "application/json", **(headers or {})}
+    pairs = [(name.lower().encode(), value.encode()) for name, value in all_headers.items()]
+    return Received("POST", "https://bot.example.net/hooks/name", pairs, given, "192.0.2.1", NOW)
+
+
+def read(source: str, given: bytes, headers: Mapping[str, str] | None = None) -> Event:
+    """Return the event of a request with this body."""
+    return sources.find_source(source).read(received(given, headers))
+
+
+def lines(source: str, given: bytes, headers: Mapping[str, str] | None = None) -> list[str]:
+    """Return the lines of the message for a request with this body."""
+    return read(source, given, headers).text().split("\n")

@@ -1,0 +1,51 @@
+"""Tests of the source of Standard Webhooks."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.sources import find_source
+from tests.sources.events import body, lines, read, received
+
+
+class StandardWebhooksTests(SynchronousTestCase):
+    """Events of services that nothing else is known of."""
+
+    def test_event(self) -> None:
+        """The message has the type of the event, its title with a link, and fields that people understand."""
+        given = body("standard_webhooks", "invoice.paid.json")
+        self.assertEqual(
+            lines("standard_webhooks", given),
+            [
+                "**invoice.paid**",
+                "[**Kiosk at the station**](https://billing.example.net/invoices/in_8Xk2)",
+                "- number: 2026-0042",
+                "- amount: 129\\.90",
+                "- currency: EUR",
+            ],
+        )
+        self.assertEqual(read("standard_webhooks", given).name, "invoice.paid")
+
+    def test_secrets_are_left_out(self) -> None:
+        """Fields whose names are those of secrets aren't shown."""
+        given = b'{"type": "key.created", "data": {"api_key": "hush", "password": "hush", "note": "for the shop"}}'
+        self.assertEqual(lines("standard_webhooks", given), ["**key.created**", "- note: for the shop"])
+
+    def test_other_forms(self) -> None:
+        """Without an object in `data`, the payload itself is described."""
+        self.assertEqual(lines("standard_webhooks", b'{"type": "ping", "data": null}'), ["**ping**"])
+        self.assertEqual(lines("standard_webhooks", b'{"type": "ping", "data": "pong"}'), ["**ping**", "- data: pong"])
+
+    def test_verification(self) -> None:
+        """The example of the specification is authentic, and its id is that of the delivery."""
+        verification = find_source("standard_webhooks").verification(secret="env:STANDARD")
+        headers = {
+            "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            "webhook-timestamp": "1614265330",
+            "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        }
+        request = received(b'{"test": 2432232314}', headers)
+        then = type(request)(request.method, request.url, request.headers, request.body, request.peer, 1614265330.0)
+        self.assertIsNone(verification.verify(then, [b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]))
+        assert verification.delivery_id is not None
+        self.assertEqual(verification.delivery_id(request), "msg_p5jXN8AQM9LWM0D4loKWxJek")
