@@ -15,7 +15,7 @@ _BLOCK = re.compile(r"^(\s*)(=(?==*\s*$)|:(?=\s)|~(?=~~))")
 _OF_HTML = re.compile(r"&(?=#?\w+;)|<(?=[^\s\d=])")
 
 # Syntax in the middle of a line that would be at its beginning if a long text were split there.
-_LATER = re.compile(r"(?<=\s)([0-9]*)([#>+.-])(?=\s)")
+_LATER = re.compile(r"(?<=\s)(?:([0-9]*)([+.-])(?=\s)|()([#>]))")
 
 _INDENTED = re.compile(r"(\A\n?|\n\n) {4,}")
 
@@ -56,7 +56,7 @@ def plain_but_html(text: str) -> str:
 def plain_lines(text: str) -> str:
     """Return Markdown that shows untrusted text literally, line by line. A message of it may be split anywhere."""
     lines = (_OF_HTML.sub(_entity, line) for line in text.expandtabs(4).splitlines())
-    shown = (_LATER.sub(r"\1\\\2", _escaped(line)) if line.strip() else "" for line in lines)
+    shown = (_LATER.sub(r"\1\\\2\4", _escaped(line)) if line.strip() else "" for line in lines)
     # An indented line after an empty one would be a code block, in which backslashes are visible.
     return _INDENTED.sub(r"\1   ", "\n".join(shown))
 

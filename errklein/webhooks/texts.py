@@ -422,9 +422,9 @@ def message(lines: Iterable[Markdown], most: int, size: int = 4_000) -> Markdown
 
     If it would be longer, its last line is the number of those that are left out.
     """
-    text = without_mentions(without_people("\n".join(lines)))
-    shown = [line.rstrip() for line in text.split("\n") if line.strip()]
-    kept = shown if len(shown) <= most else shown[: most - 1]
+    shown = [line.rstrip() for text in lines for line in text.split("\n") if line.strip()]
+    text = "\n".join(shown if len(shown) <= most else shown[: most - 1])
+    kept = without_mentions(without_people(text[:size])).split("\n")
     length, left = 0, size - _ROOM
     for number, line in enumerate(kept):
         length += len(line) + 1
