@@ -154,7 +154,7 @@ class TimeTests(SynchronousTestCase):
                 except InvalidOption:
                     pass
 
-    def test_large_message(self) -> None:
+    def test_large_markdown(self) -> None:
         """A megabyte of Markdown that a source made is cut in linear time."""
         for piece in (*PIECES, "```\n", "@ ", "]( ", "](x", "https://"):
             body = Markdown(sanitize(piece * (1_000_000 // len(piece))))
