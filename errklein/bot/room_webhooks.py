@@ -166,8 +166,27 @@ class RoomWebhooks:
         site = settings.public_url or next(iter(self._web.listeners.open_now), "")
         path = "/".join(filter(None, ["" if source.short_url and token else webhook.name, token]))
         url = f"{site}{settings.base_path}{self._web.routes.prefix}/{path}"
-        setup = [line.replace("{url}", url).replace("{secret}", secret) for line in source.setup]
-        return MadeWebhook(webhook, url, secret, setup)
+        return MadeWebhook(webhook, url, secret, _setup(source.setup, url.removesuffix(f"/{path}"), url, secret, token))
+
+
+def _setup(lines: Sequence[str], base: str, url: str, secret: str, token: str) -> Sequence[str]:
+    """Return the lines of a source's set-up with their values, without those that this address can't have.
+
+    :param base: The address without the name and token.
+    """
+    scheme, _, host = base.partition("://")
+    values = {
+        "{url}": url,
+        "{secret}": secret,
+        "{token}": token,
+        # Tools that are given a host add `/hooks` themselves.
+        "{host}": host.removesuffix("/hooks"),
+        "{s}": "s" if scheme == "https" else "",
+    }
+    usable = [line for line in lines if "{host}" not in line or host.endswith("/hooks")]
+    for name, value in values.items():
+        usable = [line.replace(name, value) for line in usable]
+    return usable
 
 
 class _Held:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source, post
+from errklein.testing import PluginTestCase
 from errklein.text import to_irc
 from errklein.verify import ImmediateResponse, Received
 from errklein.webhooks.payload import BadPayload
@@ -107,6 +110,36 @@ class ToolTests(SynchronousTestCase):
         """The README of the payloads names each of them."""
         readme = (PAYLOADS / "README.md").read_text()
         self.assertEqual([path.name for path in PAYLOADS.glob("*.json") if f"`{path.name}`" not in readme], [])
+
+
+class RoomTests(PluginTestCase):
+    """From a command in a room to a message in it."""
+
+    plugins = ()
+    config: ClassVar[Mapping[str, object]] = {"PUBLIC_URL": "https://bot.example.net", "WEBHOOK_BASE_PATH": "/chat"}
+
+    def make(self, source: str) -> str:
+        """Make a webhook in #ops and return what the private reply says."""
+        shown = self.bot.say(f"!webhook new {source}", room="#ops")
+        return "\n".join(one.text for one in shown if one.to == "@admin")
+
+    def test_one_address_to_paste(self) -> None:
+        """What the reply tells to paste into a tool for Slack is where messages are posted."""
+        found = re.search(r"Paste https://bot\.example\.net/chat(/hooks/ekt\w+) ", self.make("slack"))
+        assert found is not None
+        response = self.post(
+            "/chat" + found[1], body=b'{"text": "*deployed* <!here> @alice"}', headers={"Content-Type": JSON}
+        )
+        self.assertEqual((response.status, response.text), (200, "ok"))
+        self.bot.advance(0)
+        self.assertEqual(self.bot.sent_to("#ops")[-1], "deployed @\u200bhere @\u200balice")
+
+    def test_address_for_apprise(self) -> None:
+        """Apprise's address has the host, the base path and the token; it adds `/hooks` itself."""
+        found = re.search(r"mmosts://bot\.example\.net/chat/(ekt\w+)", self.make("mattermost"))
+        assert found is not None
+        response = self.post(f"/hooks/{found[1]}", body=b'{"text": "**done**"}', headers={"Content-Type": JSON})
+        self.assertEqual(response.text, "ok")
 
 
 class BodyTests(SynchronousTestCase):
