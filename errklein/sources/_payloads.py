@@ -21,6 +21,7 @@ _DEPTH = 4
 _TITLES = ("title", "subject", "summary", "name", "check_name", "condition_name", "event", "type")
 _TEXTS = ("message", "text", "description", "details", "detail", "body", "content", "reason", "info")
 _LINKS = ("html_url", "web_url", "url", "link", "permalink", "href")
+EMPTY = "A request without any text or number."
 _JSON = ('{"', "{}", "[{", '["', "[]")
 
 
@@ -85,6 +86,8 @@ def described(payload: Any, root: str = "", most: int = 6) -> list[str]:
     leaves = dict(_leaves(found(payload, root), root))
     title, text = (_named(leaves, names) for names in (_TITLES, _TEXTS))
     link = _named([path for path, given in leaves.items() if _is_address(given)], _LINKS)
+    if not leaves:
+        return [EMPTY]
     head = f"**{{{title}}}**" if title else "Link" if link else ""
     facts = (path for path, given in leaves.items() if path not in (title, text) and not _is_address(given))
     return [

@@ -52,7 +52,8 @@ class JsonTests(SynchronousTestCase):
         self.assertEqual(lines("json", b'[{"name": "first"}, {"name": "second"}]'), ["**first**", "- 1 name: second"])
         self.assertEqual(lines("json", b'"Hello"'), ["Hello"])
         self.assertEqual(lines("json", b"7"), ["7"])
-        self.assertEqual(lines("json", b"null"), [""])
+        for nothing in (b"null", b"true", b"{}", b"[]", b'{"done": true}', b'""'):
+            self.assertEqual(lines("json", nothing), ["A request without any text or number."])
 
     def test_values_of_a_text(self) -> None:
         """A text of one's own reaches each value, also the items of a list."""

@@ -30,7 +30,7 @@ def values(payload: Any) -> Mapping[str, Any]:
 
 def lines(event: str, payload: Any) -> list[str]:
     """Return the title of the payload with a link, its text, and some of its fields."""
-    return described(payload) if isinstance(payload, (Mapping, list)) else ["{value}"]
+    return ["{value}"] if at({"value": payload}, "value") else described(payload)
 
 
 def form(received: Received) -> Any:
