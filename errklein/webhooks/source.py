@@ -19,8 +19,8 @@ class Event:
     """What a source reports in one request: the first argument of a handler of `@webhook(…, source="github")`.
 
     `name` is the source's name of the kind of event, such as "pull_request.opened" or "firing"; empty if the source has none.
-    `payload` is the decoded body. `values` are what placeholders such as `{sender.login}` refer to: the keys of the payload and
-    those that the source adds.
+    `payload` is the decoded body. `values` are what placeholders such as `{sender.login}` refer to: the keys of the payload,
+    those that the source adds, and `event`, which is the name unless the payload has such a key.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Source:
         payload = self.parse(received)
         own = payload if isinstance(payload, Mapping) else {}
         name = "".join(self.event(received, payload).split())[:_LONGEST_EVENT]
-        return Event(name, payload, self, {**own, **self.values(payload)})
+        return Event(name, payload, self, {"event": name, **own, **self.values(payload)})
 
     def respond(self, received: Received) -> ImmediateResponse:
         """Return the response to a request that was recorded, or that no handler takes."""
