@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +46,10 @@ def read(source: str, given: bytes, headers: Mapping[str, str] | None = None) ->
 def lines(source: str, given: bytes, headers: Mapping[str, str] | None = None) -> list[str]:
     """Return the lines of the message for a request with this body."""
     return read(source, given, headers).text().split("\n")
+
+
+def samples(source: str, *left_out: str) -> Iterator[tuple[Mapping[str, str], bytes]]:
+    """Return requests with the bodies of the source's folder; their names begin with the resource of Sentry's events."""
+    for path in sorted((FOLDER / source / "payloads").glob("*.json")):
+        if path.name.removesuffix(".json") not in left_out:
+            yield {"Sentry-Hook-Resource": path.name.partition(".")[0]}, path.read_bytes()

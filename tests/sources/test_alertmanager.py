@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
+from errklein.testing.source_contract import SourceContract
 from errklein.webhooks.payload import BadPayload
-from tests.sources.events import ALERTA, body, changed, lines, read
+from tests.sources.events import ALERTA, body, changed, lines, read, samples
 
 QUERY = "http://prometheus.example.net:9090/graph?g0.expr="
 QUERY_OF_2017 = (
     "http://somehost:9090/graph?g0.expr=sum%28irate%28messages_received_total%5B5m%5D%29%29+%3D%3D+0&g0.tab=0"
 )
 DOWN = f"[InstanceDown]({QUERY}up+%3D%3D+0&g0.tab=1): web-1 has been down for 5 minutes. (web-1.example.net:9100, critical)"
+
+
+class AlertmanagerContractTests(SourceContract, SynchronousTestCase):
+    """What is expected of every source."""
+
+    source = find_source("alertmanager")
+    every = 10
+
+    def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
+        return samples("alertmanager")
 
 
 class AlertmanagerTests(SynchronousTestCase):

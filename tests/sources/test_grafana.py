@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import hmac
 import json
+from collections.abc import Iterable, Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
+from errklein.testing.source_contract import SourceContract
 from errklein.verify import Refused
-from tests.sources.events import ALERTA, NOW, body, changed, lines, read, received
+from tests.sources.events import ALERTA, NOW, body, changed, lines, read, received, samples
 
 RULE = "https://grafana.example.net/alerting/grafana/1afz29v7z/view?orgId=1"
 BOARD = "https://grafana.domain.tld/dashboard/db/alarms?fullscreen&edit&tab=alert&panelId=1&orgId=1"
+
+
+class GrafanaContractTests(SourceContract, SynchronousTestCase):
+    """What is expected of every source."""
+
+    source = find_source("grafana")
+    every = 10
+
+    def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
+        return samples("grafana")
 
 
 class GrafanaTests(SynchronousTestCase):

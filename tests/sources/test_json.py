@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.sources import find_source
+from errklein.testing.source_contract import SourceContract
 from errklein.webhooks.payload import BadPayload
 from errklein.webhooks.texts import render
-from tests.sources.events import ALERTA, body, lines, read
+from tests.sources.events import ALERTA, body, lines, read, samples
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 CHECK = "[**Backup of db-1**](https://backups.example.net/runs/4711)"
+
+
+class JsonContractTests(SourceContract, SynchronousTestCase):
+    """What is expected of every source."""
+
+    source = find_source("json")
+    every = 10
+
+    def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
+        return samples("json")
+
+
+class FormContractTests(SourceContract, SynchronousTestCase):
+    """What is expected of every source."""
+
+    source = find_source("form")
+    every = 10
+
+    def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
+        return samples("json")
 
 
 class JsonTests(SynchronousTestCase):

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable, Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
-from tests.sources.events import ALERTA, body, changed, lines, read, received
+from errklein.testing.source_contract import SourceContract
+from tests.sources.events import ALERTA, body, changed, lines, read, received, samples
 
 ADDRESS = "https://example.pagerduty.com/incidents/PINC001"
 INCIDENT = f"[#1234 The shop answers with errors]({ADDRESS}) in Shop"
 REFERENCE = f"[The shop answers with errors]({ADDRESS})"
 FACTS = "assigned to Jana, priority P1, urgency high"
+
+
+class PagerDutyContractTests(SourceContract, SynchronousTestCase):
+    """What is expected of every source; others have no address."""
+
+    source = find_source("pagerduty")
+    every = 10
+
+    def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
+        return samples("pagerduty", "pagey.ping")
 
 
 class PagerDutyTests(SynchronousTestCase):

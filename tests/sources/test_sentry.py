@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable, Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
-from tests.sources.events import FOLDER, body, changed, lines, read, received
+from errklein.testing.source_contract import SourceContract
+from tests.sources.events import body, changed, lines, read, received, samples
 
 ISSUE = "[SHOP-1A: ZeroDivisionError: division by zero](https://sentry.io/organizations/example/issues/1117540176/)"
 EVENT = (
@@ -20,6 +22,16 @@ ALERT = "https://sentry.io/organizations/example/alerts/rules/details/4/?alert=4
 def resource(name: str) -> dict[str, str]:
     """Return the header that names the resource of a body."""
     return {"Sentry-Hook-Resource": name.partition(".")[0]}
+
+
+class SentryContractTests(SourceContract, SynchronousTestCase):
+    """What is expected of every source; others have no address."""
+
+    source = find_source("sentry")
+    every = 10
+
+    def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
+        return samples("sentry", "comment.created", "installation.created")
 
 
 class SentryTests(SynchronousTestCase):
@@ -92,8 +104,3 @@ class SentryTests(SynchronousTestCase):
         self.assertIsNone(verification.verify(request, [b"secret"]))
         assert verification.delivery_id is not None
         self.assertEqual(verification.delivery_id(request), "7d3a")
-
-    def test_bodies(self) -> None:
-        """Each body of the folder has a test above."""
-        names = {path.name.rpartition(".")[0] for path in (FOLDER / "sentry" / "payloads").glob("*.json")}
-        self.assertEqual(len(names), 11)

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
-from tests.sources.events import body, lines, read, received
+from errklein.testing.source_contract import SourceContract
+from tests.sources.events import body, lines, read, received, samples
+
+
+class StandardWebhooksContractTests(SourceContract, SynchronousTestCase):
+    """What is expected of every source; others have no address."""
+
+    source = find_source("standard_webhooks")
+    every = 10
+
+    def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
+        return samples("standard_webhooks", "user.created")
 
 
 class StandardWebhooksTests(SynchronousTestCase):

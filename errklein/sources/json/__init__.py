@@ -44,10 +44,7 @@ def form(received: Received) -> Any:
     return fields
 
 
-_SETUP = (
-    "Send a POST request to {url}",
-    "For a message of your own, set the text of the webhook, with placeholders such as `{title}` and `{items.0.name}`.",
-)
+_SETUP = ("Send a POST request to {url}", "For a message of your own, set the text of the webhook.")
 
 SOURCES = {
     "json": Source(
