@@ -135,7 +135,8 @@ class Bot:
         self.delivery_queue = queue = DeliveryQueue(
             reactor, self.journal, self.web.run, self._retry_policy, hooks.delivery_dead, now=now
         )
-        messages = RoomMessages(networks, send)
+        directory = config.path.parent if config.path else None
+        self._room_messages = messages = RoomMessages(reactor, networks, send, self.plugin_pool, directory)
         stored_secrets = SecretStore(Path(config.BOT_DATA_DIR) / "secrets")
         self.room_webhooks = RoomWebhooks(self.web, storage, stored_secrets, messages, now)
         self.core_host = CoreHost(
@@ -225,6 +226,7 @@ class Bot:
         # No handler may start on a plugin that is being deactivated.
         self.web.refuse_waiting()
         self.delivery_queue.close()
+        self._room_messages.stop()
         self.notices.stop()
         self.waits.end_all()
         self.queues.stop()

@@ -92,8 +92,8 @@ class _Placeholder:
     def shown(self, values: object) -> str:
         """Return Markdown of the first alternative."""
         text = next(self.texts(values), "")
-        if self.filters[-1:] == ("link",) and (address := _address(text)):
-            return f"<{address}>"
+        if self.filters[-1:] == ("link",):
+            return linked(text)
         if self.is_code:
             return code(literal) if (literal := _neutral(text, VALUE_CAP)) else ""
         return value(text)
@@ -234,6 +234,14 @@ def render(text: str, values: object) -> Markdown:
     return Markdown("\n".join(line for parts in _lines_of(text) if (line := _joined(parts, values))))
 
 
+def filled(text: str, values: object) -> str:
+    """Return the text with values as they are. It may only be compared with known texts."""
+    parts = (part for line in _lines_of(text) for part in line)
+    return "".join(
+        part if isinstance(part, str) else next(part.texts(values), "") for part in parts if not isinstance(part, _Link)
+    )
+
+
 _PAIRS = tuple((mark, mark) for mark in ("**", "__", "~~", "*", "_", "`", '"', "'")) + tuple(
     map(tuple, ("()", "[]", "“”", "‘’", "«»"))
 )
@@ -299,6 +307,11 @@ def value(given: object, most: int = VALUE_CAP) -> Markdown:
     if isinstance(given, Markdown):
         return given
     return Markdown(_OF_LABEL.sub("&#93;", plain_lines(_neutral(_text(given), most))))
+
+
+def linked(given: object) -> Markdown:
+    """Return an address as Markdown that is a link to it; another value as `value`."""
+    return Markdown(f"<{address}>") if (address := _address(_text(given))) else value(given)
 
 
 # After a bracket that a text opens, `]:` would define the address of a link.
@@ -423,6 +436,8 @@ def message(lines: Iterable[Markdown], most: int, size: int = 4_000) -> Markdown
     If it would be longer, its last line is the number of those that are left out.
     """
     shown = [line.rstrip() for text in lines for line in text.split("\n") if line.strip()]
+    if not shown:
+        return Markdown("")
     text = "\n".join(shown if len(shown) <= most else shown[: most - 1])
     kept = without_mentions(without_people(text[:size])).split("\n")
     length, left = 0, size - _ROOM

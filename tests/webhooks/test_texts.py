@@ -197,6 +197,7 @@ class MessageTests(SynchronousTestCase):
         lines = [Markdown("a\n\nb "), Markdown(""), Markdown("c")]
         self.assertEqual(message(lines, 3), "a\nb\nc")
         self.assertEqual(message(lines, 2), "a\n… and 2 more lines")
+        self.assertEqual(message([Markdown(" \n")], 2), "")
 
     def test_length(self) -> None:
         """A message has a maximum length."""
