@@ -10,6 +10,7 @@ from errklein.commands.operations import Actor
 from errklein.config import Config, ConfigError, SecretError, located_errors, read_secret
 from errklein.config.changes import Change, apply, changes_of, risks
 from errklein.logs import destinations
+from errklein.sources import find_source
 from errklein.web import WebSettings
 from errklein.webhooks import Hook
 from errklein.webhooks.option_values import HookError
@@ -60,7 +61,7 @@ def _options(bot: Bot, settings: WebSettings, config: Config, fresh: Config) -> 
     with located_errors(fresh):
         try:
             for hook in _declared(bot).values():
-                configured(hook, options, settings.default_methods)
+                configured(hook, options, settings.default_methods, find_source)
             for name in [name for name, its in options.items() if its.get("verify") and its is not used.get(name)]:
                 for reference in options[name]["verify"].secrets:
                     read_secret(reference)

@@ -29,9 +29,11 @@ from errklein.verify._verification import (
     ImmediateResponse,
     Received,
     Refused,
+    Secrets,
     UnusableSecret,
     Verification,
     parse_reference,
+    references,
     verification,
 )
 
@@ -41,6 +43,7 @@ __all__ = [
     "ImmediateResponse",
     "Received",
     "Refused",
+    "Secrets",
     "UnusableSecret",
     "Verification",
     "addresses",
@@ -55,6 +58,7 @@ __all__ = [
     "linear",
     "pagerduty",
     "parse_reference",
+    "references",
     "sentry",
     "shopify",
     "slack",

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 
 from errklein.listening import Listeners
 from errklein.running import DeadlineSweeper, Runner, WorkerPool
+from errklein.sources import find_source
 from errklein.web._checks import Checks
 from errklein.web._decoding import Lanes
 from errklein.web._delivery import WebServices
@@ -170,7 +171,7 @@ class WebServer:
         self.services.recording.look()
 
     def _configured(self, hook: Hook) -> Hook:
-        return configured(hook, self.site.settings.webhooks, self.site.settings.default_methods)
+        return configured(hook, self.site.settings.webhooks, self.site.settings.default_methods, find_source)
 
     def _shadowed(self, hook: Hook, by: Hook) -> None:
         self.services.bot.report(lambda events: events.hook_shadowed(hook, by))

@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeVar, overload
 
-from errklein.verify import ImmediateResponse, Verification
-from errklein.webhooks.option_values import ARGUMENTS, InvalidOption, Rate, check_option, check_together
+from errklein.verify import ImmediateResponse, Secrets, Verification
+from errklein.webhooks.option_values import (
+    ARGUMENTS,
+    OPTION_FIELDS,
+    InvalidOption,
+    Rate,
+    check_option,
+    check_together,
+)
 from errklein.webhooks.source import Source
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,7 +40,8 @@ class HookDeclaration:
     by the kind of function. `max_body` (bytes) and `timeout` (seconds) are None where the settings apply.
 
     The others are None or false where nothing was given: see `webhook`. `methods_given` is whether the plugin or the operator
-    has named the methods. `source` is that of `source_name`, as soon as the webhook is configured; `response` is that of `ack="now"`
+    has named the methods. `secret` are references for the verification of `source_name`, whose `source` is
+    known as soon as the webhook is configured; `response` is that of `ack="now"`
     where neither 202 nor the source's is wanted. Requests for a webhook that isn't `may_be_recorded` are never stored, and so never run later; without a
     verification, they count for the limit of their client.
     """
@@ -55,8 +63,9 @@ class HookDeclaration:
     methods_given: bool = False
     may_be_recorded: bool = True
     source_name: str = ""
-    source: Source | None = None
+    secret: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
+    source: Source | None = None
     response: ImmediateResponse | None = None
 
     @classmethod
@@ -144,6 +153,9 @@ def webhook(
     dedupe_window: float | str | None = None,
     attempts: int | None = None,
     ordered: bool = False,
+    source: str | None = None,
+    events: Sequence[str] = (),
+    secret: Secrets | None = None,
 ) -> Callable[[F], F]: ...
 
 
@@ -163,6 +175,9 @@ def webhook(
     dedupe_window: float | str | None = None,
     attempts: int | None = None,
     ordered: bool = False,
+    source: str | None = None,
+    events: Sequence[str] = (),
+    secret: Secrets | None = None,
 ) -> Any:
     """Make a plugin's method the handler of a URL.
 
@@ -214,6 +229,10 @@ def webhook(
         s for "content".
     :param attempts: With `ack="now"`, the number of attempts until a delivery is given up.
     :param ordered: With `ack="now"`, run the deliveries in their order, one at a time.
+    :param source: The name of the service that sends the requests, such as "github". They are verified as it signs them, and the
+        handler gets an `Event`.
+    :param events: With `source`, the events for which the handler is called, such as "push" or "pull_request.*"; by default all.
+    :param secret: With `source`, the reference to the secret, such as "env:GH_SECRET", or several. Without it, WEBHOOKS must have one.
     :returns: The function itself, which can still be called directly.
     :raises TypeError: Both `form_param` and `raw` are given.
     :raises ValueError: An argument is invalid. The text names the method, the option and the valid values.
@@ -226,6 +245,9 @@ def webhook(
         "dedupe_window": dedupe_window,
         "attempts": attempts,
         "ordered": ordered,
+        "source": source,
+        "events": events,
+        "secret": secret,
     }
     others = {
         "methods": methods,
@@ -252,7 +274,8 @@ def webhook(
             function._errklein_threaded = threaded  # type: ignore[attr-defined]
         function._errklein_max_body = max_body  # type: ignore[attr-defined]
         function._errklein_timeout = timeout  # type: ignore[attr-defined]
-        function._errklein_webhook_options = {name: checked[name] for name in options}  # type: ignore[attr-defined]
+        given = {OPTION_FIELDS.get(name, name): checked[name] for name in options}
+        function._errklein_webhook_options = given  # type: ignore[attr-defined]
         return function
 
     if callable(uri_rule):
@@ -264,7 +287,7 @@ def _checked(method: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the arguments as they are used; raise ValueError."""
     try:
         checked = {name: check_option(name, value, ARGUMENTS) for name, value in options.items()}
-        check_together(checked)
+        check_together({**checked, "form_param": options["form_param"], "raw": options["raw"]})
     except InvalidOption as error:
         raise ValueError(f"@webhook on {method}: {error}") from None
     return checked

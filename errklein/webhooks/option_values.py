@@ -12,7 +12,7 @@ from typing import Any
 
 from errklein.text.errors import InvalidValue
 from errklein.text.suggestions import did_you_mean
-from errklein.verify import Verification
+from errklein.verify import Verification, parse_reference, references
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -107,6 +107,23 @@ def _where(is_valid: Callable[[Any], object], expected: str) -> Callable[[Any], 
     return check
 
 
+def _secret(value: Any) -> tuple[str, ...]:
+    try:
+        given = references(value)
+        for one in given:
+            parse_reference(one)
+    except ValueError:
+        # It may be the secret itself.
+        raise InvalidOption("a reference such as 'env:GH_SECRET', or several", type(value)) from None
+    return given
+
+
+def _events(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not _are_texts(value) or not all(value or ()):
+        raise InvalidOption("a list of events such as ['push', 'pull_request.*']", value)
+    return tuple(value or ())
+
+
 def _is_dedupe(value: Any) -> bool:
     return value in ("id", "content") or (isinstance(value, str) and _HEADER.fullmatch(value) is not None)
 
@@ -153,8 +170,11 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "dedupe_window": _window,
     "max_body": _whole,
     "methods": check_methods,
+    "events": _events,
     "ordered": _where(lambda value: isinstance(value, bool), "True or False"),
     "rate": Rate.of,
+    "secret": _secret,
+    "source": _where(lambda value: isinstance(value, str) and value, "the name of a source such as 'github'"),
     "timeout": _timeout,
     "verify": _verify,
 }
@@ -170,13 +190,19 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
 }
 """The arguments of the decorator, where plugins may use any HTTP method."""
 
+OPTION_FIELDS = {"source": "source_name"}
+"""The fields of a declaration for options of another name."""
+
+_NONE = {"source": "", "secret": (), "events": ()}
+"""What None means where it isn't None itself."""
+
 _NEVER_NONE = frozenset({"ack", "methods", "ordered"})
 
 
 def check_option(name: str, value: Any, checks: Mapping[str, Callable[[Any], Any]] = CHECKS) -> Any:
     """Return an option's value as it is used; None where that means the default. Raises InvalidOption."""
     if value is None and name not in _NEVER_NONE:
-        return None
+        return _NONE.get(name)
     try:
         return checks[name](value)
     except InvalidOption as error:
@@ -192,8 +218,16 @@ def check_together(options: Mapping[str, Any]) -> None:
         raise InvalidOption(f"ack='now' for {needs_now[0]}", given("ack"))
     if given("dedupe_window") and not given("dedupe"):
         raise InvalidOption("dedupe='id', 'content' or 'header:NAME' for dedupe_window", given("dedupe"))
+    source = given("source_name") or given("source")
+    for name in ("events", "secret"):
+        if given(name) and not source:
+            raise InvalidOption(f"source='github' or another one for {name}", source or None)
+    # The operator may replace the verification of a source.
+    for name in ("form_param", "raw", *(["verify"] if given("source") else ())):
+        if source and given(name):
+            raise InvalidOption(f"no {name} with the source {source!r}, which has its own", given(name))
     verify = given("verify")
-    if given("dedupe") == "id" and (verify is None or verify.delivery_id is None):
+    if given("dedupe") == "id" and not source and (verify is None or verify.delivery_id is None):
         raise InvalidOption(
             "a verification of a source that gives its deliveries ids, for dedupe='id'", verify and verify.scheme
         )

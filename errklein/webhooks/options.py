@@ -8,9 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 from errklein.text.suggestions import did_you_mean
-from errklein.verify import SCHEMES, verification
-from errklein.webhooks.declaration import DEFAULT_METHODS, Hook
-from errklein.webhooks.option_values import CHECKS, HookError, InvalidOption, check_option, check_together
+from errklein.verify import SCHEMES, Received, UnusableSecret, Verification, verification
+from errklein.webhooks.declaration import DEFAULT_METHODS, Hook, HookDeclaration
+from errklein.webhooks.option_values import (
+    CHECKS,
+    OPTION_FIELDS,
+    HookError,
+    InvalidOption,
+    check_option,
+    check_together,
+)
+from errklein.webhooks.source import FindSource, Source
 
 HookOptions = Mapping[str, Any]
 """The options of one webhook, as fields of its declaration."""
@@ -35,12 +43,14 @@ def hook_options(setting: Any) -> Mapping[str, HookOptions]:
     return {route: _options_of(route, options) for route, options in setting.items()}
 
 
-def configured(hook: Hook, options: Mapping[str, HookOptions], default_methods: Sequence[str]) -> Hook:
+def configured(
+    hook: Hook, options: Mapping[str, HookOptions], default_methods: Sequence[str], find_source: FindSource
+) -> Hook:
     """Return the webhook as the operator has configured it.
 
     :param options: The options by the names of webhooks.
     :param default_methods: The methods for webhooks without any.
-    :raises HookError: The options contradict those of the plugin.
+    :raises HookError: The options contradict those of the plugin, or the source is unknown.
     """
     own = options.get(hook.full_name, {})
     fields = dict(own)
@@ -54,7 +64,33 @@ def configured(hook: Hook, options: Mapping[str, HookOptions], default_methods: 
             check_together(vars(declaration))
     except InvalidOption as error:
         raise HookError(f"WEBHOOKS[{hook.full_name!r}]: {error}") from None
+    if declaration.source_name:
+        declaration = _of_source(hook, declaration, find_source, is_verified="verify" in own)
     return replace(hook, declaration=declaration)
+
+
+def _of_source(
+    hook: Hook, declaration: HookDeclaration, find_source: FindSource, *, is_verified: bool
+) -> HookDeclaration:
+    """Return the declaration with its source, whose verification it has unless the operator has set another one."""
+    try:
+        source = find_source(declaration.source_name)
+        verify = declaration.verify if is_verified else _verification_of(hook, source, declaration.secret)
+    except ValueError as error:
+        raise HookError(f"{hook.full_name}: {error}") from None
+    methods = declaration.methods if declaration.methods_given else ("POST",)
+    return replace(declaration, source=source, verify=verify, methods=methods)
+
+
+def _verification_of(hook: Hook, source: Source, secret: Sequence[str]) -> Verification:
+    if secret:
+        return source.verification(secret=secret)
+
+    def refuse(received: Received, secrets: Sequence[bytes]) -> None:
+        example = f"WEBHOOKS = {{{hook.full_name!r}: {{'secret': 'env:NAME'}}}}"
+        raise UnusableSecret(f"no secret of {source.title} is configured; set it in config.py, such as {example}")
+
+    return Verification(source.name, refuse)
 
 
 def unknown_hooks(options: Iterable[str], methods: Mapping[str, Iterable[str] | None]) -> Iterator[tuple[str, str]]:
@@ -83,7 +119,7 @@ def _options_of(route: str, given: Any) -> HookOptions:
             _check_names(options if names else (), (*CHECKS, *names))
             options["verify"] = verification(scheme, **{name: options.pop(name) for name in names if name in options})
         _check_names(options, CHECKS)
-        return {name: check_option(name, value) for name, value in options.items()}
+        return {OPTION_FIELDS.get(name, name): check_option(name, value) for name, value in options.items()}
     except ValueError as error:
         raise HookError(f"WEBHOOKS[{route!r}]: {error}") from None
 

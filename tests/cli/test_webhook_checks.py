@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, webhook
 from errklein.cli._check import configured_hooks, describe, secret_problems, webhook_warnings
+from errklein.sources import find_source
 from errklein.testing import PluginTestCase
 from errklein.verify import github
 from errklein.webhooks.options import configured, hook_options
@@ -40,7 +41,9 @@ class PluginChecks(PluginTestCase):
 
     def warnings(self, setting: Any = None, default_methods: Any = METHODS) -> list[str]:
         """Return the warnings about the plugin and a core plugin with a value of WEBHOOKS."""
-        configure = partial(configured, options=hook_options(setting or {}), default_methods=default_methods)
+        configure = partial(
+            configured, find_source=find_source, options=hook_options(setting or {}), default_methods=default_methods
+        )
         return list(webhook_warnings([self.bot.plugin("Builds"), self.bot.plugin("Webserver")], configure))
 
     def test_hooks_that_accept_get_by_default(self) -> None:
@@ -77,7 +80,7 @@ class PluginChecks(PluginTestCase):
     def test_description(self) -> None:
         """Each webhook is shown as the operator has configured it."""
         options = hook_options({"Builds:bare": {"methods": "PUT", "verify": "github", "secret": "env:X"}})
-        configure = partial(configured, options=options, default_methods=METHODS)
+        configure = partial(configured, find_source=find_source, options=options, default_methods=METHODS)
         self.assertEqual(
             list(describe(self.bot.plugin("Builds"), "!", configure)),
             [

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.sources import find_source
 from errklein.web._routes import NoRoute, Routes, RuleError
 from errklein.webhooks import Hook, HookDeclaration, webhook
 from errklein.webhooks.option_values import HookError
@@ -88,7 +89,11 @@ class RoutesTests(RoutesCase):
 
     def test_configured(self) -> None:
         """A plugin's hooks are routed as the operator has configured them; contradictory options change nothing."""
-        configure = partial(configured, options=hook_options({"A:a": {"methods": "PUT"}, "A:c": {"attempts": 2}}))
+        configure = partial(
+            configured,
+            find_source=find_source,
+            options=hook_options({"A:a": {"methods": "PUT"}, "A:c": {"attempts": 2}}),
+        )
         routes = Routes(lambda *_: None, lambda *_: None, partial(configure, default_methods=("POST",)))
         routes.replace("A", [hook("A", "a", "/a"), hook("A", "b", "/b")])
         self.assertEqual(

@@ -8,10 +8,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.verify import github
-from errklein.webhooks import Hook, HookDeclaration
+from errklein.verify import Received, UnusableSecret, github
+from errklein.webhooks import Hook, HookDeclaration, webhook
 from errklein.webhooks.option_values import HookError, Rate
 from errklein.webhooks.options import configured, hook_options, unknown_hooks
+from errklein.webhooks.source import Source
 
 ROUTE = "Github:notification"
 KEYS = (ROUTE, "verify", "ack", "rate", "secret", "methods", "dedupe", "dedupe_window", "allowed", "header", "prefix")
@@ -31,7 +32,71 @@ def invalid(setting: Any) -> str:
 def with_options(declaration: HookDeclaration, **options: Any) -> HookDeclaration:
     """Return the declaration of a webhook for which the operator has set options."""
     hook = Hook("Github", "notification", declaration, print)
-    return configured(hook, hook_options({ROUTE: options}), METHODS).declaration
+    return configured(hook, hook_options({ROUTE: options}), METHODS, find).declaration
+
+
+SOURCE = Source("hub", "Hub", lambda event, payload: [], github)
+
+
+def find(name: str) -> Source:
+    """Return the only source that these tests have."""
+    if name != "hub":
+        raise HookError(f"there is no source {name!r}")
+    return SOURCE
+
+
+class SourceTests(SynchronousTestCase):
+    """Webhooks of plugins with a source."""
+
+    def of_source(self, options: dict[str, Any] | None = None, **given: Any) -> HookDeclaration:
+        """Return the declaration of a webhook with a source, as the operator has configured it."""
+        method = webhook("/hub", **{"source": "hub", **given})(lambda self, event: "")
+        declaration = HookDeclaration.of(method)
+        assert declaration is not None
+        return configured(
+            Hook("Hub", "event", declaration, print), hook_options({"Hub:event": options or {}}), METHODS, find
+        ).declaration
+
+    def test_verified_as_the_source_signs(self) -> None:
+        """The source decides how its requests are verified, and that they are POST."""
+        found = self.of_source(secret="env:GH", events=["push"])
+        assert found.verify is not None
+        self.assertEqual((found.verify.scheme, found.verify.secrets), ("github", ("env:GH",)))
+        self.assertEqual((found.source, found.events, found.methods), (SOURCE, ("push",), ("POST",)))
+
+    def test_secret_of_the_operator(self) -> None:
+        """The operator names the secret and the events."""
+        found = self.of_source({"secret": ["env:NEW", "env:OLD"], "events": ["issues"]})
+        assert found.verify is not None
+        self.assertEqual((found.verify.secrets, found.events), (("env:NEW", "env:OLD"), ("issues",)))
+
+    def test_no_secret(self) -> None:
+        """Without a secret no request is authentic, and the reason says what to set."""
+        verify = self.of_source().verify
+        assert verify is not None
+        error = self.assertRaises(UnusableSecret, verify.verify, Received("POST", "", (), b"", "", 0.0), [])
+        self.assertIn("WEBHOOKS = {'Hub:event': {'secret': 'env:NAME'}}", str(error))
+
+    def test_other_verification(self) -> None:
+        """The operator may replace or switch off the source's verification."""
+        self.assertIsNone(self.of_source({"verify": None}, secret="env:GH").verify)
+
+    def test_unknown_source(self) -> None:
+        """An unknown source is an error that names the webhook."""
+        error = self.assertRaises(HookError, self.of_source, source="hup")
+        self.assertEqual(str(error), "Hub:event: there is no source 'hup'")
+
+    def test_options_that_exclude_each_other(self) -> None:
+        """A source has its own verification and payload."""
+        for options in ({"raw": True}, {"form_param": "payload"}, {"verify": github(secret="env:X")}):
+            error = self.assertRaises(ValueError, self.of_source, **options)
+            self.assertIn(f"expected no {next(iter(options))} with the source 'hub'", str(error))
+
+    def test_options_without_a_source(self) -> None:
+        """Events and a secret need a source."""
+        for options in ({"events": ["push"]}, {"secret": "env:X"}):
+            error = self.assertRaises(ValueError, self.of_source, source=None, **options)
+            self.assertIn("expected source='github' or another one for", str(error))
 
 
 class HookOptionsTests(SynchronousTestCase):
@@ -80,8 +145,9 @@ class HookOptionsTests(SynchronousTestCase):
         for options, text in (
             ({"rat": "10/s"}, "unknown option 'rat'; did you mean 'rate'?"),
             ({"verify": "github", "secert": "x"}, "unknown option 'secert'; did you mean 'secret'?"),
-            ({"raw": True}, "unknown option 'raw'; expected one of ack, attempts, dedupe, dedupe_window, max_body, "),
-            ({"secret": "env:X"}, "unknown option 'secret'; expected one of ack, "),
+            ({"raw": True}, "unknown option 'raw'; expected one of ack, attempts, dedupe, dedupe_window, events, "),
+            ({"secret": "hunter2"}, "secret: expected a reference such as 'env:GH_SECRET', or several, not a str"),
+            ({"events": "push"}, "events: expected a list of events such as ['push', 'pull_request.*'], not 'push'"),
             ({1: 2}, "unknown option 1; expected one of ack, "),
             ({"rate": "10/d"}, "rate: expected a rate such as '10/s', '100/min' or '1000/h', not '10/d'"),
             ({"ack": None}, "ack: expected 'after' or 'now', not None"),
@@ -162,9 +228,11 @@ class ConfiguredTests(SynchronousTestCase):
         """The operator's methods apply first, then those of the plugin, then the default ones."""
         given = HookDeclaration("/github", ("PUT",), methods_given=True)
         hook = Hook("Github", "notification", PLAIN, print)
-        self.assertEqual(configured(hook, {}, ("POST",)).declaration.methods, ("POST",))
-        self.assertFalse(configured(hook, {}, ("POST",)).declaration.methods_given)
-        self.assertEqual(configured(Hook("Github", "x", given, print), {}, ("POST",)).declaration.methods, ("PUT",))
+        self.assertEqual(configured(hook, {}, ("POST",), find).declaration.methods, ("POST",))
+        self.assertFalse(configured(hook, {}, ("POST",), find).declaration.methods_given)
+        self.assertEqual(
+            configured(Hook("Github", "x", given, print), {}, ("POST",), find).declaration.methods, ("PUT",)
+        )
         self.assertEqual(with_options(given, methods="get").methods, ("GET",))
         self.assertEqual(with_options(given, methods=["get", "POST", "GET"]).methods, ("GET", "POST"))
         self.assertTrue(with_options(PLAIN, methods="get").methods_given)
@@ -173,7 +241,7 @@ class ConfiguredTests(SynchronousTestCase):
         """Options of one webhook don't change others, not even of the same method in another plugin."""
         options = hook_options({ROUTE: {"rate": "1/s"}})
         for owner, name in (("Github", "other"), ("Gitlab", "notification")):
-            self.assertIsNone(configured(Hook(owner, name, PLAIN, print), options, METHODS).declaration.rate)
+            self.assertIsNone(configured(Hook(owner, name, PLAIN, print), options, METHODS, find).declaration.rate)
 
     def test_contradictions(self) -> None:
         """Options that require others, which neither the operator nor the plugin has set, are an error."""

@@ -1,0 +1,63 @@
+"""Tests for `@webhook` with a source: verified, filtered, and called with the event."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from unittest import mock
+
+from errklein import BotPlugin, webhook
+from errklein.testing import PluginTestCase
+from errklein.webhooks.source import Event
+
+TOKEN = {"Authorization": "Bearer hunter2hunter2"}
+
+
+class Alerts(BotPlugin):
+    """Handles firing alerts."""
+
+    @webhook("/alerts", source="alertmanager", events=["firing"], secret="env:ALERTS")
+    def alert(self, event: Event) -> str:
+        return f"{event.name} {event.payload['receiver']}"
+
+    @webhook("/unset", source="alertmanager")
+    async def unset(self, event: Event) -> str:
+        return "never"
+
+
+class SourceOfPluginTests(PluginTestCase):
+    """A plugin that names the source of its webhook."""
+
+    plugins = (Alerts,)
+
+    def setUp(self) -> None:
+        """Set the secret."""
+        changed = mock.patch.dict(os.environ, {"ALERTS": "hunter2hunter2"})
+        changed.start()
+        self.addCleanup(changed.stop)
+        super().setUp()
+
+    def alert(self, status: str, path: str = "/alerts", **options: Any) -> tuple[int, str]:
+        """Send an alert."""
+        given = {"json": {"receiver": "ops", "status": status}, "headers": TOKEN, **options}
+        response = self.post(path, **given)
+        return response.status, response.text
+
+    def test_event(self) -> None:
+        self.assertEqual(self.alert("firing"), (200, "firing ops"))
+
+    def test_other_events(self) -> None:
+        """The handler isn't called for other events, which get the response that the source expects."""
+        self.assertEqual(self.alert("resolved"), (202, ""))
+
+    def test_wrong_token_of_a_source(self) -> None:
+        self.assertEqual(self.alert("firing", headers={"Authorization": "Bearer x"})[0], 401)
+
+    def test_not_json(self) -> None:
+        response = self.post("/alerts", b"{", headers={**TOKEN, "Content-Type": "application/json"})
+        self.assertEqual(response.status, 400)
+        self.assertIn("the body is not JSON", response.text)
+
+    def test_no_secret(self) -> None:
+        """Without a secret, no request is handled."""
+        self.assertEqual(self.alert("firing", "/unset")[0], 503)
