@@ -170,7 +170,8 @@ setup(
             "pytest>=8",
             "requests>=2.31",
             "sentry-sdk>=2",
-            # The versions of builds.
+            # The versions of builds. Python 3.11's virtual environments have a setuptools that is too old.
+            "setuptools>=77",
             "setuptools-scm>=10",
             "wsproto>=1.2",
             # The senders' own libraries, as a second opinion about signatures.
