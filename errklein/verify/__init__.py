@@ -22,7 +22,7 @@ from errklein.verify._senders import (
     telegram,
 )
 from errklein.verify._twilio import twilio
-from errklein.verify._url_token import url_token
+from errklein.verify._url_token import ADDRESS_SCHEME, digest_of, url_token
 from errklein.verify._verification import (
     SCHEMES,
     Header,
@@ -38,6 +38,7 @@ from errklein.verify._verification import (
 )
 
 __all__ = [
+    "ADDRESS_SCHEME",
     "SCHEMES",
     "Header",
     "ImmediateResponse",
@@ -50,6 +51,7 @@ __all__ = [
     "basic",
     "bearer",
     "bitbucket",
+    "digest_of",
     "discord",
     "gitea",
     "github",

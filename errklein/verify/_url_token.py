@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 
 from errklein.verify._verification import Received, Refused, Secrets, Verification, references
 
+ADDRESS_SCHEME = "token in the address"
+"""The name of the scheme."""
+
 
 def url_token(
     secret: Secrets = (),
@@ -27,10 +30,15 @@ def url_token(
     def check(received: Received, secrets: Sequence[bytes]) -> None:
         if not received.path_token:
             raise Refused("the address has no token", "malformed")
-        given = hashlib.sha256(received.path_token).hexdigest()
-        known = [*digests, *(hashlib.sha256(one).hexdigest() for one in secrets)]
+        given = digest_of(received.path_token)
+        known = [*digests, *map(digest_of, secrets)]
         # All are compared, so that the time doesn't tell which one fits.
         if sum([hmac.compare_digest(given, one) for one in known]) == 0:
             raise Refused("the token in the address doesn't match")
 
-    return Verification("token in the address", check, references(secret) if secret else (), delivery_id=delivery_id)
+    return Verification(ADDRESS_SCHEME, check, references(secret) if secret else (), delivery_id=delivery_id)
+
+
+def digest_of(token: bytes) -> str:
+    """Return the hexadecimal SHA-256 digest of a token."""
+    return hashlib.sha256(token).hexdigest()

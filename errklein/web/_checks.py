@@ -81,22 +81,23 @@ class Checks:
         """Limit the requests of each client that aren't verified."""
         self._clients = None if rate is None else TokenBuckets(self._clock, rate.interval, rate.count)
 
-    def prepare(self, hook: Hook) -> None:
-        """Read the secrets of a webhook that is being installed. Administrators are notified of missing ones."""
+    def prepare(self, hook: Hook) -> Sequence[bytes]:
+        """Read the secrets of a webhook that is being installed, and return them. Administrators are notified of missing ones."""
         self.unusable.pop(hook.full_name, None)
         declaration = hook.declaration
         rate = declaration.rate
         if rate is not None:
             self._rates[hook] = TokenBucket(self._clock, rate.interval, rate.count)
         if declaration.verify is None:
-            return
+            return ()
         try:
-            self._secrets[hook] = [
-                read_secret(reference, stored_in=self._secrets_in) for reference in declaration.verify.secrets
-            ]
+            read = [read_secret(reference, stored_in=self._secrets_in) for reference in declaration.verify.secrets]
         except SecretError as error:
             reason = self.unusable[hook.full_name] = str(error)
             self._bot.report(lambda events: events.hook_unusable(hook, reason))
+            return ()
+        self._secrets[hook] = read
+        return read
 
     def client_rate(self, hook: Hook, request: WebhookRequest) -> None:
         """Limit the requests of a client that aren't verified, also those for `/echo`. `verify` gives a token back."""

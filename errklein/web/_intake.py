@@ -126,6 +126,7 @@ class Intake:
         match = request.match
         try:
             if match is None or match.version != self.routes.version:
+                request.match = None
                 match = self._match_complete(request)
         except NoRoute as no_route:
             self._respond_without_route(request, no_route)
@@ -237,8 +238,7 @@ class Intake:
     def _enter_room(self, request: WebhookRequest, named: NamedPath) -> Match:
         """Return the match of a webhook of a room. The token leaves the address, so that nothing logs or records it."""
         request.path_token = named.token or request.path_token
-        request.uri = request.uri.replace(request.path, named.path, 1)
-        request.path = named.path
+        request.readdress(named.path)
         if request.method.decode("ascii") not in named.route.methods:
             raise NoRoute(frozenset(named.route.methods))
         return Match(named.route, {}, self.routes.version)

@@ -11,7 +11,6 @@ asked when no plugin has the URL.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import re
 from collections import defaultdict
@@ -21,6 +20,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
 from weakref import WeakSet
 
 from klein import Klein
@@ -33,6 +33,7 @@ from werkzeug.routing import RequestRedirect
 
 from errklein.running import placement_of
 from errklein.text.suggestions import did_you_mean
+from errklein.verify import ADDRESS_SCHEME, digest_of
 from errklein.web._error_pages import Problem
 from errklein.web._mounts import Mount, limit_messages
 from errklein.web.facade.request import endpoint_of
@@ -91,7 +92,7 @@ class Match(NamedTuple):
 
 
 class NamedPath(NamedTuple):
-    """The route of a webhook of a room, the token in the path, if there is one, and the path without it."""
+    """The route of a webhook of a room, the token in the path, if there is one, and the path without it, which may be logged."""
 
     route: Route
     token: bytes
@@ -105,17 +106,18 @@ class NoRoute(Exception):
     allowed: frozenset[str]
 
 
-Enter = Callable[["Route", Any, Mapping[str, Any]], None]
+Enter = Callable[["Route | None", Any, Mapping[str, Any]], None]
 Shadowed = Callable[[Hook, Hook], None]
 
 
 class Routes:
     """The routes of all plugins, and the webhooks of rooms.
 
-    :param enter: Called with the route, the request and the values of the rule's variables, for requests of other sites.
+    :param enter: Called with the route, the request and the values of the rule's variables, for requests of other sites; without a
+        route for those of webhooks of rooms.
     :param shadowed: Called with a hook whose URL and method another hook has, and with that hook.
     :param configure: Returns a hook of a plugin as the operator has configured it, or raises HookError.
-    :param prepare: Called with each hook before its requests.
+    :param prepare: Called with each hook before its requests; returns its secrets.
     :param prefix: The path below which the webhooks of rooms are.
     """
 
@@ -126,7 +128,7 @@ class Routes:
         enter: Enter,
         shadowed: Shadowed,
         configure: Callable[[Hook], Hook] = lambda hook: hook,
-        prepare: Callable[[Hook], None] = lambda hook: None,
+        prepare: Callable[[Hook], Sequence[bytes]] = lambda hook: (),
         prefix: str = "/hooks",
     ) -> None:
         self._enter = enter
@@ -261,9 +263,11 @@ class Routes:
         self._forget_tokens(name)
         self.named[name] = self._routes[name] = route
         self._precedence.by_name[name] = hook
+        secrets, verification = self._prepare(hook), hook.declaration.verify
+        if verification is not None and verification.scheme == ADDRESS_SCHEME:
+            tokens = [*tokens, *map(digest_of, secrets)]
         self._tokens[name] = tokens
         self._by_token.update(dict.fromkeys(tokens, name))
-        self._prepare(hook)
         self._changed()
 
     def drop(self, name: str) -> None:
@@ -355,19 +359,30 @@ class Routes:
         return Match(route, captures, self.version)
 
     def match_named(self, path: str) -> NamedPath | None:
-        """Return the webhook of a room: PREFIX/NAME, PREFIX/NAME/TOKEN or PREFIX/TOKEN; None if there is none at the path."""
-        first, *rest = path.removeprefix(f"{self.prefix}/").split("/")
+        """Return the webhook of a room: PREFIX/NAME, PREFIX/NAME/TOKEN or PREFIX/TOKEN, each also with a suffix of the source.
+
+        None if there is none at the path.
+        """
+        name, *rest = path.removeprefix(f"{self.prefix}/").removesuffix("/").split("/")
         if not path.startswith(f"{self.prefix}/"):
             return None
-        token = ""
-        if first not in self.named:
-            token, first = first, self._by_token.get(hashlib.sha256(first.encode()).hexdigest(), "")
-        elif rest:
-            token, *rest = rest
-        route = self.named.get(first)
-        if route is None or rest:
+        token = b""
+        if name not in self.named:
+            token = name.encode()
+            name = self._by_token.get(digest_of(token), "")
+        route = self.named.get(name)
+        if route is None or route.hook is None:
             return None
-        return NamedPath(route, token.encode(), f"{self.prefix}/{first}".encode())
+        source = route.hook.declaration.source
+        known = [name, rest.pop()] if rest and source is not None and rest[-1] in source.suffixes else [name]
+        if rest and not token:
+            token = rest.pop().encode()
+        return None if rest else NamedPath(route, token, "/".join([self.prefix, *known]).encode())
+
+    def may_have_token(self, path: bytes) -> bool:
+        """Return whether an escaped path, which may be malformed, may have the token of a webhook of a room."""
+        text, below = unquote_to_bytes(path).decode("latin-1"), f"{self.prefix}/"
+        return text.startswith(below) and text.removeprefix(below) not in self.named
 
     def mount_at(self, path: str) -> Mount | None:
         """Return the mount with the longest path that has this path; of equal ones, the first."""
@@ -399,10 +414,14 @@ class Routes:
             inactive = self.match_inactive(path, request.method)
             if inactive is not None and isinstance(inactive.route, Route):
                 return inactive.route.endpoint(request, **inactive.captures)
-            mount = self.mount_at(path)
+            named = self.match_named(path)
+            mount = self.mount_at(path) if named is None else None
             if mount is not None:
                 limit_messages(request.channel)
                 return mount.enter(request)
+            if named is not None or self.may_have_token(request.path):
+                self._enter(None, request, {})
+                return Deferred()
         return failure
 
     def _route_of(self, hook: Hook) -> Route:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -161,14 +161,18 @@ class WebServer:
         self.site.time_slices.stop()
         return gatherResults([self._closing, self.listeners.close_all()]).addCallback(lambda _: None)
 
-    def _enter(self, route: Route, request: Any, captures: Mapping[str, Any]) -> None:
+    def _enter(self, route: Route | None, request: Any, captures: Mapping[str, Any]) -> None:
         """Handle a request of another site."""
-        limit = route.max_body or self.site.settings.max_body
-        self._intake.enter(route, StockRequest(request, self.site, limit), captures)
+        if route is None:
+            self._intake.route(StockRequest(request, self.site, self.site.settings.max_body))
+        else:
+            limit = route.max_body or self.site.settings.max_body
+            self._intake.enter(route, StockRequest(request, self.site, limit), captures)
 
-    def _prepare(self, hook: Hook) -> None:
-        self.services.checks.prepare(hook)
+    def _prepare(self, hook: Hook) -> Sequence[bytes]:
+        secrets = self.services.checks.prepare(hook)
         self.services.recording.look()
+        return secrets
 
     def _configured(self, hook: Hook) -> Hook:
         return configured(hook, self.site.settings.webhooks, self.site.settings.default_methods, find_source)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _AUTHORITY_END = re.compile(rb"[/?]")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_PLAIN = ((b"Content-Type", b"text/plain; charset=utf-8"),)
 
 LONGEST_PATH = 200
 """The number of characters of a path that an error response has."""
@@ -56,6 +57,9 @@ class RequestState:
     """What the web server notes about a request for a webhook, received by its own site or by another one."""
 
     head: Head
+    path: bytes
+    query: bytes
+    uri: bytes
     match: Match | None = None
     """The route of the request, once it is known."""
     base_path = ""
@@ -84,9 +88,31 @@ class RequestState:
         head = self.head
         return head.values[head.names.index(name)] if name in head.names else b""
 
+    def readdress(self, path: bytes) -> None:
+        """Let the request have this path, in all that logs or records it."""
+        self.path = path
+        self.uri = path + (b"?" + self.query if self.query else b"")
+
     def send_error(self: Any, problem: Problem) -> None:
-        """Write an error response: HTML if the client accepts it by name, otherwise JSON."""
-        headers, body = error_page(problem, self.request_id, as_html=accepts_html(self))
+        """Write an error response, in the form of the webhook's source, or as HTML if the client accepts it by name, otherwise JSON."""
+        hook = getattr(self.match and self.match.route, "hook", None)
+        routes, as_html = self.site.intake.routes, accepts_html(self)
+        if self.match is None and routes.may_have_token(self.path):
+            self.query = b""
+            self.readdress(f"{routes.prefix}/***".encode())
+            if problem.status == 404 and not as_html:
+                # The response of Slack, by which tools know that a webhook was removed.
+                self.send_response(404, list(_PLAIN), b"no_service")
+                return
+        elif hook is not None and (source := hook.declaration.source) is not None and source.refusal is not None:
+            try:
+                refused = source.refusal(problem.status, problem.detail)
+            except Exception:
+                self._log.failure("{webhook}: the source's form of errors failed", webhook=hook.full_name)
+            else:
+                self.send_response(refused.status, [*refused.headers, *problem.headers], refused.body)
+                return
+        headers, body = error_page(problem, self.request_id, as_html=as_html)
         self.send_response(problem.status, headers, body)
 
 
@@ -433,6 +459,11 @@ class StockRequest(RequestState):
     def channel(self) -> Any:
         """The connection; None after the client has disconnected."""
         return None if self._lost else self._request.channel
+
+    def readdress(self, path: bytes) -> None:
+        """Let the request have this path, also in the access log of the other site."""
+        super().readdress(path)
+        self._request.path, self._request.uri = self.path, self.uri
 
     def body(self) -> bytes:
         """Return the complete body."""
