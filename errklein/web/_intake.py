@@ -92,16 +92,17 @@ class Intake:
         :param expects: The client waits for "100 Continue" before it sends the body.
         :returns: The error response if the request is rejected, else None.
         """
-        if request.site.stopping:
-            return _STOPPING
+        problem = None
         try:
             self._match(request)
         except NoRoute as no_route:
-            if expects:
-                return problem_of(no_route, request)
-        except Problem as problem:
-            if expects:
-                return problem
+            problem = problem_of(no_route, request)
+        except Problem as bad:
+            problem = bad
+        if request.site.stopping:
+            return _STOPPING
+        if problem is not None and expects:
+            return problem
         return too_large(request.body_limit) if length is not None and length > request.body_limit else None
 
     def refuse_early(self, request: HTTPRequest, problem: Problem) -> None:

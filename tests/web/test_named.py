@@ -1,0 +1,285 @@
+"""Webhooks of rooms in the web server: their addresses, in which there may be a token, and their responses."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from treq.testing import StubTreq
+from twisted.logger import formatEvent, globalLogPublisher
+
+from errklein.text.masking import masker
+from errklein.verify import ImmediateResponse, Received, digest_of, github, url_token
+from errklein.web import WebSettings
+from errklein.webhooks import Hook, HookDeclaration, webhook
+from errklein.webhooks.option_values import Rate
+from errklein.webhooks.source import Event, Source
+from tests.web.kit import request
+from tests.web.test_intake import SIGNED, IntakeCase, signed
+
+TOKEN = "ekt" + "a2" * 13
+OTHER = "ekt" + "b3" * 13
+
+
+def refuse(status: int, detail: str) -> ImmediateResponse:
+    """Return an error in the source's own form."""
+    return ImmediateResponse(404 if status == 401 else status, ((b"Content-Type", b"text/plain"),), b"refused")
+
+
+def name_of(received: Received, payload: Any) -> str:
+    """Return the name of the event in the payload."""
+    return str(payload.get("event", ""))
+
+
+SOURCE = Source(
+    "tool",
+    "Tool",
+    lines=lambda event, payload: ["{text}"],
+    verification=url_token,
+    event=name_of,
+    response=ImmediateResponse(200, ((b"Content-Type", b"text/plain"),), b"ok"),
+    refusal=refuse,
+    suffixes=("slack",),
+)
+
+
+class Room:
+    """The handler of a webhook of a room, with the events that it has got."""
+
+    def __init__(self) -> None:
+        self.got: list[Event] = []
+
+    async def handle(self, event: Event) -> None:
+        """Note an event."""
+        self.got.append(event)
+
+
+class NamedCase(IntakeCase):
+    """A test with a webhook of a room, whose source demands its own responses."""
+
+    def setUp(self) -> None:
+        """Add the webhook, and collect the log as it is written."""
+        super().setUp()
+        self.room = Room()
+        self.put("tool", TOKEN)
+        self.lines: list[str] = []
+        observer = lambda event: self.lines.append(masker(formatEvent(event)))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def put(self, name: str, token: str = "", **options: Any) -> None:
+        """Add a webhook of a room."""
+        digests = [digest_of(token.encode())] if token else []
+        options = {"verify": url_token(digests=digests), "source": SOURCE, **options}
+        declaration = HookDeclaration(f"/hooks/{name}", ("POST",), ack="now", methods_given=True, **options)
+        self.web.routes.put(Hook("", name, declaration, self.room.handle), digests)
+
+    def statuses(self, *paths: str) -> list[int]:
+        """Return the statuses of requests to the paths."""
+        return [self.post(path, b'{"text": "hello"}').status for path in paths]
+
+    def targets(self) -> set[str]:
+        """Return the addresses that are recorded."""
+        found = [self.successResultOf(self.journal.get(delivery.id)) for delivery in self.deliveries()]
+        return {one.request.target for one in found if one is not None and one.request is not None}
+
+    def texts(self) -> Sequence[str]:
+        """Return the text of the events that have reached the room."""
+        self.clock.advance(0)
+        return [str(event.text()) for event in self.room.got]
+
+
+class AddressTests(NamedCase):
+    """The addresses at which a webhook of a room answers."""
+
+    def test_with_its_name(self) -> None:
+        response = self.post(f"/hooks/tool/{TOKEN}", b'{"text": "hello"}')
+        self.assertEqual((response.status, response.text), (200, "ok"))
+        self.assertEqual(response.header("Content-Type"), "text/plain")
+        self.assertEqual(self.texts(), ["hello"])
+
+    def test_other_forms(self) -> None:
+        """The token alone, a slash at the end, and what tools append."""
+        forms = [TOKEN, f"{TOKEN}/", f"{TOKEN}/slack", f"tool/{TOKEN}/", f"tool/{TOKEN}/slack"]
+        self.assertEqual(self.statuses(*(f"/hooks/{form}" for form in forms)), [200] * 5)
+        self.assertEqual(self.texts(), ["hello"] * 5)
+
+    def test_signed(self) -> None:
+        """A webhook that verifies a signature has no token, but may have a suffix."""
+        self.put("code", verify=github(secret=SIGNED))
+        sent = [self.post(path, b"{}", signed(b"{}")).status for path in ("/hooks/code", "/hooks/code/slack")]
+        self.assertEqual(sent, [200, 200])
+        self.assertEqual(self.post("/hooks/code", b"{}", signed(b"{}", secret="wrong")).status, 404)
+
+    def test_token_by_reference(self) -> None:
+        """A token that the configuration names is enough, too."""
+        os.environ["TEST_NAMED_TOKEN"] = "a token of the operator"
+        self.addCleanup(os.environ.pop, "TEST_NAMED_TOKEN")
+        self.put("file", verify=url_token("env:TEST_NAMED_TOKEN"))
+        escaped = "a%20token%20of%20the%20operator"
+        self.assertEqual(self.statuses(f"/hooks/{escaped}", f"/hooks/file/{escaped}"), [200, 200])
+
+    def test_signing_secret_is_no_address(self) -> None:
+        """The secret of a signature isn't a token, and no address."""
+        self.put("code", verify=github(secret=SIGNED))
+        self.assertEqual(self.post("/hooks/correct%20horse", b"{}", signed(b"{}")).text, "no_service")
+
+    def test_wrong_token(self) -> None:
+        """Errors have the form that the source demands."""
+        for path in ("/hooks/tool", f"/hooks/tool/{OTHER}", "/hooks/tool/slack"):
+            response = self.post(path)
+            self.assertEqual((response.status, response.text), (404, "refused"))
+        self.assertEqual(self.texts(), [])
+
+    def test_replaced(self) -> None:
+        """A webhook that gets another token isn't found by the one before."""
+        self.put("tool", OTHER)
+        self.assertEqual(self.statuses(f"/hooks/{OTHER}", f"/hooks/{TOKEN}"), [200, 404])
+
+    def test_removed(self) -> None:
+        self.web.routes.drop("tool")
+        self.assertEqual(self.statuses(f"/hooks/{TOKEN}", f"/hooks/tool/{TOKEN}"), [404, 404])
+
+    def test_unknown(self) -> None:
+        """Below the prefix, tools learn in their own words that there is nothing."""
+        for path in ("/hooks/", f"/hooks/{OTHER}", f"/hooks/tool/{TOKEN}/x", f"/hooks//tool/{TOKEN}"):
+            response = self.post(path)
+            self.assertEqual((response.status, response.text), (404, "no_service"), path)
+        self.assertIn("<html", self.ask("GET", "/hooks/x", headers={"Accept": "text/html"}).text)
+        self.assertIn("there is no webhook at /hook", self.post("/hook").text)
+
+    def test_other_methods(self) -> None:
+        """A webhook of a room takes POST only, and says so."""
+        response = self.ask("GET", f"/hooks/tool/{TOKEN}")
+        self.assertEqual((response.status, response.header("Allow")), (405, "OPTIONS, POST"))
+        self.assertEqual(self.ask("OPTIONS", "/hooks/tool").status, 200)
+
+    def test_plugin_goes_first(self) -> None:
+        class Taken:
+            @webhook("/hooks/tool/<token>", methods=["POST"])
+            async def taken(self, payload: Any, token: str) -> str:
+                return "the plugin's"
+
+        self.serve(Taken())
+        self.assertEqual(self.post(f"/hooks/tool/{TOKEN}").text, "the plugin's")
+        self.assertEqual(self.post(f"/hooks/{TOKEN}").text, "ok")
+
+    def test_test_requests(self) -> None:
+        """`!webhook test tool` needs no token."""
+        response = self.successResultOf(self.web.request("POST", "/hooks/tool", {}, b'{"text": "x"}', origin="test"))
+        self.assertEqual((response.status, self.texts()), (200, ["x"]))
+
+    def test_replay(self) -> None:
+        """A recorded request is found by its name, so the token isn't needed."""
+        self.post(f"/hooks/{TOKEN}", b'{"text": "hello"}')
+        self.assertEqual(self.texts(), ["hello"])
+        [delivery] = self.deliveries()
+        self.successResultOf(self.journal.replay([delivery.id]))
+        self.queue.look()
+        self.clock.advance(1)
+        self.assertEqual(self.texts(), ["hello", "hello"])
+
+
+class OtherSiteTests(NamedCase):
+    """Webhooks of rooms on a stock site of Twisted."""
+
+    def test_requests(self) -> None:
+        client = StubTreq(self.web.app.resource())
+
+        def ask(method: str, path: str, body: bytes = b'{"text": "hello"}') -> tuple[int, str]:
+            headers = {"Content-Type": "application/json"}
+            response = self.successResultOf(client.request(method, f"http://a{path}", data=body, headers=headers))
+            return response.code, self.successResultOf(response.text())
+
+        self.assertEqual(ask("POST", f"/hooks/{TOKEN}"), (200, "ok"))
+        self.assertEqual(ask("POST", f"/hooks/tool/{TOKEN}/slack"), (200, "ok"))
+        self.assertEqual(ask("POST", f"/hooks/tool/{OTHER}"), (404, "refused"))
+        self.assertEqual(ask("POST", f"/hooks/{OTHER}"), (404, "no_service"))
+        self.assertEqual(ask("GET", f"/hooks/tool/{TOKEN}")[0], 405)
+        self.assertEqual(self.texts(), ["hello", "hello"])
+        self.assertEqual(self.targets(), {"/hooks/tool", "/hooks/tool/slack"})
+
+
+class RefusalTests(NamedCase):
+    """Errors in the form of the source, wherever they arise."""
+
+    settings = WebSettings(max_body=1000)
+
+    def refused(self, body: bytes = b"{}") -> tuple[int, str]:
+        """Return the status and the text of the response to a request."""
+        response = self.post(f"/hooks/tool/{TOKEN}", body)
+        return response.status, response.text
+
+    def test_invalid_body(self) -> None:
+        """What can't be parsed is refused, and not acknowledged."""
+        self.assertEqual(self.refused(b"{"), (400, "refused"))
+        self.assertEqual(self.states(), ["refused"])
+
+    def test_large_body(self) -> None:
+        self.assertEqual(self.refused(b"x" * 1001), (413, "refused"))
+        head = f"POST /hooks/{TOKEN} HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n"
+        self.assertIn(b"413", received := self.connect().send(head.encode()))
+        self.assertTrue(received.endswith(b"refused"))
+
+    def test_rate(self) -> None:
+        self.put("tool", TOKEN, rate=Rate.of("1/min"))
+        self.assertEqual([self.refused()[0], self.refused()], [200, (429, "refused")])
+
+    def test_secret_that_is_missing(self) -> None:
+        self.put("code", verify=github(secret="env:TEST_INTAKE_MISSING"))
+        self.assertEqual((self.post("/hooks/code").status, self.post("/hooks/code").text), (503, "refused"))
+
+    def test_stop(self) -> None:
+        self.web.begin_stopping()
+        self.assertEqual(self.refused(), (503, "refused"))
+
+    def test_slow_body(self) -> None:
+        connection = self.connect()
+        connection.send(f"POST /hooks/{TOKEN} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n".encode())
+        self.pass_time(60)
+        self.assertTrue(connection.received().endswith(b"refused"))
+
+    def test_form_that_fails(self) -> None:
+        """If the source's form fails, the client gets errklein's own."""
+
+        def fail(status: int, detail: str) -> ImmediateResponse:
+            raise ZeroDivisionError
+
+        broken = Source("x", "X", lines=lambda event, payload: [], verification=url_token, refusal=fail)
+        self.put("tool", TOKEN, source=broken)
+        self.assertEqual(json.loads(self.post("/hooks/tool").text)["status"], 401)
+        self.logged_failures(ZeroDivisionError)
+
+
+class SecrecyTests(NamedCase):
+    """No log and no record shows a token."""
+
+    settings = WebSettings(base_path="/bot")
+
+    def test_no_token(self) -> None:
+        """Neither of a request that is handled, nor of one that is refused in any way."""
+        foreign = "tokens of another form"
+        escaped = foreign.replace(" ", "%20")
+        for path in (
+            f"tool/{TOKEN}",
+            TOKEN,
+            f"tool/{escaped}",
+            escaped,
+            f"/{escaped}",
+            f"{escaped}/%2f",
+            f"{escaped}/%",
+        ):
+            self.connect().send(request("POST", f"/bot/hooks/{path}?x=1", b'{"text": "hello"}'))
+            self.connect().send(request("GET", f"http://a/hooks/{path}"))
+            self.connect().send(request("POST", f"/hooks/{path}", b"", "Content-Length: 99999999999"))
+            self.connect().send(request("POST", f"/%68ooks/{path}", b"", "Expect: 100-continue", "Content-Length: 9"))
+            self.connect().send(f"POST hooks/{TOKEN} HTTP/1.1\r\n\r\n".encode())
+        self.clock.advance(1)
+        found = "\n".join([*self.lines, *map(repr, self.deliveries()), *map(repr, self.events.refused)])
+        found += repr(self.targets())
+        for hidden in (TOKEN, foreign, escaped):
+            self.assertNotIn(hidden, found)
+        self.assertIn("/hooks/tool?x=1", self.targets())
+        self.assertIn('"POST /hooks/***" 404', found)
