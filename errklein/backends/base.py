@@ -243,6 +243,7 @@ class LocalBackend:
     default_name: ClassVar[str] = "err"
     """The bot's name if BOT_IDENTITY has no `username`."""
     joins_configured_rooms = True
+    is_encrypted = True
 
     person_type: ClassVar[type[LocalPerson]] = LocalPerson
     occupant_type: ClassVar[type[LocalOccupant]] = LocalOccupant

@@ -133,6 +133,15 @@ class KnowsHolders(Protocol):
 
 
 @runtime_checkable
+class KnowsEncryption(Protocol):
+    """Implemented by backends that know whether others can read messages on their way. Without it, secrets aren't sent."""
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether messages are encrypted on their way to the network, or don't leave this computer."""
+
+
+@runtime_checkable
 class Reacts(Protocol):
     """Implemented by backends of networks with reactions."""
 

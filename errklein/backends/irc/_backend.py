@@ -68,6 +68,9 @@ class IRCBackend:
     CONFIRM_TIMEOUT = 2.0
     """Seconds that the server has at the end of the grace period to confirm lines."""
 
+    is_encrypted: bool = read_only(
+        "settings.is_encrypted", "Whether nobody can read messages on their way to the server."
+    )
     bot_identifier: IRCPerson | None = read_only(
         "_rooms.bot_identifier", "The bot's identifier; None before the server's first welcome."
     )

@@ -71,6 +71,11 @@ class IRCSettings:
         )
 
     @property
+    def is_encrypted(self) -> bool:
+        """Whether lines are encrypted on their way to the server, or don't leave this computer."""
+        return self.tls or _is_local(self.server)
+
+    @property
     def nicks(self) -> Sequence[str]:
         """The nicks to try, in order. The last ones are short, since a server may allow only nine characters."""
         wanted = self.nickname
