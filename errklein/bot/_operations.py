@@ -36,6 +36,7 @@ from errklein.storage import BACKUP_NAME, OWN_NAMESPACES, rows_of, write_backup
 from errklein.web import WebServer
 from errklein.webhooks.deliveries import DeliveryState, QueueDepth, StoredDelivery
 from errklein.webhooks.precedence import RouteInfo
+from errklein.webhooks.room_webhooks import RoomWebhook
 
 if TYPE_CHECKING:
     from errklein.bot._bot import Bot
@@ -65,8 +66,12 @@ class RunningState(BotState):
         return list(self._bot.web.services.recording.refused.values())
 
     def routes(self) -> Sequence[RouteInfo]:
-        """Return the webhooks of active plugins."""
+        """Return the webhooks of active plugins and of rooms."""
         return self._bot.web.routes.hooks()
+
+    def room_webhook(self, name: str) -> RoomWebhook | None:
+        """Return the webhook of a room of this name."""
+        return self._bot.room_webhooks.find(name)
 
     def responses(self, webhook: str) -> int:
         """Return the number of the webhook's responses since the start."""
@@ -82,8 +87,10 @@ class RunningState(BotState):
 
     def webhook_status(self, webhook: str) -> Wait:
         """Return whether a webhook is active, or why its requests don't run."""
-        web, name = self._bot.web, webhook.partition(":")[0]
+        web, (name, colon, _) = self._bot.web, webhook.partition(":")
         if web.routes.declaration(webhook) is None:
+            if not colon:
+                return Wait("not active", cause=f"there is no webhook {name} any more")
             try:
                 plugin = self._bot.plugin_manager.plugin(name)
             except UnknownPlugin:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from errklein.chat import Identifier, Message
-from errklein.commands import CommandError
+from errklein.chat import Identifier, Message, RoomError, rules_of
+from errklein.commands import Caller, CommandError, check_access, get_acl_usr
 from errklein.commands.operations import Actor
 from errklein.logs import escape
 from errklein.plugins import BotPlugin
+from errklein.ports.chat import KnowsHolders
+from errklein.running.context import running_command
 from errklein.text import code, plain, truncated
 from errklein.text.masking import masker
 
@@ -52,6 +54,55 @@ class CorePlugin(BotPlugin):
         for function in vars(cls).values():
             if getattr(function, "_err_command", False):
                 function._errklein_core = True
+
+    def is_admin(self, message: Message) -> bool:
+        """Return whether the sender is an administrator."""
+        networks = self.host.networks
+        return Caller.from_message(message, networks.config(networks.of(message))).is_admin
+
+    def is_current(self, message: Message) -> bool:
+        """Return whether the sender still holds the name that private messages are sent to, such as a nick on IRC."""
+        backend = self.host.networks.of(message)
+        if not isinstance(backend, KnowsHolders) or message.frm is None:
+            return True
+        holder: Any = backend.current_holder(message.frm)
+        return holder is not None and holder.client == getattr(message.frm, "client", None)
+
+    async def may_use(self, message: Message, args: str, webhook: str, *rooms: str) -> bool:
+        """Return whether the sender may use the running command for a webhook, and for further rooms.
+
+        Administrators may use it for all. For a webhook of a room, others must be in the room, and the access rules must allow them
+        the command there. They may use it for webhooks of plugins if the access rules allow the command at all.
+
+        :param args: The arguments of the command.
+        :param webhook: The name of the webhook; "" for a new one.
+        :param rooms: The further rooms, each with its network.
+        """
+        if self.is_admin(message) or ":" in webhook:
+            return True
+        found = self.host.room_webhooks.find(webhook)
+        if webhook and found is None:
+            return False
+        of_webhook = () if found is None else found.rooms or (found.room,)
+        named = [self.host.networks.with_network(room) for room in (*of_webhook, *rooms)]
+        # Networks of errbot's backends may ask a server.
+        are_open: Callable[[], bool] = lambda: all(self._is_open(message, args, room) for room in named)  # noqa: E731
+        return self.is_current(message) and await self._bot.plugin_pool.run(lambda: are_open)
+
+    def _is_open(self, message: Message, args: str, name: str) -> bool:
+        """Return whether the sender is in the room, and may use the running command there."""
+        networks, command, who = self.host.networks, running_command.get(), message.frm
+        try:
+            room = networks.query_room(name)
+            occupants = [getattr(one, "person", "") for one in room.occupants]
+        except (NotImplementedError, RoomError, ValueError):
+            return False
+        config, fold = networks.config(networks.of(room)), rules_of(who).fold
+        if command is None or networks.of(room) is not networks.of(message):
+            return False
+        caller = Caller.from_identifier(who, get_acl_usr(message), room, config)
+        is_inside = fold(getattr(who, "person", "")) in map(fold, occupants)
+        return is_inside and check_access(command, args, caller, config).denial is None
 
     def identifier_of(self, name: str) -> Identifier:
         """Return the person or room of that name. Call it in a thread: networks of errbot's backends may ask a server.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from errklein.chat import Message, RoomOccupant
 from errklein.commands import CommandError, admin_by_default, also_in_rooms, botcmd
+from errklein.commands.operations import Actor
 from errklein.config import SecretError
 from errklein.core_plugins import CorePlugin
+from errklein.dispatch import name_of
 from errklein.sources import known_sources
 from errklein.text import code, plain
 from errklein.webhooks.option_values import HookError
@@ -29,7 +31,7 @@ class Webhooks(CorePlugin):
         network = self.host.networks.of(msg)
         room = f"{network.network}:{msg.frm.room}"
         try:
-            made = await self.host.room_webhooks.create(self.actor(msg), args[0], room, *args[1:2])
+            made = await self.host.room_webhooks.create(Actor(name_of(msg.frm)), args[0], room, *args[1:2])
         except (HookError, SecretError) as error:
             raise CommandError(plain(str(error))) from error
         private = [f"URL: {code(made.url)}", *([f"Secret: {code(made.secret)}"] if made.secret else []), *made.setup]

@@ -71,6 +71,10 @@ class Networks:
         for backend in self.backends.values():
             backend.change_presence(status, message)
 
+    def with_network(self, room: str) -> str:
+        """Return the name of a room with that of its network, by default the first one: "libera:#ops"."""
+        return room if room.partition(":")[0] in self.backends else f"{next(iter(self.backends))}:{room}"
+
     def _split(self, text: str) -> tuple[Backend, str]:
         network, colon, name = text.partition(":")
         return (self.backends[network], name) if colon and network in self.backends else (self.current, text)

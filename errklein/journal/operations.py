@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from errklein.chat.outgoing import MOST_FOUND, PAUSED, MessageRecord, MessageState, Wait
@@ -31,6 +32,7 @@ from errklein.webhooks.delivery_words import (
 )
 from errklein.webhooks.exported import described, grouped, not_recorded, shown_time, summary
 from errklein.webhooks.precedence import RouteInfo
+from errklein.webhooks.room_webhooks import RoomWebhook
 
 T = TypeVar("T")
 Queue = DeliveryQueue | JournalArchive
@@ -49,6 +51,8 @@ _DAY = 86400.0
 _OPTIONS = ("form_param", "raw", "dedupe", "dedupe_window", "attempts", "ordered", "max_body", "timeout")
 """The options that the summary of a declaration doesn't have."""
 
+_OPTIONS_OF_ROOMS = ("events", "text", "template", "messages", "rate", "rooms")
+
 
 async def fetched(result: Awaitable[T] | T) -> T:
     """Return the result of a method of `Records`."""
@@ -63,7 +67,8 @@ class BotState:
     :param paused: The webhooks that are paused.
     :param site: The URL of the bot, before the paths of webhooks.
     :param unknown: The state of what only the running bot knows.
-    :param loaded: The webhooks of the plugins, if they were loaded.
+    :param loaded: The webhooks, if they were loaded.
+    :param in_rooms: Those of rooms among them, by name.
     """
 
     networks: Collection[str] = ()
@@ -71,6 +76,7 @@ class BotState:
     site: str = ""
     unknown: str = "no bot is running"
     loaded: Sequence[RouteInfo] = ()
+    in_rooms: Mapping[str, RoomWebhook] = field(default_factory=dict)
 
     def now(self) -> float:
         """Return the Unix time."""
@@ -81,8 +87,18 @@ class BotState:
         return ()
 
     def routes(self) -> Sequence[RouteInfo]:
-        """Return the webhooks of the plugins, as far as they are known."""
+        """Return the webhooks, as far as they are known."""
         return self.loaded
+
+    def room_webhook(self, name: str) -> RoomWebhook | None:
+        """Return the webhook of a room of this name, as far as it is known."""
+        return self.in_rooms.get(name)
+
+    def maker_of(self, webhook: RoomWebhook) -> str:
+        """Return the room of a webhook, with its network if there are several, and who has made it, as a clause."""
+        network, _, room = webhook.room.partition(":")
+        room = room if [network] == list(self.networks) else webhook.room
+        return f"made in {room} by {'the configuration file' if webhook.is_from_file else webhook.made_by}"
 
     def responses(self, webhook: str) -> int | None:
         """Return the number of the webhook's responses since the start; None if it isn't known."""
@@ -254,7 +270,10 @@ class Explainer:
             steps.append(Step("no request is recorded"))
         requests = {one.id: one for one in latest}.values()
         parts = [await self._explained(one) for one in requests]
-        return Explanation(webhook, steps, None, parts, self.state.webhook_status(webhook))
+        status = self.state.webhook_status(webhook)
+        if of_room := self.state.room_webhook(webhook):
+            status = status._replace(state=f"{self.state.maker_of(of_room)}, {status.state}")
+        return Explanation(webhook, steps, None, parts, status)
 
     async def _explained(self, delivery: StoredDelivery) -> Explanation:
         stored = await fetched(self.records.get(delivery.id))
@@ -396,10 +415,11 @@ class ReplayResult:
 
 @dataclass(frozen=True)
 class WebhookInfo:
-    """A webhook of a plugin: its URL, and the options as the operator has configured them.
+    """A webhook: its URL, without a token, and the options as the operator has configured them.
 
     :param options: The options that differ from the default, without those of the summary.
     :param shadowed_by: The webhook that gets the requests of some methods; "" if there is none.
+    :param rooms: The rooms of a webhook of a room.
     """
 
     name: str
@@ -409,6 +429,7 @@ class WebhookInfo:
     options: dict[str, object]
     paused: bool
     shadowed_by: str
+    rooms: Sequence[str] = ()
 
     def lines(self) -> list[str]:
         """Return the line of a list, and those with further details."""
@@ -473,7 +494,7 @@ class WebhookOperations:
 
     @operation("webstatus")
     def webhooks(self, by: Actor) -> list[WebhookInfo]:
-        """Return the webhooks of the plugins."""
+        """Return the webhooks of the plugins and of rooms."""
         return [self._info(route) for route in self._state.routes()]
 
     @operation("webhook_show", "name")
@@ -565,9 +586,27 @@ class WebhookOperations:
     def _info(self, route: RouteInfo) -> WebhookInfo:
         declared, name = route.hook.declaration, route.hook.full_name
         options = {option: value for option in _OPTIONS if (value := getattr(declared, option))}
-        methods = sorted(route.methods or declared.methods)
+        methods, summary = sorted(route.methods or declared.methods), declared.summary
+        rooms: Sequence[str] = ()
+        if of_room := self._state.room_webhook(name):
+            title = declared.source_name if declared.source is None else declared.source.title
+            rooms, summary = (
+                of_room.rooms or (of_room.room,),
+                f"{title}, {self._state.maker_of(of_room)}, {summary.partition(', ')[0]}",
+            )
+            options = _options_of(of_room)
         shadowed_by, paused = str(route.shadowed_by or ""), name in self._state.paused
-        return WebhookInfo(name, self._state.site + route.rule, methods, declared.summary, options, paused, shadowed_by)
+        url = self._state.site + route.rule
+        return WebhookInfo(name, url, methods, summary, options, paused, shadowed_by, rooms)
+
+
+def _options_of(webhook: RoomWebhook) -> dict[str, object]:
+    """Return the options of a webhook of a room that differ from the default."""
+    defaults = {one.name: one.default for one in fields(webhook)}
+    values = {name: getattr(webhook, name) for name in _OPTIONS_OF_ROOMS}
+    options = {name: value for name, value in values.items() if value != defaults[name]}
+    times = {"expires": webhook.expires, "before rotation until": webhook.previous[1] if webhook.previous else 0.0}
+    return options | {name: f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}" for name, at in times.items() if at}
 
 
 def _readable(delivery: StoredDelivery, by: Actor) -> StoredDelivery:

@@ -41,8 +41,8 @@ class NewTests(RoomWebhookCase):
         path = self.make("!webhook new alertmanager")
         token = path.rpartition("/")[2]
         self.assertNotIn(token, "\n".join(self.bot.sent_to("#ops")))
-        self.bot.say("!webstatus")
-        self.assertNotIn(token, self.bot.sent_to("@admin")[-1])
+        self.bot.command("!plugin config Webserver {'HOST': '127.0.0.1', 'PORT': 3141}")
+        self.assertNotIn(token, self.bot.command("!webstatus"))
 
     def test_wrong_token(self) -> None:
         path = self.make("!webhook new alertmanager")
@@ -59,3 +59,33 @@ class NewTests(RoomWebhookCase):
         path = self.make("!webhook new alertmanager")
         self.post(path, body=FIRING, headers=JSON)
         self.assertNotIn(path.rpartition("/")[2], "\n".join(self.bot.log))
+
+
+class InfoTests(RoomWebhookCase):
+    """What lists and explanations say of a webhook of a room."""
+
+    def test_list(self) -> None:
+        """The list has its address without the token, its source, its room and its maker."""
+        self.bot.command("!plugin config Webserver {'HOST': '127.0.0.1', 'PORT': 3141}")
+        self.make("!webhook new alertmanager")
+        self.assertIn(
+            "https://bot.example.net/hooks/alertmanager -> alertmanager [POST], Alertmanager, made in #ops by "
+            "@admin, verified by token in the address",
+            self.bot.command("!webhook list"),
+        )
+
+    def test_why(self) -> None:
+        """Its state has the room and the maker; after its removal, it is known from its deliveries."""
+        path = self.make("!webhook new alertmanager")
+        made = "alertmanager: made in #ops by @admin"
+        self.assertIn(f"{made}, active", self.bot.command("!why alertmanager"))
+        self.bot.command("!webhook pause alertmanager")
+        self.assertIn(f"{made}, paused", self.bot.command("!webhook show alertmanager"))
+        self.bot.command("!webhook resume alertmanager")
+        self.post(path, body=FIRING, headers=JSON)
+        self.bot.advance(0)
+        self.bot.command("!webhook remove alertmanager")
+        self.assertIn(
+            "alertmanager: not active (there is no webhook alertmanager any more)",
+            self.bot.command("!why alertmanager"),
+        )
