@@ -137,14 +137,25 @@ class Bot:
         )
         directory = config.path.parent if config.path else None
         self._room_messages = messages = RoomMessages(reactor, networks, send, self.plugin_pool, directory)
+        webhooks = WebhookOperations(self.journal, self.journal.outbox.find, queue, RunningState(self))
         stored_secrets = SecretStore(Path(config.BOT_DATA_DIR) / "secrets")
-        self.room_webhooks = RoomWebhooks(self.web, storage, stored_secrets, messages, now)
+        self.room_webhooks = RoomWebhooks(
+            self.web,
+            storage,
+            stored_secrets,
+            messages,
+            self.tell_admins,
+            webhooks.resume,
+            self._is_plugin,
+            reactor,
+            now,
+        )
         self.core_host = CoreHost(
             networks,
             dispatcher,
             self.plugin_manager,
             self.web,
-            WebhookOperations(self.journal, self.journal.outbox.find, queue, RunningState(self)),
+            webhooks,
             PluginOperations(self.plugin_manager),
             RepoOperations(self.repo_manager, self.plugin_manager, self.plugin_pool, SerialQueue(reactor)),
             RoomOperations(reactor, networks, self.waits),
@@ -190,6 +201,10 @@ class Bot:
                 backend.connect(self.events_of(backend))
             self.health.start()
             self.delivery_queue.start()
+            self.room_webhooks.start()
+
+    def _is_plugin(self, name: str) -> bool:
+        return any(plugin.name == name for plugin in self.plugin_manager.found)
 
     def plugins_changed(self) -> None:
         """Look at the webhooks after a change of plugins, except for the first one, at the start."""
@@ -219,6 +234,7 @@ class Bot:
         self.phase = "stopping"
         deadline, workers = Deadline(self.reactor, grace), self._workers
         self.delivery_queue.stop()
+        self.room_webhooks.stop()
         self.events.stop()
         self.conversations.stop()
         self.web.begin_stopping()

@@ -64,6 +64,13 @@ class RoomMessages:
         """Return the handler of the webhook's requests."""
         return _RoomHandler(self, webhook).handle
 
+    def announce(self, webhook: RoomWebhook, text: Markdown) -> None:
+        """Send a text about the webhook to its room.
+
+        :raises ValueError: The room doesn't exist.
+        """
+        self._say(webhook.rooms[0] if webhook.rooms else webhook.room, text)
+
     async def show(self, webhook: RoomWebhook, event: Event) -> None:
         """Send the message of an event to the webhook's room, or count it.
 

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from math import inf
 from typing import Any
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from errklein.bot._room_messages import RoomMessages
 from errklein.commands.operations import Actor, operation
-from errklein.config import SecretStore
-from errklein.ports.values import Storage
+from errklein.config import SecretError, SecretStore
+from errklein.ports.outbox import OutboxFull
+from errklein.ports.values import Storage, Store
 from errklein.sources import find_source
+from errklein.storage import ROOM_WEBHOOKS
+from errklein.text import plain
+from errklein.text.masking import OWN_SECRET
 from errklein.text.suggestions import did_you_mean
+from errklein.verify import url_token
 from errklein.web import WebServer
 from errklein.webhooks import Hook
 from errklein.webhooks.option_values import HookError
-from errklein.webhooks.room_webhooks import NAME, RoomWebhook, digest_of, new_secret, new_token
+from errklein.webhooks.room_webhooks import (
+    DAY,
+    KEPT_EXPIRED,
+    NAME,
+    NOTICE_BEFORE,
+    RoomWebhook,
+    digest_of,
+    new_secret,
+    new_token,
+)
 from errklein.webhooks.source import Source
+from errklein.webhooks.texts import Markdown
 
-NAMESPACE = "room webhooks"
-"""The namespace of the values; the keys are names."""
+UNUSED_SECRETS_KEPT = 7 * DAY
+"""The seconds for which a secret that no webhook uses is kept at a start: a restore may bring its webhook back."""
+
+RETRY = 60.0
+"""The seconds after which a change that is due is tried again, if the storage has failed."""
+
+_MOST_NAMED = 100
 
 _audit = Logger(namespace="errklein.audit")
 
@@ -58,26 +80,50 @@ class RoomWebhooks:
         storage: Storage,
         stored_secrets: SecretStore,
         messages: RoomMessages,
+        notify: Callable[[str], None],
+        resume: Callable[[Actor, str], Awaitable[None]],
+        is_plugin: Callable[[str], bool],
+        reactor: Any,
         now: Callable[[], float],
     ) -> None:
         self._web, self._storage, self._secrets = web, storage, stored_secrets
-        self._messages, self._now = messages, now
+        self._messages, self._notify, self._resume = messages, notify, resume
+        self._is_plugin, self._reactor, self._now = is_plugin, reactor, now
         self._webhooks: dict[str, RoomWebhook] = {}
+        self._opened: Store | None = None
+        self._next: Any = None
+        self._is_running = False
         # One change after the other, since each reads, writes and then routes.
         self._changes = DeferredLock()
 
     async def load(self) -> None:
-        """Route the stored webhooks."""
+        """Route the stored webhooks. Administrators get one notice about those that can't be used."""
 
         def read() -> list[tuple[str, Any]]:
-            store = self._storage.open(NAMESPACE)
-            return [(name, store.get(name)) for name in sorted(store.keys())]
+            return [(name, self._store.get(name)) for name in sorted(self._store.keys())]
 
-        for name, stored in await self._storage.in_background(read):
+        rows = await self._storage.in_background(read)
+        for name, stored in rows:
             try:
                 self._route(RoomWebhook.of_stored(name, stored))
-            except (HookError, TypeError, ValueError) as error:
-                self.log.error("The webhook {name} can't be used: {reason}", name=name, reason=str(error))
+            except (AttributeError, HookError, TypeError, ValueError) as error:
+                self._notify(f"The webhook {name} can't be used, so its address gets 404: {error}")
+        self._report_unusable()
+        # Without webhooks, the secrets may belong to those of another storage.
+        if rows:
+            used = {str(value) for _, stored in rows for value in _references_in(stored)}
+            before = self._now() - UNUSED_SECRETS_KEPT
+            await self._storage.in_background(lambda: self._secrets.remove_unused(used, before))
+
+    def start(self) -> None:
+        """Send notices of expiries, and end what has expired, from now on."""
+        self._is_running = True
+        self._schedule()
+
+    def stop(self) -> None:
+        """End this. The webhooks are still found."""
+        self._is_running = False
+        self._schedule()
 
     def find(self, name: str) -> RoomWebhook | None:
         """Return the webhook of this name; None if there is none."""
@@ -88,49 +134,192 @@ class RoomWebhooks:
         return [self._webhooks[name] for name in sorted(self._webhooks)]
 
     @operation("webhook_new", "source", "name", "room")
-    async def create(self, by: Actor, source: str, room: str, name: str = "") -> MadeWebhook:
+    async def create(
+        self, by: Actor, source: str, room: str, name: str = "", signed: bool | None = None, expires: str = ""
+    ) -> MadeWebhook:
         """Make a webhook whose messages go to a room.
 
         :param name: Its name, by default that of the source, with a number if it is taken.
+        :param signed: Whether the source signs its requests, instead of a token in the address; by default as is usual for it.
+        :param expires: When it expires, such as "90d" or "2027-01-31".
         """
         found = find_source(source)
+        signs = found.signs if signed is None else signed
+        if signs and found.verification is url_token:
+            raise HookError(f"{found.title} signs nothing, so its address has a token; leave out 'signed'")
+        secret = new_secret() if signs and not found.issues_secret else ""
+        token = "" if signs else new_token()
         async with self._locked():
-            name = self._free_name(name, source)
-            token, secret = ("", new_secret()) if found.signs and not found.issues_secret else (new_token(), "")
-
-            def write() -> RoomWebhook:
-                made = RoomWebhook(
-                    name,
-                    source,
-                    room,
-                    token=digest_of(token) if token else "",
-                    secret=self._secrets.write(name, secret) if secret else "",
-                    made_by=by.name,
-                    made_at=self._now(),
-                )
-                self._storage.open(NAMESPACE).set(name, made.stored())
-                return made
-
-            made = await self._storage.in_background(write)
-            self._route(made)
+            new = RoomWebhook(self._free_name(name, source), source, room, made_by=by.name, made_at=self._now())
+            new = new.changed("expires", expires, self._now())
+            made = await self._replace(lambda: self._with_secrets(new, secret, token))
+            name = made.name
         _audit.info("{by} has made the webhook {name} of {room}", by=by.name, name=name, room=room)
         return self._shown(made, found, token, secret)
 
-    @operation("webhook_remove", "name")
-    async def remove(self, by: Actor, name: str) -> None:
-        """Remove a webhook and its secret."""
+    @operation("webhook_set", "name", "option", "value")
+    async def change(self, by: Actor, name: str, option: str, value: str) -> RoomWebhook:
+        """Change an option of a webhook: events, expires, messages, rate, text, or the secret that its source has made.
+
+        A secret that was valid before stays valid for a day.
+        """
         async with self._locked():
             webhook = self._changeable(name)
+            if option == "secret":
+                if webhook.token:
+                    raise HookError(f"the address of {name} has a token, not a secret; make a new one with rotate")
+                if not value.strip():
+                    raise HookError("the secret is empty")
+                changed = await self._rotate(webhook, value.strip(), "")
+            else:
+                fresh = webhook.changed(option, value, self._now())
+                changed = await self._replace(lambda: fresh)
+        _audit.info("{by} has changed {option} of the webhook {name}", by=by.name, option=option, name=name)
+        return changed
 
-            def forget_secrets() -> None:
-                for reference in webhook.references:
-                    self._secrets.remove(reference)
+    @operation("webhook_rotate", "name")
+    async def rotate(self, by: Actor, name: str) -> MadeWebhook:
+        """Make a new token or secret. The one before stays valid for a day."""
+        async with self._locked():
+            webhook = self._changeable(name)
+            source = find_source(webhook.source)
+            if source.issues_secret and not webhook.token:
+                raise HookError(f"{source.title} makes the secret; make a new one there, and set it as `secret`")
+            secret, token = ("", new_token()) if webhook.token else (new_secret(), "")
+            rotated = await self._rotate(webhook, secret, token)
+        _audit.info("{by} has rotated the webhook {name}", by=by.name, name=name)
+        return self._shown(rotated, source, token, secret)
 
-            await self._storage.in_background(lambda: self._storage.open(NAMESPACE).remove(name))
-            del self._webhooks[name]
-            self._web.routes.drop(name)
-            await self._storage.in_background(forget_secrets)
+    @operation("webhook_move", "name", "room")
+    async def move(self, by: Actor, name: str, room: str) -> RoomWebhook:
+        """Send the messages of a webhook to another room from now on."""
+        async with self._locked():
+            fresh = replace(self._changeable(name), room=room)
+            moved = await self._replace(lambda: fresh)
+        _audit.info("{by} has moved the webhook {name} to {room}", by=by.name, name=name, room=room)
+        return moved
+
+    @operation("webhook_remove", "name")
+    async def remove(self, by: Actor, name: str) -> None:
+        """Remove a webhook and its secret. A new one of its name isn't paused."""
+        async with self._locked():
+            await self._remove(by, self._changeable(name))
         _audit.info("{by} has removed the webhook {name}", by=by.name, name=name)
+
+    async def _remove(self, by: Actor, webhook: RoomWebhook) -> None:
+        await self._storage.in_background(lambda: self._store.remove(webhook.name))
+        del self._webhooks[webhook.name]
+        self._web.routes.drop(webhook.name)
+        self._schedule()
+        await self._forget(webhook.references)
+        await self._resume(by, webhook.name)
+
+    async def _rotate(self, webhook: RoomWebhook, secret: str, token: str) -> RoomWebhook:
+        def write() -> RoomWebhook:
+            fresh = self._with_secrets(webhook.rotated(self._now()), secret, token)
+            try:
+                for reference in fresh.references:
+                    self._secrets.read(reference)
+            except SecretError:
+                # The one before was lost in a restore; with it, the webhook would stay unusable.
+                return replace(fresh, previous=None)
+            return fresh
+
+        rotated = await self._replace(write)
+        await self._forget({*webhook.references}.difference(rotated.references))
+        return rotated
+
+    def _with_secrets(self, webhook: RoomWebhook, secret: str, token: str) -> RoomWebhook:
+        """Return the webhook with the secret, which is stored, or the digest of the token. Waits for the disk."""
+        reference = self._secrets.write(webhook.name, secret) if secret else ""
+        return replace(webhook, secret=reference, token=digest_of(token) if token else "")
+
+    async def _replace(self, make: Callable[[], RoomWebhook]) -> RoomWebhook:
+        """Store the webhook that `make` returns in a thread, then route it."""
+
+        def write() -> RoomWebhook:
+            made = make()
+            self._store.set(made.name, made.stored())
+            return made
+
+        made = await self._storage.in_background(write)
+        self._route(made)
+        self._schedule()
+        return made
+
+    async def _forget(self, references: Iterable[str]) -> None:
+        def remove() -> None:
+            for reference in references:
+                self._secrets.remove(reference)
+
+        await self._storage.in_background(remove)
+
+    @property
+    def _store(self) -> Store:
+        """The values by name. Opened in the thread in which they are used first."""
+        if self._opened is None:
+            self._opened = self._storage.open(ROOM_WEBHOOKS)
+        return self._opened
+
+    def _schedule(self, delay: float = 0.0) -> None:
+        """Look at the webhook that is due next, at the earliest after `delay` seconds."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        due = min((one.due for one in self._webhooks.values()), default=inf)
+        if self._is_running and due < inf:
+            # The clock may be set, and epoll allows no longer time than some weeks.
+            self._next = self._reactor.callLater(min(max(due - self._now(), delay), DAY), self._look)
+
+    def _look(self) -> None:
+        self._next = None
+        Deferred.fromCoroutine(self._do_due())
+
+    async def _do_due(self) -> None:
+        delay = 0.0
+        for name in [one.name for one in self._webhooks.values() if one.due <= self._now()]:
+            try:
+                async with self._locked():
+                    await self._do_due_of(name)
+            except Exception:
+                self.log.failure("The webhook {name} has failed to expire or to forget a secret", name=name)
+                delay = RETRY
+        self._schedule(delay)
+
+    async def _do_due_of(self, name: str) -> None:
+        webhook, now = self._webhooks.get(name), self._now()
+        if webhook is None or webhook.due > now:
+            return
+        if webhook.noticed and 0 < webhook.expires <= now - KEPT_EXPIRED:
+            await self._remove(Actor("the expiry"), webhook)
+            _audit.info("The expired webhook {name} was removed", name=name)
+            return
+        fresh = webhook
+        if fresh.expires and fresh.expires - NOTICE_BEFORE <= now:
+            fresh = replace(fresh, noticed=True)
+        if fresh.previous is not None and fresh.previous[1] <= now:
+            fresh = replace(fresh, previous=None)
+        if fresh.noticed and not webhook.noticed and now < fresh.expires:
+            at = f"{datetime.fromtimestamp(fresh.expires):%Y-%m-%d %H:%M}"
+            text = f"The webhook {name} of {fresh.room} expires at {at}. To keep it: webhook set {name} expires 90d"
+            self._notify(text)
+            try:
+                self._messages.announce(fresh, Markdown(plain(text)))
+            except (OutboxFull, ValueError) as error:
+                self.log.warn("{text} Its room didn't get this: {reason}", text=text, reason=str(error))
+        await self._replace(lambda: fresh)
+        await self._forget({*webhook.references}.difference(fresh.references))
+
+    def _report_unusable(self) -> None:
+        """Notify administrators, in one notice, of webhooks that respond with 503, since their secret is missing."""
+        unusable = self._web.services.checks.unusable
+        names = [name for name in sorted(self._webhooks) if name in unusable]
+        if names:
+            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+            self._notify(
+                f"The secrets of these webhooks are missing, so they respond with 503: {', '.join(names[:_MOST_NAMED])}{more}. "
+                "Restore a backup that was written --with-secrets, or make new ones with `webhook rotate NAME`."
+            )
 
     def _locked(self) -> Any:
         return _Held(self._changes)
@@ -146,15 +335,18 @@ class RoomWebhooks:
 
     def _free_name(self, name: str, source: str) -> str:
         if name:
-            if NAME.fullmatch(name) is None:
+            if NAME.fullmatch(name) is None or OWN_SECRET.fullmatch(name):
                 raise HookError(f"invalid name {name!r}: expected at most 40 of a-z, 0-9 and '-', and a letter first")
-            if name in self._webhooks:
-                raise HookError(f"there is a webhook {name} already; choose another name")
+            if self._is_taken(name):
+                raise HookError(f"there is a webhook or plugin {name} already; choose another name")
             return name
-        number = 1
-        while (free := source if number == 1 else f"{source}-{number}") in self._webhooks:
+        source, number = source.replace("_", "-").lower(), 1
+        while self._is_taken(free := source if number == 1 else f"{source}-{number}"):
             number += 1
         return free
+
+    def _is_taken(self, name: str) -> bool:
+        return name in self._webhooks or self._is_plugin(name)
 
     def _route(self, webhook: RoomWebhook) -> None:
         declaration = webhook.declaration(find_source(webhook.source), self._web.routes.prefix)
@@ -187,6 +379,14 @@ def _setup(lines: Sequence[str], base: str, url: str, secret: str, token: str) -
     for name, value in values.items():
         usable = [line.replace(name, value) for line in usable]
     return usable
+
+
+def _references_in(stored: Any) -> Iterator[object]:
+    """Yield the references in stored values, which a later version may have stored."""
+    if isinstance(stored, dict):
+        yield stored.get("secret")
+        previous = stored.get("previous")
+        yield from previous[:1] if isinstance(previous, (list, tuple)) else ()
 
 
 class _Held:

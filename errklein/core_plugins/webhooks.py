@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errklein.bot.room_webhooks import MadeWebhook
 from errklein.chat import Message, RoomOccupant
 from errklein.commands import CommandError, admin_by_default, also_in_rooms, botcmd
 from errklein.commands.operations import Actor
@@ -31,16 +32,68 @@ class Webhooks(CorePlugin):
         network = self.host.networks.of(msg)
         room = f"{network.network}:{msg.frm.room}"
         try:
-            made = await self.host.room_webhooks.create(Actor(name_of(msg.frm)), args[0], room, *args[1:2])
+            made = await self.host.room_webhooks.create(Actor(name_of(msg.frm)), args[0], room, "".join(args[1:2]))
         except (HookError, SecretError) as error:
             raise CommandError(plain(str(error))) from error
-        private = [f"URL: {code(made.url)}", *([f"Secret: {code(made.secret)}"] if made.secret else []), *made.setup]
-        recipient = network.build_reply(msg, "", private=True).to
-        assert recipient is not None
-        self.send(recipient, "\n".join(private))
+        self._send_private(msg, made)
         return (
             f"Made {code(made.webhook.name)} for {plain(str(msg.frm.room))}; its address is in your private messages."
         )
+
+    def _send_private(self, msg: Message, made: MadeWebhook) -> None:
+        private = [f"URL: {code(made.url)}", *([f"Secret: {code(made.secret)}"] if made.secret else []), *made.setup]
+        recipient = self.host.networks.of(msg).build_reply(msg, "", private=True).to
+        assert recipient is not None
+        self.send(recipient, "\n".join(private))
+
+    @also_in_rooms
+    @admin_by_default
+    @botcmd(historize=False)
+    async def webhook_rotate(self, msg: Message, args: str) -> str:
+        """Make a new address or secret for a webhook of a room. The one before stays valid for a day.
+
+        Usage: !webhook rotate NAME
+        """
+        try:
+            made = await self.host.room_webhooks.rotate(Actor(name_of(msg.frm)), args.strip())
+        except (HookError, SecretError) as error:
+            raise CommandError(plain(str(error))) from error
+        self._send_private(msg, made)
+        return f"Rotated {code(args.strip())}; its address is in your private messages."
+
+    @also_in_rooms
+    @admin_by_default
+    @botcmd(historize=False)
+    async def webhook_set(self, msg: Message, args: str) -> str:
+        """Change an option of a webhook of a room: events, expires, messages, rate or text.
+
+        Usage: !webhook set NAME OPTION VALUE
+        """
+        name, option, value = (*args.split(None, 2), "", "", "")[:3]
+        if option == "secret":
+            raise CommandError("A secret can't be set in a chat.")
+        try:
+            await self.host.room_webhooks.change(Actor(name_of(msg.frm)), name, option, value)
+        except HookError as error:
+            raise CommandError(plain(str(error))) from error
+        return f"Changed {code(option)} of {code(name)}."
+
+    @also_in_rooms
+    @admin_by_default
+    @botcmd(historize=False)
+    async def webhook_move(self, msg: Message, args: str) -> str:
+        """Send the messages of a webhook to another room from now on.
+
+        Usage: !webhook move NAME ROOM
+        """
+        name, room = (*args.split(None, 1), "", "")[:2]
+        if not room:
+            raise CommandError("Name the webhook and the room.")
+        try:
+            await self.host.room_webhooks.move(Actor(name_of(msg.frm)), name, room)
+        except HookError as error:
+            raise CommandError(plain(str(error))) from error
+        return f"Moved {code(name)} to {plain(room)}."
 
     @also_in_rooms
     @admin_by_default
@@ -51,7 +104,7 @@ class Webhooks(CorePlugin):
         Usage: !webhook remove NAME
         """
         try:
-            await self.host.room_webhooks.remove(self.actor(msg), args.strip())
+            await self.host.room_webhooks.remove(Actor(name_of(msg.frm)), args.strip())
         except HookError as error:
             raise CommandError(plain(str(error))) from error
         return f"Removed {code(args.strip())}."

@@ -25,6 +25,7 @@ from errklein.verify._twilio import twilio
 from errklein.verify._url_token import ADDRESS_SCHEME, digest_of, url_token
 from errklein.verify._verification import (
     SCHEMES,
+    Expired,
     Header,
     ImmediateResponse,
     Received,
@@ -40,6 +41,7 @@ from errklein.verify._verification import (
 __all__ = [
     "ADDRESS_SCHEME",
     "SCHEMES",
+    "Expired",
     "Header",
     "ImmediateResponse",
     "Received",

@@ -42,6 +42,10 @@ class UnusableSecret(Refused):
     """The secret can't verify any request, for example since its encoding is invalid."""
 
 
+class Expired(Refused):
+    """The webhook has expired."""
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """A request, as the functions that verify it get it.

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from errklein.config.secrets import SecretError, read_secret
 from errklein.listening import client_of
 from errklein.running import Overloaded, RateLimit, TokenBucket, TokenBuckets
-from errklein.verify import Header, ImmediateResponse, Received, Refused, UnusableSecret
+from errklein.verify import Expired, Header, ImmediateResponse, Received, Refused, UnusableSecret
 from errklein.web._decoding import Lanes
 from errklein.web._error_pages import Problem, retry_after
 from errklein.web._settings import BotParts, WebSettings
@@ -94,7 +94,9 @@ class Checks:
             read = [read_secret(reference, stored_in=self._secrets_in) for reference in declaration.verify.secrets]
         except SecretError as error:
             reason = self.unusable[hook.full_name] = str(error)
-            self._bot.report(lambda events: events.hook_unusable(hook, reason))
+            # Those of rooms may be thousands, which one notice names after a restore.
+            if hook.owner:
+                self._bot.report(lambda events: events.hook_unusable(hook, reason))
             return ()
         self._secrets[hook] = read
         return read
@@ -160,6 +162,8 @@ class Checks:
             if self._warnings.allows((hook.full_name, reason)):
                 self._bot.report(lambda events: events.hook_unusable(hook, reason))
             raise Problem(503, _UNAVAILABLE) from None
+        except Expired as expired:
+            raise Problem(410, str(expired)) from None
         except Refused as refused:
             challenge = None if verification is None else _CHALLENGES.get(verification.scheme)
             headers = () if challenge is None else ((b"WWW-Authenticate", challenge),)

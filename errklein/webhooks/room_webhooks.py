@@ -6,17 +6,32 @@ import hashlib
 import re
 import secrets
 from base64 import b32encode
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from math import inf
 from typing import Any, Self
 
-from errklein.verify import url_token
+from errklein.text.suggestions import did_you_mean
+from errklein.verify import Expired, ImmediateResponse, Received, UnusableSecret, Verification, url_token
 from errklein.webhooks.declaration import HookDeclaration
-from errklein.webhooks.option_values import HookError, Rate
+from errklein.webhooks.option_values import HookError, InvalidOption, Rate, duration_of
 from errklein.webhooks.source import Source
+from errklein.webhooks.texts import check_text
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _VERSION = 1
+
+DAY = 86400.0
+PREVIOUS_IS_VALID = DAY
+"""The seconds for which the token or secret before a rotation stays valid."""
+NOTICE_BEFORE = 3 * DAY
+"""The seconds between the notice of an expiry and the expiry."""
+KEPT_EXPIRED = 7 * DAY
+"""The seconds after which an expired webhook is removed. Until then, another expiry makes it valid again."""
+
+_PATTERN = re.compile(r"[\w.:*?-]{1,100}")
+_MOST_PATTERNS = 50
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,7 @@ class RoomWebhook:
     :param expires: The Unix time after which requests are refused; 0 without one.
     :param messages: The rate of messages, beyond which they are counted.
     :param rate: The rate of requests, beyond which they are refused.
+    :param noticed: Whether the notice of the expiry was sent.
     :param made_by: Who has made it, and `made_at` the Unix time.
     :param is_from_file: Whether it is in the configuration file.
     """
@@ -51,6 +67,7 @@ class RoomWebhook:
     token: str = ""
     previous: tuple[str, float] | None = None
     expires: float = 0.0
+    noticed: bool = False
     messages: str = "20/min"
     rate: str = "600/min"
     made_by: str = ""
@@ -89,15 +106,46 @@ class RoomWebhook:
         before = [self.previous[0]] if self.previous is not None and ":" in self.previous[0] else []
         return [one for one in [self.secret, *before] if one]
 
+    @property
+    def due(self) -> float:
+        """The Unix time at which something is to be done: the end of the previous secret, a notice, the removal; `inf` if never."""
+        times = [self.previous[1]] if self.previous is not None else []
+        if self.expires:
+            times.append(self.expires + KEPT_EXPIRED if self.noticed else self.expires - NOTICE_BEFORE)
+        return min(times, default=inf)
+
+    def changed(self, option: str, text: str, now: float = 0.0) -> Self:
+        """Return the webhook with another value of an option, which is given as a text.
+
+        :param now: The Unix time, from which an expiry such as "90d" counts.
+        :raises HookError: The option is unknown, or the value is invalid.
+        """
+        if option not in OPTIONS:
+            known = (*OPTIONS, "secret")
+            hint = did_you_mean(option, known) or f"; expected one of {', '.join(known)}"
+            raise HookError(f"unknown option {option!r}{hint}")
+        try:
+            changed = replace(self, **{option: OPTIONS[option](text.strip(), now)})
+        except InvalidOption as error:
+            error.option = option
+            raise HookError(str(error)) from None
+        # Who sets an expiry that is so near needs no notice of it.
+        return replace(changed, noticed=0 < changed.expires <= now + NOTICE_BEFORE) if option == "expires" else changed
+
+    def rotated(self, now: float, *, secret: str = "", token: str = "") -> Self:
+        """Return the webhook with a new reference or digest; the one before stays valid for a day."""
+        before = self.token or self.secret
+        previous = (before, now + PREVIOUS_IS_VALID) if before else None
+        return replace(self, secret=secret, token=token, previous=previous)
+
     def declaration(self, source: Source, prefix: str) -> HookDeclaration:
         """Return the declaration of the webhook's route.
 
         :param prefix: The path below which the webhooks of rooms are.
         """
-        if self.token or not source.signs:
-            verify = url_token(self.references, digests=self.digests, delivery_id=source.delivery_id)
-        else:
-            verify = source.verification(secret=self.references)
+        verify = self._verification(source)
+        if self.expires:
+            verify = replace(verify, check=_until(self.expires, self.name, verify.check))
         return HookDeclaration(
             rule=f"{prefix}/{self.name}",
             methods=("POST",),
@@ -110,6 +158,80 @@ class RoomWebhook:
             source=source,
             events=self.events,
         )
+
+    def _verification(self, source: Source) -> Verification:
+        # A token is stored as its digest, so a stored secret is one for signatures, which the source may support only on request.
+        is_signed = source.signs or self.secret.startswith("secret:")
+        if self.token or not is_signed:
+            return url_token(self.references, digests=self.digests, delivery_id=source.delivery_id)
+        if not self.secret:
+            return Verification(source.name, _without_secret(self.name, source.title))
+        return source.verification(secret=self.references)
+
+
+Check = Callable[..., ImmediateResponse | None]
+
+
+def _until(expires: float, name: str, check: Check) -> Check:
+    def check_expiry(received: Received, secrets: Sequence[bytes], **options: Any) -> ImmediateResponse | None:
+        if received.now >= expires:
+            raise Expired(f"the webhook {name} has expired")
+        return check(received, secrets, **options)
+
+    return check_expiry
+
+
+def _without_secret(name: str, title: str) -> Check:
+    def check(received: Received, secrets: Sequence[bytes]) -> None:
+        raise UnusableSecret(f"{title} makes the secret; set it with `!webhook set {name} secret`")
+
+    return check
+
+
+def expiry_of(text: str, now: float) -> float:
+    """Return the Unix time of an expiry: "90d" from now, a date, which is that of its end, or "never", which is 0.
+
+    :raises InvalidOption: The text is invalid, or the time isn't in the future.
+    """
+    if text in ("", "never"):
+        return 0.0
+    seconds = duration_of(text)
+    if seconds is not None:
+        time = now + seconds
+    else:
+        try:
+            time = datetime.fromisoformat(text).timestamp() + (DAY if len(text) <= len("2027-01-31") else 0.0)
+        except (ValueError, OverflowError):
+            time = 0.0
+    if not now < time < now + 100 * 366 * DAY:
+        raise InvalidOption("a future time such as '90d' or '2027-01-31', or 'never'", text)
+    return time
+
+
+def _events_of(text: str, now: float) -> tuple[str, ...]:
+    patterns = tuple(dict.fromkeys(re.split(r"[\s,]+", text))) if text not in ("", "all") else ()
+    if len(patterns) > _MOST_PATTERNS or not all(map(_PATTERN.fullmatch, patterns)):
+        raise InvalidOption(f"at most {_MOST_PATTERNS} names of events such as 'push pull_request.*', or 'all'", text)
+    return patterns
+
+
+def _rate_of(text: str, now: float) -> str:
+    return str(Rate.of(text))
+
+
+def _text_of(text: str, now: float) -> str:
+    check_text(text)
+    return text
+
+
+OPTIONS: Mapping[str, Callable[[str, float], Any]] = {
+    "events": _events_of,
+    "expires": expiry_of,
+    "messages": _rate_of,
+    "rate": _rate_of,
+    "text": _text_of,
+}
+"""The options that can be set in a chat. Each function returns the value of a text, or raises InvalidOption."""
 
 
 def new_token() -> str:

@@ -46,7 +46,8 @@ class StopSequenceTests(SynchronousTestCase):
             _workers=SimpleNamespace(core=SimpleNamespace(pool=quiet), values=quiet),
             recent_errors=None,
             **dict.fromkeys(("events", "conversations", "notices", "waits", "queues", "dispatcher"), quiet),
-            **dict.fromkeys(("_streams", "_room_messages", "command_pool", "plugin_pool", "missed"), quiet),
+            **dict.fromkeys(("_streams", "_room_messages", "room_webhooks", "command_pool", "plugin_pool"), quiet),
+            missed=quiet,
         )
         self.bot._at_most = partial(Bot._at_most, self.bot)
 

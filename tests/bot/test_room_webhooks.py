@@ -1,0 +1,358 @@
+"""Webhooks of rooms over time: rotated, moved, expired, restarted, restored, and on every storage."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Coroutine
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.bot._health import HealthChecks
+from errklein.bot.room_webhooks import MadeWebhook
+from errklein.commands.operations import Actor
+from errklein.config import SecretError, SecretStore
+from errklein.testing import TestBot
+from errklein.webhooks.option_values import HookError
+
+T = TypeVar("T")
+
+PAYLOADS = Path(__file__).parents[2] / "docs" / "examples" / "recipes" / "payloads"
+FIRING = (PAYLOADS / "alertmanager-firing.json").read_bytes()
+SITE = "https://bot.example.net"
+ALICE = Actor("alice")
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+
+class RoomWebhooksCase(SynchronousTestCase):
+    """A bot with a data directory, which can be started again."""
+
+    storage = "Shelf"
+
+    def setUp(self) -> None:
+        """Start the bot."""
+        self.data = Path(self.mktemp()).resolve()
+        self.data.mkdir()
+        # They look at the files in a thread, every few seconds of months.
+        self.patch(HealthChecks, "start", lambda checks: None)
+        self.start(0)
+
+    def start(self, time: float) -> None:
+        """Start the bot at this time."""
+        settings = {"PUBLIC_URL": SITE, "CHATROOM_PRESENCE": ("#ops", "#dev"), "STORAGE": self.storage}
+        self.bot = TestBot(config={**settings, "BOT_DATA_DIR": str(self.data)})
+        self.bot.reactor.advance(time)
+        self.bot.start()
+
+    def tearDown(self) -> None:
+        """Stop the bot."""
+        self.bot.stop()
+
+    def restart(self) -> None:
+        """Stop the bot and start it again, at the same time."""
+        time = self.bot.reactor.seconds()
+        self.bot.stop()
+        self.start(time)
+
+    def do(self, operation: Coroutine[Any, Any, T]) -> T:
+        """Return the result of an operation."""
+        done = Deferred.fromCoroutine(operation)
+        self.bot.advance(0)
+        result: T = self.successResultOf(done)
+        return result
+
+    def error(self, operation: Coroutine[Any, Any, T]) -> str:
+        """Return the text of the HookError that an operation raises."""
+        failure = self.failureResultOf(Deferred.fromCoroutine(operation), HookError)
+        return str(failure.value)
+
+    @property
+    def webhooks(self) -> Any:
+        """The operations."""
+        return self.bot.bot.core_host.room_webhooks
+
+    def make(self, *, room: str = "#ops", name: str = "", signed: bool | None = None, expires: str = "") -> MadeWebhook:
+        """Make a webhook of Alertmanager."""
+        made: MadeWebhook = self.do(self.webhooks.create(ALICE, "alertmanager", room, name, signed, expires))
+        return made
+
+    def status(self, made: MadeWebhook, *, secret: str | None = None) -> int:
+        """Return the status of the response to an alert, which is signed if the webhook has a secret."""
+        secret = made.secret if secret is None else secret
+        headers = {"Content-Type": "application/json"}
+        if secret:
+            headers["Authorization"] = f"Bearer {secret}"
+        response = self.bot.post(made.url.removeprefix(SITE), body=FIRING, headers=headers)
+        self.bot.advance(0.1)
+        return self.successResultOf(response).status
+
+    def alerts(self, room: str) -> int:
+        """Return the number of alerts in the room."""
+        return sum("DiskFull" in text for text in self.bot.sent_to(room))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, in which the bot looks at its webhooks at least once a day."""
+        for _ in range(int(seconds // DAY)):
+            self.bot.advance(DAY)
+        self.bot.advance(seconds % DAY)
+
+    def secrets_stored(self) -> list[str]:
+        """Return the names of the secrets in the data directory."""
+        return SecretStore.of(self.data).names()
+
+
+class RotateTests(RoomWebhooksCase):
+    """New tokens and secrets."""
+
+    def test_token(self) -> None:
+        """After a rotation, the address before works for 24 hours, and the new one for longer."""
+        old = self.make()
+        new = self.do(self.webhooks.rotate(ALICE, "alertmanager"))
+        self.assertNotEqual(old.url, new.url)
+        self.wait(23 * HOUR + 59 * 60)
+        self.assertEqual((self.status(old), self.status(new)), (202, 202))
+        self.wait(2 * 60)
+        self.assertEqual((self.status(old), self.status(new)), (401, 202))
+
+    def test_secret(self) -> None:
+        """The same for a signing secret, whose file is removed after 24 hours."""
+        old = self.make(signed=True)
+        new = self.do(self.webhooks.rotate(ALICE, "alertmanager"))
+        self.assertEqual(old.url, new.url)
+        self.wait(23 * HOUR + 59 * 60)
+        self.assertEqual((self.status(old), self.status(new)), (202, 202))
+        self.assertEqual(len(self.secrets_stored()), 2)
+        self.wait(2 * 60)
+        self.assertEqual((self.status(old), self.status(new)), (401, 202))
+        self.assertEqual(len(self.secrets_stored()), 1)
+
+    def test_twice(self) -> None:
+        """A second rotation within 24 hours ends the first secret at once."""
+        made = [self.make(signed=True), *(self.do(self.webhooks.rotate(ALICE, "alertmanager")) for _ in range(2))]
+        self.assertEqual([self.status(one) for one in made], [401, 202, 202])
+        self.assertEqual(len(self.secrets_stored()), 2)
+
+    def test_after_a_restart(self) -> None:
+        """The old secret is valid, and ends, as if the bot had run all the time, also if it didn't at that moment."""
+        old = self.make(signed=True)
+        new = self.do(self.webhooks.rotate(ALICE, "alertmanager"))
+        self.wait(HOUR)
+        self.restart()
+        self.assertEqual((self.status(old), self.status(new)), (202, 202))
+        self.wait(23 * HOUR)
+        self.restart()
+        self.bot.advance(0)
+        self.assertEqual((self.status(old), self.status(new)), (401, 202))
+        self.assertEqual(len(self.secrets_stored()), 1)
+
+    def test_given_secret(self) -> None:
+        """A secret of the administrator's choice replaces the bot's, which is valid for 24 hours more."""
+        made = self.make(signed=True)
+        self.do(self.webhooks.change(ALICE, "alertmanager", "secret", " of the source "))
+        self.assertEqual((self.status(made), self.status(made, secret="of the source")), (202, 202))
+        self.wait(DAY + 1)
+        self.assertEqual((self.status(made), self.status(made, secret="of the source")), (401, 202))
+        self.assertIn("empty", self.error(self.webhooks.change(ALICE, "alertmanager", "secret", " ")))
+
+    def test_secret_for_a_token(self) -> None:
+        """A webhook whose address has a token gets no secret."""
+        self.make()
+        self.assertIn("token", self.error(self.webhooks.change(ALICE, "alertmanager", "secret", "x")))
+
+
+class ChangeTests(RoomWebhooksCase):
+    """Names, rooms and options."""
+
+    def test_move(self) -> None:
+        """Messages go to the other room from now on, and after a restart; the address stays."""
+        made = self.make()
+        self.status(made)
+        self.do(self.webhooks.move(ALICE, "alertmanager", "#dev"))
+        self.status(made)
+        self.restart()
+        self.status(made)
+        self.assertEqual(self.alerts("#ops") + self.alerts("#dev"), 1)
+        self.assertEqual(self.webhooks.find("alertmanager").room, "#dev")
+
+    def test_events(self) -> None:
+        """Only the events that are wanted are shown; "all" shows all again."""
+        made = self.make()
+        self.do(self.webhooks.change(ALICE, "alertmanager", "events", "resolved, silenced.*"))
+        self.assertEqual((self.status(made), self.alerts("#ops")), (202, 0))
+        self.restart()
+        self.assertEqual(self.webhooks.find("alertmanager").events, ("resolved", "silenced.*"))
+        self.assertEqual((self.status(made), self.alerts("#ops")), (202, 0))
+        self.do(self.webhooks.change(ALICE, "alertmanager", "events", "all"))
+        self.assertEqual((self.status(made), self.alerts("#ops")), (202, 1))
+
+    def test_invalid_changes(self) -> None:
+        """Errors name the option and valid values, and nothing changes."""
+        self.make()
+        before = self.webhooks.find("alertmanager")
+        for option, value, error in (
+            ("event", "push", "unknown option 'event'; did you mean 'events'?"),
+            ("room", "#dev", "unknown option 'room'; expected one of events, expires, messages, rate, text, secret"),
+            ("messages", "many", "messages: expected a rate such as '10/s', '100/min' or '1000/h', not 'many'"),
+            (
+                "expires",
+                "soon",
+                "expires: expected a future time such as '90d' or '2027-01-31', or 'never', not 'soon'",
+            ),
+            ("events", "a/b", "events: expected at most 50 names of events"),
+        ):
+            self.assertIn(error, self.error(self.webhooks.change(ALICE, "alertmanager", option, value)))
+        self.assertEqual(self.webhooks.find("alertmanager"), before)
+        self.assertIn("no webhook 'alertmanger'", self.error(self.webhooks.move(ALICE, "alertmanger", "#dev")))
+
+    def test_names(self) -> None:
+        """The name is the source's, with a number if it is taken; a name that is invalid or taken is an error."""
+        self.assertEqual(
+            [self.make().webhook.name for _ in range(3)], ["alertmanager", "alertmanager-2", "alertmanager-3"]
+        )
+        self.assertEqual(self.make(name="disks").webhook.name, "disks")
+        for name in ("disks", "Disks", "a:b", "x" * 41, "ekt" + "a" * 26):
+            self.assertIn("name", self.error(self.webhooks.create(ALICE, "alertmanager", "#ops", name)))
+
+    def test_removed(self) -> None:
+        """A removed webhook answers 404, also after a restart, and its secret is gone. Its name is free, and not paused."""
+        made = self.make(signed=True)
+        self.do(self.bot.bot.core_host.webhooks.pause(ALICE, "alertmanager"))
+        self.do(self.webhooks.remove(ALICE, "alertmanager"))
+        self.assertEqual((self.status(made), self.secrets_stored()), (404, []))
+        self.restart()
+        self.assertEqual(self.status(made), 404)
+        again = self.make()
+        self.assertEqual((self.status(again), self.alerts("#ops")), (202, 1))
+
+
+class ExpiryTests(RoomWebhooksCase):
+    """Webhooks that expire."""
+
+    def notices(self, to: str) -> list[str]:
+        """Return the notices of an expiry that a room or person got."""
+        return [text for text in self.bot.sent_to(to) if "expires at" in text]
+
+    def test_notice_and_end(self) -> None:
+        """Three days before, the room and administrators get one notice. Afterwards, requests get 410."""
+        made = self.make(expires="10d")
+        self.wait(7 * DAY - 1)
+        self.assertEqual((self.notices("#ops"), self.notices("@admin")), ([], []))
+        self.wait(1)
+        self.assertEqual((len(self.notices("#ops")), len(self.notices("@admin"))), (1, 1))
+        self.assertIn("webhook set alertmanager expires 90d", self.notices("#ops")[0])
+        self.wait(3 * DAY - 1)
+        self.assertEqual(self.status(made), 202)
+        self.wait(1)
+        self.assertEqual(self.status(made), 410)
+        self.assertEqual((len(self.notices("#ops")), len(self.notices("@admin"))), (1, 1))
+
+    def test_one_notice_in_spite_of_restarts(self) -> None:
+        """A restart repeats no notice, and one that was due while the bot didn't run is sent at the start."""
+        self.make(expires="10d")
+        self.wait(6 * DAY)
+        self.restart()
+        self.wait(1.5 * DAY)
+        self.assertEqual(len(self.notices("#ops")), 1)
+        self.restart()
+        self.wait(DAY)
+        self.assertEqual(len(self.notices("#ops")), 0)
+
+    def test_revival(self) -> None:
+        """Within seven days, an expired webhook works again with another expiry."""
+        made = self.make(expires="1d")
+        self.wait(7 * DAY)
+        self.assertEqual(self.status(made), 410)
+        self.do(self.webhooks.change(ALICE, "alertmanager", "expires", "90d"))
+        self.assertEqual(self.status(made), 202)
+        self.wait(87 * DAY)
+        self.assertEqual(len(self.notices("#ops")), 1)
+        self.do(self.webhooks.change(ALICE, "alertmanager", "expires", "never"))
+        self.wait(30 * DAY)
+        self.assertEqual(self.status(made), 202)
+
+    def test_removal(self) -> None:
+        """Seven days after the expiry, the webhook is removed, with its secret."""
+        made = self.make(signed=True, expires="1d")
+        self.wait(8 * DAY - 1)
+        self.assertEqual((self.status(made), len(self.secrets_stored())), (410, 1))
+        self.wait(2)
+        self.assertEqual((self.status(made), self.secrets_stored(), self.webhooks.all()), (404, [], []))
+
+    def test_date(self) -> None:
+        """A date is that of the last day."""
+        self.make(expires="2000-01-31")
+        expires = self.webhooks.find("alertmanager").expires
+        self.assertEqual(datetime.fromtimestamp(expires).isoformat(), "2000-02-01T00:00:00")
+
+
+class RestoreTests(RoomWebhooksCase):
+    """The values of a bot on another machine, with and without the stored secrets."""
+
+    def test_without_secrets(self) -> None:
+        """Addresses with a token work. Signed webhooks respond with 503, about which there is one notice with all names."""
+        token = self.make()
+        signed = [self.make(signed=True) for _ in range(3)]
+        shutil.rmtree(self.data / "secrets")
+        self.restart()
+        self.assertEqual([self.status(one) for one in (token, *signed)], [202, 503, 503, 503])
+        notices = [text for text in self.bot.sent_to("@admin") if "503" in text]
+        self.assertEqual(len(notices), 1)
+        self.assertIn("alertmanager-2, alertmanager-3, alertmanager-4", notices[0])
+        new = self.do(self.webhooks.rotate(ALICE, "alertmanager-2"))
+        self.assertEqual((self.status(new), self.status(signed[0])), (202, 401))
+
+    def test_with_secrets(self) -> None:
+        """All work."""
+        made = [self.make(), self.make(signed=True), self.make(signed=True)]
+        made[2] = self.do(self.webhooks.rotate(ALICE, "alertmanager-3"))
+        self.restart()
+        self.assertEqual([self.status(one) for one in made], [202, 202, 202])
+        self.assertFalse([text for text in self.bot.sent_to("@admin") if "503" in text])
+
+    def test_orphaned_secrets(self) -> None:
+        """A secret that no webhook uses is removed at a start, unless it is recent."""
+        used = self.make(signed=True)
+        store = SecretStore.of(self.data)
+        old, recent = (store.write("x", "unused secret") for _ in range(2))
+        for path in store.directory.iterdir():
+            if path.name != recent.removeprefix("secret:"):
+                os.utime(path, (-8 * DAY, -8 * DAY))
+        os.utime(store.directory / recent.removeprefix("secret:"), (-6 * DAY, -6 * DAY))
+        self.restart()
+        self.assertRaises(SecretError, store.read, old)
+        self.assertEqual(store.read(recent), b"unused secret")
+        self.assertEqual(self.status(used), 202)
+
+    def test_values_of_a_later_version(self) -> None:
+        """A webhook that a later version has stored is left out with a notice, and its secret is kept."""
+        self.make(signed=True)
+        store = self.bot.storage.open("room webhooks")
+        store.set("alertmanager", {**store.get("alertmanager"), "version": 2})
+        (path,) = (self.data / "secrets").iterdir()
+        os.utime(path, (-8 * DAY, -8 * DAY))
+        self.restart()
+        self.assertEqual(self.webhooks.all(), [])
+        self.assertIn("later version", "\n".join(self.bot.sent_to("@admin")))
+        self.assertTrue(path.exists())
+        self.assertIn("alertmanager", self.bot.storage.open("room webhooks").keys())
+
+
+class MemoryTests(RoomWebhooksCase):
+    """STORAGE = "Memory"."""
+
+    storage = "Memory"
+
+    def test_until_the_restart(self) -> None:
+        """Webhooks work, and end with the process."""
+        made = self.make(), self.make(signed=True)
+        self.assertEqual([self.status(one) for one in made], [202, 202])
+        self.do(self.webhooks.move(ALICE, "alertmanager", "#dev"))
+        self.status(made[0])
+        self.assertEqual((self.alerts("#ops"), self.alerts("#dev")), (2, 1))
+        self.restart()
+        self.assertEqual([self.status(one) for one in made], [404, 404])
