@@ -438,7 +438,7 @@ def functions() -> list[Tested]:
     from errklein.logs import escape, format_line
     from errklein.text import code, fenced, folded, plain, sanitize, split_message
     from errklein.text.masking import Masker, masker, secrets_in
-    from errklein.text.neutralising import without_mentions, without_unsafe_links
+    from errklein.text.neutralising import without_links, without_mentions, without_people, without_unsafe_links
     from errklein.text.rendering import md_escape, to_md, to_plain, to_xhtml
     from errklein.text.styles import strip_styles, styles_to_ansi, styles_to_irc
     from errklein.web._http1 import _framing
@@ -448,6 +448,7 @@ def functions() -> list[Tested]:
     from errklein.webhooks.exported import read_request
     from errklein.webhooks.forwarding import TrustedProxies, is_base_path, is_host, parse_node
     from errklein.webhooks.payload import check_multipart, decode_payload, parse_urlencoded
+    from errklein.webhooks.texts import InvalidOption, Markdown, check_text, message, render, value
 
     learned = Masker()
     learned.learn(learned, "test", ["hunter2-of-the-bot", "aaaaaa", "ab;ab;ab=", "=?&=?&=?&"])
@@ -465,6 +466,10 @@ def functions() -> list[Tested]:
     def request(target: str = "/", headers: Sequence[tuple[bytes, bytes]] = (), body: bytes = b"") -> None:
         redacted_head(StoredRequest("POST", target, headers, body))
         Redaction("bodies", frozenset({"pin"})).body(body)
+
+    def check_or_refuse(text: str) -> None:
+        with suppress(InvalidOption):
+            check_text(text)
 
     def raw(text: str) -> bytes:
         return text.encode("latin-1", "replace")
@@ -523,6 +528,15 @@ def functions() -> list[Tested]:
         Tested("split_message", lambda text: split_message(text, 400), ["errklein.text._splitting"]),
         Tested("without_mentions", without_mentions, ["errklein.text.neutralising"]),
         Tested("without_unsafe_links", without_unsafe_links, ["errklein.text.neutralising"]),
+        Tested("without_links", without_links, ["errklein.text.neutralising"]),
+        Tested("without_people", lambda text: without_people(text, ["a", "0"]), ["errklein.text.neutralising"]),
+        Tested("value", lambda text: value(text, len(text)), ["errklein.webhooks.texts"]),
+        Tested("message", lambda text: message([Markdown(text)], len(text)), ["errklein.webhooks.texts"]),
+        Tested(
+            "link of a value", lambda text: render("[{a}]({a})", {"a": text}), ["errklein.webhooks.texts"], "http://h/"
+        ),
+        # Longer texts are refused.
+        Tested("text with placeholders", lambda text: check_or_refuse(text[:2000]), ["errklein.webhooks.texts"]),
         Tested("strip_styles", strip_styles, irc),
         Tested("styles_to_ansi", styles_to_ansi, irc),
         Tested("styles_to_irc", styles_to_irc, irc),

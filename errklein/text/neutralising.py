@@ -81,7 +81,7 @@ def without_links(text: str) -> str:
 # Addresses and entities are left as they are; then follow the sign of a mention, and words.
 _NAMES = re.compile(
     r"\]\([^)\n]{0,2000}+\)|https?://\S++"
-    r"|(?P<at>(?<!\w)(?:[@\uff20\ufe6b]|&(?:#0*64|#x0*40|commat);?)(?![\s\u200b]))"
+    r"|(?P<at>(?<!\w)(?:[@\uff20\ufe6b]|&(?:#0*64|#x0*40|commat);?+)(?![\s\u200b]))"
     r"|&#?\w{1,31};|(?P<word>[^\W_]++)",
     re.IGNORECASE,
 )

@@ -12,7 +12,13 @@ from markdown import Markdown
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.text import sanitize, to_ansi, to_imtext, to_irc, to_md, to_plain, to_xhtml
-from errklein.text.neutralising import ZERO_WIDTH_SPACE, without_mentions, without_unsafe_links
+from errklein.text.neutralising import (
+    ZERO_WIDTH_SPACE,
+    without_links,
+    without_mentions,
+    without_people,
+    without_unsafe_links,
+)
 
 # What Discord, Mattermost, Slack and Zulip take as a mention, without what a network or renderer removes before.
 MENTION = re.compile(
@@ -181,3 +187,70 @@ class LinkTests(SynchronousTestCase):
             start = process_time()
             without_unsafe_links(piece * (100_000 // len(piece)))
             self.assertLess(process_time() - start, 2)
+
+
+class BareLinkTests(SynchronousTestCase):
+    """`without_links`."""
+
+    def test_addresses(self) -> None:
+        """No client makes a link of an address, nor of its beginning before another text."""
+        for text, neutral in (
+            ("see https://h/x.", "see https:|//h/x."),
+            ("HTTP://h irc:/x ssh:", "HTTP:|//h irc:|/x ssh:|"),
+            ("www.h.org WWW.x www", "www|.h.org WWW|.x www|"),
+            ("mailto:a@b.c tel:1 xmpp:a@b", "mailto|:a@b.c tel|:1 xmpp|:a@b"),
+            ("a&#58;//h b&#x3A;//h c&colon;//h", "a&#58;|//h b&#x3A;|//h c&colon;|//h"),
+        ):
+            self.assertEqual(without_links(text), neutral.replace("|", ZERO_WIDTH_SPACE))
+
+    def test_other_texts(self) -> None:
+        """Other texts are left as they are, including domains, file names and paths."""
+        for text in (
+            "job:node_cpu:rate5m",
+            "10:30: x",
+            "a: b",
+            "/etc/x",
+            "example.org",
+            "a@b.org",
+            "std::map",
+            "awww",
+            "metadata: x",
+        ):
+            self.assertEqual(without_links(text), text)
+
+
+class PersonTests(SynchronousTestCase):
+    """`without_people`."""
+
+    def assert_neutral(self, text: str, neutral: str, *nicks: str) -> None:
+        """Assert that the text becomes `neutral`, which has bars for spaces of no width, and that a second call changes nothing."""
+        shown = without_people(text, nicks)
+        self.assertEqual(shown, neutral.replace("|", ZERO_WIDTH_SPACE))
+        self.assertEqual(without_people(shown, nicks), shown)
+
+    def test_mentions(self) -> None:
+        """A name after an `@` mentions nobody, in the syntax of any network."""
+        self.assert_neutral("@bob, (@bob) **@bob** <@U1> <@!2>", "@|bob, (@|bob) **@|bob** <@|U1> <@|!2>")
+        self.assert_neutral("&#64;bob ＠bob @**bob** @", "&#64;|bob ＠|bob @|**bob** @|")
+
+    def test_others(self) -> None:
+        """Addresses, also those of mail, and a lone sign are left as they are."""
+        for text in ("a@b.org", "5 @ 3", "[x](https://h/@bob)", "https://h/@bob"):
+            self.assert_neutral(text, text)
+
+    def test_nicks(self) -> None:
+        """Nicks are neutralised as words, in any case, but not in addresses and entities."""
+        self.assert_neutral("bob Bob's bobby", "b|ob B|ob's bobby", "bob")
+        self.assert_neutral(
+            "`bob` bob\\_ [bob](http://h/bob) &bob; http://bob",
+            "`b|ob` b|ob\\_ [b|ob](http://h/bob) &bob; http://bob",
+            "bob",
+        )
+        self.assert_neutral("_bob_ \\[bob\\] bob-away x", "_b|ob_ \\[b|ob\\] b|ob-away x", "[bob]", "_", "")
+        self.assert_neutral("élan", "é|lan", "ÉLAN")
+
+    @given(st.lists(st.sampled_from((*PIECES, "bob", " ", "@bob")), max_size=12).map("".join))
+    def test_looks_the_same(self, text: str) -> None:
+        """For any text, only spaces of no width are inserted."""
+        shown = without_people(without_links(text), ["bob"])
+        self.assertEqual(shown.replace(ZERO_WIDTH_SPACE, ""), text.replace(ZERO_WIDTH_SPACE, ""))
