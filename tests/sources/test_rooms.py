@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+from twisted.internet.defer import Deferred
+
+from errklein.commands.operations import Actor
+from errklein.sources import find_source
 from errklein.testing import PluginTestCase
-from tests.sources.events import body
+from tests.sources.events import body, received
+
+SECRET = "b25seSB0aGUgc2VydmljZSBhbmQgdGhlIGJvdA=="
 
 URL = re.compile(r"https?://bot\.example\.net(/hooks/[a-z0-9-]+/[a-z0-9]+)")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -40,6 +47,18 @@ class SourcesInRoomsTests(PluginTestCase):
             self.assertEqual(status, 202)
             self.assertIn("✅ Resolved ", message)
 
+    def test_events(self) -> None:
+        """With `events`, others are accepted, since Alertmanager would repeat them, and aren't shown."""
+        path = self.make("alertmanager")
+        self.bot.say("!webhook set alertmanager events firing", room="#ops")
+        before = len(self.bot.sent_to("#ops"))
+        for file in ("resolved.json", "firing.json"):
+            headers = {"Content-Type": "application/json"}
+            self.assertEqual(self.post(path, body=body("alertmanager", file), headers=headers).status, 202)
+            self.bot.advance(0)
+        (message,) = self.bot.sent_to("#ops")[before:]
+        self.assertIn("FIRING", message)
+
     def test_anything(self) -> None:
         """JSON and forms are messages without a text."""
         status, messages = self.send("json", body("json", "job.json"))
@@ -51,6 +70,35 @@ class SourcesInRoomsTests(PluginTestCase):
         for source in ("alertmanager", "grafana", "json"):
             self.assertEqual(self.send(source, b"not json"), (400, []))
         self.assertEqual(self.send("form", b"Hello", {"Content-Type": "text/plain"}), (400, []))
+
+    def test_secrets_of_services(self) -> None:
+        """Requests get 503 until the service's secret is set. Then each delivery is announced once, also if it is repeated."""
+        for source, file in (
+            ("sentry", "issue.created"),
+            ("pagerduty", "incident.triggered"),
+            ("standard_webhooks", "invoice.paid"),
+        ):
+            self.bot.say(f"!webhook new {source}", room="#ops")
+            name = source.replace("_", "-")
+            given, path = body(source, f"{file}.json"), f"/hooks/{name}"
+            headers = self.signed(source, given)
+            self.assertEqual(self.post(path, body=given, headers=headers).status, 503)
+            webhooks = self.bot.bot.core_host.room_webhooks
+            Deferred.fromCoroutine(webhooks.change(Actor("alice"), name, "secret", SECRET))
+            self.bot.advance(0)
+            before = len(self.bot.sent_to("#ops"))
+            for _ in range(2):
+                self.assertEqual(self.post(path, body=given, headers=headers).status, 202)
+                self.bot.advance(0)
+            self.assertEqual(len(self.bot.sent_to("#ops")), before + 1)
+            self.assertEqual(self.post(path, body=given + b" ", headers=headers).status, 401)
+
+    def signed(self, source: str, given: bytes) -> dict[str, str]:
+        """Return the headers of a request with the service's signature and its id of the delivery."""
+        headers = {"Content-Type": "application/json", "Request-ID": "7d3a", "Sentry-Hook-Resource": "issue"}
+        request = replace(received(given), now=self.bot.reactor.seconds())
+        signature = find_source(source).verification(secret="env:X").sign(request, SECRET.encode())
+        return headers | {name.decode(): value.decode() for name, value in signature}
 
     def test_set_up(self) -> None:
         """The private reply has the address where the configuration of Alertmanager needs it."""

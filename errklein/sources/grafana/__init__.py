@@ -46,9 +46,9 @@ SOURCES = {
         event=event,
         parse=json_object,
         setup=(
-            "In Grafana, open Alerting > Contact points, and add one with the integration Webhook.",
-            "URL: {url}",
-            "Then choose it in a notification policy. The button Test sends a message.",
+            "In Grafana, open Alerting > Contact points, add one with the integration Webhook, and enter {url} as its URL.",
+            "If there is a secret, enter it below HMAC Signature, and X-Grafana-Alerting-Timestamp as the timestamp header.",
+            "Choose the contact point in a notification policy. Its button Test sends a message.",
         ),
         example="firing.json",
     )
