@@ -85,7 +85,8 @@ class PageTests(SynchronousTestCase):
         """Each link leads to a file in the repository, and to a heading in it, by the rules of a code host."""
         others = {name: (ROOT / name).read_text("utf-8") for name in ("CONTRIBUTING.md", "SECURITY.md")}
         for name, text in {**TEXTS, **others}.items():
-            for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", FENCED.sub("", text)):
+            prose = re.sub(r"`[^`\n]++`", "", FENCED.sub("", text))
+            for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose):
                 path, _, anchor = target.partition("#")
                 file = (ROOT / name).parent / path if path else ROOT / name
                 self.assertTrue(file.exists(), f"{name}: {target}")

@@ -286,12 +286,13 @@ def _closed_up(before: str, after: str, *, is_first: bool) -> tuple[str, str]:
             break
         before, after = text.removesuffix(pair[0]), rest.removeprefix(pair[1])
     text, rest = before.rstrip(_SEPARATORS), after.lstrip(_SEPARATORS)
-    own, following = before[len(text) :], after[len(rest) :]
+    following = after[: len(after) - len(rest)]
     if (is_first and not text) or text.endswith(_OPENERS):
-        return before if own.endswith(" ") else text, rest
+        return before if before.endswith(" ") else text, rest
     if rest.startswith(_CLOSERS) and not following.strip(" "):
         return text, after
-    return (text, after) if following and (own.strip() or not following.strip()) else (before, rest)
+    # Of two separators that would meet, the one that belongs to the text after it stays.
+    return (text, after) if following.endswith(" ") else (before, rest)
 
 
 # Values.

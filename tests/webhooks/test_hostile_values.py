@@ -39,7 +39,10 @@ JSON = st.recursive(
 RENDERERS = (to_plain, to_imtext, to_irc, to_ansi, to_md)
 
 ADDRESS = re.compile(r"[a-z]://|\bwww\.|\b(?:mailto|javascript|tel):", re.IGNORECASE)
-MENTION = re.compile(r"(?<!\w)[@＠](?=[\w*&!])|[@＠](?=everyone|here|all\b|channel\b)|<[@!](?=[\w&])", re.IGNORECASE)
+MENTION = re.compile(
+    r"(?<!\w)[@＠](?=[\w*&!])|[@＠](?=everyone|here|all\b|channel\b)|<@(?=[\w&])|<!(?=everyone|here|channel|group|subteam)",
+    re.IGNORECASE,
+)
 TAG = re.compile(r"</?(?!p>|br ?/>|li>|ul>|ol>)[a-z]")
 
 
@@ -119,7 +122,7 @@ class HostileValueTests(SynchronousTestCase):
     @given(JSON, st.sampled_from(("title", "upper", "lower", "line", "short", "date", "count", "link")))
     def test_filters(self, given: Any, name: str) -> None:
         """No filter fails for any value."""
-        self.assert_no_effect(render(f"{{a|{name}}}", {"a": given}))
+        self.assert_no_effect(message([render(f"{{a|{name}}}", {"a": given})], 10))
 
     @given(JSON)
     def test_json_is_no_markdown(self, given: Any) -> None:

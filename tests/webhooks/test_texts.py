@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.text import to_irc
 from errklein.text.neutralising import ZERO_WIDTH_SPACE
 from errklein.webhooks.option_values import InvalidOption
-from errklein.webhooks.texts import Markdown, check_text, message, render, value
+from errklein.webhooks.texts import (
+    ADDRESS_CAP,
+    FILTERS,
+    LENGTH_CAP,
+    PLACEHOLDERS_CAP,
+    VALUE_CAP,
+    Markdown,
+    check_text,
+    message,
+    render,
+    value,
+)
 
+PAGES = Path(__file__).parents[2] / "docs"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 VALUES: dict[str, Any] = {
     "user": "alice",
@@ -213,3 +229,25 @@ class MessageTests(SynchronousTestCase):
         self.assertEqual(
             message([Markdown("@all, @bob <!here> a@b.org")], 3), "@\u200ball, @\u200bbob <!\u200bhere> a@b.org"
         )
+
+
+class PageTests(SynchronousTestCase):
+    """docs/reference/webhook-texts.md."""
+
+    def test_examples(self) -> None:
+        """The texts in its tables give the messages beside them."""
+        page = (PAGES / "reference" / "webhook-texts.md").read_text(encoding="utf-8")
+        payload = json.loads(page.partition("<!-- payload -->\n```json\n")[2].partition("```")[0])
+        tables = [part.partition("\n\n")[0] for part in page.split("<!-- examples -->\n")[1:]]
+        rows = [re.split(r"(?<!\\) ?\| ?", row)[1:3] for table in tables for row in table.splitlines()[2:]]
+        self.assertGreater(len(rows), 20)
+        for text, shown in rows:
+            text = text.strip("`").replace("\\|", "|")
+            self.assertEqual(to_irc(message([render(text, payload)], 10)), shown.lstrip("\\"), text)
+
+    def test_limits(self) -> None:
+        """Its limits are those of the code, and it lists each filter."""
+        page = (PAGES / "reference" / "webhook-texts.md").read_text(encoding="utf-8")
+        for limit in (f"{LENGTH_CAP:,} characters, {PLACEHOLDERS_CAP}", f"{VALUE_CAP} ch", f"{ADDRESS_CAP} ch"):
+            self.assertIn(limit, page)
+        self.assertEqual(set(re.findall(r"\\\|([a-z]+)\}", page)), set(FILTERS))
