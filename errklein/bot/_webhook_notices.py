@@ -31,6 +31,7 @@ _ADVICE = {
     "malformed": "let it sign its requests as the webhook requires",
     "time": "set its clock and that of this machine",
     "address": "allow the address",
+    "payload": "let it send what the webhook expects",
     "rate": "raise the limit",
     "size": "raise the limit",
 }

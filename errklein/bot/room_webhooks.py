@@ -313,7 +313,8 @@ class RoomWebhooks:
     def _report_unusable(self) -> None:
         """Notify administrators, in one notice, of webhooks that respond with 503, since their secret is missing."""
         unusable = self._web.services.checks.unusable
-        names = [name for name in sorted(self._webhooks) if name in unusable]
+        # A secret that the source makes may not be set yet.
+        names = [name for name, webhook in sorted(self._webhooks.items()) if name in unusable and webhook.secret]
         if names:
             more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
             self._notify(

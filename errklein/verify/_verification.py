@@ -146,6 +146,7 @@ class Verification:
     :param secret_headers: The lower-case names of headers that authenticate a request. They are never stored in the log.
     :param signer: The function that signs a request, for tests; None if the scheme has no secret, or a private key.
     :param event_header: The header with the name of the event, for tests; "" if the source names it in the body.
+    :param unusable: Why no request can be verified, such as since no secret is configured yet; "" if requests can be.
     :raises ValueError: A secret isn't a reference.
     """
 
@@ -157,6 +158,7 @@ class Verification:
     secret_headers: frozenset[bytes] = frozenset()
     signer: Signer | None = None
     event_header: str = ""
+    unusable: str = ""
 
     def __post_init__(self) -> None:
         for reference in self.secrets:
@@ -168,6 +170,8 @@ class Verification:
         :param secrets: The secrets themselves.
         :raises Refused: The request isn't authentic, or malformed, or a secret is empty or missing.
         """
+        if self.unusable:
+            raise UnusableSecret(self.unusable)
         if (self.secrets or secrets) and not (secrets and all(secrets)):
             raise Refused("the secret is missing or empty")
         return self.check(received, secrets, **self.options)

@@ -14,6 +14,7 @@ from errklein.listening import client_of
 from errklein.running import Overloaded, RateLimit, TokenBucket, TokenBuckets
 from errklein.verify import Expired, Header, ImmediateResponse, Received, Refused, UnusableSecret
 from errklein.web._decoding import Lanes
+from errklein.web._delivery import takes_long_to_decode
 from errklein.web._error_pages import Problem, retry_after
 from errklein.web._settings import BotParts, WebSettings
 from errklein.web._site import REFUSALS
@@ -30,12 +31,14 @@ class Checked(NamedTuple):
     :param source_id: What identifies repeated requests; empty if nothing does.
     :param answer: The response to send instead of the handler's, if any.
     :param response: The response as soon as the request is recorded.
+    :param ignored: Why the handler isn't called; "" if it is, or if the response is that of the verification.
     """
 
     body: bytes
     source_id: str
     answer: ImmediateResponse | None
     response: ImmediateResponse
+    ignored: str = ""
 
 
 _UNAVAILABLE = "the secret of this webhook is not available; the log has the details"
@@ -91,6 +94,8 @@ class Checks:
         if declaration.verify is None:
             return ()
         try:
+            if declaration.verify.unusable:
+                raise SecretError(declaration.verify.unusable)
             read = [read_secret(reference, stored_in=self._secrets_in) for reference in declaration.verify.secrets]
         except SecretError as error:
             reason = self.unusable[hook.full_name] = str(error)
@@ -137,26 +142,28 @@ class Checks:
         """Verify the source of a request, and parse its body if the webhook names the source."""
         declaration, verification = hook.declaration, hook.declaration.verify
         secrets = self._secrets.get(hook, [])
-        if verification is not None and verification.secrets and not secrets:
+        if verification is not None and ((verification.secrets and not secrets) or verification.unusable):
             raise Problem(503, _UNAVAILABLE)
 
         def check() -> Checked:
             received, source = self.received(request), declaration.source
             answer = None if verification is None else verification.verify(received, secrets)
-            response = declaration.response or ACCEPTED
+            response, ignored = declaration.response or ACCEPTED, ""
             if source is not None and answer is None:
                 response = declaration.response or source.respond(received)
-                if not wanted(source.read(received).name, declaration.events):
-                    answer = response
-            return Checked(received.body, _key(hook, received), answer, response)
+                event = source.read(received).name
+                if not wanted(event, declaration.events):
+                    answer, ignored = response, f"event {event!r} is not among its events"
+            return Checked(received.body, _key(hook, received), answer, response, ignored)
 
         size = request.body_size
+        is_slow = request.on_disk or size > self._large
         try:
-            if not request.on_disk and size <= self._large:
-                checked: Checked = check()
-            else:
+            if is_slow or (declaration.source is not None and takes_long_to_decode(request, self._large)):
                 client = client_of(_host(request))
-                checked = await self._lanes.lane(size).run(client, size, lambda: check, lambda result: result)
+                checked: Checked = await self._lanes.lane(size).run(client, size, lambda: check, lambda result: result)
+            else:
+                checked = check()
         except UnusableSecret as error:
             reason = str(error)
             if self._warnings.allows((hook.full_name, reason)):
@@ -170,7 +177,7 @@ class Checks:
             kind = refused.kind if refused.kind in REFUSALS else "signature"
             raise Problem(401, f"the source could not be verified: {refused}", headers, kind) from None
         except BadPayload as bad:
-            raise Problem(bad.status, bad.detail) from None
+            raise Problem(bad.status, bad.detail, kind="payload") from None
         except Overloaded as overloaded:
             raise Problem(503, str(overloaded), retry_after(overloaded.retry_after)) from None
         if self._clients is not None and verification is not None:

@@ -39,7 +39,7 @@ from errklein.web._settings import BotParts, WebSettings
 from errklein.web._streaming import ResponseStream
 from errklein.web.facade import Flask
 from errklein.web.facade.context import RequestContext
-from errklein.web.request import shown_path
+from errklein.web.request import WebhookRequest, shown_path
 from errklein.webhooks.deliveries import Outcome
 
 if TYPE_CHECKING:
@@ -159,20 +159,14 @@ class Delivery:
         """Run the handler. No Deferred is created if it runs on the reactor and doesn't wait."""
         result: Any
         try:
-            result = self._decode_first() if self._takes_long_to_decode() else self._call_handler()
+            is_slow = takes_long_to_decode(self.request, self.services.settings.off_reactor_size)
+            result = self._decode_first() if is_slow else self._call_handler()
         except BaseException:
             result = Failure()
         if isinstance(result, Deferred):
             result.addBoth(self._handler_ended)
         else:
             self._handler_ended(result)
-
-    def _takes_long_to_decode(self) -> bool:
-        size = self.request.body_size
-        if self.request.on_disk or size > self.services.settings.off_reactor_size:
-            return True
-        # 64 KB of `[],` take milliseconds, and more than a megabyte of memory.
-        return size > _QUICK_SIZE and sum(map(self.request.body().count, b"[{")) > _MANY_CONTAINERS
 
     def _decode_first(self) -> Deferred[Any]:
         """Read and decode a large body in a thread, and then call the handler."""
@@ -461,6 +455,15 @@ class ThreadedCall:
         response = prepare_response(value, self.context)
         # The runner continues a Deferred or a coroutine on the reactor.
         return response.value if type(response) is ReactorValue else response
+
+
+def takes_long_to_decode(request: WebhookRequest, large: int) -> bool:
+    """Return whether the body of a request must be decoded in a thread. `large` is the size above which each one is."""
+    size = request.body_size
+    if request.on_disk or size > large:
+        return True
+    # 64 KB of `[],` take milliseconds, and more than a megabyte of memory.
+    return size > _QUICK_SIZE and sum(map(request.body().count, b"[{")) > _MANY_CONTAINERS
 
 
 def break_cycles(error: BaseException | None) -> None:

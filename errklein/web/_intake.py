@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _STOPPING = Problem(503, "the service is stopping", ((b"Retry-After", b"10"),))
 _INACTIVE = Postponed("the webhook is not active", 60.0)
+_REMOVED = Outcome(410, "the webhook was removed")
 _STILL_RUNNING = Postponed("the handler is still running since the request", 10.0)
 
 
@@ -180,9 +181,11 @@ class Intake:
                 raise Problem(404, "the URL of the request is another webhook's")
         except (NoRoute, Problem) as refused:
             problem = refused if isinstance(refused, Problem) else problem_of(refused, request)
-            # An inactive plugin may return. If it is active, others of its deliveries must not wait for this one.
-            is_active = self.routes.declaration(webhook) is not None
-            return succeed(Outcome(problem.status, problem.detail) if is_active else _INACTIVE)
+            if self.routes.declaration(webhook) is not None:
+                # Others of its deliveries must not wait for this one.
+                return succeed(Outcome(problem.status, problem.detail))
+            # An inactive plugin may return; a webhook of a room, whose name has no colon, was removed.
+            return succeed(_INACTIVE if ":" in webhook else _REMOVED)
         ended: Deferred[Outcome | Postponed] = Deferred()
 
         def end(delivery: Delivery) -> None:
@@ -299,6 +302,8 @@ class Admission:
             checked = await checks.verify(hook, request)
             request.source_id, answer = checked.source_id, checked.answer
             checks.route_rate(hook)
+            if checked.ignored and answer is not None:
+                recording.log_ignored(hook, request, checked.body, Outcome(answer.status, checked.ignored))
             if answer is None and recording.runs_later(hook):
                 answer = await recording.accept(hook, request, checked.body, checked.response)
             if answer is None and not hook.active:

@@ -46,7 +46,7 @@ class Recording:
     :param now: Returns the Unix time in seconds.
     """
 
-    _log = Logger(namespace="errklein.web")
+    _logger = Logger(namespace="errklein.web")
 
     def __init__(self, settings: WebSettings, bot: BotParts, now: Callable[[], float]) -> None:
         self._journal, self._later, self._waits = bot.journal, bot.later, bot.waits
@@ -119,16 +119,22 @@ class Recording:
 
     def log(self, delivery: Delivery) -> None:
         """Log a delivery that has its response. If a webhook has very many successful ones, further ones are only counted."""
-        hook, request, journal = delivery.hook, delivery.request, self._journal
+        self._log(delivery.hook, delivery.request, delivery.outcome(), delivery.body)
+
+    def log_ignored(self, hook: Hook, request: WebhookRequest, body: bytes, outcome: Outcome) -> None:
+        """Log a request for which the handler isn't called, with the reason in its outcome."""
+        self._log(hook, request, outcome, lambda: body)
+
+    def _log(self, hook: Hook, request: WebhookRequest, outcome: Outcome, body: Callable[[], bytes | None]) -> None:
+        journal = self._journal
         if not self._logs or journal is None or not hook.declaration.may_be_recorded:
             return
-        if self._buckets is not None and 0 < delivery.status < 400 and self._buckets.bucket(hook.full_name).take():
+        if self._buckets is not None and outcome.succeeded and self._buckets.bucket(hook.full_name).take():
             journal.count(hook.full_name)
             return
-        outcome = delivery.outcome()
         state = DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED
-        body = delivery.body() if self._with_bodies and request.body_size <= MAX_LOGGED_BODY else None
-        journal.log(self._record_of(hook, request, state, body, outcome=outcome))
+        stored = body() if self._with_bodies and request.body_size <= MAX_LOGGED_BODY else None
+        journal.log(self._record_of(hook, request, state, stored, outcome=outcome))
 
     def log_refused(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
         """Log a request that is refused, without its body."""
@@ -193,7 +199,7 @@ class Recording:
 
     def _unavailable(self, error: JournalError) -> Problem:
         if self._warnings.allows(str(error)):
-            self._log.warn("Webhooks can't be recorded, and get 503: {reason}", reason=str(error))
+            self._logger.warn("Webhooks can't be recorded, and get 503: {reason}", reason=str(error))
         return Problem(503, "the request could not be recorded", retry_after(_RETRY_AFTER))
 
 

@@ -33,7 +33,7 @@ BOUNDS = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0)
 OTHER = "other"
 """The webhook of requests that no webhook gets."""
 
-REFUSALS = ("signature", "malformed", "time", "address", "rate", "size", "slow", "unavailable")
+REFUSALS = ("signature", "malformed", "time", "address", "payload", "rate", "size", "slow", "unavailable")
 """The kinds of reasons for which requests for webhooks are refused."""
 
 _MOST = 2000

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from errklein.text.suggestions import did_you_mean
-from errklein.verify import SCHEMES, Received, UnusableSecret, Verification, verification
+from errklein.verify import SCHEMES, Verification, verification
 from errklein.webhooks.declaration import DEFAULT_METHODS, Hook, HookDeclaration
 from errklein.webhooks.option_values import (
     CHECKS,
@@ -86,11 +86,9 @@ def _verification_of(hook: Hook, source: Source, secret: Sequence[str]) -> Verif
     if secret:
         return source.verification(secret=secret)
 
-    def refuse(received: Received, secrets: Sequence[bytes]) -> None:
-        example = f"WEBHOOKS = {{{hook.full_name!r}: {{'secret': 'env:NAME'}}}}"
-        raise UnusableSecret(f"no secret of {source.title} is configured; set it in config.py, such as {example}")
-
-    return Verification(source.name, refuse)
+    example = f"WEBHOOKS = {{{hook.full_name!r}: {{'secret': 'env:NAME'}}}}"
+    reason = f"no secret of {source.title} is configured; set it in config.py, such as {example}"
+    return Verification(source.name, lambda received, secrets: None, unusable=reason)
 
 
 def unknown_hooks(options: Iterable[str], methods: Mapping[str, Iterable[str] | None]) -> Iterator[tuple[str, str]]:

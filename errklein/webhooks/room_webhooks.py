@@ -13,7 +13,7 @@ from math import inf
 from typing import Any, Self
 
 from errklein.text.suggestions import did_you_mean
-from errklein.verify import Expired, ImmediateResponse, Received, UnusableSecret, Verification, url_token
+from errklein.verify import Expired, ImmediateResponse, Received, Verification, url_token
 from errklein.webhooks.declaration import HookDeclaration
 from errklein.webhooks.option_values import HookError, InvalidOption, Rate, duration_of
 from errklein.webhooks.source import Source
@@ -165,7 +165,8 @@ class RoomWebhook:
         if self.token or not is_signed:
             return url_token(self.references, digests=self.digests, delivery_id=source.delivery_id)
         if not self.secret:
-            return Verification(source.name, _without_secret(self.name, source.title))
+            reason = f"{source.title} makes the secret; set it with `!webhook set {self.name} secret`"
+            return Verification(source.name, lambda received, secrets: None, unusable=reason)
         return source.verification(secret=self.references)
 
 
@@ -179,13 +180,6 @@ def _until(expires: float, name: str, check: Check) -> Check:
         return check(received, secrets, **options)
 
     return check_expiry
-
-
-def _without_secret(name: str, title: str) -> Check:
-    def check(received: Received, secrets: Sequence[bytes]) -> None:
-        raise UnusableSecret(f"{title} makes the secret; set it with `!webhook set {name} secret`")
-
-    return check
 
 
 def expiry_of(text: str, now: float) -> float:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from treq.testing import StubTreq
 from twisted.logger import formatEvent, globalLogPublisher
 
 from errklein.text.masking import masker
-from errklein.verify import ImmediateResponse, Received, digest_of, github, url_token
+from errklein.verify import ImmediateResponse, Received, Verification, digest_of, github, url_token
 from errklein.web import WebSettings
 from errklein.webhooks import Hook, HookDeclaration, webhook
 from errklein.webhooks.option_values import Rate
 from errklein.webhooks.source import Event, Source
-from tests.web.kit import request
+from tests.web.kit import request, status_of
 from tests.web.test_intake import SIGNED, IntakeCase, signed
 
 TOKEN = "ekt" + "a2" * 13
@@ -251,6 +254,144 @@ class RefusalTests(NamedCase):
         self.put("tool", TOKEN, source=broken)
         self.assertEqual(json.loads(self.post("/hooks/tool").text)["status"], 401)
         self.logged_failures(ZeroDivisionError)
+
+
+class EventTests(NamedCase):
+    """Events that a webhook of a room is for, and others."""
+
+    def send(self, event: str, **headers: str) -> int:
+        """Send an event, and return the status."""
+        return self.post(f"/hooks/tool/{TOKEN}", json.dumps({"event": event, "text": event}).encode(), headers).status
+
+    def test_other_events(self) -> None:
+        """Events that aren't wanted get the same response, and the log says why nothing was shown."""
+        self.put("tool", TOKEN, events=("firing", "push.*"))
+        self.assertEqual([self.send(event) for event in ("firing", "resolved", "push.x")], [200, 200, 200])
+        self.assertEqual(self.texts(), ["firing", "push.x"])
+        self.assertEqual(self.states(), ["done", "done", "done"])
+        outcomes = [delivery.outcome for delivery in self.deliveries()]
+        [ignored] = [outcome for outcome in outcomes if outcome is not None and outcome.reason]
+        self.assertEqual(ignored[:2], (200, "event 'resolved' is not among its events"))
+
+    def test_wanted_later(self) -> None:
+        """An event that was left out is shown if the source repeats it after a change, or if an operator replays it."""
+        verify = github(secret=SIGNED)
+        self.put("code", verify=verify, dedupe="id", events=("x",))
+        body = b'{"text": "hello"}'
+        self.assertEqual(self.post("/hooks/code", body, signed(body)).status, 200)
+        self.put("code", verify=verify, dedupe="id")
+        self.assertEqual(self.texts(), [])
+        self.assertEqual(self.post("/hooks/code", body, signed(body)).status, 200)
+        self.assertEqual(self.texts(), ["hello"])
+        self.successResultOf(self.journal.replay([self.deliveries()[0].id]))
+        self.queue.look()
+        self.assertEqual(self.texts(), ["hello", "hello"])
+
+    def test_left_out_while_it_is_paused(self) -> None:
+        self.put("tool", TOKEN, events=("firing",))
+        self.successResultOf(self.queue.set_paused("tool", True))
+        self.assertEqual([self.send("firing"), self.send("resolved")], [200, 200])
+        self.assertEqual(sorted(self.states()), ["done", "received"])
+
+    def test_secret_that_is_not_set_yet(self) -> None:
+        """A webhook whose source makes the secret responds with 503 until it is set. It is no news for administrators."""
+        unset = Verification("tool", lambda received, secrets: None, unusable="set the secret")
+        self.put("tool", verify=unset)
+        self.assertEqual(self.send("firing"), 503)
+        self.assertEqual(self.web.services.checks.unusable["tool"], "set the secret")
+        self.assertEqual(self.events.unusable, [("Receiver:unusable", self.events.unusable[0][1])])
+        self.put("tool", verify=github(secret=SIGNED))
+        self.assertEqual(self.web.services.checks.unusable.get("tool"), None)
+
+    def test_large_bodies(self) -> None:
+        """Bodies that take long to parse are parsed in threads, at the request and before the handler."""
+        threads: list[str] = []
+
+        def parse(received: Received) -> Any:
+            threads.append(threading.current_thread().name)
+            return json.loads(received.body)
+
+        self.put("tool", TOKEN, source=replace(SOURCE, parse=parse))
+        for body in (b'{"text": "small"}', b'{"text": "%b"}' % (b"x" * 100_000), b'{"x": [%b[]]}' % (b"[]," * 10_000)):
+            threads.clear()
+            response = self.ask("POST", f"/hooks/{TOKEN}", body, "application/json")
+            self.assertEqual(response.status, 200)
+            limit = time.monotonic() + 10
+            while len(threads) < 2 and time.monotonic() < limit:
+                self.clock.advance(0)
+                self.clock.turn(0.05)
+            in_threads = [name != threading.main_thread().name for name in threads]
+            self.assertEqual(in_threads, [len(body) > 1000] * 2)
+
+    def test_large_body_that_is_invalid(self) -> None:
+        response = self.ask("POST", f"/hooks/{TOKEN}", b"x" * 100_000, "application/json")
+        self.assertEqual((response.status, response.text), (400, "refused"))
+
+
+class ChangeTests(NamedCase):
+    """Changes of a webhook while a request arrives or waits."""
+
+    def sent_in_parts(self, path: str, between: Callable[[], object]) -> bytes:
+        """Return the response to a request, in the middle of whose body something happens."""
+        connection, body = self.connect(), b'{"text": "hello"}'
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        connection.send(head.encode() + body[:5])
+        between()
+        return connection.send(body[5:])
+
+    def test_other_webhook(self) -> None:
+        """A request keeps its token when routes change, although its address has lost it."""
+        for path in (TOKEN, f"tool/{TOKEN}", f"tool/{TOKEN}/slack"):
+            response = self.sent_in_parts(f"/hooks/{path}", lambda: self.put("another", OTHER))
+            self.assertEqual(status_of(response), 200, path)
+        self.assertEqual(self.texts(), ["hello"] * 3)
+
+    def test_made_while_the_body_arrives(self) -> None:
+        response = self.sent_in_parts(f"/hooks/{OTHER}", lambda: self.put("another", OTHER))
+        self.assertEqual(status_of(response), 200)
+
+    def test_token_is_revoked(self) -> None:
+        self.assertEqual(status_of(self.sent_in_parts(f"/hooks/{TOKEN}", lambda: self.put("tool", OTHER))), 404)
+
+    def test_removed_while_the_body_arrives(self) -> None:
+        response = self.sent_in_parts(f"/hooks/{TOKEN}", lambda: self.web.routes.drop("tool"))
+        self.assertTrue(response.endswith(b"no_service"))
+
+    def test_removed_while_deliveries_wait(self) -> None:
+        """What a webhook has accepted ends with the reason, and doesn't wait for ever; the name may be used again."""
+        self.successResultOf(self.queue.set_paused("tool", True))
+        self.statuses(f"/hooks/{TOKEN}")
+        self.web.routes.drop("tool")
+        self.successResultOf(self.queue.set_paused("tool", False))
+        self.clock.advance(1)
+        [delivery] = self.deliveries()
+        assert delivery.outcome is not None
+        self.assertEqual(delivery.outcome[:2], (410, "the webhook was removed"))
+        self.put("tool", OTHER)
+        self.successResultOf(self.journal.replay([delivery.id]))
+        self.queue.look()
+        self.assertEqual(self.texts(), ["hello"])
+
+    def test_plugin_that_is_inactive(self) -> None:
+        """Deliveries of a plugin's webhook wait for the plugin, as before."""
+        self.successResultOf(self.queue.set_paused("Receiver:raw", True))
+        waiting = self.post("/raw").status
+        self.web.routes.remove("Receiver")
+        self.successResultOf(self.queue.set_paused("Receiver:raw", False))
+        self.clock.advance(1)
+        self.assertEqual((waiting, self.states()), (202, ["retry"]))
+
+    def test_changed_while_a_delivery_waits(self) -> None:
+        """A delivery that waits runs as the webhook is then."""
+        self.successResultOf(self.queue.set_paused("tool", True))
+        self.statuses(f"/hooks/{TOKEN}")
+        other = Room()
+        self.room, before = other, self.room
+        self.put("tool", OTHER)
+        self.successResultOf(self.queue.set_paused("tool", False))
+        self.assertEqual((self.texts(), before.got), (["hello"], []))
 
 
 class SecrecyTests(NamedCase):
