@@ -8,9 +8,9 @@ from dataclasses import replace
 from twisted.internet.defer import Deferred
 
 from errklein.commands.operations import Actor
-from errklein.sources import find_source
+from errklein.sources import ALIASES, find_source, known_sources
 from errklein.testing import PluginTestCase
-from tests.sources.events import body, received
+from tests.sources.events import FOLDER, body, received
 
 SECRET = "b25seSB0aGUgc2VydmljZSBhbmQgdGhlIGJvdA=="
 
@@ -99,6 +99,16 @@ class SourcesInRoomsTests(PluginTestCase):
         request = replace(received(given), now=self.bot.reactor.seconds())
         signature = find_source(source).verification(secret="env:X").sign(request, SECRET.encode())
         return headers | {name.decode(): value.decode() for name, value in signature}
+
+    def test_examples(self) -> None:
+        """Each source has an example, for `!webhook test`, of which it makes a message."""
+        for name in known_sources():
+            source = find_source(name)
+            folder = FOLDER / ALIASES.get(name, name) / "payloads"
+            verification = source.verification(secret="env:X")
+            event = source.example.partition(".")[0] if verification.event_header else None
+            request = received((folder / source.example).read_bytes(), verification.headers_of_source(event))
+            self.assertTrue(source.read(request).text(), name)
 
     def test_set_up(self) -> None:
         """The private reply has the address where the configuration of Alertmanager needs it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from errklein import verify
@@ -44,19 +44,17 @@ def form(received: Received) -> Any:
     return fields
 
 
-_SETUP = ("Send a POST request to {url}", "For a message of your own, set the text of the webhook.")
+_TEXT = "For a message of your own, set the text of the webhook."
+
+
+def _source(name: str, title: str, parse: Callable[[Received], Any], curl: str) -> Source:
+    setup = ("Send a POST request to {url}", f"To try it: `curl {curl} {{url}}`", _TEXT)
+    return Source(
+        name, title, lines, verify.bearer, event=event, parse=parse, values=values, setup=setup, example="job.json"
+    )
+
 
 SOURCES = {
-    "json": Source(
-        "json",
-        "JSON",
-        lines,
-        verify.bearer,
-        event=event,
-        parse=json_value,
-        values=values,
-        setup=_SETUP,
-        example="job.json",
-    ),
-    "form": Source("form", "Form", lines, verify.bearer, event=event, parse=form, setup=_SETUP, example="order.txt"),
+    "json": _source("json", "JSON", json_value, '--json \'{"text": "Hello"}\''),
+    "form": _source("form", "Form", form, "--data text=Hello"),
 }
