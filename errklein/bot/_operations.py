@@ -22,7 +22,7 @@ from errklein.config import Config, ConfigError
 from errklein.dispatch import Dispatcher, Networks, RoomOperations
 from errklein.journal import back_up
 from errklein.journal.operations import PAUSED_WEBHOOK, BotState, WebhookOperations
-from errklein.listening import identify
+from errklein.listening import endpoint_url
 from errklein.logs import destinations
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.operations import PluginOperations, PluginSummary
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 _LONGEST_WAIT = 3.0
 """The seconds after which a disk that does not respond is a problem."""
-
-_SCHEMES = {"tcp": "http", "tcp6": "http", "ssl": "https", "tls": "https"}
 
 
 class RunningState(BotState):
@@ -341,7 +339,7 @@ class Overview:
     @property
     def addresses(self) -> Sequence[str]:
         """The addresses of the open endpoints."""
-        return [address(description) for description in self._bot.web.listeners.open_now]
+        return [endpoint_url(description) for description in self._bot.web.listeners.open_now]
 
     @property
     def log_file(self) -> str:
@@ -369,18 +367,3 @@ class Overview:
         """Return "webhooks" if an endpoint is open, and the names of the other networks that have not ended."""
         others = [network for network in self._bot.events.open_networks if network != self._backend.network]
         return [*(["webhooks"] if self._bot.web.listeners.open_now else []), *others]
-
-
-def address(description: str) -> str:
-    """Return the URL of a Twisted endpoint string, such as `http://127.0.0.1:3141`.
-
-    Endpoints without a fixed port, and those of kinds other than TCP and TLS, are returned as they are.
-    """
-    kind, arguments = identify(description)
-    named = dict(arguments)
-    scheme, port, host = _SCHEMES.get(kind), named.get("port", "0"), named.get("interface", "")
-    if scheme is None or not port.isdecimal() or int(port) == 0:
-        return description
-    if host in ("", "0.0.0.0", "::"):
-        return f"{scheme}://localhost:{port} (all interfaces)"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
 from typing import Any
+from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
@@ -14,10 +15,11 @@ from twisted.logger import Logger
 from errklein.bot._room_messages import RoomMessages
 from errklein.commands.operations import Actor, operation
 from errklein.config import SecretError, SecretStore
+from errklein.listening import endpoint_url
 from errklein.ports.outbox import OutboxFull
 from errklein.ports.values import Storage, Store
 from errklein.sources import find_source
-from errklein.storage import ROOM_WEBHOOKS
+from errklein.storage import ROOM_WEBHOOKS, MemoryStorage
 from errklein.text import plain
 from errklein.text.masking import OWN_SECRET
 from errklein.text.suggestions import did_you_mean
@@ -56,7 +58,8 @@ class MadeWebhook:
     :param url: The address to enter at the source.
     :param secret: The secret to enter at the source; empty for a source that makes it, or that signs nothing.
     :param setup: At most three lines that tell what to do at the source.
-    :param reach: Who can reach the address, and what to do if that isn't the source; "" if PUBLIC_URL is set.
+    :param reach: Who can reach the address, and what to do if that isn't the source, unless PUBLIC_URL is set; and how long it works
+        if it isn't stored.
     """
 
     webhook: RoomWebhook
@@ -69,6 +72,9 @@ class MadeWebhook:
 class RoomWebhooks:
     """The webhooks of rooms. Each operation raises HookError, SecretError or StorageError if nothing has changed.
 
+    :param notify: Sends a notice to administrators.
+    :param resume: Lets a webhook's deliveries run that an administrator has paused.
+    :param is_plugin: Returns whether a plugin has this name.
     :param now: Returns the Unix time.
     """
 
@@ -90,6 +96,11 @@ class RoomWebhooks:
         self._messages, self._notify, self._resume = messages, notify, resume
         self._is_plugin, self._reactor, self._now = is_plugin, reactor, now
         self._webhooks: dict[str, RoomWebhook] = {}
+        """Those that have a route."""
+        self._stored: dict[str, RoomWebhook] = {}
+        """Those that can be changed here. One that the configuration has, too, has no route of its own."""
+        self._unusable: dict[str, object] = {}
+        """The stored values of those that can't be used, such as of a source whose package isn't installed."""
         self._opened: Store | None = None
         self._next: Any = None
         self._is_running = False
@@ -103,17 +114,39 @@ class RoomWebhooks:
             return [(name, self._store.get(name)) for name in sorted(self._store.keys())]
 
         rows = await self._storage.in_background(read)
+        reasons = []
         for name, stored in rows:
             try:
-                self._route(RoomWebhook.of_stored(name, stored))
-            except (AttributeError, HookError, TypeError, ValueError) as error:
-                self._notify(f"The webhook {name} can't be used, so its address gets 404: {error}")
-        self._report_unusable()
+                self._put(RoomWebhook.of_stored(name, stored))
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                self._unusable[name] = stored
+                reasons.append(f"{name} ({error})")
+        if reasons:
+            self._notify(f"The addresses of webhooks get 404, since these can't be used: {_some(reasons)}")
+        self._report_missing_secrets(self._stored)
         # Without webhooks, the secrets may belong to those of another storage.
         if rows:
             used = {str(value) for _, stored in rows for value in _references_in(stored)}
             before = self._now() - UNUSED_SECRETS_KEPT
             await self._storage.in_background(lambda: self._secrets.remove_unused(used, before))
+
+    def use_settings(self, configured: Mapping[str, RoomWebhook]) -> None:
+        """Route the webhooks of the configuration in place of those of the one before, and of stored ones of the same names."""
+        before = {name: one for name, one in self._webhooks.items() if one.is_from_file}
+        fresh = {name: one for name, one in configured.items() if one != before.get(name)}
+        for name in before.keys() - configured.keys():
+            self._webhooks.pop(name)
+            self._web.routes.drop(name)
+            if name in self._stored:
+                self._route(self._stored[name])
+        for one in fresh.values():
+            self._route(one)
+        if taken := sorted(fresh.keys() & self._stored.keys() - before.keys()):
+            self._notify(
+                f"The configuration has webhooks with the names of others that were made in a chat: {_some(taken)}. The addresses "
+                "of those don't work until WEBHOOKS names the new ones otherwise."
+            )
+        self._report_missing_secrets(fresh)
 
     def start(self) -> None:
         """Send notices of expiries, and end what has expired, from now on."""
@@ -203,13 +236,19 @@ class RoomWebhooks:
     async def remove(self, by: Actor, name: str) -> None:
         """Remove a webhook and its secret. A new one of its name isn't paused."""
         async with self._locked():
-            await self._remove(by, self._changeable(name))
+            if name in self._unusable:
+                await self._storage.in_background(lambda: self._store.remove(name))
+                await self._forget(map(str, _references_in(self._unusable.pop(name))))
+            else:
+                await self._remove(by, self._changeable(name))
         _audit.info("{by} has removed the webhook {name}", by=by.name, name=name)
 
     async def _remove(self, by: Actor, webhook: RoomWebhook) -> None:
         await self._storage.in_background(lambda: self._store.remove(webhook.name))
-        del self._webhooks[webhook.name]
-        self._web.routes.drop(webhook.name)
+        del self._stored[webhook.name]
+        if not self._webhooks[webhook.name].is_from_file:
+            del self._webhooks[webhook.name]
+            self._web.routes.drop(webhook.name)
         self._schedule()
         await self._forget(webhook.references)
         await self._resume(by, webhook.name)
@@ -243,7 +282,7 @@ class RoomWebhooks:
             return made
 
         made = await self._storage.in_background(write)
-        self._route(made)
+        self._put(made)
         self._schedule()
         return made
 
@@ -266,7 +305,7 @@ class RoomWebhooks:
         if self._next is not None:
             self._next.cancel()
             self._next = None
-        due = min((one.due for one in self._webhooks.values()), default=inf)
+        due = min((one.due for one in self._stored.values()), default=inf)
         if self._is_running and due < inf:
             # The clock may be set, and epoll allows no longer time than some weeks.
             self._next = self._reactor.callLater(min(max(due - self._now(), delay), DAY), self._look)
@@ -277,7 +316,7 @@ class RoomWebhooks:
 
     async def _do_due(self) -> None:
         delay = 0.0
-        for name in [one.name for one in self._webhooks.values() if one.due <= self._now()]:
+        for name in [one.name for one in self._stored.values() if one.due <= self._now()]:
             try:
                 async with self._locked():
                     await self._do_due_of(name)
@@ -287,7 +326,7 @@ class RoomWebhooks:
         self._schedule(delay)
 
     async def _do_due_of(self, name: str) -> None:
-        webhook, now = self._webhooks.get(name), self._now()
+        webhook, now = self._stored.get(name), self._now()
         if webhook is None or webhook.due > now:
             return
         if webhook.noticed and 0 < webhook.expires <= now - KEPT_EXPIRED:
@@ -310,16 +349,14 @@ class RoomWebhooks:
         await self._replace(lambda: fresh)
         await self._forget({*webhook.references}.difference(fresh.references))
 
-    def _report_unusable(self) -> None:
-        """Notify administrators, in one notice, of webhooks that respond with 503, since their secret is missing."""
+    def _report_missing_secrets(self, names: Iterable[str]) -> None:
+        """Notify administrators, in one notice, of those webhooks that respond with 503."""
         unusable = self._web.services.checks.unusable
         # A secret that the source makes may not be set yet.
-        names = [name for name, webhook in sorted(self._webhooks.items()) if name in unusable and webhook.secret]
-        if names:
-            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        if missing := [name for name in sorted(names) if name in unusable and self._webhooks[name].secret]:
             self._notify(
-                f"The secrets of these webhooks are missing, so they respond with 503: {', '.join(names[:_MOST_NAMED])}{more}. "
-                "Restore a backup that was written --with-secrets, or make new ones with `webhook rotate NAME`."
+                f"The secrets of these webhooks are missing, so they respond with 503: {_some(missing)}. Restore a backup that "
+                "was written --with-secrets, or make new ones with `webhook rotate NAME`."
             )
 
     def _locked(self) -> Any:
@@ -347,7 +384,13 @@ class RoomWebhooks:
         return free
 
     def _is_taken(self, name: str) -> bool:
-        return name in self._webhooks or self._is_plugin(name)
+        return name in self._webhooks or name in self._unusable or self._is_plugin(name)
+
+    def _put(self, webhook: RoomWebhook) -> None:
+        """Use a webhook that is stored."""
+        if (other := self._webhooks.get(webhook.name)) is None or not other.is_from_file:
+            self._route(webhook)
+        self._stored[webhook.name] = webhook
 
     def _route(self, webhook: RoomWebhook) -> None:
         declaration = webhook.declaration(find_source(webhook.source), self._web.routes.prefix)
@@ -356,10 +399,40 @@ class RoomWebhooks:
 
     def _shown(self, webhook: RoomWebhook, source: Source, token: str, secret: str) -> MadeWebhook:
         settings = self._web.site.settings
-        site = settings.public_url or next(iter(self._web.listeners.open_now), "")
+        site, reach = (settings.public_url, "") if settings.public_url else _reach(self._web.listeners.open_now)
+        if isinstance(self._storage, MemoryStorage):
+            reach = f"{reach} STORAGE is 'Memory', so the webhook ends with the process.".strip()
         path = "/".join(filter(None, ["" if source.short_url and token else webhook.name, token]))
         url = f"{site}{settings.base_path}{self._web.routes.prefix}/{path}"
-        return MadeWebhook(webhook, url, secret, _setup(source.setup, url.removesuffix(f"/{path}"), url, secret, token))
+        setup = _setup(source.setup, url.removesuffix(f"/{path}"), url, secret, token)
+        return MadeWebhook(webhook, url, secret, setup, reach)
+
+
+def _reach(endpoints: Iterable[str]) -> tuple[str, str]:
+    """Return the beginning of URLs without PUBLIC_URL, and who can reach them."""
+    urls = [endpoint_url(one) for one in endpoints]
+    found = next((url for url in urls if url.startswith("http")), "")
+    url, _, is_everywhere = found.partition(" ")
+    host = urlsplit(url).hostname or ""
+    if not urls:
+        who = "The bot doesn't listen yet; configure the plugin Webserver, or set WEB."
+    elif not url:
+        who = "Replace YOUR-HOST by the address of the bot."
+    elif is_everywhere:
+        who = "Replace localhost by the name of this machine, if others shall reach it."
+    elif host == "localhost" or host.startswith("127.") or host == "::1":
+        who = "Only this computer can reach this address."
+    else:
+        who = f"Only computers that can connect to {host} can reach this address."
+    return (
+        url or "https://YOUR-HOST",
+        f"{who} For services on the internet, set PUBLIC_URL; see docs/guides/reach-the-bot.md.",
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"{', '.join(names[:_MOST_NAMED])}{more}"
 
 
 def _setup(lines: Sequence[str], base: str, url: str, secret: str, token: str) -> Sequence[str]:

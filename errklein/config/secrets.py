@@ -145,10 +145,11 @@ class SecretStore:
         return len(missing)
 
     def remove(self, reference: str) -> None:
-        """Remove the file of a reference to a stored secret, if it exists. Other references are ignored."""
-        kind, name = parse_reference(reference)
-        if kind == "secret":
-            (self.directory / name).unlink(missing_ok=True)
+        """Remove the file of a reference to a stored secret, if it exists. Other texts are ignored."""
+        with suppress(ValueError):
+            kind, name = parse_reference(reference)
+            if kind == "secret":
+                (self.directory / name).unlink(missing_ok=True)
 
     def names(self) -> list[str]:
         """Return the names of the stored secrets."""

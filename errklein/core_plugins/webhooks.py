@@ -50,7 +50,7 @@ class Webhooks(CorePlugin):
     @admin_by_default
     @botcmd(historize=False)
     async def webhook_rotate(self, msg: Message, args: str) -> str:
-        """Make a new address or secret for a webhook of a room. The one before stays valid for a day.
+        """Make a new address or secret for a webhook of a room.
 
         Usage: !webhook rotate NAME
         """
@@ -65,7 +65,7 @@ class Webhooks(CorePlugin):
     @admin_by_default
     @botcmd(historize=False)
     async def webhook_set(self, msg: Message, args: str) -> str:
-        """Change an option of a webhook of a room: events, expires, messages, rate or text.
+        """Change an option of a webhook of a room.
 
         Usage: !webhook set NAME OPTION VALUE
         """
@@ -82,7 +82,7 @@ class Webhooks(CorePlugin):
     @admin_by_default
     @botcmd(historize=False)
     async def webhook_move(self, msg: Message, args: str) -> str:
-        """Send the messages of a webhook to another room from now on.
+        """Send the messages of a webhook to another room.
 
         Usage: !webhook move NAME ROOM
         """

@@ -6,6 +6,7 @@ from errklein.listening._haproxy import address_of
 from errklein.listening._listeners import (
     ListenError,
     Listeners,
+    endpoint_url,
     identify,
     in_use_by_another,
     listen_problem,

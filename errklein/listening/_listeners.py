@@ -101,6 +101,8 @@ _POSITIONS = {
     "unix": ("address", "mode", "backlog", "lockfile"),
     "systemd": ("domain", "index"),
 }
+_SCHEMES = {"tcp": "http", "tcp6": "http", "ssl": "https", "tls": "https"}
+
 _PART = re.compile(r"((?:\\.|[^:\\])*\\?):", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
 _SECONDS_BETWEEN_CHECKS = 2.0
@@ -319,6 +321,21 @@ def identify(description: str) -> Endpoint:
             name, value = next(positions, str(number)), argument
         named[name] = _ESCAPE.sub(r"\1", value)
     return kind, frozenset(named.items())
+
+
+def endpoint_url(description: str) -> str:
+    """Return the URL of a Twisted endpoint string, such as `http://127.0.0.1:3141`.
+
+    Endpoints without a fixed port, and those of kinds other than TCP and TLS, are returned as they are.
+    """
+    kind, arguments = identify(description)
+    named = dict(arguments)
+    scheme, port, host = _SCHEMES.get(kind), named.get("port", "0"), named.get("interface", "")
+    if scheme is None or not port.isdecimal() or int(port) == 0:
+        return description
+    if host in ("", "0.0.0.0", "::"):
+        return f"{scheme}://localhost:{port} (all interfaces)"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _reason(description: str, error: Exception) -> str:

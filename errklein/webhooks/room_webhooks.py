@@ -84,7 +84,8 @@ class RoomWebhook:
     def of_stored(cls, name: str, stored: Mapping[str, Any]) -> Self:
         """Return the webhook of stored values.
 
-        :raises HookError: A later version of errklein has stored it.
+        :raises HookError: A later version of errklein has stored it, or a value is invalid.
+        :raises LookupError, TypeError: A value has an invalid type.
         """
         if stored.get("version", 0) > _VERSION:
             raise HookError(f"the webhook {name} was stored by a later version of errklein; upgrade errklein")
@@ -92,7 +93,10 @@ class RoomWebhook:
         values: Any = {
             key: tuple(value) if isinstance(value, list) else value for key, value in stored.items() if key in known
         }
-        return cls(name=name, **values)
+        found = cls(name=name, **values)
+        if not found.due >= 0:
+            raise HookError(f"the webhook {name} has invalid times")
+        return found
 
     @property
     def digests(self) -> list[str]:

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from errklein import BotPlugin, botcmd, re_botcmd
 from errklein.backends.test import TestBackend
-from errklein.bot._operations import Overview, address
+from errklein.bot._operations import Overview
 from errklein.chat import Message
 from errklein.logs import destinations
 from errklein.ports.chat import BackendEvents, BotOverview
@@ -159,22 +157,3 @@ class PlainTextTests(ConsoleCase):
         """With BOT_PREFIX_OPTIONAL_ON_CHAT, `help` is the command."""
         self.config.networks["console"].BOT_PREFIX_OPTIONAL_ON_CHAT = True
         self.assertNotEqual(self.say("help", "alice", network="console"), ["a hint"])
-
-
-class AddressTests(SynchronousTestCase):
-    """URLs of endpoints."""
-
-    def test_urls(self) -> None:
-        """TCP and TLS endpoints become URLs; others stay as they are."""
-        for description, expected in (
-            ("tcp:3141:interface=127.0.0.1", "http://127.0.0.1:3141"),
-            ("tcp:port=80", "http://localhost:80 (all interfaces)"),
-            ("tcp:3141:interface=0.0.0.0", "http://localhost:3141 (all interfaces)"),
-            ("tcp6:3141:interface=\\:\\:1", "http://[::1]:3141"),
-            ("ssl:443:privateKey=k:certKey=c:interface=10.0.0.1", "https://10.0.0.1:443"),
-            ("tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1"),
-            ("unix:/run/bot.sock", "unix:/run/bot.sock"),
-            ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
-            ("haproxy:tcp:8080", "haproxy:tcp:8080"),
-        ):
-            self.assertEqual(address(description), expected)

@@ -16,8 +16,10 @@ from errklein.bot._health import HealthChecks
 from errklein.bot.room_webhooks import MadeWebhook
 from errklein.commands.operations import Actor
 from errklein.config import SecretError, SecretStore
+from errklein.storage import StorageError
 from errklein.testing import TestBot
 from errklein.webhooks.option_values import HookError
+from errklein.webhooks.room_webhooks import RoomWebhook, digest_of
 
 T = TypeVar("T")
 
@@ -33,6 +35,7 @@ class RoomWebhooksCase(SynchronousTestCase):
     """A bot with a data directory, which can be started again."""
 
     storage = "Shelf"
+    site = SITE
 
     def setUp(self) -> None:
         """Start the bot."""
@@ -44,7 +47,7 @@ class RoomWebhooksCase(SynchronousTestCase):
 
     def start(self, time: float) -> None:
         """Start the bot at this time."""
-        settings = {"PUBLIC_URL": SITE, "CHATROOM_PRESENCE": ("#ops", "#dev"), "STORAGE": self.storage}
+        settings = {"PUBLIC_URL": self.site, "CHATROOM_PRESENCE": ("#ops", "#dev"), "STORAGE": self.storage}
         self.bot = TestBot(config={**settings, "BOT_DATA_DIR": str(self.data)})
         self.bot.reactor.advance(time)
         self.bot.start()
@@ -341,6 +344,146 @@ class RestoreTests(RoomWebhooksCase):
         self.assertTrue(path.exists())
         self.assertIn("alertmanager", self.bot.storage.open("room webhooks").keys())
 
+    def test_unusable_values(self) -> None:
+        """Damaged values are left out with one notice; the others work. Their names are taken until they are removed."""
+        made = self.make(signed=True)
+        store = self.bot.storage.open("room webhooks")
+        good = store.get("alertmanager")
+        damaged = [{"source": "gone"}, {"expires": "x"}, {"expires": -1}, {"previous": ["x"]}, {"rate": "x"}]
+        for number, one in enumerate([{**good, "secret": "", **values} for values in damaged]):
+            store.set(f"damaged-{number}", one)
+        store.set("damaged-5", "text")
+        self.restart()
+        self.assertEqual((self.status(made), len(self.webhooks.all())), (202, 1))
+        notices = [text for text in self.bot.sent_to("@admin") if "404" in text]
+        self.assertEqual(len(notices), 1)
+        self.assertIn("damaged-0 (there is no source 'gone'", notices[0])
+        self.assertIn("already", self.error(self.webhooks.create(ALICE, "alertmanager", "#ops", "damaged-1")))
+        for number in range(6):
+            self.do(self.webhooks.remove(ALICE, f"damaged-{number}"))
+        self.assertEqual([*self.bot.storage.open("room webhooks").keys()], ["alertmanager"])
+        self.assertEqual(self.make(name="damaged-1").webhook.name, "damaged-1")
+
+
+class ConfiguredTests(RoomWebhooksCase):
+    """Webhooks of the configuration beside stored ones."""
+
+    def configure(self, *webhooks: RoomWebhook) -> None:
+        """Use these, as after a reload."""
+        self.webhooks.use_settings({one.name: one for one in webhooks})
+        self.bot.advance(0)
+
+    def of_file(self, name: str, room: str = "#ops") -> tuple[RoomWebhook, MadeWebhook]:
+        """Return a webhook of the configuration, and what its source is given."""
+        url, token = f"{SITE}/hooks/{name}/x", digest_of("x")
+        webhook = RoomWebhook(name, "alertmanager", room, token=token, is_from_file=True)
+        return webhook, MadeWebhook(webhook, url, "", ())
+
+    def test_read_only(self) -> None:
+        """One of the configuration works, and can't be changed by commands."""
+        webhook, given = self.of_file("alerts")
+        self.configure(webhook)
+        self.assertEqual((self.status(given), self.alerts("#ops")), (202, 1))
+        for operation in (
+            self.webhooks.move(ALICE, "alerts", "#dev"),
+            self.webhooks.rotate(ALICE, "alerts"),
+            self.webhooks.remove(ALICE, "alerts"),
+            self.webhooks.change(ALICE, "alerts", "events", "x"),
+        ):
+            self.assertIn("is in the configuration file", self.error(operation))
+        self.assertIn("already", self.error(self.webhooks.create(ALICE, "alertmanager", "#ops", "alerts")))
+
+    def test_changed_and_removed(self) -> None:
+        """A change applies at once, and one that is removed gets 404. Stored ones stay."""
+        stored, (webhook, given) = self.make(), self.of_file("alerts")
+        self.configure(webhook)
+        self.configure(self.of_file("alerts", "#dev")[0])
+        self.assertEqual((self.status(given), self.alerts("#dev")), (202, 1))
+        self.configure()
+        self.assertEqual((self.status(given), self.status(stored)), (404, 202))
+
+    def test_same_name(self) -> None:
+        """One of the configuration replaces a stored one of the same name, with a notice, until it is removed."""
+        stored, (webhook, given) = self.make(expires="1d"), self.of_file("alertmanager", "#dev")
+        self.configure(webhook)
+        self.assertEqual((self.status(given), self.status(stored)), (202, 401))
+        notices = [text for text in self.bot.sent_to("@admin") if "made in a chat" in text]
+        self.assertEqual(len(notices), 1)
+        self.configure()
+        self.assertEqual((self.status(given), self.status(stored)), (401, 202))
+        self.configure(webhook)
+        self.wait(9 * DAY)
+        self.assertEqual(self.status(given), 202)
+        self.configure()
+        self.assertEqual(self.status(given), 404)
+
+
+class FailingStorageTests(RoomWebhooksCase):
+    """A storage that can't write, such as a third party's without its server."""
+
+    def test_nothing_changes(self) -> None:
+        """An operation that can't be stored is an error, and the webhooks are as before, also after a restart."""
+        made = self.make(signed=True)
+        before = self.webhooks.all()
+
+        def fail(*_: object) -> None:
+            raise StorageError("the server is gone")
+
+        store = type(self.bot.storage.open("room webhooks"))
+        for name, operation in (
+            ("set", lambda: self.webhooks.create(ALICE, "alertmanager", "#ops")),
+            ("set", lambda: self.webhooks.rotate(ALICE, "alertmanager")),
+            ("set", lambda: self.webhooks.move(ALICE, "alertmanager", "#dev")),
+            ("remove", lambda: self.webhooks.remove(ALICE, "alertmanager")),
+        ):
+            patch = self.patch(store, name, fail)
+            failure = self.failureResultOf(Deferred.fromCoroutine(operation()), StorageError)
+            patch.restore()
+            self.assertIn("the server is gone", str(failure.value))
+            self.assertEqual((self.webhooks.all(), self.status(made)), (before, 202))
+        self.restart()
+        self.assertEqual((self.webhooks.all(), self.status(made)), (before, 202))
+        self.do(self.webhooks.move(ALICE, "alertmanager", "#dev"))
+
+    def test_retry_of_what_is_due(self) -> None:
+        """The end of a secret is tried again a minute later."""
+        self.make(signed=True)
+        self.do(self.webhooks.rotate(ALICE, "alertmanager"))
+
+        def fail(*_: object) -> None:
+            raise StorageError("the server is gone")
+
+        patch = self.patch(type(self.bot.storage.open("room webhooks")), "set", fail)
+        self.wait(DAY + 30)
+        patch.restore()
+        self.flushLoggedErrors(StorageError)
+        self.assertEqual(len(self.secrets_stored()), 2)
+        self.wait(60)
+        self.assertEqual(len(self.secrets_stored()), 1)
+
+
+class ReachTests(RoomWebhooksCase):
+    """Who can reach an address without PUBLIC_URL."""
+
+    site = ""
+
+    def test_endpoints(self) -> None:
+        """The reply has the URL of the first endpoint that is one, and says who can reach it."""
+        listeners = self.bot.bot.web.listeners
+        for endpoints, url, who in (
+            ([], "https://YOUR-HOST/", "The bot doesn't listen yet"),
+            (["unix:/run/bot"], "https://YOUR-HOST/", "Replace YOUR-HOST"),
+            (["unix:/run/bot", "tcp:3141:interface=127.0.0.1"], "http://127.0.0.1:3141/", "Only this computer"),
+            (["tcp:3141"], "http://localhost:3141/", "Replace localhost"),
+            (["tcp:80:interface=10.0.0.1"], "http://10.0.0.1:80/", "Only computers that can connect to 10.0.0.1"),
+        ):
+            patch = self.patch(type(listeners), "open_now", endpoints)
+            made = self.make()
+            patch.restore()
+            self.assertTrue(made.url.startswith(f"{url}hooks/alertmanager"), made.url)
+            self.assertTrue(made.reach.startswith(who), made.reach)
+            self.assertIn("set PUBLIC_URL; see docs/guides/reach-the-bot.md", made.reach)
+
 
 class MemoryTests(RoomWebhooksCase):
     """STORAGE = "Memory"."""
@@ -350,6 +493,7 @@ class MemoryTests(RoomWebhooksCase):
     def test_until_the_restart(self) -> None:
         """Webhooks work, and end with the process."""
         made = self.make(), self.make(signed=True)
+        self.assertEqual(made[0].reach, "STORAGE is 'Memory', so the webhook ends with the process.")
         self.assertEqual([self.status(one) for one in made], [202, 202])
         self.do(self.webhooks.move(ALICE, "alertmanager", "#dev"))
         self.status(made[0])

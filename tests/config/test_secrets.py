@@ -137,7 +137,8 @@ class SecretStoreTests(SynchronousTestCase):
         file = Path(self.mktemp()).resolve()
         file.write_text(self.secret)
         file.chmod(0o600)
-        self.store.remove(f"file:{file}")
+        for reference in (f"file:{file}", f"secret:../{file.name}", ""):
+            self.store.remove(reference)
         self.assertEqual(self.store.read(f"file:{file}"), self.secret.encode())
 
     def test_removed_secret(self) -> None:

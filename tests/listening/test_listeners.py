@@ -21,7 +21,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 
-from errklein.listening import ListenError, Listeners
+from errklein.listening import ListenError, Listeners, endpoint_url
 from errklein.listening._haproxy import ProxiedFactory
 from errklein.listening._listeners import identify
 from errklein.listening.tls import generate_certificate
@@ -393,3 +393,22 @@ def _turn(reactor: Any) -> Deferred[None]:
     turned: Deferred[None] = Deferred()
     reactor.callLater(0, turned.callback, None)
     return turned
+
+
+class AddressTests(SynchronousTestCase):
+    """URLs of endpoints."""
+
+    def test_urls(self) -> None:
+        """TCP and TLS endpoints become URLs; others stay as they are."""
+        for description, expected in (
+            ("tcp:3141:interface=127.0.0.1", "http://127.0.0.1:3141"),
+            ("tcp:port=80", "http://localhost:80 (all interfaces)"),
+            ("tcp:3141:interface=0.0.0.0", "http://localhost:3141 (all interfaces)"),
+            ("tcp6:3141:interface=\\:\\:1", "http://[::1]:3141"),
+            ("ssl:443:privateKey=k:certKey=c:interface=10.0.0.1", "https://10.0.0.1:443"),
+            ("tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1"),
+            ("unix:/run/bot.sock", "unix:/run/bot.sock"),
+            ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
+            ("haproxy:tcp:8080", "haproxy:tcp:8080"),
+        ):
+            self.assertEqual(endpoint_url(description), expected)
