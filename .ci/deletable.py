@@ -37,6 +37,11 @@ PARTS: Mapping[str, Part] = {
         "errklein/verify/__init__.py",
         r'^from errklein\.verify\._discord import discord\n|^    "discord",\n',
     ),
+    "sources.gitea": Part(
+        ("errklein/sources/gitea", "tests/sources/test_gitea.py", "tests/sources/payloads/gitea-synthetic.json"),
+        "errklein/sources/__init__.py",
+        r'^    "forgejo": "gitea",\n',
+    ),
     "core_plugins.versionchecker": Part(
         (
             "errklein/core_plugins/versionchecker.py",
