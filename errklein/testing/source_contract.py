@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
-from itertools import count
+from itertools import count, starmap
 from typing import TYPE_CHECKING, Any
 
 from errklein.text import to_xhtml, without_mentions
@@ -106,11 +106,14 @@ class SourceContract(Base):
         known = {"{url}", "{secret}", "{token}", "{host}", "{s}"}
         self.assertLessEqual({name for line in self.source.setup for name in _NAME.findall(line)}, known)
 
+    def received(self, given: Mapping[str, str], body: bytes) -> Received:
+        """Return a request with these headers and this body."""
+        headers = {"content-type": "application/json", **{name.lower(): value for name, value in given.items()}}
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        return Received("POST", "https://bot.example/hooks/x", pairs, body, "192.0.2.1", 1_800_000_000.0)
+
     def _requests(self) -> Iterator[Received]:
-        for given, body in self.samples():
-            headers = {"content-type": "application/json", **{name.lower(): value for name, value in given.items()}}
-            pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-            yield Received("POST", "https://bot.example/hooks/x", pairs, body, "192.0.2.1", 1_800_000_000.0)
+        return starmap(self.received, self.samples())
 
     def _check(self, event: Event, place: str = "") -> None:
         """Check the length of a message, and that it has no links, mentions and formatting but those of the source's texts."""
