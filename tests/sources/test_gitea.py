@@ -13,6 +13,7 @@ from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from errklein.verify import Received, Refused
 from tests.sources.bodies import Sample, as_form, example, samples
+from tests.sources.in_a_room import InARoomCase
 
 HEADER = "X-Gitea-Event"
 GITEA = find_source("gitea")
@@ -104,3 +105,18 @@ class GiteaTests(SynchronousTestCase):
         self.assertEqual(GITEA.read(received).payload, json.loads(payload))
         for other in (b"payload=%7B%7D", b"", b"payload=" + b"&" * 2000, b"payload=%ff"):
             self.assertRaises(Refused, verification.verify, replace(received, body=other), [b"secret"])
+
+
+class GiteaInARoomTests(InARoomCase):
+    """A signed request."""
+
+    def test_gitea(self) -> None:
+        """Gitea signs the JSON, also that in a form; so does Forgejo."""
+        shop, new = "https://git.example.net/shop/website", "5f3e1c2b4a6978d0e1f2a3b4c5d6e7f809182736"
+        message = (
+            f"ada pushed 1 commit to main ({shop}/compare/28e1879d029cb852e4844d9c718537df08844e03...{new})"
+            f" in shop/website\n- 5f3e1c2 ({shop}/commit/{new}) Show the basket (Ada Novak)"
+        )
+        sample = example("gitea", "X-Gitea-Event")
+        self.check("gitea", sample, sample[1], message)
+        self.check("forgejo", as_form(sample), sample[1], message)

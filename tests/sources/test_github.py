@@ -14,6 +14,7 @@ from errklein.text import to_xhtml
 from errklein.verify import Received
 from errklein.webhooks.source import Event
 from tests.sources.bodies import Sample, as_form, example, samples
+from tests.sources.in_a_room import InARoomCase
 
 HEADER = "X-GitHub-Event"
 GITHUB = find_source("github")
@@ -153,3 +154,18 @@ class GitHubTests(SynchronousTestCase):
         text = self.read("{sender.login} [x](https://evil.example) @all", {}).text()
         self.assertNotIn("<a", to_xhtml(text))
         self.assertNotIn("@all", text)
+
+
+class GitHubInARoomTests(InARoomCase):
+    """A signed request."""
+
+    def test_github(self) -> None:
+        """GitHub signs the body, also that of a form."""
+        commit = "https://github.com/Codertocat/Hello-World/commit/6113728f27ae82c7b1a177c8d03f9e96e0adf246"
+        message = (
+            f"Codertocat pushed 1 commit to master ({commit}) in Codertocat/Hello-World\n"
+            f"- 6113728 ({commit}) Initial commit (Codertocat)"
+        )
+        sample = example("github", "X-GitHub-Event")
+        self.check("github", sample, sample[1], message)
+        self.check("github", as_form(sample), as_form(sample)[1], message)

@@ -14,6 +14,7 @@ from errklein.testing.source_contract import SourceContract
 from errklein.verify import Received, Refused
 from errklein.webhooks.source import Event
 from tests.sources.bodies import Sample, example, samples
+from tests.sources.in_a_room import InARoomCase
 
 GITLAB = find_source("gitlab")
 TEST = "https://gitlab.com/FabioRosado/test-project/-"
@@ -148,3 +149,19 @@ class GitLabTests(SynchronousTestCase):
         ):
             self.assertRaises(Refused, verification.verify, request, secrets)
         self.assertEqual(verification.secret_headers, {b"x-gitlab-token", b"webhook-signature"})
+
+
+class GitLabInARoomTests(InARoomCase):
+    """A request with a token."""
+
+    def test_gitlab(self) -> None:
+        """GitLab sends a token."""
+        sample = example("gitlab")
+        self.check(
+            "gitlab",
+            sample,
+            sample[1],
+            "Ada Novak opened merge request !12 Show the basket on phones"
+            " (https://gitlab.example.net/shop/website/-/merge_requests/12) in shop/website\n"
+            " The basket was hidden below 600 pixels.",
+        )
