@@ -16,7 +16,7 @@ _NOT_FACTS = re.compile(
     r"(?:[A-Za-z0-9_]*_)?(?:id|uuid|uid)|[a-z]+I[Dd]|[a-z_]*version|alertname|rulename", re.IGNORECASE
 )
 _LONGEST_WORD = 60
-_MOST_LEAVES = 200
+_MOST_LEAVES = 100
 _DEPTH = 4
 _TITLES = ("title", "subject", "summary", "name", "check_name", "condition_name", "event", "type")
 _TEXTS = ("message", "text", "description", "details", "detail", "body", "content", "reason", "info")
@@ -83,7 +83,7 @@ def described(payload: Any, root: str = "", most: int = 6) -> list[str]:
 
     :param root: The path of the part that is described, with a full stop at its end; by default the payload.
     """
-    leaves = dict(_leaves(found(payload, root), root))
+    leaves = dict(islice(_leaves(found(payload, root), root), _MOST_LEAVES))
     title, text = (_named(leaves, names) for names in (_TITLES, _TEXTS))
     link = _named([path for path, given in leaves.items() if _is_address(given)], _LINKS)
     if not leaves:
@@ -108,7 +108,9 @@ def _leaves(payload: Any, root: str) -> Iterator[tuple[str, Any]]:
                 inner += [(f"{path}{key}.", given[key]) for key in _keys(given)]
             elif isinstance(given, list):
                 inner += [(f"{path}{number}.", one) for number, one in enumerate(given[:3])]
-        level = inner[:_MOST_LEAVES]
+            if len(inner) > _MOST_LEAVES:
+                break
+        level = inner
 
 
 def _keys(given: Mapping[str, Any]) -> Iterator[str]:
