@@ -18,27 +18,17 @@ from errklein.text import code, plain_lines, sanitize, truncated, without_mentio
 from errklein.text.neutralising import ZERO_WIDTH_SPACE, without_links, without_people
 from errklein.webhooks.option_values import InvalidOption
 
-LENGTH_CAP = 2_000
-"""Maximum number of characters of a text with placeholders."""
+LENGTH_CAP, PLACEHOLDERS_CAP, FILTERS_CAP = 2_000, 100, 5
+"""Maximum numbers of characters and placeholders in a text, and of filters of a placeholder."""
 
-PLACEHOLDERS_CAP = 100
-"""Maximum number of placeholders in a text."""
-
-VALUE_CAP = 200
-"""Maximum number of characters of a value."""
-
-ADDRESS_CAP = 500
-"""Maximum number of characters of an address. A longer one isn't linked."""
-
-FILTERS_CAP = 5
-ITEMS_CAP = 5
+VALUE_CAP, ADDRESS_CAP, ITEMS_CAP = 200, 500, 5
+"""Maximum numbers of characters of a value and of an address, which isn't linked if it is longer, and of items of a list."""
 
 # Characters of a value that are examined: white space and control characters among them aren't shown.
 _READ_CAP = 4_000
 
-_ID_LENGTH = 7
-_SHORT_LENGTH = 60
-_LARGEST = 10**100
+# An empty value while a line is put together. No text contains it: `sanitize` removes it.
+_EMPTY = "\ufdd0"
 
 
 class Markdown(str):
@@ -119,7 +109,7 @@ class _Link:
         parts = [
             part if isinstance(part, str) else quote(next(part.texts(values), ""), errors="replace")
             for part in self.address
-            if not isinstance(part, _Link)
+            if not isinstance(part, _Link) and part != ZERO_WIDTH_SPACE
         ]
         return _address("".join(parts)) if all(parts) else ""
 
@@ -136,16 +126,9 @@ def check_text(text: str) -> None:
 def _lines_of(text: str) -> tuple[tuple[_Part, ...], ...]:
     if len(text) > LENGTH_CAP:
         raise InvalidOption(f"a text of at most {LENGTH_CAP} characters", len(text))
-    lines = tuple(_parts(line) for line in sanitize(text).split("\n"))
-    if sum(map(_count, lines)) > PLACEHOLDERS_CAP:
+    if text.count("{") > PLACEHOLDERS_CAP:
         raise InvalidOption(f"a text with at most {PLACEHOLDERS_CAP} placeholders", text)
-    return lines
-
-
-def _count(parts: Sequence[_Part]) -> int:
-    return sum(
-        _count((*part.label, *part.address)) if isinstance(part, _Link) else not isinstance(part, str) for part in parts
-    )
+    return tuple(_parts(line) for line in sanitize(text).split("\n"))
 
 
 def _parts(line: str) -> tuple[_Part, ...]:
@@ -156,6 +139,9 @@ def _parts(line: str) -> tuple[_Part, ...]:
     for piece in _PIECE.finditer(line):
         kind, text = str(piece.lastgroup), piece[0]
         if kind in ("placeholder", "code"):
+            if parts and not isinstance(parts[-1], str):
+                # Two values together could be an address or a mention, too.
+                parts.append(ZERO_WIDTH_SPACE)
             parts.append(_placeholder(piece[kind], is_code=kind == "code"))
             continue
         if text == "{":
@@ -165,7 +151,7 @@ def _parts(line: str) -> tuple[_Part, ...]:
         elif text == "](" and label >= 0:
             address = len(parts)
         elif text == ")" and address >= 0:
-            link = _Link(_merged(parts[label + 1 : address]), _merged(parts[address + 1 :]))
+            link = _Link(tuple(parts[label + 1 : address]), tuple(parts[address + 1 :]))
             if any(isinstance(part, _Placeholder) for part in link.address):
                 parts[label:] = [link]
                 label = address = -1
@@ -175,18 +161,7 @@ def _parts(line: str) -> tuple[_Part, ...]:
     if any(isinstance(part, str) and "`" in part for part in parts):
         # Code begins or ends somewhere else, so the value may be outside of it.
         parts = [piece for part in parts for piece in _without_code(part)]
-    return _merged(parts)
-
-
-def _merged(parts: Iterable[_Part]) -> tuple[_Part, ...]:
-    """Return the parts with adjacent texts as one."""
-    merged: list[_Part] = []
-    for part in parts:
-        if merged and isinstance(part, str) and isinstance(last := merged[-1], str):
-            merged[-1] = last + part
-        else:
-            merged.append(part)
-    return tuple(merged)
+    return tuple(parts)
 
 
 def _without_code(part: _Part) -> Sequence[_Part]:
@@ -242,57 +217,44 @@ def filled(text: str, values: object) -> str:
     )
 
 
-_PAIRS = tuple((mark, mark) for mark in ("**", "__", "~~", "*", "_", "`", '"', "'")) + tuple(
-    map(tuple, ("()", "[]", "“”", "‘’", "«»"))
-)
-_OPENERS = ("(", "[", "*", "_", "“", "‘", "«", ">")
-_CLOSERS = (")", "]", "*", "_", "~", "`", '"', "'", "”", "’", "»")
+_PAIRS = ("****", "____", "~~~~", "**", "__", "``", '""', "''", "()", "[]", "“”", "‘’", "«»")
+_OPENERS, _CLOSERS = tuple("([*_“‘«>"), tuple(")]*_~`\"'”’»")
 _SEPARATORS = " :,;/-–—·|#@→"
 
 
 def _joined(parts: Sequence[_Part], values: object) -> str:
     """Return the parts as one line. Without any value, it is empty unless it has no placeholders."""
-    pieces = [(part, False) if isinstance(part, str) else (part.shown(values), True) for part in parts]
-    if any(is_value for _, is_value in pieces) and not any(is_value and text for text, is_value in pieces):
+    shown = [part if isinstance(part, str) else part.shown(values) or _EMPTY for part in parts]
+    filled = [text != _EMPTY for part, text in zip(parts, shown, strict=True) if not isinstance(part, str)]
+    if filled and not any(filled):
         return ""
-    line: list[tuple[str, bool]] = []
-    for number, (text, is_value) in enumerate(pieces):
-        if is_value and not text:
-            before = line.pop()[0] if line and not line[-1][1] else ""
-            after, is_last = "", number + 1 == len(pieces)
-            if not is_last and not pieces[number + 1][1]:
-                after = pieces[number + 1][0]
-            text, after = _closed_up(before, after, is_first=not line)
-            if not is_last and not pieces[number + 1][1]:
-                pieces[number + 1] = after, False
-            if not any(rest for rest, _ in pieces[number + 1 :]):
-                text = text.rstrip(_SEPARATORS)
-            is_value = False
-        if text and line and line[-1][1] == is_value:
-            # Two values together could be an address or a mention, too.
-            line[-1] = line[-1][0] + ZERO_WIDTH_SPACE * is_value + text, is_value
-        elif text:
-            line.append((text, is_value))
-    return "".join(text for text, _ in line).strip()
+    line, *others = "".join(shown).split(_EMPTY)
+    for after in others:
+        line = _without_gap(line, after)
+    return line.strip()
 
 
-def _closed_up(before: str, after: str, *, is_first: bool) -> tuple[str, str]:
-    """Return the texts before and after an empty value, without brackets around it and without a separator too many."""
+def _without_gap(before: str, after: str) -> str:
+    """Return the texts before and after an empty value as one, without brackets around it and a separator too many."""
+    pairs = [(pair[: len(pair) // 2], pair[len(pair) // 2 :]) for pair in _PAIRS]
     while True:
         text = before.rstrip(" ")
         rest = after.lstrip(_SEPARATORS if text == before else " ")
-        pair = next((pair for pair in _PAIRS if text.endswith(pair[0]) and rest.startswith(pair[1])), None)
+        pair = next((one for one in pairs if text.endswith(one[0]) and rest.startswith(one[1])), None)
         if pair is None:
             break
         before, after = text.removesuffix(pair[0]), rest.removeprefix(pair[1])
     text, rest = before.rstrip(_SEPARATORS), after.lstrip(_SEPARATORS)
     following = after[: len(after) - len(rest)]
-    if (is_first and not text) or text.endswith(_OPENERS):
-        return before if before.endswith(" ") else text, rest
-    if rest.startswith(_CLOSERS) and not following.strip(" "):
-        return text, after
+    if text.endswith("\\"):
+        return before + after
+    if not text or text.endswith(_OPENERS):
+        # A sign of a list stays.
+        return (before if before.endswith(" ") else text) + rest
+    if not rest or (rest.startswith(_CLOSERS) and not following.strip(" ")):
+        return text + after * bool(rest)
     # Of two separators that would meet, the one that belongs to the text after it stays.
-    return (text, after) if following.endswith(" ") else (before, rest)
+    return text + after if following.endswith(" ") or text == before else before + rest
 
 
 # Values.
@@ -335,7 +297,7 @@ def _text(given: object) -> str:
     if isinstance(given, bool):
         return ""
     if isinstance(given, int):
-        return str(given) if abs(given) < _LARGEST else ""
+        return str(given) if abs(given) < 10**100 else ""
     if isinstance(given, float):
         return f"{given:.15g}" if isfinite(given) else ""
     if isinstance(given, (list, tuple)):
@@ -385,21 +347,18 @@ _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.IGNORECASE)
 
 def _short(given: object) -> str:
     text = _text(given)
-    return text[:_ID_LENGTH] if _COMMIT.fullmatch(text) else truncated(text[:_READ_CAP].strip(), _SHORT_LENGTH)
+    return text[:7] if _COMMIT.fullmatch(text) else truncated(text[:_READ_CAP].strip(), 60)
 
 
 def _date(given: object) -> str:
     """Return the date and time in UTC of a text in ISO 8601, or of a Unix time in seconds or milliseconds."""
     text = _text(given)[:40].strip()
     try:
-        seconds = float(text)
-    except ValueError:
-        seconds = None
-    try:
-        if seconds is None:
-            date = datetime.fromisoformat(text)
-        else:
+        try:
+            seconds = float(text)
             date = datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, UTC)
+        except ValueError:
+            date = datetime.fromisoformat(text)
         date = date.astimezone(UTC) if date.tzinfo else date
     except (ValueError, OverflowError, OSError):
         return text

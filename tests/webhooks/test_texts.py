@@ -96,6 +96,7 @@ class RenderTests(SynchronousTestCase):
         self.check(
             "[{sha|short}](https://ci.example.org/{user}/{sha})", f"[0123456](https://ci.example.org/alice/{COMMIT})"
         )
+        self.check("[x](https://{user}{number}.example.org/)", "[x](https://alice5.example.org/)")
         self.check("{url|link}", "<https://ci.example.org/a_b?x=1&y=2#f>")
 
     def test_addresses_that_are_not_linked(self) -> None:
