@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from errklein.chat import Person, RoomOccupant, UserDoesNotExistError, UserNotUniqueError, rules_of
 from errklein.chat.outgoing import MessageState
 from errklein.commands.operations import Actor, operation
+from errklein.dispatch import name_of
 from errklein.logs import destinations
 from errklein.ports.values import ErasesRemoved
 from errklein.storage import OWN_NAMESPACES
@@ -59,10 +60,12 @@ class PersonOperations:
         """Remove commands and notices, and let plugins remove their values. Deliveries are only listed."""
         bot, (network, found, only) = self._bot, await self._find(person)
         _audit.info("{by} removes what is stored of a person on {network}", by=by.name, network=network)
+        made = await bot.room_webhooks.forget_maker(network, {name_of(found), str(found), str(found.person)})
         results, errors = await bot.plugin_manager.results_of("callback_forget_person", found)
         commands = bot.dispatcher.histories[network].forget(found.person, only)
         notices = await bot.missed.forget(network, partial(_is_recipient, found, only))
         removed = [f"Removed of {found} on {network}: {commands} commands and {notices} notices"]
+        removed += [f"The name of the maker is removed from these webhooks: {', '.join(made)}"] if made else []
         removed += [f"{plugin}: {text}" for plugin, text in results.items() if text is not None]
         for plugin, error in errors.items():
             removed.append(f"{plugin} has failed: {error if by.reads_details else 'the log has the reason'}")

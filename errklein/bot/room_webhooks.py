@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
@@ -242,6 +242,14 @@ class RoomWebhooks:
             else:
                 await self._remove(by, self._changeable(name))
         _audit.info("{by} has removed the webhook {name}", by=by.name, name=name)
+
+    async def forget_maker(self, network: str, names: Collection[str]) -> list[str]:
+        """Remove who has made the webhooks of a network's rooms, if it is one of these names. Return the names of the webhooks."""
+        async with self._locked():
+            made = [one for one in self._stored.values() if one.made_by in names and one.room.startswith(f"{network}:")]
+            for one in made:
+                await self._replace(lambda one=one: replace(one, made_by=""))  # type: ignore[misc]
+        return [one.name for one in made]
 
     async def _remove(self, by: Actor, webhook: RoomWebhook) -> None:
         await self._storage.in_background(lambda: self._store.remove(webhook.name))

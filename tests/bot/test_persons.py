@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein import BotPlugin, Person, botcmd, webhook
 from errklein.bot import persons
 from errklein.chat.outgoing import OutgoingMessage
+from errklein.commands.operations import Actor
 from errklein.storage import DATABASE
 from errklein.testing import PluginTestCase, TestBot
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, StoredDelivery, StoredRequest
@@ -149,6 +150,16 @@ class ForgetTests(PersonsCase):
         outbox.add(OutgoingMessage(0, "other", "@alice", "hello"))
         self.assertIn("Remains: messages to @alice that wait to be sent, at most for OUTBOX_MAX_AGE: 1", self.forget())
         self.assertEqual(len(self.successResultOf(outbox.find(recipient="@alice"))), 2)
+
+    def test_webhooks_of_rooms(self) -> None:
+        """Webhooks that the person has made stay, without the name."""
+        for room, name in (("test:#ops", "mine"), ("other:#ops", "elsewhere")):
+            webhooks = self.bot.bot.core_host.room_webhooks
+            Deferred.fromCoroutine(webhooks.create(Actor("@alice"), "alertmanager", room, name))
+        self.bot.advance(0)
+        self.assertIn("The name of the maker is removed from these webhooks: mine", self.forget())
+        self.assertEqual([one.made_by for one in webhooks.all()], ["@alice", ""])
+        self.assertEqual(self.bot.storage.open("room webhooks").get("mine")["made_by"], "")
 
     def test_what_remains(self) -> None:
         """The reply names deliveries that haven't ended, files with backups, and the log."""

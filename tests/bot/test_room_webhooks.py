@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import sys
 from collections.abc import Coroutine
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein import cli
 from errklein.bot._health import HealthChecks
 from errklein.bot.room_webhooks import MadeWebhook
 from errklein.commands.operations import Actor
@@ -20,6 +23,7 @@ from errklein.storage import StorageError
 from errklein.testing import TestBot
 from errklein.webhooks.option_values import HookError
 from errklein.webhooks.room_webhooks import RoomWebhook, digest_of
+from tests.processes import write_config
 
 T = TypeVar("T")
 
@@ -31,10 +35,49 @@ HOUR = 3600.0
 DAY = 24 * HOUR
 
 
+STORAGE = """
+import json
+from pathlib import Path
+from errbot.storage.base import StorageBase, StoragePluginBase
+
+class Texts(StoragePluginBase):
+    def open(self, namespace):
+        return Namespace(Path("DIRECTORY", f"{namespace}.json"))
+
+class Namespace(StorageBase):
+    def __init__(self, path):
+        self.path = path
+
+    def values(self):
+        return json.loads(self.path.read_text()) if self.path.exists() else {}
+
+    def set(self, key, value):
+        self.path.write_text(json.dumps({**self.values(), key: value}))
+
+    def get(self, key):
+        return self.values()[key]
+
+    def remove(self, key):
+        values = self.values()
+        del values[key]
+        self.path.write_text(json.dumps(values))
+
+    def len(self):
+        return len(self.values())
+
+    def keys(self):
+        return self.values().keys()
+
+    def close(self):
+        pass
+"""
+
+
 class RoomWebhooksCase(SynchronousTestCase):
     """A bot with a data directory, which can be started again."""
 
     storage = "Shelf"
+    storages: Path | None = None
     site = SITE
 
     def setUp(self) -> None:
@@ -47,7 +90,12 @@ class RoomWebhooksCase(SynchronousTestCase):
 
     def start(self, time: float) -> None:
         """Start the bot at this time."""
-        settings = {"PUBLIC_URL": self.site, "CHATROOM_PRESENCE": ("#ops", "#dev"), "STORAGE": self.storage}
+        settings = {
+            "BOT_EXTRA_STORAGE_PLUGINS_DIR": str(self.storages) if self.storages else None,
+            "PUBLIC_URL": self.site,
+            "CHATROOM_PRESENCE": ("#ops", "#dev"),
+            "STORAGE": self.storage,
+        }
         self.bot = TestBot(config={**settings, "BOT_DATA_DIR": str(self.data)})
         self.bot.reactor.advance(time)
         self.bot.start()
@@ -294,14 +342,28 @@ class ExpiryTests(RoomWebhooksCase):
 
 
 class RestoreTests(RoomWebhooksCase):
-    """The values of a bot on another machine, with and without the stored secrets."""
+    """A bot on another machine, with a backup that has the stored secrets or not."""
+
+    def move_machine(self, *options: str) -> None:
+        """Back up with these options, and restore and start on another machine."""
+        self.patch(sys, "stdout", io.StringIO())
+        before, after = (Path(self.mktemp()).resolve() for _ in range(2))
+        self.data, old = after / "data", self.data
+        for directory, data in ((before, old), (after, self.data)):
+            directory.mkdir()
+            write_config(directory, {"BOT_DATA_DIR": str(data)})
+        self.assertEqual(cli.main(["backup", *options, "--config", str(before / "config.py")]), 0)
+        self.bot.stop()
+        copies = [shutil.copy2(path, after) for path in old.glob("backup.*")]
+        self.assertEqual(len(copies), 3 if options else 2)
+        self.assertEqual(cli.main(["restore", str(after / "backup.jsonl"), "--config", str(after / "config.py")]), 0)
+        self.start(0)
 
     def test_without_secrets(self) -> None:
         """Addresses with a token work. Signed webhooks respond with 503, about which there is one notice with all names."""
         token = self.make()
         signed = [self.make(signed=True) for _ in range(3)]
-        shutil.rmtree(self.data / "secrets")
-        self.restart()
+        self.move_machine()
         self.assertEqual([self.status(one) for one in (token, *signed)], [202, 503, 503, 503])
         notices = [text for text in self.bot.sent_to("@admin") if "503" in text]
         self.assertEqual(len(notices), 1)
@@ -312,9 +374,9 @@ class RestoreTests(RoomWebhooksCase):
     def test_with_secrets(self) -> None:
         """All work."""
         made = [self.make(), self.make(signed=True), self.make(signed=True)]
-        made[2] = self.do(self.webhooks.rotate(ALICE, "alertmanager-3"))
-        self.restart()
-        self.assertEqual([self.status(one) for one in made], [202, 202, 202])
+        made.append(self.do(self.webhooks.rotate(ALICE, "alertmanager-3")))
+        self.move_machine("--with-secrets")
+        self.assertEqual([self.status(one) for one in made], [202] * 4)
         self.assertFalse([text for text in self.bot.sent_to("@admin") if "503" in text])
 
     def test_orphaned_secrets(self) -> None:
@@ -460,6 +522,32 @@ class FailingStorageTests(RoomWebhooksCase):
         self.assertEqual(len(self.secrets_stored()), 2)
         self.wait(60)
         self.assertEqual(len(self.secrets_stored()), 1)
+
+
+class ThirdPartyStorageTests(RoomWebhooksCase):
+    """A storage written for errbot, which can only store JSON."""
+
+    storage = "Texts"
+
+    def setUp(self) -> None:
+        """Write the storage, and start the bot."""
+        self.storages = Path(self.mktemp()).resolve()
+        self.storages.mkdir()
+        (self.storages / "texts.plug").write_text("[Core]\nName = Texts\nModule = texts\n")
+        (self.storages / "texts.py").write_text(STORAGE.replace("DIRECTORY", str(self.storages)))
+        super().setUp()
+
+    def test_after_a_restart(self) -> None:
+        """All that is known of a webhook survives a restart, and a removed one doesn't come back."""
+        made = self.make(), self.make(signed=True, expires="30d")
+        removed = self.make()
+        self.do(self.webhooks.rotate(ALICE, "alertmanager-2"))
+        self.do(self.webhooks.change(ALICE, "alertmanager-2", "events", "firing resolved"))
+        self.do(self.webhooks.remove(ALICE, "alertmanager-3"))
+        before = self.webhooks.all()
+        self.restart()
+        self.assertEqual(self.webhooks.all(), before)
+        self.assertEqual([self.status(one) for one in (*made, removed)], [202, 202, 404])
 
 
 class ReachTests(RoomWebhooksCase):
