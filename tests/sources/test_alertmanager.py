@@ -10,6 +10,7 @@ from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from errklein.webhooks.payload import BadPayload
 from tests.sources.events import ALERTA, body, changed, lines, read, samples
+from tests.sources.in_a_room import InARoomCase
 
 QUERY = "http://prometheus.example.net:9090/graph?g0.expr="
 QUERY_OF_2017 = (
@@ -107,6 +108,31 @@ class AlertmanagerTests(SynchronousTestCase):
             error = self.assertRaises(BadPayload, read, "alertmanager", given)
             self.assertEqual(error.status, 400)
 
+
+class AlertmanagerInARoomTests(InARoomCase):
+    """Alertmanager repeats a group whose response isn't of the kind 2xx."""
+
+    def test_alertmanager(self) -> None:
+        """Each group gets 202 and is a message; what can't be read gets 400."""
+        path, _ = self.make("alertmanager")
+        summary = "web-1 has been down for 5 minutes. (web-1.example.net:9100, critical)"
+        message = f"✅ Resolved InstanceDown ({QUERY}up+%3D%3D+0&g0.tab=1): {summary}"
+        for _ in range(2):
+            self.assertEqual(self.send(path, body("alertmanager", "resolved.json")), (202, [message]))
+        self.assertEqual(self.send(path, b"not json"), (400, []))
+
+    def test_events(self) -> None:
+        """With `events`, others are accepted, since Alertmanager would repeat them, and aren't shown."""
+        path, _ = self.make("alertmanager")
+        self.bot.say("!webhook set alertmanager events firing", room="#ops")
+        self.assertEqual(self.send(path, body("alertmanager", "resolved.json")), (202, []))
+        status, messages = self.send(path, body("alertmanager", "firing.json"))
+        self.assertEqual((status, len(messages)), (202, 1))
+
     def test_set_up(self) -> None:
-        """The reply to `!webhook new` has the receiver, and the address in quotes as YAML needs it."""
-        self.assertIn('url: "{url}"', find_source("alertmanager").setup[-1])
+        """The private reply has the address where the configuration of Alertmanager needs it."""
+        shown = self.bot.say("!webhook new alertmanager", room="#ops")
+        private = "\n".join(one.text for one in shown if one.to == "@admin")
+        self.assertRegex(
+            private, r'receivers: \[\{name: errklein, webhook_configs: \[\{url: "https://[^"]+/ekt[a-z2-7]+"\}'
+        )

@@ -12,6 +12,7 @@ from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from errklein.verify import Refused
 from tests.sources.events import ALERTA, NOW, body, changed, lines, read, received, samples
+from tests.sources.in_a_room import InARoomCase
 
 RULE = "https://grafana.example.net/alerting/grafana/1afz29v7z/view?orgId=1"
 BOARD = "https://grafana.domain.tld/dashboard/db/alarms?fullscreen&edit&tab=alert&panelId=1&orgId=1"
@@ -102,3 +103,15 @@ class GrafanaTests(SynchronousTestCase):
         self.assertRaises(Refused, verification.verify, received(given, headers), [b"other"])
         headers["X-Grafana-Alerting-Timestamp"] = str(int(NOW - 301))
         self.assertRaises(Refused, verification.verify, received(given, headers), [b"secret"])
+
+
+class GrafanaInARoomTests(InARoomCase):
+    """Alerts in a room."""
+
+    def test_grafana(self) -> None:
+        """Each group gets 202 and is a message; what can't be read gets 400."""
+        path, _ = self.make("grafana")
+        status, (message,) = self.send(path, body("grafana", "resolved.json"))
+        self.assertEqual(status, 202)
+        self.assertTrue(message.startswith("✅ Resolved High memory usage ("), message)
+        self.assertEqual(self.send(path, b"not json"), (400, []))

@@ -12,6 +12,7 @@ from errklein.testing.source_contract import SourceContract
 from errklein.webhooks.payload import BadPayload
 from errklein.webhooks.texts import render
 from tests.sources.events import ALERTA, body, lines, read, samples
+from tests.sources.in_a_room import InARoomCase
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 CHECK = "[**Backup of db-1**](https://backups.example.net/runs/4711)"
@@ -116,3 +117,19 @@ class FormTests(SynchronousTestCase):
         for given, kind in ((b"a=b", "text/plain"), (b"", FORM["content-type"])):
             error = self.assertRaises(BadPayload, read, "form", given, {"content-type": kind})
             self.assertEqual(error.status, 400)
+
+
+class AnythingInARoomTests(InARoomCase):
+    """JSON and forms in a room."""
+
+    def test_json(self) -> None:
+        """JSON is a message without a text; what isn't JSON gets 400."""
+        path, _ = self.make("json")
+        self.assertEqual(self.send(path, b'{"text": "Hello"}'), (202, ["Hello"]))
+        self.assertEqual(self.send(path, b"Hello"), (400, []))
+
+    def test_form(self) -> None:
+        """So is a form."""
+        path, _ = self.make("form")
+        self.assertEqual(self.send(path, b"text=Hello", {"Content-Type": FORM["content-type"]}), (202, ["Hello"]))
+        self.assertEqual(self.send(path, b"Hello", {"Content-Type": "text/plain"}), (400, []))

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from tests.sources.events import ALERTA, body, changed, lines, read, received, samples
+from tests.sources.in_a_room import InARoomCase
 
 ADDRESS = "https://example.pagerduty.com/incidents/PINC001"
 INCIDENT = f"[#1234 The shop answers with errors]({ADDRESS}) in Shop"
@@ -85,3 +86,12 @@ class PagerDutyTests(SynchronousTestCase):
         self.assertIsNone(verification.verify(request, [b"secret"]))
         assert verification.delivery_id is not None
         self.assertEqual(verification.delivery_id(request), "01EXAMPLE0000000000000001")
+
+
+class PagerDutyInARoomTests(InARoomCase):
+    """PagerDuty makes the secret."""
+
+    def test_pagerduty(self) -> None:
+        """An incident is announced once the secret is set, and not again if PagerDuty repeats it."""
+        message = f"🔥 Triggered #1234 The shop answers with errors ({ADDRESS}) in Shop\n{FACTS}"
+        self.check_issued("pagerduty", ({}, body("pagerduty", "incident.triggered.json")), message)

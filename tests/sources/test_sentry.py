@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from tests.sources.events import body, changed, lines, read, received, samples
+from tests.sources.in_a_room import InARoomCase
 
 ISSUE = "[SHOP-1A: ZeroDivisionError: division by zero](https://sentry.io/organizations/example/issues/1117540176/)"
 EVENT = (
@@ -104,3 +105,14 @@ class SentryTests(SynchronousTestCase):
         self.assertIsNone(verification.verify(request, [b"secret"]))
         assert verification.delivery_id is not None
         self.assertEqual(verification.delivery_id(request), "7d3a")
+
+
+class SentryInARoomTests(InARoomCase):
+    """Sentry makes the secret."""
+
+    def test_sentry(self) -> None:
+        """An issue is announced once the secret is set, and not again if Sentry repeats it."""
+        headers = {"Request-ID": "7d3a", "Sentry-Hook-Resource": "issue"}
+        title = "SHOP-1A: ZeroDivisionError: division by zero"
+        message = f"🐞 New issue {title} (https://sentry.io/organizations/example/issues/1117540176/) in Shop\nshop.basket in total"
+        self.check_issued("sentry", (headers, body("sentry", "issue.created.json")), message)

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.sources import ALIASES, find_source, known_sources
 from errklein.webhooks.option_values import HookError
 from tests.processes import run
+from tests.sources.events import body, received
 
 SOURCE = """
 import sys
@@ -55,6 +56,15 @@ class SourcesTests(SynchronousTestCase):
             source = find_source(name)
             self.assertEqual(source.name, name)
             self.assertTrue(source.title)
+
+    def test_examples(self) -> None:
+        """Each source has an example, for `!webhook test`, of which it makes a message."""
+        for name in known_sources():
+            source = find_source(name)
+            verification = source.verification(secret="env:X")
+            event = source.example.partition(".")[0] if verification.event_header else None
+            given = body(ALIASES.get(name, name), source.example)
+            self.assertTrue(source.read(received(given, verification.headers_of_source(event))).text(), name)
 
     def test_unknown_source(self) -> None:
         """An unknown source is an error with a suggestion."""

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from tests.sources.events import body, lines, read, received, samples
+from tests.sources.in_a_room import InARoomCase
 
 
 class StandardWebhooksContractTests(SourceContract, SynchronousTestCase):
@@ -62,3 +63,12 @@ class StandardWebhooksTests(SynchronousTestCase):
         self.assertIsNone(verification.verify(then, [b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]))
         assert verification.delivery_id is not None
         self.assertEqual(verification.delivery_id(request), "msg_p5jXN8AQM9LWM0D4loKWxJek")
+
+
+class StandardWebhooksInARoomTests(InARoomCase):
+    """The service makes the secret."""
+
+    def test_standard_webhooks(self) -> None:
+        """An event is announced once the secret is set, and not again if the service repeats it."""
+        sample = {"webhook-id": "msg_1"}, body("standard_webhooks", "user.created.json")
+        self.check_issued("standard_webhooks", sample, "user.created\nJana\n- created_at: 2026-11-29T10:00:00Z")
