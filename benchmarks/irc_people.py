@@ -118,6 +118,11 @@ class Person(asyncio.Protocol):
             for event in self._bot_in.values():
                 await event.wait()
 
+    def forget_bot(self) -> None:
+        """Forget that the bot has joined the rooms, before it is started again."""
+        for event in self._bot_in.values():
+            event.clear()
+
     def send(self, line: str) -> None:
         """Send a line."""
         assert self._transport is not None
