@@ -89,6 +89,15 @@ class CorePlugin(BotPlugin):
         are_open: Callable[[], bool] = lambda: all(self._is_open(message, args, room) for room in named)  # noqa: E731
         return self.is_current(message) and await self._bot.plugin_pool.run(lambda: are_open)
 
+    async def check_use(self, message: Message, args: str, webhook: str, *rooms: str) -> None:
+        """Raise CommandError unless the sender may use the running command for the webhook, and for further rooms: see `may_use`.
+
+        Others don't learn whether the webhook exists.
+        """
+        if not await self.may_use(message, args, webhook, *rooms):
+            where = "a room that you are in, or you may not use this command there"
+            raise CommandError(f"There is no webhook {code(webhook)} of {where}.")
+
     def _is_open(self, message: Message, args: str, name: str) -> bool:
         """Return whether the sender is in the room, and may use the running command there."""
         networks, command, who = self.host.networks, running_command.get(), message.frm

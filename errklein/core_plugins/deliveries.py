@@ -113,9 +113,11 @@ class Deliveries(CorePlugin):
 
         The reply has its URL and options, whether it is paused, what !why says about it, and the numbers of a day.
 
-        WEBHOOK is Plugin:method, Plugin or the path of a webhook.
+        WEBHOOK is Plugin:method, Plugin, the name of a webhook of a room, or the path of a webhook.
         """
         reports = await _read(self.host.webhooks.webhook(self.actor(msg), _webhook(args)))
+        for report in reports:
+            await self.check_use(msg, args, report.name)
         lines = [line for report in reports for line in report.lines()]
         return "\n".join(shown_lines(lines, _SHOWN)[:_MOST_LINES])
 
@@ -130,7 +132,9 @@ class Deliveries(CorePlugin):
         Without a webhook, the paused webhooks are listed.
         """
         if not args.strip():
-            return f"Paused: {plain(', '.join(self.host.webhooks.paused(self.actor(msg)))) or 'none'}."
+            paused = self.host.webhooks.paused(self.actor(msg))
+            names = [name for name in paused if await self.may_use(msg, args, name)]
+            return f"Paused: {plain(', '.join(names)) or 'none'}."
         return f"Paused {await self._each(msg, args, self.host.webhooks.pause)}."
 
     @admin_by_default
@@ -161,6 +165,8 @@ class Deliveries(CorePlugin):
         by, name = self.actor(msg), _webhook(args)
         with _errors_in_replies():
             names = self.host.webhooks.named(name, [*self.host.webhooks.paused(by), *([name] if ":" in name else ())])
+        for webhook in names:
+            await self.check_use(msg, args, webhook)
         for webhook in names:
             await _read(change(by, webhook))
         return plain(", ".join(names))
@@ -193,7 +199,7 @@ def _webhook(args: str) -> str:
     """Return the only word. Raises CommandError if there are more or none."""
     words = _split(args)
     if len(words) != 1:
-        raise CommandError("Name a webhook, as Plugin:method, or a plugin.")
+        raise CommandError("Name a webhook, as Plugin:method, a plugin, or a webhook of a room.")
     return words[0]
 
 

@@ -1,17 +1,25 @@
-"""The commands `!webhook new` and `remove`, which make webhooks of rooms without a plugin."""
+"""The commands `!webhook new`, `set`, `rotate`, `move` and `remove`, which make and change webhooks of rooms without a plugin."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
 from errklein.bot.room_webhooks import MadeWebhook
-from errklein.chat import Message, RoomOccupant
+from errklein.chat import Message, RoomError, RoomOccupant
 from errklein.commands import CommandError, admin_by_default, also_in_rooms, botcmd
 from errklein.commands.operations import Actor
 from errklein.config import SecretError
 from errklein.core_plugins import CorePlugin
+from errklein.database import StorageError
 from errklein.dispatch import name_of
-from errklein.sources import known_sources
+from errklein.dispatch.replies import OperatorConsole
+from errklein.ports.chat import KnowsEncryption
+from errklein.sources import find_source, known_sources
 from errklein.text import code, plain
 from errklein.webhooks.option_values import HookError
+
+_NEW = "webhook new SOURCE [NAME] [in ROOM] [signed] [expires TIME]"
 
 
 class Webhooks(CorePlugin):
@@ -19,92 +27,191 @@ class Webhooks(CorePlugin):
 
     @also_in_rooms
     @admin_by_default
-    @botcmd(historize=False, split_args_with=None)
-    async def webhook_new(self, msg: Message, args: list[str]) -> str:
-        """Make a webhook that shows in this room what a service sends.
+    @botcmd(historize=False, syntax=_NEW.removeprefix("webhook new "))
+    async def webhook_new(self, msg: Message, args: str) -> str:
+        """Make a webhook that shows in a room what a service sends.
 
-        Usage: !webhook new SOURCE [NAME]
+        Usage: !webhook new SOURCE [NAME] [in ROOM] [signed] [expires TIME]
+
+        It is for the room of the command, or for the one that is named. Its address, and what to enter at the source, are in the
+        reply in private. Without a source, the sources are listed. By default, its name is that of the source. With signed, the
+        source signs its requests, instead of a token in the address. TIME is such as 90d, or a date.
         """
-        if not args:
-            return f"Name a source: {plain(', '.join(known_sources()))}."
-        if not isinstance(msg.frm, RoomOccupant):
-            raise CommandError("Use this command in the room of the webhook.")
-        network = self.host.networks.of(msg)
-        room = f"{network.network}:{msg.frm.room}"
-        try:
-            made = await self.host.room_webhooks.create(Actor(name_of(msg.frm)), args[0], room, "".join(args[1:2]))
-        except (HookError, SecretError) as error:
-            raise CommandError(plain(str(error))) from error
-        self._send_private(msg, made)
-        return (
-            f"Made {code(made.webhook.name)} for {plain(str(msg.frm.room))}; its address is in your private messages."
-        )
-
-    def _send_private(self, msg: Message, made: MadeWebhook) -> None:
-        private = [f"URL: {code(made.url)}", *([f"Secret: {code(made.secret)}"] if made.secret else []), *made.setup]
-        recipient = self.host.networks.of(msg).build_reply(msg, "", private=True).to
-        assert recipient is not None
-        self.send(recipient, "\n".join(private))
+        words, options, signed = _words(args, self.host.prefix)
+        if not words:
+            return _sources(f"{self.host.prefix}{_NEW}")
+        room = await self._room(msg, options.get("in", ""))
+        if not await self.may_use(msg, args, "", room):
+            raise CommandError(
+                f"You may make webhooks only for rooms that you are in, not for {self._shown(msg, room)}."
+            )
+        with _errors_in_replies():
+            made = await self.host.room_webhooks.create(
+                Actor(name_of(msg.frm)), words[0], room, "".join(words[1:]), signed, options.get("expires", "")
+            )
+        return self._given(msg, made, f"Made {code(made.webhook.name)} for {self._shown(msg, room)}")
 
     @also_in_rooms
     @admin_by_default
-    @botcmd(historize=False)
-    async def webhook_rotate(self, msg: Message, args: str) -> str:
-        """Make a new address or secret for a webhook of a room.
-
-        Usage: !webhook rotate NAME
-        """
-        try:
-            made = await self.host.room_webhooks.rotate(Actor(name_of(msg.frm)), args.strip())
-        except (HookError, SecretError) as error:
-            raise CommandError(plain(str(error))) from error
-        self._send_private(msg, made)
-        return f"Rotated {code(args.strip())}; its address is in your private messages."
-
-    @also_in_rooms
-    @admin_by_default
-    @botcmd(historize=False)
+    @botcmd(historize=False, syntax="NAME OPTION VALUE")
     async def webhook_set(self, msg: Message, args: str) -> str:
         """Change an option of a webhook of a room.
 
         Usage: !webhook set NAME OPTION VALUE
+
+        OPTION is events, the patterns of those that are shown; text, with placeholders such as {title}; expires, such as 90d or
+        never; messages, such as 20/min, beyond which they are only counted; rate, that of requests; or secret, which the source has made.
         """
         name, option, value = (*args.split(None, 2), "", "", "")[:3]
-        if option == "secret":
-            raise CommandError("A secret can't be set in a chat.")
-        try:
+        if not option:
+            raise CommandError(f"Usage: {self.host.prefix}webhook set NAME OPTION VALUE")
+        await self.check_use(msg, args, name)
+        if option == "secret" and not (msg.is_direct and value and self._takes_secrets(msg)):
+            read = " Make a new one at the source first, since others may have read this one." if value else ""
+            shell = code(f"errklein webhook set {name} secret")
+            raise CommandError(f"Run {shell} on the bot's machine, which reads the secret from standard input.{read}")
+        with _errors_in_replies():
             await self.host.room_webhooks.change(Actor(name_of(msg.frm)), name, option, value)
-        except HookError as error:
-            raise CommandError(plain(str(error))) from error
         return f"Changed {code(option)} of {code(name)}."
 
     @also_in_rooms
     @admin_by_default
-    @botcmd(historize=False)
-    async def webhook_move(self, msg: Message, args: str) -> str:
-        """Send the messages of a webhook to another room.
+    @botcmd(historize=False, syntax="NAME")
+    async def webhook_rotate(self, msg: Message, args: str) -> str:
+        """Make a new address or secret for a webhook of a room.
 
-        Usage: !webhook move NAME ROOM
+        Usage: !webhook rotate NAME
+
+        The one before stays valid for a day.
         """
-        name, room = (*args.split(None, 1), "", "")[:2]
-        if not room:
-            raise CommandError("Name the webhook and the room.")
-        try:
-            await self.host.room_webhooks.move(Actor(name_of(msg.frm)), name, room)
-        except HookError as error:
-            raise CommandError(plain(str(error))) from error
-        return f"Moved {code(name)} to {plain(room)}."
+        [name] = _exactly(args, 1, f"{self.host.prefix}webhook rotate NAME")
+        await self.check_use(msg, args, name)
+        with _errors_in_replies():
+            made = await self.host.room_webhooks.rotate(Actor(name_of(msg.frm)), name)
+        return self._given(msg, made, f"Rotated {code(name)}; what was valid before stays so for a day")
 
     @also_in_rooms
     @admin_by_default
-    @botcmd(historize=False)
+    @botcmd(historize=False, syntax="NAME ROOM")
+    async def webhook_move(self, msg: Message, args: str) -> str:
+        """Send the messages of a webhook to another room from now on.
+
+        Usage: !webhook move NAME ROOM
+        """
+        name, given = _exactly(args, 2, f"{self.host.prefix}webhook move NAME ROOM")
+        room = await self._room(msg, given)
+        await self.check_use(msg, args, name, room)
+        with _errors_in_replies():
+            await self.host.room_webhooks.move(Actor(name_of(msg.frm)), name, room)
+        return f"Moved {code(name)} to {self._shown(msg, room)}."
+
+    @also_in_rooms
+    @admin_by_default
+    @botcmd(historize=False, syntax="NAME")
     async def webhook_remove(self, msg: Message, args: str) -> str:
         """Remove a webhook of a room.
 
         Usage: !webhook remove NAME
         """
+        [name] = _exactly(args, 1, f"{self.host.prefix}webhook remove NAME")
+        await self.check_use(msg, args, name)
+        with _errors_in_replies():
+            await self.host.room_webhooks.remove(Actor(name_of(msg.frm)), name)
+        return f"Removed {code(name)}."
+
+    async def _room(self, msg: Message, given: str) -> str:
+        """Return the room that is named, or that of the message, with its network."""
+        networks = self.host.networks
+        if not given:
+            if not msg.is_group:
+                raise CommandError("Use this command in the room of the webhook, or add `in ROOM`.")
+            return f"{networks.of(msg).network}:{msg.frm.room if isinstance(msg.frm, RoomOccupant) else msg.to}"
+        name = given if given.partition(":")[0] in networks.backends else f"{networks.of(msg).network}:{given}"
+
+        def is_joined() -> bool:
+            with suppress(NotImplementedError):
+                return networks.query_room(name).joined
+            return True
+
         try:
-            await self.host.room_webhooks.remove(Actor(name_of(msg.frm)), args.strip())
+            # Networks of errbot's backends may ask a server.
+            joined = await self._bot.plugin_pool.run(lambda: is_joined)
+        except (RoomError, ValueError) as error:
+            raise CommandError(f"{code(given)} is no room: {plain(str(error))}") from error
+        if not joined:
+            raise CommandError(
+                f"The bot isn't in {plain(given)}; use {code(f'{self.host.prefix}room join {given}')} first."
+            )
+        return name
+
+    def _shown(self, msg: Message, room: str) -> str:
+        return plain(room.removeprefix(f"{self.host.networks.of(msg).network}:"))
+
+    def _is_encrypted(self, msg: Message) -> bool:
+        network = self.host.networks.of(msg)
+        return isinstance(network, KnowsEncryption) and network.is_encrypted
+
+    def _takes_secrets(self, msg: Message) -> bool:
+        # A console keeps the lines that were typed.
+        return self._is_encrypted(msg) and not isinstance(self.host.networks.of(msg), OperatorConsole)
+
+    def _given(self, msg: Message, made: MadeWebhook, done: str) -> str:
+        """Send the address and the secret in private, if only the sender reads them. Return the reply to the command."""
+        name, secret = made.webhook.name, made.secret
+        if (secret or made.webhook.token) and not (self._is_encrypted(msg) and self.is_current(msg)):
+            shell = code(f"errklein webhook rotate {name}")
+            return f"{done}. Run {shell} on the bot's machine: it prints the address, which others could read here."
+        lines = [f"URL: {code(made.url)}", *([f"Secret: {code(secret)}"] if secret else []), *made.setup]
+        if not (secret or made.webhook.token):
+            command = f"{self.host.prefix}webhook set {name} secret SECRET"
+            told = f"{code(command)} here" if self._takes_secrets(msg) else code(f"errklein webhook set {name} secret")
+            lines.append(f"Then set the secret with {told}.")
+        text = "\n".join([*lines, *([plain(made.reach)] if made.reach else [])])
+        if msg.is_direct:
+            return f"{done}.\n{text}"
+        recipient = self.host.networks.of(msg).build_reply(msg, "", private=True).to
+        assert recipient is not None
+        self.send(recipient, text)
+        return f"{done}; its address is in your private messages."
+
+
+@contextmanager
+def _errors_in_replies() -> Iterator[None]:
+    try:
+        yield
+    except (HookError, SecretError, StorageError) as error:
+        text = str(error)
+        raise CommandError(plain(f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?')) else '.'}")) from error
+
+
+def _words(args: str, prefix: str) -> tuple[list[str], dict[str, str], bool | None]:
+    """Return the source and the name, the values of `in` and `expires`, and whether `signed` is among the words."""
+    words, options, others = iter(args.split()), dict[str, str](), list[str]()
+    for word in words:
+        if word in ("in", "expires"):
+            options[word] = next(words, "")
+        else:
+            others.append(word)
+    signed = True if "signed" in others else None
+    names = [word for word in others if word != "signed"]
+    if len(names) > 2 or "" in options.values():
+        raise CommandError(f"Usage: {prefix}{_NEW}")
+    return names, options, signed
+
+
+def _exactly(args: str, count: int, usage: str) -> Sequence[str]:
+    words = args.split()
+    if len(words) != count:
+        raise CommandError(f"Usage: {usage}")
+    return words
+
+
+def _sources(usage: str) -> str:
+    lines = [f"Usage: {usage}", "", "Sources:", ""]
+    for name in known_sources():
+        try:
+            lines.append(f"- {code(name)}: {plain(find_source(name).title)}")
         except HookError as error:
-            raise CommandError(plain(str(error))) from error
-        return f"Removed {code(args.strip())}."
+            # Another package's.
+            lines.append(f"- {code(name)}: {plain(str(error))}")
+    return "\n".join(lines)

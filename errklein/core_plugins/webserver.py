@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit
 
 from twisted.internet.endpoints import quoteStringArgument
 
@@ -16,9 +16,14 @@ from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin, callable_anywhere
 from errklein.listening import ListenError, identify
 from errklein.plugins import ValidationException, recurse_check_structure
+from errklein.sources import example_of
 from errklein.text import code, fenced, plain
+from errklein.text.masking import masker
 from errklein.web import ConnectionBroken
 from errklein.webhooks import webhook
+
+_MOST_SHOWN = 100
+"""The number of webhooks in a list. More would fill a room."""
 
 
 class Webserver(CorePlugin):
@@ -138,8 +143,15 @@ class Webserver(CorePlugin):
     async def webstatus(self, msg: Message, args: str) -> str:
         """List the webhooks' URLs and verification, and the listening addresses."""
         site = self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH
+        found = self.host.webhooks.webhooks(self.actor(msg))
+        # Others see only those of rooms that they are in.
+        rooms = {
+            room: await self.may_use(msg, args, "", room) for room in {room for one in found for room in one.rooms}
+        }
+        shown = [one for one in found if all(rooms[room] for room in one.rooms)]
         values = {
-            "webhooks": self.host.webhooks.webhooks(self.actor(msg)),
+            "webhooks": shown[:_MOST_SHOWN],
+            "more": max(len(shown) - _MOST_SHOWN, 0),
             "mounts": [{"path": site + mount.path, "owner": mount.owner} for mount in self.host.web.routes.mounts],
             "endpoints": list(self.host.web.listeners.open_now),
         }
@@ -152,16 +164,24 @@ class Webserver(CorePlugin):
 
         Usage: !webhook test URL|WEBHOOK [CONTENT]
 
-        WEBHOOK is Plugin:method. Content that is JSON is sent as application/json, FIELD=JSON as a form, and anything else as
-        text/plain.
+        WEBHOOK is Plugin:method, or the name of a webhook of a room. Content that is JSON is sent as application/json, FIELD=JSON as a
+        form, and anything else as text/plain. Without content, a webhook with a source gets the source's example.
         """
         url, _, content = args.lstrip().partition(" ")
         rules = {route.hook.full_name: route.rule for route in self.host.web.routes.hooks()}
         url = "/" + rules.get(url, url).lstrip("/")
+        hook = self.host.web.webhook_at("POST", urlsplit(url).path)
+        headers: Mapping[str, str] = {}
+        if hook is not None:
+            await self.check_use(msg, args, hook.full_name)
+            if (source := hook.declaration.source) is not None and not content:
+                content, verify = example_of(source).decode(), hook.declaration.verify
+                if verify is not None and verify.event_header:
+                    headers = verify.headers_of_source(source.example.partition(".")[0])
         content_type = _guess_content_type(content)
         body = content.encode("utf-8", "surrogateescape")
         try:
-            headers = {"Content-Type": content_type}
+            headers = {"Content-Type": content_type, **headers}
             response = await self.host.web.request("POST", url, headers, body, origin="test")
         except ConnectionBroken as error:
             raise CommandError(f"The request got no response: {plain(str(error))}.") from error
@@ -169,7 +189,7 @@ class Webserver(CorePlugin):
         lines = "\n".join(f"{name}: {value}" for name, value in response.headers)
         return (
             "*** Test Report\n\n"
-            f"URL: {code(url)}\n\n"
+            f"URL: {code(masker(url))}\n\n"
             f"Content: {shown}\n\n"
             f"Detected your post as: {content_type}\n\n"
             f"Status code: {response.status} {response.reason}\n\n"

@@ -11,7 +11,7 @@ from errklein.text.suggestions import did_you_mean
 from errklein.webhooks.option_values import HookError
 from errklein.webhooks.source import Source
 
-__all__ = ["ALIASES", "GROUP", "find_source", "known_sources"]
+__all__ = ["ALIASES", "GROUP", "example_of", "find_source", "known_sources"]
 
 ALIASES = {
     "discord": "post",
@@ -53,6 +53,15 @@ def find_source(name: str) -> Source:
     if not isinstance(found, Source):
         raise HookError(f"the source {name!r} is no errklein.webhooks.source.Source but a {type(found).__name__}")
     return found
+
+
+def example_of(source: Source) -> bytes:
+    """Return the body of the example in the source's folder `payloads`; b"" if it has none."""
+    if not source.example:
+        return b""
+    other = _of_others().get(source.name)
+    module = import_module(f"{__name__}.{ALIASES.get(source.name, source.name)}" if other is None else other.module)
+    return (Path(str(module.__file__)).parent / "payloads" / source.example).read_bytes()
 
 
 @cache

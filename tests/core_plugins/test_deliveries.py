@@ -307,7 +307,9 @@ class WebhookShowTests(DeliveriesCase):
     def test_unknown(self) -> None:
         """An unknown webhook is an error with a suggestion, and so is a missing name."""
         self.assertIn("did you mean 'Github:notification'?", self.command("!webhook show Github:notifications"))
-        self.assertEqual(self.command("!webhook show"), "Name a webhook, as Plugin:method, or a plugin.")
+        self.assertEqual(
+            self.command("!webhook show"), "Name a webhook, as Plugin:method, a plugin, or a webhook of a room."
+        )
 
 
 class ReplayTests(DeliveriesCase):
