@@ -28,6 +28,9 @@ ID_WINDOW = 3 * 86400.0
 CONTENT_WINDOW = 300.0
 """The seconds for which the content of deliveries is remembered, since equal content may be a new event."""
 
+Response = int | str | Mapping[str, Any] | tuple[str | Mapping[str, Any], int]
+"""What the source gets with `ack="now"`: a status, a text, or a JSON object, or one of the latter with a status."""
+
 Ack = Literal["after", "now"]
 """When the source gets its response: after the handler has run, or as soon as the request is recorded."""
 
@@ -156,6 +159,7 @@ def webhook(
     source: str | None = None,
     events: Sequence[str] = (),
     secret: Secrets | None = None,
+    response: Response | None = None,
 ) -> Callable[[F], F]: ...
 
 
@@ -178,6 +182,7 @@ def webhook(
     source: str | None = None,
     events: Sequence[str] = (),
     secret: Secrets | None = None,
+    response: Response | None = None,
 ) -> Any:
     """Make a plugin's method the handler of a URL.
 
@@ -222,6 +227,8 @@ def webhook(
     :param verify: How the source is verified, such as `errklein.verify.github(secret="env:GH_SECRET")`; by default it isn't.
     :param ack: "after": the source gets the response of the handler. "now": it gets 202 when the request is on disk. Then the
         handler runs, and again if it fails.
+    :param response: With `ack="now"`, the response in place of 202, for sources that demand another one: a status such as 204, a
+        text, a dict, which is sent as JSON, or one of these and a status, such as `("ok", 201)`.
     :param rate: The limit of requests that pass verification, such as "10/s", "100/min" or "1000/h". Further ones get 429.
     :param dedupe: What repeated requests have in common: "id" (the source's id of the delivery, which `verify` knows),
         "content" (the body) or "header:NAME". A repeated request doesn't run again.
@@ -248,6 +255,7 @@ def webhook(
         "source": source,
         "events": events,
         "secret": secret,
+        "response": response,
     }
     others = {
         "methods": methods,

@@ -5,6 +5,7 @@ Rates are texts such as "10/s", and durations such as "10min".
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 
 from errklein.text.errors import InvalidValue
 from errklein.text.suggestions import did_you_mean
-from errklein.verify import Verification, parse_reference, references
+from errklein.verify import ImmediateResponse, Verification, parse_reference, references
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -118,6 +119,25 @@ def _secret(value: Any) -> tuple[str, ...]:
     return given
 
 
+def _response(value: Any) -> ImmediateResponse:
+    expected = (
+        "a status from 200 to 299, a text, a dict that can be JSON, or one of these and a status, such as ('ok', 201)"
+    )
+    body, status = value if isinstance(value, (tuple, list)) and len(value) == 2 else (value, 200)
+    if is_number(value, int):
+        body, status = "", value
+    try:
+        content = json.dumps(body, ensure_ascii=False, allow_nan=False) if isinstance(body, dict) else body
+    except (TypeError, ValueError):
+        content = None
+    if not isinstance(content, str) or not is_number(status, int) or not 200 <= status <= 299:
+        raise InvalidOption(expected, value)
+    if content and status in (204, 205):
+        raise InvalidOption(f"no text with the status {status}, which has no body", content)
+    kind = b"application/json" if isinstance(body, dict) else b"text/plain; charset=utf-8"
+    return ImmediateResponse(status, ((b"Content-Type", kind),) if content else (), content.encode())
+
+
 def _events(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not _are_texts(value) or not all(value or ()):
         raise InvalidOption("a list of events such as ['push', 'pull_request.*']", value)
@@ -173,6 +193,7 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "events": _events,
     "ordered": _where(lambda value: isinstance(value, bool), "True or False"),
     "rate": Rate.of,
+    "response": _response,
     "secret": _secret,
     "source": _where(lambda value: isinstance(value, str) and value, "the name of a source such as 'github'"),
     "timeout": _timeout,
@@ -213,7 +234,7 @@ def check_option(name: str, value: Any, checks: Mapping[str, Callable[[Any], Any
 def check_together(options: Mapping[str, Any]) -> None:
     """Check options, with checked values, that require others. Raises InvalidOption."""
     given: Callable[[str], Any] = options.get
-    needs_now: Sequence[str] = [name for name in ("attempts", "ordered") if given(name)]
+    needs_now: Sequence[str] = [name for name in ("attempts", "ordered", "response") if given(name)]
     if needs_now and given("ack") != "now":
         raise InvalidOption(f"ack='now' for {needs_now[0]}", given("ack"))
     if given("dedupe_window") and not given("dedupe"):

@@ -20,6 +20,14 @@ class Alerts(BotPlugin):
     def alert(self, event: Event) -> str:
         return f"{event.name} {event.payload['receiver']}"
 
+    @webhook("/demanding", source="alertmanager", secret="env:ALERTS", ack="now", response=("ok", 200))
+    async def demanding(self, event: Event) -> None:
+        self.got = event.name
+
+    @webhook("/recorded", methods=["POST"], ack="now", response={"received": True}, dedupe="content")
+    async def recorded(self, payload: Any) -> str:
+        return "not sent"
+
     @webhook("/unset", source="alertmanager")
     async def unset(self, event: Event) -> str:
         return "never"
@@ -61,3 +69,34 @@ class SourceOfPluginTests(PluginTestCase):
     def test_no_secret(self) -> None:
         """Without a secret, no request is handled."""
         self.assertEqual(self.alert("firing", "/unset")[0], 503)
+
+    def test_response(self) -> None:
+        """The response of `ack="now"` may be another one than 202, and another one than the source's."""
+        response = self.post("/demanding", json={"status": "firing"}, headers=TOKEN)
+        self.assertEqual((response.status, response.text), (200, "ok"))
+        self.assertEqual(response.header("Content-Type"), "text/plain; charset=utf-8")
+        self.assertTrue(response.header("X-Delivery-Id"))
+        self.bot.advance(0)
+        self.assertEqual(self.bot.plugin("Alerts").got, "firing")
+
+    def test_response_to_a_repeated_request(self) -> None:
+        for _ in range(2):
+            response = self.post("/recorded", json={"a": 1})
+            self.assertEqual((response.status, response.text), (200, '{"received": true}'))
+        self.bot.advance(0)
+
+
+class ResponseOfOperatorTests(PluginTestCase):
+    """An operator who knows what the source demands."""
+
+    plugins = (Alerts,)
+    config = {
+        "WEBHOOKS": {"Alerts:recorded": {"response": 204}, "Alerts:alert": {"ack": "now", "response": ["ok", 201]}}
+    }
+    secrets = {"ALERTS": "hunter2hunter2"}
+
+    def test_responses(self) -> None:
+        self.assertEqual(self.post("/recorded", json={"a": 1}).status, 204)
+        alert = self.post("/alerts", json={"receiver": "ops", "status": "firing"}, headers=TOKEN)
+        self.assertEqual((alert.status, alert.text), (201, "ok"))
+        self.bot.advance(0)

@@ -154,6 +154,7 @@ class InvalidOptionsTests(SynchronousTestCase):
         for options, text in (
             ({"attempts": 3}, "expected ack='now' for attempts, not 'after'"),
             ({"ordered": True}, "expected ack='now' for ordered, not 'after'"),
+            ({"response": "ok"}, "expected ack='now' for response, not 'after'"),
             ({"dedupe_window": 3}, "expected dedupe='id', 'content' or 'header:NAME' for dedupe_window, not None"),
             (
                 {"dedupe": "id"},

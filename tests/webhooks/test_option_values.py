@@ -1,12 +1,14 @@
-"""Rates of requests."""
+"""Rates of requests, and responses to them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.webhooks.option_values import InvalidOption, Rate
+from errklein.webhooks.option_values import CHECKS, InvalidOption, Rate
 
 RATES = st.builds(Rate, st.integers(1, 10**4), st.sampled_from((1, 60, 3600)))
 
@@ -52,3 +54,43 @@ class RateTests(SynchronousTestCase):
         """A number isn't a rate, since its period is unknown; the content of a collection isn't shown."""
         self.assertRaisesRegex(InvalidOption, "not 10$", Rate.of, 10)
         self.assertRaisesRegex(InvalidOption, "not a list$", Rate.of, ["secret"])
+
+
+class ResponseTests(SynchronousTestCase):
+    """The response as soon as a request is recorded."""
+
+    def test_responses(self) -> None:
+        """A status, a text, a JSON object, or one with a status; lists are those of a configuration in JSON or TOML."""
+        cases: list[tuple[Any, tuple[int, str, bytes]]] = [
+            (204, (204, "", b"")),
+            (200, (200, "", b"")),
+            ("ok", (200, "text/plain; charset=utf-8", b"ok")),
+            ("", (200, "", b"")),
+            (("grün", 201), (201, "text/plain; charset=utf-8", "grün".encode())),
+            (["ok", 202], (202, "text/plain; charset=utf-8", b"ok")),
+            ({"ok": True}, (200, "application/json", b'{"ok": true}')),
+            (({"ok": True}, 201), (201, "application/json", b'{"ok": true}')),
+        ]
+        for value, expected in cases:
+            response = CHECKS["response"](value)
+            kind = dict(response.headers).get(b"Content-Type", b"").decode()
+            self.assertEqual((response.status, kind, response.body), expected)
+
+    def test_invalid_responses(self) -> None:
+        """Errors and redirects aren't responses to a request that was accepted."""
+        for value in (
+            404,
+            302,
+            100,
+            True,
+            2.5,
+            b"ok",
+            None,
+            ["ok"],
+            ("ok", "201"),
+            ("ok", 500),
+            (201, "ok"),
+            {"a": {1}},
+        ):
+            self.assertRaisesRegex(InvalidOption, "a status from 200 to 299", CHECKS["response"], value)
+        self.assertRaisesRegex(InvalidOption, "no text with the status 204", CHECKS["response"], ("ok", 204))
