@@ -39,7 +39,7 @@ _ADDRESS = re.compile(r"(?<=\]\()\{[^{}]*+\}(?=\))")
 _PLACEHOLDER = re.compile(r"\{[^{}]*+\}")
 _NAME = re.compile(r"\{\w++\}")
 _TAG = re.compile(r"<([a-z0-9]++)")
-_ANY_TAG = re.compile(r"<a href=\"([^\"]*+)\"[^>]*+>\1</a>|<[^>]*+>")
+_ANY_TAG = re.compile(r"<a href=\"([^\"<>]*+)\"[^<>]*+>\1</a>|<[^<>]*+>")
 
 
 class SourceContract(Base):
