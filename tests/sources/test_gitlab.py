@@ -165,3 +165,13 @@ class GitLabInARoomTests(InARoomCase):
             " (https://gitlab.example.net/shop/website/-/merge_requests/12) in shop/website\n"
             " The basket was hidden below 600 pixels.",
         )
+
+    def test_signing_token(self) -> None:
+        """With the signing token that GitLab has made as its secret, a webhook accepts signed requests, and no token."""
+        path, _ = self.make("gitlab")
+        body = example("gitlab")[1]
+        signing = "whsec_b25lIHNlY3JldCBvZiBhIHdlYmhvb2s"
+        self.set_secret("gitlab", signing)
+        status, sent = self.send(path, body, self.signed("gitlab", ({}, body), body, signing))
+        self.assertEqual((status, len(sent)), (202, 1))
+        self.assertEqual(self.send(path, body, {"X-Gitlab-Token": signing}), (401, []))
