@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,3 +54,15 @@ def samples(source: str, *left_out: str) -> Iterator[tuple[Mapping[str, str], by
     for path in sorted((FOLDER / source / "payloads").glob("*.json")):
         if path.name.removesuffix(".json") not in left_out:
             yield {"Sentry-Hook-Resource": path.name.partition(".")[0]}, path.read_bytes()
+
+
+def in_page(source: str) -> set[str]:
+    """Return the lines of the message that the page of a source shows."""
+    page = (FOLDER / source / "README.md").read_text(encoding="utf-8")
+    return set(page.partition("```text\n")[2].partition("\n```")[0].split("\n"))
+
+
+def without_links(source: str) -> set[str]:
+    """Return the lines of all messages for the bodies of a source, as a page shows them."""
+    texts = [read(source, given, headers).text() for headers, given in samples(source)]
+    return {line for text in texts for line in re.sub(r"\]\([^)]*\)|\*\*|[\\\[]", "", text).split("\n")}

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from errklein.webhooks.payload import BadPayload
-from tests.sources.events import ALERTA, body, changed, lines, read, samples
+from tests.sources.events import ALERTA, body, changed, in_page, lines, read, samples, without_links
 from tests.sources.in_a_room import InARoomCase
 
 QUERY = "http://prometheus.example.net:9090/graph?g0.expr="
@@ -27,6 +27,10 @@ class AlertmanagerContractTests(SourceContract, SynchronousTestCase):
 
     def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
         return samples("alertmanager")
+
+    def test_page(self) -> None:
+        """The page about the source shows messages as they are."""
+        self.assertLessEqual(in_page("alertmanager"), without_links("alertmanager"))
 
 
 class AlertmanagerTests(SynchronousTestCase):

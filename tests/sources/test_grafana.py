@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from errklein.verify import Refused
-from tests.sources.events import ALERTA, NOW, body, changed, lines, read, received, samples
+from tests.sources.events import ALERTA, NOW, body, changed, in_page, lines, read, received, samples, without_links
 from tests.sources.in_a_room import InARoomCase
 
 RULE = "https://grafana.example.net/alerting/grafana/1afz29v7z/view?orgId=1"
@@ -26,6 +26,10 @@ class GrafanaContractTests(SourceContract, SynchronousTestCase):
 
     def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
         return samples("grafana")
+
+    def test_page(self) -> None:
+        """The page about the source shows messages as they are."""
+        self.assertLessEqual(in_page("grafana"), without_links("grafana"))
 
 
 class GrafanaTests(SynchronousTestCase):

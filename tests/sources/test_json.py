@@ -11,7 +11,7 @@ from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from errklein.webhooks.payload import BadPayload
 from errklein.webhooks.texts import render
-from tests.sources.events import ALERTA, body, lines, read, samples
+from tests.sources.events import ALERTA, body, in_page, lines, read, samples, without_links
 from tests.sources.in_a_room import InARoomCase
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -26,6 +26,10 @@ class JsonContractTests(SourceContract, SynchronousTestCase):
 
     def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
         return samples("json")
+
+    def test_page(self) -> None:
+        """The page about the source shows messages as they are."""
+        self.assertLessEqual(in_page("json"), without_links("json"))
 
 
 class FormContractTests(SourceContract, SynchronousTestCase):

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
-from tests.sources.events import ALERTA, body, changed, lines, read, received, samples
+from tests.sources.events import ALERTA, body, changed, in_page, lines, read, received, samples, without_links
 from tests.sources.in_a_room import InARoomCase
 
 ADDRESS = "https://example.pagerduty.com/incidents/PINC001"
@@ -26,6 +26,10 @@ class PagerDutyContractTests(SourceContract, SynchronousTestCase):
 
     def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
         return samples("pagerduty", "pagey.ping")
+
+    def test_page(self) -> None:
+        """The page about the source shows messages as they are."""
+        self.assertLessEqual(in_page("pagerduty"), without_links("pagerduty"))
 
 
 class PagerDutyTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
-from tests.sources.events import body, changed, lines, read, received, samples
+from tests.sources.events import body, changed, in_page, lines, read, received, samples, without_links
 from tests.sources.in_a_room import InARoomCase
 
 ISSUE = "[SHOP-1A: ZeroDivisionError: division by zero](https://sentry.io/organizations/example/issues/1117540176/)"
@@ -33,6 +33,10 @@ class SentryContractTests(SourceContract, SynchronousTestCase):
 
     def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
         return samples("sentry", "comment.created", "installation.created")
+
+    def test_page(self) -> None:
+        """The page about the source shows messages as they are."""
+        self.assertLessEqual(in_page("sentry"), without_links("sentry"))
 
 
 class SentryTests(SynchronousTestCase):

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
-from tests.sources.events import body, lines, read, received, samples
+from tests.sources.events import body, in_page, lines, read, received, samples, without_links
 from tests.sources.in_a_room import InARoomCase
 
 
@@ -20,6 +20,10 @@ class StandardWebhooksContractTests(SourceContract, SynchronousTestCase):
 
     def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
         return samples("standard_webhooks", "user.created")
+
+    def test_page(self) -> None:
+        """The page about the source shows messages as they are."""
+        self.assertLessEqual(in_page("standard_webhooks"), without_links("standard_webhooks"))
 
 
 class StandardWebhooksTests(SynchronousTestCase):

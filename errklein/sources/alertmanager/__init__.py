@@ -18,7 +18,7 @@ SOURCES = {
         event=status,
         parse=json_object,
         setup=(
-            "In alertmanager.yml; if there are receivers, add this one, and name it in `route`:",
+            "Enter this in alertmanager.yml; if it has receivers already, add this one and a route to it:",
             "`route: {receiver: errklein}`",
             '`receivers: [{name: errklein, webhook_configs: [{url: "{url}"}]}]`',
         ),
