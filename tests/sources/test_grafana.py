@@ -119,3 +119,13 @@ class GrafanaInARoomTests(InARoomCase):
         self.assertEqual(status, 202)
         self.assertTrue(message.startswith("✅ Resolved High memory usage ("), message)
         self.assertEqual(self.send(path, b"not json"), (400, []))
+
+    def test_signed(self) -> None:
+        """With `signed`, the address has no token, and Grafana's signature is verified."""
+        path, secret = self.make("grafana signed")
+        self.assertEqual(path, "/hooks/grafana")
+        given = body("grafana", "firing.json")
+        for key, status, count in ((secret, 202, 1), ("another", 401, 0)):
+            found, messages = self.send(path, given, self.signed("grafana", ({}, given), given, key))
+            self.assertEqual((found, len(messages)), (status, count))
+        self.assertEqual(self.send(path, given), (401, []))
