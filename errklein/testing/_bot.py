@@ -418,7 +418,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
     def _cause_of_response(self, response: ClientResponse, method: str, path: str) -> str:
         """Return the cause of an error response, such as "no webhook matches this path; did you mean /notes?"."""
         status, failure = response.status, self._log.failure
-        if status == 404 and "no webhook" in response.text:
+        if status == 404 and ("no webhook" in response.text or response.text == "no_service"):
             similar = _similar_rule(path, [route.rule for route in self.bot.web.routes.hooks()])
             return "no webhook matches this path" + (f"; did you mean {similar}?" if similar else "")
         if status == 405 and (allowed := response.header("allow")):

@@ -12,6 +12,7 @@ from urllib.parse import urlencode, urlsplit
 from twisted.internet.defer import Deferred
 
 from errklein.config import SecretError
+from errklein.verify import ADDRESS_SCHEME
 from errklein.web import ClientResponse, WebServer
 from errklein.webhooks.deliveries import StoredRequest
 from errklein.webhooks.exported import InvalidExport, read_request
@@ -149,6 +150,8 @@ def headers_of_source(
         raise ValueError(
             f'{what} verifies no source; add verify={source}(secret="env:NAME") to @webhook, or to WEBHOOKS'
         )
+    if verification.scheme == ADDRESS_SCHEME:
+        raise ValueError(f"{what} verifies the {ADDRESS_SCHEME}; leave out source, and use the whole address")
     if verification.scheme != source:
         raise ValueError(f"{what} verifies {verification.scheme}; use source={verification.scheme!r}")
     try:

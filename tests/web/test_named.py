@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from treq.testing import StubTreq
 from twisted.logger import formatEvent, globalLogPublisher
 
+from errklein.testing import PluginTestCase
 from errklein.text.masking import masker
 from errklein.verify import ImmediateResponse, Received, Verification, digest_of, github, url_token
 from errklein.web import WebSettings
@@ -424,3 +427,86 @@ class SecrecyTests(NamedCase):
             self.assertNotIn(hidden, found)
         self.assertIn("/hooks/tool?x=1", self.targets())
         self.assertIn('"POST /hooks/***" 404', found)
+
+
+class BotTests(PluginTestCase):
+    """Webhooks of rooms in a whole bot."""
+
+    plugins = ()
+    config = {"PUBLIC_URL": "https://bot.example.net", "CHATROOM_PRESENCE": ("#ops",)}
+
+    def made(self, command: str) -> tuple[str, str]:
+        """Make or change a webhook in #ops; return the path of its address, and its secret."""
+        shown = "\n".join(one.text for one in self.bot.say(command, room="#ops") if one.to == "@admin")
+        address, secret = re.search(r"https://bot.example.net(/\S+)", shown), re.search("eks[a-z2-7]{32}", shown)
+        assert address is not None, shown
+        return address[1].strip("`"), secret[0] if secret is not None else ""
+
+    def test_test_command(self) -> None:
+        """`!webhook test NAME` reaches the room without the token, whether the webhook has one or verifies a signature."""
+        self.bot.command("!plugin config Webserver {'HOST': '127.0.0.1', 'PORT': 3141}")
+        self.made("!webhook new alertmanager")
+        self.made("!webhook new github")
+        self.assertIn("Status code: 200", self.bot.command('!webhook test alertmanager {"status": "firing"}'))
+        self.assertIn("FIRING", "\n".join(self.bot.sent_to("#ops")))
+        self.assertIn("Status code: 200", self.bot.command('!webhook test github {"zen": "Keep it simple."}'))
+
+    def test_signed_tests(self) -> None:
+        """A test signs requests as the source does, with the secret that the bot has made."""
+        path, _ = self.made("!webhook new github")
+        self.assertEqual(self.post(path, json={"zen": "x"}, source="github", event="ping").status, 202)
+        self.bot.advance(0)
+
+    def test_signing_by_a_token(self) -> None:
+        self.made("!webhook new alertmanager")
+        with self.assertRaisesRegex(ValueError, "leave out source, and use the whole address"):
+            self.post("/hooks/alertmanager", json={}, source="alertmanager")
+
+    def test_failed_assertion_names_the_address(self) -> None:
+        """The explanation of a failed test suggests the right address."""
+        self.made("!webhook new alertmanager")
+        self.assertEqual(self.post("/hooks/alertmanger", json={}).status, 404)
+        error = self.assertRaises(self.failureException, self.assertEqual, 1, 2)
+        self.assertIn("did you mean /hooks/alertmanager?", str(error))
+
+    def test_no_secret_anywhere(self) -> None:
+        """Neither files nor logs nor notices nor commands nor metrics show a token or a signing secret."""
+        (path, _), (signed_path, secret) = self.made("!webhook new post"), self.made("!webhook new github")
+        token = path.rpartition("/")[2]
+        self.assertEqual((len(token), len(secret)), (29, 35))
+        for address in (
+            path,
+            f"/hooks/post/{token}",
+            f"{path}/slack",
+            f"{path}/x",
+            f"/hooks/{token}x",
+            f"/hooks/github/{token}",
+        ):
+            self.post(address, json={"text": "hello"})
+            self.post(address, b"{", headers={"Content-Type": "application/json"})
+            self.get(address)
+        self.post(signed_path, json={"zen": secret}, headers={"X-Hub-Signature-256": secret})
+        self.bot.advance(1)
+        self.assertIn("hello", "\n".join(self.bot.sent_to("#ops")))
+        self.made("!webhook rotate post")
+        self.made("!webhook rotate github")
+        commands = (
+            "webhook list",
+            "webhook show post",
+            "webhook show github",
+            "delivery list",
+            "delivery show 1",
+            "why post",
+            "status",
+        )
+        shown = [self.bot.command(f"!{command}") for command in commands]
+        host = self.bot.bot
+        directory = Path(host.bot_config.BOT_DATA_DIR)
+        self.bot.advance(10)
+        files = {file: file.read_bytes() for file in directory.rglob("*") if file.is_file()}
+        stored = [file.relative_to(directory).parts[0] for file, content in files.items() if secret.encode() in content]
+        self.assertEqual(stored, ["secrets"])
+        self.assertEqual([file for file, content in files.items() if token.encode() in content], [])
+        texts = "\n".join([*shown, *self.bot.log, *self.bot.sent_to("#ops"), repr(host.room_webhooks.all())])
+        self.assertNotIn(token, texts)
+        self.assertNotIn(secret, texts)
