@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source, post
 from errklein.testing import PluginTestCase
-from errklein.text import to_irc
+from errklein.testing.source_contract import changed_payloads
+from errklein.text import to_irc, without_mentions
 from errklein.verify import ImmediateResponse, Received
 from errklein.webhooks.payload import BadPayload
 
@@ -440,6 +441,24 @@ class FormatTests(SynchronousTestCase):
             markdown({"text": "a", "attachments": [{"text": one} for one in texts]})
             markdown({"embeds": [{"title": "a", "description": one} for one in texts]})
             self.assertLess(time.process_time() - start, 3, text)
+
+    def test_replaced_values(self) -> None:
+        """Without a value, or with one of another type, the message is shorter; only texts and addresses add links."""
+        may_link = ("text", "value", "description", "content", "message", "fallback", "link", "url")
+        for path in sorted(PAYLOADS.glob("*.json")):
+            for place, changed in changed_payloads(json.loads(path.read_text())):
+                with self.subTest(payload=path.name, place=place):
+                    try:
+                        text = find_source("post").read(received(changed)).text()
+                    except BadPayload as refused:
+                        self.assertEqual(refused.detail, "no_text")
+                        continue
+                    self.assertLessEqual(len(to_irc(text).split("\n")), 30)
+                    self.assertLessEqual(len(text), 4000)
+                    self.assertEqual(without_mentions(text), text)
+                    self.assertNotRegex(text, r"\bNone\b|\bTrue\b|(?<!\w)@\w|javascript:")
+                    if not place.endswith(may_link):
+                        self.assertNotRegex(text, r"://evil|www\.evil|\*\*b\*\*(?<!\\)")
 
     @settings(deadline=None)
     @given(

@@ -10,9 +10,12 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from errklein.text import code, fenced, plain, plain_lines, sanitize, without_unsafe_links
+from markupsafe import Markup
+
+from errklein.text import code, fenced, plain_lines, sanitize, without_unsafe_links
 from errklein.text.layout import LINK_CAP
 from errklein.text.templating import md_link
+from errklein.webhooks.texts import value
 
 Dialect = Callable[[str], str]
 """Converts a text to Markdown."""
@@ -137,20 +140,25 @@ def _unescaped(text: str) -> str:
 
 def _reference(inside: str) -> str:
     """Return Markdown for what mrkdwn has between `<` and `>`: a link, a mention of a person, room or group, or a time."""
-    target, _, label = map(_unescaped, inside.partition("|"))
+    target, _, text = map(_unescaped, inside.partition("|"))
     if inside[0] in "@#":
-        return literal(inside[0] + (label.removeprefix(inside[0]) or target[1:]))
+        return literal(inside[0] + (text.removeprefix(inside[0]) or target[1:]))
     if inside[0] == "!":
-        return literal(label or "@" + target[1:].partition("^")[0])
-    return link(label, target) if label.strip() else literal(target)
+        return literal(text or "@" + target[1:].partition("^")[0])
+    return link(text, target) if text.strip() not in ("", target) else literal(target)
 
 
-def link(label: str, address: str) -> str:
-    """Return a link, or the label alone if the address isn't one of the web or of mail."""
-    label, address = label.strip()[:_LONGEST_LABEL], address.strip()
-    if label == address or len(address) > LINK_CAP or not address.lower().startswith(_SCHEMES):
-        return plain(sanitize(label))
-    return str(md_link(sanitize(label), sanitize(address))) if label else ""
+def label(text: str) -> str:
+    """Return Markdown for a text that is neither a link nor formatted in its format, such as a title: one line, literally."""
+    return value(text, _LONGEST_LABEL)
+
+
+def link(text: str, address: str) -> str:
+    """Return a link, or its text alone if the address isn't one of the web or of mail."""
+    shown, address = label(text), sanitize(address).strip()
+    if not shown or len(address) > LINK_CAP or not address.lower().startswith(_SCHEMES):
+        return shown
+    return str(md_link(Markup(shown), address))  # noqa: S704  the text is escaped
 
 
 def styled(text: str, mark: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from errklein.sources.post._dialects import QUOTE, Dialect, discord, link, literal, markdown, mrkdwn, styled
+from errklein.sources.post._dialects import QUOTE, Dialect, discord, label, link, literal, markdown, mrkdwn, styled
 from errklein.text import fenced
 from errklein.webhooks.texts import Markdown
 
@@ -68,7 +68,7 @@ def _attachment(attachment: _Object, dialect: Dialect) -> Iterator[str]:
         *(piece for block in _objects(attachment.get("blocks")) for piece in _block(block)),
         link("image", text.get("image_url", "")) if "image_url" in text else "",
         _in_line(attachment.get("actions")),
-        literal(text.get("footer", "")),
+        label(text.get("footer", "")),
     ]
     yield from pieces if any(map(str.strip, pieces)) else [literal(text.get("fallback", ""))]
 
@@ -81,11 +81,11 @@ def _embed(embed: _Object) -> Iterator[str]:
     for field in _objects(embed.get("fields")):
         yield _field(field, "name", discord)
     yield link("image", image) if image else ""
-    yield literal(_text(embed.get("footer")))
+    yield label(_text(embed.get("footer")))
 
 
 def _field(field: _Object, name: str, dialect: Dialect) -> str:
-    title, value = literal(_text(field.get(name))).strip(), dialect(_text(field.get("value"))).strip("\n")
+    title, value = label(_text(field.get(name))), dialect(_text(field.get("value"))).strip("\n")
     return f"{styled(title + ':', '**')} {value}" if title and value else title or value
 
 
@@ -96,7 +96,7 @@ def _block(block: _Object) -> Iterator[str]:
         for element in _objects(block.get("elements")):
             yield _rich_block(element)
     elif kind == "header":
-        yield styled(literal(_text(text)), "**")
+        yield styled(label(_text(text)), "**")
     elif kind == "markdown":
         yield markdown(_text(text))
     else:
@@ -115,8 +115,8 @@ def _element(element: object) -> str:
     given = _object(element)
     text, kind = _text(given.get("text")), given.get("type")
     if kind == "image":
-        label = _text(given.get("title")) or _text(given.get("alt_text")) or "image"
-        return link(label, _text(given.get("image_url")))
+        alternative = _text(given.get("title")) or _text(given.get("alt_text")) or "image"
+        return link(alternative, _text(given.get("image_url")))
     if "url" in given or kind == "button":
         return link(text, _text(given.get("url"))) if given.get("url") else ""
     return literal(text) if kind == "plain_text" else mrkdwn(text)
