@@ -142,6 +142,32 @@ class RoomTests(PluginTestCase):
         response = self.post(f"/hooks/{found[1]}", body=b'{"text": "**done**"}', headers={"Content-Type": JSON})
         self.assertEqual(response.text, "ok")
 
+    def test_refusals(self) -> None:
+        """Errors have the form of the service."""
+        found = re.search(r"(/hooks/ekt\w+)", self.make("slack"))
+        assert found is not None
+        for path, body, expected in (
+            (found[1], b"not json", (400, "invalid_payload")),
+            (found[1], b"{}", (400, "no_text")),
+            (found[1][:-2] + "22", b'{"text": "hello"}', (404, "no_service")),
+        ):
+            response = self.post(path, body=body, headers={"Content-Type": JSON})
+            self.assertEqual((response.status, response.text), expected)
+
+    def test_discord_with_the_format_of_slack(self) -> None:
+        """Tools append `/slack` to Discord's address to post Slack's format."""
+        found = re.search(r"Paste https://bot\.example\.net/chat(/hooks/ekt\w+) ", self.make("discord"))
+        assert found is not None
+        headers = {"Content-Type": JSON}
+        waited = self.post(f"{found[1]}?wait=true", body=b'{"content": "**one**"}', headers=headers)
+        self.assertIn("id", waited.json())
+        slack = self.post(f"{found[1]}/slack", body=b'{"attachments": [{"title": "two"}]}', headers=headers)
+        self.assertEqual((slack.status, slack.text), (200, "ok"))
+        refused = self.post(found[1], body=b"{}", headers=headers)
+        self.assertEqual((refused.status, refused.json()["code"]), (400, 50006))
+        self.bot.advance(0)
+        self.assertEqual(self.bot.sent_to("#ops")[-2:], ["one", "two"])
+
 
 class BodyTests(SynchronousTestCase):
     """The ways in which tools send the same message."""
