@@ -103,8 +103,14 @@ class GiteaTests(SynchronousTestCase):
         verification = GITEA.verification(secret="env:SECRET")
         verification.verify(received, [b"secret"])
         self.assertEqual(GITEA.read(received).payload, json.loads(payload))
-        for other in (b"payload=%7B%7D", b"", b"payload=" + b"&" * 2000, b"payload=%ff"):
+        for other in (b"payload=%7B%7D", b"", b"payload=" + b"&" * 2000, b"payload=%ff", b"payload=%7B%7D&" + body):
             self.assertRaises(Refused, verification.verify, replace(received, body=other), [b"secret"])
+        # As much as is signed is read, whatever the form has beside it and whichever charset is declared.
+        more = replace(received, body=body + b"&payload=%7B%7D&x=1")
+        utf_7 = replace(received, headers=[(b"content-type", pairs[0][1] + b"; charset=utf-7"), *pairs[1:]])
+        for other_request in (more, utf_7):
+            verification.verify(other_request, [b"secret"])
+            self.assertEqual(GITEA.read(other_request).payload, json.loads(payload))
 
 
 class GiteaInARoomTests(InARoomCase):

@@ -8,10 +8,10 @@ from typing import Any
 
 from errklein import verify
 from errklein.sources._forges import branch, commits, first, header, pushed, sentence, state, texts
-from errklein.sources._payloads import at, when
+from errklein.sources._payloads import at, json_value, when
 from errklein.verify import ImmediateResponse, Received, Refused, Verification
 from errklein.webhooks.payload import BadPayload, parse_urlencoded
-from errklein.webhooks.source import Source, decoded
+from errklein.webhooks.source import Source
 
 __all__ = ["SOURCES"]
 
@@ -46,20 +46,25 @@ def _lines(event: str, payload: Any) -> Sequence[str]:
     return [sentence(payload, who, what, place), "" if action == "deleted" else f"> {{{text}|line}}"]
 
 
+def _signed_part(received: Received) -> Received:
+    """Return the request with the JSON as its body, also if that is a field of a form: Gitea signs the JSON in either case."""
+    if not header(received, b"content-type").lower().startswith("application/x-www-form-urlencoded"):
+        return received
+    fields = parse_urlencoded(received.body, errors="replace")
+    payload = next((value for name, value in fields if name == "payload"), "")
+    return replace(received, body=payload.encode("utf-8", "replace"))
+
+
 def _verification(*, secret: str | Sequence[str]) -> Verification:
-    """Return the verification of the body, or of the field of a form: Gitea signs the JSON in either case."""
-    body = verify.gitea(secret=secret)
+    verification = verify.gitea(secret=secret)
 
     def check(received: Received, secrets: Sequence[bytes]) -> ImmediateResponse | None:
-        if header(received, b"content-type").lower().startswith("application/x-www-form-urlencoded"):
-            try:
-                signed = dict(parse_urlencoded(received.body)).get("payload", "").encode()
-            except (BadPayload, UnicodeError):
-                raise Refused("the body is no form with a field payload", "malformed") from None
-            received = replace(received, body=signed)
-        return body.check(received, secrets)
+        try:
+            return verification.check(_signed_part(received), secrets)
+        except BadPayload as error:
+            raise Refused(error.detail, "malformed") from None
 
-    return replace(body, check=check)
+    return replace(verification, check=check)
 
 
 _GITEA = Source(
@@ -68,7 +73,8 @@ _GITEA = Source(
     _lines,
     _verification,
     event=_event,
-    parse=decoded(form_param="payload"),
+    # What is signed is what is read, also if a form has several fields.
+    parse=lambda received: json_value(_signed_part(received)),
     values=branch,
     signs=True,
     setup=(
