@@ -18,6 +18,11 @@ from tests.sources.in_a_room import InARoomCase
 
 GITLAB = find_source("gitlab")
 TEST = "https://gitlab.com/FabioRosado/test-project/-"
+ISSUE = f"issue [#1 New test issue]({TEST}/issues/1) in FabioRosado/test-project"
+MERGE = f"merge request [!1 Test MR]({TEST}/merge_requests/1) in FabioRosado/test-project"
+REVERT = (
+    f'merge request [!2 Revert Merge branch "test" into "main"]({TEST}/merge_requests/2) in FabioRosado/test-project'
+)
 SHOP = "https://gitlab.example.net/shop/website"
 IN_SHOP = f"in [shop/website]({SHOP})"
 COMMIT = f"{SHOP}/-/commit/3a1b5c0f6c0e44b3a1a6e2f7c2f1c9d0e8b7a6f5"
@@ -33,18 +38,27 @@ MESSAGES = (
             " fixed readme (GitLab dev user)\n… and 2 more"
         ),
     ),
-    (
-        "issue.opened",
-        f"Fabio Rosado opened issue [#1 New test issue]({TEST}/issues/1) in FabioRosado/test-project\n> Test description",
-    ),
-    ("issue.update", f"Fabio Rosado updated issue [#2 test]({TEST}/issues/2) in FabioRosado/test-project"),
-    (
-        "merge_request.approved",
-        f"Fabio Rosado approved merge request [!1 Test MR]({TEST}/merge_requests/1) in FabioRosado/test-project",
-    ),
-    (
-        "merge_request.merge",
-        f"Fabio Rosado merged merge request [!1 Test MR]({TEST}/merge_requests/1) in FabioRosado/test-project",
+    *(
+        (event, f"Fabio Rosado {done} {thing}")
+        for event, done, thing in (
+            ("issue.opened", "opened", f"{ISSUE}\n> Test description"),
+            ("issue.update", "changed the description of", ISSUE),
+            ("issue.update", "changed the labels of", ISSUE),
+            (
+                "issue.update",
+                "changed the labels of",
+                ISSUE.replace("#1 New test issue", "#2 test").replace("s/1", "s/2"),
+            ),
+            ("issue.close", "closed", ISSUE),
+            ("issue.reopen", "reopened", ISSUE),
+            ("merge_request.opened", "opened", MERGE),
+            ("merge_request.update", "changed the labels of", MERGE),
+            ("merge_request.update", "changed the labels of", MERGE),
+            ("merge_request.approved", "approved", MERGE),
+            ("merge_request.merge", "merged", MERGE),
+            ("merge_request.close", "closed", REVERT),
+            ("merge_request.reopen", "reopened", REVERT),
+        )
     ),
     ("tag_push", f"Ada Novak created tag v2.1 {IN_SHOP}"),
     ("push", f"Ada Novak deleted branch old {IN_SHOP}"),

@@ -34,11 +34,8 @@ def _lines(event: str, payload: Any) -> Sequence[str]:
     if kind in ("push", "tag_push"):
         return [sentence(payload, who, f"{pushed(payload)} {{branch}}", place), *commits(payload)]
     if kind in _TEXTS["states"]:
-        jobs = [
-            f"- {{{job}.stage}}: {{{job}.name}}"
-            for job in items(payload, "builds", 100)
-            if _has_failed(found(payload, job))
-        ]
+        failed = [job for job in items(payload, "builds", 100) if _has_failed(found(payload, job))]
+        jobs = (f"- {{{job}.stage}}: {{{job}.name}}" for job in failed)
         return [state(payload, _TEXTS["states"][kind], place), *jobs]
     if kind == "note":
         thing = _TEXTS["notes"].get(at(payload, "object_attributes.noteable_type"), "[this]({object_attributes.url})")
@@ -47,7 +44,9 @@ def _lines(event: str, payload: Any) -> Sequence[str]:
     if kind in _TEXTS["members"]:
         return [sentence(payload, who, _TEXTS["members"][kind], place, " ")]
     verb = _TEXTS["verbs"].get(action) or f"{{{_ACTION} or object_attributes.state or 'reported'}}"
-    if kind == "feature_flag":
+    if action == "update":
+        verb = next((text for path, text in _TEXTS["updates"].items() if found(payload, path)), verb)
+    elif kind == "feature_flag":
         verb = "turned on" if found(payload, "object_attributes.active") is True else "turned off"
     text = "> {object_attributes.description or description|line}" if action in ("open", "opened", "create") else ""
     return [sentence(payload, who, f"{verb} {_TEXTS['things'].get(kind, '{event}')}", place), text]
@@ -63,10 +62,9 @@ def _verification(*, secret: str | Sequence[str]) -> Verification:
 
     def check(received: Received, secrets: Sequence[bytes]) -> ImmediateResponse | None:
         signing = [one for one in secrets if one.startswith(_SIGNING)]
-        tokens = [one for one in secrets if not one.startswith(_SIGNING)]
-        if signing and (not tokens or header(received, b"webhook-signature")):
+        if signing and header(received, b"webhook-signature"):
             return signed.check(received, signing)
-        return token.check(received, tokens)
+        return token.check(received, [one for one in secrets if one not in signing])
 
     def sign(received: Received, secret: bytes) -> Sequence[Header]:
         return (signed if secret.startswith(_SIGNING) else token).sign(received, secret)
