@@ -36,6 +36,9 @@ _IDLE = 30
 _CONNECTIONS = 100
 """The number of open connections. A further one closes another, since the web server needs file descriptors, too."""
 
+_MOST_ZEROS = 500
+"""The number of webhooks whose series of errors begin with 0."""
+
 LONGEST_WAIT = 300.0
 """The seconds that a message may wait in an outbox."""
 
@@ -320,8 +323,9 @@ class Snapshot:
         yield _gauge("outbox_oldest_age_seconds", "Age of the oldest of these messages", label, ages)
 
     def _of_webhooks(self) -> Iterator[Metric]:
-        # Prometheus' `increase` misses what a series has at its first scrape, so those of errors begin with 0.
-        webhooks = self._webhooks
+        # Prometheus' `increase` misses what a series has at its first scrape, so those of errors begin with 0. Thousands of
+        # webhooks of rooms, whose names have no colon, would take megabytes and seconds.
+        webhooks = dict(sorted(self._webhooks.items(), key=lambda named: ":" not in named[0])[:_MOST_ZEROS])
         responses = dict.fromkeys(product(webhooks, ("500", "503")), 0)
         responses |= self._responses
         yield _counter("http_responses", "Responses of the web server", ("webhook", "status"), responses)

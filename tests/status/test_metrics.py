@@ -19,7 +19,8 @@ from twisted.web.test.requesthelper import DummyRequest
 from errklein import BotPlugin, __version__, botcmd, webhook
 from errklein.ports.outbox import OutboxStatus
 from errklein.status import StatusServer
-from errklein.verify import github
+from errklein.verify import github, url_token
+from errklein.webhooks import Hook, HookDeclaration
 from tests.status.kit import StatusCase
 from tests.status.test_readiness import Waiting
 
@@ -106,10 +107,23 @@ class MetricsTests(MetricsCase):
             self.assertEqual(found["errklein_handler_seconds_count", "Hooks:plain", outcome], 0)
         for status in ("500", "503"):
             self.assertEqual(found["errklein_http_responses_total", status, "Hooks:plain"], 0)
-        for reason in ("signature", "malformed", "time", "address", "rate", "size", "slow", "unavailable"):
+        for reason in ("signature", "malformed", "time", "address", "payload", "rate", "size", "slow", "unavailable"):
             self.assertEqual(found["errklein_requests_refused_total", "Hooks:signed", reason], 0)
         self.assertEqual(found["errklein_dead_deliveries", "Hooks:later"], 0)
         self.assertNotIn(("errklein_journal_oldest_timestamp_seconds",), found)
+
+    def test_thousands_of_webhooks(self) -> None:
+        """The page stays small with thousands of webhooks of rooms, and plugins' webhooks keep their series."""
+
+        async def handle(event: object) -> None: ...
+
+        for number in range(1_000):
+            declaration = HookDeclaration(f"/hooks/w{number}", ("POST",), verify=url_token(digests=("",)), ack="now")
+            self.bot.bot.web.routes.put(Hook("", f"w{number}", declaration, handle))
+        found = self.samples()
+        self.assertLess(len(found), 10_000)
+        self.assertEqual(found["errklein_requests_refused_total", "Hooks:signed", "signature"], 0)
+        self.assertEqual(found["errklein_requests_refused_total", "signature", "w0"], 0)
 
     def test_certificates(self) -> None:
         """Each certificate that an endpoint serves has the time of its expiry."""
