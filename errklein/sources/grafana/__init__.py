@@ -46,8 +46,8 @@ SOURCES = {
         event=event,
         parse=json_object,
         setup=(
-            "In Grafana, open Alerting > Contact points, add one with the integration Webhook, and enter {url} as its URL.",
-            "If there is a secret, enter it below HMAC Signature, and X-Grafana-Alerting-Timestamp as the timestamp header.",
+            "In Grafana, open Alerting > Contact points, add one with the integration Webhook, and enter this URL.",
+            "If there is a secret here, enter it below HMAC Signature, and X-Grafana-Alerting-Timestamp as the timestamp header.",
             "Choose the contact point in a notification policy. Its button Test sends a message.",
         ),
         example="firing.json",

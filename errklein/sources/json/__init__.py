@@ -48,7 +48,7 @@ _TEXT = "For a message of your own, set the text of the webhook."
 
 
 def _source(name: str, title: str, parse: Callable[[Received], Any], curl: str) -> Source:
-    setup = ("Send a POST request to {url}", f"To try it: `curl {curl} {{url}}`", _TEXT)
+    setup = (f"The service must send POST requests to this URL. To try it: `curl {curl} {{url}}`", _TEXT)
     return Source(
         name, title, lines, verify.bearer, event=event, parse=parse, values=values, setup=setup, example="job.json"
     )

@@ -65,9 +65,8 @@ SOURCES = {
         signs=True,
         issues_secret=True,
         setup=(
-            "In PagerDuty, open Integrations > Generic Webhooks (v3), and choose New Webhook.",
-            "Webhook URL: {url}",
-            "Add it. The signing secret that PagerDuty then shows, only once, is the secret of the webhook.",
+            "In PagerDuty, open Integrations > Generic Webhooks (v3), choose New Webhook, and enter this URL as its Webhook URL.",
+            "Choose the scope and the events, and add it. The signing secret that PagerDuty then shows, only once, is the secret of the webhook.",
         ),
         example="incident.triggered.json",
     )

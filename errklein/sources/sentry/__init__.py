@@ -65,7 +65,7 @@ SOURCES = {
         signs=True,
         issues_secret=True,
         setup=(
-            "In Sentry, open Settings > Custom Integrations, and create an internal integration with the Webhook URL {url}",
+            "In Sentry, open Settings > Custom Integrations, and create an internal integration with this URL as its Webhook URL.",
             "Switch on Alert Rule Action, or choose Issue below Webhooks (with the permission Issue & Event: Read).",
             "Save it. The Client Secret that Sentry then shows is the secret of the webhook.",
         ),

@@ -35,7 +35,7 @@ SOURCES = {
         signs=True,
         issues_secret=True,
         setup=(
-            "At the service, add an endpoint with the URL {url}",
+            "At the service, add an endpoint with this URL.",
             "The signing secret that the service then shows, whsec_…, is the secret of the webhook.",
         ),
         example="invoice.paid.json",
