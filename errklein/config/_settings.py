@@ -43,6 +43,17 @@ def base_path(value: Any) -> Any:
     return path
 
 
+def _prefix(value: Any) -> Any:
+    """Return a path of at least one segment, without a slash at the end."""
+    try:
+        path = base_path(value)
+    except InvalidValue:
+        path = ""
+    if not path:
+        raise InvalidValue("a path such as '/hooks', of letters, digits, '-', '.', '_' and '~'")
+    return path
+
+
 def public_url(value: Any) -> Any:
     """Return a scheme and a host, without a slash at the end."""
     scheme, _, rest = value.partition("://") if isinstance(value, str) else ("", "", "")
@@ -456,6 +467,7 @@ SETTINGS: Mapping[str, Setting] = {
     "WEBHOOK_QUEUE_WAIT": Setting(10.0, _some_seconds),
     "WEBHOOK_MAX_BODY": Setting(25 * 1024 * 1024, _whole(1), reload=True),
     "WEBHOOK_BASE_PATH": Setting("", _optional(base_path, "")),
+    "WEBHOOK_PREFIX": Setting("/hooks", _prefix),
     "TRUSTED_PROXIES": Setting({}, _optional(trusted_proxies, {})),
     "PUBLIC_URL": Setting("", _optional(public_url, "")),
     "WEBHOOK_MAX_CONNECTIONS": Setting(10_000, _whole(1)),

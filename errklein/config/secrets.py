@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 import tempfile
@@ -11,9 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from errklein.text.masking import OWN_SECRET, masker
-from errklein.verify import parse_reference
+from errklein.verify import ADDRESS_SCHEME, Verification, parse_reference
 
 MOST_BYTES = 64 * 1024
+
+_URL_TOKEN = re.compile(rb"[A-Za-z0-9._~-]{22,200}")
 
 _read: set[str] = set()
 """All secrets that this process has read. They stay masked, as an old one may still be in use."""
@@ -69,6 +72,22 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None, st
         _read.add(text)
         masker.learn(masker, "secrets by reference", _read)
     return secret
+
+
+def read_secrets(verification: Verification | None, stored_in: Path | None = None) -> list[bytes]:
+    """Return the secrets of a verification; see `read_secret`.
+
+    :raises SecretError: Also for a token in an address that is too short, or that can't be a part of an address.
+    """
+    read = []
+    for reference in verification.secrets if verification is not None else ():
+        read.append(read_secret(reference, stored_in=stored_in))
+        if verification.scheme == ADDRESS_SCHEME and _URL_TOKEN.fullmatch(read[-1]) is None:
+            raise SecretError(
+                f"{reference}: a token in an address has 22 to 200 letters, digits, '-', '.', '_' and '~'; "
+                "take the output of: openssl rand -hex 16"
+            )
+    return read
 
 
 def read_file(reference: str, path: str) -> bytes:

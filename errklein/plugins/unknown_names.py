@@ -71,7 +71,8 @@ def unknown_webhooks(
     `plugins` are all plugins found, active or not, and `others` are webhooks that may belong to other objects.
     """
     # The methods of other plugins aren't looked at, since this is called after each change of plugins.
-    named = {route.rpartition(":")[0] for route in config.setting("WEBHOOKS")}
+    options = [route for route in config.setting("WEBHOOKS") if ":" in route]
+    named = {route.rpartition(":")[0] for route in options}
     methods = {
         name: None if instance is None else set(_webhooks_of(instance) if name in named else ())
         for name, instance in plugins
@@ -80,7 +81,7 @@ def unknown_webhooks(
         known = methods.setdefault(hook.owner, set())
         if known is not None:
             known.add(hook.name)
-    return list(unknown_hooks(config.setting("WEBHOOKS"), methods))
+    return list(unknown_hooks(options, methods))
 
 
 def settings_read(plugins: Iterable[tuple[str, BotPlugin | None]]) -> set[str]:

@@ -97,6 +97,7 @@ class WebSettings:
             access_log=config.BOT_LOG_SENTRY or config.BOT_LOG_LEVEL <= logging.INFO,
             proxies=TrustedProxies(config.TRUSTED_PROXIES) if config.TRUSTED_PROXIES else None,
             base_path=config.WEBHOOK_BASE_PATH,
+            prefix=config.WEBHOOK_PREFIX,
             public_url=config.PUBLIC_URL,
             secrets_in=Path(config.BOT_DATA_DIR) / "secrets",
             max_connections=config.WEBHOOK_MAX_CONNECTIONS,

@@ -18,6 +18,7 @@ from errklein.webhooks.option_values import (
     check_option,
     check_together,
 )
+from errklein.webhooks.room_webhooks import NAME
 from errklein.webhooks.source import FindSource, Source
 
 HookOptions = Mapping[str, Any]
@@ -25,10 +26,11 @@ HookOptions = Mapping[str, Any]
 
 
 def hook_options(setting: Any) -> Mapping[str, HookOptions]:
-    """Return the options in the value of WEBHOOKS, by the names of webhooks.
+    """Return the options of plugins' webhooks in the value of WEBHOOKS, by the names of webhooks.
 
     The value is a dict such as `{"Github:notification": {"verify": "github", "secret": "env:GH_SECRET", "rate": "10/s"}}`. The
-    keys of an inner dict are options of the decorator, and those of the verification.
+    keys of an inner dict are options of the decorator, and those of the verification. Names without a colon are webhooks of
+    rooms, which are left out.
 
     :raises HookError: A name, a key or a value is invalid.
     """
@@ -36,11 +38,12 @@ def hook_options(setting: Any) -> Mapping[str, HookOptions]:
         raise HookError(f"WEBHOOKS: expected a dict of webhooks, not a {type(setting).__name__}")
     for route in setting:
         plugin, _, method = route.rpartition(":") if isinstance(route, str) else ("", "", "")
-        if not plugin.strip() or not method.isidentifier():
+        if not (plugin.strip() and method.isidentifier()) and not (isinstance(route, str) and NAME.fullmatch(route)):
             raise HookError(
-                f"WEBHOOKS: expected names such as 'Github:notification', of a plugin and its method, not {route!r}"
+                "WEBHOOKS: expected names such as 'Github:notification', of a plugin and its method, or such as 'alerts', "
+                f"of a webhook of a room, not {route!r}"
             )
-    return {route: _options_of(route, options) for route, options in setting.items()}
+    return {route: _options_of(route, options) for route, options in setting.items() if ":" in route}
 
 
 def configured(

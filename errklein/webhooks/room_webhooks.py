@@ -13,10 +13,10 @@ from math import inf
 from typing import Any, Self
 
 from errklein.text.suggestions import did_you_mean
-from errklein.verify import Expired, ImmediateResponse, Received, Verification, url_token
+from errklein.verify import Expired, ImmediateResponse, Received, Verification, parse_reference, url_token
 from errklein.webhooks.declaration import HookDeclaration
 from errklein.webhooks.option_values import HookError, InvalidOption, Rate, duration_of
-from errklein.webhooks.source import Source
+from errklein.webhooks.source import FindSource, Source
 from errklein.webhooks.texts import check_text
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
@@ -249,3 +249,95 @@ def _random_text(length: int) -> str:
 def digest_of(token: str) -> str:
     """Return the hexadecimal SHA-256 digest of a token."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def room_webhooks(setting: Mapping[str, Any], find_source: FindSource) -> dict[str, RoomWebhook]:
+    """Return the webhooks of rooms in the value of WEBHOOKS, by name: those whose names have no colon.
+
+    :raises HookError: An option is unknown or missing, or a value is invalid.
+    """
+    found = {}
+    for name, options in setting.items():
+        if ":" not in name:
+            try:
+                found[name] = _of_setting(name, options, find_source)
+            except ValueError as error:
+                raise HookError(f"WEBHOOKS[{name!r}]: {error}") from None
+    return found
+
+
+def _of_setting(name: str, options: Any, find_source: FindSource) -> RoomWebhook:
+    if not isinstance(options, Mapping):
+        raise ValueError(f"expected a dict of options, not a {type(options).__name__}")
+    for option in options:
+        if option not in _OF_FILES:
+            hint = did_you_mean(str(option), _OF_FILES) or f"; expected one of {', '.join(_OF_FILES)}"
+            raise ValueError(f"unknown option {option!r}{hint}")
+    for option in ("source", "room", "secret"):
+        if not options.get(option):
+            raise ValueError(f"the option {option!r} is missing")
+    values: dict[str, Any] = {}
+    for option, value in options.items():
+        try:
+            values[option] = _OF_FILES[option](value)
+        except InvalidOption as error:
+            error.option = option
+            raise
+    webhook = RoomWebhook(name, is_from_file=True, **values)
+    find_source(webhook.source)
+    if webhook.text and webhook.template:
+        raise ValueError("the options 'text' and 'template' exclude each other")
+    if ("{" in webhook.room) != bool(webhook.rooms):
+        raise ValueError(
+            "the options 'rooms', a list, and 'room' with a placeholder such as '#{labels.team}' require each other"
+        )
+    return webhook
+
+
+def _one_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidOption("a text", value)
+    return value
+
+
+def _as_in_chat(option: str, given: Callable[[Any], str] = _one_text) -> Callable[[Any], Any]:
+    return lambda value: OPTIONS[option](given(value).strip(), 0.0)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    several = (value,) if isinstance(value, str) else value
+    if not isinstance(several, (list, tuple)) or not all(isinstance(one, str) and one for one in several):
+        raise InvalidOption("a list of texts", value)
+    return tuple(several)
+
+
+def _room(value: Any) -> str:
+    check_text(_one_text(value))
+    return str(value)
+
+
+def _reference(value: Any) -> str:
+    kind, _ = parse_reference(value)
+    if kind == "secret":
+        raise InvalidOption("a reference such as 'env:NAME' or 'file:/path'; the bot makes others itself", value)
+    return str(value)
+
+
+def _file_name(value: Any) -> str:
+    if not isinstance(value, str) or not value or value.startswith("/") or ".." in value.split("/"):
+        raise InvalidOption("the name of a file beside config.py, such as 'alerts.md'", value)
+    return value
+
+
+_OF_FILES: Mapping[str, Callable[[Any], Any]] = {
+    "source": _one_text,
+    "room": _room,
+    "rooms": _texts,
+    "events": _as_in_chat("events", lambda value: " ".join(_texts(value))),
+    "secret": _reference,
+    "text": _as_in_chat("text"),
+    "template": _file_name,
+    "messages": _as_in_chat("messages"),
+    "rate": _as_in_chat("rate"),
+}
+"""The options in a configuration file. Those that can be set in a chat, too, are checked as there."""

@@ -381,6 +381,8 @@ class Mistakes(ConfigCase):
             ("WEBHOOK_BASE_PATH = 'bot'", "WEBHOOK_BASE_PATH", "a path such as '/bot'", "not 'bot'"),
             ("WEBHOOK_BASE_PATH = '//bot'", "WEBHOOK_BASE_PATH", "a path such as '/bot'", "not '//bot'"),
             ("WEBHOOK_BASE_PATH = 7", "WEBHOOK_BASE_PATH", "a path such as '/bot'", "not 7"),
+            ("WEBHOOK_PREFIX = ''", "WEBHOOK_PREFIX", "a path such as '/hooks'", "not ''"),
+            ("WEBHOOK_PREFIX = '/a b'", "WEBHOOK_PREFIX", "a path such as '/hooks'", "not '/a b'"),
             ("PUBLIC_URL = 'bot.example.net'", "PUBLIC_URL", "a URL such as 'https://bot.example.net'"),
             ("PUBLIC_URL = 'https://b\\udc80t'", "PUBLIC_URL", "a URL such as 'https://bot.example.net'"),
             ("PUBLIC_URL = 'ftp://bot'", "PUBLIC_URL", "a URL such as 'https://bot.example.net'"),

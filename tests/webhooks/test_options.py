@@ -130,7 +130,8 @@ class HookOptionsTests(SynchronousTestCase):
         for name in ("Github", "Github.notification", ":x", "Github:", "Github:a b", 3, None):
             self.assertEqual(
                 invalid({name: {}}),
-                f"WEBHOOKS: expected names such as 'Github:notification', of a plugin and its method, not {name!r}",
+                "WEBHOOKS: expected names such as 'Github:notification', of a plugin and its method, or such as 'alerts', of a "
+                f"webhook of a room, not {name!r}",
             )
 
     def test_structure(self) -> None:

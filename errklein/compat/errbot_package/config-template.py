@@ -267,6 +267,9 @@ DIVERT_TO_THREAD = ()
 # The path below which a proxy serves the webhooks, such as "/bot".
 # WEBHOOK_BASE_PATH = ""
 
+# The path below which the webhooks of rooms are.
+# WEBHOOK_PREFIX = "/hooks"
+
 # The scheme and host of links to webhooks, such as "https://bot.example.net". Default: those of the current request.
 # PUBLIC_URL = ""
 
