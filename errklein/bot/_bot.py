@@ -43,7 +43,9 @@ from errklein.ports.chat import Backend, BackendEvents
 from errklein.ports.journal import Journal
 from errklein.ports.values import Storage
 from errklein.running import Deadline, PoolStatus, SerialQueue, TimedOut, Workers, result_within
+from errklein.sources import find_source
 from errklein.web import BotParts, WebServer
+from errklein.webhooks.room_webhooks import room_webhooks
 
 Phase = Literal["starting", "running", "stopping"]
 
@@ -182,6 +184,7 @@ class Bot:
         await restore_outboxes(self.journal.outbox, backends, self.notices.post, self._max_message_age, self.now)
         await self.delivery_queue.prepare()
         await self.room_webhooks.load()
+        self.room_webhooks.use_settings(room_webhooks(config.setting("WEBHOOKS"), find_source))
         for problem in await self.plugin_manager.start(self.plugin_roots, self._classes):
             self.tell_admins(problem.text, problem.summary)
         paths = [plugin.plug.path for plugin in self.plugin_manager.found]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from errklein.commands.operations import Actor
-from errklein.config import Config, ConfigError, SecretError, located_errors, read_secret
+from errklein.config import Config, ConfigError, SecretError, located_errors, read_secrets
 from errklein.config.changes import Change, apply, changes_of, risks
 from errklein.logs import destinations
 from errklein.sources import find_source
@@ -15,6 +16,7 @@ from errklein.web import WebSettings
 from errklein.webhooks import Hook
 from errklein.webhooks.option_values import HookError
 from errklein.webhooks.options import configured
+from errklein.webhooks.room_webhooks import room_webhooks
 
 if TYPE_CHECKING:
     from errklein.bot._bot import Bot
@@ -43,6 +45,12 @@ def change_config(bot: Bot, fresh: Config, by: Actor, *, is_forced: bool) -> lis
         bot.tell_admins(f"{done}: {texts}", f"{done}: {names}")
     apply(config, fresh)
     bot.web.use(replace(WebSettings.of(config), webhooks=options))
+    before = bot.room_webhooks.rooms()
+    bot.room_webhooks.use_settings(room_webhooks(config.setting("WEBHOOKS"), find_source))
+    rooms = bot.room_webhooks.rooms() - before
+    if rooms:
+        # In a thread, since networks of errbot's backends may ask a server.
+        bot.plugin_pool.run(lambda: partial(bot.core_host.rooms.join_missing, rooms))
     bot.plugin_manager.standby.look()
     destinations.use_level(config.BOT_LOG_LEVEL)
     bot.plugins_changed()
@@ -63,8 +71,10 @@ def _options(bot: Bot, settings: WebSettings, config: Config, fresh: Config) -> 
             for hook in _declared(bot).values():
                 configured(hook, options, settings.default_methods, find_source)
             for name in [name for name, its in options.items() if its.get("verify") and its is not used.get(name)]:
-                for reference in options[name]["verify"].secrets:
-                    read_secret(reference)
+                read_secrets(options[name]["verify"])
+            for name, one in room_webhooks(after, find_source).items():
+                if one != bot.room_webhooks.find(name):
+                    read_secrets(one.declaration(find_source(one.source), "").verify)
         except HookError as error:
             raise ConfigError(str(error), "WEBHOOKS") from None
         except SecretError as error:

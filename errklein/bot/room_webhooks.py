@@ -131,22 +131,30 @@ class RoomWebhooks:
             await self._storage.in_background(lambda: self._secrets.remove_unused(used, before))
 
     def use_settings(self, configured: Mapping[str, RoomWebhook]) -> None:
-        """Route the webhooks of the configuration in place of those of the one before, and of stored ones of the same names."""
-        before = {name: one for name, one in self._webhooks.items() if one.is_from_file}
-        fresh = {name: one for name, one in configured.items() if one != before.get(name)}
-        for name in before.keys() - configured.keys():
+        """Route the webhooks of the configuration in place of those of the one before, and of stored ones of the same names.
+
+        All secrets are read again, since files may have changed.
+        """
+        before = {name for name, one in self._webhooks.items() if one.is_from_file}
+        for name in before - configured.keys():
             self._webhooks.pop(name)
             self._web.routes.drop(name)
             if name in self._stored:
                 self._route(self._stored[name])
-        for one in fresh.values():
+        for one in configured.values():
             self._route(one)
-        if taken := sorted(fresh.keys() & self._stored.keys() - before.keys()):
+        if taken := sorted(configured.keys() & self._stored.keys() - before):
             self._notify(
                 f"The configuration has webhooks with the names of others that were made in a chat: {_some(taken)}. The addresses "
                 "of those don't work until WEBHOOKS names the new ones otherwise."
             )
-        self._report_missing_secrets(fresh)
+        for name in configured:
+            if reason := self._web.services.checks.unusable.get(name):
+                self._notify(f"WEBHOOKS[{name!r}] responds with 503 to all requests: {reason}")
+
+    def rooms(self) -> set[str]:
+        """Return the names of all rooms to which messages may go. May be called in any thread."""
+        return {room for one in list(self._webhooks.values()) for room in (one.rooms or [one.room])}
 
     def start(self) -> None:
         """Send notices of expiries, and end what has expired, from now on."""

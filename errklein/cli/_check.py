@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from werkzeug.routing import Map, Rule
+
 from errklein import journal, storage
 from errklein.cli._output import print_lines
 from errklein.commands import CommandDeclaration, CommandRegistry, is_admin_by_default
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import
-from errklein.config import Config, SecretError, configuration_warnings, located_errors, placeholders, read_secret
+from errklein.config import Config, SecretError, configuration_warnings, located_errors, placeholders, read_secrets
 from errklein.config.warnings import places_of
 from errklein.core_plugins import CorePlugin
 from errklein.database import Access, upgrade_of
@@ -33,9 +35,11 @@ from errklein.running import Placement, explain_placement
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import DataDirectory, Listening, errors_end_program, load_with_options
 from errklein.service.startup_checks import START_ERRORS, check_config, check_log_file, check_network, network_warnings
+from errklein.sources import find_source
 from errklein.text.suggestions import did_you_mean
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.option_values import HookError
+from errklein.webhooks.room_webhooks import room_webhooks
 from errklein.wiring import other_networks, wire
 
 if TYPE_CHECKING:
@@ -107,11 +111,23 @@ async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_
     unimported = shelves_to_import(config, bot.storage, known.data_dir)
     problems += [PluginProblem(unimported)] if unimported is not None else []
     found = [(plugin.name, plugin.instance) for plugin in manager.found]
+    names = {name for name, _ in found}
     instances = [instance for _, instance in found if instance is not None]
     hooks = [hook for instance in instances for hook in configured_hooks(instance, configure)]
     problems += map(PluginProblem, placeholders(config))
     problems += [PluginProblem(text, plugin) for plugin, text in unknown_webhooks(config, found)]
-    problems += secret_problems(hooks)
+    of_rooms = room_webhooks(config.setting("WEBHOOKS"), find_source)
+    # Nothing calls the handler.
+    rooms = [
+        Hook("", name, one.declaration(find_source(one.source), config.WEBHOOK_PREFIX), str)
+        for name, one in of_rooms.items()
+    ]
+    problems += secret_problems([*hooks, *rooms])
+    problems += [
+        PluginProblem(f"WEBHOOKS[{name!r}]: template: {config.path.parent / one.template} is missing")
+        for name, one in of_rooms.items()
+        if one.template and config.path is not None and not (config.path.parent / one.template).is_file()
+    ]
     mistakes = [
         PluginProblem(str(mistake), instance.name, is_warning=not mistake.is_error)
         for instance in instances
@@ -127,6 +143,11 @@ async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_
             problems.append(PluginProblem(str(error)))
     with_problem = {problem.plugin for problem in problems}
     lines += [*_plugins(bot, with_problem, verbose=known.verbose), *flows]
+    lines += [
+        f"{hook.name}: webhook of {of_rooms[hook.name].room}\n    POST {hook.declaration.rule}: {hook.declaration.source_name}, "
+        f"{hook.declaration.summary}"
+        for hook in rooms
+    ]
     lines += ["", *(line for problem in problems for line in _problem_lines(problem))] if problems else []
     blocking = [line for instance in instances for line in reactor_warnings(instance)]
     doubtful = [problem.text for problem in (*found_now, *mistakes) if problem.is_warning]
@@ -136,6 +157,8 @@ async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_
         *network_warnings(config),
         *unknown_names(config, found),
         *webhook_warnings(instances, configure),
+        *_prefix_warnings(hooks, config.WEBHOOK_PREFIX),
+        *(f"WEBHOOKS[{name!r}]: a plugin has this name, too; choose another one" for name in of_rooms if name in names),
     )
     warnings = (*clashes(manager), *of_settings, *blocking, *doubtful)
     lines += ["", *(f"warning: {escape(warning)}" for warning in warnings)] if warnings else []
@@ -219,15 +242,13 @@ def configured_hooks(plugin: BotPlugin, configure: Callable[[Hook], Hook]) -> It
 
 
 def secret_problems(hooks: Iterable[Hook]) -> Iterator[PluginProblem]:
-    """Yield a problem for each secret of a webhook that is missing, empty or can't be read."""
+    """Yield a problem for each webhook with a secret that is missing or empty, or can't be read or used."""
     for hook in hooks:
-        verify = hook.declaration.verify
-        for reference in verify.secrets if verify is not None else ():
-            try:
-                read_secret(reference)
-            except SecretError as error:
-                text = f"{hook.full_name} responds with 503, since its requests can't be verified: {error}"
-                yield PluginProblem(text, hook.owner)
+        try:
+            read_secrets(hook.declaration.verify)
+        except SecretError as error:
+            text = f"{hook.full_name} responds with 503, since its requests can't be verified: {error}"
+            yield PluginProblem(text, hook.owner)
 
 
 def webhook_warnings(plugins: Sequence[BotPlugin], configure: Callable[[Hook], Hook]) -> Iterator[str]:
@@ -247,6 +268,21 @@ def webhook_warnings(plugins: Sequence[BotPlugin], configure: Callable[[Hook], H
             f"the preview of a posted link calls these webhooks, since they accept GET by default: {', '.join(by_links)}; "
             "set WEBHOOK_METHODS = ('POST',), or the methods of each webhook"
         )
+
+
+def _prefix_warnings(hooks: Iterable[Hook], prefix: str) -> Iterator[str]:
+    """Yield a warning for each webhook of a plugin that may get requests for webhooks of rooms, since it goes first."""
+    for hook in hooks:
+        rule = hook.declaration.rule
+        with suppress(ValueError):
+            matcher = Map([Rule(rule, endpoint="")]).bind("")
+            if rule.startswith(f"{prefix}/") or any(
+                matcher.test(f"{prefix}{path}") for path in ("/name", "/name/token")
+            ):
+                yield (
+                    f"{hook.full_name}: its path {rule} is below {prefix}, so it gets requests for webhooks of rooms first; "
+                    "change the path, or set WEBHOOK_PREFIX to another one"
+                )
 
 
 _INCLUDED = {

@@ -21,6 +21,7 @@ __all__ = [
     "network_prefix",
     "placeholders",
     "read_secret",
+    "read_secrets",
     "settings_set",
     "take_variables",
 ]

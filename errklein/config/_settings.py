@@ -19,6 +19,7 @@ from errklein.webhooks.declaration import DEFAULT_METHODS
 from errklein.webhooks.forwarding import TrustedProxies, is_base_path, is_host
 from errklein.webhooks.option_values import HookError, Rate, check_methods, is_number
 from errklein.webhooks.options import hook_options
+from errklein.webhooks.room_webhooks import room_webhooks
 
 
 def _accepted_by(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -381,6 +382,11 @@ def _networks(value: Any) -> Any:
 def _webhooks(value: Any) -> Any:
     try:
         hook_options(value)
+        if any(":" not in name for name in value):
+            # Sources are only looked for if there are webhooks of rooms.
+            from errklein.sources import find_source
+
+            room_webhooks(value, find_source)
     except HookError as error:
         raise ConfigError(str(error), "WEBHOOKS") from None
     return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import stat
 import tempfile
@@ -16,7 +15,8 @@ from errklein.verify import ADDRESS_SCHEME, Verification, parse_reference
 
 MOST_BYTES = 64 * 1024
 
-_URL_TOKEN = re.compile(rb"[A-Za-z0-9._~-]{22,200}")
+_SHORTEST_TOKEN = 22
+"""The characters of 128 random bits in Base64."""
 
 _read: set[str] = set()
 """All secrets that this process has read. They stay masked, as an old one may still be in use."""
@@ -77,17 +77,28 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None, st
 def read_secrets(verification: Verification | None, stored_in: Path | None = None) -> list[bytes]:
     """Return the secrets of a verification; see `read_secret`.
 
-    :raises SecretError: Also for a token in an address that is too short, or that can't be a part of an address.
+    :raises SecretError: One is missing or can't be read, or is a token that is too short or can't be a part of an address. The
+        text names all of them.
     """
-    read = []
+    read, errors = [], []
     for reference in verification.secrets if verification is not None else ():
-        read.append(read_secret(reference, stored_in=stored_in))
-        if verification.scheme == ADDRESS_SCHEME and _URL_TOKEN.fullmatch(read[-1]) is None:
-            raise SecretError(
-                f"{reference}: a token in an address has 22 to 200 letters, digits, '-', '.', '_' and '~'; "
-                "take the output of: openssl rand -hex 16"
-            )
+        try:
+            read.append(_checked(read_secret(reference, stored_in=stored_in), reference, verification))
+        except SecretError as error:
+            errors.append(str(error))
+    if errors:
+        raise SecretError("; ".join(errors))
     return read
+
+
+def _checked(secret: bytes, reference: str, verification: Verification | None) -> bytes:
+    is_token = verification is not None and verification.scheme == ADDRESS_SCHEME
+    if is_token and (len(secret) < _SHORTEST_TOKEN or b"/" in secret):
+        raise SecretError(
+            f"{reference}: the token in an address must have at least {_SHORTEST_TOKEN} characters and no '/'; "
+            "take the output of: openssl rand -hex 16"
+        )
+    return secret
 
 
 def read_file(reference: str, path: str) -> bytes:

@@ -12,6 +12,7 @@ from errklein.chat.names import CHARACTER_SET, patterns_of
 from errklein.config._loading import Config, ConfigSource, network_prefix
 from errklein.config._settings import BACKENDS, CONFIDENTIAL, DEPENDENT, NAME_PATTERN_KEYS, OF_XMPP, SETTINGS
 from errklein.text.masking import MASK, mask_values, masker
+from errklein.text.suggestions import did_you_mean
 
 _KNOWN = (*SETTINGS, *DEPENDENT)
 
@@ -112,6 +113,12 @@ def _of_all(config: Config) -> Iterator[str]:
     for network in config.TRUSTED_PROXIES:
         if network.endswith("/0"):
             yield f"TRUSTED_PROXIES: every client can forge its address, since {network!r} contains all addresses"
+    if f"{config.WEBHOOK_BASE_PATH}/".startswith(f"{config.WEBHOOK_PREFIX}/"):
+        yield (
+            f"WEBHOOK_PREFIX: addresses of webhooks of rooms begin with {config.WEBHOOK_BASE_PATH}{config.WEBHOOK_PREFIX}, "
+            "since WEBHOOK_BASE_PATH has this path already; set WEBHOOK_PREFIX to another one"
+        )
+    yield from _rooms_of_webhooks(config)
     command = config.BOT_ADMINS_FALLBACK
     if isinstance(command, tuple) and which(command[0]) is None:
         yield f"BOT_ADMINS_FALLBACK: {command[0]!r} is missing or not executable, so notices can't be passed to it"
@@ -119,6 +126,22 @@ def _of_all(config: Config) -> Iterator[str]:
         yield "SENTRY_TRANSPORT is deprecated; set SENTRY_OPTIONS = {'transport': …}"
     if config.SENTRY_DSN and not config.BOT_LOG_SENTRY:
         yield "SENTRY_DSN: no effect, since BOT_LOG_SENTRY isn't True"
+
+
+def _rooms_of_webhooks(config: Config) -> Iterator[str]:
+    """Yield a warning for each room of a webhook in the file that the bot doesn't join otherwise: its name may be misspelt."""
+    for name, options in config.setting("WEBHOOKS").items():
+        rooms = options.get("rooms") or options["room"] if ":" not in name else ()
+        for room in [rooms] if isinstance(rooms, str) else rooms:
+            network, _, local = room.partition(":")
+            view = config.networks.get(network)
+            if view is None:
+                view, local = next(iter(config.networks.values())), room
+            known = [entry if isinstance(entry, str) else entry[0] for entry in view.CHATROOM_PRESENCE]
+            if local.casefold() not in map(str.casefold, known):
+                where = "CHATROOM_PRESENCE" + (f" of {view.network}" if config.names_networks else "")
+                hint = did_you_mean(local, known) or "."
+                yield f"WEBHOOKS[{name!r}]: the bot joins {room} for this webhook, but it isn't in {where}{hint}"
 
 
 def _of_network(config: Config, view: Config) -> Iterator[str]:

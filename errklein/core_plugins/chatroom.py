@@ -60,14 +60,23 @@ class ChatRoom(CorePlugin):
     """Join and manage rooms, and relay messages between rooms and people."""
 
     def callback_connect(self) -> None:
-        """Join the rooms of CHATROOM_PRESENCE on the connected network, unless its backend does that itself."""
+        """Join the rooms on the connected network: those of webhooks, and of CHATROOM_PRESENCE unless its backend does that itself."""
         network = handled_network.get()
         backend = self.host.networks.backends.get(network)
-        if backend is None or backend.joins_configured_rooms:
+        if backend is None:
             return
         config = self.host.networks.config(backend)
-        for entry in config.CHATROOM_PRESENCE:
-            name, password = (entry, None) if isinstance(entry, str) else (*entry, None)[:2]
+        configured = [
+            (entry, None) if isinstance(entry, str) else (*entry, None)[:2] for entry in config.CHATROOM_PRESENCE
+        ]
+        of_webhooks = map(self.host.networks.with_network, self.host.room_webhooks.rooms())
+        names = {name.casefold() for name, _ in configured}
+        self.host.rooms.join_missing(
+            room
+            for room in of_webhooks
+            if (parts := room.partition(":"))[0] == network and parts[2].casefold() not in names
+        )
+        for name, password in () if backend.joins_configured_rooms else configured:
             try:
                 self.query_room(name).join(username=config.CHATROOM_FN, password=password)
             except Exception as error:

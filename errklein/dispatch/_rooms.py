@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from errklein.chat import Room, RoomError
 from errklein.commands.operations import Actor, operation
@@ -35,6 +36,8 @@ class RoomOperations:
     the network refuses, NotImplementedError if it doesn't support the operation, and ValueError for an invalid name.
     """
 
+    log = Logger(namespace="errklein.dispatch")
+
     def __init__(self, reactor: Any, networks: Networks, waits: ThreadWaits) -> None:
         self._reactor = reactor
         self._networks = networks
@@ -54,6 +57,16 @@ class RoomOperations:
         with suppress(NotImplementedError):
             return room.joined is not False
         return True
+
+    def join_missing(self, names: Iterable[str]) -> None:
+        """Join those of the rooms that the bot isn't in, such as rooms of webhooks. Failures are logged."""
+        for name in names:
+            try:
+                room = self._networks.query_room(name)
+                if not room.joined:
+                    room.join(username=self._networks.config(self._networks.of(room)).CHATROOM_FN)
+            except Exception as error:
+                self.log.warn("The room {name} could not be joined: {reason}", name=name, reason=str(error))
 
     @operation("room_leave", "name", "reason")
     def leave(self, by: Actor, name: str, reason: str | None = None) -> None:

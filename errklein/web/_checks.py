@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from twisted.logger import Logger
 
-from errklein.config.secrets import SecretError, read_secret
+from errklein.config.secrets import SecretError, read_secrets
 from errklein.listening import client_of
 from errklein.running import Overloaded, RateLimit, TokenBucket, TokenBuckets
 from errklein.verify import Expired, Header, ImmediateResponse, Received, Refused, UnusableSecret
@@ -96,7 +96,7 @@ class Checks:
         try:
             if declaration.verify.unusable:
                 raise SecretError(declaration.verify.unusable)
-            read = [read_secret(reference, stored_in=self._secrets_in) for reference in declaration.verify.secrets]
+            read = read_secrets(declaration.verify, self._secrets_in)
         except SecretError as error:
             reason = self.unusable[hook.full_name] = str(error)
             # Those of rooms may be thousands, which one notice names after a restore.

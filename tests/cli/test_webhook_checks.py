@@ -76,6 +76,9 @@ class PluginChecks(PluginTestCase):
         self.assertIn(
             "Builds:verified responds with 503, since its requests can't be verified: env:BUILDS_OLD: ", problem
         )
+        del os.environ["BUILDS_NEW"]
+        [problem] = (problem.text for problem in secret_problems(hooks))
+        self.assertRegex(problem, "env:BUILDS_OLD: .*; env:BUILDS_NEW: ")
 
     def test_description(self) -> None:
         """Each webhook is shown as the operator has configured it."""
@@ -128,6 +131,67 @@ class CheckTests(SynchronousTestCase):
         self.assertIn("\n\nShop: has a problem, see below\n", done.stdout)
         self.assertIn("    POST /order: order, in a thread (plain function), verified by github\n", done.stdout)
         self.assertTrue(done.stdout.endswith("Found 3 problems and no warnings.\n"), done.stdout)
+
+    def test_webhooks_of_rooms(self) -> None:
+        """A missing secret or template is a problem; rooms that may be misspelt, and paths in the way, have warnings."""
+        directory = Path(self.mktemp()).absolute()
+        source = (
+            "from errklein import BotPlugin, webhook\nclass Shop(BotPlugin):\n"
+            "    @webhook('/hooks/<name>/<key>', methods=['POST'])\n    def order(self, payload, name, key): pass\n"
+            "    @webhook('/paid', methods=['POST'])\n    def paid(self, payload): pass\n"
+        )
+        write_plugin(directory / "plugins", "Shop", source)
+        write_plugin(
+            directory / "plugins",
+            "page",
+            source.replace("/hooks/<name>/<key>", "/page/<name>/<key>").replace("/paid", "/x"),
+        )
+        of_page = {"source": "pagerduty", "room": "#ops", "secret": "env:PAGE"}
+        settings: dict[str, Any] = {
+            "alerts": {"source": "grafana", "room": "#opss", "secret": "env:NO_SUCH_TOKEN", "events": ["firing"]},
+            "page": {**of_page, "template": "page.md"},
+        }
+        write_config(
+            directory,
+            {
+                "BOT_EXTRA_PLUGIN_DIR": str(directory / "plugins"),
+                "CHATROOM_PRESENCE": ("#ops",),
+                "WEBHOOKS": settings,
+                "WEBHOOK_BASE_PATH": "/hooks",
+            },
+        )
+        self.enterContext(mock.patch.dict(os.environ, {"PAGE": "a secret of PagerDuty"}))
+        done = run(ERRKLEIN, "check", cwd=directory)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        lines = done.stdout.splitlines()
+        self.assertIn("alerts: webhook of #opss", lines)
+        self.assertIn(
+            '    POST /hooks/alerts: grafana, verified by token in the address, ack="now", at most 600/min', lines
+        )
+        problems = sorted(line for line in lines if line.startswith("problem: "))
+        self.assertEqual(len(problems), 2, problems)
+        self.assertIn("WEBHOOKS['page']: template: ", problems[0])
+        self.assertIn(
+            "alerts responds with 503, since its requests can't be verified: env:NO_SUCH_TOKEN: ", problems[1]
+        )
+        self.assertEqual(
+            [line for line in lines if line.startswith("warning: ")],
+            [
+                (
+                    "warning: WEBHOOK_PREFIX: addresses of webhooks of rooms begin with /hooks/hooks, since WEBHOOK_BASE_PATH has this "
+                    "path already; set WEBHOOK_PREFIX to another one"
+                ),
+                (
+                    "warning: WEBHOOKS['alerts']: the bot joins #opss for this webhook, but it isn't in CHATROOM_PRESENCE; did you mean "
+                    "'#ops'?"
+                ),
+                (
+                    "warning: Shop:order: its path /hooks/<name>/<key> is below /hooks, so it gets requests for webhooks of rooms first; "
+                    "change the path, or set WEBHOOK_PREFIX to another one"
+                ),
+                "warning: WEBHOOKS['page']: a plugin has this name, too; choose another one",
+            ],
+        )
 
     def test_control_characters(self) -> None:
         """Line ends and control characters in the pattern of a command are escaped."""
