@@ -59,9 +59,12 @@ linkcheck_ignore = [r"https?://"]
 
 
 def read(app, docname, source):
-    """Add to a page what a code host doesn't show: the changelog, docstrings, and the order of the pages."""
+    """Add to a page what a code host doesn't show: the changelog, sources, docstrings, and the order of the pages."""
     if docname == "reference/changelog":
         source[0] = Path(app.srcdir, "..", "CHANGELOG.md").read_text("utf-8")
+    if docname == "reference/sources":
+        pages = Path(app.srcdir, "..", "errklein", "sources").glob("*/README.md")
+        source[0] += "".join(f"\n#{text}" for text in sorted(page.read_text("utf-8") for page in pages))
     if docname in ("index", "reference/api"):
         source[0] += toctrees(source[0])
     elif Path(app.srcdir, docname).is_dir():
