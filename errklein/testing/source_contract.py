@@ -43,7 +43,7 @@ _ANY_TAG = re.compile(r"<a href=\"([^\"<>]*+)\"[^<>]*+>\1</a>|<[^<>]*+>")
 
 
 class SourceContract(Base):
-    """Tests of what errklein expects of a `Source`, to be mixed into a test case.
+    """Tests of the guarantees of an `errklein.webhooks.source.Source`, to be mixed into a test case.
 
     The test case has the source, and returns requests as the service sends them, without their signature::
 
