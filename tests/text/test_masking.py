@@ -272,6 +272,17 @@ class SurroundingsTests(MaskingCase):
         for written in (f"{name}='{value}'", f'{name}="{value}"'):
             self.assertNotIn(written, self.masker()(f"{before} {written} after"))
 
+    def test_own_secrets(self) -> None:
+        """Tokens and secrets that errklein has made are found without being known, wherever they are."""
+        masker = self.masker()
+        for secret in ("ekt" + "a2" * 13, "eks" + "z7" * 16):
+            for before in ("", "/hooks/", "https%3A%2F%2Fa%2Fhooks%2F", "hooks%2f", "Secret: `", "\\n", "x=1&y=", "3"):
+                self.assertEqual(masker(f"{before}{secret}/slack"), f"{before}{MASK}/slack")
+            for most in range(len("GET /hooks/") + 1, 40):
+                self.assertNotIn(secret[:8], masker.cut(f"GET /hooks/{secret}/slack", most))
+        words = "Projektmanagementausbildungslehrgang, ekt, ektoplasma"
+        self.assertEqual(masker(words), words)
+
     def test_headers(self) -> None:
         """Values of headers with credentials are masked, in any way that headers are printed."""
         for text in (
