@@ -280,7 +280,8 @@ class Routes:
 
     def _forget_tokens(self, name: str) -> None:
         for token in self._tokens.pop(name, ()):
-            self._by_token.pop(token, None)
+            if self._by_token.get(token) == name:
+                del self._by_token[token]
 
     def hold(self, owner: str) -> None:
         """Make requests for the owner's routes wait until `replace`, `remove` or `release`."""

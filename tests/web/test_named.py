@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from treq.testing import StubTreq
+from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent, globalLogPublisher
 
 from errklein.testing import PluginTestCase
@@ -247,6 +248,19 @@ class RefusalTests(NamedCase):
         self.pass_time(60)
         self.assertTrue(connection.received().endswith(b"refused"))
 
+    def test_slow_handler_of_a_plugin(self) -> None:
+        """A plugin that names the source responds in its form, too, here with 504."""
+
+        async def wait(event: Event) -> None:
+            await Deferred()
+
+        declaration = HookDeclaration("/slow", ("POST",), source=SOURCE)
+        self.web.routes.replace("Slow", [Hook("Slow", "wait", declaration, wait)])
+        waiting = self.start("POST", "/slow", b"{}")
+        self.pass_time(61)
+        response = self.successResultOf(waiting)
+        self.assertEqual((response.status, response.text), (504, "refused"))
+
     def test_form_that_fails(self) -> None:
         """If the source's form fails, the client gets errklein's own."""
 
@@ -427,6 +441,16 @@ class SecrecyTests(NamedCase):
             self.assertNotIn(hidden, found)
         self.assertIn("/hooks/tool?x=1", self.targets())
         self.assertIn('"POST /hooks/***" 404', found)
+
+    def test_headers_of_proxies(self) -> None:
+        """A proxy may repeat the address in a header, which is recorded without the token."""
+        for path in (f"/hooks/{TOKEN}", f"/hooks/tool/{TOKEN}"):
+            self.post(path, headers={"X-Original-Uri": path, "X-Other": "kept"})
+        for delivery in self.deliveries():
+            stored = self.successResultOf(self.journal.get(delivery.id))
+            assert stored is not None and stored.request is not None
+            self.assertIn((b"x-other", b"kept"), stored.request.headers)
+            self.assertNotIn(TOKEN.encode(), b"".join(value for _, value in stored.request.headers))
 
 
 class BotTests(PluginTestCase):
