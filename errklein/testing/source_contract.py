@@ -30,7 +30,14 @@ HOSTILE = (
 )
 """A text with addresses, mentions and formatting."""
 
-REPLACEMENTS: Sequence[Any] = (None, 10**30, [7, "x", None], HOSTILE * (10_000 // len(HOSTILE)), f"x {HOSTILE}")
+REPLACEMENTS: Sequence[Any] = (
+    None,
+    10**30,
+    [7, "x", None],
+    HOSTILE,
+    f"x {HOSTILE}",
+    HOSTILE * (10_000 // len(HOSTILE)),
+)
 """What each value of a payload is replaced with."""
 
 _SECRETS = (b"b25lIHNlY3JldCBvZiBhIHdlYmhvb2s", b"YW5vdGhlciBzZWNyZXQgb2YgYSB3ZWJob29r")
@@ -139,12 +146,14 @@ def changed_payloads(payload: Any, place: str = "payload") -> Iterator[tuple[str
 
     Of lists, the first three items are changed.
     """
-    keys: Sequence[Any] = list(payload) if isinstance(payload, dict) else range(min(len(payload), 3))
+    if not isinstance(payload, (dict, list)):
+        return
+    keys: Sequence[Any] = list(payload) if isinstance(payload, dict) else range(3)[: len(payload)]
     for key in keys:
         changed = copy(payload)
         value = changed.pop(key)
         yield f"{place}.{key}", changed
-        inner = changed_payloads(value, f"{place}.{key}") if isinstance(value, (dict, list)) else ()
+        inner = changed_payloads(value, f"{place}.{key}")
         for where, other in (*((f"{place}.{key}", one) for one in REPLACEMENTS), *inner):
             changed = copy(payload)
             changed[key] = other
