@@ -398,7 +398,9 @@ def message(lines: Iterable[Markdown], most: int, size: int = 4_000) -> Markdown
     shown = [line.rstrip() for text in lines for line in text.split("\n") if line.strip()]
     if not shown:
         return Markdown("")
-    text = "\n".join(shown if len(shown) <= most else shown[: most - 1])
+    # A block of code may need a line that ends it.
+    room = most - any(map(_FENCE.match, shown))
+    text = "\n".join(shown if len(shown) <= room else shown[: room - 1])
     kept = without_mentions(without_people(text[:size])).split("\n")
     length, left = 0, size - _ROOM
     for number, line in enumerate(kept):

@@ -446,7 +446,7 @@ class FormatTests(SynchronousTestCase):
         self.assertLess(len(text), 4000)
         self.assertTrue(text.endswith("…"))
         code = shown({"text": "```\n" + "\n".join(map(str, range(99))) + "\n```"}).split("\n")
-        self.assertEqual((code[0], code[-1]), ("0", "… and 72 more lines"))
+        self.assertEqual((code[0], code[-1]), ("0", "… and 73 more lines"))
 
     def test_mentions(self) -> None:
         """Nobody is mentioned, in whatever field."""

@@ -222,8 +222,8 @@ class MessageTests(SynchronousTestCase):
         self.assertLessEqual(len(message([Markdown("@all" * 2_000)], 10)), 4_000)
 
     def test_code_block(self) -> None:
-        """A block of code that is cut is closed."""
-        self.assertEqual(message([Markdown("```\na\nb\nc\n```")], 3), "```\na\n```\n… and 3 more lines")
+        """A block of code that is cut is closed, within the maximum number of lines."""
+        self.assertEqual(message([Markdown("```\na\nb\nc\n```")], 4), "```\na\n```\n… and 3 more lines")
 
     def test_mentions(self) -> None:
         """No text of a message mentions anybody, whoever wrote it."""
