@@ -443,6 +443,7 @@ def tools(directory: Path, in_gate: bool) -> dict[str, Sender]:
     apprise = python.with_name("apprise")
     others = (
         Tool("apprise", "mattermost", r"mmost://\S+", apprise, "--title=Backup", "--body", "TEXT", "ADDRESS"),
+        Tool("apprise-json", "post", r"json://\S+", apprise, "--title=Backup", "--body", "TEXT", "ADDRESS"),
         Tool("discord-webhook", "discord", address, python, "-c", DISCORD_WEBHOOK, "ADDRESS", "TEXT"),
         Tool("slack-webhook", "slack", address, "node", directory / "slack.js", "ADDRESS", "TEXT"),
     )

@@ -142,6 +142,12 @@ class RoomTests(PluginTestCase):
         response = self.post(f"/hooks/{found[1]}", body=b'{"text": "**done**"}', headers={"Content-Type": JSON})
         self.assertEqual(response.text, "ok")
 
+    def test_addresses_of_post(self) -> None:
+        """The reply has addresses for Slack's tools, for Apprise and for scripts."""
+        reply = self.make("post")
+        for pattern in (r"Paste https:", r"For Apprise: jsons:", r"curl -d text=Hello https:"):
+            self.assertRegex(reply, pattern + r"//bot\.example\.net/chat/hooks/ekt\w{26}\b")
+
     def test_refusals(self) -> None:
         """Errors have the form of the service."""
         found = re.search(r"(/hooks/ekt\w+)", self.make("slack"))
@@ -312,6 +318,8 @@ class MrkdwnTests(SynchronousTestCase):
     def test_entities(self) -> None:
         """The three entities are characters, once."""
         self.assertEqual(shown({"text": "1 &lt; 2 &amp;&amp; &amp;lt; &gt; &quot;"}), "1 < 2 && &lt; > &quot;")
+        title, header = {"title": "R&amp;D"}, {"type": "header", "text": {"type": "plain_text", "text": "Q &lt; A"}}
+        self.assertEqual(shown({"blocks": [header], "attachments": [title]}), "Q < A\nR&D")
 
     def test_code(self) -> None:
         """Code is untouched."""
@@ -415,6 +423,9 @@ class FormatTests(SynchronousTestCase):
         for source in ("mattermost", "rocketchat"):
             found = markdown({"text": "**b** [l](https://example.org) [m](javascript:x)"}, source=source)
             self.assertEqual(found, "**b** [l](https://example.org) [m]\u200b(javascript:x)")
+            # They know Slack's links, too.
+            found = markdown({"text": "see <https://example.org/7|build *7*>"}, source=source)
+            self.assertEqual(found, "see [build \\*7\\*](https://example.org/7)")
 
     def test_title_and_message(self) -> None:
         """A message is text, unless ntfy or Gotify state that it is Markdown."""

@@ -124,7 +124,6 @@ def _source(name: str, title: str, dialect: Dialect, *setup: str, example: str =
     )
 
 
-_APPRISE = "For Apprise: mmost{s}://{host}/{token}"
 _PASTE = "Paste {url} where the tool asks for the address of an incoming webhook of "
 
 SOURCES = {
@@ -135,7 +134,7 @@ SOURCES = {
             "Messages of tools and scripts",
             mrkdwn,
             _PASTE + "Slack.",
-            _APPRISE,
+            "For Apprise: json{s}://{host}/hooks/{token}",
             "From a script: curl -d text=Hello {url}",
         ),
         _source("slack", "Slack's format", mrkdwn, _PASTE + "Slack."),
@@ -144,7 +143,7 @@ SOURCES = {
             "Mattermost's format",
             markdown,
             _PASTE + "Mattermost.",
-            _APPRISE,
+            "For Apprise: mmost{s}://{host}/{token}",
             example="apprise-mattermost.json",
         ),
         _source(

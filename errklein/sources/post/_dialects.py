@@ -20,17 +20,19 @@ from errklein.webhooks.texts import value
 Dialect = Callable[[str], str]
 """Converts a text to Markdown."""
 
-# A place in mrkdwn that may have a meaning. What is between `<` and `>` has neither, so that no character is examined twice.
-_SIGN = re.compile(r"```|`|<([^<>\n]{1,3000})>|[*_~\n]")
-_QUOTE = re.compile(r"(?:>|&gt;){1,3} ?")
-_LONGEST_LABEL = 300
 QUOTE = "\\> "
 """Begins a line of a quote, as text: Markdown's quotes would continue in the next line."""
 
+_LONGEST_LABEL = 300
+
+# A place in mrkdwn that may have a meaning. What is between `<` and `>` has neither, so that no character is examined twice.
+_SIGN = re.compile(r"```|`|<([^<>\n]{1,3000})>|[*_~\n]")
+_QUOTE = re.compile(r"(?:>|&gt;){1,3} ?")
 _SCHEMES = ("http://", "https://", "mailto:")
 _STYLES = {"*": "**", "_": "_", "~": "~~"}
 _LITERAL = {"*": "\\*", "_": "\\_", "~": "&#126;", "`": "\\`", "```": "\\`\\`\\`"}
 
+_SLACK_LINK = re.compile(r"<(https?://[^<>|\s]{1,2000})\|([^<>\n]{1,300})>")
 _OF_DISCORD = re.compile(
     r"<(?P<sign>[@#])[!&]?(?P<id>\d{1,25})>|<a?(?P<emoji>:\w{1,40}:)\d{1,25}>"
     r"|<t:(?P<time>-?\d{1,13})(?::[tTdDfFR])?>|<(?P<command>/[\w -]{1,64}):\d{1,25}>"
@@ -43,8 +45,8 @@ def literal(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Return Markdown without links that may run code."""
-    return without_unsafe_links(sanitize(text))
+    """Convert Markdown as Mattermost reads it: without links that may run code, and with Slack's links."""
+    return without_unsafe_links(_SLACK_LINK.sub(lambda found: link(found[2], found[1]), sanitize(text)))
 
 
 def discord(text: str) -> str:
@@ -81,7 +83,7 @@ class _Mrkdwn:
         """Return the text as Markdown."""
         self._begin_line()
         while sign := _SIGN.search(self._text, self._at):
-            self._write(_unescaped(self._text[self._at : sign.start()]))
+            self._write(unescaped(self._text[self._at : sign.start()]))
             self._at = sign.end()
             if sign[0] == "\n":
                 self._opened.clear()
@@ -93,7 +95,7 @@ class _Mrkdwn:
                 self._read_code(sign[0])
             else:
                 self._read_style(sign[0], sign.start())
-        self._write(_unescaped(self._text[self._at :]))
+        self._write(unescaped(self._text[self._at :]))
         return "".join(self._out)
 
     def _write(self, text: str) -> None:
@@ -109,7 +111,7 @@ class _Mrkdwn:
 
     def _read_code(self, ticks: str) -> None:
         end = self._text.find(ticks, self._at)
-        inside = _unescaped(self._text[self._at : max(end, 0)])
+        inside = unescaped(self._text[self._at : max(end, 0)])
         if not inside.strip() or (ticks == "`" and "\n" in inside):
             self._out.append(_LITERAL[ticks])
             return
@@ -134,13 +136,14 @@ class _Mrkdwn:
         self._out.append(_LITERAL[sign])
 
 
-def _unescaped(text: str) -> str:
+def unescaped(text: str) -> str:
+    """Return a text of Slack without the three entities that it may have."""
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def _reference(inside: str) -> str:
     """Return Markdown for what mrkdwn has between `<` and `>`: a link, a mention of a person, room or group, or a time."""
-    target, _, text = map(_unescaped, inside.partition("|"))
+    target, _, text = map(unescaped, inside.partition("|"))
     if inside[0] in "@#":
         return literal(inside[0] + (text.removeprefix(inside[0]) or target[1:]))
     if inside[0] == "!":

@@ -6,10 +6,22 @@ out. What would choose a room, a name or an icon is ignored.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from errklein.sources.post._dialects import QUOTE, Dialect, discord, label, link, literal, markdown, mrkdwn, styled
+from errklein.sources.post._dialects import (
+    QUOTE,
+    Dialect,
+    discord,
+    label,
+    link,
+    literal,
+    markdown,
+    mrkdwn,
+    styled,
+    unescaped,
+)
 from errklein.text import fenced
 from errklein.webhooks.texts import Markdown
 
@@ -59,18 +71,19 @@ def _is_markdown(payload: _Object) -> bool:
 
 def _attachment(attachment: _Object, dialect: Dialect) -> Iterator[str]:
     text = {name: _text(given) for name, given in attachment.items()}
+    plain = defaultdict(str, {name: unescaped(given) for name, given in text.items()})
     pieces = [
         dialect(text.get("pretext", "")),
-        link(text.get("author_name", ""), text.get("author_link", "")),
-        styled(link(text.get("title", ""), text.get("title_link", "")), "**"),
+        link(plain["author_name"], plain["author_link"]),
+        styled(link(plain["title"], plain["title_link"]), "**"),
         dialect(text.get("text", "")),
         *(_field(field, "title", dialect) for field in _objects(attachment.get("fields"))),
         *(piece for block in _objects(attachment.get("blocks")) for piece in _block(block)),
-        link("image", text.get("image_url", "")) if "image_url" in text else "",
+        link("image", plain["image_url"]) if plain["image_url"] else "",
         _in_line(attachment.get("actions")),
-        label(text.get("footer", "")),
+        label(plain["footer"]),
     ]
-    yield from pieces if any(map(str.strip, pieces)) else [literal(text.get("fallback", ""))]
+    yield from pieces if any(map(str.strip, pieces)) else [literal(plain["fallback"])]
 
 
 def _embed(embed: _Object) -> Iterator[str]:
@@ -85,7 +98,7 @@ def _embed(embed: _Object) -> Iterator[str]:
 
 
 def _field(field: _Object, name: str, dialect: Dialect) -> str:
-    title, value = label(_text(field.get(name))), dialect(_text(field.get("value"))).strip("\n")
+    title, value = label(unescaped(_text(field.get(name)))), dialect(_text(field.get("value"))).strip("\n")
     return f"{styled(title + ':', '**')} {value}" if title and value else title or value
 
 
@@ -96,7 +109,7 @@ def _block(block: _Object) -> Iterator[str]:
         for element in _objects(block.get("elements")):
             yield _rich_block(element)
     elif kind == "header":
-        yield styled(label(_text(text)), "**")
+        yield styled(label(unescaped(_text(text))), "**")
     elif kind == "markdown":
         yield markdown(_text(text))
     else:
@@ -116,10 +129,10 @@ def _element(element: object) -> str:
     text, kind = _text(given.get("text")), given.get("type")
     if kind == "image":
         alternative = _text(given.get("title")) or _text(given.get("alt_text")) or "image"
-        return link(alternative, _text(given.get("image_url")))
+        return link(unescaped(alternative), _text(given.get("image_url")))
     if "url" in given or kind == "button":
-        return link(text, _text(given.get("url"))) if given.get("url") else ""
-    return literal(text) if kind == "plain_text" else mrkdwn(text)
+        return link(unescaped(text), _text(given.get("url"))) if given.get("url") else ""
+    return literal(unescaped(text)) if kind == "plain_text" else mrkdwn(text)
 
 
 def _rich_block(block: _Object) -> str:
