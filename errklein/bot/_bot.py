@@ -147,7 +147,7 @@ class Bot:
             stored_secrets,
             messages,
             self.tell_admins,
-            webhooks.resume,
+            webhooks,
             self._is_plugin,
             reactor,
             now,

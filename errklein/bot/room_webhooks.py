@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from errklein.bot._room_messages import RoomMessages
 from errklein.commands.operations import Actor, operation
 from errklein.config import SecretError, SecretStore
+from errklein.journal.operations import WebhookOperations
 from errklein.listening import endpoint_url
 from errklein.ports.outbox import OutboxFull
 from errklein.ports.values import Storage, Store
@@ -73,7 +74,7 @@ class RoomWebhooks:
     """The webhooks of rooms. Each operation raises HookError, SecretError or StorageError if nothing has changed.
 
     :param notify: Sends a notice to administrators.
-    :param resume: Lets a webhook's deliveries run that an administrator has paused.
+    :param deliveries: Runs the deliveries of a webhook that an administrator has paused.
     :param is_plugin: Returns whether a plugin has this name.
     :param now: Returns the Unix time.
     """
@@ -87,13 +88,13 @@ class RoomWebhooks:
         stored_secrets: SecretStore,
         messages: RoomMessages,
         notify: Callable[[str], None],
-        resume: Callable[[Actor, str], Awaitable[None]],
+        deliveries: WebhookOperations,
         is_plugin: Callable[[str], bool],
         reactor: Any,
         now: Callable[[], float],
     ) -> None:
         self._web, self._storage, self._secrets = web, storage, stored_secrets
-        self._messages, self._notify, self._resume = messages, notify, resume
+        self._messages, self._notify, self._deliveries = messages, notify, deliveries
         self._is_plugin, self._reactor, self._now = is_plugin, reactor, now
         self._webhooks: dict[str, RoomWebhook] = {}
         """Those that have a route."""
@@ -267,7 +268,8 @@ class RoomWebhooks:
             self._web.routes.drop(webhook.name)
         self._schedule()
         await self._forget(webhook.references)
-        await self._resume(by, webhook.name)
+        if webhook.name in self._deliveries.paused(by):
+            await self._deliveries.resume(by, webhook.name)
 
     async def _rotate(self, webhook: RoomWebhook, secret: str, token: str) -> RoomWebhook:
         def write() -> RoomWebhook:

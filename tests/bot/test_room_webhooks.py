@@ -334,6 +334,13 @@ class ExpiryTests(RoomWebhooksCase):
         self.wait(2)
         self.assertEqual((self.status(made), self.secrets_stored(), self.webhooks.all()), (404, [], []))
 
+    def test_response_in_the_form_of_the_source(self) -> None:
+        """A tool that posts as to Slack gets Slack's error."""
+        made = self.do(self.webhooks.create(ALICE, "slack", "#ops", "", None, "1d"))
+        self.wait(DAY)
+        response = self.successResultOf(self.bot.post(made.url.removeprefix(SITE), body=b'{"text": "x"}'))
+        self.assertEqual((response.status, response.text), (404, "no_service"))
+
     def test_date(self) -> None:
         """A date is that of the last day."""
         self.make(expires="2000-01-31")
