@@ -121,9 +121,11 @@ class RoomWebhooks:
                 self._put(RoomWebhook.of_stored(name, stored))
             except (AttributeError, LookupError, TypeError, ValueError) as error:
                 self._unusable[name] = stored
+                token = str(stored.get("token") or "") if isinstance(stored, dict) else ""
+                self._web.routes.put_unusable(name, str(error), [token] if token else [])
                 reasons.append(f"{name} ({error})")
         if reasons:
-            self._notify(f"The addresses of webhooks get 404, since these can't be used: {_some(reasons)}")
+            self._notify(f"Webhooks respond with 503, since they can't be used: {_some(reasons)}")
         self._report_missing_secrets(self._stored)
         # Without webhooks, the secrets may belong to those of another storage.
         if rows:
@@ -247,6 +249,8 @@ class RoomWebhooks:
         async with self._locked():
             if name in self._unusable:
                 await self._storage.in_background(lambda: self._store.remove(name))
+                if name not in self._webhooks:
+                    self._web.routes.drop(name)
                 await self._forget(map(str, _references_in(self._unusable.pop(name))))
             else:
                 await self._remove(by, self._changeable(name))

@@ -179,6 +179,8 @@ class Intake:
             route, captures, _ = self._match_complete(request)
             if isinstance(route, Mount) or route.hook is None or route.label != webhook:
                 raise Problem(404, "the URL of the request is another webhook's")
+            if not route.hook.active:
+                return succeed(_INACTIVE)
         except (NoRoute, Problem) as refused:
             problem = refused if isinstance(refused, Problem) else problem_of(refused, request)
             if self.routes.declaration(webhook) is not None:

@@ -33,7 +33,7 @@ from werkzeug.routing import RequestRedirect
 
 from errklein.running import placement_of
 from errklein.text.suggestions import did_you_mean
-from errklein.verify import ADDRESS_SCHEME, digest_of
+from errklein.verify import ADDRESS_SCHEME, Verification, digest_of
 from errklein.web._error_pages import Problem
 from errklein.web._mounts import Mount, limit_messages
 from errklein.web.facade.request import endpoint_of
@@ -270,13 +270,23 @@ class Routes:
         self._by_token.update(dict.fromkeys(tokens, name))
         self._changed()
 
+    def put_unusable(self, name: str, reason: str, tokens: Sequence[str] = ()) -> None:
+        """Add a webhook of a room that responds with 503 for this reason, so that its source tries again, and deliveries wait."""
+
+        async def never_called(payload: object) -> None: ...
+
+        verify = Verification("an unknown source", lambda received, secrets: None, unusable=reason)
+        declaration = HookDeclaration(f"{self.prefix}/{name}", ("POST",), verify=verify, ack="now", methods_given=True)
+        self.put(Hook("", name, declaration, never_called, active=False), tokens)
+
     def drop(self, name: str) -> None:
-        """Remove the webhook of a room."""
-        self._forget_tokens(name)
-        self._routes.pop(name)
-        self._precedence.by_name.pop(name)
-        self.named.pop(name).remove()
-        self._changed()
+        """Remove the webhook of a room, if there is one."""
+        if name in self.named:
+            self._forget_tokens(name)
+            self._routes.pop(name)
+            self._precedence.by_name.pop(name)
+            self.named.pop(name).remove()
+            self._changed()
 
     def _forget_tokens(self, name: str) -> None:
         for token in self._tokens.pop(name, ()):

@@ -424,13 +424,21 @@ class RestoreTests(RoomWebhooksCase):
         store.set("damaged-5", "text")
         self.restart()
         self.assertEqual((self.status(made), len(self.webhooks.all())), (202, 1))
-        notices = [text for text in self.bot.sent_to("@admin") if "404" in text]
+        self.assertEqual(
+            [
+                self.successResultOf(self.bot.post(f"/hooks/damaged-{number}", body=FIRING)).status
+                for number in range(6)
+            ],
+            [503] * 6,
+        )
+        notices = [text for text in self.bot.sent_to("@admin") if "503" in text]
         self.assertEqual(len(notices), 1)
         self.assertIn("damaged-0 (there is no source 'gone'", notices[0])
         self.assertIn("already", self.error(self.webhooks.create(ALICE, "alertmanager", "#ops", "damaged-1")))
         for number in range(6):
             self.do(self.webhooks.remove(ALICE, f"damaged-{number}"))
         self.assertEqual([*self.bot.storage.open("room webhooks").keys()], ["alertmanager"])
+        self.assertEqual(self.successResultOf(self.bot.post("/hooks/damaged-1", body=FIRING)).status, 404)
         self.assertEqual(self.make(name="damaged-1").webhook.name, "damaged-1")
 
 

@@ -391,6 +391,19 @@ class ChangeTests(NamedCase):
         self.queue.look()
         self.assertEqual(self.texts(), ["hello"])
 
+    def test_webhook_that_cannot_be_used(self) -> None:
+        """While its source isn't installed, requests get 503, so that they are sent again, and deliveries wait."""
+        self.successResultOf(self.queue.set_paused("tool", True))
+        self.statuses(f"/hooks/{TOKEN}")
+        self.web.routes.put_unusable("tool", "there is no source 'tool'", [digest_of(TOKEN.encode())])
+        self.successResultOf(self.queue.set_paused("tool", False))
+        self.clock.advance(1)
+        self.assertEqual(self.statuses(f"/hooks/{TOKEN}", "/hooks/tool"), [503, 503])
+        self.assertEqual(self.web.services.checks.unusable["tool"], "there is no source 'tool'")
+        self.assertEqual(self.texts(), [])
+        self.put("tool", TOKEN)
+        self.assertEqual(self.texts(), ["hello"])
+
     def test_plugin_that_is_inactive(self) -> None:
         """Deliveries of a plugin's webhook wait for the plugin, as before."""
         self.successResultOf(self.queue.set_paused("Receiver:raw", True))
