@@ -219,3 +219,29 @@ class RateTests(PluginTestCase):
         self.path = private.partition("https://bot.example.net")[2].split()[0].strip("`")
         self.send(3)
         self.assertEqual(len([text for text in self.bot.sent_to("#web") if "Disk" in text]), 3)
+
+
+class ChatTests(PluginTestCase):
+    """A text that is set in a chat."""
+
+    config = {"PUBLIC_URL": "https://bot.example.net"}
+
+    def test_values_have_no_effect(self) -> None:
+        """It has the formatting and links of the administrator, and values of the payload as they are."""
+        shown = self.bot.say("!webhook new json builds", room="#ops")
+        (private,) = (one.text for one in shown if one.to == "@admin")
+        path = private.partition("https://bot.example.net")[2].split()[0].strip("`")
+        self.bot.say("!webhook set builds text **{state|title}** [{name or 'a build'}]({url}) by {user.login}: {note}")
+        note = "@here **now** [x](https://evil.example) <!channel> \x02\n# y"
+        self.post(
+            path, {"state": "failed", "url": "https://ci.example.org/7", "user": {"login": "alice"}, "note": note}
+        )
+        self.bot.advance(0)
+        space = ZERO_WIDTH_SPACE
+        expected = (
+            "Failed a build (https://ci.example.org/7) by alice: "
+            f"@{space}here **now** [x](https:{space}//evil.example) <!{space}channel> # y"
+        )
+        self.assertEqual(self.bot.sent_to("#ops")[-1], expected)
+        refused = self.bot.say("!webhook set builds text {state|shout}")[-1].text
+        self.assertIn("expected filters among count, date", refused)
