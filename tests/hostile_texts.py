@@ -438,7 +438,7 @@ def functions() -> list[Tested]:
     from errklein.logs import escape, format_line
     from errklein.text import code, fenced, folded, plain, sanitize, split_message
     from errklein.text.masking import Masker, masker, secrets_in
-    from errklein.text.neutralising import without_links, without_mentions, without_people, without_unsafe_links
+    from errklein.text.neutralising import without_effects, without_mentions, without_people, without_unsafe_links
     from errklein.text.rendering import md_escape, to_md, to_plain, to_xhtml
     from errklein.text.styles import strip_styles, styles_to_ansi, styles_to_irc
     from errklein.web._http1 import _framing
@@ -528,7 +528,7 @@ def functions() -> list[Tested]:
         Tested("split_message", lambda text: split_message(text, 400), ["errklein.text._splitting"]),
         Tested("without_mentions", without_mentions, ["errklein.text.neutralising"]),
         Tested("without_unsafe_links", without_unsafe_links, ["errklein.text.neutralising"]),
-        Tested("without_links", without_links, ["errklein.text.neutralising"]),
+        Tested("without_effects", without_effects, ["errklein.text.neutralising"]),
         Tested("without_people", lambda text: without_people(text, ["a", "0"]), ["errklein.text.neutralising"]),
         Tested("value", lambda text: value(text, len(text)), ["errklein.webhooks.texts"]),
         Tested("message", lambda text: message([Markdown(text)], len(text)), ["errklein.webhooks.texts"]),

@@ -65,23 +65,27 @@ def without_unsafe_links(markdown: str) -> str:
     return _neutralised(_LINK, markdown, _is_unsafe)
 
 
-# What clients make a link of without any formatting, also if the rest of it follows in another text.
-_BARE_LINK = re.compile(
-    r"(?::|&(?:colon|#0*58|#x0*3a);?)(?=/|&|$)|\bwww(?=\.|&|$)"
+_SIGN = r"(?<!\w)(?:[@\uff20\ufe6b]|&(?:#0*64|#x0*40|commat);?+)(?![\s\u200b])"
+
+# What clients make a link or a mention of without any formatting, also if the rest of it follows in another text.
+_EFFECT = re.compile(
+    rf"{_SIGN}|(?::|&(?:colon|#0*58|#x0*3a);?)(?=/|&|$)|\bwww(?=\.|&|$)"
     r"|\b(?:mailto|tel|sms|sips?|xmpp|magnet|matrix|geo|data|javascript)(?=:|&|$)",
     re.IGNORECASE,
 )
 
 
-def without_links(text: str) -> str:
-    """Return a text in which no client finds an address that it would make a link of. Formatting isn't examined."""
-    return _BARE_LINK.sub(_broken, text)
+def without_effects(text: str) -> str:
+    """Return a text in which no client finds an address that it would make a link of, or the mention of a person.
+
+    Formatting isn't examined.
+    """
+    return _EFFECT.sub(_broken, text)
 
 
 # Addresses and entities are left as they are; then follow the sign of a mention, and words.
 _NAMES = re.compile(
-    r"\]\([^)\n]{0,2000}+\)|https?://\S++"
-    r"|(?P<at>(?<!\w)(?:[@\uff20\ufe6b]|&(?:#0*64|#x0*40|commat);?+)(?![\s\u200b]))"
+    rf"(?<!\\)\]\([^)\n]{{0,2000}}+\)|https?://\S++|(?P<at>{_SIGN})"
     r"|&#?\w{1,31};|(?P<word>[^\W_]++)",
     re.IGNORECASE,
 )

@@ -15,7 +15,7 @@ from math import isfinite
 from urllib.parse import quote
 
 from errklein.text import code, plain_lines, sanitize, truncated, without_mentions
-from errklein.text.neutralising import ZERO_WIDTH_SPACE, without_links, without_people
+from errklein.text.neutralising import ZERO_WIDTH_SPACE, without_effects, without_people
 from errklein.webhooks.option_values import InvalidOption
 
 LENGTH_CAP, PLACEHOLDERS_CAP, FILTERS_CAP = 2_000, 100, 5
@@ -27,8 +27,8 @@ VALUE_CAP, ADDRESS_CAP, ITEMS_CAP = 200, 500, 5
 # Characters of a value that are examined: white space and control characters among them aren't shown.
 _READ_CAP = 4_000
 
-# An empty value while a line is put together. No text contains it: `sanitize` removes it.
-_EMPTY = "\ufdd0"
+# An empty value, and the edge of another one, while a line is put together. No text contains them: `sanitize` removes them.
+_EMPTY, _EDGE = "\ufdd0", "\ufdd1"
 
 
 class Markdown(str):
@@ -56,6 +56,7 @@ _TERM = re.compile(
 )
 _STEP = re.compile(r"\.?(?:\[([^\[\]]++)\]|([^.\[\]]++))")
 _FILTER = re.compile(r"\s*+([a-z]++)\s*+(?:\||$)")
+_OPEN_TAG = re.compile(r"<(?=[^<>]*+\Z)")
 _INDEX = re.compile(r"-?[0-9]{1,9}")
 
 
@@ -139,7 +140,7 @@ def _parts(line: str) -> tuple[_Part, ...]:
     for piece in _PIECE.finditer(line):
         kind, text = str(piece.lastgroup), piece[0]
         if kind in ("placeholder", "code"):
-            if parts and not isinstance(parts[-1], str):
+            if parts and (not isinstance(last := parts[-1], str) or last in (":", ":/")):
                 # Two values together could be an address or a mention, too.
                 parts.append(ZERO_WIDTH_SPACE)
             parts.append(_placeholder(piece[kind], is_code=kind == "code"))
@@ -147,6 +148,9 @@ def _parts(line: str) -> tuple[_Part, ...]:
         if text == "{":
             raise InvalidOption("a placeholder such as {name} in the text, or {{ for a brace", line[piece.start() :])
         if text == "[":
+            if parts and not isinstance(parts[-1], str):
+                # After an exclamation mark, a link would be an image.
+                parts.append(ZERO_WIDTH_SPACE)
             label, address = len(parts), -1
         elif text == "](" and label >= 0:
             address = len(parts)
@@ -157,7 +161,15 @@ def _parts(line: str) -> tuple[_Part, ...]:
                 label = address = -1
                 continue
             label = address = -1
-        parts.append(text.replace("{{", "{").replace("}}", "}") if kind == "text" else text)
+        if kind == "text":
+            # A value in angle brackets could be a tag.
+            text = _OPEN_TAG.sub("&#60;", text.replace("{{", "{").replace("}}", "}"))
+        elif text == "]" and line[piece.end() :].lstrip(" ").startswith(":"):
+            # Else it would be the definition of a link, which isn't shown.
+            text = "&#93;"
+        parts.append(text)
+    if address >= 0 and any(isinstance(part, _Placeholder) for part in parts[address:]):
+        raise InvalidOption("a ) after the address of a link", line)
     if any(isinstance(part, str) and "`" in part for part in parts):
         # Code begins or ends somewhere else, so the value may be outside of it.
         parts = [piece for part in parts for piece in _without_code(part)]
@@ -224,14 +236,16 @@ _SEPARATORS = " :,;/-–—·|#@→"
 
 def _joined(parts: Sequence[_Part], values: object) -> str:
     """Return the parts as one line. Without any value, it is empty unless it has no placeholders."""
-    shown = [part if isinstance(part, str) else part.shown(values) or _EMPTY for part in parts]
-    filled = [text != _EMPTY for part, text in zip(parts, shown, strict=True) if not isinstance(part, str)]
+    shown = [part if isinstance(part, str) else sanitize(part.shown(values)) for part in parts]
+    filled = [text for part, text in zip(parts, shown, strict=True) if not isinstance(part, str)]
     if filled and not any(filled):
         return ""
-    line, *others = "".join(shown).split(_EMPTY)
+    edged = [f"{_EDGE}{text}{_EDGE}" if text else _EMPTY for text in shown]
+    pieces = (text if isinstance(part, str) else edge for part, text, edge in zip(parts, shown, edged, strict=True))
+    line, *others = "".join(pieces).split(_EMPTY)
     for after in others:
         line = _without_gap(line, after)
-    return line.strip()
+    return line.replace(_EDGE, "").strip()
 
 
 def _without_gap(before: str, after: str) -> str:
@@ -246,8 +260,6 @@ def _without_gap(before: str, after: str) -> str:
         before, after = text.removesuffix(pair[0]), rest.removeprefix(pair[1])
     text, rest = before.rstrip(_SEPARATORS), after.lstrip(_SEPARATORS)
     following = after[: len(after) - len(rest)]
-    if text.endswith("\\"):
-        return before + after
     if not text or text.endswith(_OPENERS):
         # A sign of a list stays.
         return (before if before.endswith(" ") else text) + rest
@@ -269,7 +281,8 @@ def value(given: object, most: int = VALUE_CAP) -> Markdown:
     """
     if isinstance(given, Markdown):
         return given
-    return Markdown(_OF_LABEL.sub("&#93;", plain_lines(_neutral(_text(given), most))))
+    shown = plain_lines(_neutral(_text(given), most))
+    return Markdown(_WITH_NEXT.sub(lambda found: f"&#{ord(found[0][-1])};", shown))
 
 
 def linked(given: object) -> Markdown:
@@ -277,8 +290,8 @@ def linked(given: object) -> Markdown:
     return Markdown(f"<{address}>") if (address := _address(_text(given))) else value(given)
 
 
-# After a bracket that a text opens, `]:` would define the address of a link.
-_OF_LABEL = re.compile(r"\\\](?= ?(?::|$))")
+# After a bracket that a text opens, `]:` would define the address of a link. The others could begin a tag or an entity.
+_WITH_NEXT = re.compile(r"\\\](?= ?(?::|$))|[<&]$")
 
 # They change the direction of the text after the value.
 _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
@@ -287,7 +300,7 @@ _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 def _neutral(text: str, most: int) -> str:
     """Return at most so many characters of the text on one line, without addresses and mentions."""
     line = " ".join(_DIRECTIONS.sub("", sanitize(text[:_READ_CAP])).split())
-    return without_people(without_links(truncated(line, most)))
+    return without_effects(truncated(line, most))
 
 
 def _text(given: object) -> str:

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.text import sanitize, to_ansi, to_imtext, to_irc, to_md, to_plain, to_xhtml
 from errklein.text.neutralising import (
     ZERO_WIDTH_SPACE,
-    without_links,
+    without_effects,
     without_mentions,
     without_people,
     without_unsafe_links,
@@ -189,8 +189,8 @@ class LinkTests(SynchronousTestCase):
             self.assertLess(process_time() - start, 2)
 
 
-class BareLinkTests(SynchronousTestCase):
-    """`without_links`."""
+class EffectTests(SynchronousTestCase):
+    """`without_effects`."""
 
     def test_addresses(self) -> None:
         """No client makes a link of an address, nor of its beginning before another text."""
@@ -199,9 +199,10 @@ class BareLinkTests(SynchronousTestCase):
             ("HTTP://h irc:/x ssh:", "HTTP:|//h irc:|/x ssh:|"),
             ("www.h.org WWW.x www", "www|.h.org WWW|.x www|"),
             ("mailto:a@b.c tel:1 xmpp:a@b", "mailto|:a@b.c tel|:1 xmpp|:a@b"),
+            ("(@bob) ](@bob) @", "(@|bob) ](@|bob) @|"),
             ("a&#58;//h b&#x3A;//h c&colon;//h", "a&#58;|//h b&#x3A;|//h c&colon;|//h"),
         ):
-            self.assertEqual(without_links(text), neutral.replace("|", ZERO_WIDTH_SPACE))
+            self.assertEqual(without_effects(text), neutral.replace("|", ZERO_WIDTH_SPACE))
 
     def test_other_texts(self) -> None:
         """Other texts are left as they are, including domains, file names and paths."""
@@ -216,7 +217,7 @@ class BareLinkTests(SynchronousTestCase):
             "awww",
             "metadata: x",
         ):
-            self.assertEqual(without_links(text), text)
+            self.assertEqual(without_effects(text), text)
 
 
 class PersonTests(SynchronousTestCase):
@@ -235,6 +236,7 @@ class PersonTests(SynchronousTestCase):
 
     def test_others(self) -> None:
         """Addresses, also those of mail, and a lone sign are left as they are."""
+        self.assert_neutral("\\\\](@bob)", "\\\\](@|bob)")
         for text in ("a@b.org", "5 @ 3", "[x](https://h/@bob)", "https://h/@bob"):
             self.assert_neutral(text, text)
 
@@ -252,5 +254,5 @@ class PersonTests(SynchronousTestCase):
     @given(st.lists(st.sampled_from((*PIECES, "bob", " ", "@bob")), max_size=12).map("".join))
     def test_looks_the_same(self, text: str) -> None:
         """For any text, only spaces of no width are inserted."""
-        shown = without_people(without_links(text), ["bob"])
+        shown = without_people(without_effects(text), ["bob"])
         self.assertEqual(shown.replace(ZERO_WIDTH_SPACE, ""), text.replace(ZERO_WIDTH_SPACE, ""))

@@ -97,6 +97,7 @@ class RenderTests(SynchronousTestCase):
             "[{sha|short}](https://ci.example.org/{user}/{sha})", f"[0123456](https://ci.example.org/alice/{COMMIT})"
         )
         self.check("[x](https://{user}{number}.example.org/)", "[x](https://alice5.example.org/)")
+        self.check("[{user}]: {number} [x]", "[alice&#93;: 5 [x]")
         self.check("{url|link}", "<https://ci.example.org/a_b?x=1&y=2#f>")
 
     def test_addresses_that_are_not_linked(self) -> None:
@@ -163,6 +164,7 @@ class RenderTests(SynchronousTestCase):
     def test_invalid_texts(self) -> None:
         """An invalid text is an error that says what is expected."""
         invalid = (
+            "[x]({a}",
             "{",
             "{a",
             "{}",
