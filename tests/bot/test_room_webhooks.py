@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import sqlite3
 import sys
 from collections.abc import Coroutine
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +23,7 @@ from errklein.commands.operations import Actor
 from errklein.config import SecretError, SecretStore
 from errklein.storage import StorageError
 from errklein.testing import TestBot
+from errklein.text.masking import masker
 from errklein.webhooks.option_values import HookError
 from errklein.webhooks.room_webhooks import RoomWebhook, digest_of
 from tests.processes import write_config
@@ -586,6 +589,82 @@ class ReachTests(RoomWebhooksCase):
             self.assertTrue(made.url.startswith(f"{url}hooks/alertmanager"), made.url)
             self.assertTrue(made.reach.startswith(who), made.reach)
             self.assertIn("set PUBLIC_URL; see docs/guides/reach-the-bot.md", made.reach)
+
+
+class SecrecyTests(RoomWebhooksCase):
+    """Tokens and secrets are shown once, to whom they are given."""
+
+    def test_everywhere(self) -> None:
+        """None is in the log, in a message, in a file other than that of the secret, in a backup, in output or in a repr."""
+        made = [self.make(), self.make(signed=True), self.do(self.webhooks.create(ALICE, "slack", "#ops"))]
+        removed = self.make()
+        for one in (*made, removed):
+            self.status(one)
+        made += [self.do(self.webhooks.rotate(ALICE, one.webhook.name)) for one in made]
+        self.do(self.webhooks.remove(ALICE, removed.webhook.name))
+        foreign = "a secret of the source's"
+        self.do(self.webhooks.change(ALICE, "alertmanager-2", "secret", foreign))
+        made.append(removed)
+        for one in made:
+            self.status(one)
+            self.status(one, secret="wrong")
+            path = one.url.removeprefix(SITE)
+            for method, target in (
+                ("GET", path),
+                ("POST", f"{path}/slack"),
+                ("POST", f"{path}/%ff%00"),
+                ("POST", f"{path}/../x"),
+                ("POST", f"{path}?wait=true"),
+                ("POST", path.replace("hooks", "elsewhere")),
+            ):
+                self.bot.request(method, target, FIRING, headers={"Referer": one.url}).addErrback(lambda _: None)
+                self.bot.advance(0.1)
+        for command in (
+            *(
+                "webstatus",
+                "webhook list",
+                "webhook show alertmanager",
+                "webhook show alertmanager-2",
+                "status",
+                "history",
+            ),
+            *("delivery list", "delivery show 1", "why alertmanager", "why refused", "plugin info Webhooks", "uptime"),
+        ):
+            self.bot.say(f"!{command}")
+        shown = {"messages": "\n".join(self.bot.messages), "log": masker("\n".join(self.bot.log))}
+        shown["repr"] = repr((made, self.webhooks.all(), self.bot.bot.web.routes.hooks()))
+        self.bot.stop()
+        shown["output"] = self.output_of(
+            ["backup"], ["delivery", "list"], ["delivery", "show", "1"], ["webhook", "list"]
+        )
+        self.output_of(["delivery", "export", "1", "--directory", str(self.data)])
+        with closing(sqlite3.connect(self.data / "journal.sqlite")) as journal:
+            shown["journal"] = "\n".join(journal.iterdump())
+        files = [path for path in self.data.rglob("*") if path.is_file() and path.parent.name != "secrets"]
+        self.assertGreaterEqual({path.name for path in files}, {"errklein.sqlite", "journal.sqlite", "backup.jsonl"})
+        raw = {path.name: path.read_bytes().decode("latin-1") for path in files}
+        tokens = {one.url.rpartition("/")[2] for one in made if not one.secret}
+        secrets = {one.secret for one in made if one.secret} | {foreign}
+        self.assertEqual((len(tokens), len(secrets)), (5, 3))
+        found = [(place, token) for place, text in (shown | raw).items() for token in tokens if token in text]
+        # A bearer token is in the journal until its delivery ends, and SQLite doesn't overwrite its log at once.
+        files_of_journal = {name for name in raw if name.startswith("journal.sqlite")}
+        places = {name: text for name, text in (shown | raw).items() if name not in files_of_journal}
+        found += [(place, secret) for place, text in places.items() for secret in secrets if secret in text]
+        self.assertEqual(found, [])
+        self.assertIn("alertmanager", shown["output"])
+        self.start(0)
+
+    def output_of(self, *commands: list[str]) -> str:
+        """Return what the command line prints."""
+        output, directory = io.StringIO(), Path(self.mktemp()).resolve()
+        self.patch(sys, "stdout", output)
+        self.patch(sys, "stderr", output)
+        directory.mkdir()
+        write_config(directory, {"BOT_DATA_DIR": str(self.data)})
+        for words in commands:
+            cli.main([*words, "--config", str(directory / "config.py")])
+        return output.getvalue()
 
 
 class MemoryTests(RoomWebhooksCase):
