@@ -77,10 +77,10 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None, st
 def read_secrets(verification: Verification | None, stored_in: Path | None = None) -> list[bytes]:
     """Return the secrets of a verification; see `read_secret`.
 
-    :raises SecretError: One is missing or can't be read, or is a token that is too short or can't be a part of an address. The
+    :raises SecretError: None is set yet, or one is missing or can't be read, or is a token that is too short or can't be a part of an address. The
         text names all of them.
     """
-    read, errors = [], []
+    read, errors = [], [verification.unusable] if verification is not None and verification.unusable else []
     for reference in verification.secrets if verification is not None else ():
         try:
             read.append(_checked(read_secret(reference, stored_in=stored_in), reference, verification))

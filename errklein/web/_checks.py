@@ -94,8 +94,6 @@ class Checks:
         if declaration.verify is None:
             return ()
         try:
-            if declaration.verify.unusable:
-                raise SecretError(declaration.verify.unusable)
             read = read_secrets(declaration.verify, self._secrets_in)
         except SecretError as error:
             reason = self.unusable[hook.full_name] = str(error)

@@ -374,9 +374,9 @@ class Routes:
 
         None if there is none at the path.
         """
-        name, *rest = path.removeprefix(f"{self.prefix}/").removesuffix("/").split("/")
         if not path.startswith(f"{self.prefix}/"):
             return None
+        name, *rest = path.removeprefix(f"{self.prefix}/").removesuffix("/").split("/")
         token = b""
         if name not in self.named:
             token = name.encode()

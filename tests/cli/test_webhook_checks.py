@@ -80,6 +80,14 @@ class PluginChecks(PluginTestCase):
         [problem] = (problem.text for problem in secret_problems(hooks))
         self.assertRegex(problem, "env:BUILDS_OLD: .*; env:BUILDS_NEW: ")
 
+    def test_secret_that_nobody_has_set(self) -> None:
+        """A webhook that names its source needs a secret from the plugin or from WEBHOOKS."""
+        options = hook_options({"Builds:bare": {"source": "github"}})
+        configure = partial(configured, find_source=find_source, options=options, default_methods=METHODS)
+        [unset, _] = secret_problems(configured_hooks(self.bot.plugin("Builds"), configure))
+        self.assertIn("Builds:bare responds with 503", unset.text)
+        self.assertIn("no secret of GitHub is configured; set it in config.py", unset.text)
+
     def test_description(self) -> None:
         """Each webhook is shown as the operator has configured it."""
         options = hook_options({"Builds:bare": {"methods": "PUT", "verify": "github", "secret": "env:X"}})

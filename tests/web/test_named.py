@@ -12,12 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import StringTransport
 from twisted.logger import formatEvent, globalLogPublisher
+from twisted.web.server import Site
 
 from errklein.testing import PluginTestCase
-from errklein.text.masking import masker
 from errklein.verify import ImmediateResponse, Received, Verification, digest_of, github, url_token
 from errklein.web import WebSettings
 from errklein.webhooks import Hook, HookDeclaration, webhook
@@ -67,12 +70,12 @@ class NamedCase(IntakeCase):
     """A test with a webhook of a room, whose source demands its own responses."""
 
     def setUp(self) -> None:
-        """Add the webhook, and collect the log as it is written."""
+        """Add the webhook, and collect the log as it is before secrets are masked."""
         super().setUp()
         self.room = Room()
         self.put("tool", TOKEN)
         self.lines: list[str] = []
-        observer = lambda event: self.lines.append(masker(formatEvent(event)))  # noqa: E731
+        observer = lambda event: self.lines.append(formatEvent(event) or "")  # noqa: E731
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
@@ -207,6 +210,23 @@ class OtherSiteTests(NamedCase):
         self.assertEqual(ask("GET", f"/hooks/tool/{TOKEN}")[0], 405)
         self.assertEqual(self.texts(), ["hello", "hello"])
         self.assertEqual(self.targets(), {"/hooks/tool", "/hooks/tool/slack"})
+
+    def test_access_log(self) -> None:
+        """The other site's access log has no token, either."""
+        logged: list[bytes] = []
+
+        def line(timestamp: str, logged_request: Any) -> str:
+            logged.append(logged_request.uri)
+            return ""
+
+        site = Site(self.web.app.resource(), logFormatter=line, logPath=os.devnull, reactor=self.clock)
+        site.startFactory()
+        self.addCleanup(site.stopFactory)
+        for path in (f"/hooks/{TOKEN}", f"/hooks/tool/{TOKEN}?x=1", f"/hooks/{OTHER}"):
+            channel, transport = site.buildProtocol(None), StringTransport()
+            channel.makeConnection(transport)
+            channel.dataReceived(request("POST", path, b'{"text": "hello"}'))
+        self.assertEqual(logged, [b"/hooks/tool", b"/hooks/tool?x=1", b"/hooks/***"])
 
 
 class RefusalTests(NamedCase):
@@ -454,6 +474,26 @@ class SecrecyTests(NamedCase):
             self.assertNotIn(hidden, found)
         self.assertIn("/hooks/tool?x=1", self.targets())
         self.assertIn('"POST /hooks/***" 404', found)
+
+    @given(
+        st.lists(
+            st.sampled_from(
+                ["", "/", "tool", TOKEN, OTHER, "slack", "..", ".", "%2f", "%2F", "%", "%65", "?x=1", "*", "é"]
+            )
+            | st.text("/%?#.;=\\ é\x00~", max_size=3),
+            max_size=7,
+        ),
+        st.sampled_from(["POST", "GET", "OPTIONS", "post"]),
+    )
+    def test_any_address(self, parts: list[str], method: str) -> None:
+        """Whatever is asked for below the prefix gets a response, and leaves no token behind."""
+        self.lines.clear()
+        target = "/bot/hooks/" + "".join(parts).encode().decode("latin-1").replace(" ", "")
+        status = status_of(self.connect().send(request(method, target, b'{"text": "hello"}')))
+        self.assertIn(status, (200, 400, 404, 405))
+        if status == 200 and method == "POST":
+            self.assertIn(TOKEN, target)
+        self.assertNotIn(TOKEN, "\n".join(self.lines))
 
     def test_headers_of_proxies(self) -> None:
         """A proxy may repeat the address in a header, which is recorded without the token."""
