@@ -1,0 +1,3 @@
+BACKEND = "Text"
+
+ACCESS_CONTROLS = {"webhook_*": {"allowusers": ("alice!*@*", "bob!*@user/bob")}}
