@@ -137,7 +137,13 @@ SOURCES = {
             "For Apprise: json{s}://{host}/hooks/{token}",
             "From a script: curl -d text=Hello {url}",
         ),
-        _source("slack", "Slack's format", mrkdwn, _PASTE + "Slack."),
+        _source(
+            "slack",
+            "Slack's format",
+            mrkdwn,
+            _PASTE + "Slack.",
+            'For Alertmanager: slack_configs: [{api_url: "{url}", send_resolved: true}]',
+        ),
         _source(
             "mattermost",
             "Mattermost's format",
@@ -154,6 +160,7 @@ SOURCES = {
             "Discord's format",
             mrkdwn,
             "Paste {url} where the tool asks for the address of a webhook of Discord.",
+            'For Alertmanager: discord_configs: [{webhook_url: "{url}"}]',
             "For a tool that sends Slack's format there: {url}/slack",
             example="discord-webhook.json",
         ),
