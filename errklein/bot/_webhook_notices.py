@@ -16,6 +16,7 @@ from errklein.plugins.plugin import Plugin, UnknownPlugin
 from errklein.running import PoolStatus, ThreadUse
 from errklein.text import truncated
 from errklein.text.errors import line_outside
+from errklein.verify import ADDRESS_SCHEME
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Outcome, StoredDelivery
 from errklein.webhooks.exported import described
@@ -117,7 +118,13 @@ class WebhookNotices:
             clients.remove(client)
         clients.appendleft(client)
         name = f"the webhook {hook} ({hook.declaration.rule})"
-        advice = f"If the source is yours, {_ADVICE[kind]}, and let it send again. See {self._prefix}delivery list {hook.full_name} refused"
+        remedy = _ADVICE[kind]
+        if hook.declaration.verify.scheme == ADDRESS_SCHEME and kind in ("signature", "malformed"):
+            # Nobody can look the token up.
+            remedy = (
+                f"enter the whole address there, a new one of {self._prefix}webhook rotate {hook} if you don't have it"
+            )
+        advice = f"If the source is yours, {remedy}, and let it send again. See {self._prefix}delivery list {hook.full_name} refused"
         self._notices.post(
             ("refused", hook.full_name, kind),
             f"A request for {name} from {client} was refused: {truncated(reason, 200)}. {advice}",

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.bot._webhook_notices import WebhookNotices
 from errklein.plugins.plugin import UnknownPlugin
 from errklein.testing._reactor import TestReactor
-from errklein.verify import Verification, github
+from errklein.verify import Verification, github, url_token
 from errklein.webhooks import Hook, HookDeclaration
 from tests.notices import KeptNotices
 
@@ -157,6 +157,13 @@ class RefusedRequestTests(NoticesCase):
         self.refuse("192.0.2.1", kind="time")
         self.refuse("192.0.2.1", path="/y")
         self.assertEqual(len(self.notices), 3)
+
+    def test_wrong_token(self) -> None:
+        """Nobody can look up the token in an address, so the notice names the command that makes a new one."""
+        for kind in ("signature", "malformed", "rate"):
+            self.refuse("192.0.2.1", kind=kind, verify=url_token(digests=["a digest"]))
+        told = ["!webhook rotate App:x" in text for text, _ in self.notices]
+        self.assertEqual(told, [True, True, False])
 
     def test_noise_of_the_internet(self) -> None:
         """Requests that the internet sends all day cause one notice an hour."""
