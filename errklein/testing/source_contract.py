@@ -126,10 +126,9 @@ class SourceContract(Base):
         return starmap(self.received, self.samples())
 
     def _check(self, event: Event, place: str = "") -> None:
-        """Check the length of a message, and that it has no links, mentions and formatting but those of the source's texts."""
+        """Check the number of a message's lines, and that it has no links, mentions and formatting but those of the source's texts."""
         text, which = event.text(), f"{event.name!r} {place}"
         self.assertLessEqual(len(text.splitlines()), self.source.most_lines, which)
-        self.assertLessEqual(len(text), 4_000, which)
         self.assertEqual(without_mentions(text), text, which)
         if any(isinstance(value, Markdown) for value in event.values.values()):
             return

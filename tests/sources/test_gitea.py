@@ -89,6 +89,13 @@ class GiteaTests(SynchronousTestCase):
             event = GITEA.read(Received("POST", "https://bot.example", pairs, body, "", 0))
             self.assertEqual((event.name, event.text()), (name, text))
 
+    def test_forgejo(self) -> None:
+        """Forgejo names its events in a header of its own, too."""
+        for name in (b"x-forgejo-event", b"x-gogs-event"):
+            headers = [(b"content-type", b"application/json"), (name, b"push")]
+            received = Received("POST", "https://bot.example", headers, example("gitea")[1], "", 0)
+            self.assertEqual(find_source("forgejo").read(received).name, "push")
+
     def test_form(self) -> None:
         """Of a form, the JSON in its field is signed, and read."""
         headers, body = as_form(example("gitea"))

@@ -113,11 +113,31 @@ class GitHubTests(SynchronousTestCase):
             self.assertIn(f"Codertocat {shown}(", self.read("push", {**payload, **changes}).text())
 
     def test_merged(self) -> None:
-        """A pull request that is closed since it was merged is called merged."""
-        pull = {"number": 2, "title": "Fix", "html_url": f"{REPOSITORY}/pull/2", "merged_at": "2019-05-15T15:20:34Z"}
-        event = self.changed("pull_request", action="closed", pull_request=pull)
-        self.assertEqual(event.name, "pull_request.closed")
-        self.assertIn("Codertocat merged pull request [#2 Fix](", event.text())
+        """A pull request that is closed since it was merged is called merged, others closed."""
+        for merged_at, done in (("2019-05-15T15:20:34Z", "merged"), (None, "closed")):
+            pull = {"number": 2, "title": "Fix", "html_url": f"{REPOSITORY}/pull/2", "merged_at": merged_at}
+            event = self.changed("pull_request", action="closed", pull_request=pull)
+            self.assertEqual(event.name, "pull_request.closed")
+            self.assertIn(f"Codertocat {done} pull request [#2 Fix](", event.text())
+
+    def test_organization(self) -> None:
+        """Events of an organization name it, or the member; without an address of these, the person is linked."""
+        own = {"organization": {"login": "shop"}, "sender": {"login": "ada", "html_url": "https://github.com/ada"}}
+        bob = {"membership": {"user": {"login": "bob", "html_url": "https://github.com/bob"}}}
+        for event, payload, text in (
+            (
+                "organization",
+                {"action": "renamed", "changes": {"login": {"from": "store"}}},
+                "[ada](https://github.com/ada) renamed shop, was store",
+            ),
+            ("organization", {"action": "member_added", **bob}, "ada added [bob](https://github.com/bob) to shop"),
+            (
+                "ping",
+                {"zen": "Keep it simple."},
+                "[ada](https://github.com/ada) connected this room to the events of shop",
+            ),
+        ):
+            self.assertEqual(self.read(event, {**payload, **own}).text().partition("\n")[0], text)
 
     def test_approved(self) -> None:
         """A review says whether it approves or requests changes."""

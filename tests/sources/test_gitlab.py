@@ -154,6 +154,10 @@ class GitLabTests(SynchronousTestCase):
         for secrets in ([token, signing], [signing, token]):
             verification.verify(by_token, secrets)
             verification.verify(by_signature, secrets)
+        # The secret decides, and not which headers there are.
+        both = replace(by_token, headers=[*by_token.headers, *by_signature.headers])
+        for one in (token, signing):
+            verification.verify(both, [one])
         leaked = replace(received, headers=[(b"x-gitlab-token", signing)])
         for request, secrets in (
             (by_token, [signing]),
