@@ -122,14 +122,18 @@ class RoomMessages:
         if limit.left_out:
             self._summarise_later(webhook, limit)
 
-    def _say(self, name: str, text: Markdown) -> None:
-        """Send a message to a room.
+    def room(self, name: str) -> Room:
+        """Return the room of that name, which may begin with that of a network.
 
-        :raises ValueError: The name isn't that of a room.
+        :raises ValueError: It isn't the name of a room.
         """
         room = self._networks.build_identifier(name)
         if not isinstance(room, Room):
             raise ValueError(f"{name} isn't a room of the network {self._networks.of(room).network}")
+        return room
+
+    def _say(self, name: str, text: Markdown) -> None:
+        room = self.room(name)
         self._send(room, without_people(text, _nicks(self._networks.of(room), room)))
 
     async def _text(self, webhook: RoomWebhook, event: Event) -> Markdown:

@@ -108,8 +108,11 @@ class RoomWebhooks:
         # One change after the other, since each reads, writes and then routes.
         self._changes = DeferredLock()
 
-    async def load(self) -> None:
-        """Route the stored webhooks. Administrators get one notice about those that can't be used."""
+    async def load(self, *, in_service: bool = True) -> None:
+        """Route the stored webhooks. Administrators get one notice about those that can't be used.
+
+        :param in_service: Whether this process runs the bot, and removes secrets that are used no longer.
+        """
 
         def read() -> list[tuple[str, Any]]:
             return [(name, self._store.get(name)) for name in sorted(self._store.keys())]
@@ -128,7 +131,7 @@ class RoomWebhooks:
             self._notify(f"Webhooks respond with 503, since they can't be used: {_some(reasons)}")
         self._report_missing_secrets(self._stored)
         # Without webhooks, the secrets may belong to those of another storage.
-        if rows:
+        if rows and in_service:
             used = {str(value) for _, stored in rows for value in _references_in(stored)}
             before = self._now() - UNUSED_SECRETS_KEPT
             await self._storage.in_background(lambda: self._secrets.remove_unused(used, before))
@@ -187,7 +190,7 @@ class RoomWebhooks:
         :param signed: Whether the source signs its requests, instead of a token in the address; by default as is usual for it.
         :param expires: When it expires, such as "90d" or "2027-01-31".
         """
-        found = find_source(source)
+        found, room = find_source(source), self._checked(room)
         signs = found.signs if signed is None else signed
         if signs and found.verification is url_token:
             raise HookError(f"{found.title} signs nothing, so its address has a token; leave out 'signed'")
@@ -237,6 +240,7 @@ class RoomWebhooks:
     @operation("webhook_move", "name", "room")
     async def move(self, by: Actor, name: str, room: str) -> RoomWebhook:
         """Send the messages of a webhook to another room from now on."""
+        room = self._checked(room)
         async with self._locked():
             fresh = replace(self._changeable(name), room=room)
             moved = await self._replace(lambda: fresh)
@@ -380,6 +384,12 @@ class RoomWebhooks:
                 f"The secrets of these webhooks are missing, so they respond with 503: {_some(missing)}. Restore a backup that "
                 "was written --with-secrets, or make new ones with `webhook rotate NAME`."
             )
+
+    def _checked(self, room: str) -> str:
+        try:
+            return f"{(found := self._messages.room(room)).network}:{found}"
+        except ValueError as error:
+            raise HookError(f"{room!r} is no room: {error}") from None
 
     def _locked(self) -> Any:
         return _Held(self._changes)

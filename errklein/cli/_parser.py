@@ -219,10 +219,28 @@ def _add_sign(add: Callable[..., Parser]) -> None:
 
 
 def _add_webhooks(add: Callable[..., Parser]) -> None:
-    name = _parent("name", metavar="WEBHOOK", help="the webhook as Plugin:method, or Plugin for all of a plugin")
+    name_help = "the webhook as Plugin:method, Plugin for all of a plugin, or the name of a webhook of a room"
+    name = _parent("name", metavar="WEBHOOK", help=name_help)
+    of_room = _parent("name", metavar="NAME", help="the name of a webhook of a room")
+    room = _parent("room", metavar="ROOM", help="the room, in quotes; of one of several networks as 'libera:#ops'")
     add = _add_actions(add("webhook"), _CONFIG, _DATA)
     add("list", "print the webhooks, each in one line")
-    add("show", "print a webhook, its last request, and what has become of it", name)
+    url_help = "print only the URL of a webhook of a room, with its token if that is in the configuration"
+    add("show", "print a webhook, its last request, and what has become of it", name).add_argument(
+        "--url", action="store_true", help=url_help
+    )
+    source = _parent("source", metavar="SOURCE", help="the service; !webhook new lists them")
+    new = add("new", "make a webhook that shows in a room what a service sends, and print its address", source, room)
+    new.add_argument("name", metavar="NAME", nargs="?", default="", help="its name (default: that of the source)")
+    signed_help = "let the source sign its requests, instead of a token in the address"
+    new.add_argument("--signed", action="store_true", default=None, help=signed_help)
+    new.add_argument("--expires", metavar="TIME", default="", help="when it expires, such as 90d or 2027-01-31")
+    setting = add("set", "change an option of a webhook of a room, or read its secret from standard input", of_room)
+    setting.add_argument("option", metavar="OPTION", help="events, expires, messages, rate, secret or text")
+    setting.add_argument("value", metavar="VALUE", nargs="?", help="the value; none for a secret")
+    add("rotate", "make a new address or secret, and print it; the one before stays valid for a day", of_room)
+    add("move", "send the messages of a webhook to another room from now on", of_room, room)
+    add("remove", "remove a webhook of a room", of_room)
     test = add("test", "send a POST request to a running bot, and print the response", _SIGNED)
     test.add_argument("target", metavar="URL|WEBHOOK", help="the URL of the webhook, or its name as Plugin:method")
     test.add_argument("file", metavar="FILE", nargs="?", help="the file with the body (default: the body is {})")

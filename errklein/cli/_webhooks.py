@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -29,6 +29,7 @@ from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDel
 from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook, parse_ids
 from errklein.webhooks.exported import as_values, body_text, details, summary
 from errklein.webhooks.precedence import RouteInfo
+from errklein.webhooks.room_webhooks import RoomWebhook
 
 T = TypeVar("T")
 
@@ -61,16 +62,21 @@ def open_data(known: argparse.Namespace, *, missing_ok: bool = False) -> tuple[C
 
 
 def operations_on(
-    archive: JournalArchive, config: Config, data: DataDirectory, routes: Sequence[RouteInfo] = ()
+    archive: JournalArchive,
+    config: Config,
+    data: DataDirectory,
+    routes: Sequence[RouteInfo] = (),
+    in_rooms: Mapping[str, RoomWebhook] | None = None,
 ) -> WebhookOperations:
     """Return the operations on the file of a journal.
 
-    :param routes: The webhooks of the plugins.
+    :param routes: The webhooks.
+    :param in_rooms: Those of rooms among them, by name.
     """
     site = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}"
     asked = "only the running bot knows why: ask it with !why, or see `errklein network check`"
     unknown = asked if data.is_used() else "no bot is running"
-    state = BotState(list(config.networks), archive.paused(), site, unknown, routes)
+    state = BotState(list(config.networks), archive.paused(), site, unknown, routes, in_rooms or {})
     return WebhookOperations(archive, archive.messages, archive, state)
 
 
@@ -99,12 +105,16 @@ def work_on_webhooks(known: argparse.Namespace) -> int:
     try:
         if known.what == "test" and "://" in known.target:
             return _send_test(known, known.target, known.target, None)
+        if known.what in ("new", "set", "rotate", "move", "remove"):
+            from errklein.cli._room_webhooks import change_webhook
+
+            return change_webhook(known)
         config, data = open_data(known, missing_ok=True)
         if known.what in ("pause", "resume"):
             return _pause(config, known, data)
-        path, routes = data.path / DATABASE, _load_routes(config)
+        path, (routes, in_rooms) = data.path / DATABASE, _load_routes(config)
         with closing(JournalArchive(path if config.STORAGE != "Memory" and path.exists() else None)) as archive:
-            return _run_action(operations_on(archive, config, data, routes), config, known, routes)
+            return _run_action(operations_on(archive, config, data, routes, in_rooms), config, known, routes, in_rooms)
     except (UnknownWebhook, DatabaseError, SecretError) as error:
         raise SystemExit(f"errklein: {error}") from None
     except ValueError as error:
@@ -113,12 +123,24 @@ def work_on_webhooks(known: argparse.Namespace) -> int:
 
 
 def _run_action(
-    operations: WebhookOperations, config: Config, known: argparse.Namespace, routes: Sequence[RouteInfo]
+    operations: WebhookOperations,
+    config: Config,
+    known: argparse.Namespace,
+    routes: Sequence[RouteInfo],
+    in_rooms: Mapping[str, RoomWebhook],
 ) -> int:
     """List the webhooks, show some, or send a request to one."""
     if known.what == "list":
         return print_lines(one.lines()[0] for one in operations.webhooks(shell_user()))
     if known.what == "show":
+        if known.url:
+            from errklein.cli._room_webhooks import print_url
+
+            found = [route for route in routes if route.hook.full_name == known.name and known.name in in_rooms]
+            if not found:
+                raise ValueError(f"there is no webhook {known.name!r} of a room")
+            site = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}"
+            return print_url(config, in_rooms[known.name], found[0], site)
         reports = finished(operations.webhook(shell_user(), known.name))
         return print_lines(line for report in reports for line in report.lines())
     name, *others = operations.named(known.target, ())
@@ -132,8 +154,8 @@ def _run_action(
     return _send_test(known, url, signed, declared.verify)
 
 
-def _load_routes(config: Config) -> Sequence[RouteInfo]:
-    """Return the webhooks of all plugins that aren't blacklisted. None is activated."""
+def _load_routes(config: Config) -> tuple[Sequence[RouteInfo], Mapping[str, RoomWebhook]]:
+    """Return the webhooks of all plugins that aren't blacklisted, none of which is activated, and of rooms; and the latter by name."""
     # Imported late, since it takes a while, and the other commands load no plugin.
     from errklein.cli._check import configured_hooks
     from errklein.running.reactors import install_asyncio_reactor
@@ -143,6 +165,7 @@ def _load_routes(config: Config) -> Sequence[RouteInfo]:
     from twisted.internet.task import react
 
     routes: list[RouteInfo] = []
+    in_rooms: dict[str, RoomWebhook] = {}
 
     async def load(reactor: Any) -> None:
         with errors_end_program():
@@ -158,6 +181,9 @@ def _load_routes(config: Config) -> Sequence[RouteInfo]:
                     routes.extend(
                         RouteInfo(hook, hook.declaration.rule, hook.declaration.methods, None) for hook in hooks
                     )
+            await bot.room_webhooks.load(in_service=False)
+            routes.extend(bot.web.routes.hooks())
+            in_rooms.update((one.name, one) for one in bot.room_webhooks.all())
             bot.storage.close()
 
     try:
@@ -165,7 +191,7 @@ def _load_routes(config: Config) -> Sequence[RouteInfo]:
     except SystemExit as ended:
         if ended.code:
             raise
-    return routes
+    return routes, in_rooms
 
 
 def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> int:
@@ -177,7 +203,7 @@ def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> in
         try:
             names = operations.named(known.name, recorded)
         except UnknownWebhook:
-            names = operations_on(archive, config, data, _load_routes(config)).named(known.name, recorded)
+            names = operations_on(archive, config, data, *_load_routes(config)).named(known.name, recorded)
         change = operations.pause if known.what == "pause" else operations.resume
         for name in names:
             finished(change(shell_user(), name))

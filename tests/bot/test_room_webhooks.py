@@ -231,7 +231,7 @@ class ChangeTests(RoomWebhooksCase):
         self.restart()
         self.status(made)
         self.assertEqual(self.alerts("#ops") + self.alerts("#dev"), 1)
-        self.assertEqual(self.webhooks.find("alertmanager").room, "#dev")
+        self.assertEqual(self.webhooks.find("alertmanager").room, "test:#dev")
 
     def test_events(self) -> None:
         """Only the events that are wanted are shown; "all" shows all again."""
