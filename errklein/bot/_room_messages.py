@@ -20,7 +20,7 @@ from errklein.ports.chat import Backend, KnowsHolders
 from errklein.ports.outbox import OutboxClosed, OutboxFull
 from errklein.running import TokenBucket, WorkerPool
 from errklein.text import code
-from errklein.text.errors import error_text
+from errklein.text.errors import line_in, one_line
 from errklein.text.neutralising import without_people
 from errklein.webhooks.option_values import Rate
 from errklein.webhooks.room_webhooks import RoomWebhook
@@ -139,26 +139,24 @@ class RoomMessages:
     async def _text(self, webhook: RoomWebhook, event: Event) -> Markdown:
         most = event.source.most_lines
         if webhook.template and self._directory is not None:
-            file = str(self._directory / webhook.template)
-            function = partial(self._rendered, webhook.template, event)
-            try:
-                rendered = await self._pool.run(lambda: function, name=lambda: f"the template {file}")
-            except Exception as error:
-                reason = error_text(error)
-                self.log.error(
-                    "The template {file} of the webhook {name} can't be rendered; the messages of its source are sent "
-                    "instead: {reason}",
-                    file=file,
-                    name=webhook.name,
-                    reason=f"line {line}: {reason}" if (line := getattr(error, "lineno", None)) else reason,
-                )
-            else:
-                return message([Markdown(rendered)], most)
+            prepared = partial(self._rendered, self._directory, webhook, event)
+            rendered = await self._pool.run(lambda: prepared, name=lambda: f"the template {webhook.template}")
+            if rendered is not None:
+                return message([rendered], most)
         return message([render(webhook.text, event.values)], most) if webhook.text else event.text()
 
-    def _rendered(self, name: str, event: Event) -> str:
+    def _rendered(self, directory: Path, webhook: RoomWebhook, event: Event) -> Markdown | None:
+        """Return the result of the webhook's template, in a thread; None if it can't be rendered."""
         values = {**event.values, "payload": event.payload, "event_name": event.name}
-        return self._templates.get_template(name).render({str(key): given for key, given in values.items()})
+        try:
+            template = self._templates.get_template(webhook.template)
+            return Markdown(template.render({str(key): given for key, given in values.items()}))
+        except Exception as error:
+            file, line = line_in(directory, error) or (directory / webhook.template, None)
+            text = "{file}{place}: the template of the webhook {name} can't be rendered; its source's message is sent: {reason}"
+            place = f", line {line}" if line else ""
+            self.log.error(text, file=str(file), place=place, name=webhook.name, reason=one_line(error))
+            return None
 
     @cached_property
     def _templates(self) -> Environment:

@@ -49,13 +49,11 @@ _PIECE = re.compile(
     r"|(?P<character>.)",
     re.DOTALL,
 )
-_NAME = r"[^\s.\[\]|'\"]++"
-_KEY = r"\[[^\[\]'\"]++\]"
-_TERM = re.compile(
-    rf"\s*+(?:(?P<quoted>{_QUOTED})|(?P<path>(?:{_NAME}|{_KEY})(?:\.{_NAME}|{_KEY})*+))\s*+(?P<next>or(?=\s)|\||$)"
-)
+_NAME, _KEY = r"[^\s.\[\]|'\"]++", r"\[[^\[\]'\"]++\]"
+_TERM = rf"(?:{_QUOTED}|(?:{_NAME}|{_KEY})(?:\.{_NAME}|{_KEY})*+)"
+_TERMS = re.compile(rf"\s+or\s+({_TERM})")
+_PLACEHOLDER = re.compile(rf"\s*+(?P<terms>{_TERM}(?:\s+or\s+{_TERM})*+)(?P<filters>(?:\s*+\|\s*+[a-z]++)*+)\s*+")
 _STEP = re.compile(r"\.?(?:\[([^\[\]]++)\]|([^.\[\]]++))")
-_FILTER = re.compile(r"\s*+([a-z]++)\s*+(?:\||$)")
 _OPEN_TAG = re.compile(r"<(?=[^<>]*+\Z)")
 _INDEX = re.compile(r"-?[0-9]{1,9}")
 
@@ -183,27 +181,19 @@ def _without_code(part: _Part) -> Sequence[_Part]:
 
 
 def _placeholder(text: str, *, is_code: bool) -> _Placeholder:
-    terms: list[tuple[str, ...] | str] = []
-    position, following = 0, "or"
-    while following == "or":
-        term = _TERM.match(text, position)
-        if term is None:
-            raise InvalidOption("a placeholder such as {name}, {a.b or 'text'} or {name|title}", f"{{{text}}}")
-        path = tuple(step[1] or step[2] for step in _STEP.finditer(term["path"] or ""))
-        terms.append(term["quoted"][1:-1] if term["quoted"] else path)
-        position, following = term.end(), term["next"]
-    filters = []
-    while following == "|" and position <= len(text):
-        name = _FILTER.match(text, position)
-        if name is None or name[1] not in FILTERS:
-            raise InvalidOption(f"filters among {', '.join(sorted(FILTERS))}", text[position:].strip())
-        filters.append(name[1])
-        position = name.end()
-        if not name[0].endswith("|"):
-            break
+    found = _PLACEHOLDER.fullmatch(text)
+    if found is None:
+        raise InvalidOption("a placeholder such as {name}, {a.b or 'text'} or {name|title}", f"{{{text}}}")
+    filters = tuple(found["filters"].replace("|", " ").split())
+    if unknown := [name for name in filters if name not in FILTERS]:
+        raise InvalidOption(f"filters among {', '.join(FILTERS)}", unknown[0])
     if len(filters) > FILTERS_CAP:
         raise InvalidOption(f"at most {FILTERS_CAP} filters", f"{{{text}}}")
-    return _Placeholder(tuple(terms), tuple(filters), is_code)
+    terms = (
+        term[1:-1] if term[0] in "'\"" else tuple(step[1] or step[2] for step in _STEP.finditer(term))
+        for term in _TERMS.findall(f" or {found['terms']}")
+    )
+    return _Placeholder(tuple(terms), filters, is_code)
 
 
 # Rendering texts.
@@ -307,12 +297,10 @@ def _text(given: object) -> str:
     """Return the text of a scalar, and of scalars in a list; else ""."""
     if isinstance(given, str):
         return given
-    if isinstance(given, bool):
-        return ""
-    if isinstance(given, int):
-        return str(given) if abs(given) < 10**100 else ""
     if isinstance(given, float):
         return f"{given:.15g}" if isfinite(given) else ""
+    if isinstance(given, int) and not isinstance(given, bool):
+        return str(given) if abs(given) < 10**100 else ""
     if isinstance(given, (list, tuple)):
         scalars = [item for item in given[: 2 * ITEMS_CAP] if isinstance(item, (str, int, float))]
         return ", ".join(filter(None, map(_text, scalars[:ITEMS_CAP])))
@@ -347,14 +335,6 @@ def _address(text: str) -> str:
     return _ENTITY.sub("&amp;", quoted)
 
 
-def _title(given: object) -> str:
-    return " ".join(word[:1].upper() + word[1:] for word in _text(given)[:_READ_CAP].split())
-
-
-def _first_line(given: object) -> str:
-    return next(iter(_text(given)[:_READ_CAP].strip().splitlines()), "")
-
-
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.IGNORECASE)
 
 
@@ -379,18 +359,14 @@ def _date(given: object) -> str:
     return f"{date:%Y-%m-%d %H:%M}{' UTC' * (date.tzinfo is not None)}" if date.year > 1 else ""
 
 
-def _amount(given: object) -> str:
-    return str(len(given)) if isinstance(given, (list, tuple, Mapping)) else ""
-
-
 FILTERS: Mapping[str, Callable[[object], str]] = {
-    "count": _amount,
+    "count": lambda given: str(len(given)) if isinstance(given, (list, tuple, Mapping)) else "",
     "date": _date,
-    "line": _first_line,
+    "line": lambda given: next(iter(_text(given)[:_READ_CAP].strip().splitlines()), ""),
     "link": _text,
     "lower": lambda given: _text(given)[:_READ_CAP].lower(),
     "short": _short,
-    "title": _title,
+    "title": lambda given: " ".join(word[:1].upper() + word[1:] for word in _text(given)[:_READ_CAP].split()),
     "upper": lambda given: _text(given)[:_READ_CAP].upper(),
 }
 """The filters of placeholders by name."""

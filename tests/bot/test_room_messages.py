@@ -150,8 +150,8 @@ class TemplateTests(MessagesCase):
         self.receive(self.webhook(template="missing.md"), state="failed")
         self.assertEqual(self.texts(), ["failed"] * 4)
         log = "\n".join(self.test_bot.log)
-        self.assertIn("builds.md of the webhook builds can't be rendered", log)
-        self.assertIn("line 2: ", log)
+        self.assertIn("builds.md, line 2: the template of the webhook builds can't be rendered", log)
+        self.assertIn("builds.md, line 1: ", log)
 
 
 class RateTests(PluginTestCase):
