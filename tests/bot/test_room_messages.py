@@ -245,3 +245,40 @@ class ChatTests(PluginTestCase):
         self.assertEqual(self.bot.sent_to("#ops")[-1], expected)
         refused = self.bot.say("!webhook set builds text {state|shout}")[-1].text
         self.assertIn("expected filters among count, date", refused)
+
+
+class FileTests(PluginTestCase):
+    """A webhook in the configuration file."""
+
+    config = {
+        "WEBHOOKS": {
+            "alerts": {
+                "source": "json",
+                "room": "#{labels.team}",
+                "rooms": ["#ops", "#web"],
+                "secret": "env:ALERTS",
+                "text": "{title}",
+                "messages": "2/min",
+            }
+        }
+    }
+    secrets = {"ALERTS": "a-token-of-the-configuration"}
+
+    def receive(self, team: str) -> None:
+        """Receive an event of a team."""
+        response = self.post(
+            "/hooks/alerts/a-token-of-the-configuration", {"title": f"for {team}", "labels": {"team": team}}
+        )
+        self.assertLess(response.status, 300)
+        self.bot.advance(0)
+
+    def test_rooms(self) -> None:
+        """A payload chooses among its rooms, and each gets the number of its messages that were left out."""
+        for team in ("web", "secret", "web", "secret", "ops"):
+            self.receive(team)
+        self.assertEqual(self.bot.sent_to("#secret"), [])
+        self.assertEqual(self.bot.sent_to("#web"), ["for web"])
+        self.assertEqual(self.bot.sent_to("#ops"), ["for secret"])
+        self.bot.advance(30)
+        self.assertIn("… and 1 more event of alerts", self.bot.sent_to("#web")[-1])
+        self.assertIn("… and 2 more events of alerts", self.bot.sent_to("#ops")[-1])
