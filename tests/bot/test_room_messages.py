@@ -11,6 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.filepath import FilePath
 
 from errklein.bot._room_messages import RoomMessages
+from errklein.chat import Message
+from errklein.ports.outbox import OutboxClosed, OutboxFull
 from errklein.testing import PluginTestCase
 from errklein.text.neutralising import ZERO_WIDTH_SPACE
 from errklein.verify import bearer
@@ -43,6 +45,50 @@ class MessagesCase(NetworksCase):
     def webhook(self, **options: Any) -> RoomWebhook:
         """Return a webhook of #ops with these options."""
         return RoomWebhook(**{"name": "builds", "source": "builds", "room": "libera:#ops", **options})
+
+
+class OutboxTests(MessagesCase):
+    """A network that accepts no message at the moment."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.error: Exception | None = None
+        backend: Any = self.backends["libera"]
+        send = backend.send_message
+
+        def send_or_fail(message: Message) -> Any:
+            if self.error is not None:
+                raise self.error
+            return send(message)
+
+        backend.send_message = send_or_fail
+
+    def test_full(self) -> None:
+        """A message that its outbox refuses is an error, so that the delivery is tried again."""
+        self.error = OutboxFull("full")
+        handled = self.messages.handler(self.webhook())(Event("", {}, SOURCE, {"state": "x"}))
+        self.failureResultOf(Deferred.fromCoroutine(handled), OutboxFull)  # type: ignore[arg-type]
+
+    def test_summary(self) -> None:
+        """The number of messages that were left out is sent when it accepts messages again, with further ones."""
+        webhook = self.webhook(messages="1/min")
+        for _ in range(3):
+            self.receive(webhook, state="x")
+        self.error = OutboxFull("full")
+        self.reactor.advance(60)
+        self.receive(webhook, state="x")
+        self.error = None
+        self.reactor.advance(60)
+        self.assertEqual(self.texts()[1:], ["… and 3 more events of builds were left out; see !delivery list builds"])
+
+    def test_closed(self) -> None:
+        """The log has the number if the network is closed."""
+        webhook = self.webhook(messages="1/min")
+        for _ in range(3):
+            self.receive(webhook, state="x")
+        self.error = OutboxClosed("closed")
+        self.messages.stop()
+        self.assertIn("2 events of the webhook builds were left out in libera:#ops: closed", self.test_bot.log)
 
 
 class RoomTests(MessagesCase):
