@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.text import sanitize, split_message, to_ansi, to_imtext, to_irc, to_md, to_plain, to_xhtml
 from errklein.webhooks.texts import LENGTH_CAP, VALUE_CAP, InvalidOption, Markdown, message, render, value
+from tests import takes_long
 
 # fmt: off
 PIECES = (
@@ -148,6 +149,7 @@ class TimeTests(SynchronousTestCase):
 
     def test_large_values(self) -> None:
         """A message of a megabyte of any text is short, and takes a fraction of a second."""
+        takes_long()
         for piece in (*PIECES, "@everyon", "@&#104;", "a ", "]( "):
             values = {"a": piece * (1_000_000 // len(piece)), "b": [piece * 100_000] * 3}
             text = "{a} {b} {a|title|upper|lower|line|short} {a|date} `{a}` [{a}]({a})\n" * 10
@@ -166,6 +168,7 @@ class TimeTests(SynchronousTestCase):
 
     def test_large_markdown(self) -> None:
         """A megabyte of Markdown that a source made is cut in linear time."""
+        takes_long()
         for piece in (*PIECES, "```\n", "@ ", "]( ", "](x", "https://"):
             body = Markdown(sanitize(piece * (1_000_000 // len(piece))))
             self.assertLessEqual(len(self.assert_fast(partial(message, [body], 10), 3.0)), 4_000)
