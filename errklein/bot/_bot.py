@@ -140,7 +140,7 @@ class Bot:
         directory = config.path.parent if config.path else None
         self._room_messages = messages = RoomMessages(reactor, networks, send, self.plugin_pool, directory)
         webhooks = WebhookOperations(self.journal, self.journal.outbox.find, queue, RunningState(self))
-        stored_secrets = SecretStore(Path(config.BOT_DATA_DIR) / "secrets")
+        stored_secrets = SecretStore.of(config.BOT_DATA_DIR)
         self.room_webhooks = RoomWebhooks(
             self.web,
             storage,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
@@ -48,6 +49,7 @@ RETRY = 60.0
 """The seconds after which a change that is due is tried again, if the storage has failed."""
 
 _MOST_NAMED = 100
+_LONGEST_SECRET = 1000
 
 _audit = Logger(namespace="errklein.audit")
 
@@ -125,11 +127,12 @@ class RoomWebhooks:
             except (AttributeError, LookupError, TypeError, ValueError) as error:
                 self._unusable[name] = stored
                 token = str(stored.get("token") or "") if isinstance(stored, dict) else ""
-                self._web.routes.put_unusable(name, str(error), [token] if token else [])
+                if NAME.fullmatch(name):
+                    self._web.routes.put_unusable(name, str(error), [token] if token else [])
                 reasons.append(f"{name} ({error})")
         if reasons:
             self._notify(f"Webhooks respond with 503, since they can't be used: {_some(reasons)}")
-        self._report_missing_secrets(self._stored)
+        self._report_missing_secrets()
         # Without webhooks, the secrets may belong to those of another storage.
         if rows and in_service:
             used = {str(value) for _, stored in rows for value in _references_in(stored)}
@@ -215,8 +218,8 @@ class RoomWebhooks:
             if option == "secret":
                 if webhook.token:
                     raise HookError(f"the address of {name} has a token, not a secret; make a new one with rotate")
-                if not value.strip():
-                    raise HookError("the secret is empty")
+                if not 0 < len(value.strip()) <= _LONGEST_SECRET:
+                    raise HookError(f"the secret is empty, or longer than {_LONGEST_SECRET} characters")
                 changed = await self._rotate(webhook, value.strip(), "")
             else:
                 fresh = webhook.changed(option, value, self._now())
@@ -281,14 +284,14 @@ class RoomWebhooks:
 
     async def _rotate(self, webhook: RoomWebhook, secret: str, token: str) -> RoomWebhook:
         def write() -> RoomWebhook:
-            fresh = self._with_secrets(webhook.rotated(self._now()), secret, token)
             try:
-                for reference in fresh.references:
+                for reference in [webhook.secret] if webhook.secret else []:
                     self._secrets.read(reference)
+                previous = webhook.rotated(self._now())
             except SecretError:
-                # The one before was lost in a restore; with it, the webhook would stay unusable.
-                return replace(fresh, previous=None)
-            return fresh
+                # It was lost in a restore; with it, the webhook would stay unusable.
+                previous = replace(webhook, previous=None)
+            return self._with_secrets(previous, secret, token)
 
         rotated = await self._replace(write)
         await self._forget({*webhook.references}.difference(rotated.references))
@@ -375,11 +378,11 @@ class RoomWebhooks:
         await self._replace(lambda: fresh)
         await self._forget({*webhook.references}.difference(fresh.references))
 
-    def _report_missing_secrets(self, names: Iterable[str]) -> None:
-        """Notify administrators, in one notice, of those webhooks that respond with 503."""
+    def _report_missing_secrets(self) -> None:
+        """Notify administrators, in one notice, of stored webhooks that respond with 503."""
         unusable = self._web.services.checks.unusable
         # A secret that the source makes may not be set yet.
-        if missing := [name for name in sorted(names) if name in unusable and self._webhooks[name].secret]:
+        if missing := [name for name, one in sorted(self._stored.items()) if name in unusable and one.secret]:
             self._notify(
                 f"The secrets of these webhooks are missing, so they respond with 503: {_some(missing)}. Restore a backup that "
                 "was written --with-secrets, or make new ones with `webhook rotate NAME`."
@@ -391,8 +394,13 @@ class RoomWebhooks:
         except ValueError as error:
             raise HookError(f"{room!r} is no room: {error}") from None
 
-    def _locked(self) -> Any:
-        return _Held(self._changes)
+    @asynccontextmanager
+    async def _locked(self) -> AsyncIterator[None]:
+        await self._changes.acquire()
+        try:
+            yield
+        finally:
+            self._changes.release()
 
     def _changeable(self, name: str) -> RoomWebhook:
         webhook = self._webhooks.get(name)
@@ -493,16 +501,3 @@ def _references_in(stored: Any) -> Iterator[object]:
         yield stored.get("secret")
         previous = stored.get("previous")
         yield from previous[:1] if isinstance(previous, (list, tuple)) else ()
-
-
-class _Held:
-    """Holds a lock in an `async with` block."""
-
-    def __init__(self, lock: DeferredLock) -> None:
-        self._lock = lock
-
-    async def __aenter__(self) -> None:
-        await self._lock.acquire()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._lock.release()

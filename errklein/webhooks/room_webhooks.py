@@ -87,6 +87,8 @@ class RoomWebhook:
         :raises HookError: A later version of errklein has stored it, or a value is invalid.
         :raises LookupError, TypeError: A value has an invalid type.
         """
+        if NAME.fullmatch(name) is None:
+            raise HookError(f"invalid name {name!r}")
         if stored.get("version", 0) > _VERSION:
             raise HookError(f"the webhook {name} was stored by a later version of errklein; upgrade errklein")
         known = {field.name for field in fields(cls)}
@@ -136,11 +138,10 @@ class RoomWebhook:
         # Who sets an expiry that is so near needs no notice of it.
         return replace(changed, noticed=0 < changed.expires <= now + NOTICE_BEFORE) if option == "expires" else changed
 
-    def rotated(self, now: float, *, secret: str = "", token: str = "") -> Self:
-        """Return the webhook with a new reference or digest; the one before stays valid for a day."""
+    def rotated(self, now: float) -> Self:
+        """Return the webhook without its token or secret, which stays valid for a day."""
         before = self.token or self.secret
-        previous = (before, now + PREVIOUS_IS_VALID) if before else None
-        return replace(self, secret=secret, token=token, previous=previous)
+        return replace(self, secret="", token="", previous=(before, now + PREVIOUS_IS_VALID) if before else None)
 
     def declaration(self, source: Source, prefix: str) -> HookDeclaration:
         """Return the declaration of the webhook's route.

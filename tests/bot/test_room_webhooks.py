@@ -211,7 +211,8 @@ class RotateTests(RoomWebhooksCase):
         self.assertEqual((self.status(made), self.status(made, secret="of the source")), (202, 202))
         self.wait(DAY + 1)
         self.assertEqual((self.status(made), self.status(made, secret="of the source")), (401, 202))
-        self.assertIn("empty", self.error(self.webhooks.change(ALICE, "alertmanager", "secret", " ")))
+        for secret in (" ", "x" * 1001):
+            self.assertIn("empty, or longer", self.error(self.webhooks.change(ALICE, "alertmanager", "secret", secret)))
 
     def test_secret_for_a_token(self) -> None:
         """A webhook whose address has a token gets no secret."""
@@ -425,6 +426,8 @@ class RestoreTests(RoomWebhooksCase):
         for number, one in enumerate([{**good, "secret": "", **values} for values in damaged]):
             store.set(f"damaged-{number}", one)
         store.set("damaged-5", "text")
+        # The name of a plugin's webhook.
+        store.set("Webserver:echo", {**good, "secret": ""})
         self.restart()
         self.assertEqual((self.status(made), len(self.webhooks.all())), (202, 1))
         self.assertEqual(
@@ -438,8 +441,9 @@ class RestoreTests(RoomWebhooksCase):
         self.assertEqual(len(notices), 1)
         self.assertIn("damaged-0 (there is no source 'gone'", notices[0])
         self.assertIn("already", self.error(self.webhooks.create(ALICE, "alertmanager", "#ops", "damaged-1")))
-        for number in range(6):
-            self.do(self.webhooks.remove(ALICE, f"damaged-{number}"))
+        for name in (*(f"damaged-{number}" for number in range(6)), "Webserver:echo"):
+            self.do(self.webhooks.remove(ALICE, name))
+        self.assertIn("Webserver:echo", self.bot.bot.web.routes.declarations())
         self.assertEqual([*self.bot.storage.open("room webhooks").keys()], ["alertmanager"])
         self.assertEqual(self.successResultOf(self.bot.post("/hooks/damaged-1", body=FIRING)).status, 404)
         self.assertEqual(self.make(name="damaged-1").webhook.name, "damaged-1")
