@@ -124,9 +124,11 @@ async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_
     ]
     problems += secret_problems([*hooks, *rooms])
     problems += [
-        PluginProblem(f"WEBHOOKS[{name!r}]: template: {config.path.parent / one.template} is missing")
+        PluginProblem(
+            f"WEBHOOKS[{name!r}]: template: there is no file {one.template} beside {config.path or 'a config.py'}"
+        )
         for name, one in of_rooms.items()
-        if one.template and config.path is not None and not (config.path.parent / one.template).is_file()
+        if one.template and not (config.path and (config.path.parent / one.template).is_file())
     ]
     mistakes = [
         PluginProblem(str(mistake), instance.name, is_warning=not mistake.is_error)

@@ -138,10 +138,19 @@ class VariablesTests(ConfigCase):
         """Tables may be nested."""
         config = self.read(
             SET__ACCESS_CONTROLS='[deploy]\nallowusers = ["@alice"]\n["status*"]\nallowmuc = false\n',
-            SET__WEBHOOKS='["Github:notification"]\nverify = "github"\nsecret = "env:GH_SECRET"\n',
+            SET__WEBHOOKS='["Github:notification"]\nverify = "github"\nsecret = "env:GH_SECRET"\n'
+            '[alerts]\nsource = "grafana"\nroom = "#ops"\nsecret = "env:GRAFANA"\n',
+            SET__WEBHOOK_PREFIX="/in",
         )
         self.assertEqual(config.ACCESS_CONTROLS, {"deploy": {"allowusers": ["@alice"]}, "status*": {"allowmuc": False}})
-        self.assertEqual(config.WEBHOOKS, {"Github:notification": {"verify": "github", "secret": "env:GH_SECRET"}})
+        self.assertEqual(
+            config.WEBHOOKS,
+            {
+                "Github:notification": {"verify": "github", "secret": "env:GH_SECRET"},
+                "alerts": {"source": "grafana", "room": "#ops", "secret": "env:GRAFANA"},
+            },
+        )
+        self.assertEqual(config.WEBHOOK_PREFIX, "/in")
 
     def test_networks(self) -> None:
         """Several networks are a table of tables."""

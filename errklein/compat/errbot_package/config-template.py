@@ -237,6 +237,8 @@ DIVERT_TO_THREAD = ()
 #     WEBHOOKS = {
 #         "Github:notification": {"verify": "github", "secret": "env:GH_SECRET", "ack": "now", "methods": ["POST"]},
 #     }
+# A name without a colon shows in a room what a source sends:
+#     WEBHOOKS = {"alerts": {"source": "grafana", "room": "#ops", "secret": "env:GRAFANA_TOKEN"}}
 # WEBHOOKS = {}
 
 # The HTTP methods of webhooks for which neither the plugin nor the operator names any.
