@@ -68,10 +68,13 @@ def _options(bot: Bot, settings: WebSettings, config: Config, fresh: Config) -> 
     options |= {name: used[name] for name in options if name in used and before.get(name) == after.get(name)}
     with located_errors(fresh):
         try:
+            verifications = {name: its.get("verify") for name, its in options.items()}
             for hook in _declared(bot).values():
-                configured(hook, options, settings.default_methods, find_source)
-            for name in [name for name, its in options.items() if its.get("verify") and its is not used.get(name)]:
-                read_secrets(options[name]["verify"])
+                declaration = configured(hook, options, settings.default_methods, find_source).declaration
+                verifications[hook.full_name] = declaration.verify
+            for name in [name for name, its in options.items() if its is not used.get(name)]:
+                verify = verifications[name]
+                read_secrets(None if verify is None or verify.unusable else verify)
             for name, one in room_webhooks(after, find_source).items():
                 if one != bot.room_webhooks.find(name):
                     read_secrets(one.declaration(find_source(one.source), "").verify)
@@ -88,7 +91,12 @@ def _declared(bot: Bot) -> Mapping[str, Hook]:
 
 def _unverified(bot: Bot, options: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each webhook that would no longer be verified, those of inactive plugins included."""
-    own, used = {name: hook.declaration.verify for name, hook in _declared(bot).items()}, bot.web.site.settings.webhooks
+    declared = {name: hook.declaration for name, hook in _declared(bot).items()}
+    # A webhook with a source has its verification.
+    own, used = (
+        {name: one.verify or one.source_name or None for name, one in declared.items()},
+        bot.web.site.settings.webhooks,
+    )
     lost = []
     for name in sorted({*used, *options}):
         before, after = (its.get(name, {}).get("verify", own.get(name, _UNKNOWN)) for its in (used, options))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
+from itertools import chain
 from pathlib import Path
 
 from errklein._version import __version__
@@ -137,10 +138,14 @@ def _queues(config: Config) -> Iterator[str]:
 
 def _errors(config: Config) -> Iterator[str]:
     """Yield the latest errors of the log, without lines of sources, and failed deliveries. Fails if secrets can't be read."""
-    for options in hook_options(config.setting("WEBHOOKS")).values():
-        for reference in options["verify"].secrets if options.get("verify") else ():
-            with suppress(SecretError):
-                read_secret(reference)
+    webhooks = config.setting("WEBHOOKS")
+    own = [
+        options["verify"].secrets if options.get("verify") else options.get("secret", ())
+        for options in hook_options(webhooks).values()
+    ]
+    for reference in (*chain(*own), *(options["secret"] for name, options in webhooks.items() if ":" not in name)):
+        with suppress(SecretError):
+            read_secret(reference)
     path = Path(config.BOT_DATA_DIR) / DATABASE
     if config.STORAGE != "Memory":
         with data.storage_to_read(config, missing_ok=True) as storage, closing(storage.open("core")) as store:

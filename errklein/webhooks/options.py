@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from errklein.text.suggestions import did_you_mean
@@ -78,19 +79,22 @@ def _of_source(
     """Return the declaration with its source, whose verification it has unless the operator has set another one."""
     try:
         source = find_source(declaration.source_name)
-        verify = declaration.verify if is_verified else _verification_of(hook, source, declaration.secret)
+        verify = declaration.verify if is_verified else _verification_of(hook.full_name, source, declaration.secret)
     except ValueError as error:
         raise HookError(f"{hook.full_name}: {error}") from None
     methods = declaration.methods if declaration.methods_given else ("POST",)
     return replace(declaration, source=source, verify=verify, methods=methods)
 
 
-def _verification_of(hook: Hook, source: Source, secret: Sequence[str]) -> Verification:
+@lru_cache(1024)
+def _verification_of(webhook: str, source: Source, secret: Sequence[str]) -> Verification:
+    """Return the verification by a source: always the same, so that a webhook that doesn't change keeps its rate at a reload."""
     if secret:
         return source.verification(secret=secret)
-
-    example = f"WEBHOOKS = {{{hook.full_name!r}: {{'secret': 'env:NAME'}}}}"
-    reason = f"no secret of {source.title} is configured; set it in config.py, such as {example}"
+    reason = (
+        f"no secret of {source.title} is configured; set it in config.py, by the option secret of WEBHOOKS[{webhook!r}], "
+        "such as env:NAME"
+    )
     return Verification(source.name, lambda received, secrets: None, unusable=reason)
 
 

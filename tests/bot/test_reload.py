@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, patch
@@ -40,8 +41,18 @@ class Shop(BotPlugin):
         return "paid"
 
 
+class Alerts(BotPlugin):
+    """Has a webhook of a source."""
+
+    @webhook("/alerts", source="alertmanager")
+    async def alerted(self, event: Any) -> str:
+        return "announced"
+
+
 class ReloadCase(SynchronousTestCase):
     """A bot whose configuration is read again from a file."""
+
+    plugins: Sequence[type[BotPlugin]] = (Shop,)
 
     networks: dict[str, dict[str, Any]] | None = None
 
@@ -49,7 +60,7 @@ class ReloadCase(SynchronousTestCase):
         """Start the bot with these settings."""
         self.path = Path(self.mktemp()).absolute() / "config.py"
         self.path.parent.mkdir()
-        self.bot = TestBot([Shop], config=settings, networks=self.networks)
+        self.bot = TestBot(self.plugins, config=settings, networks=self.networks)
         self.bot.secrets = {"SHOP": "s3cret-of-the-shop", "OTHER": "an0ther-secret"}
         self.data = self.bot.config.BOT_DATA_DIR
         self.bot.start()
@@ -390,3 +401,37 @@ class WebhookTests(ReloadCase):
         self.start()
         self.reload(WEBHOOKS={"Shop:oder": {"rate": "1/s"}})
         self.assertIn("did you mean", "".join(self.bot.sent_to("@admin")))
+
+
+class SourceTests(ReloadCase):
+    """The webhook of a plugin that names its source."""
+
+    plugins = (Alerts,)
+
+    def test_secret(self) -> None:
+        """A secret applies at once, if there is one; to do without it needs --force."""
+        self.start()
+        self.assertEqual(self.status("/alerts"), 503)
+        nowhere = {"Alerts:alerted": {"secret": "env:NOWHERE"}}
+        self.assertIn("WEBHOOKS['Alerts:alerted']: env:NOWHERE: ", self.reload(WEBHOOKS=nowhere))
+        self.assertIn("WEBHOOKS: added", self.reload(WEBHOOKS={"Alerts:alerted": {"secret": "env:SHOP"}}))
+        accepted = {"Authorization": "Bearer s3cret-of-the-shop"}
+        self.assertEqual([self.status("/alerts"), self.status("/alerts", **accepted)], [401, 200])
+        off = {"Alerts:alerted": {"verify": None}}
+        self.assertIn("WEBHOOKS: Alerts:alerted would no longer be verified", self.reload(WEBHOOKS=off))
+
+    def test_nothing_new(self) -> None:
+        """A webhook that doesn't change keeps the rate that it has used up, and no notice is repeated."""
+        limited = {"Alerts:alerted": {"secret": "env:SHOP", "rate": "1/h"}}
+        self.start(WEBHOOKS=limited)
+        accepted = {"Authorization": "Bearer s3cret-of-the-shop"}
+        self.assertEqual(self.status("/alerts", **accepted), 200)
+        self.assertEqual(self.reload(), "Nothing has changed.")
+        self.assertEqual(self.status("/alerts", **accepted), 429)
+
+    def test_notice(self) -> None:
+        """Without a secret there is one notice, which says what to set."""
+        self.start()
+        self.assertEqual(self.reload(), "Nothing has changed.")
+        [notice] = [message.text for message in self.bot.messages if message.is_notice]
+        self.assertIn("by the option secret of WEBHOOKS['Alerts:alerted'], such as env:NAME", notice)

@@ -30,7 +30,7 @@ from tests.processes import write_config
 
 PASSWORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=16, max_size=24)
 # What looks like the path of a file isn't taken for a secret.
-SECRETS = st.lists(PASSWORDS.filter(lambda text: "/" not in text[:3]), min_size=12, max_size=12, unique=True)
+SECRETS = st.lists(PASSWORDS.filter(lambda text: "/" not in text[:3]), min_size=14, max_size=14, unique=True)
 """Passwords of printable ASCII characters, quotes and backslashes included."""
 
 ERROR = "2026-11-28T18:56:06+0000 [errbot.plugins.Builds#error] (0123456789-00000a)"
@@ -252,6 +252,8 @@ class SecretsTests(ReportCase):
             of_storage,
             unnamed,
             inner,
+            of_source,
+            of_room_hook,
         ) = secrets
         # What an earlier example has stored.
         shutil.rmtree(self.data)
@@ -276,7 +278,11 @@ class SecretsTests(ReportCase):
             WHATEVER=unnamed,
             SENTRY_DSN=f"https://{quote(of_dsn, safe='')}@sentry.example/7",
             BOT_PLUGIN_INDEXES=(f"https://bot:{quote(of_index, safe='')}@index.example/repos.json",),
-            WEBHOOKS={"Builds:build": {"verify": "github", "secret": "env:BUILDS_HOOK"}},
+            WEBHOOKS={
+                "Builds:build": {"verify": "github", "secret": "env:BUILDS_HOOK"},
+                "Builds:tag": {"source": "gitlab", "secret": ["env:TAGS_HOOK"]},
+                "code": {"source": "github", "room": "#ops", "secret": "env:CODE_HOOK"},
+            },
             STORAGE_CONFIG={"where": of_storage},
             BOT_LOG_FILE=str(log),
         )
@@ -284,7 +290,7 @@ class SecretsTests(ReportCase):
             "core",
             configs={"Builds": {"URL": "https://ci.example", "PASSWORD": of_plugin, "inner": [{"api_key": inner}]}},
         )
-        known = [of_setting, of_nick, of_sasl, of_hook, of_variable, of_plugin, inner]
+        known = [of_setting, of_nick, of_sasl, of_hook, of_variable, of_plugin, inner, of_source, of_room_hook]
         log.write_text("".join(f"{ERROR} failed with {text!r}, {quote(text)} and {text}\n" for text in known))
         journal = SQLiteJournal(self.data / DATABASE, InlineReactor(), lambda: 1000.0, runs=INLINE)
         for text in known:
@@ -294,7 +300,10 @@ class SecretsTests(ReportCase):
             )
         self.successResultOf(journal.close())
         self.checked = [f"problem: {text}" for text in known]
-        with mock.patch.dict(os.environ, {"BUILDS_HOOK": of_hook, "CI_PASSWORD": of_variable}):
+        with mock.patch.dict(
+            os.environ,
+            {"BUILDS_HOOK": of_hook, "CI_PASSWORD": of_variable, "TAGS_HOOK": of_source, "CODE_HOOK": of_room_hook},
+        ):
             report = self.report()
         self.assertIn("#error]", report)
         self.assertIn("Builds:build", report)

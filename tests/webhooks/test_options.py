@@ -75,7 +75,9 @@ class SourceTests(SynchronousTestCase):
         verify = self.of_source().verify
         assert verify is not None
         error = self.assertRaises(UnusableSecret, verify.verify, Received("POST", "", (), b"", "", 0.0), [])
-        self.assertIn("WEBHOOKS = {'Hub:event': {'secret': 'env:NAME'}}", str(error))
+        self.assertIn(
+            "set it in config.py, by the option secret of WEBHOOKS['Hub:event'], such as env:NAME", str(error)
+        )
 
     def test_other_verification(self) -> None:
         """The operator may replace or switch off the source's verification."""
