@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import contextlib
+import json
+from dataclasses import fields, replace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
 from errklein.webhooks.option_values import HookError
-from errklein.webhooks.room_webhooks import RoomWebhook, room_webhooks
+from errklein.webhooks.room_webhooks import NAME, RoomWebhook, room_webhooks
 
 ALERTS = {"source": "grafana", "room": "#ops", "secret": "env:GRAFANA"}
 
@@ -84,6 +86,54 @@ class OfFilesTests(SynchronousTestCase):
         """A payload can only choose among rooms that the file lists."""
         for options in ({"room": "#{labels.team}"}, {"rooms": ["#ops"]}):
             self.assertIn("require each other", error_of(**options))
+
+
+TEXTS = st.text(max_size=20)
+TIMES = st.floats(0, 5e9)
+WEBHOOKS = st.builds(
+    RoomWebhook,
+    st.from_regex(NAME, fullmatch=True),
+    TEXTS,
+    TEXTS,
+    rooms=st.lists(TEXTS, max_size=3).map(tuple),
+    events=st.lists(TEXTS, max_size=3).map(tuple),
+    text=TEXTS,
+    secret=TEXTS,
+    token=TEXTS,
+    previous=st.none() | st.tuples(TEXTS, TIMES),
+    expires=st.just(0.0) | st.floats(1e6, 5e9),
+    noticed=st.booleans(),
+    made_by=TEXTS,
+    made_at=TIMES,
+)
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | TEXTS, st.lists, max_leaves=3)
+
+
+class StoredTests(SynchronousTestCase):
+    """What is stored of a webhook."""
+
+    @given(WEBHOOKS)
+    @settings(deadline=None)
+    def test_same_after_json(self, webhook: RoomWebhook) -> None:
+        """A storage that only knows JSON gives back an equal webhook."""
+        stored = json.loads(json.dumps(webhook.stored()))
+        self.assertEqual(RoomWebhook.of_stored(webhook.name, stored), webhook)
+
+    @given(WEBHOOKS, st.sampled_from([field.name for field in fields(RoomWebhook)]), JSON)
+    @settings(deadline=None)
+    def test_damaged_values(self, webhook: RoomWebhook, name: str, value: Any) -> None:
+        """With any other value, the webhook is usable, or the error is one that the load of the others survives."""
+        with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
+            found = RoomWebhook.of_stored(webhook.name, {**webhook.stored(), name: value})
+            found.declaration(find_source("alertmanager"), "/hooks")
+            self.assertGreaterEqual(found.due, 0)
+            self.assertTrue(all(isinstance(one, str) for one in (*found.digests, *found.references)))
+
+    def test_names(self) -> None:
+        """Neither the name of a plugin's webhook nor a path is that of a webhook of a room."""
+        stored = RoomWebhook("x", "alertmanager", "#ops").stored()
+        for name in ("Shop:order", "a/b", "", "Grafana", "x" * 41, "a\n"):
+            self.assertRaises(HookError, RoomWebhook.of_stored, name, stored)
 
 
 class EqualValueTests(SynchronousTestCase):
