@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from errklein.bot.room_webhooks import MadeWebhook
+from errklein.bot import MadeWebhook
 from errklein.chat import Message, RoomError, RoomOccupant
 from errklein.commands import CommandError, admin_by_default, also_in_rooms, botcmd
 from errklein.commands.operations import Actor

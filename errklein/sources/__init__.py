@@ -40,7 +40,7 @@ def find_source(name: str) -> Source:
     """
     known = known_sources()
     if name not in known:
-        raise HookError(f"there is no source {name!r}{did_you_mean(name, known)} Sources: {', '.join(known)}")
+        raise HookError(f"there is no source {name!r}{did_you_mean(name, known) or '.'} Sources: {', '.join(known)}")
     other = _of_others().get(name)
     if other is None:
         found: object = import_module(f"{__name__}.{ALIASES.get(name, name)}").SOURCES[name]

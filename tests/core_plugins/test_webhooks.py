@@ -37,12 +37,14 @@ class NewTests(RoomWebhookCase):
     """From a command in a room to a message in it."""
 
     def test_alerts_appear_in_the_room(self) -> None:
+        """What the source sends to the address in the private reply appears in the room."""
         path = self.make("!webhook new alertmanager")
         self.assertIn(self.post(path, body=FIRING, headers=JSON).status, (200, 202))
         self.bot.advance(0)
         self.assertIn("DiskFull", "\n".join(self.bot.sent_to("#ops")))
 
     def test_room_does_not_see_the_address(self) -> None:
+        """Neither the room nor the list of webhooks shows the token."""
         path = self.make("!webhook new alertmanager")
         token = path.rpartition("/")[2]
         self.assertNotIn(token, "\n".join(self.bot.sent_to("#ops")))
@@ -50,17 +52,20 @@ class NewTests(RoomWebhookCase):
         self.assertNotIn(token, self.bot.command("!webstatus"))
 
     def test_wrong_token(self) -> None:
+        """A request with another token is refused, and shows nothing."""
         path = self.make("!webhook new alertmanager")
         response = self.post(path[:-1] + "!", body=FIRING, headers=JSON)
         self.assertEqual(response.status, 401)
         self.assertNotIn("DiskFull", "\n".join(self.bot.sent_to("#ops")))
 
     def test_remove(self) -> None:
+        """A removed webhook has no address any more."""
         path = self.make("!webhook new alertmanager")
         self.bot.say("!webhook remove alertmanager")
         self.assertEqual(self.post(path, body=FIRING, headers=JSON).status, 404)
 
     def test_log_has_no_token(self) -> None:
+        """No line of the log has the token."""
         path = self.make("!webhook new alertmanager")
         self.post(path, body=FIRING, headers=JSON)
         self.assertNotIn(path.rpartition("/")[2], "\n".join(self.bot.log))

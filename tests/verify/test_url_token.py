@@ -36,6 +36,7 @@ class URLTokenTests(SynchronousTestCase):
             self.assertNotIn(digest_of(TOKEN), error)
 
     def test_nothing_is_known(self) -> None:
+        """Without a known token, or with an empty one, every request is refused."""
         for token in (b"", TOKEN):
             self.assertRaises(Refused, url_token().verify, received(token), [])
         self.assertRaises(Refused, url_token("env:A").verify, received(b""), [b""])

@@ -105,6 +105,7 @@ class AddressTests(NamedCase):
     """The addresses at which a webhook of a room answers."""
 
     def test_with_its_name(self) -> None:
+        """The name and the token are one form of the address."""
         response = self.post(f"/hooks/tool/{TOKEN}", b'{"text": "hello"}')
         self.assertEqual((response.status, response.text), (200, "ok"))
         self.assertEqual(response.header("Content-Type"), "text/plain")
@@ -149,6 +150,7 @@ class AddressTests(NamedCase):
         self.assertEqual(self.statuses(f"/hooks/{OTHER}", f"/hooks/{TOKEN}"), [200, 404])
 
     def test_removed(self) -> None:
+        """A removed webhook is not found any more."""
         self.web.routes.drop("tool")
         self.assertEqual(self.statuses(f"/hooks/{TOKEN}", f"/hooks/tool/{TOKEN}"), [404, 404])
 
@@ -167,6 +169,8 @@ class AddressTests(NamedCase):
         self.assertEqual(self.ask("OPTIONS", "/hooks/tool").status, 200)
 
     def test_plugin_goes_first(self) -> None:
+        """A plugin's own route takes precedence."""
+
         class Taken:
             @webhook("/hooks/tool/<token>", methods=["POST"])
             async def taken(self, payload: Any, token: str) -> str:
@@ -196,6 +200,7 @@ class OtherSiteTests(NamedCase):
     """Webhooks of rooms on a stock site of Twisted."""
 
     def test_requests(self) -> None:
+        """Every form of the address works below another site, too."""
         client = StubTreq(self.web.app.resource())
 
         def ask(method: str, path: str, body: bytes = b'{"text": "hello"}') -> tuple[int, str]:
@@ -245,24 +250,29 @@ class RefusalTests(NamedCase):
         self.assertEqual(self.states(), ["refused"])
 
     def test_large_body(self) -> None:
+        """A body that is too large is refused in the form of the source, also by its declared length."""
         self.assertEqual(self.refused(b"x" * 1001), (413, "refused"))
         head = f"POST /hooks/{TOKEN} HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n"
         self.assertIn(b"413", received := self.connect().send(head.encode()))
         self.assertTrue(received.endswith(b"refused"))
 
     def test_rate(self) -> None:
+        """Too many requests are refused in the form of the source."""
         self.put("tool", TOKEN, rate=Rate.of("1/min"))
         self.assertEqual([self.refused()[0], self.refused()], [200, (429, "refused")])
 
     def test_secret_that_is_missing(self) -> None:
+        """Requests that can't be verified are refused in the form of the source."""
         self.put("code", verify=github(secret="env:TEST_INTAKE_MISSING"))
         self.assertEqual((self.post("/hooks/code").status, self.post("/hooks/code").text), (503, "refused"))
 
     def test_stop(self) -> None:
+        """A site that stops refuses in the form of the source."""
         self.web.begin_stopping()
         self.assertEqual(self.refused(), (503, "refused"))
 
     def test_slow_body(self) -> None:
+        """A body that arrives too slowly is refused in the form of the source."""
         connection = self.connect()
         connection.send(f"POST /hooks/{TOKEN} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n".encode())
         self.pass_time(60)
@@ -325,6 +335,7 @@ class EventTests(NamedCase):
         self.assertEqual(self.texts(), ["hello", "hello"])
 
     def test_left_out_while_it_is_paused(self) -> None:
+        """An event that isn't wanted is left out at once, although the webhook is paused."""
         self.put("tool", TOKEN, events=("firing",))
         self.successResultOf(self.queue.set_paused("tool", True))
         self.assertEqual([self.send("firing"), self.send("resolved")], [200, 200])
@@ -361,6 +372,7 @@ class EventTests(NamedCase):
             self.assertEqual(in_threads, [len(body) > 1000] * 2)
 
     def test_large_body_that_is_invalid(self) -> None:
+        """A large body that can't be parsed is refused before it is acknowledged."""
         response = self.ask("POST", f"/hooks/{TOKEN}", b"x" * 100_000, "application/json")
         self.assertEqual((response.status, response.text), (400, "refused"))
 
@@ -386,13 +398,16 @@ class ChangeTests(NamedCase):
         self.assertEqual(self.texts(), ["hello"] * 3)
 
     def test_made_while_the_body_arrives(self) -> None:
+        """A webhook that is made while the body arrives gets the request."""
         response = self.sent_in_parts(f"/hooks/{OTHER}", lambda: self.put("another", OTHER))
         self.assertEqual(status_of(response), 200)
 
     def test_token_is_revoked(self) -> None:
+        """A token that is replaced while the body arrives isn't accepted any more."""
         self.assertEqual(status_of(self.sent_in_parts(f"/hooks/{TOKEN}", lambda: self.put("tool", OTHER))), 404)
 
     def test_removed_while_the_body_arrives(self) -> None:
+        """A webhook that is removed while the body arrives doesn't get the request."""
         response = self.sent_in_parts(f"/hooks/{TOKEN}", lambda: self.web.routes.drop("tool"))
         self.assertTrue(response.endswith(b"no_service"))
 
@@ -535,6 +550,7 @@ class BotTests(PluginTestCase):
         self.bot.advance(0)
 
     def test_signing_by_a_token(self) -> None:
+        """A test can't sign for a source with a token in its address, and learns what to do."""
         self.made("!webhook new alertmanager")
         with self.assertRaisesRegex(ValueError, "leave out source, and use the whole address"):
             self.post("/hooks/alertmanager", json={}, source="alertmanager")

@@ -52,6 +52,7 @@ class SourceOfPluginTests(PluginTestCase):
         return response.status, response.text
 
     def test_event(self) -> None:
+        """The handler gets the event."""
         self.assertEqual(self.alert("firing"), (200, "firing ops"))
 
     def test_other_events(self) -> None:
@@ -59,9 +60,11 @@ class SourceOfPluginTests(PluginTestCase):
         self.assertEqual(self.alert("resolved"), (202, ""))
 
     def test_wrong_token_of_a_source(self) -> None:
+        """A request that the source has not signed is refused."""
         self.assertEqual(self.alert("firing", headers={"Authorization": "Bearer x"})[0], 401)
 
     def test_not_json(self) -> None:
+        """A body that can't be parsed is refused."""
         response = self.post("/alerts", b"{", headers={**TOKEN, "Content-Type": "application/json"})
         self.assertEqual(response.status, 400)
         self.assertIn("the body is not JSON", response.text)
@@ -80,6 +83,7 @@ class SourceOfPluginTests(PluginTestCase):
         self.assertEqual(self.bot.plugin("Alerts").got, "firing")
 
     def test_response_to_a_repeated_request(self) -> None:
+        """A repeated request gets the same response as the first one."""
         for _ in range(2):
             response = self.post("/recorded", json={"a": 1})
             self.assertEqual((response.status, response.text), (200, '{"received": true}'))
@@ -96,6 +100,7 @@ class ResponseOfOperatorTests(PluginTestCase):
     secrets = {"ALERTS": "hunter2hunter2"}
 
     def test_responses(self) -> None:
+        """The operator's response takes precedence over the plugin's and the source's."""
         self.assertEqual(self.post("/recorded", json={"a": 1}).status, 204)
         alert = self.post("/alerts", json={"receiver": "ops", "status": "firing"}, headers=TOKEN)
         self.assertEqual((alert.status, alert.text), (201, "ok"))

@@ -155,6 +155,7 @@ class EqualValueTests(SynchronousTestCase):
         )
     )
     def test_same_options(self, options: dict[str, Any]) -> None:
+        """Options in the configuration and in a chat give the same webhook."""
         made = RoomWebhook("alerts", "grafana", "#ops")
         for option, value in options.items():
             made = made.changed(option, " ".join(value) if isinstance(value, list) else value)
