@@ -18,6 +18,9 @@ MOST_BYTES = 64 * 1024
 _SHORTEST_TOKEN = 22
 """The characters of 128 random bits in Base64."""
 
+_WRITERS_OF_OWN = stat.S_IWOTH
+"""Kubernetes lets a group write all files of a volume (fsGroup), which could then change the bot's database, too."""
+
 _read: set[str] = set()
 """All secrets that this process has read. They stay masked, as an old one may still be in use."""
 
@@ -53,7 +56,7 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None, st
     elif kind == "secret":
         if stored_in is None:
             raise SecretError(f"{reference}: the bot makes such secrets itself; name one as env:NAME or file:/path")
-        secret = read_file(reference, str(stored_in / name))
+        secret = read_file(reference, str(stored_in / name), _WRITERS_OF_OWN)
         remedy = "restore a backup that has the secrets, or make a new one with `!webhook rotate`"
     else:
         directory = environment.get("CREDENTIALS_DIRECTORY")
@@ -101,10 +104,11 @@ def _checked(secret: bytes, reference: str, verification: Verification | None) -
     return secret
 
 
-def read_file(reference: str, path: str) -> bytes:
+def read_file(reference: str, path: str, writers: int = stat.S_IWGRP | stat.S_IWOTH) -> bytes:
     """Return the content of a regular file without one line end at its end; b"" if it is missing.
 
     :param reference: What names the file, which begins the error.
+    :param writers: The bits of the mode that the file must not have.
     :raises SecretError: The file can't be read, or can be changed by others.
     """
     try:
@@ -118,7 +122,7 @@ def read_file(reference: str, path: str) -> bytes:
         raise SecretError(f"{reference}: {path} can't be read: {error.strerror}") from None
     if not stat.S_ISREG(mode):
         raise SecretError(f"{reference}: {path} isn't a regular file")
-    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if mode & writers:
         raise SecretError(f"{reference}: users other than its owner may write {path}; run chmod go-w {path}")
     if len(content) > MOST_BYTES:
         raise SecretError(f"{reference}: {path} is larger than {MOST_BYTES // 1024} KiB")
@@ -190,7 +194,9 @@ class SecretStore:
 
         :raises SecretError: A file can't be read, or can be changed by others.
         """
-        found = {name: read_file(f"secret:{name}", str(self.directory / name)) for name in self.names()}
+        found = {
+            name: read_file(f"secret:{name}", str(self.directory / name), _WRITERS_OF_OWN) for name in self.names()
+        }
         # The bot may have removed one since its name was read.
         return {name: secret for name, secret in found.items() if secret}
 

@@ -179,6 +179,16 @@ class SecretStoreTests(SynchronousTestCase):
         self.assertIn(f"can't be written to {self.store.directory}: ", text)
         self.assertNotIn(self.secret, text)
 
+    def test_permissions(self) -> None:
+        """A group may write the file, as in a volume of Kubernetes, but not everybody."""
+        reference = self.store.write("github", self.secret)
+        (path,) = self.store.directory.iterdir()
+        path.chmod(0o660)
+        self.assertEqual(self.store.read(reference), self.secret.encode())
+        self.assertEqual(list(self.store.contents().values()), [self.secret.encode()])
+        path.chmod(0o602)
+        self.assertIn("run chmod go-w", str(self.assertRaises(SecretError, self.store.read, reference)))
+
     def test_unused_files(self) -> None:
         """Files that no reference names are removed only when they are old, unfinished ones too."""
         used, unused, recent = (self.store.write("github", self.secret) for _ in range(3))
