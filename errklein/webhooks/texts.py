@@ -90,19 +90,22 @@ class _Placeholder:
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """A link with placeholders in its address."""
+    """A link with placeholders in its label or its address."""
 
     label: tuple[_Part, ...]
     address: tuple[_Part, ...]
 
     def shown(self, values: object) -> str:
-        """Return the link; without an address, the label if it has a value."""
+        """Return the link; without an address, the label if it has a value, and without a label, the address if it has one."""
         label, address = _joined(self.label, values), self._destination(values)
-        if not address:
-            return "" if all(isinstance(part, str) for part in self.label) else label
-        return f"[{label}]({address})" if label else f"<{address}>"
+        if label and address:
+            return f"[{label}]({address})"
+        given = self.label if label else self.address
+        return (label or f"<{address}>") if (label or address) and any(map(_is_given, given)) else ""
 
     def _destination(self, values: object) -> str:
+        if not any(map(_is_given, self.address)):
+            return "".join(map(str, self.address))
         if len(self.address) == 1 and isinstance(only := self.address[0], _Placeholder):
             return next(filter(None, map(_address, only.texts(values))), "")
         parts = [
@@ -116,6 +119,10 @@ class _Link:
 _Part = str | _Placeholder | _Link
 
 
+def _is_given(part: _Part) -> bool:
+    return not isinstance(part, str)
+
+
 def check_text(text: str) -> None:
     """Raise InvalidOption if `render` can't use the text."""
     _lines_of(text)
@@ -126,7 +133,7 @@ def _lines_of(text: str) -> tuple[tuple[_Part, ...], ...]:
     if len(text) > LENGTH_CAP:
         raise InvalidOption(f"a text of at most {LENGTH_CAP} characters", len(text))
     if text.count("{") > PLACEHOLDERS_CAP:
-        raise InvalidOption(f"a text with at most {PLACEHOLDERS_CAP} placeholders", text)
+        raise InvalidOption(f"a text with at most {PLACEHOLDERS_CAP} placeholders", truncated(text, 60))
     return tuple(_parts(line) for line in sanitize(text).split("\n"))
 
 
@@ -144,7 +151,9 @@ def _parts(line: str) -> tuple[_Part, ...]:
             parts.append(_placeholder(piece[kind], is_code=kind == "code"))
             continue
         if text == "{":
-            raise InvalidOption("a placeholder such as {name} in the text, or {{ for a brace", line[piece.start() :])
+            raise InvalidOption(
+                "a placeholder such as {name} in the text, or {{ for a brace", truncated(line[piece.start() :], 60)
+            )
         if text == "[":
             if parts and not isinstance(parts[-1], str):
                 # After an exclamation mark, a link would be an image.
@@ -154,7 +163,7 @@ def _parts(line: str) -> tuple[_Part, ...]:
             address = len(parts)
         elif text == ")" and address >= 0:
             link = _Link(tuple(parts[label + 1 : address]), tuple(parts[address + 1 :]))
-            if any(isinstance(part, _Placeholder) for part in link.address):
+            if any(map(_is_given, (*link.label, *link.address))):
                 parts[label:] = [link]
                 label = address = -1
                 continue
@@ -166,8 +175,8 @@ def _parts(line: str) -> tuple[_Part, ...]:
             # Else it would be the definition of a link, which isn't shown.
             text = "&#93;"
         parts.append(text)
-    if address >= 0 and any(isinstance(part, _Placeholder) for part in parts[address:]):
-        raise InvalidOption("a ) after the address of a link", line)
+    if address >= 0 and any(map(_is_given, parts[address:])):
+        raise InvalidOption("a ) after the address of a link", truncated(line, 60))
     if any(isinstance(part, str) and "`" in part for part in parts):
         # Code begins or ends somewhere else, so the value may be outside of it.
         parts = [piece for part in parts for piece in _without_code(part)]
@@ -183,12 +192,14 @@ def _without_code(part: _Part) -> Sequence[_Part]:
 def _placeholder(text: str, *, is_code: bool) -> _Placeholder:
     found = _PLACEHOLDER.fullmatch(text)
     if found is None:
-        raise InvalidOption("a placeholder such as {name}, {a.b or 'text'} or {name|title}", f"{{{text}}}")
+        raise InvalidOption(
+            "a placeholder such as {name}, {a.b or 'text'} or {name|title}", truncated(f"{{{text}}}", 60)
+        )
     filters = tuple(found["filters"].replace("|", " ").split())
     if unknown := [name for name in filters if name not in FILTERS]:
         raise InvalidOption(f"filters among {', '.join(FILTERS)}", unknown[0])
     if len(filters) > FILTERS_CAP:
-        raise InvalidOption(f"at most {FILTERS_CAP} filters", f"{{{text}}}")
+        raise InvalidOption(f"at most {FILTERS_CAP} filters", truncated(f"{{{text}}}", 60))
     terms = (
         term[1:-1] if term[0] in "'\"" else tuple(step[1] or step[2] for step in _STEP.finditer(term))
         for term in _TERMS.findall(f" or {found['terms']}")

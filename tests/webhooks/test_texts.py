@@ -97,6 +97,7 @@ class RenderTests(SynchronousTestCase):
             "[{sha|short}](https://ci.example.org/{user}/{sha})", f"[0123456](https://ci.example.org/alice/{COMMIT})"
         )
         self.check("[x](https://{user}{number}.example.org/)", "[x](https://alice5.example.org/)")
+        self.check("[{user}](/x) [{empty}](/x) {user} [x](/y)", "[alice](/x) alice [x](/y)")
         self.check("[{user}]: {number} [x]", "[alice&#93;: 5 [x]")
         self.check("{url|link}", "<https://ci.example.org/a_b?x=1&y=2#f>")
 
@@ -165,6 +166,8 @@ class RenderTests(SynchronousTestCase):
         """An invalid text is an error that says what is expected."""
         invalid = (
             "[x]({a}",
+            "{a}" + "x" * 1_000 + "{",
+            "{" + "x " * 500 + "}",
             "{",
             "{a",
             "{}",
@@ -179,7 +182,8 @@ class RenderTests(SynchronousTestCase):
             "{a}" * 101,
         )
         for text in invalid:
-            self.assertIn("expected", str(self.assertRaises(InvalidOption, check_text, text)))
+            error = str(self.assertRaises(InvalidOption, check_text, text))
+            self.assertRegex(error, "^expected .{1,200}$")
         check_text("{a|" + "|".join(["title"] * 5) + "} } x" + "{a}" * 99)
 
 
