@@ -167,12 +167,12 @@ class Webhooks(CorePlugin):
             told = f"{code(command)} here" if self._takes_secrets(msg) else code(f"errklein webhook set {name} secret")
             lines.append(f"Then set the secret with {told}.")
         text = "\n".join([*lines, *([plain(made.reach)] if made.reach else [])])
-        if msg.is_direct:
-            return f"{done}.\n{text}"
-        recipient = self.host.networks.of(msg).build_reply(msg, "", private=True).to
-        assert recipient is not None
-        self.send(recipient, text)
-        return f"{done}; its address is in your private messages."
+        network = self.host.networks.of(msg)
+        reply = network.build_reply(msg, f"{done}.\n{text}" if msg.is_direct else text, private=True)
+        # The journal must not keep the secret.
+        reply.extras["unstored"] = True
+        self.host.dispatcher.replies.deliver(network, reply)
+        return "" if msg.is_direct else f"{done}; its address is in your private messages."
 
 
 @contextmanager

@@ -98,7 +98,8 @@ class BotState:
         """Return the room of a webhook, with its network if there are several, and who has made it, as a clause."""
         network, _, room = webhook.room.partition(":")
         room = room if [network] == list(self.networks) else webhook.room
-        return f"made in {room} by {'the configuration file' if webhook.is_from_file else webhook.made_by}"
+        who = "the configuration file" if webhook.is_from_file else webhook.made_by
+        return f"made in {room}{f' by {who}' if who else ''}"
 
     def responses(self, webhook: str) -> int | None:
         """Return the number of the webhook's responses since the start; None if it isn't known."""

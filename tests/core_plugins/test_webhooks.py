@@ -393,13 +393,18 @@ class EncryptedIRCTests(IRCCase):
     settings = {**IRCCase.settings, "BOT_IDENTITY": {"nickname": "errklein", "server": "irc.example", "ssl": True}}
 
     def test_private(self) -> None:
-        """The address is in a private message, which isn't in the room."""
+        """The address is in a private message, which is neither sent to the room nor stored while it waits to be sent."""
+        store = self.bot.journal.outbox
+        stored = mock.Mock(wraps=store.add)
+        self.patch(store, "add", stored)
         self.server.say(":boss!b@host JOIN #ops", ":boss!b@host PRIVMSG #ops :!webhook new grafana")
         self.test_bot.reactor.advance(0)
         self.server.answer()
         lines = [line for line in self.server.take() if line.startswith("PRIVMSG")]
         self.assertEqual([line.split()[1] for line in lines if "/hooks/grafana/ekt" in line], ["boss"])
         self.assertEqual(lines[-1], "PRIVMSG #ops :Made grafana for #ops; its address is in your private messages.")
+        [in_room] = [call.args[0].body for call in stored.call_args_list]
+        self.assertTrue(in_room.startswith("Made "), in_room)
 
     def test_holder(self) -> None:
         """The address isn't sent to somebody who has taken the sender's nick since the command."""

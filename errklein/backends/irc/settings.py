@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.abstract import isIPv6Address
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from errklein.backends.irc.identifiers import ACL_PATTERN, is_nick, is_room
 from errklein.config import Config, ConfigError
@@ -186,7 +186,7 @@ def _admin_warning(admin: str, acl_pattern: str) -> str:
 
 
 def _is_local(server: str) -> bool:
-    return server in {"localhost", "::1"} or server.startswith("127.")
+    return server in {"localhost", "::1"} or (isIPAddress(server) and server.startswith("127."))
 
 
 SETTINGS = NetworkSettings(

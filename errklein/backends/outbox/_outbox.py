@@ -312,11 +312,13 @@ class Outbox(Generic[P]):
         details: str = "",
         priority: bool = False,
         original: Message | None = None,
+        stored: bool = True,
     ) -> Deferred[None] | None:
         """Accept a message. May be called from any thread; in the context of its origin.
 
         On the reactor this returns at once. In other threads it waits while the outbox is full, for up to `put_timeout` seconds.
 
+        :param stored: Whether a later process sends it if this one ends before.
         :returns: On the reactor, a Deferred that fires when the network has the whole message, and fails if the message is
             dropped; it may be ignored. In other threads, None.
         :raises OutboxFull: The outbox, or the lane of the message, is full.
@@ -327,7 +329,7 @@ class Outbox(Generic[P]):
             # A value that can't be stored would keep all others from being stored.
             raise TypeError(f"the text of a message must be a string, not {type(body).__name__}")
         message = self._message(recipient, body[: self._limits.length], priority, details)
-        return self._accept(self._entry(message, original), self._store)
+        return self._accept(self._entry(message, original), self._store if stored else None)
 
     def put(
         self, parts: Sequence[P], *, recipient: str = "", text: str = "", priority: bool = False

@@ -102,6 +102,18 @@ class IdentityTests(SynchronousTestCase):
         self.assertEqual(self.warnings({}, BOT_ADMINS=good), [])
         self.assertEqual(self.warnings({}, BOT_ADMINS=("alice",), IRC_ACL_PATTERN="{nick}"), [])
 
+    def test_encryption(self) -> None:
+        """Lines are encrypted with TLS, or don't leave this computer if the server is on it."""
+        for identity, is_encrypted in (
+            ({}, False),
+            ({"ssl": True}, True),
+            ({"server": "127.0.0.1"}, True),
+            ({"server": "::1"}, True),
+            ({"server": "127.example.org"}, False),
+        ):
+            settings = IRCSettings.read(self.config(identity).networks["irc"])
+            self.assertEqual(settings.is_encrypted, is_encrypted, identity)
+
     def test_other_networks(self) -> None:
         """Text ignores the keys of the network that it replaces; the keys of a backend written for errbot are unknown."""
         for backend, identity, expected in (
