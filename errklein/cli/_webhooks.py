@@ -24,12 +24,13 @@ from errklein.journal import DATABASE, JournalArchive
 from errklein.journal.operations import BotState, WebhookOperations
 from errklein.logs import escape
 from errklein.service import DataDirectory, errors_end_program, load_with_options, user_name
+from errklein.sources import find_source
 from errklein.verify import Received, Verification, verification
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook, parse_ids
 from errklein.webhooks.exported import as_values, body_text, details, summary
 from errklein.webhooks.precedence import RouteInfo
-from errklein.webhooks.room_webhooks import RoomWebhook
+from errklein.webhooks.room_webhooks import RoomWebhook, room_webhooks
 
 T = TypeVar("T")
 
@@ -182,6 +183,7 @@ def _load_routes(config: Config) -> tuple[Sequence[RouteInfo], Mapping[str, Room
                         RouteInfo(hook, hook.declaration.rule, hook.declaration.methods, None) for hook in hooks
                     )
             await bot.room_webhooks.load(in_service=False)
+            bot.room_webhooks.use_settings(room_webhooks(config.setting("WEBHOOKS"), find_source))
             routes.extend(bot.web.routes.hooks())
             in_rooms.update((one.name, one) for one in bot.room_webhooks.all())
             bot.storage.close()

@@ -114,6 +114,24 @@ class RoomWebhookCommandTests(SynchronousTestCase):
                 for one in stored:
                     self.assertNotIn(one.encode(), path.read_bytes(), path)
 
+    def test_of_the_configuration(self) -> None:
+        """A webhook of the configuration is listed, and only --url prints its token."""
+        token = "t0ken-of-alerts-in-a-file"
+        path = self.directory / "token"
+        path.write_text(token)
+        of_file = {"source": "alertmanager", "room": "#ops", "secret": f"file:{path}"}
+        with (self.directory / "config.py").open("a") as config:
+            config.write(f"PUBLIC_URL = 'https://bot.example.net'\nWEBHOOKS = {{'alerts': {of_file!r}}}\n")
+        self.assertIn(
+            "/hooks/alerts -> alerts [POST], Alertmanager, made in #ops by the configuration file", self.printed("list")
+        )
+        self.assertNotIn(token, self.printed("show", "alerts"))
+        self.assertEqual(self.printed("show", "alerts", "--url"), f"https://bot.example.net/hooks/alerts/{token}\n")
+        self.stop()
+        self.start()
+        self.assertEqual(self.post(f"/hooks/alerts/{token}"), 202)
+        self.assertIn("is in the configuration file", self.refused("rotate", "alerts"))
+
     def test_errors(self) -> None:
         """What can't be done is an error of one line."""
         for arguments, error in (

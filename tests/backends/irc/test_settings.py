@@ -102,7 +102,7 @@ class IdentityTests(SynchronousTestCase):
         self.assertEqual(self.warnings({}, BOT_ADMINS=good), [])
         self.assertEqual(self.warnings({}, BOT_ADMINS=("alice",), IRC_ACL_PATTERN="{nick}"), [])
 
-    def test_encryption(self) -> None:
+    def test_who_reads_lines(self) -> None:
         """Lines are encrypted with TLS, or don't leave this computer if the server is on it."""
         for identity, is_encrypted in (
             ({}, False),
