@@ -243,7 +243,9 @@ def _add_webhooks(add: Callable[..., Parser]) -> None:
     add("remove", "remove a webhook of a room", of_room)
     test = add("test", "send a POST request to a running bot, and print the response", _SIGNED)
     test.add_argument("target", metavar="URL|WEBHOOK", help="the URL of the webhook, or its name as Plugin:method")
-    test.add_argument("file", metavar="FILE", nargs="?", help="the file with the body (default: the body is {})")
+    test.add_argument(
+        "file", metavar="FILE", nargs="?", help="the file with the body (default: the example of its source, or {})"
+    )
     address_help = "the address of the bot, for a webhook that is named (default: %(default)s)"
     test.add_argument("--address", metavar="URL", default="http://127.0.0.1:3141", help=address_help)
     source_help = "sign as this source does; a webhook that is named has its own verification"

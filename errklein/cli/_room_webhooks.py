@@ -1,4 +1,4 @@
-"""`errklein webhook new`, `set`, `rotate`, `move` and `remove`, which the running bot performs, and the URL of one in the configuration."""
+"""`errklein webhook new`, `set`, `rotate`, `move` and `remove`, which the running bot performs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from pathlib import Path
 
 from errklein.cli._control import perform
 from errklein.cli._output import print_lines
-from errklein.config import Config, SecretError, SecretStore
 from errklein.logs import escape
 from errklein.service import errors_end_program, load_with_options
 from errklein.text import to_plain
-from errklein.verify import url_token
-from errklein.webhooks.precedence import RouteInfo
-from errklein.webhooks.room_webhooks import RoomWebhook
 
 
 def change_webhook(known: argparse.Namespace) -> int:
@@ -45,20 +41,6 @@ def change_webhook(known: argparse.Namespace) -> int:
     secret = [f"Secret: {made['secret']}"] if made["secret"] else []
     setup = to_plain("\n".join(made["setup"])).splitlines()
     return _print_secrets([done, f"URL: {made['url']}", *secret, *setup, *([made["reach"]] if made["reach"] else [])])
-
-
-def print_url(config: Config, webhook: RoomWebhook, route: RouteInfo, site: str) -> int:
-    """Print the URL of a webhook of a room, with a token that the configuration has. Return the exit status.
-
-    :raises SecretError: The token can't be read.
-    """
-    verify, token = route.hook.declaration.verify, ""
-    if webhook.token:
-        shell = f"`errklein webhook rotate {webhook.name}`"
-        raise SecretError(f"only the digest of the token of {webhook.name} is stored; {shell} makes a new one")
-    if verify is not None and verify.scheme == url_token().scheme:
-        token = f"/{SecretStore.of(config.BOT_DATA_DIR).read(webhook.secret).decode()}"
-    return _print_secrets([f"{site}{route.rule}{token}"])
 
 
 def _secret() -> str:

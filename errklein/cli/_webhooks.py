@@ -18,19 +18,21 @@ from errklein.cli._output import complain, print_lines
 from errklein.cli._parser import Parser
 from errklein.cli._sign import content_type_of, parse_header, read_body
 from errklein.commands.operations import Actor
-from errklein.config import Config, SecretError, read_secret
+from errklein.config import Config, SecretError, SecretStore, read_secret
 from errklein.database import Access, DatabaseError
 from errklein.journal import DATABASE, JournalArchive
 from errklein.journal.operations import BotState, WebhookOperations
 from errklein.logs import escape
 from errklein.service import DataDirectory, errors_end_program, load_with_options, user_name
-from errklein.sources import find_source
-from errklein.verify import Received, Verification, verification
+from errklein.sources import example_of, find_source
+from errklein.verify import Received, Verification, url_token, verification
+from errklein.webhooks import HookDeclaration
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook, parse_ids
 from errklein.webhooks.exported import as_values, body_text, details, summary
 from errklein.webhooks.precedence import RouteInfo
 from errklein.webhooks.room_webhooks import RoomWebhook, room_webhooks
+from errklein.webhooks.source import Source
 
 T = TypeVar("T")
 
@@ -133,26 +135,41 @@ def _run_action(
     """List the webhooks, show some, or send a request to one."""
     if known.what == "list":
         return print_lines(one.lines()[0] for one in operations.webhooks(shell_user()))
+    site = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}"
+    declarations = {route.hook.full_name: route.hook.declaration for route in routes}
     if known.what == "show":
         if known.url:
-            from errklein.cli._room_webhooks import print_url
-
-            found = [route for route in routes if route.hook.full_name == known.name and known.name in in_rooms]
-            if not found:
+            if known.name not in in_rooms:
                 raise ValueError(f"there is no webhook {known.name!r} of a room")
-            site = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}"
-            return print_url(config, in_rooms[known.name], found[0], site)
+            sys.stdout.write(f"{site}{_path_of(declarations[known.name], in_rooms.get(known.name), config)}\n")
+            return 0
         reports = finished(operations.webhook(shell_user(), known.name))
         return print_lines(line for report in reports for line in report.lines())
     name, *others = operations.named(known.target, ())
     if others:
         raise ValueError(f"{known.target!r} has several webhooks: {', '.join([name, *others])}")
-    [declared] = (route.hook.declaration for route in routes if route.hook.full_name == name)
+    declared = declarations[name]
     if "<" in declared.rule:
         raise ValueError(f"the path of {name}, {declared.rule}, has variables; pass its URL")
-    url = f"{known.address.rstrip('/')}{declared.rule}"
-    signed = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}{declared.rule}" if config.PUBLIC_URL else url
-    return _send_test(known, url, signed, declared.verify)
+    path = _path_of(declared, in_rooms.get(name), config)
+    url = f"{known.address.rstrip('/')}{path}"
+    signed, secrets = f"{site}{path}" if config.PUBLIC_URL else url, SecretStore.of(config.BOT_DATA_DIR)
+    return _send_test(known, url, signed, declared.verify, declared.source, secrets)
+
+
+def _path_of(declared: HookDeclaration, of_room: RoomWebhook | None, config: Config) -> str:
+    """Return the path of a webhook, with the token if the configuration of one of a room has it.
+
+    :raises SecretError: The token can't be read, or isn't stored.
+    """
+    if of_room is None or declared.verify is None or declared.verify.scheme != url_token().scheme:
+        return declared.rule
+    if of_room.token:
+        name = of_room.name
+        raise SecretError(
+            f"only the digest of the token of {name} is stored; `errklein webhook rotate {name}` makes a new one"
+        )
+    return f"{declared.rule}/{SecretStore.of(config.BOT_DATA_DIR).read(of_room.secret).decode()}"
 
 
 def _load_routes(config: Config) -> tuple[Sequence[RouteInfo], Mapping[str, RoomWebhook]]:
@@ -213,13 +230,27 @@ def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> in
     return print_lines([f"{known.what}d {', '.join(names)}{when}"])
 
 
-def _send_test(known: argparse.Namespace, url: str, signed_url: str, scheme: Verification | None) -> int:
-    """Send a POST request, signed by the scheme or the source that is given, and print the response. Return 0 if it is below 400."""
+def _send_test(
+    known: argparse.Namespace,
+    url: str,
+    signed_url: str,
+    scheme: Verification | None,
+    source: Source | None = None,
+    secrets: SecretStore | None = None,
+) -> int:
+    """Send a POST request, signed by the scheme or the source that is given, and print the response. Return 0 if it is below 400.
+
+    :param source: The source of the webhook, whose example is sent by default.
+    :param secrets: The bot's own secrets.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"invalid URL: {url!r}; expected one such as http://127.0.0.1:3141/github")
-    body = b"{}" if known.file is None else read_body(known.file)
-    headers = _headers(known, body, signed_url, scheme)
+    body, event = b"{}" if known.file is None else read_body(known.file), known.event
+    if source is not None and source.example and known.file is None:
+        body = example_of(source)
+        event = event or (source.example.partition(".")[0] if scheme is not None and scheme.event_header else None)
+    headers = _headers(known, body, signed_url, scheme, event, secrets)
     connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     target = parts._replace(scheme="", netloc="", path=parts.path or "/", fragment="").geturl()
     try:
@@ -235,17 +266,25 @@ def _send_test(known: argparse.Namespace, url: str, signed_url: str, scheme: Ver
     return 0 if response.status < 400 else 1
 
 
-def _headers(known: argparse.Namespace, body: bytes, url: str, scheme: Verification | None) -> dict[str, str]:
+def _headers(
+    known: argparse.Namespace,
+    body: bytes,
+    url: str,
+    scheme: Verification | None,
+    event: str | None,
+    secrets: SecretStore | None,
+) -> dict[str, str]:
     given = dict(parse_header(text) for text in known.header)
     if known.source is not None:
         scheme = verification(known.source, **({} if known.secret is None else {"secret": known.secret}))
-    if scheme is None and known.event is not None:
+    if scheme is None and event is not None:
         raise ValueError("--event needs a source, whose header it is; add --source")
-    added = {} if scheme is None else scheme.headers_of_source(known.event)
+    added = {} if scheme is None else scheme.headers_of_source(event)
     sent = {b"content-type": content_type_of(body)}
     sent |= {name.lower().encode(): value.encode() for name, value in added.items()} | given
     if scheme is not None and scheme.signer is not None:
-        secret = read_secret(scheme.secrets[0]) if scheme.secrets else b""
+        read = read_secret if secrets is None else secrets.read
+        secret = read(scheme.secrets[0]) if scheme.secrets else b""
         sent |= dict(scheme.sign(Received("POST", url, list(sent.items()), body, "", time.time()), secret))
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in sent.items()}
 

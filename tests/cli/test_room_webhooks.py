@@ -101,6 +101,8 @@ class RoomWebhookCommandTests(SynchronousTestCase):
         """A secret is printed once, or read from standard input; it is stored in a file that only the bot may read."""
         made = self.printed("new", "github", "#ops", "shop")
         self.assertEqual(self.printed("show", "shop", "--url"), "/hooks/shop\n")
+        self.assertIn("202 Accepted", self.printed("test", "shop", f"--address=http://127.0.0.1:{self.port}"))
+        self.bot.wait_for("pushed")
         secret = re.findall("^Secret: (eks[a-z2-7]{32})$", made, re.MULTILINE)
         self.printed("new", "pagerduty", "#ops")
         self.assertIn("a secret is read from standard input", self.refused("set", "pagerduty", "secret", "b3tween"))
@@ -129,7 +131,9 @@ class RoomWebhookCommandTests(SynchronousTestCase):
         self.assertEqual(self.printed("show", "alerts", "--url"), f"https://bot.example.net/hooks/alerts/{token}\n")
         self.stop()
         self.start()
-        self.assertEqual(self.post(f"/hooks/alerts/{token}"), 202)
+        tested = self.printed("test", "alerts", f"--address=http://127.0.0.1:{self.port}")
+        self.assertTrue(tested.startswith(f"POST http://127.0.0.1:{self.port}/hooks/alerts/•••: 202 Accepted"), tested)
+        self.bot.wait_for("FIRING")
         self.assertIn("is in the configuration file", self.refused("rotate", "alerts"))
 
     def test_errors(self) -> None:
