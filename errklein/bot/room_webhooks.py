@@ -385,7 +385,8 @@ class RoomWebhooks:
         if missing := [name for name, one in sorted(self._stored.items()) if name in unusable and one.secret]:
             self._notify(
                 f"The secrets of these webhooks are missing, so they respond with 503: {_some(missing)}. Restore a backup that "
-                "was written --with-secrets, or make new ones with `webhook rotate NAME`."
+                "was written --with-secrets, or make new ones with `webhook rotate NAME`; `webhook set NAME secret` takes one that "
+                "the source makes."
             )
 
     def _checked(self, room: str) -> str:
