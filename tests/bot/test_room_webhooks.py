@@ -7,13 +7,13 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
@@ -27,6 +27,7 @@ from errklein.text.masking import masker
 from errklein.webhooks.option_values import HookError
 from errklein.webhooks.room_webhooks import RoomWebhook, digest_of
 from tests.processes import write_config
+from tests.real_bot import RealBotCase
 
 T = TypeVar("T")
 
@@ -593,6 +594,33 @@ class ReachTests(RoomWebhooksCase):
             self.assertTrue(made.url.startswith(f"{url}hooks/alertmanager"), made.url)
             self.assertTrue(made.reach.startswith(who), made.reach)
             self.assertIn("set PUBLIC_URL; see docs/guides/reach-the-bot.md", made.reach)
+
+
+class ConcurrentTests(RealBotCase):
+    """Operations at the same time, on a storage that works in a thread."""
+
+    config = {"STORAGE": "Shelf"}
+
+    async def test_one_after_the_other(self) -> None:
+        """Names are given once, the last rotation counts, and a webhook is removed once."""
+        webhooks = self.bot.core_host.room_webhooks
+
+        def together(operations: Iterable[Coroutine[Any, Any, T]]) -> Deferred[list[tuple[bool, T]]]:
+            return DeferredList([Deferred.fromCoroutine(one) for one in operations], consumeErrors=True)  # type: ignore[return-value]
+
+        made = await together(webhooks.create(ALICE, "alertmanager", "#ops", signed=True) for _ in range(10))
+        self.assertEqual(len({one.webhook.name for _, one in made}), 10)
+        rotated = await together(webhooks.rotate(ALICE, "alertmanager") for _ in range(5))
+        last = webhooks.find("alertmanager")
+        assert last is not None and last.previous is not None
+        self.assertEqual(last, rotated[-1][1].webhook)
+        self.assertEqual(last.previous[0], rotated[-2][1].webhook.secret)
+        removed = await together(webhooks.remove(ALICE, "alertmanager-2") for _ in range(3))
+        self.assertEqual([succeeded for succeeded, _ in removed], [True, False, False])
+        secrets = SecretStore.of(self.bot.bot_config.BOT_DATA_DIR).names()
+        self.assertEqual(
+            sorted(f"secret:{name}" for name in secrets), sorted(r for w in webhooks.all() for r in w.references)
+        )
 
 
 class SecrecyTests(RoomWebhooksCase):
