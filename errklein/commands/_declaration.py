@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial, wraps
-from typing import Any, NamedTuple, NoReturn, TypedDict, TypeVar, Unpack, overload
+from typing import Any, NoReturn, TypedDict, TypeVar, Unpack, overload
 
 ARG_BOTCMD_CHARACTER_REPLACEMENTS = {"—": "--", "“": '"', "”": '"', "‘": "'", "’": "'"}
 """Typographic characters that telephones insert, with the plain characters that replace them."""
@@ -253,40 +253,26 @@ def joined(name: str) -> str:
     return "_".join(name.split())
 
 
-_TEXT = (str, type(None))
-# errbot takes any value as true or false; a text or a list is a mistake.
-_FLAG = (bool, int, type(None))
-
-
-class _Option(NamedTuple):
-    """The attribute of a function that has the option's value, the types of values, and an example."""
-
-    attribute: str
-    types: tuple[type, ...]
-    example: str
-
-
-_OPTIONS: Mapping[str, _Option] = {
-    "name": _Option("_err_command_name", _TEXT, "'add up'"),
-    "split_args_with": _Option("_err_command_split_args_with", _TEXT, "None"),
-    "admin_only": _Option("_err_command_admin_only", _FLAG, "True"),
-    "historize": _Option("_err_command_historize", _FLAG, "False"),
-    "template": _Option("_err_command_template", _TEXT, "'status'"),
-    "syntax": _Option("_err_command_syntax", _TEXT, "'[NAME]'"),
-    "hidden": _Option("_err_command_hidden", _FLAG, "True"),
-    "flow_only": _Option("_err_command_flow_only", _FLAG, "True"),
-    "aliases": _Option("_errklein_aliases", (tuple, list, set, frozenset), "('plus', 'sum')"),
-    "threaded": _Option("_errklein_threaded", _FLAG, "True"),
-    "pattern": _Option("_err_command_re_pattern", (str, re.Pattern), "r'^close #(\\d+)$'"),
-    "flags": _Option("", (int,), "re.IGNORECASE"),
-    "matchall": _Option("_err_command_matchall", _FLAG, "True"),
-    "prefixed": _Option("_err_command_prefix_required", _FLAG, "False"),
-    "re_cmd_name_help": _Option("_err_command_re_name_help", _TEXT, "'close #NUMBER'"),
-    "unpack_args": _Option("_errklein_unpack_args", _FLAG, "False"),
-    "catch_unprocessed": _Option("catch_unprocessed", _FLAG, "True"),
+_ATTRIBUTES = {
+    "name": "_err_command_name",
+    "split_args_with": "_err_command_split_args_with",
+    "admin_only": "_err_command_admin_only",
+    "historize": "_err_command_historize",
+    "template": "_err_command_template",
+    "syntax": "_err_command_syntax",
+    "hidden": "_err_command_hidden",
+    "flow_only": "_err_command_flow_only",
+    "aliases": "_errklein_aliases",
+    "threaded": "_errklein_threaded",
+    "pattern": "_err_command_re_pattern",
+    "matchall": "_err_command_matchall",
+    "prefixed": "_err_command_prefix_required",
+    "re_cmd_name_help": "_err_command_re_name_help",
+    "unpack_args": "_errklein_unpack_args",
 }
+"""The attributes of a function that contain the options of its decorator."""
 
-_DECLARED = [(field.name, _OPTIONS[field.name].attribute) for field in fields(CommandDeclaration)]
+_DECLARED = [(field.name, _ATTRIBUTES[field.name]) for field in fields(CommandDeclaration)]
 """The options that a declaration has, with the attributes of the function that contain them."""
 
 _DEFAULTS: Mapping[str, Any] = {
@@ -307,12 +293,15 @@ def mark(function: F, kind: str = "", **options: Any) -> F:
     """
     given = {**_DEFAULTS, **options}
     given["name"] = given["name"] or function.__name__
+    if isinstance(given["aliases"], str):
+        aliases = f"aliases=({given['aliases']!r},)"
+        raise TypeError(f"{function.__qualname__}: aliases must be several, not a text; write {aliases}")
     if given["hidden"] is None:
         given["hidden"] = given["flow_only"]
     if given["threaded"] is None:
         del given["threaded"]
     attributes = {"_err_command": True, "_err_re_command": kind == "re", "_err_arg_command": kind == "arg"}
-    attributes.update({_OPTIONS[name].attribute: value for name, value in given.items()})
+    attributes.update({_ATTRIBUTES[name]: value for name, value in given.items()})
     for attribute, value in attributes.items():
         setattr(function, attribute, value)
     return function
@@ -335,42 +324,20 @@ def with_prefix(text: str, prefix: str) -> str:
     return _COMMAND.sub(lambda _: prefix, text)
 
 
-def check_values(decorator: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Raise TypeError for an option with an invalid value."""
-    for name, value in options.items():
-        valid = isinstance(value, _OPTIONS[name].types)
-        if name == "split_args_with":
-            valid = valid or callable(value) or hasattr(value, "parse_args")
-        elif name == "aliases":
-            valid = valid and all(isinstance(alias, str) for alias in value)
-        elif name == "pattern":
-            valid = valid and not isinstance(getattr(value, "pattern", ""), bytes)
-        if not valid:
-            raise _invalid(decorator, function, f"invalid {name}: {value!r}", f"{name}={_OPTIONS[name].example}")
-
-
 def applied(decorator: str, given: Sequence[Any], declare: Callable[[Any], Any], example: str = "") -> Any:
     """Return the decorated function, or without one the decorator.
 
     :param given: The positional arguments: none, or the function.
     :param example: Options of a valid call, for the error.
-    :raises TypeError: There are other positional arguments. If none is a function, it is raised for the method.
+    :raises TypeError: There are other positional arguments.
     """
     if not given:
         return declare
-    if len(given) == 1 and callable(given[0]):
+    if len(given) == 1 and (callable(given[0]) or isinstance(given[0], classmethod)):
         return declare(given[0])
-
-    def refuse(function: Any) -> Any:
-        others = ", ".join(repr(one) for one in given if one is not function)
-        raise _invalid(decorator, function, f"unexpected argument {others}; options have names", example)
-
-    return refuse(given[0]) if callable(given[0]) else refuse
-
-
-def _invalid(decorator: str, function: Any, reason: str, example: str) -> TypeError:
-    name = getattr(function, "__qualname__", repr(function))
-    return TypeError(f"@{decorator} on {name}: {reason}; write @{decorator}{example and f'({example})'}")
+    others = ", ".join(repr(one) for one in given if not callable(one))
+    call = f"@{decorator}{example and f'({example})'}"
+    raise TypeError(f"@{decorator}: unexpected argument {others}; options have names; write {call}")
 
 
 class CommandOptions(TypedDict, total=False):
@@ -448,15 +415,11 @@ def botcmd(*functions: Any, **options: Any) -> Any:
     :param threaded: True runs the method in a thread, False on the reactor. By default its code decides; `errklein
         check` prints where each command runs.
     :returns: the method, with the declaration in its attributes.
-    :raises TypeError: if an option is unknown, or its value invalid.
+    :raises TypeError: if an option is unknown.
     """
     check_options("botcmd", options)
 
-    def declare(function: Any) -> Any:
-        check_values("botcmd", function, options)
-        return mark(function, **options)
-
-    return applied("botcmd", functions, declare, "name='add up'")
+    return applied("botcmd", functions, partial(mark, **options), "name='add up'")
 
 
 def re_botcmd(
@@ -497,7 +460,7 @@ def re_botcmd(
     :returns: the method, with the declaration in its attributes.
     :raises ValueError: if `pattern` is missing.
     :raises re.error: if `pattern` isn't a valid regular expression.
-    :raises TypeError: if an option is unknown, or its value invalid.
+    :raises TypeError: if an option is unknown.
     """
     check_options("re_botcmd", options, other_than=("syntax",))
     own = {"matchall": matchall, "prefixed": prefixed, "re_cmd_name_help": re_cmd_name_help}
@@ -511,7 +474,6 @@ def _declare_pattern(decorator: str, pattern: Any, flags: int, options: Mapping[
         raise ValueError(
             f"@{decorator} on {function.__qualname__}: the pattern is missing; write @{decorator}(pattern=r'…')"
         )
-    check_values(decorator, function, {"pattern": pattern, "flags": flags, **options})
     compiled = re.compile(pattern, flags)
     return mark(function, "re", pattern=compiled, syntax=compiled.pattern, **options)
 
@@ -539,7 +501,7 @@ def botmatch(*args: Any, **options: Any) -> Any:
     :returns: the method, with the declaration in its attributes.
     :raises ValueError: if there isn't exactly one pattern.
     :raises re.error: if the pattern isn't a valid regular expression.
-    :raises TypeError: if an option is unknown, or its value invalid.
+    :raises TypeError: if an option is unknown.
     """
     functions = [given for given in args[:1] if callable(given)]
     patterns = [*args[len(functions) :], *([options.pop("pattern")] if "pattern" in options else [])]
@@ -587,11 +549,9 @@ def cmdfilter(*functions: Any, catch_unprocessed: bool = False, threaded: bool |
         truthy return value is the reply.
     :param threaded: True runs the method in a thread, False on the reactor. By default its code decides.
     :returns: the method, with the declaration in its attributes.
-    :raises TypeError: if an option is invalid.
     """
 
     def declare(function: Any) -> Any:
-        check_values("cmdfilter", function, {"catch_unprocessed": catch_unprocessed, "threaded": threaded})
         function._err_command_filter = True
         function.catch_unprocessed = catch_unprocessed
         if threaded is not None:
@@ -632,7 +592,7 @@ def arg_botcmd(*args: Any, unpack_args: bool = True, **kwargs: Any) -> Any:
         `aliases`, `admin_only`, `hidden`, `historize`, `template`, `flow_only` and `threaded`. Those of other decorators are
         ignored, and so is their `unpack_args`.
     :returns: a generator function that parses the arguments and calls the method.
-    :raises TypeError: if a keyword argument is unknown, or an option invalid.
+    :raises TypeError: if a keyword argument is unknown.
     :raises ValueError: if argparse rejects the argument's declaration.
     """
     functions = [given for given in args[:1] if callable(given)]
@@ -640,7 +600,6 @@ def arg_botcmd(*args: Any, unpack_args: bool = True, **kwargs: Any) -> Any:
     options = {option: kwargs.pop(option) for option in _ARGPARSE_OPTIONS if option in kwargs}
 
     def declare(function: Any) -> Any:
-        check_values("arg_botcmd", function, {"unpack_args": unpack_args, **options})
         if not hasattr(function, "_err_command_parser"):
             parser = ArgumentParser(prog=options.get("name") or function.__name__, description=function.__doc__)
             function = mark(_parsing(function, parser, unpack_args), "arg", unpack_args=unpack_args, **options)
