@@ -70,8 +70,6 @@ def wire(
 ) -> tuple[WebServer, Callable[[], ErrbotBot]]:
     """Return the web server, and a function that creates the bot, to be called when its data may be opened.
 
-    :param reactor: the reactor.
-    :param config: the configuration.
     :param bot_class: the class of the bot, ErrbotBot by default.
     :param ended: called when all networks have ended and no webhooks can arrive; by default the reactor stops.
     :param check_stored: called with the storage before it is used; its exceptions are propagated.
@@ -80,7 +78,6 @@ def wire(
     :param plugin_classes: plugins in addition to those in directories.
     :param make_pool: called instead of WorkerPool.
     :param journal_runs: run the writes and reads of the journal, instead of its threads.
-    :param now: returns the Unix time in seconds.
     :param values: `COPY` for a bot that isn't started, and works on a copy of the stored values.
     :param make_agent: returns what sends the requests of plugins; see `HTTPClients`.
     """

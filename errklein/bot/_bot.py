@@ -68,7 +68,6 @@ class Bot:
         where a restart is impossible; its Deferred fails with CannotRestart if the configuration is invalid.
     :param read_config: Reads and checks the configuration as at the start; None if it can't be read again. It may block, and raises
         ConfigError or StorageError.
-    :param now: Returns the Unix time in seconds.
     """
 
     log = Logger()

@@ -127,7 +127,6 @@ class Events:
 
     :param notices: Gets messages that were dropped, and people who have come online or sent a direct message.
     :param all_ended: Called when all networks have ended.
-    :param now: Returns the Unix time.
     :param overview: Returns what an operator's console shows about the bot.
     """
 

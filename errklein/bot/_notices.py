@@ -344,7 +344,6 @@ class MissedNotices:
     """The missed notices of each recipient, stored across restarts. Used in the reactor's thread.
 
     :param store: The bot's own values, and `values` the same without blocking.
-    :param now: Returns the Unix time.
     """
 
     log = Logger()
@@ -408,7 +407,6 @@ class NoticeFallback:
     """Passes notices that have reached no administrator within PATIENCE to BOT_ADMINS_FALLBACK, many at a time.
 
     :param config: Has the setting.
-    :param now: Returns the Unix time.
     """
 
     log = Logger()

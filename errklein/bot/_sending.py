@@ -143,7 +143,6 @@ async def restore_outboxes(
 
     :param notify: Notifies administrators of messages that are dropped.
     :param max_age: Returns OUTBOX_MAX_AGE of a network, in seconds.
-    :param now: Returns the Unix time.
     """
     outboxes = {backend.network: backend for backend in backends if isinstance(backend, QueuesMessages)}
     waiting: dict[str, list[OutgoingMessage]] = {network: [] for network in outboxes}

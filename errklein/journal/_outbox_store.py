@@ -129,7 +129,6 @@ class SQLiteOutboxStore:
     :param owner: What `begin_process` has returned.
     :param submit: Runs an operation in a group commit of the file.
     :param read: Calls a function with arguments, in the thread that reads.
-    :param now: Returns the Unix time.
     :param durable: See `OutboxStore.durable`.
     """
 

@@ -109,7 +109,6 @@ class BotService(Service):
     Nothing is opened, started or locked before twistd starts the service, which is after the fork. Endpoints are opened
     while the process may still bind ports below 1024.
 
-    :param reactor: the running reactor.
     :param options: endpoints, grace period and kind of process.
     :param process_exit: ends or restarts the process.
     :param data_directory: created and locked at the start.

@@ -77,7 +77,6 @@ _CHECK_SECONDS = 30.0
 class ProcessExit:
     """Ends this process, or replaces it by one with the same command line.
 
-    :param reactor: the running reactor.
     :param pid_file: the file with the id of this process, if there is one.
     :param why_no_restart: the reason why a restart is impossible, in one line; "" if it is possible.
     :param check: the arguments with which Python checks, before a restart, that the new process could start.

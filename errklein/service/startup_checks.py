@@ -256,7 +256,6 @@ def check_start(
 
     With --chroot, paths and sockets are those of another root directory, so they are not checked.
 
-    :param config: the configuration.
     :param twistd: the options of twistd.
     :param data_directory: the data directory.
     :param listening: the endpoints.

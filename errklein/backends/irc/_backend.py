@@ -50,11 +50,9 @@ class IRCBackend:
 
     It reconnects after each lost connection, joins its rooms again, and then sends the messages that are still queued.
 
-    :param reactor: The reactor.
     :param config: The configuration of this network.
     :param endpoint: The client endpoint; by default, that of BOT_IDENTITY's `server` and `port`.
     :param chance: Returns random numbers from 0 to 1, for the delays between connections.
-    :param now: Returns the Unix time.
     """
 
     mode = "irc"

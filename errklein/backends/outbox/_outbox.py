@@ -214,7 +214,6 @@ class ClosedRoom(Generic[P]):
 class Outbox(Generic[P]):
     """A queue of messages. Create it in the reactor's thread. It is paused until `resume` is called.
 
-    :param reactor: The reactor.
     :param network: The network's name, for log lines and errors.
     :param transport: Sends parts.
     :param limits: The bounds.
@@ -222,7 +221,6 @@ class Outbox(Generic[P]):
     :param undelivered: Gets a recipient, the number of messages to it by origin, the reason, and whether the messages wait for the
         recipient; otherwise the network has rejected them, and the log has them.
     :param unavailable: Returns whether messages to a recipient wait, and why.
-    :param now: Returns the Unix time.
     :param put_timeout: Seconds that threads other than the reactor's wait while the outbox is full.
     """
 

@@ -38,7 +38,6 @@ class TextBackend(LocalBackend):
     On a terminal there is a greeting, a prompt with history and completion, and colours. Otherwise each line of input is a
     message, and the output contains the bot's messages as plain text, and nothing else.
 
-    :param reactor: The reactor.
     :param config: The configuration of this network.
     :param stdin: The input; by default that of the process.
     :param stdout: The output; by default that of the process. It isn't sys.stdout, which twistd replaces by the log.

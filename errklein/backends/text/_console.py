@@ -25,7 +25,6 @@ class Console:
     Output doesn't block the reactor: text that fits is written at once, and other text in a thread. If writing fails, for example
     because the reader has closed a pipe, the conversation ends and all further text is dropped.
 
-    :param reactor: The reactor.
     :param target: The file descriptor for output, which is never closed; None to drop all text.
     :param encoding: The encoding of the text.
     :param line_received: Called on the reactor with each line, including empty ones.
