@@ -1,4 +1,4 @@
-"""Events that sources read from the bodies in their folders, and from changed ones."""
+"""Events that sources read from their examples, from the bodies in `payloads`, and from changed ones."""
 
 from __future__ import annotations
 
@@ -14,12 +14,19 @@ from errklein.webhooks.source import Event
 
 FOLDER = Path(sources.__file__).parent
 ALERTA = Path(__file__).parent / "alerta"
+PAYLOADS = Path(__file__).parent / "payloads"
 NOW = 1_796_000_000.0
 
 
 def body(source: str, file: str) -> bytes:
-    """Return a body of the source's folder `payloads`."""
-    return (FOLDER / source / "payloads" / file).read_bytes()
+    """Return the source's example, or another body."""
+    return next(path for path in paths(source) if path.name == file).read_bytes()
+
+
+def paths(source: str) -> list[Path]:
+    """Return the paths of the source's example and of other bodies, sorted by their names."""
+    folders = FOLDER / source / "payloads", PAYLOADS / source
+    return sorted((path for folder in folders for path in folder.glob("*.json")), key=lambda path: path.name)
 
 
 def changed(source: str, file: str, *path: str | int, **values: Any) -> bytes:
@@ -50,8 +57,8 @@ def lines(source: str, given: bytes, headers: Mapping[str, str] | None = None) -
 
 
 def samples(source: str, *left_out: str) -> Iterator[tuple[Mapping[str, str], bytes]]:
-    """Return requests with the bodies of the source's folder; their names begin with the resource of Sentry's events."""
-    for path in sorted((FOLDER / source / "payloads").glob("*.json")):
+    """Return requests with all bodies of the source; their names begin with the resource of Sentry's events."""
+    for path in paths(source):
         if path.name.removesuffix(".json") not in left_out:
             yield {"Sentry-Hook-Resource": path.name.partition(".")[0]}, path.read_bytes()
 

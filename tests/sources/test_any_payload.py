@@ -29,8 +29,8 @@ def keys_in(value: Any) -> Iterator[str]:
 @cache
 def keys() -> list[str]:
     """Return the keys in the recorded bodies."""
-    folders = Path(sources.__file__).parent.glob("*/payloads"), [Path(__file__).parent / "payloads"]
-    bodies = (path.read_text(encoding="utf-8") for folder in folders for one in folder for path in one.glob("*.json"))
+    folders = Path(sources.__file__).parent, Path(__file__).parent / "payloads"
+    bodies = (path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.json"))
     return sorted({key for body in bodies for key in keys_in(json.loads(body))})
 
 
