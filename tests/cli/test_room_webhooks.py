@@ -88,6 +88,10 @@ class RoomWebhookCommandTests(SynchronousTestCase):
             self.refused("show", "alertmanager", "--url"),
         )
         self.assertIn("the bot isn't running", self.refused("rotate", "alertmanager"))
+        for command in ("backup", "report", "delivery export 1", "export-errbot"):
+            done = run(ERRKLEIN, *command.split(), cwd=self.directory)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIsNone(OWN_SECRET.search(done.stdout.encode()))
         self.start()
         self.assertEqual(self.printed("remove", "alertmanager"), "removed alertmanager\n")
         self.assertEqual(self.post(address), 404)

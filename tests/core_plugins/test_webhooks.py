@@ -9,12 +9,14 @@ from unittest import mock
 
 from twisted.internet.defer import Deferred
 
+from errklein.sources import known_sources
 from errklein.testing import PluginTestCase
 from tests.backends.irc.whole_bot import WholeBotCase
 
 PAYLOADS = Path(__file__).parents[2] / "docs" / "examples" / "recipes" / "payloads"
 FIRING = (PAYLOADS / "alertmanager-firing.json").read_bytes()
 URL = re.compile(r"https?://\S*?(/hooks/[^\s`']+)")
+OWN_SECRET = re.compile("ek[ts][a-z2-7]{26}")
 JSON = {"Content-Type": "application/json"}
 
 
@@ -214,6 +216,49 @@ class PrivateTests(RoomWebhookCase):
         self.assertRegex(self.command("!history"), "^1: ?!webhook show pagerduty$")
 
 
+class SecrecyTests(RoomWebhookCase):
+    """Where the address and the secret must not appear."""
+
+    def test_everywhere(self) -> None:
+        """They are in the private replies to who has made a webhook, and in no other message, log line or file."""
+        data = Path(self.bot.config.BOT_DATA_DIR)
+        self.bot.command("!plugin config Webserver {'HOST': '127.0.0.1', 'PORT': 3141}")
+        paths = [self.make("!webhook new alertmanager"), self.make("!webhook rotate alertmanager")]
+        self.make("!webhook new github")
+        told = [one for one in self.bot.messages if OWN_SECRET.search(one.text)]
+        self.assertEqual({one.to for one in told}, {"@admin"})
+        self.assertEqual(len(told), 3)
+        for path in (*paths, *(f"{path}x" for path in paths), paths[0].replace("alertmanager", "unknown")):
+            self.post(path, body=FIRING, headers=JSON)
+        self.post("/hooks/github", body=FIRING, headers=JSON)
+        self.bot.advance(0)
+        for command in (
+            "webhook list",
+            "webhook show alertmanager",
+            "webhook show github",
+            "webhook test alertmanager",
+            "delivery list",
+            "delivery show 1",
+            "delivery replay 1",
+            "why alertmanager",
+            "why refused",
+            "plugin info Webhooks",
+            "status",
+            "log tail",
+            "history",
+            "backup",
+            "webhook move alertmanager #testroom",
+            "webhook remove alertmanager",
+        ):
+            self.bot.say(f"!{command}")
+        self.bot.advance(1)
+        self.assertEqual([one for one in self.bot.messages if OWN_SECRET.search(one.text)], told)
+        self.assertNotRegex("\n".join(self.bot.log), OWN_SECRET)
+        self.assertNotRegex(repr(self.bot.bot.core_host.room_webhooks.all()), OWN_SECRET)
+        files = {file for file in data.rglob("*") if file.is_file() and OWN_SECRET.search(file.read_text("latin-1"))}
+        self.assertEqual({file.parent.name for file in files}, {"secrets"})
+
+
 class ChangeTests(RoomWebhookCase):
     """Changes of a webhook, and its other commands."""
 
@@ -263,13 +308,13 @@ class ChangeTests(RoomWebhookCase):
     def test_test(self) -> None:
         """Without content, the example of the source appears in the room; its address isn't needed."""
         self.command("!plugin config Webserver {'HOST': '127.0.0.1', 'PORT': 3141}")
-        for source, words in (("alertmanager", "FIRING"), ("github", "pushed"), ("slack", "")):
-            self.bot.say(f"!webhook new {source}", room="#ops")
+        for source in known_sources():
+            self.command(f"!webhook new {source} w-{source.replace('_', '-')} in #ops")
             before = len(self.bot.sent_to("#ops"))
-            self.assertIn("Status code: 2", self.command(f"!webhook test {source}"))
+            self.assertIn("Status code: 200", self.command(f"!webhook test w-{source.replace('_', '-')}"), source)
             [shown] = self.bot.sent_to("#ops")[before:]
-            self.assertIn(words, shown)
-        path = self.make("!webhook rotate slack")
+            self.assertGreater(len(shown), 10, source)
+        path = self.make("!webhook rotate w-slack")
         self.assertNotIn(path.rpartition("/")[2], self.command(f"!webhook test {path} hello"))
 
 
