@@ -86,9 +86,12 @@ class Webhooks(CorePlugin):
         """
         [name] = _exactly(args, 1, f"{self.host.prefix}webhook rotate NAME")
         await self.check_use(msg, args, name)
+        if not self._reads_alone(msg):
+            # Nobody would know the new address, and only the last one before stays valid.
+            raise CommandError(f"Nothing has changed. {_by_shell(name)}")
         with _errors_in_replies():
             made = await self.host.room_webhooks.rotate(Actor(name_of(msg.frm)), name)
-        return self._given(msg, made, f"Rotated {code(name)}; what was valid before stays so for a day")
+        return self._given(msg, made, f"Rotated {code(name)}", "What was valid before stays so for a day.")
 
     @also_in_rooms
     @admin_by_default
@@ -155,24 +158,32 @@ class Webhooks(CorePlugin):
         # A console keeps the lines that were typed.
         return self._is_encrypted(msg) and not isinstance(self.host.networks.of(msg), OperatorConsole)
 
-    def _given(self, msg: Message, made: MadeWebhook, done: str) -> str:
+    def _reads_alone(self, msg: Message) -> bool:
+        """Return whether only the sender of a message reads a private one."""
+        return self._is_encrypted(msg) and self.is_current(msg)
+
+    def _given(self, msg: Message, made: MadeWebhook, done: str, more: str = "") -> str:
         """Send the address and the secret in private, if only the sender reads them. Return the reply to the command."""
         name, secret = made.webhook.name, made.secret
-        if (secret or made.webhook.token) and not (self._is_encrypted(msg) and self.is_current(msg)):
-            shell = code(f"errklein webhook rotate {name}")
-            return f"{done}. Run {shell} on the bot's machine: it prints the address, which others could read here."
+        if (secret or made.webhook.token) and not self._reads_alone(msg):
+            return f"{done}. {_by_shell(name)}"
         lines = [f"URL: {code(made.url)}", *([f"Secret: {code(secret)}"] if secret else []), *made.setup]
         if not (secret or made.webhook.token):
             command = f"{self.host.prefix}webhook set {name} secret SECRET"
             told = f"{code(command)} here" if self._takes_secrets(msg) else code(f"errklein webhook set {name} secret")
             lines.append(f"Then set the secret with {told}.")
-        text = "\n".join([*lines, *([plain(made.reach)] if made.reach else [])])
+        text = "\n".join([*lines, *filter(None, [more, plain(made.reach)])])
         network = self.host.networks.of(msg)
         reply = network.build_reply(msg, f"{done}.\n{text}" if msg.is_direct else text, private=True)
         # The journal must not keep the secret.
         reply.extras["unstored"] = True
         self.host.dispatcher.replies.deliver(network, reply)
         return "" if msg.is_direct else f"{done}; its address is in your private messages."
+
+
+def _by_shell(name: str) -> str:
+    shell = code(f"errklein webhook rotate {name}")
+    return f"Run {shell} on the bot's machine: it prints the address, which others could read here."
 
 
 @contextmanager

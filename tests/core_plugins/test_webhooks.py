@@ -192,6 +192,17 @@ class PrivateTests(RoomWebhookCase):
         # Nothing about it is secret yet.
         self.assertIn("URL: https://bot.example.net/hooks/pagerduty\n", self.command("!webhook new pagerduty in #ops"))
 
+    def test_rotation_without_encryption(self) -> None:
+        """The address isn't replaced by one that nobody knows."""
+        path = self.make("!webhook new alertmanager")
+        self.bot.backend.is_encrypted = False
+        for _ in range(2):
+            self.assertTrue(
+                self.command("!webhook rotate alertmanager").startswith("Nothing has changed. Run errklein")
+            )
+        self.bot.advance(2 * 86400)
+        self.assertEqual(self.post(path, body=FIRING, headers=JSON).status, 202)
+
     def test_secret_of_source(self) -> None:
         """A secret that the source has made is set in private, and nowhere else."""
         reply = self.command("!webhook new pagerduty in #testroom")
@@ -280,7 +291,8 @@ class ChangeTests(RoomWebhookCase):
         """Both addresses work for a day, then the new one."""
         old, new = self.make("!webhook new alertmanager"), self.make("!webhook rotate alertmanager")
         self.assertNotEqual(old, new)
-        self.assertIn("what was valid before stays so for a day", self.bot.sent_to("#ops")[-1])
+        self.assertEqual(self.bot.sent_to("#ops")[-1], "Rotated alertmanager; its address is in your private messages.")
+        self.assertIn("What was valid before stays so for a day.", self.bot.sent_to("@admin")[-1])
         self.assertEqual({self.post(one, body=FIRING, headers=JSON).status for one in (old, new)}, {202})
         self.bot.advance(86401)
         self.assertEqual([self.post(one, body=FIRING, headers=JSON).status for one in (old, new)], [401, 202])
