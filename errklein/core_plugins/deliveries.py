@@ -41,7 +41,7 @@ class Deliveries(CorePlugin):
         Usage: !delivery list [WEBHOOK] [STATE …] [since TIME] [until TIME] [status STATUS] [reason TEXT] [source-id ID]
         [limit COUNT] [before ID] [grouped]
 
-        WEBHOOK is Plugin:method, Plugin or the path of a webhook. A state is received, running, retry, done, dead, failed,
+        WEBHOOK is Plugin:method, Plugin, the name of a webhook of a room, or a path. A state is received, running, retry, done, dead, failed,
         duplicate or refused. A time is a duration such as 10min, 2h or 3d, or an ISO date. With grouped, deliveries with the
         same reason are shown together, with the ids to replay, or those that the source must send again.
         """

@@ -239,7 +239,7 @@ class Explainer:
         found = sorted({webhook for webhook in known if f"{webhook}:".startswith(f"{named}:")})
         if not found:
             raise InvalidWords(
-                f"expected the id of a delivery or request, a room, Plugin:method, Plugin, the path of a webhook, or refused, not {subject!r}"
+                f"expected the id of a delivery or request, a room, Plugin:method, Plugin, the name or path of a webhook, or refused, not {subject!r}"
             )
         return [await self._of_webhook(webhook) for webhook in found]
 

@@ -21,7 +21,7 @@ _KEYWORDS = ("since", "until", "before", "limit", "source-id", "status", "reason
 _FIELDS = {"source-id": "key"}
 """The fields of a query by their keyword, where they differ."""
 
-_WEBHOOK = "Plugin:method, Plugin or (in chat) the path of a webhook"
+_WEBHOOK = "Plugin:method, Plugin, the name of a webhook of a room or (in chat) a path"
 
 _MOST_NAMES = 20
 
