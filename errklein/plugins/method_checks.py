@@ -26,7 +26,6 @@ from errklein.plugins.method_sources import (
     called_function,
     first_parameter,
     function_of,
-    functions_of,
     handlers_once_active,
     is_name,
     overrides,
@@ -189,26 +188,17 @@ def _variables(rule: str) -> tuple[str, ...] | None:
 
 
 def _missing_super_calls(plugin: BotPlugin, source: MethodSource) -> Iterator[Finding]:
-    """Yield a finding for each override of `activate`, `deactivate` and `configure` that lacks the call it needs."""
+    """Yield a finding for each override of `activate` and `deactivate` that lacks the call it needs."""
     name = type(plugin).__name__
     effects = {
-        "activate": ("activate()", f"so {name} stays inactive and its commands are missing", True),
-        "deactivate": ("deactivate()", "so its commands and pollers continue after a deactivation or reload", False),
+        "activate": (f"so {name} stays inactive and its commands are missing", True),
+        "deactivate": ("so its commands and pollers continue after a deactivation or reload", False),
     }
-    for method, (call, effect, is_error) in effects.items():
+    for method, (effect, is_error) in effects.items():
         function = _stops_at(plugin, method, source)
         if function is not None:
-            text = f"{function.__qualname__} doesn't call super().{call}, {effect}. Add that call."
+            text = f"{function.__qualname__} doesn't call super().{method}(), {effect}. Add that call."
             yield source.finding(function, text, is_error)
-    configure = _stops_at(plugin, "configure", source)
-    if configure is not None:
-        uses, stores = _uses_of_config(plugin, source)
-        if uses and not stores:
-            text = (
-                f"{configure.__qualname__} neither calls super().configure(configuration) nor assigns self.config, "
-                f"which line {min(uses)} uses. Add one of the two."
-            )
-            yield source.finding(configure, text, is_error=False)
 
 
 def _stops_at(plugin: BotPlugin, method: str, source: MethodSource) -> types.FunctionType | None:
@@ -280,21 +270,6 @@ def _leads_on(node: ast.AST, own: str, method: str) -> bool:
 
 def _is_super(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and is_name(node.func, "super")
-
-
-def _uses_of_config(plugin: BotPlugin, source: MethodSource) -> tuple[list[int], bool]:
-    """Return the lines at which methods of the plugin read `self.config`, and whether it is assigned anywhere."""
-    uses: list[int] = []
-    stores = any("config" in vars(cls) for cls in type(plugin).__mro__) or "config" in vars(plugin)
-    for function in functions_of(plugin):
-        own = first_parameter(function)
-        for one in ast.walk(source.node(function) or ast.Pass()):
-            if isinstance(one, ast.Constant) and one.value == "config":
-                stores = True
-            elif isinstance(one, ast.Attribute) and one.attr == "config" and is_name(one.value, own):
-                stores = stores or not isinstance(one.ctx, ast.Load)
-                uses.append(one.lineno)
-    return uses, stores
 
 
 def _root(node: ast.expr) -> str:

@@ -97,14 +97,6 @@ def called_function(function: Any) -> Any:
     return next(others, function)
 
 
-def functions_of(plugin: BotPlugin) -> Iterator[types.FunctionType]:
-    """Yield the functions in the bodies of the plugin's classes, without BotPlugin's."""
-    for cls in type(plugin).__mro__:
-        if cls not in BotPlugin.__mro__:
-            functions = map(function_of, vars(cls).values())
-            yield from (function for function in functions if function is not None)
-
-
 def function_of(value: Any) -> types.FunctionType | None:
     """Return the function of a method or property, without decorators; None for any other value."""
     if isinstance(value, (staticmethod, classmethod)):

@@ -299,27 +299,6 @@ class SuperTests(ChecksTestCase):
         before = "from functools import wraps\ndef log(f):\n @wraps(f)\n def g(*args): return f(*args)\n return g\n"
         self.assertEqual(self.texts(" @log\n def activate(self):\n  super().activate()", before), [])
 
-    def test_configure(self) -> None:
-        """A `configure` that keeps the configuration nowhere is reported if the plugin reads `self.config`."""
-        use = " @botcmd\n def f(self, msg, args):\n  return self.config['x']\n"
-        found = self.findings(" def configure(self, configuration):\n  self.settings = configuration\n" + use)
-        self.assertEqual(
-            [(one.text, one.is_error) for one in found],
-            [
-                (
-                    (
-                        "P.configure neither calls super().configure(configuration) nor assigns self.config, which line 8 "
-                        "uses. Add one of the two."
-                    ),
-                    False,
-                )
-            ],
-        )
-        for body in ("self.config = configuration", "super().configure(configuration)", "setattr(self, 'config', 1)"):
-            self.assertEqual(self.texts(f" def configure(self, configuration):\n  {body}\n" + use), [])
-        self.assertEqual(self.texts(" config = None\n def configure(self, configuration): ...\n" + use), [])
-        self.assertEqual(self.texts(" def configure(self, configuration): ...\n"), [])
-
 
 class UnreadableSourceTests(ChecksTestCase):
     """Plugins whose source can't be read."""
