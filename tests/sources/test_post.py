@@ -479,6 +479,22 @@ class FormatTests(SynchronousTestCase):
             markdown({"embeds": [{"title": "a", "description": one} for one in texts]})
             self.assertLess(time.process_time() - start, 3, text)
 
+    def test_size(self) -> None:
+        """Of many texts in each other, only the first ones are read, so that no message takes long."""
+        text = {"type": "text", "text": ("*a* <http://x|b> `c` " * 400)[:8000]}
+        rich = {
+            "type": "rich_text",
+            "elements": [{"type": "rich_text_list", "elements": [{"elements": [text] * 50}] * 9}],
+        }
+        start = time.process_time()
+        for payload in (
+            {"blocks": [rich]},
+            {"attachments": [{"blocks": [{"fields": [text] * 50}] * 9}]},
+            {"blocks": [{"type": "rich_text", "elements": [{"type": "rich_text_quote", "elements": [text] * 50}] * 9}]},
+        ):
+            self.assertLess(len(markdown({**payload, "text": "a"})), 500_000)
+        self.assertLess(time.process_time() - start, 5)
+
     def test_replaced_values(self) -> None:
         """Without a value, or with one of another type, the message is shorter; only texts and addresses add links."""
         may_link = ("text", "value", "description", "content", "message", "fallback", "link", "url")

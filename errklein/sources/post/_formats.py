@@ -25,12 +25,12 @@ from errklein.sources.post._dialects import (
 from errklein.text import fenced
 from errklein.webhooks.texts import Markdown
 
-_LONGEST = 8_000
-"""The number of characters of a text that are read."""
-_LONGEST_MESSAGE = 50_000
-"""The number of characters of a message after which no more is read."""
+_LONGEST, _LONGEST_PAYLOAD = 8_000, 100_000
+"""The numbers of characters of a text, and of all texts of a payload, that are read."""
 _MOST = 50
 """The number of blocks, attachments, fields and others of a kind that are read."""
+_DEEPEST = 16
+"""The number of objects and lists in each other that are read."""
 
 _Object = Mapping[str, Any]
 
@@ -40,15 +40,22 @@ def converted(payload: _Object, dialect: Dialect) -> Markdown:
 
     :param dialect: What `text` and attachments are written in.
     """
-    pieces: list[str] = []
-    length = 0
-    for piece in _pieces(payload, dialect):
-        if piece.strip():
-            pieces.append(piece.strip("\n"))
-            length += len(piece)
-        if length > _LONGEST_MESSAGE:
-            break
-    return Markdown("\n".join(pieces))
+    pieces = _pieces(_object(_beginning(payload, [_LONGEST_PAYLOAD])), dialect)
+    return Markdown("\n".join(piece.strip("\n") for piece in pieces if piece.strip()))
+
+
+def _beginning(given: object, room: list[int], deepest: int = _DEEPEST) -> object:
+    """Return what is read of a value, for which there is room for so many characters and values."""
+    room[0] -= 1
+    if isinstance(given, str):
+        text = given[: max(min(_LONGEST, room[0]), 0)]
+        room[0] -= len(text)
+        return text
+    if isinstance(given, Mapping) and deepest:
+        return {key: _beginning(given[key], room, deepest - 1) for key in given if room[0] > 0}
+    if isinstance(given, list) and deepest:
+        return [_beginning(one, room, deepest - 1) for one in given[:_MOST]]
+    return given if isinstance(given, (int, float)) else None
 
 
 def _pieces(payload: _Object, dialect: Dialect) -> Iterator[str]:
@@ -174,7 +181,7 @@ def _text(given: object) -> str:
         given = given.get("text")
     if isinstance(given, bool) or not isinstance(given, (str, int, float)):
         return ""
-    return str(given)[:_LONGEST]
+    return str(given)
 
 
 def _object(given: object) -> _Object:
@@ -182,4 +189,4 @@ def _object(given: object) -> _Object:
 
 
 def _objects(given: object) -> list[_Object]:
-    return [found for found in given[:_MOST] if isinstance(found, Mapping)] if isinstance(given, list) else []
+    return [found for found in given if isinstance(found, Mapping)] if isinstance(given, list) else []
