@@ -180,7 +180,7 @@ def _write_secrets(values: Path, secrets: Mapping[str, bytes]) -> None:
     encoded = {name: b64encode(secret).decode("ascii") for name, secret in secrets.items()}
     content = {"format": _SECRETS_FORMAT, "version": 1, "backup": _digest(values), "secrets": encoded}
     try:
-        write_private_file(_secrets_of(values), json.dumps(content, indent=1).encode())
+        write_private_file(_secrets_of(values), [json.dumps(content, indent=1).encode()])
     except OSError as error:
         raise StorageError(f"{_secrets_of(values)} can't be written: {error.strerror}") from None
 

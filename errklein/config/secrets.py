@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -173,7 +173,7 @@ class SecretStore:
         try:
             self.directory.mkdir(0o700, exist_ok=True)
             for name in missing:
-                write_private_file(self.directory / name, stored[name])
+                write_private_file(self.directory / name, [stored[name]])
         except OSError as error:
             raise SecretError(f"the secrets can't be written to {self.directory}: {error.strerror}") from None
         return len(missing)
@@ -211,7 +211,7 @@ class SecretStore:
         return list(self.directory.iterdir()) if self.directory.is_dir() else []
 
 
-def write_private_file(path: Path, content: bytes) -> None:
+def write_private_file(path: Path, chunks: Iterable[bytes]) -> None:
     """Write a file of mode 0600. It is complete or missing, or has its content from before, also after a crash of the machine.
 
     :raises OSError: The file can't be written.
@@ -220,7 +220,7 @@ def write_private_file(path: Path, content: bytes) -> None:
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

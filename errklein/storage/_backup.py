@@ -9,13 +9,10 @@ from __future__ import annotations
 import ast
 import json
 import math
-import os
 import re
-import tempfile
 import warnings
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -26,6 +23,7 @@ from reprlib import Repr
 from typing import Any
 
 from errklein._version import __version__
+from errklein.config.secrets import write_private_file
 from errklein.database import StorageError
 from errklein.storage._sqlite import Row
 from errklein.storage.pickling import dumps, plain_value
@@ -57,27 +55,20 @@ def write_backup(path: Path, rows: Iterable[Row], now: Callable[[], datetime] = 
     """
     header = {"format": FORMAT, "version": VERSION, "made": now().isoformat(), "errklein": __version__}
     try:
-        # mkstemp creates the file with mode 0600.
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                digest = sha256()
-                lines = (header, *map(_entry, rows))
-                for line in lines:
-                    data = _line(line)
-                    digest.update(data)
-                    file.write(data)
-                file.write(_line({"end": True, "values": len(lines) - 1, "sha256": digest.hexdigest()}))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(temporary).unlink()
-            raise
+        lines = (header, *map(_entry, rows))
+        write_private_file(path, _checked_lines(lines))
     except OSError as error:
         raise BackupError(f"can't write the backup {path}: {error.strerror}") from error
     return len(lines) - 1
+
+
+def _checked_lines(lines: Sequence[dict[str, Any]]) -> Iterator[bytes]:
+    digest = sha256()
+    for line in lines:
+        data = _line(line)
+        digest.update(data)
+        yield data
+    yield _line({"end": True, "values": len(lines) - 1, "sha256": digest.hexdigest()})
 
 
 def read_backup(path: Path) -> list[Row]:
