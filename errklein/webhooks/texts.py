@@ -55,6 +55,7 @@ _TERMS = re.compile(rf"\s+or\s+({_TERM})")
 _PLACEHOLDER = re.compile(rf"\s*+(?P<terms>{_TERM}(?:\s+or\s+{_TERM})*+)(?P<filters>(?:\s*+\|\s*+[a-z]++)*+)\s*+")
 _STEP = re.compile(r"\.?(?:\[([^\[\]]++)\]|([^.\[\]]++))")
 _OPEN_TAG = re.compile(r"<(?=[^<>]*+\Z)")
+_BLOCK = re.compile(r"\A[#>+-]")
 _INDEX = re.compile(r"-?[0-9]{1,9}")
 
 
@@ -100,8 +101,10 @@ class _Link:
         label, address = _joined(self.label, values), self._destination(values)
         if label and address:
             return f"[{label}]({address})"
-        given = self.label if label else self.address
-        return (label or f"<{address}>") if (label or address) and any(map(_is_given, given)) else ""
+        if not any(map(_is_given, self.label if label else self.address)):
+            return ""
+        # At the beginning of a line, such a label would be a heading, a quote or an item of a list.
+        return _BLOCK.sub(r"\\\g<0>", label) if label else address and f"<{address}>"
 
     def _destination(self, values: object) -> str:
         if not any(map(_is_given, self.address)):

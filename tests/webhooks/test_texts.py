@@ -98,6 +98,7 @@ class RenderTests(SynchronousTestCase):
         )
         self.check("[x](https://{user}{number}.example.org/)", "[x](https://alice5.example.org/)")
         self.check("[{user}](/x) [{empty}](/x) {user} [x](/y)", "[alice](/x) alice [x](/y)")
+        self.check("[#{number} x]({empty})", "\\#5 x")
         self.check("[{user}]: {number} [x]", "[alice&#93;: 5 [x]")
         self.check("{url|link}", "<https://ci.example.org/a_b?x=1&y=2#f>")
 
