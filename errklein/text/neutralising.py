@@ -85,7 +85,7 @@ def without_effects(text: str) -> str:
 
 # Addresses and entities are left as they are; then follow the sign of a mention, and words.
 _NAMES = re.compile(
-    rf"(?<!\\)\]\([^)\n]{{0,2000}}+\)|https?://\S++|(?P<at>{_SIGN})"
+    rf"(?<!\\)\]\([^()\[\]\n]*+\)|https?://\S++|(?P<at>{_SIGN})"
     r"|&#?\w{1,31};|(?P<word>[^\W_]++)",
     re.IGNORECASE,
 )

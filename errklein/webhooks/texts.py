@@ -51,7 +51,7 @@ _PIECE = re.compile(
 )
 _NAME, _KEY = r"[^\s.\[\]|'\"]++", r"\[[^\[\]'\"]++\]"
 _TERM = rf"(?:{_QUOTED}|(?:{_NAME}|{_KEY})(?:\.{_NAME}|{_KEY})*+)"
-_TERMS = re.compile(rf"\s+or\s+({_TERM})")
+_TERMS = re.compile(rf"(?<!\s)\s++or\s++({_TERM})")
 _PLACEHOLDER = re.compile(rf"\s*+(?P<terms>{_TERM}(?:\s+or\s+{_TERM})*+)(?P<filters>(?:\s*+\|\s*+[a-z]++)*+)\s*+")
 _STEP = re.compile(r"\.?(?:\[([^\[\]]++)\]|([^.\[\]]++))")
 _OPEN_TAG = re.compile(r"<(?=[^<>]*+\Z)")
