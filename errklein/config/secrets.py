@@ -164,14 +164,13 @@ class SecretStore:
 
         :raises SecretError: A name is invalid, which is found before any file is written; or a file can't be written.
         """
-        for name in stored:
-            try:
-                parse_reference(f"secret:{name}")
-            except ValueError:
-                raise SecretError(f"invalid name of a stored secret: {name!r:.100}") from None
+        if invalid := [name for name in stored if not _is_name(name)]:
+            raise SecretError(f"invalid name of a stored secret: {invalid[0]!r:.100}")
         missing = [name for name in stored if not (self.directory / name).exists()]
         try:
-            self.directory.mkdir(0o700, exist_ok=True)
+            if not self.directory.is_dir():
+                self.directory.mkdir(0o700)
+                _flush(self.directory.parent)
             for name in missing:
                 write_private_file(self.directory / name, [stored[name]])
         except OSError as error:
@@ -180,14 +179,13 @@ class SecretStore:
 
     def remove(self, reference: str) -> None:
         """Remove the file of a reference to a stored secret, if it exists. Other texts are ignored."""
-        with suppress(ValueError):
-            kind, name = parse_reference(reference)
-            if kind == "secret":
-                (self.directory / name).unlink(missing_ok=True)
+        kind, _, name = reference.partition(":")
+        if kind == "secret" and _is_name(name):
+            (self.directory / name).unlink(missing_ok=True)
 
     def names(self) -> list[str]:
         """Return the names of the stored secrets."""
-        return sorted(path.name for path in self._files() if not path.name.startswith("."))
+        return sorted(path.name for path in self._files() if _is_name(path.name))
 
     def contents(self) -> dict[str, bytes]:
         """Return the stored secrets by name, for a backup.
@@ -211,6 +209,21 @@ class SecretStore:
         return list(self.directory.iterdir()) if self.directory.is_dir() else []
 
 
+def _is_name(name: str) -> bool:
+    with suppress(ValueError):
+        return bool(parse_reference(f"secret:{name}"))
+    return False
+
+
+def _flush(path: Path) -> None:
+    """Wait until the names in a directory are on disk."""
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
 def write_private_file(path: Path, chunks: Iterable[bytes]) -> None:
     """Write a file of mode 0600. It is complete or missing, or has its content from before, also after a crash of the machine.
 
@@ -224,11 +237,7 @@ def write_private_file(path: Path, chunks: Iterable[bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _flush(path.parent)
     except BaseException:
         with suppress(OSError):
             Path(temporary).unlink()

@@ -168,6 +168,8 @@ class SecretStoreTests(SynchronousTestCase):
         restored = SecretStore(Path(self.mktemp()).resolve())
         self.assertEqual(restored.put(self.store.contents()), 2)
         self.assertEqual([restored.read(one) for one in references], [self.secret.encode(), b"other secret"])
+        (self.store.directory / "notes.txt").write_text("a file of somebody else")
+        self.assertEqual(restored.put(self.store.contents()), 0)
         changed = dict.fromkeys(self.store.names(), b"changed")
         self.assertEqual(restored.put({**changed, "new": b"3"}), 1)
         self.assertEqual(restored.read(references[0]), self.secret.encode())
