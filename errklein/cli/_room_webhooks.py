@@ -4,50 +4,52 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from getpass import getpass
 from pathlib import Path
+from typing import NamedTuple
 
 from errklein.cli._control import perform
-from errklein.cli._output import print_lines
 from errklein.logs import escape
 from errklein.service import errors_end_program, load_with_options
 from errklein.text import to_plain
 
 
+class _Change(NamedTuple):
+    """An operation of `bot.room_webhooks`, its parameters, and a line about what it has done."""
+
+    operation: str
+    parameters: Sequence[str]
+    done: str
+
+
+CHANGES: Mapping[str, _Change] = {
+    "new": _Change("create", ("source", "room", "name", "signed", "expires"), "made {name} for {room}"),
+    "set": _Change("change", ("name", "option", "value"), "changed {option} of {name}"),
+    "rotate": _Change("rotate", ("name",), "rotated {name}; what was valid before stays so for a day"),
+    "move": _Change("move", ("name", "room"), "moved {name} to {room}"),
+    "remove": _Change("remove", ("name",), "removed {name}"),
+}
+"""The changes by the name of the action."""
+
+
 def change_webhook(known: argparse.Namespace) -> int:
     """Let the running bot make, change or remove a webhook of a room, and return the exit status."""
+    change = CHANGES[known.what]
     with errors_end_program():
         directory = Path(known.data_dir or load_with_options(known.config).BOT_DATA_DIR)
     if known.what == "set":
-        value = _secret() if known.option == "secret" else known.value
-        if value is None or (known.option == "secret" and known.value is not None):
+        if (known.option == "secret") == (known.value is not None):
             known.parser.error("a secret is read from standard input" if known.value else "the value is missing")
-        perform(directory, "room_webhooks.change", name=known.name, option=known.option, value=value)
-        return print_lines([f"changed {known.option} of {known.name}"])
-    if known.what == "move":
-        moved = perform(directory, "room_webhooks.move", name=known.name, room=known.room)
-        return print_lines([f"moved {known.name} to {moved['room']}"])
-    if known.what == "remove":
-        perform(directory, "room_webhooks.remove", name=known.name)
-        return print_lines([f"removed {known.name}"])
-    if known.what == "rotate":
-        made = perform(directory, "room_webhooks.rotate", name=known.name)
-        done = f"rotated {known.name}; what was valid before stays so for a day"
-    else:
-        given = {name: getattr(known, name) for name in ("source", "room", "name", "signed", "expires")}
-        made = perform(directory, "room_webhooks.create", **given)
-        done = f"made {made['webhook']['name']} for {made['webhook']['room']}"
-    secret = [f"Secret: {made['secret']}"] if made["secret"] else []
-    setup = to_plain("\n".join(made["setup"])).splitlines()
-    return _print_secrets([done, f"URL: {made['url']}", *secret, *setup, *([made["reach"]] if made["reach"] else [])])
-
-
-def _secret() -> str:
-    return getpass("Secret: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-
-
-def _print_secrets(lines: Iterable[str]) -> int:
-    """Print lines without masking their secrets, which are what they are for."""
+        if known.option == "secret":
+            known.value = getpass("Secret: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    given = {name: getattr(known, name) for name in change.parameters}
+    made = perform(directory, f"room_webhooks.{change.operation}", **given) or {}
+    lines = [change.done.format(**{**given, **made.get("webhook", made)})]
+    if "url" in made:
+        secret = [f"Secret: {made['secret']}"] if made["secret"] else []
+        setup = to_plain("\n".join(made["setup"])).splitlines()
+        lines += [f"URL: {made['url']}", *secret, *setup, *filter(None, [made["reach"]])]
+    # Not masked: the secrets are what this is for.
     sys.stdout.write("".join(f"{escape(line)}\n" for line in lines))
     return 0

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from errklein.cli._output import complain, print_lines
 from errklein.cli._parser import Parser
+from errklein.cli._room_webhooks import CHANGES, change_webhook
 from errklein.cli._sign import content_type_of, parse_header, read_body
 from errklein.commands.operations import Actor
 from errklein.config import Config, SecretError, SecretStore, read_secret
@@ -108,9 +109,7 @@ def work_on_webhooks(known: argparse.Namespace) -> int:
     try:
         if known.what == "test" and "://" in known.target:
             return _send_test(known, known.target, known.target, None)
-        if known.what in ("new", "set", "rotate", "move", "remove"):
-            from errklein.cli._room_webhooks import change_webhook
-
+        if known.what in CHANGES:
             return change_webhook(known)
         config, data = open_data(known, missing_ok=True)
         if known.what in ("pause", "resume"):

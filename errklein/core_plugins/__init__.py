@@ -55,11 +55,6 @@ class CorePlugin(BotPlugin):
             if getattr(function, "_err_command", False):
                 function._errklein_core = True
 
-    def is_admin(self, message: Message) -> bool:
-        """Return whether the sender is an administrator."""
-        networks = self.host.networks
-        return Caller.from_message(message, networks.config(networks.of(message))).is_admin
-
     def is_current(self, message: Message) -> bool:
         """Return whether the sender still holds the name that private messages are sent to, such as a nick on IRC."""
         backend = self.host.networks.of(message)
@@ -78,13 +73,14 @@ class CorePlugin(BotPlugin):
         :param webhook: The name of the webhook; "" for a new one.
         :param rooms: The further rooms, each with its network.
         """
-        if self.is_admin(message) or ":" in webhook:
+        networks = self.host.networks
+        if ":" in webhook or Caller.from_message(message, networks.config(networks.of(message))).is_admin:
             return True
         found = self.host.room_webhooks.find(webhook)
         if webhook and found is None:
             return False
         of_webhook = () if found is None else found.rooms or (found.room,)
-        named = [self.host.networks.with_network(room) for room in (*of_webhook, *rooms)]
+        named = [networks.with_network(room) for room in (*of_webhook, *rooms)]
         # Networks of errbot's backends may ask a server.
         are_open: Callable[[], bool] = lambda: all(self._is_open(message, args, room) for room in named)  # noqa: E731
         return self.is_current(message) and await self._bot.plugin_pool.run(lambda: are_open)
