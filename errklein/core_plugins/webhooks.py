@@ -165,19 +165,22 @@ class Webhooks(CorePlugin):
     def _given(self, msg: Message, made: MadeWebhook, done: str, more: str = "") -> str:
         """Send the address and the secret in private, if only the sender reads them. Return the reply to the command."""
         name, secret = made.webhook.name, made.secret
-        if (secret or made.webhook.token) and not self._reads_alone(msg):
+        is_secret = bool(secret or made.webhook.token)
+        if is_secret and not self._reads_alone(msg):
             return f"{done}. {_by_shell(name)}"
         lines = [f"URL: {code(made.url)}", *([f"Secret: {code(secret)}"] if secret else []), *made.setup]
-        if not (secret or made.webhook.token):
+        if not is_secret:
             command = f"{self.host.prefix}webhook set {name} secret SECRET"
             told = f"{code(command)} here" if self._takes_secrets(msg) else code(f"errklein webhook set {name} secret")
             lines.append(f"Then set the secret with {told}.")
         text = "\n".join([*lines, *filter(None, [more, plain(made.reach)])])
         network = self.host.networks.of(msg)
         reply = network.build_reply(msg, f"{done}.\n{text}" if msg.is_direct else text, private=True)
-        # The journal must not keep the secret.
-        reply.extras["unstored"] = True
-        self.host.dispatcher.replies.deliver(network, reply)
+        if is_secret:
+            # The journal must not keep it.
+            reply.extras["unstored"] = True
+        # Not by a part of the bot that also shows it to plugins.
+        network.send_message(reply)
         return "" if msg.is_direct else f"{done}; its address is in your private messages."
 
 

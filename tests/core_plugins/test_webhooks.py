@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 from twisted.internet.defer import Deferred
 
+from errklein import BotPlugin
+from errklein.chat import Message
 from errklein.sources import known_sources
 from errklein.testing import PluginTestCase
 from tests.backends.irc.whole_bot import WholeBotCase
@@ -268,6 +270,29 @@ class SecrecyTests(RoomWebhookCase):
         self.assertNotRegex(repr(self.bot.bot.core_host.room_webhooks.all()), OWN_SECRET)
         files = {file for file in data.rglob("*") if file.is_file() and OWN_SECRET.search(file.read_text("latin-1"))}
         self.assertEqual({file.parent.name for file in files}, {"secrets"})
+
+
+class Listener(BotPlugin):
+    """Hears what the bot says."""
+
+    heard: ClassVar[list[str]] = []
+
+    def callback_botmessage(self, message: Message) -> None:
+        """Keep the text."""
+        self.heard.append(message.body)
+
+
+class PluginTests(RoomWebhookCase):
+    """A bot with a plugin that hears what the bot says."""
+
+    plugins = (Listener,)
+
+    def test_does_not_hear_secrets(self) -> None:
+        """It hears the reply in the room, and not the private one."""
+        Listener.heard.clear()
+        self.make("!webhook new grafana")
+        self.bot.advance(0)
+        self.assertEqual(Listener.heard, ["Made `grafana` for \\#ops; its address is in your private messages."])
 
 
 class ChangeTests(RoomWebhookCase):
