@@ -18,6 +18,7 @@ from errklein.text.neutralising import ZERO_WIDTH_SPACE
 from errklein.verify import bearer
 from errklein.webhooks.room_webhooks import RoomWebhook
 from errklein.webhooks.source import Event, Source
+from tests.backends.irc.whole_bot import WholeBotCase
 from tests.networks import NetworksCase
 
 SOURCE = Source("builds", "Builds", lambda event, payload: ["**{state}** [{name}]({url})", "{note}"], bearer)
@@ -328,3 +329,41 @@ class FileTests(PluginTestCase):
         self.bot.advance(30)
         self.assertIn("… and 1 more event of alerts", self.bot.sent_to("#web")[-1])
         self.assertIn("… and 2 more events of alerts", self.bot.sent_to("#ops")[-1])
+
+
+class IRCTests(WholeBotCase):
+    """A webhook whose room is on an IRC network."""
+
+    def setUp(self) -> None:
+        secret = Path(self.mktemp()).absolute()
+        secret.write_text("a-token-of-the-configuration", encoding="utf-8")
+        secret.chmod(0o600)
+        text = "**{state}** [{name}]({url}) for {user}\n{note}"
+        webhook = {"source": "json", "room": "#ops", "secret": f"file:{secret}", "text": text}
+        self.settings = {"WEBHOOKS": {"builds": webhook}}
+        super().setUp()
+
+    def receive(self, **payload: Any) -> list[str]:
+        """Receive an event, and return the lines that the bot sends."""
+        response = self.test_bot.post("/hooks/builds/a-token-of-the-configuration", payload)
+        self.test_bot.reactor.advance(0)
+        self.assertEqual(self.successResultOf(response).status, 202)
+        self.test_bot.reactor.advance(0)
+        self.server.answer()
+        return [line for line in self.server.take() if line.startswith("PRIVMSG")]
+
+    def test_values(self) -> None:
+        """A value formats, links and highlights nothing, whatever the names of people in the room are."""
+        self.server.say(":[carol]!c@h JOIN #ops", ":dave_!d@h JOIN #ops")
+        note = "\x02x\x03 4 **now** https://evil.example @carol\r\nQUIT :x \x01ACTION y\x01"
+        sent = self.receive(
+            state="failed", name="[carol] dave", url="https://ci.example.org/dave", user="Dave_", note=note
+        )
+        space = ZERO_WIDTH_SPACE
+        self.assertEqual(
+            sent,
+            [
+                f"PRIVMSG #ops :\x02failed\x0f [c{space}arol] d{space}ave (https://ci.example.org/dave) for D{space}ave_",
+                f"PRIVMSG #ops :x 4 **now** https:{space}//evil.example @{space}c{space}arol QUIT :x ACTION y",
+            ],
+        )
