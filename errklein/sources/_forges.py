@@ -1,70 +1,107 @@
-"""Parts of texts that the sources of GitHub, GitLab and Gitea share. They depend on what a payload has."""
+"""Messages about events of GitHub, GitLab and Gitea: each source has tables of texts in the file `texts.toml` beside its module."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from errklein.sources._payloads import at, found, items
+from errklein.sources._payloads import at, found, items, when
 from errklein.verify import Received
+from errklein.webhooks.payload import parse_urlencoded
+from errklein.webhooks.source import header
+
+Texts = Mapping[str, Any]
 
 _MOST_ITEMS, _MOST_COUNTED = 5, 1_000_000
-_FAILED = ("error", "failed", "failure", "startup_failure", "timed_out")
+_SIGNS = {"success": "✅", **dict.fromkeys(("error", "failed", "failure", "startup_failure", "timed_out"), "❌")}
 
 
-def texts(module: str) -> Mapping[str, Mapping[str, str]]:
-    """Return the tables of the file `texts.toml` beside a source's module."""
+def texts(module: str) -> Texts:
+    """Return the tables of texts beside a module."""
     return tomllib.loads(Path(module).with_name("texts.toml").read_text(encoding="utf-8"))
 
 
-def first(table: Mapping[str, str], *keys: str) -> str:
-    """Return the text of the first of these keys that the table has, or ""."""
-    return next((table[key] for key in keys if key in table), "")
+def described(texts: Texts, payload: Any, kind: str, action: str, verb: str = "", thing: str = "") -> list[str]:
+    """Return who did what where, or what has which state, with one link; then lists of what belongs to it, and a quote.
+
+    The texts of a table are those for the kind and action of the event, its kind, or its action. The link is that of what was
+    done, else that of the place, else that of the person.
+    """
+
+    def text(table: str, *keys: str) -> str:
+        found = texts.get(table, {})
+        return next((found[key] for key in (*keys, f"{kind}.{action}", kind, action) if key in found), "")
+
+    who, between = texts["who"], " in "
+    place = next(filter(None, (when(payload, place) for place in texts["places"])), "")
+    if what := texts["states"].get(kind, ""):
+        who = _SIGNS.get(at(payload, what.partition(": {")[2].partition("}")[0]), "")
+    elif thing := thing or text("things"):
+        verb = verb or (_pushed(payload) if "push" in kind.split("_") else text("verbs") or texts["verb"])
+        what = f"{verb} {thing}{when(payload, text('more'))}"
+        between = text("between", verb) or between
+    else:
+        what = texts["unknown"]
+    if thing == "HERE":
+        what, place = what.replace(thing, place), ""
+    if _has_link(payload, what):
+        who, place = _label(who), _label(place)
+    elif _has_link(payload, place):
+        who = _label(who)
+    lists = texts["lists"].get(kind, {}).items()
+    return [
+        f"{who} {what}{between * bool(place)}{place}".strip(),
+        *(line for key, item in lists for line in _listed(payload, key, item)),
+        text("quotes"),
+    ]
 
 
-def header(received: Received, *names: bytes) -> str:
-    """Return the value of the first of these headers that a request has, or ""."""
-    given = dict(received.headers)
-    return next((given[name].decode("latin-1") for name in names if name in given), "")
+def described_as_github(texts: Texts, event: str, payload: Any) -> list[str]:
+    """Return the lines for an event in GitHub's form, which Gitea has taken over."""
+    kind, _, action = event.partition(".")
+    if kind == "pull_request" and action == "closed" and at(payload, "pull_request.merged_at"):
+        action = "merged"
+    elif kind == "pull_request_review" and action == "submitted":
+        action = at(payload, "review.state")
+    is_on_pull_request = kind == "issue_comment" and found(payload, "issue.pull_request")
+    thing = texts["things"]["pull_request_comment"] if is_on_pull_request else ""
+    return described(texts, payload, kind, action, thing=thing)
 
 
-def has_link(payload: Any, text: str) -> bool:
+def json_part(received: Received) -> Received:
+    """Return the request with the JSON as its body, also if that is the field `payload` of a form."""
+    if not header(received, b"content-type").lower().startswith("application/x-www-form-urlencoded"):
+        return received
+    fields = parse_urlencoded(received.body.decode("utf-8", "replace").encode(), errors="replace")
+    payload = next((value for name, value in fields if name == "payload"), "")
+    return replace(received, body=payload.encode("utf-8", "replace"))
+
+
+def branch(payload: Any) -> Mapping[str, str]:
+    """Return the name of the branch or tag as the value `branch`."""
+    return {"branch": at(payload, "ref").removeprefix("refs/heads/").removeprefix("refs/tags/")}
+
+
+def _has_link(payload: Any, text: str) -> bool:
     """Return whether the payload has the address of the text's first link."""
     return at(payload, text.partition("]({")[2].partition("}")[0]).startswith(("https://", "http://"))
-
-
-def sentence(payload: Any, who: str, what: str, place: str, between: str = " in ") -> str:
-    """Return the line who did what where, with one link: that of `what`, else that of `place`, else that of `who`."""
-    if has_link(payload, what):
-        place, who = _label(place), _label(who)
-    elif has_link(payload, place):
-        who = _label(who)
-    return f"{who} {what}{between}{place}".lstrip() if place else f"{who} {what}".lstrip()
 
 
 def _label(text: str) -> str:
     return text[1:].partition("](")[0] if text.startswith("[") else text
 
 
-def listed(payload: Any, key: str, text: str) -> list[str]:
-    """Return a line for each of the first five items of a list, and how many there are beyond.
-
-    :param text: The line, with `ITEM` for the path of the item.
-    """
+def _listed(payload: Any, key: str, text: str) -> list[str]:
+    """Return a line for each of the first items of a list, whose path is `ITEM` in the text, and how many there are beyond."""
     lines = [f"- {text.replace('ITEM', path)}" for path in items(payload, key, _MOST_ITEMS)]
     more = _count(payload, key) - len(lines)
     return [*lines, f"… and {more} more"] if more else lines
 
 
-def commits(payload: Any) -> list[str]:
-    """Return the lines of a push's commits."""
-    text = "[{ITEM.id|short}]({ITEM.url}) {ITEM.message|line} ({ITEM.author.name})"
-    return listed(payload, "commits", text)
-
-
-def pushed(payload: Any) -> str:
+def _pushed(payload: Any) -> str:
     """Return what a push did to which kind of reference, whose name follows."""
     kind = "tag" if at(payload, "ref").startswith("refs/tags/") else "branch"
     before, after, count = at(payload, "before"), at(payload, "after"), _count(payload, "commits")
@@ -74,18 +111,6 @@ def pushed(payload: Any) -> str:
         forced = "force-" * (payload.get("forced") is True)
         return f"{forced}pushed {count} commit{'s' * (count > 1)} to"
     return f"created {kind}" if before and not before.strip("0") else f"pushed {kind}"
-
-
-def branch(payload: Any) -> Mapping[str, str]:
-    """Return the name of the branch or tag as the value `branch`."""
-    return {"branch": at(payload, "ref").removeprefix("refs/heads/").removeprefix("refs/tags/")}
-
-
-def state(payload: Any, text: str, place: str) -> str:
-    """Return the line of a new state, whose placeholder follows the text's first colon, after a sign for it."""
-    given = at(payload, text.partition(": {")[2].partition("}")[0])
-    sign = "❌ " if given in _FAILED else "✅ " if given == "success" else ""
-    return sign + sentence(payload, "", text, place)
 
 
 def _count(payload: Any, key: str) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from errklein.text.masking import is_secret
 from errklein.verify import Received
+from errklein.webhooks import texts
 from errklein.webhooks.payload import BadPayload, decode_payload
+from errklein.webhooks.source import header
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 _NOT_FACTS = re.compile(
@@ -46,14 +48,19 @@ def json_object(received: Received) -> Mapping[str, Any]:
     return payload
 
 
+def event_in(*names: bytes) -> Callable[[Received, Any], str]:
+    """Return a function that names an event by the first of these headers that a request has, and its action."""
+
+    def event(received: Received, payload: Any) -> str:
+        kind = next(filter(None, (header(received, name) for name in names)), "")
+        return ".".join(filter(None, (kind, at(payload, "action"))))
+
+    return event
+
+
 def found(payload: Any, path: str) -> Any:
     """Return the value at a path such as "alerts.0.labels"; None if there is none."""
-    for key in filter(None, path.split(".")):
-        if isinstance(payload, list) and key.isdecimal():
-            payload = payload[int(key)] if int(key) < len(payload) else None
-        else:
-            payload = payload.get(key) if isinstance(payload, Mapping) else None
-    return payload
+    return texts.found(payload, filter(None, path.split(".")))
 
 
 def at(payload: Any, paths: str) -> str:

@@ -34,27 +34,20 @@ class Event:
         return message(lines, self.source.most_lines)
 
 
-def decoded(form_param: str | None = None) -> Callable[[Received], Any]:
-    """Return a function that decodes the body of a request by its Content-Type, as for handlers of `@webhook`.
-
-    :param form_param: The form field that is the payload, if the body is a form.
-    """
-
-    def parse(received: Received) -> Any:
-        kind = _first(received, b"content-type")
-        # Sources send JSON, or the same JSON in a field of a form.
-        is_form = kind.lower().startswith(("application/x-www-form-urlencoded", "multipart/form-data"))
-        coding = _first(received, b"content-encoding")
-        return decode_payload(received.body, kind, form_param=form_param if is_form else None, content_encoding=coding)
-
-    return parse
-
-
-def _first(received: Received, name: bytes) -> str:
+def header(received: Received, name: bytes) -> str:
+    """Return the value of a header, or ""."""
     return next((value.decode("latin-1") for key, value in received.headers if key == name), "")
 
 
-DECODED = decoded()
+def decoded(received: Received) -> Any:
+    """Return the payload of a request, which is decoded by its Content-Type as for handlers of `@webhook`.
+
+    :raises BadPayload: The body can't be decoded.
+    """
+    kind, coding = header(received, b"content-type"), header(received, b"content-encoding")
+    return decode_payload(received.body, kind, content_encoding=coding)
+
+
 ACCEPTED = ImmediateResponse(202, (), b"")
 
 
@@ -89,7 +82,7 @@ class Source:
     lines: Callable[[str, Any], Sequence[str]]
     verification: Callable[..., Verification]
     event: Callable[[Received, Any], str] = lambda received, payload: ""
-    parse: Callable[[Received], Any] = DECODED
+    parse: Callable[[Received], Any] = decoded
     values: Callable[[Any], Mapping[str, Any]] = lambda payload: {}
     signs: bool = False
     issues_secret: bool = False

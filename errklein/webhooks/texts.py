@@ -73,7 +73,7 @@ class _Placeholder:
     def texts(self, values: object) -> Iterator[str]:
         """Yield the text of each alternative that has one."""
         for term in self.terms:
-            given = term if isinstance(term, str) else _found(values, term)
+            given = term if isinstance(term, str) else found(values, term)
             for name in self.filters:
                 given = FILTERS[name](given)
             if text := _text(given):
@@ -321,7 +321,8 @@ def _text(given: object) -> str:
     return ""
 
 
-def _found(values: object, path: Iterable[str]) -> object:
+def found(values: object, path: Iterable[str]) -> object:
+    """Return the value at a path of names and numbers; None if there is none."""
     given = values
     for step in path:
         if isinstance(given, Mapping):

@@ -36,7 +36,7 @@ MESSAGES = (
     ("fork", "ada forked shop/website to [ada/website](https://git.example.net/ada/website)"),
     ("issues.opened", f"ada opened issue {ISSUE}) in shop/website\n> Below 600 pixels."),
     ("issues.label_updated", f"ada changed the labels of issue {ISSUE}) in shop/website"),
-    ("issue_comment.created", f"ada commented on {ISSUE}#issuecomment-5) in shop/website\n> Which phone?"),
+    ("issue_comment.created", f"ada commented on issue {ISSUE}#issuecomment-5) in shop/website\n> Which phone?"),
     ("pull_request.opened", f"ada opened {PULL}\n> Closes \\#7"),
     ("pull_request.closed", f"ada merged {PULL}"),
     ("pull_request_approved.reviewed", f"ada approved {PULL}\n> Good"),
@@ -89,6 +89,15 @@ class GiteaTests(SynchronousTestCase):
             event = GITEA.read(Received("POST", "https://bot.example", pairs, body, "", 0))
             self.assertEqual((event.name, event.text()), (name, text))
 
+    def test_comment_on_a_pull_request(self) -> None:
+        """A comment on a pull request, which Gitea calls an issue, says so."""
+        [(_, body)] = [one for one in samples("gitea-synthetic.json", HEADER) if one[0][HEADER] == "issue_comment"]
+        payload = json.loads(body)
+        payload["issue"]["pull_request"] = {"merged": False, "html_url": f"{SHOP}/pulls/7"}
+        pairs = [(b"content-type", b"application/json"), (b"x-gitea-event", b"issue_comment")]
+        event = GITEA.read(Received("POST", "https://bot.example", pairs, json.dumps(payload).encode(), "", 0))
+        self.assertIn("ada commented on pull request [#7 The basket", event.text())
+
     def test_forgejo(self) -> None:
         """Forgejo names its events in a header of its own, too."""
         for name in (b"x-forgejo-event", b"x-gogs-event"):
@@ -110,7 +119,14 @@ class GiteaTests(SynchronousTestCase):
         verification = GITEA.verification(secret="env:SECRET")
         verification.verify(received, [b"secret"])
         self.assertEqual(GITEA.read(received).payload, json.loads(payload))
-        for other in (b"payload=%7B%7D", b"", b"payload=" + b"&" * 2000, b"payload=%ff", b"payload=%7B%7D&" + body):
+        for other in (
+            b"payload=%7B%7D",
+            b"",
+            b"payload=" + b"&" * 2000,
+            b"payload=%ff",
+            b"payload=\xff",
+            b"payload=%7B%7D&" + body,
+        ):
             self.assertRaises(Refused, verification.verify, replace(received, body=other), [b"secret"])
         # As much as is signed is read, whatever the form has beside it and whichever charset is declared.
         more = replace(received, body=body + b"&payload=%7B%7D&x=1")

@@ -144,7 +144,7 @@ class GitHubTests(SynchronousTestCase):
         for state, shown in (
             ("approved", "approved"),
             ("changes_requested", "requested changes in"),
-            ("x", "reviewed"),
+            ("commented", "reviewed"),
         ):
             event = self.changed("pull_request_review", review={"state": state, "body": "Good\n\nReally"})
             self.assertIn(f"Codertocat {shown} pull request", event.text())
@@ -160,12 +160,18 @@ class GitHubTests(SynchronousTestCase):
         for state, sign in (("failure", "❌ "), ("success", "✅ "), ("pending", "")):
             self.assertTrue(self.changed("status", state=state).text().startswith(f"{sign}default of "))
 
+    def test_action_that_a_person_chose(self) -> None:
+        """The name of an event that somebody sends by the API isn't taken for an action that GitHub knows."""
+        for action in ("create", "deleted", "star", "team"):
+            text = self.read("repository_dispatch", {"action": action, "sender": {"login": "ada"}}).text()
+            self.assertEqual(text, f"ada sent event {action}")
+
     def test_unknown_event(self) -> None:
         """An event of which errklein knows nothing is named, with a link to the repository."""
         payload = json.loads(example("github")[1])
         self.assertEqual(
             self.read("sub_issues", {**payload, "action": "parent_added"}).text(),
-            f"Codertocat parent_added sub_issues.parent_added {IN_REPOSITORY}",
+            f"Codertocat sent sub_issues.parent_added {IN_REPOSITORY}",
         )
         self.assertEqual(self.read("new_event", payload).text(), f"Codertocat sent new_event {IN_REPOSITORY}")
 

@@ -138,6 +138,29 @@ class GitLabTests(SynchronousTestCase):
         payload = {"event_name": "user_add_to_group", "user_name": "Ada", "group_path": "shop", "group_name": "Shop"}
         self.assertEqual(self.read(payload).text(), "Ada was added to shop")
 
+    def test_reactions(self) -> None:
+        """What happened to a reaction is the type of the event, or as documented its action."""
+        given = {"name": "heart", "awarded_on_url": f"{SHOP}/-/issues/1"}
+        reaction = {"object_kind": "emoji", "user": {"name": "Ada"}, "object_attributes": given}
+        for kind, shown in (("award", "added"), ("revoke", "withdrew")):
+            event = self.read({**reaction, "event_type": kind})
+            self.assertEqual(event.name, f"emoji.{kind}")
+            self.assertEqual(event.text(), f"Ada {shown} a reaction heart to [this]({SHOP}/-/issues/1)")
+
+    def test_work_items(self) -> None:
+        """An epic, task or incident is called what it is."""
+        given = {"type": "Key Result", "action": "open", "iid": 3, "title": "Fast", "url": f"{SHOP}/-/work_items/3"}
+        event = self.read({"object_kind": "work_item", "user": {"name": "Ada"}, "object_attributes": given})
+        self.assertEqual(event.text(), f"Ada opened key result [#3 Fast]({SHOP}/-/work_items/3)")
+
+    def test_job_of_an_old_version(self) -> None:
+        """Before GitLab 16, the project of a job is in other fields."""
+        payload = {"object_kind": "build", "build_name": "unit", "build_status": "success", "ref": "main"}
+        place = {"project_name": "shop / website", "repository": {"homepage": SHOP}}
+        self.assertEqual(
+            self.read({**payload, **place}).text(), f"✅ job unit: success (main) in [shop / website]({SHOP})"
+        )
+
     def test_unknown_event(self) -> None:
         """An event of which errklein knows nothing is named, with a link to the project."""
         payload = {"object_kind": "new", "project": {"path_with_namespace": "shop/website", "web_url": SHOP}}

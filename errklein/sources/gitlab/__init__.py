@@ -7,49 +7,37 @@ from dataclasses import replace
 from typing import Any
 
 from errklein import verify
-from errklein.sources._forges import branch, commits, header, pushed, sentence, state, texts
-from errklein.sources._payloads import at, found, items, when
+from errklein.sources._forges import branch, described, texts
+from errklein.sources._payloads import at, found, items, json_object
 from errklein.verify import Header, ImmediateResponse, Received, Verification
-from errklein.webhooks.source import Source
+from errklein.webhooks.source import Source, header
 
 __all__ = ["SOURCES"]
 
 _SIGNING = b"whsec_"
 _TEXTS = texts(__file__)
-_ACTION = "object_attributes.action or action or object_attributes.status or status or build_status"
+_ACTION = "object_attributes.action or action or object_attributes.status or status or build_status or object_attributes.state"
 
 
 def _event(received: Received, payload: Any) -> str:
-    kind, action = at(payload, "object_kind or event_name"), at(payload, f"{_ACTION} or object_attributes.state")
+    kind = at(payload, "object_kind or event_name")
+    # GitLab documents an action of reactions, but sends it elsewhere.
+    action = at(payload, f"{_ACTION} or event_type" if kind == "emoji" else _ACTION)
     return f"{kind}.{action}" if kind and action else kind
 
 
 def _lines(event: str, payload: Any) -> Sequence[str]:
-    if not isinstance(payload, Mapping):
-        return ()
     kind, _, action = event.partition(".")
-    who = "{user.name or user_name or 'GitLab'}"
-    place = when(payload, "[{project.path_with_namespace}]({project.web_url})")
-    place = place or when(payload, "{group.full_path or group_path or path_with_namespace or full_path}")
-    if kind in ("push", "tag_push"):
-        return [sentence(payload, who, f"{pushed(payload)} {{branch}}", place), *commits(payload)]
-    if kind in _TEXTS["states"]:
-        failed = [job for job in items(payload, "builds", 100) if _has_failed(found(payload, job))]
-        jobs = (f"- {{{job}.stage}}: {{{job}.name}}" for job in failed)
-        return [state(payload, _TEXTS["states"][kind], place), *jobs]
+    verb = thing = ""
     if kind == "note":
-        thing = _TEXTS["notes"].get(at(payload, "object_attributes.noteable_type"), "[this]({object_attributes.url})")
-        verb = "edited a comment on" if action == "update" else "commented on"
-        return [sentence(payload, who, f"{verb} {thing}", place), "> {object_attributes.note|line}"]
-    if kind in _TEXTS["members"]:
-        return [sentence(payload, who, _TEXTS["members"][kind], place, " ")]
-    verb = _TEXTS["verbs"].get(action) or f"{{{_ACTION} or object_attributes.state or 'reported'}}"
-    if action == "update":
-        verb = next((text for path, text in _TEXTS["updates"].items() if found(payload, path)), verb)
+        thing = _TEXTS["notes"].get(at(payload, "object_attributes.noteable_type"), "")
     elif kind == "feature_flag":
         verb = "turned on" if found(payload, "object_attributes.active") is True else "turned off"
-    text = "> {object_attributes.description or description|line}" if action in ("open", "opened", "create") else ""
-    return [sentence(payload, who, f"{verb} {_TEXTS['things'].get(kind, '{event}')}", place), text]
+    elif action == "update":
+        verb = next((text for path, text in _TEXTS["updates"].items() if found(payload, path)), "")
+    failed = [job for job in items(payload, "builds", 100) if _has_failed(found(payload, job))]
+    lines = described(_TEXTS, payload, kind, action, verb, thing)
+    return [*lines, *(f"- {{{job}.stage}}: {{{job}.name}}" for job in failed)]
 
 
 def _has_failed(job: object) -> bool:
@@ -73,13 +61,14 @@ def _verification(*, secret: str | Sequence[str]) -> Verification:
     return replace(token, check=check, signer=sign, secret_headers=headers)
 
 
-SOURCES: Mapping[str, Source] = {
+SOURCES = {
     "gitlab": Source(
         "gitlab",
         "GitLab",
         _lines,
         _verification,
         event=_event,
+        parse=json_object,
         values=branch,
         signs=True,
         setup=(

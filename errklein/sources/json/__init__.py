@@ -9,7 +9,7 @@ from errklein import verify
 from errklein.sources._payloads import at, described, json_value
 from errklein.verify import Received
 from errklein.webhooks.payload import BadPayload
-from errklein.webhooks.source import DECODED, Source
+from errklein.webhooks.source import Source, decoded
 
 __all__ = ["SOURCES"]
 
@@ -38,7 +38,7 @@ def form(received: Received) -> Any:
 
     :raises BadPayload: The body isn't a form.
     """
-    fields = DECODED(received)
+    fields = decoded(received)
     if not isinstance(fields, Mapping):
         raise BadPayload(400, "the body must be a form (application/x-www-form-urlencoded or multipart/form-data)")
     return fields

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from errklein import verify
-from errklein.sources._payloads import at, described, found, json_object, when
-from errklein.verify import Received
+from errklein.sources._payloads import at, described, event_in, found, json_object, when
 from errklein.webhooks.source import Source
 
 __all__ = ["SOURCES"]
@@ -23,12 +22,6 @@ _STATES = {
     "unresolved": "🔥 **Unresolved**",
     "warning": "⚠️ **Warning**",
 }
-
-
-def event(received: Received, payload: Any) -> str:
-    """Return the resource and the action, such as "issue.created" or "event_alert.triggered"."""
-    resource = dict(received.headers).get(b"sentry-hook-resource", b"").decode("latin-1")
-    return ".".join(filter(None, (resource, at(payload, "action"))))
 
 
 def lines(event: str, payload: Any) -> list[str]:
@@ -60,7 +53,7 @@ SOURCES = {
         "Sentry",
         lines,
         verify.sentry,
-        event=event,
+        event=event_in(b"sentry-hook-resource"),
         parse=json_object,
         signs=True,
         issues_secret=True,
