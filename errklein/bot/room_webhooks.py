@@ -458,9 +458,9 @@ def _reach(endpoints: Iterable[str]) -> tuple[str, str]:
     if not urls:
         who = "The bot doesn't listen yet; configure the plugin Webserver, or set WEB."
     elif not url:
-        who = "Replace YOUR-HOST by the address of the bot."
+        who = "Only a proxy can reach the bot. Replace YOUR-HOST by its address."
     elif is_everywhere:
-        who = "Replace localhost by the name of this machine, if others shall reach it."
+        who = "Computers in this network can reach this address, with the name of this one in place of localhost."
     elif host == "localhost" or host.startswith("127.") or host == "::1":
         who = "Only this computer can reach this address."
     else:

@@ -583,9 +583,9 @@ class ReachTests(RoomWebhooksCase):
         listeners = self.bot.bot.web.listeners
         for endpoints, url, who in (
             ([], "https://YOUR-HOST/", "The bot doesn't listen yet"),
-            (["unix:/run/bot"], "https://YOUR-HOST/", "Replace YOUR-HOST"),
+            (["unix:/run/bot"], "https://YOUR-HOST/", "Only a proxy can reach the bot. Replace YOUR-HOST"),
             (["unix:/run/bot", "tcp:3141:interface=127.0.0.1"], "http://127.0.0.1:3141/", "Only this computer"),
-            (["tcp:3141"], "http://localhost:3141/", "Replace localhost"),
+            (["tcp:3141"], "http://localhost:3141/", "Computers in this network can reach this address"),
             (["tcp:80:interface=10.0.0.1"], "http://10.0.0.1:80/", "Only computers that can connect to 10.0.0.1"),
         ):
             patch = self.patch(type(listeners), "open_now", endpoints)

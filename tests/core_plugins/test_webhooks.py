@@ -169,7 +169,11 @@ class PrivateTests(RoomWebhookCase):
         self.assertIn("set PUBLIC_URL; see docs/guides/reach-the-bot", reply)
         for host, url, reach in (
             ("127.0.0.1", "http://127.0.0.1:3141", "Only this computer can reach this address."),
-            ("0.0.0.0", "http://localhost:3141", "Replace localhost by the name of this machine"),
+            (
+                "0.0.0.0",
+                "http://localhost:3141",
+                "Computers in this network can reach this address, with the name of this one",
+            ),
             (
                 "192.0.2.7",
                 "http://192.0.2.7:3141",
