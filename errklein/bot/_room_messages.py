@@ -110,9 +110,10 @@ class RoomMessages:
         left_out, limit.left_out = limit.left_out, Counter()
         for room, count in left_out.items():
             events = "1 more event of {name} was" if count == 1 else f"{count} more events of {{name}} were"
-            command = code(f"{self._networks.prefix}delivery list {webhook.name}")
             limit.bucket.spend()
             try:
+                prefix = self._networks.config(self._networks.of(self.room(room))).BOT_PREFIX
+                command = code(f"{prefix}delivery list {webhook.name}")
                 self._say(room, Markdown(f"… and {events.format(name=webhook.name)} left out; see {command}"))
             except OutboxFull:
                 limit.left_out[room] = count

@@ -27,6 +27,8 @@ SOURCE = Source("builds", "Builds", lambda event, payload: ["**{state}** [{name}
 class MessagesCase(NetworksCase):
     """A test with webhooks of rooms on two networks."""
 
+    networks = {"libera": {"BOT_ADMINS": ("alice",)}, "console": {"BOT_PREFIX": "/"}}
+
     def setUp(self) -> None:
         super().setUp()
         self.directory = FilePath(self.mktemp())
@@ -121,6 +123,14 @@ class RoomTests(MessagesCase):
         shown = [room for room, _ in self.sent()]
         self.assertEqual(shown, ["#web", "#web", "#ops", "#ops", "#ops", "#ops", "#ops", "#web", "#ops", "#ops"])
         self.assertEqual(self.sent("console"), [])
+
+    def test_prefix(self) -> None:
+        """The line about messages that were left out has the command prefix of the room's network."""
+        webhook = self.webhook(room="console:#web", messages="1/min")
+        for _ in range(2):
+            self.receive(webhook, state="x")
+        self.messages.stop()
+        self.assertIn("see /delivery list builds", self.texts("console")[-1])
 
     def test_person(self) -> None:
         """A name that isn't a room's is an error, so that the delivery is tried again and reported."""
