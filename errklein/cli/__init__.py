@@ -92,10 +92,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if known.command == "check" or (known.command == "config" and known.what == "check"):
         check(known)
-    if known.command == "config":
-        from errklein.cli._config import work_on_config
+    if known.command == "config" and known.what == "reload":
+        from errklein.cli._control import reload_config
 
-        return work_on_config(known)
+        return reload_config(known)
+    if known.command == "config":
+        from errklein.cli._config import print_template, show
+
+        return show(known) if known.what == "show" else print_template()
     if known.command == "healthcheck":
         from errklein.cli._healthcheck import check_health
 
@@ -107,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return list_networks(known.config)
         check_networks(known.config, known.data_dir, known.name)
     if known.command == "person":
-        from errklein.cli._person import forget_person
+        from errklein.cli._control import forget_person
 
         return forget_person(known)
     if known.command == "report":

@@ -1,19 +1,13 @@
-"""The commands `errklein config show`, `reload` and `template`: the settings with their sources, those that change, and all of them."""
+"""The commands `errklein config show` and `template`: the settings with their sources, and all of them with their defaults."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from importlib.resources import files
-from pathlib import Path
 
 
-def work_on_config(known: argparse.Namespace) -> int:
-    """Run an action of `errklein config`, and return the exit status."""
-    return {"show": show, "reload": reload, "template": print_template}[known.what](known)
-
-
-def print_template(known: argparse.Namespace) -> int:
+def print_template() -> int:
     """Print a config.py with all settings, their defaults and their meaning."""
     sys.stdout.write((files("errklein") / "compat" / "errbot_package" / "config-template.py").read_text("utf-8"))
     return 0
@@ -38,16 +32,3 @@ def show(known: argparse.Namespace) -> int:
     # Secrets are masked already, and references to them stay.
     sys.stdout.write("".join(f"{escape(line)}\n" for line in lines))
     return 0
-
-
-def reload(known: argparse.Namespace) -> int:
-    """Let the running bot read its configuration again, and print what has changed. With --data-dir, it isn't read here."""
-    from errklein.cli._control import perform
-    from errklein.cli._output import print_lines
-    from errklein.config.changes import Change
-    from errklein.service import errors_end_program, load_with_options
-
-    with errors_end_program():
-        directory = Path(known.data_dir or load_with_options(known.config).BOT_DATA_DIR)
-    changes = perform(directory, "process.reload_config", option="--force" if known.force else "")
-    return print_lines([Change(**one).line() for one in changes] or ["Nothing has changed."])

@@ -1,13 +1,17 @@
-"""Operations of the running bot, which the command line performs over its control socket."""
+"""Commands that the running bot performs, which is asked over its control socket."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 import socket
 from pathlib import Path
 from typing import Any
 
+from errklein.cli._output import print_lines
 from errklein.logs import escape
+from errklein.service import errors_end_program, load_with_options
 from errklein.service.control import control_address
 
 _TIMEOUT = 300.0
@@ -37,3 +41,30 @@ def perform(directory: Path, operation: str, *, seconds: float = _TIMEOUT, **arg
         # Root may ask, and the bot's user answers.
         raise SystemExit("errklein: " + "\n".join(map(escape, response["error"].split("\n"))))
     return response["result"]
+
+
+def directory_of(known: argparse.Namespace) -> Path:
+    """Return the data directory of the options --config and --data-dir. With --data-dir, no configuration is read."""
+    with errors_end_program():
+        return Path(known.data_dir or load_with_options(known.config).BOT_DATA_DIR)
+
+
+def reload_config(known: argparse.Namespace) -> int:
+    """Run `errklein config reload`: let the bot read its configuration again, and print what has changed."""
+    from errklein.config.changes import Change
+
+    option = "--force" if known.force else ""
+    changes = perform(directory_of(known), "process.reload_config", option=option)
+    return print_lines([Change(**one).line() for one in changes] or ["Nothing has changed."])
+
+
+def forget_person(known: argparse.Namespace) -> int:
+    """Run `errklein person forget`, and return the exit status."""
+    from errklein.bot.persons import ForgottenPerson
+
+    directory = directory_of(known)
+    if known.deliveries:
+        done = perform(directory, "persons.forget_deliveries", person=known.person, ids=known.deliveries)
+        return print_lines(done)
+    found = ForgottenPerson(**perform(directory, "persons.forget", person=known.person))
+    return print_lines(found.lines(f"errklein person forget {shlex.quote(known.person)}"))

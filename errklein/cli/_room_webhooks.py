@@ -6,12 +6,10 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from getpass import getpass
-from pathlib import Path
 from typing import NamedTuple
 
-from errklein.cli._control import perform
+from errklein.cli._control import directory_of, perform
 from errklein.logs import escape
-from errklein.service import errors_end_program, load_with_options
 from errklein.text import to_plain
 
 
@@ -36,8 +34,7 @@ CHANGES: Mapping[str, _Change] = {
 def change_webhook(known: argparse.Namespace) -> int:
     """Let the running bot make, change or remove a webhook of a room, and return the exit status."""
     change = CHANGES[known.what]
-    with errors_end_program():
-        directory = Path(known.data_dir or load_with_options(known.config).BOT_DATA_DIR)
+    directory = directory_of(known)
     if known.what == "set":
         if (known.option == "secret") == (known.value is not None):
             known.parser.error("a secret is read from standard input" if known.value else "the value is missing")

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from errklein.plugins.discovery import find_plug_files
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.plugin import Plugin, PluginTimeout, UnknownPlugin
+from errklein.plugins.plugin import PluginTimeout, UnknownPlugin
 from errklein.running import WorkerPool
 from errklein.text import plain
 
@@ -80,7 +80,6 @@ class ReloadingBot:
         self._watched: set[Path] = set()
         """The .plug files of the plugins whose directories `_before` covers."""
         self._tried: dict[Path, int] = {}
-        self._removed_inactive: set[str] = set()
         self._error = ""
         """The error of the last round; "" if it succeeded."""
         self._watching = LoopingCall(lambda: Deferred.fromCoroutine(self._round()))
@@ -169,10 +168,7 @@ class ReloadingBot:
 
     async def _remove(self, name: str) -> None:
         done = f"{name} removed, since its .plug file was deleted"
-        manager = self._bot.plugin_manager
-        if any(plugin.name == name and self._was_deactivated(plugin) for plugin in manager.found):
-            self._removed_inactive.add(name)
-        await self._change(name, manager.remove([name]), done, f"{name} can't be removed")
+        await self._change(name, self._bot.plugin_manager.remove([name]), done, f"{name} can't be removed")
 
     async def _add(self, paths: list[Path]) -> None:
         """Load and activate the plugins of these .plug files."""
@@ -180,24 +176,11 @@ class ReloadingBot:
         for found in await manager.add(dict.fromkeys(path.parent for path in paths)):
             self._bot.tell_admins(found.text, found.summary)
         for plugin in [plugin for plugin in manager.found if plugin.plug.path in paths]:
-            if not self._can_be_activated(plugin):
-                continue
-            if plugin.name in self._removed_inactive:
-                self._removed_inactive.discard(plugin.name)
-                self._report(f"{plugin.name} loaded from {plugin.plug.path}; it was inactive before and stays so")
-            else:
+            # Another one of these plugins may have required it.
+            if not (plugin.problem or plugin.active or manager.is_blacklisted(plugin.name)):
                 done = f"{plugin.name} loaded from {plugin.plug.path} and activated"
                 problem = f"{plugin.name} can't be activated"
                 await self._change(plugin.name, manager.activate(plugin.name), done, problem)
-
-    def _was_deactivated(self, plugin: Plugin) -> bool:
-        """Return whether the plugin is inactive only because an administrator deactivated it."""
-        manager = self._bot.plugin_manager
-        return not (plugin.problem or manager.is_active_or_late(plugin) or manager.is_blacklisted(plugin.name))
-
-    def _can_be_activated(self, plugin: Plugin) -> bool:
-        # Another one of these plugins may have required it.
-        return not (plugin.problem or plugin.active or self._bot.plugin_manager.is_blacklisted(plugin.name))
 
     async def _change(self, name: str, change: Deferred[None], done: str, problem: str) -> None:
         """Wait for a change of the plugin, and report its outcome."""

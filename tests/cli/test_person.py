@@ -12,7 +12,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
-from errklein.cli import _person
+from errklein.cli import _control
 from errklein.service.control import ControlSocket
 from errklein.testing import TestBot
 from errklein.webhooks.deliveries import DeliveryState, StoredDelivery, StoredRequest
@@ -31,7 +31,7 @@ class PersonTests(SynchronousTestCase):
         self.bot = TestBot()
         self.bot.start()
         self.addCleanup(self.bot.stop)
-        self.patch(_person, "perform", self.perform)
+        self.patch(_control, "perform", self.perform)
 
     def perform(self, directory: Path, operation: str, **arguments: object) -> Any:
         """Return the result of an operation, as values of JSON."""

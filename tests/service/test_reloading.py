@@ -172,25 +172,6 @@ class ReloadingTests(PluginFilesTestCase):
         self.pass_time()
         self.assertEqual(self.bot.command("!old"), "first")
 
-    def test_deactivated_plugin(self) -> None:
-        """A deactivated plugin whose folder is deleted and returns stays inactive until it is activated."""
-        self.bot.command("!plugin deactivate Old")
-        (self.directory / "old").rename(self.directory / ".old")
-        self.pass_time()
-        (self.directory / ".old").rename(self.directory / "old")
-        self.pass_time()
-        self.assertIn("not found", self.bot.command("!old"))
-        self.assertIn(
-            f"Old loaded from {self.directory}/old/Old.plug; it was inactive before and stays so", self.bot.log
-        )
-        self.bot.command("!plugin activate Old")
-        self.assertEqual(self.bot.command("!old"), "first")
-        (self.directory / "old").rename(self.directory / ".old")
-        self.pass_time()
-        (self.directory / ".old").rename(self.directory / "old")
-        self.pass_time()
-        self.assertEqual(self.bot.command("!old"), "first")
-
     def test_uninstalled_plugin(self) -> None:
         """Administrators aren't notified of a plugin that a command removes with its files during the search."""
         search = reloading.snapshot
