@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import isfinite
@@ -131,12 +131,16 @@ def check_text(text: str) -> None:
     _lines_of(text)
 
 
+def _invalid(expected: str, given: str) -> InvalidOption:
+    return InvalidOption(expected, truncated(given, 60))
+
+
 @lru_cache(1024)
 def _lines_of(text: str) -> tuple[tuple[_Part, ...], ...]:
     if len(text) > LENGTH_CAP:
         raise InvalidOption(f"a text of at most {LENGTH_CAP} characters", len(text))
     if text.count("{") > PLACEHOLDERS_CAP:
-        raise InvalidOption(f"a text with at most {PLACEHOLDERS_CAP} placeholders", truncated(text, 60))
+        raise _invalid(f"a text with at most {PLACEHOLDERS_CAP} placeholders", text)
     return tuple(_parts(line) for line in sanitize(text).split("\n"))
 
 
@@ -154,9 +158,7 @@ def _parts(line: str) -> tuple[_Part, ...]:
             parts.append(_placeholder(piece[kind], is_code=kind == "code"))
             continue
         if text == "{":
-            raise InvalidOption(
-                "a placeholder such as {name} in the text, or {{ for a brace", truncated(line[piece.start() :], 60)
-            )
+            raise _invalid("a placeholder such as {name} in the text, or {{ for a brace", line[piece.start() :])
         if text == "[":
             if parts and not isinstance(parts[-1], str):
                 # After an exclamation mark, a link would be an image.
@@ -179,7 +181,7 @@ def _parts(line: str) -> tuple[_Part, ...]:
             text = "&#93;"
         parts.append(text)
     if address >= 0 and any(map(_is_given, parts[address:])):
-        raise InvalidOption("a ) after the address of a link", truncated(line, 60))
+        raise _invalid("a ) after the address of a link", line)
     if any(isinstance(part, str) and "`" in part for part in parts):
         # Code begins or ends somewhere else, so the value may be outside of it.
         parts = [piece for part in parts for piece in _without_code(part)]
@@ -188,21 +190,19 @@ def _parts(line: str) -> tuple[_Part, ...]:
 
 def _without_code(part: _Part) -> Sequence[_Part]:
     if isinstance(part, _Placeholder) and part.is_code:
-        return "`", _Placeholder(part.terms, part.filters), "`"
+        return "`", replace(part, is_code=False), "`"
     return (part,)
 
 
 def _placeholder(text: str, *, is_code: bool) -> _Placeholder:
     found = _PLACEHOLDER.fullmatch(text)
     if found is None:
-        raise InvalidOption(
-            "a placeholder such as {name}, {a.b or 'text'} or {name|title}", truncated(f"{{{text}}}", 60)
-        )
+        raise _invalid("a placeholder such as {name}, {a.b or 'text'} or {name|title}", f"{{{text}}}")
     filters = tuple(found["filters"].replace("|", " ").split())
     if unknown := [name for name in filters if name not in FILTERS]:
         raise InvalidOption(f"filters among {', '.join(FILTERS)}", unknown[0])
     if len(filters) > FILTERS_CAP:
-        raise InvalidOption(f"at most {FILTERS_CAP} filters", truncated(f"{{{text}}}", 60))
+        raise _invalid(f"at most {FILTERS_CAP} filters", f"{{{text}}}")
     terms = (
         term[1:-1] if term[0] in "'\"" else tuple(step[1] or step[2] for step in _STEP.finditer(term))
         for term in _TERMS.findall(f" or {found['terms']}")
@@ -240,16 +240,17 @@ _SEPARATORS = " :,;/-–—·|#@→"
 
 def _joined(parts: Sequence[_Part], values: object) -> str:
     """Return the parts as one line. Without any value, it is empty unless it has no placeholders."""
-    shown = [part if isinstance(part, str) else sanitize(part.shown(values)) for part in parts]
-    filled = [text for part, text in zip(parts, shown, strict=True) if not isinstance(part, str)]
-    if filled and not any(filled):
+    pieces = [part if isinstance(part, str) else _edged(part.shown(values)) for part in parts]
+    if _EMPTY in pieces and not any(piece.startswith(_EDGE) for piece in pieces):
         return ""
-    edged = [f"{_EDGE}{text}{_EDGE}" if text else _EMPTY for text in shown]
-    pieces = (text if isinstance(part, str) else edge for part, text, edge in zip(parts, shown, edged, strict=True))
     line, *others = "".join(pieces).split(_EMPTY)
     for after in others:
         line = _without_gap(line, after)
     return line.replace(_EDGE, "").strip()
+
+
+def _edged(shown: str) -> str:
+    return f"{_EDGE}{text}{_EDGE}" if (text := sanitize(shown)) else _EMPTY
 
 
 def _without_gap(before: str, after: str) -> str:
