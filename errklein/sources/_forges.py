@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from errklein.sources._payloads import at, found, items, when
+from errklein.sources._payloads import Texts, at, found, items, when
 from errklein.verify import Received
 from errklein.webhooks.payload import parse_urlencoded
 from errklein.webhooks.source import header
 
-Texts = Mapping[str, Any]
-
 _MOST_ITEMS, _MOST_COUNTED = 5, 1_000_000
 _SIGNS = {"success": "✅", **dict.fromkeys(("error", "failed", "failure", "startup_failure", "timed_out"), "❌")}
-
-
-def texts(module: str) -> Texts:
-    """Return the tables of texts beside a module."""
-    return tomllib.loads(Path(module).with_name("texts.toml").read_text(encoding="utf-8"))
 
 
 def described(texts: Texts, payload: Any, kind: str, action: str, verb: str = "", thing: str = "") -> list[str]:

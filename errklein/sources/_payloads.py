@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from errklein.text.masking import is_secret
@@ -23,8 +25,14 @@ _DEPTH = 4
 _TITLES = ("title", "subject", "summary", "name", "check_name", "condition_name", "event", "type")
 _TEXTS = ("message", "text", "description", "details", "detail", "body", "content", "reason", "info")
 _LINKS = ("html_url", "web_url", "url", "link", "permalink", "href")
+Texts = Mapping[str, Any]
 EMPTY = "A request without any text or number."
 _JSON = ('{"', "{}", "[{", '["', "[]")
+
+
+def texts_beside(module: str) -> Texts:
+    """Return the tables in the file `texts.toml` beside a module."""
+    return tomllib.loads(Path(module).with_name("texts.toml").read_text(encoding="utf-8"))
 
 
 def json_value(received: Received) -> Any:

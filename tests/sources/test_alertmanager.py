@@ -95,6 +95,12 @@ class AlertmanagerTests(SynchronousTestCase):
             "(web-1.example.net:9100)",
         )
 
+    def test_something_else(self) -> None:
+        """What isn't a group of alerts is described, and isn't called firing."""
+        for path in sorted(ALERTA.glob("*.json")):
+            if "prometheus" not in path.name:
+                self.assertNotIn("FIRING", "".join(lines("alertmanager", path.read_bytes())), path.name)
+
     def test_older_versions(self) -> None:
         """Alertmanager's form of 2016 and of 2017 is read, too."""
         found = [lines("alertmanager", (ALERTA / f"prometheus_v{number}_alert.json").read_bytes()) for number in (3, 4)]

@@ -57,9 +57,18 @@ class GrafanaTests(SynchronousTestCase):
         self.assertEqual(names, ["firing", "resolved"])
 
     def test_no_data(self) -> None:
-        """An alert about missing data has the name of its rule and a link to its panel."""
+        """An alert about missing data says so, with the name of its rule and a link to its panel."""
         (line,) = lines("grafana", body("grafana", "no-data.json"))
-        self.assertIn("[Requests per second](https://grafana.example.net/d/shop?orgId=1&viewPanel=4)", line)
+        self.assertIn(
+            "❔ **No data** [Requests per second](https://grafana.example.net/d/shop?orgId=1&viewPanel=4)", line
+        )
+
+    def test_error(self) -> None:
+        """So does an alert about an error in the evaluation of a rule, with the error."""
+        labels = {"alertname": "DatasourceError", "rulename": "Requests per second"}
+        alert = {"status": "firing", "labels": labels, "annotations": {"Error": "no such host"}}
+        given = json.dumps({"status": "firing", "alerts": [alert]}).encode()
+        self.assertEqual(lines("grafana", given), ["⚠️ **Error** Requests per second: no such host"])
 
     def test_runbook(self) -> None:
         """A runbook is linked."""

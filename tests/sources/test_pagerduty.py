@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 from collections.abc import Iterable, Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -65,6 +66,22 @@ class PagerDutyTests(SynchronousTestCase):
             "service.updated",
             "**service.updated** [Shop](https://example.pagerduty.com/service-directory/PSHOP01) by Jana",
         )
+
+    def test_workflows_and_conferences(self) -> None:
+        """A workflow is named, with the service that it belongs to; the address of a conference is linked."""
+        incident = {"summary": "The shop answers with errors", "html_url": ADDRESS}
+        workflow = {"incident": incident, "incident_workflow": {"summary": "Major"}, "service": {"summary": "Shop"}}
+        conference = {"incident": incident, "conference_url": "https://meet.example.net/7"}
+        for kind, data, shown in (
+            ("workflow.started", workflow, f"📝 **Workflow started** {REFERENCE} in Shop\n> Major"),
+            (
+                "conference_bridge.updated",
+                conference,
+                f"📞 **Conference** {REFERENCE}\n<https://meet.example.net/7>",
+            ),
+        ):
+            given = json.dumps({"event": {"event_type": f"incident.{kind}", "data": data}}).encode()
+            self.assertEqual("\n".join(lines("pagerduty", given)), shown)
 
     def test_many_assignees(self) -> None:
         """At most five people are listed, by name and without a mention."""

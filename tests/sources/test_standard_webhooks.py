@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
+from errklein.verify import Refused
 from tests.sources.events import body, in_page, lines, read, received, samples, without_links
 from tests.sources.in_a_room import InARoomCase
 
@@ -55,18 +57,23 @@ class StandardWebhooksTests(SynchronousTestCase):
         self.assertEqual(lines("standard_webhooks", b'{"type": "ping", "data": "pong"}'), ["**ping**", "- data: pong"])
 
     def test_verification(self) -> None:
-        """The example of the specification is authentic, and its id is that of the delivery."""
+        """The example of the specification is authentic, also with Svix's names of headers; its id is that of the delivery."""
         verification = find_source("standard_webhooks").verification(secret="env:STANDARD")
-        headers = {
-            "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
-            "webhook-timestamp": "1614265330",
-            "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-        }
-        request = received(b'{"test": 2432232314}', headers)
-        then = type(request)(request.method, request.url, request.headers, request.body, request.peer, 1614265330.0)
-        self.assertIsNone(verification.verify(then, [b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]))
-        assert verification.delivery_id is not None
-        self.assertEqual(verification.delivery_id(request), "msg_p5jXN8AQM9LWM0D4loKWxJek")
+        for prefix in ("webhook", "svix"):
+            headers = {
+                f"{prefix}-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                f"{prefix}-timestamp": "1614265330",
+                f"{prefix}-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+            }
+            request = replace(received(b'{"test": 2432232314}', headers), now=1614265330.0)
+            self.assertIsNone(verification.verify(request, [b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]))
+            assert verification.delivery_id is not None
+            self.assertEqual(verification.delivery_id(request), "msg_p5jXN8AQM9LWM0D4loKWxJek")
+            self.assertRaises(Refused, verification.verify, replace(request, body=b"{}"), [b"whsec_" + b"A" * 32])
+            # Another id, by which a repeated request would pass for a new one.
+            other = replace(request, headers=[*request.headers, (b"webhook-id", b"msg_2")])
+            self.assertRaises(Refused, verification.verify, other, [b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+            self.assertIn(f"{prefix}-signature".encode(), verification.secret_headers)
 
 
 class StandardWebhooksInARoomTests(InARoomCase):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from errklein import verify
-from errklein.sources._alerts import lines, status
-from errklein.sources._payloads import json_object
+from errklein.sources._alerts import lines
+from errklein.sources._payloads import at, json_object
 from errklein.webhooks.source import Source
 
 __all__ = ["SOURCES"]
@@ -15,7 +15,7 @@ SOURCES = {
         "Alertmanager",
         lines,
         verify.bearer,
-        event=status,
+        event=lambda received, payload: at(payload, "status"),
         parse=json_object,
         setup=(
             "Enter this in alertmanager.yml; if it has receivers already, add this one and a route to it:",

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 
 from errklein import verify
-from errklein.sources._forges import branch, described_as_github, json_part, texts
-from errklein.sources._payloads import event_in, json_object
+from errklein.sources._forges import branch, described_as_github, json_part
+from errklein.sources._payloads import event_in, json_object, texts_beside
 from errklein.verify import ImmediateResponse, Received, Refused, Verification
 from errklein.webhooks.payload import BadPayload
 from errklein.webhooks.source import Source
@@ -32,7 +32,7 @@ def _verification(*, secret: str | Sequence[str]) -> Verification:
 _GITEA = Source(
     "gitea",
     "Gitea",
-    partial(described_as_github, texts(__file__)),
+    partial(described_as_github, texts_beside(__file__)),
     _verification,
     event=event_in(b"x-gitea-event", b"x-forgejo-event", b"x-gogs-event"),
     # What is signed is what is read, also if a form has several fields.

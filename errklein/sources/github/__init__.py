@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from errklein import verify
-from errklein.sources._forges import branch, described_as_github, json_part, texts
-from errklein.sources._payloads import event_in, json_object
+from errklein.sources._forges import branch, described_as_github, json_part
+from errklein.sources._payloads import event_in, json_object, texts_beside
 from errklein.webhooks.source import Source
 
 __all__ = ["SOURCES"]
@@ -15,7 +15,7 @@ SOURCES = {
     "github": Source(
         "github",
         "GitHub",
-        partial(described_as_github, texts(__file__)),
+        partial(described_as_github, texts_beside(__file__)),
         verify.github,
         event=event_in(b"x-github-event"),
         parse=lambda received: json_object(json_part(received)),

@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from errklein import verify
-from errklein.sources._forges import branch, described, texts
-from errklein.sources._payloads import at, found, items, json_object
+from errklein.sources._forges import branch, described
+from errklein.sources._payloads import at, found, items, json_object, texts_beside
 from errklein.verify import Header, ImmediateResponse, Received, Verification
 from errklein.webhooks.source import Source, header
 
 __all__ = ["SOURCES"]
 
 _SIGNING = b"whsec_"
-_TEXTS = texts(__file__)
+_TEXTS = texts_beside(__file__)
 _ACTION = "object_attributes.action or action or object_attributes.status or status or build_status or object_attributes.state"
 
 

@@ -16,11 +16,6 @@ __all__ = ["SOURCES"]
 _MOST_ITEMS = 100
 
 
-def event(received: Received, payload: Any) -> str:
-    """Return the text in the field `event`, `event_type` or `type`, if there is one."""
-    return at(payload, "event or event_type or type")
-
-
 def values(payload: Any) -> Mapping[str, Any]:
     """Return what placeholders refer to if the payload is no object: the items of a list by their number, or `{value}`."""
     if isinstance(payload, list):
@@ -50,7 +45,15 @@ _TEXT = "For a message of your own, set the text of the webhook."
 def _source(name: str, title: str, parse: Callable[[Received], Any], curl: str) -> Source:
     setup = (f"The service must send POST requests to this URL. To try it: `curl {curl} {{url}}`", _TEXT)
     return Source(
-        name, title, lines, verify.bearer, event=event, parse=parse, values=values, setup=setup, example="job.json"
+        name,
+        title,
+        lines,
+        verify.bearer,
+        event=lambda received, payload: at(payload, "event or event_type or type"),
+        parse=parse,
+        values=values,
+        setup=setup,
+        example="job.json",
     )
 
 

@@ -5,29 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from errklein import verify
-from errklein.sources._payloads import at, described, found, items, json_object, when
-from errklein.verify import Received
+from errklein.sources._payloads import at, described, found, items, json_object, texts_beside, when
 from errklein.webhooks.source import Source
 
 __all__ = ["SOURCES"]
 
-_STATES = {
-    "acknowledged": "👀 **Acknowledged**",
-    "annotated": "📝 **Note**",
-    "escalated": "⏫ **Escalated**",
-    "reassigned": "👤 **Reassigned**",
-    "reopened": "🔥 **Reopened**",
-    "resolved": "✅ **Resolved**",
-    "responder.added": "👤 **Responder asked**",
-    "status_update_published": "📝 **Update**",
-    "triggered": "🔥 **Triggered**",
-}
+_STATES = texts_beside(__file__)["states"]
 _MOST = 5
-
-
-def event(received: Received, payload: Any) -> str:
-    """Return the type of the event, such as "incident.triggered"."""
-    return at(payload, "event.event_type")
 
 
 def lines(event: str, payload: Any) -> list[str]:
@@ -38,19 +22,19 @@ def lines(event: str, payload: Any) -> list[str]:
     # Notes, responders and updates refer to their incident.
     incident = f"{data}.incident" if found(payload, f"{data}.incident") else data
     state = _STATES.get(event.removeprefix("incident."), "**{event.event_type}**")
-    label = when(payload, f"#{{{incident}.number}} ") + f"{{{incident}.title or {incident}.summary}}"
-    service = when(payload, f" in {{{incident}.service.summary}}")
-    who = when(payload, " by {event.agent.summary}")
-    assignees = ", ".join(f"{{{path}.summary}}" for path in items(payload, f"{incident}.assignees", _MOST))
+    label = f"#{{{incident}.number}} {{{incident}.title or {incident}.summary}}"
+    service = when(payload, f" in {{{incident}.service.summary or {data}.service.summary}}")
+    people = ", ".join(f"{{{path}.summary}}" for path in items(payload, f"{incident}.assignees", _MOST))
     facts = (
-        f"assigned to {assignees}" if assignees else "",
+        people and f"assigned to {people}",
         when(payload, f"priority {{{incident}.priority.summary}}"),
         when(payload, f"urgency {{{incident}.urgency}}"),
     )
     return [
-        f"{state} [{label}]({{{incident}.html_url}}){service}{who}",
+        f"{state} [{label}]({{{incident}.html_url}}){service}{when(payload, ' by {event.agent.summary}')}",
         ", ".join(filter(None, facts)),
-        f"> {{{data}.content or {data}.message}}",
+        f"> {{{data}.content or {data}.message or {data}.incident_workflow.summary}}",
+        f"{{{data}.conference_url|link}}",
     ]
 
 
@@ -60,7 +44,7 @@ SOURCES = {
         "PagerDuty",
         lines,
         verify.pagerduty,
-        event=event,
+        event=lambda received, payload: at(payload, "event.event_type"),
         parse=json_object,
         signs=True,
         issues_secret=True,

@@ -5,23 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from errklein import verify
-from errklein.sources._payloads import at, described, event_in, found, json_object, when
+from errklein.sources._payloads import at, described, event_in, found, json_object, texts_beside, when
 from errklein.webhooks.source import Source
 
 __all__ = ["SOURCES"]
 
 _PARTS = ("metric_alert", "event", "error", "issue", "comment", "installation")
-_STATES = {
-    "archived": "💤 **Archived**",
-    "assigned": "👤 **Assigned**",
-    "created": "🐞 **New issue**",
-    "critical": "🔥 **Critical**",
-    "ignored": "💤 **Archived**",
-    "resolved": "✅ **Resolved**",
-    "triggered": "🔥 **Alert**",
-    "unresolved": "🔥 **Unresolved**",
-    "warning": "⚠️ **Warning**",
-}
+_STATES = texts_beside(__file__)["states"]
 
 
 def lines(event: str, payload: Any) -> list[str]:
