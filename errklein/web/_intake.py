@@ -14,6 +14,7 @@ from contextvars import copy_context
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -245,8 +246,9 @@ class Intake:
         """Return the match of a webhook of a room. The token leaves the address, so that nothing logs or records it."""
         if named.token:
             request.path_token = token = named.token
-            # Some proxies add headers with the address.
-            values = tuple(value.replace(token, b"***") for value in request.head.values)
+            # Some proxies add headers with the address as it was sent.
+            sent = next((part for part in request.path.split(b"/") if unquote_to_bytes(part) == token), token)
+            values = tuple(value.replace(sent, b"***").replace(token, b"***") for value in request.head.values)
             request.head = request.head._replace(values=values)
         request.readdress(named.path)
         if request.method.decode("ascii") not in named.route.methods:
