@@ -10,7 +10,7 @@ from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from errklein.chat import Identifier, Message, RoomError, rules_of
-from errklein.commands import Caller, CommandError, check_access, get_acl_usr
+from errklein.commands import Caller, CommandError, RegisteredCommand, check_access, get_acl_usr
 from errklein.commands.operations import Actor
 from errklein.logs import escape
 from errklein.plugins import BotPlugin
@@ -81,8 +81,9 @@ class CorePlugin(BotPlugin):
             return False
         of_webhook = () if found is None else found.rooms or (found.room,)
         named = [networks.with_network(room) for room in (*of_webhook, *rooms)]
-        # Networks of errbot's backends may ask a server.
-        are_open: Callable[[], bool] = lambda: all(self._is_open(message, args, room) for room in named)  # noqa: E731
+        command = running_command.get()
+        # Networks of errbot's backends may ask a server, so that this is in a thread, which doesn't know the command.
+        are_open: Callable[[], bool] = lambda: all(self._is_open(message, command, args, room) for room in named)  # noqa: E731
         return self.is_current(message) and await self._bot.plugin_pool.run(lambda: are_open)
 
     async def check_use(self, message: Message, args: str, webhook: str, *rooms: str) -> None:
@@ -94,9 +95,9 @@ class CorePlugin(BotPlugin):
             where = "a room that you are in, or you may not use this command there"
             raise CommandError(f"There is no webhook {code(webhook)} of {where}.")
 
-    def _is_open(self, message: Message, args: str, name: str) -> bool:
-        """Return whether the sender is in the room, and may use the running command there."""
-        networks, command, who = self.host.networks, running_command.get(), message.frm
+    def _is_open(self, message: Message, command: RegisteredCommand | None, args: str, name: str) -> bool:
+        """Return whether the sender is in the room, and may use the command there."""
+        networks, who = self.host.networks, message.frm
         try:
             room = networks.query_room(name)
             occupants = [getattr(one, "person", "") for one in room.occupants]

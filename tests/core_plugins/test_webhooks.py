@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextvars import Context
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest import mock
@@ -407,6 +409,13 @@ class OtherPeopleTests(RoomWebhookCase):
         self.bot.command("!webhook pause grafana")
         self.assertEqual(self.bot.command("!webhook pause", frm="@bob"), "Paused: none.")
         self.assertEqual(self.bot.command("!webhook pause", frm="@alice"), "Paused: grafana.")
+
+    def test_thread(self) -> None:
+        """The rooms are asked in a thread, which has no context of the command."""
+        pool = self.bot.bot.plugin_pool
+        run = pool.run
+        with mock.patch.object(pool, "run", lambda work: run(lambda: partial(Context().run, work()))):
+            self.assertIn("Made grafana", self.bot.command("!webhook new grafana in #ops", frm="@alice"))
 
     def test_move(self) -> None:
         """Who moves a webhook must be in both rooms."""
