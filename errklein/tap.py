@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import sys
-from collections.abc import Hashable, MutableMapping, Sequence
+from collections.abc import Hashable, MutableMapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -42,7 +41,6 @@ from errklein.service.startup_checks import (
     set_up_log,
     warn_of_problems,
 )
-from errklein.text.suggestions import renamed
 from errklein.wiring import wire
 
 if TYPE_CHECKING:
@@ -105,15 +103,6 @@ class Options(usage.Options):
         """Reject arguments that aren't options. Called by Twisted."""
         if arguments:
             raise usage.UsageError(f"unexpected argument {arguments[0]!r}")
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse the options. The error about an old name of an option has the new one. Called by Twisted."""
-        try:
-            super().parseOptions(options)  # type: ignore[no-untyped-call]
-        except usage.UsageError as error:
-            old = re.search("option (-[^ ]+) not recognized", str(error))
-            new = renamed(old[1]) if old else ""
-            raise usage.UsageError(f"{error}{new}") from None
 
     def postOptions(self) -> None:
         """Select errklein's reactor and log, unless options of twistd select others, and check the pid file. Called by Twisted."""

@@ -12,7 +12,6 @@ from typing import Any
 
 from twisted.application.service import IService, IServiceMaker
 from twisted.plugin import getPlugins
-from twisted.python.usage import UsageError
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -114,12 +113,6 @@ class CommandLineTests(SynchronousTestCase):
             for fragment in fragments:
                 self.assertIn(fragment, line)
             self.assertLessEqual(line.count("tcp:3141"), 1)
-
-    def test_old_names_of_options(self) -> None:
-        """The error of twistd about an old name of an option has the new name."""
-        for old, new in (("--reload", "--watch"), ("--backend=Null", "--network"), ("-bNull", "-n")):
-            error = self.assertRaises(UsageError, tap.Options().parseOptions, [old])
-            self.assertTrue(str(error).endswith(f"; the new name is {new!r}."), str(error))
 
     def test_problems_of_the_environment(self) -> None:
         """If an import fails, unmet requirements are reported instead; another exception is propagated."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from errklein._version import __version__
-from errklein.text.suggestions import did_you_mean, renamed
+from errklein.text.suggestions import did_you_mean
 from errklein.webhooks.delivery_words import parse_ids
 
 
@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
         if found := re.match(r"argument (COMMAND|ACTION): invalid choice: '(.*?)'", message):
             kind = found[1].lower()
             listed = self._expected() if kind == "action" else ""
-            meant = renamed(found[2]) or did_you_mean(found[2], self._choices()) or f"{listed}."
+            meant = did_you_mean(found[2], self._choices()) or f"{listed}."
             return f"unknown {kind} {found[2]!r}{meant} '{help_command}' lists the {kind}s."
         if found := re.match("unrecognized arguments: (.*)", message):
             return unexpected(found[1].split(" ")[0], self._options(), help_command, self.options_elsewhere)
@@ -74,8 +74,6 @@ def unexpected(
         return f"unexpected argument {argument!r}; '{help_command}' shows the arguments"
     if elsewhere and option in elsewhere:
         return f"unknown option {option!r}; it is an option of '{elsewhere[option]}'"
-    if meant := renamed(option):
-        return f"unknown option {option!r}{meant}"
     meant = did_you_mean(option, [known for known in options if known.startswith("--")]) if option[1:2] == "-" else ""
     return f"unknown option {option!r}{meant or '.'} '{help_command}' lists the options."
 

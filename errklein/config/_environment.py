@@ -13,7 +13,7 @@ from pathlib import Path
 
 from errklein.config._settings import DEPENDENT, SETTINGS, TEXTS, TEXTS_OR_LISTS, ConfigError, checked
 from errklein.config.secrets import SecretError, read_file
-from errklein.text.suggestions import did_you_mean, renamed
+from errklein.text.suggestions import did_you_mean
 
 _VALUE, _FILE = "ERRKLEIN_SET__", "ERRKLEIN_FILE__"
 
@@ -53,7 +53,7 @@ def read_variables(variables: Mapping[str, str]) -> tuple[Mapping[str, object], 
     for variable, text in sorted(variables.items()):
         _, _, name = variable.partition("__")
         if name not in SETTINGS and name not in DEPENDENT:
-            meant = renamed(name) or did_you_mean(name, (*SETTINGS, *DEPENDENT))
+            meant = did_you_mean(name, (*SETTINGS, *DEPENDENT))
             raise ConfigError(f"{variable}: unknown setting {name!r}{meant}")
         if {_VALUE + name, _FILE + name} <= variables.keys():
             raise ConfigError(f"{_VALUE}{name} and {_FILE}{name} are both set; remove one of them")

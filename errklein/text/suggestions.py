@@ -1,4 +1,4 @@
-"""Other names for unknown ones in error messages: the most similar name, and the new name of what was renamed."""
+"""Other names for unknown ones in error messages: the most similar name, and the new name of a setting."""
 
 from __future__ import annotations
 
@@ -6,26 +6,8 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-NEW_NAMES: Mapping[str, str] = {
-    # settings
-    "BACKENDS": "NETWORKS",
-    # commands of the shell
-    "backends": "network list",
-    "config-template": "config template",
-    "deliveries": "delivery",
-    # options
-    "--backend": "--network",
-    "-b": "-n",
-    "--reload": "--watch",
-}
-"""The old names with the new ones."""
-
-
-def renamed(name: str) -> str:
-    """Return "; the new name is 'NAME'." for an old name, as the end of a sentence; "" for any other."""
-    new = NEW_NAMES.get(name)
-    return f"; the new name is {new!r}." if new else ""
-
+NEW_NAMES: Mapping[str, str] = {"BACKENDS": "NETWORKS"}
+"""The old names of settings with the new ones."""
 
 _SIMILARITY = 0.65
 """The difflib ratio from which names are similar: "Irk" and "IRC", but not "nothing" and "string"."""

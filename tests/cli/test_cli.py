@@ -230,8 +230,6 @@ class HelpTests(SynchronousTestCase):
                 ["--wbe", "tcp:80"],
                 "unknown option '--wbe'; did you mean '--web'? 'errklein run --help' lists the options.",
             ),
-            (["--reload"], "unknown option '--reload'; the new name is '--watch'."),
-            (["-b", "Text"], "unknown option '-b'; the new name is '-n'."),
             (["--web"], "the value of --web is missing; 'errklein run --help' describes it"),
             (["now"], "unexpected argument 'now'; 'errklein run --help' shows the options"),
         ):

@@ -174,7 +174,6 @@ class VariablesTests(ConfigCase):
         )
         self.assertIn("did you mean 'BOT_PREFIX'?", self.error(FILE__bot_prefix="hunter2"))
         self.assertEqual(self.error(SET__="hunter2"), "ERRKLEIN_SET__: unknown setting ''")
-        self.assertIn("the new name is 'NETWORKS'", self.error(SET__BACKENDS="hunter2"))
 
     def test_both_at_once(self) -> None:
         """A setting has one variable."""

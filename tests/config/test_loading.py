@@ -661,10 +661,6 @@ class OldNamesTests(ConfigCase):
             error = self.refusal(f"\n{text}\n")
             self.assertEqual(error, "BACKENDS: the new name of this setting is NETWORKS (config.py line 2)")
 
-    def test_old_names_of_commands(self) -> None:
-        """Variables of the file may be called as an old command was."""
-        self.assertEqual(self.load("BACKEND = 'Null'\nbackends = deliveries = {}\n").backends, {})
-
     def test_of_a_plugin(self) -> None:
         """A value of another type than the setting's is a plugin's."""
         for value in (["a", "b"], {"a": "b"}):
