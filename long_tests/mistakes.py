@@ -1,4 +1,4 @@
-"""Error messages that lead to the remedy: mistakes.toml has 100 mistakes, and this program corrects them.
+"""Error messages that lead to the remedy: mistakes.toml has about 100 mistakes, and this program corrects them.
 
 It knows nothing but the message: general rules, such as "did you mean 'X'?", "expected … such as X" or a command in
 quotes, change the input or run the command, and the result is tried. A mistake is solved if the corrected input works

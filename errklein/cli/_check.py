@@ -276,7 +276,8 @@ def _prefix_warnings(hooks: Iterable[Hook], prefix: str) -> Iterator[str]:
     """Yield a warning for each webhook of a plugin that may get requests for webhooks of rooms, since it goes first."""
     for hook in hooks:
         rule = hook.declaration.rule
-        with suppress(ValueError):
+        # An invalid rule is a problem already.
+        with suppress(LookupError, ValueError):
             matcher = Map([Rule(rule, endpoint="")]).bind("")
             if rule.startswith(f"{prefix}/") or any(
                 matcher.test(f"{prefix}{path}") for path in ("/name", "/name/token")

@@ -147,6 +147,7 @@ class CheckTests(SynchronousTestCase):
             "from errklein import BotPlugin, webhook\nclass Shop(BotPlugin):\n"
             "    @webhook('/hooks/<name>/<key>', methods=['POST'])\n    def order(self, payload, name, key): pass\n"
             "    @webhook('/paid', methods=['POST'])\n    def paid(self, payload): pass\n"
+            "    @webhook('/sent/<itn:number>', methods=['POST'])\n    def sent(self, payload, number): pass\n"
         )
         write_plugin(directory / "plugins", "Shop", source)
         write_plugin(
@@ -177,11 +178,17 @@ class CheckTests(SynchronousTestCase):
             '    POST /hooks/alerts: grafana, verified by token in the address, ack="now", at most 600/min', lines
         )
         problems = sorted(line for line in lines if line.startswith("problem: "))
-        self.assertEqual(len(problems), 2, problems)
-        self.assertIn("WEBHOOKS['page']: template: ", problems[0])
-        self.assertIn(
-            "alerts responds with 503, since its requests can't be verified: env:NO_SUCH_TOKEN: ", problems[1]
-        )
+        for beginning, problem in zip(
+            (
+                "Shop:sent: invalid rule '/sent/<itn:number>'",
+                "WEBHOOKS['page']: template: ",
+                "alerts responds with 503, since its requests can't be verified: env:NO_SUCH_TOKEN: ",
+                "page:sent: invalid rule '/sent/<itn:number>'",
+            ),
+            problems,
+            strict=True,
+        ):
+            self.assertTrue(problem.startswith(f"problem: {beginning}"), problem)
         self.assertEqual(
             [line for line in lines if line.startswith("warning: ")],
             [
