@@ -54,7 +54,7 @@ _TERM = rf"(?:{_QUOTED}|(?:{_NAME}|{_KEY})(?:\.{_NAME}|{_KEY})*+)"
 _TERMS = re.compile(rf"(?<!\s)\s++or\s++({_TERM})")
 _PLACEHOLDER = re.compile(rf"\s*+(?P<terms>{_TERM}(?:\s+or\s+{_TERM})*+)(?P<filters>(?:\s*+\|\s*+[a-z]++)*+)\s*+")
 _STEP = re.compile(r"\.?(?:\[([^\[\]]++)\]|([^.\[\]]++))")
-_OPEN_TAG = re.compile(r"<(?=[^<>]*+\Z)")
+_OPEN_TAG = re.compile(r"<(?![^<>]*+>)")
 _BLOCK = re.compile(r"\A[#>+-]")
 _INDEX = re.compile(r"-?[0-9]{1,9}")
 
@@ -295,8 +295,9 @@ def linked(given: object) -> Markdown:
     return Markdown(f"<{address}>") if (address := _address(_text(given))) else value(given)
 
 
-# After a bracket that a text opens, `]:` would define the address of a link. The others could begin a tag or an entity.
-_WITH_NEXT = re.compile(r"\\\](?= ?(?::|$))|[<&]$")
+# After a bracket that a text opens, `]:` would define the address of a link. The others could be a part of a tag, an entity
+# or the fence of a block of code.
+_WITH_NEXT = re.compile(r"\\\](?= ?(?::|$))|[<&]$|^~(?=~)")
 
 # They change the direction of the text after the value.
 _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")

@@ -78,6 +78,8 @@ class HostileValueTests(SynchronousTestCase):
     @example(None, ":~~~", "{a} {b}")
     @example("<", "b>", "{a}/{b}")
     @example("b", "", "<{a}>")
+    @example("x", "x@y>", '<"<{a}{b}')
+    @example("~~x", "", "~{a}")
     @example("x!", "", "{a}[x](y)")
     def test_rendered(self, a: Any, b: Any, template: str) -> None:
         """No value adds an address, a mention or formatting, whatever follows it."""
