@@ -1,4 +1,4 @@
-"""The examples in docstrings of base classes for third parties."""
+"""The example in the docstring of the base class of backends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein import bootstrap
 from errklein.chat import Person
 from errklein.compat.core import ErrBot
-from errklein.compat.storages.base import StorageBase, StoragePluginBase
 
 
 def example_in(documented: type[Any], **names: Any) -> dict[str, Any]:
@@ -28,7 +27,7 @@ def example_in(documented: type[Any], **names: Any) -> dict[str, Any]:
 
 
 class DocstringTests(SynchronousTestCase):
-    """Examples that authors of backends and storages copy."""
+    """The example that authors of backends copy."""
 
     def test_backend(self) -> None:
         """The backend in the docstring of ErrBot passes messages on and sends replies."""
@@ -45,16 +44,3 @@ class DocstringTests(SynchronousTestCase):
         with redirect_stdout(io.StringIO()) as printed:
             backend.send_simple_reply(message, "hello alice")
         self.assertEqual(printed.getvalue(), "to alice: hello alice\n")
-
-    def test_storage(self) -> None:
-        """The storage in the docstring of StoragePluginBase keeps values for later stores."""
-        names = example_in(StoragePluginBase, StorageBase=StorageBase, StoragePluginBase=StoragePluginBase)
-        storage = names["DictStorage"](SimpleNamespace())
-        store = storage.open("Greeter")
-        store.set("a", [1])
-        store.set("b", 2)
-        store.remove("b")
-        store.close()
-        again = storage.open("Greeter")
-        self.assertEqual((again.get("a"), again.keys(), again.len()), ([1], ["a"], 1))
-        self.assertRaises(KeyError, again.get, "b")

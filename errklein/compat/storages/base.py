@@ -13,8 +13,7 @@ from errklein.storage import DATABASE, MemoryStorage, SQLiteStorage
 class StorageBase:
     """The values of one namespace of a third-party storage.
 
-    A subclass implements all methods; a method that it lacks raises NotImplementedError. See `StoragePluginBase` for an
-    example.
+    A subclass implements all methods; a method that it lacks raises NotImplementedError.
     """
 
     def set(self, key: str, value: Any) -> None:
@@ -45,36 +44,7 @@ class StorageBase:
 class StoragePluginBase:
     """The base class of the storage that STORAGE names. A subclass implements `open`.
 
-    A storage that keeps values in dicts, until the process ends::
-
-        class DictStore(StorageBase):
-            def __init__(self):
-                self.values = {}
-
-            def set(self, key, value):
-                self.values[key] = value
-
-            def get(self, key):
-                return self.values[key]
-
-            def remove(self, key):
-                del self.values[key]
-
-            def len(self):
-                return len(self.values)
-
-            def keys(self):
-                return list(self.values)
-
-            def close(self):
-                pass
-
-
-        class DictStorage(StoragePluginBase):
-            stores = {}
-
-            def open(self, namespace):
-                return self.stores.setdefault(namespace, DictStore())
+    The guide "Storage" has an example, and the test that a storage must pass.
 
     `_storage_config` has STORAGE_CONFIG of the configuration; by default it is an empty dict.
 
