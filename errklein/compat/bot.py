@@ -194,39 +194,24 @@ Place = tuple[Any, str, Any]
 """A part of the bot, its attribute, and what to assign to it in place of a method."""
 
 
-def _of_networks(bot: ErrbotBot, name: str, value: Any) -> list[Place]:
-    # Third-party backends call them in their own threads.
-    networks = [one for one in bot.backends.values() if isinstance(one, RunsErrBot)]
-    is_called = name in (*CALLBACKS.values(), "process_message")
-    return [(one.legacy, name, partial(bot.replaced.call, name, one)) for one in networks] if is_called else []
-
-
-def _of_templates(bot: ErrbotBot, name: str, value: Any) -> list[Place]:
-    return [(part, name, value) for part in (bot.dispatcher.replies, bot.sending)]
-
-
-def _of_send(bot: ErrbotBot, name: str, value: Any) -> list[Place]:
-    # errbot has no options such as `priority`.
-    return [(bot.sending, name, lambda to, *args, **_: bot.replaced.call(name, bot.networks.of(to), to, *args))]
-
-
-def _of_replies(bot: ErrbotBot, name: str, value: Any) -> list[Place]:
-    return [(bot.dispatcher.replies, "simple_reply", partial(bot.replaced.call, name))]
-
-
-def _of_notices(bot: ErrbotBot, name: str, value: Any) -> list[Place]:
-    # Without the text of an exception, since rooms may get it, too.
+def _places(bot: ErrbotBot, name: str, value: Any) -> list[Place]:
+    """Return where the parts of the bot look up what a plugin has assigned to a method. `SendingByBot` looks up others."""
     call = bot.replaced.call
-    return [(bot.notices, "pass_on", lambda notice: call(name, bot.backend, notice.summary or notice.markdown))]
-
-
-_PLACES: Mapping[str, Callable[[ErrbotBot, str, Any], list[Place]]] = {
-    "process_template": _of_templates,
-    "send": _of_send,
-    "send_simple_reply": _of_replies,
-    "warn_admins": _of_notices,
-}
-"""Where the parts of the bot look up what a plugin has assigned to a method. `SendingByBot` looks up the others of `_ASSIGNED`."""
+    if name == "process_template":
+        return [(part, name, value) for part in (bot.dispatcher.replies, bot.sending)]
+    if name == "send":
+        # errbot has no options such as `priority`.
+        return [(bot.sending, name, lambda to, *args, **_: call(name, bot.networks.of(to), to, *args))]
+    if name == "send_simple_reply":
+        return [(bot.dispatcher.replies, "simple_reply", partial(call, name))]
+    if name == "warn_admins":
+        # Without the text of an exception, since rooms may get it, too.
+        return [(bot.notices, "pass_on", lambda notice: call(name, bot.backend, notice.summary or notice.markdown))]
+    if name in (*CALLBACKS.values(), "process_message"):
+        # Third-party backends call them in their own threads.
+        networks = [one for one in bot.backends.values() if isinstance(one, RunsErrBot)]
+        return [(one.legacy, name, partial(call, name, one)) for one in networks]
+    return []
 
 
 class _Assignable:
@@ -321,7 +306,7 @@ class ErrbotBot(Bot):
         is_replaced = value != self._originals[name]
         (self.replaced.names.add if is_replaced else self.replaced.names.discard)(name)
         self.incoming.forget()
-        for part, attribute, function in _PLACES.get(name, _of_networks)(self, name, value):
+        for part, attribute, function in _places(self, name, value):
             part.__dict__.pop(attribute, None)
             if is_replaced:
                 setattr(part, attribute, function)

@@ -350,7 +350,9 @@ class Lifecycle:
         if activation is not None and not activation.late:
             raise still_activating(plugin.name)
         old, was_broken = plugin.instance, bool(plugin.problem)
-        was_at_work = activation is not None or self._at_work(plugin)
+        # A plugin may have routes although it isn't active.
+        has_routes = any(route.hook.owner == plugin.name for route in self.routes.hooks())
+        was_at_work = activation is not None or plugin.active or has_routes
         await self.loader.load_again(plugin)
         if old is None or not was_at_work:
             if was_broken:
@@ -428,10 +430,6 @@ class Lifecycle:
                     )
                     slow.append(ending)
         await DeferredList(slow)
-
-    def _at_work(self, plugin: Plugin) -> bool:
-        """Return whether the plugin is active, or has routes although it isn't."""
-        return plugin.active or any(route.hook.owner == plugin.name for route in self.routes.hooks())
 
 
 def hooks_of(instance: BotPlugin) -> list[Hook]:

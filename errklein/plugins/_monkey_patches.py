@@ -31,16 +31,12 @@ class MonkeyPatchFinder(MetaPathFinder):
 
             def execute_and_replace(module: ModuleType) -> None:
                 execute(module)
-                _refuse_patches(module)
+                for name, value in list(vars(module).items()):
+                    if name.startswith(_PATCHING[fullname]) and callable(value):
+                        setattr(module, name, _refusal(f"{fullname}.{name}"))
 
             loader.exec_module = execute_and_replace
         return spec
-
-
-def _refuse_patches(module: ModuleType) -> None:
-    for name, value in list(vars(module).items()):
-        if name.startswith(_PATCHING[module.__name__]) and callable(value):
-            setattr(module, name, _refusal(f"{module.__name__}.{name}"))
 
 
 def _refusal(function: str) -> Any:

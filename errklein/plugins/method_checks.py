@@ -105,7 +105,9 @@ def _calls(plugin: BotPlugin) -> Iterator[tuple[str, Any, _Call]]:
     for name, handler in handlers_once_active(plugin):
         function: Any = handler.__func__  # type: ignore[attr-defined]
         if (command := CommandDeclaration.of(handler)) is not None:
-            yield name, function, _command_call(command)
+            argument = "args" if command.pattern is None else "matches" if command.matchall else "match"
+            kind = "a command" if command.pattern is None else "a command with a pattern"
+            yield name, function, _Call(3, (), f"(self, msg, {argument})", kind)
             if (wrapper := _argument_parsing(function)) is not None:
                 yield name, wrapper.__wrapped__, _parsed_call(wrapper)
         if getattr(handler, "_err_command_filter", False):
@@ -124,12 +126,6 @@ def _calls(plugin: BotPlugin) -> Iterator[tuple[str, Any, _Call]]:
         if overrides(plugin, name) and not (CommandDeclaration.of(function) or HookDeclaration.of(function)):
             names = inspect.signature(getattr(BotPlugin, name), **_ANNOTATIONS).parameters
             yield name, function, _Call(len(names), (), f"({', '.join(names)})")
-
-
-def _command_call(command: CommandDeclaration) -> _Call:
-    if command.pattern is None:
-        return _Call(3, (), "(self, msg, args)", "a command")
-    return _Call(3, (), f"(self, msg, {'matches' if command.matchall else 'match'})", "a command with a pattern")
 
 
 def _argument_parsing(function: Any) -> Any:

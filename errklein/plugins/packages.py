@@ -108,10 +108,6 @@ class PackageDirectory:
     def _has(self, name: str) -> bool:
         return any(True for _ in distributions(name=name, path=[str(self.path)]))
 
-    def _has_done(self, requirements: RequirementFile) -> bool:
-        """Return whether exactly these requirements have been installed in this directory."""
-        return self._done().get(str(requirements.path)) == _digest(requirements)
-
     def settle(self, file: Path, autoinstall: bool) -> list[PluginProblem]:
         """Install the missing requirements of a file, if `autoinstall`. Return the errors and warnings.
 
@@ -125,7 +121,10 @@ class PackageDirectory:
         examined = examine(requirements)
         requirements.lines = [line for line in requirements.lines if line not in examined.conflicts]
         problems = [PluginProblem(self._wrong_version(line), path=file, is_warning=True) for line in examined.conflicts]
-        is_done = not examined.missing and (not examined.unknown or self._has_done(requirements))
+        # URLs and paths can't be looked up.
+        is_done = not examined.missing and (
+            not examined.unknown or self._done().get(str(file)) == _digest(requirements)
+        )
         if autoinstall and not is_done:
             try:
                 self.install(requirements)

@@ -116,7 +116,7 @@ class TextBackend(LocalBackend):
 
     def transmit(self, parts: Sequence[str]) -> Sequence[Deferred[None]]:
         """Show the parts."""
-        return [self._show(part) for part in parts]
+        return [succeed(None) if self._console is None else self._console.show(part) for part in parts]
 
     def plain_text_reply(self, message: Message) -> str | None:
         """Return a hint for `help`, `quit` and `exit`, and once for any other text unless a plugin reads messages.
@@ -224,9 +224,6 @@ class TextBackend(LocalBackend):
         if self._on_terminal:
             ways["ANSI"] = to_ansi(markdown, compact=compact)
         return "\n".join(f"--- {name} ---\n{text}" for name, text in ways.items())
-
-    def _show(self, text: str) -> Deferred[None]:
-        return self._console.show(text) if self._console is not None else succeed(None)
 
     def set_room(self, room: TextRoom | None) -> None:
         """Send further messages to the room, or to the bot directly if it is None."""
