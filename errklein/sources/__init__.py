@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -11,7 +12,7 @@ from errklein.text.suggestions import did_you_mean
 from errklein.webhooks.option_values import HookError
 from errklein.webhooks.source import Source
 
-__all__ = ["ALIASES", "GROUP", "example_of", "find_source", "known_sources"]
+__all__ = ["ALIASES", "example_of", "find_source", "known_sources"]
 
 ALIASES = {
     "discord": "post",
@@ -23,13 +24,10 @@ ALIASES = {
 }
 """The folders of sources that have another name than their folder."""
 
-GROUP = "errklein.sources"
-
 
 def known_sources() -> list[str]:
     """Return the names of all sources, sorted. No source is imported."""
-    folders = {path.parent.name for path in Path(__file__).parent.glob("*/__init__.py")}
-    return sorted({*folders, *(name for name, folder in ALIASES.items() if folder in folders), *_of_others()})
+    return sorted(_entries())
 
 
 @cache
@@ -38,32 +36,33 @@ def find_source(name: str) -> Source:
 
     :raises HookError: There is none, or it can't be imported.
     """
-    known = known_sources()
-    if name not in known:
+    if (entry := _entries().get(name)) is None:
+        known = known_sources()
         raise HookError(f"there is no source {name!r}{did_you_mean(name, known) or '.'} Sources: {', '.join(known)}")
-    other = _of_others().get(name)
-    if other is None:
-        found: object = import_module(f"{__name__}.{ALIASES.get(name, name)}").SOURCES[name]
-    else:
-        try:
-            found = other.load()
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise HookError(f"the source {name!r} of {other.value} can't be imported: {reason}") from error
-    if not isinstance(found, Source):
-        raise HookError(f"the source {name!r} is no errklein.webhooks.source.Source but a {type(found).__name__}")
-    return found
+    try:
+        found = entry.load()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise HookError(f"the source {name!r} of {entry.value} can't be imported: {reason}") from error
+    source = found.get(name) if isinstance(found, Mapping) else found
+    if not isinstance(source, Source):
+        raise HookError(f"the source {name!r} is no errklein.webhooks.source.Source but a {type(source).__name__}")
+    return source
 
 
 def example_of(source: Source) -> bytes:
     """Return the body of the example in the source's folder `payloads`; b"" if it has none."""
-    if not source.example:
-        return b""
-    other = _of_others().get(source.name)
-    module = import_module(f"{__name__}.{ALIASES.get(source.name, source.name)}" if other is None else other.module)
-    return (Path(str(module.__file__)).parent / "payloads" / source.example).read_bytes()
+    folder = Path(str(import_module(_entries()[source.name].module).__file__)).parent
+    return (folder / "payloads" / source.example).read_bytes() if source.example else b""
 
 
 @cache
-def _of_others() -> dict[str, EntryPoint]:
-    return {found.name: found for found in entry_points(group=GROUP)}
+def _entries() -> Mapping[str, EntryPoint]:
+    """Return what is imported for each source: the table `SOURCES` of a folder, or what another package names.
+
+    No other package replaces a source of errklein.
+    """
+    folders = {path.parent.name for path in Path(__file__).parent.glob("*/__init__.py")}
+    names = {**{folder: folder for folder in folders}, **ALIASES}
+    own = (EntryPoint(name, f"{__name__}.{names[name]}:SOURCES", __name__) for name in names if names[name] in folders)
+    return {found.name: found for found in (*entry_points(group=__name__), *own)}

@@ -31,14 +31,7 @@ HOSTILE = (
 )
 """A text with addresses, mentions and formatting."""
 
-REPLACEMENTS: Sequence[Any] = (
-    None,
-    10**30,
-    [7, "x", None],
-    HOSTILE,
-    f"x {HOSTILE}",
-    HOSTILE * (10_000 // len(HOSTILE)),
-)
+REPLACEMENTS: Sequence[Any] = (None, 10**30, [7, "x", None], HOSTILE, f"x {HOSTILE}", HOSTILE * 46)
 """What each value of a payload is replaced with."""
 
 _SECRETS = (b"b25lIHNlY3JldCBvZiBhIHdlYmhvb2s", b"YW5vdGhlciBzZWNyZXQgb2YgYSB3ZWJob29r")
@@ -88,7 +81,7 @@ class SourceContract(Base):
                 if next(numbers) % self.every:
                     continue
                 with suppress(BadPayload):
-                    event = replace(self.source, parse=partial(_identity, changed)).read(received)
+                    event = replace(self.source, parse=partial(lambda given, received: given, changed)).read(received)
                     if event.text() != message:
                         self._check(event, place)
 
@@ -137,10 +130,6 @@ class SourceContract(Base):
         shown = to_xhtml(text)
         self.assertEqual(Counter(_TAG.findall(shown)) - Counter(_TAG.findall(own)), Counter(), f"{which}: {text}")
         self.assertNotRegex(html.unescape(_ANY_TAG.sub("", shown)), r"(?<!\w)@\w|://|www\.|mailto:", f"{which}: {text}")
-
-
-def _identity(payload: Any, received: Received) -> Any:
-    return payload
 
 
 def changed_payloads(payload: Any, place: str = "payload") -> Iterator[tuple[str, Any]]:

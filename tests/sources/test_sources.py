@@ -24,6 +24,7 @@ ENTRY_POINTS = """
 [errklein.sources]
 broken = build_farm.broken:SOURCE
 build-farm = build_farm.source:SOURCE
+github = build_farm.source:SOURCE
 no-source = build_farm.source:sys
 """
 PROGRAM = """
@@ -33,7 +34,7 @@ from errklein.sources import find_source, known_sources
 from errklein.webhooks.option_values import HookError
 
 print(sorted({"broken", "build-farm", "no-source"} & {*known_sources()}))
-find_source("github")
+print(find_source("github").title)
 print([name for name in sys.modules if name.startswith(("build_farm", "errklein.sources.gitlab"))])
 print(find_source("build-farm").title)
 for name in ("broken", "no-source"):
@@ -72,7 +73,7 @@ class SourcesTests(SynchronousTestCase):
         self.assertIn("'githib'; did you mean 'github'?", str(error))
 
     def test_sources_of_other_packages(self) -> None:
-        """A source of another package is imported when its name is used, and only then."""
+        """A source of another package is imported when its name is used, and only then. It can't replace one of errklein's."""
         directory = Path(self.mktemp())
         for file, text in (
             ("build_farm/__init__.py", ""),
@@ -88,6 +89,7 @@ class SourcesTests(SynchronousTestCase):
             ended.stdout.splitlines(),
             [
                 "['broken', 'build-farm', 'no-source']",
+                "GitHub",
                 "[]",
                 "Build farm",
                 (
