@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from errklein.sources._payloads import Texts, at, found, items, when
+from errklein.sources._payloads import at, found, items, when
 from errklein.verify import Received
-from errklein.webhooks.payload import parse_urlencoded
+from errklein.webhooks.payload import BadPayload, parse_urlencoded
 from errklein.webhooks.source import header
 
 _MOST_ITEMS, _MOST_COUNTED = 5, 1_000_000
 _SIGNS = {"success": "✅", **dict.fromkeys(("error", "failed", "failure", "startup_failure", "timed_out"), "❌")}
 
 
-def described(texts: Texts, payload: Any, kind: str, action: str, verb: str = "", thing: str = "") -> list[str]:
+def described(
+    texts: Mapping[str, Any], payload: Any, kind: str, action: str, verb: str = "", thing: str = ""
+) -> list[str]:
     """Return who did what where, or what has which state, with one link; then lists of what belongs to it, and a quote.
 
     The texts of a table are those for the kind and action of the event, its kind, or its action. The link is that of what was
@@ -50,7 +52,7 @@ def described(texts: Texts, payload: Any, kind: str, action: str, verb: str = ""
     ]
 
 
-def described_as_github(texts: Texts, event: str, payload: Any) -> list[str]:
+def described_as_github(texts: Mapping[str, Any], event: str, payload: Any) -> list[str]:
     """Return the lines for an event in GitHub's form, which Gitea has taken over."""
     kind, _, action = event.partition(".")
     if kind == "pull_request" and action == "closed" and at(payload, "pull_request.merged_at"):
@@ -66,7 +68,10 @@ def json_part(received: Received) -> Received:
     """Return the request with the JSON as its body, also if that is the field `payload` of a form."""
     if not header(received, b"content-type").lower().startswith("application/x-www-form-urlencoded"):
         return received
-    fields = parse_urlencoded(received.body.decode("utf-8", "replace").encode(), errors="replace")
+    try:
+        fields = parse_urlencoded(received.body.decode("utf-8", "replace").encode(), errors="replace")
+    except BadPayload:
+        fields = []
     payload = next((value for name, value in fields if name == "payload"), "")
     return replace(received, body=payload.encode("utf-8", "replace"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,11 @@ _DEPTH = 4
 _TITLES = ("title", "subject", "summary", "name", "check_name", "condition_name", "event", "type")
 _TEXTS = ("message", "text", "description", "details", "detail", "body", "content", "reason", "info")
 _LINKS = ("html_url", "web_url", "url", "link", "permalink", "href")
-Texts = Mapping[str, Any]
 EMPTY = "A request without any text or number."
 _JSON = ('{"', "{}", "[{", '["', "[]")
 
 
-def texts_beside(module: str) -> Texts:
+def texts_beside(module: str) -> Mapping[str, Any]:
     """Return the tables in the file `texts.toml` beside a module."""
     return tomllib.loads(Path(module).with_name("texts.toml").read_text(encoding="utf-8"))
 
@@ -56,14 +55,10 @@ def json_object(received: Received) -> Mapping[str, Any]:
     return payload
 
 
-def event_in(*names: bytes) -> Callable[[Received, Any], str]:
-    """Return a function that names an event by the first of these headers that a request has, and its action."""
-
-    def event(received: Received, payload: Any) -> str:
-        kind = next(filter(None, (header(received, name) for name in names)), "")
-        return ".".join(filter(None, (kind, at(payload, "action"))))
-
-    return event
+def event_in(headers: Sequence[bytes], received: Received, payload: Any) -> str:
+    """Return the name of an event: the first of these headers that the request has, and the action of the payload."""
+    kind = next(filter(None, (header(received, name) for name in headers)), "")
+    return ".".join(filter(None, (kind, at(payload, "action"))))
 
 
 def found(payload: Any, path: str) -> Any:
@@ -118,30 +113,26 @@ def _leaves(payload: Any, root: str) -> Iterator[tuple[str, Any]]:
     for _ in range(_DEPTH):
         inner: list[tuple[str, Any]] = []
         for path, given in level:
-            if isinstance(given, Mapping):
-                yield from ((f"{path}{key}", given[key]) for key in _facts(given))
-                inner += [(f"{path}{key}.", given[key]) for key in _keys(given)]
-            elif isinstance(given, list):
+            yield from ((f"{path}{key}", given[key]) for key in _facts(given))
+            inner += [(f"{path}{key}.", given[key]) for key in _keys(given)]
+            if isinstance(given, list):
                 inner += [(f"{path}{number}.", one) for number, one in enumerate(given[:3])]
             if len(inner) > _MOST_LEAVES:
                 break
         level = inner
 
 
-def _keys(given: Mapping[str, Any]) -> Iterator[str]:
-    return (key for key in islice(given, _MOST_LEAVES) if _KEY.fullmatch(key))
+def _keys(given: Any) -> Iterator[str]:
+    keys = islice(given, _MOST_LEAVES) if isinstance(given, Mapping) else ()
+    return (key for key in keys if _KEY.fullmatch(key) and not is_secret(key))
 
 
 def _facts(given: Any) -> Iterator[str]:
     """Yield the keys of a mapping whose values say something to a person."""
-    for key in _keys(given) if isinstance(given, Mapping) else ():
+    for key in _keys(given):
         value = given[key]
-        is_token = isinstance(value, str) and len(value) > _LONGEST_WORD and " " not in value
-        if (
-            _is_shown(value)
-            and not (_NOT_FACTS.fullmatch(key) or is_secret(key))
-            and (_is_address(value) or not is_token)
-        ):
+        is_word = _is_address(value) or not isinstance(value, str) or " " in value or len(value) <= _LONGEST_WORD
+        if is_word and _is_shown(value) and not _NOT_FACTS.fullmatch(key):
             yield key
 
 

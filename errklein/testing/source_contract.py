@@ -38,7 +38,6 @@ _SECRETS = (b"b25lIHNlY3JldCBvZiBhIHdlYmhvb2s", b"YW5vdGhlciBzZWNyZXQgb2YgYSB3ZW
 _REFERENCE = "env:WEBHOOK_SECRET"
 _ADDRESS = re.compile(r"(?<=\]\()\{[^{}]*+\}(?=\))")
 _PLACEHOLDER = re.compile(r"\{[^{}]*+\}")
-_NAME = re.compile(r"\{\w++\}")
 _TAG = re.compile(r"<([a-z0-9]++)")
 _ANY_TAG = re.compile(r"<a href=\"([^\"<>]*+)\"[^<>]*+>\1</a>|<[^<>]*+>")
 
@@ -107,7 +106,7 @@ class SourceContract(Base):
         """The instructions have at most three lines, and no placeholders that errklein doesn't fill."""
         self.assertLessEqual(len(self.source.setup), 3)
         known = {"{url}", "{secret}", "{token}", "{host}", "{s}"}
-        self.assertLessEqual({name for line in self.source.setup for name in _NAME.findall(line)}, known)
+        self.assertLessEqual({name for line in self.source.setup for name in re.findall(r"\{\w++\}", line)}, known)
 
     def received(self, given: Mapping[str, str], body: bytes) -> Received:
         """Return a request with these headers and this body."""

@@ -287,7 +287,7 @@ def verifies(
 
 @scheme
 def standard_webhooks(
-    *, secret: Secrets = (), public_key: str | Sequence[str] = (), prefix: str = "webhook", tolerance: float = 300.0
+    *, secret: Secrets = (), public_key: str | Sequence[str] = (), prefix: str = "", tolerance: float = 300.0
 ) -> Verification:
     """Return the verification of Standard Webhooks, by a signature of id, time and body in `webhook-signature`.
 
@@ -295,22 +295,23 @@ def standard_webhooks(
 
     :param secret: References to secrets, "whsec_…", for signatures of the kind v1.
     :param public_key: Public keys, "whpk_…", for signatures of the kind v1a.
-    :param prefix: The beginning of the headers' names; "svix" for older sources.
+    :param prefix: The beginning of the headers' names, "webhook" or "svix". By default, a source may use either.
     :param tolerance: The greatest difference of the signed time to the present time, in seconds.
     """
     if not isinstance(prefix, str) or not prefix.isascii():
         raise ValueError(f"invalid prefix of headers: {prefix!r}; expected 'webhook' or 'svix'")
     given = (public_key,) if isinstance(public_key, str) else public_key
     keys = tuple(load_key(b64decode, key.removeprefix("whpk_")) for key in given)
-    return StandardWebhooks(tolerance, prefix.lower().encode(), keys).verification("standard_webhooks", secret)
+    prefixes = (prefix.lower().encode(),) if prefix else (b"webhook", b"svix")
+    return StandardWebhooks(tolerance, prefixes, keys).verification("standard_webhooks", secret)
 
 
 @dataclass(frozen=True)
 class StandardWebhooks:
-    """The form of a signature of Standard Webhooks: the tolerance in seconds, the prefix of the headers, and keys for v1a."""
+    """The form of a signature of Standard Webhooks: the tolerance in seconds, prefixes of the headers, and keys for v1a."""
 
     tolerance: float
-    prefix: bytes = b"webhook"
+    prefixes: tuple[bytes, ...] = (b"webhook",)
     keys: tuple[Ed25519PublicKey, ...] = ()
 
     def __post_init__(self) -> None:
@@ -322,15 +323,16 @@ class StandardWebhooks:
             scheme,
             self.check,
             references(secret) if secret or not self.keys else (),
-            delivery_id=HeaderId(self._name(b"id")),
-            secret_headers=frozenset({self._name(b"signature")}),
+            delivery_id=HeaderId(*(prefix + b"-id" for prefix in self.prefixes)),
+            secret_headers=frozenset(prefix + b"-signature" for prefix in self.prefixes),
             signer=self.sign,
             event_header=event_header,
         )
 
     def check(self, received: Received, secrets: Sequence[bytes]) -> None:
         """Raise Refused unless the request has a signature with one of the secrets or keys."""
-        ident, timestamp, given = (required(received, self._name(part)) for part in (b"id", b"timestamp", b"signature"))
+        prefix = self._prefix(received)
+        ident, timestamp, given = (required(received, prefix + part) for part in (b"-id", b"-timestamp", b"-signature"))
         check_time(timestamp, received.now, self.tolerance)
         signatures = given.split(b" ")
         # With a full stop in the id, another division of the signed text would have the same signature.
@@ -351,13 +353,14 @@ class StandardWebhooks:
         """Return the headers of a request that is signed now. An id that it has already is kept."""
         timestamp = b"%d" % received.now
         made_up = b"msg_" + hashlib.sha256(timestamp + received.body).hexdigest()[:24].encode()
-        ident = received.header(self._name(b"id"))
+        prefix = self._prefix(received)
+        ident = received.header(prefix + b"-id")
         signature = _standard_signature(b".".join((ident or made_up, timestamp, received.body)), secret)
-        named = [] if ident else [(self._name(b"id"), made_up)]
-        return [*named, (self._name(b"timestamp"), timestamp), (self._name(b"signature"), signature)]
+        named = [] if ident else [(prefix + b"-id", made_up)]
+        return [*named, (prefix + b"-timestamp", timestamp), (prefix + b"-signature", signature)]
 
-    def _name(self, part: bytes) -> bytes:
-        return self.prefix + b"-" + part
+    def _prefix(self, received: Received) -> bytes:
+        return next((prefix for prefix in self.prefixes if received.header(prefix + b"-id")), self.prefixes[0])
 
 
 def _standard_signature(message: bytes, secret: bytes) -> bytes:

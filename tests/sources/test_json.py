@@ -96,6 +96,11 @@ class JsonTests(SynchronousTestCase):
         keys = ("a](https://evil.example)", "@here", "{title}", "**", "a b", "_x")
         self.assertEqual(lines("json", json.dumps({"text": "Hello", **dict.fromkeys(keys, "no")}).encode()), ["Hello"])
 
+    def test_secrets(self) -> None:
+        """What is named as a secret isn't shown, nor what is in it."""
+        given = {"text": "Hello", "api_key": "hush", "credentials": {"value": "hush"}, "steps": [{"token": "hush"}]}
+        self.assertEqual(lines("json", json.dumps(given).encode()), ["Hello"])
+
     def test_event(self) -> None:
         """The field `event`, `event_type` or `type` is the name of the event."""
         for key in ("event", "event_type", "type"):

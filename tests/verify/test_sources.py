@@ -265,12 +265,13 @@ class StandardWebhooksTests(SourceCase):
         self.assertIn("can't be signed for standard_webhooks: the secret isn't in Base64", str(error))
 
     def test_prefix(self) -> None:
-        """With another prefix, the names of all headers have it, in requests that are signed, too."""
+        """By default the headers have either prefix; with `prefix`, their names have it, in requests that are signed, too."""
         verification = standard_webhooks(secret="env:A", prefix="Svix")
         received = signed(verification, request(b"{}"))
         self.assertEqual([name for name, _ in received.headers], [b"svix-id", b"svix-timestamp", b"svix-signature"])
-        self.assertIsNone(verification.verify(received, [b"a2V5"]))
-        self.refused(standard_webhooks(secret="env:A"), received, b"a2V5")
+        for accepting in (verification, standard_webhooks(secret="env:A")):
+            self.assertIsNone(accepting.verify(received, [b"a2V5"]))
+        self.refused(standard_webhooks(secret="env:A", prefix="webhook"), received, b"a2V5")
 
 
 class TwilioTests(SourceCase):

@@ -9,41 +9,31 @@ from functools import partial
 from errklein import verify
 from errklein.sources._forges import branch, described_as_github, json_part
 from errklein.sources._payloads import event_in, json_object, texts_beside
-from errklein.verify import ImmediateResponse, Received, Refused, Verification
-from errklein.webhooks.payload import BadPayload
+from errklein.verify import Verification
 from errklein.webhooks.source import Source
 
 __all__ = ["SOURCES"]
 
+_TEXTS = texts_beside(__file__)
+
 
 def _verification(*, secret: str | Sequence[str]) -> Verification:
     """Return the verification of the JSON, also if that is a field of a form: it is signed in either case."""
-    verification = verify.gitea(secret=secret)
-
-    def check(received: Received, secrets: Sequence[bytes]) -> ImmediateResponse | None:
-        try:
-            return verification.check(json_part(received), secrets)
-        except BadPayload as error:
-            raise Refused(error.detail, "malformed") from None
-
-    return replace(verification, check=check)
+    plain = verify.gitea(secret=secret)
+    return replace(plain, check=lambda received, secrets: plain.check(json_part(received), secrets))
 
 
 _GITEA = Source(
     "gitea",
     "Gitea",
-    partial(described_as_github, texts_beside(__file__)),
+    partial(described_as_github, _TEXTS),
     _verification,
-    event=event_in(b"x-gitea-event", b"x-forgejo-event", b"x-gogs-event"),
+    event=partial(event_in, [b"x-gitea-event", b"x-forgejo-event", b"x-gogs-event"]),
     # What is signed is what is read, also if a form has several fields.
     parse=lambda received: json_object(json_part(received)),
     values=branch,
     signs=True,
-    setup=(
-        "In the settings of the repository or organization, open Webhooks, select Add Webhook and then Gitea or Forgejo.",
-        "Enter this URL as the target URL, and this secret. Keep the method POST.",
-        "Select the events that you want in the room, and then Add Webhook.",
-    ),
+    setup=_TEXTS["setup"],
     example="push.json",
 )
 

@@ -11,21 +11,19 @@ from errklein.webhooks.source import Source
 
 __all__ = ["SOURCES"]
 
+_TEXTS = texts_beside(__file__)
+
 SOURCES = {
     "github": Source(
         "github",
         "GitHub",
-        partial(described_as_github, texts_beside(__file__)),
+        partial(described_as_github, _TEXTS),
         verify.github,
-        event=event_in(b"x-github-event"),
+        event=partial(event_in, [b"x-github-event"]),
         parse=lambda received: json_object(json_part(received)),
         values=branch,
         signs=True,
-        setup=(
-            "In the settings of the repository or organization on GitHub, open Webhooks and select Add webhook.",
-            "Enter this URL and this secret, and select the content type application/json.",
-            "Select the events that you want in the room, and then Add webhook.",
-        ),
+        setup=_TEXTS["setup"],
         example="push.json",
     )
 }

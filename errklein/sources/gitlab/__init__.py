@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from errklein import verify
 from errklein.sources._forges import branch, described
 from errklein.sources._payloads import at, found, items, json_object, texts_beside
-from errklein.verify import Header, ImmediateResponse, Received, Verification
+from errklein.verify import ImmediateResponse, Received, Verification
 from errklein.webhooks.source import Source, header
 
 __all__ = ["SOURCES"]
@@ -35,13 +35,14 @@ def _lines(event: str, payload: Any) -> Sequence[str]:
         verb = "turned on" if found(payload, "object_attributes.active") is True else "turned off"
     elif action == "update":
         verb = next((text for path, text in _TEXTS["updates"].items() if found(payload, path)), "")
-    failed = [job for job in items(payload, "builds", 100) if _has_failed(found(payload, job))]
-    lines = described(_TEXTS, payload, kind, action, verb, thing)
-    return [*lines, *(f"- {{{job}.stage}}: {{{job}.name}}" for job in failed)]
-
-
-def _has_failed(job: object) -> bool:
-    return isinstance(job, Mapping) and job.get("status") == "failed" and job.get("allow_failure") is not True
+    return [
+        *described(_TEXTS, payload, kind, action, verb, thing),
+        *(
+            f"- {{{job}.stage}}: {{{job}.name}}"
+            for job in items(payload, "builds", 100)
+            if at(payload, f"{job}.status") == "failed" and found(payload, f"{job}.allow_failure") is not True
+        ),
+    ]
 
 
 def _verification(*, secret: str | Sequence[str]) -> Verification:
@@ -54,11 +55,12 @@ def _verification(*, secret: str | Sequence[str]) -> Verification:
             return signed.check(received, signing)
         return token.check(received, [one for one in secrets if one not in signing])
 
-    def sign(received: Received, secret: bytes) -> Sequence[Header]:
-        return (signed if secret.startswith(_SIGNING) else token).sign(received, secret)
-
-    headers = token.secret_headers | signed.secret_headers
-    return replace(token, check=check, signer=sign, secret_headers=headers)
+    return replace(
+        token,
+        check=check,
+        signer=lambda received, secret: (signed if secret.startswith(_SIGNING) else token).sign(received, secret),
+        secret_headers=token.secret_headers | signed.secret_headers,
+    )
 
 
 SOURCES = {
@@ -71,11 +73,7 @@ SOURCES = {
         parse=json_object,
         values=branch,
         signs=True,
-        setup=(
-            "In the settings of the project or group on GitLab, open Webhooks and select Add new webhook.",
-            "Enter this URL, and this secret as the secret token.",
-            "Select the events that you want in the room, and then Add webhook.",
-        ),
+        setup=_TEXTS["setup"],
         example="merge_request.json",
     )
 }

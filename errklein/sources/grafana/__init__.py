@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from errklein.sources import _alerts
 from errklein.sources._payloads import at, found, items, json_object
-from errklein.verify import Received, Verification, hmac_signature
+from errklein.verify import Received, hmac_signature
 from errklein.webhooks.source import Source
 
 __all__ = ["SOURCES"]
 
 _STATES = {"alerting": "firing", "ok": "resolved"}
-
-
-def verification(*, secret: str | Sequence[str]) -> Verification:
-    """Return the verification of the signature that a contact point of Grafana sends if a secret for HMAC is entered."""
-    header = "X-Grafana-Alerting-Signature"
-    time = "X-Grafana-Alerting-Timestamp"
-    return hmac_signature(secret=secret, header=header, timestamp_header=time, signed="{timestamp}:{body}")
 
 
 def event(received: Received, payload: Any) -> str:
@@ -42,7 +35,12 @@ SOURCES = {
         "grafana",
         "Grafana",
         lines,
-        verification,
+        partial(
+            hmac_signature,
+            header="X-Grafana-Alerting-Signature",
+            timestamp_header="X-Grafana-Alerting-Timestamp",
+            signed="{timestamp}:{body}",
+        ),
         event=event,
         parse=json_object,
         setup=(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from errklein import verify
@@ -39,12 +39,8 @@ def form(received: Received) -> Any:
     return fields
 
 
-_TEXT = "For a message of your own, set the text of the webhook."
-
-
-def _source(name: str, title: str, parse: Callable[[Received], Any], curl: str) -> Source:
-    setup = (f"The service must send POST requests to this URL. To try it: `curl {curl} {{url}}`", _TEXT)
-    return Source(
+SOURCES = {
+    name: Source(
         name,
         title,
         lines,
@@ -52,12 +48,14 @@ def _source(name: str, title: str, parse: Callable[[Received], Any], curl: str) 
         event=lambda received, payload: at(payload, "event or event_type or type"),
         parse=parse,
         values=values,
-        setup=setup,
+        setup=(
+            f"The service must send POST requests to this URL. To try it: `curl {options} {{url}}`",
+            "For a message of your own, set the text of the webhook.",
+        ),
         example="job.json",
     )
-
-
-SOURCES = {
-    "json": _source("json", "JSON", json_value, '--json \'{"text": "Hello"}\''),
-    "form": _source("form", "Form", form, "--data text=Hello"),
+    for name, title, parse, options in (
+        ("json", "JSON", json_value, '--json \'{"text": "Hello"}\''),
+        ("form", "Form", form, "--data text=Hello"),
+    )
 }

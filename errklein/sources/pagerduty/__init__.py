@@ -10,8 +10,7 @@ from errklein.webhooks.source import Source
 
 __all__ = ["SOURCES"]
 
-_STATES = texts_beside(__file__)["states"]
-_MOST = 5
+_TEXTS = texts_beside(__file__)
 
 
 def lines(event: str, payload: Any) -> list[str]:
@@ -21,10 +20,10 @@ def lines(event: str, payload: Any) -> list[str]:
         return described(payload)
     # Notes, responders and updates refer to their incident.
     incident = f"{data}.incident" if found(payload, f"{data}.incident") else data
-    state = _STATES.get(event.removeprefix("incident."), "**{event.event_type}**")
+    state = _TEXTS["states"].get(event.removeprefix("incident."), "**{event.event_type}**")
     label = f"#{{{incident}.number}} {{{incident}.title or {incident}.summary}}"
     service = when(payload, f" in {{{incident}.service.summary or {data}.service.summary}}")
-    people = ", ".join(f"{{{path}.summary}}" for path in items(payload, f"{incident}.assignees", _MOST))
+    people = ", ".join(f"{{{path}.summary}}" for path in items(payload, f"{incident}.assignees", 5))
     facts = (
         people and f"assigned to {people}",
         when(payload, f"priority {{{incident}.priority.summary}}"),
@@ -48,10 +47,7 @@ SOURCES = {
         parse=json_object,
         signs=True,
         issues_secret=True,
-        setup=(
-            "In PagerDuty, open Integrations > Generic Webhooks (v3), choose New Webhook, and enter this URL as its Webhook URL.",
-            "Choose the scope and the events, and add it. The signing secret that PagerDuty then shows, only once, is the secret of the webhook.",
-        ),
+        setup=_TEXTS["setup"],
         example="incident.triggered.json",
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from errklein import verify
@@ -11,7 +12,7 @@ from errklein.webhooks.source import Source
 __all__ = ["SOURCES"]
 
 _PARTS = ("metric_alert", "event", "error", "issue", "comment", "installation")
-_STATES = texts_beside(__file__)["states"]
+_TEXTS = texts_beside(__file__)
 
 
 def lines(event: str, payload: Any) -> list[str]:
@@ -30,7 +31,7 @@ def lines(event: str, payload: Any) -> list[str]:
     whom = when(payload, f" to {{{root}.assignedTo.name}}") if action == "assigned" else ""
     who = when(payload, " by {actor.name}") if at(payload, "actor.type") == "user" else ""
     return [
-        f"{level or _STATES.get(action, '**{action}**')} {link}{project}{whom}{who}",
+        f"{level or _TEXTS['states'].get(action, '**{action}**')} {link}{project}{whom}{who}",
         f"{{{root}.culprit or data.description_text}}",
         f"Environment: {{{root}.environment}}",
         "Rule: {data.triggered_rule}",
@@ -43,15 +44,11 @@ SOURCES = {
         "Sentry",
         lines,
         verify.sentry,
-        event=event_in(b"sentry-hook-resource"),
+        event=partial(event_in, [b"sentry-hook-resource"]),
         parse=json_object,
         signs=True,
         issues_secret=True,
-        setup=(
-            "In Sentry, open Settings > Custom Integrations, and create an internal integration with this URL as its Webhook URL.",
-            "Switch on Alert Rule Action, or choose Issue below Webhooks (with the permission Issue & Event: Read).",
-            "Save it. The Client Secret that Sentry then shows is the secret of the webhook.",
-        ),
+        setup=_TEXTS["setup"],
         example="issue.created.json",
     )
 }
