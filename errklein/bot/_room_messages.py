@@ -128,7 +128,7 @@ class RoomMessages:
 
         :raises ValueError: It isn't the name of a room.
         """
-        room = self._networks.build_identifier(name)
+        room = self._networks.build_identifier(self._networks.with_network(name))
         if not isinstance(room, Room):
             raise ValueError(f"{name} isn't a room of the network {self._networks.of(room).network}")
         return room

@@ -13,6 +13,7 @@ from twisted.python.filepath import FilePath
 from errklein.bot._room_messages import RoomMessages
 from errklein.chat import Message
 from errklein.ports.outbox import OutboxClosed, OutboxFull
+from errklein.running.context import assigned, handled_network
 from errklein.testing import PluginTestCase
 from errklein.text.neutralising import ZERO_WIDTH_SPACE
 from errklein.verify import bearer
@@ -101,6 +102,15 @@ class RoomTests(MessagesCase):
         """The room may be on any network."""
         self.receive(self.webhook(room="console:#web"), state="failed")
         self.assertEqual(self.sent("console"), [("#web", "failed")])
+
+    def test_default_network(self) -> None:
+        """A room without a network is on the first one, also when a command on another network stops the bot."""
+        webhook = self.webhook(room="#ops", messages="1/min")
+        for _ in range(2):
+            self.receive(webhook, state="failed")
+        with assigned(handled_network, "console"):
+            self.messages.stop()
+        self.assertEqual([len(self.sent(network)) for network in ("libera", "console")], [2, 0])
 
     def test_chosen_by_the_payload(self) -> None:
         """A payload chooses a room in the list of the configuration, and the first one in it otherwise."""
