@@ -83,10 +83,11 @@ def without_effects(text: str) -> str:
     return _EFFECT.sub(_broken, text)
 
 
-# Addresses and entities are left as they are; then follow the sign of a mention, and words.
+# Addresses are left as they are; then follow the sign of a mention, and words, whose entities and formatting aren't shown.
+_LETTER, _STYLE = r"(?:[^\W_]|&#?\w{1,31};)", "[*`~]"
 _NAMES = re.compile(
-    rf"(?<!\\)\]\([^()\[\]\n]*+\)|https?://\S++|(?P<at>{_SIGN})"
-    r"|&#?\w{1,31};|(?P<word>[^\W_]++)",
+    rf"(?<!\\)\]\(<?(?:https?:|mailto:)[^()\[\]\n]*+\)|https?://\S++|(?P<at>{_SIGN})"
+    rf"|(?P<word>{_LETTER}(?:{_STYLE}*+{_LETTER})*+)",
     re.IGNORECASE,
 )
 
@@ -102,14 +103,19 @@ def without_people(markdown: str, nicks: Collection[str] = ()) -> str:
     def neutralise(found: re.Match[str]) -> str:
         if found["at"]:
             return _broken(found)
-        if found["word"] and found["word"].casefold() in words:
-            return found[0][0] + ZERO_WIDTH_SPACE + found[0][1:]
-        return found[0]
+        word = found["word"]
+        if word and word.casefold() in words:
+            return word[0] + ZERO_WIDTH_SPACE + word[1:]
+        if not (words and word) or word.isalnum():
+            return found[0]
+        shown = html.unescape(_STYLES.sub("", word))
+        names = _WORD.findall(f"{word} {shown}".casefold())
+        return found[0] if words.isdisjoint(names) else ZERO_WIDTH_SPACE.join(_PIECES.findall(word))
 
     return _NAMES.sub(neutralise, markdown)
 
 
-_WORD = re.compile(r"[^\W_]++")
+_WORD, _STYLES, _PIECES = re.compile(r"[^\W_]++"), re.compile(f"{_STYLE}++"), re.compile(f"{_STYLE}++|{_LETTER}")
 
 
 def _broken(found: re.Match[str]) -> str:

@@ -250,6 +250,13 @@ class PersonTests(SynchronousTestCase):
         )
         self.assert_neutral("_bob_ \\[bob\\] bob-away x", "_b|ob_ \\[b|ob\\] b|ob-away x", "[bob]", "_", "")
         self.assert_neutral("élan", "é|lan", "ÉLAN")
+        self.assert_neutral("[x](bob) ](bob) [x](/bob)", "[x](b|ob) ](b|ob) [x](/b|ob)", "bob")
+
+    def test_nicks_in_pieces(self) -> None:
+        """Entities and formatting within a nick aren't shown."""
+        self.assert_neutral("&#98;ob b&#x6f;b &lt;bob", "&#98;|o|b b|&#x6f;|b &lt;|b|o|b", "bob")
+        self.assert_neutral("b*o*b bo``b x*bob*", "b|*|o|*|b b|o|``|b x|*|b|o|b*", "bob")
+        self.assert_neutral("&#98;oy b**oy** &lt;", "&#98;oy b**oy** &lt;", "bob")
 
     @given(st.lists(st.sampled_from((*PIECES, "bob", " ", "@bob")), max_size=12).map("".join))
     def test_looks_the_same(self, text: str) -> None:
