@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import enum
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
@@ -206,9 +206,6 @@ def _found(module: str, qualname: str) -> object | None:
     return found
 
 
-_Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-
-
 class NameJudge:
     """Determines the status of names by the `.plug` files and the source of the installed plugins."""
 
@@ -260,62 +257,27 @@ def _is_installed(module: str) -> bool:
 
 
 def _in_source(source: Path, name: str) -> NameStatus:
-    """Return whether the module defines the class or function, as far as its source shows."""
+    """Return whether the module defines the class or function, as far as its source shows.
+
+    Of a member's name the class is judged; `find_restored_class` checks the rest when the value is read.
+    """
     try:
-        body: list[ast.stmt] = ast.parse(source.read_bytes()).body
+        body = ast.parse(source.read_bytes()).body
     except (OSError, SyntaxError, ValueError, RecursionError):
         return NameStatus.MISSING
-    *classes, last = name.split(".")
-    of_enum = False
-    for number, part in enumerate(classes, 1):
-        definition = _bound_in(body).get(part)
-        if definition is None:
-            return NameStatus.MISSING
-        if isinstance(definition, ast.Call) and _is_enum(definition.func) and number == len(classes):
-            # The members in the call may be computed, so any name is accepted.
-            return NameStatus.ALLOWED
-        if not isinstance(definition, ast.ClassDef):
-            return NameStatus.REFUSED
-        of_enum = any(map(_is_enum, definition.bases))
-        body = definition.body
-    bound = _bound_in(body).get(last)
-    if bound is None:
+    top = name.partition(".")[0]
+    bound = [node for bound_name, node in _bindings(body) if bound_name == top]
+    if not bound:
         return NameStatus.MISSING
-    if of_enum and isinstance(bound, ast.expr):
-        return NameStatus.ALLOWED
-    if classes and isinstance(bound, (ast.FunctionDef, ast.AsyncFunctionDef)) and not _is_static(bound):
-        return NameStatus.REFUSED
     # A call may create a class, like those of namedtuple and Enum. Other assigned values are defined elsewhere.
-    return NameStatus.ALLOWED if isinstance(bound, (*_Definition.__args__, ast.Call)) else NameStatus.REFUSED
-
-
-def _is_enum(base: ast.expr) -> bool:
-    """Return whether the expression looks like an enumeration class: its name ends with Enum or Flag."""
-    name = base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
-    return name.endswith(("Enum", "Flag"))
-
-
-def _is_static(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    return any(
-        isinstance(decorator, ast.Name) and decorator.id == "staticmethod" for decorator in function.decorator_list
-    )
-
-
-def _bound_in(body: Collection[ast.stmt]) -> dict[str, ast.AST]:
-    """Return the node that each name in the statements is bound to.
-
-    Of several, it is the last one that isn't an import.
-    """
-    bound: dict[str, ast.AST] = {}
-    for name, node in _bindings(body):
-        if not (isinstance(node, ast.alias) and name in bound):
-            bound[name] = node
-    return bound
+    functions = () if "." in name else (ast.FunctionDef, ast.AsyncFunctionDef)
+    own = (ast.ClassDef, ast.Call, *functions)
+    return NameStatus.ALLOWED if any(isinstance(node, own) for node in bound) else NameStatus.REFUSED
 
 
 def _bindings(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.AST]]:
     for statement in body:
-        if isinstance(statement, _Definition):
+        if isinstance(statement, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             yield statement.name, statement
         elif isinstance(statement, (ast.Import, ast.ImportFrom)):
             for alias in statement.names:
