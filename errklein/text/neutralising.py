@@ -42,7 +42,7 @@ _MARKUP = frozenset("*_~`\\[]<>")
 # After `]`, `<` or `=`: the address of a link, of a definition, of an address in angle brackets, and of HTML.
 _LINK = re.compile(
     r"\](?=\([\s<]*(?P<link>[^)>\[\]]*))"
-    r"|\](?=:[ \t]*+(?:\n[ \t]*+)?<?(?P<definition>[^\s>]{1,200}+)(?:[^\s>]|>?[ \t]*+(?:$|[\"'(])))"
+    r"|\](?=:[ \t]*+(?:\n[ \t]*+)?<?(?P<definition>\S{1,200}+)(?:\S|[ \t]*+(?:$|[\"'(])))"
     r"|<(?=(?P<bracketed>[a-z&\\][^\s<>|]++)[>|])"
     r"|\b(?:href|src)\s*+=(?=\s*+[\"']?(?P<attribute>[^\"'>\[\]=]*))",
     re.IGNORECASE | re.MULTILINE,

@@ -153,6 +153,7 @@ class LinkTests(SynchronousTestCase):
             "[1]:\n  <javascript:1> 'title'",
             "> [1]: javascript&colon;1",
             "[1]: javascript:1\nx",
+            "[1]: javascript:1>x\n\n[2]: y",
         ):
             self.assertIn("1]\u200b:", without_unsafe_links(text))
             text = text.replace("1", "1" * 300)
