@@ -71,6 +71,22 @@ class JsonTests(SynchronousTestCase):
             for sign in ("None", "{", "null", "Signature", "Token:"):
                 self.assertNotIn(sign, "\n".join(message).replace("SignatureVersion", ""), path.name)
 
+    def test_uptime(self) -> None:
+        """Uptime Kuma calls its text `msg`, and has two of them."""
+        given = {
+            "heartbeat": {
+                "monitorID": 1,
+                "status": 0,
+                "time": "2026-11-29 10:00:00",
+                "msg": "timeout",
+                "important": True,
+            },
+            "monitor": {"id": 1, "name": "Shop", "url": "https://shop.example.net", "interval": 60},
+            "msg": "[Shop] [Down] timeout",
+        }
+        shown = lines("json", json.dumps(given).encode())
+        self.assertEqual(shown[:2], ["[**Shop**](https://shop.example.net)", "\\[Shop\\] \\[Down\\] timeout"])
+
     def test_curl(self) -> None:
         """JSON is read although `curl --data` says that it is a form."""
         self.assertEqual(lines("json", b'{"text": "Hello"}', FORM), ["Hello"])
