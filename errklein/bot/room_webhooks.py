@@ -25,7 +25,6 @@ from errklein.storage import ROOM_WEBHOOKS, MemoryStorage
 from errklein.text import plain
 from errklein.text.masking import OWN_SECRET
 from errklein.text.suggestions import did_you_mean
-from errklein.verify import url_token
 from errklein.web import WebServer
 from errklein.webhooks import Hook
 from errklein.webhooks.option_values import HookError
@@ -35,6 +34,7 @@ from errklein.webhooks.room_webhooks import (
     NAME,
     NOTICE_BEFORE,
     RoomWebhook,
+    check_signed,
     digest_of,
     new_secret,
     new_token,
@@ -195,13 +195,12 @@ class RoomWebhooks:
         """
         found, room = find_source(source), self._checked(room)
         signs = found.signs if signed is None else signed
-        if signs and found.verification is url_token:
-            raise HookError(f"{found.title} signs nothing, so its address has a token; leave out 'signed'")
+        check_signed(found, signed=signs)
         secret = new_secret() if signs and not found.issues_secret else ""
         token = "" if signs else new_token()
         async with self._locked():
             new = RoomWebhook(self._free_name(name, source), source, room, made_by=by.name, made_at=self._now())
-            new = new.changed("expires", expires, self._now())
+            new = replace(new, signed=signs and not found.signs).changed("expires", expires, self._now())
             made = await self._replace(lambda: self._with_secrets(new, secret, token))
             name = made.name
         _audit.info("{by} has made the webhook {name} of {room}", by=by.name, name=name, room=room)

@@ -46,6 +46,7 @@ class RoomWebhook:
     :param text: A text with placeholders in place of the source's messages.
     :param template: A file beside config.py that is a template in place of the source's messages.
     :param secret: The reference to a secret.
+    :param signed: Whether a source that only signs its requests on demand does so.
     :param token: The hexadecimal SHA-256 digest of the token in the address.
     :param previous: The reference or digest before the last rotation, and the Unix time until which it is valid.
     :param expires: The Unix time after which requests are refused; 0 without one.
@@ -64,6 +65,7 @@ class RoomWebhook:
     text: str = ""
     template: str = ""
     secret: str = ""
+    signed: bool = False
     token: str = ""
     previous: tuple[str, float] | None = None
     expires: float = 0.0
@@ -96,8 +98,8 @@ class RoomWebhook:
             key: tuple(value) if isinstance(value, list) else value for key, value in stored.items() if key in known
         }
         found = cls(name=name, **values)
-        if not found.due >= 0:
-            raise HookError(f"the webhook {name} has invalid times")
+        if not (found.due >= 0 and all(isinstance(one, str) for one in (*found.digests, *found.references))):
+            raise HookError(f"the webhook {name} has invalid times or secrets")
         return found
 
     @property
@@ -165,9 +167,7 @@ class RoomWebhook:
         )
 
     def _verification(self, source: Source) -> Verification:
-        # A token is stored as its digest, so a stored secret is one for signatures, which the source may support only on request.
-        is_signed = source.signs or self.secret.startswith("secret:")
-        if self.token or not is_signed:
+        if self.token or not (source.signs or self.signed):
             return url_token(self.references, digests=self.digests, delivery_id=source.delivery_id)
         if not self.secret:
             reason = f"{source.title} makes the secret; set it with `!webhook set {self.name} secret`"
@@ -252,6 +252,12 @@ def digest_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def check_signed(source: Source, *, signed: bool) -> None:
+    """Raise HookError if requests are to be signed by a source that can't sign them."""
+    if signed and source.verification is url_token:
+        raise HookError(f"{source.title} signs nothing, so its address has a token; leave out 'signed'")
+
+
 def room_webhooks(setting: Mapping[str, Any], find_source: FindSource) -> dict[str, RoomWebhook]:
     """Return the webhooks of rooms in the value of WEBHOOKS, by name: those whose names have no colon.
 
@@ -285,7 +291,7 @@ def _of_setting(name: str, options: Any, find_source: FindSource) -> RoomWebhook
             error.option = option
             raise
     webhook = RoomWebhook(name, is_from_file=True, **values)
-    find_source(webhook.source)
+    check_signed(find_source(webhook.source), signed=webhook.signed)
     if webhook.text and webhook.template:
         raise ValueError("the options 'text' and 'template' exclude each other")
     if ("{" in webhook.room) != bool(webhook.rooms):
@@ -324,6 +330,12 @@ def _reference(value: Any) -> str:
     return str(value)
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidOption("True or False", value)
+    return value
+
+
 def _file_name(value: Any) -> str:
     if not isinstance(value, str) or not value or value.startswith("/") or ".." in value.split("/"):
         raise InvalidOption("the name of a file beside config.py, such as 'alerts.md'", value)
@@ -336,6 +348,7 @@ _OF_FILES: Mapping[str, Callable[[Any], Any]] = {
     "rooms": _texts,
     "events": _as_in_chat("events", lambda value: " ".join(_texts(value))),
     "secret": _reference,
+    "signed": _flag,
     "text": _as_in_chat("text"),
     "template": _file_name,
     "messages": _as_in_chat("messages"),

@@ -75,12 +75,25 @@ class OfFilesTests(SynchronousTestCase):
             ({"text": "{a|b}"}, "text: expected "),
             ({"template": "../alerts.md"}, "template: expected the name of a file beside config.py"),
             ({"secret": "secret:grafana-1"}, "secret: expected a reference such as 'env:NAME'"),
+            ({"signed": "yes"}, "signed: expected True or False, not 'yes'"),
+            ({"source": "slack", "signed": True}, "Slack's format signs nothing"),
             ({"text": "a", "template": "b"}, "the options 'text' and 'template' exclude each other"),
         ):
             self.assertIn(expected, error_of(**options))
         self.assertEqual(error_of(secret="hunter2").count("hunter2"), 0)
         with self.assertRaisesRegex(HookError, "expected a dict of options, not a list"):
             room_webhooks({"alerts": ["hunter2"]}, find_source)
+
+    def test_signed(self) -> None:
+        """A source that signs its requests on demand has a signature instead of a token in the address."""
+        source = find_source("grafana")
+        schemes = [
+            room_webhooks({"alerts": {**ALERTS, **options}}, find_source)["alerts"].declaration(source, "/hooks").verify
+            for options in ({"signed": True}, {"signed": False}, {})
+        ]
+        self.assertEqual(
+            [one and one.scheme for one in schemes], ["hmac_signature", "token in the address", "token in the address"]
+        )
 
     def test_room_of_a_payload(self) -> None:
         """A payload can only choose among rooms that the file lists."""
@@ -146,6 +159,7 @@ class EqualValueTests(SynchronousTestCase):
                 "events": st.lists(
                     st.from_regex(r"[a-z_]{1,8}(\.[a-z*]{1,8})?", fullmatch=True), max_size=4, unique=True
                 ),
+                "signed": st.booleans(),
                 "messages": st.from_regex(r"[1-9][0-9]{0,3}/(s|min|h)", fullmatch=True),
                 "rate": st.from_regex(r"[1-9][0-9]{0,3}/(s|min|h)", fullmatch=True),
                 "text": st.from_regex(
@@ -158,6 +172,10 @@ class EqualValueTests(SynchronousTestCase):
         """Options in the configuration and in a chat give the same webhook."""
         made = RoomWebhook("alerts", "grafana", "#ops")
         for option, value in options.items():
+            if option == "signed":
+                # An argument of the command that makes a webhook.
+                made = replace(made, signed=value)
+                continue
             made = made.changed(option, " ".join(value) if isinstance(value, list) else value)
         of_file = room_webhooks({"alerts": {**ALERTS, **options}}, find_source)["alerts"]
         self.assertEqual(of_file, replace(made, secret="env:GRAFANA", is_from_file=True))
