@@ -25,7 +25,7 @@ from errklein.sources.post._dialects import (
 from errklein.text import fenced
 from errklein.webhooks.texts import Markdown
 
-_LONGEST, _LONGEST_PAYLOAD = 8_000, 100_000
+_LONGEST, _LONGEST_PAYLOAD = 8_000, 40_000
 """The numbers of characters of a text, and of all texts of a payload, that are read."""
 _MOST = 50
 """The number of blocks, attachments, fields and others of a kind that are read."""
