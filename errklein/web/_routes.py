@@ -420,6 +420,7 @@ class Routes:
 
     def _enter_mount(self, request: Any, failure: Failure) -> Any:
         """Return the resource for a request without a route, if there is one. Klein calls this under another site."""
+        named = None
         with suppress(Problem):
             path = clean_path(request.uri.partition(b"?")[0])
             inactive = self.match_inactive(path, request.method)
@@ -430,9 +431,10 @@ class Routes:
             if mount is not None:
                 limit_messages(request.channel)
                 return mount.enter(request)
-            if named is not None or self.may_have_token(request.path):
-                self._enter(None, request, {})
-                return Deferred()
+        # Also if the path is malformed, so that the log of the other site doesn't have the token.
+        if named is not None or self.may_have_token(request.path):
+            self._enter(None, request, {})
+            return Deferred()
         return failure
 
     def _route_of(self, hook: Hook) -> Route:

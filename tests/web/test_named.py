@@ -227,11 +227,12 @@ class OtherSiteTests(NamedCase):
         site = Site(self.web.app.resource(), logFormatter=line, logPath=os.devnull, reactor=self.clock)
         site.startFactory()
         self.addCleanup(site.stopFactory)
-        for path in (f"/hooks/{TOKEN}", f"/hooks/tool/{TOKEN}?x=1", f"/hooks/{OTHER}"):
+        malformed = (f"/hooks//{TOKEN}", f"/hooks/tool%2f{TOKEN}", f"/hooks/{TOKEN}%00")
+        for path in (f"/hooks/{TOKEN}", f"/hooks/tool/{TOKEN}?x=1", f"/hooks/{OTHER}", *malformed):
             channel, transport = site.buildProtocol(None), StringTransport()
             channel.makeConnection(transport)
             channel.dataReceived(request("POST", path, b'{"text": "hello"}'))
-        self.assertEqual(logged, [b"/hooks/tool", b"/hooks/tool?x=1", b"/hooks/***"])
+        self.assertEqual(logged, [b"/hooks/tool", b"/hooks/tool?x=1", *[b"/hooks/***"] * 4])
 
 
 class RefusalTests(NamedCase):
