@@ -141,7 +141,8 @@ class Webhooks(CorePlugin):
             joined = await self._bot.plugin_pool.run(lambda: is_joined)
         except (RoomError, ValueError) as error:
             raise CommandError(f"{code(given)} is no room: {plain(str(error))}") from error
-        if not joined:
+        # Others don't learn which rooms the bot is in.
+        if not joined and await self.may_use(msg, given, "", name):
             raise CommandError(
                 f"The bot isn't in {plain(given)}; use {code(f'{self.host.prefix}room join {given}')} first."
             )

@@ -384,7 +384,7 @@ class OtherPeopleTests(RoomWebhookCase):
         shown = self.bot.say("!webhook new grafana", frm="@alice", room="#ops")
         self.assertEqual([one.to for one in shown], ["@alice", "#ops"])
         self.assertIn("Made second for #ops.", self.bot.command("!webhook new grafana second in #ops", frm="@alice"))
-        for room in ("#dev", "#closed"):
+        for room in ("#dev", "#closed", "#far"):
             reply = self.bot.command(f"!webhook new grafana third in {room}", frm="@alice")
             self.assertEqual(reply, f"You may make webhooks only for rooms that you are in, not for {room}.")
         self.assertEqual(self.webhooks(), ["grafana", "second"])
