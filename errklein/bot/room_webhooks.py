@@ -150,8 +150,12 @@ class RoomWebhooks:
             self._web.routes.drop(name)
             if name in self._stored:
                 self._route(self._stored[name])
-        for one in configured.values():
-            self._route(one)
+        for name, one in configured.items():
+            # One that doesn't change keeps the rate that it has used up.
+            if one != self._webhooks.get(name) or not self._web.services.checks.has_same_secrets(
+                self._web.routes.named[name].hook
+            ):
+                self._route(one)
         if taken := sorted(configured.keys() & self._stored.keys() - before):
             self._notify(
                 f"The configuration has webhooks with the names of others that were made in a chat: {_some(taken)}. The addresses "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -103,6 +104,14 @@ class Checks:
             return ()
         self._secrets[hook] = read
         return read
+
+    def has_same_secrets(self, hook: Hook | None) -> bool:
+        """Return whether the secrets of a webhook are still those that were read for it."""
+        with suppress(SecretError):
+            return hook is not None and read_secrets(hook.declaration.verify, self._secrets_in) == self._secrets.get(
+                hook
+            )
+        return False
 
     def client_rate(self, hook: Hook, request: WebhookRequest) -> None:
         """Limit the requests of a client that aren't verified, also those for `/echo`. `verify` gives a token back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from errklein.testing import TestBot
@@ -118,6 +119,19 @@ class ReloadTests(OfFilesCase):
         self.reload(WEBHOOKS={"alerts": {**ALERTS, "text": "Alert: {title}", "secret": "env:OTHER"}})
         self.assertEqual([self.send(), self.send("/hooks/alerts/another-token-of-22-letters")], [401, 202])
         self.assertEqual(self.bot.sent_to("#ops"), ["Alert: Disk full"])
+
+    def test_unchanged(self) -> None:
+        """One that doesn't change keeps the rate that it has used up; a secret that changes elsewhere is read again."""
+        secret = Path(self.mktemp()).absolute()
+        secret.write_text(TOKEN)
+        webhook = {**ALERTS, "secret": f"file:{secret}", "rate": "1/h"}
+        self.start({"alerts": webhook})
+        self.assertEqual(self.send(), 202)
+        self.reload(WEBHOOKS={"alerts": webhook, "others": ALERTS})
+        self.assertEqual(self.send(), 429)
+        secret.write_text("another-token-of-22-letters")
+        self.reload(WEBHOOKS={"alerts": webhook})
+        self.assertEqual([self.send(), self.send("/hooks/alerts/another-token-of-22-letters")], [401, 202])
 
     def test_errors(self) -> None:
         """An error changes nothing."""
