@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from errklein.sources._payloads import at, found, items, when
+from errklein.sources._payloads import at, described, found, items, when
 from errklein.verify import Received
 from errklein.webhooks.payload import BadPayload, parse_urlencoded
 from errklein.webhooks.source import header
@@ -15,7 +15,7 @@ _MOST_ITEMS, _MOST_COUNTED = 5, 1_000_000
 _SIGNS = {"success": "✅", **dict.fromkeys(("error", "failed", "failure", "startup_failure", "timed_out"), "❌")}
 
 
-def described(
+def lines_of(
     texts: Mapping[str, Any], payload: Any, kind: str, action: str, verb: str = "", thing: str = ""
 ) -> list[str]:
     """Return who did what where, or what has which state, with one link; then lists of what belongs to it, and a quote.
@@ -28,6 +28,8 @@ def described(
         found = texts.get(table, {})
         return next((found[key] for key in (*keys, f"{kind}.{action}", kind, action) if key in found), "")
 
+    if not kind:
+        return described(payload)
     who, between = texts["who"], " in "
     place = next(filter(None, (when(payload, place) for place in texts["places"])), "")
     if what := texts["states"].get(kind, ""):
@@ -61,7 +63,7 @@ def described_as_github(texts: Mapping[str, Any], event: str, payload: Any) -> l
         action = at(payload, "review.state")
     is_on_pull_request = kind == "issue_comment" and found(payload, "issue.pull_request")
     thing = texts["things"]["pull_request_comment"] if is_on_pull_request else ""
-    return described(texts, payload, kind, action, thing=thing)
+    return lines_of(texts, payload, kind, action, thing=thing)
 
 
 def json_part(received: Received) -> Received:

@@ -166,6 +166,10 @@ class GitLabTests(SynchronousTestCase):
         payload = {"object_kind": "new", "project": {"path_with_namespace": "shop/website", "web_url": SHOP}}
         self.assertEqual(self.read(payload).text(), f"GitLab reported new {IN_SHOP}")
 
+    def test_something_else(self) -> None:
+        """What isn't an event of GitLab is described by its fields."""
+        self.assertEqual(self.read({"title": "Backup", "state": "done"}).text(), "**Backup**\n- state: done")
+
     def test_signing_token(self) -> None:
         """A secret that begins with "whsec_" verifies GitLab's signature, and isn't accepted as a token; others are tokens."""
         token, signing = b"a-secret-token", b"whsec_b25lIHNlY3JldCBvZiBhIHdlYmhvb2s"

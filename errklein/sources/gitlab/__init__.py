@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from errklein import verify
-from errklein.sources._forges import branch, described
+from errklein.sources._forges import branch, lines_of
 from errklein.sources._payloads import at, found, items, json_object, texts_beside
 from errklein.verify import ImmediateResponse, Received, Verification
 from errklein.webhooks.source import Source, header
@@ -36,7 +36,7 @@ def _lines(event: str, payload: Any) -> Sequence[str]:
     elif action == "update":
         verb = next((text for path, text in _TEXTS["updates"].items() if found(payload, path)), "")
     return [
-        *described(_TEXTS, payload, kind, action, verb, thing),
+        *lines_of(_TEXTS, payload, kind, action, verb, thing),
         *(
             f"- {{{job}.stage}}: {{{job}.name}}"
             for job in items(payload, "builds", 100)
