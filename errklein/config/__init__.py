@@ -6,22 +6,5 @@ from errklein.config._settings import BACKENDS, SETTINGS, STORAGES, ConfigError,
 from errklein.config.secrets import SecretError, SecretStore, read_secret, read_secrets
 from errklein.config.warnings import configuration_warnings, placeholders
 
-__all__ = [
-    "BACKENDS",
-    "SETTINGS",
-    "STORAGES",
-    "Config",
-    "ConfigError",
-    "MailFallback",
-    "SecretError",
-    "SecretStore",
-    "configuration_warnings",
-    "load_config",
-    "located_errors",
-    "network_prefix",
-    "placeholders",
-    "read_secret",
-    "read_secrets",
-    "settings_set",
-    "take_variables",
-]
+__all__ = ["Config", "ConfigError", "load_config"]
+"""What plugins use. Further names are those that other packages of errklein use."""

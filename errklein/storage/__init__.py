@@ -37,41 +37,5 @@ ROOM_WEBHOOKS = "room webhooks"
 OWN_NAMESPACES = ("core", "repomgr", ROOM_WEBHOOKS)
 """The namespaces of the bot's own values: configurations of plugins and notices, repositories, and webhooks."""
 
-__all__ = [
-    "BACKUP_NAME",
-    "DATABASE",
-    "MARK",
-    "MIGRATIONS",
-    "OWN_NAMESPACES",
-    "ROOM_WEBHOOKS",
-    "SETTLED",
-    "AdaptedStorage",
-    "DamagedPickle",
-    "ImportPlan",
-    "MemoryStorage",
-    "NameStatus",
-    "NotExportable",
-    "PickledName",
-    "Row",
-    "SQLiteStorage",
-    "StorageError",
-    "UnreadableValue",
-    "UnstorableValue",
-    "ValueReader",
-    "check_rows",
-    "dumps",
-    "find_shelves",
-    "imported_shelves",
-    "is_settled",
-    "is_standard",
-    "names_in",
-    "plain_value",
-    "put_rows",
-    "read_any_backup",
-    "rewritten",
-    "rows_of",
-    "settle",
-    "unimported",
-    "write_backup",
-    "write_shelves",
-]
+__all__ = ["StorageError"]
+"""What plugins use. Further names are those that other packages of errklein use."""
