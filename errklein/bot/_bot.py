@@ -140,11 +140,14 @@ class Bot:
         self._room_messages = messages = RoomMessages(reactor, networks, send, self.plugin_pool, directory)
         webhooks = WebhookOperations(self.journal, self.journal.outbox.find, queue, RunningState(self))
         stored_secrets = SecretStore.of(config.BOT_DATA_DIR)
+        rooms = RoomOperations(reactor, networks, self.waits)
         self.room_webhooks = RoomWebhooks(
             self.web,
             storage,
             stored_secrets,
             messages,
+            # In a thread, since networks of errbot's backends may ask a server.
+            lambda names: self.plugin_pool.run(lambda: partial(rooms.join_missing, names)),
             self.tell_admins,
             webhooks,
             self._is_plugin,
@@ -159,7 +162,7 @@ class Bot:
             webhooks,
             PluginOperations(self.plugin_manager),
             RepoOperations(self.repo_manager, self.plugin_manager, self.plugin_pool, SerialQueue(reactor)),
-            RoomOperations(reactor, networks, self.waits),
+            rooms,
             ProcessOperations(self),
             self.room_webhooks,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from errklein.commands.operations import Actor
@@ -45,12 +44,7 @@ def change_config(bot: Bot, fresh: Config, by: Actor, *, is_forced: bool) -> lis
         bot.tell_admins(f"{done}: {texts}", f"{done}: {names}")
     apply(config, fresh)
     bot.web.use(replace(WebSettings.of(config), webhooks=options))
-    before = bot.room_webhooks.rooms()
     bot.room_webhooks.use_settings(room_webhooks(config.setting("WEBHOOKS"), find_source))
-    rooms = bot.room_webhooks.rooms() - before
-    if rooms:
-        # In a thread, since networks of errbot's backends may ask a server.
-        bot.plugin_pool.run(lambda: partial(bot.core_host.rooms.join_missing, rooms))
     bot.plugin_manager.standby.look()
     destinations.use_level(config.BOT_LOG_LEVEL)
     bot.plugins_changed()
@@ -77,7 +71,7 @@ def _options(bot: Bot, settings: WebSettings, config: Config, fresh: Config) -> 
                 read_secrets(None if verify is None or verify.unusable else verify)
             for name, one in room_webhooks(after, find_source).items():
                 if one != bot.room_webhooks.find(name):
-                    read_secrets(one.declaration(find_source(one.source), "").verify)
+                    read_secrets(one.declaration(find_source, "").verify)
         except HookError as error:
             raise ConfigError(str(error), "WEBHOOKS") from None
         except SecretError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -75,6 +75,7 @@ class MadeWebhook:
 class RoomWebhooks:
     """The webhooks of rooms. Each operation raises HookError, SecretError or StorageError if nothing has changed.
 
+    :param join: Joins those of the rooms that the bot isn't in.
     :param notify: Sends a notice to administrators.
     :param deliveries: Runs the deliveries of a webhook that an administrator has paused.
     :param is_plugin: Returns whether a plugin has this name.
@@ -89,6 +90,7 @@ class RoomWebhooks:
         storage: Storage,
         stored_secrets: SecretStore,
         messages: RoomMessages,
+        join: Callable[[Collection[str]], object],
         notify: Callable[[str], None],
         deliveries: WebhookOperations,
         is_plugin: Callable[[str], bool],
@@ -96,14 +98,11 @@ class RoomWebhooks:
         now: Callable[[], float],
     ) -> None:
         self._web, self._storage, self._secrets = web, storage, stored_secrets
-        self._messages, self._notify, self._deliveries = messages, notify, deliveries
+        self._messages, self._join, self._notify, self._deliveries = messages, join, notify, deliveries
         self._is_plugin, self._reactor, self._now = is_plugin, reactor, now
-        self._webhooks: dict[str, RoomWebhook] = {}
-        """Those that have a route."""
+        self._configured: Mapping[str, RoomWebhook] = {}
         self._stored: dict[str, RoomWebhook] = {}
-        """Those that can be changed here. One that the configuration has, too, has no route of its own."""
-        self._unusable: dict[str, object] = {}
-        """The stored values of those that can't be used, such as of a source whose package isn't installed."""
+        """Those that can be changed here. One that the configuration has, too, has no route."""
         self._opened: Store | None = None
         self._next: Any = None
         self._is_running = False
@@ -120,22 +119,18 @@ class RoomWebhooks:
             return [(name, self._store.get(name)) for name in sorted(self._store.keys())]
 
         rows = await self._storage.in_background(read)
-        reasons = []
         for name, stored in rows:
             try:
-                self._put(RoomWebhook.of_stored(name, stored))
+                self._stored[name] = RoomWebhook.of_stored(name, stored)
+                self._route(name)
             except (AttributeError, LookupError, TypeError, ValueError) as error:
-                self._unusable[name] = stored
-                token = str(stored.get("token") or "") if isinstance(stored, dict) else ""
-                if NAME.fullmatch(name):
-                    self._web.routes.put_unusable(name, str(error), [token] if token else [])
-                reasons.append(f"{name} ({error})")
-        if reasons:
-            self._notify(f"Webhooks respond with 503, since they can't be used: {_some(reasons)}")
-        self._report_missing_secrets()
+                # Such as one of a source whose package isn't installed.
+                self._stored[name] = RoomWebhook.of_unusable(name, stored, str(error))
+                self._route(name)
+        self._report_unusable(self._stored)
         # Without webhooks, the secrets may belong to those of another storage.
         if rows and in_service:
-            used = {str(value) for _, stored in rows for value in _references_in(stored)}
+            used = {reference for one in self._stored.values() for reference in one.references}
             before = self._now() - UNUSED_SECRETS_KEPT
             await self._storage.in_background(lambda: self._secrets.remove_unused(used, before))
 
@@ -144,30 +139,24 @@ class RoomWebhooks:
 
         All secrets are read again, since files may have changed.
         """
-        before = {name for name, one in self._webhooks.items() if one.is_from_file}
-        for name in before - configured.keys():
-            self._webhooks.pop(name)
-            self._web.routes.drop(name)
-            if name in self._stored:
-                self._route(self._stored[name])
-        for name, one in configured.items():
+        rooms, before = self.rooms(), self._configured
+        self._configured = configured
+        checks, named = self._web.services.checks, self._web.routes.named
+        for name in {**before, **configured}:
             # One that doesn't change keeps the rate that it has used up.
-            if one != self._webhooks.get(name) or not self._web.services.checks.has_same_secrets(
-                self._web.routes.named[name].hook
-            ):
-                self._route(one)
-        if taken := sorted(configured.keys() & self._stored.keys() - before):
+            if before.get(name) != configured.get(name) or not checks.has_same_secrets(named[name].hook):
+                self._route(name)
+        if taken := sorted(configured.keys() & self._stored.keys() - before.keys()):
             self._notify(
                 f"The configuration has webhooks with the names of others that were made in a chat: {_some(taken)}. The addresses "
                 "of those don't work until WEBHOOKS names the new ones otherwise."
             )
-        for name in configured:
-            if reason := self._web.services.checks.unusable.get(name):
-                self._notify(f"WEBHOOKS[{name!r}] responds with 503 to all requests: {reason}")
+        self._report_unusable(configured)
+        self._join_missing(self.rooms() - rooms)
 
     def rooms(self) -> set[str]:
         """Return the names of all rooms to which messages may go. May be called in any thread."""
-        return {room for one in list(self._webhooks.values()) for room in (one.rooms or [one.room])}
+        return {room for one in self.all() for room in (one.rooms or [one.room]) if room}
 
     def start(self) -> None:
         """Send notices of expiries, and end what has expired, from now on."""
@@ -181,11 +170,11 @@ class RoomWebhooks:
 
     def find(self, name: str) -> RoomWebhook | None:
         """Return the webhook of this name; None if there is none."""
-        return self._webhooks.get(name)
+        return self._configured.get(name) or self._stored.get(name)
 
     def all(self) -> Sequence[RoomWebhook]:
         """Return all webhooks of rooms by name."""
-        return [self._webhooks[name] for name in sorted(self._webhooks)]
+        return [one for _, one in sorted({**self._stored, **self._configured}.items())]
 
     @operation("webhook_new", "source", "name", "room")
     async def create(
@@ -207,6 +196,7 @@ class RoomWebhooks:
             new = replace(new, signed=signs and not found.signs).changed("expires", expires, self._now())
             made = await self._replace(lambda: self._with_secrets(new, secret, token))
             name = made.name
+        self._join_missing([room])
         _audit.info("{by} has made the webhook {name} of {room}", by=by.name, name=name, room=room)
         return self._shown(made, found, token, secret)
 
@@ -250,6 +240,7 @@ class RoomWebhooks:
         async with self._locked():
             fresh = replace(self._changeable(name), room=room)
             moved = await self._replace(lambda: fresh)
+        self._join_missing([room])
         _audit.info("{by} has moved the webhook {name} to {room}", by=by.name, name=name, room=room)
         return moved
 
@@ -257,19 +248,14 @@ class RoomWebhooks:
     async def remove(self, by: Actor, name: str) -> None:
         """Remove a webhook and its secret. A new one of its name isn't paused."""
         async with self._locked():
-            if name in self._unusable:
-                await self._storage.in_background(lambda: self._store.remove(name))
-                if name not in self._webhooks:
-                    self._web.routes.drop(name)
-                await self._forget(map(str, _references_in(self._unusable.pop(name))))
-            else:
-                await self._remove(by, self._changeable(name))
+            await self._remove(by, self._changeable(name, is_removed=True))
         _audit.info("{by} has removed the webhook {name}", by=by.name, name=name)
 
     async def forget_maker(self, network: str, names: Collection[str]) -> list[str]:
         """Remove who has made the webhooks of a network's rooms, if it is one of these names. Return the names of the webhooks."""
         async with self._locked():
-            made = [one for one in self._stored.values() if one.made_by in names and one.room.startswith(f"{network}:")]
+            stored = [one for one in self._stored.values() if not one.unusable and one.room.startswith(f"{network}:")]
+            made = [one for one in stored if one.made_by in names]
             for one in made:
                 await self._replace(lambda one=one: replace(one, made_by=""))  # type: ignore[misc]
         return [one.name for one in made]
@@ -277,9 +263,7 @@ class RoomWebhooks:
     async def _remove(self, by: Actor, webhook: RoomWebhook) -> None:
         await self._storage.in_background(lambda: self._store.remove(webhook.name))
         del self._stored[webhook.name]
-        if not self._webhooks[webhook.name].is_from_file:
-            del self._webhooks[webhook.name]
-            self._web.routes.drop(webhook.name)
+        self._route(webhook.name)
         self._schedule()
         await self._forget(webhook.references)
         if webhook.name in self._deliveries.paused(by):
@@ -314,7 +298,8 @@ class RoomWebhooks:
             return made
 
         made = await self._storage.in_background(write)
-        self._put(made)
+        self._stored[made.name] = made
+        self._route(made.name)
         self._schedule()
         return made
 
@@ -381,16 +366,22 @@ class RoomWebhooks:
         await self._replace(lambda: fresh)
         await self._forget({*webhook.references}.difference(fresh.references))
 
-    def _report_missing_secrets(self) -> None:
-        """Notify administrators, in one notice, of stored webhooks that respond with 503."""
-        unusable = self._web.services.checks.unusable
+    def _report_unusable(self, webhooks: Mapping[str, RoomWebhook]) -> None:
+        """Notify administrators, in one notice, of those of the webhooks that respond with 503."""
+        reasons = self._web.services.checks.unusable
         # A secret that the source makes may not be set yet.
-        if missing := [name for name, one in sorted(self._stored.items()) if name in unusable and one.secret]:
+        names = [
+            name for name, one in webhooks.items() if name in reasons and (one.secret or one.token or one.unusable)
+        ]
+        if names:
+            first = f"{names[0]}: {reasons[names[0]]}"
             self._notify(
-                f"The secrets of these webhooks are missing, so they respond with 503: {_some(missing)}. Restore a backup that "
-                "was written --with-secrets, or make new ones with `webhook rotate NAME`; `webhook set NAME secret` takes one that "
-                "the source makes."
+                f"Webhooks respond with 503 to all requests: {_some(names)}. `why NAME` has the reason, such as of {first}"
             )
+
+    def _join_missing(self, rooms: Collection[str]) -> None:
+        if self._is_running and rooms:
+            self._join(rooms)
 
     def _checked(self, room: str) -> str:
         try:
@@ -406,13 +397,15 @@ class RoomWebhooks:
         finally:
             self._changes.release()
 
-    def _changeable(self, name: str) -> RoomWebhook:
-        webhook = self._webhooks.get(name)
+    def _changeable(self, name: str, *, is_removed: bool = False) -> RoomWebhook:
+        webhook = self.find(name)
         if webhook is None:
-            hint = did_you_mean(name, self._webhooks) or "."
+            hint = did_you_mean(name, [one.name for one in self.all()]) or "."
             raise HookError(f"there is no webhook {name!r} of a room{hint}")
         if webhook.is_from_file:
             raise HookError(f"the webhook {name} is in the configuration file; change WEBHOOKS there, and reload it")
+        if webhook.unusable and not is_removed:
+            raise HookError(f"the webhook {name} can only be removed, since it can't be used: {webhook.unusable}")
         return webhook
 
     def _free_name(self, name: str, source: str) -> str:
@@ -428,18 +421,18 @@ class RoomWebhooks:
         return free
 
     def _is_taken(self, name: str) -> bool:
-        return name in self._webhooks or name in self._unusable or self._is_plugin(name)
+        return self.find(name) is not None or self._is_plugin(name)
 
-    def _put(self, webhook: RoomWebhook) -> None:
-        """Use a webhook that is stored."""
-        if (other := self._webhooks.get(webhook.name)) is None or not other.is_from_file:
-            self._route(webhook)
-        self._stored[webhook.name] = webhook
-
-    def _route(self, webhook: RoomWebhook) -> None:
-        declaration = webhook.declaration(find_source(webhook.source), self._web.routes.prefix)
-        self._web.routes.put(Hook("", webhook.name, declaration, self._messages.handler(webhook)), webhook.digests)
-        self._webhooks[webhook.name] = webhook
+    def _route(self, name: str) -> None:
+        """Route the webhook of this name, of the configuration or else the stored one; or none."""
+        webhook = self.find(name)
+        # Not one of a plugin's name.
+        if webhook is None or NAME.fullmatch(name) is None:
+            self._web.routes.drop(name)
+            return
+        declaration = webhook.declaration(find_source, self._web.routes.prefix)
+        hook = Hook("", name, declaration, self._messages.handler(webhook), active=not webhook.unusable)
+        self._web.routes.put(hook, webhook.digests)
 
     def _shown(self, webhook: RoomWebhook, source: Source, token: str, secret: str) -> MadeWebhook:
         settings = self._web.site.settings
@@ -497,11 +490,3 @@ def _setup(lines: Sequence[str], base: str, url: str, secret: str, token: str) -
     for name, value in values.items():
         usable = [line.replace(name, value) for line in usable]
     return usable
-
-
-def _references_in(stored: Any) -> Iterator[object]:
-    """Yield the references in stored values, which a later version may have stored."""
-    if isinstance(stored, dict):
-        yield stored.get("secret")
-        previous = stored.get("previous")
-        yield from previous[:1] if isinstance(previous, (list, tuple)) else ()

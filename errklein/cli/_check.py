@@ -118,10 +118,7 @@ async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_
     problems += [PluginProblem(text, plugin) for plugin, text in unknown_webhooks(config, found)]
     of_rooms = room_webhooks(config.setting("WEBHOOKS"), find_source)
     # Nothing calls the handler.
-    rooms = [
-        Hook("", name, one.declaration(find_source(one.source), config.WEBHOOK_PREFIX), str)
-        for name, one in of_rooms.items()
-    ]
+    rooms = [Hook("", name, one.declaration(find_source, config.WEBHOOK_PREFIX), str) for name, one in of_rooms.items()]
     problems += secret_problems([*hooks, *rooms])
     problems += [
         PluginProblem(

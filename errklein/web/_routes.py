@@ -33,7 +33,7 @@ from werkzeug.routing import RequestRedirect
 
 from errklein.running import placement_of
 from errklein.text.suggestions import did_you_mean
-from errklein.verify import ADDRESS_SCHEME, Verification, digest_of
+from errklein.verify import ADDRESS_SCHEME, digest_of
 from errklein.web._error_pages import Problem
 from errklein.web._mounts import Mount, limit_messages
 from errklein.web.facade.request import endpoint_of
@@ -269,15 +269,6 @@ class Routes:
         self._tokens[name] = tokens
         self._by_token.update(dict.fromkeys(tokens, name))
         self._changed()
-
-    def put_unusable(self, name: str, reason: str, tokens: Sequence[str] = ()) -> None:
-        """Add a webhook of a room that responds with 503 for this reason, so that its source tries again, and deliveries wait."""
-
-        async def never_called(payload: object) -> None: ...
-
-        verify = Verification("an unknown source", lambda received, secrets: None, unusable=reason)
-        declaration = HookDeclaration(f"{self.prefix}/{name}", ("POST",), verify=verify, ack="now", methods_given=True)
-        self.put(Hook("", name, declaration, never_called, active=False), tokens)
 
     def drop(self, name: str) -> None:
         """Remove the webhook of a room, if there is one."""

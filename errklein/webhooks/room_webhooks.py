@@ -30,6 +30,8 @@ NOTICE_BEFORE = 3 * DAY
 KEPT_EXPIRED = 7 * DAY
 """The seconds after which an expired webhook is removed. Until then, another expiry makes it valid again."""
 
+_NOT_STORED = {"name", "is_from_file", "unusable"}
+
 _PATTERN = re.compile(r"[\w.:*?-]{1,100}")
 _MOST_PATTERNS = 50
 
@@ -55,6 +57,7 @@ class RoomWebhook:
     :param noticed: Whether the notice of the expiry was sent.
     :param made_by: Who has made it, and `made_at` the Unix time.
     :param is_from_file: Whether it is in the configuration file.
+    :param unusable: Why what is stored can't be used, so that all requests get 503; "" if it can.
     """
 
     name: str
@@ -75,12 +78,12 @@ class RoomWebhook:
     made_by: str = ""
     made_at: float = 0.0
     is_from_file: bool = False
+    unusable: str = ""
 
     def stored(self) -> dict[str, Any]:
         """Return the webhook as JSON values, without its name."""
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-        del values["name"], values["is_from_file"]
-        return {"version": _VERSION, **values}
+        return {"version": _VERSION, **{key: value for key, value in values.items() if key not in _NOT_STORED}}
 
     @classmethod
     def of_stored(cls, name: str, stored: Mapping[str, Any]) -> Self:
@@ -93,7 +96,7 @@ class RoomWebhook:
             raise HookError(f"invalid name {name!r}")
         if stored.get("version", 0) > _VERSION:
             raise HookError(f"the webhook {name} was stored by a later version of errklein; upgrade errklein")
-        known = {field.name for field in fields(cls)}
+        known = {field.name for field in fields(cls)} - _NOT_STORED
         values: Any = {
             key: tuple(value) if isinstance(value, list) else value for key, value in stored.items() if key in known
         }
@@ -101,6 +104,15 @@ class RoomWebhook:
         if not (found.due >= 0 and all(isinstance(one, str) for one in (*found.digests, *found.references))):
             raise HookError(f"the webhook {name} has invalid times or secrets")
         return found
+
+    @classmethod
+    def of_unusable(cls, name: str, stored: Any, reason: str) -> Self:
+        """Return the webhook of stored values that can't be used for this reason."""
+        known = stored if isinstance(stored, dict) else {}
+        texts: dict[str, Any] = {
+            key: str(known.get(key) or "") for key in ("source", "room", "secret", "token", "made_by")
+        }
+        return cls(name, **texts, unusable=reason)
 
     @property
     def digests(self) -> list[str]:
@@ -145,16 +157,21 @@ class RoomWebhook:
         before = self.token or self.secret
         return replace(self, secret="", token="", previous=(before, now + PREVIOUS_IS_VALID) if before else None)
 
-    def declaration(self, source: Source, prefix: str) -> HookDeclaration:
+    def declaration(self, find_source: FindSource, prefix: str) -> HookDeclaration:
         """Return the declaration of the webhook's route.
 
         :param prefix: The path below which the webhooks of rooms are.
         """
+        rule = f"{prefix}/{self.name}"
+        if self.unusable:
+            verify = Verification("an unknown source", lambda received, secrets: None, unusable=self.unusable)
+            return HookDeclaration(rule, ("POST",), verify=verify, ack="now", source_name=self.source)
+        source = find_source(self.source)
         verify = self._verification(source)
         if self.expires:
             verify = replace(verify, check=_until(self.expires, self.name, verify.check))
         return HookDeclaration(
-            rule=f"{prefix}/{self.name}",
+            rule=rule,
             methods=("POST",),
             verify=verify,
             ack="now",

@@ -235,6 +235,15 @@ class ChangeTests(RoomWebhooksCase):
         self.assertEqual(self.alerts("#ops") + self.alerts("#dev"), 1)
         self.assertEqual(self.webhooks.find("alertmanager").room, "test:#dev")
 
+    def test_rooms_of_the_command_line(self) -> None:
+        """The bot joins a room that it isn't in, where a command of the shell makes a webhook, or moves one."""
+        self.make(room="#new")
+        self.do(self.webhooks.move(ALICE, "alertmanager", "#other"))
+        self.bot.advance(0)
+        listed = self.bot.command("!room list")
+        self.assertIn("#new", listed)
+        self.assertIn("#other", listed)
+
     def test_events(self) -> None:
         """Only the events that are wanted are shown; "all" shows all again."""
         made = self.make()
@@ -406,14 +415,14 @@ class RestoreTests(RoomWebhooksCase):
         self.assertEqual(self.status(used), 202)
 
     def test_values_of_a_later_version(self) -> None:
-        """A webhook that a later version has stored is left out with a notice, and its secret is kept."""
+        """A webhook that a later version has stored responds with 503, with a notice, and it and its secret are kept."""
         self.make(signed=True)
         store = self.bot.storage.open("room webhooks")
         store.set("alertmanager", {**store.get("alertmanager"), "version": 2})
         (path,) = (self.data / "secrets").iterdir()
         os.utime(path, (-8 * DAY, -8 * DAY))
         self.restart()
-        self.assertEqual(self.webhooks.all(), [])
+        self.assertIn("later version", self.error(self.webhooks.move(ALICE, "alertmanager", "#dev")))
         self.assertIn("later version", "\n".join(self.bot.sent_to("@admin")))
         self.assertTrue(path.exists())
         self.assertIn("alertmanager", self.bot.storage.open("room webhooks").keys())
@@ -430,7 +439,7 @@ class RestoreTests(RoomWebhooksCase):
         # The name of a plugin's webhook.
         store.set("Webserver:echo", {**good, "secret": ""})
         self.restart()
-        self.assertEqual((self.status(made), len(self.webhooks.all())), (202, 1))
+        self.assertEqual(self.status(made), 202)
         self.assertEqual(
             [
                 self.successResultOf(self.bot.post(f"/hooks/damaged-{number}", body=FIRING)).status
@@ -440,7 +449,9 @@ class RestoreTests(RoomWebhooksCase):
         )
         notices = [text for text in self.bot.sent_to("@admin") if "503" in text]
         self.assertEqual(len(notices), 1)
-        self.assertIn("damaged-0 (there is no source 'gone'", notices[0])
+        self.assertIn("damaged-0, damaged-1, damaged-2", notices[0])
+        self.assertIn("damaged-0: there is no source 'gone'", notices[0])
+        self.assertIn("there is no source 'gone'", self.error(self.webhooks.rotate(ALICE, "damaged-0")))
         self.assertIn("already", self.error(self.webhooks.create(ALICE, "alertmanager", "#ops", "damaged-1")))
         for name in (*(f"damaged-{number}" for number in range(6)), "Webserver:echo"):
             self.do(self.webhooks.remove(ALICE, name))
@@ -486,6 +497,17 @@ class ConfiguredTests(RoomWebhooksCase):
         self.assertEqual((self.status(given), self.alerts("#dev")), (202, 1))
         self.configure()
         self.assertEqual((self.status(given), self.status(stored)), (404, 202))
+
+    def test_name_of_an_unusable_one(self) -> None:
+        """A stored one that can't be used responds with 503 again when that of the configuration is removed."""
+        stored, (webhook, given) = self.make(), self.of_file("alertmanager")
+        store = self.bot.storage.open("room webhooks")
+        store.set("alertmanager", {**store.get("alertmanager"), "source": "gone"})
+        self.restart()
+        self.configure(webhook)
+        self.assertEqual(self.status(given), 202)
+        self.configure()
+        self.assertEqual(self.status(stored), 503)
 
     def test_same_name(self) -> None:
         """One of the configuration replaces a stored one of the same name, with a notice, until it is removed."""

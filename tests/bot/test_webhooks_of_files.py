@@ -76,7 +76,7 @@ class StartTests(OfFilesCase):
         """Without its secret a webhook responds with 503, and administrators are told why."""
         self.start({"alerts": {**ALERTS, "secret": "env:NOWHERE"}})
         self.assertEqual(self.send(), 503)
-        self.assertIn("WEBHOOKS['alerts'] responds with 503 to all requests: env:NOWHERE: ", self.notices())
+        self.assertIn("alerts. `why NAME` has the reason, such as of alerts: env:NOWHERE: ", self.notices())
 
     def test_short_token(self) -> None:
         """A token that could be guessed is never accepted."""

@@ -20,11 +20,13 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.web.server import Site
 
+from errklein.sources import find_source
 from errklein.testing import PluginTestCase
 from errklein.verify import ImmediateResponse, Received, Verification, digest_of, github, url_token
 from errklein.web import WebSettings
 from errklein.webhooks import Hook, HookDeclaration, webhook
 from errklein.webhooks.option_values import Rate
+from errklein.webhooks.room_webhooks import RoomWebhook
 from errklein.webhooks.source import Event, Source
 from tests.web.kit import request, status_of
 from tests.web.test_intake import SIGNED, IntakeCase, signed
@@ -431,7 +433,10 @@ class ChangeTests(NamedCase):
         """While its source isn't installed, requests get 503, so that they are sent again, and deliveries wait."""
         self.successResultOf(self.queue.set_paused("tool", True))
         self.statuses(f"/hooks/{TOKEN}")
-        self.web.routes.put_unusable("tool", "there is no source 'tool'", [digest_of(TOKEN.encode())])
+        stored = {"token": digest_of(TOKEN.encode())}
+        gone = RoomWebhook.of_unusable("tool", stored, "there is no source 'tool'")
+        hook = Hook("", "tool", gone.declaration(find_source, "/hooks"), self.fail, active=False)
+        self.web.routes.put(hook, gone.digests)
         self.successResultOf(self.queue.set_paused("tool", False))
         self.clock.advance(1)
         self.assertEqual(self.statuses(f"/hooks/{TOKEN}", "/hooks/tool"), [503, 503])

@@ -86,9 +86,10 @@ class OfFilesTests(SynchronousTestCase):
 
     def test_signed(self) -> None:
         """A source that signs its requests on demand has a signature instead of a token in the address."""
-        source = find_source("grafana")
         schemes = [
-            room_webhooks({"alerts": {**ALERTS, **options}}, find_source)["alerts"].declaration(source, "/hooks").verify
+            room_webhooks({"alerts": {**ALERTS, **options}}, find_source)["alerts"]
+            .declaration(find_source, "/hooks")
+            .verify
             for options in ({"signed": True}, {"signed": False}, {})
         ]
         self.assertEqual(
@@ -138,7 +139,7 @@ class StoredTests(SynchronousTestCase):
         """With any other value, the webhook is usable, or the error is one that the load of the others survives."""
         with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
             found = RoomWebhook.of_stored(webhook.name, {**webhook.stored(), name: value})
-            found.declaration(find_source("alertmanager"), "/hooks")
+            replace(found, source="alertmanager").declaration(find_source, "/hooks")
             self.assertGreaterEqual(found.due, 0)
             self.assertTrue(all(isinstance(one, str) for one in (*found.digests, *found.references)))
 
@@ -179,6 +180,5 @@ class EqualValueTests(SynchronousTestCase):
             made = made.changed(option, " ".join(value) if isinstance(value, list) else value)
         of_file = room_webhooks({"alerts": {**ALERTS, **options}}, find_source)["alerts"]
         self.assertEqual(of_file, replace(made, secret="env:GRAFANA", is_from_file=True))
-        source = find_source("grafana")
-        declared, other = of_file.declaration(source, "/hooks"), made.declaration(source, "/hooks")
+        declared, other = of_file.declaration(find_source, "/hooks"), made.declaration(find_source, "/hooks")
         self.assertEqual(replace(declared, verify=None), replace(other, verify=None))
