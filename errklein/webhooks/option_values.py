@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -218,6 +218,14 @@ _NONE = {"source": "", "secret": (), "events": ()}
 """What None means where it isn't None itself."""
 
 _NEVER_NONE = frozenset({"ack", "methods", "ordered"})
+
+
+def check_names(names: Iterable[Any], known: Collection[str]) -> None:
+    """Raise ValueError if a name of an option isn't one of `known`."""
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(str(name), known) or f"; expected one of {', '.join(sorted(known))}"
+            raise ValueError(f"unknown option {name!r}{hint}")
 
 
 def check_option(name: str, value: Any, checks: Mapping[str, Callable[[Any], Any]] = CHECKS) -> Any:

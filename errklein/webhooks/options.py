@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -16,6 +16,7 @@ from errklein.webhooks.option_values import (
     OPTION_FIELDS,
     HookError,
     InvalidOption,
+    check_names,
     check_option,
     check_together,
 )
@@ -121,16 +122,9 @@ def _options_of(route: str, given: Any) -> HookOptions:
         if isinstance(scheme, str):
             # An unknown scheme is reported before its options.
             names = inspect.signature(SCHEMES[scheme]).parameters if scheme in SCHEMES else {}
-            _check_names(options if names else (), (*CHECKS, *names))
+            check_names(options if names else (), (*CHECKS, *names))
             options["verify"] = verification(scheme, **{name: options.pop(name) for name in names if name in options})
-        _check_names(options, CHECKS)
+        check_names(options, CHECKS)
         return {OPTION_FIELDS.get(name, name): check_option(name, value) for name, value in options.items()}
     except ValueError as error:
         raise HookError(f"WEBHOOKS[{route!r}]: {error}") from None
-
-
-def _check_names(options: Iterable[Any], known: Collection[str]) -> None:
-    for name in options:
-        if name not in known:
-            hint = did_you_mean(str(name), known) or f"; expected one of {', '.join(sorted(known))}"
-            raise ValueError(f"unknown option {name!r}{hint}")

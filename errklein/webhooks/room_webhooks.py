@@ -15,7 +15,15 @@ from typing import Any, Self
 from errklein.text.suggestions import did_you_mean
 from errklein.verify import Expired, ImmediateResponse, Received, Verification, parse_reference, url_token
 from errklein.webhooks.declaration import HookDeclaration
-from errklein.webhooks.option_values import HookError, InvalidOption, Rate, duration_of
+from errklein.webhooks.option_values import (
+    CHECKS,
+    HookError,
+    InvalidOption,
+    Rate,
+    check_names,
+    check_option,
+    duration_of,
+)
 from errklein.webhooks.source import FindSource, Source
 from errklein.webhooks.texts import check_text
 
@@ -293,20 +301,12 @@ def room_webhooks(setting: Mapping[str, Any], find_source: FindSource) -> dict[s
 def _of_setting(name: str, options: Any, find_source: FindSource) -> RoomWebhook:
     if not isinstance(options, Mapping):
         raise ValueError(f"expected a dict of options, not a {type(options).__name__}")
-    for option in options:
-        if option not in _OF_FILES:
-            hint = did_you_mean(str(option), _OF_FILES) or f"; expected one of {', '.join(_OF_FILES)}"
-            raise ValueError(f"unknown option {option!r}{hint}")
+    check_names(options, _OF_FILES)
     for option in ("source", "room", "secret"):
         if not options.get(option):
             raise ValueError(f"the option {option!r} is missing")
-    values: dict[str, Any] = {}
-    for option, value in options.items():
-        try:
-            values[option] = _OF_FILES[option](value)
-        except InvalidOption as error:
-            error.option = option
-            raise
+    given = {option: value for option, value in options.items() if value is not None}
+    values: Any = {option: check_option(option, value, _OF_FILES) for option, value in given.items()}
     webhook = RoomWebhook(name, is_from_file=True, **values)
     check_signed(find_source(webhook.source), signed=webhook.signed)
     if webhook.text and webhook.template:
@@ -347,12 +347,6 @@ def _reference(value: Any) -> str:
     return str(value)
 
 
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidOption("True or False", value)
-    return value
-
-
 def _file_name(value: Any) -> str:
     if not isinstance(value, str) or not value or value.startswith("/") or ".." in value.split("/"):
         raise InvalidOption("the name of a file beside config.py, such as 'alerts.md'", value)
@@ -360,12 +354,12 @@ def _file_name(value: Any) -> str:
 
 
 _OF_FILES: Mapping[str, Callable[[Any], Any]] = {
-    "source": _one_text,
+    "source": CHECKS["source"],
     "room": _room,
     "rooms": _texts,
     "events": _as_in_chat("events", lambda value: " ".join(_texts(value))),
     "secret": _reference,
-    "signed": _flag,
+    "signed": CHECKS["ordered"],
     "text": _as_in_chat("text"),
     "template": _file_name,
     "messages": _as_in_chat("messages"),

@@ -32,8 +32,8 @@ class OfFilesTests(SynchronousTestCase):
     """The options of a key of WEBHOOKS without a colon."""
 
     def test_defaults(self) -> None:
-        """Source, room and secret are enough; keys with a colon are other webhooks."""
-        found = room_webhooks({"alerts": ALERTS, "Shop:order": {"rate": "1/s"}}, find_source)
+        """Source, room and secret are enough; None is a default; keys with a colon are other webhooks."""
+        found = room_webhooks({"alerts": {**ALERTS, "text": None}, "Shop:order": {"rate": "1/s"}}, find_source)
         self.assertEqual(
             found, {"alerts": RoomWebhook("alerts", "grafana", "#ops", secret="env:GRAFANA", is_from_file=True)}
         )
@@ -62,7 +62,7 @@ class OfFilesTests(SynchronousTestCase):
     def test_unknown_names(self) -> None:
         """A misspelt option or source has a suggestion; another one the known names."""
         self.assertEqual(error_of(event=["firing"]), "unknown option 'event'; did you mean 'events'?")
-        self.assertIn("unknown option 'x'; expected one of source, room, rooms, events", error_of(x=1))
+        self.assertIn("unknown option 'x'; expected one of events, messages, rate, room, rooms", error_of(x=1))
         self.assertIn("there is no source 'grafna'; did you mean 'grafana'?", error_of(source="grafna"))
 
     def test_values(self) -> None:
