@@ -166,12 +166,36 @@ class GitHubTests(SynchronousTestCase):
             text = self.read("repository_dispatch", {"action": action, "sender": {"login": "ada"}}).text()
             self.assertEqual(text, f"ada sent event {action}")
 
+    def test_newer_events(self) -> None:
+        """Of events that the recorded ones don't have, people see what was done to what."""
+        own = {"repository": {"full_name": "shop/website"}, "sender": {"login": "ada"}}
+        sub_issue = {"number": 7, "title": "Hidden", "html_url": f"{REPOSITORY}/issues/7"}
+        ruleset = {"name": "main", "_links": {"html": {"href": f"{REPOSITORY}/rules/1"}}}
+        for event, payload, shown in (
+            (
+                "sub_issues",
+                {"action": "parent_issue_added", "sub_issue": sub_issue},
+                f"added a parent of sub-issue [#7 Hidden]({REPOSITORY}/issues/7)",
+            ),
+            (
+                "repository_ruleset",
+                {"action": "edited", "repository_ruleset": ruleset},
+                f"edited ruleset [main]({REPOSITORY}/rules/1)",
+            ),
+            (
+                "issues",
+                {"action": "typed", "issue": sub_issue},
+                f"set the type of issue [#7 Hidden]({REPOSITORY}/issues/7)",
+            ),
+        ):
+            self.assertEqual(self.read(event, {**payload, **own}).text(), f"ada {shown} in shop/website")
+
     def test_unknown_event(self) -> None:
         """An event of which errklein knows nothing is named, with a link to the repository."""
         payload = json.loads(example("github")[1])
         self.assertEqual(
-            self.read("sub_issues", {**payload, "action": "parent_added"}).text(),
-            f"Codertocat sent sub_issues.parent_added {IN_REPOSITORY}",
+            self.read("new_event", {**payload, "action": "added"}).text(),
+            f"Codertocat sent new_event.added {IN_REPOSITORY}",
         )
         self.assertEqual(self.read("new_event", payload).text(), f"Codertocat sent new_event {IN_REPOSITORY}")
 

@@ -13,13 +13,11 @@ from errklein.webhooks.source import Source, decoded
 
 __all__ = ["SOURCES"]
 
-_MOST_ITEMS = 100
-
 
 def values(payload: Any) -> Mapping[str, Any]:
-    """Return what placeholders refer to if the payload is no object: the items of a list by their number, or `{value}`."""
+    """Return what placeholders refer to if the payload is no object: the first 100 items of a list by their number, or `{value}`."""
     if isinstance(payload, list):
-        return {str(index): item for index, item in enumerate(payload[:_MOST_ITEMS])}
+        return {str(index): item for index, item in enumerate(payload[:100])}
     return {} if isinstance(payload, Mapping) else {"value": payload}
 
 
