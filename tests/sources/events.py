@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from errklein import sources
 from errklein.verify import Received
@@ -16,6 +17,8 @@ FOLDER = Path(sources.__file__).parent
 ALERTA = Path(__file__).parent / "alerta"
 PAYLOADS = Path(__file__).parent / "payloads"
 NOW = 1_796_000_000.0
+
+Sample = tuple[Mapping[str, str], bytes]
 
 
 def body(source: str, file: str) -> bytes:
@@ -56,11 +59,30 @@ def lines(source: str, given: bytes, headers: Mapping[str, str] | None = None) -
     return read(source, given, headers).text().split("\n")
 
 
-def samples(source: str, *left_out: str) -> Iterator[tuple[Mapping[str, str], bytes]]:
+def samples(source: str, *left_out: str) -> Iterator[Sample]:
     """Return requests with all bodies of the source; their names begin with the resource of Sentry's events."""
     for path in paths(source):
         if path.name.removesuffix(".json") not in left_out:
             yield {"Sentry-Hook-Resource": path.name.partition(".")[0]}, path.read_bytes()
+
+
+def in_file(file: str, header: str = "X-Event") -> Iterator[Sample]:
+    """Return the requests of a file of `payloads`: a header with the name of the event, and the body."""
+    for one in json.loads((PAYLOADS / file).read_text(encoding="utf-8")):
+        yield {header: one["event"]}, json.dumps(one["payload"]).encode()
+
+
+def example(source: str, header: str = "X-Event") -> Sample:
+    """Return the source's own example. The name of its file is the event."""
+    found = sources.find_source(source)
+    return {header: found.example.partition(".")[0]}, sources.example_of(found)
+
+
+def as_form(sample: Sample) -> Sample:
+    """Return the request with its body as the field `payload` of a form."""
+    headers, given = sample
+    form = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
+    return form, urlencode({"payload": given.decode()}).encode()
 
 
 def in_page(source: str) -> set[str]:

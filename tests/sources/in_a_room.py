@@ -11,7 +11,7 @@ from errklein.commands.operations import Actor
 from errklein.sources import find_source
 from errklein.testing import PluginTestCase
 from errklein.verify import Received
-from tests.sources.bodies import Sample
+from tests.sources.events import Sample
 
 URL, SECRET = re.compile(r"(/hooks/[\w/-]+)"), re.compile(r"Secret: `?([^\s`]+)")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from errklein.webhooks.payload import BadPayload
-from tests.sources.events import ALERTA, body, changed, in_page, lines, read, samples, without_links
+from tests.sources.events import ALERTA, Sample, body, changed, in_page, lines, read, samples, without_links
 from tests.sources.in_a_room import InARoomCase
 
 QUERY = "http://prometheus.example.net:9090/graph?g0.expr="
@@ -25,7 +25,7 @@ class AlertmanagerContractTests(SourceContract, SynchronousTestCase):
     source = find_source("alertmanager")
     every = 10
 
-    def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
+    def samples(self) -> Iterable[Sample]:
         return samples("alertmanager")
 
     def test_page(self) -> None:

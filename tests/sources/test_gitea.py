@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from errklein.verify import Received, Refused
-from tests.sources.bodies import Sample, as_form, example, samples
+from tests.sources.events import Sample, as_form, example, in_file
 from tests.sources.in_a_room import InARoomCase
 
 HEADER = "X-Gitea-Event"
@@ -65,7 +65,7 @@ class GiteaContractTests(SourceContract, SynchronousTestCase):
     every = 10
 
     def samples(self) -> Iterable[Sample]:
-        return [example("gitea", HEADER), *samples("gitea-synthetic.json", HEADER)]
+        return [example("gitea", HEADER), *in_file("gitea-synthetic.json", HEADER)]
 
 
 class ForgejoContractTests(SourceContract, SynchronousTestCase):
@@ -82,7 +82,7 @@ class GiteaTests(SynchronousTestCase):
 
     def test_messages(self) -> None:
         """Each message says who did what where, with one link and perhaps a quote or a list."""
-        for (headers, body), (name, text) in zip(samples("gitea-synthetic.json", HEADER), MESSAGES, strict=True):
+        for (headers, body), (name, text) in zip(in_file("gitea-synthetic.json", HEADER), MESSAGES, strict=True):
             pairs = [(b"content-type", b"application/json"), (b"x-gitea-event", headers[HEADER].encode())]
             # Sent, too, for receivers that know GitHub only.
             pairs.append((b"x-github-event", b"other"))
@@ -91,7 +91,7 @@ class GiteaTests(SynchronousTestCase):
 
     def test_comment_on_a_pull_request(self) -> None:
         """A comment on a pull request, which Gitea calls an issue, says so."""
-        [(_, body)] = [one for one in samples("gitea-synthetic.json", HEADER) if one[0][HEADER] == "issue_comment"]
+        [(_, body)] = [one for one in in_file("gitea-synthetic.json", HEADER) if one[0][HEADER] == "issue_comment"]
         payload = json.loads(body)
         payload["issue"]["pull_request"] = {"merged": False, "html_url": f"{SHOP}/pulls/7"}
         pairs = [(b"content-type", b"application/json"), (b"x-gitea-event", b"issue_comment")]

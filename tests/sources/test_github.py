@@ -13,7 +13,7 @@ from errklein.testing.source_contract import SourceContract
 from errklein.text import to_xhtml
 from errklein.verify import Received
 from errklein.webhooks.source import Event
-from tests.sources.bodies import Sample, as_form, example, samples
+from tests.sources.events import Sample, as_form, example, in_file
 from tests.sources.in_a_room import InARoomCase
 
 HEADER = "X-GitHub-Event"
@@ -29,7 +29,7 @@ class GitHubContractTests(SourceContract, SynchronousTestCase):
     every = 10
 
     def samples(self) -> Iterable[Sample]:
-        return [example("github", HEADER), as_form(example("github", HEADER)), *samples("github.json", HEADER)]
+        return [example("github", HEADER), as_form(example("github", HEADER)), *in_file("github.json", HEADER)]
 
 
 class GitHubTests(SynchronousTestCase):
@@ -41,7 +41,7 @@ class GitHubTests(SynchronousTestCase):
 
     def changed(self, name: str, **changes: Any) -> Event:
         """Return the event of the recorded payload with other fields."""
-        found = next(json.loads(body) for headers, body in samples("github.json", HEADER) if headers[HEADER] == name)
+        found = next(json.loads(body) for headers, body in in_file("github.json", HEADER) if headers[HEADER] == name)
         return self.read(name, {**found, **changes})
 
     def test_messages(self) -> None:
@@ -79,7 +79,7 @@ class GitHubTests(SynchronousTestCase):
             " [29310](https://github.com/settings/installations/957387)\n- Codertocat/Space",
         }
         shown = {}
-        for headers, body in samples("github.json", HEADER):
+        for headers, body in in_file("github.json", HEADER):
             event = self.read(headers[HEADER], json.loads(body))
             shown[event.name] = event.text()
         self.assertEqual(shown, expected)

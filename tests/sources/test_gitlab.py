@@ -13,7 +13,7 @@ from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from errklein.verify import Received, Refused
 from errklein.webhooks.source import Event
-from tests.sources.bodies import Sample, example, samples
+from tests.sources.events import Sample, example, in_file
 from tests.sources.in_a_room import InARoomCase
 
 GITLAB = find_source("gitlab")
@@ -96,7 +96,7 @@ MESSAGES = (
 
 def recorded() -> list[Sample]:
     """Return all requests."""
-    return [*samples("gitlab.json"), *samples("gitlab-synthetic.json")]
+    return [*in_file("gitlab.json"), *in_file("gitlab-synthetic.json")]
 
 
 class GitLabContractTests(SourceContract, SynchronousTestCase):

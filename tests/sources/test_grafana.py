@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from errklein.verify import Refused
-from tests.sources.events import ALERTA, NOW, body, changed, in_page, lines, read, received, samples, without_links
+from tests.sources.events import (
+    ALERTA,
+    NOW,
+    Sample,
+    body,
+    changed,
+    in_page,
+    lines,
+    read,
+    received,
+    samples,
+    without_links,
+)
 from tests.sources.in_a_room import InARoomCase
 
 RULE = "https://grafana.example.net/alerting/grafana/1afz29v7z/view?orgId=1"
@@ -24,7 +36,7 @@ class GrafanaContractTests(SourceContract, SynchronousTestCase):
     source = find_source("grafana")
     every = 10
 
-    def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
+    def samples(self) -> Iterable[Sample]:
         return samples("grafana")
 
     def test_page(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -11,7 +11,7 @@ from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from errklein.webhooks.payload import BadPayload
 from errklein.webhooks.texts import render
-from tests.sources.events import ALERTA, body, in_page, lines, read, samples, without_links
+from tests.sources.events import ALERTA, Sample, body, in_page, lines, read, samples, without_links
 from tests.sources.in_a_room import InARoomCase
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -24,7 +24,7 @@ class JsonContractTests(SourceContract, SynchronousTestCase):
     source = find_source("json")
     every = 10
 
-    def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
+    def samples(self) -> Iterable[Sample]:
         return samples("json")
 
     def test_page(self) -> None:
@@ -38,7 +38,7 @@ class FormContractTests(SourceContract, SynchronousTestCase):
     source = find_source("form")
     every = 10
 
-    def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
+    def samples(self) -> Iterable[Sample]:
         return samples("json")
 
 

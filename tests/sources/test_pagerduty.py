@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
-from tests.sources.events import ALERTA, body, changed, in_page, lines, read, received, samples, without_links
+from tests.sources.events import ALERTA, Sample, body, changed, in_page, lines, read, received, samples, without_links
 from tests.sources.in_a_room import InARoomCase
 
 ADDRESS = "https://example.pagerduty.com/incidents/PINC001"
@@ -25,7 +25,7 @@ class PagerDutyContractTests(SourceContract, SynchronousTestCase):
     source = find_source("pagerduty")
     every = 10
 
-    def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
+    def samples(self) -> Iterable[Sample]:
         return samples("pagerduty", "pagey.ping")
 
     def test_page(self) -> None:

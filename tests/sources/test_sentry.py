@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
-from tests.sources.events import body, changed, in_page, lines, read, received, samples, without_links
+from tests.sources.events import Sample, body, changed, in_page, lines, read, received, samples, without_links
 from tests.sources.in_a_room import InARoomCase
 
 ISSUE = "[SHOP-1A: ZeroDivisionError: division by zero](https://sentry.io/organizations/example/issues/1117540176/)"
@@ -31,7 +31,7 @@ class SentryContractTests(SourceContract, SynchronousTestCase):
     source = find_source("sentry")
     every = 10
 
-    def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
+    def samples(self) -> Iterable[Sample]:
         return samples("sentry", "comment.created", "installation.created")
 
     def test_page(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from errklein.verify import Refused
-from tests.sources.events import body, in_page, lines, read, received, samples, without_links
+from tests.sources.events import Sample, body, in_page, lines, read, received, samples, without_links
 from tests.sources.in_a_room import InARoomCase
 
 
@@ -20,7 +20,7 @@ class StandardWebhooksContractTests(SourceContract, SynchronousTestCase):
     source = find_source("standard_webhooks")
     every = 10
 
-    def samples(self) -> Iterable[tuple[Mapping[str, str], bytes]]:
+    def samples(self) -> Iterable[Sample]:
         return samples("standard_webhooks", "user.created")
 
     def test_page(self) -> None:
