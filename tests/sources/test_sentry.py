@@ -82,13 +82,10 @@ class SentryTests(SynchronousTestCase):
             "💬 **Jana** created a comment on an issue of shop",
             "> Since the last release. I look at it.",
         )
-        self.check(
-            "installation.created",
-            "**Jana**: created",
-            "- installation status: pending",
-            "- installation app slug: errklein",
-            "- installation organization slug: example",
-        )
+        # The code of an installation is a secret.
+        self.check("installation.created", "**Jana**: created installation of errklein in example")
+        given = b'{"action": "done", "data": {"seer": {"step": "fix"}}}'
+        self.assertEqual(lines("sentry", given), ["done", "- seer step: fix"])
 
     def test_unknown_action(self) -> None:
         """An action that isn't known is shown as it is."""

@@ -21,7 +21,12 @@ def lines(event: str, payload: Any) -> list[str]:
     if part == "comment":
         project = when(payload, " of {data.project_slug}")
         return [f"💬 **{{actor.name}}** {{action}} a comment on an issue{project}", "> {data.comment}"]
-    if part in ("", "installation"):
+    if part == "installation":
+        # Not its other fields: one is a code that grants access.
+        return [
+            f"**{{actor.name}}**: {{action}} installation of {{data.{part}.app.slug}} in {{data.{part}.organization.slug}}"
+        ]
+    if not part:
         return ["**{actor.name}**: {action}", *described(payload, "data.")]
     root = f"data.{part}"
     level = when(payload, f"🔥 **{{{root}.level}}**") if part in ("event", "error") else ""
