@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
 
@@ -102,6 +102,13 @@ class _Changes:
     def __bool__(self) -> bool:
         return bool(self.added or self.sent or self.removed)
 
+    def leave(self, left: _Changes, is_due: Callable[[OutgoingMessage], bool]) -> None:
+        """Leave the new messages of deliveries that aren't due to other changes."""
+        for number in [number for number, one in self.added.items() if one.delivery and not is_due(one)]:
+            left.added[number] = self.added.pop(number)
+            if number in self.sent:
+                left.sent[number] = self.sent.pop(number)
+
     def followed_by(self, later: _Changes) -> _Changes:
         """Return both as one. A message that is added and then removed is in neither."""
         both = _Changes()
@@ -168,8 +175,6 @@ class SQLiteOutboxStore:
         # Whether the last write failed, and whether this was logged and not yet followed by a write that succeeded.
         self._failing = self._reported = False
         self._closed = False
-        # An operation that only writes the messages.
-        self._write_all = self.before(lambda _, arguments: arguments)
 
     @property
     def unwritten(self) -> bool:
@@ -307,26 +312,37 @@ class SQLiteOutboxStore:
 
     # Called in the journal's thread, within or after a transaction.
 
-    def before(self, operation: Operation) -> Operation:
+    def before(self, operation: Operation, ended: Callable[[Any], Iterable[int]]) -> Operation:
         """Return an operation of the journal that writes the messages first, in the same transaction.
 
         The end of a delivery is such an operation. A handler's messages were added before it returned, so a delivery is never done
         without its messages, whatever the order of the operations in a transaction is. If they can't be written, the delivery isn't
-        done either.
+        done either. Messages of other deliveries are left to their own ends, or to the timer: if the process was killed between
+        the two transactions, they would be sent twice.
+
+        :param ended: Returns the deliveries that end with an argument of the operation.
         """
 
         def run(connection: sqlite3.Connection, arguments: Sequence[Any]) -> Sequence[Any]:
-            self.write(connection)
+            numbers = {number for argument in arguments for number in ended(argument)}
+            self.write(connection, lambda message: message.delivery in numbers)
             return operation(connection, arguments)
 
         return run
 
-    def write(self, connection: sqlite3.Connection) -> None:
-        """Make the changes."""
+    def _write_until(self, connection: sqlite3.Connection, arguments: Sequence[int]) -> Sequence[None]:
+        """Write the messages up to these ids. The ends of the deliveries of later ones may be in the next transaction."""
+        last = max(arguments)
+        self.write(connection, lambda message: message.id <= last)
+        return [None] * len(arguments)
+
+    def write(self, connection: sqlite3.Connection, is_due: Callable[[OutgoingMessage], bool]) -> None:
+        """Make the changes, without the new messages of deliveries that aren't due."""
         if not (self._waiting or self._waiting.records):
             return
         with self._lock:
             changes, self._waiting = self._waiting, _Changes()
+            changes.leave(self._waiting, is_due)
             self._writing = self._writing.followed_by(changes)
         records = [
             (number, _stored(network), _stored(to), of, _NUMBERS[state], at, reason)
@@ -397,7 +413,9 @@ class SQLiteOutboxStore:
             self._start_timer(self._records_at - now)
 
     def _write_now(self) -> Deferred[None]:
-        return self._submit(self._write_all, None).addCallbacks(self._written, self._failed)
+        with self._lock:
+            last = max(self._waiting.added, default=0)
+        return self._submit(self._write_until, last).addCallbacks(self._written, self._failed)
 
     def _written(self, _: None) -> None:
         if self._reported:

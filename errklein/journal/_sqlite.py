@@ -98,8 +98,8 @@ class SQLiteJournal:
             reactor, self._database, process, self._submit, self._read, now, path is not None
         )
         self._commits = GroupCommit(self._database, self._run_write, self._undone, self.outbox.committed)
-        self._end_attempt = self.outbox.before(self._writer.end)
-        self._log_deliveries = self.outbox.before(self._writer.log)
+        self._end_attempt = self.outbox.before(self._writer.end, lambda end: (end.id,))
+        self._log_deliveries = self.outbox.before(self._writer.log, lambda deliveries: ())
         self._buffer: list[StoredDelivery] = []
         self._counts: Counter[str] = Counter()
         self._flush: IDelayedCall | None = None

@@ -91,9 +91,9 @@ class StoreCase(SynchronousTestCase):
         self.reactor.advance(seconds)
         self.threads.turn()
 
-    def add(self, body: str = "hi") -> OutgoingMessage:
+    def add(self, body: str = "hi", delivery: int = 0) -> OutgoingMessage:
         """Add a message, and return it."""
-        return self.store.add(OutgoingMessage(0, "IRC", "#builds", body))
+        return self.store.add(OutgoingMessage(0, "IRC", "#builds", body, delivery=delivery))
 
     def lease(self) -> Sequence[OutgoingMessage]:
         """Return what the store leases."""
@@ -489,7 +489,7 @@ class LeaseTests(StoreCase):
         def fails(connection: sqlite3.Connection, arguments: Sequence[None]) -> Sequence[None]:
             raise ValueError("no")
 
-        failed = self.journal._commits.submit(self.store.before(fails), None)
+        failed = self.journal._commits.submit(self.store.before(fails, lambda _: ()), None)
         self.threads.turn()
         self.failureResultOf(failed, ValueError)
         self.assertEqual((self.written(), self.owners()), ([], {}))
@@ -568,6 +568,43 @@ class DeliveryTests(StoreCase):
             self.assertNotEqual(self.state(number), DeliveryState.RUNNING)
             self.assertEqual(self.written(), [*before, message.id])
             self.assertEqual(self.statements.count("BEGIN IMMEDIATE"), 1)
+
+    def test_end_of_another_delivery(self) -> None:
+        """Messages of a delivery that runs aren't written with the end of another one: after a crash, they would be sent twice."""
+        first, second = self.record(), self.record()
+        of_first, of_second = (self.add(delivery=number) for number in (first, second))
+        self.journal.finish(first, OK)
+        self.threads.turn()
+        self.assertEqual(self.written(), [of_first.id])
+        self.journal.finish(second, OK)
+        self.threads.turn()
+        self.assertEqual(self.written(), [of_first.id, of_second.id])
+
+    def test_delivery_that_runs_on(self) -> None:
+        """A message of a delivery that runs for longer is written within 15 ms, also after the end of another one."""
+        first, second = self.record(), self.record()
+        message = self.add(delivery=second)
+        self.store.advance(message.id, 0.5)
+        self.journal.finish(first, OK)
+        self.threads.turn()
+        self.assertEqual(self.written(), [])
+        self.wait(0.015)
+        self.assertEqual(self.written(), [message.id])
+        self.close()
+        self.open()
+        self.assertEqual([one.sent for one in self.lease()], [0.5])
+
+    def test_message_after_the_timer(self) -> None:
+        """A message that is added while a transaction of others is about to begin waits for the end of its delivery."""
+        number = self.record()
+        early = self.add()
+        self.reactor.advance(0.015)
+        late = self.add(delivery=number)
+        self.threads.turn()
+        self.assertEqual(self.written(), [early.id])
+        self.journal.finish(number, OK)
+        self.threads.turn()
+        self.assertEqual(self.written(), [early.id, late.id])
 
     def test_delivery_is_not_done_without_its_messages(self) -> None:
         """If messages can't be written, the end of a delivery fails, too; later, both are written."""
@@ -819,7 +856,7 @@ class UnwrittenTests(StoreCase):
             raise ValueError("no")
 
         with mock.patch.object(_outbox_store._Changes, "followed_by", read_meanwhile):
-            failed = self.journal._commits.submit(self.store.before(fails), None)
+            failed = self.journal._commits.submit(self.store.before(fails, lambda _: ()), None)
             self.threads.turn()
         self.failureResultOf(failed, ValueError)
         for reader in readers:
