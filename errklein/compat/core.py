@@ -418,6 +418,10 @@ class ErrBot(BackendBase, StoreMixin):
 
     # Internals
 
+    def _attach_network(self, network: Any) -> None:
+        """Set the network, after `__init__`, which belongs to the backend's author."""
+        self._network = network
+
     @property
     def _here(self) -> Any:
         if self._network is None:

@@ -91,8 +91,7 @@ class ThreadedNetwork:
         except BaseException:
             self._thread.end()
             raise
-        # After its `__init__`, which belongs to its author.
-        self.legacy._network = self
+        self.legacy._attach_network(self)
         self._sender = SendingThread(reactor, self)
         limits = replace(outbox_limits(config, self.message_size_limit), attempts=ATTEMPTS, isolates=False)
         self._longest = limits.length
