@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from twisted.application.service import IService
 
     from errklein.bot import Bot
-    from errklein.service.bot_service import ManagedBot
+    from errklein.service.reloading import ReloadingBot
 
 
 class Options(usage.Options):
@@ -187,7 +187,7 @@ def _make_service(options: Options) -> IService:
 
     bot: Bot
 
-    def make_managed_bot() -> ManagedBot:
+    def make_managed_bot() -> Bot | ReloadingBot:
         nonlocal bot
         start_sentry(config)
         bot = make_bot()

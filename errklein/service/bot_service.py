@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from resource import RLIMIT_NOFILE, getrlimit, setrlimit
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -31,7 +31,9 @@ from errklein.service.startup_checks import START_ERRORS
 from errklein.text.masking import masker
 
 if TYPE_CHECKING:
+    from errklein.bot import Bot
     from errklein.listening import Listeners
+    from errklein.service.reloading import ReloadingBot
     from errklein.status import StatusServer
 
 
@@ -80,16 +82,6 @@ class ServiceManager:
             self.log.warn("{state} could not be reported to NOTIFY_SOCKET: {error}", state=state, error=str(error))
 
 
-class ManagedBot(Protocol):
-    """The part of the bot that the service uses: start and stop."""
-
-    async def start(self) -> None:
-        """Start the bot; return when its plugins are active. Raises if it can't start."""
-
-    async def stop(self, grace: float) -> None:
-        """Stop accepting work, wait up to `grace` seconds for running handlers, and release all resources."""
-
-
 class CannotStart(Exception):
     """The service can't start. The text is one line with the reason."""
 
@@ -127,7 +119,7 @@ class BotService(Service):
         process_exit: ProcessExit,
         data_directory: DataDirectory,
         listeners: Listeners,
-        make_bot: Callable[[], ManagedBot],
+        make_bot: Callable[[], Bot | ReloadingBot],
         supervision: Supervision,
         status: StatusServer | None = None,
     ) -> None:
@@ -140,7 +132,7 @@ class BotService(Service):
         self._supervision = supervision
         self._status = status
         self._manager = ServiceManager(reactor, os.environ)
-        self._bot: ManagedBot | None = None
+        self._bot: Bot | ReloadingBot | None = None
         self._listened = False
         self._on_terminal = False
         self._stopping = False
