@@ -120,10 +120,10 @@ class WebhookNotices:
         name = f"the webhook {hook} ({hook.declaration.rule})"
         remedy = _ADVICE[kind]
         if hook.declaration.verify.scheme == ADDRESS_SCHEME and kind in ("signature", "malformed"):
-            # Nobody can look the token up.
-            remedy = (
-                f"enter the whole address there, a new one of {self._prefix}webhook rotate {hook} if you don't have it"
-            )
+            # Nobody can look a token up that was made in a chat.
+            made = f"a new one of {self._prefix}webhook rotate {hook} if you don't have it"
+            where = f"which `errklein webhook show {hook} --url` prints" if hook.declaration.verify.secrets else made
+            remedy = f"enter the whole address there, {where}"
         advice = f"If the source is yours, {remedy}, and let it send again. See {self._prefix}delivery list {hook.full_name} refused"
         self._notices.post(
             ("refused", hook.full_name, kind),

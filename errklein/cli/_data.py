@@ -12,7 +12,6 @@ import sys
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -178,35 +177,29 @@ def _secrets_of(values: Path) -> Path:
 
 def _write_secrets(values: Path, secrets: Mapping[str, bytes]) -> None:
     encoded = {name: b64encode(secret).decode("ascii") for name, secret in secrets.items()}
-    content = {"format": _SECRETS_FORMAT, "version": 1, "backup": _digest(values), "secrets": encoded}
+    content = {"format": _SECRETS_FORMAT, "version": 1, "secrets": encoded}
     try:
         write_private_file(_secrets_of(values), [json.dumps(content, indent=1).encode()])
     except OSError as error:
         raise StorageError(f"{_secrets_of(values)} can't be written: {error.strerror}") from None
 
 
-def _read_secrets(values: Path) -> tuple[dict[str, bytes], list[str]]:
-    """Return the secrets beside a backup, and a line if they belong to another backup."""
+def _read_secrets(values: Path) -> dict[str, bytes]:
+    """Return the secrets beside a backup. Those of an earlier one have other names, or are the same."""
     path = _secrets_of(values)
     if not path.is_file():
-        return {}, []
+        return {}
     try:
         content = json.loads(path.read_bytes())
         if (content["format"], content["version"]) != (_SECRETS_FORMAT, 1):
             raise ValueError
-        if content["backup"] != _digest(values):
-            return {}, [f"{path} belongs to another backup, so its secrets weren't restored"]
-        return {name: b64decode(secret, validate=True) for name, secret in content["secrets"].items()}, []
+        return {name: b64decode(secret, validate=True) for name, secret in content["secrets"].items()}
     except OSError as error:
         raise StorageError(f"{path} can't be read: {error.strerror}; nothing was restored") from None
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         raise StorageError(
             f"{path} has no secrets that this errklein can read; move it away to restore the values alone"
         ) from None
-
-
-def _digest(file: Path) -> str:
-    return sha256(file.read_bytes()).hexdigest()
 
 
 def release_messages(config: Config) -> int:
@@ -224,12 +217,12 @@ def restore(config: Config, file: Path | None, force: bool, trusted: Sequence[st
     :param file: the backup; for None, backup.jsonl or backup.py in the data directory.
     :param force: also restore into a bot with values, and replace those of the same name; a backup of them is written first.
     :param trusted: additional names that the values may use, as "module.qualname". If a value uses another name that isn't
-        allowed, nothing is restored. Secrets of webhooks beside the file are restored if they belong to it.
+        allowed, nothing is restored. Secrets of webhooks beside the file are restored, too.
     :param with_deliveries: also replace the journal by its backup, which belongs to the file. What waits in it is paused.
     """
     file = _default_backup(config) if file is None else file
     read = read_any_backup(file)
-    secrets, not_restored = _read_secrets(file)
+    secrets = _read_secrets(file)
     if with_deliveries:
         journal.check_backup(journal.backup_of(file))
     refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(config)), trusted)
@@ -256,7 +249,7 @@ def restore(config: Config, file: Path | None, force: bool, trusted: Sequence[st
             deliveries, messages = journal.restore_paused(Path(config.BOT_DATA_DIR), journal.backup_of(file))
             waiting = f"messages restored, which wait until `errklein release-messages`: {messages}"
             print_lines([f"deliveries restored, {deliveries} of which wait until !webhook resume", waiting])
-    return complain([*read.problems, *not_restored])
+    return complain(read.problems)
 
 
 def storage_get(config: Config, namespace: str, missing_ok: bool = False) -> int:

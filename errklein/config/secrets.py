@@ -52,7 +52,9 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None, st
         remedy = f"set the variable {name} in the environment of errklein, and restart it"
     elif kind == "file":
         secret = read_file(reference, name)
-        remedy = f"write the secret to {name}, and reload the plugin"
+        remedy = (
+            f"write the secret to {name}, and reload the plugin, or the configuration if it has a webhook of a room"
+        )
     elif kind == "secret":
         if stored_in is None:
             raise SecretError(f"{reference}: the bot makes such secrets itself; name one as env:NAME or file:/path")
@@ -146,9 +148,9 @@ class SecretStore:
         """Return the store of the bot with this BOT_DATA_DIR."""
         return cls(Path(data_directory, "secrets"))
 
-    def read(self, reference: str, environment: Mapping[str, str] | None = None) -> bytes:
+    def read(self, reference: str) -> bytes:
         """Return the secret of a reference of any kind, as `read_secret` does."""
-        return read_secret(reference, environment, self.directory)
+        return read_secret(reference, stored_in=self.directory)
 
     def write(self, name: str, secret: str) -> str:
         """Store a secret and return its reference, the name with a random end. It survives a crash of the machine.
@@ -159,8 +161,8 @@ class SecretStore:
         self.put({name: secret.encode()})
         return f"secret:{name}"
 
-    def put(self, stored: Mapping[str, bytes]) -> int:
-        """Store the secrets under these names, and return their number. Existing files stay as they are.
+    def put(self, stored: Mapping[str, bytes]) -> None:
+        """Store the secrets under these names. Existing files stay as they are.
 
         :raises SecretError: A name is invalid, which is found before any file is written; or a file can't be written.
         """
@@ -175,7 +177,6 @@ class SecretStore:
                 write_private_file(self.directory / name, [stored[name]])
         except OSError as error:
             raise SecretError(f"the secrets can't be written to {self.directory}: {error.strerror}") from None
-        return len(missing)
 
     def remove(self, reference: str) -> None:
         """Remove the file of a reference to a stored secret, if it exists. Other texts are ignored."""

@@ -58,6 +58,7 @@ class StartTests(OfFilesCase):
         self.assertEqual(self.bot.sent_to("#ops"), ["Disk full"])
         self.assertIn("#ops", self.bot.command("!room list"))
         self.assertEqual([self.send("/hooks/alerts"), self.send("/hooks/alerts/x")], [401, 401])
+        self.assertIn("`errklein webhook show alerts --url` prints", self.notices())
 
     def test_rooms_of_a_payload(self) -> None:
         """A payload chooses one of the listed rooms; for any other one, the first is taken."""
