@@ -19,13 +19,10 @@ _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 _NOT_FACTS = re.compile(
     r"(?:[A-Za-z0-9_]*_)?(?:id|uuid|uid)|[a-z]+I[Dd]|[a-z_]*version|alertname|rulename", re.IGNORECASE
 )
-_LONGEST_WORD = 60
-_MOST_LEAVES = 100
-_DEPTH = 4
+_LONGEST_WORD, _MOST_LEAVES, _DEPTH = 60, 100, 4
 _TITLES = ("title", "subject", "summary", "name", "check_name", "condition_name", "event", "type")
 _TEXTS = ("message", "msg", "text", "description", "details", "detail", "body", "content", "reason", "info")
 _LINKS = ("html_url", "web_url", "url", "link", "permalink", "href")
-EMPTY = "A request without any text or number."
 _JSON = ('{"', "{}", "[{", '["', "[]")
 
 
@@ -97,7 +94,7 @@ def described(payload: Any, root: str = "", most: int = 6) -> list[str]:
     title, text = (_named(leaves, names) for names in (_TITLES, _TEXTS))
     link = _named([path for path, given in leaves.items() if _is_address(given)], _LINKS)
     if not leaves:
-        return [EMPTY]
+        return ["A request without any text or number."]
     head = f"**{{{title}}}**" if title else "Link" if link else ""
     facts = (path for path, given in leaves.items() if path not in (title, text) and not _is_address(given))
     return [

@@ -7,18 +7,12 @@ from typing import Any
 
 from errklein.sources import _alerts
 from errklein.sources._payloads import at, found, items, json_object
-from errklein.verify import Received, hmac_signature
+from errklein.verify import hmac_signature
 from errklein.webhooks.source import Source
 
 __all__ = ["SOURCES"]
 
 _STATES = {"alerting": "firing", "ok": "resolved"}
-
-
-def event(received: Received, payload: Any) -> str:
-    """Return "firing" or "resolved"; for other states of the older form, such as "no_data", the state."""
-    state = at(payload, "state")
-    return at(payload, "status") or _STATES.get(state, state)
 
 
 def lines(event: str, payload: Any) -> list[str]:
@@ -41,7 +35,9 @@ SOURCES = {
             timestamp_header="X-Grafana-Alerting-Timestamp",
             signed="{timestamp}:{body}",
         ),
-        event=event,
+        event=lambda received, payload: (
+            at(payload, "status") or _STATES.get(at(payload, "state"), at(payload, "state"))
+        ),
         parse=json_object,
         setup=(
             "In Grafana, open Alerting > Contact points, add one with the integration Webhook, and enter this URL.",
