@@ -55,7 +55,7 @@ class RoomMessages:
     def __init__(
         self, reactor: IReactorTime, networks: Networks, send: Send, pool: WorkerPool, directory: Path | None = None
     ) -> None:
-        self._reactor, self._networks, self._send = reactor, networks, send
+        self._reactor, self.networks, self._send = reactor, networks, send
         self._pool, self._directory = pool, directory
         # Equal webhooks share one. A webhook that was changed begins with a full bucket.
         self._limits: WeakKeyDictionary[RoomWebhook, _Limit] = WeakKeyDictionary()
@@ -112,7 +112,7 @@ class RoomMessages:
             events = "1 more event of {name} was" if count == 1 else f"{count} more events of {{name}} were"
             limit.bucket.spend()
             try:
-                prefix = self._networks.config(self._networks.of(self.room(room))).BOT_PREFIX
+                prefix = self.networks.config(self.networks.of(self.room(room))).BOT_PREFIX
                 command = code(f"{prefix}delivery list {webhook.name}")
                 self._say(room, Markdown(f"… and {events.format(name=webhook.name)} left out; see {command}"))
             except OutboxFull:
@@ -128,14 +128,14 @@ class RoomMessages:
 
         :raises ValueError: It isn't the name of a room.
         """
-        room = self._networks.build_identifier(self._networks.with_network(name))
+        room = self.networks.build_identifier(self.networks.with_network(name))
         if not isinstance(room, Room):
-            raise ValueError(f"{name} isn't a room of the network {self._networks.of(room).network}")
+            raise ValueError(f"{name} isn't a room of the network {self.networks.of(room).network}")
         return room
 
     def _say(self, name: str, text: Markdown) -> None:
         room = self.room(name)
-        self._send(room, without_people(text, _nicks(self._networks.of(room), room)))
+        self._send(room, without_people(text, _nicks(self.networks.of(room), room)))
 
     async def _text(self, webhook: RoomWebhook, event: Event) -> Markdown:
         most = event.source.most_lines

@@ -430,6 +430,10 @@ class RoomWebhooks:
         if webhook is None or NAME.fullmatch(name) is None:
             self._web.routes.drop(name)
             return
+        network = webhook.room.partition(":")[0]
+        if not (webhook.is_from_file or webhook.unusable or network in self._messages.networks.backends):
+            reason = f"the bot has no network {network}; use `webhook move {name} ROOM`, or name the network so again"
+            webhook = replace(webhook, unusable=reason)
         declaration = webhook.declaration(find_source, self._web.routes.prefix)
         hook = Hook("", name, declaration, self._messages.handler(webhook), active=not webhook.unusable)
         self._web.routes.put(hook, webhook.digests)

@@ -235,6 +235,17 @@ class ChangeTests(RoomWebhooksCase):
         self.assertEqual(self.alerts("#ops") + self.alerts("#dev"), 1)
         self.assertEqual(self.webhooks.find("alertmanager").room, "test:#dev")
 
+    def test_network_that_is_gone(self) -> None:
+        """After its network has got another name, a webhook responds with 503, with a notice, until it is moved."""
+        made = self.make()
+        store = self.bot.storage.open("room webhooks")
+        store.set("alertmanager", {**store.get("alertmanager"), "room": "old:#ops"})
+        self.restart()
+        self.assertEqual(self.status(made), 503)
+        self.assertIn("the bot has no network old; use `webhook move", "\n".join(self.bot.sent_to("@admin")))
+        self.do(self.webhooks.move(ALICE, "alertmanager", "#dev"))
+        self.assertEqual((self.status(made), self.alerts("#dev")), (202, 1))
+
     def test_rooms_of_the_command_line(self) -> None:
         """The bot joins a room that it isn't in, where a command of the shell makes a webhook, or moves one."""
         self.make(room="#new")
