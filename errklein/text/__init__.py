@@ -6,27 +6,5 @@ from errklein.text.folding import folded
 from errklein.text.neutralising import without_mentions, without_unsafe_links
 from errklein.text.rendering import md_escape, to_ansi, to_imtext, to_irc, to_md, to_plain, to_xhtml
 
-__all__ = [
-    "PARTS_CAP",
-    "at_most",
-    "code",
-    "estimated_parts",
-    "fenced",
-    "folded",
-    "grapheme_boundary",
-    "md_escape",
-    "plain",
-    "plain_but_html",
-    "plain_lines",
-    "sanitize",
-    "split_message",
-    "to_ansi",
-    "to_imtext",
-    "to_irc",
-    "to_md",
-    "to_plain",
-    "to_xhtml",
-    "truncated",
-    "without_mentions",
-    "without_unsafe_links",
-]
+__all__ = ["md_escape", "split_message", "to_ansi", "to_imtext", "to_irc", "to_md", "to_plain", "to_xhtml"]
+"""What plugins use. Further names are those that other packages of errklein use."""
