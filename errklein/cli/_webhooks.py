@@ -12,7 +12,7 @@ from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from errklein.cli._output import complain, print_lines
 from errklein.cli._parser import Parser
@@ -168,7 +168,7 @@ def _path_of(declared: HookDeclaration, of_room: RoomWebhook | None, config: Con
         raise SecretError(
             f"only the digest of the token of {name} is stored; `errklein webhook rotate {name}` makes a new one"
         )
-    return f"{declared.rule}/{SecretStore.of(config.BOT_DATA_DIR).read(of_room.secret).decode()}"
+    return f"{declared.rule}/{quote(SecretStore.of(config.BOT_DATA_DIR).read(of_room.secret), safe='')}"
 
 
 def _load_routes(config: Config) -> tuple[Sequence[RouteInfo], Mapping[str, RoomWebhook]]:

@@ -122,7 +122,7 @@ class RoomWebhookCommandTests(SynchronousTestCase):
 
     def test_of_the_configuration(self) -> None:
         """A webhook of the configuration is listed, and only --url prints its token."""
-        token = "t0ken-of-alerts-in-a-file"
+        token, escaped = "t0ken-of-alerts?in=a%20file", "t0ken-of-alerts%3Fin%3Da%2520file"
         path = self.directory / "token"
         path.write_text(token)
         of_file = {"source": "alertmanager", "room": "#ops", "secret": f"file:{path}"}
@@ -132,7 +132,7 @@ class RoomWebhookCommandTests(SynchronousTestCase):
             "/hooks/alerts -> alerts [POST], Alertmanager, made in #ops by the configuration file", self.printed("list")
         )
         self.assertNotIn(token, self.printed("show", "alerts"))
-        self.assertEqual(self.printed("show", "alerts", "--url"), f"https://bot.example.net/hooks/alerts/{token}\n")
+        self.assertEqual(self.printed("show", "alerts", "--url"), f"https://bot.example.net/hooks/alerts/{escaped}\n")
         self.stop()
         self.start()
         tested = self.printed("test", "alerts", f"--address=http://127.0.0.1:{self.port}")
