@@ -86,7 +86,7 @@ def without_effects(text: str) -> str:
 # Addresses are left as they are; then follow the sign of a mention, and words, whose entities and formatting aren't shown.
 _LETTER, _STYLE = r"(?:[^\W_]|&#?\w{1,31};)", "[*`~]"
 _NAMES = re.compile(
-    rf"(?<!\\)\]\(<?(?:https?:|mailto:)[^()\[\]\n]*+\)|https?://\S++|(?P<at>{_SIGN})"
+    rf"(?<!\\)\]\(<?(?:https?:|mailto:)[^()\[\]\n]*+\)|https?://[^\s<>|`\"]++|(?P<at>{_SIGN})"
     rf"|(?P<word>{_LETTER}(?:{_STYLE}*+{_LETTER})*+)",
     re.IGNORECASE,
 )
@@ -108,8 +108,9 @@ def without_people(markdown: str, nicks: Collection[str] = ()) -> str:
             return word[0] + ZERO_WIDTH_SPACE + word[1:]
         if not (words and word) or word.isalnum():
             return found[0]
-        shown = html.unescape(_STYLES.sub("", word))
-        names = _WORD.findall(f"{word} {shown}".casefold())
+        # A sign of formatting that formats nothing is shown.
+        shown = html.unescape(f"{word} {_STYLES.sub('', word)}")
+        names = _WORD.findall(shown.casefold())
         return found[0] if words.isdisjoint(names) else ZERO_WIDTH_SPACE.join(_PIECES.findall(word))
 
     return _NAMES.sub(neutralise, markdown)

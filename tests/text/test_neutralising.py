@@ -258,6 +258,7 @@ class PersonTests(SynchronousTestCase):
         self.assert_neutral("&#98;ob b&#x6f;b &lt;bob", "&#98;|o|b b|&#x6f;|b &lt;|b|o|b", "bob")
         self.assert_neutral("b*o*b bo``b x*bob*", "b|*|o|*|b b|o|``|b x|*|b|o|b*", "bob")
         self.assert_neutral("&#98;oy b**oy** &lt;", "&#98;oy b**oy** &lt;", "bob")
+        self.assert_neutral("a*&#98;ob http://h<bob", "a|*|&#98;|o|b http://h<b|ob", "bob")
 
     @given(st.lists(st.sampled_from((*PIECES, "bob", " ", "@bob")), max_size=12).map("".join))
     def test_looks_the_same(self, text: str) -> None:
