@@ -122,7 +122,7 @@ class _Changes:
 
 
 class SQLiteOutboxStore:
-    """Implements `errklein.ports.outbox.OutboxStore` in the file of a `SQLiteJournal`, and in its group commits.
+    """Implements `errklein.ports.outbox.OutboxStore`, which describes the methods, in the file and group commits of a `SQLiteJournal`.
 
     Changes wait in memory until a transaction takes them: the journal's thread calls `write` within the transaction, then
     `committed` or `undone`. So a message that is sent before its transaction begins is never written.
@@ -178,14 +178,12 @@ class SQLiteOutboxStore:
 
     @property
     def unwritten(self) -> bool:
-        """See `OutboxStore.unwritten`."""
         if not self.durable:
             return False
         with self._lock:
             return bool(self._waiting.added or self._writing.added)
 
     def add(self, message: OutgoingMessage) -> OutgoingMessage:
-        """See `OutboxStore.add`."""
         with self._lock:
             message = message._replace(id=next(self._ids))
             self._waiting.added[message.id] = message
@@ -195,13 +193,11 @@ class SQLiteOutboxStore:
         return message
 
     def advance(self, id: int, sent: float) -> None:
-        """See `OutboxStore.advance`."""
         with self._lock:
             self._waiting.sent[id] = sent
         self._write_within(LAZY_DELAY)
 
     def end(self, record: MessageRecord) -> None:
-        """See `OutboxStore.end`."""
         with self._lock:
             changes = self._waiting
             if not record.id:
@@ -223,7 +219,6 @@ class SQLiteOutboxStore:
             self._write_within(RECORD_DELAY)
 
     def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
-        """See `OutboxStore.find`."""
         before = self._all_changes()
 
         def with_unwritten(found: Sequence[MessageRecord]) -> Sequence[MessageRecord]:

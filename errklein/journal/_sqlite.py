@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 class SQLiteJournal:
-    """Implements `errklein.ports.journal.Journal`. One process at a time may use a file so; others use `JournalArchive`.
+    """Implements `errklein.ports.journal.Journal`, which describes the methods. One process at a time may use a file so; others use `JournalArchive`.
 
     A thread writes, and another one reads, so lists don't wait for writes.
 
@@ -85,7 +85,6 @@ class SQLiteJournal:
             "FROM deliveries"
         )
         self.next_id: Callable[[], int] = count(last_id + 1).__next__
-        """See `Journal.next_id`."""
         self._reader = JournalReader(self._database)
         self._paused = self._reader.paused()
         self._woken: Callable[[], None] = lambda: None
@@ -114,52 +113,41 @@ class SQLiteJournal:
     def record(
         self, delivery: StoredDelivery, *, lease: float = 0.0, window: float = 0.0
     ) -> Deferred[StoredDelivery | None]:
-        """See `Journal.record`."""
         return self._submit(self._writer.record, (delivery, lease, window))
 
     def lease(
         self, webhook: str, count: int, seconds: float, ordered: bool = False, busy: Sequence[int] = ()
     ) -> Deferred[Sequence[StoredDelivery]]:
-        """See `Journal.lease`."""
         return self._submit(self._writer.lease, Lease(webhook, count, seconds, ordered, busy))
 
     def extend(self, ids: Sequence[int], seconds: float) -> Deferred[None]:
-        """See `Journal.extend`."""
         return self._submit(self._writer.extend, (ids, seconds))
 
     def retry_at(self, id: int, due_at: float, outcome: Outcome | None) -> Deferred[None]:
-        """See `Journal.retry_at`."""
         return self._submit(self._end_attempt, End(id, DeliveryState.RETRY, outcome, due_at))
 
     def finish(self, id: int, outcome: Outcome) -> Deferred[None]:
-        """See `Journal.finish`."""
         state = DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED
         return self._submit(self._end_attempt, End(id, state, outcome))
 
     def bury(self, id: int, outcome: Outcome) -> Deferred[None]:
-        """See `Journal.bury`."""
         return self._submit(self._end_attempt, End(id, DeliveryState.DEAD, outcome))
 
     def pause(self, webhook: str, paused: bool) -> Deferred[None]:
-        """See `Journal.pause`."""
         return self._submit(self._writer.pause, (webhook, paused))
 
     def once(self, id: int, key: str) -> Deferred[bool]:
-        """See `Journal.once`."""
         return self._submit(self._writer.once, (id, key))
 
     def webhooks(self) -> Deferred[Sequence[str]]:
-        """See `Journal.webhooks`."""
         self.flush()
         return self._read(self._reader.webhooks)
 
     def replay(self, ids: Sequence[int], force: bool = False) -> Deferred[Sequence[int]]:
-        """See `Journal.replay`."""
         self.flush()
         return self._submit(self._writer.replay, (ids, force))
 
     def forget(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
-        """See `Journal.forget`."""
         self.flush()
         self._must_erase = True
         forgotten = self._submit(self._writer.remove_requests, ids)
@@ -169,41 +157,32 @@ class SQLiteJournal:
         self._must_erase = not self._database.empty_log()
 
     def depth(self) -> Deferred[QueueDepth]:
-        """See `Journal.depth`."""
         return self._read(self._reader.depth)
 
     def check(self) -> Deferred[None]:
-        """See `Journal.check`."""
         return self._submit(self._writer.check, None)
 
     def waiting(self) -> Deferred[Sequence[str]]:
-        """See `Journal.waiting`."""
         return self._read(self._reader.waiting)
 
     def next_due(self, webhook: str, ordered: bool = False) -> Deferred[float | None]:
-        """See `Journal.next_due`."""
         return self._read(self._reader.next_due, webhook, ordered)
 
     def paused(self) -> Deferred[Sequence[str]]:
-        """See `Journal.paused`."""
         return self._read(self._reader.paused)
 
     def find(self, query: DeliveryQuery) -> Deferred[Sequence[StoredDelivery]]:
-        """See `Journal.find`."""
         self.flush()
         return self._read(self._reader.find, query)
 
     def get(self, id: int) -> Deferred[StoredDelivery | None]:
-        """See `Journal.get`."""
         self.flush()
         return self._read(self._reader.get, id)
 
     def wake_up(self, function: Callable[[], None]) -> None:
-        """See `Journal.wake_up`."""
         self._woken = function
 
     def log(self, delivery: StoredDelivery) -> None:
-        """See `Journal.log`."""
         if not self._logs:
             return
         size = _ENTRY_SIZE + (0 if delivery.request is None else delivery.request.size)
@@ -221,13 +200,11 @@ class SQLiteJournal:
             self.flush()
 
     def count(self, webhook: str) -> None:
-        """See `Journal.count`."""
         self._counts[webhook] += 1
         if self._flush is None and self._logs:
             self._flush = self._reactor.callLater(LOG_DELAY, self.flush)
 
     def counted(self, query: DeliveryQuery) -> Deferred[int]:
-        """See `Journal.counted`."""
         self.flush()
         return self._read(self._reader.counted, query)
 

@@ -100,7 +100,7 @@ class Lease(NamedTuple):
 
 
 class JournalWriter:
-    """The operations of the journal.
+    """The operations of the journal, as `errklein.ports.journal.Journal` describes them.
 
     :param now: Returns the Unix time; called in the thread that writes.
     :param unverified_bytes: The largest size of the unverified deliveries that wait or run. Further ones are refused.
@@ -240,7 +240,6 @@ class JournalWriter:
         return [None] * len(arguments)
 
     def lease(self, connection: sqlite3.Connection, arguments: Sequence[Lease]) -> Sequence[Sequence[StoredDelivery]]:
-        """See `Journal.lease`."""
         return [self._lease(connection, argument) for argument in arguments]
 
     def _lease(self, connection: sqlite3.Connection, argument: Lease) -> Sequence[StoredDelivery]:
@@ -274,7 +273,6 @@ class JournalWriter:
     def extend(
         self, connection: sqlite3.Connection, arguments: Sequence[tuple[Sequence[int], float]]
     ) -> Sequence[None]:
-        """See `Journal.extend`."""
         for ids, seconds in arguments:
             connection.execute(
                 "UPDATE deliveries SET due_at = ? "
@@ -284,28 +282,24 @@ class JournalWriter:
         return [None] * len(arguments)
 
     def pause(self, connection: sqlite3.Connection, arguments: Sequence[tuple[str, bool]]) -> Sequence[None]:
-        """See `Journal.pause`."""
         for route, paused in arguments:
             number = self._route(connection, route)
             connection.execute("UPDATE routes SET paused = ? WHERE id = ?", (paused, number))
         return [None] * len(arguments)
 
     def check(self, connection: sqlite3.Connection, arguments: Sequence[None]) -> Sequence[None]:
-        """See `Journal.check`."""
         # SQLite doesn't write a page whose new content is the same, but it does write one that was changed back.
         connection.execute("INSERT INTO replays (id) VALUES (0)")
         connection.execute("DELETE FROM replays WHERE id = 0")
         return arguments
 
     def once(self, connection: sqlite3.Connection, arguments: Sequence[tuple[int, str]]) -> Sequence[bool]:
-        """See `Journal.once`."""
         statement = "INSERT OR IGNORE INTO once VALUES (?, ?)"
         return [connection.execute(statement, argument).rowcount == 1 for argument in arguments]
 
     def replay(
         self, connection: sqlite3.Connection, arguments: Sequence[tuple[Sequence[int], bool]]
     ) -> Sequence[Sequence[int]]:
-        """See `Journal.replay`."""
         return [self._replay(connection, ids, force) for ids, force in arguments]
 
     def _replay(self, connection: sqlite3.Connection, ids: Sequence[int], force: bool) -> Sequence[int]:
@@ -319,7 +313,6 @@ class JournalWriter:
     def remove_requests(
         self, connection: sqlite3.Connection, arguments: Sequence[Sequence[int]]
     ) -> Sequence[Sequence[int]]:
-        """See `Journal.forget`."""
         return [_remove_requests(connection, ids) for ids in arguments]
 
     def take_replays(self, connection: sqlite3.Connection, count: int) -> list[tuple[int, str]]:
