@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from math import inf
 from typing import Any
 from urllib.parse import urlsplit
@@ -191,7 +191,7 @@ class RoomWebhooks:
         check_signed(found, signed=signs)
         secret = new_secret() if signs and not found.issues_secret else ""
         token = "" if signs else new_token()
-        async with self._locked():
+        async with self._changes:
             new = RoomWebhook(self._free_name(name, source), source, room, made_by=by.name, made_at=self._now())
             new = replace(new, signed=signs and not found.signs).changed("expires", expires, self._now())
             made = await self._replace(lambda: self._with_secrets(new, secret, token))
@@ -206,7 +206,7 @@ class RoomWebhooks:
 
         A secret that was valid before stays valid for a day.
         """
-        async with self._locked():
+        async with self._changes:
             webhook = self._changeable(name)
             if option == "secret":
                 if webhook.token:
@@ -223,7 +223,7 @@ class RoomWebhooks:
     @operation("webhook_rotate", "name")
     async def rotate(self, by: Actor, name: str) -> MadeWebhook:
         """Make a new token or secret. The one before stays valid for a day."""
-        async with self._locked():
+        async with self._changes:
             webhook = self._changeable(name)
             source = find_source(webhook.source)
             if source.issues_secret and not webhook.token:
@@ -237,7 +237,7 @@ class RoomWebhooks:
     async def move(self, by: Actor, name: str, room: str) -> RoomWebhook:
         """Send the messages of a webhook to another room from now on."""
         room = self._checked(room)
-        async with self._locked():
+        async with self._changes:
             fresh = replace(self._changeable(name), room=room)
             moved = await self._replace(lambda: fresh)
         self._join_missing([room])
@@ -247,13 +247,13 @@ class RoomWebhooks:
     @operation("webhook_remove", "name")
     async def remove(self, by: Actor, name: str) -> None:
         """Remove a webhook and its secret. A new one of its name isn't paused."""
-        async with self._locked():
+        async with self._changes:
             await self._remove(by, self._changeable(name, is_removed=True))
         _audit.info("{by} has removed the webhook {name}", by=by.name, name=name)
 
     async def forget_maker(self, network: str, names: Collection[str]) -> list[str]:
         """Remove who has made the webhooks of a network's rooms, if it is one of these names. Return the names of the webhooks."""
-        async with self._locked():
+        async with self._changes:
             stored = [one for one in self._stored.values() if not one.unusable and one.room.startswith(f"{network}:")]
             made = [one for one in stored if one.made_by in names]
             for one in made:
@@ -272,8 +272,8 @@ class RoomWebhooks:
     async def _rotate(self, webhook: RoomWebhook, secret: str, token: str) -> RoomWebhook:
         def write() -> RoomWebhook:
             try:
-                for reference in [webhook.secret] if webhook.secret else []:
-                    self._secrets.read(reference)
+                if webhook.secret:
+                    self._secrets.read(webhook.secret)
                 previous = webhook.rotated(self._now())
             except SecretError:
                 # It was lost in a restore; with it, the webhook would stay unusable.
@@ -304,11 +304,8 @@ class RoomWebhooks:
         return made
 
     async def _forget(self, references: Iterable[str]) -> None:
-        def remove() -> None:
-            for reference in references:
-                self._secrets.remove(reference)
-
-        await self._storage.in_background(remove)
+        for reference in references:
+            await self._storage.in_background(partial(self._secrets.remove, reference))
 
     @property
     def _store(self) -> Store:
@@ -335,7 +332,7 @@ class RoomWebhooks:
         delay = 0.0
         for name in [one.name for one in self._stored.values() if one.due <= self._now()]:
             try:
-                async with self._locked():
+                async with self._changes:
                     await self._do_due_of(name)
             except Exception:
                 self.log.failure("The webhook {name} has failed to expire or to forget a secret", name=name)
@@ -388,14 +385,6 @@ class RoomWebhooks:
             return f"{(found := self._messages.room(room)).network}:{found}"
         except ValueError as error:
             raise HookError(f"{room!r} is no room: {error}") from None
-
-    @asynccontextmanager
-    async def _locked(self) -> AsyncIterator[None]:
-        await self._changes.acquire()
-        try:
-            yield
-        finally:
-            self._changes.release()
 
     def _changeable(self, name: str, *, is_removed: bool = False) -> RoomWebhook:
         webhook = self.find(name)

@@ -33,7 +33,6 @@ from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook, parse
 from errklein.webhooks.exported import as_values, body_text, details, summary
 from errklein.webhooks.precedence import RouteInfo
 from errklein.webhooks.room_webhooks import RoomWebhook, room_webhooks
-from errklein.webhooks.source import Source
 
 T = TypeVar("T")
 
@@ -108,7 +107,7 @@ def work_on_webhooks(known: argparse.Namespace) -> int:
     """Run `errklein webhook`, and return the exit status."""
     try:
         if known.what == "test" and "://" in known.target:
-            return _send_test(known, known.target, known.target, None)
+            return _send_test(known, known.target, known.target)
         if known.what in CHANGES:
             return change_webhook(known)
         config, data = open_data(known, missing_ok=True)
@@ -152,8 +151,8 @@ def _run_action(
         raise ValueError(f"the path of {name}, {declared.rule}, has variables; pass its URL")
     path = _path_of(declared, in_rooms.get(name), config)
     url = f"{known.address.rstrip('/')}{path}"
-    signed, secrets = f"{site}{path}" if config.PUBLIC_URL else url, SecretStore.of(config.BOT_DATA_DIR)
-    return _send_test(known, url, signed, declared.verify, declared.source, secrets)
+    signed = f"{site}{path}" if config.PUBLIC_URL else url
+    return _send_test(known, url, signed, declared, SecretStore.of(config.BOT_DATA_DIR).directory)
 
 
 def _path_of(declared: HookDeclaration, of_room: RoomWebhook | None, config: Config) -> str:
@@ -168,7 +167,7 @@ def _path_of(declared: HookDeclaration, of_room: RoomWebhook | None, config: Con
         raise SecretError(
             f"only the digest of the token of {name} is stored; `errklein webhook rotate {name}` makes a new one"
         )
-    return f"{declared.rule}/{quote(SecretStore.of(config.BOT_DATA_DIR).read(of_room.secret), safe='')}"
+    return f"{declared.rule}/{quote(read_secret(of_room.secret), safe='')}"
 
 
 def _load_routes(config: Config) -> tuple[Sequence[RouteInfo], Mapping[str, RoomWebhook]]:
@@ -233,15 +232,15 @@ def _send_test(
     known: argparse.Namespace,
     url: str,
     signed_url: str,
-    scheme: Verification | None,
-    source: Source | None = None,
-    secrets: SecretStore | None = None,
+    declared: HookDeclaration | None = None,
+    stored_in: Path | None = None,
 ) -> int:
-    """Send a POST request, signed by the scheme or the source that is given, and print the response. Return 0 if it is below 400.
+    """Send a POST request, signed as the webhook or the options want it, and print the response. Return 0 if it is below 400.
 
-    :param source: The source of the webhook, whose example is sent by default.
-    :param secrets: The bot's own secrets.
+    :param declared: The webhook, whose source's example is sent by default.
+    :param stored_in: The directory of the bot's own secrets.
     """
+    scheme, source = (None, None) if declared is None else (declared.verify, declared.source)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"invalid URL: {url!r}; expected one such as http://127.0.0.1:3141/github")
@@ -249,7 +248,7 @@ def _send_test(
     if source is not None and source.example and known.file is None:
         body = example_of(source)
         event = event or (source.example.partition(".")[0] if scheme is not None and scheme.event_header else None)
-    headers = _headers(known, body, signed_url, scheme, event, secrets)
+    headers = _headers(known, body, signed_url, scheme, event, stored_in)
     connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     target = parts._replace(scheme="", netloc="", path=parts.path or "/", fragment="").geturl()
     try:
@@ -271,7 +270,7 @@ def _headers(
     url: str,
     scheme: Verification | None,
     event: str | None,
-    secrets: SecretStore | None,
+    stored_in: Path | None,
 ) -> dict[str, str]:
     given = dict(parse_header(text) for text in known.header)
     if known.source is not None:
@@ -282,8 +281,7 @@ def _headers(
     sent = {b"content-type": content_type_of(body)}
     sent |= {name.lower().encode(): value.encode() for name, value in added.items()} | given
     if scheme is not None and scheme.signer is not None:
-        read = read_secret if secrets is None else secrets.read
-        secret = read(scheme.secrets[0]) if scheme.secrets else b""
+        secret = read_secret(scheme.secrets[0], stored_in=stored_in) if scheme.secrets else b""
         sent |= dict(scheme.sign(Received("POST", url, list(sent.items()), body, "", time.time()), secret))
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in sent.items()}
 

@@ -261,7 +261,7 @@ class Routes:
         route = self.named.get(name) or Route(hook, self._enter)
         route.take(hook, hook.declaration.methods)
         self._forget_tokens(name)
-        self.named[name] = self._routes[name] = route
+        self.named[name] = route
         self._precedence.by_name[name] = hook
         secrets, verification = self._prepare(hook), hook.declaration.verify
         if verification is not None and verification.scheme == ADDRESS_SCHEME:
@@ -274,7 +274,6 @@ class Routes:
         """Remove the webhook of a room, if there is one."""
         if name in self.named:
             self._forget_tokens(name)
-            self._routes.pop(name)
             self._precedence.by_name.pop(name)
             self.named.pop(name).remove()
             self._changed()
