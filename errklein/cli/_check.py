@@ -117,9 +117,11 @@ async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_
     problems += map(PluginProblem, placeholders(config))
     problems += [PluginProblem(text, plugin) for plugin, text in unknown_webhooks(config, found)]
     of_rooms = room_webhooks(config.setting("WEBHOOKS"), find_source)
-    # Nothing calls the handler.
-    rooms = [Hook("", name, one.declaration(find_source, config.WEBHOOK_PREFIX), str) for name, one in of_rooms.items()]
-    problems += secret_problems([*hooks, *rooms])
+    await bot.room_webhooks.load(in_service=False)
+    bot.room_webhooks.use_settings(of_rooms)
+    problems += secret_problems(hooks)
+    unusable = sorted(bot.web.services.checks.unusable.items())
+    problems += [PluginProblem(f"{name} responds with 503 to all requests: {reason}") for name, reason in unusable]
     problems += [
         PluginProblem(
             f"WEBHOOKS[{name!r}]: template: there is no file {one.template} beside {config.path or 'a config.py'}"
@@ -142,10 +144,10 @@ async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_
             problems.append(PluginProblem(str(error)))
     with_problem = {problem.plugin for problem in problems}
     lines += [*_plugins(bot, with_problem, verbose=known.verbose), *flows]
+    declarations = bot.web.routes.declarations()
     lines += [
-        f"{hook.name}: webhook of {of_rooms[hook.name].room}\n    POST {hook.declaration.rule}: {hook.declaration.source_name}, "
-        f"{hook.declaration.summary}"
-        for hook in rooms
+        f"{name}: webhook of {one.room}\n    POST {declarations[name].rule}: {one.source}, {declarations[name].summary}"
+        for name, one in of_rooms.items()
     ]
     lines += ["", *(line for problem in problems for line in _problem_lines(problem))] if problems else []
     blocking = [line for instance in instances for line in reactor_warnings(instance)]

@@ -47,6 +47,8 @@ def change_webhook(known: argparse.Namespace) -> int:
         secret = [f"Secret: {made['secret']}"] if made["secret"] else []
         setup = to_plain("\n".join(made["setup"])).splitlines()
         lines += [f"URL: {made['url']}", *secret, *setup, *filter(None, [made["reach"]])]
+        if not (made["secret"] or made["webhook"]["token"]):
+            lines.append(f"Then set the secret with: errklein webhook set {made['webhook']['name']} secret")
     # Not masked: the secrets are what this is for.
     sys.stdout.write("".join(f"{escape(line)}\n" for line in lines))
     return 0

@@ -108,7 +108,8 @@ class RoomWebhookCommandTests(SynchronousTestCase):
         self.assertIn("202 Accepted", self.printed("test", "shop", f"--address=http://127.0.0.1:{self.port}"))
         self.bot.wait_for("pushed")
         secret = re.findall("^Secret: (eks[a-z2-7]{32})$", made, re.MULTILINE)
-        self.printed("new", "pagerduty", "#ops")
+        made = self.printed("new", "pagerduty", "#ops")
+        self.assertIn("Then set the secret with: errklein webhook set pagerduty secret\n", made)
         self.assertIn("a secret is read from standard input", self.refused("set", "pagerduty", "secret", "b3tween"))
         self.assertEqual(self.printed("set", "pagerduty", "secret", stdin="b3tween\n"), "changed secret of pagerduty\n")
         stored = {path.read_text(): path for path in (self.directory / "data" / "secrets").iterdir()}
@@ -119,6 +120,12 @@ class RoomWebhookCommandTests(SynchronousTestCase):
             if path.is_file():
                 for one in stored:
                     self.assertNotIn(one.encode(), path.read_bytes(), path)
+        self.assertEqual(run(ERRKLEIN, "check", cwd=self.directory).returncode, 0)
+        for path in stored.values():
+            path.unlink()
+        done = run(ERRKLEIN, "check", cwd=self.directory)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("problem: shop responds with 503 to all requests: secret:shop-", done.stdout)
 
     def test_of_the_configuration(self) -> None:
         """A webhook of the configuration is listed, and only --url prints its token."""

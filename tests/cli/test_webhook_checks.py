@@ -182,7 +182,7 @@ class CheckTests(SynchronousTestCase):
             (
                 "Shop:sent: invalid rule '/sent/<itn:number>'",
                 "WEBHOOKS['page']: template: ",
-                "alerts responds with 503, since its requests can't be verified: env:NO_SUCH_TOKEN: ",
+                "alerts responds with 503 to all requests: env:NO_SUCH_TOKEN: ",
                 "page:sent: invalid rule '/sent/<itn:number>'",
             ),
             problems,
