@@ -185,8 +185,7 @@ class Bot:
         backends = self.backends.values()
         await restore_outboxes(self.journal.outbox, backends, self.notices.post, self._max_message_age, self.now)
         await self.delivery_queue.prepare()
-        await self.room_webhooks.load()
-        self.room_webhooks.use_settings(room_webhooks(config.setting("WEBHOOKS"), find_source))
+        await self.room_webhooks.load(room_webhooks(config.setting("WEBHOOKS"), find_source))
         for problem in await self.plugin_manager.start(self.plugin_roots, self._classes):
             self.tell_admins(problem.text, problem.summary)
         paths = [plugin.plug.path for plugin in self.plugin_manager.found]

@@ -109,8 +109,8 @@ class RoomWebhooks:
         # One change after the other, since each reads, writes and then routes.
         self._changes = DeferredLock()
 
-    async def load(self, *, in_service: bool = True) -> None:
-        """Route the stored webhooks. Administrators get one notice about those that can't be used.
+    async def load(self, configured: Mapping[str, RoomWebhook], *, in_service: bool = True) -> None:
+        """Route the stored webhooks, and those of the configuration. Administrators get one notice about those that can't be used.
 
         :param in_service: Whether this process runs the bot, and removes secrets that are used no longer.
         """
@@ -133,6 +133,7 @@ class RoomWebhooks:
             used = {reference for one in self._stored.values() for reference in one.references}
             before = self._now() - UNUSED_SECRETS_KEPT
             await self._storage.in_background(lambda: self._secrets.remove_unused(used, before))
+        self.use_settings(configured)
 
     def use_settings(self, configured: Mapping[str, RoomWebhook]) -> None:
         """Route the webhooks of the configuration in place of those of the one before, and of stored ones of the same names.

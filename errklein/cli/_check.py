@@ -117,8 +117,7 @@ async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_
     problems += map(PluginProblem, placeholders(config))
     problems += [PluginProblem(text, plugin) for plugin, text in unknown_webhooks(config, found)]
     of_rooms = room_webhooks(config.setting("WEBHOOKS"), find_source)
-    await bot.room_webhooks.load(in_service=False)
-    bot.room_webhooks.use_settings(of_rooms)
+    await bot.room_webhooks.load(of_rooms, in_service=False)
     problems += secret_problems(hooks)
     unusable = sorted(bot.web.services.checks.unusable.items())
     problems += [PluginProblem(f"{name} responds with 503 to all requests: {reason}") for name, reason in unusable]

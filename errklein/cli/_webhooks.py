@@ -197,8 +197,7 @@ def _load_routes(config: Config) -> tuple[Sequence[RouteInfo], Mapping[str, Room
                     routes.extend(
                         RouteInfo(hook, hook.declaration.rule, hook.declaration.methods, None) for hook in hooks
                     )
-            await bot.room_webhooks.load(in_service=False)
-            bot.room_webhooks.use_settings(room_webhooks(config.setting("WEBHOOKS"), find_source))
+            await bot.room_webhooks.load(room_webhooks(config.setting("WEBHOOKS"), find_source), in_service=False)
             routes.extend(bot.web.routes.hooks())
             in_rooms.update((one.name, one) for one in bot.room_webhooks.all())
             bot.storage.close()
