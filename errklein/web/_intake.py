@@ -250,6 +250,9 @@ class Intake:
             sent = next((part for part in request.path.split(b"/") if unquote_to_bytes(part) == token), token)
             values = tuple(value.replace(sent, b"***").replace(token, b"***") for value in request.head.values)
             request.head = request.head._replace(values=values)
+        elif named.route.needs_token and not (request.path_token or request.origin):
+            # The token may be there by mistake. The request will be refused.
+            request.query = b""
         request.readdress(named.path)
         if request.method.decode("ascii") not in named.route.methods:
             raise NoRoute(frozenset(named.route.methods))

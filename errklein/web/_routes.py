@@ -75,6 +75,7 @@ class Route:
         declaration = hook.declaration
         self.max_body = declaration.max_body
         has_checks = declaration.verify or declaration.rate or declaration.dedupe or declaration.source
+        self.needs_token = declaration.verify is not None and declaration.verify.scheme == ADDRESS_SCHEME
         self.is_plain = not has_checks and declaration.ack == "after" and declaration.may_be_recorded
         self.placement = placement_of(hook.handler)
 
@@ -263,8 +264,8 @@ class Routes:
         self._forget_tokens(name)
         self.named[name] = route
         self._precedence.by_name[name] = hook
-        secrets, verification = self._prepare(hook), hook.declaration.verify
-        if verification is not None and verification.scheme == ADDRESS_SCHEME:
+        secrets = self._prepare(hook)
+        if route.needs_token:
             tokens = [*tokens, *map(digest_of, secrets)]
         self._tokens[name] = tokens
         self._by_token.update(dict.fromkeys(tokens, name))

@@ -482,8 +482,12 @@ class SecrecyTests(NamedCase):
             f"/{escaped}",
             f"{escaped}/%2f",
             f"{escaped}/%",
+            f"tool?{TOKEN}",
+            f"tool/?token={escaped}",
         ):
-            self.connect().send(request("POST", f"/bot/hooks/{path}?x=1", b'{"text": "hello"}'))
+            self.connect().send(
+                request("POST", f"/bot/hooks/{path}{'&' if '?' in path else '?'}x=1", b'{"text": "hello"}')
+            )
             self.connect().send(request("GET", f"http://a/hooks/{path}"))
             self.connect().send(request("POST", f"/hooks/{path}", b"", "Content-Length: 99999999999"))
             self.connect().send(request("POST", f"/%68ooks/{path}", b"", "Expect: 100-continue", "Content-Length: 9"))
