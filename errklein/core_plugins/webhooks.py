@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from errklein.bot import MadeWebhook
-from errklein.chat import Message, RoomError, RoomOccupant
+from errklein.chat import Message, RoomOccupant
 from errklein.commands import CommandError, admin_by_default, also_in_rooms, botcmd
 from errklein.commands.operations import Actor
 from errklein.config import SecretError
@@ -40,7 +40,7 @@ class Webhooks(CorePlugin):
         words, options, signed = _words(args, self.host.prefix)
         if not words:
             return _sources(f"{self.host.prefix}{_NEW}")
-        room = await self._room(msg, options.get("in", ""))
+        room = self._room(msg, options.get("in", ""))
         if not await self.may_use(msg, args, "", room):
             raise CommandError(
                 f"You may make webhooks only for rooms that you are in, not for {self._shown(msg, room)}."
@@ -102,7 +102,7 @@ class Webhooks(CorePlugin):
         Usage: !webhook move NAME ROOM
         """
         name, given = _exactly(args, 2, f"{self.host.prefix}webhook move NAME ROOM")
-        room = await self._room(msg, given)
+        room = self._room(msg, given)
         await self.check_use(msg, args, name, room)
         with _errors_in_replies():
             await self.host.room_webhooks.move(Actor(name_of(msg.frm)), name, room)
@@ -122,31 +122,14 @@ class Webhooks(CorePlugin):
             await self.host.room_webhooks.remove(Actor(name_of(msg.frm)), name)
         return f"Removed {code(name)}."
 
-    async def _room(self, msg: Message, given: str) -> str:
+    def _room(self, msg: Message, given: str) -> str:
         """Return the room that is named, or that of the message, with its network."""
-        networks = self.host.networks
-        if not given:
-            if not msg.is_group:
-                raise CommandError("Use this command in the room of the webhook, or add `in ROOM`.")
-            return f"{networks.of(msg).network}:{msg.frm.room if isinstance(msg.frm, RoomOccupant) else msg.to}"
-        name = given if given.partition(":")[0] in networks.backends else f"{networks.of(msg).network}:{given}"
-
-        def is_joined() -> bool:
-            with suppress(NotImplementedError):
-                return networks.query_room(name).joined
-            return True
-
-        try:
-            # Networks of errbot's backends may ask a server.
-            joined = await self._bot.plugin_pool.run(lambda: is_joined)
-        except (RoomError, ValueError) as error:
-            raise CommandError(f"{code(given)} is no room: {plain(str(error))}") from error
-        # Others don't learn which rooms the bot is in.
-        if not joined and await self.may_use(msg, given, "", name):
-            raise CommandError(
-                f"The bot isn't in {plain(given)}; use {code(f'{self.host.prefix}room join {given}')} first."
-            )
-        return name
+        network, networks = self.host.networks.of(msg).network, self.host.networks.backends
+        if given:
+            return given if given.partition(":")[0] in networks else f"{network}:{given}"
+        if not msg.is_group:
+            raise CommandError("Use this command in the room of the webhook, or add `in ROOM`.")
+        return f"{network}:{msg.frm.room if isinstance(msg.frm, RoomOccupant) else msg.to}"
 
     def _shown(self, msg: Message, room: str) -> str:
         return plain(room.removeprefix(f"{self.host.networks.of(msg).network}:"))

@@ -122,9 +122,10 @@ class PrivateTests(RoomWebhookCase):
         self.assertEqual(lines[4:], ["STORAGE is 'Memory', so the webhook ends with the process."])
 
     def test_in_private(self) -> None:
-        """In private, the room is named, and the reply has everything."""
+        """In private, the room is named, which the bot joins, and the reply has everything."""
         self.assertIn("add in ROOM", self.command("!webhook new github"))
-        self.assertIn("The bot isn't in #far; use !room join #far first", self.command("!webhook new github in #far"))
+        self.assertIn("Made far for #far", self.command("!webhook new github far in #far"))
+        self.assertIn("#far", self.command("!room list"))
         lines = self.command("!webhook new github shop in #testroom expires 90d").splitlines()
         self.assertEqual(lines[:2], ["Made shop for #testroom.", "URL: https://bot.example.net/hooks/shop"])
         self.assertRegex(lines[2], "^Secret: eks[a-z2-7]{32}$")
@@ -158,7 +159,7 @@ class PrivateTests(RoomWebhookCase):
             ("rotate", "Usage: !webhook rotate NAME"),
             ("rotate grafna", "There is no webhook 'grafna' of a room; did you mean 'grafana'?"),
             ("move grafana", "Usage: !webhook move NAME ROOM"),
-            ("move grafana #far", "The bot isn't in #far"),
+            ("move grafana @bob", "'test:@bob' is no room"),
             ("remove grafana now", "Usage: !webhook remove NAME"),
         ):
             self.assertIn(error, self.command(f"!webhook {command}"), command)
