@@ -105,6 +105,8 @@ class HookDeclaration:
     def summary(self) -> str:
         """The verification, and the response and the rate unless they are the default, for operators."""
         parts = [f"verified by {self.verify.scheme}" if self.verify is not None else "not verified"]
+        if self.verify is not None and self.verify.unusable:
+            parts = ["all requests get 503"]
         parts += ['ack="now"'] if self.ack == "now" else []
         parts += [f"at most {self.rate}"] if self.rate is not None else []
         return ", ".join(parts)

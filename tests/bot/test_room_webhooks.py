@@ -243,6 +243,7 @@ class ChangeTests(RoomWebhooksCase):
         self.restart()
         self.assertEqual(self.status(made), 503)
         self.assertIn("the bot has no network old; use `webhook move", "\n".join(self.bot.sent_to("@admin")))
+        self.assertIn("made in old:#ops by alice, all requests get 503", self.bot.command("!webhook show alertmanager"))
         self.do(self.webhooks.move(ALICE, "alertmanager", "#dev"))
         self.assertEqual((self.status(made), self.alerts("#dev")), (202, 1))
 
