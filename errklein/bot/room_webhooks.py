@@ -425,7 +425,8 @@ class RoomWebhooks:
             reason = f"the bot has no network {network}; use `webhook move {name} ROOM`, or name the network so again"
             webhook = replace(webhook, unusable=reason)
         declaration = webhook.declaration(find_source, self._web.routes.prefix)
-        hook = Hook("", name, declaration, self._messages.handler(webhook), active=not webhook.unusable)
+        handler = self._messages.handler(webhook)
+        hook = Hook("", name, declaration, handler, active=not webhook.unusable, since=webhook.made_at)
         self._web.routes.put(hook, webhook.digests)
 
     def _shown(self, webhook: RoomWebhook, source: Source, token: str, secret: str) -> MadeWebhook:

@@ -182,6 +182,8 @@ class Intake:
                 raise Problem(404, "the URL of the request is another webhook's")
             if not route.hook.active:
                 return succeed(_INACTIVE)
+            if recorded.received_at < route.hook.since and recorded.origin != "replay":
+                return succeed(_REMOVED)
         except (NoRoute, Problem) as refused:
             problem = refused if isinstance(refused, Problem) else problem_of(refused, request)
             if self.routes.declaration(webhook) is not None:

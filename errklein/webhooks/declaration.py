@@ -116,7 +116,8 @@ class HookDeclaration:
 class Hook:
     """A webhook of a plugin's instance: the declaration, and the bound method `handler` with the name `name`.
 
-    `owner` is the plugin's name; empty for a webhook of a room. `active` is False for a webhook whose plugin may be inactive; its handler is never called.
+    `owner` is the plugin's name; empty for a webhook of a room. `active` is False for a webhook whose plugin may be inactive; its
+    handler is never called. Deliveries from before the Unix time `since` are those of an earlier webhook of the same name.
     """
 
     owner: str
@@ -124,6 +125,7 @@ class Hook:
     declaration: HookDeclaration
     handler: Callable[..., Any]
     active: bool = True
+    since: float = 0.0
 
     @cached_property
     def full_name(self) -> str:

@@ -81,12 +81,12 @@ class NamedCase(IntakeCase):
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
-    def put(self, name: str, token: str = "", **options: Any) -> None:
-        """Add a webhook of a room."""
+    def put(self, name: str, token: str = "", since: float = 0.0, **options: Any) -> None:
+        """Add a webhook of a room, which was made at that time."""
         digests = [digest_of(token.encode())] if token else []
         options = {"verify": url_token(digests=digests), "source": SOURCE, **options}
         declaration = HookDeclaration(f"/hooks/{name}", ("POST",), ack="now", methods_given=True, **options)
-        self.web.routes.put(Hook("", name, declaration, self.room.handle), digests)
+        self.web.routes.put(Hook("", name, declaration, self.room.handle, since=since), digests)
 
     def statuses(self, *paths: str) -> list[int]:
         """Return the statuses of requests to the paths."""
@@ -425,6 +425,22 @@ class ChangeTests(NamedCase):
         assert delivery.outcome is not None
         self.assertEqual(delivery.outcome[:2], (410, "the webhook was removed"))
         self.put("tool", OTHER)
+        self.successResultOf(self.journal.replay([delivery.id]))
+        self.queue.look()
+        self.assertEqual(self.texts(), ["hello"])
+
+    def test_name_of_a_removed_webhook(self) -> None:
+        """What the webhook before has accepted isn't shown by a new one of its name, unless it is replayed."""
+        self.successResultOf(self.queue.set_paused("tool", True))
+        self.statuses(f"/hooks/{TOKEN}")
+        self.web.routes.drop("tool")
+        [delivery] = self.deliveries()
+        self.put("tool", OTHER, since=delivery.received_at + 1)
+        self.successResultOf(self.queue.set_paused("tool", False))
+        self.clock.advance(1)
+        [delivery] = self.deliveries()
+        assert delivery.outcome is not None
+        self.assertEqual((delivery.outcome[:2], self.texts()), ((410, "the webhook was removed"), []))
         self.successResultOf(self.journal.replay([delivery.id]))
         self.queue.look()
         self.assertEqual(self.texts(), ["hello"])
