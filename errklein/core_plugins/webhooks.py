@@ -15,7 +15,7 @@ from errklein.database import StorageError
 from errklein.dispatch import name_of
 from errklein.dispatch.replies import OperatorConsole
 from errklein.ports.chat import KnowsEncryption
-from errklein.sources import find_source, known_sources
+from errklein.sources import known_sources
 from errklein.text import code, plain
 from errklein.webhooks.option_values import HookError
 
@@ -205,11 +205,4 @@ def _exactly(args: str, count: int, usage: str) -> Sequence[str]:
 
 
 def _sources(usage: str) -> str:
-    lines = [f"Usage: {usage}", "", "Sources:", ""]
-    for name in known_sources():
-        try:
-            lines.append(f"- {code(name)}: {plain(find_source(name).title)}")
-        except HookError as error:
-            # Another package's.
-            lines.append(f"- {code(name)}: {plain(str(error))}")
-    return "\n".join(lines)
+    return f"Usage: {usage}\n\nSources: {', '.join(map(code, known_sources()))}."

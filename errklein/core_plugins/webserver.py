@@ -172,10 +172,12 @@ class Webserver(CorePlugin):
         url = "/" + rules.get(url, url).lstrip("/")
         hook = self.host.web.webhook_at("POST", urlsplit(url).path)
         headers: Mapping[str, str] = {}
+        example = ""
         if hook is not None:
             await self.check_use(msg, args, hook.full_name)
             if (source := hook.declaration.source) is not None and not content:
-                content, verify = example_of(source).decode(), hook.declaration.verify
+                content = example = example_of(source).decode()
+                verify = hook.declaration.verify
                 if verify is not None and verify.event_header:
                     headers = verify.headers_of_source(source.example.partition(".")[0])
         content_type = _guess_content_type(content)
@@ -185,6 +187,8 @@ class Webserver(CorePlugin):
             response = await self.host.web.request("POST", url, headers, body, origin="test")
         except ConnectionBroken as error:
             raise CommandError(f"The request got no response: {plain(str(error))}.") from error
+        if example and response.status < 400:
+            return f"Sent the example of its source to {code(url)}: {response.status} {response.reason}."
         shown = f"\n{fenced(content)}" if "\n" in content else code(content) if content else ""
         lines = "\n".join(f"{name}: {value}" for name, value in response.headers)
         return (

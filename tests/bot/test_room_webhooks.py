@@ -26,7 +26,7 @@ from errklein.testing import TestBot
 from errklein.text.masking import masker
 from errklein.webhooks.option_values import HookError
 from errklein.webhooks.room_webhooks import RoomWebhook, digest_of
-from tests.processes import write_config
+from tests.processes import ERRKLEIN, run, write_config
 from tests.real_bot import RealBotCase
 
 T = TypeVar("T")
@@ -723,14 +723,11 @@ class SecrecyTests(RoomWebhooksCase):
 
     def output_of(self, *commands: list[str]) -> str:
         """Return what the command line prints."""
-        output, directory = io.StringIO(), Path(self.mktemp()).resolve()
-        self.patch(sys, "stdout", output)
-        self.patch(sys, "stderr", output)
+        directory = Path(self.mktemp()).resolve()
         directory.mkdir()
         write_config(directory, {"BOT_DATA_DIR": str(self.data)})
-        for words in commands:
-            cli.main([*words, "--config", str(directory / "config.py")])
-        return output.getvalue()
+        ended = [run(ERRKLEIN, *words, cwd=directory) for words in commands]
+        return "\n".join(one.stdout + one.stderr for one in ended)
 
 
 class MemoryTests(RoomWebhooksCase):
