@@ -199,7 +199,7 @@ def _webhook(args: str) -> str:
     """Return the only word. Raises CommandError if there are more or none."""
     words = _split(args)
     if len(words) != 1:
-        raise CommandError("Name a webhook, as Plugin:method, a plugin, or a webhook of a room.")
+        raise CommandError("Name a webhook, as Plugin:method, a plugin, or a webhook of a room, as in `webhook list`.")
     return words[0]
 
 

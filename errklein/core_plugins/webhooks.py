@@ -157,9 +157,9 @@ class Webhooks(CorePlugin):
             command = f"{self.host.prefix}webhook set {name} secret SECRET"
             told = f"{code(command)} here" if self._takes_secrets(msg) else code(f"errklein webhook set {name} secret")
             lines.append(f"Then set the secret with {told}.")
-        text = "\n".join([*lines, *filter(None, [more, plain(made.reach)])])
+        text = "\n".join([f"{done}.", *lines, *filter(None, [more, plain(made.reach)])])
         network = self.host.networks.of(msg)
-        reply = network.build_reply(msg, f"{done}.\n{text}" if msg.is_direct else text, private=True)
+        reply = network.build_reply(msg, text, private=True)
         if is_secret:
             # The journal must not keep it.
             reply.extras["unstored"] = True

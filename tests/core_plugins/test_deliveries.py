@@ -308,7 +308,8 @@ class WebhookShowTests(DeliveriesCase):
         """An unknown webhook is an error with a suggestion, and so is a missing name."""
         self.assertIn("did you mean 'Github:notification'?", self.command("!webhook show Github:notifications"))
         self.assertEqual(
-            self.command("!webhook show"), "Name a webhook, as Plugin:method, a plugin, or a webhook of a room."
+            self.command("!webhook show"),
+            "Name a webhook, as Plugin:method, a plugin, or a webhook of a room, as in webhook list.",
         )
 
 

@@ -118,8 +118,9 @@ class PrivateTests(RoomWebhookCase):
         )
         self.assertEqual(private.to, "@admin")
         lines = private.text.splitlines()
-        self.assertRegex(lines[0], "^URL: https://bot.example.net/hooks/grafana/ekt[a-z2-7]{26}$")
-        self.assertEqual(lines[4:], ["STORAGE is 'Memory', so the webhook ends with the process."])
+        self.assertEqual(lines[0], "Made grafana for #ops.")
+        self.assertRegex(lines[1], "^URL: https://bot.example.net/hooks/grafana/ekt[a-z2-7]{26}$")
+        self.assertEqual(lines[5:], ["STORAGE is 'Memory', so the webhook ends with the process."])
 
     def test_in_private(self) -> None:
         """In private, the room is named, which the bot joins, and the reply has everything."""
