@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import re
 import shutil
 import site
 import sys
@@ -54,6 +55,10 @@ _lock = threading.Lock()
 """Held while any bot of the process installs packages."""
 
 _DONE = ".errklein.json"
+_WANTED = re.compile(
+    r"^ +(?:(\S+ \S+) depends on|The user requested(?! \(constraint\))) (([\w.-]*\w).*)$", re.MULTILINE
+)
+_CONSTRAINT = re.compile(r"^ +The user requested \(constraint\) (\S+?)==(\S+)$", re.MULTILINE)
 
 
 class InstallError(Exception):
@@ -155,7 +160,7 @@ class PackageDirectory:
             try:
                 self._run_pip(requirements, work)
             except ProgramError as error:
-                raise InstallError(f"{requirements.path}: {_conflict_in(error.output) or error}") from error
+                raise self._explained(requirements, error) from error
             # Packages with compiled modules may be in another directory than those without, and distributors name them.
             for directory in {info.parent for info in work.glob("prefix/**/*.dist-info")}:
                 _merge(directory, work / "packages")
@@ -213,6 +218,20 @@ class PackageDirectory:
             shutil.rmtree(left)
         importlib.invalidate_caches()
 
+    def _explained(self, requirements: RequirementFile, error: ProgramError) -> InstallError:
+        """Return an error that explains the one of pip, if that is about an installed version."""
+        for name, there in _CONSTRAINT.findall(error.output):
+            for dependent, wanted, required in _WANTED.findall(error.output):
+                if normalized(required) != normalized(name):
+                    continue
+                requires = f"{dependent} requires {wanted}" if dependent else f"{wanted} is required"
+                if name == "errbot":
+                    provides = f"errklein provides errbot {there} ({requirements.path})"
+                    return InstallError(f"{requires}, but {provides}")
+                if installed_version(name) == there:
+                    return InstallError(self._conflict(requires, name, there, requirements.path))
+        return InstallError(f"{requirements.path}: {error}")
+
     def _done(self) -> dict[str, str]:
         with suppress(OSError, ValueError):
             return dict(json.loads((self.path / _DONE).read_text("utf-8")))
@@ -241,14 +260,6 @@ def _installed(path: Path) -> Iterator[tuple[str, str, Distribution]]:
         # No requirement of pip can pin an invalid version (PEP 440).
         with suppress(InvalidVersion):
             yield name, str(Version(version)), found
-
-
-def _conflict_in(output: str) -> str:
-    """Return what pip has written about requirements that exclude each other, in one line; "" if it has failed otherwise."""
-    conflict = output.partition("The conflict is caused by:\n")[2].partition("\n\n")[0]
-    reasons = [" ".join(line.split()) for line in conflict.splitlines()]
-    # What is installed is in a file of constraints.
-    return "; ".join(reasons).replace("The user requested (constraint)", "installed is")
 
 
 def _write_metadata(directory: Path, name: str, version: str, found: Distribution | None = None) -> None:

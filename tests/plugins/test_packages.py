@@ -85,8 +85,7 @@ class PipTests(PackagesTestCase):
             write_wheel(self.wheels, f"{PREFIX}old", version, requires=["Twisted<1"])
         write_wheel(self.wheels, "Twisted", "0.9", files={})
         error = self.assertRaises(InstallError, self.install, f"{PREFIX}old\n")
-        self.assertIn(f"{AS_PIP_SAYS}old 1.1 depends on Twisted<1; ", str(error))
-        self.assertIn("; installed is twisted==2", str(error))
+        self.assertIn(f"{AS_PIP_SAYS}old 1.1 requires Twisted<1, but errklein's environment has twisted 2", str(error))
         self.assertNotIn("\n", str(error))
         self.assertEqual(self.installed(), [])
 
