@@ -35,7 +35,7 @@ from bots import ENVIRONMENT, HERE, Bot, arguments, errklein, free_port, last_wo
 sys.path.insert(0, str(HERE.parent))
 
 from errklein.storage import DATABASE, ROOM_WEBHOOKS, SQLiteStorage, dumps
-from errklein.webhooks.room_webhooks import digest_of
+from errklein.verify import digest_of
 
 SETTINGS = """
 CORE_PLUGINS = ("Help", "Plugins", "TextCmds", "Webhooks", "Webserver")
@@ -172,7 +172,9 @@ class Experiment:
         """Store webhooks json, w1, w2, …, of which the first has other values, too."""
         with closing(SQLiteStorage(self._directory / "data" / DATABASE)) as storage:
             stored = storage.open(ROOM_WEBHOOKS).get("json")
-            made = {name: {**stored, "token": digest_of(token(number))} for number, name in enumerate(names(count))}
+            made = {
+                name: {**stored, "token": digest_of(token(number).encode())} for number, name in enumerate(names(count))
+            }
             made["json"].update(others)
             storage.put([(ROOM_WEBHOOKS, name, dumps(values)) for name, values in made.items()])
 

@@ -25,6 +25,7 @@ from errklein.storage import ROOM_WEBHOOKS, MemoryStorage
 from errklein.text import plain
 from errklein.text.masking import OWN_SECRET
 from errklein.text.suggestions import did_you_mean
+from errklein.verify import digest_of
 from errklein.web import WebServer
 from errklein.webhooks import Hook
 from errklein.webhooks.option_values import HookError
@@ -35,7 +36,6 @@ from errklein.webhooks.room_webhooks import (
     NOTICE_BEFORE,
     RoomWebhook,
     check_signed,
-    digest_of,
     new_secret,
     new_token,
 )
@@ -288,7 +288,7 @@ class RoomWebhooks:
     def _with_secrets(self, webhook: RoomWebhook, secret: str, token: str) -> RoomWebhook:
         """Return the webhook with the secret, which is stored, or the digest of the token. Waits for the disk."""
         reference = self._secrets.write(webhook.name, secret) if secret else ""
-        return replace(webhook, secret=reference, token=digest_of(token) if token else "")
+        return replace(webhook, secret=reference, token=digest_of(token.encode()) if token else "")
 
     async def _replace(self, make: Callable[[], RoomWebhook]) -> RoomWebhook:
         """Store the webhook that `make` returns in a thread, then route it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 from base64 import b32encode
@@ -270,11 +269,6 @@ def new_secret() -> str:
 
 def _random_text(length: int) -> str:
     return b32encode(secrets.token_bytes(20)).decode().lower()[:length]
-
-
-def digest_of(token: str) -> str:
-    """Return the hexadecimal SHA-256 digest of a token."""
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def check_signed(source: Source, *, signed: bool) -> None:

@@ -24,8 +24,9 @@ from errklein.config import SecretError, SecretStore
 from errklein.storage import StorageError
 from errklein.testing import TestBot
 from errklein.text.masking import masker
+from errklein.verify import digest_of
 from errklein.webhooks.option_values import HookError
-from errklein.webhooks.room_webhooks import RoomWebhook, digest_of
+from errklein.webhooks.room_webhooks import RoomWebhook
 from tests.processes import ERRKLEIN, run, write_config
 from tests.real_bot import RealBotCase
 
@@ -483,7 +484,7 @@ class ConfiguredTests(RoomWebhooksCase):
 
     def of_file(self, name: str, room: str = "#ops") -> tuple[RoomWebhook, MadeWebhook]:
         """Return a webhook of the configuration, and what its source is given."""
-        url, token = f"{SITE}/hooks/{name}/x", digest_of("x")
+        url, token = f"{SITE}/hooks/{name}/x", digest_of(b"x")
         webhook = RoomWebhook(name, "alertmanager", room, token=token, is_from_file=True)
         return webhook, MadeWebhook(webhook, url, "", ())
 
