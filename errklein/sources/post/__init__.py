@@ -14,7 +14,7 @@ from errklein.sources.post._dialects import Dialect, markdown, mrkdwn
 from errklein.sources.post._formats import converted
 from errklein.verify import ImmediateResponse, Received, url_token
 from errklein.webhooks.payload import BadPayload, decode_payload, decode_text, read_json
-from errklein.webhooks.source import Source
+from errklein.webhooks.source import Source, header
 
 __all__ = ["SOURCES"]
 
@@ -36,7 +36,7 @@ def _parsed(received: Received) -> Mapping[str, Any]:
 
     :raises BadPayload: JSON is expected but there is no object.
     """
-    kind = next((value for name, value in received.headers if name == b"content-type"), b"").decode("latin-1")
+    kind = header(received, b"content-type")
     media_type = kind.partition(";")[0].strip().lower()
     start = received.body.lstrip()[:20]
     # curl declares everything as a form, and some tools declare nothing.
