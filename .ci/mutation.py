@@ -37,7 +37,7 @@ TARGETS = {
     "verify/*.py": "tests.verify",
     "journal/_queue.py": "tests.journal.test_queue tests.core_plugins.test_why",
     "journal/_[rw]*.py": "tests.journal.test_contract tests.journal.test_retention tests.journal.test_redaction",
-    "backends/outbox/*.py": "tests.backends.outbox",
+    "networks/outbox/*.py": "tests.networks.outbox",
     "running/pool.py": "tests.running.test_pool tests.running.test_threads",
     "status/*.py": "tests.status",
 }

@@ -14,7 +14,7 @@ from bots import HERE
 
 sys.path.insert(0, str(HERE.parent))
 
-from tests.backends.irc.ngircd import Ngircd
+from tests.networks.irc.ngircd import Ngircd
 from tests.server_program import ServerProgram
 
 BOT = "thebot"

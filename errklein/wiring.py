@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from errklein.web import WebServer
 
 _BACKENDS: dict[str | None, str] = {
-    "IRC": "errklein.backends.irc.IRCBackend",
-    "Text": "errklein.backends.text.TextBackend",
-    "Test": "errklein.backends.test.TestBackend",
-    "Null": "errklein.backends.null.NullBackend",
+    "IRC": "errklein.networks.irc.IRCBackend",
+    "Text": "errklein.networks.text.TextBackend",
+    "Test": "errklein.networks.test.TestBackend",
+    "Null": "errklein.networks.null.NullBackend",
     None: "errklein.compat.backends.finding",
 }
 """The classes of networks by BACKEND. For all other names, a module that finds and creates networks."""

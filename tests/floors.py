@@ -25,7 +25,7 @@ FLOORS = (
     ("bot",),
     ("plugins",),
     ("dispatch",),
-    ("backends", "web", "http_client", "journal", "storage"),
+    ("networks", "web", "http_client", "journal", "storage"),
     ("database", "listening"),
     ("config", "logs"),
     ("running",),
@@ -55,7 +55,7 @@ PURE = ("chat", "commands", "sources", "text", "verify", "webhooks")
 REACTOR_LIBRARIES = ("twisted", "treq", "klein")
 
 SHARED_BY_NETWORKS = ("base", "outbox")
-"""Modules of `backends` that belong to no network."""
+"""Modules of `networks` that belong to no network."""
 
 IMPORTING_CALLS = ("__import__", "import_module", "namedAny", "namedModule", "resolve_name")
 
@@ -116,9 +116,9 @@ def package_of(module: str) -> str:
 
 
 def network_of(module: str) -> str | None:
-    """Return the network that a module of `backends` belongs to; None for modules that networks share."""
+    """Return the network that a module of `networks` belongs to; None for modules that networks share."""
     parts = module.split(".")
-    return parts[2] if parts[1:2] == ["backends"] and len(parts) > 2 and parts[2] not in SHARED_BY_NETWORKS else None
+    return parts[2] if parts[1:2] == ["networks"] and len(parts) > 2 and parts[2] not in SHARED_BY_NETWORKS else None
 
 
 def short(module: str) -> str:
@@ -202,7 +202,7 @@ def violation(module: str, imported: Import) -> str | None:
     if below == floor and importer != wanted:
         return f"imports from its own floor: {short(target)}"
     theirs = network_of(target)
-    if importer == "backends" and theirs is not None and network_of(module) != theirs:
+    if importer == "networks" and theirs is not None and network_of(module) != theirs:
         return f"imports a network that it isn't of: {short(target)}"
     return None
 

@@ -214,7 +214,7 @@ def _evaluated(expression: ast.expr, module: ModuleType) -> Any:
 
 
 AT_RUN_TIME = {
-    ("errklein.backends.text._backend", r"f'\\n(?={prefix})'"): "it begins with one character, and repeats nothing",
+    ("errklein.networks.text._backend", r"f'\\n(?={prefix})'"): "it begins with one character, and repeats nothing",
     ("errklein.chat.names", "translate(pattern)"): "fnmatch makes linear patterns, with atomic groups",
     ("errklein.commands._declaration", "pattern"): "the author of a plugin chooses it",
     ("errklein.commands._history", _RECALL): "it begins with the prefix, and spaces are not part of it",
@@ -426,9 +426,6 @@ MOST_FOR_FUNCTION = 100
 
 def functions() -> list[Tested]:
     """Return the functions that are compared as a whole."""
-    from errklein.backends.irc._ircv3 import parse_tags
-    from errklein.backends.irc._lines import _FORMATTING, split_lines, strip_controls
-    from errklein.backends.irc._protocol import decode_line
     from errklein.chat.names import compiled
     from errklein.commands._declaration import words_of
     from errklein.commands._history import contains_recall
@@ -436,6 +433,9 @@ def functions() -> list[Tested]:
     from errklein.dispatch._finding import strip_prefix
     from errklein.journal._redaction import Redaction, redacted_head
     from errklein.logs import escape, format_line
+    from errklein.networks.irc._ircv3 import parse_tags
+    from errklein.networks.irc._lines import _FORMATTING, split_lines, strip_controls
+    from errklein.networks.irc._protocol import decode_line
     from errklein.text import code, fenced, folded, plain, sanitize, split_message
     from errklein.text.masking import Masker, masker, secrets_in
     from errklein.text.neutralising import without_effects, without_mentions, without_people, without_unsafe_links
@@ -486,7 +486,7 @@ def functions() -> list[Tested]:
         ["errklein.webhooks.forwarding"],
     )
     markdown = ["errklein.text.rendering", "errklein.text.layout", "errklein.text.xhtml"]
-    irc = ["errklein.backends.irc._lines", "errklein.backends.irc._ircv3", "errklein.text.styles"]
+    irc = ["errklein.networks.irc._lines", "errklein.networks.irc._ircv3", "errklein.text.styles"]
     commands = ["errklein.commands._registry", "errklein.commands._declaration", "errklein.commands._history"]
     return [
         Tested("masker", masker, masking),

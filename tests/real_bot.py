@@ -14,9 +14,9 @@ from twisted.internet.threads import deferToThread
 from twisted.python.threadable import registerAsIOThread
 from twisted.trial.unittest import TestCase
 
-from errklein.backends.test import TestBackend
 from errklein.bot import Bot
 from errklein.config import load_config
+from errklein.networks.test import TestBackend
 from errklein.wiring import wire
 from tests import needs_network
 from tests.processes import free_port

@@ -43,7 +43,7 @@ class FloorsTests(SynchronousTestCase):
         entries = [path.name for path in PACKAGE.iterdir()]
         self.assertEqual(misplaced(entries), [])
         self.assertEqual(stale(entries), [])
-        networks = {path.stem for path in (PACKAGE / "backends").iterdir()}
+        networks = {path.stem for path in (PACKAGE / "networks").iterdir()}
         self.assertEqual(sorted(set(SHARED_BY_NETWORKS) - networks), [])
 
     def test_documented_floors(self) -> None:
@@ -99,7 +99,7 @@ class BrokenOnPurposeTests(SynchronousTestCase):
         for source, module in (
             ("from errklein.running import Runner\nimport os", "errklein.web.site"),
             ("from errklein.web import WebServer", "errklein.tap"),
-            ("from errklein.config import Config", "errklein.backends.irc.backend"),
+            ("from errklein.config import Config", "errklein.networks.irc.backend"),
             ("from errklein._version import __version__", "errklein.chat"),
             ("from errklein.plugins.botplugin import BotPlugin", "errklein"),
         ):
@@ -114,13 +114,13 @@ class BrokenOnPurposeTests(SynchronousTestCase):
 
     def test_networks(self) -> None:
         """A network may import shared modules, but no other network; shared modules may import no network."""
-        self.assertTrue(self.broken("from errklein.backends.irc import client", "errklein.backends.text"))
-        self.assertTrue(self.broken("from errklein.backends.test import Sent", "errklein.backends.irc.backend"))
-        self.assertTrue(self.broken("from errklein.backends.irc import client", "errklein.backends.outbox"))
+        self.assertTrue(self.broken("from errklein.networks.irc import client", "errklein.networks.text"))
+        self.assertTrue(self.broken("from errklein.networks.test import Sent", "errklein.networks.irc.backend"))
+        self.assertTrue(self.broken("from errklein.networks.irc import client", "errklein.networks.outbox"))
         self.assertEqual(
-            self.broken("from errklein.backends.outbox import Outbox", "errklein.backends.irc.backend"), []
+            self.broken("from errklein.networks.outbox import Outbox", "errklein.networks.irc.backend"), []
         )
-        self.assertEqual(self.broken("from errklein.backends.irc.client import x", "errklein.backends.irc.backend"), [])
+        self.assertEqual(self.broken("from errklein.networks.irc.client import x", "errklein.networks.irc.backend"), [])
 
     def test_pure_packages(self) -> None:
         """An import of Twisted on the lowest floors is found."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.backends.irc.ngircd import Ngircd, join
+from tests.networks.irc.ngircd import Ngircd, join
 from tests.processes import ERRKLEIN, ROOT, TWISTD, Program, adopting_daemons, free_port, kill, run, wait_for_daemon
 from tests.real_bot import exchange
 

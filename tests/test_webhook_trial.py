@@ -15,7 +15,7 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from tests.backends.irc.ngircd import Ngircd, Person, join
+from tests.networks.irc.ngircd import Ngircd, Person, join
 from tests.processes import ERRKLEIN, ROOT, Program
 from tests.real_bot import exchange
 from tests.server_program import free_port

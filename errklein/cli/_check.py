@@ -349,6 +349,6 @@ async def _check_connection(reactor: Any, view: Config) -> str:
         return f"{other_networks().find_network(view).path} is installed; only a start of the bot shows whether it connects"
     if view.BACKEND != "IRC":
         return f"nothing to connect to: {_INCLUDED[view.BACKEND]}"
-    from errklein.backends.irc.connection_check import ConnectionCheck
+    from errklein.networks.irc.connection_check import ConnectionCheck
 
     return await ConnectionCheck(reactor, view).result(DataDirectory(Path(view.BOT_DATA_DIR)).is_used())

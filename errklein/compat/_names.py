@@ -54,20 +54,20 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "errklein.compat.core": "Backend=BackendBase",
     },
     "errbot.backends.test": {
-        "errklein.backends.test": (
+        "errklein.networks.test": (
             "QUIT_MESSAGE STZ_IQ STZ_MSG STZ_PRE TestBackend TestOccupant TestPerson TestRoom TestRoomAcl"
         ),
         "errklein.testing.fixture": "testbot",
         "errklein.testing.full_stack": "FullStackTest ShallowConfig TestBot=BlockingTestBot",
     },
     "errbot.backends.irc": {
-        "errklein.backends.irc": "IRCBackend",
-        "errklein.backends.irc.identifiers": "IRCPerson IRCRoom IRCRoomOccupant",
+        "errklein.networks.irc": "IRCBackend",
+        "errklein.networks.irc.identifiers": "IRCPerson IRCRoom IRCRoomOccupant",
     },
-    "errbot.backends.null": {"errklein.backends.null": "NullBackend"},
+    "errbot.backends.null": {"errklein.networks.null": "NullBackend"},
     "errbot.backends.text": {
-        "errklein.backends.text": "TextBackend",
-        "errklein.backends.text.identifiers": "TextOccupant TextPerson TextRoom",
+        "errklein.networks.text": "TextBackend",
+        "errklein.networks.text.identifiers": "TextOccupant TextPerson TextRoom",
     },
     "errbot.bootstrap": {
         "errklein.bootstrap": (

@@ -12,7 +12,6 @@ from typing import Any, cast
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.backends.outbox import Transport
 from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message
 from errklein.commands import History
@@ -21,6 +20,7 @@ from errklein.compat.core import EVENTS, ErrBot, RunsErrBot, own_object, part_of
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.dispatch import Networks
 from errklein.dispatch.replies import HasOwnReplies
+from errklein.networks.outbox import Transport
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports.chat import Backend, BackendEvents, SendsCards
 from errklein.running import in_reactor_thread, on_reactor_soon

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from errklein.backends.irc.identifiers import IRCPerson
-from errklein.backends.text.identifiers import TextPerson, TextRoom
 from errklein.chat import Card, Message, Presence, Reaction
 from errklein.chat.messages import ERRBOT_ATTRIBUTES
 from errklein.compat.former_identifiers import NickMask
 from errklein.compat.stored_classes import find_class, value_class_name
+from errklein.networks.irc.identifiers import IRCPerson
+from errklein.networks.text.identifiers import TextPerson, TextRoom
 from errklein.plugins.names import PACKAGE, slug
 from errklein.plugins.plug_file import PlugFile
 from errklein.storage import NotExportable, PickledName, dumps, names_in, plain_value, rewritten

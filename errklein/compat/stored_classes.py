@@ -39,9 +39,9 @@ VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.chat.messages": ("Message",),
     "errklein.chat.presence": ("Presence",),
     "errklein.chat.reactions": ("Reaction",),
-    "errklein.backends.irc.identifiers": ("IRCPerson", "IRCRoom", "IRCRoomOccupant", "_stored_room"),
-    "errklein.backends.text.identifiers": ("TextOccupant", "TextPerson", "TextRoom"),
-    "errklein.backends.test": ("TestOccupant", "TestPerson", "TestRoom", "TestRoomAcl"),
+    "errklein.networks.irc.identifiers": ("IRCPerson", "IRCRoom", "IRCRoomOccupant", "_stored_room"),
+    "errklein.networks.text.identifiers": ("TextOccupant", "TextPerson", "TextRoom"),
+    "errklein.networks.test": ("TestOccupant", "TestPerson", "TestRoom", "TestRoomAcl"),
     "errklein.compat.former_identifiers": ("FormerIdentifier", "NickMask"),
     "errklein.plugins.repos.index": ("RepoEntry",),
 }
@@ -51,6 +51,9 @@ effects."""
 
 _MOVED = {
     "errklein.answering.conversations": "errklein.dispatch.conversations",
+    "errklein.backends.irc.identifiers": "errklein.networks.irc.identifiers",
+    "errklein.backends.test": "errklein.networks.test",
+    "errklein.backends.text.identifiers": "errklein.networks.text.identifiers",
     "errklein.plugins.plugin_info": "errklein.compat.plugin_info",
     "errklein.plugins.stored_classes": "errklein.compat.stored_classes",
 }

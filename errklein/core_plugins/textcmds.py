@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from errklein.backends.text import TextBackend, TextPerson, TextRoom
 from errklein.chat import Message
 from errklein.commands import CommandError, botcmd
 from errklein.core_plugins import CorePlugin
+from errklein.networks.text import TextBackend, TextPerson, TextRoom
 from errklein.text import code
 
 _ROOM = "#testroom"

@@ -1,6 +1,6 @@
 """The interfaces between the bot and its adapters, as Protocols: one module for each adapter.
 
-The adapters (`backends/`, `storage/`, `journal/`, `web/`) implement or call these, and never each other. The errors here are those
+The adapters (`networks/`, `storage/`, `journal/`, `web/`) implement or call these, and never each other. The errors here are those
 that plugins catch.
 """
 

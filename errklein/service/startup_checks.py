@@ -213,10 +213,10 @@ def _settings_of(view: Config) -> NetworkSettings | None:
     """Return the table of the network's settings; None for a backend written for errbot, whose settings are unknown."""
     # Imported late, so that problems of the environment are reported first.
     if view.BACKEND == "IRC":
-        from errklein.backends.irc.settings import SETTINGS
+        from errklein.networks.irc.settings import SETTINGS
 
         return SETTINGS
-    from errklein.backends.base import LOCAL_SETTINGS
+    from errklein.networks.base import LOCAL_SETTINGS
 
     return LOCAL_SETTINGS if view.BACKEND in BACKENDS else None
 
@@ -232,8 +232,8 @@ def check_network(view: Config) -> None:
     """Raise ConfigError if the settings of a network are invalid, or its backend is missing."""
     settings = _settings_of(view)
     if view.BACKEND == "IRC":
-        from errklein.backends.irc.connection import trusted
-        from errklein.backends.irc.settings import IRCSettings
+        from errklein.networks.irc.connection import trusted
+        from errklein.networks.irc.settings import IRCSettings
 
         trusted(IRCSettings.read(view))
     elif settings is not None:

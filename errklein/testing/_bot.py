@@ -25,11 +25,11 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from errklein.backends.test import SentMessage, TestBackend
 from errklein.chat import Person
 from errklein.commands import find_command, recall_position, similar_commands
 from errklein.config import load_config
 from errklein.journal import INLINE
+from errklein.networks.test import SentMessage, TestBackend
 from errklein.plugins import BotPlugin
 from errklein.ports.chat import Backend
 from errklein.running import loop_of, register_reactor_thread

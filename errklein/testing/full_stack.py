@@ -26,9 +26,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
-from errklein.backends.test import TestBackend
 from errklein.chat import Identifier, Presence
 from errklein.config import Config, load_config
+from errklein.networks.test import TestBackend
 from errklein.plugins.imports import share_with_tests, unload, unshare
 from errklein.plugins.plug_file import PlugFile
 from errklein.running import loop_of

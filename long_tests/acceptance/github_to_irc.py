@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from long_tests.acceptance.payloads import Delivery, compare
-from tests.backends.irc.ngircd import Ngircd, join
+from tests.networks.irc.ngircd import Ngircd, join
 from tests.processes import LIMIT, ROOT, TWISTD, environment, free_port, write_config
 
 BOT, ROOM = "errklein", "#github"

@@ -12,7 +12,7 @@ from textwrap import dedent
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.backends.irc.ngircd import Ngircd, Person, join
+from tests.networks.irc.ngircd import Ngircd, Person, join
 from tests.processes import TWISTD, Program, free_port, write_config, write_plugin
 
 POSTER = """

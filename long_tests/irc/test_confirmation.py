@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from twisted.internet.defer import gatherResults
 
-from errklein.backends.irc._lines import Transmission
 from errklein.chat import Message
-from tests.backends.irc.ergo import Ergo
-from tests.backends.irc.inspircd import ECHO, LABELS, NO_DELAY, NO_LIMITS, Inspircd
-from tests.backends.irc.ngircd import Ngircd
-from tests.backends.irc.test_ngircd import RealServer
+from errklein.networks.irc._lines import Transmission
+from tests.networks.irc.ergo import Ergo
+from tests.networks.irc.inspircd import ECHO, LABELS, NO_DELAY, NO_LIMITS, Inspircd
+from tests.networks.irc.ngircd import Ngircd
+from tests.networks.irc.test_ngircd import RealServer
 from tests.server_program import ServerProgram
 
 

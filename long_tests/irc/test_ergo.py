@@ -13,8 +13,8 @@ from twisted.trial.unittest import TestCase
 
 from errklein.config import load_config
 from errklein.wiring import wire
-from tests.backends.irc.ergo import Ergo
-from tests.backends.irc.ngircd import Person, join
+from tests.networks.irc.ergo import Ergo
+from tests.networks.irc.ngircd import Person, join
 from tests.processes import write_plugin
 
 PLUGIN = """\

@@ -9,10 +9,10 @@ from twisted.internet.defer import succeed
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.outbox import Outbox
-from errklein.backends.outbox._outbox import Entry, MessageLane
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.journal import SQLiteJournal
+from errklein.networks.outbox import Outbox
+from errklein.networks.outbox._outbox import Entry, MessageLane
 from errklein.ports.outbox import OutboxStore
 from tests.journal.outbox_simulation import OutboxSimulation
 from tests.journal.simulated_network import Part

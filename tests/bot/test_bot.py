@@ -8,10 +8,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd, webhook
-from errklein.backends.test import TestPerson
 from errklein.chat import Presence
+from errklein.networks.test import TestPerson
 from errklein.testing import PluginTestCase, TestBot
-from tests.networks import NetworksCase
+from tests.doubles import NetworksCase
 
 
 class Listener(BotPlugin):

@@ -21,7 +21,7 @@ from errklein.config import MailFallback
 from errklein.testing import ADMIN, PluginTestCase
 from errklein.testing._reactor import TestReactor
 from tests import needs_network
-from tests.backends.irc.whole_bot import WholeBotCase
+from tests.networks.irc.whole_bot import WholeBotCase
 
 
 class Settings:

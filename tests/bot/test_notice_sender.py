@@ -15,7 +15,7 @@ from errklein.chat import AWAY, ONLINE, Presence
 from errklein.plugins.store_mixin import StoredValues
 from errklein.ports.outbox import SentLater
 from errklein.testing import PluginTestCase
-from tests.backends.irc.whole_bot import WholeBotCase
+from tests.networks.irc.whole_bot import WholeBotCase
 
 
 class Values:

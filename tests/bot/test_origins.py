@@ -10,7 +10,7 @@ from typing import Any
 from klein import Klein
 
 from errklein import BotFlow, BotPlugin, FlowRoot, Message, Stream, botcmd, botflow, webhook
-from errklein.backends.test import TestPerson
+from errklein.networks.test import TestPerson
 from errklein.running.context import origin
 from errklein.testing import PluginTestCase
 

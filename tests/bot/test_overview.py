@@ -7,12 +7,12 @@ from typing import Any
 from unittest import mock
 
 from errklein import BotPlugin, botcmd, re_botcmd
-from errklein.backends.test import TestBackend
 from errklein.bot._operations import Overview
 from errklein.chat import Message
 from errklein.logs import destinations
+from errklein.networks.test import TestBackend
 from errklein.ports.chat import BackendEvents, BotOverview
-from tests.networks import NetworksCase
+from tests.doubles import NetworksCase
 
 
 class Console(TestBackend):

@@ -16,7 +16,7 @@ from errklein.commands.operations import Actor
 from errklein.storage import DATABASE
 from errklein.testing import PluginTestCase, TestBot
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, StoredDelivery, StoredRequest
-from tests.backends.irc.whole_bot import WholeBotCase
+from tests.networks.irc.whole_bot import WholeBotCase
 
 REQUEST = StoredRequest("POST", "/github", [(b"x-event", b"push")], b'{"login": "Alice"}', "198.51.100.7")
 

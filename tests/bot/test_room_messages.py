@@ -19,8 +19,8 @@ from errklein.text.neutralising import ZERO_WIDTH_SPACE
 from errklein.verify import bearer
 from errklein.webhooks.room_webhooks import RoomWebhook
 from errklein.webhooks.source import Event, Source
-from tests.backends.irc.whole_bot import WholeBotCase
-from tests.networks import NetworksCase
+from tests.doubles import NetworksCase
+from tests.networks.irc.whole_bot import WholeBotCase
 
 SOURCE = Source("builds", "Builds", lambda event, payload: ["**{state}** [{name}]({url})", "{note}"], bearer)
 

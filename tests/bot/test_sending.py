@@ -16,8 +16,8 @@ from errklein.chat.outgoing import OutgoingMessage
 from errklein.ports.outbox import OutboxStatus, OutboxStore
 from errklein.testing._reactor import TestReactor
 from errklein.text.masking import MASK, masker
+from tests.doubles import NetworksCase
 from tests.journal.inline import memory_journal, restarted
-from tests.networks import NetworksCase
 from tests.notices import KeptNotices
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.test import TestPerson
 from errklein.bot.streams import CHUNK_SIZE, StreamCopier
 from errklein.chat.streams import Stream
 from errklein.compat._utils import Tee
+from errklein.networks.test import TestPerson
 
 DATA = bytes(range(256)) * 1000
 """More than is copied at once."""

@@ -9,8 +9,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, Stream, on_reactor
-from errklein.backends.test import TestPerson
 from errklein.chat import Message
+from errklein.networks.test import TestPerson
 from errklein.testing import TestBot
 
 

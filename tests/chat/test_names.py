@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.test import TestPerson
 from errklein.chat.identifiers import rules_of
 from errklein.chat.names import EXACT, compiled, literal_brackets, matches_any
+from errklein.networks.test import TestPerson
 
 
 class ExactTests(SynchronousTestCase):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.test import TestPerson
 from errklein.chat import REACTION_ADDED, Reaction
+from errklein.networks.test import TestPerson
 
 
 class ReactionTests(SynchronousTestCase):

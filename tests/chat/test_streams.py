@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.test import TestPerson
 from errklein.chat.streams import (
     STREAM_ERROR,
     STREAM_REJECTED,
@@ -17,6 +16,7 @@ from errklein.chat.streams import (
     STREAM_WAITING_TO_START,
     Stream,
 )
+from errklein.networks.test import TestPerson
 
 NEXT = {
     (STREAM_WAITING_TO_START, "accept"): STREAM_TRANSFER_IN_PROGRESS,

@@ -15,11 +15,11 @@ from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Any
 
-from errklein.backends.irc.identifiers import IRCPerson, IRCRoom
-from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoom
 from errklein.chat import Card, Message, Presence, Reaction
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.config import Config
+from errklein.networks.irc.identifiers import IRCPerson, IRCRoom
+from errklein.networks.text.identifiers import TextOccupant, TextPerson, TextRoom
 from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
 from errklein.service._data_directory import DataDirectory

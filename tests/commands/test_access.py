@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.test import TestOccupant, TestPerson, TestRoom
 from errklein.chat import Message
 from errklein.commands import (
     Caller,
@@ -25,6 +24,7 @@ from errklein.commands.access import (
     unmatched,
 )
 from errklein.config import Config
+from errklein.networks.test import TestOccupant, TestPerson, TestRoom
 
 ALICE = Caller("alice!a@example.org", None, is_admin=False)
 ADMIN = Caller("root!r@example.org", None, is_admin=True)

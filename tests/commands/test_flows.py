@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
-from errklein.backends.test import TestOccupant, TestPerson, TestRoom
 from errklein.chat import Identifier
 from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot
+from errklein.networks.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
+from errklein.networks.test import TestOccupant, TestPerson, TestRoom
 
 
 class GraphTests(SynchronousTestCase):

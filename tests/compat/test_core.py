@@ -12,9 +12,9 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import bootstrap
-from errklein.backends.test import TestOccupant, TestPerson, TestRoom
 from errklein.chat import ONLINE, Message, Presence
 from errklein.compat.core import ErrBot, for_a_bot
+from errklein.networks.test import TestOccupant, TestPerson, TestRoom
 from errklein.storage import MemoryStorage
 
 

@@ -12,12 +12,12 @@ from unittest.mock import Mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
-from errklein.backends.text.identifiers import TextPerson
 from errklein.chat import Card, Message, Presence, Reaction
 from errklein.compat._running_bots import RunningBots
 from errklein.compat.plugin_info import PluginInfo
 from errklein.compat.stored_classes import STORED_VALUES, VALUE_CLASSES, find_class, find_restored_class
+from errklein.networks.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
+from errklein.networks.text.identifiers import TextPerson
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile

@@ -7,8 +7,8 @@ from unittest import mock
 
 from twisted.internet.defer import Deferred
 
-from errklein.backends.test import TestBackend, TestRoom
 from errklein.chat.identifiers import RoomDoesNotExistError, RoomNotJoinedError
+from errklein.networks.test import TestBackend, TestRoom
 from errklein.testing import PluginTestCase
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from errklein.backends.test import TestBackend
 from errklein.core_plugins import versionchecker
 from errklein.core_plugins.versionchecker import URL
+from errklein.networks.test import TestBackend
 from errklein.testing import PluginTestCase
 
 

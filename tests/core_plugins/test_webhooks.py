@@ -15,7 +15,7 @@ from errklein import BotPlugin
 from errklein.chat import Message
 from errklein.sources import known_sources
 from errklein.testing import PluginTestCase
-from tests.backends.irc.whole_bot import WholeBotCase
+from tests.networks.irc.whole_bot import WholeBotCase
 
 PAYLOADS = Path(__file__).parents[2] / "docs" / "examples" / "recipes" / "payloads"
 FIRING = (PAYLOADS / "alertmanager-firing.json").read_bytes()

@@ -14,15 +14,15 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, webhook, wiring
-from errklein.backends.irc import IRCBackend
 from errklein.chat.outgoing import PAUSED, MessageState, OutgoingMessage, waiting_record
+from errklein.networks.irc import IRCBackend
 from errklein.ports.journal import JournalError
 from errklein.running import PoolStatus, ThreadUse
 from errklein.testing import ADMIN, TestBot
 from errklein.testing._reactor import TestReactor
 from errklein.verify import hmac_signature
 from errklein.webhooks.exported import shown_time
-from tests.backends.irc.played import PlayedServer
+from tests.networks.irc.played import PlayedServer
 
 INVITE_ONLY = ":irc.example 473 errklein #ops :Cannot join channel (+i)"
 SECRET = "k" * 40

@@ -10,11 +10,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from errklein import BotPlugin, botcmd, botmatch
-from errklein.backends.irc.identifiers import IRCPerson
 from errklein.chat import Message
 from errklein.commands.flows import FlowRoot
 from errklein.dispatch.conversations import MOST_QUESTIONS
-from tests.networks import NetworksCase
+from errklein.networks.irc.identifiers import IRCPerson
+from tests.doubles import NetworksCase
 from tests.real_bot import RealBotCase
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from errklein import BotPlugin, CommandError, arg_botcmd, botcmd
 from errklein.dispatch.replies import DetailedError
-from tests.networks import NetworksCase
+from tests.doubles import NetworksCase
 
 TOKEN = "xoxb-0123456789"
 WITHHELD = re.compile(r"Computer says nooo\. See logs for details \(error ([0-9a-f]{8})\)\.")

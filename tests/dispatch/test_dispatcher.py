@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 
 from errklein import BotPlugin, Command, Message, botcmd, botmatch, re_botcmd
 from errklein.ports.outbox import OutboxClosed, OutboxFull, RoomUnavailable
-from tests.networks import NetworksCase
+from tests.doubles import NetworksCase
 
 
 class Silent(Exception):

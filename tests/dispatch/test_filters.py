@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 
 from errklein import BotPlugin, botcmd, cmdfilter
-from tests.networks import NetworksCase
+from tests.doubles import NetworksCase
 
 
 class First(BotPlugin):

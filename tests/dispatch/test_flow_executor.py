@@ -9,13 +9,13 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, CommandError, botcmd, botmatch, re_botcmd
-from errklein.backends.irc.identifiers import IRCPerson
-from errklein.backends.test import TestPerson
 from errklein.chat import Identifier
 from errklein.commands.flows import FLOW_END, FlowRoot, botflow
 from errklein.dispatch import flow_executor
 from errklein.dispatch.flow_executor import MOST_AUTOSTEPS
 from errklein.dispatch.replies import DetailedError
+from errklein.networks.irc.identifiers import IRCPerson
+from errklein.networks.test import TestPerson
 from errklein.plugins.botflow import BotFlow
 from errklein.testing import TestBot
 from errklein.testing._bot import ADMIN

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.test import TestBackend
 from errklein.chat import Message
 from errklein.config import load_config
 from errklein.dispatch import Networks
+from errklein.networks.test import TestBackend
 from errklein.running.context import assigned, handled_network
 from errklein.testing import TestReactor
 

@@ -19,8 +19,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import LogEvent, Logger, formatEvent
 from twisted.python.failure import Failure
 
-from errklein.backends.outbox import Outbox, OutboxLimits
 from errklein.bot._sending import restore_outboxes
+from errklein.networks.outbox import Outbox, OutboxLimits
 from errklein.ports.outbox import OutboxClosed, OutboxFull
 from errklein.running.context import assigned, origin
 from errklein.webhooks.deliveries import Outcome, Postponed, StoredDelivery

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from errklein.backends.outbox import NotConfirmed
 from errklein.chat import Message
 from errklein.chat.outgoing import OutgoingMessage
+from errklein.networks.outbox import NotConfirmed
 
 SENT, REJECTED, BREAKING, INVALID = "sent", "rejected", "breaking", "invalid"
 """The fates of messages: REJECTED has a part that the network rejects, BREAKING one at which the connection breaks each time, and

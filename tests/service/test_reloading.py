@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.test import TestBackend
+from errklein.networks.test import TestBackend
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import UnknownPlugin
 from errklein.service import reloading

@@ -19,10 +19,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread, deferToThreadPool
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.test import QUIT_MESSAGE, STZ_MSG, STZ_PRE, TestPerson, TestRoom
 from errklein.chat import Presence
 from errklein.config import ConfigError
 from errklein.logs import Bridge
+from errklein.networks.test import QUIT_MESSAGE, STZ_MSG, STZ_PRE, TestPerson, TestRoom
 from errklein.running.reactors import WaitTimeout, reactor_thread
 from errklein.testing import UnexpectedRequest
 from errklein.testing.full_stack import BlockingTestBot

@@ -19,7 +19,6 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.backends.outbox import NotConfirmed, Outbox, outbox_limits
 from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
@@ -34,6 +33,7 @@ from errklein.compat.backends._messages import (
 )
 from errklein.compat.core import EVENTS, ErrBot, part_of
 from errklein.dispatch import card_as_text
+from errklein.networks.outbox import NotConfirmed, Outbox, outbox_limits
 from errklein.ports.chat import BackendEvents
 from errklein.running import (
     TimedOut,
@@ -428,7 +428,7 @@ class ThreadedNetwork:
 
 
 class SendingThread:
-    """Implements `backends.outbox.Transport` by calls of the backend's methods, one after the other, in a thread.
+    """Implements `networks.outbox.Transport` by calls of the backend's methods, one after the other, in a thread.
 
     A call that raises an error of the connection is repeated later: a backend that sends by HTTP doesn't report that it has
     lost its network. Any other error rejects the message.

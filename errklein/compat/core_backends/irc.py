@@ -1,5 +1,5 @@
 """The module of irc.plug."""
 
-from errklein.backends.irc import IRCBackend
+from errklein.networks.irc import IRCBackend
 
 __all__ = ["IRCBackend"]

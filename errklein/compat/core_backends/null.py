@@ -1,5 +1,5 @@
 """The module of null.plug."""
 
-from errklein.backends.null import NullBackend
+from errklein.networks.null import NullBackend
 
 __all__ = ["NullBackend"]

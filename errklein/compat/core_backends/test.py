@@ -1,5 +1,5 @@
 """The module of test.plug."""
 
-from errklein.backends.test import TestBackend
+from errklein.networks.test import TestBackend
 
 __all__ = ["TestBackend"]

@@ -1,5 +1,5 @@
 """The module of text.plug."""
 
-from errklein.backends.text import TextBackend
+from errklein.networks.text import TextBackend
 
 __all__ = ["TextBackend"]

@@ -12,8 +12,8 @@ from errklein import BotPlugin, botcmd
 from errklein.chat import Message, Reaction
 from errklein.compat.backends.finding import make_network
 from errklein.ports.outbox import OutboxClosed
-from tests.backends.irc.listening import logged
 from tests.compat.backends.legacy_network import LegacyNetworkCase
+from tests.networks.irc.listening import logged
 
 
 class Watcher(BotPlugin):

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.chat import Card, Message
 from errklein.compat.backends._messages import WITHOUT_MENTIONS, neutral_card, neutral_text
 from tests.compat.backends.legacy_network import LegacyNetworkCase
-from tests.networks import NetworksCase
+from tests.doubles import NetworksCase
 
 TEXT = "@here [x](javascript:1)"
 

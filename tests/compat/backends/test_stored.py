@@ -20,10 +20,10 @@ from errklein.config import load_config
 from errklein.ports.chat import BackendEvents
 from errklein.running.threads import register_reactor_thread
 from errklein.testing.backend_contract import RecordedEvents
-from tests.backends.irc.listening import logged
 from tests.compat import BACKENDS as FIXTURES
 from tests.compat.backends.legacy_network import QueueReactor
 from tests.journal.inline import memory_journal, restarted
+from tests.networks.irc.listening import logged
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -1,7 +1,0 @@
-"""The outbox: an ordered, bounded queue of messages for one network, with a rate limit and retransmission."""
-
-from errklein.backends.outbox._bounds import OutboxLimits, outbox_limits
-from errklein.backends.outbox._network import NotConfirmed, Transport
-from errklein.backends.outbox._outbox import Outbox
-
-__all__ = ["NotConfirmed", "Outbox", "OutboxLimits", "Transport", "outbox_limits"]

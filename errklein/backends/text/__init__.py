@@ -1,6 +1,0 @@
-"""The Text backend: a conversation with the bot on this terminal, or through standard input and output."""
-
-from errklein.backends.text._backend import TextBackend
-from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoom
-
-__all__ = ["TextBackend", "TextOccupant", "TextPerson", "TextRoom"]

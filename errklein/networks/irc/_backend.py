@@ -1,0 +1,392 @@
+"""The backend that connects errklein to one IRC network."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.python.failure import Failure
+
+from errklein.chat import ONLINE, Identifier, Message, Room, read_only
+from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
+from errklein.networks.irc._lines import WINDOW, IRCRateLimiter, MessageLine, split_lines, strip_controls, text_capacity
+from errklein.networks.irc._rooms import RoomMembership, nick_of
+from errklein.networks.irc.connection import Backoff, Reconnector, endpoint_for
+from errklein.networks.irc.identifiers import (
+    CaseMapping,
+    IRCPerson,
+    IRCRoom,
+    IRCRoomOccupant,
+    same_name,
+    split_occupant,
+)
+from errklein.networks.irc.settings import IRCSettings
+from errklein.networks.outbox import NotConfirmed, Outbox, outbox_limits
+from errklein.ports.chat import BackendEvents
+from errklein.running import call_from_thread, cancel_timers
+from errklein.text import PARTS_CAP, at_most, estimated_parts, to_irc
+
+if TYPE_CHECKING:
+    from errklein.networks.irc._protocol import IRCProtocol
+
+_ROOM_MARKS = ("#", "&", "+", "!")
+
+_LEAST_ROOM = 64
+"""The minimum number of bytes for text in a line. Names that servers allow leave more."""
+
+_LOOK_AGAIN = 0.1
+"""Seconds after which to ask again whether the server has caught up. The outbox also asks when a line is confirmed."""
+
+
+class IRCBackend:
+    """A connection to one IRC network. Implements `ports.chat.Backend` and `outbox.Transport`.
+
+    It reconnects after each lost connection, joins its rooms again, and then sends the messages that are still queued.
+
+    :param config: The configuration of this network.
+    :param endpoint: The client endpoint; by default, that of BOT_IDENTITY's `server` and `port`.
+    :param chance: Returns random numbers from 0 to 1, for the delays between connections.
+    """
+
+    mode = "irc"
+
+    joins_configured_rooms = True
+    build_message = staticmethod(Message)
+
+    NICKSERV_TIMEOUT = 3.0
+    """Seconds to wait for NickServ before joining rooms, since some rooms only admit identified users."""
+
+    CONFIRM_TIMEOUT = 2.0
+    """Seconds that the server has at the end of the grace period to confirm lines."""
+
+    is_encrypted: bool = read_only(
+        "settings.is_encrypted", "Whether nobody can read messages on their way to the server."
+    )
+    bot_identifier: IRCPerson | None = read_only(
+        "_rooms.bot_identifier", "The bot's identifier; None before the server's first welcome."
+    )
+    name_rules: CaseMapping = read_only(
+        "_rooms.name_rules", "The server's case mapping; RFC1459 until the server announces one."
+    )
+
+    def __init__(
+        self,
+        reactor: Any,
+        config: Any,
+        *,
+        endpoint: IStreamClientEndpoint | None = None,
+        chance: Callable[[], float] = random.random,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings = IRCSettings.read(config)
+        self.network = settings.network
+        self.message_size_limit = settings.message_size_limit
+        self._reactor = reactor
+        self._now = now
+        self._reactor_thread = threading.get_ident()
+        self._rate_limiter = IRCRateLimiter(reactor.seconds, settings.channel_rate, settings.private_rate)
+        backoff = Backoff(chance, settings.reconnect_after)
+        self._reconnector = Reconnector(
+            reactor, settings, endpoint or endpoint_for(reactor, settings), backoff, self._make_protocol
+        )
+        self._render = partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
+        # The current nick has no influence, so that a message has the same lines after a reconnection or a restart.
+        nick = max(settings.nicks, key=len)
+        self._text_capacity = lru_cache(256)(partial(text_capacity, nick, settings.username))
+        self._more_follow = False
+        self._is_closing = False
+        self._rooms = RoomMembership(reactor, settings, self, self._send, self._rate_limiter, chance)
+        limits = outbox_limits(config, self.message_size_limit)
+        self.outbox: Outbox[MessageLine] = Outbox(
+            reactor,
+            self.network,
+            self,
+            limits,
+            dropped=self._dropped,
+            undelivered=self._undelivered,
+            unavailable=self._rooms.joins.reason,
+            now=now,
+        )
+        self.events: BackendEvents | None = None
+        """Receives the events; None before `connect`."""
+        self._away = ""
+
+    def connect(self, events: BackendEvents) -> None:
+        """Start to connect. Lost connections are reestablished until `disconnect` is called."""
+        self.events = events
+        self._reconnector.connect()
+
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
+        """Send the queue for up to `grace` seconds, then QUIT. Fires when the connection is closed.
+
+        A connection that breaks during this time is reestablished. The queue is dropped at once if the network is not
+        connected and no attempt to connect begins in time.
+        """
+        grace = grace if self._reconnector.will_connect_within(grace) else 0.0
+        # What isn't confirmed in the end is sent again after the next start.
+        confirming = self._reactor.callLater(max(0.0, grace - self.CONFIRM_TIMEOUT), self._confirm_all)
+        return self.outbox.close(grace).addCallback(self._quit, confirming)
+
+    def send_message(self, message: Message) -> Awaitable[None] | None:
+        """Queue the message as lines of PRIVMSG, or of NOTICE if `extras["notice"]` is true; see `ports.chat.Backend`.
+
+        With `extras["unstored"]`, it isn't stored, since it has a secret: it is lost if the bot ends before the server has it.
+
+        Raises ValueError if the recipient isn't a person or room of this network, or if its name is too long.
+        """
+        target = self._target(message.to)
+        is_notice = bool(message.extras.get("notice"))
+        self._text_size("NOTICE" if is_notice else "PRIVMSG", target)
+        details = json.dumps({"notice": True}) if is_notice else ""
+        stored = not message.extras.get("unstored")
+        return self.outbox.send(target, message.body, details=details, priority=message.priority, stored=stored)
+
+    # backends.outbox.Transport
+
+    window = WINDOW
+
+    def estimate(self, body: str) -> int:
+        """Return approximately how many lines a text has."""
+        return estimated_parts(body, self.message_size_limit)
+
+    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[MessageLine]:
+        """Return the lines of a message. Raises ValueError if the name of the recipient is too long."""
+        is_notice = bool(message.details) and json.loads(message.details).get("notice")
+        command = "NOTICE" if is_notice else "PRIVMSG"
+        size = self._text_size(command, message.recipient)
+        text = self._render(message.body)
+        longest = PARTS_CAP * size
+        lines = at_most(split_lines(text[:longest], size), cut=len(text) > longest)
+        return [MessageLine(command, message.recipient, line) for line in lines]
+
+    def take_turn(self, recipient: str) -> float:
+        """Return 0.0 if a line may be sent to the recipient now, and count it; else the seconds after which to ask again."""
+        protocol = self._reconnector.protocol
+        is_behind = protocol is not None and protocol.transmission.is_behind
+        wait = _LOOK_AGAIN if is_behind else self._rate_limiter.take(recipient)
+        # For `transmit`, which follows. At a pace that is much slower than the server's, a PING for each line does no harm.
+        self._more_follow = 0 < wait <= 2 * self._rate_limiter.interval and not self._is_closing
+        return wait
+
+    def transmit(self, parts: Sequence[MessageLine]) -> Sequence[Deferred[None]]:
+        """Send lines; see `Transmission.transmit`."""
+        protocol = self._reconnector.protocol
+        if protocol is None:
+            return [fail(NotConfirmed(f"{self.network} is not connected")) for _ in parts]
+        return protocol.transmission.transmit(parts, self._more_follow)
+
+    def wait_of(self, record: MessageRecord) -> Wait | None:
+        """Return what a message waits for; see `ports.chat.Backend`."""
+        wait = self.outbox.wait_of(record.id)
+        if wait is not None and self._is_signed_on and self._rooms.joins.reason(record.recipient) is not None:
+            return self.room_status(record.recipient) or wait
+        return wait if wait is None or self._is_signed_on else self._absence
+
+    def room_status(self, name: str) -> Wait | None:
+        """Return whether the bot is in a room, and why not; see `ports.chat.Backend`."""
+        if not self._rooms.is_known(name):
+            return None
+        if not self._is_signed_on:
+            return self._absence
+        status, offset = self._rooms.joins.status(name), self._now() - self._reactor.seconds()
+        since, again_at = (time and time + offset for time in (status.since, status.again_at))
+        return status._replace(since=since, again_at=again_at)
+
+    @property
+    def _is_signed_on(self) -> bool:
+        protocol = self._reconnector.protocol
+        return protocol is not None and protocol.signed_on_at is not None
+
+    @property
+    def _absence(self) -> Wait:
+        """The state of the network while it isn't connected."""
+        seconds = self._reconnector.next_attempt_in
+        again_at = self._now() + seconds if seconds else 0.0
+        return self.outbox.absence._replace(cause=self._reconnector.problem, again_at=again_at)
+
+    def build_identifier(self, text: str) -> IRCPerson | IRCRoom:
+        """Return the room of `#room`, the person of `nick` or `nick!user@host`, or the occupant of `#room/nick`.
+
+        Raises ValueError for any other text.
+        """
+        if text[:1] not in _ROOM_MARKS:
+            return self._rooms.person(text)
+        occupant = split_occupant(text)
+        if occupant is None or self._rooms.is_known(text):
+            return self._rooms.room(text)
+        return self._rooms.occupant(occupant[1], self._rooms.room(occupant[0]))
+
+    def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
+        """Return a reply to the room of the message, or to its sender if the message is direct or `private` is set.
+
+        IRC has no threads: `threaded` only sets `parent`.
+        """
+        to = message.to
+        if private or not isinstance(to, IRCRoom):
+            to = message.frm.as_person if isinstance(message.frm, IRCRoomOccupant) else message.frm
+        reply = self.build_message(text)
+        reply.frm, reply.to, reply.parent = self.bot_identifier, to, message if threaded else None
+        return reply
+
+    def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
+        """Put the person's nick and a colon before the text."""
+        nick = getattr(identifier, "nick", None) or str(identifier)
+        message.body = f"{nick}: {message.body}"
+
+    def is_from_self(self, message: Message) -> bool:
+        """Return whether the bot is the sender."""
+        nick = getattr(message.frm, "nick", None)
+        return nick is not None and self._rooms.is_bot(nick)
+
+    def current_holder(self, person: Identifier) -> IRCPerson | None:
+        """Return the current holder of the person's nick, with the full mask; None if it is unknown."""
+        return self._rooms.holder(person.nick) if isinstance(person, IRCPerson) else None
+
+    def room_refusal(self, command: str, room: Room, person: str = "") -> Deferred[str]:
+        """Return the reason for which the server refuses a command; see `ports.chat.ConfirmsRoomCommands`."""
+        protocol = self._reconnector.protocol
+        if protocol is None or not self._is_signed_on:
+            return succeed("the network is not connected")
+        if command == "JOIN" and self._rooms.is_joined(str(room)):
+            return succeed("")
+        return protocol.room_replies.expect(command, str(room), *([nick_of(person)] if person else []))
+
+    def rooms(self) -> Sequence[Room]:
+        """Return the rooms that the bot is in."""
+        return self._rooms.joined_rooms
+
+    def query_room(self, name: str) -> IRCRoom:
+        """Return the room of that name; raises ValueError if the name is invalid."""
+        return self._rooms.room(name)
+
+    def change_presence(self, status: str, message: str) -> None:
+        """Set the bot's AWAY message, or clear it if `status` is ONLINE.
+
+        May be called from any thread. The presence is sent again after each reconnection.
+        """
+        self._away = "" if status == ONLINE else strip_controls(message or status)
+        self._send_presence()
+
+    # Events of the protocol, apart from those of rooms
+
+    def signed_on(self) -> None:
+        """Join the rooms after the server's welcome, and resume the outbox. Messages to a room wait until it is joined."""
+        protocol = self._reconnector.protocol
+        if protocol is None:
+            return
+        self._rooms.signed_on(protocol.nickname, protocol.casemapping)
+        if self._away:
+            self._send_presence()
+        if self.events is not None:
+            self.events.backend_connected(self)
+        self._rooms.join_configured(self.NICKSERV_TIMEOUT if self.settings.nickserv_password else 0.0)
+
+    def rooms_changed(self) -> None:
+        """Send what waits for a room, since the bot begins to join its rooms, or has joined one."""
+        self.outbox.resume()
+
+    def connection_lost(self, reason: Failure) -> None:
+        """Pause the outbox, and schedule the next connection."""
+        protocol = self._reconnector.protocol
+        self.outbox.pause()
+        self._rooms.connection_lost()
+        if protocol is not None and protocol.flooded:
+            self._rate_limiter.slow_down()
+        why = self._reconnector.connection_lost(reason)
+        if why is not None and protocol is not None and protocol.signed_on_at is not None and self.events is not None:
+            self.events.backend_disconnected(self, why)
+
+    def privmsg_received(
+        self, sender: str, target: str, text: str, kind: str, replayed: bool, from_bot: bool = False
+    ) -> None:
+        """Report a PRIVMSG or NOTICE to the bot or to a room.
+
+        :param sender: The mask of the sender.
+        :param target: The bot's nick or a room.
+        :param kind: "message", "notice" or "action".
+        :param replayed: True if the message was sent before the bot connected or joined the room. The message is then
+            marked as delayed.
+        :param from_bot: True if the server marks the sender as a bot. The message then has `extras["bot"]`.
+        """
+        if "!" not in sender:
+            # Messages from the server itself have no mask.
+            return
+        if kind == "notice" and not replayed and same_name(nick_of(sender), "NickServ", self.name_rules):
+            if self._reconnector.protocol is not None:
+                self._reconnector.protocol.nick.nickserv_replied(text)
+            self._rooms.nickserv_replied()
+        extras = {} if kind == "message" else {kind: True}
+        if from_bot:
+            extras["bot"] = True
+        parties = self._rooms.parties(sender, target, text, replayed)
+        if parties is None or self.events is None:
+            return
+        frm, to, mentioned = parties
+        message = Message(text, frm=frm, to=to, delayed=replayed, extras=extras)
+        self.events.message_received(self, message)
+        if mentioned and not replayed:
+            self.events.mention_received(self, message, mentioned)
+
+    def _make_protocol(self) -> IRCProtocol:
+        # Imported late: the import installs a reactor, and the command line may choose another.
+        from errklein.networks.irc._protocol import IRCProtocol
+
+        return IRCProtocol(self._reactor, self.settings, self, self._rooms, self._rate_limiter)
+
+    def _text_size(self, command: str, target: str) -> int:
+        """Return the number of bytes of text in a line; raises ValueError if the name of the target is too long."""
+        room = self._text_capacity(command, target)
+        if room < _LEAST_ROOM:
+            raise ValueError(f"the name {target[:20]}… is too long: it leaves no room for text in a line of 512 bytes")
+        return min(room, self.message_size_limit)
+
+    def _confirm_all(self) -> None:
+        """Let the server confirm all lines at once, also those that follow, since the connection is closed soon."""
+        self._is_closing = True
+        self._more_follow = False
+        protocol = self._reconnector.protocol
+        if protocol is not None:
+            protocol.transmission.ask()
+
+    def _quit(self, drained: None, confirming: IDelayedCall) -> Deferred[None]:
+        cancel_timers(confirming)
+        self._rooms.stop()
+        return self._reconnector.quit()
+
+    def _dropped(self, count: int, reason: str) -> None:
+        if self.events is not None:
+            self.events.messages_dropped(self, count, reason)
+
+    def _undelivered(self, recipient: str, origins: Mapping[str, int], reason: str, waiting: bool) -> None:
+        if self.events is not None and recipient[:1] in _ROOM_MARKS:
+            if not (waiting or self._rooms.is_joined(recipient)):
+                reason = f"the bot is not in the room; {reason}"
+            self.events.messages_undelivered(self, recipient, origins, reason, waiting=waiting)
+
+    def _send_presence(self) -> None:
+        self._send(f"AWAY :{self._away}" if self._away else "AWAY")
+
+    def _send(self, *lines: str) -> None:
+        """Write the lines if the server has welcomed the bot; else drop them. May be called from any thread."""
+        if threading.get_ident() == self._reactor_thread:
+            self._write(*lines)
+        else:
+            call_from_thread(self._reactor, self._write, *lines)
+
+    def _write(self, *lines: str) -> None:
+        protocol = self._reconnector.protocol
+        if protocol is not None and self._is_signed_on:
+            for line in lines:
+                protocol.sendLine(line)
+
+    def _target(self, to: Identifier | None) -> str:
+        if isinstance(to, (IRCRoom, IRCPerson)) and to.network in ("", self.network):
+            return to.room if isinstance(to, IRCRoom) else to.nick
+        raise ValueError(f"the recipient must be a person or room of {self.network}, not {to!r}")

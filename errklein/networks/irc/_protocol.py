@@ -1,0 +1,647 @@
+"""The protocol of one connection to an IRC server: registration, the nick, confirmed transmission of lines, and events.
+
+Twisted's IRCClient raises for bytes that aren't UTF-8 and for lines that it can't parse, sends lines that are too long, and replies
+to CTCP requests without a limit. Its heartbeat runs on the global reactor, and doesn't detect a silent server. `IRCProtocol`
+replaces these parts.
+
+Importing this module imports the reactor.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, ITCPTransport
+from twisted.internet.protocol import connectionDone
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.words.protocols import irc
+
+from errklein.networks.irc._ircv3 import (
+    BEGIN,
+    REFUSALS,
+    WANTED,
+    Capabilities,
+    Replay,
+    authenticate_lines,
+    parse_tags,
+)
+from errklein.networks.irc._lines import IRCRateLimiter, Transmission, encode_line
+from errklein.networks.irc.identifiers import CaseMapping, is_room, same_name
+from errklein.networks.irc.settings import IRCSettings
+from errklein.networks.outbox import NotConfirmed
+from errklein.text import sanitize
+
+if TYPE_CHECKING:
+    from errklein.networks.irc._backend import IRCBackend
+    from errklein.networks.irc._rooms import RoomMembership
+
+_ACKNOWLEDGE: int | None = getattr(socket, "TCP_QUICKACK", None)
+"""The option that acknowledges data at once; None if the system has none."""
+
+_BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b|access denied|bad password", re.IGNORECASE)
+_KILLED = re.compile(r"\bkilled\b", re.IGNORECASE)
+"""The end of one connection, for which the reason may name a ban."""
+_NO_SASL = "the server doesn't support SASL, which BOT_IDENTITY['sasl_password'] requires"
+_BAN_FOLLOWS = 10.0
+"""Seconds after the announcement of a ban (465) within which the server closes the connection for it."""
+_FLOODED = re.compile(r"flood|recvq|sendq", re.IGNORECASE)
+
+# Numeric replies to failed JOINs: RFC 1459, section 6.1, and later ones.
+_JOIN_ERRORS = frozenset(
+    {"403", "405", "407", "437", "470", "471", "473", "474", "475", "476", "477", "479", "480", "489", "495", "520"}
+)
+
+_ROOM_EVENTS: Mapping[str, Callable[[RoomMembership, str, list[str]], None]] = {
+    "PART": lambda rooms, mask, params: rooms.parted(mask, params[0]),
+    "KICK": lambda rooms, mask, params: rooms.kicked(params[1], params[0], mask, params[-1]),
+    "INVITE": lambda rooms, mask, params: rooms.invited(params[1], mask),
+    "RPL_TOPIC": lambda rooms, mask, params: rooms.topic_received(params[1], params[2], False),
+    "RPL_NOTOPIC": lambda rooms, mask, params: rooms.topic_received(params[1], "", False),
+}
+"""Handlers of messages that only concern a room."""
+
+
+class IRCProtocol(irc.IRCClient):
+    """One connection to the server. Reports messages and its state to `backend`, and events in rooms to `rooms`.
+
+    Invalid input from the server is ignored, and a connection on which nothing arrives is closed.
+
+    `signed_on_at` is the reactor's time of the server's welcome, None before it. `banned` is True if the server has refused
+    the bot for good, and `flooded` if it has closed the connection for flooding. `reason` is the reason for closing the
+    connection: the bot's, or that of the server's ERROR. `casemapping` is the server's case mapping; RFC1459 until it announces
+    one. `transmission` sends lines of messages. `tags` are the message tags of the line being handled.
+    """
+
+    log = Logger()
+
+    heartbeatInterval = None  # type: ignore[assignment]  # None turns Twisted's heartbeat off
+
+    PING_AFTER = 20.0
+    """Seconds of silence after which a PING is sent."""
+
+    DEAD_AFTER = 45.0
+    """Seconds of silence after which the connection is closed."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        settings: IRCSettings,
+        backend: IRCBackend,
+        rooms: RoomMembership,
+        limiter: IRCRateLimiter,
+    ) -> None:
+        self.clock = reactor
+        self.settings = settings
+        self.nick = Nickname(reactor, settings, self._same, self.sendLine)
+        self.reason = ""
+        self.banned = self.flooded = False
+        self.signed_on_at: float | None = None
+        self.casemapping = CaseMapping.RFC1459
+        self.tags: Mapping[str, str] = {}
+        self.room_replies = RoomReplies(self._same)
+        self._capabilities = Capabilities((*WANTED, *(["sasl"] if settings.sasl_password else [])))
+        self.transmission = Transmission(reactor, self._capabilities, limiter, self._same, self.write_lines)
+        self._replay = Replay()
+        self._replay_logged = False
+        self._authenticated = False
+        self._ban_told_at: float | None = None
+        self._backend = backend
+        self._rooms = rooms
+        self._limiter = limiter
+        self._began = self._last_received = reactor.seconds()
+        self._pinged = False
+        self._watch = LoopingCall(self.check_alive)
+        self._watch.clock = reactor
+        self._socket: socket.socket | None = None
+        for command, handle in _ROOM_EVENTS.items():
+            setattr(self, f"irc_{command}", partial(handle, rooms))
+
+    @property
+    def nickname(self) -> str:  # type: ignore[override]  # Twisted reads it
+        """The bot's nick."""
+        return self.nick.current
+
+    def connectionMade(self) -> None:
+        """Register with the server, and start watching for silence."""
+        self._last_received = self.clock.seconds()
+        self._socket = _tcp_socket(self.transport)
+        if self._socket is not None:
+            # With Nagle's algorithm (RFC 896), a line would wait until the server has acknowledged the one before, up to 40 ms.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._watch.start(5.0, now=False)
+        super().connectionMade()  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Fail the unconfirmed lines, and report the end of the connection."""
+        self.nick.stop()
+        if self._watch.running:
+            self._watch.stop()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        self.transmission.lost(Failure(NotConfirmed("the connection was lost")))
+        self.room_replies.lost()
+        self._backend.connection_lost(reason)
+
+    def abort(self, reason: str) -> None:
+        """Close the connection at once. `reason` is kept unless there is one already."""
+        self.reason = self.reason or reason
+        cast(ITCPTransport, self.transport).abortConnection()
+
+    def check_alive(self) -> None:
+        """Send a PING after a long silence. Called every 5 s.
+
+        Close the connection if the server says nothing, completes no registration, or confirms no line, within DEAD_AFTER.
+        """
+        now = self.clock.seconds()
+        silent = now - self._last_received
+        if self.signed_on_at is None and now - self._began >= self.DEAD_AFTER:
+            self.abort(f"the server didn't complete the registration within {self.DEAD_AFTER:.0f} s")
+        elif self.transmission.silence >= self.DEAD_AFTER:
+            self.abort(f"the server didn't confirm a line within {self.DEAD_AFTER:.0f} s")
+        else:
+            self.transmission.ask_again()
+            if silent >= self.DEAD_AFTER:
+                self.abort(f"nothing was received from the server for {silent:.0f} s")
+            elif silent >= self.PING_AFTER and not self._pinged:
+                self._pinged = True
+                self.sendLine("PING :errklein-alive")
+
+    def dataReceived(self, data: bytes) -> None:
+        """Note the time, and acknowledge and handle the bytes."""
+        if self._socket is not None and _ACKNOWLEDGE is not None:
+            # The kernel would wait up to 40 ms for something to send with the acknowledgement, and a server with Nagle's
+            # algorithm sends the next command only after it. Replies such as PONG are answered with nothing.
+            self._socket.setsockopt(socket.IPPROTO_TCP, _ACKNOWLEDGE, 1)
+        self._last_received = self.clock.seconds()
+        self._pinged = False
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+    def lineReceived(self, line: bytes) -> None:
+        """Parse a line and handle it. An invalid line is ignored."""
+        self.tags = {}
+        if line.startswith(b"@"):
+            # Tags are UTF-8; the rest of the line may be in another encoding.
+            tags, _, line = line[1:].partition(b" ")
+            self.tags = parse_tags(decode_line(tags))
+            line = line.lstrip(b" ")
+        text = decode_line(line).replace("\x00", "")
+        try:
+            prefix, command, params = irc.parsemsg(text)
+        except (irc.IRCBadMessage, ValueError, IndexError):
+            return
+        if command.isdigit() and params:
+            self.numeric_received(command, params)
+        self.handleCommand(irc.numeric_to_symbolic.get(command, command), prefix, params)
+
+    def sendLine(self, line: str) -> None:
+        """Write one line, truncated to 512 bytes. Used for all lines except messages to people and rooms."""
+        self.write_lines(encode_line(line))
+
+    def write_lines(self, *lines: bytes) -> None:
+        """Write lines that `encode_line` has returned, in one call."""
+        if self.transport is not None:
+            self.transport.write(b"\r\n".join((*lines, b"")))
+
+    def irc_ERROR(self, prefix: str, params: list[str]) -> None:
+        """Store the server's reason for closing the connection."""
+        told = self._ban_told_at is not None and self.clock.seconds() - self._ban_told_at <= _BAN_FOLLOWS
+        of_text = _BANNED.search(params[-1]) is not None and _KILLED.search(params[-1]) is None
+        self.banned = self.banned or told or of_text
+        self.flooded = _FLOODED.search(params[-1]) is not None
+        self.reason = self.reason or params[-1]
+
+    def register(self, nickname: str, hostname: str = "0", servername: str = "*") -> None:
+        """Register the connection (RFC 1459, section 4.1). A server with capabilities waits for CAP END before it sends 001."""
+        self.sendLine(BEGIN)
+        if self.settings.password:
+            self.sendLine(f"PASS :{self.settings.password}")
+        self.nick.try_next()
+        self.sendLine(f"USER {self.settings.username} {hostname} {servername} :{self.settings.realname}")
+
+    def irc_CAP(self, prefix: str, params: list[str]) -> None:
+        """Negotiate capabilities, then authenticate or end the negotiation."""
+        before = self._capabilities.settled
+        for line in self._capabilities.received(params[1].upper(), params[2:]):
+            self.sendLine(line)
+        if before or not self._capabilities.settled or self.signed_on_at is not None:
+            return
+        if not self.settings.sasl_password:
+            self.sendLine("CAP END")
+        elif "sasl" not in self._capabilities.enabled:
+            self._refused(_NO_SASL)
+        elif self._offers_plain(self._capabilities.sasl_mechanisms):
+            self.sendLine("AUTHENTICATE PLAIN")
+
+    def irc_908(self, prefix: str, params: list[str]) -> None:
+        """Handle the list of the server's SASL mechanisms (RPL_SASLMECHS)."""
+        if self.settings.sasl_password and self.signed_on_at is None:
+            self._offers_plain(params[1].upper().split(","))
+
+    def _offers_plain(self, mechanisms: Sequence[str]) -> bool:
+        """Return whether the server may support SASL PLAIN; otherwise end the connection."""
+        if mechanisms and "PLAIN" not in mechanisms:
+            self._refused(f"the server doesn't support SASL PLAIN, only {', '.join(mechanisms)}")
+            return False
+        return True
+
+    def irc_AUTHENTICATE(self, prefix: str, params: list[str]) -> None:
+        """Send the account and the password when the server requests them."""
+        if params[0] == "+" and self.settings.sasl_password and not self._authenticated:
+            for line in authenticate_lines(self.settings.sasl_account, self.settings.sasl_password):
+                self.sendLine(line)
+
+    def irc_903(self, prefix: str, params: list[str]) -> None:
+        """End the negotiation after a successful SASL authentication (RPL_SASLSUCCESS)."""
+        self._authenticated = True
+        self.sendLine("CAP END")
+
+    def irc_RPL_WELCOME(self, prefix: str, params: list[str]) -> None:
+        """Complete the registration with the nick in the welcome (001), which a server sends once."""
+        if self.signed_on_at is not None:
+            return
+        if self.settings.sasl_password and not self._authenticated:
+            self._refused(_NO_SASL)
+            return
+        self._replay.welcomed(self.tags)
+        self.hostname = prefix
+        self.signed_on_at = self.clock.seconds()
+        self.nick.registered(params[0])
+        self.nick.identify()
+        self._backend.signed_on()
+
+    def irc_RPL_ISUPPORT(self, prefix: str, params: list[str]) -> None:
+        """Use the case mapping that the server announces (005)."""
+        announced = CaseMapping.announced(params[1:])
+        if announced is not None:
+            self.casemapping = announced
+            self._rooms.casemapping_changed(announced)
+        for token in params[1:]:
+            # Clients with this mode are marked as bots. See https://ircv3.net/specs/extensions/bot-mode.
+            if token.startswith("BOT=") and len(token) == 5:
+                self.sendLine(f"MODE {self.nickname} +{token[-1]}")
+        super().irc_RPL_ISUPPORT(prefix, params)  # type: ignore[no-untyped-call]
+        most = (self.supported.getFeature("TARGMAX") or {}).get("JOIN")
+        if most is not None:
+            self._rooms.joins.most = max(1, most)
+
+    def irc_ERR_NICKNAMEINUSE(self, prefix: str, params: list[str]) -> None:
+        """Try the next nick during registration, when the server rejects one."""
+        if self.signed_on_at is None and not self.nick.try_next():
+            self.abort(f"the server rejects every nick that the bot tries ({params[-1]})")
+
+    irc_ERR_ERRONEUSNICKNAME = irc_ERR_NICKNAMEINUSE
+    irc_ERR_NICKCOLLISION = irc_ERR_NICKNAMEINUSE
+
+    def irc_ERR_PASSWDMISMATCH(self, prefix: str, params: list[str]) -> None:
+        """Store the reason when the server rejects its password; later, the reply is about another one, such as OPER's."""
+        if self.signed_on_at is not None:
+            return
+        self.reason = f"the server rejects BOT_IDENTITY['password'] ({params[-1]})"
+        self.banned = True
+
+    def irc_ERR_YOUREBANNEDCREEP(self, prefix: str, params: list[str]) -> None:
+        """Store the reason when the server has banned the bot. It closes the connection then."""
+        self._ban_told_at = self.clock.seconds()
+        if self.signed_on_at is None:
+            self.reason = params[-1]
+            self.banned = True
+
+    def _refused(self, reason: str) -> None:
+        """End the connection for good, also during the registration."""
+        self.banned = True
+        self.reason = self.reason or reason
+        self.sendLine("QUIT")
+        cast(ITCPTransport, self.transport).loseConnection()
+
+    def _same(self, one: str, other: str) -> bool:
+        """Return whether two names are equal on this server."""
+        return same_name(one, other, self.casemapping)
+
+    def irc_RPL_MYINFO(self, prefix: str, params: list[str]) -> None:
+        """Use the pace of the server's software (004)."""
+        self._limiter.server_is(params[2])
+
+    def irc_PONG(self, prefix: str, params: list[str]) -> None:
+        """Confirm the lines that the server has handled before the PING."""
+        self._replay.answered(self.tags)
+        self.transmission.answered(params)
+
+    def numeric_received(self, number: str, params: list[str]) -> None:
+        """Handle rejections of the account, of a line, and of a JOIN."""
+        if number in REFUSALS and self.settings.sasl_password and self.signed_on_at is None:
+            self._refused(f"the server rejects the SASL account {self.settings.sasl_account} ({params[-1]})")
+        self.room_replies.rejected(number, params)
+        if len(params) < 2 or self.transmission.numeric_received(number, params, self.tags):
+            return
+        if number in _JOIN_ERRORS:
+            self._rooms.join_failed(params[1], params[-1])
+
+    def handleCommand(self, command: str, prefix: str, params: list[str]) -> None:
+        """Call the method for the command. A line that lacks what its command needs is ignored, and so is an echo.
+
+        In a playback batch only messages are handled; JOIN, PART and the like in it are ignored.
+        """
+        if self.tags:
+            self._replay.received(self.tags)
+        if self.tags or command == "BATCH":
+            self.transmission.labelled(command, params, self.tags)
+        if "label" in self.tags:
+            self._replay.answered(self.tags)
+        if command in ("PRIVMSG", "NOTICE"):
+            is_ignored = self._is_echo(command, prefix, params)
+        else:
+            is_ignored = command != "BATCH" and self._replay.in_playback(self.tags)
+        method = None if is_ignored else getattr(self, f"irc_{command}", None)
+        if method is None:
+            return
+        try:
+            method(prefix, params)
+        except (IndexError, ValueError) as error:
+            self.log.debug("{command} from the server is invalid: {error}", command=command, error=error)
+        except Exception:
+            self.log.failure("Handling {command} from the server failed", command=command)
+
+    def _is_echo(self, command: str, prefix: str, params: list[str]) -> bool:
+        """Return whether the message is one that the bot has sent, perhaps on another connection of its account."""
+        if "echo-message" not in self._capabilities.enabled or len(params) < 2:
+            return False
+        if not self._same(prefix.partition("!")[0], self.nickname) or self._replay.in_playback(self.tags):
+            return False
+        if self.transmission.echoed(command, params):
+            self._replay.answered(self.tags)
+            return True
+        # A message to itself is received in addition to its echo.
+        return not self._same(params[0], self.nickname)
+
+    def irc_BATCH(self, prefix: str, params: list[str]) -> None:
+        """Record the beginning or end of a batch."""
+        self._replay.batch(params, self.tags)
+
+    def irc_PING(self, prefix: str, params: list[str]) -> None:
+        """Reply with PONG."""
+        self.sendLine(f"PONG :{params[-1]}")
+
+    def irc_MODE(self, prefix: str, params: list[str]) -> None:
+        """Ignore modes. Twisted's parser logs errors for modes that it doesn't know."""
+
+    def irc_PRIVMSG(self, prefix: str, params: list[str]) -> None:
+        """Report a message. Of CTCP requests only ACTION is supported; the others are ignored."""
+        target, text = params[0], params[1]
+        if text.startswith("\x01"):
+            tag, _, text = text.strip("\x01").partition(" ")
+            if tag == "ACTION":
+                self._report_message(prefix, target, text, "action")
+        elif text:
+            self._report_message(prefix, target, text, "message")
+
+    def irc_NOTICE(self, prefix: str, params: list[str]) -> None:
+        """Report a notice. Replies to CTCP requests are ignored."""
+        target, text = params[0], params[1]
+        if text and not text.startswith("\x01"):
+            self._report_message(prefix, target, text, "notice")
+
+    def _report_message(self, sender: str, target: str, text: str, kind: str) -> None:
+        """Report a message, and whether it is replayed. `kind` is "message", "notice" or "action"."""
+        replayed = bool(self.tags) and self._replay.is_replayed(
+            self.tags, self.casemapping.fold(target) if is_room(target) else None
+        )
+        if replayed and not self._replay_logged:
+            self._replay_logged = True
+            self.log.info(
+                "{network}: the server replays old messages; they run no commands", network=self.settings.network
+            )
+        self._backend.privmsg_received(sender, target, text, kind, replayed, from_bot="bot" in self.tags)
+
+    def irc_JOIN(self, prefix: str, params: list[str]) -> None:
+        """Report a JOIN; the bot's own is the reference time for replayed messages of the room."""
+        if self._same(prefix.partition("!")[0], self.nickname):
+            self._replay.joined(self.casemapping.fold(params[0]), self.tags)
+            self.room_replies.accepted("JOIN", params[0])
+        self._rooms.joined(prefix, params[0])
+
+    def irc_TOPIC(self, prefix: str, params: list[str]) -> None:
+        """Report a new topic."""
+        if self._same(prefix.partition("!")[0], self.nickname):
+            self.room_replies.accepted("TOPIC", params[0])
+        self._rooms.topic_received(params[0], params[1], True)
+
+    def irc_RPL_INVITING(self, prefix: str, params: list[str]) -> None:
+        """Report that the server has passed on an invitation (341)."""
+        self.room_replies.accepted("INVITE", params[2], params[1])
+
+    def irc_QUIT(self, prefix: str, params: list[str]) -> None:
+        """Report a QUIT, and request the configured nick if its holder has quit."""
+        self._rooms.quit(prefix)
+        self.nick.released(prefix.partition("!")[0])
+
+    def irc_NICK(self, prefix: str, params: list[str]) -> None:
+        """Report a nick change of a person or the bot."""
+        self.nick.changed(prefix.partition("!")[0], params[0])
+        self._rooms.nick_changed(prefix, params[0])
+
+    def irc_RPL_NAMREPLY(self, prefix: str, params: list[str]) -> None:
+        """Report nicks in a room, without their prefixes such as "@" (RFC 1459, section 6.2, reply 353)."""
+        marks = "".join(mark for mark, _ in self.supported.getFeature("PREFIX", {}).values()) + "~&@%+"
+        self._rooms.names_received(params[2], [name.lstrip(marks) for name in params[3].split()])
+
+
+def decode_line(line: bytes) -> str:
+    """Decode a line from UTF-8, or from Latin-1 if it isn't UTF-8.
+
+    Servers truncate long lines between bytes. A line that begins with valid UTF-8 is therefore UTF-8, with a replacement
+    character for the truncated one.
+    """
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if line[: error.start].isascii():
+            return line.decode("latin-1")
+        return line.decode("utf-8", "replace")
+
+
+def _tcp_socket(transport: object) -> socket.socket | None:
+    """Return the TCP socket of a connection, also below TLS; None if it has none."""
+    get_handle = getattr(getattr(transport, "transport", transport), "getHandle", None)
+    handle = None if get_handle is None else get_handle()
+    is_tcp = isinstance(handle, socket.socket) and handle.family in (socket.AF_INET, socket.AF_INET6)
+    return handle if is_tcp else None
+
+
+_REASONS = {
+    "401": "there is no person with that nick",
+    "403": "there is no such room",
+    "405": "the bot is in too many rooms",
+    "437": "the room is unavailable for now",
+    "442": "the bot is not in the room",
+    "443": "the person is in the room already",
+    "471": "the room is full",
+    "473": "the room is for invited people only",
+    "474": "the bot is banned from the room",
+    "475": "the room has another password",
+    "477": "the room is for identified people only",
+    "482": "the bot is not an operator of the room",
+}
+_OF_MESSAGES = "404"
+"""The rejection of a message to a room."""
+
+
+class RoomReplies:
+    """Matches the server's replies to JOIN, TOPIC and INVITE, which have no labels, with the commands that the bot has sent.
+
+    :param same: Returns whether two names are equal on the server.
+    """
+
+    def __init__(self, same: Callable[[str, str], bool]) -> None:
+        self._same = same
+        self._expected: dict[Deferred[str], tuple[str, Sequence[str]]] = {}
+
+    def expect(self, command: str, *names: str) -> Deferred[str]:
+        """Return a Deferred of the reason for which the server refuses a command that was just sent; "" if it doesn't.
+
+        `names` are those of the room and, for INVITE, of the person.
+        """
+        refusal: Deferred[str] = Deferred(self._expected.__delitem__)
+        self._expected[refusal] = command, names
+        return refusal
+
+    def accepted(self, command: str, *names: str) -> None:
+        """Handle the server's confirmation."""
+        self._settle("", lambda sent, its: sent == command and all(map(self._same, its, names)))
+
+    def rejected(self, number: str, params: Sequence[str]) -> None:
+        """Handle a numeric reply, which may be an error about a room or person."""
+        if self._expected and number[0] in "45" and number != _OF_MESSAGES:
+            reason = f"{_REASONS[number]} ({params[-1]})" if number in _REASONS else params[-1]
+            self._settle(reason, lambda _, its: any(self._same(name, one) for name in its for one in params[1:-1]))
+
+    def lost(self) -> None:
+        """Refuse what is still expected, since the connection is lost."""
+        self._settle("the connection was lost", lambda *_: True)
+
+    def _settle(self, refusal: str, matches: Callable[[str, Sequence[str]], bool]) -> None:
+        for expected in [one for one, sent in self._expected.items() if matches(*sent)]:
+            del self._expected[expected]
+            expected.callback(refusal)
+
+
+REGAIN_EVERY = 60.0
+"""Seconds between two attempts to regain the configured nick."""
+
+_IDENTIFIED = re.compile(r"\b(?:identified|logged in|logged into|recognized|accepted)\b", re.IGNORECASE)
+_REJECTED = re.compile(
+    r"incorrect|invalid|wrong|fail|denied|mismatch|not (?:a )?registered|n't registered|(?:not|n't) exist",
+    re.IGNORECASE,
+)
+"""Replies of NickServ on Atheme, Anope and ergo, which have no numbers."""
+
+
+class Nickname:
+    """The bot's nick on one connection: `current`, and `wanted`, the configured one, which it tries to regain.
+
+    :param same: `same(one, other)` compares nicks as the server does.
+    :param send_line: Sends a line to the server.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        settings: IRCSettings,
+        same: Callable[[str, str], bool],
+        send_line: Callable[[str], object],
+    ) -> None:
+        self.wanted = self.current = settings.nickname
+        self._network = settings.network
+        self._same = same
+        self._send_line = send_line
+        self._password = settings.nickserv_password
+        self._identifying = False
+        self._candidates = iter(settings.nicks)
+        self._regaining = LoopingCall(self._request)
+        self._regaining.clock = reactor
+
+    @property
+    def is_wanted(self) -> bool:
+        """True if the bot has the configured nick."""
+        return self._same(self.current, self.wanted)
+
+    def try_next(self) -> bool:
+        """Request the first nick, or the next one after a rejection. Returns False if none is left."""
+        nick = next(self._candidates, None)
+        if nick is not None:
+            self._send_line(f"NICK {nick}")
+        return nick is not None
+
+    def registered(self, nick: str) -> None:
+        """Store the nick that the server has registered. If it isn't the configured one, start to regain that."""
+        self.current = nick
+        if self.is_wanted:
+            return
+        self.log.warn(
+            "{network}: the nick {wanted} is in use; the bot is {nick} until it can be regained",
+            network=self._network,
+            wanted=self.wanted,
+            nick=nick,
+        )
+        self._regaining.start(REGAIN_EVERY, now=False)
+
+    def identify(self) -> None:
+        """Identify to NickServ if there is a password. Without the configured nick, also request that nick."""
+        if not self._password:
+            return
+        self._identifying = True
+        # Sent without the outbox, since it must precede all queued messages. ergo has no REGAIN.
+        requests = ["IDENTIFY"] if self.is_wanted else [f"IDENTIFY {self.wanted}", f"REGAIN {self.wanted}"]
+        for request in requests:
+            self._send_line(f"PRIVMSG NickServ :{request} {self._password}")
+
+    def nickserv_replied(self, text: str) -> None:
+        """Handle a notice of NickServ: request the configured nick if the bot is identified, and log a rejection."""
+        if not self._identifying:
+            return
+        if _REJECTED.search(text):
+            self._identifying = False
+            self.log.warn(
+                "{network}: NickServ rejects the identification of {nick}, see BOT_IDENTITY['nickserv_password']: {reason}",
+                network=self._network,
+                nick=self.wanted,
+                reason=sanitize(text).replace(self._password, "***"),
+            )
+        elif _IDENTIFIED.search(text):
+            self._identifying = False
+            if not self.is_wanted:
+                self._request()
+
+    def changed(self, old: str, new: str) -> None:
+        """Handle a nick change of the bot, perhaps by services, or of another person."""
+        if not self._same(old, self.current):
+            self.released(old)
+            return
+        self.current = new
+        if self.is_wanted:
+            self.stop()
+            self.identify()
+        elif not self._regaining.running:
+            self.log.warn("{network}: the bot was renamed from {old} to {new}", network=self._network, old=old, new=new)
+            self._regaining.start(REGAIN_EVERY, now=False)
+            self.identify()
+
+    def released(self, nick: str) -> None:
+        """Request the nick if it is the configured one. Call this when its holder has quit or changed it."""
+        if self._regaining.running and self._same(nick, self.wanted):
+            self._request()
+
+    def stop(self) -> None:
+        """Stop trying to regain the configured nick."""
+        if self._regaining.running:
+            self._regaining.stop()
+
+    def _request(self) -> None:
+        self._send_line(f"NICK {self.wanted}")

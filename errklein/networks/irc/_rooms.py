@@ -1,0 +1,634 @@
+"""The rooms of an IRC network: their occupants, the joining of rooms, and the events in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from errklein.chat import OFFLINE, ONLINE, Presence, RoomNotJoinedError
+from errklein.chat.outgoing import Wait
+from errklein.config import ConfigError
+from errklein.networks.irc._lines import IRCRateLimiter, strip_controls
+from errklein.networks.irc.connection import Backoff
+from errklein.networks.irc.identifiers import CaseMapping, IRCPerson, IRCRoom, IRCRoomOccupant
+from errklein.networks.irc.settings import IRCSettings
+from errklein.running import cancel_timers, on_reactor_soon
+
+if TYPE_CHECKING:
+    from errklein.networks.irc._backend import IRCBackend
+
+LIFETIME = 60.0
+"""Seconds for which a private message identifies the holder of a nick. The server reports quits and nick changes only for
+people in the bot's rooms."""
+
+_MOST = 10_000
+"""Maximum number of cached senders of private messages."""
+
+
+_WORD = re.compile(r"[^\s,:;!?()<>\"'@.]+")
+
+
+@dataclass
+class RoomState:
+    """A room that the bot is in: its name in the server's spelling, its topic, and the occupants' masks by folded nick.
+
+    A mask is `nick!user@host`, or the nick alone as long as the rest is unknown.
+    """
+
+    name: str
+    casemapping: CaseMapping
+    topic: str = ""
+    masks: dict[str, str] = field(default_factory=dict)
+    identifier: IRCRoom | None = None
+    """The identifier of the room with this case mapping, when it was created."""
+
+    def add(self, mask: str) -> None:
+        """Add an occupant. A nick alone doesn't replace a full mask."""
+        nick = nick_of(mask)
+        key = self.casemapping.fold(nick)
+        if "!" in mask or key not in self.masks:
+            self.masks[key] = mask
+
+    def renew(self, mask: str) -> None:
+        """Store the mask of an occupant. The server doesn't report quits and nick changes of people outside the room."""
+        key = self.casemapping.fold(nick_of(mask))
+        if key in self.masks:
+            self.masks[key] = mask
+
+    def mask_of(self, nick: str) -> str | None:
+        """Return the mask of the occupant with that nick, which may be the nick alone; None if there is no such occupant."""
+        return self.masks.get(self.casemapping.fold(nick))
+
+    def remove(self, nick: str) -> bool:
+        """Remove an occupant, and return whether it was there."""
+        return self.masks.pop(self.casemapping.fold(nick), None) is not None
+
+    def set_casemapping(self, casemapping: CaseMapping) -> None:
+        """Change the case mapping for nicks."""
+        self.casemapping, self.identifier = casemapping, None
+        self.masks = {casemapping.fold(nick_of(mask)): mask for mask in self.masks.values()}
+
+
+def nick_of(mask: str) -> str:
+    """Return the nick of a mask such as nick!user@host."""
+    return mask.partition("!")[0]
+
+
+def join_line(rooms: Iterable[tuple[str, str]], most: int, size: int = 500) -> tuple[str, Sequence[str]]:
+    """Return a JOIN command for the first of the rooms, as many as fit, and their names (RFC 1459, section 4.2.1).
+
+    Rooms with passwords come first in the command, since passwords are assigned by position.
+
+    :param rooms: Names, each with its password or an empty string.
+    :param most: Maximum number of rooms.
+    :param size: Maximum number of bytes after "JOIN ", unless the first room alone has more.
+    """
+    taken: list[tuple[str, str]] = []
+    for name, key in islice(rooms, most):
+        size -= len(name.encode("utf-8")) + 1 + (len(key.encode("utf-8")) + 1 if key else 0)
+        if size < 0 and taken:
+            break
+        taken.append((name, key))
+    taken.sort(key=lambda room: not room[1])
+    names = [name for name, _ in taken]
+    return " ".join(["JOIN", ",".join(names), ",".join(key for _, key in taken if key)]).rstrip(), names
+
+
+_PAUSE = 4
+"""The pause between two JOIN commands, in intervals of the server's pace. Half of the lines are left to messages."""
+
+_STABLE_AFTER = 60.0
+"""The seconds in a room after which attempts to join it begin anew."""
+
+
+@dataclass
+class _Attempts:
+    """The attempts to join a room.
+
+    `reason` is why the last one has failed: "" if none has, None if there is no other one; `text` is the reason in any case. `timer` is
+    the next one, at `next_at`, or the end of the wait for a reply. `since` is the time at which the bot has joined or left the room.
+    """
+
+    backoff: Backoff
+    reason: str | None = ""
+    timer: IDelayedCall | None = None
+    joined_at: float | None = None
+    text: str = ""
+    next_at: float = 0.0
+    since: float = 0.0
+
+
+class Joins:
+    """Joins the rooms that the bot should be in, several with one command, until it is in them.
+
+    :param rooms: The rooms.
+    :param limiter: The rate limits.
+    :param chance: Returns random numbers from 0 to 1, for the delays between attempts.
+    """
+
+    log = Logger()
+
+    TIMEOUT = 30.0
+    """Seconds without a reply to JOIN after which the room is tried again."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        network: str,
+        rooms: RoomMembership,
+        limiter: IRCRateLimiter,
+        chance: Callable[[], float],
+    ) -> None:
+        self.most = 1000
+        """Maximum number of rooms in a command, which the server may announce."""
+        self._reactor = reactor
+        self._network = network
+        self._rooms = rooms
+        self._limiter = limiter
+        self._chance = chance
+        # By name: the server may announce another case mapping.
+        self._queue: dict[str, None] = {}
+        self._attempts: dict[str, _Attempts] = {}
+        self._next: IDelayedCall | None = None
+
+    def reason(self, name: str) -> str | None:
+        """Return why the bot isn't in a room that it is about to join; "" if no attempt has failed.
+
+        None without further attempts, and for any other room. May be called in any thread.
+        """
+        if not self._rooms.is_missing(name):
+            return None
+        attempts = self._attempts.get(self._rooms.key(name))
+        return "" if attempts is None else attempts.reason
+
+    def status(self, name: str) -> Wait:
+        """Return whether the bot is in a room that it should be in, and since when, or why not, and when it tries again.
+
+        Times are those of the reactor.
+        """
+        attempts = self._attempts.get(self._rooms.key(name)) or _Attempts(Backoff(self._chance))
+        if self._rooms.is_joined(name):
+            return Wait(f"the bot is in {name}", attempts.since)
+        cause = attempts.text or "the server has not replied to JOIN yet"
+        return Wait(f"the bot isn't in {name}", attempts.since, cause, attempts.next_at)
+
+    def join(self, *names: str) -> None:
+        """Join rooms as soon as the pace of the server allows it."""
+        self._queue.update(dict.fromkeys(names))
+        if self._next is None:
+            self._go_on()
+
+    def joined(self, name: str) -> None:
+        """Note that the bot is in the room."""
+        attempts = self._of(name)
+        attempts.reason = attempts.text = ""
+        attempts.joined_at = attempts.since = self._reactor.seconds()
+        attempts.next_at = 0.0
+        cancel_timers(attempts.timer)
+
+    def failed(self, name: str, reason: str, delay: float | None = None) -> None:
+        """Join the room later: after `delay` seconds, or after twice the time that the last attempt has waited."""
+        attempts = self._of(name)
+        if attempts.joined_at is not None and self._reactor.seconds() - attempts.joined_at >= _STABLE_AFTER:
+            attempts.backoff.reset()
+        if attempts.joined_at is not None or not attempts.since:
+            attempts.since = self._reactor.seconds()
+        attempts.joined_at = None
+        if reason != attempts.reason:
+            self._log(name, reason)
+        attempts.reason = attempts.text = reason
+        delay = attempts.backoff.delay() if delay is None else delay
+        attempts.next_at = self._reactor.seconds() + delay
+        self._later(attempts, delay, self.join, name)
+
+    def give_up(self, name: str, reason: str) -> None:
+        """Note that the bot doesn't join the room until `forget` is called."""
+        self.forget(name)
+        attempts = self._of(name)
+        attempts.reason, attempts.since = None, self._reactor.seconds()
+        attempts.text = f"{reason}; it doesn't join again by itself"
+        self._log(name, reason)
+
+    def forget(self, name: str) -> None:
+        """Forget earlier attempts to join the room."""
+        if (attempts := self._attempts.pop(self._rooms.key(name), None)) is not None:
+            cancel_timers(attempts.timer)
+
+    def stop(self) -> None:
+        """Join no more rooms."""
+        cancel_timers(self._next, *(attempts.timer for attempts in self._attempts.values()))
+        self._next = None
+        self._queue.clear()
+        self._attempts.clear()
+
+    def _of(self, name: str) -> _Attempts:
+        return self._attempts.setdefault(self._rooms.key(name), _Attempts(Backoff(self._chance)))
+
+    def _log(self, name: str, reason: str) -> None:
+        self.log.warn("{network}: not in {room} ({reason})", network=self._network, room=name, reason=reason)
+
+    def _go_on(self) -> None:
+        """Send one command as soon as the pace allows it, and the next one later."""
+        self._next = None
+        if not any(map(self._rooms.is_missing, self._queue)):
+            self._queue.clear()
+        elif wait := self._limiter.take_join():
+            self._next = self._reactor.callLater(wait, self._send_next)
+        else:
+            self._send_next()
+
+    def _send_next(self) -> None:
+        missing = ((name, self._rooms.password_of(name)) for name in self._queue if self._rooms.is_missing(name))
+        line, names = join_line(missing, self.most)
+        for name in names:
+            del self._queue[name]
+            self._of(name).next_at = 0.0
+            self._later(self._of(name), self.TIMEOUT, self._timed_out, name)
+        if names:
+            self._rooms.send(line)
+        self._next = self._reactor.callLater(_PAUSE * self._limiter.interval, self._go_on)
+
+    def _later(self, attempts: _Attempts, delay: float, call: Callable[[str], None], name: str) -> None:
+        cancel_timers(attempts.timer)
+        attempts.timer = self._reactor.callLater(delay, call, name)
+
+    def _timed_out(self, name: str) -> None:
+        if self._rooms.is_missing(name):
+            self.failed(name, "the server does not reply to JOIN")
+
+
+class RoomMembership:
+    """The rooms of one backend, the identifiers of people in them, and the events in them, which it reports.
+
+    Names are compared by the server's case mapping. `joins` joins rooms.
+
+    :param backend: The backend, whose `events` get the events.
+    :param send: Writes lines, from any thread. Lines are dropped while the bot isn't signed on.
+    :param limiter: The rate limits.
+    :param chance: Returns random numbers from 0 to 1, for the delays between attempts to join.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: IRCSettings,
+        backend: IRCBackend,
+        send: Callable[..., None],
+        limiter: IRCRateLimiter,
+        chance: Callable[[], float],
+    ) -> None:
+        self.bot_identifier: IRCPerson | None = None
+        """The bot's identifier; None before the server's first welcome."""
+        self.name_rules = CaseMapping.RFC1459
+        """The server's case mapping; RFC1459 until the server announces one."""
+        self.send = send
+        self.joins = Joins(reactor, settings.network, self, limiter, chance)
+        self._reactor = reactor
+        self._settings = settings
+        self._backend = backend
+        # The bot's nick; None without a connection.
+        self._nickname: str | None = None
+        self._configured = settings.rooms()
+        # The rooms to join, with their passwords or empty strings. The keys are names as configured, not folded: the server's
+        # case mapping may distinguish rooms that RFC1459 doesn't.
+        self._wanted = dict(self._configured)
+        self._index()
+        self._joined: dict[str, RoomState] = {}
+        # The masks of senders of private messages, and when they have sent one.
+        self._senders: dict[str, tuple[str, float]] = {}
+        self._inviters: dict[str, IRCPerson] = {}
+        self._identifying: IDelayedCall | None = None
+
+    def key(self, name: str) -> str:
+        """Return the folded name."""
+        return self.name_rules.fold(name)
+
+    def is_bot(self, nick: str) -> bool:
+        """Return whether the nick is the bot's. False without a connection."""
+        # Plugins' threads call this, too.
+        own = self._nickname
+        return own is not None and self.key(nick) == self.key(own)
+
+    def person(self, mask: str) -> IRCPerson:
+        """Return the person of a nick or mask; raises ValueError if it is invalid."""
+        acl_pattern = self._settings.acl_pattern
+        return IRCPerson(mask, network=self._settings.network, acl_pattern=acl_pattern, casemapping=self.name_rules)
+
+    def room(self, name: str) -> IRCRoom:
+        """Return the room of that name; raises ValueError if the name is invalid."""
+        return IRCRoom(name, network=self._settings.network, actions=self, casemapping=self.name_rules)
+
+    def occupant(self, mask: str, room: IRCRoom) -> IRCRoomOccupant:
+        """Return the occupant of the room with that nick or mask."""
+        return IRCRoomOccupant(mask, room, acl_pattern=self._settings.acl_pattern)
+
+    def holder(self, nick: str) -> IRCPerson | None:
+        """Return the current holder of the nick, with the full mask; None if it is unknown."""
+        # For people in the bot's rooms the server reports nick changes and quits, so these masks are current.
+        masks = (state.mask_of(nick) or "" for state in self._joined.values())
+        mask = next((mask for mask in masks if "!" in mask), "")
+        if not mask:
+            mask, since = self._senders.get(self.key(nick), ("", 0.0))
+            if not mask or self._reactor.seconds() - since > LIFETIME:
+                return None
+        # Without IRC_ACL_PATTERN, which may reduce the mask to the nick.
+        return IRCPerson(mask, network=self._settings.network, casemapping=self.name_rules)
+
+    # For IRCRoom, from any thread
+
+    def join_room(self, name: str, password: str | None) -> None:
+        """Join the room, now and after each reconnection. Raises ValueError for an invalid password."""
+        password = password or self.password_of(name)
+        if any(character in password for character in " ,\r\n\0"):
+            raise ValueError(f"the password of {name} must not contain spaces, commas or line breaks")
+        self._want(name, password)
+        on_reactor_soon(self._reactor, self._join, name)
+
+    def leave_room(self, name: str, reason: str | None) -> None:
+        """Leave the room, and don't join it after the next reconnection."""
+        self._unwant(name)
+        on_reactor_soon(self._reactor, self.joins.forget, name)
+        self.send(f"PART {name} :{strip_controls(reason)}" if reason else f"PART {name}")
+
+    @property
+    def joined_rooms(self) -> list[IRCRoom]:
+        """The rooms that the bot is in."""
+        return [self.room(state.name) for state in list(self._joined.values())]
+
+    def is_joined(self, name: str) -> bool:
+        """Return whether the bot is in the room."""
+        return self.key(name) in self._joined
+
+    def is_wanted(self, name: str) -> bool:
+        """Return whether the bot should join the room."""
+        return self.key(name) in self._names
+
+    def is_known(self, name: str) -> bool:
+        """Return whether the bot is in the room or should join it."""
+        return self.is_joined(name) or self.is_wanted(name)
+
+    def is_missing(self, name: str) -> bool:
+        """Return whether there is a connection, but the bot isn't in a room that it should join."""
+        return self._nickname is not None and self.is_wanted(name) and not self.is_joined(name)
+
+    def password_of(self, name: str) -> str:
+        """Return the password of a room to join, or an empty string."""
+        names = self._names.get(self.key(name))
+        return "" if names is None else self._wanted[name if name in names else names[0]]
+
+    def state_of(self, name: str) -> RoomState:
+        """Return the state of a room; raises RoomNotJoinedError if the bot isn't in it."""
+        state = self._state(name)
+        if state is None:
+            raise RoomNotJoinedError(f"the bot is not in {name}")
+        return state
+
+    def occupants_of(self, name: str) -> Sequence[IRCRoomOccupant]:
+        """Return the people in the room; raises RoomNotJoinedError if the bot isn't in it."""
+        room = self.room(name)
+        return [self.occupant(mask, room) for mask in list(self.state_of(name).masks.values())]
+
+    def signed_on(self, nickname: str, casemapping: CaseMapping) -> None:
+        """Store the bot's nick and the case mapping after the server's welcome."""
+        self._nickname = nickname
+        self.casemapping_changed(casemapping)
+        self.bot_identifier = self.person(nickname)
+
+    def connection_lost(self) -> None:
+        """Clear all state of the connection. The rooms to join are kept."""
+        self._nickname = None
+        self._joined.clear()
+        self._senders.clear()
+        self.stop()
+
+    def stop(self) -> None:
+        """Cancel all timers, so that no more rooms are joined."""
+        self.joins.stop()
+        if self._identifying is not None:
+            self._identifying.cancel()
+            self._identifying = None
+
+    def join_configured(self, delay: float) -> None:
+        """Join all configured rooms, and those that plugins have joined, after `delay` seconds."""
+        if delay:
+            self._identifying = self._reactor.callLater(delay, self._join_configured)
+        else:
+            self._join_configured()
+
+    def nickserv_replied(self) -> None:
+        """Join the rooms at once if they still wait for NickServ."""
+        if self._identifying is not None:
+            self._identifying.cancel()
+            self._join_configured()
+
+    def parties(
+        self, sender: str, target: str, text: str, replayed: bool
+    ) -> tuple[IRCPerson, IRCPerson | IRCRoom | None, list[IRCRoomOccupant]] | None:
+        """Return the sender and the recipient of a message, and the occupants of the room whose nicks are in the text.
+
+        None if it is neither for the bot nor for one of its rooms. Stores the sender's mask unless the message is replayed.
+        """
+        state = self._state(target)
+        if state is not None:
+            if not replayed:
+                state.renew(sender)
+            room = state.identifier = state.identifier or self.room(state.name)
+            words = dict.fromkeys(_WORD.findall(self.name_rules.fold(text)))
+            mentioned = [self.occupant(state.masks[word], room) for word in words if word in state.masks]
+            return self.occupant(sender, room), room, mentioned
+        if not self.is_bot(target):
+            return None
+        if not replayed:
+            self._add_sender(sender)
+        return self.person(sender), self.bot_identifier, []
+
+    # Events of the protocol
+
+    def casemapping_changed(self, casemapping: CaseMapping) -> None:
+        """Use the case mapping for rooms, occupants and new identifiers, and forget the senders of private messages."""
+        self.name_rules = casemapping
+        self._senders.clear()
+        for state in self._joined.values():
+            state.set_casemapping(casemapping)
+        self._joined = {self.key(state.name): state for state in self._joined.values()}
+        self._index()
+        if self.bot_identifier is not None:
+            self.bot_identifier = self.person(str(self.bot_identifier))
+
+    def joined(self, mask: str, room: str) -> None:
+        """Handle the JOIN of a person or the bot."""
+        itself = self.is_bot(nick_of(mask))
+        if itself:
+            self._joined[self.key(room)] = RoomState(room, self.name_rules)
+            self.bot_identifier = self.person(mask)
+            self.joins.joined(room)
+        if (state := self._state(room)) is None:
+            return
+        state.add(mask)
+        self._forget(nick_of(mask))
+        if self._backend.events is not None:
+            occupant = self.occupant(mask, self.room(state.name))
+            if not itself:
+                self._backend.events.presence_changed(self._backend, Presence(self.person(mask), status=ONLINE))
+            inviter = self._inviters.pop(self.key(state.name), None) if itself else None
+            self._backend.events.room_joined(self._backend, occupant.room, occupant, inviter)
+        if itself:
+            self._backend.rooms_changed()
+
+    def join_failed(self, room: str, reason: str) -> None:
+        """Handle an error reply to the bot's JOIN."""
+        if self.is_missing(room):
+            self.joins.failed(room, reason)
+
+    def parted(self, mask: str, room: str, kicked_by: str = "") -> None:
+        """Handle the departure of a person or the bot. `kicked_by` is the mask of the person who kicked, if one did."""
+        state = self._state(room)
+        if state is None:
+            return
+        occupant = self.occupant(state.mask_of(nick_of(mask)) or mask, self.room(state.name))
+        state.remove(nick_of(mask))
+        if self.is_bot(nick_of(mask)):
+            del self._joined[self.key(room)]
+            if not kicked_by and self.is_wanted(room):
+                self.joins.failed(room, "the server has removed the bot from it")
+        if self._backend.events is not None:
+            kicker = self._kicker(kicked_by, state) if kicked_by else None
+            self._backend.events.room_left(self._backend, occupant.room, occupant, kicker)
+
+    def kicked(self, nick: str, room: str, by: str, reason: str) -> None:
+        """Handle a KICK by the mask `by`. The bot joins again after IRC_RECONNECT_ON_KICK seconds."""
+        was_joined = self.is_joined(room)
+        self.parted(nick, room, by)
+        if not was_joined or not self.is_bot(nick):
+            return
+        text, delay = f"{nick_of(by)} kicked the bot: {reason}", self._settings.rejoin_after_kick
+        if delay is not None and self.is_wanted(room):
+            self.joins.failed(room, text, delay)
+        else:
+            self.joins.give_up(room, text)
+
+    def quit(self, mask: str) -> None:
+        """Handle the QUIT of a person, who leaves all rooms."""
+        nick = nick_of(mask)
+        if self.is_bot(nick):
+            return
+        self._forget(nick)
+        states = [state for state in self._joined.values() if state.mask_of(nick) is not None]
+        for state in states:
+            self.parted(mask, state.name)
+        if states and self._backend.events is not None:
+            self._backend.events.presence_changed(self._backend, Presence(self.person(mask), status=OFFLINE))
+
+    def nick_changed(self, mask: str, nick: str) -> None:
+        """Handle a nick change of a person or the bot. Neither nick identifies a sender any more."""
+        old, new = nick_of(mask), nick + mask[len(nick_of(mask)) :]
+        for state in self._joined.values():
+            if state.remove(old):
+                state.add(new)
+        self._forget(old)
+        self._forget(nick)
+        if self.is_bot(old):
+            self._nickname = nick
+            self.bot_identifier = self.person(new)
+
+    def names_received(self, room: str, nicks: Sequence[str]) -> None:
+        """Add nicks from NAMES to the occupants of a room that the bot is in."""
+        state = self._state(room)
+        if state is not None:
+            for nick in nicks:
+                state.add(nick)
+
+    def topic_received(self, room: str, topic: str, changed: bool) -> None:
+        """Store the topic of a room. `changed` is False for the topic that the server sends after a JOIN."""
+        state = self._state(room)
+        if state is not None:
+            state.topic = topic
+            if changed and self._backend.events is not None:
+                self._backend.events.room_topic_changed(self._backend, self.room(state.name))
+
+    def invited(self, room: str, by: str) -> None:
+        """Handle an INVITE of the bot by the mask `by`: join the room if it is one that the bot should be in."""
+        if self.is_missing(room):
+            inviter = self._person_or_none(by)
+            if inviter is not None:
+                self._inviters[self.key(room)] = inviter
+            self._join(room)
+
+    def _join_configured(self) -> None:
+        """Join the rooms that are configured now, and those of plugins."""
+        self._identifying = None
+        before = self._configured
+        try:
+            self._configured = self._settings.rooms()
+        except ConfigError as error:
+            self.log.error("{error}; CHATROOM_PRESENCE is unchanged", error=str(error))
+        for name in before.keys() - self._configured.keys():
+            self._unwant(name)
+        for name, password in self._configured.items():
+            if before.get(name) != password:
+                self._want(name, password)
+        self.joins.join(*self._wanted)
+        self._backend.rooms_changed()
+
+    def _join(self, name: str) -> None:
+        if self._nickname is not None:
+            self.joins.forget(name)
+            self.joins.join(name)
+
+    def _want(self, name: str, password: str) -> None:
+        """Add a room to join. It replaces another spelling of the same room."""
+        self._unwant(name)
+        self._wanted[name] = password
+        self._names[self.key(name)] = [name]
+
+    def _unwant(self, name: str) -> None:
+        """Remove a room from those to join."""
+        for other in self._names.pop(self.key(name), ()):
+            del self._wanted[other]
+
+    def _index(self) -> None:
+        """Collect the rooms to join by their folded names: thousands of them are looked up while they are joined."""
+        self._names: dict[str, list[str]] = {}
+        for name in self._wanted:
+            self._names.setdefault(self.key(name), []).append(name)
+
+    def _state(self, name: str) -> RoomState | None:
+        """Return the state of a room that the bot is in; None for any other room."""
+        return self._joined.get(self.key(name))
+
+    def _add_sender(self, mask: str) -> None:
+        """Store the mask of the sender of a private message for LIFETIME, and in the rooms that the sender is in.
+
+        Not for replayed messages: their masks may be outdated.
+        """
+        nick = nick_of(mask)
+        self._forget(nick)
+        if len(self._senders) >= _MOST:
+            del self._senders[next(iter(self._senders))]
+        self._senders[self.key(nick)] = mask, self._reactor.seconds()
+        for state in self._joined.values():
+            state.renew(mask)
+
+    def _forget(self, nick: str) -> None:
+        """Forget the sender with that nick, after its holder has quit or changed it, or another person has taken it."""
+        self._senders.pop(self.key(nick), None)
+
+    def _kicker(self, mask: str, state: RoomState) -> IRCPerson | None:
+        """Return the person who kicked: an occupant, or a person outside, such as a service. None for a server."""
+        known = state.mask_of(nick_of(mask)) is not None
+        return self.occupant(mask, self.room(state.name)) if known else self._person_or_none(mask)
+
+    def _person_or_none(self, mask: str) -> IRCPerson | None:
+        """Return the person of the mask; None for the name of a server."""
+        try:
+            return self.person(mask)
+        except ValueError:
+            return None

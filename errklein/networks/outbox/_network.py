@@ -1,0 +1,110 @@
+"""The network of an outbox: the interface for sending, and the messages that may have broken its connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+
+from errklein.chat import Message
+from errklein.chat.outgoing import OutgoingMessage, Wait
+
+if TYPE_CHECKING:
+    from errklein.networks.outbox._outbox import Entry
+
+P = TypeVar("P")
+
+
+class NotConfirmed(Exception):
+    """The connection broke before the network confirmed a part. The outbox sends the part again."""
+
+
+class Transport(Protocol[P]):
+    """Splits messages into parts, and sends parts while the network is connected. Called on the reactor."""
+
+    @property
+    def window(self) -> int:
+        """The number of parts that may be unconfirmed."""
+
+    def estimate(self, body: str) -> int:
+        """Return approximately how many parts `split` makes of the text. May be called in any thread."""
+
+    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[P]:
+        """Return the parts of the message, the same ones each time.
+
+        :param original: The message as it was sent; None if an earlier process has accepted it.
+        :raises Exception: The message can't be sent. It is dropped, and the text is logged.
+        """
+
+    def take_turn(self, recipient: str) -> float:
+        """Return 0.0 if a part may be sent to the recipient now, and count it; else the seconds after which to ask again."""
+
+    def transmit(self, parts: Sequence[P]) -> Sequence[Deferred[Any]]:
+        """Send parts, and return a Deferred for each that fires when the network has it.
+
+        It fails with NotConfirmed if the connection broke, and with any other exception if the network rejects the part; the
+        rest of that message is then dropped.
+        """
+
+
+STABLE_AFTER = 31.0
+"""The age in seconds from which on a connection is stable: a backend reconnects soon after it is lost."""
+
+SHORT_LIVED = 3
+"""Number of connections in a row that broke before they were stable after which parts that may be the cause wait."""
+
+
+class Connections:
+    """Notes which messages were unconfirmed when a connection broke.
+
+    Each of their parts is a suspect, and is sent alone. A message at which connections broke again and again is isolated: it has
+    left its lane, and waits for a stable connection. Then the network is away for a second instead of minutes, so that messages to
+    others are hardly delayed.
+    """
+
+    def __init__(self, seconds: Callable[[], float], isolates: bool) -> None:
+        self._seconds = seconds
+        self._isolates = isolates
+        self._number = self._broken = self._short_lived = 0
+        self._began = 0.0
+        self._is_alone = False
+
+    @property
+    def age(self) -> float:
+        """The seconds since the connection has begun."""
+        return self._seconds() - self._began
+
+    def begin(self) -> None:
+        """Note that a connection has begun."""
+        self._number += 1
+        self._began = self._seconds()
+
+    def broke(self, entry: Entry[Any], index: int, unconfirmed: int) -> None:
+        """Note that a part was unconfirmed when the connection broke. `unconfirmed` counts it and those that aren't noted yet."""
+        if self._broken != self._number:
+            self._broken, self._is_alone = self._number, unconfirmed == 1
+            self._short_lived = self._short_lived + 1 if self.age < STABLE_AFTER else 0
+        entry.suspect = max(entry.suspect, index + 1)
+        if entry.broken != self._number:
+            entry.broken = self._number
+            entry.breaks += 1
+            entry.attempts += self._is_alone
+
+    def must_be_isolated(self, entry: Entry[Any]) -> bool:
+        """Return whether the message was unconfirmed at several breaks, at the last one alone."""
+        return self._is_alone and entry.breaks > 1 and self._isolates and not entry.is_isolated
+
+    def wait_of(self, entry: Entry[Any], usual: Wait) -> Wait:
+        """Return what a message waits for while there is a connection: `usual` unless it was sent or is a suspect."""
+        if entry.unconfirmed:
+            return Wait("the network has not confirmed it yet")
+        cause = f"the connection broke {entry.breaks} times while it was sent, so it is sent alone"
+        return Wait("it needs a stable connection", cause=cause) if entry.is_suspect else usual
+
+    def wait_for(self, entry: Entry[Any]) -> float:
+        """Return 0.0 if a suspect may be sent now, else the seconds after which it may."""
+        is_likely = entry.is_isolated or self._short_lived >= SHORT_LIVED
+        wait = STABLE_AFTER - self.age if is_likely and self._isolates else 0.0
+        # Rounding must not lead to a delay that doesn't change the time.
+        return wait if wait > 0.001 else 0.0

@@ -1,0 +1,790 @@
+"""The queue of one network, with lanes that take turns part by part; see "Sent messages" in docs/design.md.
+
+Lanes that may send are in two rings: those with priority, and others. A lane that can't send now leaves its ring until the
+rate limit lets it, the bot has joined its room, or nothing else is left. So a wake-up doesn't look at all lanes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, Generic
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.chat import Message
+from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait, waiting_record
+from errklein.networks.outbox._bounds import Bounds, Load, OutboxLimits, Unavailable
+from errklein.networks.outbox._network import Connections, NotConfirmed, P, Transport
+from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, RoomUnavailable, SentLater
+from errklein.running import ThreadReactor, call_from_thread, cancel_timers
+from errklein.running.context import causing_delivery, origin
+from errklein.text import truncated
+from errklein.text.masking import masker
+
+_Part = tuple["Entry[P]", int, P]
+"""An entry, the index of a part of it, and the part."""
+
+LATE_AFTER = 300.0
+"""The seconds after which a message is late."""
+
+ROOM_TIMEOUT = 10.0
+"""The seconds after which a message that waits for its room is reported."""
+
+OTHERS_FIRST = 10.0
+"""The seconds for which others are sent before parts that may have broken the last connection. Then they take turns."""
+
+SHOWN = 60
+"""Number of characters of a message in a log line."""
+
+KEPT = 500
+"""Number of characters of a message in which secrets are masked, before it is truncated to SHOWN."""
+
+SINGLE, SHARED = 1_000, 50
+"""Number of lost messages with a log line each, and of further ones that share a line, since a stopping process has a second left."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry(Generic[P]):
+    """A message in an outbox.
+
+    `since` is the reactor's time at which the message was accepted. The message is
+    split when its turn comes. Its parts before `position` were transmitted on this connection, or confirmed earlier.
+
+    The parts before `suspect` were unconfirmed when a connection broke, the last time on the one with the number `broken`. They were
+    so on `breaks` connections, and alone on `attempts` ones. An isolated message has left its lane, so that it delays no other.
+    """
+
+    message: OutgoingMessage
+    load: Load
+    since: float
+    original: Message | None = None
+    parts: Sequence[P] | None = None
+    sent: Deferred[None] | None = None
+    lane: MessageLane[P] = field(init=False)
+    position: int = 0
+    unconfirmed: set[int] = field(default_factory=set)
+    suspect: int = 0
+    broken: int = 0
+    breaks: int = 0
+    attempts: int = 0
+    is_isolated: bool = False
+
+    def settle(self, failure: Failure | None) -> None:
+        """Fire the Deferred, once. An ignored failure isn't logged as unhandled, since the outbox logs it itself."""
+        sent, self.sent = self.sent, None
+        if sent is not None:
+            sent.callback(failure)
+            # Iterating, as `await` does, marks the failure as handled and keeps it for later callbacks.
+            with suppress(Exception):
+                next(iter(sent), None)
+
+    def split(self, transport: Transport[P], seconds: float, now: float) -> None:
+        """Split the message, and skip what an earlier process has sent, unless that has split it differently.
+
+        If none of it was sent when it was late, its time is at the beginning.
+
+        :param seconds: The time of the reactor.
+        :param now: The Unix time.
+        """
+        message = self.message
+        self.parts = parts = transport.split(message, self.original)
+        sent = message.sent * len(parts)
+        if abs(sent - round(sent)) < 1e-6:
+            self.position = min(len(parts), max(0, round(sent)))
+        if message.sent or seconds - self.since <= LATE_AFTER or not parts:
+            return
+        then = time.localtime(message.accepted_at)
+        is_today = then[:3] == time.localtime(now)[:3]
+        stamp = time.strftime("[%H:%M %Z]" if is_today else "[%Y-%m-%d %H:%M %Z]", then)
+        separator = "\n\n" if message.body.startswith(("#", "|", ">", "`")) else " "
+        self.parts = transport.split(message._replace(body=stamp + separator + message.body), self.original)
+        if len(self.parts) > 1:
+            # A later process, which splits the message without its time, must see the difference by the number of parts.
+            self.parts = [*transport.split(message._replace(body=stamp), self.original), *parts]
+
+    def record(self, failure: Failure | None, dropped: str, now: float) -> MessageRecord:
+        """Return the record of the message that was sent, rejected for a failure, or dropped for a reason."""
+        state = MessageState.SENT if failure is None else MessageState.DROPPED if dropped else MessageState.REJECTED
+        reason = dropped or (failure.getErrorMessage() if failure is not None else "")
+        return waiting_record(self.message)._replace(state=state, at=now, reason=reason)
+
+    @property
+    def is_suspect(self) -> bool:
+        """True if the next part may have broken a connection, so that it is sent alone."""
+        return self.position < self.suspect
+
+    @property
+    def is_transmitted(self) -> bool:
+        """True if no part is left to be transmitted."""
+        return self.parts is not None and self.position >= len(self.parts)
+
+    @property
+    def confirmed(self) -> int:
+        """The number of parts at the beginning of the message that the network has confirmed."""
+        return min(self.unconfirmed, default=self.position)
+
+    @property
+    def loss(self) -> str:
+        """How much of the message was sent, its recipient and its text, for the log."""
+        if self.is_transmitted and self.unconfirmed:
+            what = "sent but not confirmed"
+        elif self.confirmed:
+            what = f"sent {self.confirmed} of {len(self.parts or ())} parts"
+        else:
+            what = "not sent"
+        return f"{what}, to {truncated(self.message.recipient, SHOWN)}: {self.shown}"
+
+    @property
+    def shown(self) -> str:
+        """The beginning of the text without secrets."""
+        return truncated(masker.part(self.message.body, 0, KEPT), SHOWN)
+
+
+@dataclass(slots=True, eq=False)
+class MessageLane(Generic[P]):
+    """Entries that are sent in their order. Those before `cursor` are transmitted.
+
+    A lane is queued if it is in its ring, or will return to it.
+
+    :param key: The recipient, the origin and the priority of the messages.
+    :param turn: A number that is higher for lanes that began to wait for the rate limit later; 0 if it doesn't wait.
+    """
+
+    key: tuple[str, str, bool]
+    ring: deque[MessageLane[P]]
+    entries: deque[Entry[P]] = field(default_factory=deque)
+    cursor: int = 0
+    is_queued: bool = False
+    turn: int = 0
+
+    @property
+    def head(self) -> Entry[P] | None:
+        """The entry whose part is next; None if all of them are transmitted."""
+        while self.cursor < len(self.entries):
+            entry = self.entries[self.cursor]
+            if not (entry.is_transmitted and entry.unconfirmed):
+                return entry
+            self.cursor += 1
+        return None
+
+    def add(self, entry: Entry[P]) -> None:
+        """Add an entry at the end."""
+        self.entries.append(entry)
+        entry.lane = self
+        self._queue()
+
+    def remove(self, entry: Entry[P]) -> None:
+        """Remove an entry, wherever it is."""
+        index = self.entries.index(entry)
+        del self.entries[index]
+        if index < self.cursor:
+            self.cursor -= 1
+
+    def rewind(self, entry: Entry[P], part: int) -> None:
+        """Let an entry be transmitted again from this part on."""
+        entry.position = min(entry.position, part)
+        self.cursor = min(self.cursor, self.entries.index(entry))
+        self._queue()
+
+    def _queue(self) -> None:
+        if not self.is_queued:
+            self.is_queued = True
+            self.ring.append(self)
+
+
+@dataclass(slots=True, eq=False)
+class ClosedRoom(Generic[P]):
+    """A room that the bot is outside of, since when messages wait for it, and their lanes."""
+
+    since: float
+    lanes: list[MessageLane[P]] = field(default_factory=list)
+    is_reported: bool = False
+
+
+class Outbox(Generic[P]):
+    """A queue of messages. Create it in the reactor's thread. It is paused until `resume` is called.
+
+    :param network: The network's name, for log lines and errors.
+    :param transport: Sends parts.
+    :param limits: The bounds.
+    :param dropped: Gets the number of messages that were given up, and the reason; the log has them.
+    :param undelivered: Gets a recipient, the number of messages to it by origin, the reason, and whether the messages wait for the
+        recipient; otherwise the network has rejected them, and the log has them.
+    :param unavailable: Returns whether messages to a recipient wait, and why.
+    :param put_timeout: Seconds that threads other than the reactor's wait while the outbox is full.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: ThreadReactor,
+        network: str,
+        transport: Transport[P],
+        limits: OutboxLimits | None = None,
+        *,
+        dropped: Callable[[int, str], object] = lambda count, reason: None,
+        undelivered: Callable[[str, Mapping[str, int], str, bool], object] = lambda *report: None,
+        unavailable: Unavailable = lambda recipient: None,
+        now: Callable[[], float] = time.time,
+        put_timeout: float = 5.0,
+    ) -> None:
+        self.network = network
+        self._limits = limits or OutboxLimits()
+        self._reactor = reactor
+        self._transport = transport
+        self._now = now
+        self._put_timeout = put_timeout
+        self._reactor_thread = threading.get_ident()
+        self._store: OutboxStore | None = None
+        # The ids of what isn't stored are negative.
+        self._unstored_ids = count(-1, -1)
+        self._unavailable = unavailable
+        self._report_dropped = dropped
+        self._report_undelivered = undelivered
+        self._bounds = Bounds(network, self._limits, unavailable)
+        self._entries: dict[int, Entry[P]] = {}
+        self._connections = Connections(reactor.seconds, self._limits.isolates)
+        self._in_flight = self._sent = 0
+        # True if the part in flight may break the connection.
+        self._is_alone = False
+        self._clear_lanes()
+        self._closed = self._ready = False
+        self.absence = Wait(f"{network} is not connected", now())
+        """The state of the network since the last `pause`, which messages wait for until `resume`."""
+        self._is_going_on = self._has_more = False
+        self._timer: IDelayedCall | None = None
+        self._watch: IDelayedCall | None = None
+        self._too_late: IDelayedCall | None = None
+        self._drained: Deferred[None] | None = None
+
+    def _clear_lanes(self) -> None:
+        self._lanes: dict[tuple[str, str, bool], MessageLane[P]] = {}
+        self._rings: tuple[deque[MessageLane[P]], deque[MessageLane[P]]] = (deque(), deque())
+        # Lanes that wait for the rate limit, by time and turn.
+        self._resting: list[tuple[float, int, MessageLane[P]]] = []
+        self._turns = count(1)
+        self._closed_rooms: dict[str, ClosedRoom[P]] = {}
+        # Lanes without priority whose next part is a suspect.
+        self._suspects: deque[MessageLane[P]] = deque()
+
+    def __len__(self) -> int:
+        return self._bounds.usage.messages
+
+    @property
+    def status(self) -> OutboxStatus:
+        """What waits in the outbox."""
+        ready = (entry for entry in self._entries.values() if entry.message.recipient not in self._closed_rooms)
+        oldest = next(ready, None)
+        accepted_at = 0.0 if oldest is None else self._now() - (self._reactor.seconds() - oldest.since)
+        usage = self._bounds.usage
+        return OutboxStatus(usage.messages, usage.parts, usage.size, accepted_at, self._sent)
+
+    def use_store(self, store: OutboxStore, restored: Iterable[OutgoingMessage] = ()) -> None:
+        """Store messages from now on, and queue those of an earlier process, oldest first. Called once, at first."""
+        self._store = store
+        for message in restored:
+            since = self._reactor.seconds() - max(0.0, self._now() - message.accepted_at)
+            entry = self._entry(message, None)
+            entry.since = since
+            self._bounds.exceed(entry.load)
+            self._queue(entry)
+
+    # Messages are accepted.
+
+    def send(
+        self,
+        recipient: str,
+        body: str,
+        *,
+        details: str = "",
+        priority: bool = False,
+        original: Message | None = None,
+        stored: bool = True,
+    ) -> Deferred[None] | None:
+        """Accept a message. May be called from any thread; in the context of its origin.
+
+        On the reactor this returns at once. In other threads it waits while the outbox is full, for up to `put_timeout` seconds.
+
+        :param stored: Whether a later process sends it if this one ends before.
+        :returns: On the reactor, a Deferred that fires when the network has the whole message, and fails if the message is
+            dropped; it may be ignored. In other threads, None.
+        :raises OutboxFull: The outbox, or the lane of the message, is full.
+        :raises OutboxClosed: `close` was called and its grace period is over.
+        :raises TypeError: The text isn't a string.
+        """
+        if not isinstance(body, str):
+            # A value that can't be stored would keep all others from being stored.
+            raise TypeError(f"the text of a message must be a string, not {type(body).__name__}")
+        message = self._message(recipient, body[: self._limits.length], priority, details)
+        return self._accept(self._entry(message, original), self._store if stored else None)
+
+    def put(
+        self, parts: Sequence[P], *, recipient: str = "", text: str = "", priority: bool = False
+    ) -> Deferred[None] | None:
+        """Queue parts that aren't stored, such as function calls. Returns and raises as `send`.
+
+        :param recipient: The recipient, for the lane and the log.
+        :param text: The text, for the log if the parts can't be sent.
+        """
+        return self._accept(self._entry(self._message(recipient, text, priority), None, parts), None)
+
+    def _message(self, recipient: str, text: str, priority: bool, details: str = "") -> OutgoingMessage:
+        now, of, delivery = self._now(), origin.get(), causing_delivery()
+        return OutgoingMessage(0, self.network, recipient, text, of, bool(priority), now, 0.0, details, delivery)
+
+    def _entry(self, message: OutgoingMessage, original: Message | None, parts: Sequence[P] | None = None) -> Entry[P]:
+        estimate = self._transport.estimate(message.body) if parts is None else len(parts)
+        load = Load(message.recipient, message.origin, estimate, len(message.body) + len(message.details))
+        return Entry(message, load, self._reactor.seconds(), original, parts)
+
+    def _accept(self, entry: Entry[P], store: OutboxStore | None) -> Deferred[None] | None:
+        message, on_reactor = entry.message, threading.get_ident() == self._reactor_thread
+        self._bounds.take(entry.load, 0.0 if on_reactor else self._put_timeout)
+        # Also in a thread, not later: the outcome of a webhook's handler must not be stored before its messages.
+        entry.message = message._replace(id=next(self._unstored_ids)) if store is None else store.add(message)
+        if not on_reactor:
+            call_from_thread(self._reactor, self._begin, entry)
+            return None
+        sent: Deferred[None] = Deferred()
+        entry.sent = sent
+        self._begin(entry)
+        return sent
+
+    def _begin(self, entry: Entry[P]) -> None:
+        self._queue(entry)
+        self._go_on_soon()
+
+    def _queue(self, entry: Entry[P]) -> None:
+        self._entries[entry.message.id] = entry
+        self._add_to_lane(entry)
+        if self._closed:
+            # It was accepted in a thread before.
+            self._give_up()
+        elif self._watch is None:
+            self._watch = self._reactor.callLater(1.0, self._look)
+
+    # The state of the network.
+
+    def resume(self) -> None:
+        """Begin to transmit. Call it when the network is ready, and when messages may be sent to more recipients."""
+        self._open_rooms()
+        if self._ready:
+            self._go_on_soon()
+            return
+        self._ready = True
+        self._connections.begin()
+        self._go_on()
+
+    def pause(self, reason: str = "") -> None:
+        """Keep the queue until `resume`. Call it when the connection is lost, after failing the unconfirmed parts."""
+        self._ready, self.absence = False, Wait(f"{self.network} is not connected", self._now(), reason)
+        cancel_timers(self._timer)
+        self._timer = None
+
+    def wait_of(self, id: int) -> Wait | None:
+        """Return what a message waits for, apart from a room; None if it isn't in the outbox."""
+        if (entry := self._entries.get(id)) is None:
+            return None
+        usual = Wait(f"{len(self)} messages wait, which are sent at the pace of {self.network}")
+        return self._connections.wait_of(entry, usual) if self._ready else self.absence
+
+    def close(self, grace: float = 0.0) -> Deferred[None]:
+        """Send the queue, and messages that are added to it, for up to `grace` seconds; then refuse new messages.
+
+        The rate limit applies, and reconnections are waited for, but not rooms that the bot is shut out of, if messages are
+        stored. After the grace period the remaining messages fail with OutboxClosed, and threads that wait get OutboxClosed. A
+        later process sends messages that are stored; others are logged.
+
+        :param grace: Seconds. Zero doesn't send anything.
+        :returns: A Deferred that fires when the queue is empty, or given up.
+        """
+        if not len(self) or not grace:
+            self._give_up()
+            return succeed(None)
+        if self._drained is None:
+            self.log.info(
+                "{network}: sending {count} queued messages before disconnecting, for at most {grace:.1f} s",
+                network=self.network,
+                count=len(self),
+                grace=grace,
+            )
+            self._drained = Deferred()
+            self._too_late = self._reactor.callLater(grace, self._give_up)
+            self._go_on_soon()
+        return self._drained
+
+    # Lanes take turns.
+
+    def _add_to_lane(self, entry: Entry[P]) -> None:
+        message = entry.message
+        key = message.recipient, message.origin, message.priority
+        if key not in self._lanes:
+            self._lanes[key] = MessageLane(key, self._rings[0 if message.priority else 1])
+        self._lanes[key].add(entry)
+
+    def _remove_from_lane(self, entry: Entry[P]) -> None:
+        lane = entry.lane
+        lane.remove(entry)
+        if not lane.entries and self._lanes.get(lane.key) is lane:
+            del self._lanes[lane.key]
+
+    def _isolate(self, entry: Entry[P]) -> None:
+        """Let the others of the entry's lane overtake it."""
+        self._remove_from_lane(entry)
+        entry.is_isolated = True
+        MessageLane((entry.message.recipient, entry.message.origin, False), self._rings[1]).add(entry)
+
+    def _wake(self) -> None:
+        """Let lanes that have rested have their turn before others, those that began to wait first."""
+        lanes = []
+        # Rounding must not let a timer fire before the time.
+        latest = self._reactor.seconds() + 1e-6
+        while self._resting and self._resting[0][0] <= latest:
+            lanes.append(heappop(self._resting)[2])
+        for lane in sorted(lanes, key=lambda lane: lane.turn, reverse=True):
+            lane.ring.appendleft(lane)
+
+    def _open_rooms(self) -> None:
+        """Let the lanes of rooms that the bot has joined have their turn."""
+        for recipient in [one for one in self._closed_rooms if self._unavailable(one) is None]:
+            for lane in self._closed_rooms.pop(recipient).lanes:
+                lane.ring.append(lane)
+
+    def _next_parts(self) -> list[_Part[P]]:
+        """Return the parts that may be sent now."""
+        if self._is_alone and self._in_flight:
+            return []
+        self._is_alone = False
+        self._wake()
+        if self._suspects and self._connections.age >= OTHERS_FIRST:
+            # Its turn comes when the others are confirmed.
+            batch = [] if self._in_flight else self._suspect_part()
+            if batch or self._in_flight:
+                return batch
+        batch, is_refused = self._parts_in_turn()
+        return batch if batch or is_refused or self._in_flight else self._suspect_part()
+
+    def _parts_in_turn(self) -> tuple[list[_Part[P]], bool]:
+        """Return parts of the lanes in the rings, and whether the rate limit has refused one."""
+        batch: list[_Part[P]] = []
+        is_refused = False
+        most = self._transport.window - self._in_flight
+        while len(batch) < most and not self._is_alone:
+            ring = self._rings[0] or self._rings[1]
+            if ring:
+                lane = ring.popleft()
+            elif self._resting and not is_refused:
+                # The network may allow parts earlier than it thought, as when it has caught up.
+                lane = heappop(self._resting)[2]
+            else:
+                break
+            if (entry := self._next_entry(lane)) is None:
+                continue
+            if entry.is_suspect:
+                if not entry.message.priority or entry.is_isolated:
+                    self._suspects.append(lane)
+                    continue
+                if batch or self._in_flight:
+                    lane.ring.appendleft(lane)
+                    break
+            part = self._part(lane, entry)
+            if part is not None:
+                batch.append(part)
+            elif not entry.is_transmitted:
+                is_refused = True
+        return batch, is_refused
+
+    def _suspect_part(self) -> list[_Part[P]]:
+        """Return a part that may have broken a connection, to be sent alone."""
+        for _ in range(len(self._suspects)):
+            lane = self._suspects.popleft()
+            if (entry := self._next_entry(lane)) and (part := self._part(lane, entry)):
+                return [part]
+        return []
+
+    def _next_entry(self, lane: MessageLane[P]) -> Entry[P] | None:
+        """Return the entry of a lane whose part is next; None if there is none, or if it waits for its room."""
+        entry = lane.head
+        if entry is None:
+            lane.is_queued = False
+        elif not entry.is_transmitted and self._unavailable(recipient := entry.message.recipient) is not None:
+            self._closed_rooms.setdefault(recipient, ClosedRoom(self._reactor.seconds())).lanes.append(lane)
+            return None
+        return entry
+
+    def _part(self, lane: MessageLane[P], entry: Entry[P]) -> _Part[P] | None:
+        """Return the next part of an entry, if there is one and it may be sent now, and queue the lane again."""
+        if not entry.is_transmitted:
+            try:
+                wait = self._connections.wait_for(entry) if entry.is_suspect else 0.0
+                if (wait := wait or self._transport.take_turn(entry.message.recipient)) > 0:
+                    lane.turn = lane.turn or next(self._turns)
+                    heappush(self._resting, (self._reactor.seconds() + wait, lane.turn, lane))
+                    return None
+                if entry.parts is None:
+                    # Only now: many lanes may wait.
+                    entry.split(self._transport, self._reactor.seconds(), self._now())
+            except Exception:
+                entry.parts = ()
+                lane.ring.append(lane)
+                self._reject(entry, Failure())
+                return None
+        lane.ring.append(lane)
+        if not entry.parts or entry.is_transmitted:
+            if not entry.unconfirmed:
+                # It has no text, or all parts were sent before the restart.
+                self._finish(entry, None)
+            return None
+        self._is_alone = entry.is_suspect
+        lane.turn = 0
+        index = entry.position
+        entry.position += 1
+        entry.unconfirmed.add(index)
+        return entry, index, entry.parts[index]
+
+    # Parts are transmitted, and settled.
+
+    def _go_on(self) -> None:
+        """Transmit what the window and the rate limit allow."""
+        if self._timer is not None:
+            cancel_timers(self._timer)
+            self._timer = None
+        self._is_going_on = True
+        while self._ready:
+            self._has_more = False
+            batch = self._next_parts()
+            if not batch:
+                if self._has_more:
+                    # The end of a message without parts has led to another message, whose lane may have been passed already.
+                    continue
+                break
+            self._in_flight += len(batch)
+            try:
+                results = self._transport.transmit([part for _, _, part in batch])
+            except Exception:
+                results = [fail() for _ in batch]
+            for (entry, index, _), result in zip(batch, results, strict=True):
+                result.addBoth(self._settle, entry, index)
+        self._is_going_on = False
+        if self._ready and self._resting:
+            wait = self._resting[0][0] - self._reactor.seconds()
+            # A lane whose time has come waits for a part that is sent alone, and for nothing else.
+            if wait > 0 or not (self._is_alone and self._in_flight):
+                self._go_on_within(max(0.0, wait))
+        if self._drained is not None and (not len(self) or self._only_rooms_are_left):
+            self._give_up()
+
+    @property
+    def _only_rooms_are_left(self) -> bool:
+        """True if all messages wait for rooms that the bot is shut out of, and the next start sends them."""
+        waiting = (entry.message.recipient in self._closed_rooms for entry in self._entries.values())
+        return (
+            self._is_durable
+            and not self._in_flight
+            and all(waiting)
+            and all(map(self._unavailable, self._closed_rooms))
+        )
+
+    @property
+    def _is_durable(self) -> bool:
+        return self._store is not None and self._store.durable
+
+    def _go_on_soon(self) -> None:
+        """Transmit more: now if nothing is in flight, else in the next turn of the reactor, together with what comes until then."""
+        if self._is_going_on or not self._ready:
+            self._has_more = True
+        elif self._in_flight:
+            self._go_on_within(0.0)
+        else:
+            self._go_on()
+
+    def _go_on_within(self, delay: float) -> None:
+        if self._timer is None:
+            self._timer = self._reactor.callLater(delay, self._go_on)
+        elif self._timer.getTime() > self._reactor.seconds() + delay:
+            self._timer.reset(delay)
+
+    def _settle(self, result: Any, entry: Entry[P], index: int) -> None:
+        self._in_flight -= 1
+        is_rejected = isinstance(result, Failure) and not result.check(NotConfirmed)
+        # Also if the message is over: nothing may be sent until the next connection.
+        self._ready = self._ready and (is_rejected or not isinstance(result, Failure))
+        if is_rejected and self._unavailable(entry.message.recipient) is not None:
+            # The bot was removed from the room before the network got the part.
+            self._postpone(entry, index)
+        elif self._entries.get(entry.message.id) is entry:
+            if not isinstance(result, Failure):
+                self._confirm(entry, index)
+            elif is_rejected:
+                self._reject(entry, result)
+            else:
+                self._repeat(entry, index, result)
+        elif self._closed and (is_rejected or not isinstance(result, Failure)):
+            # It was settled after `close`, and the next start must not send it again.
+            entry.unconfirmed.discard(index)
+            if isinstance(result, Failure):
+                self._log_rejection(entry, result)
+            self._store_progress(entry, is_rejected, result if is_rejected else None)
+        self._go_on_soon()
+
+    def _confirm(self, entry: Entry[P], index: int) -> None:
+        entry.unconfirmed.discard(index)
+        entry.attempts = 0
+        if index + 1 >= entry.suspect:
+            entry.breaks = 0
+        if entry.is_transmitted and not entry.unconfirmed:
+            self._finish(entry, None)
+        else:
+            self._store_progress(entry)
+
+    def _postpone(self, entry: Entry[P], index: int) -> None:
+        """Send a part again when the recipient is available."""
+        entry.unconfirmed.discard(index)
+        entry.position = min(entry.position, index)
+        if self._entries.get(entry.message.id) is entry:
+            entry.lane.rewind(entry, index)
+
+    def _store_progress(
+        self, entry: Entry[P], is_over: bool = False, failure: Failure | None = None, dropped: str = ""
+    ) -> None:
+        """Store how much of a message the network has confirmed, or that nothing is left to be sent, and why."""
+        if entry.message.id < 0 or self._store is None:
+            return
+        if is_over or (entry.is_transmitted and not entry.unconfirmed):
+            self._store.end(entry.record(failure, dropped, self._now()))
+        else:
+            assert entry.parts is not None
+            self._store.advance(entry.message.id, entry.confirmed / len(entry.parts))
+
+    def _repeat(self, entry: Entry[P], index: int, failure: Failure) -> None:
+        """Send a part again that was unconfirmed when the connection broke."""
+        entry.unconfirmed.discard(index)
+        self._connections.broke(entry, index, self._in_flight + 1)
+        if entry.attempts >= self._limits.attempts:
+            reason = f"the connection broke {entry.attempts} times while it was sent"
+            self._drop([entry], reason, failure)
+            return
+        entry.lane.rewind(entry, index)
+        if self._connections.must_be_isolated(entry):
+            self._isolate(entry)
+
+    # Messages end.
+
+    def _reject(self, entry: Entry[P], failure: Failure) -> None:
+        self._log_rejection(entry, failure)
+        self._finish(entry, failure)
+        self._report_undelivered(entry.message.recipient, {entry.message.origin: 1}, failure.getErrorMessage(), False)
+
+    def _log_rejection(self, entry: Entry[P], failure: Failure) -> None:
+        self.log.warn(
+            "{network}: the message to {recipient} could not be sent ({reason}): {text}",
+            network=self.network,
+            recipient=truncated(entry.message.recipient, SHOWN),
+            reason=failure.getErrorMessage(),
+            text=entry.shown,
+        )
+
+    def _drop(self, entries: Sequence[Entry[P]], reason: str, failure: Failure) -> None:
+        """Give up messages, and report them to administrators."""
+        text = "{network}: {count} messages were dropped, since {reason}:"
+        self.log.error(text, network=self.network, count=len(entries), reason=reason)
+        self._log_losses(entries)
+        for entry in entries:
+            self._finish(entry, failure, reason)
+        self._report_dropped(len(entries), reason)
+
+    def _log_losses(self, lost: Sequence[Entry[P]]) -> None:
+        """Log each lost message with its recipient, its text, and how much of it the network has confirmed."""
+        losses = [entry.loss for entry in lost]
+        lines = losses[:SINGLE]
+        lines += [" | ".join(losses[start : start + SHARED]) for start in range(SINGLE, len(losses), SHARED)]
+        for line in lines:
+            self.log.warn("{network}: {losses}", network=self.network, losses=line)
+
+    def _finish(self, entry: Entry[P], failure: Failure | None, dropped: str = "") -> None:
+        """Remove a message that was sent, rejected, or dropped for a reason, and fire its Deferred with the result."""
+        self._sent += failure is None
+        del self._entries[entry.message.id]
+        self._remove_from_lane(entry)
+        self._bounds.give_back(entry.load)
+        self._store_progress(entry, True, failure, dropped)
+        entry.settle(failure)
+        if not len(self) and self._drained is not None and not self._is_going_on:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Refuse new messages, and fail the remaining ones. Those that are stored stay so."""
+        cancel_timers(self._timer, self._watch, self._too_late)
+        self._timer = self._watch = self._too_late = None
+        self._closed = True
+        self._bounds.close()
+        left = list(self._entries.values())
+        self._entries.clear()
+        self._clear_lanes()
+        kept = [entry for entry in left if self._is_durable and entry.message.id > 0]
+        lost = [entry for entry in left if not (self._is_durable and entry.message.id > 0)]
+        if kept:
+            text = "{network}: {count} messages were not sent yet; they are sent after the next start"
+            self.log.info(text, network=self.network, count=len(kept))
+        if lost:
+            self.log.warn("{network}: {count} messages were not sent:", network=self.network, count=len(lost))
+            self._log_losses(lost)
+        reason = f"the bot disconnected from {self.network} before the message was sent"
+        for entries, error in (
+            (kept, SentLater(f"{reason}; it is sent after the next start")),
+            (lost, OutboxClosed(reason)),
+        ):
+            for entry in entries:
+                self._bounds.give_back(entry.load)
+                entry.settle(Failure(error))
+        if self._drained is not None and not self._drained.called:
+            self._drained.callback(None)
+
+    def _look(self) -> None:
+        """Drop messages that are too old, and report those that wait for rooms. Called every second while messages wait."""
+        self._watch = None
+        latest = self._reactor.seconds() - self._limits.age
+        old = [entry for entry in self._entries.values() if entry.since <= latest and not entry.unconfirmed]
+        if old:
+            reason = f"they waited for {self._limits.age:g} s, which is OUTBOX_MAX_AGE"
+            self._drop(old, reason, Failure(OutboxExpired(f"the message was dropped, since {reason}")))
+        if self._closed_rooms:
+            self._open_rooms()
+            self._report_rooms()
+            self._go_on_soon()
+        if self._entries and self._watch is None:
+            self._watch = self._reactor.callLater(1.0, self._look)
+
+    def _report_rooms(self) -> None:
+        """Tell administrators, and those who await messages, that these have waited for their room for ROOM_TIMEOUT."""
+        waiting: defaultdict[str, list[Entry[P]]] = defaultdict(list)
+        for entry in self._entries.values():
+            if entry.message.recipient in self._closed_rooms:
+                waiting[entry.message.recipient].append(entry)
+        # Rounding must not delay what is due.
+        latest = self._reactor.seconds() - ROOM_TIMEOUT + 0.01
+        for recipient, room in list(self._closed_rooms.items()):
+            reason, own = self._unavailable(recipient), waiting[recipient]
+            if not own:
+                del self._closed_rooms[recipient]
+            elif room.since <= latest:
+                if reason and not room.is_reported:
+                    room.is_reported = True
+                    origins = Counter(entry.message.origin for entry in own)
+                    self._report_undelivered(recipient, origins, reason, True)
+                text = f"the bot is not in {recipient} ({reason or 'it has not joined the room yet'})"
+                text += "; the message is sent when it has joined the room"
+                for entry in own:
+                    if entry.since <= latest:
+                        entry.settle(Failure(RoomUnavailable(text)))

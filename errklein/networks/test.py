@@ -1,0 +1,286 @@
+"""The Test network, in memory: tests put messages in, and read the messages of the bot."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from queue import Empty, Queue
+from time import monotonic
+from typing import Any, BinaryIO
+
+from errklein.chat import Identifier, Message, Presence, Room, RoomOccupant
+from errklein.networks.base import LocalBackend, LocalOccupant, LocalPerson, LocalRoom
+from errklein.running import on_reactor_soon
+from errklein.text import split_message, to_plain, without_mentions
+
+QUIT_MESSAGE = "$STOP$"
+"""A message with this text stops the bot."""
+
+STZ_MSG = 1
+STZ_PRE = 2
+STZ_IQ = 3
+"""Kinds of items in the incoming queue, as errbot numbers them: message, presence, other."""
+
+
+class TestPerson(LocalPerson):
+    """A person on the Test network, with a name such as `gbin@localhost`."""
+
+    __test__ = False
+
+
+class TestOccupant(LocalOccupant):
+    """A person in a room of the Test network; `str()` returns `person@room`. The room may be given by name."""
+
+    __test__ = False
+
+    def __init__(self, person: str, room: Room | str) -> None:
+        super().__init__(person, TestRoom(room) if isinstance(room, str) else room)
+
+    def __str__(self) -> str:
+        return f"{self.person}@{self.room}"
+
+
+class TestRoom(LocalRoom):
+    """A room of the Test network. Instances with the same name and `bot` share their state."""
+
+    __test__ = False
+
+    def __init__(
+        self, name: str, occupants: Sequence[RoomOccupant] | None = None, topic: str | None = None, bot: Any = None
+    ) -> None:
+        backend = getattr(bot, "test_backend", bot)
+        super().__init__(name, occupants, topic, backend)
+        if isinstance(backend, TestBackend):
+            # Instances of one room share their attributes.
+            self.__dict__ = backend.keep(self).__dict__
+
+    def join(self, username: str | None = None, password: str | None = None) -> None:
+        """Join the room, and create it if it doesn't exist."""
+        backend = self._backend
+        if not self.joined and isinstance(backend, TestBackend) and backend.bot_in_rooms is not None:
+            self.enter(backend.bot_in_rooms)
+        super().join(username, password)
+
+    def leave(self, reason: str | None = None) -> None:
+        """Leave the room."""
+        backend = self._backend
+        if self.joined and isinstance(backend, TestBackend):
+            self._occupants = [there for there in self._occupants if str(there) != f"{backend.bot_in_rooms}@{self}"]
+        super().leave(reason)
+
+    def _must_be_joined(self) -> None:
+        """Do nothing: tests create rooms with a topic and occupants, and read them although the bot never joined."""
+
+
+class TestRoomAcl(TestRoom):
+    """The same as TestRoom, under a name that tests written for errbot import."""
+
+    __test__ = False
+
+
+class IncomingQueue(Queue[tuple[Any, ...]]):
+    """A queue of items for the bot to receive: `(STZ_MSG, text, extras)` or `(STZ_PRE, presence)`.
+
+    :param item_received: Called after an item was added, in the thread that added it.
+    """
+
+    def __init__(self, item_received: Callable[[], None]) -> None:
+        super().__init__()
+        self._item_received = item_received
+
+    def put(self, item: tuple[Any, ...], block: bool = True, timeout: float | None = None) -> None:
+        """Add an item. The bot takes it on the reactor."""
+        super().put(item, block, timeout)
+        self._item_received()
+
+
+class OutgoingQueue(Queue[str | bytes]):
+    """A queue of the bot's messages, as rendered text, and of its files, as bytes."""
+
+    def get_unless(self, idle: Callable[[], bool], timeout: float) -> str | bytes:
+        """Remove and return the next item.
+
+        Raises Empty after `timeout` seconds, or as soon as `idle` returns true. `idle` is called at first and after each
+        `wake`.
+        """
+        with self.not_empty:
+            end = monotonic() + timeout
+            while not self._qsize():
+                left = end - monotonic()
+                if left <= 0 or idle():
+                    raise Empty
+                self.not_empty.wait(left)
+            return self._get()
+
+    def wake(self) -> None:
+        """Make waiting threads call `idle` again."""
+        with self.not_empty:
+            self.not_empty.notify_all()
+
+
+@dataclass(frozen=True)
+class SentMessage:
+    """A message of the bot, and its text rendered as plain text."""
+
+    message: Message
+    text: str
+
+
+class TestBackend(LocalBackend):
+    """A network in memory. `receive` delivers a message to the bot, and `sent` lists the bot's messages in order.
+
+    Tests in threads other than the reactor's use the queues: `incoming_stanza_queue` for messages to the bot, and
+    `outgoing_message_queue` for the bot's messages as plain text. `sender` is the default sender: the first of BOT_ADMINS
+    unless a test assigns another identifier.
+    """
+
+    __test__ = False
+
+    mode = "test"
+    person_type = TestPerson
+    occupant_type = TestOccupant
+    room_type = TestRoom
+
+    def __init__(self, reactor: Any, config: Any) -> None:
+        super().__init__(reactor, config)
+        admins = getattr(config, "BOT_ADMINS", ())
+        self.sender: Identifier = self.person_named(next(iter(admins), "gbin@localhost"))
+        self.sent: list[SentMessage] = []
+        self.outgoing_message_queue = OutgoingQueue()
+        self.incoming_stanza_queue = IncomingQueue(self._item_received)
+        self._watchers: list[Callable[[SentMessage], None]] = []
+        self.bot_in_rooms: str | None = None
+        """The bot's name among the occupants of rooms that it joins; None to leave the bot out of the occupants."""
+        self.neutralises_mentions = False
+        """True to neutralise `@channel`, `@here` and the like as on networks that have them."""
+        self._as_on_errbot = False
+
+    def be_as_on_errbot(self) -> None:
+        """Follow errbot's test backend in its names.
+
+        The bot is `Err`, and `err` among the occupants of a room; `@bob` mentions `bob`; every name is a person's,
+        also that of a room or an empty one.
+        """
+        self.bot_identifier = self.person_named("Err")
+        self.bot_in_rooms = "err"
+        self._as_on_errbot = True
+
+    def keep(self, room: LocalRoom) -> LocalRoom:
+        """Register the room, and return the one that is registered under its name."""
+        return self._rooms.setdefault(room.name, room)
+
+    def bot_in(self, room: LocalRoom) -> Identifier:
+        """Return the bot, as an occupant if `bot_in_rooms` is set."""
+        return self.bot_identifier if self.bot_in_rooms is None else room.occupant_named(self.bot_in_rooms)
+
+    def person_mentioned(self, name: str) -> LocalPerson:
+        """Return the person for a mention; `name` begins with `@`."""
+        return self.person_named(name.removeprefix("@") if self._as_on_errbot else name)
+
+    def show(self, message: Message) -> None:
+        """Record the message, in parts if it exceeds the size limit."""
+        neutralise = self.neutralises_mentions and not message.mentions
+        body = without_mentions(message.body) if neutralise else message.body
+        bodies = split_message(body, self.message_size_limit)
+        for body in bodies:
+            part = message.clone()
+            part.body = body
+            part.partial = len(bodies) > 1
+            sent = SentMessage(part, to_plain(body, compact=getattr(self.config, "COMPACT_OUTPUT", False)))
+            self.sent.append(sent)
+            self.outgoing_message_queue.put(sent.text)
+            for watcher in list(self._watchers):
+                on_reactor_soon(self._reactor, watcher, sent)
+
+    def watch(self, watcher: Callable[[SentMessage], None]) -> None:
+        """Call `watcher` on the reactor with each message sent from now on."""
+        self._watchers.append(watcher)
+
+    def receive(
+        self,
+        text: str,
+        frm: Identifier | str | None = None,
+        to: Identifier | str | None = None,
+        extras: Mapping[str, Any] | None = None,
+    ) -> Message:
+        """Deliver a message to the bot, and return it. Call it on the reactor.
+
+        :param text: The text.
+        :param frm: The sender, or its name; `sender` by default. The sender of a message to a room becomes an occupant.
+        :param to: The recipient, or its name: the bot by default, or a room.
+        :param extras: The message's `extras`.
+        """
+        speaker = self.build_identifier(frm) if isinstance(frm, str) else frm or self.sender
+        listener = self.build_identifier(to) if isinstance(to, str) else to or self.bot_identifier
+        if isinstance(listener, LocalRoom) and isinstance(speaker, LocalPerson):
+            speaker = listener.enter(speaker.person)
+        message = Message(text, frm=speaker, to=listener, extras=extras)
+        self.receive_message(message)
+        return message
+
+    def build_identifier(self, text: str) -> Identifier:
+        """Return the room, occupant or person of that name.
+
+        A known room, or a name that begins with `#`, is a room. `person@room` is an occupant. Any other name is a person.
+        Raises ValueError for a blank name. After `be_as_on_errbot`, every name is a person.
+        """
+        if self._as_on_errbot:
+            return self.person_named(text)
+        if text in self._rooms:
+            return self._rooms[text]
+        person, at, room = text.rpartition("@")
+        if at and person and (room in self._rooms or room.startswith("#")):
+            return self.query_room(room).occupant_named(person)
+        return super().build_identifier(text)
+
+    def send_stream_request(
+        self,
+        user: Identifier,
+        fsource: BinaryIO | io.IOBase,
+        name: str | None = None,
+        size: int | None = None,
+        stream_type: str | None = None,
+    ) -> None:
+        """Put the file's content into the outgoing queue."""
+        self.outgoing_message_queue.put(fsource.read())
+
+    def push_message(self, msg: str, extras: Any = "") -> None:
+        """Queue a message from `sender` to the bot. May be called from any thread."""
+        self.incoming_stanza_queue.put((STZ_MSG, msg, extras))
+
+    def push_presence(self, presence: Presence) -> None:
+        """Queue a presence for the bot. May be called from any thread."""
+        self.incoming_stanza_queue.put((STZ_PRE, presence))
+
+    def pop_message(self, timeout: float = 5, block: bool = True) -> str | bytes:
+        """Remove and return the bot's next message.
+
+        Raises queue.Empty after `timeout` seconds. Don't call it in the reactor's thread, which it would block.
+        """
+        return self.outgoing_message_queue.get(block, timeout)
+
+    def zap_queues(self) -> None:
+        """Empty both queues."""
+        self.incoming_stanza_queue.queue.clear()
+        self.outgoing_message_queue.queue.clear()
+
+    def reset_rooms(self) -> None:
+        """Remove all rooms."""
+        self._rooms.clear()
+
+    def _item_received(self) -> None:
+        on_reactor_soon(self._reactor, self._take, self.sender)
+
+    def _take(self, sender: Identifier) -> None:
+        try:
+            kind, content, *more = self.incoming_stanza_queue.get_nowait()
+        except Empty:
+            # `zap_queues` was called meanwhile.
+            return
+        if content == QUIT_MESSAGE:
+            self.notify("backend_ended")
+        elif kind == STZ_MSG:
+            self.receive(content, frm=sender, extras=(more[0] if more else None) or None)
+        elif kind == STZ_PRE:
+            self.notify("presence_changed", content)

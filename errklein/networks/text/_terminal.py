@@ -1,0 +1,317 @@
+"""The console for terminals: a prompt with history, editing and completion, and messages above it.
+
+The prompt runs in a thread with its own event loop, so that it reacts to keys at once even if the reactor is busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import os
+import re
+import signal
+import termios
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from os.path import commonprefix
+from pathlib import Path
+from typing import Any, TextIO
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input import create_input
+from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.key_binding.key_processor import KeyPressEvent
+from prompt_toolkit.output.vt100 import Vt100_Output
+from prompt_toolkit.utils import get_cwidth
+from twisted.internet.defer import Deferred
+
+from errklein.networks.text._console import Console
+from errklein.text import sanitize
+
+
+class TerminalConsole(Console):
+    """Shows a prompt on a terminal, and messages above the prompt.
+
+    Ctrl-C sends SIGINT to this process. Ctrl-D, or the loss of the terminal, ends the input. Tab completes the command before the
+    cursor.
+
+    :param source: The terminal, for input.
+    :param target: The terminal, for output.
+    :param callbacks: `line_received` and `ended` of `Console`.
+    :param name: The name in the prompt.
+    :param history: The file for the lines that were typed.
+    :param commands: Called in the terminal's thread with the text before the cursor; returns the commands, with their prefix, that
+        it may become.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        source: TextIO,
+        target: TextIO,
+        *callbacks: Callable[..., None],
+        name: str,
+        history: Path,
+        commands: Callable[[str], Sequence[str]],
+    ) -> None:
+        super().__init__(reactor, target.fileno(), target.encoding, *callbacks)
+        self._source = source
+        self._target = target
+        self._name = name
+        self._history = history
+        self._commands = commands
+        self._pending: deque[tuple[str, Deferred[None] | None]] = deque()
+        self._session: PromptSession[str] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._context: contextvars.Context | None = None
+        self._prompting = False
+        self._closing = False
+
+    def start(self) -> None:
+        """Show the prompt."""
+        self._stopped = Deferred()
+        self._prompting = True
+        # If the process ends without `close`, the terminal must not stay in raw mode.
+        self._settings = termios.tcgetattr(self._source)
+        atexit.register(self._restore_terminal)
+        threading.Thread(target=self._run, name="errklein terminal", daemon=True).start()
+
+    def show(self, text: str) -> Deferred[None]:
+        """Show the text, which may contain ANSI sequences, above the prompt. Fires when it is shown."""
+        if not self._prompting:
+            return super().show(text)
+        done: Deferred[None] = Deferred()
+        self._pending.append((text, done))
+        self._wake(self._flush)
+        return done
+
+    def show_name(self, name: str) -> None:
+        """Set the name in the prompt."""
+        self._name = name
+        self._wake(self._redraw)
+
+    def close(self) -> Deferred[None]:
+        """Remove the prompt. Fires when the terminal is restored."""
+        self._closing = True
+        self._wake(self._leave)
+        return super().close()
+
+    # In the terminal's thread
+
+    def _run(self) -> None:
+        try:
+            self._session = session = self._build_session()
+            session.app.run(pre_run=self._begun, handle_sigint=False, set_exception_handler=False)
+        except EOFError:
+            pass
+        except BaseException:
+            self.log.failure("The conversation on the terminal ended with an error")
+        finally:
+            self._loop = None
+            self._reactor.callFromThread(self._has_stopped)
+
+    def _build_session(self) -> PromptSession[str]:
+        keys = KeyBindings()
+
+        @keys.add("c-c")
+        def interrupt(event: KeyPressEvent) -> None:
+            self._pending.append(("Ctrl-C: the bot stops.", None))
+            self._flush()
+            os.kill(os.getpid(), signal.SIGINT)
+
+        @keys.add("tab")
+        def complete(event: KeyPressEvent) -> None:
+            self._complete_command(event.current_buffer)
+
+        output = Vt100_Output.from_pty(self._target, term=os.environ.get("TERM"))
+        # Off, since the terminal's response to a cursor position request would become input if the prompt had ended.
+        output.enable_cpr = False
+        session: PromptSession[str] = PromptSession(
+            lambda: [("bold", self._name), ("", " > ")],
+            history=_open_history(self._history),
+            auto_suggest=AutoSuggestFromHistory(),
+            enable_history_search=True,
+            key_bindings=keys,
+            erase_when_done=True,
+            reserve_space_for_menu=0,
+            input=create_input(self._source),
+            output=output,
+        )
+        # One application for the whole conversation: messages and keys would be lost between two prompts.
+        session.default_buffer.accept_handler = self._accept
+        return session
+
+    def _begun(self) -> None:
+        self._context = contextvars.copy_context()
+        self._loop = asyncio.get_running_loop()
+        # `close` may have been called before there was a loop to wake.
+        self._wake(self._leave if self._closing else self._flush)
+
+    def _accept(self, buffer: Buffer) -> bool:
+        text = buffer.text
+        if text.strip():
+            self._pending.append((f"\x1b[1m{self._name}\x1b[22m > {sanitize(text)}", None))
+            self._flush()
+        self._reactor.callFromThread(self._line_received, text)
+        return False
+
+    def _flush(self) -> None:
+        """Show the pending texts in order."""
+        if not self._pending:
+            return
+        asyncio.ensure_future(run_in_terminal(self._print_pending))  # noqa: RUF006
+
+    def _print_pending(self) -> None:
+        assert self._session is not None
+        shown = []
+        output = self._session.app.output
+        while self._pending:
+            text, done = self._pending.popleft()
+            output.write_raw(f"{wrapped(text, output.get_size().columns)}\n")
+            if done is not None:
+                shown.append(done)
+        output.flush()
+        if shown:
+            self._reactor.callFromThread(_fire, shown)
+
+    def _complete_command(self, buffer: Buffer) -> None:
+        """Complete the command before the cursor, or list its completions if they have nothing more in common."""
+        typed = buffer.document.text_before_cursor
+        try:
+            found = completions(typed, self._commands(typed))
+        except Exception:
+            self.log.failure("Commands that begin with {typed!r} could not be completed", typed=typed)
+            return
+        if more := addition(typed, found):
+            buffer.insert_text(more)
+        elif found and self._session is not None:
+            self._pending.append((sanitize(in_columns(found, self._session.app.output.get_size().columns)), None))
+            self._flush()
+
+    def _redraw(self) -> None:
+        if self._session is not None:
+            self._session.app.invalidate()
+
+    def _leave(self) -> None:
+        if self._session is not None and self._session.app.is_running:
+            self._session.app.exit()
+
+    # On the reactor
+
+    def _has_stopped(self) -> None:
+        self._prompting = False
+        atexit.unregister(self._restore_terminal)
+        while self._pending:
+            text, done = self._pending.popleft()
+            written = self.show(text)
+            if done is not None:
+                written.chainDeferred(done)
+        self._end()
+        super()._has_stopped()
+
+    # From both sides
+
+    def _wake(self, function: Callable[[], None]) -> None:
+        """Call the function in the terminal's thread, unless the prompt has ended or hasn't started."""
+        loop = self._loop
+        if loop is not None:
+            try:
+                loop.call_soon_threadsafe(function, context=self._context)
+            except RuntimeError:
+                # The loop has just closed; `_has_stopped` shows the pending texts.
+                pass
+
+    def _restore_terminal(self) -> None:
+        termios.tcsetattr(self._source, termios.TCSADRAIN, self._settings)
+
+
+def _fire(shown: list[Deferred[None]]) -> None:
+    for done in shown:
+        done.callback(None)
+
+
+def _open_history(path: Path) -> History:
+    """Return the history in that file, or a history in memory if the file can't be written.
+
+    Only the owner may read the file, since commands may contain secrets.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError:
+        return InMemoryHistory()
+    return FileHistory(str(path))
+
+
+# Completion of commands with Tab, one word at a time
+
+_GAP = 2
+"""Columns between two words of a list."""
+
+
+def completions(typed: str, commands: Iterable[str]) -> list[str]:
+    """Return the texts that `typed` may become with its last word complete, sorted, each once.
+
+    `commands` have their prefix, and single spaces between words::
+
+        completions("!plugin r", ["!plugin reload", "!plugin remove", "!room list"])
+        # ["!plugin reload", "!plugin remove"]
+    """
+    found = set()
+    for command in commands:
+        if command.startswith(typed):
+            end = command.find(" ", len(typed))
+            found.add(command if end < 0 else command[:end])
+    return sorted(found)
+
+
+def addition(typed: str, found: Sequence[str]) -> str:
+    """Return what the completions have in common after `typed`, with a space if there is only one."""
+    rest = commonprefix(found)[len(typed) :]  # noqa: RUF071 - characters, not path components
+    return f"{rest} " if len(found) == 1 else rest
+
+
+def in_columns(found: Sequence[str], width: int) -> str:
+    """Return the last words of the completions in columns, sorted downwards, for a terminal of that width."""
+    words = [text.rpartition(" ")[2] for text in found]
+    column = max(map(len, words)) + _GAP
+    rows = -(-len(words) // max(1, width // column))
+    return "\n".join("".join(word.ljust(column) for word in words[row::rows]).rstrip() for row in range(rows))
+
+
+# Lines of text with ANSI sequences, broken between words for the width of the terminal
+
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_INDENT = re.compile(r"\s*(?:[•-] |\d+\. )?")
+
+
+def wrapped(text: str, columns: int) -> str:
+    """Return the text with lines of at most so many columns, except longer words and rows of tables.
+
+    Further lines of a paragraph are indented as the text of its first one, also in lists.
+    """
+    return "\n".join(line for long in text.split("\n") for line in _lines_of(long, columns))
+
+
+def _lines_of(text: str, columns: int) -> list[str]:
+    if _width(text) <= columns or "│" in text:
+        return [text]
+    match = _INDENT.match(_STYLE.sub("", text))
+    indent = " " * _width(match[0] if match else "")
+    lines, begun = [""], 0
+    for word in re.findall(r"\S+\s*|\s+", text):
+        if begun and _width(lines[-1] + word.rstrip()) > columns:
+            lines[-1] = lines[-1].rstrip()
+            lines.append(indent)
+        lines[-1] += word
+        begun = _width(lines[-1].strip())
+    return lines
+
+
+def _width(text: str) -> int:
+    return get_cwidth(_STYLE.sub("", text))

@@ -1,0 +1,80 @@
+"""Identifiers of the Text network: `@user`, `#room` and `#room/user`. `person` and `name` lack the `@` and `#`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from errklein.chat import RoomOccupant
+from errklein.networks.base import LocalBackend, LocalOccupant, LocalPerson, LocalRoom
+
+
+class TextPerson(LocalPerson):
+    """A person; `str()` returns `@user`. Persons that the backend builds have neither nick nor full name.
+
+    :param person: The name; the `@` may be omitted.
+    :param client: The device.
+    :param nick: The short name.
+    :param fullname: The full name.
+    """
+
+    def __init__(
+        self, person: str, client: str | None = None, nick: str | None = None, fullname: str | None = None
+    ) -> None:
+        super().__init__(person.removeprefix("@"), client, nick, fullname)
+        self.written: str | None = None
+        """The name's spelling in BOT_ADMINS, or None for people who aren't administrators."""
+
+    @property
+    def aclattr(self) -> str:
+        """The name for access rules: the spelling in BOT_ADMINS, or else `@user`."""
+        return self.written or f"@{self.person}"
+
+    def __str__(self) -> str:
+        return f"@{self.person}"
+
+
+class TextOccupant(LocalOccupant, TextPerson):
+    """A person in a room; `str()` returns `#room/user`. `aclattr` is the same as outside the room."""
+
+    @property
+    def nick(self) -> str | None:
+        """The short name, or None, as outside the room."""
+        return self._nick
+
+    def __str__(self) -> str:
+        return f"{self.room}/{self.person}"
+
+
+class TextRoom(LocalRoom):
+    """A room; `str()` returns `#room`.
+
+    :param name: The name; the `#` may be omitted.
+    :param occupants: The people in the room.
+    :param topic: The topic.
+    :param bot: The backend.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        occupants: Sequence[RoomOccupant] | None = None,
+        topic: str | None = "",
+        bot: LocalBackend | None = None,
+    ) -> None:
+        super().__init__(name.removeprefix("#"), occupants, topic, bot)
+
+    def enter(self, name: str) -> LocalOccupant:
+        """Return the occupant of that name, after adding it to the occupants if it is missing; the `@` may be omitted."""
+        return super().enter(name.removeprefix("@"))
+
+    def occupant_named(self, name: str) -> LocalOccupant:
+        """Return an identifier for a person in this room, whose `aclattr` is the same as outside the room."""
+        occupant = super().occupant_named(name)
+        if self._backend is not None:
+            person = self._backend.person_named(name)
+            if isinstance(occupant, TextOccupant) and isinstance(person, TextPerson):
+                occupant.written = person.written
+        return occupant
+
+    def __str__(self) -> str:
+        return f"#{self.name}"
