@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.journal import SQLiteJournal
 from errklein.networks.outbox import Outbox
-from errklein.networks.outbox._outbox import Entry, MessageLane
+from errklein.networks.outbox._lanes import Entry, MessageLane
 from errklein.ports.outbox import OutboxStore
 from tests.journal.outbox_simulation import OutboxSimulation
 from tests.journal.simulated_network import Part

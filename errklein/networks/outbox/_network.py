@@ -11,7 +11,7 @@ from errklein.chat import Message
 from errklein.chat.outgoing import OutgoingMessage, Wait
 
 if TYPE_CHECKING:
-    from errklein.networks.outbox._outbox import Entry
+    from errklein.networks.outbox._lanes import Entry
 
 P = TypeVar("P")
 

@@ -10,8 +10,6 @@ import threading
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Generic
@@ -22,20 +20,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Message
-from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait, waiting_record
+from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks.outbox._bounds import Bounds, Load, OutboxLimits, Unavailable
+from errklein.networks.outbox._lanes import SHOWN, ClosedRoom, Entry, MessageLane
 from errklein.networks.outbox._network import Connections, NotConfirmed, P, Transport
 from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, RoomUnavailable, SentLater
 from errklein.running import ThreadReactor, call_from_thread, cancel_timers
 from errklein.running.context import causing_delivery, origin
 from errklein.text import truncated
-from errklein.text.masking import masker
 
-_Part = tuple["Entry[P]", int, P]
+_Part = tuple[Entry[P], int, P]
 """An entry, the index of a part of it, and the part."""
-
-LATE_AFTER = 300.0
-"""The seconds after which a message is late."""
 
 ROOM_TIMEOUT = 10.0
 """The seconds after which a message that waits for its room is reported."""
@@ -43,172 +38,8 @@ ROOM_TIMEOUT = 10.0
 OTHERS_FIRST = 10.0
 """The seconds for which others are sent before parts that may have broken the last connection. Then they take turns."""
 
-SHOWN = 60
-"""Number of characters of a message in a log line."""
-
-KEPT = 500
-"""Number of characters of a message in which secrets are masked, before it is truncated to SHOWN."""
-
 SINGLE, SHARED = 1_000, 50
 """Number of lost messages with a log line each, and of further ones that share a line, since a stopping process has a second left."""
-
-
-@dataclass(slots=True, eq=False)
-class Entry(Generic[P]):
-    """A message in an outbox.
-
-    `since` is the reactor's time at which the message was accepted. The message is
-    split when its turn comes. Its parts before `position` were transmitted on this connection, or confirmed earlier.
-
-    The parts before `suspect` were unconfirmed when a connection broke, the last time on the one with the number `broken`. They were
-    so on `breaks` connections, and alone on `attempts` ones. An isolated message has left its lane, so that it delays no other.
-    """
-
-    message: OutgoingMessage
-    load: Load
-    since: float
-    original: Message | None = None
-    parts: Sequence[P] | None = None
-    sent: Deferred[None] | None = None
-    lane: MessageLane[P] = field(init=False)
-    position: int = 0
-    unconfirmed: set[int] = field(default_factory=set)
-    suspect: int = 0
-    broken: int = 0
-    breaks: int = 0
-    attempts: int = 0
-    is_isolated: bool = False
-
-    def settle(self, failure: Failure | None) -> None:
-        """Fire the Deferred, once. An ignored failure isn't logged as unhandled, since the outbox logs it itself."""
-        sent, self.sent = self.sent, None
-        if sent is not None:
-            sent.callback(failure)
-            # Iterating, as `await` does, marks the failure as handled and keeps it for later callbacks.
-            with suppress(Exception):
-                next(iter(sent), None)
-
-    def split(self, transport: Transport[P], seconds: float, now: float) -> None:
-        """Split the message, and skip what an earlier process has sent, unless that has split it differently.
-
-        If none of it was sent when it was late, its time is at the beginning.
-
-        :param seconds: The time of the reactor.
-        :param now: The Unix time.
-        """
-        message = self.message
-        self.parts = parts = transport.split(message, self.original)
-        sent = message.sent * len(parts)
-        if abs(sent - round(sent)) < 1e-6:
-            self.position = min(len(parts), max(0, round(sent)))
-        if message.sent or seconds - self.since <= LATE_AFTER or not parts:
-            return
-        then = time.localtime(message.accepted_at)
-        is_today = then[:3] == time.localtime(now)[:3]
-        stamp = time.strftime("[%H:%M %Z]" if is_today else "[%Y-%m-%d %H:%M %Z]", then)
-        separator = "\n\n" if message.body.startswith(("#", "|", ">", "`")) else " "
-        self.parts = transport.split(message._replace(body=stamp + separator + message.body), self.original)
-        if len(self.parts) > 1:
-            # A later process, which splits the message without its time, must see the difference by the number of parts.
-            self.parts = [*transport.split(message._replace(body=stamp), self.original), *parts]
-
-    def record(self, failure: Failure | None, dropped: str, now: float) -> MessageRecord:
-        """Return the record of the message that was sent, rejected for a failure, or dropped for a reason."""
-        state = MessageState.SENT if failure is None else MessageState.DROPPED if dropped else MessageState.REJECTED
-        reason = dropped or (failure.getErrorMessage() if failure is not None else "")
-        return waiting_record(self.message)._replace(state=state, at=now, reason=reason)
-
-    @property
-    def is_suspect(self) -> bool:
-        """True if the next part may have broken a connection, so that it is sent alone."""
-        return self.position < self.suspect
-
-    @property
-    def is_transmitted(self) -> bool:
-        """True if no part is left to be transmitted."""
-        return self.parts is not None and self.position >= len(self.parts)
-
-    @property
-    def confirmed(self) -> int:
-        """The number of parts at the beginning of the message that the network has confirmed."""
-        return min(self.unconfirmed, default=self.position)
-
-    @property
-    def loss(self) -> str:
-        """How much of the message was sent, its recipient and its text, for the log."""
-        if self.is_transmitted and self.unconfirmed:
-            what = "sent but not confirmed"
-        elif self.confirmed:
-            what = f"sent {self.confirmed} of {len(self.parts or ())} parts"
-        else:
-            what = "not sent"
-        return f"{what}, to {truncated(self.message.recipient, SHOWN)}: {self.shown}"
-
-    @property
-    def shown(self) -> str:
-        """The beginning of the text without secrets."""
-        return truncated(masker.part(self.message.body, 0, KEPT), SHOWN)
-
-
-@dataclass(slots=True, eq=False)
-class MessageLane(Generic[P]):
-    """Entries that are sent in their order. Those before `cursor` are transmitted.
-
-    A lane is queued if it is in its ring, or will return to it.
-
-    :param key: The recipient, the origin and the priority of the messages.
-    :param turn: A number that is higher for lanes that began to wait for the rate limit later; 0 if it doesn't wait.
-    """
-
-    key: tuple[str, str, bool]
-    ring: deque[MessageLane[P]]
-    entries: deque[Entry[P]] = field(default_factory=deque)
-    cursor: int = 0
-    is_queued: bool = False
-    turn: int = 0
-
-    @property
-    def head(self) -> Entry[P] | None:
-        """The entry whose part is next; None if all of them are transmitted."""
-        while self.cursor < len(self.entries):
-            entry = self.entries[self.cursor]
-            if not (entry.is_transmitted and entry.unconfirmed):
-                return entry
-            self.cursor += 1
-        return None
-
-    def add(self, entry: Entry[P]) -> None:
-        """Add an entry at the end."""
-        self.entries.append(entry)
-        entry.lane = self
-        self._queue()
-
-    def remove(self, entry: Entry[P]) -> None:
-        """Remove an entry, wherever it is."""
-        index = self.entries.index(entry)
-        del self.entries[index]
-        if index < self.cursor:
-            self.cursor -= 1
-
-    def rewind(self, entry: Entry[P], part: int) -> None:
-        """Let an entry be transmitted again from this part on."""
-        entry.position = min(entry.position, part)
-        self.cursor = min(self.cursor, self.entries.index(entry))
-        self._queue()
-
-    def _queue(self) -> None:
-        if not self.is_queued:
-            self.is_queued = True
-            self.ring.append(self)
-
-
-@dataclass(slots=True, eq=False)
-class ClosedRoom(Generic[P]):
-    """A room that the bot is outside of, since when messages wait for it, and their lanes."""
-
-    since: float
-    lanes: list[MessageLane[P]] = field(default_factory=list)
-    is_reported: bool = False
 
 
 class Outbox(Generic[P]):
