@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import errklein
 import errklein.testing
 from errklein import BotPlugin
+from errklein.plugins.messages import PluginMessages
 from tests.test_pages import TEXTS
 
 PAGES = {name: text for name, text in TEXTS.items() if name.startswith("docs/reference/api/")}
@@ -31,7 +32,7 @@ class ApiPageTests(SynchronousTestCase):
 
     def test_botplugin(self) -> None:
         """All public attributes that `BotPlugin` itself has have an entry on its page."""
-        public = {name for name in vars(BotPlugin) if not name.startswith("_")}
+        public = {name for cls in (BotPlugin, PluginMessages) for name in vars(cls) if not name.startswith("_")}
         entries = re.findall(
             r"(?m)^\.\. auto\w+:: errklein\.BotPlugin\.(\w+)$", PAGES["docs/reference/api/botplugin.md"]
         )

@@ -1,0 +1,261 @@
+"""What plugins send to people and rooms, and what they ask the networks about them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, BinaryIO
+
+from errklein.chat import ONLINE, Card, Identifier, Message, Room, Stream
+from errklein.plugins._host import PluginHost
+from errklein.plugins.names import plugin_name
+
+
+class PluginMessages:
+    """The base class of `BotPlugin`, with its name and what it says in the chat."""
+
+    _bot: PluginHost
+    _name: str
+
+    @property
+    def name(self) -> str:
+        """The plugin's name, as in its `.plug` file."""
+        return self._name
+
+    def send(
+        self,
+        identifier: Identifier,
+        text: str,
+        in_reply_to: Message | None = None,
+        groupchat_nick_reply: bool = False,
+        *,
+        priority: bool = False,
+        mentions: bool = False,
+    ) -> Awaitable[None] | None:
+        """Send Markdown text to a person or a room. The call doesn't wait for the network.
+
+        For example::
+
+            room = self.build_identifier("#builds")
+            self.send(room, "Build **42** has failed.")
+
+        The network's outbox keeps the message until the network has it, across disconnections and restarts, and splits text
+        that is too long for one message.
+
+        :param identifier: The recipient: `msg.frm`, `msg.to`, or a result of `build_identifier`.
+        :param text: The text, in Markdown. Put text from outside in backticks to show it unchanged.
+        :param in_reply_to: A message; on networks with threads the text is sent in its thread.
+        :param groupchat_nick_reply: True to start the text with the name of the sender of `in_reply_to`, in rooms.
+        :param priority: True to send it before the messages without priority that wait on this network.
+        :param mentions: True to let `@channel`, `@here`, `@everyone` and the like in the text notify people. By default, they
+            are shown without effect.
+        :returns: On the reactor, an awaitable that may be ignored. It fires when the network has the message, and fails with
+            OutboxExpired after OUTBOX_MAX_AGE, with SentLater if the next start sends the message, with RoomUnavailable if it
+            waits until the bot has joined the room, or with the network's error. In a thread, None, once the outbox has accepted the message.
+        :raises ValueError: If `identifier` isn't an identifier, for instance a string.
+        :raises OutboxFull: If messages are sent faster than the network accepts them; in a thread, after 5 s.
+        """
+        options = _options(priority=priority, mentions=mentions)
+        return self._bot.send(identifier, text, in_reply_to, groupchat_nick_reply, **options)
+
+    def send_templated(
+        self,
+        identifier: Identifier,
+        template_name: str,
+        template_parameters: Mapping[str, Any],
+        in_reply_to: Message | None = None,
+        groupchat_nick_reply: bool = False,
+        *,
+        priority: bool = False,
+        mentions: bool = False,
+    ) -> Awaitable[None] | None:
+        """Send the text that a Jinja2 template produces.
+
+        For example::
+
+            self.send_templated(msg.frm, "build", {"project": "api", "status": "passed"})
+
+        :param identifier: The recipient, as for `send`.
+        :param template_name: The name of a file in the directory `templates` beside the `.plug` file, without `.md`. If
+            the plugin doesn't have it, errklein's template of that name is used.
+        :param template_parameters: The variables of the template.
+        :param in_reply_to: As for `send`.
+        :param groupchat_nick_reply: As for `send`.
+        :param priority: As for `send`.
+        :param mentions: As for `send`.
+        :returns: As `send` does.
+        :raises jinja2.TemplateError: If the template doesn't exist or can't be rendered.
+        :raises ValueError: As `send` does.
+        """
+        options = _options(priority=priority, mentions=mentions)
+        return self._bot.send_templated(
+            identifier,
+            template_name,
+            template_parameters,
+            in_reply_to,
+            groupchat_nick_reply,
+            plugin_name(self),
+            **options,
+        )
+
+    def send_card(
+        self,
+        body: str = "",
+        to: Identifier | None = None,
+        in_reply_to: Message | None = None,
+        summary: str | None = None,
+        title: str = "",
+        link: str | None = None,
+        image: str | None = None,
+        thumbnail: str | None = None,
+        color: str = "green",
+        fields: Sequence[tuple[str, str]] | None = (),
+        *,
+        priority: bool = False,
+        mentions: bool = False,
+    ) -> Awaitable[None] | None:
+        """Send a card: a message with a title, pictures and fields. Networks without cards show it as text.
+
+        For example::
+
+            self.send_card(
+                to=msg.frm,
+                title="Build 42",
+                link="https://ci.example.org/42",
+                body="All tests have passed.",
+                color="green",
+                fields=(("Branch", "main"), ("Duration", "3 min")),
+            )
+
+        :param body: The text below the title, in Markdown.
+        :param to: The recipient; by default the sender of `in_reply_to`.
+        :param in_reply_to: The message that the card replies to.
+        :param summary: A short text for notifications.
+        :param title: The heading.
+        :param link: The URL that the title links to.
+        :param image: The URL of a picture.
+        :param thumbnail: The URL of a small picture.
+        :param color: A name such as "red", or "#rrggbb".
+        :param fields: Pairs of a name and a value, shown as a table.
+        :param priority: As for `send`.
+        :param mentions: As for `send`.
+        :returns: As `send` does.
+        :raises ValueError: If `to` and `in_reply_to` are both missing, or if `to` isn't an identifier.
+        """
+        frm = self._bot.bot_identifier
+        if in_reply_to is not None:
+            frm = in_reply_to.to
+            to = to or in_reply_to.frm
+        if to is None:
+            raise ValueError("send_card() requires `to` or `in_reply_to`")
+        if not isinstance(to, Identifier):
+            raise ValueError(f"send_card(): `to` must be an identifier, as build_identifier() returns, not {to!r}")
+        card = Card(body, frm, to, in_reply_to, summary, title, link, image, thumbnail, color, fields)
+        card.priority, card.mentions = priority, mentions
+        return self._bot.send_card(card)
+
+    def send_stream_request(
+        self,
+        user: Identifier,
+        fsource: BinaryIO,
+        name: str | None = None,
+        size: int | None = None,
+        stream_type: str | None = None,
+    ) -> Stream | None:
+        """Offer a file to a person. The network reads it in the background.
+
+        For example::
+
+            stream = self.send_stream_request(msg.frm, open("report.pdf", "rb"), name="report.pdf")
+
+        :param user: The recipient.
+        :param fsource: The file, opened in binary mode.
+        :param name: The file's name for the recipient.
+        :param size: The number of bytes, if known.
+        :param stream_type: The content's type, such as "application/pdf".
+        :returns: The stream, whose `status` shows the progress.
+        :raises NotImplementedError: If the network can't transfer files.
+        """
+        return self._bot.send_stream_request(user, fsource, name, size, stream_type)
+
+    def add_reaction(self, msg: Message, reaction: str) -> None:
+        """Add a reaction to a message.
+
+        For example::
+
+            self.add_reaction(msg, "thumbsup")
+
+        :param msg: The message.
+        :param reaction: The reaction's name, such as "thumbsup".
+        :raises NotImplementedError: If the network has no reactions.
+        """
+        self._bot.reacting(msg).add_reaction(msg, reaction)
+
+    def remove_reaction(self, msg: Message, reaction: str) -> None:
+        """Remove a reaction that the bot has added to a message.
+
+        :param msg: The message.
+        :param reaction: The reaction's name, as for `add_reaction`.
+        :raises NotImplementedError: If the network has no reactions.
+        """
+        self._bot.reacting(msg).remove_reaction(msg, reaction)
+
+    def build_identifier(self, txt: str | tuple[str, str]) -> Identifier:
+        """Return the identifier of a person, an occupant of a room, or a room.
+
+        For example::
+
+            self.build_identifier("#builds")  # on the current network
+            self.build_identifier("libera:#builds")  # on the network "libera" of NETWORKS
+
+        :param txt: The name as the network writes it, with or without the network's name and a colon before it. A tuple
+            of a room's name and its password stands for the room.
+        :returns: The identifier, on the current network (see `mode`) if the text doesn't name one.
+        :raises ValueError: If the network can't read the name.
+        """
+        return self._bot.build_identifier(txt)
+
+    def warn_admins(self, warning: str) -> None:
+        """Send a warning to everyone in BOT_ADMINS_NOTIFICATIONS, on every network, and log it.
+
+        For example::
+
+            self.warn_admins("The disk is **95 %** full.")
+
+        :param warning: The text, in Markdown.
+        """
+        self._bot.warn_admins(warning)
+
+    def change_presence(self, status: str = ONLINE, message: str = "") -> None:
+        """Set the bot's presence on all networks.
+
+        For example::
+
+            self.change_presence(AWAY, "Maintenance until 10:00")
+
+        :param status: ONLINE, AWAY, DND or OFFLINE, which `errklein` exports.
+        :param message: A status message.
+        """
+        self._bot.change_presence(status, message)
+
+    def rooms(self) -> list[Room]:
+        """Return the rooms that the bot is in, on all networks."""
+        return self._bot.rooms()
+
+    def query_room(self, room: str) -> Room:
+        """Return a room, whether or not the bot is in it.
+
+        For example::
+
+            room = self.query_room("#builds")
+            if not room.joined:
+                room.join()
+
+        :param room: The room's name, with or without a network, as for `build_identifier`.
+        :raises RoomDoesNotExistError: If the network knows that there is no such room.
+        """
+        return self._bot.query_room(room)
+
+
+def _options(**options: bool) -> dict[str, bool]:
+    """Return the options that are set. Tests of plugins replace the bot's `send` by functions that don't know them."""
+    return {name: True for name, value in options.items() if value}
