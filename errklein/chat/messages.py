@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Protocol, Self
 
+from errklein.chat.handles import MessageRef
 from errklein.chat.identifiers import Identifier, Person, Room
 
 ERRBOT_ATTRIBUTES = {
@@ -19,6 +20,29 @@ ERRBOT_ATTRIBUTES = {
     "ctx": "_ctx",
 }
 """Attribute names in errbot's pickles, mapped to the names of the same attributes here."""
+
+
+class Attachment(Protocol):
+    """A file that came with a message. Its content is read on demand."""
+
+    @property
+    def name(self) -> str:
+        """The name of the file, as its sender has written it. It isn't safe as the name of a local file."""
+
+    @property
+    def type(self) -> str:
+        """The content type that the sender has stated, such as "image/png"; "" if there is none."""
+
+    @property
+    def size(self) -> int:
+        """The number of bytes that the sender has stated; 0 if there is none."""
+
+    def read(self, most: int = 25_000_000) -> Awaitable[bytes] | bytes:
+        """Return the content: on the reactor an awaitable, in a thread the bytes.
+
+        :param most: The largest number of bytes that is read.
+        :raises errklein.http_client.BodyTooLarge: The file has more.
+        """
 
 
 class Message:
@@ -50,6 +74,24 @@ class Message:
 
     mentions = False
     """True for a message of the bot in which `@channel` and the like notify people; otherwise they are neutralised."""
+
+    unstored = False
+    """True for a message of the bot that must not be written to disk, such as a secret. It is lost if the bot ends before."""
+
+    ref: MessageRef | None = None
+    """The network's id of a received message; None on networks that give none."""
+
+    thread = ""
+    """The network's id of the thread that the message is in; "" outside of threads."""
+
+    sent_at = 0.0
+    """The Unix time at which the network got the message; 0.0 if that is unknown."""
+
+    edited = False
+    """True for the new text of a message that its sender has edited. It runs no command, and answers no question."""
+
+    attachments: Sequence[Attachment] = ()
+    """The files that came with the message."""
 
     def __init__(
         self,

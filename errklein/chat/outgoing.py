@@ -26,6 +26,9 @@ class OutgoingMessage(NamedTuple):
         later process splits the message differently.
     :param details: JSON with what else the backend needs, such as extras and the thread; "" for nothing.
     :param delivery: The id of the webhook's delivery whose handler has caused the message; 0 for none.
+    :param key: The key of its handle, which no other message has, also if the data directory was deleted or restored.
+    :param wanted: JSON with what is wanted besides the text; see `chat.operations.Wanted`. "" for nothing.
+    :param file: The content of the file that it sends.
     """
 
     id: int
@@ -38,6 +41,9 @@ class OutgoingMessage(NamedTuple):
     sent: float = 0.0
     details: str = ""
     delivery: int = 0
+    key: str = ""
+    wanted: str = ""
+    file: bytes = b""
 
 
 class MessageState(StrEnum):

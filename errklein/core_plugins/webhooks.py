@@ -162,7 +162,7 @@ class Webhooks(CorePlugin):
         reply = network.build_reply(msg, text, private=True)
         if is_secret:
             # The journal must not keep it.
-            reply.extras["unstored"] = True
+            reply.unstored = True
         # Not by a part of the bot that also shows it to plugins.
         network.send_message(reply)
         return "" if msg.is_direct else f"{done}; its address is in your private messages."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.chat.operations import Wanted
 from errklein.chat.outgoing import MOST_FOUND, MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.database import MAX_ROWS, Database, Operation, execute_rows
 from errklein.journal._reading import as_ids
@@ -46,7 +47,10 @@ LEASE = 60.0
 IDS = 2**32
 """The number of ids that each process reserves."""
 
-_INSERT = "INSERT OR REPLACE INTO outbox VALUES {}"
+_COLUMNS = ", ".join(OutgoingMessage._fields)
+"""The columns of a message. They aren't in the order of the fields in files that earlier versions have created."""
+
+_INSERT = f"INSERT OR REPLACE INTO outbox ({_COLUMNS}, owner) VALUES {{}}"  # noqa: S608 -- the names of fields
 
 _ADVANCE = """
     UPDATE outbox SET sent = v.column2 FROM (VALUES {}) AS v WHERE outbox.id = v.column1
@@ -59,14 +63,14 @@ _DELETE = """
 """
 
 # A lane of which another process has messages is left to it, so that they stay in order.
-_FREE = """
-    SELECT * FROM outbox WHERE owner <> :owner AND owner NOT IN (SELECT id FROM outbox_owners WHERE expires > :now)
+_FREE = f"""
+    SELECT {_COLUMNS} FROM outbox WHERE owner <> :owner AND owner NOT IN (SELECT id FROM outbox_owners WHERE expires > :now)
     AND (network, recipient, origin) NOT IN (
         SELECT network, recipient, origin FROM outbox
         WHERE owner <> :owner AND owner IN (SELECT id FROM outbox_owners WHERE expires > :now)
     )
     ORDER BY id
-"""
+"""  # noqa: S608 -- the names of fields
 
 # The expiry isn't in each row, since a row is written whole, with its text.
 _RENEW = """
@@ -83,6 +87,16 @@ _OF_DELIVERY = ("delivery = :delivery AND delivery > 0",) * 2
 _TO_RECIPIENT = [
     f"{state} lower(CAST(recipient AS TEXT)) = lower(CAST(:recipient AS TEXT))" for state in ("", "state > 1 AND")
 ]
+
+_TEXTS = ("network", "recipient", "body", "origin", "details", "key", "wanted")
+"""The fields of a message that are text. They are stored as BLOBs, since SQLite refuses lone surrogates in texts."""
+
+_NUMBERS_OF_ROWS: Mapping[str, Callable[[Any], Any]] = {
+    "priority": bool,
+    "accepted_at": float,
+    "sent": float,
+    "delivery": int,
+}
 
 _STATES = (MessageState.WAITING, MessageState.SENT, MessageState.DROPPED, MessageState.REJECTED)
 _NUMBERS = {state: number for number, state in enumerate(_STATES)}
@@ -465,25 +479,18 @@ def _is_wanted(record: MessageRecord, delivery: int, recipient: str) -> bool:
 
 def _message(row: Sequence[Any]) -> OutgoingMessage:
     """Return the message of a row; raises TypeError or ValueError if it isn't one."""
-    number, *texts, priority, accepted_at, sent, details, delivery, _ = row
-    network, recipient, body, origin, details = map(_text, (*texts, details))
-    return OutgoingMessage(
-        number,
-        network,
-        recipient,
-        body,
-        origin,
-        bool(priority),
-        float(accepted_at),
-        float(sent),
-        details,
-        int(delivery),
-    )
+    fields: dict[str, Any] = dict(zip(OutgoingMessage._fields, row, strict=True))
+    fields |= {name: _text(fields[name]) for name in _TEXTS}
+    fields |= {name: read(fields[name]) for name, read in _NUMBERS_OF_ROWS.items()}
+    Wanted.from_json(fields["wanted"])
+    if not isinstance(fields["file"], bytes):
+        raise TypeError("the file of a message must be a BLOB")
+    return OutgoingMessage(**fields)
 
 
 def _stored(field: object) -> object:
     return field.encode("utf-8", "surrogatepass") if isinstance(field, str) else field
 
 
-def _text(blob: bytes) -> str:
+def _text(blob: Any) -> str:
     return bytes.decode(blob, "utf-8", "surrogatepass")

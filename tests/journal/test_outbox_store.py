@@ -400,8 +400,9 @@ class WritingTests(StoreCase):
             for number, (body, accepted_at, share) in enumerate(
                 [(b"\xff", 0.0, 0), (5, 0.0, 0), (b"hi", b"noon", 0), (b"hi", 0.0, "several")], good.id + 1
             ):
-                row = (number, b"IRC", b"#builds", body, b"", 0, accepted_at, share, b"", 0, 0)
-                connection.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+                row = (number, b"IRC", b"#builds", body, b"", 0, accepted_at, share, b"")
+                columns = "id, network, recipient, body, origin, priority, accepted_at, sent, details"
+                connection.execute(f"INSERT INTO outbox ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             connection.commit()
         self.open()
         self.assertEqual(self.lease(), [good])

@@ -137,16 +137,15 @@ class IRCBackend:
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Queue the message as lines of PRIVMSG, or of NOTICE if `extras["notice"]` is true; see `ports.chat.Backend`.
 
-        With `extras["unstored"]`, it isn't stored, since it has a secret: it is lost if the bot ends before the server has it.
-
         Raises ValueError if the recipient isn't a person or room of this network, or if its name is too long.
         """
         target = self._target(message.to)
         is_notice = bool(message.extras.get("notice"))
         self._text_size("NOTICE" if is_notice else "PRIVMSG", target)
         details = json.dumps({"notice": True}) if is_notice else ""
-        stored = not message.extras.get("unstored")
-        return self.outbox.send(target, message.body, details=details, priority=message.priority, stored=stored)
+        return self.outbox.send(
+            target, message.body, details=details, priority=message.priority, stored=not message.unstored
+        )
 
     # backends.outbox.Transport
 

@@ -1,0 +1,62 @@
+"""Names of messages: the handles of those that the bot has sent, and the ids that networks give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+
+class MessageRef(NamedTuple):
+    """The address of a message on its network; it can be stored as JSON.
+
+    :param network: The name of the network.
+    :param room: The room, or the person of a direct conversation, as text that `build_identifier` reads.
+    :param id: The network's id of the message.
+    :param thread: The network's id of the thread that the message is in; "" for none.
+    """
+
+    network: str
+    room: str
+    id: str
+    thread: str = ""
+
+
+class Handle(str):
+    """Names a message of the bot from the moment at which it was accepted, also after a restart: `NETWORK/KEY`.
+
+    It is text, so it can be stored in a database or as JSON. The text alone is accepted wherever a handle is.
+    """
+
+    __slots__ = ()
+
+    @property
+    def network(self) -> str:
+        """The name of the network."""
+        return self.rpartition("/")[0]
+
+    @property
+    def key(self) -> str:
+        """The key of the message, which no other message has."""
+        return self.rpartition("/")[2]
+
+
+def target_of(value: object) -> Handle | MessageRef:
+    """Return what names a message: a handle or its text, a `MessageRef` or its four texts, or a received message.
+
+    :raises ValueError: It is something else, or a message without an id, as on networks that give none.
+    """
+    found = getattr(value, "ref", value)
+    if isinstance(found, MessageRef | Handle):
+        return found
+    if isinstance(found, str) and all(found.rpartition("/")):
+        return Handle(found)
+    if isinstance(found, Sequence) and len(found) == 4 and all(isinstance(part, str) for part in found):
+        return MessageRef(*found)
+    if found is None and value is not None:
+        raise ValueError("the message has no id: its network gives none, or it was made by the plugin")
+    raise ValueError(f"expected what send() has returned, or a message, not {value!r}")
+
+
+def without_handle(value: Any) -> Any:
+    """Return what a handler has returned or yielded, with None in the place of a handle: it is no reply."""
+    return None if isinstance(value, Handle) else value

@@ -1,0 +1,120 @@
+"""What plugins want to be done with messages, and the operations of networks that do it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from errklein.chat.handles import MessageRef
+
+
+class Kind(StrEnum):
+    """What is wanted."""
+
+    POST = "post"
+    EDIT = "edit"
+    DELETE = "delete"
+    REACT = "react"
+    UNREACT = "unreact"
+    FILE = "file"
+
+
+class Wanted(NamedTuple):
+    """What is wanted besides a text. It is stored with the message as JSON, in which absent fields have their defaults.
+
+    :param kind: What is wanted.
+    :param target: The message that is edited, deleted or reacted to: the text of a handle, or a `MessageRef`.
+    :param thread: The id of the thread to send to; "" for none.
+    :param emoji: The emoji of a reaction.
+    :param file: The name of a file.
+    :param type: The content type of a file.
+    :param mentions: The people whom the message notifies, as text that `build_identifier` reads.
+    """
+
+    kind: Kind = Kind.POST
+    target: str | MessageRef = ""
+    thread: str = ""
+    emoji: str = ""
+    file: str = ""
+    type: str = ""
+    mentions: tuple[str, ...] = ()
+
+    def as_json(self) -> str:
+        """Return the fields without defaults as JSON; "" if there are none."""
+        fields = {name: value for name, value in self._asdict().items() if value != Wanted._field_defaults[name]}
+        return json.dumps(fields) if fields else ""
+
+    @classmethod
+    def from_json(cls, text: str) -> Wanted:
+        """Return what `as_json` has written; raise ValueError or TypeError for anything else."""
+        if not text:
+            return NOTHING_ELSE
+        fields = json.loads(text)
+        if not isinstance(fields, dict):
+            raise ValueError(f"expected a JSON object, not {text[:40]!r}")
+        target = fields.get("target", "")
+        return cls(
+            **{
+                **fields,
+                "kind": Kind(fields.get("kind", Kind.POST)),
+                "target": target if isinstance(target, str) else MessageRef(*target),
+                "mentions": tuple(fields.get("mentions", ())),
+            }
+        )
+
+
+NOTHING_ELSE = Wanted()
+"""A plain text."""
+
+
+class Unsupported(Exception):
+    """The network can't do what is wanted, and nothing else comes near it."""
+
+
+@dataclass(frozen=True)
+class Post:
+    """Send a text: a message of its own."""
+
+    text: str
+    thread: str = ""
+    mentions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Replace the text of a message of the bot."""
+
+    ref: MessageRef
+    text: str
+    mentions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete a message of the bot."""
+
+    ref: MessageRef
+
+
+@dataclass(frozen=True)
+class React:
+    """Add a reaction of the bot to a message, or take it back."""
+
+    ref: MessageRef
+    emoji: str
+    remove: bool = False
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Send a file."""
+
+    name: str
+    type: str
+    content: bytes
+    thread: str = ""
+
+
+Operation = Post | Edit | Delete | React | Upload
