@@ -52,11 +52,7 @@ PARTS: Mapping[str, Part] = {
         "errklein/compat/_names.py",
         r'^    "errbot\.core_plugins\.vcheck": .*\n',
     ),
-    "compat.backends": Part(
-        ("errklein/compat/backends", "tests/compat/backends"),
-        "errklein/wiring.py",
-        r'^    None: "errklein\.compat\.backends\.finding",\n',
-    ),
+    "compat.backends": Part(("errklein/compat/backends", "tests/compat/backends")),
 }
 
 

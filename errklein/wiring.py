@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from twisted.python.reflect import namedAny
 
 from errklein.config import BACKENDS, Config, ConfigError
+from errklein.config.networks import find_network
 from errklein.database import Access, Run
+from errklein.networks.context import NetworkContext
 from errklein.running.restart import cannot_restart
 from errklein.text.suggestions import did_you_mean
 
@@ -34,14 +37,8 @@ if TYPE_CHECKING:
     from errklein.running import WorkerPool
     from errklein.web import WebServer
 
-_BACKENDS: dict[str | None, str] = {
-    "IRC": "errklein.networks.irc.IRCBackend",
-    "Text": "errklein.networks.text.TextBackend",
-    "Test": "errklein.networks.test.TestBackend",
-    "Null": "errklein.networks.null.NullBackend",
-    None: "errklein.compat.backends.finding",
-}
-"""The classes of networks by BACKEND. For all other names, a module that finds and creates networks."""
+_OTHERS = "errklein.compat.backends.finding"
+"""The module that finds and creates networks written for errbot. It may be deleted."""
 
 _SPARE = 100
 """The number of threads that may take the place of those whose jobs hang."""
@@ -192,15 +189,15 @@ def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManag
 
 
 def make_backend(reactor: Any, config: Config) -> Backend:
-    """Return the backend that the view of a network configures; raise ConfigError."""
-    name = _BACKENDS.get(config.BACKEND)
-    backend: Backend = namedAny(name)(reactor, config) if name else other_networks().make_network(reactor, config)
-    return backend
+    """Return the connection that the view of a network configures; raise ConfigError."""
+    if (network := find_network(config.BACKEND)) is None:
+        return other_networks().make_network(reactor, config)
+    return network.make(NetworkContext(reactor, config))
 
 
 def other_networks() -> _OtherNetworks:
-    """Return the module for the networks that errklein doesn't include, or a replacement that has none."""
-    found: _OtherNetworks = namedAny(_BACKENDS[None]) if None in _BACKENDS else _NoOthers()
+    """Return the module for the networks that are written for errbot, or a replacement that has none."""
+    found: _OtherNetworks = namedAny(_OTHERS) if find_spec(_OTHERS) is not None else _NoOthers()
     return found
 
 

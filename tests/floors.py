@@ -54,8 +54,8 @@ PURE = ("chat", "commands", "sources", "text", "verify", "webhooks")
 
 REACTOR_LIBRARIES = ("twisted", "treq", "klein")
 
-SHARED_BY_NETWORKS = ("base", "outbox")
-"""Modules of `networks` that belong to no network."""
+SHARED_BY_NETWORKS = ("base", "context", "outbox")
+"""Modules of `networks` that belong to no network, besides those whose names begin with an underscore."""
 
 IMPORTING_CALLS = ("__import__", "import_module", "namedAny", "namedModule", "resolve_name")
 
@@ -118,7 +118,9 @@ def package_of(module: str) -> str:
 def network_of(module: str) -> str | None:
     """Return the network that a module of `networks` belongs to; None for modules that networks share."""
     parts = module.split(".")
-    return parts[2] if parts[1:2] == ["networks"] and len(parts) > 2 and parts[2] not in SHARED_BY_NETWORKS else None
+    if parts[1:2] != ["networks"] or len(parts) < 3 or parts[2] in SHARED_BY_NETWORKS or parts[2].startswith("_"):
+        return None
+    return parts[2]
 
 
 def short(module: str) -> str:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from errklein.networks.base import LocalBackend
+from errklein.config.networks import Network
+from errklein.networks.base import LOCAL_SETTINGS, LocalBackend
 
 
 class NullBackend(LocalBackend):
     """A network without people. Messages are accepted and dropped."""
 
     mode = "null"
+
+
+NETWORK = Network(
+    "Null",
+    "the bot only serves webhooks",
+    LOCAL_SETTINGS,
+    lambda context: NullBackend(context.reactor, context.config),
+    is_local=True,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -9,8 +10,9 @@ from unittest import mock
 from errklein import BotPlugin, botcmd, re_botcmd
 from errklein.bot._operations import Overview
 from errklein.chat import Message
+from errklein.config.networks import find_network
 from errklein.logs import destinations
-from errklein.networks.test import TestBackend
+from errklein.networks.test import NETWORK, TestBackend
 from errklein.ports.chat import BackendEvents, BotOverview
 from tests.doubles import NetworksCase
 
@@ -68,9 +70,11 @@ class ConsoleCase(NetworksCase):
     plugins = (Asker,)
 
     def setUp(self) -> None:
-        name = f"{__name__}.Console"
-        with mock.patch.dict("errklein.wiring._BACKENDS", {"Test": name}):
+        console = replace(NETWORK, make=lambda context: Console(context.reactor, context.config))
+        with mock.patch("errklein.networks.test.NETWORK", console):
+            find_network.cache_clear()
             super().setUp()
+        find_network.cache_clear()
         backend: Any = self.backends["console"]
         self.console: Console = backend
         self.overview: Any = backend.overview
