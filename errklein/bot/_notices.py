@@ -5,7 +5,7 @@ from __future__ import annotations
 import smtplib
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +28,7 @@ from errklein.plugins.store_mixin import StoredValues
 from errklein.plugins.subprocesses import run
 from errklein.ports.chat import Backend, KnowsHolders, QueuesMessages
 from errklein.ports.outbox import SentLater
+from errklein.ports.receipts import Receipt
 from errklein.running import PoolStopped, on_reactor_soon, start_daemon_thread
 from errklein.text import plain, sanitize, truncated
 from errklein.text.masking import SHOWN_TEXT, masker
@@ -89,7 +90,7 @@ class CallsInOrder(Protocol):
 
     def call_in_order(
         self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = "", priority: bool = False
-    ) -> Awaitable[None] | None:
+    ) -> Receipt:
         """Call the function in a thread after what the same origin has queued for the recipient. Returns as `send_message` does.
 
         `recipient` and `text` name the message in the log if the function is never called. With `priority`, it is called

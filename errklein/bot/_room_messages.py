@@ -18,6 +18,7 @@ from errklein.chat import Person, Room, RoomNotJoinedError
 from errklein.dispatch import Networks
 from errklein.ports.chat import Backend, KnowsHolders
 from errklein.ports.outbox import OutboxClosed, OutboxFull
+from errklein.ports.receipts import Receipt
 from errklein.running import TokenBucket, WorkerPool
 from errklein.text import code
 from errklein.text.errors import line_in, one_line
@@ -27,7 +28,7 @@ from errklein.webhooks.room_webhooks import RoomWebhook
 from errklein.webhooks.source import Event
 from errklein.webhooks.texts import FILTERS, Markdown, filled, linked, message, render, value
 
-Send = Callable[..., Awaitable[None] | None]
+Send = Callable[..., Receipt]
 
 
 @dataclass(eq=False)

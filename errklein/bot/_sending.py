@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, BinaryIO
 
 from twisted.logger import Logger
@@ -14,6 +14,7 @@ from errklein.dispatch import Networks, build_reply, card_as_text, process_templ
 from errklein.ports.chat import Backend, QueuesMessages, Reacts, SendsCards, SendsStreams
 from errklein.ports.notices import Notify
 from errklein.ports.outbox import OutboxStore
+from errklein.ports.receipts import Receipt
 from errklein.running.context import causing_delivery
 from errklein.text import truncated
 from errklein.text.masking import masker
@@ -32,7 +33,7 @@ class Sending:
         # Others store what has become of their messages themselves.
         self._at_once = [name for name, one in networks.backends.items() if not isinstance(one, QueuesMessages)]
 
-    def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
+    def deliver(self, backend: Backend, message: Message) -> Receipt:
         """Pass a message to its backend and to `callback_botmessage`. Everything except cards is sent here."""
         accepted = backend.send_message(message)
         if (delivery := causing_delivery()) and (network := backend.network) in self._at_once:
@@ -41,7 +42,7 @@ class Sending:
         self._callbacks.show_sent(backend, message)
         return accepted
 
-    def deliver_notice(self, backend: Backend, message: Message) -> Awaitable[None] | None:
+    def deliver_notice(self, backend: Backend, message: Message) -> Receipt:
         """Send a notice to an administrator."""
         return self.deliver(backend, message)
 
@@ -54,7 +55,7 @@ class Sending:
         *,
         priority: bool = False,
         mentions: bool = False,
-    ) -> Awaitable[None] | None:
+    ) -> Receipt:
         """Send Markdown text; see `BotPlugin.send`."""
         if not isinstance(identifier, Identifier):
             raise ValueError(
@@ -73,9 +74,7 @@ class Sending:
         """Return a message of the backend's network with that text, without sender and recipient."""
         return Message(text)
 
-    def send_simple_reply(
-        self, message: Message, text: str, private: bool = False, threaded: bool = False
-    ) -> Awaitable[None] | None:
+    def send_simple_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Receipt:
         """Reply in the room of the message, or in a private chat with its sender."""
         backend = self._networks.of(message)
         settings = self._networks.config(backend)
@@ -90,12 +89,12 @@ class Sending:
         groupchat_nick_reply: bool = False,
         plugin_name: str | None = None,
         **options: bool,
-    ) -> Awaitable[None] | None:
+    ) -> Receipt:
         """Render a template with the parameters, and send it; see `send`."""
         text = self.process_template(template_name, template_parameters, plugin_name=plugin_name)
         return self.send(identifier, text, in_reply_to, groupchat_nick_reply, **options)
 
-    def send_card(self, card: Card) -> Awaitable[None] | None:
+    def send_card(self, card: Card) -> Receipt:
         """Send a card. On a network without cards, the template "card" renders it as text."""
         backend = self._networks.of(card)
         if isinstance(backend, SendsCards):

@@ -23,6 +23,7 @@ from errklein.dispatch.replies import HasOwnReplies
 from errklein.networks.outbox import Transport
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports.chat import Backend, BackendEvents, SendsCards
+from errklein.ports.receipts import Receipt
 from errklein.running import in_reactor_thread, on_reactor_soon
 from errklein.running.context import assigned, handled_network
 from errklein.text import split_message
@@ -106,7 +107,7 @@ class SendingByBot(Sending):
         super().__init__(networks, bot.callbacks, bot.journal.outbox, bot.now)
         self._bot = bot
 
-    def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
+    def deliver(self, backend: Backend, message: Message) -> Any:
         """Send a message with the bot's `split_and_send_message`."""
         if not self._bot.replaced.names:
             return super().deliver(backend, message)
@@ -114,7 +115,7 @@ class SendingByBot(Sending):
             return self._bot.replaced.call("split_and_send_message", backend, message)
         return self.deliver_parts(backend, message)
 
-    def deliver_parts(self, backend: Backend, message: Message) -> Awaitable[None] | None:
+    def deliver_parts(self, backend: Backend, message: Message) -> Any:
         """Send a message with the bot's `send_message`: a plugin's gets parts that the network accepts."""
         if "send_message" not in self._bot.replaced:
             return super().deliver(backend, message)
@@ -123,7 +124,7 @@ class SendingByBot(Sending):
             accepted = self._bot.replaced.call("send_message", backend, part_of(message, text))
         return accepted
 
-    def deliver_notice(self, backend: Backend, message: Message) -> Awaitable[None] | None:
+    def deliver_notice(self, backend: Backend, message: Message) -> Any:
         """Send a notice to an administrator with the bot's `send`."""
         if "send" in self._bot.replaced:
             return self._bot.replaced.call("send", backend, message.to, message.body)
@@ -134,7 +135,7 @@ class SendingByBot(Sending):
         message: Message = getattr(own_object(backend), "build_message", Message)(text)
         return message
 
-    def send_card(self, card: Card) -> Awaitable[None] | None:
+    def send_card(self, card: Card) -> Any:
         """Send a card; as text, with the bot's `send_templated`."""
         backend = self._networks.of(card)
         if "send_templated" in self._bot.replaced and not isinstance(backend, SendsCards):
@@ -370,11 +371,11 @@ class ErrbotBot(Bot):
         """What ErrBot's methods use, since plugins call them with the bot, as in `ErrBot.send_simple_reply(bot, …)`."""
         return self.backend if isinstance(self.backend, RunsErrBot) else UnreplacedMethods(self)
 
-    def send_message(self, message: Message) -> Awaitable[None] | None:
+    def send_message(self, message: Message) -> Receipt:
         """Send a message, and call `callback_botmessage`. The bot sends every part of its messages with this method."""
         return Sending.deliver(self.sending, self.networks.of(message), message)
 
-    def split_and_send_message(self, message: Message) -> Awaitable[None] | None:
+    def split_and_send_message(self, message: Message) -> Any:
         """Send a message, in parts that the network accepts."""
         return self.sending.deliver_parts(self.networks.of(message), message)
 

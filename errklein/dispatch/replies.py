@@ -13,11 +13,13 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from errklein.chat import Card, Identifier, Message, Person, RoomOccupant
+from errklein.chat.handles import without_handle
 from errklein.commands import Caller, CommandError, RegisteredCommand
 from errklein.dispatch._finding import Invocation
 from errklein.dispatch._networks import Networks
 from errklein.ports.chat import Backend, KnowsHolders
 from errklein.ports.outbox import OutboxFull, RoomUnavailable
+from errklein.ports.receipts import Receipt
 from errklein.running import PoolStopped
 from errklein.text import plain, truncated
 from errklein.text.errors import line_in
@@ -27,7 +29,7 @@ from errklein.text.rendering import MARKDOWN_CAP
 ERROR_REPLY = "Computer says nooo. See logs for details"
 """The first line of the reply to a command that raised an exception."""
 
-Deliver = Callable[[Backend, Message], Awaitable[None] | None]
+Deliver = Callable[[Backend, Message], Receipt]
 
 
 @runtime_checkable
@@ -192,7 +194,7 @@ class Replies:
 
         An awaitable value is waited for; the call must be in a thread then.
         """
-        if type(item) is not str and isinstance(item, Awaitable):
+        if type(item) is not str and isinstance(item := without_handle(item), Awaitable):
             item = self._wait_for(item)
         if not item:
             return

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
+from itertools import count
+from secrets import token_hex
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -20,10 +21,12 @@ from errklein.chat import (
     read_only,
     same_network,
 )
+from errklein.chat.handles import Handle
 from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text
 from errklein.ports.chat import BackendEvents
 from errklein.ports.outbox import OutboxClosed
+from errklein.ports.receipts import Receipt
 from errklein.running import on_reactor_soon
 
 MESSAGE_SIZE_LIMIT = 10_000
@@ -256,7 +259,7 @@ class LocalBackend:
         self.presence: tuple[str, str] = (ONLINE, "")
         self._reactor = reactor
         self.config = config
-        self._reactor_thread = threading.get_ident()
+        self._process, self._numbers = token_hex(8), count(1)
         self._events: BackendEvents | None = None
         self._rooms: dict[str, LocalRoom] = {}
         self._disconnected = False
@@ -274,13 +277,15 @@ class LocalBackend:
         self._disconnected = True
         return succeed(None)
 
-    def send_message(self, message: Message) -> Awaitable[None] | None:
+    def send_message(self, message: Message) -> Receipt:
         """Show the message; raises ValueError without a recipient, and OutboxClosed after `disconnect`."""
         if self._disconnected:
             raise OutboxClosed(f"the bot has disconnected from {self.network}; the message can't be sent")
         self.check_addressee(message)
         self.show(message)
-        return succeed(None) if threading.get_ident() == self._reactor_thread else None
+        receipt = Receipt(self.network, f"{self._process}-{next(self._numbers):x}")
+        receipt.callback(Handle(receipt))
+        return receipt
 
     def show(self, message: Message) -> None:
         """Show an accepted message. The base class drops it."""

@@ -10,7 +10,8 @@ from time import monotonic
 from typing import Any, BinaryIO
 
 from errklein.chat import Identifier, Message, Presence, Room, RoomOccupant
-from errklein.networks.base import LocalBackend, LocalOccupant, LocalPerson, LocalRoom
+from errklein.config.networks import Network
+from errklein.networks.base import LOCAL_SETTINGS, LocalBackend, LocalOccupant, LocalPerson, LocalRoom
 from errklein.running import on_reactor_soon
 from errklein.text import split_message, to_plain, without_mentions
 
@@ -284,3 +285,13 @@ class TestBackend(LocalBackend):
             self.receive(content, frm=sender, extras=(more[0] if more else None) or None)
         elif kind == STZ_PRE:
             self.notify("presence_changed", content)
+
+
+NETWORK = Network(
+    "Test",
+    "for tests of plugins",
+    LOCAL_SETTINGS,
+    lambda context: TestBackend(context.reactor, context.config),
+    values=[f"{__name__}:{name}" for name in ("TestOccupant", "TestPerson", "TestRoom", "TestRoomAcl")],
+    is_local=True,
+)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from errklein.chat import Identifier, Room
 from errklein.http_client import HTTPClients
 from errklein.ports.chat import SendsStreams
+from errklein.ports.receipts import Receipt
 from errklein.ports.values import Storage
 from errklein.running import Runner, ThreadWaits, WorkerPool
 
@@ -40,9 +41,9 @@ class PluginHost(SendsStreams, Protocol):
     def plugins_directory(self) -> Path: ...
 
     # botplugin.py has the parameters.
-    send: Callable[..., Awaitable[None] | None]
-    send_templated: Callable[..., Awaitable[None] | None]
-    send_card: Callable[..., Awaitable[None] | None]
+    send: Callable[..., Receipt]
+    send_templated: Callable[..., Receipt]
+    send_card: Callable[..., Receipt]
     build_identifier: Callable[..., Identifier]
     rooms: Callable[[], list[Room]]
     query_room: Callable[[str], Room]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 from errklein.chat import ONLINE, Card, Identifier, Message, Room, Stream
 from errklein.plugins._host import PluginHost
 from errklein.plugins.names import plugin_name
+from errklein.ports.receipts import Receipt
 
 
 class PluginMessages:
@@ -30,7 +31,7 @@ class PluginMessages:
         *,
         priority: bool = False,
         mentions: bool = False,
-    ) -> Awaitable[None] | None:
+    ) -> Receipt:
         """Send Markdown text to a person or a room. The call doesn't wait for the network.
 
         For example::
@@ -67,7 +68,7 @@ class PluginMessages:
         *,
         priority: bool = False,
         mentions: bool = False,
-    ) -> Awaitable[None] | None:
+    ) -> Receipt:
         """Send the text that a Jinja2 template produces.
 
         For example::
@@ -112,7 +113,7 @@ class PluginMessages:
         *,
         priority: bool = False,
         mentions: bool = False,
-    ) -> Awaitable[None] | None:
+    ) -> Receipt:
         """Send a card: a message with a title, pictures and fields. Networks without cards show it as text.
 
         For example::

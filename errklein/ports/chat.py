@@ -6,7 +6,7 @@ states otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from errklein.chat import Card, Identifier, Message, NameRules, Presence, Reaction, Room, Stream
 from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.ports.outbox import NetworkOutbox
+from errklein.ports.receipts import Receipt
 
 
 class Backend(Protocol):
@@ -46,7 +47,7 @@ class Backend(Protocol):
         Fires when the connection is closed and no code of the backend runs. Each message that was not sent is logged.
         """
 
-    def send_message(self, message: Message) -> Awaitable[None] | None:
+    def send_message(self, message: Message) -> Receipt:
         """Accept `message` into the outbox, from any thread.
 
         In the reactor's thread, the call never blocks. It returns an awaitable, which may be ignored, that completes when
@@ -98,7 +99,7 @@ class QueuesMessages(Protocol):
 class SendsCards(Protocol):
     """Implemented by backends of networks with cards. On other networks a card is sent as text."""
 
-    def send_card(self, card: Card) -> Awaitable[None] | None:
+    def send_card(self, card: Card) -> Receipt:
         """Accept `card` into the outbox, like `send_message`."""
 
 

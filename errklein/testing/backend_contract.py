@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from twisted.internet.defer import Deferred
 
 from errklein.chat import AWAY, ONLINE, Message
+from errklein.chat.handles import Handle
 from errklein.ports.chat import Backend, BackendEvents, BotOverview, HasNameRules, KnowsHolders
 from errklein.ports.outbox import OutboxClosed
 
@@ -212,13 +213,15 @@ class BackendContract(_TestCase):
         self.assertEqual([text for _, text in self.sent(backend)], ["one", "two"])
         for accepted in (early, late):
             assert isinstance(accepted, Deferred)
-            self.assertIs(self.successResultOf(accepted), None)
+            self.assertEqual(self.successResultOf(accepted).network, backend.network)
 
     def test_contract_accepts_from_a_thread(self) -> None:
         """A message from another thread is accepted without waiting for the network."""
         backend, _ = self.online()
         message = Message("from a thread", to=backend.build_identifier(self.room_text))
-        self.assertIs(_in_thread(backend.send_message, message), None)
+        sent = _in_thread(backend.send_message, message)
+        assert isinstance(sent, Handle)
+        self.assertEqual(sent.network, backend.network)
         self.assertEqual([text for _, text in self.sent(backend)], ["from a thread"])
 
     def test_contract_message_without_recipient(self) -> None:

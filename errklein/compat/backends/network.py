@@ -6,7 +6,7 @@ import asyncio
 import ctypes
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
@@ -35,6 +35,7 @@ from errklein.compat.core import EVENTS, ErrBot, part_of
 from errklein.dispatch import card_as_text
 from errklein.networks.outbox import NotConfirmed, Outbox, outbox_limits
 from errklein.ports.chat import BackendEvents
+from errklein.ports.receipts import Receipt
 from errklein.running import (
     TimedOut,
     WorkerPool,
@@ -151,7 +152,7 @@ class ThreadedNetwork:
         closed = self.outbox.close(grace if self._serving and self._next_attempt < end else 0.0)
         return closed.addCallback(lambda _: Deferred.fromCoroutine(self._leave(end - self._reactor.seconds())))
 
-    def send_message(self, message: Message) -> Awaitable[None] | None:
+    def send_message(self, message: Message) -> Receipt:
         """Add the message to the outbox, from any thread; see ports.chat.Backend."""
         # A copy, since the sender may change the message before it is sent.
         kept = message.clone()
@@ -205,7 +206,7 @@ class ThreadedNetwork:
         """Add a change of the bot's presence to the outbox."""
         self.outbox.put([partial(self.legacy.change_presence, status, message)], text=f"change of presence: {status}")
 
-    def send_card(self, card: Card) -> Awaitable[None] | None:
+    def send_card(self, card: Card) -> Receipt:
         """Add the card to the outbox, as `send_message` does. If the backend has no `send_card`, it is sent as text."""
         if type(self.legacy).send_card is ErrBot.send_card:
             return self.send_card_as_text(card)
@@ -227,7 +228,7 @@ class ThreadedNetwork:
 
     def call_in_order(
         self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = "", priority: bool = False
-    ) -> Awaitable[None] | None:
+    ) -> Receipt:
         """Call the function in its turn; see `bot.CallsInOrder`."""
         return self.outbox.put([partial(function, *args)], recipient=recipient, text=text, priority=priority)
 
@@ -242,7 +243,7 @@ class ThreadedNetwork:
 
     # Methods for ErrBot; they may be called in any thread.
 
-    def send_card_as_text(self, card: Card) -> Awaitable[None] | None:
+    def send_card_as_text(self, card: Card) -> Receipt:
         """Send the card as a message, rendered by the template "card"."""
         return self.send_message(card_as_text(card))
 
@@ -416,7 +417,7 @@ class ThreadedNetwork:
         if self.legacy.is_open_storage():
             self.legacy.close_storage()
 
-    def _accept(self, message: Message, body: str, details: str) -> Awaitable[None] | None:
+    def _accept(self, message: Message, body: str, details: str) -> Receipt:
         if message.to is None:
             raise ValueError("a message needs a recipient, but its `to` is None")
         recipient, priority = str(message.to), message.priority

@@ -6,7 +6,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from errklein.networks.irc.identifiers import (
 from errklein.networks.irc.settings import IRCSettings
 from errklein.networks.outbox import NotConfirmed, Outbox, outbox_limits
 from errklein.ports.chat import BackendEvents
+from errklein.ports.receipts import Receipt
 from errklein.running import call_from_thread, cancel_timers
 from errklein.text import PARTS_CAP, at_most, estimated_parts, to_irc
 
@@ -134,7 +135,7 @@ class IRCBackend:
         confirming = self._reactor.callLater(max(0.0, grace - self.CONFIRM_TIMEOUT), self._confirm_all)
         return self.outbox.close(grace).addCallback(self._quit, confirming)
 
-    def send_message(self, message: Message) -> Awaitable[None] | None:
+    def send_message(self, message: Message) -> Receipt:
         """Queue the message as lines of PRIVMSG, or of NOTICE if `extras["notice"]` is true; see `ports.chat.Backend`.
 
         Raises ValueError if the recipient isn't a person or room of this network, or if its name is too long.

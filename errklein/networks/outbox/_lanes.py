@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic
 
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from errklein.chat import Message
+from errklein.chat.handles import Handle
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.networks.outbox._bounds import Load
 from errklein.networks.outbox._network import P, Transport
+from errklein.ports.receipts import Receipt
 from errklein.text import truncated
 from errklein.text.masking import masker
 
@@ -45,7 +45,7 @@ class Entry(Generic[P]):
     since: float
     original: Message | None = None
     parts: Sequence[P] | None = None
-    sent: Deferred[None] | None = None
+    sent: Receipt | None = None
     lane: MessageLane[P] = field(init=False)
     position: int = 0
     unconfirmed: set[int] = field(default_factory=set)
@@ -56,13 +56,10 @@ class Entry(Generic[P]):
     is_isolated: bool = False
 
     def settle(self, failure: Failure | None) -> None:
-        """Fire the Deferred, once. An ignored failure isn't logged as unhandled, since the outbox logs it itself."""
+        """Fire the receipt, once."""
         sent, self.sent = self.sent, None
         if sent is not None:
-            sent.callback(failure)
-            # Iterating, as `await` does, marks the failure as handled and keeps it for later callbacks.
-            with suppress(Exception):
-                next(iter(sent), None)
+            sent.settle(failure or Handle(sent))
 
     def split(self, transport: Transport[P], seconds: float, now: float) -> None:
         """Split the message, and skip what an earlier process has sent, unless that has split it differently.

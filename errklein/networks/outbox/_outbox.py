@@ -12,6 +12,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
+from secrets import token_hex
 from typing import Any, Generic
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -25,6 +26,7 @@ from errklein.networks.outbox._bounds import Bounds, Load, OutboxLimits, Unavail
 from errklein.networks.outbox._lanes import SHOWN, ClosedRoom, Entry, MessageLane
 from errklein.networks.outbox._network import Connections, NotConfirmed, P, Transport
 from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, RoomUnavailable, SentLater
+from errklein.ports.receipts import Receipt
 from errklein.running import ThreadReactor, call_from_thread, cancel_timers
 from errklein.running.context import causing_delivery, origin
 from errklein.text import truncated
@@ -78,6 +80,8 @@ class Outbox(Generic[P]):
         self._put_timeout = put_timeout
         self._reactor_thread = threading.get_ident()
         self._store: OutboxStore | None = None
+        # No other process, also one with an older copy of the data directory, has the same keys.
+        self._process, self._numbers = token_hex(8), count(1)
         # The ids of what isn't stored are negative.
         self._unstored_ids = count(-1, -1)
         self._unavailable = unavailable
@@ -142,14 +146,14 @@ class Outbox(Generic[P]):
         priority: bool = False,
         original: Message | None = None,
         stored: bool = True,
-    ) -> Deferred[None] | None:
+    ) -> Receipt:
         """Accept a message. May be called from any thread; in the context of its origin.
 
         On the reactor this returns at once. In other threads it waits while the outbox is full, for up to `put_timeout` seconds.
 
         :param stored: Whether a later process sends it if this one ends before.
-        :returns: On the reactor, a Deferred that fires when the network has the whole message, and fails if the message is
-            dropped; it may be ignored. In other threads, None.
+        :returns: The handle, which fires on the reactor when the network has the whole message, and fails if the message is
+            dropped; it may be ignored.
         :raises OutboxFull: The outbox, or the lane of the message, is full.
         :raises OutboxClosed: `close` was called and its grace period is over.
         :raises TypeError: The text isn't a string.
@@ -160,9 +164,7 @@ class Outbox(Generic[P]):
         message = self._message(recipient, body[: self._limits.length], priority, details)
         return self._accept(self._entry(message, original), self._store if stored else None)
 
-    def put(
-        self, parts: Sequence[P], *, recipient: str = "", text: str = "", priority: bool = False
-    ) -> Deferred[None] | None:
+    def put(self, parts: Sequence[P], *, recipient: str = "", text: str = "", priority: bool = False) -> Receipt:
         """Queue parts that aren't stored, such as function calls. Returns and raises as `send`.
 
         :param recipient: The recipient, for the lane and the log.
@@ -172,25 +174,28 @@ class Outbox(Generic[P]):
 
     def _message(self, recipient: str, text: str, priority: bool, details: str = "") -> OutgoingMessage:
         now, of, delivery = self._now(), origin.get(), causing_delivery()
-        return OutgoingMessage(0, self.network, recipient, text, of, bool(priority), now, 0.0, details, delivery)
+        key = f"{self._process}-{next(self._numbers):x}"
+        return OutgoingMessage(
+            0, self.network, recipient, text, of, bool(priority), now, details=details, delivery=delivery, key=key
+        )
 
     def _entry(self, message: OutgoingMessage, original: Message | None, parts: Sequence[P] | None = None) -> Entry[P]:
         estimate = self._transport.estimate(message.body) if parts is None else len(parts)
         load = Load(message.recipient, message.origin, estimate, len(message.body) + len(message.details))
         return Entry(message, load, self._reactor.seconds(), original, parts)
 
-    def _accept(self, entry: Entry[P], store: OutboxStore | None) -> Deferred[None] | None:
+    def _accept(self, entry: Entry[P], store: OutboxStore | None) -> Receipt:
         message, on_reactor = entry.message, threading.get_ident() == self._reactor_thread
         self._bounds.take(entry.load, 0.0 if on_reactor else self._put_timeout)
         # Also in a thread, not later: the outcome of a webhook's handler must not be stored before its messages.
         entry.message = message._replace(id=next(self._unstored_ids)) if store is None else store.add(message)
-        if not on_reactor:
+        receipt = Receipt(self.network, message.key, *(() if store is None else (store.flush,)))
+        entry.sent = receipt
+        if on_reactor:
+            self._begin(entry)
+        else:
             call_from_thread(self._reactor, self._begin, entry)
-            return None
-        sent: Deferred[None] = Deferred()
-        entry.sent = sent
-        self._begin(entry)
-        return sent
+        return receipt
 
     def _begin(self, entry: Entry[P]) -> None:
         self._queue(entry)

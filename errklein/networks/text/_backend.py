@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -21,6 +21,7 @@ from errklein.networks.outbox import Outbox, outbox_limits
 from errklein.networks.text._console import Console, LineConsole
 from errklein.networks.text.identifiers import TextOccupant, TextPerson, TextRoom
 from errklein.ports.chat import BackendEvents, BotOverview
+from errklein.ports.receipts import Receipt
 from errklein.running import TimeSlices
 from errklein.text import code, plain, sanitize, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
 
@@ -92,7 +93,7 @@ class TextBackend(LocalBackend):
             self._disconnecting = closed.addCallback(lambda _: console.close() if console is not None else None)
         return DeferredList([self._disconnecting]).addCallback(lambda _: None)
 
-    def send_message(self, message: Message) -> Awaitable[None] | None:
+    def send_message(self, message: Message) -> Receipt:
         """Queue the message, in parts if it is longer than MESSAGE_SIZE_LIMIT; see `ports.chat.Backend`."""
         self.check_addressee(message)
         return self._outbox.send(str(message.to), message.body, priority=message.priority, original=message)

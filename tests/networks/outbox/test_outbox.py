@@ -544,12 +544,12 @@ class ThreadTests(SynchronousTestCase):
         return outcome
 
     def test_accepted(self) -> None:
-        """In a thread `put` returns None when the message is queued; the reactor sends it."""
+        """In a thread `put` returns a handle when the message is queued; the reactor sends it."""
         outbox = Outbox(self.clock, "net", self.network)
         outbox.resume()
         outcome = self.in_thread(outbox)
         self.thread.join(10)
-        self.assertEqual(outcome, [None])
+        self.assertEqual([handle.network for handle in outcome], ["net"])
         self.clock.let()
         self.assertEqual(self.network.got, ["from a thread"])
 
@@ -586,7 +586,7 @@ class ThreadTests(SynchronousTestCase):
         outbox.resume()
         self.network.confirm()
         self.thread.join(10)
-        self.assertEqual(outcome, [None])
+        self.assertEqual([handle.network for handle in outcome], ["net"])
         self.clock.let()
         self.assertEqual(self.network.got, ["a", "from a thread"])
 
