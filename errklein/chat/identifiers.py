@@ -9,9 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
 from errklein.chat.names import EXACT, NameRules
+
+Purpose = Literal["admin", "allow", "deny"]
+"""What names are for: BOT_ADMINS, other rules that open something, or rules that close something."""
 
 
 def read_only(attribute: str, description: str) -> Any:
@@ -39,6 +42,14 @@ class Identifier(ABC):  # noqa: B024 - abstract by its purpose; subclasses defin
     def name_rules(self) -> NameRules:
         """The rules for comparing names of this network and for matching them against patterns."""
         return EXACT
+
+    def access_names(self, purpose: Purpose) -> tuple[str, ...]:
+        """Return the names that access rules match: by default `aclattr`.
+
+        Networks on which people or rooms have several names override it. To "admin" and "allow" it returns only names that the
+        server vouches for, and nothing if there are none; to "deny" also names that somebody claims.
+        """
+        return (str(getattr(self, "aclattr", None) or getattr(self, "person", "")),)
 
 
 def rules_of(identifier: object) -> NameRules:
@@ -184,6 +195,10 @@ class Room(Identifier):
         """The name that access rules for rooms are matched against."""
         return str(self)
 
+    def access_names(self, purpose: Purpose) -> tuple[str, ...]:
+        """Return the names that access rules match: by default `aclattr`; see `Identifier.access_names`."""
+        return (str(self.aclattr or self),)
+
 
 class RoomError(Exception):
     """The base class of errors about rooms."""
@@ -195,6 +210,10 @@ class RoomNotJoinedError(RoomError):
 
 class RoomDoesNotExistError(RoomError):
     """The network has no room of that name."""
+
+
+class LookupFailed(Exception):
+    """The network can't say at present whom or what a name means. The text has its reason."""
 
 
 class UserDoesNotExistError(Exception):

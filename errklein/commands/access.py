@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from errklein.chat import EXACT, Identifier, Message, NameRules, RoomOccupant, matches_any, rules_of
+from errklein.chat.identifiers import Purpose
 from errklein.chat.names import CHARACTER_SET, compiled, literal_brackets, patterns_of
 from errklein.commands._declaration import ARG_BOTCMD_CHARACTER_REPLACEMENTS, is_admin_by_default, words_of
 from errklein.commands._registry import RegisteredCommand
@@ -39,8 +40,8 @@ class AccessSettings(Protocol):
 class Caller:
     """The sender of a command, and the place where it was sent.
 
-    `user` and `room` are the names that access rules match; `room` is None for a direct message. `network` is the name of
-    the network, and `name_rules` are its rules for comparing names.
+    `user` and `room` are their usual names in access rules; `room` is None for a direct message. `network` is the name of
+    the network, and `name_rules` are its rules for comparing names. `who` and `where` have further names.
     """
 
     user: str
@@ -48,6 +49,8 @@ class Caller:
     is_admin: bool
     network: str = ""
     name_rules: NameRules = field(default=EXACT, compare=False)
+    who: Identifier | None = field(default=None, compare=False)
+    where: Identifier | None = field(default=None, compare=False)
 
     @classmethod
     def from_message(cls, message: Message, config: AccessSettings) -> Caller:
@@ -55,16 +58,23 @@ class Caller:
         room: Identifier | None = None
         if message.is_group:
             room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
-        return cls.from_identifier(message.frm, get_acl_usr(message), room, config)
+        return cls.from_identifier(message.frm, room, config)
 
     @classmethod
-    def from_identifier(
-        cls, who: Identifier | None, user: str, room: Identifier | None, config: AccessSettings
-    ) -> Caller:
-        """Return the person `who`, with the name `user` in access rules, in a room, or in a direct message if `room` is None."""
-        rules = rules_of(who)
-        where = None if room is None else get_acl_room(room)
-        return cls(user, where, matches_any(rules, user, config.BOT_ADMINS), config.network, rules)
+    def from_identifier(cls, who: Identifier | None, room: Identifier | None, config: AccessSettings) -> Caller:
+        """Return the person `who` in a room, or in a direct message if `room` is None."""
+        rules, user = rules_of(who), _name_of(who)
+        is_admin = who is not None and _match(rules, _names(who, "admin", user), config.BOT_ADMINS)
+        return cls(user, None if room is None else get_acl_room(room), is_admin, config.network, rules, who, room)
+
+    def matches_user(self, purpose: Purpose, patterns: Iterable[str] | str) -> bool:
+        """Return whether one of the patterns of people matches the sender."""
+        return _match(self.name_rules, _names(self.who, purpose, self.user), patterns, denies=purpose == "deny")
+
+    def matches_room(self, purpose: Purpose, patterns: Iterable[str] | str) -> bool:
+        """Return whether one of the patterns of rooms matches the room."""
+        names = _names(self.where, purpose, self.room or "")
+        return _match(self.name_rules, names, patterns, denies=purpose == "deny")
 
 
 @dataclass(frozen=True)
@@ -104,13 +114,26 @@ def ciglob(text: str, patterns: Iterable[str] | str) -> bool:
 
 
 def get_acl_usr(message: Message) -> str:
-    """Return the sender's name in `allowusers`, `denyusers` and BOT_ADMINS."""
-    return str(getattr(message.frm, "aclattr", None) or getattr(message.frm, "person", ""))
+    """Return the sender's usual name in `allowusers`, `denyusers` and BOT_ADMINS."""
+    return _name_of(message.frm)
 
 
 def get_acl_room(room: Any) -> str:
-    """Return the room's name in `allowrooms` and `denyrooms`."""
+    """Return the room's usual name in `allowrooms` and `denyrooms`."""
     return str(getattr(room, "aclattr", None) or room)
+
+
+def _name_of(person: Identifier | None) -> str:
+    return str(getattr(person, "aclattr", None) or getattr(person, "person", ""))
+
+
+def _names(one: Identifier | None, purpose: Purpose, usual: str) -> tuple[str, ...]:
+    """Return the names of a person or room; the usual one if it isn't an identifier."""
+    return one.access_names(purpose) if isinstance(one, Identifier) else (usual,)
+
+
+def _match(rules: NameRules, names: Iterable[str], patterns: Iterable[str] | str, *, denies: bool = False) -> bool:
+    return any(matches_any(rules, name, patterns, denies=denies) for name in names)
 
 
 def check_access(
@@ -140,10 +163,10 @@ def check_access(
         checked.append(AccessRule(key, acl[key], pattern if key in rule else None))
         return acl[key]
 
-    def rejects(name: str, allow: str, deny: str) -> bool:
-        if allow in acl and not matches_any(caller.name_rules, name, value(allow)):
+    def rejects(matches: Callable[[Purpose, Any], bool], allow: str, deny: str) -> bool:
+        if allow in acl and not matches("allow", value(allow)):
             return True
-        return deny in acl and matches_any(caller.name_rules, name, value(deny), denies=True)
+        return deny in acl and matches("deny", value(deny))
 
     def rejects_arguments(given: str) -> bool:
         if "allowargs" in acl and not glob(given, value("allowargs")):
@@ -153,16 +176,16 @@ def check_access(
     def denial() -> str | None:
         if args is not None and rejects_arguments(args):
             return "You're not allowed to access this command using the provided arguments"
-        if rejects(caller.user, "allowusers", "denyusers"):
+        if rejects(caller.matches_user, "allowusers", "denyusers"):
             return "You're not allowed to access this command from this user"
         if caller.room is not None:
             if "allowmuc" in acl and not value("allowmuc"):
                 return "You're not allowed to access this command from a chatroom"
-            if rejects(caller.room, "allowrooms", "denyrooms"):
+            if rejects(caller.matches_room, "allowrooms", "denyrooms"):
                 return "You're not allowed to access this command from this room"
         elif "allowprivate" in acl and not value("allowprivate"):
             return "You're not allowed to access this command via private message to me"
-        allowed = not admin_only and matches_any(caller.name_rules, caller.user, rule.get("allowusers") or ())
+        allowed = not admin_only and caller.matches_user("allow", rule.get("allowusers") or ())
         if admin_only or (is_admin_by_default(command.handler) and not allowed):
             checked.append(AccessRule("BOT_ADMINS", None))
             if not caller.is_admin:

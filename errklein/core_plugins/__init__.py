@@ -10,7 +10,7 @@ from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from errklein.chat import Identifier, Message, RoomError, rules_of
-from errklein.commands import Caller, CommandError, RegisteredCommand, check_access, get_acl_usr
+from errklein.commands import Caller, CommandError, RegisteredCommand, check_access
 from errklein.commands.operations import Actor
 from errklein.logs import escape
 from errklein.plugins import BotPlugin
@@ -106,7 +106,7 @@ class CorePlugin(BotPlugin):
         config, fold = networks.config(networks.of(room)), rules_of(who).fold
         if command is None or networks.of(room) is not networks.of(message):
             return False
-        caller = Caller.from_identifier(who, get_acl_usr(message), room, config)
+        caller = Caller.from_identifier(who, room, config)
         is_inside = fold(getattr(who, "person", "")) in map(fold, occupants)
         return is_inside and check_access(command, args, caller, config).denial is None
 

@@ -62,7 +62,7 @@ class ACLS(CorePlugin):
     def _explained(self, who: Person, room: Identifier | None, text: str) -> str:
         config = self.host.networks.config(self.host.networks.of(who))
         text = text.removeprefix(config.BOT_PREFIX).strip()
-        caller = Caller.from_identifier(who, who.aclattr, room, config)
+        caller = Caller.from_identifier(who, room, config)
         disclosed = not config.HIDE_RESTRICTED_ACCESS
         explanations = [
             explain_access(caller, given, check_access(command, args, caller, config), disclosed=disclosed, show=code)

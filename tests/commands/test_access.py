@@ -1,5 +1,6 @@
 """Tests for access rules: BOT_ADMINS, ACCESS_CONTROLS and admin-only commands."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Message
+from errklein.chat.identifiers import Purpose
 from errklein.commands import (
     Caller,
     CommandDeclaration,
@@ -140,8 +142,65 @@ class CallerTests(SynchronousTestCase):
 
     def test_nobody(self) -> None:
         """A message without a sender isn't from an administrator."""
-        config = Config({"BOT_ADMINS": ("?*",)})
+        config = Config({"BOT_ADMINS": ("*",)})
         self.assertFalse(Caller.from_message(Message("x"), config).is_admin)
+
+
+class Aliased(TestPerson):
+    """A person or room with an id, further names that the server vouches for, and names that somebody claims."""
+
+    def __init__(self, name: str, vouched: Sequence[str] = (), claimed: Sequence[str] = (), admin: bool = True) -> None:
+        super().__init__(name)
+        self.vouched, self.claimed, self.may_be_admin = vouched, claimed, admin
+
+    def access_names(self, purpose: Purpose) -> tuple[str, ...]:
+        """See `Identifier`."""
+        if purpose == "admin" and not self.may_be_admin:
+            return ()
+        return (self.aclattr, *self.vouched, *(self.claimed if purpose == "deny" else ()))
+
+
+class AliasTests(SynchronousTestCase):
+    """Rules on networks on which people and rooms have several names."""
+
+    def decide(self, who: Aliased, where: Aliased | None = None, **rule: Any) -> AccessDecision:
+        """Return the decision about a command by one rule."""
+        caller = Caller.from_identifier(who, where, config_of({}, {}))
+        return decide_access("Health", "status_gc", "", caller, rules={"*": rule}, default={})
+
+    def test_rooms(self) -> None:
+        """`allowrooms` matches the id and vouched names, `denyrooms` claimed names, too."""
+        where = Aliased("!1:hs", ["#ops:hs"], ["#dev:hs"])
+        for name, allowed in (("!1:hs", True), ("#ops:hs", True), ("#dev:hs", False)):
+            denial = self.decide(Aliased("bob"), where, allowrooms=(name,)).denial
+            self.assertEqual(denial is None, allowed, name)
+            self.assertIsNotNone(self.decide(Aliased("bob"), where, denyrooms=(name,)).denial, name)
+
+    def test_administrators(self) -> None:
+        """Somebody whose address may be another person's is no administrator, whatever the patterns match."""
+        config = Config({"BOT_ADMINS": ("*",)})
+        for may_be in (True, False):
+            caller = Caller.from_identifier(Aliased("room/bob", admin=may_be), None, config)
+            self.assertEqual(caller.is_admin, may_be)
+
+    @given(
+        st.lists(st.sampled_from("abcdef"), unique=True, min_size=1),
+        st.integers(0, 6),
+        st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f", "[ab]", "*"]), max_size=3),
+    )
+    def test_claimed_names_never_open(self, names: list[str], vouched: int, patterns: list[str]) -> None:
+        """Claimed names open nothing that the others don't open, and each name closes what a rule denies to it."""
+        known = max(1, vouched)
+        who = Aliased(names[0], names[1:known], names[known:])
+        honest = Aliased(names[0], names[1:known])
+        for rule in ("allowusers", "denyusers"):
+            allowed = self.decide(who, **{rule: patterns}).denial is None
+            self.assertLessEqual(allowed, self.decide(honest, **{rule: patterns}).denial is None)
+        closed = any(self.decide(Aliased(name), denyusers=patterns).denial for name in names)
+        self.assertEqual(self.decide(who, denyusers=patterns).denial is not None, closed)
+        config = Config({"BOT_ADMINS": tuple(patterns)})
+        admins = [Caller.from_identifier(one, None, config).is_admin for one in (who, honest)]
+        self.assertEqual(*admins)
 
 
 class Doors:
