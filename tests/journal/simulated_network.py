@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from twisted.internet.defer import Deferred
 
 from errklein.chat import Message
+from errklein.chat.features import BARE, Features
+from errklein.chat.operations import Operation, Post
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.networks.outbox import NotConfirmed
 
@@ -182,6 +184,8 @@ class SimulatedTransport:
     :param has_faults: The network is slow and absent at times.
     """
 
+    serial = False
+
     def __init__(self, network: SimulatedNetwork, clock: Any, has_faults: bool) -> None:
         self._network = network
         self._random = network.random
@@ -317,9 +321,14 @@ class SimulatedTransport:
         """See `Transport.estimate`."""
         return int(body.split()[1])
 
-    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[Part]:
-        """See `Transport.split`."""
-        stamp, body = _STAMP.fullmatch(message.body).groups()  # type: ignore[union-attr]
+    def features(self, recipient: str) -> Features:
+        """See `Transport.features`."""
+        return BARE
+
+    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[Part]:
+        """See `Transport.parts`."""
+        assert isinstance(operation, Post)
+        stamp, body = _STAMP.fullmatch(operation.text).groups()  # type: ignore[union-attr]
         if not body:
             # The time of the message that was split before.
             return [Part(self._split, -1)]
@@ -342,7 +351,7 @@ class SimulatedTransport:
         self._due[recipient] = now + self._interval
         return 0.0
 
-    def transmit(self, parts: Sequence[Part]) -> Sequence[Deferred[Any]]:
+    def transmit(self, parts: Sequence[Part], keys: Sequence[str]) -> Sequence[Deferred[Any]]:
         """See `Transport.transmit`."""
         self._network.require(self.is_connected, "{} are transmitted without a connection", parts)
         rooms = {self._network.messages[part.message].lane[0] for part in parts if part.place >= 0}

@@ -21,6 +21,8 @@ from twisted.python.failure import Failure
 
 from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message, Room, Stream
+from errklein.chat.features import BARE, Features
+from errklein.chat.operations import Operation, Post
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.compat.backends._messages import (
     NetworkStamp,
@@ -438,6 +440,7 @@ class SendingThread:
     log = Logger()
 
     window = 1
+    serial = False
 
     def __init__(self, reactor: Any, network: ThreadedNetwork) -> None:
         self._reactor = reactor
@@ -459,20 +462,25 @@ class SendingThread:
         """Return about how many parts a text has."""
         return estimated_parts(body, self._network.message_size_limit)
 
-    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[Part]:
+    def features(self, recipient: str) -> Features:
+        """Return BARE: errbot's backends send texts."""
+        return BARE
+
+    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[Part]:
         """Return calls that send the parts of a message. Of a stored one, the recipient is looked up in the thread."""
         # In the process that has accepted a message, its identifiers and extras stay the same objects.
         whole: Callable[[], Message] = cache(partial(self._restored, message)) if original is None else lambda: original
         if is_card(message):
             return [lambda: self._network.legacy.send_card(whole())]
-        texts = split_message(message.body, self._network.message_size_limit)
+        assert isinstance(operation, Post)
+        texts = split_message(operation.text, self._network.message_size_limit)
         return [partial(self._send_part, whole, text) for text in texts]
 
     def take_turn(self, recipient: str) -> float:
         """Return 0.0: the backend limits its own rate."""
         return 0.0
 
-    def transmit(self, parts: Sequence[Part]) -> Sequence[Deferred[Any]]:
+    def transmit(self, parts: Sequence[Part], keys: Sequence[str]) -> Sequence[Deferred[Any]]:
         """Call the parts in the thread."""
         return [self._pool.run(partial(partial, _send, part)).addCallbacks(self._sent, self._failed) for part in parts]
 

@@ -15,6 +15,8 @@ from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from errklein.chat import ONLINE, Identifier, Message, Room, read_only
+from errklein.chat.features import Features
+from errklein.chat.operations import Operation, Post
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.networks.irc._lines import WINDOW, IRCRateLimiter, MessageLine, split_lines, strip_controls, text_capacity
 from errklein.networks.irc._rooms import RoomMembership, nick_of
@@ -36,6 +38,8 @@ from errklein.text import PARTS_CAP, at_most, estimated_parts, to_irc
 
 if TYPE_CHECKING:
     from errklein.networks.irc._protocol import IRCProtocol
+
+_FEATURES = Features(highlights_names=True)
 
 _ROOM_MARKS = ("#", "&", "+", "!")
 
@@ -151,17 +155,23 @@ class IRCBackend:
     # backends.outbox.Transport
 
     window = WINDOW
+    serial = False
 
     def estimate(self, body: str) -> int:
         """Return approximately how many lines a text has."""
         return estimated_parts(body, self.message_size_limit)
 
-    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[MessageLine]:
+    def features(self, to: object) -> Features:
+        """Return the features of a room or person, which are the same for all."""
+        return _FEATURES
+
+    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[MessageLine]:
         """Return the lines of a message. Raises ValueError if the name of the recipient is too long."""
         is_notice = bool(message.details) and json.loads(message.details).get("notice")
         command = "NOTICE" if is_notice else "PRIVMSG"
         size = self._text_size(command, message.recipient)
-        text = self._render(message.body)
+        assert isinstance(operation, Post)
+        text = self._render(operation.text)
         longest = PARTS_CAP * size
         lines = at_most(split_lines(text[:longest], size), cut=len(text) > longest)
         return [MessageLine(command, message.recipient, line) for line in lines]
@@ -175,7 +185,7 @@ class IRCBackend:
         self._more_follow = 0 < wait <= 2 * self._rate_limiter.interval and not self._is_closing
         return wait
 
-    def transmit(self, parts: Sequence[MessageLine]) -> Sequence[Deferred[None]]:
+    def transmit(self, parts: Sequence[MessageLine], keys: Sequence[str]) -> Sequence[Deferred[None]]:
         """Send lines; see `Transmission.transmit`."""
         protocol = self._reconnector.protocol
         if protocol is None:

@@ -6,12 +6,13 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import Any, Generic
 
 from twisted.python.failure import Failure
 
 from errklein.chat import Message
 from errklein.chat.handles import Handle
+from errklein.chat.operations import NOTHING_ELSE, Kind, Operation, Post, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.networks.outbox._bounds import Load
 from errklein.networks.outbox._network import P, Transport
@@ -29,12 +30,18 @@ KEPT = 500
 """Number of characters of a message in which secrets are masked, before it is truncated to SHOWN."""
 
 
+def operations(wanted: Wanted, body: str, *_: Any) -> Sequence[Operation]:
+    """Return what sends a text."""
+    return [Post(body, wanted.thread, wanted.mentions)]
+
+
 @dataclass(slots=True, eq=False)
 class Entry(Generic[P]):
     """A message in an outbox.
 
     `since` is the reactor's time at which the message was accepted. The message is
-    split when its turn comes. Its parts before `position` were transmitted on this connection, or confirmed earlier.
+    split when its turn comes, into `count` parts without its time. Its parts before `position` were transmitted on this connection,
+    or confirmed earlier.
 
     The parts before `suspect` were unconfirmed when a connection broke, the last time on the one with the number `broken`. They were
     so on `breaks` connections, and alone on `attempts` ones. An isolated message has left its lane, so that it delays no other.
@@ -45,8 +52,10 @@ class Entry(Generic[P]):
     since: float
     original: Message | None = None
     parts: Sequence[P] | None = None
+    wanted: Wanted = NOTHING_ELSE
     sent: Receipt | None = None
     lane: MessageLane[P] = field(init=False)
+    count: int = 0
     position: int = 0
     unconfirmed: set[int] = field(default_factory=set)
     suspect: int = 0
@@ -70,20 +79,30 @@ class Entry(Generic[P]):
         :param now: The Unix time.
         """
         message = self.message
-        self.parts = parts = transport.split(message, self.original)
+        self.parts = parts = self._parts(transport, message.body)
+        self.count = len(parts)
         sent = message.sent * len(parts)
         if abs(sent - round(sent)) < 1e-6:
             self.position = min(len(parts), max(0, round(sent)))
-        if message.sent or seconds - self.since <= LATE_AFTER or not parts:
+        if message.sent or seconds - self.since <= LATE_AFTER or not parts or self.wanted.kind is not Kind.POST:
             return
         then = time.localtime(message.accepted_at)
         is_today = then[:3] == time.localtime(now)[:3]
         stamp = time.strftime("[%H:%M %Z]" if is_today else "[%Y-%m-%d %H:%M %Z]", then)
         separator = "\n\n" if message.body.startswith(("#", "|", ">", "`")) else " "
-        self.parts = transport.split(message._replace(body=stamp + separator + message.body), self.original)
+        self.parts = self._parts(transport, stamp + separator + message.body)
         if len(self.parts) > 1:
             # A later process, which splits the message without its time, must see the difference by the number of parts.
-            self.parts = [*transport.split(message._replace(body=stamp), self.original), *parts]
+            self.parts = [*self._parts(transport, stamp), *parts]
+
+    def _parts(self, transport: Transport[P], body: str) -> Sequence[P]:
+        message = self.message
+        made = operations(self.wanted, body, transport.features(message.recipient))
+        return [part for each in made for part in transport.parts(each, message, self.original)]
+
+    def key(self, index: int) -> str:
+        """Return the key of a part. It is counted from the end, and so is the same with the time and without it."""
+        return f"{self.message.key}-{self.count}-{len(self.parts or ()) - index}"
 
     def record(self, failure: Failure | None, dropped: str, now: float) -> MessageRecord:
         """Return the record of the message that was sent, rejected for a failure, or dropped for a reason."""

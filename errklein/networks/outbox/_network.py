@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
 from errklein.chat import Message
+from errklein.chat.features import Features
+from errklein.chat.operations import Operation
 from errklein.chat.outgoing import OutgoingMessage, Wait
 
 if TYPE_CHECKING:
@@ -20,18 +22,42 @@ class NotConfirmed(Exception):
     """The connection broke before the network confirmed a part. The outbox sends the part again."""
 
 
+Scope = Literal["part", "recipient", "network"]
+"""What has to wait: a part, whatever is sent to its recipient, or everything."""
+
+
+class RetryLater(Exception):
+    """The network asks for a pause. The outbox sends the part again afterwards, and doesn't count that as an attempt.
+
+    :param seconds: The length of the pause.
+    :param scope: What has to wait.
+    """
+
+    def __init__(self, seconds: float, scope: Scope = "recipient") -> None:
+        super().__init__(f"the network asks to wait for {seconds:g} s")
+        self.seconds = seconds
+        self.scope = scope
+
+
 class Transport(Protocol[P]):
-    """Splits messages into parts, and sends parts while the network is connected. Called on the reactor."""
+    """Makes parts of messages, and sends them while the network is connected. Called on the reactor."""
 
     @property
     def window(self) -> int:
         """The number of parts that may be unconfirmed."""
 
-    def estimate(self, body: str) -> int:
-        """Return approximately how many parts `split` makes of the text. May be called in any thread."""
+    @property
+    def serial(self) -> bool:
+        """Whether a part waits until the one before to the same recipient is confirmed."""
 
-    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[P]:
-        """Return the parts of the message, the same ones each time.
+    def estimate(self, body: str) -> int:
+        """Return approximately how many parts the text has. May be called in any thread."""
+
+    def features(self, recipient: str, /) -> Features:
+        """Return what the network can do there. Asked when a message's turn comes."""
+
+    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[P]:
+        """Return the parts of an operation of the message, the same ones each time.
 
         :param original: The message as it was sent; None if an earlier process has accepted it.
         :raises Exception: The message can't be sent. It is dropped, and the text is logged.
@@ -40,11 +66,13 @@ class Transport(Protocol[P]):
     def take_turn(self, recipient: str) -> float:
         """Return 0.0 if a part may be sent to the recipient now, and count it; else the seconds after which to ask again."""
 
-    def transmit(self, parts: Sequence[P]) -> Sequence[Deferred[Any]]:
-        """Send parts, and return a Deferred for each that fires when the network has it.
+    def transmit(self, parts: Sequence[P], keys: Sequence[str]) -> Sequence[Deferred[Any]]:
+        """Send parts, and return a Deferred for each that fires when the network has it, with its id, or None if it has none.
 
-        It fails with NotConfirmed if the connection broke, and with any other exception if the network rejects the part; the
-        rest of that message is then dropped.
+        It fails with NotConfirmed if the connection broke, with RetryLater if the network asks for a pause, and with any other
+        exception if the network rejects the part; the rest of that message is then dropped.
+
+        :param keys: Texts that no other part has, and that are the same each time a part is sent, also after a restart.
         """
 
 

@@ -407,7 +407,9 @@ class Outbox(Generic[P]):
                 break
             self._in_flight += len(batch)
             try:
-                results = self._transport.transmit([part for _, _, part in batch])
+                results = self._transport.transmit(
+                    [part for _, _, part in batch], [entry.key(index) for entry, index, _ in batch]
+                )
             except Exception:
                 results = [fail() for _ in batch]
             for (entry, index, _), result in zip(batch, results, strict=True):

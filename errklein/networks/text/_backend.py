@@ -14,6 +14,8 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 
 from errklein._version import __version__
 from errklein.chat import ONLINE, Identifier, Message, Presence, Stream
+from errklein.chat.features import BARE, Features
+from errklein.chat.operations import Operation, Post
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.commands import command_hint
 from errklein.networks.base import LocalBackend, LocalPerson, LocalRoom
@@ -101,21 +103,27 @@ class TextBackend(LocalBackend):
     # backends.outbox.Transport
 
     window = 1
+    serial = False
 
     def estimate(self, body: str) -> int:
         """Return 1: a message is usually one part."""
         return 1
 
-    def split(self, message: OutgoingMessage, original: Message | None) -> Sequence[str]:
+    def features(self, to: object) -> Features:
+        """Return BARE: a terminal shows texts."""
+        return BARE
+
+    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[str]:
         """Return the parts of a message as they are shown."""
+        assert isinstance(operation, Post)
         to = None if original is None else original.to
-        return [self._rendered(part, to) for part in split_message(message.body, self.message_size_limit)]
+        return [self._rendered(part, to) for part in split_message(operation.text, self.message_size_limit)]
 
     def take_turn(self, recipient: str) -> float:
         """Return 0.0: a terminal needs no rate limit."""
         return 0.0
 
-    def transmit(self, parts: Sequence[str]) -> Sequence[Deferred[None]]:
+    def transmit(self, parts: Sequence[str], keys: Sequence[str]) -> Sequence[Deferred[None]]:
         """Show the parts."""
         return [succeed(None) if self._console is None else self._console.show(part) for part in parts]
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Message
+from errklein.chat.operations import Post
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.networks.irc import IRCBackend
 from errklein.networks.irc._lines import WINDOW
@@ -153,7 +154,7 @@ class SplitTests(SynchronousTestCase):
         server.enter("#ops", nick)
         server.take()
         message = OutgoingMessage(**{"id": 1, "network": "irc", "recipient": "#ops", "body": "word " * 300, **fields})  # type: ignore[arg-type]
-        return [(line.command, line.target, line.text) for line in backend.split(message, None)]
+        return [(line.command, line.target, line.text) for line in backend.parts(Post(message.body), message, None)]
 
     def test_same_lines_with_another_nick(self) -> None:
         """The lines of a message don't depend on the nick, which may be another one after a restart."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.chat.operations import Operation
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.networks.outbox import NotConfirmed, Outbox, OutboxLimits, outbox_limits
 from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxFull, RoomUnavailable, SentLater
@@ -824,17 +825,17 @@ class LanesTests(SynchronousTestCase):
         self.outbox = self.make(window=16, pace=TokenBucket(self.clock.seconds, 0.5, 1))
         looks: list[str] = []
         splits: list[str] = []
-        usual_wait, usual_split = self.network.take_turn, self.network.split
+        usual_wait, usual_split = self.network.take_turn, self.network.parts
 
         def wait_for(recipient: str) -> float:
             looks.append(recipient)
             return usual_wait(recipient)
 
-        def split(message: OutgoingMessage, original: Any) -> list[str]:
+        def split(operation: Operation, message: OutgoingMessage, original: Any) -> list[str]:
             splits.append(message.recipient)
-            return usual_split(message, original)
+            return usual_split(operation, message, original)
 
-        self.network.take_turn, self.network.split = wait_for, split  # type: ignore[method-assign]
+        self.network.take_turn, self.network.parts = wait_for, split  # type: ignore[method-assign]
         self.outbox.resume()
         self.send("a", "#ops")
         self.network.confirm()

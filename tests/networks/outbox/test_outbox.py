@@ -15,6 +15,8 @@ from twisted.logger import FileLogObserver, LogEvent, formatEvent, globalLogPubl
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Message
+from errklein.chat.features import BARE, Features
+from errklein.chat.operations import Operation, Post
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.logs import format_line
 from errklein.networks.outbox import NotConfirmed, Outbox, OutboxLimits
@@ -57,6 +59,7 @@ class Network:
 
     def __init__(self, window: int = 1, pace: TokenBucket | None = None) -> None:
         self.window = window
+        self.serial = False
         self.got: list[str] = []
         self.waiting: list[Deferred[None]] = []
         self.batches: list[list[str]] = []
@@ -65,13 +68,17 @@ class Network:
     def estimate(self, body: str) -> int:
         return len(body.split())
 
-    def split(self, message: OutgoingMessage, original: Message | None) -> list[str]:
-        return message.body.split()
+    def features(self, recipient: str) -> Features:
+        return BARE
+
+    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> list[str]:
+        assert isinstance(operation, Post)
+        return operation.text.split()
 
     def take_turn(self, recipient: str) -> float:
         return 0.0 if self._pace is None else self._pace.take()
 
-    def transmit(self, parts: Sequence[str]) -> list[Deferred[None]]:
+    def transmit(self, parts: Sequence[str], keys: Sequence[str]) -> list[Deferred[None]]:
         self.batches.append(list(parts))
         self.got.extend(parts)
         sent: list[Deferred[None]] = [Deferred() for _ in parts]
@@ -93,7 +100,7 @@ class Network:
 class QuickNetwork(Network):
     """A network that confirms at once."""
 
-    def transmit(self, parts: Sequence[str]) -> list[Deferred[None]]:
+    def transmit(self, parts: Sequence[str], keys: Sequence[str]) -> list[Deferred[None]]:
         self.got.extend(parts)
         return [succeed(None) for _ in parts]
 
@@ -135,7 +142,7 @@ class OutboxTests(SynchronousTestCase):
         """If a network's code raises an exception, the part is rejected, and further messages are sent."""
         transmit = self.network.transmit
 
-        def broken(parts: Sequence[str]) -> list[Deferred[None]]:
+        def broken(parts: Sequence[str], keys: Sequence[str]) -> list[Deferred[None]]:
             self.network.transmit = transmit  # type: ignore[method-assign]
             raise ZeroDivisionError
 
