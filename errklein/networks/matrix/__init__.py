@@ -1,0 +1,1 @@
+"""The Matrix network, over its client-server API."""
