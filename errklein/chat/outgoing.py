@@ -65,6 +65,7 @@ class MessageRecord(NamedTuple):
     :param state: The state.
     :param at: The Unix time at which it was accepted if it waits, else that of its end.
     :param reason: Why it was dropped or rejected.
+    :param key: The key of its handle, or of the handle of the message that it has edited; "" in records that are found.
     """
 
     id: int
@@ -74,6 +75,7 @@ class MessageRecord(NamedTuple):
     state: MessageState
     at: float
     reason: str = ""
+    key: str = ""
 
 
 class Wait(NamedTuple):
@@ -94,4 +96,5 @@ class Wait(NamedTuple):
 def waiting_record(message: OutgoingMessage) -> MessageRecord:
     """Return the record of a message that waits."""
     number, network, recipient, *_ = message
-    return MessageRecord(number, network, recipient, message.delivery, MessageState.WAITING, message.accepted_at)
+    waits, at = MessageState.WAITING, message.accepted_at
+    return MessageRecord(number, network, recipient, message.delivery, waits, at, key=message.key)

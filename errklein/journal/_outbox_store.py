@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import Wanted
 from errklein.chat.outgoing import MOST_FOUND, MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.database import MAX_ROWS, Database, Operation, execute_rows
@@ -55,6 +57,20 @@ _INSERT = f"INSERT OR REPLACE INTO outbox ({_COLUMNS}, owner) VALUES {{}}"  # no
 _ADVANCE = """
     UPDATE outbox SET sent = v.column2 FROM (VALUES {}) AS v WHERE outbox.id = v.column1
     AND owner NOT IN (SELECT id FROM outbox_owners WHERE id <> v.column3 AND expires > v.column4)
+"""
+
+_CHANGE = """
+    UPDATE outbox SET body = coalesce(v.column2, body), wanted = coalesce(v.column3, wanted)
+    FROM (VALUES {}) AS v WHERE outbox.id = v.column1
+    AND owner NOT IN (SELECT id FROM outbox_owners WHERE id <> v.column4 AND expires > v.column5)
+"""
+
+# A message that was on disk has ids if this process removes it, and no other one has taken it.
+_KEEP_REFS = """
+    INSERT OR REPLACE INTO sent_ids SELECT v.column2, v.column3, v.column4, v.column5, v.column6 FROM (VALUES {}) AS v
+    WHERE v.column1 = 0 OR v.column1 IN (
+        SELECT id FROM outbox WHERE owner NOT IN (SELECT id FROM outbox_owners WHERE id <> v.column7 AND expires > v.column8)
+    )
 """
 
 _DELETE = """
@@ -104,17 +120,38 @@ _NUMBERS = {state: number for number, state in enumerate(_STATES)}
 _log = Logger()
 
 
+class _Sent(NamedTuple):
+    """The ids that the network has given to a message, or at last to one that has edited it, whose id is `ended`."""
+
+    ended: int
+    room: str
+    refs: Sequence[MessageRef]
+    at: float
+
+
 class _Changes:
-    """Changes of messages that aren't on disk. True if messages change; records alone don't count."""
+    """Changes of messages that aren't on disk. True if messages change; records alone don't count.
+
+    `changed` has the new fields of messages that aren't in `added`, and `refs` the ids of messages by their networks and keys.
+    """
 
     def __init__(self) -> None:
         self.added: dict[int, OutgoingMessage] = {}
+        self.changed: dict[int, dict[str, Any]] = {}
         self.sent: dict[int, float] = {}
         self.removed: set[int] = set()
         self.records: dict[int, MessageRecord] = {}
+        self.refs: dict[tuple[str, str], _Sent] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.sent or self.removed)
+        return bool(self.added or self.changed or self.sent or self.removed or self.refs)
+
+    def change(self, number: int, fields: dict[str, Any]) -> None:
+        """Change a message, which keeps its place."""
+        if number in self.added:
+            self.added[number] = self.added[number]._replace(**fields)
+        else:
+            self.changed[number] = self.changed.get(number, {}) | fields
 
     def leave(self, left: _Changes, is_due: Callable[[OutgoingMessage], bool]) -> None:
         """Leave the new messages of deliveries that aren't due to other changes."""
@@ -127,11 +164,14 @@ class _Changes:
         """Return both as one. A message that is added and then removed is in neither."""
         both = _Changes()
         both.added, both.sent = self.added | later.added, self.sent | later.sent
+        both.changed = dict(self.changed)
+        for number, fields in later.changed.items():
+            both.change(number, fields)
         for number in later.removed:
-            both.added.pop(number, None)
-            both.sent.pop(number, None)
+            for each in (both.added, both.changed, both.sent):
+                each.pop(number, None)
         both.removed = self.removed | (later.removed - self.added.keys())
-        both.records = self.records | later.records
+        both.records, both.refs = self.records | later.records, self.refs | later.refs
         return both
 
 
@@ -195,7 +235,8 @@ class SQLiteOutboxStore:
         if not self.durable:
             return False
         with self._lock:
-            return bool(self._waiting.added or self._writing.added)
+            some = self._waiting, self._writing
+            return any(changes.added or changes.changed for changes in some)
 
     def add(self, message: OutgoingMessage) -> OutgoingMessage:
         with self._lock:
@@ -211,23 +252,34 @@ class SQLiteOutboxStore:
             self._waiting.sent[id] = sent
         self._write_within(LAZY_DELAY)
 
-    def end(self, record: MessageRecord) -> None:
+    def change(self, id: int, body: str | None = None, wanted: str | None = None) -> None:
+        fields = {name: text for name, text in (("body", body), ("wanted", wanted)) if text is not None}
+        with self._lock:
+            self._waiting.change(id, fields)
+        self._write_within(WRITE_DELAY)
+
+    def end(self, record: MessageRecord, refs: Sequence[MessageRef] = ()) -> None:
         with self._lock:
             changes = self._waiting
             if not record.id:
                 record = record._replace(id=next(self._ids))
             elif changes.added.pop(record.id, None) is None:
                 changes.removed.add(record.id)
+            changes.changed.pop(record.id, None)
             changes.sent.pop(record.id, None)
+            if refs and record.key:
+                changes.refs[record.network, record.key] = _Sent(record.id, record.recipient, tuple(refs), record.at)
+                if len(changes.refs) > MOST_UNSENT:
+                    del changes.refs[next(iter(changes.refs))]
             records = changes.records
             has_record = record.state is not MessageState.SENT or (record.delivery and len(records) < MOST_RECORDS)
             if has_record:
-                records[record.id] = record._replace(reason=bounded_reason(record.reason))
+                records[record.id] = record._replace(reason=bounded_reason(record.reason), key="")
                 if len(records) > MOST_UNSENT:
                     del records[next(iter(records))]
                 elif len(records) == 1:
                     self._records_at = self._reactor.seconds() + RECORD_DELAY
-        if changes.removed:
+        if changes.removed or refs:
             self._write_within(LAZY_DELAY)
         elif has_record:
             self._write_within(RECORD_DELAY)
@@ -239,7 +291,8 @@ class SQLiteOutboxStore:
             # What was written during the read is missing in one of them, and the end of a message counts.
             after, known = self._all_changes(), list(found)
             for changes in (before, after):
-                known += [*map(waiting_record, changes.added.values()), *changes.records.values()]
+                known += [waiting_record(message)._replace(key="") for message in changes.added.values()]
+                known += changes.records.values()
             records = {one.id: one for one in sorted(known, key=lambda one: one.state is not MessageState.WAITING)}
             for number in after.removed:
                 if number in records and records[number].state is MessageState.WAITING:
@@ -248,6 +301,37 @@ class SQLiteOutboxStore:
             return sorted(wanted, key=lambda record: record.id)[-MOST_FOUND:]
 
         return self._read(find_messages, self._database, delivery, recipient).addCallback(with_unwritten)
+
+    def refs_of(self, handle: Handle) -> Deferred[Sequence[MessageRef]]:
+        network, key = handle.network, handle.key
+        unwritten = self._all_changes().refs.get((network, key))
+        if unwritten is not None:
+            return succeed(unwritten.refs)
+        query = "SELECT room, refs FROM sent_ids WHERE network = ? AND key = ?"
+        found = self._read(self._database.read, query, (_stored(network), _stored(key)))
+        return found.addCallback(
+            lambda rows: [
+                MessageRef(network, other or _text(room), number, thread)
+                for room, refs in rows
+                for number, thread, other in json.loads(refs)
+            ]
+        )
+
+    def forget_refs(self, network: str, is_meant: Callable[[str], bool]) -> Deferred[int]:
+        return self._submit(self._forget_refs, (network, is_meant))
+
+    def _forget_refs(
+        self, connection: sqlite3.Connection, arguments: Sequence[tuple[str, Callable[[str], bool]]]
+    ) -> Sequence[int]:
+        self.write(connection, lambda message: False)
+        numbers = []
+        for network, is_meant in arguments:
+            name = _stored(network)
+            rooms = connection.execute("SELECT DISTINCT room FROM sent_ids WHERE network = ?", (name,)).fetchall()
+            meant = [(name, room) for (room,) in rooms if is_meant(_text(room))]
+            removed = connection.executemany("DELETE FROM sent_ids WHERE network = ? AND room = ?", meant)
+            numbers.append(removed.rowcount if meant else 0)
+        return numbers
 
     def _all_changes(self) -> _Changes:
         with self._lock:
@@ -355,7 +439,7 @@ class SQLiteOutboxStore:
             self._writing = self._writing.followed_by(changes)
         records = [
             (number, _stored(network), _stored(to), of, _NUMBERS[state], at, reason)
-            for number, network, to, of, state, at, reason in changes.records.values()
+            for number, network, to, of, state, at, reason, _ in changes.records.values()
         ]
         execute_rows(connection, "INSERT OR REPLACE INTO ended_messages VALUES {}", records)
         new = list(changes.added.values())
@@ -364,7 +448,24 @@ class SQLiteOutboxStore:
             some = new[start : start + MAX_ROWS]
             execute_rows(connection, _INSERT, [[*map(_stored, message), self._owner] for message in some])
         now = self._now()
-        execute_rows(connection, _ADVANCE, [(*item, self._owner, now) for item in changes.sent.items()])
+        us = self._owner, now
+        execute_rows(connection, _ADVANCE, [(*item, *us) for item in changes.sent.items()])
+        changed = [
+            (number, *(_stored(fields.get(name)) for name in ("body", "wanted")), *us)
+            for number, fields in changes.changed.items()
+        ]
+        execute_rows(connection, _CHANGE, changed)
+        refs = [
+            (
+                one.ended if one.ended in changes.removed else 0,
+                *map(_stored, (*handle, one.room)),
+                _as_json(one),
+                one.at,
+                *us,
+            )
+            for handle, one in changes.refs.items()
+        ]
+        execute_rows(connection, _KEEP_REFS, refs)
         if changes.removed:
             ids = as_ids(list(changes.removed))
             connection.execute(_DELETE, {"ids": ids, "owner": self._owner, "now": now})
@@ -486,6 +587,11 @@ def _message(row: Sequence[Any]) -> OutgoingMessage:
     if not isinstance(fields["file"], bytes):
         raise TypeError("the file of a message must be a BLOB")
     return OutgoingMessage(**fields)
+
+
+def _as_json(sent: _Sent) -> str:
+    refs = [(ref.id, ref.thread, "" if ref.room == sent.room else ref.room) for ref in sent.refs]
+    return json.dumps(refs, separators=(",", ":"))
 
 
 def _stored(field: object) -> object:

@@ -13,6 +13,12 @@ SLICE = 256
 SLICE_BYTES = 16_000_000
 """The number and size of deliveries that one transaction removes, so that others don't wait for long."""
 
+MOST_IDS, ID_SIZE = 500_000, 200
+"""The number of messages whose ids on their networks are kept, and the bytes that those of one take."""
+
+IDS_AGE = 30 * 24 * 3600.0
+"""The seconds for which they are kept: so long messages of the bot can be edited and deleted."""
+
 KEY_SIZE = 190
 """The bytes that a key takes: a hash in hexadecimal digits. One of 36 characters takes two thirds."""
 
@@ -20,7 +26,7 @@ MESSAGE_SIZE = 100
 """The bytes that the record of a message takes in the file."""
 
 TURNS = 300
-"""The number of turns, of about a second each, after which the keys and the records of messages are counted again."""
+"""The number of turns, of about a second each, after which the keys, the records and the ids of messages are counted again."""
 
 
 FIRST_KEPT = 8
@@ -52,6 +58,11 @@ class Retention:
         return self.max_bytes // (20 * MESSAGE_SIZE)
 
     @property
+    def max_ids(self) -> int:
+        """The number of messages whose ids are kept: those that fit into a tenth, at most MOST_IDS."""
+        return min(MOST_IDS, self.max_bytes // (10 * ID_SIZE))
+
+    @property
     def max_keys(self) -> int:
         """The number of keys that are remembered: those that fit into a half. Of them, unverified webhooks have a quarter."""
         return self.max_bytes // (2 * KEY_SIZE)
@@ -62,7 +73,8 @@ class Pruner:
 
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
-        self._turn = self._excess = self._excess_messages = 0
+        self._turn = self._excess = 0
+        self._excess_rows: dict[str, int] = {}
         self._of_strangers = 0.0
         self.route = 0
         """The webhook whose keys are forgotten before their time; 0 for none."""
@@ -82,7 +94,8 @@ class Pruner:
                 "(SELECT route, key FROM dedupe INDEXED BY expiring WHERE expires <= ? LIMIT ?)",
                 (now, SLICE),
             ).rowcount,
-            self._remove_messages(connection, now - limits.seconds),
+            self._remove_rows(connection, "ended_messages", limits.max_messages, now - limits.seconds),
+            self._remove_rows(connection, "sent_ids", limits.max_ids, now - IDS_AGE),
             self._forget_keys(connection, unverified),
             # Those of deliveries that were never stored.
             connection.execute(
@@ -102,15 +115,15 @@ class Pruner:
         of_refused = self._evict_refused(connection)
         return bool(of_strangers or of_all or of_refused) or SLICE in removed
 
-    def _remove_messages(self, connection: sqlite3.Connection, before: float) -> int:
-        """Remove a slice of the records of messages that are old, or too many."""
+    def _remove_rows(self, connection: sqlite3.Connection, table: str, most: int, before: float) -> int:
+        """Remove a slice of the rows about messages that are old, or too many."""
         if not self._turn % TURNS:
-            ((number,),) = connection.execute("SELECT count(*) FROM ended_messages").fetchall()
-            self._excess_messages = number - self._retention.max_messages
-        excess = self._excess_messages
+            ((number,),) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
+            self._excess_rows[table] = number - most
+        excess = self._excess_rows[table]
         count = min(SLICE, excess) if excess > 0 else SLICE
-        removed = connection.execute(_REMOVE_RECORDS, {"time": before, "count": count, "excess": excess}).rowcount
-        self._excess_messages -= removed
+        removed = connection.execute(_REMOVE[table], {"time": before, "count": count, "excess": excess}).rowcount
+        self._excess_rows[table] -= removed
         return removed
 
     def _forget_keys(self, connection: sqlite3.Connection, unverified: Collection[int]) -> int:
@@ -162,10 +175,18 @@ class Pruner:
 
 _REMOVE_OLD = f"DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE state >= 3 AND id < ({FIRST_ID}) ORDER BY id LIMIT {SLICE})"
 
-_REMOVE_RECORDS = """
-    DELETE FROM ended_messages WHERE id IN
-    (SELECT id FROM (SELECT id, ended_at FROM ended_messages ORDER BY id LIMIT :count) WHERE ended_at < :time OR :excess > 0)
-"""
+_REMOVE = {
+    "ended_messages": """
+        DELETE FROM ended_messages WHERE id IN
+        (SELECT id FROM (SELECT id, ended_at FROM ended_messages ORDER BY id LIMIT :count) WHERE ended_at < :time OR :excess > 0)
+    """,
+    "sent_ids": """
+        DELETE FROM sent_ids WHERE (network, key) IN (
+            SELECT network, key FROM (SELECT * FROM sent_ids INDEXED BY sent_times ORDER BY sent_at LIMIT :count)
+            WHERE sent_at < :time OR :excess > 0
+        )
+    """,
+}
 
 _ENDED = (6, 3, 5, 4)
 """The states of deliveries that have ended, in the order in which they are removed."""

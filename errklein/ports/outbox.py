@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 
+from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage
 
 
@@ -69,17 +70,27 @@ class OutboxStore(Protocol):
     def advance(self, id: int, sent: float) -> None:
         """Store soon that the network has confirmed this share of the parts of the message, below 1.0."""
 
-    def end(self, record: MessageRecord) -> None:
+    def change(self, id: int, body: str | None = None, wanted: str | None = None) -> None:
+        """Store soon another text of a message that isn't sent, or what else is wanted; it keeps its place. May be called in any thread."""
+
+    def end(self, record: MessageRecord, refs: Sequence[MessageRef] = ()) -> None:
         """Remove a message soon that was sent, rejected or dropped. May be called in any thread.
 
-        A record with the id 0 is that of a message that wasn't added; it gets an id. The latest records are kept of messages of deliveries, and of those that were not sent. A crash may lose those of the last second, and a burst that of messages that were sent.
+        In the same transaction the ids are stored that the network has given, in the place of earlier ones of the record's handle.
+        They are kept for 30 days. Nothing is stored without ids. A record with the id 0 is that of a message that wasn't added; it gets an id. The latest records are kept of messages of deliveries, and of those that were not sent. A crash may lose those of the last second, and a burst that of messages that were sent.
         """
 
     def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
         """Return records, oldest first, at most 100: those of a delivery, or those of messages to a recipient that weren't sent."""
 
+    def refs_of(self, handle: Handle) -> Deferred[Sequence[MessageRef]]:
+        """Return the addresses of a message that was sent, one for each part; empty if none are known."""
+
+    def forget_refs(self, network: str, is_meant: Callable[[str], bool]) -> Deferred[int]:
+        """Remove the addresses of messages to some recipients, and return the number of these messages."""
+
     def flush(self) -> Deferred[None]:
-        """Write what was added, advanced and ended. The Deferred fires when it is on disk, or can't be written."""
+        """Write what was added, changed, advanced and ended. The Deferred fires when it is on disk, or can't be written."""
 
     def lease(self) -> Deferred[Sequence[OutgoingMessage]]:
         """Take the messages that belong to no other process, and return them, oldest first.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
+from errklein.chat.handles import Handle, MessageRef
+from errklein.chat.operations import Kind, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.ports.outbox import OutboxStore
 
@@ -92,6 +94,9 @@ class OutboxStoreContract(_TestCase):
             sent=2,
             details='{"thread": "7"}',
             delivery=4711,
+            key="9f0c-1",
+            wanted=Wanted(Kind.FILE, thread="7", file="graph.png", type="image/png").as_json(),
+            file=b"\x89PNG\r\n\0\xff" * 100_000,
         )
         [leased] = self.lease_again()
         self.assertEqual(leased, message)
@@ -145,6 +150,103 @@ class OutboxStoreContract(_TestCase):
         self.assertEqual(self.lease_again(), [with_it._replace(sent=0.1), after._replace(sent=2 / 3)])
         self.store.advance(with_it.id, 0.9)
         self.assertEqual(self.lease_again(), [with_it._replace(sent=0.9), after._replace(sent=2 / 3)])
+
+    def test_changed_message(self) -> None:
+        """Text and what else is wanted can be changed, before the message is written and after that; it keeps its place and the rest."""
+        first, at_once, written, last = [self.add(file=b"\0", wanted="", key=str(number)) for number in range(4)]
+        self.store.change(at_once.id, "other")
+        self.result_of(self.store.flush())
+        thread = Wanted(thread="7").as_json()
+        self.store.change(written.id, "one", thread)
+        self.assertTrue(self.store.unwritten or not self.store.durable)
+        self.store.change(written.id, "\ud800")
+        self.store.change(last.id, wanted=thread)
+        self.store.change(12345678, "unknown")
+        changed = [
+            first,
+            at_once._replace(body="other"),
+            written._replace(body="\ud800", wanted=thread),
+            last._replace(wanted=thread),
+        ]
+        self.assertEqual(self.lease_again(), changed)
+        self.store.change(written.id, "", "")
+        self.remove(last)
+        self.store.change(last.id, "gone")
+        changed = [*changed[:2], written._replace(body="", wanted="")]
+        self.assertEqual(self.lease_again(), changed)
+
+    def end_with_refs(self, message: OutgoingMessage, *refs: MessageRef) -> None:
+        """End a message to which the network has given ids."""
+        self.store.end(waiting_record(message)._replace(state=MessageState.SENT, at=1000.0), refs)
+
+    def refs_of(self, handle: str) -> list[MessageRef]:
+        """Return the ids of a message."""
+        return list(self.result_of(self.store.refs_of(Handle(handle))))
+
+    def test_ids_of_the_network(self) -> None:
+        """The ids of a message are found by its handle, before they are written, after that, and in later processes."""
+        texts = (
+            MessageRef("a/b", "#ops:hs", "$1"),
+            MessageRef("a/b", "#ops:hs", "\ud800", "7"),
+            MessageRef("a/b", "!x", "🙂"),
+        )
+        at_once, written = [self.add(network="a/b", recipient="#ops:hs", key=f"k-{number}") for number in range(2)]
+        self.end_with_refs(at_once, *texts)
+        self.result_of(self.store.flush())
+        self.end_with_refs(written, texts[0])
+        for _ in range(3):
+            self.assertEqual(self.refs_of("a/b/k-0"), list(texts))
+            self.assertEqual(self.refs_of("a/b/k-1"), [texts[0]])
+            self.assertEqual(self.refs_of("a/b/k-2"), [])
+            self.assertEqual(self.refs_of("b/k-1"), [])
+            self.store = self.restart()
+            self.assertEqual(self.lease(), [])
+
+    def test_no_ids(self) -> None:
+        """A message without ids, and one whose key is unknown, have none afterwards."""
+        message, without = self.add(key="k"), self.add()
+        self.end_with_refs(message)
+        self.end_with_refs(without, MessageRef("IRC", "#builds", "1"))
+        self.assertEqual((self.refs_of("IRC/k"), self.refs_of("IRC/")), ([], []))
+
+    def test_ids_after_an_edit(self) -> None:
+        """The ids of a message that an edit has lengthened or shortened replace those before, whenever it was sent."""
+        refs = [MessageRef("IRC", "#builds", str(number)) for number in range(3)]
+        message = self.add(key="k")
+        self.end_with_refs(message, *refs[:2])
+        self.end_with_refs(self.add(key="e")._replace(key="k"), *refs)
+        self.assertEqual((self.refs_of("IRC/k"), self.refs_of("IRC/e")), (refs, []))
+        self.store = self.restart()
+        self.assertEqual(self.refs_of("IRC/k"), refs)
+        edit = self.add(key="e")
+        self.store = self.restart()
+        self.end_with_refs(edit._replace(key="k"), refs[0])
+        self.store = self.restart()
+        self.assertEqual((self.refs_of("IRC/k"), self.lease()), (refs[:1], []))
+
+    def test_ids_that_another_process_has_taken(self) -> None:
+        """A process that ends a message which is no longer there stores no ids of it: who has taken it does."""
+        refs = [MessageRef("IRC", "#builds", str(number)) for number in range(2)]
+        message = self.add(key="k")
+        for ref in refs:
+            self.store = self.restart()
+            self.end_with_refs(message, ref)
+        self.store = self.restart()
+        self.assertEqual(self.refs_of("IRC/k"), refs[:1])
+
+    def test_forgotten_ids(self) -> None:
+        """The ids of messages to some recipients of a network are removed, whether they are written or not."""
+        for key, network, recipient in (("a", "x", "@ann"), ("b", "x", "#ann"), ("c", "y", "@ann")):
+            ref = MessageRef(network, recipient, key)
+            self.end_with_refs(self.add(network=network, recipient=recipient, key=key), ref)
+        self.result_of(self.store.flush())
+        self.end_with_refs(self.add(network="x", recipient="@Ann", key="d"), MessageRef("x", "@Ann", "d"))
+        meant = ("@ann", "@Ann")
+        self.assertEqual(self.result_of(self.store.forget_refs("x", meant.__contains__)), 2)
+        self.assertEqual(self.result_of(self.store.forget_refs("x", meant.__contains__)), 0)
+        self.store = self.restart()
+        found = [self.refs_of(handle) for handle in ("x/a", "x/b", "y/c", "x/d")]
+        self.assertEqual(found, [[], [MessageRef("x", "#ann", "b")], [MessageRef("y", "@ann", "c")], []])
 
     def end(self, state: MessageState = MessageState.SENT, reason: str = "", **fields: Any) -> MessageRecord:
         """Add a message that has ended, and return the record."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import Operation
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.networks.outbox import NotConfirmed, Outbox, OutboxLimits, outbox_limits
@@ -30,6 +31,7 @@ class KeptMessages:
     def __init__(self) -> None:
         self.kept: dict[int, OutgoingMessage] = {}
         self.ended: list[MessageRecord] = []
+        self.refs: dict[str, Sequence[MessageRef]] = {}
         self._last = 0
 
     def add(self, message: OutgoingMessage) -> OutgoingMessage:
@@ -40,10 +42,23 @@ class KeptMessages:
     def advance(self, id: int, sent: float) -> None:
         self.kept[id] = self.kept[id]._replace(sent=sent)
 
-    def end(self, record: MessageRecord) -> None:
+    def change(self, id: int, body: str | None = None, wanted: str | None = None) -> None:
+        fields = {name: text for name, text in (("body", body), ("wanted", wanted)) if text is not None}
+        self.kept[id] = self.kept[id]._replace(**fields)
+
+    def end(self, record: MessageRecord, refs: Sequence[MessageRef] = ()) -> None:
         del self.kept[record.id]
+        if refs:
+            self.refs[record.key] = refs
         if record.delivery or record.state is not MessageState.SENT:
-            self.ended.append(record)
+            self.ended.append(record._replace(key=""))
+
+    def refs_of(self, handle: Handle) -> Deferred[Sequence[MessageRef]]:
+        return succeed(self.refs.get(handle.key, ()))
+
+    def forget_refs(self, network: str, is_meant: Callable[[str], bool]) -> Deferred[int]:
+        self.refs.clear()
+        return succeed(0)
 
     def find(self, delivery: int = 0, recipient: str = "") -> Deferred[Sequence[MessageRecord]]:
         return succeed(self.ended)
