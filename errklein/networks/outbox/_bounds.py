@@ -21,7 +21,7 @@ class OutboxLimits:
     """The bounds of an outbox. One lane may use half of the parts and characters.
 
     :param parts: Maximum number of parts that wait, an estimate.
-    :param size: Maximum number of characters that wait, in texts and details.
+    :param size: Maximum number of characters and bytes that wait, in texts, details and files.
     :param length: Maximum number of characters of a message; the rest is cut.
     :param age: Seconds after which a message is dropped.
     :param attempts: Number of broken connections after which a part that was sent alone is dropped, since it may be the cause.
@@ -49,7 +49,7 @@ def outbox_limits(config: Any, message_size_limit: int) -> OutboxLimits:
 
 
 class Load(NamedTuple):
-    """What a message adds: to the recipient, from the origin, the approximate number of parts, the number of characters."""
+    """What a message adds: to the recipient, from the origin, the approximate number of parts, the number of characters and bytes."""
 
     recipient: str
     origin: str

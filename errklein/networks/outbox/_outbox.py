@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Message
+from errklein.chat.operations import NOTHING_ELSE, Wanted
 from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks.outbox._bounds import Bounds, Load, OutboxLimits, Unavailable
 from errklein.networks.outbox._lanes import SHOWN, ClosedRoom, Entry, MessageLane
@@ -39,6 +40,9 @@ ROOM_TIMEOUT = 10.0
 
 OTHERS_FIRST = 10.0
 """The seconds for which others are sent before parts that may have broken the last connection. Then they take turns."""
+
+MOST_FILE = 25_000_000
+"""The number of bytes that a file may have."""
 
 SINGLE, SHARED = 1_000, 50
 """Number of lost messages with a log line each, and of further ones that share a line, since a stopping process has a second left."""
@@ -137,31 +141,41 @@ class Outbox(Generic[P]):
 
     # Messages are accepted.
 
-    def send(
+    def send(self, recipient: str, body: str, **options: Any) -> Receipt:
+        """Accept a text; see `perform`."""
+        return self.perform(recipient, body, NOTHING_ELSE, **options)
+
+    def perform(
         self,
         recipient: str,
         body: str,
+        wanted: Wanted,
+        file: bytes = b"",
         *,
         details: str = "",
         priority: bool = False,
         original: Message | None = None,
         stored: bool = True,
     ) -> Receipt:
-        """Accept a message. May be called from any thread; in the context of its origin.
+        """Accept a message, or what is to be done with one. May be called from any thread; in the context of its origin.
 
         On the reactor this returns at once. In other threads it waits while the outbox is full, for up to `put_timeout` seconds.
 
+        :param file: The content of the file that is sent.
         :param stored: Whether a later process sends it if this one ends before.
         :returns: The handle, which fires on the reactor when the network has the whole message, and fails if the message is
             dropped; it may be ignored.
         :raises OutboxFull: The outbox, or the lane of the message, is full.
         :raises OutboxClosed: `close` was called and its grace period is over.
         :raises TypeError: The text isn't a string.
+        :raises ValueError: The file has more than MOST_FILE bytes.
         """
         if not isinstance(body, str):
             # A value that can't be stored would keep all others from being stored.
             raise TypeError(f"the text of a message must be a string, not {type(body).__name__}")
-        message = self._message(recipient, body[: self._limits.length], priority, details)
+        if len(file) > MOST_FILE:
+            raise ValueError(f"a file may have at most {MOST_FILE:,} bytes, not {len(file):,}")
+        message = self._message(recipient, body[: self._limits.length], priority, details, wanted, file)
         return self._accept(self._entry(message, original), self._store if stored else None)
 
     def put(self, parts: Sequence[P], *, recipient: str = "", text: str = "", priority: bool = False) -> Receipt:
@@ -172,17 +186,28 @@ class Outbox(Generic[P]):
         """
         return self._accept(self._entry(self._message(recipient, text, priority), None, parts), None)
 
-    def _message(self, recipient: str, text: str, priority: bool, details: str = "") -> OutgoingMessage:
+    def _message(
+        self,
+        recipient: str,
+        text: str,
+        priority: bool,
+        details: str = "",
+        wanted: Wanted = NOTHING_ELSE,
+        file: bytes = b"",
+    ) -> OutgoingMessage:
         now, of, delivery = self._now(), origin.get(), causing_delivery()
         key = f"{self._process}-{next(self._numbers):x}"
+        what = "" if wanted is NOTHING_ELSE else wanted.as_json()
         return OutgoingMessage(
-            0, self.network, recipient, text, of, bool(priority), now, details=details, delivery=delivery, key=key
+            0, self.network, recipient, text, of, bool(priority), now, 0.0, details, delivery, key, what, file
         )
 
     def _entry(self, message: OutgoingMessage, original: Message | None, parts: Sequence[P] | None = None) -> Entry[P]:
         estimate = self._transport.estimate(message.body) if parts is None else len(parts)
-        load = Load(message.recipient, message.origin, estimate, len(message.body) + len(message.details))
-        return Entry(message, load, self._reactor.seconds(), original, parts)
+        size = len(message.body) + len(message.details) + len(message.file)
+        load = Load(message.recipient, message.origin, estimate, size)
+        wanted = Wanted.from_json(message.wanted) if message.wanted else NOTHING_ELSE
+        return Entry(message, load, self._reactor.seconds(), original, parts, wanted)
 
     def _accept(self, entry: Entry[P], store: OutboxStore | None) -> Receipt:
         message, on_reactor = entry.message, threading.get_ident() == self._reactor_thread
