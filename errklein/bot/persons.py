@@ -64,7 +64,14 @@ class PersonOperations:
         results, errors = await bot.plugin_manager.results_of("callback_forget_person", found)
         commands = bot.dispatcher.histories[network].forget(found.person, only)
         notices = await bot.missed.forget(network, partial(_is_recipient, found, only))
+        fold = rules_of(found).fold
+        names = {fold(text) for text in (str(found), found.person)}
+        sent = await bot.journal.outbox.forget_refs(network, lambda recipient: fold(recipient) in names)
+        if sent:
+            # Empties the write-ahead log, which still has them.
+            await bot.journal.forget(())
         removed = [f"Removed of {found} on {network}: {commands} commands and {notices} notices"]
+        removed += [f"The network's ids of messages to {found} are removed: {sent}"] if sent else []
         removed += [f"The name of the maker is removed from these webhooks: {', '.join(made)}"] if made else []
         removed += [f"{plugin}: {text}" for plugin, text in results.items() if text is not None]
         for plugin, error in errors.items():

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, Person, botcmd, webhook
 from errklein.bot import persons
-from errklein.chat.outgoing import OutgoingMessage
+from errklein.chat.handles import Handle, MessageRef
+from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.commands.operations import Actor
 from errklein.storage import DATABASE
 from errklein.testing import PluginTestCase, TestBot
@@ -19,6 +20,11 @@ from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, 
 from tests.networks.irc.whole_bot import WholeBotCase
 
 REQUEST = StoredRequest("POST", "/github", [(b"x-event", b"push")], b'{"login": "Alice"}', "198.51.100.7")
+
+
+def sent_record(message: OutgoingMessage) -> MessageRecord:
+    """Return the record of a message that was sent."""
+    return waiting_record(message)._replace(state=MessageState.SENT, at=1000.0)
 
 
 class Notes(BotPlugin):
@@ -150,6 +156,18 @@ class ForgetTests(PersonsCase):
         outbox.add(OutgoingMessage(0, "other", "@alice", "hello"))
         self.assertIn("Remains: messages to @alice that wait to be sent, at most for OUTBOX_MAX_AGE: 1", self.forget())
         self.assertEqual(len(self.successResultOf(outbox.find(recipient="@alice"))), 2)
+
+    def test_ids_of_messages(self) -> None:
+        """The ids that the network has given to messages in direct conversations with the person are removed; others stay."""
+        outbox = self.bot.bot.journal.outbox
+        for network, recipient in (("test", "@alice"), ("test", "@Alice"), ("test", "#alice"), ("other", "@alice")):
+            message = outbox.add(OutgoingMessage(0, network, recipient, "hello", key=f"{recipient}-key"))
+            outbox.end(sent_record(message), [MessageRef(network, "!direct", "m1")])
+        self.assertIn("The network's ids of messages to @alice are removed: 1", self.forget())
+        handles = ("test/@alice-key", "test/@Alice-key", "test/#alice-key", "other/@alice-key")
+        known = [len(self.successResultOf(outbox.refs_of(Handle(handle)))) for handle in handles]
+        self.assertEqual(known, [0, 1, 1, 1])
+        self.assertFalse([line for line in self.forget() if "ids of messages" in line])
 
     def test_webhooks_of_rooms(self) -> None:
         """Webhooks that the person has made stay, without the name."""
@@ -360,6 +378,8 @@ class FileTests(SynchronousTestCase):
         request = REQUEST._replace(body=b"the second secret" + b"y" * 20_000)
         number = journal.next_id()
         journal.log(StoredDelivery(number, "Counter:count", DeliveryState.FAILED, 1000.0, request=request))
+        message = journal.outbox.add(OutgoingMessage(0, "test", "@alice", "hello", key="k"))
+        journal.outbox.end(sent_record(message), [MessageRef("test", "the third secret", "m1")])
         bot.advance(1)
         directory = Path(bot.config.BOT_DATA_DIR)
 
@@ -368,7 +388,9 @@ class FileTests(SynchronousTestCase):
 
         self.assertIn(f"{DATABASE}-wal", contains(b"the first secret"))
         self.assertIn("journal.sqlite-wal", contains(b"the second secret"))
+        self.assertIn("journal.sqlite-wal", contains(b"the third secret"))
         bot.command("!person forget @alice")
+        self.assertEqual(contains(b"the third secret"), set())
         bot.command(f"!person forget @alice --deliveries {number}")
         self.assertEqual(contains(b"the first secret"), set())
         self.assertEqual(contains(b"the second secret"), set())

@@ -8,7 +8,8 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 
 from errklein.bot._sending import restore_outboxes
-from errklein.chat.outgoing import OutgoingMessage
+from errklein.chat.handles import Handle, MessageRef
+from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage
 from errklein.database import Access, Database
 from errklein.journal import DATABASE, SQLiteJournal
 from errklein.journal._sqlite import MIGRATIONS
@@ -19,7 +20,7 @@ from tests.journal.inline import INLINE, InlineReactor
 
 
 class DeliveriesCase(JournalCase, DataCase):
-    """A bot with a waiting delivery, one that is done, and a message that waits."""
+    """A bot with a waiting delivery, one that is done, a message that waits, and the ids of one that was sent."""
 
     def setUp(self) -> None:
         """Store them, and leave the bot running."""
@@ -30,6 +31,8 @@ class DeliveriesCase(JournalCase, DataCase):
         self.result_of(self.journal.finish(done, OK))
         outbox = self.journal.outbox
         outbox.add(OutgoingMessage(0, "irc", "#ops", "Build 7 failed", accepted_at=self.time))
+        sent = MessageRecord(0, "irc", "#ops", 0, MessageState.SENT, self.time, key="sent")
+        outbox.end(sent, [MessageRef("irc", "#ops", "m1")])
         self.result_of(outbox.flush())
         self.store("Greeter", count=1)
 
@@ -107,6 +110,8 @@ class RestoreTests(DeliveriesCase):
         self.assertEqual(self.result_of(self.journal.paused()), ["Builds:build"])
         self.assertEqual(self.get(self.waiting).request.body, b'{"status": "ok"}')
         self.assertEqual(self.find(), [2, 1])
+        refs = self.result_of(self.journal.outbox.refs_of(Handle("irc/sent")))
+        self.assertEqual(refs, [MessageRef("irc", "#ops", "m1")])
         self.result_of(self.journal.close())
         self.assertEqual(self.networks(), ["paused:irc"])
         self.assertEqual(

@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.outgoing import MessageRecord, MessageState
 from errklein.journal import Retention, SQLiteJournal, _retention
 from errklein.ports.journal import JournalError
@@ -516,3 +517,50 @@ class MessageTests(RetentionCase):
         self.end(700)
         self.maintain()
         self.assertEqual(self.kept(), 400)
+
+
+class IdsTests(RetentionCase):
+    """Ids of messages that were sent, at most 400."""
+
+    retention = Retention(seconds=DAY, max_bytes=10 * _retention.ID_SIZE * 400)
+
+    def end(self, count: int, first: int = 0) -> None:
+        """End messages to which the network has given ids."""
+        outbox = self.journal.outbox
+        for number in range(first, first + count):
+            record = MessageRecord(0, "irc", "#ops", 0, MessageState.SENT, self.time, key=f"k{number}")
+            outbox.end(record, [MessageRef("irc", "#ops", f"m{number}")])
+            self.time += 0.001
+        self.settle()
+
+    def known(self) -> list[int]:
+        """Return the numbers of the messages whose ids are known."""
+        refs_of = self.journal.outbox.refs_of
+        return [number for number in range(800) if self.result_of(refs_of(Handle(f"irc/k{number}")))]
+
+    def test_kept_for_30_days(self) -> None:
+        """Ids are kept for 30 days, longer than deliveries, and removed in slices."""
+        self.end(300)
+        self.time += 29 * DAY
+        self.end(3, 300)
+        self.maintain()
+        self.assertEqual(len(self.known()), 303)
+        self.time += DAY + 1
+        self.assertGreater(self.maintain(), 1)
+        self.assertEqual(self.known(), [300, 301, 302])
+
+    def test_edited_message(self) -> None:
+        """The 30 days begin again when a message is edited."""
+        self.end(2)
+        self.time += 29 * DAY
+        self.end(1)
+        self.time += 29 * DAY
+        self.maintain()
+        self.assertEqual(self.known(), [0])
+
+    def test_too_many_are_removed(self) -> None:
+        """Ids take a tenth of WEBHOOK_LOG_SIZE, those of 500,000 messages at most; the oldest ones are removed above it."""
+        self.end(700)
+        self.maintain()
+        self.assertEqual(self.known(), [*range(300, 700)])
+        self.assertEqual(Retention(max_bytes=10**12).max_ids, 500_000)
