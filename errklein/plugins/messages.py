@@ -1,4 +1,4 @@
-"""What plugins send to people and rooms, and what they ask the networks about them."""
+"""Messages of plugins to people and rooms, and their questions to the networks about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `send` returns: the handle of a message, and whether its network has it."""
+"""Receipts, which `send` returns: the handle of a message, and whether its network has it."""
 
 from __future__ import annotations
 

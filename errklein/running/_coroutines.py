@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from errklein.chat.handles import without_handle
 from errklein.running.threads import unwrapped
 
 T = TypeVar("T")
@@ -34,17 +35,17 @@ def start_coroutine(
     """Run the coroutine in the context, and return a Deferred of its result, which may be cancelled.
 
     If its task is eager and it ends without waiting, return its result, or raise its exception, instead. The callbacks of the
-    Deferred run in the context of the caller. Call it on the reactor, not in `context`.
+    Deferred run in the context of the caller. Call it on the reactor, not in `context`. What `send` returns counts as None.
     """
     if loop is None:
-        return context.run(Deferred.fromCoroutine, work)
+        return context.run(Deferred.fromCoroutine, work).addCallback(without_handle)
     if not loop.is_running() and hasattr(loop, "enter"):
         started: T | Deferred[T] = loop.enter(start_coroutine, work, loop, context)
         return started
     task = asyncio.Task(_bridge(work, loop), loop=loop, context=context, **_OPTIONS)
     try:
         if task.done():
-            value: T = unwrapped(task.result())
+            value: T = without_handle(unwrapped(task.result()))
             return value
         result: Deferred[T] = Deferred(lambda _, task=task: task.cancel())  # type: ignore[misc]
         task.add_done_callback(partial(_settle, result, work), context=copy_context())
@@ -69,7 +70,7 @@ def _settle(result: Deferred[Any], work: Coroutine[Any, Any, Any], task: asyncio
     if result.called:
         return
     try:
-        outcome = task.result()
+        outcome = without_handle(task.result())
     except BaseException:
         outcome = Failure()
     # A Failure makes this an errback.

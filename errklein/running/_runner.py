@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 
+from errklein.chat.handles import Handle, without_handle
 from errklein.running._coroutines import start_coroutine
 from errklein.running._placement import Placement, placement_of
 from errklein.running.context import origin
@@ -102,7 +103,8 @@ class Runner:
         """Call the handler with the arguments, on the reactor or in `pool`.
 
         The Deferred fires on the reactor with the result, after awaiting a coroutine or Deferred. It fails with the
-        handler's exception, or with Overloaded or PoolStopped.
+        handler's exception, or with Overloaded or PoolStopped. What `send` returns counts as None here and in the other
+        methods; the network isn't waited for.
         """
         if placement_of(handler) is Placement.REACTOR:
             return self.call(handler, *args, **kwargs)
@@ -180,7 +182,9 @@ class Runner:
             return partial(context.run, job)
 
         def end(result: Any) -> Any:
-            if type(result) not in _VALUES and (inspect.iscoroutine(result) or isinstance(result, Deferred)):
+            if isinstance(result, Handle):
+                result = None
+            elif type(result) not in _VALUES and (inspect.iscoroutine(result) or isinstance(result, Deferred)):
                 self.log.warn(
                     "{plugin}: a handler in a thread returned {result}, which continues on the reactor; mark the "
                     "handler with @on_reactor, or make it async def",
@@ -223,6 +227,8 @@ class Runner:
             return result
         if type(result) is CoroutineType:
             return start_coroutine(result, self._loop, context)
+        if isinstance(result, Handle):
+            return None
         if not isinstance(result, Deferred) and isinstance(result, Awaitable):
             return start_coroutine(_await(result), self._loop, context)
         return result
@@ -230,7 +236,8 @@ class Runner:
     def _ended(self, result: Any, call: object) -> Any:
         subject = self._calls.pop(call, _NOT_BEGUN).subject
         self._in_flight.leave(None if subject is None else id(subject))
-        return result
+        # A callback that returned it would wait for the network.
+        return without_handle(result)
 
 
 @dataclass(frozen=True)
@@ -273,10 +280,10 @@ async def _drain_on_reactor(handler: Callable[..., Any], deliver: Callable[[Any]
     items = handler(*args)
     if isinstance(items, AsyncIterable):
         async for item in items:
-            deliver(await item if isinstance(item, Awaitable) else item)
+            deliver(await item if isinstance(item := without_handle(item), Awaitable) else item)
     else:
         for item in items:
-            deliver(await item if isinstance(item, Awaitable) else item)
+            deliver(await item if isinstance(item := without_handle(item), Awaitable) else item)
 
 
 _DRAINS = (_drain, _drain_on_reactor)

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.testing import MemoryReactorClock
 
+from errklein.chat.handles import without_handle
 from errklein.running import WorkerPool, blocking_here, install_task_factory
 
 T = TypeVar("T")
@@ -258,6 +259,8 @@ class InlinePool(WorkerPool):
         def do() -> T:
             job = prepare()
             with blocking_apart():
-                return job()
+                # `maybeDeferred` would wait for what `send` returns.
+                result: T = without_handle(job())
+                return result
 
         return maybeDeferred(do)

@@ -19,6 +19,7 @@ from twisted.web.resource import IResource
 from twisted.web.template import Tag, flattenString
 from werkzeug.exceptions import HTTPException
 
+from errklein.chat.handles import without_handle
 from errklein.web._error_pages import Headers
 from errklein.web.facade import json_text
 from errklein.web.facade.context import RequestContext
@@ -60,8 +61,10 @@ class ReactorValue:
 def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | ReactorValue:
     """Return the response for a handler's return value, or for an HTTPException that it raised.
 
-    The request's context must be the current one. For a value that needs the reactor, return a `ReactorValue`.
+    The request's context must be the current one. For a value that needs the reactor, return a `ReactorValue`. What `send`
+    returns counts as None.
     """
+    value = without_handle(value)
     if not context.after and (simple := simple_response(value)) is not None:
         return simple
     if _needs_reactor(value):
@@ -141,7 +144,7 @@ def _prepare(response: Any, context: RequestContext) -> PreparedResponse:
     if isinstance(source, AsyncIterable):
         items = aiter(source)
     else:
-        items = iter(source if response.direct_passthrough else response.iter_encoded())
+        items = iter(source)
     return PreparedResponse(status, headers, b"", items, response.close, response)
 
 

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from errklein.chat.handles import Handle
 from errklein.web._error_pages import Problem
 from errklein.web._responses import PreparedResponse
 
@@ -107,7 +108,8 @@ class ResponseStream:
         """Return the item. Called where the generator runs, as the functions of `after_this_request` may block."""
         if self.context.after and not self._begun:
             self.response.apply_after(self.context)
-        return item
+        # What `send` returns is text, but not for the client.
+        return b"" if isinstance(item, Handle) else item
 
     def _item(self, item: Any) -> None:
         self._pulling = False

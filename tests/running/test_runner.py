@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.python.threadable import isInIOThread
 from twisted.trial.unittest import SkipTest, TestCase
 
+from errklein.ports.receipts import Receipt
 from errklein.running import Runner, WorkerPool, install_task_factory, loop_of, on_reactor
 from errklein.running.context import origin
 
@@ -122,6 +123,20 @@ class RunnerTests(TestCase):
 
         self.plugin.reactor = Source()
         self.assertEqual(await self.run_it(self.plugin.hidden_deferred), "late")
+
+    async def test_handles_count_as_none(self) -> None:
+        """What `send` returns is None as a result, from a thread and from the reactor, and the network isn't waited for."""
+        sent = Receipt("test", "k1")
+        self.addCleanup(sent.settle, sent.key)
+        self.assertIs(await self.run_it(lambda: sent), None)
+
+        async def later() -> Any:
+            await deferLater(self.plugin.reactor, 0)
+            return sent
+
+        self.assertIs(await self.run_it(later), None)
+        self.assertIs(await self.runner.call(lambda: sent), None)
+        self.assertIs(await self.runner.result_of(later()), None)
 
     async def test_generators_deliver_each_item(self) -> None:
         """Items of both kinds of generators are delivered where the generator runs, in its context."""

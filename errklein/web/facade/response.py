@@ -9,6 +9,7 @@ import werkzeug.wrappers
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
+from errklein.chat.handles import without_handle
 from errklein.web.facade import json_text
 from errklein.web.facade.context import current_context
 
@@ -112,6 +113,7 @@ def response_for(value: Any) -> werkzeug.wrappers.Response:
                 "valid are (body, status), (body, headers) and (body, status, headers)"
             )
     response: werkzeug.wrappers.Response
+    value = without_handle(value)
     if isinstance(value, (str, bytes, bytearray, Iterator, AsyncIterator)):
         # A list may contain a header several times, such as Set-Cookie.
         response, headers = Response(bytes(value) if isinstance(value, bytearray) else value, headers=headers), None
