@@ -119,7 +119,14 @@ def wire(
         except BaseException:
             storage.close()
             raise
-        backends = {name: make_backend(reactor, view) for name, view in config.networks.items()}
+        clients = HTTPClients(reactor, make_agent)
+
+        def notify(*notice: Any, **options: Any) -> None:
+            # The bot is created after its networks.
+            bot.notices.post(*notice, **options)
+
+        services: dict[str, Any] = {"clients": clients, "storage": storage, "notify": notify}
+        backends = {name: make_backend(reactor, view, **services) for name, view in config.networks.items()}
         plugin_pool = partial(pool, reactor, shared=True, spare=_SPARE)
         workers = Workers(
             PooledRunner(runner, plugin_pool("commands", config.BOT_ASYNC_POOLSIZE)),
@@ -136,7 +143,7 @@ def wire(
             backends=backends,
             storage=storage,
             web=web,
-            http_clients=HTTPClients(reactor, make_agent),
+            http_clients=clients,
             journal=make_journal(reactor, config, now, values, journal_runs),
             workers=workers,
             make_manager=partial(_make_plugin_manager, packages),
@@ -188,11 +195,14 @@ def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManag
     return BotPluginManager(bot.storage, config, execution, loader, bot.web.routes, tell_admins, bot.plugins_changed)
 
 
-def make_backend(reactor: Any, config: Config) -> Backend:
-    """Return the connection that the view of a network configures; raise ConfigError."""
+def make_backend(reactor: Any, config: Config, **services: Any) -> Backend:
+    """Return the connection that the view of a network configures; raise ConfigError.
+
+    :param services: Further parameters of the `NetworkContext`.
+    """
     if (network := find_network(config.BACKEND)) is None:
         return other_networks().make_network(reactor, config)
-    return network.make(NetworkContext(reactor, config))
+    return network.make(NetworkContext(reactor, config, **services))
 
 
 def other_networks() -> _OtherNetworks:

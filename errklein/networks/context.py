@@ -1,22 +1,43 @@
-"""What errklein lends to networks: the settings, the clock, and services for their connections."""
+"""The services that errklein lends to networks, apart from those of the bot."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
 
 from errklein.config import Config
+from errklein.http_client import HTTPClients
+from errklein.ports.notices import Notify
+from errklein.ports.values import Storage
+
+# Networks without a connection of this kind don't import what follows.
+if TYPE_CHECKING:
+    from errklein.networks._connection import Connection
+    from errklein.networks._json_client import JSONClient, ReadFailure
+    from errklein.networks._seen import Seen
+    from errklein.networks._state import DurableState
+    from errklein.networks.outbox import Outbox, Transport
+
+
+def _no_notice(*notice: object, **options: object) -> None:
+    """Take the place of notices to administrators in a check of the connection."""
 
 
 class NetworkContext:
-    """What a network's `make` gets.
+    """What a network's `make` gets. Use it on the reactor.
 
     :param reactor: The reactor.
     :param config: The settings of the network, as attributes.
     :param now: Returns the Unix time.
     :param chance: Returns a random number from 0 to 1, for delays between attempts.
+    :param clients: Make clients for HTTP.
+    :param storage: The storage of plugins' values, where the state is; None to keep it in memory.
+    :param notify: Notifies administrators.
     """
 
     def __init__(
@@ -25,10 +46,58 @@ class NetworkContext:
         config: Config,
         now: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
+        *,
+        clients: HTTPClients | None = None,
+        storage: Storage | None = None,
+        notify: Notify = _no_notice,
     ) -> None:
         self.reactor, self.config, self.now, self.chance = reactor, config, now, chance
+        self.log = Logger(namespace="errklein.networks")
+        self._clients, self._storage, self._notify = clients or HTTPClients(reactor), storage, notify
 
     @property
     def network(self) -> str:
         """The name of the network in the configuration."""
         return self.config.network
+
+    @cached_property
+    def state(self) -> DurableState:
+        """Durable values of the network, such as a token; see `DurableState`."""
+        from errklein.networks._state import DurableState
+
+        return DurableState(self.network, self._storage)
+
+    def seen(self, name: str, most: int = 200) -> Seen:
+        """Return the position and the latest ids in a stream of events, which are part of the state."""
+        from errklein.networks._seen import Seen
+
+        return Seen(self.reactor, self.state, name, most)
+
+    def http(
+        self,
+        base: str,
+        headers: Mapping[str, str] | None = None,
+        read_failure: ReadFailure = lambda status, headers, body: None,
+    ) -> JSONClient:
+        """Return a client for the network's HTTP interface; see `JSONClient`."""
+        from errklein.networks._json_client import JSONClient
+
+        return JSONClient(self._clients.client(), base, headers, read_failure)
+
+    def outbox(self, transport: Transport[Any], **options: Any) -> Outbox[Any]:
+        """Return the outbox of the network.
+
+        :param options: Further parameters of `Outbox`, such as `dropped`.
+        """
+        from errklein.networks.base import MESSAGE_SIZE_LIMIT
+        from errklein.networks.outbox import Outbox, outbox_limits
+
+        size = getattr(self.config, "MESSAGE_SIZE_LIMIT", None) or MESSAGE_SIZE_LIMIT
+        options = {"limits": outbox_limits(self.config, size), "now": self.now, **options}
+        return Outbox(self.reactor, self.network, transport, **options)
+
+    def stay_connected(self, session: Callable[[], Awaitable[object]], outbox: Outbox[Any] | None = None) -> Connection:
+        """Return what runs the session again and again, after its `start`; see `Connection`."""
+        from errklein.networks._connection import Connection
+
+        return Connection(self.reactor, self.network, session, outbox, self._notify, self.now, self.chance)

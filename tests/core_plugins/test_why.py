@@ -89,9 +89,9 @@ class IncidentCase(SynchronousTestCase):
         self.server = PlayedServer()
         make_backend = wiring.make_backend
 
-        def make(reactor: Any, view: Any) -> Any:
+        def make(reactor: Any, view: Any, **services: Any) -> Any:
             if view.BACKEND != "IRC":
-                return make_backend(reactor, view)
+                return make_backend(reactor, view, **services)
             self.server.clock = reactor
             return _PlayedBackend(reactor, view, endpoint=self.server, chance=lambda: 0.0, now=reactor.seconds)
 

@@ -18,9 +18,10 @@ from errklein.chat import ONLINE, Identifier, Message, Room, read_only
 from errklein.chat.features import Features
 from errklein.chat.operations import Operation, Post
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
+from errklein.networks._connection import Backoff
 from errklein.networks.irc._lines import WINDOW, IRCRateLimiter, MessageLine, split_lines, strip_controls, text_capacity
 from errklein.networks.irc._rooms import RoomMembership, nick_of
-from errklein.networks.irc.connection import Backoff, Reconnector, endpoint_for
+from errklein.networks.irc.connection import Reconnector, endpoint_for
 from errklein.networks.irc.identifiers import (
     CaseMapping,
     IRCPerson,

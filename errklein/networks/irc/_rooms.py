@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from errklein.chat import OFFLINE, ONLINE, Presence, RoomNotJoinedError
 from errklein.chat.outgoing import Wait
 from errklein.config import ConfigError
+from errklein.networks._connection import Backoff
 from errklein.networks.irc._lines import IRCRateLimiter, strip_controls
-from errklein.networks.irc.connection import Backoff
 from errklein.networks.irc.identifiers import CaseMapping, IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.networks.irc.settings import IRCSettings
 from errklein.running import cancel_timers, on_reactor_soon

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL, crypto
-from service_identity import VerificationError
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP6ClientEndpoint, wrapClientTLS
@@ -16,38 +15,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.config import ConfigError
+from errklein.networks._connection import Backoff, describe_failure
 from errklein.networks.irc.settings import IRCSettings
 from errklein.running import cancel_timers
 
 if TYPE_CHECKING:
     from errklein.networks.irc._protocol import IRCProtocol
 
-
-class Backoff:
-    """Delays between attempts to connect. They double up to 5 minutes, and each is randomly prolonged by up to half.
-
-    The random part keeps bots from reconnecting to a server at the same moment.
-
-    :param chance: Returns random numbers from 0 to 1.
-    :param first: The first delay in seconds; None for 1 s.
-    """
-
-    FIRST = 1.0
-    LONGEST = 300.0
-
-    def __init__(self, chance: Callable[[], float], first: float | None = None) -> None:
-        self._chance = chance
-        self._first = self._next = self.FIRST if first is None else first
-
-    def delay(self, longest: bool = False) -> float:
-        """Return the seconds until the next attempt. `longest` chooses the maximum, for example after a ban."""
-        base = self.LONGEST if longest else self._next
-        self._next = min(max(self._next * 2, self.FIRST), self.LONGEST)
-        return min(base * (1 + self._chance() / 2), self.LONGEST)
-
-    def reset(self) -> None:
-        """Start with the first delay again, after a stable connection."""
-        self._next = self._first
+_CERTIFICATES = "BOT_IDENTITY['ssl_ca']"
 
 
 def endpoint_for(reactor: Any, settings: IRCSettings) -> IStreamClientEndpoint:
@@ -74,19 +49,6 @@ def trusted(settings: IRCSettings) -> Any:
         raise ConfigError(
             f"BOT_IDENTITY: 'ssl_ca' must be a readable file with certificates in PEM format; {settings.tls_ca} isn't one"
         ) from None
-
-
-def describe_failure(failure: Failure) -> str:
-    """Return the reason for a failed or lost connection, in one line."""
-    error = failure.value
-    if isinstance(error, VerificationError):
-        return "the server's TLS certificate is for another name"
-    if isinstance(error, SSL.Error):
-        reasons = ", ".join(str(entry[-1]) for entry in error.args[0]) if error.args and error.args[0] else ""
-        if "certificate verify failed" in reasons:
-            return "the server's TLS certificate is not trusted; BOT_IDENTITY['ssl_ca'] names a file with other CAs"
-        return f"TLS failed ({reasons})" if reasons else "TLS failed"
-    return " ".join(failure.getErrorMessage().split()) or type(error).__name__
 
 
 class Reconnector:
@@ -168,7 +130,7 @@ class Reconnector:
         if protocol is None or self._disconnected is not None:
             self._report_disconnected()
             return None
-        why = protocol.reason or describe_failure(reason)
+        why = protocol.reason or describe_failure(reason, _CERTIFICATES)
         let_in = protocol.signed_on_at
         if let_in is not None and self._reactor.seconds() - let_in >= self.STABLE_AFTER:
             self._backoff.reset()
@@ -186,7 +148,7 @@ class Reconnector:
         if self._disconnected is not None:
             self._report_disconnected()
         else:
-            self._try_later(describe_failure(failure))
+            self._try_later(describe_failure(failure, _CERTIFICATES))
 
     def _try_later(self, why: str, longest: bool = False) -> None:
         self.problem = why

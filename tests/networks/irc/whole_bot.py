@@ -32,7 +32,7 @@ class WholeBotCase(SynchronousTestCase):
         super().setUp()
         self.server = PlayedServer()
 
-        def make(reactor: Any, view: Any) -> IRCBackend:
+        def make(reactor: Any, view: Any, **services: Any) -> IRCBackend:
             self.server.clock = reactor
             return _PlayedBackend(reactor, view, endpoint=self.server, chance=lambda: 0.0)
 

@@ -1,0 +1,232 @@
+"""The connection to a network, which is established again and again until the bot stops, and the delays between attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from OpenSSL import SSL
+from service_identity import VerificationError
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.chat.outgoing import MessageRecord, Wait
+from errklein.networks.outbox import NotConfirmed, RetryLater
+from errklein.ports.notices import Notify
+from errklein.running import cancel_timers
+
+if TYPE_CHECKING:
+    from errklein.networks.outbox import Outbox
+    from errklein.ports.chat import Backend, BackendEvents
+
+_EXPECTED = (NotConfirmed, RetryLater, ConnectError, ConnectionClosed, OSError)
+
+
+class Unusable(Exception):
+    """The network refuses the bot until somebody changes something, for example since the token is wrong. The text is the reason."""
+
+
+class Backoff:
+    """Delays between attempts to connect. They double up to `longest`, and each is randomly prolonged by up to half.
+
+    The random part keeps bots from reconnecting to a server at the same moment.
+
+    :param chance: Returns random numbers from 0 to 1.
+    :param first: The first delay in seconds; None for 1 s.
+    :param longest: The maximum in seconds; None for 5 minutes.
+    """
+
+    FIRST = 1.0
+    LONGEST = 300.0
+
+    def __init__(self, chance: Callable[[], float], first: float | None = None, longest: float | None = None) -> None:
+        self._chance = chance
+        self._first = self._next = self.FIRST if first is None else first
+        self._longest = self.LONGEST if longest is None else longest
+
+    def delay(self, longest: bool = False) -> float:
+        """Return the seconds until the next attempt. `longest` chooses the maximum, for example after a ban."""
+        base = self._longest if longest else self._next
+        self._next = min(max(self._next * 2, self.FIRST), self._longest)
+        return min(base * (1 + self._chance() / 2), self._longest)
+
+    def reset(self) -> None:
+        """Start with the first delay again, after a stable connection."""
+        self._next = self._first
+
+
+def describe_failure(failure: Failure, certificates: str = "the variable SSL_CERT_FILE") -> str:
+    """Return the reason for a failed or lost connection, in one line.
+
+    :param certificates: What names a file with other certificate authorities.
+    """
+    error = failure.value
+    for inner in getattr(error, "reasons", None) or ():
+        # What Twisted's HTTP client raises has the reasons, and no text.
+        if isinstance(inner, Failure):
+            return describe_failure(inner, certificates)
+    if isinstance(error, VerificationError):
+        return "the server's TLS certificate is for another name"
+    if isinstance(error, SSL.Error):
+        reasons = ", ".join(str(entry[-1]) for entry in error.args[0]) if error.args and error.args[0] else ""
+        if "certificate verify failed" in reasons:
+            return f"the server's TLS certificate is not trusted; {certificates} names a file with other CAs"
+        return f"TLS failed ({reasons})" if reasons else "TLS failed"
+    return " ".join(failure.getErrorMessage().split()) or type(error).__name__
+
+
+class Connection:
+    """Keeps the bot connected to a network: runs the session again after it has ended, until `disconnect`.
+
+    A session that raises Unusable is tried again after 5 minutes, up to an hour; the first such failure is a notice. RetryLater names
+    the least delay.
+
+    :param session: Connects, calls `connected`, and returns or raises an exception when the connection is lost. It is cancelled by
+        `disconnect`.
+    :param outbox: The outbox, which is paused while there is no connection.
+    :param notify: Notifies administrators.
+    """
+
+    log = Logger(namespace="errklein.networks")
+
+    STABLE_AFTER = 30.0
+    """Seconds after which a connection counts as stable, and the backoff is reset."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        network: str,
+        session: Callable[[], Awaitable[object]],
+        outbox: Outbox[Any] | None,
+        notify: Notify,
+        now: Callable[[], float],
+        chance: Callable[[], float],
+    ) -> None:
+        self.network = network
+        self.problem = ""
+        """Why the last connection was lost or could not be established."""
+        self._reactor, self._session, self._outbox = reactor, session, outbox
+        self._notify, self._now = notify, now
+        self._backoff, self._rarely = Backoff(chance), Backoff(chance, 300.0, 3600.0)
+        self._link: tuple[Backend, BackendEvents] | None = None
+        self._running: Deferred[None] | None = None
+        self._pause: IDelayedCall | None = None
+        self._connected_at: float | None = None
+        self._since = now()
+        self._is_stopping = False
+
+    def start(self, backend: Backend, events: BackendEvents) -> None:
+        """Run the first session. The events get connections and their losses."""
+        self._link = backend, events
+        self._running = Deferred.fromCoroutine(self._run())
+
+    def connected(self) -> None:
+        """Note that the session has connected: `events` gets that, and the outbox sends. A session may call it again."""
+        if self._connected_at is not None or self._is_stopping or self._link is None:
+            return
+        backend, events = self._link
+        self._connected_at, self.problem = self._reactor.seconds(), ""
+        self._rarely.reset()
+        events.backend_connected(backend)
+        if self._outbox is not None:
+            self._outbox.resume()
+
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
+        """Send the outbox for up to `grace` seconds, if the network is connected by then, and cancel the session.
+
+        Fires when the session has ended.
+        """
+        grace = grace if self.will_connect_within(grace) else 0.0
+        sent = succeed(None) if self._outbox is None else self._outbox.close(grace)
+        return sent.addCallback(lambda _: self._stop())
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the session has connected, and hasn't ended."""
+        return self._connected_at is not None
+
+    @property
+    def next_attempt_in(self) -> float | None:
+        """The seconds until the next session; None if none is scheduled."""
+        if self._pause is None or not self._pause.active():
+            return None
+        seconds: float = self._pause.getTime() - self._reactor.seconds()
+        return max(0.0, seconds)
+
+    @property
+    def absence(self) -> Wait | None:
+        """The state of the network while it isn't connected; else None."""
+        if self.is_connected:
+            return None
+        seconds = self.next_attempt_in
+        again_at = self._now() + seconds if seconds is not None else 0.0
+        return Wait(f"{self.network} is not connected", self._since, self.problem, again_at)
+
+    def wait_of(self, record: MessageRecord) -> Wait | None:
+        """Return what a message in the outbox waits for; see `ports.chat.Backend`."""
+        wait = None if self._outbox is None else self._outbox.wait_of(record.id)
+        return wait and (self.absence or wait)
+
+    def will_connect_within(self, seconds: float) -> bool:
+        """Return whether the network is connected, or a session runs or begins within `seconds`."""
+        wait = self.next_attempt_in
+        return self._running is not None and (wait is None or wait < seconds)
+
+    def _stop(self) -> Deferred[None]:
+        self._is_stopping = True
+        running, self._running = self._running, None
+        if running is None:
+            return succeed(None)
+        gone: Deferred[None] = Deferred()
+        running.addBoth(lambda _: gone.callback(None))
+        running.cancel()
+        return gone
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._session()
+                delay = self._lost("the connection was closed")
+            except Unusable as error:
+                delay = self._refused(str(error))
+            except Exception as error:
+                if self._is_stopping:
+                    break
+                if not isinstance(error, _EXPECTED):
+                    self.log.failure("{network}: the connection failed", network=self.network)
+                delay = self._lost(describe_failure(Failure()))
+                if isinstance(error, RetryLater):
+                    delay = max(delay, error.seconds)
+            if self._is_stopping:
+                break
+            text = "{network}: not connected ({reason}); next try in {delay:.0f} s"
+            self.log.warn(text, network=self.network, reason=self.problem, delay=delay)
+            over: Deferred[None] = Deferred(lambda _: cancel_timers(self._pause))
+            self._pause = self._reactor.callLater(delay, over.callback, None)
+            await over
+
+    def _lost(self, reason: str) -> float:
+        """Note that there is no connection any more, and return the seconds until the next attempt."""
+        self.problem = reason
+        connected_at, self._connected_at = self._connected_at, None
+        if connected_at is not None:
+            self._since = self._now()
+            if self._outbox is not None:
+                self._outbox.pause(reason)
+            if self._link is not None and not self._is_stopping:
+                backend, events = self._link
+                events.backend_disconnected(backend, reason)
+            if self._reactor.seconds() - connected_at >= self.STABLE_AFTER:
+                self._backoff.reset()
+        return self._backoff.delay()
+
+    def _refused(self, reason: str) -> float:
+        self._lost(reason)
+        key = ("unusable", self.network, reason)
+        again = "The bot tries again later; until then its messages there wait."
+        text = f"{self.network} can't be used: {reason}. {again}"
+        self._notify(key, text, f"{self.network} can't be used. {again}", interval=86400.0)
+        return self._rarely.delay()
