@@ -1,0 +1,218 @@
+"""Names on networks with ids: what they mean, rooms that have an id and aliases, and the order of events during a lookup."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.chat import Room
+from errklein.chat.identifiers import LookupFailed, Purpose
+
+T = TypeVar("T", bound=Hashable)
+
+LIFETIME, ABSENCE = 300.0, 60.0
+"""The seconds for which a meaning is known, and for which a name is known to mean nothing."""
+
+MOST, MOST_ASKED = 10_000, 1000
+"""The maximal numbers of names that are known, and that are being looked up."""
+
+LONGEST_WAIT, MOST_WAITING = 30.0, 1000
+"""The seconds for which an event may wait for a lookup, and how many events of a room may wait."""
+
+
+class Directory(Generic[T]):
+    """What the names on a network mean, such as the ids of rooms. Several who ask for a name at the same time cause one lookup.
+
+    Methods are called on the reactor unless stated otherwise.
+
+    :param look_up: Asks the network what a name means; returns None if it means nothing. It must end.
+    """
+
+    def __init__(self, reactor: IReactorTime, look_up: Callable[[str], Coroutine[Any, Any, T | None]]) -> None:
+        self._reactor, self._look_up = reactor, look_up
+        self._meanings: dict[str, tuple[T | None, float]] = {}
+        """With the time until which they are known; the oldest first."""
+        self._names: dict[T, dict[str, None]] = {}
+        self._asked: dict[str, list[Deferred[T | None]]] = {}
+
+    def known(self, name: str) -> T | None:
+        """Return what a name means; None if it isn't known at present. May be called in any thread."""
+        return self._current(name)[0]
+
+    def names_of(self, meaning: T) -> list[str]:
+        """Return the names that are known to mean this. May be called in any thread."""
+        return [name for name in list(self._names.get(meaning, ())) if self.known(name) == meaning]
+
+    def find(self, name: str) -> Deferred[T | None]:
+        """Return what a name means, after a lookup if that isn't known; None if it means nothing. It may be cancelled.
+
+        The Deferred fails with the exception of the lookup, or with LookupFailed if too many names are being looked up.
+        """
+        meaning, is_known = self._current(name)
+        if is_known:
+            return succeed(meaning)
+        waiting = self._asked.get(name)
+        if waiting is None and len(self._asked) >= MOST_ASKED:
+            return fail(LookupFailed(f"{len(self._asked)} other names are being looked up"))
+        is_first, waiting = waiting is None, self._asked.setdefault(name, [])
+        found: Deferred[T | None] = Deferred(waiting.remove)
+        waiting.append(found)
+        if is_first:
+            Deferred.fromCoroutine(self._look_up(name)).addBoth(self._answered, name, waiting)
+        return found
+
+    def put(self, name: str, meaning: T | None) -> None:
+        """Note what a name means, as an event of the network says; None if it means nothing."""
+        self._remove(name)
+        if len(self._meanings) >= MOST:
+            self._remove(next(iter(self._meanings)))
+        self._meanings[name] = meaning, self._reactor.seconds() + (ABSENCE if meaning is None else LIFETIME)
+        if meaning is not None:
+            self._names.setdefault(meaning, {})[name] = None
+        self._settle(name, meaning)
+
+    def _answered(self, result: T | Failure | None, name: str, waiting: list[Deferred[T | None]]) -> None:
+        if self._asked.get(name) is not waiting:
+            # An event has said meanwhile what the name means, and the response is older.
+            return
+        if isinstance(result, Failure):
+            self._settle(name, result)
+        else:
+            self.put(name, result)
+
+    def _current(self, name: str) -> tuple[T | None, bool]:
+        meaning, until = self._meanings.get(name, (None, 0.0))
+        return (meaning, True) if until > self._reactor.seconds() else (None, False)
+
+    def _remove(self, name: str) -> None:
+        meaning, _ = self._meanings.pop(name, (None, 0.0))
+        if meaning is not None:
+            del self._names[meaning][name]
+            if not self._names[meaning]:
+                del self._names[meaning]
+
+    def _settle(self, name: str, result: T | Failure | None) -> None:
+        waiting = self._asked.pop(name, [])
+        while waiting:
+            waiting.pop(0).callback(result)
+
+
+class AliasedRoom(Room):
+    """A room with an id and aliases, such as !abc and #ops:example.org on Matrix. `str()` is the id as soon as it is known.
+
+    A room that was built from an alias equals the same room with its id as soon as the alias was resolved. Then it keeps the
+    id, also if the alias means another room later. All rooms of a network have the same hash, since that must not change.
+
+    :param text: The id, or an alias.
+    :param network: The network's name.
+    :param id: The id; "" while it is unknown.
+    :param names: Knows the ids of aliases; None for a room that belongs to no connection.
+    """
+
+    def __init__(self, text: str, network: str = "", id: str = "", names: Directory[str] | None = None) -> None:
+        self.text, self.network, self._id, self._names = text, network, id, names
+
+    @property
+    def id(self) -> str:
+        """The id; "" while it is unknown."""
+        if not self._id and self._names is not None:
+            self._id = self._names.known(self.text) or ""
+        return self._id
+
+    @property
+    def claimed(self) -> Sequence[str]:
+        """Aliases that somebody in the room has entered, and that the server hasn't confirmed: here none."""
+        return ()
+
+    def access_names(self, purpose: Purpose) -> tuple[str, ...]:
+        """Return the id and the aliases that mean it; to "deny" also those that are claimed."""
+        names = ([self.id] if self.id else []) + self._aliases
+        return tuple(dict.fromkeys([*names, self.text, *self.claimed] if purpose == "deny" else names))
+
+    @property
+    def _aliases(self) -> list[str]:
+        return self._names.names_of(self.id) if self._names is not None and self.id else []
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AliasedRoom) or other.network != self.network or type(other) is not type(self):
+            return False
+        if self.id and other.id:
+            return self.id == other.id
+        return self.text == other.text or self.text in other._aliases or other.text in self._aliases
+
+    def __hash__(self) -> int:
+        return hash((AliasedRoom, self.network))
+
+    def __str__(self) -> str:
+        return self.id or self.text
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.text}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Plugins store identifiers. The connection can't be pickled.
+        return type(self), (self.text, self.network, self.id)
+
+
+@dataclass(eq=False)
+class _Event:
+    handle: Callable[[], object]
+    is_ready: bool
+
+
+class RoomOrder:
+    """Handles the events of each room in the order in which they came, also if one of them must wait for a lookup.
+
+    An event waits at most LONGEST_WAIT seconds, then it is handled without the result. Exceptions are logged.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._waiting: dict[str, deque[_Event]] = {}
+        self._handling: set[str] = set()
+
+    def do(self, room: str, needed: Deferred[Any] | None, handle: Callable[[], object]) -> None:
+        """Call `handle` when `needed` has fired or failed, and after the earlier events of the room.
+
+        Without `needed`, and if nothing of the room waits, it is called at once.
+        """
+        events = self._waiting.setdefault(room, deque())
+        event = _Event(handle, needed is None)
+        events.append(event)
+        if needed is not None:
+            needed.addTimeout(LONGEST_WAIT, self._reactor).addErrback(self._failed, room)
+            needed.addBoth(lambda _: self._ready(room, event))
+        if len(events) > MOST_WAITING:
+            for one in events:
+                one.is_ready = True
+        self._go_on(room)
+
+    def _failed(self, failure: Failure, room: str) -> None:
+        self.log.info("Events of {room} go on without a lookup: {reason}", room=room, reason=failure.getErrorMessage())
+
+    def _ready(self, room: str, event: _Event) -> None:
+        event.is_ready = True
+        self._go_on(room)
+
+    def _go_on(self, room: str) -> None:
+        events = self._waiting.get(room)
+        if events is None or room in self._handling:
+            return
+        self._handling.add(room)
+        while events and events[0].is_ready:
+            try:
+                events.popleft().handle()
+            except Exception:
+                self.log.failure("An event of {room} could not be handled", room=room)
+        self._handling.remove(room)
+        if not events:
+            del self._waiting[room]
