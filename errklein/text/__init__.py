@@ -1,7 +1,15 @@
 """Rendering of Markdown as plain text, ANSI, IRC and XHTML; splitting, truncation, escaping and sanitizing of text."""
 
 from errklein.text._quoting import code, fenced, plain, plain_but_html, plain_lines, sanitize
-from errklein.text._splitting import PARTS_CAP, at_most, estimated_parts, grapheme_boundary, split_message, truncated
+from errklein.text._splitting import (
+    PARTS_CAP,
+    at_most,
+    estimated_parts,
+    grapheme_boundary,
+    split_message,
+    split_rendered,
+    truncated,
+)
 from errklein.text.folding import folded
 from errklein.text.neutralising import without_mentions, without_unsafe_links
 from errklein.text.rendering import md_escape, to_ansi, to_imtext, to_irc, to_md, to_plain, to_xhtml

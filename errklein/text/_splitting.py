@@ -55,40 +55,66 @@ def split_message(text: str, limit: int, length: Length = len, most: int = PARTS
     """
     if limit < 1:
         raise ValueError(f"limit must be at least 1, not {limit}")
+    return _split(text, limit, most, lambda at, opener: _next_part(text, at, opener, limit, length))
+
+
+def split_rendered(text: str, measure: Length, limit: int, most: int = PARTS_CAP) -> list[str]:
+    """Split a Markdown message as `split_message` does, into parts whose rendered forms have at most `limit`.
+
+    :param measure: Returns the size of the rendered form of a text, such as the bytes of its HTML. It need not be a sum.
+    """
+    if len(text) <= 4 * limit and measure(text) <= limit:
+        return [text]
+
+    def next_part(at: int, opener: str) -> tuple[str, int, str]:
+        size = limit
+        while True:
+            part, end, following = _next_part(text, at, opener, size, len)
+            measured = measure(part)
+            if measured <= limit or size == 1:
+                return part, end, following
+            # Most texts are rendered alike from their beginning to their end, so that this fits at once.
+            size = max(1, min(size - 1, len(part) * limit // measured))
+
+    return _split(text, limit, most, next_part)
+
+
+def _split(text: str, limit: int, most: int, next_part: Callable[[int, str], tuple[str, int, str]]) -> list[str]:
     parts: list[str] = []
-    opener = ""
-    at = 0
+    at, opener = 0, ""
     while True:
-        # No part depends on more text than this. Copying the whole rest for each part would be quadratic.
-        ahead = opener + text[at : at + limit + 2]
-        if len(ahead) <= limit and length(ahead) <= limit:
-            return [*parts, ahead]
-        if len(parts) == most - 1:
+        part, at, opener = next_part(at, opener)
+        if at < len(text) and len(parts) == most - 1:
             return [*parts, LEFT_OUT[:limit]]
-        end = _cut(ahead, limit, length, len(opener))
-        fence = _open_fence(ahead[:end])
-        if fence:
-            closer = "\n" + _marker(fence)
-            room = limit - length(closer)
-            # Fences that would fill most of a part are not repeated.
-            if room > 2 * length(f"{fence}\n"):
-                end = _cut(ahead, room, length, len(opener))
-                fence = _open_fence(ahead[:end])
-            else:
-                fence = ""
-        part = ahead[:end]
-        cut = at + end - len(opener)
-        at = _after_space(text, cut, within_code=bool(fence))
-        opener = ""
-        if fence:
-            part += "\n" + _marker(fence)
-            opener = f"{fence}\n"
-        elif at > cut:
-            part = part.rstrip(" \n")
-        if part:
+        if part or not text:
             parts.append(part)
         if at >= len(text):
             return parts
+
+
+def _next_part(text: str, at: int, opener: str, limit: int, length: Length) -> tuple[str, int, str]:
+    """Return the part that begins at `at` after `opener`, the start of the next one, and its opener."""
+    # No part depends on more text than this. Copying the whole rest for each part would be quadratic.
+    ahead = opener + text[at : at + limit + 2]
+    if len(ahead) <= limit and length(ahead) <= limit:
+        return ahead, len(text), ""
+    end = _cut(ahead, limit, length, len(opener))
+    fence = _open_fence(ahead[:end])
+    if fence:
+        closer = "\n" + _marker(fence)
+        room = limit - length(closer)
+        # Fences that would fill most of a part are not repeated.
+        if room > 2 * length(f"{fence}\n"):
+            end = _cut(ahead, room, length, len(opener))
+            fence = _open_fence(ahead[:end])
+        else:
+            fence = ""
+    part = ahead[:end]
+    cut = at + end - len(opener)
+    at = _after_space(text, cut, within_code=bool(fence))
+    if fence:
+        return part + "\n" + _marker(fence), at, f"{fence}\n"
+    return part.rstrip(" \n") if at > cut else part, at, ""
 
 
 def _cut(text: str, limit: int, length: Length, start: int) -> int:

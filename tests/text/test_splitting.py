@@ -8,13 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.text import PARTS_CAP, at_most, split_message
+from errklein.text import PARTS_CAP, at_most, split_message, split_rendered, to_xhtml
 from errklein.text._splitting import LEFT_OUT, truncated
 
 
 def in_bytes(text: str) -> int:
     """Return the length of a text in bytes."""
     return len(text.encode())
+
+
+def in_utf16(text: str) -> int:
+    """Return the length of a text in UTF-16 units."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+def in_html(text: str) -> int:
+    """Return the length of a text in bytes of its HTML."""
+    return len(to_xhtml(text).encode())
+
+
+EMOJI = ("🎉", "👩\u200d👩\u200d👧\u200d👦", "🇩🇪", "👍🏽", "❤\ufe0f", "1\ufe0f\u20e3")
 
 
 class Copied(str):
@@ -131,6 +144,59 @@ class SplittingTests(SynchronousTestCase):
     def test_nothing_is_lost_around_code(self, text: str, limit: int) -> None:
         """With code, the parts contain all visible text apart from the fences, in order."""
         parts = split_message(text, limit)
+        keep = str.maketrans("", "", "`~ \n")
+        self.assertEqual(text.translate(keep), "".join(parts).translate(keep))
+
+
+class RenderedTests(SynchronousTestCase):
+    """`split_rendered` keeps a limit of the rendered form."""
+
+    def test_emoji(self) -> None:
+        """Of 10,000 emoji each stays whole, by UTF-16 units and by bytes of HTML, and parts are nearly full."""
+        for emoji in EMOJI:
+            for measure in (in_utf16, in_html):
+                parts = split_rendered(emoji * 10_000, measure, 4096, most=2000)
+                self.assertEqual("".join(parts), emoji * 10_000)
+                self.assertTrue(all(part == emoji * part.count(emoji) for part in parts))
+                sizes = [measure(part) for part in parts]
+                self.assertLessEqual(max(sizes), 4096)
+                self.assertGreater(min(sizes[:-1]), 3500)
+
+    def test_short_text(self) -> None:
+        """A text is one part if its rendered form fits, also if its source doesn't."""
+        text = "**a** *b* " * 4
+        self.assertEqual(split_rendered(text, lambda text: len(text.replace("*", "")), 20), [text])
+        self.assertEqual(split_rendered("", len, 20), [""])
+
+    def test_code(self) -> None:
+        """A code block is closed and opened again, and what HTML escapes counts."""
+        code = "\n".join(f"if a < {number} && b > {number}:" for number in range(200))
+        parts = split_rendered(f"Look:\n\n```python\n{code}\n```\n\nEnd.", in_html, 500)
+        self.assertLessEqual(max(map(in_html, parts)), 500)
+        self.assertTrue(all(part.count("```") in (0, 2) for part in parts))
+        self.assertEqual([line for part in parts for line in part.split("\n") if "if a" in line], code.split("\n"))
+
+    def test_most(self) -> None:
+        """If the text needs more parts, the last one states that the rest is missing."""
+        parts = split_rendered("word " * 1_000, in_html, 100, most=5)
+        self.assertEqual((len(parts), parts[-1]), (5, LEFT_OUT))
+
+    def test_work(self) -> None:
+        """A part is rendered three or four times."""
+        looks: list[int] = []
+
+        def measure(text: str) -> int:
+            looks.append(len(text))
+            return in_html(text)
+
+        parts = split_rendered("a < b & c > d. " * 5_000, measure, 4_000)
+        self.assertLess(len(looks), 4 * len(parts))
+
+    @given(TEXTS, st.integers(40, 90))
+    def test_nothing_is_lost(self, text: str, limit: int) -> None:
+        """The parts keep the limit, and contain all visible text apart from fences, in order."""
+        parts = split_rendered(text, in_utf16, limit)
+        self.assertTrue(all(in_utf16(part) <= limit for part in parts), parts)
         keep = str.maketrans("", "", "`~ \n")
         self.assertEqual(text.translate(keep), "".join(parts).translate(keep))
 
