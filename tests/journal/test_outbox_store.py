@@ -18,14 +18,17 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.database import Database, DatabaseError
 from errklein.journal import JournalArchive, SQLiteJournal, _outbox_store, _sqlite
 from errklein.journal._outbox_store import FLUSH_INTERVAL
 from errklein.ports.journal import JournalError
 from errklein.webhooks.deliveries import DeliveryState, StoredDelivery
+from tests import takes_long
 from tests.clocks import ThreadClock
 from tests.journal.contract import ERROR, OK, REQUEST
+from tests.journal.crash import kill_during_messages
 from tests.journal.inline import INLINE, InlineReactor, WaitingThreads
 
 SIDE_FILES = ("", "-wal", "-shm")
@@ -33,7 +36,12 @@ SIDE_FILES = ("", "-wal", "-shm")
 
 def sent(number: int) -> MessageRecord:
     """Return the record of a message that was sent."""
-    return MessageRecord(number, "IRC", "#builds", 0, MessageState.SENT, 1000.0)
+    return MessageRecord(number, "IRC", "#builds", 0, MessageState.SENT, 1000.0, key=f"k{number}")
+
+
+def refs(number: int) -> list[MessageRef]:
+    """Return the ids of a message that was sent."""
+    return [MessageRef("IRC", "#builds", f"m{number}"), MessageRef("IRC", "#builds", f"m{number}", "thread")]
 
 
 class StoreCase(SynchronousTestCase):
@@ -117,6 +125,15 @@ class StoreCase(SynchronousTestCase):
         with closing(sqlite3.connect(self.path)) as connection:
             return [number for (number,) in connection.execute("SELECT id FROM outbox ORDER BY id")]
 
+    def refs_of(self, number: int) -> list[MessageRef]:
+        """Return the ids of a message."""
+        return list(self.successResultOf(self.store.refs_of(Handle(f"IRC/k{number}"))))
+
+    def stored_ids(self) -> list[str]:
+        """Return the keys of the messages whose ids another program sees in the file."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            return [key.decode() for (key,) in connection.execute("SELECT key FROM sent_ids ORDER BY key")]
+
     def is_on_disk(self, text: bytes) -> bool:
         """Return whether one of the files contains the text."""
         files = [Path(f"{self.path}{end}") for end in SIDE_FILES]
@@ -175,6 +192,53 @@ class WritingTests(StoreCase):
         self.assertFalse(self.is_on_disk(b"at once"))
         self.assertFalse(self.is_on_disk(b"while another"))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_ids_of_a_message_sent_at_once(self) -> None:
+        """Of a message that is sent before its transaction begins, only the ids are written, within 50 ms."""
+        message = self.add("at once")
+        self.store.end(sent(message.id), refs(message.id))
+        self.assertEqual(self.refs_of(message.id), refs(message.id))
+        self.wait(0.051)
+        self.assertEqual((self.written(), self.stored_ids()), ([], [f"k{message.id}"]))
+        self.assertFalse(self.is_on_disk(b"at once"))
+        self.assertEqual(self.refs_of(message.id), refs(message.id))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_ids_and_removal_are_one_transaction(self) -> None:
+        """Another process finds a message or its ids, never both or neither."""
+        message = self.add()
+        self.wait(0.015)
+        self.store.end(sent(message.id), refs(message.id))
+        seen = []
+
+        def look(statement: str) -> None:
+            seen.append((self.written(), self.stored_ids()))
+
+        self.on_statement = look
+        self.wait(0.05)
+        self.on_statement = self.statements.append
+        before, after = ([message.id], []), ([], [f"k{message.id}"])
+        self.assertEqual([pair for pair in seen if pair not in (before, after)], [])
+        self.assertIn(before, seen)
+        self.assertEqual((self.written(), self.stored_ids()), after)
+
+    def test_changed_while_it_is_written(self) -> None:
+        """A message that is changed within its transaction is changed by the next one, which `flush` waits for."""
+        message = self.add("before")
+        flushed = []
+
+        def change(statement: str) -> None:
+            if statement.startswith("INSERT OR REPLACE INTO outbox"):
+                self.store.change(message.id, "after")
+                flushed.append(self.store.flush())
+
+        self.on_statement = change
+        self.wait(0.015)
+        self.on_statement = self.statements.append
+        self.successResultOf(flushed[0])
+        self.close()
+        self.open()
+        self.assertEqual([one.body for one in self.lease()], ["after"])
 
     def test_sent_while_it_is_written(self) -> None:
         """A message that is removed within its transaction is deleted soon."""
@@ -455,6 +519,18 @@ class LeaseTests(StoreCase):
         self.wait(0.05)
         self.assertEqual(self.written(), [])
 
+    def test_changes_of_a_message_that_was_taken(self) -> None:
+        """A message that another process has taken is neither changed, nor has ids, by the one that had it before."""
+        message = self.add_of_another()
+        self.store.change(message.id, "other")
+        self.store.end(sent(message.id), refs(message.id))
+        self.wait(0.05)
+        self.now += 10.0
+        self.assertEqual((self.lease(), self.refs_of(message.id)), ([message], []))
+        self.store.end(sent(message.id), refs(message.id))
+        self.wait(0.05)
+        self.assertEqual((self.lease(), self.refs_of(message.id)), ([], refs(message.id)))
+
     def test_lanes_are_left_whole(self) -> None:
         """What a killed process has left of a lane waits while a running one has messages of that lane, so their order stays."""
         killed, running, other = (self.add_of_another(room) for room in ("#builds", "#builds", "#ops"))
@@ -711,6 +787,38 @@ class FullDiskTests(StoreCase):
         self.assertEqual([message.sent for message in loaded], [0.5, 0.75, 0.0])
         self.assertEqual(loaded[0].id, advanced.id)
 
+    def test_changes_and_ids_wait_for_space(self) -> None:
+        """Changes and ids that could not be written are known meanwhile, and written later, in their order."""
+        changed, ended = self.add("a"), self.add("b")
+        self.wait(0.015)
+        self.add("x" * 200_000)
+        added = self.add("c")
+        self.set_disk_full(True)
+        self.store.change(changed.id, "a1")
+        self.store.change(added.id, "c1")
+        self.store.end(sent(ended.id), refs(1))
+        self.wait(0.05)
+        self.assertEqual((self.stored_ids(), self.refs_of(ended.id)), ([], refs(1)))
+        self.store.change(changed.id, "a2")
+        self.store.change(added.id, "c2")
+        self.store.end(sent(0)._replace(key=f"k{ended.id}"), refs(2))
+        self.wait(3)
+        self.assertEqual(self.refs_of(ended.id), refs(2))
+        self.set_disk_full(False)
+        self.wait(3)
+        self.assertEqual((self.stored_ids(), self.refs_of(ended.id)), ([f"k{ended.id}"], refs(2)))
+        self.close()
+        self.open()
+        self.assertEqual([one.body for one in self.lease() if len(one.body) < 10], ["a2", "c2"])
+
+    def test_most_ids_that_wait_for_space(self) -> None:
+        """While the disk is full, the ids of the latest 10,000 messages are kept."""
+        self.set_disk_full(True)
+        for number in range(1, 10_002):
+            self.store.end(sent(0)._replace(key=f"k{number}"), refs(number))
+        self.assertEqual((self.refs_of(1), self.refs_of(2)), ([], refs(2)))
+        self.set_disk_full(False)
+
     def test_deleted_directory(self) -> None:
         """If the journal's directory is deleted, nothing is recorded, and the log says that messages aren't stored and are lost."""
         number = self.record()
@@ -748,6 +856,8 @@ STEP = st.one_of(
     st.just(("add",)),
     st.just(("add",)),
     st.tuples(st.just("remove"), st.lists(NUMBER, max_size=3)),
+    st.tuples(st.just("send"), NUMBER),
+    st.tuples(st.just("change"), NUMBER, st.sampled_from([("a", None), (None, '{"thread": "7"}'), ("b", "")])),
     st.tuples(st.just("advance"), NUMBER, st.integers(1, 5)),
     st.tuples(st.just("wait"), st.sampled_from([0.01, 0.015, 0.25])),
     st.just(("flush",)),
@@ -760,13 +870,14 @@ class ModelTests(SynchronousTestCase):
     @settings(max_examples=60)
     @given(st.lists(STEP, max_size=25))
     def test_same_messages(self, steps: Sequence[tuple[Any, ...]]) -> None:
-        """After any sequence of calls, a restart loads the messages of a dict. A crash loses none that was flushed."""
+        """After any sequence of calls, a restart loads the messages of a dict. A crash loses none that was flushed, and finds either it or its ids."""
         shared = Path("/dev/shm")
         with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as directory:
             self.path = Path(directory) / "0.sqlite"
             self.model: dict[int, OutgoingMessage] = {}
             self.added: list[int] = []
             self.flushed: set[int] = set()
+            self.sent: set[int] = set()
             self.open()
             try:
                 for name, *arguments in steps:
@@ -805,6 +916,28 @@ class ModelTests(SynchronousTestCase):
             if each in self.model:
                 self.model[each] = self.model[each]._replace(sent=sent)
 
+    def send(self, number: int) -> None:
+        """End a message to which the network has given ids."""
+        for each in self.last([number]):
+            if each in self.model:
+                self.store.end(sent(each), refs(each))
+                del self.model[each]
+                self.sent.add(each)
+
+    def change(self, number: int, fields: tuple[str | None, str | None]) -> None:
+        """Change a message."""
+        for each in self.last([number]):
+            self.store.change(each, *fields)
+            if each in self.model:
+                given = {name: text for name, text in zip(("body", "wanted"), fields, strict=True) if text is not None}
+                self.model[each] = self.model[each]._replace(**given)  # type: ignore[arg-type]
+
+    def has_ids(self, number: int) -> bool:
+        """Return whether the ids of a message are known, which are never wrong."""
+        found = list(self.successResultOf(self.store.refs_of(Handle(f"IRC/k{number}"))))
+        assert found in ([], refs(number))
+        return bool(found)
+
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         self.reactor.advance(seconds)
@@ -826,6 +959,7 @@ class ModelTests(SynchronousTestCase):
         self.successResultOf(self.journal.close())
         self.assertEqual(self.loaded(), [self.model[number] for number in sorted(self.model)])
         self.flushed = set(self.model)
+        self.assertEqual({number for number in self.added if self.has_ids(number)}, self.sent)
 
     def crash(self) -> None:
         """Let the next process begin with the files as they are; removals since the last transaction may be lost, too."""
@@ -834,7 +968,11 @@ class ModelTests(SynchronousTestCase):
             shutil.copyfile(f"{crashed}{end}", f"{self.path}{end}")
         self.successResultOf(self.journal.close())
         loaded = {message.id: message for message in self.loaded()}
-        self.assertLessEqual(self.flushed, loaded.keys())
+        with_ids = {number for number in self.added if self.has_ids(number)}
+        self.assertLessEqual(with_ids, self.sent)
+        self.assertLessEqual(self.flushed, loaded.keys() | with_ids)
+        self.assertFalse(with_ids & loaded.keys())
+        self.sent = with_ids
         self.model = loaded
 
 
@@ -863,6 +1001,28 @@ class UnwrittenTests(StoreCase):
         for reader in readers:
             reader.join()
         self.assertEqual(seen, [True, True])
+
+
+class KillTests(SynchronousTestCase):
+    def test_kill_9_loses_nothing_that_was_stored(self) -> None:
+        """After SIGKILL, each stored message is there with its file and its last text, or its ids are, never both."""
+        takes_long()
+        for kill_after in (50, 400):
+            path = Path(self.mktemp())
+            said = kill_during_messages(path, kill_after)
+            journal = SQLiteJournal(path, InlineReactor(), lambda: 1000.0, runs=INLINE)
+            left = {int(one.key[1:]): one for one in self.successResultOf(journal.outbox.lease())}
+            ids = {
+                number
+                for number in said["stored"]
+                if self.successResultOf(journal.outbox.refs_of(Handle(f"Net/k{number}")))
+            }
+            self.assertEqual((ids & left.keys(), said["stored"] - left.keys() - ids), (set(), set()))
+            self.assertLessEqual(said["sent"], ids)
+            self.assertEqual({left[number].body for number in said["changed"]}, {"after"})
+            for number, message in left.items():
+                self.assertEqual(message.file, b"%d" % number * (number * 37 % 3000))
+            self.successResultOf(journal.close())
 
 
 class ThreadTests(SynchronousTestCase):
