@@ -125,7 +125,7 @@ def wire(
             # The bot is created after its networks.
             bot.notices.post(*notice, **options)
 
-        services: dict[str, Any] = {"clients": clients, "storage": storage, "notify": notify}
+        services: dict[str, Any] = {"clients": clients, "storage": storage, "notify": notify, "now": now}
         backends = {name: make_backend(reactor, view, **services) for name, view in config.networks.items()}
         plugin_pool = partial(pool, reactor, shared=True, spare=_SPARE)
         workers = Workers(

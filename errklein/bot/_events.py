@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
+from time import localtime, strftime
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -15,6 +16,7 @@ from twisted.python.failure import Failure
 from errklein.bot._notices import INTERVAL, NoticeBoard
 from errklein.bot.streams import Streams
 from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room, Stream
+from errklein.chat.handles import MessageRef
 from errklein.dispatch import Dispatcher, Networks
 from errklein.plugins.manager import Callback
 from errklein.ports.chat import Backend, BotOverview
@@ -223,6 +225,20 @@ class Events:
     def callback_requested(self, backend: Backend, callback: str, *details: Any) -> None:
         """Call a callback of the plugins, after the messages that were received before."""
         self._slices.do(partial(self._callbacks.call, backend, callback, *details))
+
+    def message_edited(self, backend: Backend, message: Message) -> None:
+        """Call `callback_message_edited`. An edited message runs no command and answers no question."""
+        self._slices.do(partial(self._callbacks.call, backend, "callback_message_edited", message))
+
+    def message_deleted(self, backend: Backend, ref: MessageRef, by: Identifier | None) -> None:
+        """Call `callback_message_deleted`."""
+        self._slices.do(partial(self._callbacks.call, backend, "callback_message_deleted", ref, by))
+
+    def gap_found(self, backend: Backend, room: Room, since: float, until: float) -> None:
+        """Tell administrators that messages are missing, which may have been commands."""
+        at = [strftime("%H:%M:%S", localtime(time)) for time in (since, until)]
+        text = f"Messages to {room} on {backend.network} between {at[0]} and {at[1]} are missing: the network has too many to read."
+        self._notices.post(("gap", backend.network, str(room)), text)
 
     def mention_received(self, backend: Backend, message: Message, people: Sequence[Identifier]) -> None:
         """Call `callback_mention`."""

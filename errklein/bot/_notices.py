@@ -26,7 +26,7 @@ from errklein.dispatch import Disclosure, Networks
 from errklein.dispatch.replies import Deliver, new_error_id, with_id
 from errklein.plugins.store_mixin import StoredValues
 from errklein.plugins.subprocesses import run
-from errklein.ports.chat import Backend, KnowsHolders, QueuesMessages
+from errklein.ports.chat import Backend, KnowsHolders
 from errklein.ports.outbox import SentLater
 from errklein.ports.receipts import Receipt
 from errklein.running import PoolStopped, on_reactor_soon, start_daemon_thread
@@ -267,12 +267,8 @@ class NoticeBoard:
         for backend in self._networks.backends.values():
             for admin in tuple(self._networks.config(backend).BOT_ADMINS_NOTIFICATIONS):
                 start = partial(Deferred.fromCoroutine, self._send_to(backend, str(admin), notice))
-                if isinstance(backend, (CallsInOrder, QueuesMessages)):
-                    # On the reactor, the result shows whether the network has taken the message.
-                    on_reactor_soon(self._reactor, start)
-                else:
-                    # In this thread, so that it isn't overtaken by the thread's next messages.
-                    start()
+                # On the reactor, the result shows whether the network has taken the message.
+                on_reactor_soon(self._reactor, start)
 
     async def _send_to(self, backend: Backend, admin: str, notice: Notice) -> None:
         """Send the notice, or its summary, to the recipient of that name; keep it for a person who has missed it."""

@@ -1,4 +1,4 @@
-"""What a network can do in a room, or in a direct conversation."""
+"""The features of networks, in a room or a direct conversation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What plugins want to be done with messages, and the operations of networks that do it."""
+"""The wishes of plugins about messages, and the operations of networks that fulfil them."""
 
 from __future__ import annotations
 

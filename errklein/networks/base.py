@@ -1,33 +1,41 @@
-"""Base classes of networks inside this process, such as Text and Test, with their persons, occupants and rooms."""
+"""Base classes: of all networks, and of those inside this process, such as Text and Test, with their persons, occupants and rooms."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from itertools import count
 from secrets import token_hex
 from typing import Any, ClassVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 
 from errklein.chat import (
+    EXACT,
     ONLINE,
     Identifier,
     Message,
+    NameRules,
     Person,
     Room,
+    RoomDoesNotExistError,
     RoomNotJoinedError,
     RoomOccupant,
     read_only,
     same_network,
 )
-from errklein.chat.handles import Handle
-from errklein.chat.outgoing import MessageRecord, Wait
+from errklein.chat.features import BARE, Features
+from errklein.chat.handles import Handle, MessageRef
+from errklein.chat.operations import NOTHING_ELSE, Wanted
+from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text
 from errklein.ports.chat import BackendEvents
-from errklein.ports.outbox import OutboxClosed
+from errklein.ports.outbox import OutboxClosed, OutboxStatus, OutboxStore
 from errklein.ports.receipts import Receipt
 from errklein.running import on_reactor_soon
+from errklein.running.context import causing_delivery
 
 MESSAGE_SIZE_LIMIT = 10_000
 """The default of MESSAGE_SIZE_LIMIT, in characters: longer messages are split."""
@@ -37,6 +45,161 @@ _MENTION = re.compile(r"(?<!\S)@[^\s@/#]*\w")
 
 LOCAL_SETTINGS = NetworkSettings({"username": IdentityKey(check_text, "`err`", "the bot's name")}, accepts_others=True)
 """The settings of networks inside this process."""
+
+
+class NetworkBase(ABC):
+    """Defaults of `ports.chat.Backend`. A network has `mode`, `outbox` and the abstract methods, and overrides what it can do more.
+
+    :param config: The configuration of this network.
+    """
+
+    mode: str
+    network: str
+    message_size_limit: int
+    outbox: Any
+    """The outbox; see `ports.chat.Backend`."""
+    joins_configured_rooms = False
+    name_rules: NameRules = EXACT
+    is_encrypted: bool = False
+    bot_identifier: Identifier | None = None
+    build_message = staticmethod(Message)
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self.network = config.network
+        self.message_size_limit = getattr(config, "MESSAGE_SIZE_LIMIT", None) or MESSAGE_SIZE_LIMIT
+
+    def features(self, to: Identifier | str) -> Features:
+        """Return `BARE`: the network can only send texts."""
+        return BARE
+
+    @abstractmethod
+    def connect(self, events: BackendEvents) -> None:
+        """See `ports.chat.Backend`."""
+
+    @abstractmethod
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
+        """See `ports.chat.Backend`."""
+
+    @abstractmethod
+    def build_identifier(self, text: str) -> Identifier:
+        """See `ports.chat.Backend`."""
+
+    def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
+        """Pass what is wanted to the outbox. The recipient's text is what `build_identifier` reads."""
+        accepted: Receipt = self.outbox.perform(
+            self.recipient_of(message, wanted),
+            message.body,
+            wanted,
+            file,
+            priority=message.priority,
+            stored=not message.unstored,
+        )
+        return accepted
+
+    def recipient_of(self, message: Message, wanted: Wanted) -> str:
+        """Return the text of the recipient: that of `to`, or else the room of the target; "" if only its handle is known."""
+        if message.to is None:
+            if wanted.target:
+                return wanted.target.room if isinstance(wanted.target, MessageRef) else ""
+            raise ValueError("a message needs a recipient: `to` is None")
+        if message.to.network not in ("", self.network):
+            raise ValueError(f"the recipient must be a person or room of {self.network}, not {message.to!r}")
+        return str(message.to)
+
+    def send_message(self, message: Message) -> Receipt:
+        """Accept a message, which is sent to its own thread."""
+        return self.perform(message, Wanted(thread=message.thread) if message.thread else NOTHING_ELSE)
+
+    def wait_of(self, record: MessageRecord) -> Wait | None:
+        """Return what a message waits for in the outbox."""
+        found: Wait | None = self.outbox.wait_of(record.id)
+        return found
+
+    def resolve(self, text: str) -> Deferred[Identifier]:
+        """Return what `build_identifier` returns: the network needn't be asked."""
+        return maybeDeferred(self.build_identifier, text)
+
+    def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
+        """Return a reply to the room of the message, or to its sender if the message is direct or `private` is set.
+
+        The reply is in the thread of the message. With `threaded`, a message outside of threads begins one.
+        """
+        reply, to_room = self.build_message(text), message.is_group and not private
+        reply.frm, reply.to = self.bot_identifier, message.to if to_room else self.person_of(message.frm)
+        reply.parent = message if threaded else None
+        if to_room or message.is_direct:
+            reply.thread = message.thread or (message.ref.id if threaded and message.ref is not None else "")
+        return reply
+
+    def person_of(self, sender: Identifier | None) -> Identifier | None:
+        """Return whom a private reply to a sender goes to: the person of an occupant."""
+        if isinstance(sender, RoomOccupant) and isinstance(sender, Person):
+            return self.build_identifier(sender.person)
+        return sender
+
+    def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
+        """Put the person's name, as `@name`, before the text."""
+        name = str(identifier)
+        if isinstance(identifier, Person):
+            name = identifier.nick or identifier.person
+        # Markdown recognises headings and tables only at the beginning of a line.
+        space = "\n\n" if message.body.startswith(("#", "|")) else " "
+        message.body = f"@{name.removeprefix('@')}{space}{message.body}"
+
+    def is_from_self(self, message: Message) -> bool:
+        """Return whether the bot is the sender."""
+        return message.frm == self.bot_identifier
+
+    def rooms(self) -> Sequence[Room]:
+        """Return no rooms."""
+        return ()
+
+    def query_room(self, name: str) -> Room:
+        """Return the room that `build_identifier` returns; raises RoomDoesNotExistError for the name of a person."""
+        found = self.build_identifier(name)
+        if not isinstance(found, Room):
+            raise RoomDoesNotExistError(f"{name} is not a room of {self.network}")
+        return found
+
+    def room_status(self, name: str) -> Wait | None:
+        """Return None: whether the bot is in a room isn't known."""
+        return None
+
+    def change_presence(self, status: str, message: str) -> None:  # noqa: B027 - not every network has a presence
+        """Do nothing: the network shows no presence."""
+
+
+class SentAtOnce:
+    """The outbox of a network on which no message waits. Implements `ports.outbox.NetworkOutbox`.
+
+    :param network: The name of the network.
+    :param now: Returns the Unix time.
+    """
+
+    def __init__(self, network: str, now: Callable[[], float] = time.time) -> None:
+        self._network, self._now = network, now
+        self._store: OutboxStore | None = None
+        self._sent = 0
+
+    @property
+    def status(self) -> OutboxStatus:
+        """Nothing waits."""
+        return OutboxStatus(0, 0, 0, 0.0, self._sent)
+
+    def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
+        """Store what becomes of the messages of deliveries from now on. What an earlier process left to be sent stays in the store."""
+        self._store = store
+
+    def wait_of(self, id: int) -> None:
+        """Return None: nothing waits."""
+
+    def note(self, recipient: str) -> None:
+        """Note that a message was sent, in any thread in the context of its delivery."""
+        self._sent += 1
+        if self._store is not None and (delivery := causing_delivery()):
+            sent, at = MessageState.SENT, self._now()
+            self._store.end(MessageRecord(0, self._network, recipient, delivery, sent, at))
 
 
 class LocalPerson(Person):
@@ -233,16 +396,16 @@ class LocalRoom(Room):
             self._backend.notify(event, self, self._backend.bot_in(self))
 
 
-class LocalBackend:
-    """Base class of backends for networks inside this process. Implements `ports.chat.Backend`.
+class LocalBackend(NetworkBase):
+    """Base class of backends for networks inside this process, on which messages are sent at once.
 
     Create instances in the reactor's thread. Subclasses set `mode` and the classes of identifiers, and override `show`.
 
     :param reactor: The reactor.
     :param config: The configuration of this network.
+    :param now: Returns the Unix time.
     """
 
-    mode: str
     default_name: ClassVar[str] = "err"
     """The bot's name if BOT_IDENTITY has no `username`."""
     joins_configured_rooms = True
@@ -251,19 +414,19 @@ class LocalBackend:
     person_type: ClassVar[type[LocalPerson]] = LocalPerson
     occupant_type: ClassVar[type[LocalOccupant]] = LocalOccupant
     room_type: ClassVar[type[LocalRoom]] = LocalRoom
-    build_message = staticmethod(Message)
 
-    def __init__(self, reactor: Any, config: Any) -> None:
-        self.network: str = config.network
-        self.message_size_limit: int = getattr(config, "MESSAGE_SIZE_LIMIT", None) or MESSAGE_SIZE_LIMIT
+    def __init__(self, reactor: Any, config: Any, now: Callable[[], float] = time.time) -> None:
+        super().__init__(config)
         self.presence: tuple[str, str] = (ONLINE, "")
         self._reactor = reactor
-        self.config = config
+        self.outbox = self._at_once = SentAtOnce(self.network, now)
         self._process, self._numbers = token_hex(8), count(1)
         self._events: BackendEvents | None = None
         self._rooms: dict[str, LocalRoom] = {}
         self._disconnected = False
-        self.bot_identifier = self.person_named(str(config.BOT_IDENTITY.get("username") or self.default_name))
+        self.bot_identifier: LocalPerson = self.person_named(
+            str(config.BOT_IDENTITY.get("username") or self.default_name)
+        )
 
     def connect(self, events: BackendEvents) -> None:
         """Report events to `events` from now on, and join the rooms of CHATROOM_PRESENCE."""
@@ -277,12 +440,13 @@ class LocalBackend:
         self._disconnected = True
         return succeed(None)
 
-    def send_message(self, message: Message) -> Receipt:
+    def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
         """Show the message; raises ValueError without a recipient, and OutboxClosed after `disconnect`."""
         if self._disconnected:
             raise OutboxClosed(f"the bot has disconnected from {self.network}; the message can't be sent")
-        self.check_addressee(message)
+        to = self.recipient_of(message, wanted)
         self.show(message)
+        self._at_once.note(to)
         receipt = Receipt(self.network, f"{self._process}-{next(self._numbers):x}")
         receipt.callback(Handle(receipt))
         return receipt
@@ -298,36 +462,9 @@ class LocalBackend:
             return self.query_room(text)
         return self.person_named(text)
 
-    def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
-        """Return a reply to the room of the message, or to its sender if the message is direct or `private` is set."""
-        to = message.frm
-        if message.is_group and not private:
-            to = message.to
-        elif isinstance(to, LocalOccupant):
-            to = self.person_named(to.person)
-        reply = self.build_message(text)
-        reply.frm, reply.to, reply.parent = self.bot_identifier, to, message if threaded else None
-        return reply
-
-    def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
-        """Put the person's name, as `@name`, before the text."""
-        name = str(identifier)
-        if isinstance(identifier, Person):
-            name = identifier.nick or identifier.person
-        # Markdown recognises headings and tables only at the beginning of a line.
-        space = "\n\n" if message.body.startswith(("#", "|")) else " "
-        message.body = f"@{name.removeprefix('@')}{space}{message.body}"
-
-    def is_from_self(self, message: Message) -> bool:
-        """Return whether the bot is the sender."""
-        return message.frm == self.bot_identifier
-
     def rooms(self) -> Sequence[Room]:
         """Return the rooms that the bot is in."""
         return [room for room in self._rooms.values() if room.joined]
-
-    def wait_of(self, record: MessageRecord) -> None:
-        """Return None, since messages are shown at once."""
 
     def room_status(self, name: str) -> Wait | None:
         """Return whether the bot is in a room; see `ports.chat.Backend`."""
@@ -339,6 +476,10 @@ class LocalBackend:
         if room is None:
             room = self._rooms.setdefault(name, self.room_type(name, bot=self))
         return room
+
+    def person_of(self, sender: Identifier | None) -> Identifier | None:
+        """Return the person of an occupant, and anybody else as they are."""
+        return self.person_named(sender.person) if isinstance(sender, LocalOccupant) else sender
 
     def change_presence(self, status: str, message: str) -> None:
         """Store both values in `presence`, where tests read them."""
@@ -371,8 +512,3 @@ class LocalBackend:
         """Call the method `event` of BackendEvents on the reactor. May be called from any thread."""
         if self._events is not None:
             on_reactor_soon(self._reactor, getattr(self._events, event), self, *args)
-
-    def check_addressee(self, message: Message) -> None:
-        """Raise ValueError if the message has no recipient."""
-        if message.to is None:
-            raise ValueError("a message needs a recipient: `to` is None")

@@ -16,6 +16,6 @@ NETWORK = Network(
     "Null",
     "the bot only serves webhooks",
     LOCAL_SETTINGS,
-    lambda context: NullBackend(context.reactor, context.config),
+    lambda context: NullBackend(context.reactor, context.config, context.now),
     is_local=True,
 )

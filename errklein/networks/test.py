@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from queue import Empty, Queue
-from time import monotonic
+from time import monotonic, time
 from typing import Any, BinaryIO
 
 from errklein.chat import Identifier, Message, Presence, Room, RoomOccupant
@@ -143,8 +143,8 @@ class TestBackend(LocalBackend):
     occupant_type = TestOccupant
     room_type = TestRoom
 
-    def __init__(self, reactor: Any, config: Any) -> None:
-        super().__init__(reactor, config)
+    def __init__(self, reactor: Any, config: Any, now: Callable[[], float] = time) -> None:
+        super().__init__(reactor, config, now)
         admins = getattr(config, "BOT_ADMINS", ())
         self.sender: Identifier = self.person_named(next(iter(admins), "gbin@localhost"))
         self.sent: list[SentMessage] = []
@@ -291,7 +291,7 @@ NETWORK = Network(
     "Test",
     "for tests of plugins",
     LOCAL_SETTINGS,
-    lambda context: TestBackend(context.reactor, context.config),
+    lambda context: TestBackend(context.reactor, context.config, context.now),
     values=[f"{__name__}:{name}" for name in ("TestOccupant", "TestPerson", "TestRoom", "TestRoomAcl")],
     is_local=True,
 )

@@ -1,7 +1,6 @@
 """The interface between the bot and its chat networks.
 
-Optional capabilities of a network are Protocols of their own. Methods are called in the reactor's thread unless a docstring
-states otherwise.
+Optional capabilities of a network are Protocols of their own.
 """
 
 from __future__ import annotations
@@ -11,14 +10,31 @@ from typing import BinaryIO, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
 
-from errklein.chat import Card, Identifier, Message, NameRules, Presence, Reaction, Room, Stream
+from errklein.chat import (
+    Card,
+    Identifier,
+    Message,
+    NameRules,
+    Presence,
+    Reaction,
+    Room,
+    RoomOccupant,
+    Stream,
+)
+from errklein.chat.features import Features
+from errklein.chat.handles import MessageRef
+from errklein.chat.operations import Wanted
 from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.ports.outbox import NetworkOutbox
 from errklein.ports.receipts import Receipt
 
 
 class Backend(Protocol):
-    """The connection to one chat network."""
+    """The connection to one chat network.
+
+    A method marked "Any thread" never waits for the network; threads other than the reactor's may wait in it for space in the
+    outbox, or for a name to be looked up. One marked "Reactor" is called only there. `networks.base.NetworkBase` has defaults.
+    """
 
     network: str
     """The name of the network in the configuration."""
@@ -28,67 +44,136 @@ class Backend(Protocol):
 
     @property
     def mode(self) -> str:
-        """The kind of network in lower case, such as "irc", "text", "test" or "null"."""
+        """The kind of network in lower case, such as "irc", "text", "test" or "null". Any thread."""
 
     @property
     def message_size_limit(self) -> int:
-        """The maximum length of one part of a message, in the network's unit (bytes or characters)."""
+        """The maximum length of one part of a message, in the network's unit (bytes or characters). Any thread."""
 
     @property
     def bot_identifier(self) -> Identifier | None:
-        """The identifier of the bot; None until the network has assigned it."""
+        """The identifier of the bot; None until the network has assigned it. Any thread."""
+
+    @property
+    def name_rules(self) -> NameRules:
+        """The rules for the comparison of names, the latest that the server has announced. Any thread."""
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether nobody else can read messages on their way to the network. Otherwise, secrets aren't sent. Any thread."""
+
+    @property
+    def outbox(self) -> NetworkOutbox:
+        """The messages that wait to be sent. Any thread."""
+
+    def features(self, to: Identifier | str) -> Features:
+        """Return what the network can do in a room, or in the conversation with a person, or with the one of that text. Any thread.
+
+        It is asked when a message's turn comes, since it may change, for example with the bot's rights in a room.
+        """
 
     def connect(self, events: BackendEvents) -> None:
-        """Start to connect, and reconnect until `disconnect`. Events of the network are passed to `events`."""
+        """Start to connect, and reconnect until `disconnect`. Events of the network are passed to `events`. Reactor."""
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Send queued messages for up to `grace` seconds, then disconnect.
+        """Send queued messages for up to `grace` seconds, then disconnect. Reactor.
 
         Fires when the connection is closed and no code of the backend runs. Each message that was not sent is logged.
         """
 
     def send_message(self, message: Message) -> Receipt:
-        """Accept `message` into the outbox, from any thread.
+        """Accept `message` into the outbox: `perform` with the message's own thread and mentions. Any thread."""
 
-        In the reactor's thread, the call never blocks. It returns an awaitable, which may be ignored, that completes when
-        the network has the message; a full outbox raises OutboxFull. In another thread, the call waits up to 5 s for space
-        in the outbox, then raises OutboxFull; it returns None. Raises OutboxClosed after `disconnect`.
+    def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
+        """Accept into the outbox what is wanted with `message`: that it is sent, edits another one, and so on. Any thread.
+
+        On the reactor, the call never waits. Other threads wait up to 5 s for space in the outbox.
+
+        :param message: Has the text, the recipient, `priority`, `mentions` and `unstored`. `to` is None if `wanted.target` says where.
+        :param file: The content of the file that is sent.
+        :returns: The handle, which fires on the reactor when the network has done it, and fails if it won't; it may be ignored.
+        :raises ValueError: There is no recipient, or it belongs to another network.
+        :raises OutboxFull: The outbox has no room.
+        :raises OutboxClosed: It is after `disconnect`.
         """
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
-        """Return what a message waits for that the backend has accepted; None if it doesn't wait any more."""
+        """Return what a message waits for that the backend has accepted; None if it doesn't wait any more. Reactor."""
 
     def build_identifier(self, text: str) -> Identifier:
-        """Return the person, occupant or room that `text` names; raise ValueError if the text is invalid."""
+        """Return the person, occupant or room that `text` names; raise ValueError if the text is invalid. Any thread.
+
+        Threads may wait for the network to resolve the name. The reactor doesn't: what it gets equals the resolved identifier later,
+        and its hash stays the same.
+        """
+
+    def resolve(self, text: str) -> Deferred[Identifier]:
+        """Return the person, occupant or room that `text` names, after asking the network if necessary. Reactor.
+
+        Fails with ValueError if the text is invalid, with RoomDoesNotExistError or UserDoesNotExistError if the network knows nothing
+        of that name, and with another exception if it can't be asked.
+        """
 
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
-        """Return a reply to `message`, addressed to its room, or to its sender if `private` is True."""
+        """Return a reply to `message`, addressed to its room, or to its sender if `private` is True. Any thread."""
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
-        """Prefix the body of `message`, which is sent to a room, with the name of `identifier`."""
+        """Prefix the body of `message`, which is sent to a room, with the name of `identifier`. Any thread."""
 
     def is_from_self(self, message: Message) -> bool:
-        """Return whether the bot itself has sent the message."""
+        """Return whether the bot itself has sent the message. Any thread."""
 
     def rooms(self) -> Sequence[Room]:
-        """Return the rooms that the bot is in."""
+        """Return the rooms that the bot is in. Any thread."""
 
     def query_room(self, name: str) -> Room:
-        """Return the room of that name; raise RoomDoesNotExistError if the network knows that it doesn't exist."""
+        """Return the room of that name; raise RoomDoesNotExistError if the network knows that it doesn't exist. Any thread."""
 
     def room_status(self, name: str) -> Wait | None:
-        """Return whether the bot is in a room, since when, why not, and when it tries again.
+        """Return whether the bot is in a room, since when, why not, and when it tries again. Reactor.
 
         None if it should not be there, or if that isn't known.
         """
 
     def change_presence(self, status: str, message: str) -> None:
-        """Set the bot's status, such as `ONLINE`, and the text shown with it."""
+        """Set the bot's status, such as `ONLINE`, and the text shown with it. Any thread."""
+
+
+@runtime_checkable
+class ManagesRooms(Protocol):
+    """Implemented by backends that wait for the network's answer about rooms. All methods: reactor.
+
+    Each Deferred fires when the network has done it, and fails with RoomError and the network's reason if it refuses.
+    """
+
+    def join(self, room: Room, password: str = "") -> Deferred[None]:
+        """Join the room, and come back to it after each reconnection."""
+
+    def leave(self, room: Room, reason: str = "") -> Deferred[None]:
+        """Leave the room."""
+
+    def create(self, room: Room) -> Deferred[None]:
+        """Create the room, and join it."""
+
+    def destroy(self, room: Room) -> Deferred[None]:
+        """Destroy the room for all its occupants."""
+
+    def topic(self, room: Room) -> Deferred[str]:
+        """Return the topic; "" if the room has none."""
+
+    def set_topic(self, room: Room, topic: str) -> Deferred[None]:
+        """Set the topic."""
+
+    def members(self, room: Room) -> Deferred[Sequence[RoomOccupant]]:
+        """Return the people in the room."""
+
+    def invite(self, room: Room, person: str) -> Deferred[None]:
+        """Invite a person, given as text that `build_identifier` reads."""
 
 
 @runtime_checkable
 class QueuesMessages(Protocol):
-    """Implemented by backends with an outbox."""
+    """Implemented by backends whose messages may wait."""
 
     @property
     def outbox(self) -> NetworkOutbox:
@@ -105,7 +190,7 @@ class SendsCards(Protocol):
 
 @runtime_checkable
 class HasNameRules(Protocol):
-    """Implemented by backends of networks with rules of their own for the comparison of names. Others compare exactly."""
+    """Implemented by all backends."""
 
     @property
     def name_rules(self) -> NameRules:
@@ -130,16 +215,16 @@ class KnowsHolders(Protocol):
     """Implemented by backends of networks whose names may pass to other people, such as nicks on IRC."""
 
     def current_holder(self, person: Identifier) -> Identifier | None:
-        """Return the current holder of the person's name, with all attributes that access rules use; None if unknown."""
+        """Return the current holder of the person's name, with all attributes that access rules use; None if unknown. Any thread."""
 
 
 @runtime_checkable
 class KnowsEncryption(Protocol):
-    """Implemented by backends that know whether others can read messages on their way. Without it, secrets aren't sent."""
+    """Implemented by all backends."""
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether messages are encrypted on their way to the network, or don't leave this computer."""
+        """Whether nobody else can read messages on their way to the network."""
 
 
 @runtime_checkable
@@ -230,6 +315,15 @@ class BackendEvents(Protocol):
 
     def message_received(self, backend: Backend, message: Message) -> None:
         """A message was received."""
+
+    def message_edited(self, backend: Backend, message: Message) -> None:
+        """The sender of a message has edited it. `message.ref` is that of the message before, and `edited` is true."""
+
+    def message_deleted(self, backend: Backend, ref: MessageRef, by: Identifier | None) -> None:
+        """`by`, or somebody whom the network doesn't name, has deleted a message."""
+
+    def gap_found(self, backend: Backend, room: Room, since: float, until: float) -> None:
+        """The messages of the room between two Unix times are missing, and can't be read any more."""
 
     def mention_received(self, backend: Backend, message: Message, people: Sequence[Identifier]) -> None:
         """`message` mentions `people`."""

@@ -100,10 +100,9 @@ class HealthTests(PluginTestCase):
     def test_waiting_messages(self) -> None:
         """The waiting messages of a network are shown with the age of the oldest that doesn't wait for a room."""
         backend = self.bot.bot.backend
-        backend.outbox = SimpleNamespace(status=OutboxStatus(3, 3, 30, self.bot.bot.now() - 61))  # type: ignore[attr-defined]
-        self.addCleanup(delattr, backend, "outbox")
+        self.patch(backend, "outbox", SimpleNamespace(status=OutboxStatus(3, 3, 30, self.bot.bot.now() - 61)))
         self.assertIn(", messages waiting: 3, the oldest for 1 minute and 1 second\n", self.command("!status"))
-        backend.outbox = SimpleNamespace(status=OutboxStatus(3, 3, 30, 0.0))  # type: ignore[attr-defined]
+        self.patch(backend, "outbox", SimpleNamespace(status=OutboxStatus(3, 3, 30, 0.0)))
         self.assertIn(", messages waiting: 3, only for rooms\n", self.command("!status"))
 
     def test_journal_that_cannot_be_read(self) -> None:

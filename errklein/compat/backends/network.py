@@ -22,8 +22,8 @@ from twisted.python.failure import Failure
 from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.chat.features import BARE, Features
-from errklein.chat.operations import Operation, Post
-from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
+from errklein.chat.operations import Operation, Post, Wanted
+from errklein.chat.outgoing import OutgoingMessage
 from errklein.compat.backends._messages import (
     NetworkStamp,
     ask_beforehand,
@@ -35,6 +35,7 @@ from errklein.compat.backends._messages import (
 )
 from errklein.compat.core import EVENTS, ErrBot, part_of
 from errklein.dispatch import card_as_text
+from errklein.networks.base import NetworkBase
 from errklein.networks.outbox import NotConfirmed, Outbox, outbox_limits
 from errklein.ports.chat import BackendEvents
 from errklein.ports.receipts import Receipt
@@ -60,8 +61,8 @@ ATTEMPTS = 20
 """Number of errors of the connection after which a message is dropped, since it may be the cause: a quarter of an hour."""
 
 
-class ThreadedNetwork:
-    """A `ports.chat.Backend` that runs a third-party backend in threads.
+class ThreadedNetwork(NetworkBase):
+    """A network that runs a third-party backend in threads.
 
     `make` creates the `ErrBot` from the network's configuration; its exceptions are raised. `legacy` is the created
     object, which plugins reach through the bot.
@@ -119,17 +120,17 @@ class ThreadedNetwork:
     # ports.chat.Backend
 
     @property
-    def mode(self) -> str:
+    def mode(self) -> str:  # type: ignore[override]
         """The kind of network, as the backend names it."""
         return self.legacy.mode
 
     @property
-    def message_size_limit(self) -> int:
+    def message_size_limit(self) -> int:  # type: ignore[override]
         """The length at which messages are split, in characters."""
         return self.legacy.message_size_limit
 
     @property
-    def bot_identifier(self) -> Identifier | None:
+    def bot_identifier(self) -> Identifier | None:  # type: ignore[override]
         """The identifier of the bot; None while the backend doesn't know it."""
         # Some backends use their connection here, and raise an error if it isn't established.
         with suppress(Exception):
@@ -154,19 +155,12 @@ class ThreadedNetwork:
         closed = self.outbox.close(grace if self._serving and self._next_attempt < end else 0.0)
         return closed.addCallback(lambda _: Deferred.fromCoroutine(self._leave(end - self._reactor.seconds())))
 
-    def send_message(self, message: Message) -> Receipt:
+    def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
         """Add the message to the outbox, from any thread; see ports.chat.Backend."""
         # A copy, since the sender may change the message before it is sent.
         kept = message.clone()
         kept.body = message.body[: self._longest]
         return self._accept(kept, neutral_text(self.mode, kept), details_of(kept))
-
-    def wait_of(self, record: MessageRecord) -> Wait | None:
-        """Return what a message waits for; see `ports.chat.Backend`."""
-        return self.outbox.wait_of(record.id)
-
-    def room_status(self, name: str) -> None:
-        """Return None, since the backend isn't asked."""
 
     def build_identifier(self, text: str) -> Identifier:
         """Return the identifier for a text; raises ValueError, and errors of the backend's own code."""

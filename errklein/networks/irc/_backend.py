@@ -16,9 +16,10 @@ from twisted.python.failure import Failure
 
 from errklein.chat import ONLINE, Identifier, Message, Room, read_only
 from errklein.chat.features import Features
-from errklein.chat.operations import Operation, Post
+from errklein.chat.operations import Operation, Post, Wanted
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.networks._connection import Backoff
+from errklein.networks.base import NetworkBase
 from errklein.networks.irc._lines import WINDOW, IRCRateLimiter, MessageLine, split_lines, strip_controls, text_capacity
 from errklein.networks.irc._rooms import RoomMembership, nick_of
 from errklein.networks.irc.connection import Reconnector, endpoint_for
@@ -51,8 +52,8 @@ _LOOK_AGAIN = 0.1
 """Seconds after which to ask again whether the server has caught up. The outbox also asks when a line is confirmed."""
 
 
-class IRCBackend:
-    """A connection to one IRC network. Implements `ports.chat.Backend` and `outbox.Transport`.
+class IRCBackend(NetworkBase):
+    """A connection to one IRC network. Implements `outbox.Transport`, too.
 
     It reconnects after each lost connection, joins its rooms again, and then sends the messages that are still queued.
 
@@ -64,7 +65,6 @@ class IRCBackend:
     mode = "irc"
 
     joins_configured_rooms = True
-    build_message = staticmethod(Message)
 
     NICKSERV_TIMEOUT = 3.0
     """Seconds to wait for NickServ before joining rooms, since some rooms only admit identified users."""
@@ -140,7 +140,7 @@ class IRCBackend:
         confirming = self._reactor.callLater(max(0.0, grace - self.CONFIRM_TIMEOUT), self._confirm_all)
         return self.outbox.close(grace).addCallback(self._quit, confirming)
 
-    def send_message(self, message: Message) -> Receipt:
+    def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
         """Queue the message as lines of PRIVMSG, or of NOTICE if `extras["notice"]` is true; see `ports.chat.Backend`.
 
         Raises ValueError if the recipient isn't a person or room of this network, or if its name is too long.
@@ -162,7 +162,7 @@ class IRCBackend:
         """Return approximately how many lines a text has."""
         return estimated_parts(body, self.message_size_limit)
 
-    def features(self, to: object) -> Features:
+    def features(self, to: Identifier | str) -> Features:
         """Return the features of a room or person, which are the same for all."""
         return _FEATURES
 

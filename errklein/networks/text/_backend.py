@@ -14,8 +14,7 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 
 from errklein._version import __version__
 from errklein.chat import ONLINE, Identifier, Message, Presence, Stream
-from errklein.chat.features import BARE, Features
-from errklein.chat.operations import Operation, Post
+from errklein.chat.operations import Operation, Post, Wanted
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.commands import command_hint
 from errklein.networks.base import LocalBackend, LocalPerson, LocalRoom
@@ -95,10 +94,11 @@ class TextBackend(LocalBackend):
             self._disconnecting = closed.addCallback(lambda _: console.close() if console is not None else None)
         return DeferredList([self._disconnecting]).addCallback(lambda _: None)
 
-    def send_message(self, message: Message) -> Receipt:
+    def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
         """Queue the message, in parts if it is longer than MESSAGE_SIZE_LIMIT; see `ports.chat.Backend`."""
-        self.check_addressee(message)
-        return self._outbox.send(str(message.to), message.body, priority=message.priority, original=message)
+        to = self.recipient_of(message, wanted)
+        self._at_once.note(to)
+        return self._outbox.send(to, message.body, priority=message.priority, original=message)
 
     # backends.outbox.Transport
 
@@ -108,10 +108,6 @@ class TextBackend(LocalBackend):
     def estimate(self, body: str) -> int:
         """Return 1: a message is usually one part."""
         return 1
-
-    def features(self, to: object) -> Features:
-        """Return BARE: a terminal shows texts."""
-        return BARE
 
     def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[str]:
         """Return the parts of a message as they are shown."""
