@@ -66,7 +66,7 @@ _ESCAPED = re.compile(r"([\\`*_{}\[\]()>#+\-.!])")
 _IMTEXT = IMTEXT_CHRS.by_mark()
 
 
-def to_plain(markdown: str, *, compact: bool = False) -> str:
+def to_plain(markdown: str, *, compact: bool = False, indented: bool = True) -> str:
     """Render Markdown as plain text, exactly as errbot's test backend does.
 
     Headings, lists and tables keep their layout, and emphasis is dropped. Control characters other than tab and newline are
@@ -77,7 +77,10 @@ def to_plain(markdown: str, *, compact: bool = False) -> str:
 
     :param markdown: The text.
     :param compact: Draw tables without borders.
+    :param indented: Put a space before each paragraph, as errbot does.
     """
+    if not indented:
+        return _rendered(markdown, strip_styles, compact)
     markdown = sanitize(markdown)
     if is_only_text(markdown):
         # A space at the end is kept, since tests of plugins expect texts such as "You said: ".

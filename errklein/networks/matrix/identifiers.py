@@ -6,10 +6,11 @@ Ids are compared exactly, as the specification demands: `@Alice:example.org` is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from errklein.chat import Person, Room, RoomOccupant, read_only
+from errklein.chat import Identifier, Person, RoomOccupant, read_only
+from errklein.networks.directory import AliasedRoom, Directory
 
 # Of the characters that old ids may have, those that look like the end of a line or of a word are left out.
 _LOCAL = r"[^\s:\x00-\x1f\x7f]+"
@@ -79,48 +80,99 @@ class MatrixPerson(Person):
         return self.network, self._user
 
 
-class MatrixRoom(Room):
+class RoomActions(Protocol):
+    """What a room of a connection needs of it. May be called in any thread, apart from `carry_out` only what is known is returned."""
+
+    def carry_out(self, action: str, *args: Any) -> None:
+        """Call a method of ManagesRooms. Threads wait for the result; on the reactor a failure is logged."""
+
+    def is_joined(self, name: str) -> bool:
+        """Return whether the bot is in the room of that id or alias."""
+
+    def known_topic(self, id: str) -> str:
+        """Return the topic of a room; raise RoomNotJoinedError if the bot isn't there, as the next two do."""
+
+    def occupants(self, id: str) -> Sequence[MatrixOccupant]:
+        """Return the people who are known to be in the room."""
+
+    def aliases_claimed(self, id: str) -> Sequence[str]:
+        """Return the aliases that somebody has entered in the room."""
+
+
+class MatrixRoom(AliasedRoom):
     """A room, identified by its id, or by an alias until that is resolved. `str()` returns the id if it is known.
 
     :param text: The id, such as !abc:example.org, or an alias, such as #ops:example.org.
-    :param network: The network's name.
-    :param id: The id that the alias belongs to; "" if it is unknown.
+    :param actions: The connection. Without it, methods raise NotImplementedError.
     :raises ValueError: `text` is neither.
     """
 
-    def __init__(self, text: str, network: str = "", id: str = "") -> None:
+    joined: bool = read_only("exists", "True if the bot is in the room.")
+
+    def __init__(
+        self,
+        text: str,
+        network: str = "",
+        id: str = "",
+        names: Directory[str] | None = None,
+        actions: RoomActions | None = None,
+    ) -> None:
         if not is_room(text):
             raise ValueError(
                 f"invalid room: {text!r}; expected an alias such as #ops:example.org, or an id such as !abc"
             )
-        self.text, self.network = text, network
-        self._id = id or (text if text[0] == "!" else "")
+        super().__init__(text, network, id or (text if text[0] == "!" else ""), names)
+        self._actions = actions
 
     @property
-    def id(self) -> str:
-        """The id; "" while it is unknown."""
-        return self._id
+    def _act(self) -> RoomActions:
+        if self._actions is None:
+            raise NotImplementedError(f"{self} belongs to no connection; use query_room to get a room that does")
+        return self._actions
 
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, MatrixRoom)
-            and other.network == self.network
-            and (other.text == self.text or bool(other.id and other.id == self.id))
-        )
+    @property
+    def claimed(self) -> Sequence[str]:
+        """Aliases that somebody in the room has entered, and that the server hasn't confirmed."""
+        return self._actions.aliases_claimed(self.id) if self._actions is not None else ()
 
-    def __hash__(self) -> int:
-        # An alias equals its id as soon as that is known, and the hash must not change then.
-        return hash((MatrixRoom, self.network))
+    def join(self, username: str | None = None, password: str | None = None) -> None:
+        """Join the room. In a thread this waits, and raises RoomError if the homeserver refuses; so do the next methods."""
+        self._act.carry_out("join", self)
 
-    def __str__(self) -> str:
-        return self.id or self.text
+    def leave(self, reason: str | None = None) -> None:
+        """Leave the room."""
+        self._act.carry_out("leave", self, reason)
 
-    def __repr__(self) -> str:
-        return f"<MatrixRoom {self.text}>"
+    def create(self) -> None:
+        """Create the room, with the alias if it has one."""
+        self._act.carry_out("create", self)
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        # Plugins store identifiers. The connection can't be pickled.
-        return MatrixRoom, (self.text, self.network, self.id)
+    def destroy(self) -> None:
+        """Remove all people, and leave the room."""
+        self._act.carry_out("destroy", self)
+
+    def invite(self, *args: Identifier | str) -> None:
+        """Invite persons, or people by id."""
+        self._act.carry_out("invite", self, *args)
+
+    @property
+    def exists(self) -> bool:
+        """True if the bot is in the room: only then it is known."""
+        return self._act.is_joined(str(self))
+
+    @property
+    def topic(self) -> str | None:
+        """The topic, or None. Assign a string to set it; raises RoomNotJoinedError outside the room."""
+        return self._act.known_topic(self.id) or None
+
+    @topic.setter
+    def topic(self, topic: str) -> None:
+        self._act.carry_out("set_topic", self, topic)
+
+    @property
+    def occupants(self) -> Sequence[RoomOccupant]:
+        """The people who are known to be in the room; raises RoomNotJoinedError outside the room."""
+        return self._act.occupants(self.id)
 
 
 class MatrixOccupant(MatrixPerson, RoomOccupant):
