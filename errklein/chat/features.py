@@ -19,6 +19,7 @@ class Features:
     :param reactions: Whether the bot can react to messages.
     :param emoji: The emoji of reactions; empty for any.
     :param files: Whether the bot can send files.
+    :param mentions: Whether a message can notify people; otherwise their names are put before the text.
     :param highlights_names: Whether a name in a text notifies its holder.
     """
 
@@ -31,6 +32,7 @@ class Features:
     reactions: bool = False
     emoji: frozenset[str] = frozenset()
     files: bool = False
+    mentions: bool = False
     highlights_names: bool = False
 
 

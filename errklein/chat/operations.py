@@ -31,6 +31,7 @@ class Wanted(NamedTuple):
     :param file: The name of a file.
     :param type: The content type of a file.
     :param mentions: The people whom the message notifies, as text that `build_identifier` reads.
+    :param quote: The first line of the message whose thread is meant, which networks without threads show; "" for none.
     """
 
     kind: Kind = Kind.POST
@@ -40,6 +41,7 @@ class Wanted(NamedTuple):
     file: str = ""
     type: str = ""
     mentions: tuple[str, ...] = ()
+    quote: str = ""
 
     def as_json(self) -> str:
         """Return the fields without defaults as JSON; "" if there are none."""
