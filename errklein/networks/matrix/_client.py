@@ -1,0 +1,169 @@
+"""The client-server API of a homeserver: the login, requests, and which of them must wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from errklein.config import ConfigError
+from errklein.networks._connection import Unusable
+from errklein.networks._json_client import File, RequestRefused
+from errklein.networks.outbox import NotConfirmed, RetryLater
+
+if TYPE_CHECKING:
+    from errklein.networks.context import NetworkContext
+    from errklein.networks.matrix.settings import MatrixSettings
+
+_LOGIN = "login"
+"""The key of the access token in the state."""
+
+
+class TokenRevoked(NotConfirmed):
+    """The homeserver doesn't know the access token any more. The session ends, and the next one logs in again."""
+
+
+def quoted(part: str) -> str:
+    """Return a part of a path, such as the id of a room, as it is written in a URL."""
+    return quote(part, safe="")
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return a JSON object as it is, and an empty one for anything else: servers pass on what others have made up."""
+    return value if isinstance(value, dict) else {}
+
+
+def text_of(value: Any) -> str:
+    """Return a text as it is, and "" for anything else."""
+    return value if isinstance(value, str) else ""
+
+
+class MatrixClient:
+    """Makes requests with the bot's access token. Use it on the reactor. Failures are those of `JSONClient`.
+
+    `broken` gets the error if an event can't be sent since the homeserver can't be reached.
+    """
+
+    def __init__(self, context: NetworkContext, settings: MatrixSettings) -> None:
+        self.user = ""
+        """The bot's id; "" before the first login."""
+        self.broken: Callable[[NotConfirmed], object] = lambda error: None
+        self._state, self._settings, self._seconds = context.state, settings, context.reactor.seconds
+        self._http = context.http(settings.homeserver, read_failure=self._read_failure)
+        self._limited: dict[str, float] = {}
+        self._token = self._revoked = ""
+
+    async def log_in(self) -> None:
+        """Use the access token of the configuration, or the stored one, or get one with the password.
+
+        :raises Unusable: The homeserver refuses the token or the password.
+        """
+        settings = self._settings
+        if settings.token:
+            self._use(settings.token)
+            try:
+                self.user = text_of(mapping(await self.call("GET", "/account/whoami")).get("user_id"))
+            except (TokenRevoked, RequestRefused) as error:
+                raise Unusable(f"the homeserver refuses BOT_IDENTITY['token'] ({error})") from None
+            return
+        account = [settings.homeserver, settings.user, settings.device]
+        stored = mapping(await self._state.get(_LOGIN))
+        is_own = stored.get("account") == account
+        if not is_own or stored["token"] == self._revoked:
+            # The same device again: others know it, and what was sent twice is recognised.
+            stored = await self._new_token(settings.device or (stored["device"] if is_own else ""))
+            await self._state.set(_LOGIN, {**stored, "account": account})
+        self._use(stored["token"])
+        self.user = stored["user"]
+
+    async def check(self) -> str:
+        """Log in, and return a sentence about it; raise ConfigError if the homeserver refuses that, else ConnectionError."""
+        try:
+            if self._settings.token:
+                await self.log_in()
+            else:
+                # As another device: the token of the running bot stays valid.
+                found = await self._new_token("")
+                self.user = found["user"]
+                self._use(found["token"])
+                await self.call("POST", "/logout", {})
+        except Unusable as error:
+            raise ConfigError(str(error)) from None
+        except (NotConfirmed, RetryLater, RequestRefused) as error:
+            raise ConnectionError(str(error)) from None
+        return f"the homeserver accepts the bot as {self.user}"
+
+    def call(self, method: str, path: str, json: Any = None, **options: Any) -> Deferred[Any]:
+        """Make a request below `/_matrix/client/v3`; see `JSONClient.call`."""
+        return self._http.call(method, f"/_matrix/client/v3{path}", json, **options)
+
+    def send(self, room: str, type: str, content: Mapping[str, Any], key: str) -> Deferred[str]:
+        """Send an event. The Deferred fires with its id; with the same key it is the same event."""
+        return self._write(room, f"send/{quoted(type)}/{quoted(key)}", content)
+
+    def redact(self, room: str, event: str, key: str) -> Deferred[str]:
+        """Delete an event. The Deferred fires with the id of the event that does it."""
+        return self._write(room, f"redact/{quoted(event)}/{quoted(key)}", {})
+
+    def upload(self, name: str, type: str, content: bytes) -> Deferred[str]:
+        """Store a file. The Deferred fires with its address, which begins with mxc://."""
+        file = File(content, name, type)
+        stored = self._http.upload("POST", "/_matrix/media/v3/upload", file, params={"filename": name})
+        return stored.addCallback(lambda answer: text_of(mapping(answer).get("content_uri")))
+
+    def download(self, address: str, most: int) -> Deferred[bytes]:
+        """Fetch a file; fails with BodyTooLarge if it has more than `most` bytes."""
+        server, _, media = address.removeprefix("mxc://").partition("/")
+        return self._http.fetch(f"/_matrix/client/v1/media/download/{quoted(server)}/{quoted(media)}", most)
+
+    def _write(self, room: str, what: str, content: Mapping[str, Any]) -> Deferred[str]:
+        sent = self.call("PUT", f"/rooms/{quoted(room)}/{what}", content)
+        return sent.addCallbacks(
+            lambda answer: text_of(mapping(answer).get("event_id")), self._not_sent, errbackArgs=(room,)
+        )
+
+    def _not_sent(self, failure: Failure, room: str) -> Failure:
+        error = failure.value
+        if isinstance(error, NotConfirmed):
+            # The outbox sends it again in the next session.
+            self.broken(error)
+        elif isinstance(error, RetryLater):
+            # Homeservers limit rooms or the bot, and don't say which.
+            now = self._seconds()
+            self._limited = {one: until for one, until in self._limited.items() if until > now and one != room}
+            self._limited[room] = now + error.seconds
+            error.scope = "network" if len(self._limited) > 1 else "recipient"
+        return failure
+
+    async def _new_token(self, device: str) -> dict[str, str]:
+        self._http.headers.pop("Authorization", None)
+        login = {
+            "type": "m.login.password",
+            "identifier": {"type": "m.id.user", "user": self._settings.user},
+            "password": self._settings.password,
+            "initial_device_display_name": "errklein",
+            **({"device_id": device} if device else {}),
+        }
+        try:
+            answer = await self.call("POST", "/login", login)
+            return {"token": answer["access_token"], "user": answer["user_id"], "device": answer["device_id"]}
+        except (TokenRevoked, RequestRefused) as error:
+            raise Unusable(f"the homeserver refuses 'user' and 'password' of BOT_IDENTITY ({error})") from None
+        except (KeyError, TypeError):
+            raise NotConfirmed("the homeserver has answered to the login without a token") from None
+
+    def _use(self, token: str) -> None:
+        self._http.headers["Authorization"] = f"Bearer {token}"
+        self._token = token
+
+    def _read_failure(self, status: int, headers: Mapping[str, str], body: Any) -> Exception | None:
+        if status == 401:
+            self._revoked = self._token
+            return TokenRevoked(text_of(mapping(body).get("error")) or "the access token isn't valid")
+        if 300 <= status < 500 and status != 429 and "errcode" not in mapping(body):
+            # It isn't by the homeserver, but for example by a proxy while the homeserver is being restarted.
+            return NotConfirmed(f"{self._http.host} has answered with status {status}, and not as a homeserver")
+        return None

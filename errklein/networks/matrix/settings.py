@@ -1,0 +1,144 @@
+"""The settings of a Matrix network in config.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.internet.abstract import isIPAddress
+
+from errklein.config import Config, ConfigError
+from errklein.config.identity import IdentityKey, NetworkSettings, check_text
+from errklein.networks.matrix.identifiers import is_room, is_user
+
+INVITATIONS = ("direct", "all", "admins")
+"""Whose invitations the bot accepts, besides those of administrators and to rooms where it should be."""
+
+
+@dataclass(frozen=True)
+class MatrixSettings:
+    """The settings of one Matrix network, validated."""
+
+    network: str
+    homeserver: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    device: str = ""
+    missed: int = 200
+    """The number of messages of a room that are read after the bot was away for long."""
+    invitations: str = "direct"
+    rooms: Callable[[], Mapping[str, None]] = field(default=dict, repr=False)
+    """Returns the rooms of CHATROOM_PRESENCE. Read at each connection, since plugins may change the setting."""
+
+    @classmethod
+    def read(cls, config: Any) -> MatrixSettings:
+        """Return the settings of a network from its configuration; raises ConfigError if one is invalid."""
+        identity = SETTINGS.read_identity(config.BOT_IDENTITY)
+        if bool(identity.get("password")) == bool(identity.get("token")):
+            raise ConfigError("BOT_IDENTITY: expected either 'user' and 'password', or 'token'")
+        if identity.get("password") and not identity.get("user"):
+            raise ConfigError("BOT_IDENTITY: 'user' is missing; with 'password' it is the bot's id or name")
+        rooms = partial(_rooms, config)
+        rooms()
+        return cls(network=config.network, rooms=rooms, **identity)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether requests are encrypted on their way to the homeserver, or don't leave this computer."""
+        url = urlsplit(self.homeserver)
+        return url.scheme == "https" or _is_local(url.hostname or "")
+
+
+def _homeserver(key: str, value: Any) -> str:
+    try:
+        url = urlsplit(check_text(key, value))
+        is_valid = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        is_valid = False
+    if not is_valid or "@" in url.netloc or url.query or url.fragment or url.path.strip("/"):
+        raise ConfigError(
+            f"BOT_IDENTITY: {key!r} must be the URL of a homeserver, such as 'https://matrix.example.org'"
+        )
+    return str(value).rstrip("/")
+
+
+def _user(key: str, value: Any) -> str:
+    if not is_user(check_text(key, value)) and (not value or any(one in value for one in "@:# ")):
+        raise ConfigError(f"BOT_IDENTITY: {key!r} is {value!r}; it must be an id such as '@err:example.org', or 'err'")
+    return str(value)
+
+
+def _missed(key: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10_000:
+        raise ConfigError(f"BOT_IDENTITY: {key!r} is {value!r}; expected a number from 0 to 10000")
+    return value
+
+
+def _invitations(key: str, value: Any) -> str:
+    if value not in INVITATIONS:
+        raise ConfigError(f"BOT_IDENTITY: {key!r} is {value!r}; expected 'direct', 'all' or 'admins'")
+    return str(value)
+
+
+def _rooms(config: Any) -> dict[str, None]:
+    rooms: dict[str, None] = {}
+    for entry in getattr(config, "CHATROOM_PRESENCE", ()):
+        name = entry[0] if isinstance(entry, (tuple, list)) and entry else entry
+        if not isinstance(name, str) or not is_room(name):
+            raise ConfigError(
+                f"CHATROOM_PRESENCE: {name!r} is not a room; expected an alias such as '#ops:example.org', or an id such as '!abc'"
+            )
+        rooms[name] = None
+    return rooms
+
+
+def _warnings(view: Config) -> Iterator[str]:
+    url = urlsplit(str(view.BOT_IDENTITY.get("homeserver")))
+    if url.scheme == "http" and not _is_local(url.hostname or ""):
+        yield "BOT_IDENTITY: with 'http' in 'homeserver', the password and all messages are sent without encryption"
+    for admin in view.BOT_ADMINS:
+        if any(one in str(admin) for one in "*?["):
+            yield f"BOT_ADMINS: everybody whose id matches {admin!r} is an administrator, who can run code; name each one"
+        elif not is_user(str(admin)):
+            yield f"BOT_ADMINS: {admin!r} is nobody on Matrix; expected an id such as '@alice:example.org'"
+
+
+def _is_local(host: str) -> bool:
+    return host in {"localhost", "::1"} or (isIPAddress(host) and host.startswith("127."))
+
+
+SETTINGS = NetworkSettings(
+    {
+        "homeserver": IdentityKey(
+            _homeserver, "required", "URL of the bot's homeserver, such as `https://matrix.example.org`"
+        ),
+        "user": IdentityKey(_user, "required with `password`", "the bot's id or name, such as `@err:example.org`"),
+        "password": IdentityKey(
+            check_text, "none", "the bot's password. The access token that it gets is kept in the data directory"
+        ),
+        "token": IdentityKey(
+            check_text, "none", "an access token of the bot's account, instead of `user` and `password`"
+        ),
+        "device": IdentityKey(
+            check_text,
+            "chosen by the homeserver",
+            "id of the device that logs in with the password. Two bots need two devices",
+        ),
+        "invitations": IdentityKey(
+            _invitations,
+            "`direct`",
+            "whose invitations are accepted: `direct` for private conversations with anybody, `all`, or `admins`. Those of "
+            "administrators, and to rooms where the bot should be, are accepted always",
+        ),
+        "missed": IdentityKey(
+            _missed,
+            "200",
+            "number of messages of a room to read after an outage. They reach plugins, and run no commands",
+        ),
+    },
+    _warnings,
+)
