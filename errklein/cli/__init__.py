@@ -6,8 +6,8 @@ import argparse
 import re
 import shlex
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -75,58 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known.words, rest = [*known.words, *rest], []
     if rest:
         known.parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if known.command == "init":
-        return init(Path(known.directory))
-    if known.command == "examples":
-        write_examples(Path(known.directory))
-        return 0
-    if known.command == "new-plugin":
-        if known.plugin is None:
-            new_plugin_wizard()
-        else:
-            path = Path(known.plugin) if Path(known.plugin).name else Path(known.plugin).resolve()
-            write_plugin(path.parent, path.name, known.description)
-        return 0
-    if known.command == "errbot-command":
-        write_errbot_command(Path(known.directory))
-        return 0
-    if known.command == "check" or (known.command == "config" and known.what == "check"):
-        check(known)
-    if known.command == "config" and known.what == "reload":
-        from errklein.cli._control import reload_config
-
-        return reload_config(known)
-    if known.command == "config":
-        from errklein.cli._config import print_template, show
-
-        return show(known) if known.what == "show" else print_template()
-    if known.command == "healthcheck":
-        from errklein.cli._healthcheck import check_health
-
-        return check_health(known)
-    if known.command == "network":
-        from errklein.cli._check import check_networks, list_networks
-
-        if known.what == "list":
-            return list_networks(known.config)
-        check_networks(known.config, known.data_dir, known.name)
-    if known.command == "person":
-        from errklein.cli._control import forget_person
-
-        return forget_person(known)
-    if known.command == "report":
-        from errklein.cli._report import report
-
-        return report(known)
-    if known.command == "sign":
-        from errklein.cli._sign import sign
-
-        return sign(known, time.time())
-    if known.command in ("webhook", "delivery", "why"):
-        from errklein.cli._webhooks import explain, work_on_deliveries, work_on_webhooks
-
-        return {"webhook": work_on_webhooks, "delivery": work_on_deliveries, "why": explain}[known.command](known)
-    return work_on_data(known)
+    command = f"{known.command} {known.what}" if "what" in known else known.command
+    run_command = _COMMANDS.get(command) or _COMMANDS.get(known.command) or work_on_data
+    return run_command(known) or 0
 
 
 def _has_config_file() -> bool:
@@ -135,6 +86,27 @@ def _has_config_file() -> bool:
         return Path("config.py").is_file()
     except PermissionError:
         return True
+
+
+def _late(module: str, function: str) -> Callable[[argparse.Namespace], int]:
+    """Return a function that runs a command by one of a module, which is imported then."""
+    return lambda known: getattr(import_module(f"errklein.cli.{module}"), function)(known)  # noqa: PLW0108
+
+
+def _check_or_list_networks(known: argparse.Namespace) -> int:
+    from errklein.cli._check import check_networks, list_networks
+
+    if known.what == "check":
+        check_networks(known.config, known.data_dir, known.name)
+    return list_networks(known.config)
+
+
+def _new_plugin(known: argparse.Namespace) -> None:
+    if known.plugin is None:
+        new_plugin_wizard()
+    else:
+        path = Path(known.plugin) if Path(known.plugin).name else Path(known.plugin).resolve()
+        write_plugin(path.parent, path.name, known.description)
 
 
 def check(known: argparse.Namespace) -> NoReturn:
@@ -152,33 +124,22 @@ def check(known: argparse.Namespace) -> NoReturn:
 
 
 def work_on_data(known: argparse.Namespace) -> int:
-    """Run a command for the stored data: import-errbot, export-errbot, backup, restore, release-messages or storage. Return the exit status."""
-    from errklein.cli import _data as data
+    """Run a command for the stored data by the function of `_data` with its name, and return the exit status."""
+    from errklein.cli import _data
     from errklein.plugins.packages import PackageDirectory
     from errklein.service import DataDirectory, errors_end_program, load_with_options
 
     with errors_end_program():
         config = load_with_options(known.config, data_dir=known.data_dir)
         directory = DataDirectory(Path(config.BOT_DATA_DIR))
-        if known.command == "storage" and known.what == "get":
+        name = "_".join([*known.command.split("-"), *([known.what] if "what" in known else [])])
+        if name == "storage_get":
             directory.check_readable(missing_ok=True)
         else:
             directory.check_user()
         # Stored values may be instances of classes that plugins' packages define.
         PackageDirectory(Path(config.BOT_DATA_DIR)).extend_path()
-        if known.command == "import-errbot":
-            return data.import_errbot(config, known.force, known.trust)
-        if known.command == "export-errbot":
-            return data.export_errbot(config, known.directory, known.force)
-        if known.command == "backup":
-            return data.backup(config, with_secrets=known.with_secrets)
-        if known.command == "restore":
-            return data.restore(config, known.file, known.force, known.trust, with_deliveries=known.with_deliveries)
-        if known.command == "release-messages":
-            return data.release_messages(config)
-        if known.what == "get":
-            return data.storage_get(config, known.namespace, known.missing_ok)
-        return data.storage_set(config, known.namespace, sys.stdin.read(), merge=known.what == "merge")
+        return getattr(_data, name)(config, known)  # type: ignore[no-any-return]
 
 
 def init(directory: Path) -> int:
@@ -190,6 +151,28 @@ def init(directory: Path) -> int:
     enter = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "
     sys.stdout.write(_NEXT.format(directory=directory, enter=enter))
     return 0
+
+
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
+    "init": lambda known: init(Path(known.directory)),
+    "examples": lambda known: write_examples(Path(known.directory)),
+    "new-plugin": _new_plugin,
+    "errbot-command": lambda known: write_errbot_command(Path(known.directory)),
+    "check": check,
+    "config check": check,
+    "config reload": _late("_control", "reload_config"),
+    "config show": _late("_config", "show"),
+    "config template": _late("_config", "print_template"),
+    "healthcheck": _late("_healthcheck", "check_health"),
+    "network": _check_or_list_networks,
+    "person": _late("_control", "forget_person"),
+    "report": _late("_report", "report"),
+    "sign": _late("_sign", "sign"),
+    "webhook": _late("_webhooks", "work_on_webhooks"),
+    "delivery": _late("_webhooks", "work_on_deliveries"),
+    "why": _late("_webhooks", "explain"),
+}
+"""What runs each command, by its name, or by its name and action; `work_on_data` runs the others."""
 
 
 def run(reactor: str | None, arguments: Sequence[str], pid_file: str | None = None) -> int:

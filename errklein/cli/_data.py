@@ -1,6 +1,6 @@
 """The commands for a bot's data: import-errbot, export-errbot, backup, restore and storage. Those that change it need a stopped bot.
 
-The functions return the exit status: 0, or 1 if values were left out. If they raise ConfigError, DataDirectoryError,
+The functions with a public name run the command of this name with its arguments. They return the exit status: 0, or 1 if values were left out. If they raise ConfigError, DataDirectoryError,
 SecretError or StorageError, nothing was changed.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import sys
+from argparse import Namespace
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -77,12 +78,10 @@ _OF_ERRBOT = {
 """The keys of the bot's own values that errbot has, too, by namespace."""
 
 
-def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = ()) -> int:
+def import_errbot(config: Config, known: Namespace) -> int:
     """Import the values of errbot's shelves in the data directory; the shelves are not changed.
 
-    :param config: the bot's configuration.
-    :param force: replace stored values that differ; a backup of them is written first.
-    :param trusted: additional names that the values may use, as "module.qualname".
+    With `force`, stored values that differ are replaced; a backup of them is written first.
     """
     if config.STORAGE != "Shelf":
         raise StorageError(f"STORAGE is {config.STORAGE!r}; errbot's shelves can be imported only into 'Shelf'")
@@ -94,29 +93,29 @@ def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = 
         assert isinstance(storage, SQLiteStorage)
         imported = set(imported_shelves(storage))
         present = {(namespace, key): data for namespace, key, data in storage.rows()}
-        plan = ImportPlan(imported, present, force, NameJudge(plugs_of(config)), trusted)
+        plan = ImportPlan(imported, present, known.force, NameJudge(plugs_of(config)), known.trust)
         for shelf in shelves:
             plan.add(shelf)
         if plan.replaced:
             _back_up_first(config, storage, "before-import.jsonl")
-        storage.put([*plan.rows, (*MARK, dumps(sorted(imported.union(plan.done))))], trusted=trusted)
+        storage.put([*plan.rows, (*MARK, dumps(sorted(imported.union(plan.done))))], trusted=known.trust)
     print_lines(plan.notes)
     return complain(plan.problems)
 
 
-def export_errbot(config: Config, directory: Path | None = None, force: bool = False) -> int:
+def export_errbot(config: Config, known: Namespace) -> int:
     """Write the bot's values to shelves in the directory, by default the data directory; `force` moves existing ones first."""
     if config.STORAGE != "Shelf":
         raise StorageError(f"STORAGE is {config.STORAGE!r}, which errbot uses itself; only 'Shelf' can be exported")
     if not (database := database_of(config)).exists():
         raise StorageError(f"{database} doesn't exist, so there is nothing to export; check --config")
-    target = directory or database.parent
+    target: Path = known.directory or database.parent
     with _locked_storage(config) as storage:
         shelves, problems = _as_shelves(rows_of(storage), ErrbotPickles(plugs_of(config)))
         # Values that were removed after the import must not come back.
         names = {*shelves, *imported_shelves(storage)}
         existing = [shelf for shelf in find_shelves(target) if shelf.namespace in names]
-        if existing and not force:
+        if existing and not known.force:
             present = ", ".join(shelf.namespace for shelf in existing)
             raise StorageError(
                 f"{target} has shelves already ({present}); name a --directory, or move them with --force"
@@ -147,22 +146,21 @@ def _as_shelves(rows: Iterable[Row], for_errbot: ErrbotPickles) -> tuple[dict[st
     return shelves, problems
 
 
-def backup(config: Config, *, with_secrets: bool = False) -> int:
+def backup(config: Config, known: Namespace) -> int:
     """Write a backup to the data directory, as the command !backup does. The bot may run, unless its storage is a third party's.
 
-    :param config: the bot's configuration.
-    :param with_secrets: also write the secrets of webhooks that were made at run time, to a file of their own.
+    With `with_secrets`, the secrets of webhooks that were made at run time are written to a file of their own.
     """
     directory = Path(config.BOT_DATA_DIR)
     path = directory / BACKUP_NAME
     store = SecretStore.of(directory)
     # The bot may rotate a secret while the values are read.
-    before = store.contents() if with_secrets else {}
+    before = store.contents() if known.with_secrets else {}
     with storage_to_read(config) as storage:
         count = write_backup(path, rows_of(storage, _namespaces(config)))
     copied = journal.back_up(directory, path)
     lines = [f"{path}: {_values(count)}", *([f"{copied}: deliveries and messages"] if copied else [])]
-    if with_secrets:
+    if known.with_secrets:
         secrets = {**before, **store.contents()}
         _write_secrets(path, secrets)
         lines.append(f"{_secrets_of(path)}: secrets of webhooks: {len(secrets)}")
@@ -202,7 +200,7 @@ def _read_secrets(values: Path) -> dict[str, bytes]:
         ) from None
 
 
-def release_messages(config: Config) -> int:
+def release_messages(config: Config, _: Namespace) -> int:
     """Let the next start of the bot send the messages that a restore has paused."""
     with _locked(config):
         count = journal.release_messages(Path(config.BOT_DATA_DIR))
@@ -210,27 +208,23 @@ def release_messages(config: Config) -> int:
     return 0
 
 
-def restore(config: Config, file: Path | None, force: bool, trusted: Sequence[str], *, with_deliveries: bool) -> int:
-    """Store the values of a backup of errklein or errbot in an empty bot.
+def restore(config: Config, known: Namespace) -> int:
+    """Store the values of a backup of errklein or errbot in an empty bot, and the secrets of webhooks beside it.
 
-    :param config: the bot's configuration.
-    :param file: the backup; for None, backup.jsonl or backup.py in the data directory.
-    :param force: also restore into a bot with values, and replace those of the same name; a backup of them is written first.
-    :param trusted: additional names that the values may use, as "module.qualname". If a value uses another name that isn't
-        allowed, nothing is restored. Secrets of webhooks beside the file are restored, too.
-    :param with_deliveries: also replace the journal by its backup, which belongs to the file. What waits in it is paused.
+    If a value uses a name that is neither allowed nor in `trust`, nothing is restored. With `force`, values of the same name are
+    replaced; a backup of them is written first. With `with_deliveries`, so is the journal, and what waits in it is paused.
     """
-    file = _default_backup(config) if file is None else file
+    file: Path = _default_backup(config) if known.file is None else known.file
     read = read_any_backup(file)
     secrets = _read_secrets(file)
-    if with_deliveries:
+    if known.with_deliveries:
         journal.check_backup(journal.backup_of(file))
-    refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(config)), trusted)
+    refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(config)), known.trust)
     if refusals:
         return complain([*refusals, f"{file}: nothing was restored"])
     with _locked_storage(config, create=True) as storage:
         present = sum(1 for row in rows_of(storage, _namespaces(config)) if row[:2] not in _SET_BY_THE_BOT)
-        if present and not force:
+        if present and not known.force:
             raise StorageError(
                 f"{config.BOT_DATA_DIR}: the bot has {_values(present)} already, so nothing was restored; use an empty "
                 "BOT_DATA_DIR, or replace values of the same name: "
@@ -241,23 +235,24 @@ def restore(config: Config, file: Path | None, force: bool, trusted: Sequence[st
         # Values that name a secret are stored after it. A file that exists isn't replaced: its name has a random part.
         if secrets:
             SecretStore.of(config.BOT_DATA_DIR).put(secrets)
-        _put(storage, read.rows, trusted=trusted)
+        _put(storage, read.rows, trusted=known.trust)
         print_lines([*warnings, f"{_values(len(read.rows))} restored from {file}"])
         if secrets:
             print_lines([f"secrets of webhooks restored from {_secrets_of(file)}: {len(secrets)}"])
-        if with_deliveries:
+        if known.with_deliveries:
             deliveries, messages = journal.restore_paused(Path(config.BOT_DATA_DIR), journal.backup_of(file))
             waiting = f"messages restored, which wait until `errklein release-messages`: {messages}"
             print_lines([f"deliveries restored, {deliveries} of which wait until !webhook resume", waiting])
     return complain(read.problems)
 
 
-def storage_get(config: Config, namespace: str, missing_ok: bool = False) -> int:
-    """Print the values of the namespace as a Python dict, which `storage_set` accepts. Returns the exit status.
+def storage_get(config: Config, known: Namespace) -> int:
+    """Print the values of the namespace as a Python dict, which `storage_set` accepts.
 
     Values that aren't literals are left out and reported. A namespace without values that isn't the name of a plugin raises
     StorageError, or prints an empty dict with `missing_ok`.
     """
+    namespace, missing_ok = known.namespace, known.missing_ok
     literals: dict[str, Any] = {}
     problems: list[str] = []
     with storage_to_read(config, missing_ok=missing_ok) as storage, closing(storage.open(namespace)) as store:
@@ -279,12 +274,12 @@ def storage_get(config: Config, namespace: str, missing_ok: bool = False) -> int
     return complain(problems)
 
 
-def storage_set(config: Config, namespace: str, text: str, merge: bool = False) -> int:
-    """Replace the values of the namespace by those of the Python dict in the text. Returns the exit status.
+def storage_set(config: Config, known: Namespace) -> int:
+    """Replace the values of the namespace by those of the Python dict on standard input.
 
-    With `merge` the values are added, and dicts are merged with stored dicts of the same key.
+    `storage merge` adds the values, and merges dicts with stored dicts of the same key.
     """
-    values = _parsed(text)
+    namespace, merge, values = known.namespace, known.what == "merge", _parsed(sys.stdin.read())
     with _locked_storage(config) as storage:
         _check_imported(config, storage)
         with closing(storage.open(namespace)) as store:
@@ -295,6 +290,9 @@ def storage_set(config: Config, namespace: str, text: str, merge: bool = False) 
         rows = [(namespace, key, dumps(value)) for key, value in values.items()]
         _put(storage, rows, () if merge else [namespace])
     return 0
+
+
+storage_merge = storage_set
 
 
 def _check_imported(config: Config, storage: Storage) -> None:

@@ -7,6 +7,7 @@ import ast
 import json
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,10 @@ from errklein.config import SecretError, read_secret
 from errklein.verify import Header, Received, verification
 
 
-def sign(known: argparse.Namespace, now: float) -> int:
+def sign(known: argparse.Namespace) -> int:
     """Print a curl command with a signed request, or its headers as JSON. Only a secret that is itself a token is among them.
 
     :param known: The arguments: scheme, file, secret, url, header, option, json.
-    :param now: The present Unix time, for schemes that sign the time.
     :raises SystemExit: An argument is invalid, or the file or the secret can't be read.
     """
     options = dict(_option(text) for text in known.option)
@@ -32,7 +32,7 @@ def sign(known: argparse.Namespace, now: float) -> int:
         if not any(name == b"content-type" for name, _ in headers):
             headers.append((b"content-type", content_type_of(body)))
         secret = read_secret(scheme.secrets[0]) if scheme.signer and scheme.secrets else b""
-        headers += scheme.sign(Received("POST", known.url, headers, body, "", now), secret)
+        headers += scheme.sign(Received("POST", known.url, headers, body, "", time.time()), secret)
     except ValueError as error:
         known.parser.error(str(error).replace("'secret': 'env:NAME'", "--secret env:NAME"))
     except SecretError as error:
