@@ -78,6 +78,9 @@ class Message:
     unstored = False
     """True for a message of the bot that must not be written to disk, such as a secret. It is lost if the bot ends before."""
 
+    mentioned: tuple[str, ...] = ()
+    """The people whom a message of the bot notifies, as text that `build_identifier` reads."""
+
     ref: MessageRef | None = None
     """The network's id of a received message; None on networks that give none."""
 

@@ -96,9 +96,9 @@ class MatrixClient:
             raise ConnectionError(str(error)) from None
         return f"the homeserver accepts the bot as {self.user}"
 
-    def call(self, method: str, path: str, json: Any = None, **options: Any) -> Deferred[Any]:
-        """Make a request below `/_matrix/client/v3`; see `JSONClient.call`."""
-        return self._http.call(method, f"/_matrix/client/v3{path}", json, **options)
+    def call(self, method: str, path: str, json: Any = None, version: str = "v3", **options: Any) -> Deferred[Any]:
+        """Make a request below `/_matrix/client/VERSION`; see `JSONClient.call`."""
+        return self._http.call(method, f"/_matrix/client/{version}{path}", json, **options)
 
     def send(self, room: str, type: str, content: Mapping[str, Any], key: str) -> Deferred[str]:
         """Send an event. The Deferred fires with its id; with the same key it is the same event."""

@@ -1,0 +1,320 @@
+"""A connection to one Matrix network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.chat import OFFLINE, ONLINE, Identifier, Message, Person, RoomDoesNotExistError, read_only
+from errklein.chat.features import Features
+from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload, Wanted
+from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
+from errklein.networks._json_client import RequestRefused
+from errklein.networks.base import NetworkBase
+from errklein.networks.context import NetworkContext
+from errklein.networks.matrix._client import MatrixClient, mapping, quoted, text_of
+from errklein.networks.matrix._events import Receiver, one_line
+from errklein.networks.matrix._formatting import (
+    KINDS,
+    edit_content,
+    file_content,
+    reaction_content,
+    size_of,
+    text_content,
+    with_thread,
+)
+from errklein.networks.matrix._rooms import MatrixRooms
+from errklein.networks.matrix._sync import MatrixSync
+from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, split_occupant
+from errklein.networks.matrix.settings import MatrixSettings
+from errklein.networks.outbox import NotConfirmed, RetryLater
+from errklein.ports.chat import BackendEvents
+from errklein.ports.receipts import Receipt
+from errklein.running import ThreadWaits, on_reactor_soon
+from errklein.text import estimated_parts, plain
+
+MOST_BYTES = 60_000
+"""The largest content of an event. The whole event, with what the servers add, may have 65,536 bytes."""
+
+_MOST_EDITED = 29_000
+"""The same for an edit, which has its text twice."""
+
+_PRESENCES = {ONLINE: "online", OFFLINE: "offline"}
+
+
+class _Part(NamedTuple):
+    recipient: str
+    operation: Operation
+    details: Mapping[str, Any]
+
+
+class MatrixBackend(NetworkBase):
+    """A connection to one Matrix network, as a client of a homeserver. Implements `outbox.Transport` and `ManagesRooms`, too."""
+
+    log = Logger(namespace="errklein.networks")
+
+    mode = "matrix"
+    joins_configured_rooms = True
+    is_encrypted: bool = read_only(
+        "settings.is_encrypted", "Whether requests are encrypted, or don't leave this computer."
+    )
+
+    window = 8
+    serial = True
+
+    def __init__(self, context: NetworkContext) -> None:
+        super().__init__(context.config)
+        self.context = context
+        self.settings = MatrixSettings.read(context.config)
+        size = min(getattr(context.config, "MESSAGE_SIZE_LIMIT", None) or MOST_BYTES, MOST_BYTES)
+        self.message_size_limit = size
+        self._features = Features(
+            size=size,
+            measure=size_of,
+            edit_size=min(size, _MOST_EDITED),
+            threads=True,
+            edits=True,
+            deletions=True,
+            reactions=True,
+            files=True,
+            mentions=True,
+        )
+        self.events: BackendEvents | None = None
+        """Receives the events; None before `connect`."""
+        self.waits = ThreadWaits(context.reactor)
+        self.client = MatrixClient(context, self.settings)
+        self.membership = rooms = MatrixRooms(self)
+        self.receiver = Receiver(self)
+        self.outbox = context.outbox(
+            self, dropped=self._dropped, undelivered=self._undelivered, unavailable=rooms.unavailable
+        )
+        self._sync = MatrixSync(self)
+        self.connection = context.stay_connected(self._sync.session, self.outbox)
+        self.presence: tuple[str, str] = ("online", "")
+        """The bot's presence, as Matrix names it, and its text."""
+        self.name = ""
+        """The bot's display name."""
+        self.join, self.leave, self.create, self.destroy = rooms.join, rooms.leave, rooms.create, rooms.destroy
+        self.topic, self.set_topic, self.members, self.invite = (
+            rooms.topic,
+            rooms.set_topic,
+            rooms.members,
+            rooms.invite,
+        )
+
+    @property
+    def bot_identifier(self) -> Identifier | None:  # type: ignore[override]
+        """The bot's identifier; None before the first login."""
+        return MatrixPerson(self.client.user, self.network, self.name) if self.client.user else None
+
+    def connect(self, events: BackendEvents) -> None:
+        """See `ports.chat.Backend`."""
+        self.events = events
+        self.connection.start(self, events)
+
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
+        """See `ports.chat.Backend`."""
+        return self.connection.disconnect(grace).addCallback(self._stopped)
+
+    async def signed_on(self) -> None:
+        """Ask for the bot's display name, and show its presence, after the first sync of a connection."""
+        try:
+            profile = await self.client.call("GET", f"/profile/{quoted(self.client.user)}/displayname")
+            self.name = one_line(mapping(profile).get("displayname"))
+            if self.presence != ("online", ""):
+                await self._show_presence()
+        except (RequestRefused, RetryLater):
+            self._failed(Failure(), "the bot's display name and presence")
+
+    # What the bot sends
+
+    def features(self, to: Identifier | str) -> Features:
+        """Return the features, which are the same everywhere."""
+        return self._features
+
+    def recipient_of(self, message: Message, wanted: Wanted) -> str:
+        """Return the id of the room or person, or an alias that isn't resolved yet. A message to an occupant is private."""
+        to = message.to
+        return to.person if isinstance(to, MatrixOccupant) else super().recipient_of(message, wanted)
+
+    def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
+        """Accept what is wanted. `extras["notice"]` and `extras["action"]` make m.notice and m.emote; `parent` makes a reply."""
+        wanted = wanted._replace(mentions=tuple(dict.fromkeys((*wanted.mentions, *message.mentioned))))
+        details: dict[str, Any] = {key: True for key in KINDS if message.extras.get(key)}
+        if message.mentions:
+            details["mentions"] = True
+        parent = message.parent
+        if parent is not None and parent.ref and message.to == (parent.to if parent.is_group else parent.frm):
+            details["reply"] = parent.ref.id
+            wanted = wanted._replace(thread=wanted.thread or parent.ref.thread)
+        receipt: Receipt = self.outbox.perform(
+            self.recipient_of(message, wanted),
+            message.body,
+            wanted,
+            file,
+            details=json.dumps(details) if details else "",
+            priority=message.priority,
+            original=message,
+            stored=not message.unstored,
+        )
+        return receipt
+
+    def estimate(self, body: str) -> int:
+        """Return approximately how many events a text has."""
+        return estimated_parts(body.replace("\n", " "), self.message_size_limit)
+
+    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[_Part]:
+        """Return the one part of an operation."""
+        return [_Part(message.recipient, operation, json.loads(message.details or "{}"))]
+
+    def take_turn(self, recipient: str) -> float:
+        """Return 0.0: the homeserver says when it is too much."""
+        return 0.0
+
+    def transmit(self, parts: Sequence[_Part], keys: Sequence[str]) -> Sequence[Deferred[str]]:
+        """Send parts; the results are the ids of their events."""
+        return [Deferred.fromCoroutine(self._send(*each)) for each in zip(parts, keys, strict=True)]
+
+    async def _send(self, part: _Part, key: str) -> str:
+        if not self.connection.is_connected:
+            raise NotConfirmed(f"{self.network} is not connected")
+        operation = part.operation
+        ref = None if isinstance(operation, (Post, Upload)) else operation.ref
+        room = await self.membership.target(part.recipient if ref is None else ref.room)
+        if isinstance(operation, Delete):
+            return await self.client.redact(room, operation.ref.id, key)
+        if isinstance(operation, React):
+            return await self._react(room, operation, key)
+        if isinstance(operation, Edit):
+            content = edit_content(operation.ref.id, self._content(operation, part.details))
+        elif isinstance(operation, Upload):
+            url = await self.client.upload(operation.name, operation.type, operation.content)
+            content = file_content(operation.name, operation.type, len(operation.content), url)
+        else:
+            content = self._content(operation, part.details)
+        if isinstance(operation, (Post, Upload)):
+            latest = self.receiver.latest_in(operation.thread)
+            content = with_thread(content, operation.thread, latest, part.details.get("reply", ""))
+        return await self.client.send(room, "m.room.message", content, key)
+
+    def _content(self, operation: Post | Edit, details: Mapping[str, Any]) -> dict[str, Any]:
+        kind = next((KINDS[key] for key in KINDS if details.get(key)), "m.text")
+        for_all = bool(details.get("mentions"))
+        return text_content(operation.text, mentions=operation.mentions, for_all=for_all, kind=kind)
+
+    async def _react(self, room: str, operation: React, key: str) -> str:
+        event, emoji = operation.ref.id, operation.emoji
+        if operation.remove:
+            own = self.receiver.own_reaction(event, emoji) or await self._find_reaction(room, event, emoji)
+            return await self.client.redact(room, own, key) if own else ""
+        try:
+            return await self.client.send(room, "m.reaction", reaction_content(event, emoji), key)
+        except RequestRefused as error:
+            if error.code == "M_DUPLICATE_ANNOTATION":
+                return ""
+            raise
+
+    async def _find_reaction(self, room: str, event: str, emoji: str) -> str:
+        """Return the id of the bot's own reaction, which it may have added before a restart."""
+        path = f"/rooms/{quoted(room)}/relations/{quoted(event)}/m.annotation/m.reaction"
+        found = mapping(await self.client.call("GET", path, params={"limit": "100"}, version="v1")).get("chunk")
+        for each in map(mapping, found if isinstance(found, list) else ()):
+            relation = mapping(mapping(each.get("content")).get("m.relates_to"))
+            if each.get("sender") == self.client.user and relation.get("key") == emoji:
+                return text_of(each.get("event_id"))
+        return ""
+
+    # Names
+
+    def build_identifier(self, text: str) -> Identifier:
+        """Return the person of @name:server, the room of an id or alias, or the occupant of ROOM/@name:server."""
+        if text[:1] not in ("!", "#"):
+            return MatrixPerson(text, self.network)
+        if (occupant := split_occupant(text)) is not None:
+            room = self.membership.room(occupant[0])
+            return MatrixOccupant(occupant[1], room, self.membership.name_in(room.id, occupant[1]))
+        return self.membership.room(text)
+
+    def resolve(self, text: str) -> Deferred[Identifier]:
+        """See `ports.chat.Backend`."""
+        return Deferred.fromCoroutine(self._resolve(text))
+
+    async def _resolve(self, text: str) -> Identifier:
+        found = self.build_identifier(text)
+        room = found.room if isinstance(found, MatrixOccupant) else found
+        if isinstance(room, MatrixRoom) and not room.id and await self.membership.names.find(room.text) is None:
+            raise RoomDoesNotExistError(f"there is no room {room.text}")
+        return found
+
+    def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
+        """Put the person's name and a colon before the text. The person is notified."""
+        name = identifier.nick or str(identifier) if isinstance(identifier, Person) else str(identifier)
+        space = "\n\n" if message.body.startswith(("#", "|")) else " "
+        message.body = f"{plain(name)}:{space}{message.body}"
+        if isinstance(identifier, MatrixPerson):
+            message.mentioned = (*message.mentioned, identifier.person)
+
+    def is_from_self(self, message: Message) -> bool:
+        """See `ports.chat.Backend`."""
+        return isinstance(message.frm, MatrixPerson) and message.frm.person == self.client.user
+
+    # Rooms and states
+
+    def rooms(self) -> Sequence[MatrixRoom]:
+        """See `ports.chat.Backend`."""
+        return self.membership.joined
+
+    def carry_out(self, action: str, *args: Any) -> None:
+        """Call a method of ManagesRooms. Threads wait for the result; on the reactor a failure is logged."""
+        result = self.waits.result_of(getattr(self, action), *args)
+        if isinstance(result, Deferred):
+            result.addErrback(self._failed, f"{action} of {args[0]}")
+
+    def wait_of(self, record: MessageRecord) -> Wait | None:
+        """See `ports.chat.Backend`."""
+        wait = self.connection.wait_of(record)
+        is_shut_out = (
+            wait is not None and self.connection.is_connected and self.membership.unavailable(record.recipient)
+        )
+        return (self.membership.status(record.recipient) or wait) if is_shut_out else wait
+
+    def room_status(self, name: str) -> Wait | None:
+        """See `ports.chat.Backend`."""
+        status = self.membership.status(name)
+        return status and (self.connection.absence or status)
+
+    def change_presence(self, status: str, message: str) -> None:
+        """See `ports.chat.Backend`."""
+        on_reactor_soon(self.context.reactor, self._change_presence, _PRESENCES.get(status, "unavailable"), message)
+
+    def _change_presence(self, status: str, message: str) -> None:
+        self.presence = status, message
+        if self.connection.is_connected:
+            shown = Deferred.fromCoroutine(self._show_presence())
+            shown.addErrback(self._failed, "the bot's presence")
+
+    async def _show_presence(self) -> None:
+        status, text = self.presence
+        content = {"presence": status, **({"status_msg": text} if text else {})}
+        await self.client.call("PUT", f"/presence/{quoted(self.client.user)}/status", content)
+
+    def _stopped(self, result: None) -> Any:
+        self.waits.stop()
+        self.membership.stop()
+        return self._sync.flush()
+
+    def _failed(self, failure: Failure, what: str) -> None:
+        self.log.warn("{network}: {what}: {reason}", network=self.network, what=what, reason=failure.getErrorMessage())
+
+    def _dropped(self, count: int, reason: str) -> None:
+        if self.events is not None:
+            self.events.messages_dropped(self, count, reason)
+
+    def _undelivered(self, recipient: str, origins: Mapping[str, int], reason: str, waiting: bool) -> None:
+        if self.events is not None and recipient[:1] in ("!", "#"):
+            self.events.messages_undelivered(self, recipient, origins, reason, waiting=waiting)
