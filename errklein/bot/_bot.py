@@ -140,14 +140,13 @@ class Bot:
         self._room_messages = messages = RoomMessages(reactor, networks, send, self.plugin_pool, directory)
         webhooks = WebhookOperations(self.journal, self.journal.outbox.find, queue, RunningState(self))
         stored_secrets = SecretStore.of(config.BOT_DATA_DIR)
-        rooms = RoomOperations(reactor, networks, self.waits)
+        rooms = RoomOperations(reactor, networks, workers.core.pool)
         self.room_webhooks = RoomWebhooks(
             self.web,
             storage,
             stored_secrets,
             messages,
-            # In a thread, since networks of errbot's backends may ask a server.
-            lambda names: self.plugin_pool.run(lambda: partial(rooms.join_missing, names)),
+            lambda names: Deferred.fromCoroutine(rooms.enter((name, None) for name in names)),
             self.tell_admins,
             webhooks,
             self._is_plugin,

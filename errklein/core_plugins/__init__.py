@@ -10,6 +10,7 @@ from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from errklein.chat import Identifier, Message, RoomError, rules_of
+from errklein.chat.identifiers import LookupFailed
 from errklein.commands import Caller, CommandError, RegisteredCommand, check_access
 from errklein.commands.operations import Actor
 from errklein.logs import escape
@@ -82,9 +83,12 @@ class CorePlugin(BotPlugin):
         of_webhook = () if found is None else found.rooms or (found.room,)
         named = [networks.with_network(room) for room in (*of_webhook, *rooms)]
         command = running_command.get()
-        # Networks of errbot's backends may ask a server, so that this is in a thread, which doesn't know the command.
-        are_open: Callable[[], bool] = lambda: all(self._is_open(message, command, args, room) for room in named)  # noqa: E731
-        return self.is_current(message) and await self._bot.plugin_pool.run(lambda: are_open)
+        if command is None or not self.is_current(message):
+            return False
+        for room in named:
+            if not await self._is_open(message, command, args, room):
+                return False
+        return True
 
     async def check_use(self, message: Message, args: str, webhook: str, *rooms: str) -> None:
         """Raise CommandError unless the sender may use the running command for the webhook, and for further rooms: see `may_use`.
@@ -95,20 +99,25 @@ class CorePlugin(BotPlugin):
             where = "a room that you are in, or you may not use this command there"
             raise CommandError(f"There is no webhook {code(webhook)} of {where}.")
 
-    def _is_open(self, message: Message, command: RegisteredCommand | None, args: str, name: str) -> bool:
-        """Return whether the sender is in the room, and may use the command there."""
-        networks, who = self.host.networks, message.frm
+    async def _is_open(self, message: Message, command: RegisteredCommand, args: str, name: str) -> bool:
+        """Return whether the sender is known to be in the room, and may use the command there."""
+        networks, rooms, who = self.host.networks, self.host.rooms, message.frm
+        if networks.split(name)[0] is not networks.of(message):
+            return False
         try:
-            room = networks.query_room(name)
-            occupants = [getattr(one, "person", "") for one in room.occupants]
-        except (NotImplementedError, RoomError, ValueError):
+            room = await rooms.room(name)
+            members = await rooms.members(room)
+        except (LookupFailed, NotImplementedError, RoomError, ValueError):
             return False
-        config, fold = networks.config(networks.of(room)), rules_of(who).fold
-        if command is None or networks.of(room) is not networks.of(message):
-            return False
-        caller = Caller.from_identifier(who, room, config)
-        is_inside = fold(getattr(who, "person", "")) in map(fold, occupants)
-        return is_inside and check_access(command, args, caller, config).denial is None
+
+        def is_open() -> bool:
+            config, fold = networks.config(networks.of(room)), rules_of(who).fold
+            if fold(getattr(who, "person", "")) not in {fold(getattr(one, "person", "")) for one in members}:
+                return False
+            return check_access(command, args, Caller.from_identifier(who, room, config), config).denial is None
+
+        # Identifiers of errbot's backends may ask a server.
+        return await self._bot.plugin_pool.run(lambda: is_open)
 
     def identifier_of(self, name: str) -> Identifier:
         """Return the person or room of that name. Call it in a thread: networks of errbot's backends may ask a server.

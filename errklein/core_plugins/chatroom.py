@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import Any
+
+from twisted.internet.defer import Deferred
 
 from errklein.chat import (
     Identifier,
@@ -17,6 +19,7 @@ from errklein.chat import (
     UserNotUniqueError,
     rules_of,
 )
+from errklein.chat.identifiers import LookupFailed
 from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin
 from errklein.dispatch import name_of
@@ -24,10 +27,10 @@ from errklein.running import on_reactor
 from errklein.running.context import handled_network
 from errklein.text import code, plain, plain_lines
 
-_REFUSALS = (NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError)
+_REFUSALS = (LookupFailed, NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError)
 """Exceptions that a network raises if it doesn't support or refuses an operation on a room."""
 
-Handler = Callable[[Any, Message, list[str]], str]
+Handler = Callable[[Any, Message, list[str]], Coroutine[Any, Any, str]]
 
 
 def room_command(syntax: str, least: int, most: int | None, *, historize: bool = True) -> Callable[[Handler], Handler]:
@@ -41,12 +44,12 @@ def room_command(syntax: str, least: int, most: int | None, *, historize: bool =
         @admin_by_default
         @botcmd(split_args_with=shlex.split, syntax=syntax, historize=historize)
         @wraps(handler)
-        def run(self: Any, msg: Message, args: list[str]) -> str:
+        async def run(self: Any, msg: Message, args: list[str]) -> str:
             if len(args) < least or (most is not None and len(args) > most):
                 given = handler.__name__.replace("_", " ")
                 raise CommandError(f"Usage: {self.host.prefix}{given} {syntax}".rstrip())
             try:
-                return handler(self, msg, args)
+                return await handler(self, msg, args)
             except _REFUSALS as error:
                 reason = str(error) or "the network doesn't support this"
                 raise CommandError(f"The command failed: {plain(reason)}") from error
@@ -59,6 +62,7 @@ def room_command(syntax: str, least: int, most: int | None, *, historize: bool =
 class ChatRoom(CorePlugin):
     """Join and manage rooms, and relay messages between rooms and people."""
 
+    @on_reactor
     def callback_connect(self) -> None:
         """Join the rooms on the connected network: those of webhooks, and of CHATROOM_PRESENCE unless its backend does that itself."""
         network = handled_network.get()
@@ -71,16 +75,15 @@ class ChatRoom(CorePlugin):
         ]
         of_webhooks = map(self.host.networks.with_network, self.host.room_webhooks.rooms())
         names = {name.casefold() for name, _ in configured}
-        self.host.rooms.join_missing(
-            room
+        rooms = [
+            (room, None)
             for room in of_webhooks
             if (parts := room.partition(":"))[0] == network and parts[2].casefold() not in names
-        )
-        for name, password in () if backend.joins_configured_rooms else configured:
-            try:
-                self.query_room(name).join(username=config.CHATROOM_FN, password=password)
-            except Exception as error:
-                self.log.warning("The room %s on the network %s could not be joined: %s", name, network, error)
+        ]
+        Deferred.fromCoroutine(self.host.rooms.enter(rooms))
+        if not backend.joins_configured_rooms:
+            own = [(f"{network}:{name}", password) for name, password in configured]
+            Deferred.fromCoroutine(self.host.rooms.enter(own, again=True))
 
     @on_reactor
     def callback_message(self, message: Message) -> None:
@@ -100,83 +103,84 @@ class ChatRoom(CorePlugin):
             self._relay(f"[{speaker}] {message.body}", listeners, self.build_identifier)
 
     @room_command("ROOM", 1, 1)
-    def room_create(self, msg: Message, args: list[str]) -> str:
+    async def room_create(self, msg: Message, args: list[str]) -> str:
         """Create a room.
 
         Usage: !room create ROOM
         """
-        self.host.rooms.create(self.actor(msg), args[0])
+        await self.host.rooms.create(self.actor(msg), args[0])
         return f"Created the room {code(args[0])}."
 
     @room_command("ROOM [PASSWORD]", 1, 2, historize=False)
-    def room_join(self, msg: Message, args: list[str]) -> str:
+    async def room_join(self, msg: Message, args: list[str]) -> str:
         """Join a room.
 
         Usage: !room join ROOM [PASSWORD]
 
         Most networks create a room that doesn't exist.
         """
-        joined = self.host.rooms.join(self.actor(msg), *args)
+        joined = await self.host.rooms.join(self.actor(msg), *args)
         return f"{'Joined' if joined else 'Joining'} the room {code(args[0])}."
 
     @room_command("ROOM [REASON]", 1, None)
-    def room_leave(self, msg: Message, args: list[str]) -> str:
+    async def room_leave(self, msg: Message, args: list[str]) -> str:
         """Leave a room.
 
         Usage: !room leave ROOM [REASON]
         """
-        self.host.rooms.leave(self.actor(msg), args[0], " ".join(args[1:]) or None)
+        await self.host.rooms.leave(self.actor(msg), args[0], " ".join(args[1:]) or None)
         return f"Left the room {code(args[0])}."
 
     @room_command("ROOM", 1, 1)
-    def room_destroy(self, msg: Message, args: list[str]) -> str:
+    async def room_destroy(self, msg: Message, args: list[str]) -> str:
         """Destroy a room for all its occupants.
 
         Usage: !room destroy ROOM
         """
-        self.host.rooms.destroy(self.actor(msg), args[0])
+        await self.host.rooms.destroy(self.actor(msg), args[0])
         return f"Destroyed the room {code(args[0])}."
 
     @room_command("ROOM PERSON …", 2, None)
-    def room_invite(self, msg: Message, args: list[str]) -> str:
+    async def room_invite(self, msg: Message, args: list[str]) -> str:
         """Invite people to a room.
 
         Usage: !room invite ROOM PERSON …
         """
-        self.host.rooms.invite(self.actor(msg), args[0], args[1:])
+        await self.host.rooms.invite(self.actor(msg), args[0], args[1:])
         return f"Invited {', '.join(map(code, args[1:]))} to the room {code(args[0])}."
 
     @room_command("ROOM …", 1, None)
-    def room_occupants(self, msg: Message, args: list[str]) -> str:
+    async def room_occupants(self, msg: Message, args: list[str]) -> str:
         """List the occupants of rooms.
 
         Usage: !room occupants ROOM …
         """
         shown = []
         for name in args:
-            names = self.host.rooms.occupants(self.actor(msg), name)
+            names = await self.host.rooms.occupants(self.actor(msg), name)
             head = f"Occupants in {code(name)}:" if names else f"{code(name)} has no other occupants."
             shown.append("\n".join([head, "", *(f"- {code(occupant)}" for occupant in names)]).rstrip())
         return "\n\n".join(shown)
 
     @room_command("ROOM [TOPIC]", 1, None)
-    def room_topic(self, msg: Message, args: list[str]) -> str:
+    async def room_topic(self, msg: Message, args: list[str]) -> str:
         """Show or set the topic of a room.
 
         Usage: !room topic ROOM [TOPIC]
         """
         if len(args) > 1:
-            self.host.rooms.set_topic(self.actor(msg), args[0], " ".join(args[1:]))
+            await self.host.rooms.set_topic(self.actor(msg), args[0], " ".join(args[1:]))
             return f"Topic for {code(args[0])} set."
-        topic = self.host.rooms.topic(self.actor(msg), args[0])
+        topic = await self.host.rooms.topic(self.actor(msg), args[0])
         return f"Topic for {code(args[0])}: {code(topic)}" if topic else f"No topic is set for {code(args[0])}."
 
     @room_command("", 0, 0)
-    def room_list(self, msg: Message, args: list[str]) -> str:
+    async def room_list(self, msg: Message, args: list[str]) -> str:
         """List the rooms that the bot is in."""
         several = len(self.host.networks.backends) > 1
         names = [
-            f"{room.network}:{room.name}" if several else room.name for room in self.host.rooms.rooms(self.actor(msg))
+            f"{room.network}:{room.name}" if several else room.name
+            for room in await self.host.rooms.rooms(self.actor(msg))
         ]
         if not names:
             return "The bot is not in any rooms."

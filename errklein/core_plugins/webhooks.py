@@ -14,7 +14,6 @@ from errklein.core_plugins import CorePlugin
 from errklein.database import StorageError
 from errklein.dispatch import name_of
 from errklein.dispatch.replies import OperatorConsole
-from errklein.ports.chat import KnowsEncryption
 from errklein.sources import known_sources
 from errklein.text import code, plain
 from errklein.webhooks.option_values import HookError
@@ -135,8 +134,7 @@ class Webhooks(CorePlugin):
         return plain(room.removeprefix(f"{self.host.networks.of(msg).network}:"))
 
     def _is_encrypted(self, msg: Message) -> bool:
-        network = self.host.networks.of(msg)
-        return isinstance(network, KnowsEncryption) and network.is_encrypted
+        return self.host.networks.of(msg).is_encrypted
 
     def _takes_secrets(self, msg: Message) -> bool:
         # A console keeps the lines that were typed.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from errklein.chat import EXACT, Message
+from errklein.chat import Message
 from errklein.commands import (
     CommandRegistry,
     History,
@@ -17,7 +17,7 @@ from errklein.commands import (
     recall_position,
 )
 from errklein.dispatch._networks import Networks
-from errklein.ports.chat import Backend, HasNameRules
+from errklein.ports.chat import Backend
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,4 +174,4 @@ def _after_nick(backend: Backend, body: str, settings: Any) -> str | None:
 
 def folded(backend: Backend, name: str) -> str:
     """Return the name folded by the rules of the network."""
-    return (backend.name_rules if isinstance(backend, HasNameRules) else EXACT).fold(name)
+    return backend.name_rules.fold(name)

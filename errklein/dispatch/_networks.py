@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from twisted.internet.defer import Deferred, maybeDeferred
+
 from errklein.chat import Identifier, Message, Room
 from errklein.config import Config
 from errklein.ports.chat import Backend
@@ -54,12 +56,17 @@ class Networks:
         A pair of a room's name and its password, as in CHATROOM_PRESENCE, names the room. Raises ValueError if the name is
         invalid on the network.
         """
-        backend, name = self._split(text if isinstance(text, str) else text[0])
+        backend, name = self.split(text if isinstance(text, str) else text[0])
         return backend.build_identifier(name)
+
+    def resolve(self, text: str) -> Deferred[Identifier]:
+        """Return what `build_identifier` does, after the network was asked if necessary; see `ports.chat.Backend.resolve`. Reactor."""
+        backend, name = self.split(text)
+        return maybeDeferred(backend.resolve, name)
 
     def query_room(self, name: str) -> Room:
         """Return the room with that name; the network is selected as in `build_identifier`."""
-        backend, name = self._split(name)
+        backend, name = self.split(name)
         return backend.query_room(name)
 
     def rooms(self) -> list[Room]:
@@ -75,6 +82,7 @@ class Networks:
         """Return the name of a room with that of its network, by default the first one: "libera:#ops"."""
         return room if room.partition(":")[0] in self.backends else f"{next(iter(self.backends))}:{room}"
 
-    def _split(self, text: str) -> tuple[Backend, str]:
+    def split(self, text: str) -> tuple[Backend, str]:
+        """Return the backend of a name, and the name on its network; see `build_identifier`."""
         network, colon, name = text.partition(":")
         return (self.backends[network], name) if colon and network in self.backends else (self.current, text)

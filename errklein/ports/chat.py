@@ -198,19 +198,6 @@ class HasNameRules(Protocol):
 
 
 @runtime_checkable
-class ConfirmsRoomCommands(Protocol):
-    """Implemented by backends of networks that accept or refuse commands about rooms later, as IRC does."""
-
-    def room_refusal(self, command: str, room: Room, person: str = "") -> Deferred[str]:
-        """Return the reason for which the network refuses the last command about the room; "" if it accepts it.
-
-        Call it at once after the command, before the reply can arrive.
-
-        `command` is JOIN, TOPIC, or INVITE of a person. The Deferred may be cancelled.
-        """
-
-
-@runtime_checkable
 class KnowsHolders(Protocol):
     """Implemented by backends of networks whose names may pass to other people, such as nicks on IRC."""
 

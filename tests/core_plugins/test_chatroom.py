@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from unittest import mock
-
-from twisted.internet.defer import Deferred
 
 from errklein.chat.identifiers import RoomDoesNotExistError, RoomNotJoinedError
 from errklein.networks.test import TestBackend, TestRoom
@@ -51,22 +48,6 @@ class RoomTests(PluginTestCase):
 
             self.patch(TestRoom, "destroy", refuse)
             self.assertEqual(self.command("!room destroy #ops"), f"The command failed: {line}")
-
-    def test_refusal_before_the_network(self) -> None:
-        """No reply of the network is awaited if the command wasn't sent, so that nothing remains of it."""
-        awaited: list[str] = []
-
-        def room_refusal(command: str, room: object, person: str = "") -> Deferred[str]:
-            awaited.append(command)
-            return Deferred()
-
-        def invite(room: TestRoom, *people: str) -> None:
-            raise RoomNotJoinedError("the bot is not in #ops")
-
-        self.enterContext(mock.patch.object(self.bot.backend, "room_refusal", room_refusal, create=True))
-        self.patch(TestRoom, "invite", invite)
-        self.assertIn("The command failed", self.command("!room invite #ops bob"))
-        self.assertEqual(awaited, [])
 
 
 class ArrivalTests(PluginTestCase):

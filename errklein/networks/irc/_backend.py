@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
-from errklein.chat import ONLINE, Identifier, Message, Room, read_only
+from errklein.chat import ONLINE, Identifier, Message, Room, RoomError, RoomOccupant, read_only
 from errklein.chat.features import Features
 from errklein.chat.operations import Operation, Post, Wanted
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
@@ -260,14 +260,56 @@ class IRCBackend(NetworkBase):
         """Return the current holder of the person's nick, with the full mask; None if it is unknown."""
         return self._rooms.holder(person.nick) if isinstance(person, IRCPerson) else None
 
-    def room_refusal(self, command: str, room: Room, person: str = "") -> Deferred[str]:
-        """Return the reason for which the server refuses a command; see `ports.chat.ConfirmsRoomCommands`."""
-        protocol = self._reconnector.protocol
-        if protocol is None or not self._is_signed_on:
-            return succeed("the network is not connected")
-        if command == "JOIN" and self._rooms.is_joined(str(room)):
-            return succeed("")
-        return protocol.room_replies.expect(command, str(room), *([nick_of(person)] if person else []))
+    # ManagesRooms
+
+    def join(self, room: Room, password: str = "") -> Deferred[None]:
+        """Join the room, now and after each reconnection; see `ports.chat.ManagesRooms`."""
+        return self._answered("JOIN", room, lambda: self._rooms.join_room(str(room), password))
+
+    def leave(self, room: Room, reason: str = "") -> Deferred[None]:
+        """Leave the room. The server's answer isn't waited for."""
+        return maybeDeferred(self._rooms.leave_room, str(room), reason)
+
+    def create(self, room: Room) -> Deferred[None]:
+        """Join the room; the server creates it if it doesn't exist."""
+        return self.join(room)
+
+    def destroy(self, room: Room) -> Deferred[None]:
+        """Fail: on IRC, a room exists until its last occupant leaves."""
+        return maybeDeferred(room.destroy)
+
+    def topic(self, room: Room) -> Deferred[str]:
+        """Return the topic of a room that the bot is in."""
+        return maybeDeferred(lambda: self._rooms.state_of(str(room)).topic)
+
+    def set_topic(self, room: Room, topic: str) -> Deferred[None]:
+        """Set the topic."""
+        return self._answered("TOPIC", room, lambda: setattr(self.query_room(str(room)), "topic", topic))
+
+    def members(self, room: Room) -> Deferred[Sequence[RoomOccupant]]:
+        """Return the people in a room that the bot is in, the bot included."""
+        return maybeDeferred(lambda: self._rooms.occupants_of(str(room)))
+
+    def invite(self, room: Room, person: str) -> Deferred[None]:
+        """Invite a person, by nick or mask."""
+        nick = nick_of(person)
+        return self._answered("INVITE", room, lambda: self.query_room(str(room)).invite(person), nick)
+
+    def _answered(self, command: str, room: Room, act: Callable[[], object], *names: str) -> Deferred[None]:
+        """Act, and return the server's answer to the command. Fails with RoomError and its reason."""
+
+        async def answer() -> None:
+            act()
+            protocol = self._reconnector.protocol
+            if protocol is None or not self._is_signed_on:
+                raise RoomError("the network is not connected")
+            if command == "JOIN" and self._rooms.is_joined(str(room)):
+                return
+            # Nothing was awaited since the command was sent, so that the reply can't have arrived.
+            if reason := await protocol.room_replies.expect(command, str(room), *names):
+                raise RoomError(reason)
+
+        return Deferred.fromCoroutine(answer())
 
     def rooms(self) -> Sequence[Room]:
         """Return the rooms that the bot is in."""

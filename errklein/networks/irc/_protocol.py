@@ -422,14 +422,16 @@ class IRCProtocol(irc.IRCClient):
         """Report a JOIN; the bot's own is the reference time for replayed messages of the room."""
         if self._same(prefix.partition("!")[0], self.nickname):
             self._replay.joined(self.casemapping.fold(params[0]), self.tags)
-            self.room_replies.accepted("JOIN", params[0])
         self._rooms.joined(prefix, params[0])
+        # Who waits for the reply finds the bot in the room.
+        if self._same(prefix.partition("!")[0], self.nickname):
+            self.room_replies.accepted("JOIN", params[0])
 
     def irc_TOPIC(self, prefix: str, params: list[str]) -> None:
         """Report a new topic."""
+        self._rooms.topic_received(params[0], params[1], True)
         if self._same(prefix.partition("!")[0], self.nickname):
             self.room_replies.accepted("TOPIC", params[0])
-        self._rooms.topic_received(params[0], params[1], True)
 
     def irc_RPL_INVITING(self, prefix: str, params: list[str]) -> None:
         """Report that the server has passed on an invitation (341)."""

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import errklein
 from errklein.chat import AWAY, ONLINE, Message
-from errklein.chat.identifiers import RoomNotJoinedError
+from errklein.chat.identifiers import RoomError, RoomNotJoinedError
 from errklein.config import ConfigError
 from errklein.networks.irc import IRCBackend
 from errklein.ports.outbox import OutboxFull
@@ -161,9 +161,10 @@ class LoginTests(PlayedTests):
         """Errors without parameters are ignored while a room command waits for its reply."""
         backend = self.connecting()
         self.server.welcome()
-        refusal = backend.room_refusal("TOPIC", backend.query_room("#ops"))
+        answer = backend.set_topic(backend.query_room("#ops"), "news")
         self.server.say(":irc.example 482", ":irc.example 482 errklein #ops :no")
-        self.assertEqual(self.successResultOf(refusal), "the bot is not an operator of the room (no)")
+        error = self.failureResultOf(answer, RoomError).value
+        self.assertEqual(str(error), "the bot is not an operator of the room (no)")
 
     def test_reason_of_sasl(self) -> None:
         """The log has the reason why SASL failed: the server's text, or its mechanisms, listed before or afterwards."""
