@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+from twisted.internet.defer import Deferred
 
 from errklein.chat import ONLINE, Card, Identifier, Message, Room, Stream
+from errklein.chat.identifiers import LookupFailed
+from errklein.commands.operations import Actor
+from errklein.plugins._default_attributes import DefaultMethod
 from errklein.plugins._host import PluginHost
 from errklein.plugins.names import plugin_name
 from errklein.ports.receipts import Receipt
+
+if TYPE_CHECKING:
+    from errklein.dispatch import RoomOperations
+
+LOOKUP_TIMEOUT = 30.0
+"""The seconds after which a lookup has failed."""
 
 
 class PluginMessages:
@@ -215,6 +226,24 @@ class PluginMessages:
         """
         return self._bot.build_identifier(txt)
 
+    @DefaultMethod
+    def resolve(self, txt: str) -> Any:
+        """Return the identifier of a person, an occupant of a room, or a room, after the network was asked if necessary.
+
+        For example::
+
+            room = await self.resolve("#builds")
+
+        :param txt: The name, as for `build_identifier`.
+        :returns: The identifier; on the reactor, an awaitable of it.
+        :raises ValueError: If the network can't read the name.
+        :raises RoomDoesNotExistError: If there is no such room.
+        :raises UserDoesNotExistError: If there is no such person.
+        :raises LookupFailed: If the network can't be asked now, or hasn't replied within 30 s.
+        """
+        begin = lambda: self._bot.networks.resolve(txt).addTimeout(LOOKUP_TIMEOUT, self._bot.reactor, _no_reply)  # noqa: E731
+        return self._bot.waits.result_of(begin)
+
     def warn_admins(self, warning: str) -> None:
         """Send a warning to everyone in BOT_ADMINS_NOTIFICATIONS, on every network, and log it.
 
@@ -255,6 +284,62 @@ class PluginMessages:
         :raises RoomDoesNotExistError: If the network knows that there is no such room.
         """
         return self._bot.query_room(room)
+
+    @DefaultMethod
+    def join_room(self, room: Room | str, password: str | None = None) -> Any:
+        """Join a room, and wait until the network has let the bot in.
+
+        For example, in a coroutine::
+
+            try:
+                await self.join_room("#builds")
+            except RoomError as error:
+                return f"I can't come: {error}"
+
+        :param room: A room, or its name with or without a network.
+        :param password: The room's password.
+        :returns: On the reactor, an awaitable. In a thread, the call waits.
+        :raises RoomError: If the network refuses, with its reason, or hasn't replied within 10 s.
+        :raises NotImplementedError: If the network doesn't support it.
+        :raises ValueError: If the network can't read the name.
+        """
+        return _waited(self, lambda rooms, by: rooms.join(by, room, password))
+
+    @DefaultMethod
+    def leave_room(self, room: Room | str, reason: str | None = None) -> Any:
+        """Leave a room, with a reason that others see; otherwise as `join_room`."""
+        return _waited(self, lambda rooms, by: rooms.leave(by, room, reason))
+
+    @DefaultMethod
+    def invite_to_room(self, room: Room | str, *people: Identifier | str) -> Any:
+        """Invite people to a room; otherwise as `join_room`. The first one who can't be invited ends it."""
+        names = [str(getattr(one, "person", one)) for one in people]
+        return _waited(self, lambda rooms, by: rooms.invite(by, room, names))
+
+    @DefaultMethod
+    def topic_of(self, room: Room | str) -> Any:
+        """Return the topic of a room, "" if it has none; otherwise as `join_room`."""
+        return _waited(self, lambda rooms, by: rooms.topic(by, room))
+
+    @DefaultMethod
+    def set_topic(self, room: Room | str, topic: str) -> Any:
+        """Set the topic of a room, and wait until the network has changed it; otherwise as `join_room`."""
+        return _waited(self, lambda rooms, by: rooms.set_topic(by, room, topic))
+
+    @DefaultMethod
+    def members_of(self, room: Room | str) -> Any:
+        """Return the people in a room, as RoomOccupant; otherwise as `join_room`."""
+        return _waited(self, lambda rooms, by: rooms.members(room))
+
+
+def _waited(plugin: PluginMessages, work: Callable[[RoomOperations, Actor], Coroutine[Any, Any, Any]]) -> Any:
+    """Return the result of an operation on rooms: a Deferred on the reactor."""
+    begin = lambda: Deferred.fromCoroutine(work(plugin._bot.core_host.rooms, Actor(f"the plugin {plugin.name}")))  # noqa: E731
+    return plugin._bot.waits.result_of(begin)
+
+
+def _no_reply(*_: object) -> NoReturn:
+    raise LookupFailed(f"the network hasn't replied within {LOOKUP_TIMEOUT:.0f} s")
 
 
 def _options(**options: bool) -> dict[str, bool]:
