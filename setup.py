@@ -145,12 +145,12 @@ setup(
         "prometheus_client>=0.22",
         # Columns of a terminal that text takes, and where it may be cut.
         "wcwidth>=0.5",
+        # WebSockets, of networks and of plugins' pages: twisted.web.websocket.
+        "wsproto>=1.2",
     ],
     extras_require={
         # What goes wrong is told to Sentry, if BOT_LOG_SENTRY says so.
         "sentry": ["sentry-sdk>=2"],
-        # WebSockets that plugins mount: twisted.web.websocket.
-        "websocket": ["wsproto>=1.2"],
         # What errbot 6.2 installs and its plugins may import, but for what errklein itself provides (Flask's names, Jinja2,
         # Markdown, pyOpenSSL) and what only errbot's program uses (daemonize, pygments-markdown-lexer).
         "errbot": [
@@ -173,7 +173,6 @@ setup(
             # The versions of builds. Python 3.11's virtual environments have a setuptools that is too old.
             "setuptools>=77",
             "setuptools-scm>=10",
-            "wsproto>=1.2",
             # The senders' own libraries, as a second opinion about signatures.
             "slack_sdk>=3.30",
             "standardwebhooks>=1.1",

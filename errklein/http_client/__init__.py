@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from errklein.http_client._clients import BodyTooLarge, HTTPClients, ProxyError
 
 if TYPE_CHECKING:
-    from errklein.http_client._client import PluginHTTPClient
+    from errklein.http_client._client import PluginHTTPClient, WebSocketEndpoints
 
-__all__ = ["BodyTooLarge", "HTTPClients", "PluginHTTPClient", "ProxyError"]
+__all__ = ["BodyTooLarge", "HTTPClients", "PluginHTTPClient", "ProxyError", "WebSocketEndpoints"]
 
 
 def __getattr__(name: str) -> Any:
     # Imported on first use, since its module imports treq.
-    if name == "PluginHTTPClient":
-        from errklein.http_client._client import PluginHTTPClient
+    if name in ("PluginHTTPClient", "WebSocketEndpoints"):
+        from errklein.http_client import _client
 
-        return PluginHTTPClient
+        return getattr(_client, name)
     raise AttributeError(f"module 'errklein.http_client' has no attribute {name!r}")

@@ -29,7 +29,7 @@ from twisted.web.client import (
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from errklein._version import __version__
@@ -210,15 +210,36 @@ class PooledAgent(Agent):
         """Return an endpoint with TLS in a tunnel of the proxy. Called by Twisted for `_tunnelled`."""
         proxy = proxy_for(uri.toBytes())
         assert proxy is not None
-        host = b"[%s]" % uri.host if b":" in uri.host else uri.host
-        tunnel = TunnelEndpoint(self._reactor, proxy, b"%s:%d" % (host, uri.port))
-        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), tunnel)
+        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), _tunnel(self._reactor, proxy, uri))
 
     def close(self) -> Deferred[None]:
         """Close the idle connections. Connections that are opened later are closed after their first response."""
         self._connections.persistent = False
         closed: Deferred[None] = self._connections.closeCachedConnections()
         return closed
+
+
+@implementer(IAgentEndpointFactory)
+class WebSocketEndpoints:
+    """Endpoints of WebSockets, each in a tunnel if the environment names a proxy for its host.
+
+    :param policy: How certificates are verified; None as by `PooledAgent`.
+    """
+
+    def __init__(self, reactor: Any, policy: IPolicyForHTTPS | None = None) -> None:
+        self._reactor, self._policy = reactor, policy or BrowserLikePolicyForHTTPS()
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """Return the endpoint for `ws:` or `wss:`. Raises ProxyError, and ValueError for another scheme."""
+        if uri.scheme not in (b"ws", b"wss"):
+            raise ValueError("the URL of a WebSocket begins with ws: or wss:")
+        proxy = proxy_for(uri.toBytes().replace(b"ws", b"http", 1))
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, uri.host, uri.port, _CONNECT_TIMEOUT)
+        if proxy is not None:
+            endpoint = _tunnel(self._reactor, proxy, uri)
+        if uri.scheme == b"ws":
+            return endpoint
+        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
 
 
 @dataclass(frozen=True)
@@ -273,6 +294,11 @@ class TunnelEndpoint:
 
     def _timed_out(self, _: object, seconds: float) -> NoReturn:
         raise ProxyError(f"the proxy {self._proxy} has opened no tunnel within {seconds:g} s") from None
+
+
+def _tunnel(reactor: Any, proxy: Proxy, uri: URI) -> TunnelEndpoint:
+    host = b"[%s]" % uri.host if b":" in uri.host else uri.host
+    return TunnelEndpoint(reactor, proxy, b"%s:%d" % (host, uri.port))
 
 
 class _OneTunnel(Factory):

@@ -17,9 +17,13 @@ from errklein.ports.values import Storage
 
 # Networks without a connection of this kind don't import what follows.
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+    from twisted.web.iweb import IPolicyForHTTPS
+
     from errklein.networks._connection import Connection
     from errklein.networks._json_client import JSONClient, ReadFailure
     from errklein.networks._seen import Seen
+    from errklein.networks._socket import Receive, Socket
     from errklein.networks._state import DurableState
     from errklein.networks.outbox import Outbox, Transport
 
@@ -83,6 +87,12 @@ class NetworkContext:
         from errklein.networks._json_client import JSONClient
 
         return JSONClient(self._clients.client(), base, headers, read_failure)
+
+    def websocket(self, url: str, receive: Receive, tls_policy: IPolicyForHTTPS | None = None) -> Deferred[Socket]:
+        """Open a WebSocket; see `open_websocket`. Several may be open."""
+        from errklein.networks._socket import open_websocket
+
+        return open_websocket(self.reactor, url, receive, tls_policy)
 
     def outbox(self, transport: Transport[Any], **options: Any) -> Outbox[Any]:
         """Return the outbox of the network.

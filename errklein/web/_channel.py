@@ -12,10 +12,10 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from errklein.listening import address_of, seconds_waited
+from errklein.listening.websockets import LARGEST_MESSAGE, receive_frames
 from errklein.running import NEVER
 from errklein.web._error_pages import Problem, too_large
 from errklein.web._http1 import NO_HEAD, ChunkedBody, Head, read_head
-from errklein.web._mounts import LARGEST_MESSAGE, receive_frames
 from errklein.web.request import HTTPRequest, apply_forwarding
 
 if TYPE_CHECKING:

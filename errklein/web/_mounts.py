@@ -10,16 +10,13 @@ from urllib.parse import unquote_to_bytes
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, getChildForRequest
 
+from errklein.listening.websockets import receive_frames
 from errklein.running import NEVER
 from errklein.running.context import assigned, origin
 from errklein.web._error_pages import Problem
 
 if TYPE_CHECKING:
     from errklein.web._delivery import WebServices
-
-
-LARGEST_MESSAGE = 1024 * 1024
-"""The maximal size of a message on a WebSocket, for which Twisted has no limit, in bytes."""
 
 
 @dataclass(eq=False)
@@ -104,17 +101,6 @@ class MountedResponse:
 
     def _settle(self, _: object) -> None:
         self._services.open_requests.forget(self)
-
-
-def receive_frames(websocket: Any, data: bytes) -> None:
-    """Pass received bytes to Twisted's WebSocket, unless it is closed. It is closed with status 1009 if its message is too large."""
-    connection = websocket._wsconn
-    if connection.state.name != "OPEN":
-        return
-    websocket.dataReceived(data)
-    size = len(websocket._textBuffer.data) + len(websocket._bytesBuffer.data)
-    if size > LARGEST_MESSAGE and connection.state.name == "OPEN":
-        websocket.loseConnection(1009)
 
 
 def limit_messages(channel: Any) -> None:

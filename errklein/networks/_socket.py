@@ -1,0 +1,172 @@
+"""WebSockets to networks, on which dead connections are noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IPolicyForHTTPS
+from twisted.web.websocket import ConnectionRejected, WebSocketClientEndpoint
+from wsproto.utilities import ProtocolError
+
+from errklein.http_client import WebSocketEndpoints
+from errklein.listening.websockets import receive_frames
+from errklein.networks._connection import describe_failure
+from errklein.networks.outbox import NotConfirmed
+from errklein.running import cancel_timers
+
+Receive = Callable[[str | bytes], object]
+"""Gets each message, text as str. Exceptions are logged."""
+
+PING_INTERVAL = 20.0
+"""Seconds between pings, and for the answer, after which a connection is dead. Opening it may take as long."""
+
+LARGEST_MESSAGE = 16 * 1024 * 1024
+"""The maximal size of a message, in bytes."""
+
+_CLOSE_TIMEOUT = 2.0
+
+
+def open_websocket(
+    reactor: Any, url: str, receive: Receive, tls_policy: IPolicyForHTTPS | None = None
+) -> Deferred[Socket]:
+    """Open a WebSocket, and return a Deferred that fires with it; it fails with NotConfirmed, whose text doesn't have the URL."""
+    socket = Socket(reactor, receive, urlsplit(url).netloc.rpartition("@")[2])
+    endpoint = WebSocketClientEndpoint(WebSocketEndpoints(reactor, tls_policy), url)
+
+    async def connect() -> Socket:
+        timer = reactor.callLater(PING_INTERVAL, socket.abort, f"no WebSocket within {PING_INTERVAL:g} s")
+        socket.opening = Deferred.fromCoroutine(endpoint.connect(socket))
+        try:
+            await socket.opening
+        except ConnectionRejected as rejected:
+            reason = f"the server has refused the WebSocket with status {rejected.response.code}"
+        except (CancelledError, ConnectingCancelledError):
+            # The socket itself gives up, or this coroutine was cancelled.
+            if not (reason := socket.reason):
+                raise CancelledError from None
+        except Exception:
+            reason = socket.reason or describe_failure(Failure())
+        else:
+            socket.begin()
+            return socket
+        finally:
+            cancel_timers(timer)
+            if not socket.is_open:
+                socket.abort("")
+        raise NotConfirmed(f"{socket.host}: {reason}")
+
+    return Deferred.fromCoroutine(connect())
+
+
+class Socket:
+    """An open WebSocket. Use it on the reactor.
+
+    It implements the factory and the protocol of `twisted.web.websocket`.
+    """
+
+    log = Logger(namespace="errklein.networks")
+
+    opening: Deferred[Any]
+    """The attempt to open the WebSocket."""
+
+    def __init__(self, reactor: Any, receive: Receive, host: str) -> None:
+        self.host = host
+        self.closed: Deferred[str] = Deferred(lambda _: self.close())
+        """Fires with the reason when the connection has ended. If it is cancelled, the WebSocket is closed."""
+        self.is_open = False
+        self.reason = ""
+        """Why this side has closed the connection."""
+        self._reactor, self._receive = reactor, receive
+        self._websocket: Any = None
+        self._timer: IDelayedCall | None = None
+
+    def begin(self) -> None:
+        """Note that the WebSocket is open. Twisted tells its protocol that later than those who wait for it."""
+        self.is_open = True
+        self._timer = self._reactor.callLater(PING_INTERVAL, self._ping)
+
+    def send(self, message: str | bytes) -> None:
+        """Send a message; raise NotConfirmed if the WebSocket is closed."""
+        if not self.is_open:
+            raise NotConfirmed(f"{self.host}: the WebSocket is closed")
+        send = self._websocket.sendTextMessage if isinstance(message, str) else self._websocket.sendBytesMessage
+        send(message)
+
+    def close(self) -> None:
+        """Close the WebSocket."""
+        if self.is_open:
+            self._end("the bot has closed the WebSocket")
+            with suppress(ProtocolError):
+                self._websocket.loseConnection()
+            self._timer = self._reactor.callLater(_CLOSE_TIMEOUT, self._websocket.transport.abortConnection)
+
+    def abort(self, reason: str) -> None:
+        """Close the connection at once."""
+        self._end(reason)
+        if self._websocket is not None:
+            self._websocket.transport.abortConnection()
+        elif reason:
+            self.opening.cancel()
+
+    def _end(self, reason: str) -> None:
+        self.is_open = False
+        self.reason = self.reason or reason
+        cancel_timers(self._timer)
+
+    def _ping(self) -> None:
+        self._websocket.ping(b"errklein")
+        dead = f"no answer to a ping within {PING_INTERVAL:g} s"
+        self._timer = self._reactor.callLater(PING_INTERVAL, self.abort, dead)
+
+    def _receive_data(self, data: bytes) -> None:
+        try:
+            if not receive_frames(self._websocket, data, LARGEST_MESSAGE):
+                self._end(f"the server has sent a message of more than {LARGEST_MESSAGE:,} bytes")
+        except ProtocolError:
+            self.abort("the server's answer is no WebSocket")
+
+    def _pass_on(self, message: str | bytes) -> None:
+        if not self.is_open:
+            return
+        try:
+            self._receive(message)
+        except Exception:
+            self.log.failure("A message from {host} could not be handled", host=self.host)
+
+    # The factory, and the protocol.
+
+    def buildProtocol(self, url: str) -> Socket:
+        return self
+
+    def negotiationStarted(self, transport: Any) -> None:
+        self._websocket = transport
+        transport.dataReceived = self._receive_data
+
+    def negotiationFinished(self) -> None:
+        pass
+
+    def pongReceived(self, payload: bytes) -> None:
+        if self.is_open:
+            cancel_timers(self._timer)
+            self._timer = self._reactor.callLater(PING_INTERVAL, self._ping)
+
+    def textMessageReceived(self, message: str) -> None:
+        self._pass_on(message)
+
+    def bytesMessageReceived(self, data: bytes | bytearray) -> None:
+        self._pass_on(bytes(data))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._end(describe_failure(reason))
+        self.opening.cancel()
+        if not self.closed.called:
+            self.closed.callback(self.reason)
