@@ -319,16 +319,13 @@ class Bot:
             self.tell_admins(clash)
 
     def remove_commands_from(self, plugin: BotPlugin) -> None:
-        """Unregister the plugin's commands."""
         self.registry.remove(plugin_name(plugin), plugin)
 
     def inject_command_filters_from(self, plugin: BotPlugin) -> None:
-        """Register the plugin's command filters."""
         methods = [handler for _, handler in handlers(plugin)]
         self.filters.add(plugin_name(plugin), methods, self.plugin_manager.activations.rank())
 
     def remove_command_filters_from(self, plugin: BotPlugin) -> None:
-        """Unregister the plugin's command filters."""
         self.filters.remove(plugin_name(plugin), plugin)
 
     def inject_flows_from(self, flows: Named) -> None:
@@ -347,7 +344,6 @@ class Bot:
             self._flow_roots[flows].append(root)
 
     def remove_flows_from(self, flows: Named) -> None:
-        """Unregister the flows, and end their running instances."""
         for root in self._flow_roots.pop(flows, ()):
             self.flow_executor.remove_flow(root)
 

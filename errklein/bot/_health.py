@@ -65,7 +65,6 @@ class HealthChecks:
         return self._problems_after(INTERVAL)
 
     def start(self) -> None:
-        """Begin the rounds."""
         if self._with_files:
             self._thread = JobThread(self._reactor, "health")
         self._begin(INTERVAL if self._with_files or self._watched else _WITHOUT_FILES)
@@ -76,7 +75,6 @@ class HealthChecks:
         self._begin(INTERVAL)
 
     def stop(self) -> None:
-        """End the rounds."""
         if self._loop.running:
             self._loop.stop()
         if self._thread is not None:

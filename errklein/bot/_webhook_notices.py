@@ -96,7 +96,6 @@ class WebhookNotices:
         )
 
     def handler_overdue(self, hook: Hook, request_id: str, seconds: float) -> None:
-        """Send a notice that the response is overdue."""
         self._notices.post(
             ("overdue", hook.full_name),
             f"The webhook {hook} ({hook.declaration.rule}) has not responded in {seconds:g} s. Its source got 504, "
@@ -105,7 +104,6 @@ class WebhookNotices:
         )
 
     def hook_unusable(self, hook: Hook, reason: str) -> None:
-        """Send a notice that the requests for a webhook get 503, and the reason."""
         self._tell_admins(f"The webhook {hook} ({hook.declaration.rule}) responds with 503 to all requests: {reason}")
 
     def request_refused(self, hook: Hook, kind: str, reason: str, client: str) -> None:
@@ -133,7 +131,6 @@ class WebhookNotices:
         )
 
     def hook_shadowed(self, hook: Hook, by: Hook) -> None:
-        """Send a notice that two plugins declare the same URL, and which of them gets its requests."""
         self._tell_admins(
             f"{hook.owner} and {by.owner} both declare the URL {hook.declaration.rule}. Requests go to {by}; they go to "
             f"{hook} when {by.owner} is deactivated."

@@ -8,7 +8,6 @@ from importlib.resources import files
 
 
 def print_template(_: argparse.Namespace) -> int:
-    """Print a config.py with all settings, their defaults and their meaning."""
     sys.stdout.write((files("errklein") / "compat" / "errbot_package" / "config-template.py").read_text("utf-8"))
     return 0
 

@@ -50,7 +50,6 @@ def directory_of(known: argparse.Namespace) -> Path:
 
 
 def reload_config(known: argparse.Namespace) -> int:
-    """Run `errklein config reload`: let the bot read its configuration again, and print what has changed."""
     from errklein.config.changes import Change
 
     option = "--force" if known.force else ""
@@ -59,7 +58,6 @@ def reload_config(known: argparse.Namespace) -> int:
 
 
 def forget_person(known: argparse.Namespace) -> int:
-    """Run `errklein person forget`, and return the exit status."""
     from errklein.bot.persons import ForgottenPerson
 
     directory = directory_of(known)

@@ -32,7 +32,6 @@ CHANGES: Mapping[str, _Change] = {
 
 
 def change_webhook(known: argparse.Namespace) -> int:
-    """Let the running bot make, change or remove a webhook of a room, and return the exit status."""
     change = CHANGES[known.what]
     directory = directory_of(known)
     if known.what == "set":

@@ -38,7 +38,6 @@ T = TypeVar("T")
 
 
 def explain(known: argparse.Namespace) -> int:
-    """Run `errklein why` for the bot of a configuration, and return the exit status."""
     config, data = open_data(known)
     if config.STORAGE == "Memory":
         raise SystemExit("errklein: STORAGE is 'Memory', so only the running bot can answer; use !why")
@@ -104,7 +103,6 @@ _TIMEOUT = 90.0
 
 
 def work_on_webhooks(known: argparse.Namespace) -> int:
-    """Run `errklein webhook`, and return the exit status."""
     try:
         if known.what == "test" and "://" in known.target:
             return _send_test(known, known.target, known.target)
@@ -292,7 +290,6 @@ _WAITING = (DeliveryState.RECEIVED, DeliveryState.RUNNING)
 
 
 def work_on_deliveries(known: argparse.Namespace) -> int:
-    """Run `errklein delivery` for the bot of a configuration, and return the exit status."""
     config, data = open_data(known)
     if config.STORAGE == "Memory":
         raise SystemExit(

@@ -88,11 +88,9 @@ class ArgumentParser(argparse.ArgumentParser):
     color = False
 
     def error(self, message: str) -> NoReturn:
-        """Raise ArgumentParseError."""
         raise ArgumentParseError(message)
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """Raise ArgumentParseError."""
         raise ArgumentParseError(message or "")
 
     def print_help(self, file: Any = None) -> NoReturn:
@@ -227,7 +225,6 @@ def concurrent(function: F) -> F:
 
 
 def is_concurrent(handler: Callable[..., Any]) -> bool:
-    """Return whether the handler is marked with `concurrent`."""
     return bool(getattr(handler, "_errklein_concurrent", False))
 
 
@@ -244,7 +241,6 @@ def also_in_rooms(function: F) -> F:
 
 
 def is_admin_by_default(handler: Callable[..., Any]) -> bool:
-    """Return whether the handler is marked with `admin_by_default`."""
     return bool(getattr(handler, "_errklein_admin_by_default", False))
 
 

@@ -198,7 +198,6 @@ class CommandRegistry:
         return name in self._by_name
 
     def __iter__(self) -> Iterator[RegisteredCommand]:
-        """Iterate over all commands, sorted by name."""
         return iter(sorted([*self._named.values(), *self._patterns.values()], key=lambda command: command.name))
 
     def _aliases_left_out(

@@ -73,7 +73,6 @@ class AnsiExtension(Extension):
     """
 
     def extendMarkdown(self, md: Markdown) -> None:
-        """Prepare the parser; Markdown calls this."""
         adapt(md)
         md.stripTopLevelTags = False
         # A low priority runs it after all others.

@@ -58,13 +58,11 @@ class RunningBots:
         self.put(owner, [*self._hooks.get(owner, ()), Hook(owner, name, declaration, handler)])
 
     def put(self, owner: str, hooks: Iterable[Hook]) -> None:
-        """Replace all routes of the owner."""
         self._hooks[owner] = kept = list(hooks)
         for bot in list(self._bots):
             on_reactor_soon(bot.reactor, bot.web.routes.replace, owner, tuple(kept))
 
     def clear(self) -> None:
-        """Remove all routes."""
         for owner in list(self._hooks):
             self.put(owner, ())
         self._hooks.clear()

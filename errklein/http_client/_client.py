@@ -148,7 +148,6 @@ class _Body(Protocol):
             self.transport.loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        """Count the bytes."""
         self._left -= len(data)
         if self._left < 0 and not self.complete.called:
             self._abort()
@@ -283,7 +282,6 @@ class TunnelEndpoint:
         self._target = target
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
-        """Return a Deferred that fires with the factory's protocol when the tunnel is open."""
         lines = [b"CONNECT %s HTTP/1.1" % self._target, b"Host: %s" % self._target]
         if self._proxy.authorization:
             lines.append(b"Proxy-Authorization: %s" % self._proxy.authorization)
@@ -319,7 +317,6 @@ class _Tunnel(Protocol):
         self._inner: Any = None
 
     def connectionMade(self) -> None:
-        """Ask for the tunnel."""
         self.transport.write(self._request)
 
     def dataReceived(self, data: bytes) -> None:

@@ -56,7 +56,6 @@ class JournalArchive(JournalReader):
             connection.execute("UPDATE routes SET paused = ? WHERE name = ?", (paused, webhook))
 
     def close(self) -> None:
-        """Close the file."""
         self._database.close()
 
 

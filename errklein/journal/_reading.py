@@ -73,13 +73,12 @@ _MOST_TERMS = 400
 
 
 class JournalReader:
-    """Reads the deliveries in a database. All methods wait for the disk, and raise DatabaseError if the file can't be read."""
+    """Reads the deliveries in a database, by the methods of `Journal`, which wait for the disk, and raise DatabaseError if it can't be read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def find(self, query: DeliveryQuery) -> Sequence[StoredDelivery]:
-        """Return the deliveries of a query, newest first, without their requests."""
         numbers = None if query.states is None else {NUMBERS[state] for state in query.states}
         parameters = {
             "low": self._first_id(query.since) if query.since is not None else 0,
@@ -113,7 +112,6 @@ class JournalReader:
         return sorted(found, key=lambda delivery: delivery.id, reverse=True)[: query.limit]
 
     def counted(self, query: DeliveryQuery) -> int:
-        """Return the number of deliveries that were only counted; see `Journal.counted`."""
         if not query.has_counted:
             return 0
         ((number,),) = self._database.read(
@@ -146,7 +144,6 @@ class JournalReader:
         return [delivery_of(row) for row in rows]
 
     def get(self, id: int) -> StoredDelivery | None:
-        """Return a delivery with its logged request and its attempts; None if it is unknown."""
         rows = self._database.read(
             f"SELECT d.began_at, c.head, c.body, {DELIVERY} FROM deliveries d JOIN routes r ON r.id = d.route "
             "LEFT JOIN contents c ON c.id = d.id WHERE d.id = ?",
@@ -166,7 +163,6 @@ class JournalReader:
         )
 
     def depth(self) -> QueueDepth:
-        """See `Journal.depth`."""
         ((waiting, running, oldest_at, oldest_kept_at),) = self._database.read(
             "SELECT number - running, running, coalesce((SELECT received_at FROM deliveries WHERE id = oldest), 0.0), "
             "coalesce((SELECT received_at FROM deliveries ORDER BY id LIMIT 1), 0.0) "
@@ -183,24 +179,20 @@ class JournalReader:
         )
 
     def waiting(self) -> Sequence[str]:
-        """Return the webhooks with unfinished deliveries."""
         return self._names(
             "EXISTS (SELECT 1 FROM deliveries INDEXED BY unfinished WHERE state < 3 AND deliveries.route = routes.id)"
         )
 
     def paused(self) -> Sequence[str]:
-        """Return the webhooks that are paused."""
         return self._names("paused")
 
     def _names(self, condition: str) -> list[str]:
         return [name for (name,) in self._database.read(f"SELECT name FROM routes WHERE {condition} ORDER BY name")]
 
     def webhooks(self) -> Sequence[str]:
-        """Return the webhooks that have or had deliveries, or were paused."""
         return self._names("1")
 
     def next_due(self, webhook: str, ordered: bool) -> float | None:
-        """Return when a delivery of the webhook is due that doesn't run; None if there is none."""
         waiting = (
             "SELECT due_at, state FROM deliveries INDEXED BY unfinished "
             "WHERE state < 3 AND route = (SELECT id FROM routes WHERE name = ?) ORDER BY id"

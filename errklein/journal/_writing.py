@@ -139,7 +139,6 @@ class JournalWriter:
     def record(
         self, connection: sqlite3.Connection, arguments: Sequence[tuple[StoredDelivery, float, float]]
     ) -> Sequence[StoredDelivery | JournalError | None]:
-        """See `Journal.record`; for deliveries, leases and windows."""
         now = self._now()
         rows = _Rows()
         results: list[StoredDelivery | JournalError | None] = []
@@ -186,7 +185,6 @@ class JournalWriter:
         return known
 
     def log(self, connection: sqlite3.Connection, arguments: Sequence[Sequence[StoredDelivery]]) -> Sequence[None]:
-        """See `Journal.log`; for lists of deliveries."""
         rows = _Rows()
         for deliveries in arguments:
             for delivery in deliveries:
@@ -195,7 +193,6 @@ class JournalWriter:
         return [None] * len(arguments)
 
     def count(self, connection: sqlite3.Connection, arguments: Sequence[Mapping[str, int]]) -> Sequence[None]:
-        """See `Journal.count`; for numbers of deliveries by route."""
         for route, number in chain.from_iterable(counts.items() for counts in arguments):
             connection.execute(
                 "INSERT INTO counted VALUES (?, ?, ?) ON CONFLICT (minute, route) DO UPDATE SET number = number + excluded.number",
@@ -227,7 +224,6 @@ class JournalWriter:
         return size
 
     def end(self, connection: sqlite3.Connection, arguments: Sequence[End]) -> Sequence[None]:
-        """See `Journal.retry_at`, `Journal.finish` and `Journal.bury`."""
         rows = []
         for number, state, outcome, due_at in arguments:
             if outcome is None:
@@ -365,7 +361,6 @@ class _Rows:
         self.superseding: dict[tuple[int, str], int] = {}
 
     def insert(self, connection: sqlite3.Connection) -> None:
-        """Insert the rows."""
         execute_rows(connection, "INSERT INTO deliveries VALUES {}", self.deliveries)
         execute_rows(connection, "INSERT INTO contents VALUES {}", self.contents)
         execute_rows(connection, "INSERT INTO private VALUES {}", self.private)
@@ -374,7 +369,6 @@ class _Rows:
 
 
 def delivery_row(delivery: StoredDelivery, route: int, began_at: float, request_size: int) -> Sequence[object]:
-    """Return the row of a delivery in `deliveries`."""
     outcome = delivery.outcome
     durable = delivery.ack == "now"
     return (

@@ -140,7 +140,6 @@ class ConnectionLimits:
             self._warn(_ALL_BUSY)
 
     def closed(self, connection: LimitedConnection) -> None:
-        """Forget a closed connection."""
         if connection in self.connections:
             client, _ = self.connections.pop(connection)
             self._of_client[client] -= 1
@@ -157,7 +156,6 @@ class ConnectionLimits:
         self._files += 1
 
     def file_closed(self) -> None:
-        """Forget a body's file."""
         self._files -= 1
 
     def _has_room(self) -> bool:

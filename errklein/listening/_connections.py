@@ -48,7 +48,6 @@ class _AsyncioConnection(tcp.Connection):
         super().__init__(*arguments)
 
     def write(self, data: bytes) -> None:
-        """Send bytes, after those that wait."""
         waits = self.dataBuffer or self._tempDataBuffer
         # When the bytes have been sent, `doWrite` asks a pull producer for more.
         pulls = self.producer is not None and not self.streamingProducer
@@ -64,11 +63,9 @@ class _AsyncioConnection(tcp.Connection):
         super().write(data)  # type: ignore[no-untyped-call]
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        """Send byte strings, after those that wait."""
         self.write(b"".join(data))
 
     def loseConnection(self, *reason: Failure) -> None:
-        """Close the connection when the bytes that wait have been sent."""
         waits = self.dataBuffer or self._tempDataBuffer or self.producer is not None or self.TLS
         if waits or not self.connected or self.disconnecting or self._aborting or self._writeDisconnected:
             super().loseConnection(*reason)  # type: ignore[no-untyped-call]
@@ -84,26 +81,22 @@ class _AsyncioConnection(tcp.Connection):
         return None if waits or self._aborting or not self.connected else CONNECTION_DONE
 
     def startReading(self) -> None:
-        """Receive from now on."""
         if not self._reads:
             self._reads = True
             self._loop.add_reader(self.fileno(), self._call, self.doRead)
 
     def stopReading(self) -> None:
-        """Don't receive until `startReading`."""
         if self._reads:
             self._reads = False
             self._loop.remove_reader(self.fileno())
 
     def startWriting(self) -> None:
-        """Send waiting bytes when the socket accepts them."""
         # To add it again would cancel the call that is due in this turn.
         if not self._writes:
             self._writes = True
             self._loop.add_writer(self.fileno(), self._call, self.doWrite)
 
     def stopWriting(self) -> None:
-        """Don't send until `startWriting`."""
         if self._writes:
             self._writes = False
             self._loop.remove_writer(self.fileno())

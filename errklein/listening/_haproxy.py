@@ -55,7 +55,6 @@ class ProxiedProtocol(ProtocolWrapper):
         self.factory.opened(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Read the header, and pass on the bytes after it."""
         if self.wrappedProtocol is not None:
             self.wrappedProtocol.dataReceived(data)
         elif not self.disconnecting:
@@ -89,7 +88,6 @@ class ProxiedProtocol(ProtocolWrapper):
     close_if_idle = abort
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """End the wrapped connection."""
         if self._deadline.active():
             self._deadline.cancel()
         if self.wrappedProtocol is not None:
@@ -105,12 +103,10 @@ class ProxiedProtocol(ProtocolWrapper):
         return getattr(super().getPeer(), "host", UNIX) if reports else None  # type: ignore[no-untyped-call]
 
     def getPeer(self) -> IAddress:
-        """Return the client's address."""
         source = self._header and self._header.source
         return address_of(*source) if source else super().getPeer()  # type: ignore[no-untyped-call]
 
     def getHost(self) -> IAddress:
-        """Return the address to which the client is connected."""
         destination = self._header and self._header.destination
         return address_of(*destination) if destination else super().getHost()  # type: ignore[no-untyped-call]
 
@@ -127,7 +123,6 @@ class ProxiedFactory(WrappingFactory[ProxiedProtocol]):
         self.closed = self.opened
 
     def buildProtocol(self, addr: IAddress | None) -> ProxiedProtocol:
-        """Return a new connection."""
         return ProxiedProtocol(self)
 
 

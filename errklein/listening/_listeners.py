@@ -199,7 +199,6 @@ class Listeners:
         return maybeDeferred(listener.port.stopListening).addCallback(lambda _: None)
 
     def close_all(self) -> Deferred[None]:
-        """Close all endpoints."""
         return gatherResults([self.close(description) for description in self.open_now]).addCallback(lambda _: None)
 
     def pause(self) -> None:

@@ -194,7 +194,6 @@ class LevelFilter:
         self.level = level
 
     def __call__(self, event: LogEvent) -> None:
-        """Forward the event if its level is high enough."""
         if level_number(event) >= self.level:
             self._passed_on(event)
 
@@ -272,7 +271,6 @@ class Destinations:
 
     @property
     def files(self) -> list[Path]:
-        """The paths of the open log files."""
         return [Path(file.path) for file in self._files]
 
     def reopen(self) -> None:

@@ -30,7 +30,6 @@ class RecentErrors:
         self._errors: deque[tuple[float, str]] = deque(maxlen=_MOST)
 
     def __call__(self, event: LogEvent) -> None:
-        """Count the event if it is an error."""
         level = event.get("log_level")
         if level is LogLevel.critical or level is LogLevel.error:
             self.total += 1

@@ -150,7 +150,6 @@ class Pollers:
         return [poller for poller in self._pollers if _comparable(poller.signature) == wanted]
 
     def end(self, poller: _Poller) -> None:
-        """Stop the poller."""
         if poller in self._pollers:
             self._pollers.remove(poller)
         on_reactor_soon(self.reactor, poller.end)

@@ -106,7 +106,6 @@ class DeadlineSweeper:
             self._timer = self._reactor.callLater(SWEEP_PERIOD, self._sweep)
 
     def forget(self, thing: HasDeadline) -> None:
-        """Stop checking the deadline of `thing`."""
         self._watched.discard(thing)
         if self._waiting and not self._watched:
             waiting, self._waiting = self._waiting, []
@@ -153,7 +152,6 @@ class ReactorLag:
         self._maximum = 0.0
 
     def record(self, seconds: float) -> None:
-        """Store a measured lag."""
         self.last = seconds
         self._maximum = max(self._maximum, seconds)
 
@@ -230,7 +228,6 @@ class TokenBuckets:
         return len(self._buckets)
 
     def bucket(self, key: str) -> TokenBucket:
-        """Return the bucket of a key."""
         bucket = self._buckets.get(key)
         if bucket is None:
             if len(self._buckets) >= self._limit:

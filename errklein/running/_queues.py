@@ -60,12 +60,10 @@ class SerialQueue:
 
     @property
     def idle(self) -> bool:
-        """Whether no work is running or waiting."""
         return self._running is None and self._next is None
 
     @property
     def waiting(self) -> int:
-        """The number of works that haven't begun."""
         return len(self._waiting)
 
     def stop(self) -> None:

@@ -50,7 +50,6 @@ class DataDirectory:
         return False
 
     def check_exists(self) -> None:
-        """Raise DataDirectoryError if the directory is missing."""
         if not self._is_directory() and not self.path.exists():
             raise self._error("the directory doesn't exist; name the bot's configuration with --config")
 

@@ -92,7 +92,6 @@ class AdaptedStorage:
                     opened.values.close()
 
     def in_background(self, work: Callable[[], T]) -> Deferred[T]:
-        """Call the function with `run`."""
         return self._run(work)
 
     def close(self) -> None:
@@ -147,7 +146,6 @@ class AdaptedStore:
         self._closed = False
 
     def get(self, key: str) -> Any:
-        """Return the value of the key; raises KeyError."""
         self._check_key(key)
         value = self._opened.remembered.get(key, _UNKNOWN)
         if value is _UNKNOWN or self._closed or self._storage.closed:
@@ -158,7 +156,6 @@ class AdaptedStore:
         return copy.deepcopy(value) if self._namespace in self._storage.REMEMBERED else value
 
     def read(self, key: str, default: Any = None) -> tuple[object, Any]:
-        """Return the version of the value in this process, and a copy of the value."""
         self._check_key(key)
 
         def versioned(values: BlockingStore) -> tuple[object, Any]:
@@ -169,12 +166,10 @@ class AdaptedStore:
         return version, default if value is _ABSENT else self._copy(key, value)
 
     def set(self, key: str, value: Any) -> None:
-        """Store the value under the key; raises UnstorableValue if the storage can't store such a value."""
         self._check_key(key)
         self._put(key, value)
 
     def prepare(self, key: str, value: Any, version: object = ANY_VERSION) -> Callable[[], bool]:
-        """Return a function that stores the value as it is now, see `Store.prepare`."""
         self._check_key(key)
         value = self._copy(key, value)
         return lambda: self._put(key, value, version)
@@ -186,7 +181,6 @@ class AdaptedStore:
             raise UnstorableValue(self._namespace, key, value, error) from error
 
     def remove(self, key: str) -> None:
-        """Remove the value of the key; raises KeyError."""
         self._check_key(key)
 
         def forget(values: BlockingStore) -> bool:
@@ -201,15 +195,12 @@ class AdaptedStore:
             raise KeyError(key)
 
     def keys(self) -> list[str]:
-        """Return the current keys."""
         return self._ask(lambda values: list(values.keys()))
 
     def len(self) -> int:
-        """Return the number of values."""
         return self._ask(lambda values: int(values.len()))
 
     def close(self) -> None:
-        """Close the store; later calls raise StorageError. The namespace can be opened again."""
         if not self._closed:
             self._closed = True
             if not self._storage.closed:
@@ -270,7 +261,6 @@ class MemoryStorage(AdaptedStorage):
         super().__init__("Memory", self._values.__getitem__)
 
     def namespaces(self) -> list[str]:
-        """Return the namespaces that have values, sorted."""
         return sorted(namespace for namespace, values in self._values.items() if values.len())
 
 

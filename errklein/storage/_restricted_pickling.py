@@ -100,7 +100,6 @@ class PickledObject:
         self.state = state
 
     def append(self, item: object) -> None:
-        """Record an item of a list. Called by pickle."""
         self.items.append(item)
 
     def __setitem__(self, key: object, value: object) -> None:

@@ -199,7 +199,6 @@ class ImportPlan:
     """Lines for the operator about values that stay in their shelves, each with the reason."""
 
     def add(self, shelf: Shelf) -> None:
-        """Read the shelf and add its values to the plan."""
         namespace = shelf.namespace
         if namespace in self.imported and not self.force:
             self.notes.append(f"{namespace}: already imported; use --force to import it again")

@@ -67,7 +67,6 @@ class SQLiteStorage:
         return SQLiteStore(self._database, self._values, namespace)
 
     def namespaces(self) -> list[str]:
-        """Return the namespaces that have values, sorted."""
         rows = self._database.read("SELECT DISTINCT namespace FROM stored ORDER BY namespace")
         return [_decoded(namespace) for (namespace,) in rows]
 
@@ -94,27 +93,27 @@ class SQLiteStorage:
             )
 
     def in_background(self, work: Callable[[], T]) -> Deferred[T]:
-        """Call the function with `run`."""
         return self._run(work)
 
     def check_files(self) -> None:
-        """See `errklein.ports.values.UsesFiles`."""
         # A transaction, since another program may have locked the file. An empty one writes nothing.
         with self._database.transaction():
             pass
 
     def erase_removed(self) -> bool:
-        """See `errklein.ports.values.ErasesRemoved`."""
         return self._database.empty_log()
 
     def close(self) -> None:
-        """Close the database and all stores."""
         self._database.close()
 
 
 @dataclass(eq=False)
 class SQLiteStore:
-    """The values of one namespace of a SQLiteStorage. Each `get` unpickles the value, so it returns a new object."""
+    """The values of one namespace of a SQLiteStorage. Each `get` unpickles the value, so it returns a new object.
+
+    A value whose class is missing or not allowed raises UnreadableValue, but can be removed. One that can't be pickled raises
+    UnstorableValue. After `close`, all raise StorageError.
+    """
 
     _database: Database
     _values: ValueReader
@@ -122,17 +121,12 @@ class SQLiteStore:
     _closed: bool = False
 
     def get(self, key: str) -> Any:
-        """Return the value of the key.
-
-        Raises KeyError if there is none, and UnreadableValue if it uses a class that is missing or not allowed.
-        """
         version, value = self.read(key)
         if version is None:
             raise KeyError(key)
         return value
 
     def read(self, key: str, default: Any = None) -> tuple[Any, Any]:
-        """Return the version of the value and the value, or None and the default. Raises UnreadableValue as `get` does."""
         query = "SELECT value, trusted FROM stored WHERE namespace = ? AND key = ?"
         rows = self._open().read(query, self._row(key))
         if not rows:
@@ -144,14 +138,9 @@ class SQLiteStore:
             raise UnreadableValue(self._namespace, key, error) from error
 
     def set(self, key: str, value: Any) -> None:
-        """Store the value under the key; it is on disk when this returns.
-
-        Raises UnstorableValue if it can't be pickled.
-        """
         self._open().write(_SET, (*self._row(key), pickled(self._namespace, key, value), None))
 
     def prepare(self, key: str, value: Any, version: Any = ANY_VERSION) -> Callable[[], bool]:
-        """Return a function that stores the value as it is now, see `Store.prepare`. Raises UnstorableValue."""
         row, data = self._row(key), pickled(self._namespace, key, value)
         if version is ANY_VERSION:
             return lambda: bool(self._open().write(_SET, (*row, data, None)))
@@ -160,22 +149,18 @@ class SQLiteStore:
         return lambda: bool(self._open().write(_REPLACE, (data, *row, *version)))
 
     def remove(self, key: str) -> None:
-        """Remove the value of the key, even if it can't be read; raises KeyError."""
         if not self._open().write("DELETE FROM stored WHERE namespace = ? AND key = ?", self._row(key)):
             raise KeyError(key)
 
     def keys(self) -> list[str]:
-        """Return the current keys."""
         rows = self._open().read("SELECT key FROM stored WHERE namespace = ?", (_encoded(self._namespace),))
         return [_decoded(key) for (key,) in rows]
 
     def len(self) -> int:
-        """Return the number of values."""
         [[count]] = self._open().read("SELECT count(*) FROM stored WHERE namespace = ?", (_encoded(self._namespace),))
         return int(count)
 
     def close(self) -> None:
-        """Close the store; later calls raise StorageError. The namespace can be opened again."""
         self._closed = True
 
     def _open(self) -> Database:

@@ -76,11 +76,9 @@ class TestLoop(asyncio.BaseEventLoop):
         return self._timers.values()
 
     def is_running(self) -> bool:
-        """Return whether this is the running loop of the thread."""
         return asyncio._get_running_loop() is self
 
     def time(self) -> float:
-        """Return the reactor's time in seconds."""
         return self._reactor.seconds()
 
     def call_soon(  # type: ignore[override]
@@ -106,7 +104,6 @@ class TestLoop(asyncio.BaseEventLoop):
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        """Call the function when the reactor's time is `when`."""
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         self._timers[id(handle)] = self._reactor.callLater(max(0.0, when - self.time()), self._timer_due, handle)
         return handle
@@ -138,7 +135,6 @@ class TestLoop(asyncio.BaseEventLoop):
         raise OSError(f"a TestBot has no network to look up {host!r}; replace the plugin's client in the test")
 
     async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
-        """Raise OSError: a test has no network."""
         raise OSError(f"a TestBot has no network to connect to {host}:{port}; replace the plugin's client in the test")
 
     def call_exception_handler(self, context: Any) -> None:

@@ -74,7 +74,6 @@ class Channel(HTTPChannel):
     # Events from Twisted.
 
     def connectionMade(self) -> None:
-        """Prepare a new connection."""
         self._variables = copy_context()
         set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
         if set_no_delay is not None:
@@ -93,7 +92,6 @@ class Channel(HTTPChannel):
         self.site.channel_opened(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Inform the request that the connection is lost."""
         self._closing = True
         self.deadline = NEVER
         self.site.sweeper.forget(self)
@@ -114,14 +112,12 @@ class Channel(HTTPChannel):
             self._set_reading(False)
 
     def pauseProducing(self) -> None:
-        """Pause the response when the client doesn't read it."""
         self._write_paused = True
         self._set_deadline(self.site.settings.read_deadline)
         if self._requestProducer is not None:
             self._requestProducer.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """Resume the response when the client has read it."""
         self._write_paused = False
         self._unread = 0
         settings = self.site.settings
@@ -263,11 +259,9 @@ class Channel(HTTPChannel):
     # Responses and closing.
 
     def write(self, data: bytes) -> None:
-        """Send bytes."""
         self.transport.write(data)
 
     def writeSequence(self, iovec: Any) -> None:
-        """Send byte strings."""
         self.transport.write(b"".join(iovec))
 
     def requestDone(self, request: Any) -> None:
@@ -290,7 +284,6 @@ class Channel(HTTPChannel):
             self.loseConnection()
 
     def loseConnection(self) -> None:
-        """Close when all written bytes have been sent."""
         self._closing = True
         self._received = b""
         self._set_deadline(self.site.settings.read_deadline)

@@ -320,7 +320,6 @@ class Routes:
         ]
 
     def declarations(self) -> Mapping[str, HookDeclaration]:
-        """Return the declarations of all webhooks by their names."""
         return {name: hook.declaration for name, hook in self._precedence.by_name.items()}
 
     def declaration(self, route: str) -> HookDeclaration | None:

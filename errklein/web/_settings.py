@@ -89,7 +89,6 @@ class WebSettings:
 
     @classmethod
     def of(cls, config: Config) -> WebSettings:
-        """Return the settings in a configuration."""
         return cls(
             timeout=config.WEBHOOK_TIMEOUT,
             max_body=config.WEBHOOK_MAX_BODY,

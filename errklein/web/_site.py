@@ -53,7 +53,6 @@ class Durations:
         self.total = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count a duration."""
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.total += seconds
 
@@ -70,7 +69,6 @@ class ResponseCounts:
         self.refused: dict[tuple[str, str], int] = {}
 
     def add_response(self, webhook: str, status: int) -> None:
-        """Count a response."""
         key = webhook, status
         if key not in self.responses and len(self.responses) >= _MOST:
             key = OTHER, status
@@ -81,7 +79,6 @@ class ResponseCounts:
         self.refused[webhook, kind] = self.refused.get((webhook, kind), 0) + 1
 
     def add_handler(self, webhook: str, status: int, seconds: float) -> None:
-        """Count a handler that has ended."""
         key = webhook, "succeeded" if status < 400 else _outcome(status)
         durations = self.handlers.get(key)
         if durations is None:
@@ -135,7 +132,6 @@ class Site(server.Site):
         """Do nothing."""
 
     def buildProtocol(self, addr: IAddress | None) -> Channel:  # type: ignore[override]
-        """Return a new connection."""
         channel = Channel()
         channel.site = self
         channel.factory = self
@@ -154,7 +150,6 @@ class Site(server.Site):
         return self._date
 
     def channel_opened(self, channel: Channel) -> None:
-        """Add a new connection."""
         self.sweeper.watch(channel)
         self.limits.opened(channel)
 
@@ -165,7 +160,6 @@ class Site(server.Site):
             channel.close_if_idle()
 
     def drop_connections(self) -> None:
-        """Abort all connections."""
         for channel in list(self.limits.connections):
             channel.abort()
 

@@ -57,16 +57,13 @@ class ResponseStream:
             self.services.routes.streams[self.context.hook.owner].add(self)
 
     def pauseProducing(self) -> None:
-        """Stop asking for items, since the client doesn't read fast enough."""
         self._paused = True
 
     def resumeProducing(self) -> None:
-        """Ask for items, at the beginning and when the client has read the previous ones."""
         self._paused = False
         self._run()
 
     def stopProducing(self) -> None:
-        """End the response, since the client has disconnected."""
         self._end(None)
 
     @property

@@ -50,7 +50,6 @@ def markdown(text: str) -> str:
 
 
 def discord(text: str) -> str:
-    """Convert Discord's Markdown."""
     return markdown(_OF_DISCORD.sub(_of_discord, text))
 
 
@@ -64,7 +63,6 @@ def _of_discord(found: re.Match[str]) -> str:
 
 
 def mrkdwn(text: str) -> str:
-    """Convert Slack's mrkdwn."""
     return _Mrkdwn(sanitize(text)).converted()
 
 
@@ -80,7 +78,6 @@ class _Mrkdwn:
         self._is_quoted = False
 
     def converted(self) -> str:
-        """Return the text as Markdown."""
         self._begin_line()
         while sign := _SIGN.search(self._text, self._at):
             self._write(unescaped(self._text[self._at : sign.start()]))
