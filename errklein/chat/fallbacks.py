@@ -31,7 +31,7 @@ def operations(
 ) -> Sequence[Operation]:
     """Return what the network has to do.
 
-    :param body: The text in Markdown. For a reaction, the nick of the person who has written the message; "" for the bot's own.
+    :param body: The text in Markdown. For a reaction, what is sent instead; "" for nothing, as for a message of the bot.
     :param known: The ids of the parts of the target; empty if they are unknown.
     :raises Unsupported: The network can do nothing that comes near.
     """
@@ -43,7 +43,7 @@ def operations(
         case Kind.DELETE:
             return _deletions(features, known)
         case Kind.REACT | Kind.UNREACT:
-            return _reactions(wanted, body, features, known)
+            return _reactions(wanted, body, features, known, split)
         case Kind.FILE:
             return _files(wanted, body, features, split, file)
 
@@ -88,12 +88,14 @@ def _deletions(features: Features, known: Sequence[MessageRef]) -> Sequence[Oper
     raise Unsupported("the network can't delete the message" if known else "the id of the message isn't known")
 
 
-def _reactions(wanted: Wanted, nick: str, features: Features, known: Sequence[MessageRef]) -> Sequence[Operation]:
+def _reactions(
+    wanted: Wanted, body: str, features: Features, known: Sequence[MessageRef], split: Split
+) -> Sequence[Operation]:
     is_removal = wanted.kind is Kind.UNREACT
     if known and features.reactions and (not features.emoji or wanted.emoji in features.emoji):
         return [React(known[0], wanted.emoji, is_removal)]
-    # A text can't be taken back, and the bot doesn't answer itself.
-    return [] if is_removal or not nick else [Post(f"{nick}: {wanted.emoji}")]
+    # A text can't be taken back.
+    return [] if is_removal or not body else _posts(wanted, body, features, split)
 
 
 def _files(wanted: Wanted, body: str, features: Features, split: Split, file: bytes) -> Sequence[Operation]:
