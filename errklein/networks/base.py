@@ -11,6 +11,7 @@ from secrets import token_hex
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.python.failure import Failure
 
 from errklein.chat import (
     EXACT,
@@ -26,9 +27,10 @@ from errklein.chat import (
     read_only,
     same_network,
 )
+from errklein.chat.fallbacks import operations
 from errklein.chat.features import BARE, Features
 from errklein.chat.handles import Handle, MessageRef
-from errklein.chat.operations import NOTHING_ELSE, Wanted
+from errklein.chat.operations import NOTHING_ELSE, Operation, Unsupported, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text
 from errklein.ports.chat import BackendEvents
@@ -36,9 +38,13 @@ from errklein.ports.outbox import OutboxClosed, OutboxStatus, OutboxStore
 from errklein.ports.receipts import Receipt
 from errklein.running import on_reactor_soon
 from errklein.running.context import causing_delivery
+from errklein.text import split_rendered
 
 MESSAGE_SIZE_LIMIT = 10_000
 """The default of MESSAGE_SIZE_LIMIT, in characters: longer messages are split."""
+
+_MOST_REFS = 10_000
+"""The number of the latest messages whose ids are kept in memory."""
 
 _MENTION = re.compile(r"(?<!\S)@[^\s@/#]*\w")
 
@@ -423,6 +429,7 @@ class LocalBackend(NetworkBase):
         self._process, self._numbers = token_hex(8), count(1)
         self._events: BackendEvents | None = None
         self._rooms: dict[str, LocalRoom] = {}
+        self._refs: dict[str, Sequence[MessageRef]] = {}
         self._disconnected = False
         self.bot_identifier: LocalPerson = self.person_named(
             str(config.BOT_IDENTITY.get("username") or self.default_name)
@@ -441,18 +448,37 @@ class LocalBackend(NetworkBase):
         return succeed(None)
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
-        """Show the message; raises ValueError without a recipient, and OutboxClosed after `disconnect`."""
+        """Do at once what is wanted; raises ValueError without a recipient, and OutboxClosed after `disconnect`."""
         if self._disconnected:
             raise OutboxClosed(f"the bot has disconnected from {self.network}; the message can't be sent")
-        to = self.recipient_of(message, wanted)
-        self.show(message)
-        self._at_once.note(to)
         receipt = Receipt(self.network, f"{self._process}-{next(self._numbers):x}")
-        receipt.callback(Handle(receipt))
+        self.carry_out(receipt, message, wanted, file, self.recipient_of(message, wanted))
         return receipt
 
-    def show(self, message: Message) -> None:
-        """Show an accepted message. The base class drops it."""
+    def carry_out(self, receipt: Receipt, message: Message, wanted: Wanted, file: bytes, to: str) -> None:
+        """Show what is wanted, and fire the receipt."""
+        target = wanted.target
+        known = [target] if isinstance(target, MessageRef) else self._refs.get(target, ())
+        try:
+            made = operations(wanted, message.body, self.features(to), known, split_rendered, file)
+        except Unsupported as error:
+            receipt.settle(Failure(error))
+            return
+        receipt.refs = [ref for one in made if (ref := self.show(one, message, to, len(made) > 1)) is not None]
+        if receipt.refs:
+            self._refs[str(receipt)] = receipt.refs
+            if len(self._refs) > _MOST_REFS:
+                del self._refs[next(iter(self._refs))]
+        self._at_once.note(to)
+        receipt.settle(Handle(receipt))
+
+    def show(self, operation: Operation, message: Message, to: str, partial: bool) -> MessageRef | None:
+        """Show an operation for an accepted message. Return the id of what is new. The base class drops it.
+
+        :param to: The text of the recipient.
+        :param partial: Whether there are further operations for the message.
+        """
+        return None
 
     def build_identifier(self, text: str) -> Identifier:
         """Return the room of a name that begins with `#`, and the person of any other; raises ValueError if it is blank."""

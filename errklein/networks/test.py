@@ -5,15 +5,30 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from queue import Empty, Queue
 from time import monotonic, time
 from typing import Any, BinaryIO
 
-from errklein.chat import Identifier, Message, Presence, Room, RoomOccupant
+from errklein.chat import (
+    REACTION_ADDED,
+    REACTION_REMOVED,
+    Identifier,
+    Message,
+    Presence,
+    Reaction,
+    Room,
+    RoomOccupant,
+)
+from errklein.chat.features import Features
+from errklein.chat.handles import MessageRef
+from errklein.chat.messages import Attachment
+from errklein.chat.operations import Edit, Operation, Post, Upload, Wanted
 from errklein.config.networks import Network
 from errklein.networks.base import LOCAL_SETTINGS, LocalBackend, LocalOccupant, LocalPerson, LocalRoom
+from errklein.ports.receipts import Receipt
 from errklein.running import on_reactor_soon
-from errklein.text import split_message, to_plain, without_mentions
+from errklein.text import to_plain, without_mentions
 
 QUIT_MESSAGE = "$STOP$"
 """A message with this text stops the bot."""
@@ -122,7 +137,10 @@ class OutgoingQueue(Queue[str | bytes]):
 
 @dataclass(frozen=True)
 class SentMessage:
-    """A message of the bot, and its text rendered as plain text."""
+    """A message of the bot, or the new text of one that it has edited, and its text rendered as plain text.
+
+    `message.ref` is its id, and `message.edited` is true for an edit.
+    """
 
     message: Message
     text: str
@@ -145,6 +163,7 @@ class TestBackend(LocalBackend):
 
     def __init__(self, reactor: Any, config: Any, now: Callable[[], float] = time) -> None:
         super().__init__(reactor, config, now)
+        self._now = now
         admins = getattr(config, "BOT_ADMINS", ())
         self.sender: Identifier = self.person_named(next(iter(admins), "gbin@localhost"))
         self.sent: list[SentMessage] = []
@@ -155,6 +174,21 @@ class TestBackend(LocalBackend):
         """The bot's name among the occupants of rooms that it joins; None to leave the bot out of the occupants."""
         self.neutralises_mentions = False
         """True to neutralise `@channel`, `@here` and the like as on networks that have them."""
+        self.features_of_test = Features(
+            self.message_size_limit,
+            threads=True,
+            edits=True,
+            deletions=True,
+            reactions=True,
+            files=True,
+            mentions=True,
+        )
+        """The features of all rooms; a test may assign others, such as `chat.features.BARE`."""
+        self.operations: list[Operation] = []
+        """What the bot has done, in order: messages, edits, deletions, reactions and files."""
+        self._ids = count(1)
+        self._busy_until = 0.0
+        self._held: list[tuple[Receipt, Message, Wanted, bytes, str]] = []
         self._as_on_errbot = False
 
     def be_as_on_errbot(self) -> None:
@@ -179,20 +213,53 @@ class TestBackend(LocalBackend):
         """Return the person for a mention; `name` begins with `@`."""
         return self.person_named(name.removeprefix("@") if self._as_on_errbot else name)
 
-    def show(self, message: Message) -> None:
-        """Record the message, in parts if it exceeds the size limit."""
-        neutralise = self.neutralises_mentions and not message.mentions
-        body = without_mentions(message.body) if neutralise else message.body
-        bodies = split_message(body, self.message_size_limit)
-        for body in bodies:
-            part = message.clone()
-            part.body = body
-            part.partial = len(bodies) > 1
-            sent = SentMessage(part, to_plain(body, compact=getattr(self.config, "COMPACT_OUTPUT", False)))
-            self.sent.append(sent)
-            self.outgoing_message_queue.put(sent.text)
-            for watcher in list(self._watchers):
-                on_reactor_soon(self._reactor, watcher, sent)
+    def features(self, to: Identifier | str) -> Features:
+        """Return `features_of_test`."""
+        return self.features_of_test
+
+    def retry_after(self, seconds: float) -> None:
+        """Take what is sent only after so many seconds, as a network does that answers "429 Too Many Requests"."""
+        self._busy_until = self._reactor.seconds() + seconds
+        self._reactor.callLater(seconds, self._take_held)
+
+    def carry_out(self, receipt: Receipt, message: Message, wanted: Wanted, file: bytes, to: str) -> None:
+        """Record what is wanted, now or after `retry_after`."""
+        if self._busy_until > self._reactor.seconds():
+            self._held.append((receipt, message.clone(), wanted, file, to))
+        else:
+            super().carry_out(receipt, message, wanted, file, to)
+
+    def show(self, operation: Operation, message: Message, to: str, partial: bool) -> MessageRef | None:
+        """Record an operation: the new text of a message, too, in `sent`, and the content of a file in the outgoing queue."""
+        self.operations.append(operation)
+        match operation:
+            case Post(text, thread):
+                ref, is_new = self._new_ref(to, thread), True
+            case Edit(ref, text):
+                is_new = False
+            case Upload():
+                self.outgoing_message_queue.put(operation.content)
+                return self._new_ref(to, operation.thread)
+            case _:
+                return None
+        part = message.clone()
+        part.body = without_mentions(text) if self.neutralises_mentions and not message.mentions else text
+        part.partial, part.ref, part.thread, part.edited = partial, ref, ref.thread, not is_new
+        part.to = message.to or self.build_identifier(ref.room)
+        sent = SentMessage(part, to_plain(part.body, compact=getattr(self.config, "COMPACT_OUTPUT", False)))
+        self.sent.append(sent)
+        self.outgoing_message_queue.put(sent.text)
+        for watcher in list(self._watchers):
+            on_reactor_soon(self._reactor, watcher, sent)
+        return ref if is_new else None
+
+    def _new_ref(self, room: str, thread: str) -> MessageRef:
+        return MessageRef(self.network, room, f"m{next(self._ids)}", thread)
+
+    def _take_held(self) -> None:
+        held, self._held = self._held, []
+        for what in held:
+            super().carry_out(*what)
 
     def watch(self, watcher: Callable[[SentMessage], None]) -> None:
         """Call `watcher` on the reactor with each message sent from now on."""
@@ -204,6 +271,8 @@ class TestBackend(LocalBackend):
         frm: Identifier | str | None = None,
         to: Identifier | str | None = None,
         extras: Mapping[str, Any] | None = None,
+        thread: str = "",
+        attachments: Sequence[Attachment] = (),
     ) -> Message:
         """Deliver a message to the bot, and return it. Call it on the reactor.
 
@@ -211,14 +280,38 @@ class TestBackend(LocalBackend):
         :param frm: The sender, or its name; `sender` by default. The sender of a message to a room becomes an occupant.
         :param to: The recipient, or its name: the bot by default, or a room.
         :param extras: The message's `extras`.
+        :param thread: The thread that the message is in: the id of its first message.
+        :param attachments: The files that come with the message.
         """
         speaker = self.build_identifier(frm) if isinstance(frm, str) else frm or self.sender
         listener = self.build_identifier(to) if isinstance(to, str) else to or self.bot_identifier
         if isinstance(listener, LocalRoom) and isinstance(speaker, LocalPerson):
             speaker = listener.enter(speaker.person)
         message = Message(text, frm=speaker, to=listener, extras=extras)
+        where = listener if isinstance(listener, LocalRoom) else speaker
+        message.ref, message.thread = self._new_ref(str(where), thread), thread
+        message.sent_at, message.attachments = self._now(), attachments
         self.receive_message(message)
         return message
+
+    def receive_edit(self, message: Message, text: str) -> Message:
+        """Let the sender of a message edit it, and return its new version. Call it on the reactor."""
+        edited = message.clone()
+        edited.body, edited.edited = text, True
+        self.notify("message_edited", edited)
+        return edited
+
+    def receive_deletion(self, message: Message) -> None:
+        """Let the sender of a message delete it. Call it on the reactor."""
+        self.notify("message_deleted", message.ref, message.frm)
+
+    def receive_reaction(
+        self, message: Message, emoji: str, by: Identifier | None = None, removed: bool = False
+    ) -> None:
+        """Let a person, by default `sender`, react to a message, also to one of `sent`. Call it on the reactor."""
+        ref, action = message.ref, REACTION_REMOVED if removed else REACTION_ADDED
+        where = ref._asdict() if ref is not None else None
+        self.notify("reaction_changed", Reaction(by or self.sender, message.frm, action, "", emoji, where))
 
     def build_identifier(self, text: str) -> Identifier:
         """Return the room, occupant or person of that name.

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.python.threadable import registerAsIOThread
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.chat import Message
+from errklein.chat import Identifier, Message
+from errklein.chat.features import BARE
+from errklein.chat.handles import MessageRef
+from errklein.chat.operations import Delete, Edit, Kind, Post, React, Unsupported, Upload, Wanted
 from errklein.networks.test import SentMessage, TestBackend, TestOccupant, TestPerson, TestRoom
 from errklein.ports.chat import Backend
+from errklein.ports.receipts import Receipt
 from errklein.testing.backend_contract import BackendContract, RecordedEvents
 from tests.networks.test_text import configuration
 
@@ -81,6 +86,78 @@ class SendingTests(SynchronousTestCase):
         self.assertEqual(["x"], [sent.text for sent in seen])
 
 
+class FeatureTests(SynchronousTestCase):
+    """Ids, threads, edits, deletions, reactions and files, so that plugins with them can be tested."""
+
+    def setUp(self) -> None:
+        registerAsIOThread()
+        self.clock = Clock()
+        self.backend = TestBackend(
+            self.clock, configuration(network="test", BOT_ADMINS=("gbin@localhost",)), self.clock.seconds
+        )
+        self.room = self.backend.build_identifier("#ops")
+
+    def perform(self, wanted: Wanted, body: str = "", file: bytes = b"", to: Identifier | None = None) -> Receipt:
+        """Let the bot do something with a message to the room."""
+        return self.backend.perform(Message(body, to=to), wanted, file)
+
+    def refs(self, *ids: str) -> list[MessageRef]:
+        """Return addresses in the room."""
+        return [MessageRef("test", "#ops", id) for id in ids]
+
+    def test_messages_have_ids(self) -> None:
+        """Each part of a message has an id, which its receipt and the recorded message have."""
+        self.backend.features_of_test = replace(self.backend.features_of_test, size=8)
+        sent = self.perform(Wanted(thread="t"), "one two three", to=self.room)
+        expected = [ref._replace(thread="t") for ref in self.refs("m1", "m2")]
+        self.assertEqual((expected, str(sent)), (sent.refs, self.successResultOf(sent)))
+        self.assertEqual(expected, [one.message.ref for one in self.backend.sent])
+        self.assertEqual(["t", "t"], [one.message.thread for one in self.backend.sent])
+
+    def test_edits_and_deletions(self) -> None:
+        """A message is edited and deleted by its handle, also as text, and by its id."""
+        sent = self.perform(Wanted(), "one", to=self.room)
+        [ref] = sent.refs
+        for target in (str(sent), ref):
+            self.perform(Wanted(Kind.EDIT, target), "two")
+            edit = self.backend.sent[-1]
+            self.assertEqual(
+                ("two", True, ref, self.room), (edit.text, edit.message.edited, edit.message.ref, edit.message.to)
+            )
+        self.perform(Wanted(Kind.DELETE, str(sent)))
+        self.assertEqual([Post("one"), Edit(ref, "two"), Edit(ref, "two"), Delete(ref)], self.backend.operations)
+        self.assertEqual(["one", "two", "two"], [self.backend.pop_message(block=False) for _ in range(3)])
+
+    def test_reactions_and_files(self) -> None:
+        """The bot reacts to a message, and sends a file."""
+        message = self.backend.receive("deploy", frm="bob", to="#ops")
+        assert message.ref is not None
+        self.perform(Wanted(Kind.REACT, message.ref, emoji="👍"))
+        sent = self.perform(Wanted(Kind.FILE, file="a.png", type="image/png"), file=b"png", to=self.room)
+        self.assertEqual([React(message.ref, "👍"), Upload("a.png", "image/png", b"png")], self.backend.operations)
+        self.assertEqual((self.refs("m2"), b"png"), (sent.refs, self.backend.pop_message(block=False)))
+
+    def test_other_features(self) -> None:
+        """A test may take features away; then the fallbacks are shown, or the receipt fails."""
+        self.backend.features_of_test = BARE
+        sent = self.perform(Wanted(), "one", to=self.room)
+        self.perform(Wanted(Kind.EDIT, str(sent)), "two", to=self.room)
+        self.assertEqual(["one", "(corrected) two"], [one.text for one in self.backend.sent])
+        self.failureResultOf(self.perform(Wanted(Kind.DELETE, str(sent)), to=self.room), Unsupported)
+
+    def test_busy(self) -> None:
+        """After `retry_after`, what is sent waits, and arrives in order."""
+        self.backend.retry_after(5)
+        sent = [self.perform(Wanted(), text, to=self.room) for text in ("one", "two")]
+        self.clock.advance(4.9)
+        self.assertEqual([], self.backend.sent)
+        self.assertNoResult(sent[0])
+        self.clock.advance(0.1)
+        self.perform(Wanted(), "three", to=self.room)
+        self.assertEqual(["one", "two", "three"], [one.text for one in self.backend.sent])
+        self.assertEqual(sent, [self.successResultOf(one) for one in sent])
+
+
 class ReceivingTests(SynchronousTestCase):
     """Messages to the bot."""
 
@@ -105,6 +182,36 @@ class ReceivingTests(SynchronousTestCase):
         self.assertEqual(TestOccupant("bob", "#ops"), message.frm)
         self.assertEqual([TestOccupant("bob", "#ops")], self.backend.query_room("#ops").occupants)
         self.assertTrue(message.is_group)
+
+    def test_ids_and_threads(self) -> None:
+        """A received message has an id and a time, and the reply is in its thread."""
+        message = self.backend.receive("hi", frm="bob", to="#ops", thread="m7")
+        self.assertEqual(MessageRef("test", "#ops", "m1", "m7"), message.ref)
+        self.assertGreater(message.sent_at, 0)
+        self.assertEqual("m7", self.backend.build_reply(message, "yes").thread)
+        direct = self.backend.receive("hi", frm="bob")
+        self.assertEqual(MessageRef("test", "bob", "m2"), direct.ref)
+        threads = [self.backend.build_reply(direct, "yes", threaded=begins).thread for begins in (False, True)]
+        self.assertEqual(["", "m2"], threads)
+        self.assertEqual("", self.backend.build_reply(message, "psst", private=True).thread)
+
+    def test_changes(self) -> None:
+        """Edits, deletions and reactions of people are reported with the message's id."""
+        message = self.backend.receive("hi", frm="bob", to="#ops")
+        self.events.recorded.clear()
+        edited = self.backend.receive_edit(message, "hello")
+        self.backend.receive_reaction(message, "👍", message.frm)
+        self.backend.receive_reaction(message, "👍", removed=True)
+        self.backend.receive_deletion(message)
+        self.assertEqual(("hi", "hello", True, message.ref), (message.body, edited.body, edited.edited, edited.ref))
+        [edit, added, removed, deletion] = self.events.recorded
+        self.assertEqual(("message_edited", edited), edit)
+        self.assertEqual(("message_deleted", message.ref, message.frm), deletion)
+        self.assertEqual(
+            [("👍", "added"), ("👍", "removed")], [(one[1].reaction_name, one[1].action) for one in (added, removed)]
+        )
+        assert message.ref is not None
+        self.assertEqual((message.frm, message.ref._asdict()), (added[1].reactor, added[1].reacted_to))
 
 
 class RoomTests(SynchronousTestCase):

@@ -98,7 +98,7 @@ class TextBackend(LocalBackend):
         """Queue the message, in parts if it is longer than MESSAGE_SIZE_LIMIT; see `ports.chat.Backend`."""
         to = self.recipient_of(message, wanted)
         self._at_once.note(to)
-        return self._outbox.send(to, message.body, priority=message.priority, original=message)
+        return self._outbox.perform(to, message.body, wanted, file, priority=message.priority, original=message)
 
     # backends.outbox.Transport
 
