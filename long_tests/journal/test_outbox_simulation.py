@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.journal import SQLiteJournal
 from errklein.networks.outbox import Outbox
-from errklein.networks.outbox._lanes import Entry, MessageLane
+from errklein.networks.outbox._lanes import TOGETHER, Entry, MessageLane
 from errklein.ports.outbox import OutboxStore
 from tests.journal.outbox_simulation import OutboxSimulation
 from tests.journal.simulated_network import Part
@@ -139,6 +139,15 @@ class ClosedRooms(Outbox[Part]):
         return entry
 
 
+class Alternating(Outbox[Part]):
+    """Defect: messages of several origins to one recipient take turns part by part."""
+
+    def _next_entry(self, lane: MessageLane[Part]) -> Entry[Part] | None:
+        lane.recipient.together = TOGETHER
+        entry = super()._next_entry(lane)
+        return entry and (lane.head or entry)
+
+
 class Overtaking(Outbox[Part]):
     """Defect: after a break of the connection, others overtake each message that was unconfirmed."""
 
@@ -239,6 +248,10 @@ class OutboxSimulationTests(SynchronousTestCase):
     def test_messages_to_closed_rooms_are_found(self) -> None:
         """The simulation finds that messages are sent to rooms that the bot is outside of."""
         self.assert_found(outbox_class=ClosedRooms)
+
+    def test_alternating_origins_are_found(self) -> None:
+        """The simulation finds that the parts of messages to one recipient are mixed."""
+        self.assert_found(outbox_class=Alternating)
 
     def test_overtaking_is_found(self) -> None:
         """The simulation finds that messages are overtaken which didn't break a connection alone."""

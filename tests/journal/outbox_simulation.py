@@ -303,7 +303,7 @@ class OutboxSimulation(Simulation):
         for _ in range(random.choices([0, 1, 2, 8], [6, 4, 1, 1])[0]):
             lane = random.choice("abc"), f"route:{route}", random.random() < 0.2
             fate = random.choices([SENT, REJECTED, BREAKING, INVALID], [60, 3, 1, 1])[0]
-            message = self.network.expect(lane, random.choice([1, 1, 2, 5]), fate)
+            message = self.network.expect(lane, random.choice([1, 1, 2, 5, 5, 12]), fate)
             if process.send_in_thread(message) if route == IN_THREADS else process.send(message):
                 messages.append(message)
             else:
@@ -322,7 +322,7 @@ class OutboxSimulation(Simulation):
 
     def _kick(self, room: str) -> None:
         self._note("the bot is kicked from {}", room)
-        self.network.rooms_outside.add(room)
+        self.network.kick(room)
 
     def _let_in(self, room: str) -> None:
         self._note("the bot may join {}", room)

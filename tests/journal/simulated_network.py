@@ -19,6 +19,7 @@ from errklein.chat.features import BARE, Features
 from errklein.chat.operations import Operation, Post
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.networks.outbox import NotConfirmed
+from errklein.networks.outbox._lanes import TOGETHER
 
 SENT, REJECTED, BREAKING, INVALID = "sent", "rejected", "breaking", "invalid"
 """The fates of messages: REJECTED has a part that the network rejects, BREAKING one at which the connection breaks each time, and
@@ -58,6 +59,7 @@ class Accepted:
     :param breaks: The number of breaks at which one of its parts was unconfirmed.
     :param is_overtaken: One of its parts was unconfirmed at two breaks, at the last one alone, so that others of its lane overtake it.
     :param is_stamped: It was late, so that its time was sent before its parts. A later process begins it again.
+    :param is_separable: Others to its recipient may come between its parts, as after a break of the connection or a kick.
     """
 
     number: int
@@ -71,6 +73,7 @@ class Accepted:
     breaks: int = 0
     is_overtaken: bool = False
     is_stamped: bool = False
+    is_separable: bool = False
 
     @property
     def body(self) -> str:
@@ -100,6 +103,8 @@ class SimulatedNetwork:
         """The rooms that the bot is outside of."""
         self.messages: list[Accepted] = []
         self._latest: dict[Lane, Part] = {}
+        # The message of which a part has arrived last, by recipient and priority, and how many parts of it after one another.
+        self._begun: dict[tuple[str, bool], tuple[Accepted, int]] = {}
         self._confirmed: dict[Part, float] = {}
         self._may_repeat: set[Part] = set()
 
@@ -114,6 +119,7 @@ class SimulatedNetwork:
         message = self.messages[part.message]
         if message.lane[0] in self.rooms_outside:
             return OUTSIDE
+        self._check_together(message)
         if part.place < 0:
             return SENT
         if part.place in message.arrived:
@@ -133,6 +139,24 @@ class SimulatedNetwork:
             message.settled = "rejected"
         return message.fate
 
+    def _check_together(self, message: Accepted) -> None:
+        recipient, _, priority = message.lane
+        begun, count = self._begun.get((recipient, priority), (message, 0))
+        if begun is not message:
+            if message.is_separable and not begun.is_over:
+                # It is sent alone, which ends nothing.
+                return
+            may_come = begun.is_over or begun.is_separable or count >= TOGETHER
+            self.require(may_come, "{} separates {} after {} parts", message.body, begun.body, count)
+            count = 0
+        self._begun[recipient, priority] = message, count + 1
+
+    def kick(self, room: str) -> None:
+        """Remove the bot from a room. What is on its way there is rejected, and sent again later."""
+        self.rooms_outside.add(room)
+        for message in self.messages:
+            message.is_separable |= message.lane[0] == room
+
     def confirm(self, part: Part) -> None:
         """Note that the process knows that the part has arrived."""
         self._confirmed[part] = self.seconds()
@@ -146,6 +170,7 @@ class SimulatedNetwork:
         self._allow_again(unconfirmed)
         for number in {part.message for part in unconfirmed}:
             self.messages[number].breaks += 1
+            self.messages[number].is_separable = True
             if len(unconfirmed) == 1:
                 self.messages[number].is_overtaken |= self.messages[number].breaks > 1
 
@@ -153,6 +178,7 @@ class SimulatedNetwork:
         """Note that the process has ended. What was confirmed after a time may not be stored as sent, and arrive again."""
         self._allow_again([*unconfirmed, *(part for part, at in self._confirmed.items() if at >= stored_until)])
         self._confirmed.clear()
+        self._begun.clear()
         # The next one begins messages again whose time was sent as a part of its own.
         self._allow_again([Part(message.number, 0) for message in self.messages if message.is_stamped])
 

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Generic
 
 from twisted.python.failure import Failure
@@ -22,6 +23,12 @@ from errklein.text.masking import masker
 
 LATE_AFTER = 300.0
 """The seconds after which a message is late."""
+
+TOGETHER = 10
+"""The parts of a message that no other to the same recipient separates: as many as a webhook of a room sends."""
+
+LANES_SEEN = 16
+"""The lanes of a recipient of which the next message is chosen: those that were chosen least recently."""
 
 SHOWN = 60
 """Number of characters of a message in a log line."""
@@ -45,6 +52,9 @@ class Entry(Generic[P]):
 
     The parts before `suspect` were unconfirmed when a connection broke, the last time on the one with the number `broken`. They were
     so on `breaks` connections, and alone on `attempts` ones. An isolated message has left its lane, so that it delays no other.
+
+    Of messages to one recipient, that with the lowest `mark` is next: the number of parts of its lane when it is over. It gets the
+    mark when it can be next at first.
     """
 
     message: OutgoingMessage
@@ -63,6 +73,7 @@ class Entry(Generic[P]):
     breaks: int = 0
     attempts: int = 0
     is_isolated: bool = False
+    mark: float | None = None
 
     def settle(self, failure: Failure | None) -> None:
         """Fire the receipt, once."""
@@ -111,6 +122,12 @@ class Entry(Generic[P]):
         return waiting_record(self.message)._replace(state=state, at=now, reason=reason)
 
     @property
+    def most_together(self) -> int:
+        """About how many of its next parts no other message separates."""
+        parts = self.load.parts if self.parts is None else len(self.parts)
+        return min(TOGETHER, max(1, parts - self.position))
+
+    @property
     def is_suspect(self) -> bool:
         """True if the next part may have broken a connection, so that it is sent alone."""
         return self.position < self.suspect
@@ -148,20 +165,30 @@ class MessageLane(Generic[P]):
 
     A lane is queued if it is in its ring, or will return to it.
 
-    :param key: The recipient, the origin and the priority of the messages.
     :param turn: A number that is higher for lanes that began to wait for the rate limit later; 0 if it doesn't wait.
+    :param finish: The mark of its last message that has begun.
     """
 
-    key: tuple[str, str, bool]
+    recipient: Recipient[P]
     ring: deque[MessageLane[P]]
     entries: deque[Entry[P]] = field(default_factory=deque)
     cursor: int = 0
     is_queued: bool = False
     turn: int = 0
+    finish: float = 0.0
+
+    def next_entry(self) -> Entry[P] | None:
+        """Return the entry whose part is next: of this lane, or of another of the recipient; None if this lane has none."""
+        entry = self.head
+        if entry is None:
+            self.is_queued = False
+        elif not entry.is_transmitted:
+            return self.recipient.choose(entry)
+        return entry
 
     @property
     def head(self) -> Entry[P] | None:
-        """The entry whose part is next; None if all of them are transmitted."""
+        """The entry whose part is next in this lane; None if all of them are transmitted."""
         while self.cursor < len(self.entries):
             entry = self.entries[self.cursor]
             if not (entry.is_transmitted and entry.unconfirmed):
@@ -192,6 +219,59 @@ class MessageLane(Generic[P]):
         if not self.is_queued:
             self.is_queued = True
             self.ring.append(self)
+
+
+@dataclass(slots=True, eq=False)
+class Recipient(Generic[P]):
+    """The lanes with messages of one priority to a recipient, by origin.
+
+    Each of them has a turn for a part, among the lanes of all recipients. It gives the part to the message that has begun, until
+    that is over or has had TOGETHER parts. So messages stay together. The next one is chosen by fair queueing: that which would be
+    over first if the lanes took turns part by part.
+
+    :param begun: The message of which the last part was; `together` parts of it came after one another.
+    :param share: The number of parts that each lane would have had.
+    """
+
+    lanes: dict[str, MessageLane[P]] = field(default_factory=dict)
+    begun: Entry[P] | None = None
+    together: int = 0
+    share: float = 0.0
+
+    def choose(self, own: Entry[P]) -> Entry[P]:
+        """Return the entry whose part is next in the turn of a lane with the head `own`."""
+        if len(self.lanes) < 2 or not self._shares(own):
+            return own
+        begun = self.begun
+        if begun is not None and self.together < TOGETHER and begun.lane.head is begun and self._shares(begun):
+            return begun
+        heads = [lane.head for lane in islice(self.lanes.values(), LANES_SEEN)]
+        return min((head for head in heads if head is not None and self._shares(head)), key=self._mark, default=own)
+
+    def count(self, entry: Entry[P]) -> None:
+        """Count a part that is sent now."""
+        if not self._shares(entry):
+            return
+        if entry is not self.begun or self.together >= TOGETHER:
+            self.begun, self.together = entry, 0
+            if len(self.lanes) > 1:
+                origin = entry.message.origin
+                entry.lane.finish, entry.mark = self._mark(entry), None
+                # It is the last one that is looked at.
+                self.lanes[origin] = self.lanes.pop(origin)
+        self.together += 1
+        self.share += 1 / len(self.lanes)
+
+    def _shares(self, entry: Entry[P]) -> bool:
+        """Return whether the lanes share the turn of an entry. What may have broken a connection is sent alone."""
+        return not entry.is_suspect and self.lanes.get(entry.message.origin) is entry.lane
+
+    def _mark(self, entry: Entry[P]) -> float:
+        if entry.mark is None:
+            # An earlier process has begun the message.
+            is_rest = entry.message.sent and entry.parts is None
+            entry.mark = 0.0 if is_rest else max(entry.lane.finish, self.share) + entry.most_together
+        return entry.mark
 
 
 @dataclass(slots=True, eq=False)

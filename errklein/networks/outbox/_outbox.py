@@ -1,4 +1,4 @@
-"""The queue of one network, with lanes that take turns part by part; see "Sent messages" in docs/design.md.
+"""The queue of one network, with lanes that take turns; see "Sent messages" in docs/design.md.
 
 Lanes that may send are in two rings: those with priority, and others. A lane that can't send now leaves its ring until the
 rate limit lets it, the bot has joined its room, or nothing else is left. So a wake-up doesn't look at all lanes.
@@ -24,7 +24,7 @@ from errklein.chat import Message
 from errklein.chat.operations import NOTHING_ELSE, Wanted
 from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks.outbox._bounds import Bounds, Load, OutboxLimits, Unavailable
-from errklein.networks.outbox._lanes import SHOWN, ClosedRoom, Entry, MessageLane
+from errklein.networks.outbox._lanes import SHOWN, ClosedRoom, Entry, MessageLane, Recipient
 from errklein.networks.outbox._network import Connections, NotConfirmed, P, Transport
 from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, RoomUnavailable, SentLater
 from errklein.ports.receipts import Receipt
@@ -108,7 +108,7 @@ class Outbox(Generic[P]):
         self._drained: Deferred[None] | None = None
 
     def _clear_lanes(self) -> None:
-        self._lanes: dict[tuple[str, str, bool], MessageLane[P]] = {}
+        self._recipients: dict[tuple[str, bool], Recipient[P]] = {}
         self._rings: tuple[deque[MessageLane[P]], deque[MessageLane[P]]] = (deque(), deque())
         # Lanes that wait for the rate limit, by time and turn.
         self._resting: list[tuple[float, int, MessageLane[P]]] = []
@@ -288,23 +288,27 @@ class Outbox(Generic[P]):
     # Lanes take turns.
 
     def _add_to_lane(self, entry: Entry[P]) -> None:
-        message = entry.message
-        key = message.recipient, message.origin, message.priority
-        if key not in self._lanes:
-            self._lanes[key] = MessageLane(key, self._rings[0 if message.priority else 1])
-        self._lanes[key].add(entry)
+        name, by, priority = entry.message.recipient, entry.message.origin, entry.message.priority
+        if (recipient := self._recipients.get((name, priority))) is None:
+            recipient = self._recipients[name, priority] = Recipient()
+        if (lane := recipient.lanes.get(by)) is None:
+            lane = recipient.lanes[by] = MessageLane(recipient, self._rings[0 if priority else 1])
+        lane.add(entry)
 
     def _remove_from_lane(self, entry: Entry[P]) -> None:
-        lane = entry.lane
+        lane, message = entry.lane, entry.message
         lane.remove(entry)
-        if not lane.entries and self._lanes.get(lane.key) is lane:
-            del self._lanes[lane.key]
+        lanes = lane.recipient.lanes
+        if not lane.entries and lanes.get(message.origin) is lane:
+            del lanes[message.origin]
+            if not lanes:
+                del self._recipients[message.recipient, message.priority]
 
     def _isolate(self, entry: Entry[P]) -> None:
         """Let the others of the entry's lane overtake it."""
         self._remove_from_lane(entry)
         entry.is_isolated = True
-        MessageLane((entry.message.recipient, entry.message.origin, False), self._rings[1]).add(entry)
+        MessageLane(entry.lane.recipient, self._rings[1]).add(entry)
 
     def _wake(self) -> None:
         """Let lanes that have rested have their turn before others, those that began to wait first."""
@@ -375,17 +379,19 @@ class Outbox(Generic[P]):
         return []
 
     def _next_entry(self, lane: MessageLane[P]) -> Entry[P] | None:
-        """Return the entry of a lane whose part is next; None if there is none, or if it waits for its room."""
-        entry = lane.head
-        if entry is None:
-            lane.is_queued = False
-        elif not entry.is_transmitted and self._unavailable(recipient := entry.message.recipient) is not None:
+        """Return the entry whose part is next in the turn of a lane; None if there is none, or if it waits for its room."""
+        entry = lane.next_entry()
+        if (
+            entry is not None
+            and not entry.is_transmitted
+            and self._unavailable(recipient := entry.message.recipient) is not None
+        ):
             self._closed_rooms.setdefault(recipient, ClosedRoom(self._reactor.seconds())).lanes.append(lane)
             return None
         return entry
 
     def _part(self, lane: MessageLane[P], entry: Entry[P]) -> _Part[P] | None:
-        """Return the next part of an entry, if there is one and it may be sent now, and queue the lane again."""
+        """Return the next part of an entry, if there is one and it may be sent now, and queue the lane again whose turn it was."""
         if not entry.is_transmitted:
             try:
                 wait = self._connections.wait_for(entry) if entry.is_suspect else 0.0
@@ -408,6 +414,7 @@ class Outbox(Generic[P]):
                 self._finish(entry, None)
             return None
         self._is_alone = entry.is_suspect
+        lane.recipient.count(entry)
         lane.turn = 0
         index = entry.position
         entry.position += 1

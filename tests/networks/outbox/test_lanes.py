@@ -70,8 +70,8 @@ class KeptMessages:
         return succeed(list(self.kept.values()))
 
 
-class LanesTests(SynchronousTestCase):
-    """Messages of several origins to several recipients."""
+class LanesCase(SynchronousTestCase):
+    """An outbox that has lanes."""
 
     def setUp(self) -> None:
         """Create an outbox that isn't ready yet."""
@@ -111,6 +111,10 @@ class LanesTests(SynchronousTestCase):
         while self.network.waiting:
             self.network.confirm()
             self.clock.advance(0)
+
+
+class LanesTests(LanesCase):
+    """Messages of several origins to several recipients."""
 
     def test_origins_take_turns(self) -> None:
         """A short message is sent soon, although others with many parts to the same room were sent before."""
@@ -476,7 +480,7 @@ class LanesTests(SynchronousTestCase):
         self.send("next")
         self.assertEqual(self.network.got[-1], "next")
         self.network.confirm()
-        self.assertEqual(self.outbox._lanes, {})
+        self.assertEqual(self.outbox._recipients, {})
 
     def test_sent_messages_make_room(self) -> None:
         """What was sent no longer counts."""
