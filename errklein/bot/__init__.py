@@ -4,7 +4,6 @@ Plugins reach it as `self._bot`.
 """
 
 from errklein.bot._bot import Bot
-from errklein.bot._notices import CallsInOrder
 from errklein.bot._operations import BotStatus, CoreHost, NetworkStatus
 from errklein.bot._sending import Sending
 from errklein.bot.room_webhooks import MadeWebhook

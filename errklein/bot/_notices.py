@@ -14,13 +14,14 @@ from functools import partial
 from math import inf
 from sys import maxsize
 from threading import Lock
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Identifier, Message, Person, matches_any, rules_of
+from errklein.chat.identifiers import LookupFailed
 from errklein.config import Config, MailFallback
 from errklein.dispatch import Disclosure, Networks
 from errklein.dispatch.replies import Deliver, new_error_id, with_id
@@ -28,7 +29,6 @@ from errklein.plugins.store_mixin import StoredValues
 from errklein.plugins.subprocesses import run
 from errklein.ports.chat import Backend, KnowsHolders
 from errklein.ports.outbox import SentLater
-from errklein.ports.receipts import Receipt
 from errklein.running import PoolStopped, on_reactor_soon, start_daemon_thread
 from errklein.text import plain, sanitize, truncated
 from errklein.text.masking import SHOWN_TEXT, masker
@@ -82,20 +82,6 @@ class Notice:
     summary: str = ""
     reached: bool = False
     """Whether an administrator has got it. May be set in any thread."""
-
-
-@runtime_checkable
-class CallsInOrder(Protocol):
-    """Implemented by backends whose methods may block. The bot calls them in the backend's sending thread."""
-
-    def call_in_order(
-        self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = "", priority: bool = False
-    ) -> Receipt:
-        """Call the function in a thread after what the same origin has queued for the recipient. Returns as `send_message` does.
-
-        `recipient` and `text` name the message in the log if the function is never called. With `priority`, it is called
-        before everything without priority.
-        """
 
 
 @dataclass
@@ -274,7 +260,7 @@ class NoticeBoard:
         """Send the notice, or its summary, to the recipient of that name; keep it for a person who has missed it."""
         recipient: Identifier | None = None
         try:
-            recipient, is_admin = await self._looked_up(backend, admin, notice)
+            recipient, is_admin = await self._looked_up(backend, admin)
             text = notice.summary if notice.summary and not is_admin else notice.markdown
             sending = self._deliver_now(backend, recipient, text)
             if is_admin or not isinstance(backend, KnowsHolders) or not isinstance(recipient, Person):
@@ -291,22 +277,14 @@ class NoticeBoard:
                 return
         on_reactor_soon(self._reactor, self._missed.add, backend.network, admin, notice.markdown)
 
-    async def _looked_up(self, backend: Backend, admin: str, notice: Notice) -> tuple[Identifier, bool]:
+    async def _looked_up(self, backend: Backend, admin: str) -> tuple[Identifier, bool]:
         """Return the recipient of that name, and whether it is known to be an administrator."""
-        found: list[tuple[Identifier, bool]] = []
-
-        def look_up() -> None:
+        try:
+            recipient = await backend.resolve(admin)
+        except LookupFailed:
+            # The outbox keeps the notice until the network can be asked.
             recipient = backend.build_identifier(admin)
-            found.append((recipient, self._disclosure.is_admin(backend, recipient)))
-
-        if isinstance(backend, CallsInOrder):
-            # On such networks, build_identifier may wait for a server.
-            waiting = backend.call_in_order(look_up, recipient=admin, text=notice.text, priority=True)
-            if waiting is not None:
-                await waiting
-        else:
-            look_up()
-        return found[0]
+        return recipient, self._disclosure.is_admin(backend, recipient)
 
     async def _deliver_now(self, backend: Backend, recipient: Identifier, text: str) -> None:
         """Send a message, and wait until the network has it, or the outbox sends it after the next start."""

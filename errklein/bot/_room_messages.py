@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,8 +16,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from errklein.chat import Person, Room, RoomNotJoinedError
+from errklein.chat.identifiers import LookupFailed
 from errklein.dispatch import Networks
-from errklein.ports.chat import Backend, KnowsHolders
+from errklein.ports.chat import Backend, ManagesRooms
 from errklein.ports.outbox import OutboxClosed, OutboxFull
 from errklein.ports.receipts import Receipt
 from errklein.running import TokenBucket, WorkerPool
@@ -29,6 +31,9 @@ from errklein.webhooks.source import Event
 from errklein.webhooks.texts import FILTERS, Markdown, filled, linked, message, render, value
 
 Send = Callable[..., Receipt]
+
+LOOKUP_TIMEOUT = 10.0
+"""The seconds for which the id of a room is looked up."""
 
 
 @dataclass(eq=False)
@@ -134,6 +139,19 @@ class RoomMessages:
             raise ValueError(f"{name} isn't a room of the network {self.networks.of(room).network}")
         return room
 
+    async def resolve(self, name: str) -> Room:
+        """Return the room of that name as `room` does, but by the id that its network knows, if the network can say that soon.
+
+        :raises RoomError: The network has no such room.
+        """
+        text = self.networks.with_network(name)
+        if isinstance(self.networks.split(text)[0], ManagesRooms):
+            with suppress(LookupFailed):
+                found = await self.networks.resolve(text, self._reactor, LOOKUP_TIMEOUT)
+                if isinstance(found, Room):
+                    return found
+        return self.room(name)
+
     def _say(self, name: str, text: Markdown) -> None:
         room = self.room(name)
         self._send(room, without_people(text, _nicks(self.networks.of(room), room)))
@@ -191,8 +209,8 @@ def _room_of(webhook: RoomWebhook, event: Event) -> str:
 
 
 def _nicks(backend: Backend, room: Room) -> list[str]:
-    """Return the names that notify people in the room wherever they are written. Names on such networks may pass to others."""
-    if not isinstance(backend, KnowsHolders):
+    """Return the names that notify people in the room wherever they are written."""
+    if not backend.features(room).highlights_names:
         return []
     try:
         occupants = room.occupants

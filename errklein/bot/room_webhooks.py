@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from errklein.bot._room_messages import RoomMessages
+from errklein.chat import RoomError
 from errklein.commands.operations import Actor, operation
 from errklein.config import SecretError, SecretStore
 from errklein.journal.operations import WebhookOperations
@@ -187,7 +188,7 @@ class RoomWebhooks:
         :param signed: Whether the source signs its requests, instead of a token in the address; by default as is usual for it.
         :param expires: When it expires, such as "90d" or "2027-01-31".
         """
-        found, room = find_source(source), self._checked(room)
+        found, room = find_source(source), await self._checked(room)
         signs = found.signs if signed is None else signed
         check_signed(found, signed=signs)
         secret = new_secret() if signs and not found.issues_secret else ""
@@ -237,7 +238,7 @@ class RoomWebhooks:
     @operation("webhook_move", "name", "room")
     async def move(self, by: Actor, name: str, room: str) -> RoomWebhook:
         """Send the messages of a webhook to another room from now on."""
-        room = self._checked(room)
+        room = await self._checked(room)
         async with self._changes:
             fresh = replace(self._changeable(name), room=room)
             moved = await self._replace(lambda: fresh)
@@ -381,10 +382,10 @@ class RoomWebhooks:
         if self._is_running and rooms:
             self._join(rooms)
 
-    def _checked(self, room: str) -> str:
+    async def _checked(self, room: str) -> str:
         try:
-            return f"{(found := self._messages.room(room)).network}:{found}"
-        except ValueError as error:
+            return f"{(found := await self._messages.resolve(room)).network}:{found}"
+        except (RoomError, ValueError) as error:
             raise HookError(f"{room!r} is no room: {error}") from None
 
     def _changeable(self, name: str, *, is_removed: bool = False) -> RoomWebhook:

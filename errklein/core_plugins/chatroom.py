@@ -93,13 +93,13 @@ class ChatRoom(CorePlugin):
         networks = self.host.networks
         config = networks.config(networks.current)
         if config.CHATROOM_RELAY and message.is_direct and isinstance(message.frm, Person):
-            listeners = _listeners(config.CHATROOM_RELAY, message.frm, message.frm.person)
+            listeners = _listeners(config.CHATROOM_RELAY, message.frm, (message.frm.person,))
             self._relay(message.body, listeners, self._room_named)
         elif config.REVERSE_CHATROOM_RELAY and message.is_group:
             room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
             assert room is not None
             speaker = name_of(message.frm)
-            listeners = _listeners(config.REVERSE_CHATROOM_RELAY, room, str(room))
+            listeners = _listeners(config.REVERSE_CHATROOM_RELAY, room, (str(room), *room.access_names("allow")))
             self._relay(f"[{speaker}] {message.body}", listeners, self.build_identifier)
 
     @room_command("ROOM", 1, 1)
@@ -202,12 +202,13 @@ class ChatRoom(CorePlugin):
                 self.log.warning("A message could not be relayed to %s: %s", name, error)
 
 
-def _listeners(relays: Mapping[str, Iterable[str] | str], speaker: Identifier, name: str) -> Iterator[str]:
-    """Yield the recipients for messages of `speaker`, whose name is `name`.
+def _listeners(relays: Mapping[str, Iterable[str] | str], speaker: Identifier, names: Iterable[str]) -> Iterator[str]:
+    """Yield the recipients for messages of `speaker`, who has these names.
 
     Keys of `relays` may begin with a network, as in "libera:#ops".
     """
     fold = rules_of(speaker).fold
+    folded = {fold(name) for name in names}
     for named, listeners in relays.items():
-        if fold(named.removeprefix(f"{speaker.network}:")) == fold(name):
+        if fold(named.removeprefix(f"{speaker.network}:")) in folded:
             yield from (listeners,) if isinstance(listeners, str) else listeners

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from errklein.chat import Identifier, Message, Room
+from errklein.chat.identifiers import LookupFailed
 from errklein.config import Config
 from errklein.ports.chat import Backend
 from errklein.running.context import handled_network
+
+LOOKUP_TIMEOUT = 30.0
+"""The seconds after which a lookup has failed."""
 
 
 class Networks:
@@ -59,10 +64,17 @@ class Networks:
         backend, name = self.split(text if isinstance(text, str) else text[0])
         return backend.build_identifier(name)
 
-    def resolve(self, text: str) -> Deferred[Identifier]:
-        """Return what `build_identifier` does, after the network was asked if necessary; see `ports.chat.Backend.resolve`. Reactor."""
+    def resolve(self, text: str, reactor: Any, seconds: float = LOOKUP_TIMEOUT) -> Deferred[Identifier]:
+        """Return what `build_identifier` does, after the network was asked if necessary; see `ports.chat.Backend.resolve`. Reactor.
+
+        Fails with LookupFailed if it hasn't replied after so many seconds.
+        """
+
+        def no_reply(*_: object) -> NoReturn:
+            raise LookupFailed(f"the network hasn't replied within {seconds:.0f} s")
+
         backend, name = self.split(text)
-        return maybeDeferred(backend.resolve, name)
+        return maybeDeferred(backend.resolve, name).addTimeout(seconds, reactor, no_reply)
 
     def query_room(self, name: str) -> Room:
         """Return the room with that name; the network is selected as in `build_identifier`."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from twisted.internet.defer import Deferred
 
 from errklein.chat import ONLINE, Card, Identifier, Message, Room, Stream
-from errklein.chat.identifiers import LookupFailed
 from errklein.commands.operations import Actor
 from errklein.plugins._default_attributes import DefaultMethod
 from errklein.plugins._host import PluginHost
@@ -17,9 +16,6 @@ from errklein.ports.receipts import Receipt
 
 if TYPE_CHECKING:
     from errklein.dispatch import RoomOperations
-
-LOOKUP_TIMEOUT = 30.0
-"""The seconds after which a lookup has failed."""
 
 
 class PluginMessages:
@@ -241,8 +237,7 @@ class PluginMessages:
         :raises UserDoesNotExistError: If there is no such person.
         :raises LookupFailed: If the network can't be asked now, or hasn't replied within 30 s.
         """
-        begin = lambda: self._bot.networks.resolve(txt).addTimeout(LOOKUP_TIMEOUT, self._bot.reactor, _no_reply)  # noqa: E731
-        return self._bot.waits.result_of(begin)
+        return self._bot.waits.result_of(self._bot.networks.resolve, txt, self._bot.reactor)
 
     def warn_admins(self, warning: str) -> None:
         """Send a warning to everyone in BOT_ADMINS_NOTIFICATIONS, on every network, and log it.
@@ -336,10 +331,6 @@ def _waited(plugin: PluginMessages, work: Callable[[RoomOperations, Actor], Coro
     """Return the result of an operation on rooms: a Deferred on the reactor."""
     begin = lambda: Deferred.fromCoroutine(work(plugin._bot.core_host.rooms, Actor(f"the plugin {plugin.name}")))  # noqa: E731
     return plugin._bot.waits.result_of(begin)
-
-
-def _no_reply(*_: object) -> NoReturn:
-    raise LookupFailed(f"the network hasn't replied within {LOOKUP_TIMEOUT:.0f} s")
 
 
 def _options(**options: bool) -> dict[str, bool]:

@@ -111,7 +111,7 @@ class Backend(Protocol):
         """Return the person, occupant or room that `text` names, after asking the network if necessary. Reactor.
 
         Fails with ValueError if the text is invalid, with RoomDoesNotExistError or UserDoesNotExistError if the network knows nothing
-        of that name, and with another exception if it can't be asked.
+        of that name, and with LookupFailed if it can't be asked.
         """
 
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
@@ -203,15 +203,6 @@ class KnowsHolders(Protocol):
 
     def current_holder(self, person: Identifier) -> Identifier | None:
         """Return the current holder of the person's name, with all attributes that access rules use; None if unknown. Any thread."""
-
-
-@runtime_checkable
-class KnowsEncryption(Protocol):
-    """Implemented by all backends."""
-
-    @property
-    def is_encrypted(self) -> bool:
-        """Whether nobody else can read messages on their way to the network."""
 
 
 @runtime_checkable

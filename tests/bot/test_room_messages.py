@@ -12,6 +12,7 @@ from twisted.python.filepath import FilePath
 
 from errklein.bot._room_messages import RoomMessages
 from errklein.chat import Message
+from errklein.chat.features import Features
 from errklein.ports.outbox import OutboxClosed, OutboxFull
 from errklein.running.context import assigned, handled_network
 from errklein.testing import PluginTestCase
@@ -172,7 +173,7 @@ class TextTests(MessagesCase):
     def test_names_of_people_in_the_room(self) -> None:
         """Where names notify people wherever they occur, those of people in the room are neutralised, apart from addresses."""
         backend: Any = self.backends["libera"]
-        backend.current_holder = lambda person: person
+        backend.features = lambda to: Features(highlights_names=True)
         self.say("hello", frm="carol", to="#ops")
         self.say("hello", frm="d_ave", to="#ops")
         self.forget()

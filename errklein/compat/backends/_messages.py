@@ -53,12 +53,12 @@ class NetworkStamp:
         self.identifier(message.to)
 
 
-def ask_beforehand(message: Message) -> None:
+def ask_beforehand(*identifiers: Identifier | None) -> None:
     """Read the attributes that access control uses on the reactor, in a thread where they may block.
 
     Backends cache them.
     """
-    for identifier in (message.frm, message.to):
+    for identifier in identifiers:
         for name in ("person", "aclattr", "nick") if isinstance(identifier, Person) else ("aclattr",):
             with suppress(Exception):
                 getattr(identifier, name)

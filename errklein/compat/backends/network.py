@@ -169,6 +169,20 @@ class ThreadedNetwork(NetworkBase):
             raise ValueError(f"{self.network} has no identifier for {text!r}")
         return identifier
 
+    def resolve(self, text: str) -> Deferred[Identifier]:
+        """Return the identifier for a text, which is looked up in its turn in the thread that sends."""
+
+        async def look_up() -> Identifier:
+            await self.outbox.put([find], recipient=text, text=f"lookup of {text}", priority=True)
+            return found[0]
+
+        def find() -> None:
+            found.append(self.build_identifier(text))
+            ask_beforehand(*found)
+
+        found: list[Identifier] = []
+        return Deferred.fromCoroutine(look_up())
+
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
         """Return the backend's reply to the message."""
         reply = self.legacy.build_reply(message, text, private=private, threaded=threaded)
@@ -221,12 +235,6 @@ class ThreadedNetwork(NetworkBase):
         """Offer a file; see ports.chat.SendsStreams. Raises NotImplementedError if the backend has no streams."""
         offer: Callable[..., Stream | None] = self._own("send_stream_request", "can't carry files", "has no streams")
         return offer(user, fsource, *details)
-
-    def call_in_order(
-        self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = "", priority: bool = False
-    ) -> Receipt:
-        """Call the function in its turn; see `bot.CallsInOrder`."""
-        return self.outbox.put([partial(function, *args)], recipient=recipient, text=text, priority=priority)
 
     @property
     def error_reply(self) -> str:
@@ -284,7 +292,7 @@ class ThreadedNetwork(NetworkBase):
     def run_command(self, message: Message) -> None:
         """Run the command in the message, if there is one."""
         self._stamp.message(message)
-        ask_beforehand(message)
+        ask_beforehand(message.frm, message.to)
         if self.bot is not None and not self.leaving:
             on_reactor_soon(self._reactor, self.bot.events.command_received, self, message)
 
@@ -421,7 +429,7 @@ class ThreadedNetwork(NetworkBase):
 
     def _react(self, method: str, message: Message, reaction: str, text: str) -> None:
         function = self._own(method, "has no reactions", "doesn't know them")
-        self.call_in_order(function, message, reaction, recipient=str(message.to), text=text)
+        self.outbox.put([partial(function, message, reaction)], recipient=str(message.to), text=text)
 
 
 class SendingThread:
