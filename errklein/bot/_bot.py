@@ -130,7 +130,16 @@ class Bot:
         self._streams = streams = Streams(reactor, self.runner, self.callbacks.find)
         end = partial(self._end_when_quiet, ended)
         self.events = Events(
-            reactor, networks, dispatcher, self.callbacks, streams, notices, end, now, partial(Overview, self)
+            reactor,
+            networks,
+            dispatcher,
+            self.callbacks,
+            streams,
+            notices,
+            end,
+            now,
+            partial(Overview, self),
+            self.waits.result_of,
         )
         self._webhook_notices = hooks = WebhookNotices(notices, self.plugin_manager.plugin, config.BOT_PREFIX)
         self.delivery_queue = queue = DeliveryQueue(
@@ -303,7 +312,7 @@ class Bot:
 
     def make_sending(self) -> Sending:
         """Create the part that sends messages. A subclass may use one of its own."""
-        return Sending(self.networks, self.callbacks, self.journal.outbox, self.now)
+        return Sending(self.networks, self.callbacks, self.waits.result_of)
 
     # Calls of plugins that are activated or deactivated, in any thread.
 

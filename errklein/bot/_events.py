@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
-from time import localtime, strftime
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -19,6 +19,7 @@ from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room,
 from errklein.chat.handles import MessageRef
 from errklein.dispatch import Dispatcher, Networks
 from errklein.plugins.manager import Callback
+from errklein.ports.attachments import FetchedAttachment
 from errklein.ports.chat import Backend, BotOverview
 from errklein.running import (
     KeyedQueueFull,
@@ -130,6 +131,7 @@ class Events:
     :param notices: Gets messages that were dropped, and people who have come online or sent a direct message.
     :param all_ended: Called when all networks have ended.
     :param overview: Returns what an operator's console shows about the bot.
+    :param result_of: Lets threads wait for results of the reactor; see `ThreadWaits.result_of`.
     """
 
     log = Logger()
@@ -145,6 +147,7 @@ class Events:
         all_ended: Callable[[], object],
         now: Callable[[], float],
         overview: Callable[[Backend], BotOverview],
+        result_of: Callable[..., Any],
     ) -> None:
         self._slices = TimeSlices(reactor)
         self._networks, self._dispatcher = networks, dispatcher
@@ -156,6 +159,7 @@ class Events:
         self._all_ended = all_ended
         self._now = now
         self.overview = overview
+        self._result_of = result_of
         self._stopped = False
 
     @property
@@ -214,9 +218,31 @@ class Events:
 
         A delayed message only reaches the callbacks: it runs no command or filter and answers no question.
         """
-        if not backend.is_from_self(message):
+        if message.edited:
+            self.message_edited(backend, message)
+        elif not backend.is_from_self(message):
+            self._bind(message)
             self.states[backend.network].received += 1
             self._slices.do(partial(self._receive, backend, message))
+
+    def message_edited(self, backend: Backend, message: Message) -> None:
+        """Call `callback_message_edited`, after the messages that were received before. No command runs."""
+        if not backend.is_from_self(message):
+            message.edited = True
+            self._bind(message)
+            self.callback_requested(backend, "callback_message_edited", message)
+
+    def message_deleted(self, backend: Backend, ref: MessageRef, by: Identifier | None) -> None:
+        """Call `callback_message_deleted`, after the messages that were received before."""
+        self.callback_requested(backend, "callback_message_deleted", ref, by)
+
+    def gap_found(self, backend: Backend, room: Room, since: float, until: float) -> None:
+        """Notify administrators that messages to a room were not read."""
+        begin, end = (datetime.fromtimestamp(time, UTC).strftime("%H:%M") for time in (since, until))
+        text = f"Some messages to {room} on {backend.network} between {begin} and {end} UTC were not read: while the bot was "
+        text += "away, there were more than it reads afterwards."
+        self.log.warn("{text}", text=text)
+        self._notices.post(("gap", backend.network, str(room)), text)
 
     def command_received(self, backend: Backend, message: Message) -> None:
         """Run the command in the message, if there is one, without calling callbacks."""
@@ -225,20 +251,6 @@ class Events:
     def callback_requested(self, backend: Backend, callback: str, *details: Any) -> None:
         """Call a callback of the plugins, after the messages that were received before."""
         self._slices.do(partial(self._callbacks.call, backend, callback, *details))
-
-    def message_edited(self, backend: Backend, message: Message) -> None:
-        """Call `callback_message_edited`. An edited message runs no command and answers no question."""
-        self._slices.do(partial(self._callbacks.call, backend, "callback_message_edited", message))
-
-    def message_deleted(self, backend: Backend, ref: MessageRef, by: Identifier | None) -> None:
-        """Call `callback_message_deleted`."""
-        self._slices.do(partial(self._callbacks.call, backend, "callback_message_deleted", ref, by))
-
-    def gap_found(self, backend: Backend, room: Room, since: float, until: float) -> None:
-        """Tell administrators that messages are missing, which may have been commands."""
-        at = [strftime("%H:%M:%S", localtime(time)) for time in (since, until)]
-        text = f"Messages to {room} on {backend.network} between {at[0]} and {at[1]} are missing: the network has too many to read."
-        self._notices.post(("gap", backend.network, str(room)), text)
 
     def mention_received(self, backend: Backend, message: Message, people: Sequence[Identifier]) -> None:
         """Call `callback_mention`."""
@@ -276,6 +288,12 @@ class Events:
         """Call `callback_room_topic`."""
         self._callbacks.call(backend, "callback_room_topic", room)
 
+    def _bind(self, message: Message) -> None:
+        """Let threads read the attachments."""
+        for attachment in message.attachments:
+            if isinstance(attachment, FetchedAttachment):
+                attachment.result_of = self._result_of
+
     def _end(self, backend: Backend) -> None:
         state = self.states[backend.network]
         state.connected_at, state.ended = None, True
@@ -293,7 +311,7 @@ class Events:
         """Run the command in the message. Return whether the message is passed to the plugins' callbacks."""
         # Bots must not reply to notices automatically, nor to each other, since they could do so endlessly (RFC 2812, 3.3.2).
         extras = message.extras if isinstance(message.extras, Mapping) else {}
-        if self._stopped or extras.get("notice") or extras.get("bot"):
+        if self._stopped or extras.get("notice") or extras.get("bot") or message.edited:
             return True
         if message.is_direct:
             self._notices.person_seen(backend, message.frm)

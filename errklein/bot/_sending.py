@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from twisted.logger import Logger
 
 from errklein.bot._events import Callbacks
 from errklein.chat import Card, Identifier, Message, RoomOccupant, Stream
-from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
+from errklein.chat.handles import Handle, MessageRef, Target, target_of, thread_of
+from errklein.chat.operations import MOST_FILE, Kind, Wanted
+from errklein.chat.outgoing import MessageState, OutgoingMessage, waiting_record
 from errklein.dispatch import Networks, build_reply, card_as_text, process_template
 from errklein.ports.chat import Backend, QueuesMessages, Reacts, SendsCards, SendsStreams
 from errklein.ports.notices import Notify
 from errklein.ports.outbox import OutboxStore
 from errklein.ports.receipts import Receipt
-from errklein.running.context import causing_delivery
 from errklein.text import truncated
 from errklein.text.masking import masker
 
+File = bytes | Path | BinaryIO
+"""The content of a file that a plugin sends."""
+
 _LOG = Logger(namespace="errklein.bot")
+
+
+PLACES = 1_000
+"""The number of messages of the bot of which it is kept in memory where they were sent, for networks that don't keep their ids."""
 
 
 class Sending:
@@ -27,20 +37,22 @@ class Sending:
 
     process_template = staticmethod(process_template)
 
-    def __init__(self, networks: Networks, callbacks: Callbacks, store: OutboxStore, now: Callable[[], float]) -> None:
-        self._networks, self._callbacks = networks, callbacks
-        self._store, self._now = store, now
-        # Others store what has become of their messages themselves.
-        self._at_once = [name for name, one in networks.backends.items() if not isinstance(one, QueuesMessages)]
+    def __init__(self, networks: Networks, callbacks: Callbacks, result_of: Callable[..., Any]) -> None:
+        self._networks, self._callbacks, self._result_of = networks, callbacks, result_of
+        self._places: OrderedDict[str, Identifier | None] = OrderedDict()
 
     def deliver(self, backend: Backend, message: Message) -> Receipt:
-        """Pass a message to its backend and to `callback_botmessage`. Everything except cards is sent here."""
-        accepted = backend.send_message(message)
-        if (delivery := causing_delivery()) and (network := backend.network) in self._at_once:
-            sent, to = MessageState.SENT, str(message.to)
-            self._store.end(MessageRecord(0, network, to, delivery, sent, self._now()))
+        """Pass a message to its backend and to `callback_botmessage`. Everything except cards and files is sent here."""
+        accepted = self._accepted(backend.send_message(message), message)
         self._callbacks.show_sent(backend, message)
         return accepted
+
+    def _accepted(self, receipt: Receipt, message: Message) -> Receipt:
+        receipt.result_of = self._result_of
+        self._places[str(receipt)] = message.to
+        if len(self._places) > PLACES:
+            self._places.popitem(last=False)
+        return receipt
 
     def deliver_notice(self, backend: Backend, message: Message) -> Receipt:
         """Send a notice to an administrator."""
@@ -55,20 +67,29 @@ class Sending:
         *,
         priority: bool = False,
         mentions: bool = False,
+        thread: Target = "",
     ) -> Receipt:
         """Send Markdown text; see `BotPlugin.send`."""
-        if not isinstance(identifier, Identifier):
-            raise ValueError(
-                f"send(): the recipient must be an identifier, not {type(identifier).__name__}; "
-                "build_identifier(text) returns one"
-            )
-        backend = self._networks.of(identifier)
+        backend = self._backend_for(identifier, "send")
         message = self.build_message(backend, text)
         message.frm, message.to, message.parent = backend.bot_identifier, identifier, in_reply_to
         message.priority, message.mentions = priority, mentions
+        if thread:
+            message.thread = thread_of(thread)
+        elif in_reply_to is not None and (found := in_reply_to.thread):
+            where = in_reply_to.to if in_reply_to.is_group else in_reply_to.frm
+            message.thread = found if identifier == where else ""
         if groupchat_nick_reply and in_reply_to is not None and isinstance(in_reply_to.frm, RoomOccupant):
             backend.prefix_groupchat_reply(message, in_reply_to.frm)
         return self.deliver(backend, message)
+
+    def _backend_for(self, identifier: object, method: str) -> Backend:
+        if not isinstance(identifier, Identifier):
+            raise ValueError(
+                f"{method}(): the recipient must be an identifier, not {type(identifier).__name__}; "
+                "build_identifier(text) returns one"
+            )
+        return self._networks.of(identifier)
 
     def build_message(self, backend: Backend, text: str) -> Message:
         """Return a message of the backend's network with that text, without sender and recipient."""
@@ -88,7 +109,7 @@ class Sending:
         in_reply_to: Message | None = None,
         groupchat_nick_reply: bool = False,
         plugin_name: str | None = None,
-        **options: bool,
+        **options: Any,
     ) -> Receipt:
         """Render a template with the parameters, and send it; see `send`."""
         text = self.process_template(template_name, template_parameters, plugin_name=plugin_name)
@@ -98,10 +119,50 @@ class Sending:
         """Send a card. On a network without cards, the template "card" renders it as text."""
         backend = self._networks.of(card)
         if isinstance(backend, SendsCards):
-            accepted = backend.send_card(card)
+            accepted = self._accepted(backend.send_card(card), card)
             self._callbacks.show_sent(backend, card)
             return accepted
         return self.deliver(backend, card_as_text(card))
+
+    def send_file(
+        self, identifier: Identifier, file: File, name: str, type: str, *, thread: Target = "", priority: bool = False
+    ) -> Receipt:
+        """Send a file; see `BotPlugin.send_file`."""
+        backend = self._backend_for(identifier, "send_file")
+        # Most bots send no files.
+        from mimetypes import guess_type
+
+        content, name = _read(file, name)
+        message = Message("", backend.bot_identifier, identifier)
+        message.priority = priority
+        wanted = Wanted(Kind.FILE, "", thread_of(thread), file=name, type=type or guess_type(name)[0] or "")
+        return self._accepted(backend.perform(message, wanted, content), message)
+
+    def change(self, target: Target, kind: Kind, text: str = "", *, emoji: str = "", mentions: bool = False) -> Receipt:
+        """Edit or delete a message, or react to it; see `BotPlugin.edit`, `delete` and `react`."""
+        named: Handle | MessageRef | str
+        if isinstance(target, Message):
+            backend = self._networks.of(target)
+            message = backend.build_reply(target, text)
+            if kind is Kind.REACT and not backend.is_from_self(target):
+                # The text for networks without reactions.
+                message.body = emoji
+                if message.is_group and target.frm is not None:
+                    backend.prefix_groupchat_reply(message, target.frm)
+            message.parent = target
+            named = "" if target.ref is None and emoji else target_of(target)
+        else:
+            named = target_of(target)
+            if named.network not in self._networks.backends:
+                raise ValueError(f"unknown network {named.network!r}; known: {', '.join(self._networks.backends)}")
+            backend = self._networks.backends[named.network]
+            if isinstance(named, Handle):
+                # Not the receipt.
+                named = Handle(named)
+            message = Message(text, backend.bot_identifier, self._places.get(named) if isinstance(named, str) else None)
+        message.mentions = mentions
+        wanted = Wanted(kind, named, message.thread, emoji)
+        return self._accepted(backend.perform(message, wanted), message)
 
     def send_stream_request(
         self,
@@ -125,7 +186,44 @@ class Sending:
         backend = self._networks.of(message)
         if isinstance(backend, Reacts):
             return backend
+        where = message.to if message.is_group else message.frm
+        if message.ref is not None and where is not None and backend.features(where).reactions:
+            return _Reactions(self)
         raise NotImplementedError(f"{backend.network} has no reactions: {backend.mode} doesn't know them")
+
+
+class _Reactions:
+    """Implements `Reacts` on networks with message ids."""
+
+    def __init__(self, sending: Sending) -> None:
+        self._change = sending.change
+
+    def add_reaction(self, message: Message, reaction: str) -> None:
+        self._change(message, Kind.REACT, emoji=reaction)
+
+    def remove_reaction(self, message: Message, reaction: str) -> None:
+        self._change(message, Kind.UNREACT, emoji=reaction)
+
+
+def _read(file: File, name: str) -> tuple[bytes, str]:
+    """Return the content and the name of a file."""
+    if isinstance(file, (bytes, bytearray, memoryview)):
+        content, found = bytes(file), ""
+    elif isinstance(file, Path):
+        if not file.is_file():
+            raise ValueError(f"send_file(): {file} is not a file")
+        with file.open("rb") as opened:
+            content, found = opened.read(MOST_FILE + 1), file.name
+    elif callable(getattr(file, "read", None)):
+        content, found = file.read(MOST_FILE + 1), getattr(file, "name", "")
+    else:
+        raise ValueError(f"send_file(): expected bytes, a Path or a binary file, not {type(file).__name__}")
+    if not isinstance(content, bytes):
+        raise ValueError('send_file(): the file is open as text; open it with mode "rb"')
+    name = Path(name or (found if isinstance(found, str) else "")).name or "file"
+    if len(content) > MOST_FILE:
+        raise ValueError(f"send_file(): {name} has more than {MOST_FILE:,} bytes; send a link to it instead")
+    return content, name
 
 
 async def restore_outboxes(

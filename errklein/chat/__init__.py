@@ -1,6 +1,7 @@
 """Network-independent chat values: identifiers, messages, cards, presences, reactions and streams."""
 
 from errklein.chat.cards import Card
+from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.identifiers import (
     Identifier,
     Person,
@@ -15,14 +16,17 @@ from errklein.chat.identifiers import (
     rules_of,
     same_network,
 )
-from errklein.chat.messages import Message
+from errklein.chat.messages import Attachment, Message
 from errklein.chat.names import EXACT, NameRules, matches_any
 from errklein.chat.presence import AWAY, DND, OFFLINE, ONLINE, Presence
 from errklein.chat.reactions import REACTION_ADDED, REACTION_REMOVED, Reaction
 from errklein.chat.streams import STREAM_REJECTED, STREAM_TRANSFER_IN_PROGRESS, STREAM_WAITING_TO_START, Stream
 
 __all__ = [
+    "Attachment",
     "Card",
+    "Handle",
+    "MessageRef",
     "RoomDoesNotExistError",
     "RoomError",
     "RoomNotJoinedError",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from errklein.chat.messages import Message
 
 
 class MessageRef(NamedTuple):
@@ -40,6 +43,10 @@ class Handle(str):
         return self.rpartition("/")[2]
 
 
+Target: TypeAlias = "Handle | MessageRef | Message | Sequence[str]"
+"""Names a message: a handle or its text, a `MessageRef` or its four texts, or a received message."""
+
+
 def target_of(value: object) -> Handle | MessageRef:
     """Return what names a message: a handle or its text, a `MessageRef` or its four texts, or a received message.
 
@@ -55,6 +62,28 @@ def target_of(value: object) -> Handle | MessageRef:
     if found is None and value is not None:
         raise ValueError("the message has no id: its network gives none, or it was made by the plugin")
     raise ValueError(f"expected what send() has returned, or a message, not {value!r}")
+
+
+def thread_of(value: object) -> str:
+    """Return the id of the thread that a message is in, or that begins with it; "" for none.
+
+    :param value: The id itself, a received message, a `MessageRef`, or what `send` has returned, if the network has that message.
+    :raises ValueError: It is something else, or a handle of a message without a known id.
+    """
+    if isinstance(value, Handle):
+        if not getattr(value, "called", False):
+            raise ValueError(
+                f"a thread can begin at {value} once the network has it: await it before, and pass it itself"
+            )
+        value = next(iter(getattr(value, "refs", ())), "")
+    elif getattr(value, "thread", ""):
+        value = getattr(value, "thread", "")
+    if isinstance(value, str):
+        return value
+    if getattr(value, "ref", value) is None:
+        return ""
+    ref = target_of(value)
+    return (ref.thread or ref.id) if isinstance(ref, MessageRef) else ""
 
 
 def without_handle(value: Any) -> Any:

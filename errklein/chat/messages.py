@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self
 
 from errklein.chat.handles import MessageRef
@@ -37,8 +37,15 @@ class Attachment(Protocol):
     def size(self) -> int:
         """The number of bytes that the sender has stated; 0 if there is none."""
 
-    def read(self, most: int = 25_000_000) -> Awaitable[bytes] | bytes:
+    def read(self, most: int = 25_000_000) -> Any:
         """Return the content: on the reactor an awaitable, in a thread the bytes.
+
+        ::
+
+            @botcmd
+            async def checksum(self, message, args):
+                content = await message.attachments[0].read()
+                return hashlib.sha256(content).hexdigest()
 
         :param most: The largest number of bytes that is read.
         :raises errklein.http_client.BodyTooLarge: The file has more.
@@ -82,10 +89,10 @@ class Message:
     """The people whom a message of the bot notifies, as text that `build_identifier` reads."""
 
     ref: MessageRef | None = None
-    """The network's id of a received message; None on networks that give none."""
+    """The address of a received message on its network, for `edit`, `react` and for storing; None on networks without ids."""
 
     thread = ""
-    """The network's id of the thread that the message is in; "" outside of threads."""
+    """The network's id of the thread that the message is in, or is sent to; "" outside of threads."""
 
     sent_at = 0.0
     """The Unix time at which the network got the message; 0.0 if that is unknown."""
@@ -148,7 +155,7 @@ class Message:
     @property
     def is_threaded(self) -> bool:
         """True if the message is in a thread."""
-        return self.parent is not None
+        return bool(self.thread) or self.parent is not None
 
     @property
     def network(self) -> str:

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from errklein.chat.handles import MessageRef
 
+MOST_FILE = 25_000_000
+"""The largest number of bytes of a file that is sent."""
+
 
 class Kind(StrEnum):
     """What is wanted."""

@@ -104,7 +104,7 @@ class SendingByBot(Sending):
     """Sends with the bot's methods, which plugins may replace."""
 
     def __init__(self, bot: ErrbotBot, networks: Networks) -> None:
-        super().__init__(networks, bot.callbacks, bot.journal.outbox, bot.now)
+        super().__init__(networks, bot.callbacks, bot.waits.result_of)
         self._bot = bot
 
     def deliver(self, backend: Backend, message: Message) -> Any:

@@ -273,7 +273,7 @@ def card_as_text(card: Card) -> Message:
     shown.body = card.body
     text = process_template("card", {"card": shown})
     message = Message(text, card.frm, card.to, card.parent, extras=card.extras)
-    message.priority, message.mentions = card.priority, card.mentions
+    message.priority, message.mentions, message.thread = card.priority, card.mentions, card.thread
     return message
 
 

@@ -114,8 +114,11 @@ class NetworkBase(ABC):
         return str(message.to)
 
     def send_message(self, message: Message) -> Receipt:
-        """Accept a message, which is sent to its own thread."""
-        return self.perform(message, Wanted(thread=message.thread) if message.thread else NOTHING_ELSE)
+        """Accept a message, which is sent to its own thread, and notifies the people whom it mentions."""
+        is_plain = not (message.thread or message.mentioned)
+        return self.perform(
+            message, NOTHING_ELSE if is_plain else Wanted(thread=message.thread, mentions=message.mentioned)
+        )
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
         """Return what a message waits for in the outbox."""

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from errklein.plugins.manager import PluginManager
 
 
+class MessageChanges(Protocol):
+    """What the bot does with messages; messages.py has the parameters."""
+
+    change: Callable[..., Receipt]
+    send_file: Callable[..., Receipt]
+
+
 class PluginHost(SendsStreams, Protocol):
     """The part of the bot that BotPlugin and BotFlow use. Plugins may use all other attributes of the bot, too."""
 
@@ -33,6 +40,8 @@ class PluginHost(SendsStreams, Protocol):
     def conversations(self) -> Conversations: ...
     @property
     def plugin_manager(self) -> PluginManager: ...
+    @property
+    def sending(self) -> MessageChanges: ...
     @property
     def mode(self) -> str: ...
     @property

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.web.resource import IResource
 
 from errklein.chat import Identifier, Message, Person, Presence, Reaction, Room, Stream
+from errklein.chat.handles import MessageRef
 from errklein.commands import Command
 from errklein.plugins._default_attributes import DefaultMethod, DefaultProperty
 from errklein.plugins._host import PluginHost
@@ -52,7 +53,7 @@ class BotPlugin(PluginMessages, StoreMixin):
 
     - a store: `self["key"] = value` is on disk when the statement has ended, see `StoreMixin`; in coroutines,
       `await self.store.set("key", value)` doesn't block the reactor, see `StoredValues`
-    - messages: `send`, `send_card`, and `ask`, which waits for an answer
+    - messages: `send`, `send_card`, `send_file`, `edit`, `delete`, `react`, and `ask`, which waits for an answer
     - calls at intervals: `start_poller`
     - requests to other services: `http`
     - a configuration that administrators set in the chat: `get_configuration_template` and `config`
@@ -328,6 +329,19 @@ class BotPlugin(PluginMessages, StoreMixin):
                     self.send(message.to, "Deployments are frozen today.")
 
         :param message: The message; `message.delayed` is True if the network replays it from before the bot connected.
+        """
+
+    def callback_message_edited(self, message: Message) -> Any:
+        """Called when the sender of a message has edited it. An edited message runs no command and answers no question.
+
+        :param message: The message with the new text. `message.ref` is that of the original, and `message.edited` is True.
+        """
+
+    def callback_message_deleted(self, ref: MessageRef, by: Identifier | None) -> Any:
+        """Called when a message was deleted.
+
+        :param ref: The address of the message, as in `message.ref`.
+        :param by: The person who has deleted it; None if the network doesn't say.
         """
 
     def callback_mention(self, message: Message, mentioned_people: Sequence[Identifier]) -> Any:

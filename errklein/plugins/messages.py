@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from twisted.internet.defer import Deferred
 
 from errklein.chat import ONLINE, Card, Identifier, Message, Room, Stream
+from errklein.chat.handles import Target, thread_of
+from errklein.chat.operations import Kind
 from errklein.commands.operations import Actor
 from errklein.plugins._default_attributes import DefaultMethod
 from errklein.plugins._host import PluginHost
@@ -38,6 +41,7 @@ class PluginMessages:
         *,
         priority: bool = False,
         mentions: bool = False,
+        thread: Target = "",
     ) -> Receipt:
         """Send Markdown text to a person or a room. The call doesn't wait for the network.
 
@@ -56,13 +60,15 @@ class PluginMessages:
         :param priority: True to send it before the messages without priority that wait on this network.
         :param mentions: True to let `@channel`, `@here`, `@everyone` and the like in the text notify people. By default, they
             are shown without effect.
-        :returns: On the reactor, an awaitable that may be ignored. It fires when the network has the message, and fails with
-            OutboxExpired after OUTBOX_MAX_AGE, with SentLater if the next start sends the message, with RoomUnavailable if it
-            waits until the bot has joined the room, or with the network's error. In a thread, None, once the outbox has accepted the message.
+        :param thread: The thread to send to: `message.thread`, or a message that is in the thread or begins it.
+        :returns: The handle of the message, a text that may be stored, see `Receipt`. `await sent` waits until the network has
+            the message; in a thread, `sent.wait()` does. It fails with OutboxExpired after OUTBOX_MAX_AGE, with SentLater if the
+            next start sends the message, with RoomUnavailable if it waits until the bot has joined the room, or with the
+            network's error. A handler may return or yield it, which is no reply.
         :raises ValueError: If `identifier` isn't an identifier, for instance a string.
         :raises OutboxFull: If messages are sent faster than the network accepts them; in a thread, after 5 s.
         """
-        options = _options(priority=priority, mentions=mentions)
+        options = _options(priority=priority, mentions=mentions, thread=thread)
         return self._bot.send(identifier, text, in_reply_to, groupchat_nick_reply, **options)
 
     def send_templated(
@@ -75,6 +81,7 @@ class PluginMessages:
         *,
         priority: bool = False,
         mentions: bool = False,
+        thread: Target = "",
     ) -> Receipt:
         """Send the text that a Jinja2 template produces.
 
@@ -90,11 +97,12 @@ class PluginMessages:
         :param groupchat_nick_reply: As for `send`.
         :param priority: As for `send`.
         :param mentions: As for `send`.
+        :param thread: As for `send`.
         :returns: As `send` does.
         :raises jinja2.TemplateError: If the template doesn't exist or can't be rendered.
         :raises ValueError: As `send` does.
         """
-        options = _options(priority=priority, mentions=mentions)
+        options = _options(priority=priority, mentions=mentions, thread=thread)
         return self._bot.send_templated(
             identifier,
             template_name,
@@ -120,6 +128,7 @@ class PluginMessages:
         *,
         priority: bool = False,
         mentions: bool = False,
+        thread: Target = "",
     ) -> Receipt:
         """Send a card: a message with a title, pictures and fields. Networks without cards show it as text.
 
@@ -146,6 +155,7 @@ class PluginMessages:
         :param fields: Pairs of a name and a value, shown as a table.
         :param priority: As for `send`.
         :param mentions: As for `send`.
+        :param thread: As for `send`.
         :returns: As `send` does.
         :raises ValueError: If `to` and `in_reply_to` are both missing, or if `to` isn't an identifier.
         """
@@ -158,8 +168,97 @@ class PluginMessages:
         if not isinstance(to, Identifier):
             raise ValueError(f"send_card(): `to` must be an identifier, as build_identifier() returns, not {to!r}")
         card = Card(body, frm, to, in_reply_to, summary, title, link, image, thumbnail, color, fields)
-        card.priority, card.mentions = priority, mentions
+        card.priority, card.mentions, card.thread = priority, mentions, thread_of(thread)
         return self._bot.send_card(card)
+
+    @DefaultMethod
+    def edit(self, sent: Target, text: str, *, mentions: bool = False) -> Receipt:
+        """Replace the text of a message of the bot.
+
+        For example::
+
+            sent = self.send(room, "The build runs.")
+            ...
+            self.edit(sent, "The build has passed.")
+
+        A message that hasn't been sent yet is sent with the new text. Networks without edits get a further message.
+        A plugin's own attribute or method of this name takes precedence.
+
+        :param sent: What `send` has returned, or its text, which may come from the store.
+        :param text: The new text, in Markdown.
+        :param mentions: As for `send`.
+        :returns: As `send` does, for the edit.
+        :raises ValueError: If `sent` names no message.
+        """
+        return self._bot.sending.change(sent, Kind.EDIT, text, mentions=mentions)
+
+    @DefaultMethod
+    def delete(self, sent: Target) -> Receipt:
+        """Delete a message of the bot.
+
+        A message that hasn't been sent yet won't be. Where messages can't be deleted, the text is replaced by "(withdrawn)";
+        the awaited result fails with Unsupported where that is impossible, too. A plugin's own attribute or method of this
+        name takes precedence.
+
+        :param sent: As for `edit`.
+        :returns: As `send` does, for the deletion.
+        :raises ValueError: If `sent` names no message.
+        """
+        return self._bot.sending.change(sent, Kind.DELETE)
+
+    @DefaultMethod
+    def react(self, message: Target, emoji: str, *, remove: bool = False) -> Receipt:
+        """React to a message with an emoji, or take the bot's reaction back.
+
+        For example::
+
+            @botcmd
+            def build(self, message, args):
+                self.react(message, "👀")
+
+        On networks without reactions, a reaction to a person's message becomes a text such as "alice: 👀". A plugin's own
+        attribute or method of this name takes precedence.
+
+        :param message: A received message, its `ref`, or what `send` has returned.
+        :param emoji: The emoji.
+        :param remove: True to take the reaction back.
+        :returns: As `send` does, for the reaction.
+        :raises ValueError: If `message` names no message.
+        """
+        return self._bot.sending.change(message, Kind.UNREACT if remove else Kind.REACT, emoji=emoji)
+
+    @DefaultMethod
+    def send_file(
+        self,
+        identifier: Identifier,
+        file: bytes | Path | BinaryIO,
+        name: str = "",
+        type: str = "",
+        *,
+        thread: Target = "",
+        priority: bool = False,
+    ) -> Receipt:
+        """Send a file of up to 25 MB to a person or a room.
+
+        For example::
+
+            self.send_file(room, Path("report.pdf"))
+            self.send_file(room, image, name="load.png")
+
+        Networks without files get a short text as a code block; for others, the awaited result fails with Unsupported. A
+        plugin's own attribute or method of this name takes precedence.
+
+        :param identifier: The recipient, as for `send`.
+        :param file: The content, a path, or a file that is open for reading in binary mode. It is read before the call
+            returns; in a coroutine, read a file of a slow disk in a thread before.
+        :param name: The name of the file for the recipient; by default that of `file`.
+        :param type: The content type, such as "image/png"; by default that of the name.
+        :param thread: As for `send`.
+        :param priority: As for `send`.
+        :returns: As `send` does.
+        :raises ValueError: If `identifier` isn't an identifier, or the file is too large or can't be read as bytes.
+        """
+        return self._bot.sending.send_file(identifier, file, name, type, thread=thread, priority=priority)
 
     def send_stream_request(
         self,
@@ -333,6 +432,6 @@ def _waited(plugin: PluginMessages, work: Callable[[RoomOperations, Actor], Coro
     return plugin._bot.waits.result_of(begin)
 
 
-def _options(**options: bool) -> dict[str, bool]:
+def _options(**options: Any) -> dict[str, Any]:
     """Return the options that are set. Tests of plugins replace the bot's `send` by functions that don't know them."""
-    return {name: True for name, value in options.items() if value}
+    return {name: value for name, value in options.items() if value}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from errklein.chat.handles import Handle, MessageRef
@@ -16,16 +16,25 @@ def _at_once() -> Deferred[None]:
     return succeed(None)
 
 
+def on_reactor(work: Callable[..., Any], *args: Any, seconds: float | None = None) -> Any:
+    """Call the function. In a bot, `ThreadWaits.result_of` is called instead, which lets threads wait for the result."""
+    return work(*args)
+
+
 # Iterating over it gives the characters of the text: code that iterates expects text.
 class Receipt(Handle, Deferred[Handle]):  # type: ignore[misc]
     """The handle of a message, which is text, and a Deferred that fires on the reactor with the handle when the network has it.
 
-    `await sent` waits for the network, as `yield sent` in `inlineCallbacks` does. In a thread, `wait` does.
+    `await sent` waits for the network, as `yield sent` in `inlineCallbacks` does. In a thread, `wait` does. A handler may
+    return or yield it: it counts as None, and the network isn't waited for.
 
     :param network: The name of the network.
     :param key: The key of the message.
     :param flush: Returns a Deferred that fires when what was accepted is on disk.
     """
+
+    result_of: Callable[..., Any] = staticmethod(on_reactor)
+    """Calls a function on the reactor, and waits for its result in threads. The bot assigns it."""
 
     def __new__(cls, network: str, key: str, flush: Callable[[], Deferred[None]] = _at_once) -> Receipt:
         """Return the text; see the class."""
@@ -34,20 +43,69 @@ class Receipt(Handle, Deferred[Handle]):  # type: ignore[misc]
     def __init__(self, network: str, key: str, flush: Callable[[], Deferred[None]] = _at_once) -> None:
         Deferred.__init__(self)
         self._flush = flush
+        self._outcome: Handle | Failure | None = None
+        self._watchers: list[Deferred[Handle]] = []
         self.refs: Sequence[MessageRef] = ()
         """The addresses of the message, one for each part, once the network has it; empty on networks without ids."""
 
     @property
-    def stored(self) -> Deferred[None]:
-        """A Deferred that fires when the message is on disk. Read it on the reactor."""
-        return self._flush()
+    def stored(self) -> Any:
+        """An awaitable that completes when the message is on disk; in a thread, None once it is.
+
+        ::
+
+            await sent.stored
+        """
+        return self.result_of(self._flush)
+
+    def wait(self, seconds: float | None = None) -> Handle:
+        """Wait in a thread until the network has the message, and return the handle.
+
+        ::
+
+            @botcmd
+            def deploy(self, message, args):
+                self.send(message.to, "It begins.").wait(10)
+
+        :param seconds: The longest time to wait; None to wait without a limit.
+        :raises TimeoutError: The network doesn't have the message within `seconds`. It stays in the outbox.
+        :raises RuntimeError: The call is on the reactor, which it would block. Use `await sent` there.
+        """
+        try:
+            handle = self.result_of(self.watch, seconds=seconds)
+        except TimeoutError:
+            if self._outcome is not None:
+                raise
+            text = f"{self.network} doesn't have the message within {seconds:g} s; it stays in the outbox"
+            raise TimeoutError(text) from None
+        if isinstance(handle, Deferred):
+            handle.addErrback(lambda _: None).cancel()
+            raise RuntimeError("wait() would block the reactor; use `await sent`, or `yield sent` with inlineCallbacks")
+        result: Handle = handle
+        return result
+
+    def watch(self) -> Deferred[Handle]:
+        """Return a Deferred of its own with the result. Call it on the reactor."""
+        if self._outcome is not None:
+            return fail(self._outcome) if isinstance(self._outcome, Failure) else succeed(self._outcome)
+        watcher: Deferred[Handle] = Deferred()
+        self._watchers.append(watcher)
+        return watcher
 
     def settle(self, result: Handle | Failure) -> None:
         """Fire on the reactor. A failure that nobody handles isn't logged: the outbox has logged the message itself."""
+        self._outcome = result
         self.callback(result)
         # Iterating, as `await` does, marks the failure as handled and keeps it for later callbacks.
         with suppress(Exception):
-            next(self.__await__(), None)
+            next(super().__await__(), None)
+        for watcher in self._watchers:
+            watcher.callback(result)
+        self._watchers.clear()
+
+    def __await__(self) -> Any:
+        # So several may wait, also later, and a coroutine that is cancelled doesn't fail the receipt.
+        return self.watch().__await__()
 
     def __reduce__(self) -> Any:
         return Handle, (str(self),)

@@ -157,13 +157,15 @@ class ThreadWaits:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def result_of(self, work: Callable[..., Any], *args: Any) -> Any:
+    def result_of(self, work: Callable[..., Any], *args: Any, seconds: float | None = None) -> Any:
         """Call `work` on the reactor in the caller's context, and return its result, or that of the Deferred that it
         returns.
 
         In a thread the call waits, and raises the exception of `work`, or Stopping. On the reactor, which must not
         wait, it returns a Deferred. In `blocking_here`, which tests use, it returns a result that is available at
         once, and raises RuntimeError for any other.
+
+        :param seconds: The longest time that a thread waits; then it gets TimeoutError.
         """
         if in_reactor_thread(self._reactor):
             is_waiting = _here.blocking
@@ -177,7 +179,7 @@ class ThreadWaits:
             self._waiting.add(wait)
         try:
             call_from_thread(self._reactor, copy_context().run, _begin, wait, work, args)
-            return unwrapped(wait.result())
+            return unwrapped(wait.result(seconds))
         finally:
             with self._lock:
                 self._waiting.discard(wait)

@@ -6,11 +6,15 @@ import pickle
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred, inlineCallbacks, succeed
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.python.threadable import registerAsIOThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from errklein.chat.handles import Handle
+from errklein.ports.attachments import FetchedAttachment
 from errklein.ports.receipts import Receipt
+from errklein.running import ThreadWaits
 
 
 class ReceiptTests(SynchronousTestCase):
@@ -69,6 +73,56 @@ class ReceiptTests(SynchronousTestCase):
         self.assertNoResult(stored)
         flushes[0].callback(None)
         self.successResultOf(stored)
+
+
+class ThreadTests(TestCase):
+    """Receipts in threads, with a real reactor."""
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        registerAsIOThread()
+        self.flushed: Deferred[None] = Deferred()
+        self.sent = Receipt("matrix", "5f0c-1c", lambda: self.flushed)
+        self.sent.result_of = ThreadWaits(reactor).result_of
+
+    async def test_wait(self) -> None:
+        """`wait` returns the handle when the network has the message, and raises its error."""
+        waiting = deferToThread(self.sent.wait, 60)
+        self.sent.settle(Handle(self.sent))
+        self.assertEqual(type(await waiting), Handle)
+        self.assertEqual(await deferToThread(self.sent.wait), self.sent)
+
+    async def test_failure(self) -> None:
+        """`wait` raises the error of the message."""
+        waiting = deferToThread(self.sent.wait)
+        self.sent.settle(Failure(ValueError("no")))
+        await self.assertFailure(waiting, ValueError)
+
+    async def test_time_limit(self) -> None:
+        """After the time that it may take, TimeoutError says that the message stays in the outbox."""
+        error = await self.assertFailure(deferToThread(self.sent.wait, 0.01), TimeoutError)
+        self.assertEqual(str(error), "matrix doesn't have the message within 0.01 s; it stays in the outbox")
+
+    async def test_stored(self) -> None:
+        """`stored` waits for the disk."""
+        waiting = deferToThread(lambda: self.sent.stored)
+        self.flushed.callback(None)
+        self.assertIs(await waiting, None)
+
+    async def test_attachment(self) -> None:
+        """A thread gets the bytes of an attachment, whose network has a Deferred of them."""
+        asked: list[int] = []
+
+        def fetch(most: int) -> Deferred[bytes]:
+            asked.append(most)
+            return succeed(b"content")
+
+        attachment = FetchedAttachment("a.txt", "text/plain", 7, fetch)
+        self.assertEqual(await attachment.read(), b"content")
+        attachment.result_of = self.sent.result_of
+        self.assertEqual(await deferToThread(attachment.read, 10), b"content")
+        self.assertEqual(asked, [25_000_000, 10])
 
 
 async def _await(sent: Receipt) -> Any:

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Message
-from errklein.chat.operations import NOTHING_ELSE, Wanted
+from errklein.chat.operations import MOST_FILE, NOTHING_ELSE, Wanted
 from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks.outbox._bounds import Bounds, Load, OutboxLimits, Unavailable
 from errklein.networks.outbox._lanes import SHOWN, ClosedRoom, Entry, MessageLane, Recipient
@@ -40,9 +40,6 @@ ROOM_TIMEOUT = 10.0
 
 OTHERS_FIRST = 10.0
 """The seconds for which others are sent before parts that may have broken the last connection. Then they take turns."""
-
-MOST_FILE = 25_000_000
-"""The number of bytes that a file may have."""
 
 SINGLE, SHARED = 1_000, 50
 """Number of lost messages with a log line each, and of further ones that share a line, since a stopping process has a second left."""
