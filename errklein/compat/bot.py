@@ -20,6 +20,7 @@ from errklein.compat.core import EVENTS, ErrBot, RunsErrBot, own_object, part_of
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.dispatch import Networks
 from errklein.dispatch.replies import HasOwnReplies
+from errklein.networks.base import NetworkBase
 from errklein.networks.outbox import Transport
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports.chat import Backend, BackendEvents, SendsCards
@@ -297,6 +298,9 @@ class ErrbotBot(Bot):
             return backend if name not in _OF_OUTBOX and hasattr(backend, name) else None
         # Its code calls `is_from_self`, the bot calls the other methods that both have.
         owners = (backend.legacy,) if name == "is_from_self" or name in _OF_OUTBOX else (backend, backend.legacy)
+        if getattr(type(backend), name, backend) is getattr(NetworkBase, name, None):
+            # What is only a default for networks doesn't hide what the backend has.
+            owners = (backend.legacy, backend)
         return next((owner for owner in owners if hasattr(owner, name)), None)
 
     def _note(self, name: str) -> None:

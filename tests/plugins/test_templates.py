@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein import BotPlugin
 from errklein.chat import Card, Message
 from errklein.plugins._lifecycle import broken_templates
+from errklein.ports.receipts import Receipt
 from errklein.testing import PluginTestCase, TestBot
 from errklein.text.templating import BrokenTemplate
 from tests.plugin_files import PluginFilesTestCase
@@ -71,7 +72,12 @@ class CardTests(PluginTestCase):
         """A network with cards gets the card itself."""
         cards: list[Card] = []
         backend: Any = self.bot.backend
-        backend.send_card = cards.append
+
+        def send_card(card: Card) -> Receipt:
+            cards.append(card)
+            return Receipt("test", "1")
+
+        backend.send_card = send_card
         self.dealer.send_card("body", to=self.alice, title="T")
         self.assertEqual(["T"], [card.title for card in cards])
         self.assertEqual([], self.bot.sent_to("@alice"))
