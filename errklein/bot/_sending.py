@@ -19,7 +19,7 @@ from errklein.ports.chat import Backend, QueuesMessages, Reacts, SendsCards, Sen
 from errklein.ports.notices import Notify
 from errklein.ports.outbox import OutboxStore
 from errklein.ports.receipts import Receipt
-from errklein.text import truncated
+from errklein.text import plain, truncated
 from errklein.text.masking import masker
 
 File = bytes | Path | BinaryIO
@@ -76,6 +76,8 @@ class Sending:
         message.priority, message.mentions = priority, mentions
         if thread:
             message.thread = thread_of(thread)
+            if isinstance(thread, Message):
+                message.quote = plain(truncated(thread.body.strip().partition("\n")[0], 80))
         elif in_reply_to is not None and (found := in_reply_to.thread):
             where = in_reply_to.to if in_reply_to.is_group else in_reply_to.frm
             message.thread = found if identifier == where else ""

@@ -94,6 +94,9 @@ class Message:
     thread = ""
     """The network's id of the thread that the message is in, or is sent to; "" outside of threads."""
 
+    quote = ""
+    """The first line of the message whose thread is meant, in Markdown, which is shown on networks without threads."""
+
     sent_at = 0.0
     """The Unix time at which the network got the message; 0.0 if that is unknown."""
 

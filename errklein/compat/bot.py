@@ -297,6 +297,7 @@ class ErrbotBot(Bot):
         if not isinstance(backend, RunsErrBot):
             return backend if name not in _OF_OUTBOX and hasattr(backend, name) else None
         # Its code calls `is_from_self`, the bot calls the other methods that both have.
+        owners: tuple[Any, ...]
         owners = (backend.legacy,) if name == "is_from_self" or name in _OF_OUTBOX else (backend, backend.legacy)
         if getattr(type(backend), name, backend) is getattr(NetworkBase, name, None):
             # What is only a default for networks doesn't hide what the backend has.

@@ -115,10 +115,10 @@ class NetworkBase(ABC):
 
     def send_message(self, message: Message) -> Receipt:
         """Accept a message, which is sent to its own thread, and notifies the people whom it mentions."""
-        is_plain = not (message.thread or message.mentioned)
-        return self.perform(
-            message, NOTHING_ELSE if is_plain else Wanted(thread=message.thread, mentions=message.mentioned)
-        )
+        if not (message.thread or message.mentioned or message.quote):
+            return self.perform(message, NOTHING_ELSE)
+        wanted = Wanted(thread=message.thread, mentions=message.mentioned, quote=message.quote)
+        return self.perform(message, wanted)
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
         """Return what a message waits for in the outbox."""

@@ -184,6 +184,11 @@ class ThreadTests(PerformCase):
             ["t1", "t1", "t1", "t1", "m8", "m9", "", "", "m8"],
         )
 
+    def test_networks_without_threads(self) -> None:
+        """They get the first line of the message as a quote, as plain text."""
+        self.plugin.send(self.room, "x", thread=self.message("*which*\nline", ref=None))
+        self.assertEqual([wanted.quote for _, _, wanted, _ in self.wanted], [r"\*which\*"])
+
     def test_reply(self) -> None:
         """`in_reply_to` sends to the thread of the message, but only to where the message is."""
         message = self.message()
