@@ -25,14 +25,12 @@ BOT_IDENTITY = {"username": "@errklein"}
 #     }
 # NETWORKS = {}
 
-# Directories with backends written for errbot, as a string or a list.
-# BOT_EXTRA_BACKEND_DIR = []
+# BOT_EXTRA_BACKEND_DIR = []  # Directories with backends written for errbot, as a string or a list
 
 ##########################################################################
 # People and rooms
 
-# The administrators, as `!whoami` shows them in aclattr; `*` and `?` are wildcards.
-BOT_ADMINS = ("@admin",)
+BOT_ADMINS = ("@admin",)  # The administrators, as `!whoami` shows them in aclattr; `*` and `?` are wildcards
 
 # The people who are notified of problems, as names without wildcards; by default the administrators.
 # BOT_ADMINS_NOTIFICATIONS = ("@admin",)
@@ -42,11 +40,8 @@ BOT_ADMINS = ("@admin",)
 #     BOT_ADMINS_FALLBACK = ["/usr/local/bin/page", "ops"]
 # BOT_ADMINS_FALLBACK = None
 
-# The rooms that the bot joins, as names or pairs of name and password.
-# CHATROOM_PRESENCE = ()
-
-# The bot's name in rooms, on networks where each room has names of its own.
-CHATROOM_FN = "errklein"
+# CHATROOM_PRESENCE = ()  # The rooms that the bot joins, as names or pairs of name and password
+CHATROOM_FN = "errklein"  # The bot's name in rooms, on networks where each room has names of its own
 
 # Rooms to which the bot forwards a person's private messages, by the person's name.
 #     CHATROOM_RELAY = {"alice": ("#builds",)}
@@ -66,23 +61,18 @@ BOT_DATA_DIR = "/var/lib/errklein"
 # storage plugin.
 # STORAGE = "Shelf"
 
-# The options of the storage; their keys depend on it.
-# STORAGE_CONFIG = {}
-
-# The directory with storage plugins.
-# BOT_EXTRA_STORAGE_PLUGINS_DIR = None
+# STORAGE_CONFIG = {}  # The options of the storage; their keys depend on it
+# BOT_EXTRA_STORAGE_PLUGINS_DIR = None  # The directory with storage plugins
 
 ##########################################################################
 # Plugins
 
-# Directories with plugins, as a string or a list; the folders in them are searched, too.
-BOT_EXTRA_PLUGIN_DIR = None
+BOT_EXTRA_PLUGIN_DIR = None  # Directories with plugins, as a string or a list; the folders in them are searched, too
 
 # URLs or paths of the indexes in which `!repos search` and `!repos install` look.
 # BOT_PLUGIN_INDEXES = ("https://errbot.io/repos.json",)
 
-# The core plugins to load, as a tuple of names; None loads all.
-# CORE_PLUGINS = None
+# CORE_PLUGINS = None  # The core plugins to load, as a tuple of names; None loads all
 
 # The order in which plugins receive callbacks, as a tuple of names; None stands for all others.
 PLUGINS_CALLBACK_ORDER = (None,)
@@ -98,29 +88,14 @@ PLUGINS_CALLBACK_ORDER = (None,)
 # The log file; without one, log lines go to standard output, or to errklein.log in BOT_DATA_DIR with "Text".
 BOT_LOG_FILE = None
 
-# The lowest level that is logged.
-BOT_LOG_LEVEL = logging.INFO
-
-# A logging.Formatter for log lines.
-# BOT_LOG_FORMATTER = None
-
-# Whether errors are reported to Sentry; this requires `pip install sentry-sdk`.
-BOT_LOG_SENTRY = False
-
-# Whether Sentry's integration for Flask is used, if Flask is installed.
-BOT_LOG_SENTRY_FLASK = False
-
-# The DSN that Sentry shows for the project.
-SENTRY_DSN = ""
-
-# The lowest level of log lines that are sent together with an error.
-SENTRY_LOGLEVEL = logging.INFO
-
-# The lowest level of log lines that are reported as errors.
-SENTRY_EVENTLEVEL = logging.ERROR
-
-# Other arguments of sentry_sdk.init.
-SENTRY_OPTIONS = {}
+BOT_LOG_LEVEL = logging.INFO  # The lowest level that is logged
+# BOT_LOG_FORMATTER = None  # A logging.Formatter for log lines
+BOT_LOG_SENTRY = False  # Whether errors are reported to Sentry; this requires `pip install sentry-sdk`
+BOT_LOG_SENTRY_FLASK = False  # Whether Sentry's integration for Flask is used, if Flask is installed
+SENTRY_DSN = ""  # The DSN that Sentry shows for the project
+SENTRY_LOGLEVEL = logging.INFO  # The lowest level of log lines that are sent together with an error
+SENTRY_EVENTLEVEL = logging.ERROR  # The lowest level of log lines that are reported as errors
+SENTRY_OPTIONS = {}  # Other arguments of sentry_sdk.init
 
 # A class of sentry_sdk.transport, or the pair of its name and module. Deprecated: use SENTRY_OPTIONS.
 # SENTRY_TRANSPORT = None
@@ -128,38 +103,20 @@ SENTRY_OPTIONS = {}
 ##########################################################################
 # Commands
 
-# The prefix of commands.
-# BOT_PREFIX = "!"
-
-# Whether the prefix is optional in private messages to the bot.
-# BOT_PREFIX_OPTIONAL_ON_CHAT = False
-
-# Additional prefixes, such as the bot's name.
-# BOT_ALT_PREFIXES = ()
-
-# Characters that may follow an additional prefix, such as ":".
-# BOT_ALT_PREFIX_SEPARATORS = ()
-
-# Whether the case of additional prefixes is ignored.
-# BOT_ALT_PREFIX_CASEINSENSITIVE = False
-
-# Whether the bot's nick and a colon or comma is a prefix, too.
-# BOT_NICK_PREFIX = True
-
-# The limit of each person's commands; administrators have none. None: unlimited.
-# COMMAND_RATE = "200/h"
-
-# Whether an unknown command gets no reply.
-# SUPPRESS_CMD_NOT_FOUND = False
-
-# Whether several blocking commands may run at the same time.
-# BOT_ASYNC = True
+# BOT_PREFIX = "!"  # The prefix of commands
+# BOT_PREFIX_OPTIONAL_ON_CHAT = False  # Whether the prefix is optional in private messages to the bot
+# BOT_ALT_PREFIXES = ()  # Additional prefixes, such as the bot's name
+# BOT_ALT_PREFIX_SEPARATORS = ()  # Characters that may follow an additional prefix, such as ":"
+# BOT_ALT_PREFIX_CASEINSENSITIVE = False  # Whether the case of additional prefixes is ignored
+# BOT_NICK_PREFIX = True  # Whether the bot's nick and a colon or comma is a prefix, too
+# COMMAND_RATE = "200/h"  # The limit of each person's commands; administrators have none. None: unlimited
+# SUPPRESS_CMD_NOT_FOUND = False  # Whether an unknown command gets no reply
+# BOT_ASYNC = True  # Whether several blocking commands may run at the same time
 
 # The number of threads for blocking commands, which people share, and likewise for plugins' other blocking methods.
 # BOT_ASYNC_POOLSIZE = 10
 
-# The seconds that running handlers and queued messages have to finish when the bot stops.
-# GRACE_PERIOD = 10.0
+# GRACE_PERIOD = 10.0  # The seconds that running handlers and queued messages have to finish when the bot stops
 
 # The seconds after which the process ends if a plugin blocks the reactor, so that systemd starts it again. None: one second
 # more than GRACE_PERIOD under systemd, otherwise never. 0: never.
@@ -176,36 +133,23 @@ SENTRY_OPTIONS = {}
 #     ACCESS_CONTROLS = {"status": {"allowrooms": ("#ops",)}, "Deploy:*": {"allowusers": ("alice!*@*",)}}
 # ACCESS_CONTROLS = {}
 
-# Whether `!help` omits commands that the sender may not use.
-# HIDE_RESTRICTED_COMMANDS = False
-
-# Whether a command that the sender may not use gets no reply.
-# HIDE_RESTRICTED_ACCESS = False
+# HIDE_RESTRICTED_COMMANDS = False  # Whether `!help` omits commands that the sender may not use
+# HIDE_RESTRICTED_ACCESS = False  # Whether a command that the sender may not use gets no reply
 
 ##########################################################################
 # Replies
 
-# Commands whose replies are sent to the sender in private; "ALL_COMMANDS" stands for all.
-DIVERT_TO_PRIVATE = ()
-
-# Commands whose replies are sent to a thread; "ALL_COMMANDS" stands for all.
-DIVERT_TO_THREAD = ()
-
-# Whether a reply in a room begins with the sender's name.
-# GROUPCHAT_NICK_PREFIXED = False
-
-# The length in characters at which messages are split; None uses the network's limit.
-# MESSAGE_SIZE_LIMIT = None
-
-# Whether tables have no borders. Default: True on IRC, False on other networks.
-# COMPACT_OUTPUT = False
+DIVERT_TO_PRIVATE = ()  # Commands whose replies are sent to the sender in private; "ALL_COMMANDS" stands for all
+DIVERT_TO_THREAD = ()  # Commands whose replies are sent to a thread; "ALL_COMMANDS" stands for all
+# GROUPCHAT_NICK_PREFIXED = False  # Whether a reply in a room begins with the sender's name
+# MESSAGE_SIZE_LIMIT = None  # The length in characters at which messages are split; None uses the network's limit
+# COMPACT_OUTPUT = False  # Whether tables have no borders. Default: True on IRC, False on other networks
 
 # The maximum number of parts of messages, and of characters, in a network's outbox.
 # OUTBOX_LIMIT = 20_000
 # OUTBOX_SIZE = 20_000_000
 
-# The number of seconds after which a message that could not be sent is dropped.
-# OUTBOX_MAX_AGE = 3600.0
+# OUTBOX_MAX_AGE = 3600.0  # The number of seconds after which a message that could not be sent is dropped
 
 ##########################################################################
 # Webhooks
@@ -218,20 +162,11 @@ DIVERT_TO_THREAD = ()
 #     STATUS = "tcp:9141:interface=127.0.0.1"
 # STATUS = None
 
-# Seconds until a request whose handler has not finished gets the response 504.
-# WEBHOOK_TIMEOUT = 60.0
-
-# The number of threads for blocking handlers, which webhooks share.
-# WEBHOOK_POOLSIZE = 20
-
-# The number of requests that may wait for a thread.
-# WEBHOOK_QUEUE = 200
-
-# The seconds that a request waits for a thread before it gets the response 503.
-# WEBHOOK_QUEUE_WAIT = 10.0
-
-# The maximum size of a request body (bytes).
-# WEBHOOK_MAX_BODY = 25 * 1024 * 1024
+# WEBHOOK_TIMEOUT = 60.0  # Seconds until a request whose handler has not finished gets the response 504
+# WEBHOOK_POOLSIZE = 20  # The number of threads for blocking handlers, which webhooks share
+# WEBHOOK_QUEUE = 200  # The number of requests that may wait for a thread
+# WEBHOOK_QUEUE_WAIT = 10.0  # The seconds that a request waits for a thread before it gets the response 503
+# WEBHOOK_MAX_BODY = 25 * 1024 * 1024  # The maximum size of a request body (bytes)
 
 # Options of webhooks, by plugin and method. They take precedence over those of the plugin.
 #     WEBHOOKS = {
@@ -250,36 +185,26 @@ DIVERT_TO_THREAD = ()
 # The stored part of each request to a webhook: "bodies", "heads" for all except the body, or "off".
 # WEBHOOK_LOG = "bodies"
 
-# The names of fields whose values are masked in stored requests.
-# WEBHOOK_LOG_MASK = ()
-
-# The days for which requests are stored.
-# WEBHOOK_LOG_DAYS = 7
+# WEBHOOK_LOG_MASK = ()  # The names of fields whose values are masked in stored requests
+# WEBHOOK_LOG_DAYS = 7  # The days for which requests are stored
 
 # The rate of a webhook's successful deliveries above which they are counted instead of recorded. None: unlimited.
 # WEBHOOK_LOG_RATE = "100/s"
 
-# The maximum size of all stored requests (bytes).
-# WEBHOOK_LOG_SIZE = 1_000_000_000
+# WEBHOOK_LOG_SIZE = 1_000_000_000  # The maximum size of all stored requests (bytes)
 
 # The proxies in front of the bot, each with the forwarding headers that it overwrites. Other forwarding headers are ignored.
 # TRUSTED_PROXIES = {}
 #     TRUSTED_PROXIES = {"127.0.0.1": ["X-Forwarded-For", "X-Forwarded-Proto"]}
 
-# The path below which a proxy serves the webhooks, such as "/bot".
-# WEBHOOK_BASE_PATH = ""
-
-# The path below which the webhooks of rooms are.
-# WEBHOOK_PREFIX = "/hooks"
+# WEBHOOK_BASE_PATH = ""  # The path below which a proxy serves the webhooks, such as "/bot"
+# WEBHOOK_PREFIX = "/hooks"  # The path below which the webhooks of rooms are
 
 # The scheme and host of links to webhooks, such as "https://bot.example.net". Default: those of the current request.
 # PUBLIC_URL = ""
 
-# The number of connections that may be open at the same time.
-# WEBHOOK_MAX_CONNECTIONS = 10_000
-
-# The number of connections that a client may have open at the same time.
-# WEBHOOK_MAX_CONNECTIONS_PER_CLIENT = 1_000
+# WEBHOOK_MAX_CONNECTIONS = 10_000  # The number of connections that may be open at the same time
+# WEBHOOK_MAX_CONNECTIONS_PER_CLIENT = 1_000  # The number of connections that a client may have open at the same time
 
 # The memory for the bodies of all requests (bytes); further bodies wait on disk. None: unlimited.
 # WEBHOOK_BODY_MEMORY = 256 * 1024 * 1024
@@ -287,23 +212,15 @@ DIVERT_TO_THREAD = ()
 ##########################################################################
 # Settings of single networks
 
-# IRC: the seconds between two lines to a room; None uses errklein's default.
-# IRC_CHANNEL_RATE = None
-
-# IRC: the seconds between two lines to a person; None uses errklein's default.
-# IRC_PRIVATE_RATE = None
-
-# IRC: the seconds until the bot rejoins a room that it was kicked out of; None: it doesn't.
-# IRC_RECONNECT_ON_KICK = 5
+# IRC_CHANNEL_RATE = None  # IRC: the seconds between two lines to a room; None uses errklein's default
+# IRC_PRIVATE_RATE = None  # IRC: the seconds between two lines to a person; None uses errklein's default
+# IRC_RECONNECT_ON_KICK = 5  # IRC: the seconds until the bot rejoins a room that it was kicked out of; None: it doesn't
 
 # IRC: the seconds until the bot reconnects for the first time; None: about one second.
 # IRC_RECONNECT_ON_DISCONNECT = None
 
-# IRC: the format of people's names that patterns are compared with.
-# IRC_ACL_PATTERN = "{nick}!{user}@{host}"
-
-# Text: True shows messages once, False shows each as Markdown, XHTML, text and IM text.
-# TEXT_DEMO_MODE = True
+# IRC_ACL_PATTERN = "{nick}!{user}@{host}"  # IRC: the format of people's names that patterns are compared with
+# TEXT_DEMO_MODE = True  # Text: True shows messages once, False shows each as Markdown, XHTML, text and IM text
 
 # The colours of log lines on a terminal: "light" for dark terminals, "dark" for light terminals, "" for none.
 # TEXT_COLOR_THEME = "light"
