@@ -226,11 +226,9 @@ class Bot:
             self.delivery_queue.look()
 
     def pool_is_full(self, status: PoolStatus) -> None:
-        """Notify administrators of a pool in which jobs have been waiting for too long, or that can't start a thread."""
         self.notices.post(("threads", status.name), pool_notice(status, self.bot_config.BOT_PREFIX))
 
     def _check_webhooks(self) -> None:
-        """Notify administrators of unknown names in WEBHOOKS."""
         found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
         if self.phase != "stopping":
             routed = [route.hook for route in self.web.routes.hooks()]
@@ -311,7 +309,6 @@ class Bot:
         return self.events
 
     def make_sending(self) -> Sending:
-        """Create the part that sends messages. A subclass may use one of its own."""
         return Sending(self.networks, self.callbacks, self.waits.result_of)
 
     # Calls of plugins that are activated or deactivated, in any thread.
@@ -382,5 +379,4 @@ class Bot:
 
     @property
     def plugin_roots(self) -> list[Path]:
-        """The directories that are searched for plugins when the bot starts, installed repositories included."""
         return [*self._roots, *map(Path, self.repo_manager.get_all_repos_paths())]

@@ -61,7 +61,6 @@ class HealthChecks:
 
     @property
     def problems(self) -> Mapping[str, str]:
-        """The reasons why the journal and the storage can't be used, by the name of the part; "" if it can."""
         return self._problems_after(INTERVAL)
 
     def start(self) -> None:
@@ -114,7 +113,6 @@ class HealthChecks:
         self._notice()
 
     def _check_files(self) -> Mapping[str, str]:
-        """Return what is wrong with the files of each part; called in the thread."""
         problems = dict.fromkeys(self._with_files, "")
         for name, part in self._with_files.items():
             try:

@@ -107,7 +107,6 @@ class WebhookNotices:
         self._tell_admins(f"The webhook {hook} ({hook.declaration.rule}) responds with 503 to all requests: {reason}")
 
     def request_refused(self, hook: Hook, kind: str, reason: str, client: str) -> None:
-        """Send a notice of a refused request, and of further ones their number, unless anybody may use the webhook anyway."""
         if hook.declaration.verify is None:
             return
         clients = self._refused.setdefault((hook.full_name, kind), deque(maxlen=3))
@@ -179,7 +178,6 @@ def pool_notice(status: PoolStatus, prefix: str) -> str:
 
 
 def _holders(uses: Sequence[ThreadUse]) -> str:
-    """Return who holds how many threads with which methods, those who hold most first."""
     by_origin: defaultdict[str, list[ThreadUse]] = defaultdict(list)
     for use in uses:
         by_origin[use.origin].append(use)

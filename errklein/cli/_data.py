@@ -169,7 +169,6 @@ def backup(config: Config, known: Namespace) -> int:
 
 
 def _secrets_of(values: Path) -> Path:
-    """Return the path of the secrets that belong to a backup of values: backup.secrets.json to backup.jsonl."""
     return values.with_name(f"{values.stem}.secrets.json")
 
 
@@ -201,7 +200,6 @@ def _read_secrets(values: Path) -> dict[str, bytes]:
 
 
 def release_messages(config: Config, _: Namespace) -> int:
-    """Let the next start of the bot send the messages that a restore has paused."""
     with _locked(config):
         count = journal.release_messages(Path(config.BOT_DATA_DIR))
     print_lines([f"messages to be sent at the next start, unless they are older than OUTBOX_MAX_AGE: {count}"])
@@ -296,7 +294,6 @@ storage_merge = storage_set
 
 
 def _check_imported(config: Config, storage: Storage) -> None:
-    """Raise StorageError if errbot's values must be imported first, as at the start of the bot."""
     if reason := shelves_to_import(config, storage, config.BOT_DATA_DIR):
         raise StorageError(reason)
 

@@ -45,7 +45,6 @@ def check_health(known: argparse.Namespace) -> int:
 
 
 def _connect(endpoint: str) -> socket.socket:
-    """Return a connection to the endpoint. Raises OSError, or ValueError if it is of another kind."""
     kind, arguments = identify(endpoint)
     named = dict(arguments)
     if kind in ("tcp", "tcp6") and named.get("port", "").isdigit():

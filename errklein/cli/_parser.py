@@ -104,7 +104,6 @@ _COMMANDS = (Path(__file__).parent / "templates" / "commands.txt").read_text("ut
 
 
 def make_parser() -> Parser:
-    """Return the parser of all commands. `run` and its options are left to the caller, as the remaining arguments."""
     parser = Parser(
         prog="errklein",
         description="Run a chat bot with commands, webhooks and errbot's plugins.",
@@ -129,7 +128,6 @@ def make_parser() -> Parser:
 
 
 def _add(commands: argparse._SubParsersAction[Parser], name: str, *parents: Any, **settings: Any) -> Parser:
-    """Add the command with its section of _COMMANDS, the options of the parents, and settings of argparse."""
     section = _COMMANDS.partition(f"\n# {name}: ")[2].partition("\n\n#")[0]
     summary, _, details = section.partition("\n")
     description, heading, examples = details.partition("examples:\n")
@@ -335,7 +333,6 @@ def _add_data(add: Callable[..., Parser]) -> None:
 
 
 def _parent(*names: str, **settings: Any) -> argparse.ArgumentParser:
-    """Return an argument that several commands have."""
     parent = argparse.ArgumentParser(add_help=False)
     parent.add_argument(*names, **settings)
     return parent

@@ -93,7 +93,6 @@ def _settings(config: Config) -> Iterator[str]:
 
 
 def _commit_of(plug: PlugFile) -> str:
-    """Return the commit of the repository that has the plugin; "" if there is none."""
     for directory in plug.path.parents:
         with suppress(RepoException):
             return f" of {directory.name} at commit {head(directory)[:12]}" if (directory / ".git").exists() else ""

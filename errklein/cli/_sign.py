@@ -43,7 +43,6 @@ def sign(known: argparse.Namespace) -> int:
 
 
 def read_body(file: str) -> bytes:
-    """Return the content of a file. Raises SystemExit if it can't be read."""
     try:
         return Path(file).read_bytes()
     except OSError as error:
@@ -56,7 +55,6 @@ def _curl(url: str, headers: Sequence[tuple[str, str]], file: str) -> str:
 
 
 def content_type_of(body: bytes) -> bytes:
-    """Return the media type of JSON, or for other bodies of a form."""
     try:
         json.loads(body)
     except ValueError:

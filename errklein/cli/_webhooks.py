@@ -83,7 +83,6 @@ def operations_on(
 
 
 def shell_user() -> Actor:
-    """Return the user who gives the command."""
     user, by = user_name(os.getuid()), os.environ.get("SUDO_USER")
     return Actor(f"{user} (sudo by {by})" if by else user, reads_details=True)
 
@@ -128,7 +127,6 @@ def _run_action(
     routes: Sequence[RouteInfo],
     in_rooms: Mapping[str, RoomWebhook],
 ) -> int:
-    """List the webhooks, show some, or send a request to one."""
     if known.what == "list":
         return print_lines(one.lines()[0] for one in operations.webhooks(shell_user()))
     site = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}"

@@ -107,7 +107,6 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def words_of(text: str) -> Sequence[str]:
-    """Split the text into words as a shell does, after replacing typographic quotes and dashes by plain ones."""
     for character, plain in ARG_BOTCMD_CHARACTER_REPLACEMENTS.items():
         text = text.replace(character, plain)
     return shlex.split(text)
@@ -245,7 +244,6 @@ def is_admin_by_default(handler: Callable[..., Any]) -> bool:
 
 
 def joined(name: str) -> str:
-    """Return the name of a command with underscores in place of spaces."""
     return "_".join(name.split())
 
 
@@ -311,7 +309,6 @@ def check_options(decorator: str, options: Iterable[str], *, other_than: Collect
 
 
 def documentation(handler: Callable[..., Any]) -> str:
-    """Return the docstring of the command without its indentation, or ""."""
     return inspect.getdoc(handler) or ""
 
 
@@ -465,7 +462,6 @@ def re_botcmd(
 
 
 def _declare_pattern(decorator: str, pattern: Any, flags: int, options: Mapping[str, Any], function: Any) -> Any:
-    """Turn the function into a command with a pattern."""
     if pattern is None:
         raise ValueError(
             f"@{decorator} on {function.__qualname__}: the pattern is missing; write @{decorator}(pattern=r'…')"

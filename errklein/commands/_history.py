@@ -36,7 +36,6 @@ class Sender:
 
     @classmethod
     def of(cls, message: Message) -> Sender:
-        """Return the sender of the message. `person` is "" if the message has no sender."""
         sender, is_direct = message.frm, message.is_direct
         fold = rules_of(sender).fold
         person, aclattr = str(getattr(sender, "person", "") or ""), str(getattr(sender, "aclattr", "") or "")
@@ -117,7 +116,6 @@ class History(dict[Any, deque[HistoryEntry]]):
 
 
 def contains_recall(text: str, prefix: str) -> bool:
-    """Return whether a word of the text would repeat a command, as `!!` and `!3` do."""
     if not prefix:
         return False
     return re.search(rf"(?<!\S){re.escape(prefix)}\s*(?:\d{{1,4}}|{re.escape(prefix.strip())})(?!\S)", text) is not None

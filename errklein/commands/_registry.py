@@ -65,14 +65,12 @@ def unknown_command(text: str, names: Collection[str], prefix: str) -> str:
 
 
 def similar_commands(text: str, names: Collection[str]) -> list[str]:
-    """Return the names that resemble the first word or the first two words of the text, with spaces."""
     words, spaced = text.lower().split(), {name.replace("_", " ").lower(): name.replace("_", " ") for name in names}
     attempts = {" ".join(words[:1]), " ".join(words[:2])}
     return list(dict.fromkeys(spaced[name] for one in sorted(attempts) for name in get_close_matches(one, spaced)))
 
 
 def command_hint(prefix: str) -> str:
-    """Return the sentence that explains how to give commands, in Markdown."""
     listed = f"{code(f'{prefix}help')} lists them."
     return f"Commands begin with {code(prefix)}; {listed}" if prefix else f"Commands: {listed}"
 
@@ -165,7 +163,6 @@ class CommandRegistry:
         return clashes
 
     def remove(self, owner: str, instance: object = None) -> None:
-        """Unregister the commands of the plugin with that name and instance."""
         with self._lock:
             self._settle(*(_without(commands, owner, instance) for commands in (self._named, self._patterns)))
 
@@ -304,8 +301,6 @@ class FilterRegistry:
         self._change(lambda filters: [one for one in filters if one.owner != owner] + added)
 
     def remove(self, owner: str, instance: object = None) -> None:
-        """Unregister the filters of a plugin, or only those of the given instance."""
-
         def gone(one: RegisteredFilter) -> bool:
             return one.owner == owner and (instance is None or getattr(one.handler, "__self__", None) is instance)
 

@@ -127,7 +127,6 @@ class _FacadeLoader(SourceFileLoader):
 
 
 def _errbot_name(fullname: str) -> str | None:
-    """Return the name of the module in errbot or Flask; None if `fullname` isn't a module that errklein provides."""
     if fullname == FACADES["flask"]:
         return "flask"
     if fullname == _ERRBOT_HERE or fullname.startswith(_ERRBOT_HERE + "."):
@@ -152,7 +151,6 @@ def publish(name: str, module: ModuleType) -> None:
 
 
 def withdraw(name: str, module: ModuleType) -> None:
-    """Remove the name, if it refers to `module`."""
     if sys.modules.get(f"{_PACKAGE_HERE}.{name}") is module:
         for package in (_PACKAGE, _PACKAGE_HERE):
             sys.modules.pop(f"{package}.{name}", None)

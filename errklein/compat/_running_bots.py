@@ -31,7 +31,6 @@ class RunningBots:
 
     @property
     def newest(self) -> ErrbotBot | None:
-        """The running bot that was started last; None if no bot is running."""
         return self._bots[-1] if self._bots else None
 
     def add_bot(self, bot: ErrbotBot) -> None:
@@ -42,7 +41,6 @@ class RunningBots:
             bot.web.routes.replace(owner, hooks)
 
     def remove_bot(self, bot: ErrbotBot) -> None:
-        """Remove the bot; an unknown bot is ignored."""
         if bot in self._bots:
             self._bots.remove(bot)
 
@@ -110,7 +108,6 @@ class RouteMap(Map):
     own: str | None = None
 
     def own_rules(self) -> Iterator[Rule]:
-        """Return the rules of the application itself."""
         return iter(super()._rules)
 
     @property

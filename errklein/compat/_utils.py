@@ -70,11 +70,9 @@ class Tee:
         self.clients = list(clients)
 
     def start(self) -> None:
-        """Copy in a new thread and return at once."""
         threading.Thread(target=self.run, name="errklein tee", daemon=True).start()
 
     def run(self) -> None:
-        """Copy in the calling thread, and return when each client has returned."""
         copier = StreamCopier(self.incoming_stream, [type(client).__name__ for client in self.clients])
         threads = [
             threading.Thread(target=self._call, args=(copier, *pair), name="errklein stream", daemon=True)

@@ -140,7 +140,6 @@ class Database:
             yield from connection.execute(query)
 
     def write(self, statement: str, parameters: Sequence[object] = ()) -> int:
-        """Run one statement as a transaction, and return the number of changed rows."""
         with self._write_lock, self._errors_explained():
             self.check_files()
             return self._writer.execute(statement, parameters).rowcount
@@ -157,7 +156,6 @@ class Database:
 
     @property
     def size(self) -> int:
-        """The size of the file and its side files in bytes, for any thread."""
         return sum(file.stat().st_size for file in self._files if file.exists())
 
     @contextmanager
@@ -181,7 +179,6 @@ class Database:
         return not is_used
 
     def close(self) -> None:
-        """Close the file when running calls have ended. Later calls raise DatabaseError."""
         with self._write_lock, self._read_lock:
             self.closed = True
             self._reader.close()
@@ -231,7 +228,6 @@ class DatabaseError(StorageError):
 
 
 def explained(path: Path, error: sqlite3.Error) -> DatabaseError:
-    """Return the error to raise instead of SQLite's, with the file and the remedy."""
     # The low byte of the code is the kind of error. Errors of the sqlite3 module itself have no code.
     kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     return DatabaseError(f"{path}: " + _ADVICE.get(kind, "{}").format(one_line(error)))
@@ -299,7 +295,6 @@ def write_copy(path: Path, copy: Path) -> None:
 
 
 def _copy(path: Path, target: sqlite3.Connection) -> None:
-    """Copy the file as of its last transaction."""
     with closing(connect_to_read(path)) as source:
         # `backup` would wait for ever for a program that has locked the file; a transaction waits for BUSY_TIMEOUT.
         source.execute("BEGIN")
@@ -358,7 +353,6 @@ def _schema(migrations: tuple[str, ...]) -> sqlite3.Connection:
 
 
 def check_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
-    """Raise DatabaseError if the file needs a migration, or was made by a newer errklein."""
     version = _version(connection)
     if version != len(migrations):
         raise DatabaseError(

@@ -84,7 +84,6 @@ class GroupCommit:
         self._run(partial(self._write, batch)).addCallback(self._end, batch)
 
     def _write(self, batch: Sequence[_Write]) -> Sequence[Any]:
-        """Return the result of each operation, or its error."""
         results: list[Any] = [None] * len(batch)
         groups: dict[Operation, list[int]] = {}
         for number, write in enumerate(batch):
@@ -165,7 +164,6 @@ class JobThread:
         return done
 
     def stop(self) -> None:
-        """End the thread after the jobs that were passed to it."""
         self._jobs.put(None)
 
     def _work(self) -> None:

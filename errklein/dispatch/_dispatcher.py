@@ -103,11 +103,9 @@ class Dispatcher:
         self.outcomes = {"succeeded": 0, "rejected": 0, "failed": 0}
 
     def when_idle(self) -> Deferred[None]:
-        """Return a Deferred that fires when all received messages are handled."""
         return self._in_flight.when_none()
 
     def stop(self) -> None:
-        """Drop the commands that wait for another command."""
         for queue in (*self._admin_queues, self._blocking_commands):
             queue.stop()
 
@@ -172,7 +170,6 @@ class Dispatcher:
             self.replies.reply(backend, message, text)
 
     def _consider(self, invocation: Invocation) -> Deferred[Any] | None:
-        """Run the command unless an access rule denies it or a filter blocks it."""
         if self.permissions.denied(invocation):
             return None
         if self.filters.all:
@@ -250,8 +247,6 @@ class Dispatcher:
         return self._admin_queues[core].run(alone, reply_that_it_waits)
 
     def _split_and_run(self, invocation: Invocation) -> Deferred[Any]:
-        """Split the arguments with a plugin's own splitter, which may block, then run the command."""
-
         def run(args: Any) -> Any:
             return self._run(replace(invocation, args=args))
 
@@ -264,7 +259,6 @@ class Dispatcher:
         return runner.run(split, invocation.args).addCallbacks(run, refuse)
 
     def _run(self, invocation: Invocation) -> Deferred[Any] | None:
-        """Call the handler, and reply with its results. Most commands on the reactor need no Deferred."""
         command = invocation.command
         give, runner = partial(self.replies.give, invocation), self._runner(invocation)
         token = running_command.set(command)
@@ -286,7 +280,6 @@ class Dispatcher:
         return self._workers.core if invocation.command.core else self._workers.commands
 
     def _rendered(self, item: Any, template: str, owner: str) -> Any:
-        """Return the result as text, with its template rendered in a thread, since a template may take long."""
         if not item or not isinstance(item, Mapping):
             return item
         return self._workers.commands.pool.run(

@@ -111,7 +111,6 @@ class PluginHTTPClient(HTTPClient):
 
 
 def _shown(url: object) -> str:
-    """Return the URL for messages, without the query, which may contain a token."""
     text = url.decode("ascii", "replace") if isinstance(url, bytes) else str(url)
     return masker(text.partition("?")[0])
 
@@ -253,12 +252,10 @@ class Proxy:
         return f"{self.host}:{self.port}"
 
     def endpoint(self, reactor: Any) -> HostnameEndpoint:
-        """Return the endpoint that connects to the proxy."""
         return HostnameEndpoint(reactor, self.host, self.port, _CONNECT_TIMEOUT)
 
 
 def proxy_for(uri: bytes) -> Proxy | None:
-    """Return the proxy for the URI; None for a direct connection. Raises ProxyError."""
     parts = urlsplit(uri.decode("ascii"))
     address = getproxies_environment().get(parts.scheme)
     if not address or proxy_bypass(parts.netloc.rpartition("@")[2]):

@@ -36,7 +36,6 @@ class HTTPClients:
         self._in_flight: set[Deferred[Any]] = set()
 
     def client(self) -> PluginHTTPClient:
-        """Return a new client, which has cookies of its own. May be called in any thread."""
         from errklein.http_client._client import PluginHTTPClient, PooledAgent
 
         with self._creating:

@@ -30,7 +30,6 @@ class JournalArchive(JournalReader):
         return find_messages(self._database, delivery, recipient)
 
     def waiting_messages(self) -> dict[str, int]:
-        """Return the numbers of messages that wait to be sent, by network."""
         rows = self._database.read("SELECT CAST(network AS TEXT), count(*) FROM outbox GROUP BY network")
         return dict(rows)
 

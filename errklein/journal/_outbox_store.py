@@ -560,7 +560,6 @@ def begin_process(connection: sqlite3.Connection) -> int:
 
 
 def find_messages(database: Database, delivery: int = 0, recipient: str = "") -> list[MessageRecord]:
-    """Return the records that `OutboxStore.find` returns, as far as they are on disk."""
     conditions = _OF_DELIVERY if delivery else _TO_RECIPIENT
     rows = database.read(
         _FIND.format(*conditions),

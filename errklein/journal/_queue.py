@@ -128,7 +128,6 @@ class DeliveryQueue:
 
     @property
     def running(self) -> int:
-        """The number of deliveries that are running or about to run."""
         return self._slots.total()
 
     async def prepare(self) -> None:
@@ -147,14 +146,12 @@ class DeliveryQueue:
         self._soon()
 
     def close(self) -> None:
-        """Forget what is running. It runs again after the next start of the process."""
         self._running, self._closed = False, True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def when_idle(self) -> Deferred[None]:
-        """Return a Deferred that fires when nothing runs, and nothing that is due could begin."""
         if self._is_idle():
             return succeed(None)
         idle: Deferred[None] = Deferred()
@@ -250,7 +247,6 @@ class DeliveryQueue:
         return replayed
 
     def look(self) -> None:
-        """Look for deliveries that can run now: others have changed the journal, or a plugin was activated."""
         self._postponed.clear()
         self._changed(None)
 
@@ -344,13 +340,11 @@ class DeliveryQueue:
         return max(free_at, self._reactor.seconds() + wait if wait > 0 else 0.0)
 
     def _free_at(self, webhook: str, ordered: bool) -> float:
-        """Return when a delivery of the webhook may begin if it is due."""
         if webhook in self.paused or webhook in self._leasing or not self._room(webhook, ordered):
             return _NEVER
         return max(self._postponed.get(webhook, (0.0, ""))[0], self._journal_again_at)
 
     def _room(self, webhook: str, ordered: bool) -> int:
-        """Return the number of deliveries of the webhook that may be leased."""
         free = self._capacity - self._slots.total()
         if self._bytes[webhook] and self._bytes[webhook] + self._bytes.total() >= MEMORY:
             return 0

@@ -205,12 +205,10 @@ class JournalReader:
 
 
 def as_ids(ids: Sequence[int]) -> str:
-    """Return the ids as the parameter of `json_each(?)`, which may have any number."""
     return json.dumps(list(ids))
 
 
 def delivery_of(row: Sequence[Any], request: StoredRequest | None = None) -> StoredDelivery:
-    """Return the delivery of the columns DELIVERY."""
     number, route, state, received_at, request_id, durable, attempt, due_at, origin, key, verified, later, *outcome = (
         row
     )
@@ -251,6 +249,5 @@ def _spellings(text: str) -> list[str]:
 
 
 def stored_key(key: str) -> str:
-    """Return a key as it is stored."""
     is_stored = len(key) <= MAX_KEY and key.isascii()
     return key if is_stored else sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

@@ -159,7 +159,6 @@ def _cut(text: str) -> str:
 
 @lru_cache(1024)
 def is_secret_header(name: bytes) -> bool:
-    """Return whether a header of that lower-case name authenticates its source."""
     return len(name) > MAX_NAME or is_secret(name.decode("latin-1"))
 
 

@@ -209,7 +209,6 @@ class SQLiteJournal:
         return self._read(self._reader.counted, query)
 
     def flush(self) -> None:
-        """Begin to write the logged and counted deliveries."""
         buffer, size, timer = self._buffer, self._buffer_size, self._flush
         if timer is not None and timer.active():
             timer.cancel()
@@ -287,7 +286,6 @@ class SQLiteJournal:
         return has_more or len(replays) == SLICE
 
     def _warn(self, text: str, **values: str) -> None:
-        """Log a warning. Called in the thread."""
         call_from_thread(self._reactor, partial(_log.warn, text, **values))
 
     def _pauses_changed(self, paused: Sequence[str]) -> None:
@@ -328,7 +326,6 @@ class SQLiteJournal:
 
 
 def log_replay(ids: Sequence[int], user: str) -> None:
-    """Log who has requested a replay of which deliveries."""
     _audit.info("{user} replays the deliveries {ids}", user=user, ids=", ".join(map(str, ids)))
 
 

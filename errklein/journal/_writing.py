@@ -170,7 +170,6 @@ class JournalWriter:
     def _known(
         self, connection: sqlite3.Connection, deliveries: Sequence[StoredDelivery], now: float
     ) -> dict[tuple[int, str], StoredDelivery]:
-        """Return the deliveries whose keys are remembered, by route and key."""
         keys = {(self._route(connection, delivery.webhook), delivery.key): delivery for delivery in deliveries}
         known = {}
         for cursor in execute_rows(connection, _KNOWN, [(*key, now) for key in keys]):
@@ -201,7 +200,6 @@ class JournalWriter:
         return [None] * len(arguments)
 
     def _add(self, rows: _Rows, delivery: StoredDelivery, route: int, began_at: float = 0.0) -> int:
-        """Add the rows of a delivery, and return its size."""
         request, size = delivery.request, 0
         if request is not None:
             durable = delivery.ack == "now" and delivery.state in (DeliveryState.RECEIVED, DeliveryState.RUNNING)
@@ -425,7 +423,6 @@ def bounded_reason(reason: str) -> str:
 
 
 def fitting(sizes: Iterable[int]) -> int:
-    """Return how many of the bodies one lease reads: at least one."""
     return max(1, sum(total <= LEASE_BYTES for total in accumulate(sizes)))
 
 

@@ -113,7 +113,6 @@ class ConnectionLimits:
                 port.socket.listen(SOMAXCONN)
 
     def accepts(self, address: object) -> bool:
-        """Return whether the client at an address may open one more connection."""
         client = self._client_at(address)
         if client is None:
             return True
@@ -177,7 +176,6 @@ class ConnectionLimits:
         return bool(waiting)
 
     def _waited(self, connection: LimitedConnection) -> float:
-        """Return how long a connection has waited for its client, weighted."""
         client, opened = self.connections[connection]
         if connection.has_received_head or (client is not None and self._credit[client]):
             waited = self._now() - connection.waits_since

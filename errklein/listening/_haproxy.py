@@ -45,7 +45,6 @@ class ProxiedProtocol(ProtocolWrapper):
         self._received = b""
 
     def makeConnection(self, transport: Any) -> None:
-        """Wait for the header."""
         directlyProvides(self, providedBy(transport))
         Protocol.makeConnection(self, transport)
         self.factory.registerProtocol(self)  # type: ignore[no-untyped-call]
@@ -81,7 +80,6 @@ class ProxiedProtocol(ProtocolWrapper):
         self.abort()
 
     def abort(self) -> None:
-        """Close a connection without a complete header now."""
         self.disconnecting = 1
         self.transport.abortConnection()  # type: ignore[union-attr]
 

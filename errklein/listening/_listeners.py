@@ -75,7 +75,6 @@ def _of_port(error: OSError, port: int, interface: str) -> str:
 
 
 def in_use_by_another(path: object) -> str:
-    """Return the error that another program listens on a UNIX socket."""
     return f"another program listens on {path}; stop it (`ss -lxp` shows it), or choose another path"
 
 
@@ -154,7 +153,6 @@ class Listeners:
 
     @property
     def open_now(self) -> list[str]:
-        """The descriptions of the open endpoints, in the order of opening."""
         return [listener.description for listener in self._open.values()]
 
     def is_open(self, description: str) -> bool:
@@ -189,7 +187,6 @@ class Listeners:
                 self._checking.start(_SECONDS_BETWEEN_CHECKS, now=False)
 
     def close(self, description: str) -> Deferred[None]:
-        """Close an endpoint; open connections stay. Does nothing if the endpoint isn't open."""
         listener = self._open.pop(identify(description), None)
         if listener is None:
             return succeed(None)
@@ -208,7 +205,6 @@ class Listeners:
             listener.accept(False)
 
     def resume(self) -> None:
-        """Accept waiting and new connections."""
         self._paused = False
         for listener in self._open.values():
             listener.accept(True)
@@ -243,7 +239,6 @@ class Listeners:
                 self.log.info("Reloaded the certificates of {endpoint}", endpoint=description)
 
     def _check_certificates(self) -> None:
-        """Reload the certificates whose files have changed."""
         for description, store in self._with_certificates():
             try:
                 problems = store.refresh()

@@ -58,7 +58,6 @@ LEVELS = {
 
 
 def level_number(event: LogEvent) -> int:
-    """Return the event's level as a number of the logging module; INFO if the event has none."""
     return LEVELS.get(event.get("log_level", LogLevel.info), logging.INFO)
 
 
@@ -110,7 +109,6 @@ def format_line(event: LogEvent, theme: str = "") -> str | None:
 
 
 def indented_traceback(failure: Failure) -> str:
-    """Return the failure's traceback with masked secrets; each line is escaped and indented by a tab."""
     try:
         text = shown(failure.getTraceback())
     except Exception as error:
@@ -254,7 +252,6 @@ class Destinations:
         return FileLogObserver(stream, partial(format_line, theme=self.theme if _shows_colors(stream) else ""))
 
     def streams(self) -> list[IO[Any]]:
-        """Open the destinations and return their streams; raise OSError."""
         self.prepare()
         streams: list[IO[Any]] = []
         for output in self.outputs:
@@ -372,7 +369,6 @@ class Bridge(logging.Handler):
         self._observer: Any = observer
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Forward the record as an event, with the logger's name as namespace."""
         if hasattr(record, FROM_TWISTED):
             return
         try:
@@ -401,7 +397,6 @@ _MOST_BYTES = 256 * 1024
 
 
 def last_lines(path: Path, count: int) -> list[str]:
-    """Return the last lines of a log file, at most those in its last 256 KiB."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _MOST_BYTES))

@@ -36,7 +36,6 @@ class RecentErrors:
             self._errors.append((self._now(), _part(event)))
 
     def counts(self) -> Mapping[str, int]:
-        """Return the number of errors in the last hour by part, the most frequent first."""
         since = self._now() - PERIOD
         return dict(Counter(part for time, part in self._errors.copy() if time > since).most_common())
 

@@ -35,7 +35,6 @@ class Configurator:
     log: ClassVar = Logger()
 
     async def configure(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
-        """Check the configuration and apply it to the instance. Raises PluginConfigurationException."""
         masker.learn(self, f"{plugin.name}: in use", secrets_in(configuration))
         try:
             call = partial(self.execution.call, instance)
@@ -54,7 +53,6 @@ class Configurator:
             raise PluginConfigurationException(problem) from error
 
     async def template(self, plugin: Plugin, instance: BotPlugin) -> Any:
-        """Return the plugin's template. Raises PluginConfigurationException."""
         return await self._ask(plugin, instance, "get_configuration_template")
 
     async def check(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:

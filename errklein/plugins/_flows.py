@@ -33,7 +33,6 @@ class FlowFiles:
         self._make = make
 
     async def load(self, roots: Iterable[Path], activate: bool = True) -> list[PluginProblem]:
-        """Load new flows below `roots` and, by default, activate them. Return the problems."""
         found = await self._execution.in_thread(partial(find_plug_files, list(roots), suffix=".flow"), _LOADING)
         problems: list[PluginProblem] = []
         deadline = self._execution.deadline()
@@ -86,7 +85,6 @@ class FlowFiles:
         flows.is_activated = False
 
     async def remove_below(self, directory: Path) -> None:
-        """Forget the flows whose files are in the directory or below it."""
         for name, file in list(self._files.items()):
             if file.path.is_relative_to(directory):
                 await self._deactivate_quietly(name)
@@ -94,7 +92,6 @@ class FlowFiles:
                 await self._execution.in_thread(partial(unload, file), _LOADING)
 
     async def stop(self, within: float) -> None:
-        """Deactivate all flows. Wait at most `within` seconds in total."""
         deadline = Deadline(self._execution.reactor, within)
         for name in self.flows:
             await self._deactivate_quietly(name, deadline.left)
@@ -113,7 +110,6 @@ class FlowFiles:
         return self.flows[name]
 
     async def _find(self, path: Path, activate: bool, deadline: Deadline) -> PluginProblem | None:
-        """Load the flows of a file and, by default, activate them."""
         file = await self._execution.in_thread(partial(PlugFile.load, path), _LOADING)
         if known := self._files.get(file.name):
             exists = PluginProblem(f"{path}: there are already flows named {file.name}, in {known.path}", path=path)
@@ -136,5 +132,4 @@ class FlowFiles:
 
 
 def _failure(text: str, path: Path, source: str = "") -> PluginProblem:
-    """Return the problem for the text of an exception in a file's code."""
     return PluginProblem(text, path=path, source=source, summary="The flows in a file don't work")

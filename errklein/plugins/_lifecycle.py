@@ -59,7 +59,6 @@ async def add_templates(execution: PluginExecution, plugin: Plugin) -> None:
 
 
 def remove_templates(plugin: Plugin) -> None:
-    """Unregister the plugin's templates, if they are registered."""
     if plugin.has_templates:
         from errklein.text import templating
 
@@ -69,7 +68,6 @@ def remove_templates(plugin: Plugin) -> None:
 
 
 async def check_templates(execution: PluginExecution, plugin: Plugin) -> list[str]:
-    """Return a line for each invalid template of the plugin."""
     if not _has_templates(plugin):
         return []
     check = partial(broken_templates, plugin.plug.directory)
@@ -130,7 +128,6 @@ class StandbyWebhooks:
                 self.replace(plugin, hooks)
 
     def restore(self) -> None:
-        """Accept the webhooks that earlier processes have stored."""
         self._webhooks = self._stored.get(WEBHOOKS, {})
         self.look()
 
@@ -326,7 +323,6 @@ class Lifecycle:
             raise overdue
 
     def _deactivated(self, plugin: Plugin, instance: BotPlugin) -> None:
-        """Record that the instance is inactive, and close its store when it is idle."""
         instance.is_activated = False
         self.changed()
         if plugin.instance is instance:
@@ -433,6 +429,5 @@ class Lifecycle:
 
 
 def hooks_of(instance: BotPlugin) -> list[Hook]:
-    """Return the methods of a plugin that are marked as webhooks."""
     declared = [(name, HookDeclaration.of(handler), handler) for name, handler in handlers(instance)]
     return [Hook(plugin_name(instance), name, hook, handler) for name, hook, handler in declared if hook is not None]

@@ -142,7 +142,6 @@ class Pollers:
 
     @property
     def running(self) -> list[tuple[Callable[..., Any], Iterable[Any], Mapping[str, Any]]]:
-        """The running pollers, each as a tuple of method, arguments and keyword arguments."""
         return [poller.signature for poller in self._pollers]
 
     def _with(self, signature: Signature) -> list[_Poller]:
@@ -156,6 +155,5 @@ class Pollers:
 
 
 def _comparable(signature: Signature) -> Signature:
-    """Return the signature with a list of arguments as a tuple, since both mean the same call."""
     method, args, kwargs = signature
     return method, tuple(args) if isinstance(args, list) else args, kwargs

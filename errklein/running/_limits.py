@@ -34,7 +34,6 @@ class TimedOut(Exception):
 
 
 def cancel_timers(*timers: IDelayedCall | None) -> None:
-    """Cancel those of the timers that have not ended."""
     for timer in timers:
         if timer is not None and timer.active():
             timer.cancel()
@@ -71,7 +70,6 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """The time for the next operation, in seconds."""
         remaining: float = self._end - self._reactor.seconds()
         return max(self._least, remaining)
 
@@ -100,7 +98,6 @@ class DeadlineSweeper:
         self._waiting: list[Deferred[None]] = []
 
     def watch(self, thing: HasDeadline) -> None:
-        """Check the deadline of `thing` from now on."""
         self._watched.add(thing)
         if self._timer is None:
             self._timer = self._reactor.callLater(SWEEP_PERIOD, self._sweep)
@@ -113,7 +110,6 @@ class DeadlineSweeper:
                 one.callback(None)
 
     def when_none(self) -> Deferred[None]:
-        """Return a Deferred that fires when no object is watched, which may be now."""
         if not self._watched:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
@@ -121,7 +117,6 @@ class DeadlineSweeper:
         return waiting
 
     def stop(self) -> None:
-        """Forget all objects, and stop the timer."""
         self._watched.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -200,7 +195,6 @@ class TokenBucket:
         return 0.0
 
     def give_back(self) -> None:
-        """Put a token back that was taken."""
         self._tokens += 1
 
     def spend(self) -> None:

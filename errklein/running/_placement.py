@@ -112,7 +112,6 @@ _decided: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[type, Explain
 
 
 def placement_of(handler: Callable[..., Any]) -> Placement:
-    """Return where a handler, which may be any callable, runs."""
     return explain_placement(handler).placement
 
 
@@ -164,7 +163,6 @@ def _decide(function: Any, owner: type) -> ExplainedPlacement:
 
 
 def _return_annotation(function: types.FunctionType) -> str:
-    """Return the annotation of the return value as text; "" if there is none."""
     if sys.version_info >= (3, 14):
         import annotationlib
 
@@ -305,7 +303,6 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _cells(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield the variables of the enclosing functions that have a value."""
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         try:
             yield name, cell.cell_contents
@@ -336,7 +333,6 @@ def _is_of_library(owner: type, name: str) -> bool:
 
 
 def _assigned_in(function: Any) -> set[str]:
-    """Return the names of the attributes that the function assigns."""
     codes = [code for layer in function_layers(function) for code in _codes(layer.__code__)]
     return {one.argval for code in codes for one in dis.get_instructions(code) if one.opname == "STORE_ATTR"}
 

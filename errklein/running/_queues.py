@@ -67,7 +67,6 @@ class SerialQueue:
         return len(self._waiting)
 
     def stop(self) -> None:
-        """Forget the work that hasn't begun."""
         self._waiting.clear()
         while self._notices:
             self._notices.popitem()[1].cancel()
@@ -147,11 +146,9 @@ class KeyedQueues:
         return QueuedWork(key, queue.run(partial(self._begin, key, work, after)).addBoth(self._ended, key))
 
     def when_idle(self) -> Deferred[None]:
-        """Return a Deferred that fires when all queues are empty."""
         return self._in_flight.when_none()
 
     def stop(self) -> None:
-        """Forget the work that hasn't begun."""
         for queue in self._queues.values():
             queue.stop()
         while self._waits:
@@ -198,14 +195,12 @@ class TimeSlices:
         self._until = 0.0
 
     def do(self, work: Callable[[], object]) -> None:
-        """Run the work now, or after all waiting work."""
         if not self._waiting and self.has_time():
             work()
         else:
             self._waiting.append(work)
 
     def stop(self) -> None:
-        """Forget the waiting work."""
         self._waiting.clear()
         if self._next is not None:
             self._next.cancel()

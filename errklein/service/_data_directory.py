@@ -42,7 +42,6 @@ class DataDirectory:
                 os.close(self._open_lock(os.O_RDWR))
 
     def is_used(self) -> bool:
-        """Return whether another process has locked the directory."""
         try:
             self.check()
         except DataDirectoryError:
@@ -54,7 +53,6 @@ class DataDirectory:
             raise self._error("the directory doesn't exist; name the bot's configuration with --config")
 
     def check_access(self) -> None:
-        """Raise DataDirectoryError if the directory can't be read, written or created. Another process may use it."""
         if not self._is_directory():
             self._check_parent()
             return
@@ -63,7 +61,6 @@ class DataDirectory:
                 raise self._error(f"the user {user_name(self.uid)} can't write to it; {self._remedy()}")
 
     def check_readable(self, *, missing_ok: bool = False) -> None:
-        """Raise DataDirectoryError if the directory is missing, or this process can't read it or the databases in it."""
         if missing_ok and not self._is_directory():
             return
         self.check_exists()
@@ -98,7 +95,6 @@ class DataDirectory:
         return self.path.stat().st_uid
 
     def _remedy(self) -> str:
-        """Return what lets this process use the directory."""
         if self.uid is not None:
             return f"give it to that user with `chown -R {user_name(self.uid)}: {self.path}`"
         owner = self._owner()

@@ -51,7 +51,6 @@ class CodeLocation:
 
     @property
     def statement(self) -> str:
-        """The line of the source; "" if it can't be read."""
         linecache.checkcache(self.file)
         return linecache.getline(self.file, self.line).strip()
 
@@ -113,7 +112,6 @@ def _module(frame: FrameType) -> str:
 
 
 def _line(frame: FrameType) -> int:
-    """Return the line that the frame executes, or that of its function for an instruction without a line."""
     line: int | None = frame.f_lineno
     return frame.f_code.co_firstlineno if line is None else line
 
@@ -190,13 +188,11 @@ class Watchdog:
         self._pending: _PendingCall | None = None
 
     def start(self) -> None:
-        """Start the thread. Call it in the reactor's thread."""
         self._reactor_thread = threading.get_ident()
         self._looked, self._used = self._clock(), self._cpu()
         start_daemon_thread(self._run, "errklein watchdog")
 
     def stop(self) -> None:
-        """End the thread."""
         self._stopped.set()
 
     def look(self) -> None:
@@ -432,7 +428,6 @@ class Supervision:
         self._heartbeat.clock = reactor
 
     def begin(self) -> None:
-        """Begin on the reactor, once the handlers of SIGNALS are set."""
         self._left = self._tracebacks.open()
         self._signals = {number: SecondSignal(number) for number in SIGNALS if callable(signal.getsignal(number))}
         # Four times within the shortest limit, since the reactor may be late.

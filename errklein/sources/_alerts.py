@@ -13,7 +13,6 @@ _MOST = 9
 
 
 def lines(event: str, payload: Any) -> list[str]:
-    """Return a line for each alert: its state, name with a link, summary and target."""
     shown = items(payload, "alerts", _MOST)
     if not shown:
         return [_line(payload, "")] if at(payload, "status") in ("firing", "resolved") else described(payload)

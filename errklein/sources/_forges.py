@@ -79,7 +79,6 @@ def json_part(received: Received) -> Received:
 
 
 def branch(payload: Any) -> Mapping[str, str]:
-    """Return the name of the branch or tag as the value `branch`."""
     return {"branch": at(payload, "ref").removeprefix("refs/heads/").removeprefix("refs/tags/")}
 
 
@@ -100,7 +99,6 @@ def _listed(payload: Any, key: str, text: str) -> list[str]:
 
 
 def _pushed(payload: Any) -> str:
-    """Return what a push did to which kind of reference, whose name follows."""
     kind = "tag" if at(payload, "ref").startswith("refs/tags/") else "branch"
     before, after, count = at(payload, "before"), at(payload, "after"), _count(payload, "commits")
     if after and not after.strip("0"):

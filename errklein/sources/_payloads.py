@@ -27,7 +27,6 @@ _JSON = ('{"', "{}", "[{", '["', "[]")
 
 
 def texts_beside(module: str) -> Mapping[str, Any]:
-    """Return the tables in the file `texts.toml` beside a module."""
     return tomllib.loads(Path(module).with_name("texts.toml").read_text(encoding="utf-8"))
 
 
@@ -59,7 +58,6 @@ def event_in(headers: Sequence[bytes], received: Received, payload: Any) -> str:
 
 
 def found(payload: Any, path: str) -> Any:
-    """Return the value at a path such as "alerts.0.labels"; None if there is none."""
     return texts.found(payload, filter(None, path.split(".")))
 
 

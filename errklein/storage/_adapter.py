@@ -69,7 +69,6 @@ class AdaptedStorage:
         return sorted(self._known)
 
     def open(self, namespace: str) -> AdaptedStore:
-        """Return the values of `namespace`. It may be open several times; all its stores share their values."""
         with self._lock:
             if self.closed:
                 raise StorageError(f"{self.name}: the storage is closed")
@@ -83,7 +82,6 @@ class AdaptedStorage:
         return AdaptedStore(self, namespace, opened)
 
     def release(self, namespace: str, opened: _Opened) -> None:
-        """Remove one user of the namespace; after the last one it is closed."""
         with self._lock:
             opened.users -= 1
             if not opened.users and self._opened.get(namespace) is opened:
@@ -95,7 +93,6 @@ class AdaptedStorage:
         return self._run(work)
 
     def close(self) -> None:
-        """Close every namespace. An error of one is logged, and the others are closed nevertheless."""
         with self._lock:
             self.closed = True
             while self._opened:
@@ -223,7 +220,6 @@ class AdaptedStore:
             raise
 
     def _changes(self, key: str) -> None:
-        """Note that the value changes."""
         self._opened.remembered.pop(key, None)
         self._opened.versions.pop(key, None)
 

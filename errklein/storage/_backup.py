@@ -107,12 +107,10 @@ def read_backup(path: Path) -> list[Row]:
 
 
 def is_backup(path: Path) -> bool:
-    """Return whether the file looks like an errklein backup, judged by its first 200 bytes; raises BackupError."""
     return FORMAT.encode() in read_file(path, 200)
 
 
 def read_file(path: Path, most: int = -1) -> bytes:
-    """Return the content of the file, or its first `most` bytes; raises BackupError."""
     try:
         # Reading a pipe could block, and a device may have no end.
         if path.exists() and not path.is_file():
@@ -244,7 +242,6 @@ class ErrbotBackup:
 
 
 def read_any_backup(path: Path) -> ErrbotBackup:
-    """Return the values of a backup of errklein or errbot; raises BackupError."""
     return ErrbotBackup(read_backup(path)) if is_backup(path) else read_errbot_backup(path)
 
 

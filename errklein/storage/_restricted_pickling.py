@@ -62,7 +62,6 @@ def is_standard(module: str, name: str) -> bool:
 
 
 def standard_object(module: str, name: str) -> object:
-    """Return the object of that name; raises ImportError or AttributeError if this Python version lacks it."""
     found: object = reduce(getattr, name.split("."), import_module("pathlib" if module == "pathlib._local" else module))
     return found
 
@@ -233,7 +232,6 @@ class ValueReader:
             return RestrictedUnpickler(BytesIO(data), partial(self._allowed, namespace, trusted)).load()
 
     def _allowed(self, namespace: str, trusted: Collection[str], module: str, name: str) -> object:
-        """Return the object of a name in a restored value; raises ForbiddenName."""
         if is_standard(module, name):
             return standard_object(module, name)
         if f"{module}.{name}" in trusted:

@@ -63,7 +63,6 @@ class Shelf:
 
 
 def find_shelves(directory: Path) -> list[Shelf]:
-    """Return the shelves in the directory, sorted by namespace; raises ShelfError if it can't be read."""
     try:
         names = [path.name for path in directory.iterdir() if path.is_file()]
     except FileNotFoundError:
@@ -256,14 +255,12 @@ def is_settled(storage: Storage) -> bool:
 
 
 def settle(storage: Storage) -> None:
-    """Set the flag that `is_settled` returns, so that later starts don't look for shelves."""
     namespace, key = SETTLED
     with closing(storage.open(namespace)) as store:
         store.set(key, True)
 
 
 def imported_shelves(storage: Storage) -> list[str]:
-    """Return the namespaces whose shelves were imported into the storage."""
     names = _value(storage, MARK)
     # `errklein storage set` can store any value under this key.
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []

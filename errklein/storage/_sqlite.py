@@ -61,7 +61,6 @@ class SQLiteStorage:
         self._database = Database(path, MIGRATIONS, access)
 
     def open(self, namespace: str) -> SQLiteStore:
-        """Return the values of `namespace`. It may be open several times; all its stores share their values."""
         if self._database.closed:
             raise StorageError(f"{self.path}: the storage is closed")
         return SQLiteStore(self._database, self._values, namespace)

@@ -69,12 +69,10 @@ def _escaped(line: str) -> str:
 
 
 def _entity(found: re.Match[str]) -> str:
-    """Return the HTML entity for the last character of the match."""
     return f"&#{ord(found[0][-1])};"
 
 
 def _ticks(text: str, least: int) -> str:
-    """Return more backticks than the longest run in the text, and at least `least`."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     return "`" * max(least, longest + 1)
 

@@ -52,7 +52,6 @@ def matches(given: Sequence[bytes], expected: Iterable[bytes]) -> bool:
 
 
 def match(given: Sequence[bytes], expected: Iterable[bytes]) -> None:
-    """Raise Refused unless `matches`."""
     if not matches(given, expected):
         raise Refused(NO_MATCH)
 
@@ -69,7 +68,6 @@ def check_time(timestamp: bytes, now: float, tolerance: float) -> None:
 
 
 def check_tolerance(tolerance: float) -> float:
-    """Return the tolerance in seconds; raise ValueError if it isn't a positive number."""
     if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0 < tolerance < math.inf:
         raise ValueError(f"invalid tolerance: {tolerance!r}; expected a number of seconds above 0")
     return tolerance
@@ -87,7 +85,6 @@ def required(received: Received, name: bytes) -> bytes:
 
 
 def json_of(body: bytes) -> Any:
-    """Return the decoded JSON, or None if it is invalid."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -177,7 +174,6 @@ class SignedBody:
         return Verification(scheme, self.check, references(secret), {}, delivery_id, names, self.sign, event_header)
 
     def check(self, received: Received, secrets: Sequence[bytes]) -> None:
-        """Raise Refused unless the request has a signature with one of the secrets."""
         name = next((name for name in self.headers if received.header(name)), self.headers[0])
         value = required(received, name)
         given = value.split(self.separator) if self.separator else [value]
@@ -330,7 +326,6 @@ class StandardWebhooks:
         )
 
     def check(self, received: Received, secrets: Sequence[bytes]) -> None:
-        """Raise Refused unless the request has a signature with one of the secrets or keys."""
         prefix = self._prefix(received)
         ident, timestamp, given = (required(received, prefix + part) for part in (b"-id", b"-timestamp", b"-signature"))
         check_time(timestamp, received.now, self.tolerance)

@@ -40,5 +40,4 @@ def url_token(
 
 
 def digest_of(token: bytes) -> str:
-    """Return the hexadecimal SHA-256 digest of a token."""
     return hashlib.sha256(token).hexdigest()

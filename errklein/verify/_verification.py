@@ -117,7 +117,6 @@ class HeaderId:
         self.names = names
 
     def __call__(self, received: Received) -> str | None:
-        """Return the id of the delivery."""
         for name in self.names:
             # If the header is repeated, its values are the id together.
             value = b",".join(value for key, value in received.headers if key == name)
@@ -210,7 +209,6 @@ Factory = TypeVar("Factory", bound=Callable[..., Verification])
 
 
 def scheme(factory: Factory) -> Factory:
-    """Add the decorated function to SCHEMES."""
     SCHEMES[factory.__name__] = factory
     return factory
 

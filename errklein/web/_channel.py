@@ -223,7 +223,6 @@ class Channel(HTTPChannel):
         return True
 
     def _read_body(self, request: HTTPRequest) -> bool:
-        """Read the received part of a body. Return whether the body is complete."""
         received = self._received
         if self._chunks is None:
             data, self._received = received[: self._left], received[self._left :]
@@ -278,7 +277,6 @@ class Channel(HTTPChannel):
                 self._advance()
 
     def close_if_idle(self) -> None:
-        """Close now, or after the request that is being read or handled."""
         self.persistent = False
         if not (self._request or self._received or self._closing):
             self.loseConnection()
@@ -291,13 +289,11 @@ class Channel(HTTPChannel):
         self.transport.loseConnection()
 
     def abort(self) -> None:
-        """Close now and discard unsent bytes."""
         self._closing = True
         self.deadline = NEVER
         self.transport.abortConnection()
 
     def _refuse(self, problem: Problem) -> None:
-        """Respond with an error, and close. The client may still be sending the request."""
         self.persistent = False
         self._closing = True
         self._received = b""
@@ -340,7 +336,6 @@ class Channel(HTTPChannel):
         self._set_reading(True)
 
     def end(self, problem: Problem) -> None:
-        """Close the WebSocket. Its plugin is deactivated."""
         if not self._closing:
             self._websocket.loseConnection(1001)
 

@@ -82,7 +82,6 @@ class Checks:
         """Why webhooks respond with 503 to all requests, by their names."""
 
     def limit_clients(self, rate: Rate | None) -> None:
-        """Limit the requests of each client that aren't verified."""
         self._clients = None if rate is None else TokenBuckets(self._clock, rate.interval, rate.count)
 
     def prepare(self, hook: Hook) -> Sequence[bytes]:
@@ -218,7 +217,6 @@ class Checks:
         return verification.sign(received, secrets[0] if secrets else b"")
 
     def received(self, request: WebhookRequest) -> Received:
-        """Return the request as verifications and sources get it."""
         scheme, host = "https" if request.secure else "http", request.first_header(b"host").decode("latin-1")
         site = self._public_url or f"{scheme}://{host}{request.base_path}"
         headers = tuple(zip(request.head.names, request.head.values, strict=True))
@@ -240,7 +238,6 @@ def _limit(bucket: TokenBucket) -> None:
 
 
 def _key(hook: Hook, received: Received) -> str:
-    """Return what identifies repeated requests; empty if nothing does."""
     if hook.declaration.dedupe == "content":
         return hashlib.sha256(
             b"%b %b\n%b" % (received.method.encode(), received.url.encode(), received.body)

@@ -43,11 +43,9 @@ class Lanes:
         self._large = Lane(clock, large_pool, limit * 5 / 8)
 
     def lane(self, size: int) -> Lane:
-        """Return the lane for bodies of this size."""
         return self._small if size <= SMALL else self._large
 
     def stop(self) -> None:
-        """Reject bodies that wait, and all later ones."""
         self._small.stop()
         self._large.stop()
 
@@ -90,7 +88,6 @@ class Lane:
         return self._enter(client, weight).addCallback(decode)
 
     def stop(self) -> None:
-        """Reject bodies that wait, and all later ones."""
         self._pool.stop()
         waiting, self._waiting = self._waiting, {}
         for entered in waiting:

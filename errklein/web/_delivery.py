@@ -156,7 +156,6 @@ class Delivery:
         return is_same and self._route.owner not in self.services.routes.held
 
     def _run(self) -> None:
-        """Run the handler. No Deferred is created if it runs on the reactor and doesn't wait."""
         result: Any
         try:
             is_slow = takes_long_to_decode(self.request, self.services.settings.off_reactor_size)
@@ -183,7 +182,6 @@ class Delivery:
         return result
 
     def _call_handler(self) -> Any:
-        """Call the handler where it is placed. Return its result, or a Deferred of it."""
         runner, context = self.services.runner, self.context
         if self._route.placement is Placement.THREAD:
             return runner.call_in(self.services.pool, self._begin_in_thread, context=context.new_context())
@@ -238,7 +236,6 @@ class Delivery:
         return store.flush().addBoth(lambda _: self._respond(result))
 
     def _respond(self, result: Any) -> None:
-        """Respond to what the handler has returned or raised."""
         if self._ended:
             return
         try:
@@ -250,7 +247,6 @@ class Delivery:
             self._conversion_failed(Failure())
 
     def _send_value(self, value: Any) -> None:
-        """Convert a handler's return value into a response, and send it."""
         context = self.context
         prepared: PreparedResponse | ReactorValue | None = None
         if type(value) is PreparedResponse:
@@ -317,7 +313,6 @@ class Delivery:
             self._handler_failed(failure)
 
     def _send_failure(self, failure: Failure) -> None:
-        """Respond to an exception of the handler, or to the reason for which it wasn't called."""
         error = failure.value
         if isinstance(error, RouteChanged):
             self._route_again()
@@ -389,7 +384,6 @@ class Delivery:
     # Record.
 
     def _end(self) -> None:
-        """Note that the handler has ended, or won't be called."""
         if self._ended:
             return
         self._ended = True
@@ -410,14 +404,12 @@ class Delivery:
             self.services.recording.log(self)
 
     def _stop_waiting(self) -> None:
-        """Stop waiting for the response."""
         if self._waits:
             self._waits = False
             self.services.open_requests.forget(self)
             self.request.drop_body()
 
     def outcome(self) -> Outcome:
-        """Return the outcome as it is recorded."""
         return Outcome(self.status, self.reason, self.request.site.now() - self.request.begun)
 
     def body(self) -> bytes | None:

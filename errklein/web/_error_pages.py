@@ -37,12 +37,10 @@ class Problem(Exception):
 
 
 def retry_after(seconds: float) -> tuple[tuple[bytes, bytes]]:
-    """Return the header that tells a client to wait for this time."""
     return ((b"Retry-After", b"%d" % max(1, math.ceil(seconds))),)
 
 
 def too_large(limit: int) -> Problem:
-    """Return the error for a body of more than `limit` bytes."""
     return Problem(413, f"the body is larger than {limit} bytes")
 
 

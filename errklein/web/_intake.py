@@ -68,7 +68,6 @@ class Intake:
 
     @cached_property
     def services(self) -> WebServices:
-        """What deliveries use."""
         return self._make_services()
 
     @cached_property
@@ -118,7 +117,6 @@ class Intake:
     # The complete request.
 
     def handle(self, request: HTTPRequest) -> None:
-        """Handle a complete request."""
         if request.site.stopping:
             request.send_error(_STOPPING)
         else:
@@ -203,7 +201,6 @@ class Intake:
     # Routes.
 
     def _match(self, request: WebhookRequest) -> Match:
-        """Find the route for a request, and set the request's `match` and `body_limit`. Raises as `_find`."""
         match = request.match = self._find(request)
         request.body_limit = match.route.max_body or request.site.settings.max_body
         return match
@@ -292,13 +289,11 @@ class Admission:
         self.deadline = self._request.begun + self._services.settings.timeout
 
     def start(self) -> None:
-        """Begin the checks."""
         self._request.body_users += 1
         self._services.open_requests.watch(self)
         Deferred.fromCoroutine(self._admit()).addErrback(self._request.processingFailed).addBoth(self._ended)
 
     def deadline_passed(self) -> None:
-        """Respond with 503. The sweeper calls this."""
         self.deadline = NEVER
         self._request.fail(Problem(503, "the request could not be recorded in time", retry_after(10.0)))
 

@@ -34,11 +34,9 @@ class Mount:
         return f"{self.owner}:{self.path}"
 
     def has(self, path: str) -> bool:
-        """Return whether the mount's path is this path, or a parent of it."""
         return self.path == "/" or path == self.path or path.startswith(f"{self.path}/")
 
     def enter(self, request: Any) -> IResource:
-        """Return the resource for a request, after setting the request's `prepath` and `postpath`."""
         segments = list(map(unquote_to_bytes, request.path[1:].split(b"/")))
         depth = self.path.count("/") if self.path != "/" else 0
         base = getattr(request, "base_path", "").encode().split(b"/")[1:]
@@ -60,7 +58,6 @@ class MountedResponse:
         self._request = request
 
     def start(self) -> None:
-        """Render the resource, unless the client has disconnected."""
         request = self._request
         if request.finished:
             return
@@ -81,12 +78,10 @@ class MountedResponse:
         return any(kind.startswith(b"text/event-stream") for kind in kinds)
 
     def end(self, problem: Problem) -> None:
-        """Abort a response that has begun."""
         if self._request.startedWriting:
             self._request.fail(problem)
 
     def deadline_passed(self) -> None:
-        """Respond with 504. The sweeper calls this."""
         self.deadline = NEVER
         if not self._request.startedWriting:
             seconds = self._services.settings.timeout

@@ -65,7 +65,6 @@ class Recording:
         self._buckets = None if rate is None else TokenBuckets(now, rate.interval, rate.count)
 
     def look(self) -> None:
-        """Look for deliveries that can run now, since a plugin was activated."""
         if self._later is not None:
             self._later.look()
 
@@ -145,7 +144,6 @@ class Recording:
         self._journal.log(self._record_of(hook, request, state, stored, outcome=outcome))
 
     def log_refused(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
-        """Log a request that is refused, without its body."""
         if self._journal is None or not hook.declaration.may_be_recorded or problem.status == 409:
             return
         cause = f": {problem.__cause__}" if isinstance(problem.__cause__, JournalError) else ""
@@ -157,7 +155,6 @@ class Recording:
         self.refused[hook.full_name] = refused._replace(request=refused.request._replace(headers=(), target=""))
 
     def info(self, request: WebhookRequest) -> DeliveryInfo:
-        """Return the delivery of a request, for its handler. May be called in any thread."""
         assert request.received_at is not None
         attempt = 1 if request.recorded is None else request.recorded.attempt
         time = datetime.fromtimestamp(request.received_at, UTC)

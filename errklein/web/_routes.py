@@ -80,7 +80,6 @@ class Route:
         self.placement = placement_of(hook.handler)
 
     def remove(self) -> None:
-        """Match no requests from now on."""
         self.hook, self.methods = None, ()
 
 
@@ -229,7 +228,6 @@ class Routes:
         self._changed()
 
     def remove(self, owner: str) -> None:
-        """Remove the owner's hooks and mounts, and end a hold."""
         self.replace(owner, ())
 
     def stand_by(self, hooks: Iterable[Hook]) -> None:
@@ -272,7 +270,6 @@ class Routes:
         self._changed()
 
     def drop(self, name: str) -> None:
-        """Remove the webhook of a room, if there is one."""
         if name in self.named:
             self._forget_tokens(name)
             self._precedence.by_name.pop(name)
@@ -289,7 +286,6 @@ class Routes:
         self.held.setdefault(owner, [])
 
     def release(self, owner: str) -> None:
-        """End a hold."""
         for waiting, context in self.held.pop(owner, ()):
             context.run(waiting.callback, None)
 
@@ -386,7 +382,6 @@ class Routes:
         return text.startswith(below) and text.removeprefix(below) not in self.named
 
     def mount_at(self, path: str) -> Mount | None:
-        """Return the mount with the longest path that has this path; of equal ones, the first."""
         return max((mount for mount in self.mounts if mount.has(path)), key=lambda mount: len(mount.path), default=None)
 
     def url_for(self, owner: str, endpoint: str, values: Mapping[str, Any]) -> str:
@@ -449,7 +444,6 @@ class Routes:
             _allow(self.app, route)
 
     def _changed(self) -> None:
-        """Note that earlier matches aren't valid any more."""
         self.version += 1
         self.cached.clear()
 
@@ -465,7 +459,6 @@ def _register(app: Klein, hook: Hook, name: str, endpoint: Callable[..., Any]) -
 
 
 def _allow(app: Klein, route: Route) -> None:
-    """Give the rules of a route its methods."""
     for rule in app.url_map.iter_rules(route.name):
         rule.methods = set(route.methods)
 

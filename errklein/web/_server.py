@@ -90,7 +90,6 @@ class WebServer:
 
     @property
     def services(self) -> WebServices:
-        """What deliveries use, such as the checks of requests and their records. The bot must exist."""
         return self._intake.services
 
     def _make_services(self) -> WebServices:
@@ -112,7 +111,6 @@ class WebServer:
         )
 
     def url_for(self, owner: str, endpoint: str, values: Mapping[str, Any]) -> str:
-        """Return the URL of a webhook; see `BotPlugin.webhook_url`."""
         settings = self.site.settings
         if not settings.public_url:
             raise RuntimeError(
@@ -150,11 +148,9 @@ class WebServer:
         self._recorded_lanes.stop()
 
     def when_idle(self) -> Deferred[None]:
-        """Return a Deferred that fires when every request has its response."""
         return self._open_requests.when_none()
 
     def close(self) -> Deferred[None]:
-        """Stop listening, and abort all connections."""
         self.site.drop_connections()
         self.site.sweeper.stop()
         self._open_requests.stop()
@@ -162,7 +158,6 @@ class WebServer:
         return gatherResults([self._closing, self.listeners.close_all()]).addCallback(lambda _: None)
 
     def _enter(self, route: Route | None, request: Any, captures: Mapping[str, Any]) -> None:
-        """Handle a request of another site."""
         if route is None:
             self._intake.route(StockRequest(request, self.site, self.site.settings.max_body))
         else:

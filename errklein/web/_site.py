@@ -75,7 +75,6 @@ class ResponseCounts:
         self.responses[key] = self.responses.get(key, 0) + 1
 
     def add_refused(self, webhook: str, kind: str) -> None:
-        """Count a request that was refused. `kind` is one of REFUSALS."""
         self.refused[webhook, kind] = self.refused.get((webhook, kind), 0) + 1
 
     def add_handler(self, webhook: str, status: int, seconds: float) -> None:
@@ -142,7 +141,6 @@ class Site(server.Site):
         return [b"http/1.1"]
 
     def date(self) -> bytes:
-        """Return the current time as an HTTP date. It is formatted once a second."""
         second = int(self.now())
         if second != self._date_second:
             self._date_second = second
@@ -154,7 +152,6 @@ class Site(server.Site):
         self.limits.opened(channel)
 
     def begin_stopping(self) -> None:
-        """Close idle connections now, and each other one after its current request."""
         self.stopping = True
         for channel in list(self.limits.connections):
             channel.close_if_idle()
@@ -164,7 +161,6 @@ class Site(server.Site):
             channel.abort()
 
     def log_response(self, request: HTTPRequest) -> None:
-        """Count a response, and write its line of the access log."""
         match = request.match
         self.counts.add_response(OTHER if match is None else match.route.label, request.code)
         if not self.settings.access_log:

@@ -72,7 +72,6 @@ class ResponseStream:
         return any(value.startswith(b"text/event-stream") for _, value in self.response.headers)
 
     def end(self, problem: Problem) -> None:
-        """Close the generator, and respond with the error or abort the response that has begun."""
         self._end(Failure(problem))
 
     def _run(self) -> None:
@@ -127,7 +126,6 @@ class ResponseStream:
             request.write(data)
 
     def _begin(self) -> bool:
-        """Send the status. Return whether a body may follow."""
         self._begun = True
         if not self.delivery.stream_begins(self.response):
             return False

@@ -95,11 +95,9 @@ class _Limited(io.RawIOBase):
         self._left_here = MOST_HEADERS
 
     def expect(self, content: int) -> None:
-        """Expect so many bytes of content, followed by the headers of the next member."""
         self._left_here = content + MOST_HEADERS
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next bytes; all remaining ones unless `size` is given."""
         data = self._file.read(min(size, self._left + 1) if size >= 0 else self._left + 1)
         self._left -= len(data)
         if self._left < 0:

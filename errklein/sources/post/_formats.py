@@ -71,7 +71,6 @@ def _pieces(payload: _Object, dialect: Dialect) -> Iterator[str]:
 
 
 def _is_markdown(payload: _Object) -> bool:
-    """Return whether ntfy or Gotify states that the message is Markdown."""
     display = _object(_object(payload.get("extras")).get("client::display"))
     return payload.get("markdown") is True or display.get("contentType") == "text/markdown"
 
@@ -110,7 +109,6 @@ def _field(field: _Object, name: str, dialect: Dialect) -> str:
 
 
 def _block(block: _Object) -> Iterator[str]:
-    """Yield the pieces of a block of Slack's Block Kit."""
     kind, text = block.get("type"), block.get("text")
     if kind == "rich_text":
         for element in _objects(block.get("elements")):
@@ -131,7 +129,6 @@ def _in_line(elements: object) -> str:
 
 
 def _element(element: object) -> str:
-    """Return the text of a text object, and the link of a button or image."""
     given = _object(element)
     text, kind = _text(given.get("text")), given.get("type")
     if kind == "image":
