@@ -36,8 +36,6 @@ class HealthChecks:
 
     Each request for the status gets the latest result at once. The journal checks itself in its own threads. Another thread looks for
     the files, since a disk can hang: writing fails without them, but an idle bot writes nothing.
-
-    :param notices: Gets these notices and those of certificates that expire. Its `look` is called in each round.
     """
 
     log = Logger()

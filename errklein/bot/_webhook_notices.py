@@ -55,9 +55,6 @@ class WebhookNotices:
     """Notifies administrators of what the web server reports about plugins' handlers, and of deliveries that are given up.
 
     A handler causes one notice a minute for its timeouts, and one for each type of exception and line of code.
-
-    :param plugin: Returns the plugin of a name; raises UnknownPlugin.
-    :param prefix: The prefix of commands.
     """
 
     log = Logger()
@@ -136,10 +133,7 @@ class WebhookNotices:
         )
 
     def hooks_unknown(self, errors: Collection[str]) -> None:
-        """Send one notice of names in WEBHOOKS that don't exist. A name causes no further one until it has existed.
-
-        :param errors: The errors about all such names, in one line each. They are logged, too.
-        """
+        """Send one notice of names in WEBHOOKS that don't exist. A name causes no further one until it has existed."""
         new = [error for error in errors if error not in self._unknown]
         self._unknown = errors
         for error in new:
@@ -158,10 +152,7 @@ class WebhookNotices:
 
 
 def pool_notice(status: PoolStatus, prefix: str) -> str:
-    """Return the notice about a pool: what holds its threads, and what to do.
-
-    :param prefix: The prefix of commands.
-    """
+    """Return the notice about a pool: what holds its threads, and what to do."""
     waiting = sum(status.waiting.values())
     if status.refusal:
         problem = f"The system starts no further thread for {status.name} ({status.refusal})"

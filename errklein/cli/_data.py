@@ -300,10 +300,7 @@ def _check_imported(config: Config, storage: Storage) -> None:
 
 @contextmanager
 def _locked_storage(config: Config, *, create: bool = False) -> Iterator[Storage]:
-    """Open the bot's storage and lock the data directory; raise DataDirectoryError if a bot runs.
-
-    :param create: create a missing data directory; otherwise DataDirectoryError is raised.
-    """
+    """Open the bot's storage and lock the data directory; raise DataDirectoryError if a bot runs."""
     with _locked(config, create=create), closing(make_storage(config)) as storage:
         yield storage
 
@@ -324,10 +321,7 @@ def _locked(config: Config, *, create: bool = False) -> Iterator[None]:
 
 @contextmanager
 def storage_to_read(config: Config, *, missing_ok: bool = False) -> Iterator[Storage]:
-    """Open the bot's storage, which isn't changed. The storage Shelf may be in use by a running bot, also one of an older errklein.
-
-    :param missing_ok: a missing data directory has no values; otherwise it is an error.
-    """
+    """Open the bot's storage, which isn't changed. The storage Shelf may be in use by a running bot, also one of an older errklein."""
     data = _data_of(config)
     if config.STORAGE != "Shelf":
         with _locked_storage(config, create=missing_ok) as storage:

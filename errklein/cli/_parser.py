@@ -143,10 +143,7 @@ def _add(commands: argparse._SubParsersAction[Parser], name: str, *parents: Any,
 
 
 def _add_actions(command: Parser, *common: Any) -> Callable[..., Parser]:
-    """Return a function that adds an action of the command: its name, the summary, and parents with options.
-
-    :param common: the parents of each action.
-    """
+    """Return a function that adds an action of the command: its name, the summary, and parents with options."""
     actions = command.add_subparsers(dest="what", required=True, metavar="ACTION", title="actions")
 
     def add(name: str, text: str, *parents: Any) -> Parser:

@@ -52,10 +52,7 @@ def explain(known: argparse.Namespace) -> int:
 
 
 def open_data(known: argparse.Namespace, *, missing_ok: bool = False) -> tuple[Config, DataDirectory]:
-    """Return the configuration and the data directory that the options name; end the program if it can't be read.
-
-    :param missing_ok: Whether the bot may not have been started yet.
-    """
+    """Return the configuration and the data directory that the options name; end the program if it can't be read."""
     with errors_end_program():
         config = load_with_options(known.config, data_dir=known.data_dir)
         data = DataDirectory(Path(config.BOT_DATA_DIR))
@@ -70,11 +67,7 @@ def operations_on(
     routes: Sequence[RouteInfo] = (),
     in_rooms: Mapping[str, RoomWebhook] | None = None,
 ) -> WebhookOperations:
-    """Return the operations on the file of a journal.
-
-    :param routes: The webhooks.
-    :param in_rooms: Those of rooms among them, by name.
-    """
+    """Return the operations on the file of a journal."""
     site = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}"
     asked = "only the running bot knows why: ask it with !why, or see `errklein network check`"
     unknown = asked if data.is_used() else "no bot is running"
@@ -230,11 +223,7 @@ def _send_test(
     declared: HookDeclaration | None = None,
     stored_in: Path | None = None,
 ) -> int:
-    """Send a POST request, signed as the webhook or the options want it, and print the response. Return 0 if it is below 400.
-
-    :param declared: The webhook, whose source's example is sent by default.
-    :param stored_in: The directory of the bot's own secrets.
-    """
+    """Send a POST request, signed as the webhook or the options want it, and print the response. Return 0 if it is below 400."""
     scheme, source = (None, None) if declared is None else (declared.verify, declared.source)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -307,8 +296,6 @@ def work_on_deliveries(known: argparse.Namespace) -> int:
 def run_action(archive: JournalArchive, known: argparse.Namespace, is_running: Callable[[], bool]) -> int:
     """Run list, show, replay or export, and return the exit status.
 
-    :param known: The parsed command line.
-    :param is_running: Returns whether a bot uses the data directory.
     :raises DatabaseError: The deliveries can't be read or written.
     :raises InvalidWords: The words of list or replay are invalid.
     """

@@ -317,10 +317,6 @@ def apply_migrations(
 
     The backup of `errklein.sqlite` before migration 2 is `errklein.sqlite.before-2`.
 
-    :param connection: a connection in autocommit mode.
-    :param path: the file.
-    :param migrations: all migrations; the first one creates the schema.
-    :param back_up: False for a connection to a copy.
     :raises DatabaseError: if the file is of a newer version or of another program; it is not changed.
     :raises sqlite3.Error: if a statement fails; the file is not changed.
     """

@@ -140,10 +140,7 @@ def _with_rows(statement: str, rows: int, columns: int) -> str:
 
 
 class JobThread:
-    """Runs functions in one thread, in the order in which they are passed.
-
-    :param regularly: Called in the thread between two jobs, about once a second, and again at once while it returns True.
-    """
+    """Runs functions in one thread, in the order in which they are passed."""
 
     def __init__(
         self,

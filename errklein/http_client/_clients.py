@@ -24,8 +24,6 @@ class HTTPClients:
     """Creates HTTP clients that share one pool of connections.
 
     treq and TLS are imported, and the pool is created, when the first client is.
-
-    :param make_agent: Returns the agent of all clients, which makes the requests; PooledAgent by default.
     """
 
     def __init__(self, reactor: Any, make_agent: Callable[[Any], Any] | None = None) -> None:

@@ -17,8 +17,6 @@ from errklein.journal._writing import replayable
 class JournalArchive(JournalReader):
     """The journal in a file. All methods wait for the disk, and raise DatabaseError if the file can't be read or written.
 
-    :param path: The file, which must exist and have the schema of this errklein; None for an archive without deliveries.
-    :param access: `SHARE` for replays and pauses.
     :raises DatabaseError: The file is missing, can't be read, or has another schema.
     """
 
@@ -36,8 +34,6 @@ class JournalArchive(JournalReader):
     def replay(self, ids: Sequence[int], force: bool = False, user: str = "") -> Sequence[int]:
         """Let the bot run deliveries once more: a running bot within about a second, otherwise when it is started.
 
-        :param force: Replay also those that are superseded.
-        :param user: Who requests it, for the bot's log.
         :returns: The ids of those that can be replayed; see `Journal.replay`.
         """
         with self._database.transaction() as connection:

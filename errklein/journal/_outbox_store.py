@@ -185,12 +185,6 @@ class SQLiteOutboxStore:
     prevents, and may `lease` it then.
 
     Create it on the reactor.
-
-    :param database: The file.
-    :param owner: What `begin_process` has returned.
-    :param submit: Runs an operation in a group commit of the file.
-    :param read: Calls a function with arguments, in the thread that reads.
-    :param durable: See `OutboxStore.durable`.
     """
 
     def __init__(

@@ -57,10 +57,7 @@ class RetryPolicy:
     ordered: bool = False
 
     def wait_after(self, attempt: int, random: Callable[[], float]) -> float:
-        """Return the wait after the attempt of that number: random between 0 and its maximum, so that retries spread.
-
-        :param random: Returns a number from 0 to 1.
-        """
+        """Return the wait after the attempt of that number: random between 0 and its maximum, so that retries spread."""
         # The exponent is limited, since a float can't be arbitrarily large.
         return random() * min(self.longest, self.first * 2.0 ** min(attempt - 1, 64))
 
@@ -162,8 +159,6 @@ class DeliveryQueue:
         """Record a new delivery as `Journal.record` does, and run it in a later turn of the reactor.
 
         It is leased in the same transaction if it can run at once, and not read again.
-
-        :param window: The seconds for which the key of the delivery is remembered.
         """
         webhook, size = delivery.webhook, _size(delivery)
         # Strangers leave room for others.

@@ -82,10 +82,7 @@ class Pruner:
         """The size of the unverified deliveries that wait or run; None if it wasn't added up this time."""
 
     def prune(self, connection: sqlite3.Connection, now: float, unverified: Collection[int] = ()) -> bool:
-        """Remove a slice, and return whether there may be more to remove.
-
-        :param unverified: The routes whose keys anybody may add.
-        """
+        """Remove a slice, and return whether there may be more to remove."""
         limits = self._retention
         removed = [
             connection.execute(_REMOVE_OLD, {"time": now - limits.seconds}).rowcount,

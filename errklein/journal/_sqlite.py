@@ -54,9 +54,6 @@ class SQLiteJournal:
 
     A thread writes, and another one reads, so lists don't wait for writes.
 
-    :param path: The file, which is created with mode 0600 if it is missing; None for a journal in memory, which ends with the process.
-    :param now: Returns the Unix time in seconds; called in threads.
-    :param runs: The functions that run writes and reads, instead of the two threads.
     :raises DatabaseError: The file can't be read, or was made by a newer errklein.
     """
 

@@ -100,11 +100,7 @@ class Lease(NamedTuple):
 
 
 class JournalWriter:
-    """The operations of the journal, as `errklein.ports.journal.Journal` describes them.
-
-    :param now: Returns the Unix time; called in the thread that writes.
-    :param unverified_bytes: The largest size of the unverified deliveries that wait or run. Further ones are refused.
-    """
+    """The operations of the journal, as `errklein.ports.journal.Journal` describes them."""
 
     def __init__(self, now: Callable[[], float], redaction: Redaction, unverified_bytes: float) -> None:
         self._now = now
@@ -327,10 +323,7 @@ class JournalWriter:
 
 
 def replayable(connection: sqlite3.Connection, ids: Sequence[int], force: bool) -> list[int]:
-    """Return those of the deliveries that can run once more: they have ended or wait for a retry, and their body is stored.
-
-    :param force: Return also those that are superseded.
-    """
+    """Return those of the deliveries that can run once more: they have ended or wait for a retry, and their body is stored."""
     rows = connection.execute(
         "SELECT id FROM deliveries d WHERE id IN (SELECT value FROM json_each(?)) AND state >= 2 AND (superseded_by = 0 OR ?) "
         "AND (EXISTS (SELECT 1 FROM contents c WHERE c.id = d.id AND c.body IS NOT NULL) "

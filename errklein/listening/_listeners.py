@@ -31,12 +31,7 @@ _PRIVILEGED = 1024
 
 
 def listen_problem(error: BaseException, port: int | None = None, interface: str = "") -> str:
-    """Return the reason why a TCP port or another endpoint can't be opened, in one line with the remedy.
-
-    :param error: The exception, of the system, a resolver or Twisted.
-    :param port: The TCP port; by default that of a CannotListenError.
-    :param interface: The address or host name of the endpoint; "" for all addresses.
-    """
+    """Return the reason why a TCP port or another endpoint can't be opened, in one line with the remedy."""
     if isinstance(error, CannotListenError):
         if isinstance(error.port, int):
             port, interface = error.port, error.interface
@@ -162,7 +157,6 @@ class Listeners:
     def open(self, description: str) -> Deferred[None]:
         """Listen on an endpoint, unless it is open already.
 
-        :param description: The endpoint, such as `tcp:3141:interface=127.0.0.1`.
         :returns: A Deferred that fires when the endpoint is bound, or fails with ListenError.
         """
         return self._opening.run(self._listen, description)
@@ -281,7 +275,6 @@ class ServerEndpoint:
 def server_endpoint(reactor: Any, description: str, proxied: bool = False) -> ServerEndpoint:
     """Return the endpoint for a description.
 
-    :param proxied: Whether connections begin with a PROXY header.
     :raises ValueError: The description or a certificate is invalid. Twisted's parsers may raise other errors.
     """
     kind, named = identify(description)

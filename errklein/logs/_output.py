@@ -91,8 +91,6 @@ def format_line(event: LogEvent, theme: str = "") -> str | None:
     """Return the event as it is logged: a line, followed by the indented traceback of a failure. None if it has no text.
 
     Secrets are masked before escaping, which would change them.
-
-    :param theme: the colours for a terminal, "light" or "dark"; none for any other value.
     """
     text = eventAsText(event, includeTimestamp=False, includeSystem=False, includeTraceback=False)
     failure = event.get("log_failure")

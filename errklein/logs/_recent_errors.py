@@ -19,8 +19,6 @@ class RecentErrors:
     """Counts errors by the part of the bot: a webhook, a plugin with its method, such as "Builds.deploy", or else a logger.
 
     Of more than 10,000 errors an hour, the latest are counted. It may be called in any thread.
-
-    :param now: Returns the time in seconds.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:

@@ -32,10 +32,7 @@ class DefaultMethod:
 
 
 class DefaultProperty(DefaultMethod, Generic[T]):
-    """The same for a property whose value is created once.
-
-    :param library: The dotted path of the value's class, if it works only on the reactor; see `running._placement`.
-    """
+    """The same for a property whose value is created once."""
 
     def __init__(self, create: Callable[[Any], T], library: str = "") -> None:
         super().__init__(cached_property(create))

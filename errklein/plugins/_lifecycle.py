@@ -101,12 +101,7 @@ _FIELDS = ("rule", "methods", "methods_given", "max_body", "ack", "dedupe", "ded
 
 
 class StandbyWebhooks:
-    """Stores the routes, since the plugin may be broken after a restart. The verification is the operator's, and isn't stored.
-
-    :param stored: The bot's own stored values.
-    :param config: Has the setting WEBHOOKS.
-    :param routes: Gets the webhooks.
-    """
+    """Stores the routes, since the plugin may be broken after a restart. The verification is the operator's, and isn't stored."""
 
     log = Logger()
 

@@ -206,11 +206,6 @@ class TokenBuckets:
     """A token bucket for each key, such as a client's address. Those used last are kept, so the memory is bounded.
 
     A forgotten bucket is full again when its key returns. A bucket is forgotten after `limit` other keys were used.
-
-    :param seconds: Returns the current time in seconds.
-    :param interval: Seconds until the next token of a bucket.
-    :param burst: Number of tokens in a full bucket.
-    :param limit: The number of buckets.
     """
 
     def __init__(self, seconds: Callable[[], float], interval: float, burst: int, limit: int = 10_000) -> None:

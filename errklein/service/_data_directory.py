@@ -20,13 +20,7 @@ class DataDirectoryError(Exception):
 
 @dataclass
 class DataDirectory:
-    """The data directory of a bot that runs as a given user and group.
-
-    :param path: the directory.
-    :param uid: the user that the process becomes; None if it keeps its own.
-    :param gid: the group, likewise.
-    :param source: the setting or option that has the path, which begins errors.
-    """
+    """The data directory of a bot that runs as a given user and group."""
 
     path: Path
     uid: int | None = None

@@ -72,8 +72,6 @@ def location_of(frame: FrameType) -> CodeLocation:
 def line_in_tracebacks(tracebacks: str) -> str:
     """Return the file and line of the innermost code that is neither Python's, an installed package's nor errklein's.
 
-    :param tracebacks: The tracebacks of all threads that faulthandler has written, that of the main thread last, which is
-        searched first.
     :returns: "" if there is no such line.
     """
     libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
@@ -160,11 +158,6 @@ class Watchdog:
     A reactor that waits for events is left alone: the thread only looks at its frame. Otherwise it calls a function on the
     reactor, and measures how long that takes. When the thread itself was late, either the process was suspended, in which
     it has used no processor time, or another thread has held the interpreter lock.
-
-    :param lag: Where the lag is stored.
-    :param clock: Returns the time in seconds.
-    :param cpu: Returns the processor time that the process has used, in seconds.
-    :param frames: Returns the frames of threads by thread id; by default, those of all other threads.
     """
 
     log = Logger()
@@ -405,12 +398,7 @@ def reactor_deadline(setting: float | None, grace: float, environment: Mapping[s
 
 
 class Supervision:
-    """Supervises the reactor's thread from the start of the reactor until the end of the process.
-
-    :param grace: The grace period in seconds.
-    :param deadline: The result of `reactor_deadline`.
-    :param notify: Notifies administrators. It is called after the start of the bot.
-    """
+    """Supervises the reactor's thread from the start of the reactor until the end of the process."""
 
     def __init__(
         self, reactor: Any, lag: ReactorLag, data_directory: Path, grace: float, deadline: float, notify: Notify

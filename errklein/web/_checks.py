@@ -50,11 +50,7 @@ _CHALLENGES = {"basic": b'Basic realm="errklein"', "bearer": b"Bearer"}
 
 
 class Checks:
-    """Checks the requests for webhooks that have a verification or a limit. Each check raises Problem.
-
-    :param clock: Returns the time of the reactor in seconds.
-    :param now: Returns the Unix time in seconds.
-    """
+    """Checks the requests for webhooks that have a verification or a limit. Each check raises Problem."""
 
     log = Logger(namespace="errklein.web")
 

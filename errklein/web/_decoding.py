@@ -55,8 +55,6 @@ class Lane:
 
     Clients get the same share: the one with the least weight is next, with its smallest body, and none gets more than half of the
     limit. A body that exceeds this alone enters when no other is in.
-
-    :param pool: The threads that decode; the longest time to wait for memory is that of the pool.
     """
 
     def __init__(self, clock: IReactorTime, pool: WorkerPool, limit: float) -> None:
@@ -74,9 +72,6 @@ class Lane:
     ) -> Deferred[Any]:
         """Decode a body, pass the result to `handle`, and return a Deferred of that function's result.
 
-        :param client: The client that has sent the body.
-        :param size: The size of the body in bytes.
-        :param prepare: Called on the reactor when a thread is free; returns the function that decodes, to be called there.
         :returns: A Deferred that may fail with Overloaded or PoolStopped.
         """
         weight = size * WEIGHT

@@ -47,10 +47,6 @@ class Intake:
 
     It matches as Klein does, with stricter rules for ambiguous paths and a cache. Klein's own resource creates four Deferreds for
     each request, and a mapper bound to the request's host.
-
-    :param make_services: Returns what deliveries use; called for the first request, when the bot exists.
-    :param recorded_pool: The threads of recorded deliveries.
-    :param recorded_lanes: The lanes of recorded deliveries.
     """
 
     def __init__(
@@ -89,8 +85,6 @@ class Intake:
 
         A request without a route is rejected here only if that saves the client from sending the body.
 
-        :param length: The size of the body in bytes; None if it is unknown.
-        :param expects: The client waits for "100 Continue" before it sends the body.
         :returns: The error response if the request is rejected, else None.
         """
         problem = None

@@ -42,8 +42,6 @@ class Recording:
     """Writes the requests for webhooks and their outcomes to the journal.
 
     Without a journal, nothing is recorded, and requests that must be recorded get 503.
-
-    :param now: Returns the Unix time in seconds.
     """
 
     _logger = Logger(namespace="errklein.web")

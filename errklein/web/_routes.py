@@ -188,9 +188,6 @@ class Routes:
 
         Of two hooks that claim a URL and method, the one with the lower rank gets the requests.
 
-        :param rank: The owner's number in the order of activation, by default the next one. It is ignored if the owner has
-            hooks already; what these don't claim is then queued last.
-        :param mounts: The owner's mounted resources, by path.
         :raises HookError: A rule is invalid, or the operator's options for a hook. Nothing is changed.
         """
         declared, hooks = hooks, [self.configure(hook) for hook in hooks]
@@ -252,10 +249,7 @@ class Routes:
         self._changed()
 
     def put(self, hook: Hook, tokens: Sequence[str] = ()) -> None:
-        """Add the webhook of a room, or replace the one of this name.
-
-        :param tokens: The hexadecimal SHA-256 digests of the tokens that find it without its name.
-        """
+        """Add the webhook of a room, or replace the one of this name."""
         name = hook.full_name
         route = self.named.get(name) or Route(hook, self._enter)
         route.take(hook, hook.declaration.methods)
@@ -324,10 +318,7 @@ class Routes:
         return None if hook is None else hook.declaration
 
     def match(self, raw_path: bytes, path: str, raw_method: bytes) -> Match:
-        """Return the route for a path and method.
-
-        :raises NoRoute: No route matches.
-        """
+        """Return the route for a path and method. Raises NoRoute: no route matches."""
         # Methods are case-sensitive (RFC 9110, 9.1), but Werkzeug would take `get` for GET; no route has a method "-".
         method = raw_method.decode("ascii") if raw_method == raw_method.upper() else "-"
         try:
@@ -385,12 +376,7 @@ class Routes:
         return max((mount for mount in self.mounts if mount.has(path)), key=lambda mount: len(mount.path), default=None)
 
     def url_for(self, owner: str, endpoint: str, values: Mapping[str, Any]) -> str:
-        """Return the path of a webhook; see `flask.url_for`.
-
-        :param owner: The plugin that asks.
-        :param endpoint: The name of a method of the same plugin, or "Plugin:method".
-        :raises LookupError: There is no such webhook.
-        """
+        """Return the path of a webhook; see `flask.url_for`. Raises LookupError: there is no such webhook."""
         for candidate in sorted(self._precedence.hooks(), key=lambda other: other.owner != owner):
             short = candidate.name if candidate.owner == owner else None
             if endpoint in (str(candidate), endpoint_of(candidate), short):

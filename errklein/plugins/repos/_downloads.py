@@ -11,11 +11,7 @@ from errklein.running import ThreadWaits
 
 
 class Downloads:
-    """Downloads files with limits of size and time.
-
-    :param clients: Creates the client that sends the requests.
-    :param waits: Lets threads wait for it.
-    """
+    """Downloads files with limits of size and time."""
 
     def __init__(self, clients: HTTPClients, waits: ThreadWaits) -> None:
         self._clients = clients
