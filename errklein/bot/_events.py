@@ -19,7 +19,6 @@ from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room,
 from errklein.chat.handles import MessageRef
 from errklein.dispatch import Dispatcher, Networks
 from errklein.plugins.manager import Callback
-from errklein.ports.attachments import FetchedAttachment
 from errklein.ports.chat import Backend, BotOverview
 from errklein.running import (
     KeyedQueueFull,
@@ -291,8 +290,7 @@ class Events:
     def _bind(self, message: Message) -> None:
         """Let threads read the attachments."""
         for attachment in message.attachments:
-            if isinstance(attachment, FetchedAttachment):
-                attachment.result_of = self._result_of
+            attachment.result_of = self._result_of
 
     def _end(self, backend: Backend) -> None:
         state = self.states[backend.network]

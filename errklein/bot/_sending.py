@@ -15,7 +15,7 @@ from errklein.chat.handles import Handle, MessageRef, Target, target_of, thread_
 from errklein.chat.operations import MOST_FILE, Kind, Wanted
 from errklein.chat.outgoing import MessageState, OutgoingMessage, waiting_record
 from errklein.dispatch import Networks, build_reply, card_as_text, process_template
-from errklein.ports.chat import Backend, QueuesMessages, Reacts, SendsCards, SendsStreams
+from errklein.ports.chat import Backend, Reacts, SendsCards, SendsStreams
 from errklein.ports.notices import Notify
 from errklein.ports.outbox import OutboxStore
 from errklein.ports.receipts import Receipt
@@ -166,6 +166,14 @@ class Sending:
         wanted = Wanted(kind, named, message.thread, emoji)
         return self._accepted(backend.perform(message, wanted), message)
 
+    def add_reaction(self, message: Message, reaction: str) -> None:
+        """React to the message; see `ports.chat.Reacts`."""
+        self.change(message, Kind.REACT, emoji=reaction)
+
+    def remove_reaction(self, message: Message, reaction: str) -> None:
+        """Take the reaction back; see `ports.chat.Reacts`."""
+        self.change(message, Kind.UNREACT, emoji=reaction)
+
     def send_stream_request(
         self,
         user: Identifier,
@@ -190,21 +198,8 @@ class Sending:
             return backend
         where = message.to if message.is_group else message.frm
         if message.ref is not None and where is not None and backend.features(where).reactions:
-            return _Reactions(self)
+            return self
         raise NotImplementedError(f"{backend.network} has no reactions: {backend.mode} doesn't know them")
-
-
-class _Reactions:
-    """Implements `Reacts` on networks with message ids."""
-
-    def __init__(self, sending: Sending) -> None:
-        self._change = sending.change
-
-    def add_reaction(self, message: Message, reaction: str) -> None:
-        self._change(message, Kind.REACT, emoji=reaction)
-
-    def remove_reaction(self, message: Message, reaction: str) -> None:
-        self._change(message, Kind.UNREACT, emoji=reaction)
 
 
 def _read(file: File, name: str) -> tuple[bytes, str]:
@@ -243,17 +238,16 @@ async def restore_outboxes(
     :param notify: Notifies administrators of messages that are dropped.
     :param max_age: Returns OUTBOX_MAX_AGE of a network, in seconds.
     """
-    outboxes = {backend.network: backend for backend in backends if isinstance(backend, QueuesMessages)}
-    waiting: dict[str, list[OutgoingMessage]] = {network: [] for network in outboxes}
+    waiting: dict[str, list[OutgoingMessage]] = {backend.network: [] for backend in backends}
     old: list[OutgoingMessage] = []
     for message in await store.lease():
         is_old = now() - message.accepted_at > max_age(message.network)
         (old if is_old else waiting.get(message.network, [])).append(message)
-    for network, backend in outboxes.items():
-        if waiting[network]:
+    for backend in backends:
+        if own := waiting[backend.network]:
             text = "{network}: {count} messages of an earlier run are sent first"
-            log.info(text, network=network, count=len(waiting[network]))
-        backend.outbox.use_store(store, waiting[network])
+            log.info(text, network=backend.network, count=len(own))
+        backend.outbox.use_store(store, own)
     for message in old:
         log.warn(
             "{network}: the message to {recipient} is older than OUTBOX_MAX_AGE and is not sent: {text}",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Self
 
 from errklein.chat.handles import MessageRef
 from errklein.chat.identifiers import Identifier, Person, Room
@@ -22,20 +22,20 @@ ERRBOT_ATTRIBUTES = {
 """Attribute names in errbot's pickles, mapped to the names of the same attributes here."""
 
 
-class Attachment(Protocol):
-    """A file that came with a message. Its content is read on demand."""
+class Attachment:
+    """A file that came with a message. Its content is read on demand.
 
-    @property
-    def name(self) -> str:
-        """The name of the file, as its sender has written it. It isn't safe as the name of a local file."""
+    :param name: The name of the file, as its sender has written it. It isn't safe as the name of a local file.
+    :param type: The content type that the sender has stated, such as "image/png"; "" if there is none.
+    :param size: The number of bytes that the sender has stated; 0 if there is none.
+    :param fetch: Returns a Deferred of the content on the reactor, and gets the largest number of bytes.
+    """
 
-    @property
-    def type(self) -> str:
-        """The content type that the sender has stated, such as "image/png"; "" if there is none."""
+    result_of: Callable[..., Any] = staticmethod(lambda work, *args: work(*args))
+    """Lets threads wait for a result of the reactor. The bot assigns it."""
 
-    @property
-    def size(self) -> int:
-        """The number of bytes that the sender has stated; 0 if there is none."""
+    def __init__(self, name: str, type: str, size: int, fetch: Callable[[int], Awaitable[bytes]]) -> None:
+        self.name, self.type, self.size, self._fetch = name, type, size, fetch
 
     def read(self, most: int = 25_000_000) -> Any:
         """Return the content: on the reactor an awaitable, in a thread the bytes.
@@ -50,6 +50,7 @@ class Attachment(Protocol):
         :param most: The largest number of bytes that is read.
         :raises errklein.http_client.BodyTooLarge: The file has more.
         """
+        return self.result_of(self._fetch, most)
 
 
 class Message:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,18 +168,12 @@ def _key_of_question(question: Message, backend: Backend, message: Message) -> K
     *who, room, thread = _key(backend, message)
     if message.is_group and not question.is_group:
         room = thread = ""
-    elif question.parent is not None and not message.is_threaded:
+    elif question.is_threaded and not message.is_threaded:
         # A network without message ids may have no threads either; then the reply is in none.
-        thread = _thread(question) if _id_of(question.parent) else ""
+        thread = question.thread
     return (*who, room, thread)
 
 
 def _thread(message: Message) -> str:
-    """Return an identification of the message's thread, its parent's id or text; "" without a thread."""
-    return "" if message.parent is None else f"of {_id_of(message.parent) or message.parent.body}"
-
-
-def _id_of(message: Message) -> str:
-    """Return the id of the message on its network, or "" if it has none."""
-    extras = message.extras if isinstance(message.extras, Mapping) else {}
-    return str(extras.get("id") or extras.get("thread_id") or "")
+    """Return the id of the message's thread, or, without ids, the text of its parent; "" without a thread."""
+    return message.thread or ("" if message.parent is None else f"of {message.parent.body}")

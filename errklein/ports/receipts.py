@@ -16,11 +16,6 @@ def _at_once() -> Deferred[None]:
     return succeed(None)
 
 
-def on_reactor(work: Callable[..., Any], *args: Any, seconds: float | None = None) -> Any:
-    """Call the function. In a bot, `ThreadWaits.result_of` is called instead, which lets threads wait for the result."""
-    return work(*args)
-
-
 # Iterating over it gives the characters of the text: code that iterates expects text.
 class Receipt(Handle, Deferred[Handle]):  # type: ignore[misc]
     """The handle of a message, which is text, and a Deferred that fires on the reactor with the handle when the network has it.
@@ -33,8 +28,8 @@ class Receipt(Handle, Deferred[Handle]):  # type: ignore[misc]
     :param flush: Returns a Deferred that fires when what was accepted is on disk.
     """
 
-    result_of: Callable[..., Any] = staticmethod(on_reactor)
-    """Calls a function on the reactor, and waits for its result in threads. The bot assigns it."""
+    result_of: Callable[..., Any] = staticmethod(lambda work, *args, seconds=None: work(*args))
+    """`ThreadWaits.result_of`, which lets threads wait. The bot assigns it."""
 
     def __new__(cls, network: str, key: str, flush: Callable[[], Deferred[None]] = _at_once) -> Receipt:
         """Return the text; see the class."""

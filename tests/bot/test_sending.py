@@ -120,10 +120,10 @@ class RestoreTests(SynchronousTestCase):
         self.journal = restarted(self.journal)
         self.store = self.journal.outbox
 
-    def restore(self, *others: object) -> None:
+    def restore(self) -> None:
         """Start."""
         self.restart()
-        networks: Any = [*self.networks, *others]
+        networks: Any = list(self.networks)
         ages = {"oftc": 86_400.0}
         restored = restore_outboxes(
             self.store, networks, self.board.post, lambda network: ages.get(network, 3600.0), lambda: 10_000.0
@@ -139,7 +139,7 @@ class RestoreTests(SynchronousTestCase):
         """Each network gets the store and its messages, oldest first."""
         for network, body in (("libera", "one"), ("oftc", "two"), ("libera", "three")):
             self.add(network, body)
-        self.restore(object())
+        self.restore()
         self.assertEqual([network.restored for network in self.networks], [["one", "three"], ["two"]])
         self.assertEqual([network.store for network in self.networks], [self.store] * 2)
         self.assertEqual(self.board.texts, [])

@@ -168,9 +168,7 @@ class AskTests(AskCase):
         backend = self.backends["libera"]
 
         def say(text: str, thread: str | None) -> None:
-            parent = None if thread is None else Message("begin", extras={"id": thread})
-            room = backend.query_room("#room")
-            backend.receive_message(Message(text, frm=room.enter("bob"), to=room, parent=parent))
+            backend.receive(text, frm="bob", to="#room", thread=thread or "")
 
         say("!branch", "one")
         self.assertTrue(backend.sent[0].message.is_threaded)
@@ -240,12 +238,13 @@ class DivertedTests(AskCase):
 
     def test_thread(self) -> None:
         """The question starts a thread, and the reply is the next message in that thread."""
-        self.hear("!patient", None, id="1")
-        self.assertTrue(self.backends["libera"].sent[0].message.is_threaded)
-        self.hear("x", None, id="2")
-        self.hear("x", "!patient", id="3")
+        backend = self.backends["libera"]
+        begin = backend.receive("!patient", frm="bob", to="#room")
+        self.assertTrue(backend.sent[0].message.is_threaded)
+        backend.receive("x", frm="bob", to="#room")
+        backend.receive("x", frm="bob", to="#room", thread="m99")
         self.assertEqual(self.texts(), ["Well?"])
-        self.hear("done", "!patient", parent="1")
+        backend.receive("done", frm="bob", to="#room", thread=begin.ref.id)
         self.assertEqual(self.texts()[1:], ["done"])
 
     def test_thread_without_ids(self) -> None:
@@ -270,16 +269,14 @@ class DivertedTests(AskCase):
         self.reactor.advance(0)
         self.successResultOf(self.bot.flow_executor.when_idle())
 
-    def hear(self, text: str, thread: str | None, id: str | None = None, parent: str | None = None) -> None:
-        """Send a message as Bob in the room, perhaps in a thread."""
+    def hear(self, text: str, parent: str | None) -> Message:
+        """Send a message as Bob in the room, perhaps in a thread that begins with that text, on a network without ids."""
         backend = self.backends["libera"]
         room = backend.query_room("#room")
-        begin = None if thread is None else Message(thread, extras=_ids(parent))
-        backend.receive_message(Message(text, frm=room.enter("bob"), to=room, parent=begin, extras=_ids(id)))
-
-
-def _ids(id: str | None) -> dict[str, Any]:
-    return {} if id is None else {"id": id}
+        begin = None if parent is None else Message(parent)
+        message = Message(text, frm=room.enter("bob"), to=room, parent=begin)
+        backend.receive_message(message)
+        return message
 
 
 class EndTests(AskCase):

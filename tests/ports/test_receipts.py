@@ -11,8 +11,8 @@ from twisted.python.failure import Failure
 from twisted.python.threadable import registerAsIOThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from errklein.chat import Attachment
 from errklein.chat.handles import Handle
-from errklein.ports.attachments import FetchedAttachment
 from errklein.ports.receipts import Receipt
 from errklein.running import ThreadWaits
 
@@ -118,7 +118,7 @@ class ThreadTests(TestCase):
             asked.append(most)
             return succeed(b"content")
 
-        attachment = FetchedAttachment("a.txt", "text/plain", 7, fetch)
+        attachment = Attachment("a.txt", "text/plain", 7, fetch)
         self.assertEqual(await attachment.read(), b"content")
         attachment.result_of = self.sent.result_of
         self.assertEqual(await deferToThread(attachment.read, 10), b"content")

@@ -15,7 +15,7 @@ from errklein.text.xhtml import is_harmless
 
 Identify = Callable[[str], Identifier]
 
-_ELSEWHERE = frozenset({"_ctx", "body", "flow", "frm", "mentions", "parent", "partial", "priority", "to"})
+_ELSEWHERE = frozenset({"_ctx", "body", "flow", "frm", "mentions", "parent", "partial", "priority", "thread", "to"})
 """Attributes that belong to this process, or have their own places."""
 
 _DEFAULTS = vars(Message())
@@ -48,9 +48,12 @@ class NetworkStamp:
                     self.identifier(part)
 
     def message(self, message: Message) -> None:
-        """Record the network in the sender and recipient."""
+        """Record the network in the sender and recipient, and the thread, which the `extras` of the parent name."""
         self.identifier(message.frm)
         self.identifier(message.to)
+        extras = getattr(message.parent, "extras", None)
+        if isinstance(extras, Mapping):
+            message.thread = str(extras.get("id") or extras.get("thread_id") or "")
 
 
 def ask_beforehand(*identifiers: Identifier | None) -> None:

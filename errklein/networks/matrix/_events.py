@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.chat import AWAY, OFFLINE, ONLINE, Identifier, Message, Presence, Reaction
+from errklein.chat import AWAY, OFFLINE, ONLINE, Attachment, Identifier, Message, Presence, Reaction
 from errklein.chat.handles import MessageRef
 from errklein.networks.directory import RoomOrder
 from errklein.networks.matrix._client import mapping, quoted, text_of
@@ -38,25 +39,6 @@ class _Known(NamedTuple):
     target: str = ""
     """The event that it is a reaction to; "" if it is a message."""
     emoji: str = ""
-
-
-class MatrixAttachment:
-    """A file of a message; implements `chat.Attachment`."""
-
-    def __init__(self, backend: MatrixBackend, content: Mapping[str, Any]) -> None:
-        info = mapping(content.get("info"))
-        size = info.get("size")
-        self.name = one_line(content.get("filename")) or one_line(content.get("body")) or "file"
-        self.type = one_line(info.get("mimetype"))
-        self.size = size if isinstance(size, int) and size > 0 else 0
-        self._backend, self._url = backend, text_of(content.get("url"))
-
-    def read(self, most: int = 25_000_000) -> Any:
-        """Return the content; see `chat.Attachment`."""
-        return self._backend.waits.result_of(self._backend.client.download, self._url, most)
-
-    def __repr__(self) -> str:
-        return f"<MatrixAttachment {self.name!r}>"
 
 
 class Receiver:
@@ -173,7 +155,7 @@ class Receiver:
         if isinstance(sent_at, int) and 0 < sent_at < 1e14:
             message.sent_at = sent_at / 1000
         if is_file and text_of(content.get("url")).startswith("mxc://"):
-            message.attachments = (MatrixAttachment(backend, content),)
+            message.attachments = (_attachment(backend, content),)
         return message
 
     def _edited(self, room: str, target: str, event: Mapping[str, Any], delayed: bool) -> None:
@@ -250,3 +232,10 @@ def _known(event: Any) -> _Known:
     is_message = event.get("type") == "m.room.message" and relation.get("rel_type") != "m.replace"
     thread = text_of(relation.get("event_id")) if relation.get("rel_type") == "m.thread" else ""
     return _Known(text_of(event.get("sender")) if is_message else "", thread)
+
+
+def _attachment(backend: MatrixBackend, content: Mapping[str, Any]) -> Attachment:
+    info, url = mapping(content.get("info")), text_of(content.get("url"))
+    size, name = info.get("size"), one_line(content.get("filename")) or one_line(content.get("body")) or "file"
+    size = size if isinstance(size, int) and size > 0 else 0
+    return Attachment(name, one_line(info.get("mimetype")), size, partial(backend.client.download, url))

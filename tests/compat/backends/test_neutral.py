@@ -74,6 +74,25 @@ class SentTests(LegacyNetworkCase):
         self.assertEqual(cards[0].title, "@\u200bhere")
 
 
+class ThreadTests(LegacyNetworkCase):
+    """Threads, whose ids are in the `extras` of the message that begins them."""
+
+    def test_answer_in_a_thread(self) -> None:
+        """A question is answered in its thread, and not in another one."""
+
+        def hear(text: str, thread: str) -> Message:
+            bob, parent = self.bot.build_identifier("bob"), Message("begin", extras={"id": thread})
+            message = Message(text, frm=bob, to=self.bot.bot_identifier, parent=parent)
+            self.legacy.callback_message(message)
+            return message
+
+        asked = self.bot.conversations.ask(self, hear("hello", "1"), "Which?", None)
+        hear("other", "2")
+        hear("main", "1")
+        self.until(lambda: asked.called)
+        self.assertEqual(self.successResultOf(asked), "main")
+
+
 class TestNetworkTests(NetworksCase):
     """The network of tests."""
 
