@@ -155,7 +155,7 @@ class Bot:
             storage,
             stored_secrets,
             messages,
-            lambda names: Deferred.fromCoroutine(rooms.enter((name, None) for name in names)),
+            rooms,
             self.tell_admins,
             webhooks,
             self._is_plugin,

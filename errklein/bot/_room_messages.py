@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,9 +15,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from errklein.chat import Person, Room, RoomNotJoinedError
-from errklein.chat.identifiers import LookupFailed
 from errklein.dispatch import Networks
-from errklein.ports.chat import Backend, ManagesRooms
+from errklein.ports.chat import Backend
 from errklein.ports.outbox import OutboxClosed, OutboxFull
 from errklein.ports.receipts import Receipt
 from errklein.running import TokenBucket, WorkerPool
@@ -31,9 +29,6 @@ from errklein.webhooks.source import Event
 from errklein.webhooks.texts import FILTERS, Markdown, filled, linked, message, render, value
 
 Send = Callable[..., Receipt]
-
-LOOKUP_TIMEOUT = 10.0
-"""The seconds for which the id of a room is looked up."""
 
 
 @dataclass(eq=False)
@@ -138,19 +133,6 @@ class RoomMessages:
         if not isinstance(room, Room):
             raise ValueError(f"{name} isn't a room of the network {self.networks.of(room).network}")
         return room
-
-    async def resolve(self, name: str) -> Room:
-        """Return the room of that name as `room` does, but by the id that its network knows, if the network can say that soon.
-
-        :raises RoomError: The network has no such room.
-        """
-        text = self.networks.with_network(name)
-        if isinstance(self.networks.split(text)[0], ManagesRooms):
-            with suppress(LookupFailed):
-                found = await self.networks.resolve(text, self._reactor, LOOKUP_TIMEOUT)
-                if isinstance(found, Room):
-                    return found
-        return self.room(name)
 
     def _say(self, name: str, text: Markdown) -> None:
         room = self.room(name)

@@ -17,6 +17,7 @@ from errklein.bot._room_messages import RoomMessages
 from errklein.chat import RoomError
 from errklein.commands.operations import Actor, operation
 from errklein.config import SecretError, SecretStore
+from errklein.dispatch import RoomOperations
 from errklein.journal.operations import WebhookOperations
 from errklein.listening import endpoint_url
 from errklein.ports.outbox import OutboxFull
@@ -76,7 +77,6 @@ class MadeWebhook:
 class RoomWebhooks:
     """The webhooks of rooms. Each operation raises HookError, SecretError or StorageError if nothing has changed.
 
-    :param join: Joins those of the rooms that the bot isn't in.
     :param notify: Sends a notice to administrators.
     :param deliveries: Runs the deliveries of a webhook that an administrator has paused.
     :param is_plugin: Returns whether a plugin has this name.
@@ -91,7 +91,7 @@ class RoomWebhooks:
         storage: Storage,
         stored_secrets: SecretStore,
         messages: RoomMessages,
-        join: Callable[[Collection[str]], object],
+        rooms: RoomOperations,
         notify: Callable[[str], None],
         deliveries: WebhookOperations,
         is_plugin: Callable[[str], bool],
@@ -99,7 +99,7 @@ class RoomWebhooks:
         now: Callable[[], float],
     ) -> None:
         self._web, self._storage, self._secrets = web, storage, stored_secrets
-        self._messages, self._join, self._notify, self._deliveries = messages, join, notify, deliveries
+        self._messages, self._rooms, self._notify, self._deliveries = messages, rooms, notify, deliveries
         self._is_plugin, self._reactor, self._now = is_plugin, reactor, now
         self._configured: Mapping[str, RoomWebhook] = {}
         self._stored: dict[str, RoomWebhook] = {}
@@ -380,11 +380,11 @@ class RoomWebhooks:
 
     def _join_missing(self, rooms: Collection[str]) -> None:
         if self._is_running and rooms:
-            self._join(rooms)
+            Deferred.fromCoroutine(self._rooms.enter((room, None) for room in rooms))
 
     async def _checked(self, room: str) -> str:
         try:
-            return f"{(found := await self._messages.resolve(room)).network}:{found}"
+            return f"{(found := await self._rooms.identified(self._messages.room(room))).network}:{found}"
         except (RoomError, ValueError) as error:
             raise HookError(f"{room!r} is no room: {error}") from None
 

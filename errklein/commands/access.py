@@ -64,17 +64,8 @@ class Caller:
     def from_identifier(cls, who: Identifier | None, room: Identifier | None, config: AccessSettings) -> Caller:
         """Return the person `who` in a room, or in a direct message if `room` is None."""
         rules, user = rules_of(who), _name_of(who)
-        is_admin = who is not None and _match(rules, _names(who, "admin", user), config.BOT_ADMINS)
+        is_admin = who is not None and _matches(rules, who, user, "admin", config.BOT_ADMINS)
         return cls(user, None if room is None else get_acl_room(room), is_admin, config.network, rules, who, room)
-
-    def matches_user(self, purpose: Purpose, patterns: Iterable[str] | str) -> bool:
-        """Return whether one of the patterns of people matches the sender."""
-        return _match(self.name_rules, _names(self.who, purpose, self.user), patterns, denies=purpose == "deny")
-
-    def matches_room(self, purpose: Purpose, patterns: Iterable[str] | str) -> bool:
-        """Return whether one of the patterns of rooms matches the room."""
-        names = _names(self.where, purpose, self.room or "")
-        return _match(self.name_rules, names, patterns, denies=purpose == "deny")
 
 
 @dataclass(frozen=True)
@@ -127,13 +118,9 @@ def _name_of(person: Identifier | None) -> str:
     return str(getattr(person, "aclattr", None) or getattr(person, "person", ""))
 
 
-def _names(one: Identifier | None, purpose: Purpose, usual: str) -> tuple[str, ...]:
-    """Return the names of a person or room; the usual one if it isn't an identifier."""
-    return one.access_names(purpose) if isinstance(one, Identifier) else (usual,)
-
-
-def _match(rules: NameRules, names: Iterable[str], patterns: Iterable[str] | str, *, denies: bool = False) -> bool:
-    return any(matches_any(rules, name, patterns, denies=denies) for name in names)
+def _matches(rules: NameRules, one: Any, usual: str, purpose: Purpose, patterns: Iterable[str] | str) -> bool:
+    names = one.access_names(purpose) if isinstance(one, Identifier) else (usual,)
+    return any(matches_any(rules, name, patterns, denies=purpose == "deny") for name in names)
 
 
 def check_access(
@@ -163,10 +150,10 @@ def check_access(
         checked.append(AccessRule(key, acl[key], pattern if key in rule else None))
         return acl[key]
 
-    def rejects(matches: Callable[[Purpose, Any], bool], allow: str, deny: str) -> bool:
-        if allow in acl and not matches("allow", value(allow)):
+    def rejects(one: Identifier | None, usual: str, allow: str, deny: str) -> bool:
+        if allow in acl and not _matches(caller.name_rules, one, usual, "allow", value(allow)):
             return True
-        return deny in acl and matches("deny", value(deny))
+        return deny in acl and _matches(caller.name_rules, one, usual, "deny", value(deny))
 
     def rejects_arguments(given: str) -> bool:
         if "allowargs" in acl and not glob(given, value("allowargs")):
@@ -176,16 +163,17 @@ def check_access(
     def denial() -> str | None:
         if args is not None and rejects_arguments(args):
             return "You're not allowed to access this command using the provided arguments"
-        if rejects(caller.matches_user, "allowusers", "denyusers"):
+        if rejects(caller.who, caller.user, "allowusers", "denyusers"):
             return "You're not allowed to access this command from this user"
         if caller.room is not None:
             if "allowmuc" in acl and not value("allowmuc"):
                 return "You're not allowed to access this command from a chatroom"
-            if rejects(caller.matches_room, "allowrooms", "denyrooms"):
+            if rejects(caller.where, caller.room, "allowrooms", "denyrooms"):
                 return "You're not allowed to access this command from this room"
         elif "allowprivate" in acl and not value("allowprivate"):
             return "You're not allowed to access this command via private message to me"
-        allowed = not admin_only and caller.matches_user("allow", rule.get("allowusers") or ())
+        users = rule.get("allowusers") or ()
+        allowed = not admin_only and _matches(caller.name_rules, caller.who, caller.user, "allow", users)
         if admin_only or (is_admin_by_default(command.handler) and not allowed):
             checked.append(AccessRule("BOT_ADMINS", None))
             if not caller.is_admin:

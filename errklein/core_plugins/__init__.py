@@ -106,7 +106,7 @@ class CorePlugin(BotPlugin):
             return False
         try:
             room = await rooms.room(name)
-            members = await rooms.members(room)
+            members = await rooms.do("members", room)
         except (LookupFailed, NotImplementedError, RoomError, ValueError):
             return False
 

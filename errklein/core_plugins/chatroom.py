@@ -178,10 +178,8 @@ class ChatRoom(CorePlugin):
     async def room_list(self, msg: Message, args: list[str]) -> str:
         """List the rooms that the bot is in."""
         several = len(self.host.networks.backends) > 1
-        names = [
-            f"{room.network}:{room.name}" if several else room.name
-            for room in await self.host.rooms.rooms(self.actor(msg))
-        ]
+        joined = await self.host.rooms.rooms(self.actor(msg))
+        names = [f"{network}:{name}" if several else name for network, name in joined]
         if not names:
             return "The bot is not in any rooms."
         return "The bot is in these rooms:\n\n" + "\n".join(f"- {code(name)}" for name in names)

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from errklein.chat import Room, RoomError, RoomOccupant
+from errklein.chat.identifiers import LookupFailed
 from errklein.commands.operations import Actor, operation
 from errklein.dispatch._networks import Networks
 from errklein.ports.chat import ManagesRooms
 from errklein.running import WorkerPool
-
-T = TypeVar("T")
 
 REPLY_TIMEOUT = 10.0
 """The time to wait for the network's reply, in seconds."""
 
 ENTER_TIMEOUT = 60.0
 """The same for rooms that the bot joins by itself, perhaps many at once."""
-
-
-@dataclass(frozen=True)
-class JoinedRoom:
-    """A room that the bot is in."""
-
-    network: str
-    name: str
 
 
 class RoomOperations:
@@ -51,16 +41,15 @@ class RoomOperations:
         self._pool = pool
 
     @operation("room_list")
-    async def rooms(self, by: Actor) -> list[JoinedRoom]:
-        """Return the rooms that the bot is in."""
-        found = self._networks.rooms
-        return [JoinedRoom(room.network, str(room)) for room in await self._pool.run(lambda: found)]
+    async def rooms(self, by: Actor) -> list[tuple[str, str]]:
+        """Return the rooms that the bot is in, each as the name of its network and its own."""
+        return await self._pool.run(lambda: lambda: [(one.network, str(one)) for one in self._networks.rooms()])
 
     @operation("room_join", "name", "password")
-    async def join(self, by: Actor, name: Room | str, password: str | None = None) -> bool:
+    async def join(self, by: Actor, name: str, password: str | None = None) -> bool:
         """Join a room, which most networks create if it is missing. Return False if the network hasn't confirmed it yet."""
         room = await self.room(name)
-        await self._do(room, lambda rooms: rooms.join(room, password or ""))
+        await self.do("join", room, password or "")
         with suppress(NotImplementedError):
             return await self._is_joined(room)
         return True
@@ -76,54 +65,55 @@ class RoomOperations:
         await gatherResults(entering)
 
     @operation("room_leave", "name", "reason")
-    async def leave(self, by: Actor, name: Room | str, reason: str | None = None) -> None:
+    async def leave(self, by: Actor, name: str, reason: str | None = None) -> None:
         """Leave a room."""
-        room = await self.room(name)
-        await self._do(room, lambda rooms: rooms.leave(room, reason or ""))
+        await self.do("leave", name, reason or "")
 
     @operation("room_create", "name")
     async def create(self, by: Actor, name: str) -> None:
         """Create a room."""
-        room = await self.room(name)
-        await self._do(room, lambda rooms: rooms.create(room))
+        await self.do("create", name)
 
     @operation("room_destroy", "name")
     async def destroy(self, by: Actor, name: str) -> None:
         """Destroy a room for all its occupants."""
-        room = await self.room(name)
-        await self._do(room, lambda rooms: rooms.destroy(room))
+        await self.do("destroy", name)
 
     @operation("room_invite", "name", "people")
-    async def invite(self, by: Actor, name: Room | str, people: Sequence[str]) -> None:
+    async def invite(self, by: Actor, name: str, people: Sequence[str]) -> None:
         """Invite people to a room."""
-        room = await self.room(name)
         for person in people:
             try:
-                await self._do(room, lambda rooms, person=person: rooms.invite(room, person))  # type: ignore[misc]
+                await self.do("invite", name, person)
             except RoomError as error:
                 raise RoomError(f"{person}: {error}") from error
 
     @operation("room_occupants", "name")
     async def occupants(self, by: Actor, name: str) -> list[str]:
         """Return the names of the people in a room, sorted."""
-        return sorted(map(name_of, await self.members(name)))
+        members: Sequence[RoomOccupant] = await self.do("members", name)
+        return sorted(map(name_of, members))
 
     @operation("room_topic", "name")
-    async def topic(self, by: Actor, name: Room | str) -> str:
+    async def topic(self, by: Actor, name: str) -> str:
         """Return the topic of a room; "" if it has none."""
-        room = await self.room(name)
-        return await self._do(room, lambda rooms: rooms.topic(room))
+        topic: str = await self.do("topic", name)
+        return topic
 
     @operation("room_topic", "name", "topic")
-    async def set_topic(self, by: Actor, name: Room | str, topic: str) -> None:
+    async def set_topic(self, by: Actor, name: str, topic: str) -> None:
         """Set the topic of a room."""
-        room = await self.room(name)
-        await self._do(room, lambda rooms: rooms.set_topic(room, topic))
+        await self.do("set_topic", name, topic)
 
-    async def members(self, name: Room | str) -> Sequence[RoomOccupant]:
-        """Return the people in a room."""
+    async def do(self, act: str, name: Room | str, *args: str, seconds: float = REPLY_TIMEOUT) -> Any:
+        """Return the result of the method of ManagesRooms named `act` for a room, on any network."""
         room = await self.room(name)
-        return await self._do(room, lambda rooms: rooms.members(room))
+        backend = self._networks.of(room)
+        if isinstance(backend, ManagesRooms):
+            answer: Deferred[Any] = getattr(backend, act)(room, *args)
+            return await answer.addTimeout(seconds, self._reactor, _no_reply)
+        call = partial(_IN_THREADS[act], room, self._networks.config(backend).CHATROOM_FN, *args)
+        return await self._pool.run(lambda: call)
 
     async def room(self, name: Room | str) -> Room:
         """Return the room of that name, after the network was asked if necessary."""
@@ -131,68 +121,46 @@ class RoomOperations:
             return name
         backend, text = self._networks.split(name)
         if isinstance(backend, ManagesRooms):
-            found = await backend.resolve(text)
+            found = await self._networks.resolve(name, self._reactor)
             return found if isinstance(found, Room) else backend.query_room(text)
         return await self._pool.run(lambda: partial(backend.query_room, text))
+
+    async def identified(self, room: Room) -> Room:
+        """Return the room by the id that its network knows, if the network can say it soon."""
+        if isinstance(self._networks.of(room), ManagesRooms):
+            with suppress(LookupFailed):
+                return await self.room(f"{room.network}:{room}")
+        return room
 
     async def _enter(self, name: str, password: str | None, again: bool) -> None:
         try:
             room = await self.room(name)
             if again or not await self._is_joined(room):
-                await self._do(room, lambda rooms: rooms.join(room, password or ""), ENTER_TIMEOUT)
+                await self.do("join", room, password or "", seconds=ENTER_TIMEOUT)
         except Exception as error:
             self.log.warn("The room {name} could not be joined: {reason}", name=name, reason=str(error))
 
     async def _is_joined(self, room: Room) -> bool:
-        """Return whether the bot is in the room, or about to enter it."""
         if isinstance(self._networks.of(room), ManagesRooms):
             return room.joined is not False
         return await self._pool.run(lambda: lambda: room.joined is not False)
-
-    async def _do(self, room: Room, act: Callable[[ManagesRooms], Deferred[T]], seconds: float = REPLY_TIMEOUT) -> T:
-        backend = self._networks.of(room)
-        if isinstance(backend, ManagesRooms):
-            return await act(backend).addTimeout(seconds, self._reactor, _no_reply)
-        return await act(_RoomsInThreads(self._pool, self._networks.config(backend).CHATROOM_FN))
 
 
 def _no_reply(*_: object) -> NoReturn:
     raise RoomError("the network hasn't replied yet")
 
 
-@dataclass(frozen=True)
-class _RoomsInThreads:
-    """Implements ManagesRooms by the methods of rooms, which may block."""
-
-    pool: WorkerPool
-    username: str
-
-    def join(self, room: Room, password: str = "") -> Deferred[None]:
-        return self._run(lambda: room.join(username=self.username, password=password or None))
-
-    def leave(self, room: Room, reason: str = "") -> Deferred[None]:
-        return self._run(lambda: room.leave(reason=reason or None))
-
-    def create(self, room: Room) -> Deferred[None]:
-        return self._run(room.create)
-
-    def destroy(self, room: Room) -> Deferred[None]:
-        return self._run(room.destroy)
-
-    def topic(self, room: Room) -> Deferred[str]:
-        return self._run(lambda: room.topic or "")
-
-    def set_topic(self, room: Room, topic: str) -> Deferred[None]:
-        return self._run(lambda: setattr(room, "topic", topic))
-
-    def members(self, room: Room) -> Deferred[Sequence[RoomOccupant]]:
-        return self._run(lambda: room.occupants)
-
-    def invite(self, room: Room, person: str) -> Deferred[None]:
-        return self._run(lambda: room.invite(person))
-
-    def _run(self, function: Callable[[], T]) -> Deferred[T]:
-        return self.pool.run(lambda: function)
+_IN_THREADS: Mapping[str, Callable[..., Any]] = {
+    "join": lambda room, username, password: room.join(username=username, password=password or None),
+    "leave": lambda room, _, reason: room.leave(reason=reason or None),
+    "create": lambda room, _: room.create(),
+    "destroy": lambda room, _: room.destroy(),
+    "topic": lambda room, _: room.topic or "",
+    "set_topic": lambda room, _, topic: setattr(room, "topic", topic),
+    "members": lambda room, _: room.occupants,
+    "invite": lambda room, _, person: room.invite(person),
+}
+"""ManagesRooms by the methods of rooms, called with the bot's name in rooms; they may block."""
 
 
 def name_of(somebody: Any) -> str:

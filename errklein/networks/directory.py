@@ -4,33 +4,30 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Room
-from errklein.chat.identifiers import LookupFailed, Purpose
+from errklein.chat.identifiers import Purpose
 
 T = TypeVar("T", bound=Hashable)
 
 LIFETIME, ABSENCE = 300.0, 60.0
 """The seconds for which a meaning is known, and for which a name is known to mean nothing."""
 
-MOST, MOST_ASKED = 10_000, 1000
-"""The maximal numbers of names that are known, and that are being looked up."""
+LONGEST_WAIT = 30.0
+"""The seconds for which an event may wait for a lookup."""
 
-LONGEST_WAIT, MOST_WAITING = 30.0, 1000
-"""The seconds for which an event may wait for a lookup, and how many events of a room may wait."""
+MOST, MOST_WAITING = 10_000, 1000
+"""The maximal numbers of names that are known, and of events of a room that wait."""
 
 
 class Directory(Generic[T]):
     """What the names on a network mean, such as the ids of rooms. Several who ask for a name at the same time cause one lookup.
-
-    Methods are called on the reactor unless stated otherwise.
 
     :param look_up: Asks the network what a name means; returns None if it means nothing. It must end.
     """
@@ -44,24 +41,22 @@ class Directory(Generic[T]):
 
     def known(self, name: str) -> T | None:
         """Return what a name means; None if it isn't known at present. May be called in any thread."""
-        return self._current(name)[0]
+        meaning, until = self._meanings.get(name, (None, 0.0))
+        return meaning if until > self._reactor.seconds() else None
 
     def names_of(self, meaning: T) -> list[str]:
         """Return the names that are known to mean this. May be called in any thread."""
         return [name for name in list(self._names.get(meaning, ())) if self.known(name) == meaning]
 
     def find(self, name: str) -> Deferred[T | None]:
-        """Return what a name means, after a lookup if that isn't known; None if it means nothing. It may be cancelled.
+        """Return what a name means, after a lookup if that isn't known; None if it means nothing.
 
-        The Deferred fails with the exception of the lookup, or with LookupFailed if too many names are being looked up.
+        The Deferred fails with the exception of the lookup. It may be cancelled.
         """
-        meaning, is_known = self._current(name)
-        if is_known:
+        meaning, until = self._meanings.get(name, (None, 0.0))
+        if until > self._reactor.seconds():
             return succeed(meaning)
-        waiting = self._asked.get(name)
-        if waiting is None and len(self._asked) >= MOST_ASKED:
-            return fail(LookupFailed(f"{len(self._asked)} other names are being looked up"))
-        is_first, waiting = waiting is None, self._asked.setdefault(name, [])
+        is_first, waiting = name not in self._asked, self._asked.setdefault(name, [])
         found: Deferred[T | None] = Deferred(waiting.remove)
         waiting.append(found)
         if is_first:
@@ -78,25 +73,17 @@ class Directory(Generic[T]):
             self._names.setdefault(meaning, {})[name] = None
         self._settle(name, meaning)
 
-    def _answered(self, result: T | Failure | None, name: str, waiting: list[Deferred[T | None]]) -> None:
-        if self._asked.get(name) is not waiting:
-            # An event has said meanwhile what the name means, and the response is older.
-            return
-        if isinstance(result, Failure):
-            self._settle(name, result)
-        else:
-            self.put(name, result)
-
-    def _current(self, name: str) -> tuple[T | None, bool]:
-        meaning, until = self._meanings.get(name, (None, 0.0))
-        return (meaning, True) if until > self._reactor.seconds() else (None, False)
-
     def _remove(self, name: str) -> None:
         meaning, _ = self._meanings.pop(name, (None, 0.0))
         if meaning is not None:
             del self._names[meaning][name]
             if not self._names[meaning]:
                 del self._names[meaning]
+
+    def _answered(self, result: T | Failure | None, name: str, waiting: list[Deferred[T | None]]) -> None:
+        # Otherwise an event has said meanwhile what the name means, and the response is older.
+        if self._asked.get(name) is waiting:
+            (self._settle if isinstance(result, Failure) else self.put)(name, result)  # type: ignore[arg-type]
 
     def _settle(self, name: str, result: T | Failure | None) -> None:
         waiting = self._asked.pop(name, [])
@@ -128,7 +115,7 @@ class AliasedRoom(Room):
 
     @property
     def claimed(self) -> Sequence[str]:
-        """Aliases that somebody in the room has entered, and that the server hasn't confirmed: here none."""
+        """Aliases that somebody in the room has entered, and that the server hasn't confirmed."""
         return ()
 
     def access_names(self, purpose: Purpose) -> tuple[str, ...]:
@@ -161,12 +148,6 @@ class AliasedRoom(Room):
         return type(self), (self.text, self.network, self.id)
 
 
-@dataclass(eq=False)
-class _Event:
-    handle: Callable[[], object]
-    is_ready: bool
-
-
 class RoomOrder:
     """Handles the events of each room in the order in which they came, also if one of them must wait for a lookup.
 
@@ -177,7 +158,7 @@ class RoomOrder:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._waiting: dict[str, deque[_Event]] = {}
+        self._waiting: dict[str, deque[tuple[Deferred[Any] | None, Callable[[], object]]]] = {}
         self._handling: set[str] = set()
 
     def do(self, room: str, needed: Deferred[Any] | None, handle: Callable[[], object]) -> None:
@@ -186,31 +167,25 @@ class RoomOrder:
         Without `needed`, and if nothing of the room waits, it is called at once.
         """
         events = self._waiting.setdefault(room, deque())
-        event = _Event(handle, needed is None)
-        events.append(event)
+        events.append((needed, handle))
         if needed is not None:
             needed.addTimeout(LONGEST_WAIT, self._reactor).addErrback(self._failed, room)
-            needed.addBoth(lambda _: self._ready(room, event))
-        if len(events) > MOST_WAITING:
-            for one in events:
-                one.is_ready = True
+            needed.addBoth(lambda _: self._go_on(room))
+        if len(events) > MOST_WAITING and (first := events[0][0]) is not None:
+            first.cancel()
         self._go_on(room)
 
     def _failed(self, failure: Failure, room: str) -> None:
         self.log.info("Events of {room} go on without a lookup: {reason}", room=room, reason=failure.getErrorMessage())
-
-    def _ready(self, room: str, event: _Event) -> None:
-        event.is_ready = True
-        self._go_on(room)
 
     def _go_on(self, room: str) -> None:
         events = self._waiting.get(room)
         if events is None or room in self._handling:
             return
         self._handling.add(room)
-        while events and events[0].is_ready:
+        while events and ((needed := events[0][0]) is None or needed.called):
             try:
-                events.popleft().handle()
+                events.popleft()[1]()
             except Exception:
                 self.log.failure("An event of {room} could not be handled", room=room)
         self._handling.remove(room)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from twisted.internet.defer import Deferred
 
 from errklein.chat import ONLINE, Card, Identifier, Message, Room, Stream
 from errklein.chat.handles import Target, thread_of
 from errklein.chat.operations import Kind
-from errklein.commands.operations import Actor
 from errklein.plugins._default_attributes import DefaultMethod
 from errklein.plugins._host import PluginHost
 from errklein.plugins.names import plugin_name
 from errklein.ports.receipts import Receipt
-
-if TYPE_CHECKING:
-    from errklein.dispatch import RoomOperations
 
 
 class PluginMessages:
@@ -397,39 +393,37 @@ class PluginMessages:
         :raises NotImplementedError: If the network doesn't support it.
         :raises ValueError: If the network can't read the name.
         """
-        return _waited(self, lambda rooms, by: rooms.join(by, room, password))
+        return _room_result(self, "join", room, password or "")
 
     @DefaultMethod
     def leave_room(self, room: Room | str, reason: str | None = None) -> Any:
         """Leave a room, with a reason that others see; otherwise as `join_room`."""
-        return _waited(self, lambda rooms, by: rooms.leave(by, room, reason))
+        return _room_result(self, "leave", room, reason or "")
 
     @DefaultMethod
-    def invite_to_room(self, room: Room | str, *people: Identifier | str) -> Any:
-        """Invite people to a room; otherwise as `join_room`. The first one who can't be invited ends it."""
-        names = [str(getattr(one, "person", one)) for one in people]
-        return _waited(self, lambda rooms, by: rooms.invite(by, room, names))
+    def invite_to_room(self, room: Room | str, person: Identifier | str) -> Any:
+        """Invite a person to a room; otherwise as `join_room`."""
+        return _room_result(self, "invite", room, str(getattr(person, "person", person)))
 
     @DefaultMethod
     def topic_of(self, room: Room | str) -> Any:
         """Return the topic of a room, "" if it has none; otherwise as `join_room`."""
-        return _waited(self, lambda rooms, by: rooms.topic(by, room))
+        return _room_result(self, "topic", room)
 
     @DefaultMethod
     def set_topic(self, room: Room | str, topic: str) -> Any:
         """Set the topic of a room, and wait until the network has changed it; otherwise as `join_room`."""
-        return _waited(self, lambda rooms, by: rooms.set_topic(by, room, topic))
+        return _room_result(self, "set_topic", room, topic)
 
     @DefaultMethod
     def members_of(self, room: Room | str) -> Any:
         """Return the people in a room, as RoomOccupant; otherwise as `join_room`."""
-        return _waited(self, lambda rooms, by: rooms.members(room))
+        return _room_result(self, "members", room)
 
 
-def _waited(plugin: PluginMessages, work: Callable[[RoomOperations, Actor], Coroutine[Any, Any, Any]]) -> Any:
-    """Return the result of an operation on rooms: a Deferred on the reactor."""
-    begin = lambda: Deferred.fromCoroutine(work(plugin._bot.core_host.rooms, Actor(f"the plugin {plugin.name}")))  # noqa: E731
-    return plugin._bot.waits.result_of(begin)
+def _room_result(plugin: PluginMessages, act: str, room: Room | str, *args: str) -> Any:
+    do = plugin._bot.core_host.rooms.do
+    return plugin._bot.waits.result_of(lambda: Deferred.fromCoroutine(do(act, room, *args)))
 
 
 def _options(**options: Any) -> dict[str, Any]:

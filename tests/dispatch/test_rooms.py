@@ -150,7 +150,8 @@ class WebhookTests(LookupCase):
         self.waiting = []
         self.new("#ops:hs")
         self.assertEqual(self.made(), [])
-        self.reactor.advance(10)
+        self.waiting = None
+        self.reactor.advance(30)
         self.assertEqual(self.made(), ["hs:#ops:hs"])
         self.error = LookupFailed("the server is down")
         self.new("#dev:hs")

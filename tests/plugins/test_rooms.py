@@ -34,7 +34,8 @@ class Visits(BotPlugin):
         assert isinstance(room, Room)
         self.join_room(room)
         self.set_topic(room, "news")
-        self.invite_to_room(room, "bob", msg.frm)
+        for person in ("bob", msg.frm):
+            self.invite_to_room(room, person)
         found = f"{self.topic_of(room)}: {len(self.members_of(room))}"
         self.leave_room(room, "bye")
         return f"{found}, joined: {room.joined}"

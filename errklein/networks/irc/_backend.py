@@ -263,37 +263,28 @@ class IRCBackend(NetworkBase):
     # ManagesRooms
 
     def join(self, room: Room, password: str = "") -> Deferred[None]:
-        """Join the room, now and after each reconnection; see `ports.chat.ManagesRooms`."""
         return self._answered("JOIN", room, lambda: self._rooms.join_room(str(room), password))
 
     def leave(self, room: Room, reason: str = "") -> Deferred[None]:
-        """Leave the room. The server's answer isn't waited for."""
         return maybeDeferred(self._rooms.leave_room, str(room), reason)
 
     def create(self, room: Room) -> Deferred[None]:
-        """Join the room; the server creates it if it doesn't exist."""
         return self.join(room)
 
     def destroy(self, room: Room) -> Deferred[None]:
-        """Fail: on IRC, a room exists until its last occupant leaves."""
         return maybeDeferred(room.destroy)
 
     def topic(self, room: Room) -> Deferred[str]:
-        """Return the topic of a room that the bot is in."""
         return maybeDeferred(lambda: self._rooms.state_of(str(room)).topic)
 
     def set_topic(self, room: Room, topic: str) -> Deferred[None]:
-        """Set the topic."""
         return self._answered("TOPIC", room, lambda: setattr(self.query_room(str(room)), "topic", topic))
 
     def members(self, room: Room) -> Deferred[Sequence[RoomOccupant]]:
-        """Return the people in a room that the bot is in, the bot included."""
         return maybeDeferred(lambda: self._rooms.occupants_of(str(room)))
 
     def invite(self, room: Room, person: str) -> Deferred[None]:
-        """Invite a person, by nick or mask."""
-        nick = nick_of(person)
-        return self._answered("INVITE", room, lambda: self.query_room(str(room)).invite(person), nick)
+        return self._answered("INVITE", room, lambda: self.query_room(str(room)).invite(person), nick_of(person))
 
     def _answered(self, command: str, room: Room, act: Callable[[], object], *names: str) -> Deferred[None]:
         """Act, and return the server's answer to the command. Fails with RoomError and its reason."""
