@@ -216,6 +216,27 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertEqual(self.bot.rooms(), [room])
         self.assertEqual(room.network, self.network.network)
 
+    def test_lookups_that_wait(self) -> None:
+        """A coroutine may look people and rooms up, and join rooms: the backend looks up in its thread."""
+        called_in: list[threading.Thread] = []
+        build = self.legacy.build_identifier
+
+        def recorded(text: str) -> Any:
+            called_in.append(threading.current_thread())
+            return build(text)
+
+        self.legacy.build_identifier = recorded
+        plugin = self.plugin(Watcher)
+        found: dict[str, Any] = {}
+        asked = {"person": plugin.resolve("bob"), "room": plugin.join_room("#ops"), "nobody": plugin.resolve(" ")}
+        for name, waiting in asked.items():
+            waiting.addBoth(lambda result, name=name: found.update({name: result}))
+        self.until(lambda: len(found) == 3)
+        self.assertEqual((str(found["person"]), found["person"].network), ("bob", "once"))
+        self.assertTrue(self.bot.query_room("#ops").joined)
+        self.assertIsInstance(found["nobody"].value, ValueError)
+        self.assertNotIn(threading.current_thread(), called_in)
+
     def test_identifiers_belong_to_the_network(self) -> None:
         """The network is recorded in all identifiers of the backend."""
         person = self.bot.build_identifier("bob")
