@@ -18,8 +18,9 @@ from errklein.chat import Message
 from errklein.chat.features import BARE, Features
 from errklein.chat.operations import Operation, Post
 from errklein.chat.outgoing import OutgoingMessage
-from errklein.networks.outbox import NotConfirmed
+from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.networks.outbox._lanes import TOGETHER
+from errklein.networks.outbox._network import Scope
 
 SENT, REJECTED, BREAKING, INVALID = "sent", "rejected", "breaking", "invalid"
 """The fates of messages: REJECTED has a part that the network rejects, BREAKING one at which the connection breaks each time, and
@@ -28,9 +29,14 @@ INVALID can't be split."""
 OUTSIDE = "outside"
 """The fate of a part that is rejected since the bot is outside of the room."""
 
+LATER = "later"
+"""The fate of a part that a serial network puts off: it hasn't arrived, and the network asks for a pause."""
+
 DROPPED = "dropped"
 """How a message is settled that the bot has given up and reported. If the disk is full then, and the clock is set back, a later
 process may send it."""
+
+SCOPES: Sequence[Scope] = ("part", "recipient", "network")
 
 Lane = tuple[str, str, bool]
 """Recipient, origin and priority."""
@@ -210,8 +216,6 @@ class SimulatedTransport:
     :param has_faults: The network is slow and absent at times.
     """
 
-    serial = False
-
     def __init__(self, network: SimulatedNetwork, clock: Any, has_faults: bool) -> None:
         self._network = network
         self._random = network.random
@@ -221,6 +225,9 @@ class SimulatedTransport:
         self._split = -1
         self._is_progressing = False
         self._has_faults = has_faults
+        self.serial = self._random.random() < 0.3
+        # The ends of pauses: of the network (None), of recipients, and of parts.
+        self._pauses: dict[str | Part | None, float] = {}
         self.breaks = 0
         self.is_connected = self._is_stopped = False
         self._vary()
@@ -295,7 +302,7 @@ class SimulatedTransport:
         """Let some parts arrive, and return False if one of them breaks the connection."""
         waiting = [each for each in self._unconfirmed if not each.has_arrived]
         for each in waiting[: self._random.randint(0, len(waiting))]:
-            each.fate = self._network.arrive(each.part)
+            each.fate = LATER if self._puts_off() else self._network.arrive(each.part)
             if breaks and each.fate == BREAKING:
                 return False
         return True
@@ -305,14 +312,27 @@ class SimulatedTransport:
         if each not in self._unconfirmed:
             return
         self._unconfirmed.remove(each)
-        if each.fate != OUTSIDE:
+        if each.fate not in (OUTSIDE, LATER):
             self._network.confirm(each.part)
         if each.fate == REJECTED and self.unavailable(self._network.messages[each.part.message].lane[0]) is not None:
             self._network.reject_outside(each.part)
-        if each.fate in (REJECTED, OUTSIDE):
+        if each.fate == LATER:
+            each.result.errback(self._ask_for_pause(each.part))
+        elif each.fate in (REJECTED, OUTSIDE):
             each.result.errback(Rejected("the network rejects it"))
         else:
             each.result.callback(None)
+
+    def _puts_off(self) -> bool:
+        return self.serial and self._has_faults and self._random.random() < 0.1
+
+    def _ask_for_pause(self, part: Part) -> RetryLater:
+        message = self._network.messages[part.message]
+        seconds, scope = self._random.choice([0.0, 0.5, 20.0]), self._random.choice(SCOPES)
+        message.is_separable |= scope == "part"
+        paused = {"part": part, "recipient": message.lane[0], "network": None}[scope]
+        self._pauses[paused] = max(self._pauses.get(paused, 0.0), self._clock.seconds() + max(0.1, seconds) - 1e-5)
+        return RetryLater(seconds, scope)
 
     def _progress_later(self) -> None:
         if self._unconfirmed and not self._is_progressing:
@@ -383,6 +403,7 @@ class SimulatedTransport:
         rooms = {self._network.messages[part.message].lane[0] for part in parts if part.place >= 0}
         outside = rooms & self._network.rooms_outside
         self._network.require(not outside, "{} are transmitted to {}", parts, outside)
+        self._check_pauses(parts)
         new = [_Transmitted(part) for part in parts]
         self._unconfirmed += new
         self._network.require(len(self._unconfirmed) <= self.window, "{} exceed the window", parts)
@@ -390,3 +411,11 @@ class SimulatedTransport:
             self.progress()
         self._progress_later()
         return [each.result for each in new]
+
+    def _check_pauses(self, parts: Sequence[Part]) -> None:
+        messages, require = self._network.messages, self._network.require
+        for part in parts:
+            paused = max(self._pauses.get(key, 0.0) for key in (None, messages[part.message].lane[0], part))
+            require(paused <= self._clock.seconds(), "{} is transmitted in a pause until {}", part, paused)
+        to = [messages[part.message].lane[0] for part in [*parts, *(each.part for each in self._unconfirmed)]]
+        require(not self.serial or len(to) == len(set(to)), "{} are transmitted at once to {}", parts, to)

@@ -53,7 +53,7 @@ class Entry(Generic[P]):
     The parts before `suspect` were unconfirmed when a connection broke, the last time on the one with the number `broken`. They were
     so on `breaks` connections, and alone on `attempts` ones. An isolated message has left its lane, so that it delays no other.
 
-    Of messages to one recipient, that with the lowest `mark` is next: the number of parts of its lane when it is over. It gets the
+    It isn't sent again until `not_before`, on the reactor's clock. Of messages to one recipient, that with the lowest `mark` is next: the number of parts of its lane when it is over. It gets the
     mark when it can be next at first.
     """
 
@@ -74,6 +74,7 @@ class Entry(Generic[P]):
     attempts: int = 0
     is_isolated: bool = False
     mark: float | None = None
+    not_before: float = 0.0
 
     def settle(self, failure: Failure | None) -> None:
         """Fire the receipt, once."""
@@ -263,15 +264,27 @@ class Recipient(Generic[P]):
         self.share += 1 / len(self.lanes)
 
     def _shares(self, entry: Entry[P]) -> bool:
-        """Return whether the lanes share the turn of an entry. What may have broken a connection is sent alone."""
-        return not entry.is_suspect and self.lanes.get(entry.message.origin) is entry.lane
+        """Return whether the lanes share the turn of an entry, which isn't sent alone, and needn't wait alone."""
+        return not entry.is_suspect and not entry.not_before and self.lanes.get(entry.message.origin) is entry.lane
 
     def _mark(self, entry: Entry[P]) -> float:
         if entry.mark is None:
-            # An earlier process has begun the message.
-            is_rest = entry.message.sent and entry.parts is None
+            # An earlier process has begun the message, or another one had to be sent again.
+            is_rest = entry.message.sent if entry.parts is None else entry.position and entry is not self.begun
             entry.mark = 0.0 if is_rest else max(entry.lane.finish, self.share) + entry.most_together
         return entry.mark
+
+
+@dataclass(slots=True, eq=False)
+class Hold(Generic[P]):
+    """What keeps messages to a recipient: a part on the way there, if the network is serial, or a pause that it has asked for.
+
+    :param lanes: Those that wait for the part.
+    """
+
+    is_in_flight: bool = False
+    until: float = 0.0
+    lanes: list[MessageLane[P]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)

@@ -29,7 +29,9 @@ Scope = Literal["part", "recipient", "network"]
 class RetryLater(Exception):
     """The network asks for a pause. The outbox sends the part again afterwards, and doesn't count that as an attempt.
 
-    :param seconds: The length of the pause.
+    It also sends later parts of the message again. So a network that raises this is serial, or ignores keys that it has had.
+
+    :param seconds: The length of the pause, of which the outbox waits for an hour at most.
     :param scope: What has to wait.
     """
 

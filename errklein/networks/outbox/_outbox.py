@@ -24,8 +24,8 @@ from errklein.chat import Message
 from errklein.chat.operations import MOST_FILE, NOTHING_ELSE, Wanted
 from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks.outbox._bounds import Bounds, Load, OutboxLimits, Unavailable
-from errklein.networks.outbox._lanes import SHOWN, ClosedRoom, Entry, MessageLane, Recipient
-from errklein.networks.outbox._network import Connections, NotConfirmed, P, Transport
+from errklein.networks.outbox._lanes import SHOWN, ClosedRoom, Entry, Hold, MessageLane, Recipient
+from errklein.networks.outbox._network import Connections, NotConfirmed, P, RetryLater, Transport
 from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, RoomUnavailable, SentLater
 from errklein.ports.receipts import Receipt
 from errklein.running import ThreadReactor, call_from_thread, cancel_timers
@@ -40,6 +40,12 @@ ROOM_TIMEOUT = 10.0
 
 OTHERS_FIRST = 10.0
 """The seconds for which others are sent before parts that may have broken the last connection. Then they take turns."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 3600.0
+"""The seconds between which a pause is that a network asks for."""
+
+ROUNDING = 1e-6
+"""The seconds by which a timer may fire before the time."""
 
 SINGLE, SHARED = 1_000, 50
 """Number of lost messages with a log line each, and of further ones that share a line, since a stopping process has a second left."""
@@ -111,6 +117,11 @@ class Outbox(Generic[P]):
         self._resting: list[tuple[float, int, MessageLane[P]]] = []
         self._turns = count(1)
         self._closed_rooms: dict[str, ClosedRoom[P]] = {}
+        # By recipient, and the time until which nothing is sent at all.
+        self._holds: dict[str, Hold[P]] = {}
+        self._paused_until = 0.0
+        # Whether a lane has begun to rest in this turn, for the rate limit or for a pause.
+        self._is_refused = self._is_paused = False
         # Lanes without priority whose next part is a suspect.
         self._suspects: deque[MessageLane[P]] = deque()
 
@@ -254,6 +265,10 @@ class Outbox(Generic[P]):
         """Return what a message waits for, apart from a room; None if it isn't in the outbox."""
         if (entry := self._entries.get(id)) is None:
             return None
+        hold, now = self._holds.get(entry.message.recipient), self._reactor.seconds()
+        pause = max(self._paused_until, entry.not_before, hold.until if hold is not None else 0.0) - now
+        if self._ready and pause > 0:
+            return Wait(f"{self.network} has asked for a pause", again_at=self._now() + pause)
         usual = Wait(f"{len(self)} messages wait, which are sent at the pace of {self.network}")
         return self._connections.wait_of(entry, usual) if self._ready else self.absence
 
@@ -310,8 +325,7 @@ class Outbox(Generic[P]):
     def _wake(self) -> None:
         """Let lanes that have rested have their turn before others, those that began to wait first."""
         lanes = []
-        # Rounding must not let a timer fire before the time.
-        latest = self._reactor.seconds() + 1e-6
+        latest = self._reactor.seconds() + ROUNDING
         while self._resting and self._resting[0][0] <= latest:
             lanes.append(heappop(self._resting)[2])
         for lane in sorted(lanes, key=lambda lane: lane.turn, reverse=True):
@@ -325,7 +339,7 @@ class Outbox(Generic[P]):
 
     def _next_parts(self) -> list[_Part[P]]:
         """Return the parts that may be sent now."""
-        if self._is_alone and self._in_flight:
+        if (self._is_alone and self._in_flight) or self._paused_until > self._reactor.seconds() + ROUNDING:
             return []
         self._is_alone = False
         self._wake()
@@ -334,19 +348,19 @@ class Outbox(Generic[P]):
             batch = [] if self._in_flight else self._suspect_part()
             if batch or self._in_flight:
                 return batch
-        batch, is_refused = self._parts_in_turn()
-        return batch if batch or is_refused or self._in_flight else self._suspect_part()
+        batch = self._parts_in_turn()
+        return batch if batch or self._is_refused or self._in_flight else self._suspect_part()
 
-    def _parts_in_turn(self) -> tuple[list[_Part[P]], bool]:
-        """Return parts of the lanes in the rings, and whether the rate limit has refused one."""
+    def _parts_in_turn(self) -> list[_Part[P]]:
+        """Return parts of the lanes in the rings."""
         batch: list[_Part[P]] = []
-        is_refused = False
+        self._is_refused = self._is_paused = False
         most = self._transport.window - self._in_flight
         while len(batch) < most and not self._is_alone:
             ring = self._rings[0] or self._rings[1]
             if ring:
                 lane = ring.popleft()
-            elif self._resting and not is_refused:
+            elif self._resting and not (self._is_refused or self._is_paused):
                 # The network may allow parts earlier than it thought, as when it has caught up.
                 lane = heappop(self._resting)[2]
             else:
@@ -360,12 +374,9 @@ class Outbox(Generic[P]):
                 if batch or self._in_flight:
                     lane.ring.appendleft(lane)
                     break
-            part = self._part(lane, entry)
-            if part is not None:
+            if (part := self._part(lane, entry)) is not None:
                 batch.append(part)
-            elif not entry.is_transmitted:
-                is_refused = True
-        return batch, is_refused
+        return batch
 
     def _suspect_part(self) -> list[_Part[P]]:
         """Return a part that may have broken a connection, to be sent alone."""
@@ -376,16 +387,31 @@ class Outbox(Generic[P]):
         return []
 
     def _next_entry(self, lane: MessageLane[P]) -> Entry[P] | None:
-        """Return the entry whose part is next in the turn of a lane; None if there is none, or if it waits for its room."""
+        """Return the entry whose part is next in the turn of a lane; None if there is none, or if it has to wait."""
         entry = lane.next_entry()
-        if (
-            entry is not None
-            and not entry.is_transmitted
-            and self._unavailable(recipient := entry.message.recipient) is not None
-        ):
+        if entry is None or entry.is_transmitted:
+            return entry
+        if self._unavailable(recipient := entry.message.recipient) is not None:
             self._closed_rooms.setdefault(recipient, ClosedRoom(self._reactor.seconds())).lanes.append(lane)
             return None
-        return entry
+        return None if (self._holds or entry.not_before) and self._is_held(lane, entry) else entry
+
+    def _is_held(self, lane: MessageLane[P], entry: Entry[P]) -> bool:
+        """Return whether an entry waits for a part that is on its way, or for the end of a pause, and let the lane wait for it."""
+        hold: Hold[P] = self._holds.get(entry.message.recipient) or Hold()
+        if (until := max(hold.until, entry.not_before)) > self._reactor.seconds() + ROUNDING:
+            self._is_paused = True
+            self._rest(lane, until)
+            return True
+        entry.not_before = 0.0
+        if hold.is_in_flight:
+            hold.lanes.append(lane)
+        return hold.is_in_flight
+
+    def _rest(self, lane: MessageLane[P], until: float) -> None:
+        """Let a lane rest until a time."""
+        lane.turn = lane.turn or next(self._turns)
+        heappush(self._resting, (until, lane.turn, lane))
 
     def _part(self, lane: MessageLane[P], entry: Entry[P]) -> _Part[P] | None:
         """Return the next part of an entry, if there is one and it may be sent now, and queue the lane again whose turn it was."""
@@ -393,8 +419,8 @@ class Outbox(Generic[P]):
             try:
                 wait = self._connections.wait_for(entry) if entry.is_suspect else 0.0
                 if (wait := wait or self._transport.take_turn(entry.message.recipient)) > 0:
-                    lane.turn = lane.turn or next(self._turns)
-                    heappush(self._resting, (self._reactor.seconds() + wait, lane.turn, lane))
+                    self._is_refused = True
+                    self._rest(lane, self._reactor.seconds() + wait)
                     return None
                 if entry.parts is None:
                     # Only now: many lanes may wait.
@@ -413,6 +439,8 @@ class Outbox(Generic[P]):
         self._is_alone = entry.is_suspect
         lane.recipient.count(entry)
         lane.turn = 0
+        if self._transport.serial:
+            self._holds.setdefault(entry.message.recipient, Hold()).is_in_flight = True
         index = entry.position
         entry.position += 1
         entry.unconfirmed.add(index)
@@ -444,11 +472,11 @@ class Outbox(Generic[P]):
             for (entry, index, _), result in zip(batch, results, strict=True):
                 result.addBoth(self._settle, entry, index)
         self._is_going_on = False
-        if self._ready and self._resting:
-            wait = self._resting[0][0] - self._reactor.seconds()
-            # A lane whose time has come waits for a part that is sent alone, and for nothing else.
-            if wait > 0 or not (self._is_alone and self._in_flight):
-                self._go_on_within(max(0.0, wait))
+        rest = self._resting[0][0] if self._resting else 0.0
+        wait = max(rest, self._paused_until) - self._reactor.seconds()
+        # A lane whose time has come waits for a part that is sent alone, and for nothing else.
+        if self._ready and (wait > 0 or (self._resting and not (self._is_alone and self._in_flight))):
+            self._go_on_within(max(0.0, wait))
         if self._drained is not None and (not len(self) or self._only_rooms_are_left):
             self._give_up()
 
@@ -484,10 +512,15 @@ class Outbox(Generic[P]):
 
     def _settle(self, result: Any, entry: Entry[P], index: int) -> None:
         self._in_flight -= 1
-        is_rejected = isinstance(result, Failure) and not result.check(NotConfirmed)
+        if self._holds:
+            self._release(entry.message.recipient)
+        expected = result.check(NotConfirmed, RetryLater) if isinstance(result, Failure) else None
+        is_rejected = isinstance(result, Failure) and not expected
         # Also if the message is over: nothing may be sent until the next connection.
-        self._ready = self._ready and (is_rejected or not isinstance(result, Failure))
-        if is_rejected and self._unavailable(entry.message.recipient) is not None:
+        self._ready = self._ready and expected is not NotConfirmed
+        if expected is RetryLater:
+            self._pause(entry, index, result.value)
+        elif is_rejected and self._unavailable(entry.message.recipient) is not None:
             # The bot was removed from the room before the network got the part.
             self._postpone(entry, index)
         elif self._entries.get(entry.message.id) is entry:
@@ -521,6 +554,30 @@ class Outbox(Generic[P]):
         entry.position = min(entry.position, index)
         if self._entries.get(entry.message.id) is entry:
             entry.lane.rewind(entry, index)
+
+    def _pause(self, entry: Entry[P], index: int, later: RetryLater) -> None:
+        """Send a part again after a pause."""
+        self._postpone(entry, index)
+        entry.lane.recipient.together -= entry.lane.recipient.begun is entry
+        until = self._reactor.seconds() + min(max(later.seconds, SHORTEST_PAUSE), LONGEST_PAUSE)
+        if later.scope == "network":
+            self._paused_until = max(self._paused_until, until)
+        elif later.scope == "recipient":
+            hold = self._holds.setdefault(entry.message.recipient, Hold())
+            hold.until = max(hold.until, until)
+        else:
+            entry.not_before = until
+
+    def _release(self, recipient: str) -> None:
+        """Let the lanes go on that have waited for a part to a recipient, and forget a pause that is over."""
+        if (hold := self._holds.get(recipient)) is None:
+            return
+        hold.is_in_flight = False
+        for lane in hold.lanes:
+            lane.ring.append(lane)
+        hold.lanes.clear()
+        if hold.until <= self._reactor.seconds():
+            del self._holds[recipient]
 
     def _store_progress(
         self, entry: Entry[P], is_over: bool = False, failure: Failure | None = None, dropped: str = ""
