@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from prompt_toolkit.completion import CompleteEvent, get_common_complete_suffix
+from prompt_toolkit.document import Document
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.networks.text._terminal import addition, completions, in_columns
+from errklein.networks.text._terminal import CommandCompleter
 
 COMMANDS = ["!help", "!plugin config", "!plugin reload", "!plugin remove", "!room", "!room list"]
 
@@ -12,31 +14,39 @@ COMMANDS = ["!help", "!plugin config", "!plugin reload", "!plugin remove", "!roo
 class CompletionTests(SynchronousTestCase):
     """The words that Tab adds or lists."""
 
+    def completions(self, typed: str) -> list[str]:
+        """Return what is listed."""
+        found = CommandCompleter(lambda typed: COMMANDS).get_completions(Document(typed), CompleteEvent())
+        return [completion.display_text for completion in found]
+
     def test_one_word_at_a_time(self) -> None:
         """Only the word being typed is completed, and each word is offered once."""
         for typed, expected in (
             ("", ["!help", "!plugin", "!room"]),
             ("!p", ["!plugin"]),
             ("!plugin", ["!plugin"]),
-            ("!plugin re", ["!plugin reload", "!plugin remove"]),
-            ("!room ", ["!room list"]),
+            ("!plugin re", ["reload", "remove"]),
+            ("!room ", ["list"]),
         ):
-            self.assertEqual(completions(typed, COMMANDS), expected, typed)
+            self.assertEqual(self.completions(typed), expected, typed)
 
     def test_arguments_are_not_completed(self) -> None:
         """Arguments, plain text and unknown commands have no completions."""
         for typed in ("!plugin reload Gre", "!help ro", "hello", "!x", "!plugin  re"):
-            self.assertEqual(completions(typed, COMMANDS), [], typed)
+            self.assertEqual(self.completions(typed), [], typed)
 
     def test_common_part_is_added(self) -> None:
         """Tab adds what all completions share, and a space after the only one."""
         for typed, expected in (("", "!"), ("!plugin r", "e"), ("!plugin re", ""), ("!he", "lp "), ("!help", " ")):
-            self.assertEqual(addition(typed, completions(typed, COMMANDS)), expected, typed)
-        self.assertEqual(addition("hello", []), "")
+            document = Document(typed)
+            found = list(CommandCompleter(lambda typed: COMMANDS).get_completions(document, CompleteEvent()))
+            self.assertEqual(get_common_complete_suffix(document, found), expected, typed)
 
-    def test_columns(self) -> None:
-        """The list has the last words only, in as many columns as the terminal has room for."""
-        found = ["!plugin config", "!plugin info", "!plugin reload"]
-        self.assertEqual(in_columns(found, 80), "config  info    reload")
-        self.assertEqual(in_columns(found, 16), "config  reload\ninfo")
-        self.assertEqual(in_columns(found, 3), "config\ninfo\nreload")
+    def test_error(self) -> None:
+        """An error in the search is logged, and nothing is completed."""
+
+        def fails(typed: str) -> list[str]:
+            raise LookupError(typed)
+
+        self.assertEqual(list(CommandCompleter(fails).get_completions(Document("!x"), CompleteEvent())), [])
+        self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)

@@ -72,7 +72,7 @@ class SessionTests(TestCase):
         await received
         self.assertEqual(self.events.bodies, ["!help "])
         type_("!pl\t\t")
-        await screen.until("config  info")
+        await screen.until("config info")
 
     async def test_pasted_commands(self) -> None:
         """Several pasted commands are several messages; a command's further lines belong to it."""

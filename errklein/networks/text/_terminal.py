@@ -14,8 +14,7 @@ import signal
 import termios
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from os.path import commonprefix
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,16 +22,40 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import create_input
 from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.key_binding.key_processor import KeyPressEvent
 from prompt_toolkit.output.vt100 import Vt100_Output
+from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.utils import get_cwidth
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from errklein.networks.text._console import Console
 from errklein.text import sanitize
+
+
+class CommandCompleter(Completer):
+    """Completes commands, of which `commands` returns those that a text may become, one word at a time."""
+
+    log = Logger()
+
+    def __init__(self, commands: Callable[[str], Sequence[str]]) -> None:
+        self._commands = commands
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
+        typed = document.text_before_cursor
+        start = typed.rfind(" ") + 1
+        try:
+            found = {one[start:].partition(" ")[0] for one in self._commands(typed) if one.startswith(typed)}
+        except Exception:
+            self.log.failure("Commands that begin with {typed!r} could not be completed", typed=typed)
+            return
+        for word in sorted(found):
+            yield Completion(f"{word} ", start - len(typed), display=sanitize(word))
 
 
 class TerminalConsole(Console):
@@ -125,10 +148,6 @@ class TerminalConsole(Console):
             self._flush()
             os.kill(os.getpid(), signal.SIGINT)
 
-        @keys.add("tab")
-        def complete(event: KeyPressEvent) -> None:
-            self._complete_command(event.current_buffer)
-
         output = Vt100_Output.from_pty(self._target, term=os.environ.get("TERM"))
         # Off, since the terminal's response to a cursor position request would become input if the prompt had ended.
         output.enable_cpr = False
@@ -138,6 +157,8 @@ class TerminalConsole(Console):
             auto_suggest=AutoSuggestFromHistory(),
             enable_history_search=True,
             key_bindings=keys,
+            completer=CommandCompleter(self._commands),
+            complete_style=CompleteStyle.READLINE_LIKE,
             erase_when_done=True,
             reserve_space_for_menu=0,
             input=create_input(self._source),
@@ -179,20 +200,6 @@ class TerminalConsole(Console):
         output.flush()
         if shown:
             self._reactor.callFromThread(_fire, shown)
-
-    def _complete_command(self, buffer: Buffer) -> None:
-        """Complete the command before the cursor, or list its completions if they have nothing more in common."""
-        typed = buffer.document.text_before_cursor
-        try:
-            found = completions(typed, self._commands(typed))
-        except Exception:
-            self.log.failure("Commands that begin with {typed!r} could not be completed", typed=typed)
-            return
-        if more := addition(typed, found):
-            buffer.insert_text(more)
-        elif found and self._session is not None:
-            self._pending.append((sanitize(in_columns(found, self._session.app.output.get_size().columns)), None))
-            self._flush()
 
     def _redraw(self) -> None:
         if self._session is not None:
@@ -246,42 +253,6 @@ def _open_history(path: Path) -> History:
     except OSError:
         return InMemoryHistory()
     return FileHistory(str(path))
-
-
-# Completion of commands with Tab, one word at a time
-
-_GAP = 2
-"""Columns between two words of a list."""
-
-
-def completions(typed: str, commands: Iterable[str]) -> list[str]:
-    """Return the texts that `typed` may become with its last word complete, sorted, each once.
-
-    `commands` have their prefix, and single spaces between words::
-
-        completions("!plugin r", ["!plugin reload", "!plugin remove", "!room list"])
-        # ["!plugin reload", "!plugin remove"]
-    """
-    found = set()
-    for command in commands:
-        if command.startswith(typed):
-            end = command.find(" ", len(typed))
-            found.add(command if end < 0 else command[:end])
-    return sorted(found)
-
-
-def addition(typed: str, found: Sequence[str]) -> str:
-    """Return what the completions have in common after `typed`, with a space if there is only one."""
-    rest = commonprefix(found)[len(typed) :]  # noqa: RUF071 - characters, not path components
-    return f"{rest} " if len(found) == 1 else rest
-
-
-def in_columns(found: Sequence[str], width: int) -> str:
-    """Return the last words of the completions in columns, sorted downwards, for a terminal of that width."""
-    words = [text.rpartition(" ")[2] for text in found]
-    column = max(map(len, words)) + _GAP
-    rows = -(-len(words) // max(1, width // column))
-    return "\n".join("".join(word.ljust(column) for word in words[row::rows]).rstrip() for row in range(rows))
 
 
 # Lines of text with ANSI sequences, broken between words for the width of the terminal
