@@ -66,22 +66,18 @@ class RoomOperations:
 
     @operation("room_leave", "name", "reason")
     async def leave(self, by: Actor, name: str, reason: str | None = None) -> None:
-        """Leave a room."""
         await self.do("leave", name, reason or "")
 
     @operation("room_create", "name")
     async def create(self, by: Actor, name: str) -> None:
-        """Create a room."""
         await self.do("create", name)
 
     @operation("room_destroy", "name")
     async def destroy(self, by: Actor, name: str) -> None:
-        """Destroy a room for all its occupants."""
         await self.do("destroy", name)
 
     @operation("room_invite", "name", "people")
     async def invite(self, by: Actor, name: str, people: Sequence[str]) -> None:
-        """Invite people to a room."""
         for person in people:
             try:
                 await self.do("invite", name, person)
@@ -102,7 +98,6 @@ class RoomOperations:
 
     @operation("room_topic", "name", "topic")
     async def set_topic(self, by: Actor, name: str, topic: str) -> None:
-        """Set the topic of a room."""
         await self.do("set_topic", name, topic)
 
     async def do(self, act: str, name: Room | str, *args: str, seconds: float = REPLY_TIMEOUT) -> Any:

@@ -125,7 +125,6 @@ class IRCBackend(NetworkBase):
         self._away = ""
 
     def connect(self, events: BackendEvents) -> None:
-        """Start to connect. Lost connections are reestablished until `disconnect` is called."""
         self.events = events
         self._reconnector.connect()
 
@@ -141,16 +140,17 @@ class IRCBackend(NetworkBase):
         return self.outbox.close(grace).addCallback(self._quit, confirming)
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
-        """Queue the message as lines of PRIVMSG, or of NOTICE if `extras["notice"]` is true; see `ports.chat.Backend`.
-
-        Raises ValueError if the recipient isn't a person or room of this network, or if its name is too long.
-        """
-        target = self._target(message.to)
+        target = self.recipient_of(message, wanted) if message.to is None else self._target(message.to)
         is_notice = bool(message.extras.get("notice"))
         self._text_size("NOTICE" if is_notice else "PRIVMSG", target)
-        details = json.dumps({"notice": True}) if is_notice else ""
-        return self.outbox.send(
-            target, message.body, details=details, priority=message.priority, stored=not message.unstored
+        return self.outbox.perform(
+            target,
+            message.body,
+            wanted,
+            file,
+            details=json.dumps({"notice": True}) if is_notice else "",
+            priority=message.priority,
+            stored=not message.unstored,
         )
 
     # backends.outbox.Transport
@@ -159,15 +159,12 @@ class IRCBackend(NetworkBase):
     serial = False
 
     def estimate(self, body: str) -> int:
-        """Return approximately how many lines a text has."""
         return estimated_parts(body, self.message_size_limit)
 
     def features(self, to: Identifier | str) -> Features:
-        """Return the features of a room or person, which are the same for all."""
         return _FEATURES
 
     def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[MessageLine]:
-        """Return the lines of a message. Raises ValueError if the name of the recipient is too long."""
         is_notice = bool(message.details) and json.loads(message.details).get("notice")
         command = "NOTICE" if is_notice else "PRIVMSG"
         size = self._text_size(command, message.recipient)
@@ -178,7 +175,6 @@ class IRCBackend(NetworkBase):
         return [MessageLine(command, message.recipient, line) for line in lines]
 
     def take_turn(self, recipient: str) -> float:
-        """Return 0.0 if a line may be sent to the recipient now, and count it; else the seconds after which to ask again."""
         protocol = self._reconnector.protocol
         is_behind = protocol is not None and protocol.transmission.is_behind
         wait = _LOOK_AGAIN if is_behind else self._rate_limiter.take(recipient)
@@ -187,21 +183,18 @@ class IRCBackend(NetworkBase):
         return wait
 
     def transmit(self, parts: Sequence[MessageLine], keys: Sequence[str]) -> Sequence[Deferred[None]]:
-        """Send lines; see `Transmission.transmit`."""
         protocol = self._reconnector.protocol
         if protocol is None:
             return [fail(NotConfirmed(f"{self.network} is not connected")) for _ in parts]
         return protocol.transmission.transmit(parts, self._more_follow)
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
-        """Return what a message waits for; see `ports.chat.Backend`."""
         wait = self.outbox.wait_of(record.id)
         if wait is not None and self._is_signed_on and self._rooms.joins.reason(record.recipient) is not None:
             return self.room_status(record.recipient) or wait
         return wait if wait is None or self._is_signed_on else self._absence
 
     def room_status(self, name: str) -> Wait | None:
-        """Return whether the bot is in a room, and why not; see `ports.chat.Backend`."""
         if not self._rooms.is_known(name):
             return None
         if not self._is_signed_on:
@@ -217,16 +210,11 @@ class IRCBackend(NetworkBase):
 
     @property
     def _absence(self) -> Wait:
-        """The state of the network while it isn't connected."""
         seconds = self._reconnector.next_attempt_in
         again_at = self._now() + seconds if seconds else 0.0
         return self.outbox.absence._replace(cause=self._reconnector.problem, again_at=again_at)
 
     def build_identifier(self, text: str) -> IRCPerson | IRCRoom:
-        """Return the room of `#room`, the person of `nick` or `nick!user@host`, or the occupant of `#room/nick`.
-
-        Raises ValueError for any other text.
-        """
         if text[:1] not in _ROOM_MARKS:
             return self._rooms.person(text)
         occupant = split_occupant(text)
@@ -234,30 +222,18 @@ class IRCBackend(NetworkBase):
             return self._rooms.room(text)
         return self._rooms.occupant(occupant[1], self._rooms.room(occupant[0]))
 
-    def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
-        """Return a reply to the room of the message, or to its sender if the message is direct or `private` is set.
-
-        IRC has no threads: `threaded` only sets `parent`.
-        """
-        to = message.to
-        if private or not isinstance(to, IRCRoom):
-            to = message.frm.as_person if isinstance(message.frm, IRCRoomOccupant) else message.frm
-        reply = self.build_message(text)
-        reply.frm, reply.to, reply.parent = self.bot_identifier, to, message if threaded else None
-        return reply
+    def person_of(self, sender: Identifier | None) -> Identifier | None:
+        return sender.as_person if isinstance(sender, IRCRoomOccupant) else sender
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
-        """Put the person's nick and a colon before the text."""
         nick = getattr(identifier, "nick", None) or str(identifier)
         message.body = f"{nick}: {message.body}"
 
     def is_from_self(self, message: Message) -> bool:
-        """Return whether the bot is the sender."""
         nick = getattr(message.frm, "nick", None)
         return nick is not None and self._rooms.is_bot(nick)
 
     def current_holder(self, person: Identifier) -> IRCPerson | None:
-        """Return the current holder of the person's nick, with the full mask; None if it is unknown."""
         return self._rooms.holder(person.nick) if isinstance(person, IRCPerson) else None
 
     # ManagesRooms
@@ -297,17 +273,14 @@ class IRCBackend(NetworkBase):
             if command == "JOIN" and self._rooms.is_joined(str(room)):
                 return
             # Nothing was awaited since the command was sent, so that the reply can't have arrived.
-            if reason := await protocol.room_replies.expect(command, str(room), *names):
-                raise RoomError(reason)
+            await protocol.room_replies.expect(command, str(room), *names)
 
         return Deferred.fromCoroutine(answer())
 
     def rooms(self) -> Sequence[Room]:
-        """Return the rooms that the bot is in."""
         return self._rooms.joined_rooms
 
     def query_room(self, name: str) -> IRCRoom:
-        """Return the room of that name; raises ValueError if the name is invalid."""
         return self._rooms.room(name)
 
     def change_presence(self, status: str, message: str) -> None:
@@ -337,7 +310,6 @@ class IRCBackend(NetworkBase):
         self.outbox.resume()
 
     def connection_lost(self, reason: Failure) -> None:
-        """Pause the outbox, and schedule the next connection."""
         protocol = self._reconnector.protocol
         self.outbox.pause()
         self._rooms.connection_lost()

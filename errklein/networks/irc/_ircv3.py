@@ -166,11 +166,9 @@ class Replay:
             self._first = server_time(tags)
 
     def welcomed(self, tags: Mapping[str, str]) -> None:
-        """Record the tags of the welcome (001)."""
         self._welcome = server_time(tags)
 
     def joined(self, room: str, tags: Mapping[str, str]) -> None:
-        """Record the tags of the bot's own JOIN of the room."""
         self._joined[room] = server_time(tags)
 
     def answered(self, tags: Mapping[str, str]) -> None:
@@ -182,7 +180,6 @@ class Replay:
         self._joined = {room: None if time is None else min(time, now) for room, time in self._joined.items()}
 
     def batch(self, params: Sequence[str], tags: Mapping[str, str]) -> None:
-        """Handle BATCH: "+reference type …" begins a batch, "-reference" ends it. A batch inside a playback is a playback."""
         sign, reference = params[0][:1], params[0][1:]
         if sign == "+":
             kind = params[1].rpartition("/")[2].lower() if len(params) > 1 else ""

@@ -151,7 +151,6 @@ class IRCRateLimiter:
 
     @property
     def interval(self) -> float:
-        """The seconds between two commands at the server's pace."""
         return self._usual.interval
 
     def take(self, target: str) -> float:
@@ -186,7 +185,6 @@ class IRCRateLimiter:
         self._recover()
 
     def _recover(self) -> None:
-        """Set the pace by the time since the last flood."""
         if self._slow_since is None:
             return
         slowness = max(0.0, 1 - (self._seconds() - self._slow_since) / self._recovery)
@@ -379,7 +377,6 @@ class Transmission:
         return False
 
     def lost(self, failure: Failure) -> None:
-        """Fail all unconfirmed lines."""
         self._settle(list(self._lines), failure)
 
     def _oldest_to(self, target: str | None) -> int | None:
@@ -390,12 +387,10 @@ class Transmission:
         return None
 
     def _confirm(self, number: int) -> None:
-        """Confirm the line with this number, and those before it."""
         self._progress_at = self._clock.seconds()
         self._settle([each for each in self._lines if each <= number], None)
 
     def _reject(self, number: int, reason: str) -> None:
-        """Reject the line with this number, unless it is settled."""
         if number in self._lines:
             self._settle([number], Failure(LineRejected(reason)))
 

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols import irc
 
+from errklein.chat import RoomError
 from errklein.networks.irc._ircv3 import (
     BEGIN,
     REFUSALS,
@@ -125,11 +126,9 @@ class IRCProtocol(irc.IRCClient):
 
     @property
     def nickname(self) -> str:  # type: ignore[override]  # Twisted reads it
-        """The bot's nick."""
         return self.nick.current
 
     def connectionMade(self) -> None:
-        """Register with the server, and start watching for silence."""
         self._last_received = self.clock.seconds()
         self._socket = _tcp_socket(self.transport)
         if self._socket is not None:
@@ -139,7 +138,6 @@ class IRCProtocol(irc.IRCClient):
         super().connectionMade()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Fail the unconfirmed lines, and report the end of the connection."""
         self.nick.stop()
         if self._watch.running:
             self._watch.stop()
@@ -209,7 +207,6 @@ class IRCProtocol(irc.IRCClient):
             self.transport.write(b"\r\n".join((*lines, b"")))
 
     def irc_ERROR(self, prefix: str, params: list[str]) -> None:
-        """Store the server's reason for closing the connection."""
         told = self._ban_told_at is not None and self.clock.seconds() - self._ban_told_at <= _BAN_FOLLOWS
         of_text = _BANNED.search(params[-1]) is not None and _KILLED.search(params[-1]) is None
         self.banned = self.banned or told or of_text
@@ -225,7 +222,6 @@ class IRCProtocol(irc.IRCClient):
         self.sendLine(f"USER {self.settings.username} {hostname} {servername} :{self.settings.realname}")
 
     def irc_CAP(self, prefix: str, params: list[str]) -> None:
-        """Negotiate capabilities, then authenticate or end the negotiation."""
         before = self._capabilities.settled
         for line in self._capabilities.received(params[1].upper(), params[2:]):
             self.sendLine(line)
@@ -251,7 +247,6 @@ class IRCProtocol(irc.IRCClient):
         return True
 
     def irc_AUTHENTICATE(self, prefix: str, params: list[str]) -> None:
-        """Send the account and the password when the server requests them."""
         if params[0] == "+" and self.settings.sasl_password and not self._authenticated:
             for line in authenticate_lines(self.settings.sasl_account, self.settings.sasl_password):
                 self.sendLine(line)
@@ -276,7 +271,6 @@ class IRCProtocol(irc.IRCClient):
         self._backend.signed_on()
 
     def irc_RPL_ISUPPORT(self, prefix: str, params: list[str]) -> None:
-        """Use the case mapping that the server announces (005)."""
         announced = CaseMapping.announced(params[1:])
         if announced is not None:
             self.casemapping = announced
@@ -320,7 +314,6 @@ class IRCProtocol(irc.IRCClient):
         cast(ITCPTransport, self.transport).loseConnection()
 
     def _same(self, one: str, other: str) -> bool:
-        """Return whether two names are equal on this server."""
         return same_name(one, other, self.casemapping)
 
     def irc_RPL_MYINFO(self, prefix: str, params: list[str]) -> None:
@@ -380,11 +373,9 @@ class IRCProtocol(irc.IRCClient):
         return not self._same(params[0], self.nickname)
 
     def irc_BATCH(self, prefix: str, params: list[str]) -> None:
-        """Record the beginning or end of a batch."""
         self._replay.batch(params, self.tags)
 
     def irc_PING(self, prefix: str, params: list[str]) -> None:
-        """Reply with PONG."""
         self.sendLine(f"PONG :{params[-1]}")
 
     def irc_MODE(self, prefix: str, params: list[str]) -> None:
@@ -401,7 +392,6 @@ class IRCProtocol(irc.IRCClient):
             self._report_message(prefix, target, text, "message")
 
     def irc_NOTICE(self, prefix: str, params: list[str]) -> None:
-        """Report a notice. Replies to CTCP requests are ignored."""
         target, text = params[0], params[1]
         if text and not text.startswith("\x01"):
             self._report_message(prefix, target, text, "notice")
@@ -428,13 +418,11 @@ class IRCProtocol(irc.IRCClient):
             self.room_replies.accepted("JOIN", params[0])
 
     def irc_TOPIC(self, prefix: str, params: list[str]) -> None:
-        """Report a new topic."""
         self._rooms.topic_received(params[0], params[1], True)
         if self._same(prefix.partition("!")[0], self.nickname):
             self.room_replies.accepted("TOPIC", params[0])
 
     def irc_RPL_INVITING(self, prefix: str, params: list[str]) -> None:
-        """Report that the server has passed on an invitation (341)."""
         self.room_replies.accepted("INVITE", params[2], params[1])
 
     def irc_QUIT(self, prefix: str, params: list[str]) -> None:
@@ -443,7 +431,6 @@ class IRCProtocol(irc.IRCClient):
         self.nick.released(prefix.partition("!")[0])
 
     def irc_NICK(self, prefix: str, params: list[str]) -> None:
-        """Report a nick change of a person or the bot."""
         self.nick.changed(prefix.partition("!")[0], params[0])
         self._rooms.nick_changed(prefix, params[0])
 
@@ -501,19 +488,18 @@ class RoomReplies:
 
     def __init__(self, same: Callable[[str, str], bool]) -> None:
         self._same = same
-        self._expected: dict[Deferred[str], tuple[str, Sequence[str]]] = {}
+        self._expected: dict[Deferred[None], tuple[str, Sequence[str]]] = {}
 
-    def expect(self, command: str, *names: str) -> Deferred[str]:
-        """Return a Deferred of the reason for which the server refuses a command that was just sent; "" if it doesn't.
+    def expect(self, command: str, *names: str) -> Deferred[None]:
+        """Return the server's answer to a command that was just sent: the Deferred fails with RoomError and the reason if it refuses.
 
         `names` are those of the room and, for INVITE, of the person.
         """
-        refusal: Deferred[str] = Deferred(self._expected.__delitem__)
-        self._expected[refusal] = command, names
-        return refusal
+        answer: Deferred[None] = Deferred(self._expected.__delitem__)
+        self._expected[answer] = command, names
+        return answer
 
     def accepted(self, command: str, *names: str) -> None:
-        """Handle the server's confirmation."""
         self._settle("", lambda sent, its: sent == command and all(map(self._same, its, names)))
 
     def rejected(self, number: str, params: Sequence[str]) -> None:
@@ -523,13 +509,12 @@ class RoomReplies:
             self._settle(reason, lambda _, its: any(self._same(name, one) for name in its for one in params[1:-1]))
 
     def lost(self) -> None:
-        """Refuse what is still expected, since the connection is lost."""
         self._settle("the connection was lost", lambda *_: True)
 
     def _settle(self, refusal: str, matches: Callable[[str, Sequence[str]], bool]) -> None:
         for expected in [one for one, sent in self._expected.items() if matches(*sent)]:
             del self._expected[expected]
-            expected.callback(refusal)
+            expected.callback(Failure(RoomError(refusal)) if refusal else None)
 
 
 REGAIN_EVERY = 60.0
@@ -571,7 +556,6 @@ class Nickname:
 
     @property
     def is_wanted(self) -> bool:
-        """True if the bot has the configured nick."""
         return self._same(self.current, self.wanted)
 
     def try_next(self) -> bool:
@@ -641,7 +625,6 @@ class Nickname:
             self._request()
 
     def stop(self) -> None:
-        """Stop trying to regain the configured nick."""
         if self._regaining.running:
             self._regaining.stop()
 

@@ -66,11 +66,9 @@ class RoomState:
         return self.masks.get(self.casemapping.fold(nick))
 
     def remove(self, nick: str) -> bool:
-        """Remove an occupant, and return whether it was there."""
         return self.masks.pop(self.casemapping.fold(nick), None) is not None
 
     def set_casemapping(self, casemapping: CaseMapping) -> None:
-        """Change the case mapping for nicks."""
         self.casemapping, self.identifier = casemapping, None
         self.masks = {casemapping.fold(nick_of(mask)): mask for mask in self.masks.values()}
 
@@ -179,13 +177,11 @@ class Joins:
         return Wait(f"the bot isn't in {name}", attempts.since, cause, attempts.next_at)
 
     def join(self, *names: str) -> None:
-        """Join rooms as soon as the pace of the server allows it."""
         self._queue.update(dict.fromkeys(names))
         if self._next is None:
             self._go_on()
 
     def joined(self, name: str) -> None:
-        """Note that the bot is in the room."""
         attempts = self._of(name)
         attempts.reason = attempts.text = ""
         attempts.joined_at = attempts.since = self._reactor.seconds()
@@ -216,12 +212,10 @@ class Joins:
         self._log(name, reason)
 
     def forget(self, name: str) -> None:
-        """Forget earlier attempts to join the room."""
         if (attempts := self._attempts.pop(self._rooms.key(name), None)) is not None:
             cancel_timers(attempts.timer)
 
     def stop(self) -> None:
-        """Join no more rooms."""
         cancel_timers(self._next, *(attempts.timer for attempts in self._attempts.values()))
         self._next = None
         self._queue.clear()
@@ -308,7 +302,6 @@ class RoomMembership:
         self._identifying: IDelayedCall | None = None
 
     def key(self, name: str) -> str:
-        """Return the folded name."""
         return self.name_rules.fold(name)
 
     def is_bot(self, nick: str) -> bool:
@@ -318,16 +311,13 @@ class RoomMembership:
         return own is not None and self.key(nick) == self.key(own)
 
     def person(self, mask: str) -> IRCPerson:
-        """Return the person of a nick or mask; raises ValueError if it is invalid."""
         acl_pattern = self._settings.acl_pattern
         return IRCPerson(mask, network=self._settings.network, acl_pattern=acl_pattern, casemapping=self.name_rules)
 
     def room(self, name: str) -> IRCRoom:
-        """Return the room of that name; raises ValueError if the name is invalid."""
         return IRCRoom(name, network=self._settings.network, actions=self, casemapping=self.name_rules)
 
     def occupant(self, mask: str, room: IRCRoom) -> IRCRoomOccupant:
-        """Return the occupant of the room with that nick or mask."""
         return IRCRoomOccupant(mask, room, acl_pattern=self._settings.acl_pattern)
 
     def holder(self, nick: str) -> IRCPerson | None:
@@ -360,19 +350,15 @@ class RoomMembership:
 
     @property
     def joined_rooms(self) -> list[IRCRoom]:
-        """The rooms that the bot is in."""
         return [self.room(state.name) for state in list(self._joined.values())]
 
     def is_joined(self, name: str) -> bool:
-        """Return whether the bot is in the room."""
         return self.key(name) in self._joined
 
     def is_wanted(self, name: str) -> bool:
-        """Return whether the bot should join the room."""
         return self.key(name) in self._names
 
     def is_known(self, name: str) -> bool:
-        """Return whether the bot is in the room or should join it."""
         return self.is_joined(name) or self.is_wanted(name)
 
     def is_missing(self, name: str) -> bool:
@@ -385,39 +371,33 @@ class RoomMembership:
         return "" if names is None else self._wanted[name if name in names else names[0]]
 
     def state_of(self, name: str) -> RoomState:
-        """Return the state of a room; raises RoomNotJoinedError if the bot isn't in it."""
         state = self._state(name)
         if state is None:
             raise RoomNotJoinedError(f"the bot is not in {name}")
         return state
 
     def occupants_of(self, name: str) -> Sequence[IRCRoomOccupant]:
-        """Return the people in the room; raises RoomNotJoinedError if the bot isn't in it."""
         room = self.room(name)
         return [self.occupant(mask, room) for mask in list(self.state_of(name).masks.values())]
 
     def signed_on(self, nickname: str, casemapping: CaseMapping) -> None:
-        """Store the bot's nick and the case mapping after the server's welcome."""
         self._nickname = nickname
         self.casemapping_changed(casemapping)
         self.bot_identifier = self.person(nickname)
 
     def connection_lost(self) -> None:
-        """Clear all state of the connection. The rooms to join are kept."""
         self._nickname = None
         self._joined.clear()
         self._senders.clear()
         self.stop()
 
     def stop(self) -> None:
-        """Cancel all timers, so that no more rooms are joined."""
         self.joins.stop()
         if self._identifying is not None:
             self._identifying.cancel()
             self._identifying = None
 
     def join_configured(self, delay: float) -> None:
-        """Join all configured rooms, and those that plugins have joined, after `delay` seconds."""
         if delay:
             self._identifying = self._reactor.callLater(delay, self._join_configured)
         else:
@@ -464,7 +444,6 @@ class RoomMembership:
             self.bot_identifier = self.person(str(self.bot_identifier))
 
     def joined(self, mask: str, room: str) -> None:
-        """Handle the JOIN of a person or the bot."""
         itself = self.is_bot(nick_of(mask))
         if itself:
             self._joined[self.key(room)] = RoomState(room, self.name_rules)
@@ -484,7 +463,6 @@ class RoomMembership:
             self._backend.rooms_changed()
 
     def join_failed(self, room: str, reason: str) -> None:
-        """Handle an error reply to the bot's JOIN."""
         if self.is_missing(room):
             self.joins.failed(room, reason)
 
@@ -504,7 +482,6 @@ class RoomMembership:
             self._backend.events.room_left(self._backend, occupant.room, occupant, kicker)
 
     def kicked(self, nick: str, room: str, by: str, reason: str) -> None:
-        """Handle a KICK by the mask `by`. The bot joins again after IRC_RECONNECT_ON_KICK seconds."""
         was_joined = self.is_joined(room)
         self.parted(nick, room, by)
         if not was_joined or not self.is_bot(nick):
@@ -516,7 +493,6 @@ class RoomMembership:
             self.joins.give_up(room, text)
 
     def quit(self, mask: str) -> None:
-        """Handle the QUIT of a person, who leaves all rooms."""
         nick = nick_of(mask)
         if self.is_bot(nick):
             return
@@ -540,7 +516,6 @@ class RoomMembership:
             self.bot_identifier = self.person(new)
 
     def names_received(self, room: str, nicks: Sequence[str]) -> None:
-        """Add nicks from NAMES to the occupants of a room that the bot is in."""
         state = self._state(room)
         if state is not None:
             for nick in nicks:
@@ -563,7 +538,6 @@ class RoomMembership:
             self._join(room)
 
     def _join_configured(self) -> None:
-        """Join the rooms that are configured now, and those of plugins."""
         self._identifying = None
         before = self._configured
         try:
@@ -590,7 +564,6 @@ class RoomMembership:
         self._names[self.key(name)] = [name]
 
     def _unwant(self, name: str) -> None:
-        """Remove a room from those to join."""
         for other in self._names.pop(self.key(name), ()):
             del self._wanted[other]
 
@@ -601,7 +574,6 @@ class RoomMembership:
             self._names.setdefault(self.key(name), []).append(name)
 
     def _state(self, name: str) -> RoomState | None:
-        """Return the state of a room that the bot is in; None for any other room."""
         return self._joined.get(self.key(name))
 
     def _add_sender(self, mask: str) -> None:
@@ -627,7 +599,6 @@ class RoomMembership:
         return self.occupant(mask, self.room(state.name)) if known else self._person_or_none(mask)
 
     def _person_or_none(self, mask: str) -> IRCPerson | None:
-        """Return the person of the mask; None for the name of a server."""
         try:
             return self.person(mask)
         except ValueError:
