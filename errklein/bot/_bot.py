@@ -58,11 +58,7 @@ class Bot:
 
     It delegates to its parts, and has the methods that plugins call as `self._bot.…`. `wiring.wire` creates it.
 
-    :param backends: The networks by name; the first one is the default.
-    :param workers: The pools and queues in which plugins' code runs.
     :param make_manager: Creates the plugin manager. It is called before the bot has the parts that send messages.
-    :param roots: Directories that are searched for plugins.
-    :param classes: Plugins without a `.plug` file.
     :param ended: Called when all networks have ended, the web server does not listen, and no reply is pending.
     :param restart: Stops the bot in order and starts the process again. It may be called from any thread, and raises CannotRestart
         where a restart is impossible; its Deferred fails with CannotRestart if the configuration is invalid.

@@ -167,19 +167,16 @@ class Events:
         return sorted(network for network, state in self.states.items() if not state.ended)
 
     def stop(self) -> None:
-        """Ignore further messages, including those that are waiting for a time slice."""
         self._stopped = True
         self._slices.stop()
 
     def backend_connected(self, backend: Backend) -> None:
-        """Log the connection, and call `callback_connect`."""
         state = self.states[backend.network]
         state.connected_at, state.connections = self._now(), state.connections + 1
         self.log.info("Connected to {network}", network=backend.network)
         self._callbacks.call(backend, "callback_connect")
 
     def backend_disconnected(self, backend: Backend, reason: str) -> None:
-        """Log the reason. Plugins stay active while the backend reconnects."""
         self.states[backend.network].connected_at = None
         self.log.warn("Disconnected from {network}: {reason}", network=backend.network, reason=reason)
 
@@ -209,7 +206,6 @@ class Events:
         self._notices.post(("room", backend.network, key, waiting), text, interval=interval, count=number)
 
     def backend_ended(self, backend: Backend) -> None:
-        """Mark the network as ended, after the messages that were received before."""
         self._slices.do(partial(self._end, backend))
 
     def message_received(self, backend: Backend, message: Message) -> None:
@@ -225,18 +221,15 @@ class Events:
             self._slices.do(partial(self._receive, backend, message))
 
     def message_edited(self, backend: Backend, message: Message) -> None:
-        """Call `callback_message_edited`, after the messages that were received before. No command runs."""
         if not backend.is_from_self(message):
             message.edited = True
             self._bind(message)
             self.callback_requested(backend, "callback_message_edited", message)
 
     def message_deleted(self, backend: Backend, ref: MessageRef, by: Identifier | None) -> None:
-        """Call `callback_message_deleted`, after the messages that were received before."""
         self.callback_requested(backend, "callback_message_deleted", ref, by)
 
     def gap_found(self, backend: Backend, room: Room, since: float, until: float) -> None:
-        """Notify administrators that messages to a room were not read."""
         begin, end = (datetime.fromtimestamp(time, UTC).strftime("%H:%M") for time in (since, until))
         text = f"Some messages to {room} on {backend.network} between {begin} and {end} UTC were not read: while the bot was "
         text += "away, there were more than it reads afterwards."
@@ -244,26 +237,21 @@ class Events:
         self._notices.post(("gap", backend.network, str(room)), text)
 
     def command_received(self, backend: Backend, message: Message) -> None:
-        """Run the command in the message, if there is one, without calling callbacks."""
         self._slices.do(partial(self._dispatch, backend, message))
 
     def callback_requested(self, backend: Backend, callback: str, *details: Any) -> None:
-        """Call a callback of the plugins, after the messages that were received before."""
         self._slices.do(partial(self._callbacks.call, backend, callback, *details))
 
     def mention_received(self, backend: Backend, message: Message, people: Sequence[Identifier]) -> None:
-        """Call `callback_mention`."""
         if not (self._stopped or message.delayed):
             self._callbacks.call(backend, "callback_mention", message, people)
 
     def presence_changed(self, backend: Backend, presence: Presence) -> None:
-        """Call `callback_presence`."""
         if presence.status == ONLINE:
             self._notices.person_seen(backend, presence.identifier)
         self._callbacks.call(backend, "callback_presence", presence)
 
     def reaction_changed(self, backend: Backend, reaction: Reaction) -> None:
-        """Call `callback_reaction`."""
         self._callbacks.call(backend, "callback_reaction", reaction)
 
     def stream_offered(self, backend: Backend, stream: Stream) -> None:
@@ -274,17 +262,14 @@ class Events:
     def room_joined(
         self, backend: Backend, room: Room, identifier: Identifier | None = None, invited_by: Identifier | None = None
     ) -> None:
-        """Call `callback_room_joined`."""
         self._callbacks.call(backend, "callback_room_joined", room, identifier or backend.bot_identifier, invited_by)
 
     def room_left(
         self, backend: Backend, room: Room, identifier: Identifier | None = None, kicked_by: Identifier | None = None
     ) -> None:
-        """Call `callback_room_left`."""
         self._callbacks.call(backend, "callback_room_left", room, identifier or backend.bot_identifier, kicked_by)
 
     def room_topic_changed(self, backend: Backend, room: Room) -> None:
-        """Call `callback_room_topic`."""
         self._callbacks.call(backend, "callback_room_topic", room)
 
     def _bind(self, message: Message) -> None:

@@ -73,7 +73,6 @@ class DeliveryQueue:
     :param run: Calls the handler. Fires when the handler has ended, whether or not it has exceeded its time limit.
     :param policy: Returns the policy of a webhook, also while its plugin is inactive.
     :param dead: Called for each delivery that is given up, without its request, after it was stored as DEAD.
-    :param chance: Returns a random number from 0 to 1.
     """
 
     def __init__(

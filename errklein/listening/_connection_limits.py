@@ -63,9 +63,6 @@ class ConnectionLimits:
     immediately would fill the system's queue, in which others wait. Complete heads earn a client credit, at most 10, and a connection
     that is closed without one costs a unit: clients with credit have time to send heads, and aren't refused.
 
-    :param most: The limit for all connections.
-    :param most_of_client: The limit for the connections of one client.
-    :param now: Returns the time in seconds.
     :param exempt: Returns whether the client with this address has no limit of its own, such as a proxy.
     """
 

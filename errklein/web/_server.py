@@ -31,16 +31,11 @@ from errklein.webhooks.options import configured
 class WebServer:
     """The web server of a bot: endpoints, connections, routes, and the handling of requests by plugins.
 
-    :param runner: Runs the handlers.
-    :param pool: The threads of blocking handlers.
-    :param settings: The limits; by default those of `WebSettings`.
     :param decoding_pool: The threads that decode bodies above 64 KiB, which then don't wait for blocking handlers; by default `pool`.
     :param large_pool: The threads that decode bodies above 256 KiB, so that smaller ones don't wait for them; by default
         `decoding_pool`.
     :param recorded_pool: The threads of blocking handlers of recorded deliveries, for which other requests don't wait then; by
         default `pool`.
-    :param now: Returns the Unix time in seconds.
-    :param bot: Returns the parts of the bot. It is called before the first request is handled.
     """
 
     def __init__(

@@ -75,7 +75,6 @@ class TextBackend(LocalBackend):
         self._outbox: Outbox[str] = Outbox(reactor, self.network, self, outbox_limits(config, self.message_size_limit))
 
     def connect(self, events: BackendEvents) -> None:
-        """Start the conversation, with the greeting on a terminal; report the administrator as present."""
         self._console = self._open_console()
         self._overview = overview = events.overview(self)
         super().connect(events)
@@ -86,7 +85,6 @@ class TextBackend(LocalBackend):
         self._outbox.resume()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Show the queue for up to `grace` seconds, then restore the terminal. Fires when the terminal is restored."""
         self._time_slices.stop()
         if self._disconnecting is None:
             console = self._console
@@ -95,7 +93,6 @@ class TextBackend(LocalBackend):
         return DeferredList([self._disconnecting]).addCallback(lambda _: None)
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
-        """Queue the message, in parts if it is longer than MESSAGE_SIZE_LIMIT; see `ports.chat.Backend`."""
         to = self.recipient_of(message, wanted)
         self._at_once.note(to)
         return self._outbox.perform(to, message.body, wanted, file, priority=message.priority, original=message)
@@ -106,21 +103,17 @@ class TextBackend(LocalBackend):
     serial = False
 
     def estimate(self, body: str) -> int:
-        """Return 1: a message is usually one part."""
         return 1
 
     def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[str]:
-        """Return the parts of a message as they are shown."""
         assert isinstance(operation, Post)
         to = None if original is None else original.to
         return [self._rendered(part, to) for part in split_message(operation.text, self.message_size_limit)]
 
     def take_turn(self, recipient: str) -> float:
-        """Return 0.0: a terminal needs no rate limit."""
         return 0.0
 
     def transmit(self, parts: Sequence[str], keys: Sequence[str]) -> Sequence[Deferred[None]]:
-        """Show the parts."""
         return [succeed(None) if self._console is None else self._console.show(part) for part in parts]
 
     def plain_text_reply(self, message: Message) -> str | None:
@@ -137,11 +130,9 @@ class TextBackend(LocalBackend):
         return f"This is not a command. {command_hint(self._overview.prefix)}"
 
     def add_reaction(self, message: Message, reaction: str) -> None:
-        """Show the reaction as a line of its own."""
         self._react(message, f"+:{reaction}:")
 
     def remove_reaction(self, message: Message, reaction: str) -> None:
-        """Show the removal of the reaction as a line of its own."""
         self._react(message, f"-:{reaction}:")
 
     def _react(self, message: Message, mark: str) -> None:
@@ -178,14 +169,12 @@ class TextBackend(LocalBackend):
         raise ValueError(f"expected @user, #room or #room/user, not {text!r}")
 
     def person_named(self, name: str) -> LocalPerson:
-        """Return the person of that name; the `@` may be omitted."""
         person = TextPerson(name)
         person.written = self._admins.get(str(person))
         person.network = self.network
         return person
 
     def query_room(self, name: str) -> LocalRoom:
-        """Return the room of that name, which need not exist; the `#` may be omitted."""
         return super().query_room(f"#{name.removeprefix('#')}")
 
     def _open_console(self) -> Console:
@@ -231,12 +220,10 @@ class TextBackend(LocalBackend):
         return "\n".join(f"--- {name} ---\n{text}" for name, text in ways.items())
 
     def set_room(self, room: TextRoom | None) -> None:
-        """Send further messages to the room, or to the bot directly if it is None."""
         self.room = room
         self._show_speaker()
 
     def set_user(self, person: LocalPerson) -> None:
-        """Send further messages as that person."""
         self.user = person
         self._show_speaker()
 

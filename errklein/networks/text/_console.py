@@ -56,11 +56,9 @@ class Console:
             self._poll.register(target, select.POLLOUT)
 
     def start(self) -> None:
-        """Start to read input."""
         raise NotImplementedError
 
     def show(self, text: str) -> Deferred[None]:
-        """Write the text and a newline without other output in between. Fires when they are written or dropped."""
         data = f"{text}\n".encode(self._encoding, "replace")
         if not self._is_writable:
             return succeed(None)
@@ -87,7 +85,6 @@ class Console:
         """Set the name in the prompt, if there is one."""
 
     def close(self) -> Deferred[None]:
-        """Stop reading input. Fires when no thread that reads is left. Queued text is still written."""
         self._ended = None
         self._writes.put(None)
         return self._stopped or succeed(None)
@@ -150,7 +147,6 @@ class LineConsole(Console):
         self._wake: int | None = None
 
     def start(self) -> None:
-        """Start to read."""
         if self._source is None:
             self._reactor.callLater(0, self._end)
             return
@@ -162,7 +158,6 @@ class LineConsole(Console):
         reader.start()
 
     def close(self) -> Deferred[None]:
-        """Stop reading. Fires when the thread has ended."""
         if self._wake is not None:
             os.close(self._wake)
             self._wake = None

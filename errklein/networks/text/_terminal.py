@@ -97,7 +97,6 @@ class TerminalConsole(Console):
         self._closing = False
 
     def start(self) -> None:
-        """Show the prompt."""
         self._stopped = Deferred()
         self._prompting = True
         # If the process ends without `close`, the terminal must not stay in raw mode.
@@ -106,7 +105,6 @@ class TerminalConsole(Console):
         threading.Thread(target=self._run, name="errklein terminal", daemon=True).start()
 
     def show(self, text: str) -> Deferred[None]:
-        """Show the text, which may contain ANSI sequences, above the prompt. Fires when it is shown."""
         if not self._prompting:
             return super().show(text)
         done: Deferred[None] = Deferred()
@@ -115,12 +113,10 @@ class TerminalConsole(Console):
         return done
 
     def show_name(self, name: str) -> None:
-        """Set the name in the prompt."""
         self._name = name
         self._wake(self._redraw)
 
     def close(self) -> Deferred[None]:
-        """Remove the prompt. Fires when the terminal is restored."""
         self._closing = True
         self._wake(self._leave)
         return super().close()
