@@ -149,7 +149,6 @@ class NoticeBoard:
         on_reactor_soon(self._reactor, self._post, key, text, summary, more, interval, count)
 
     def warn_admins(self, warning: str) -> None:
-        """Send a notice in Markdown."""
         warning = masker.cut(warning, SHOWN_TEXT)
         self._send(Notice(masker(warning), masker.known(warning)), MOST, self._distribute)
 
@@ -163,7 +162,6 @@ class NoticeBoard:
         self._tell(text, summary, MOST)
 
     def pass_on(self, notice: Notice) -> None:
-        """Send a notice of the bot itself."""
         self._distribute(notice)
 
     def person_seen(self, backend: Backend, person: Identifier | None) -> None:
@@ -329,7 +327,6 @@ class MissedNotices:
         self._is_changed = self._is_stopped = False
 
     def add(self, network: str, admin: str, text: str) -> None:
-        """Keep a notice in Markdown for the recipient of that name."""
         self.keep(network, admin, [(self._now(), truncated(text, LONGEST))])
 
     def keep(self, network: str, admin: str, notices: Sequence[KeptNotice]) -> None:
@@ -341,7 +338,6 @@ class MissedNotices:
         self.changed()
 
     def recipients(self, network: str) -> list[str]:
-        """Return the recipients on the network who have missed notices."""
         return [admin for where, admin in self._kept if where == network]
 
     def take(self, network: str, admin: str) -> list[KeptNotice]:

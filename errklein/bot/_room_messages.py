@@ -62,7 +62,6 @@ class RoomMessages:
         self._limits: WeakKeyDictionary[RoomWebhook, _Limit] = WeakKeyDictionary()
 
     def handler(self, webhook: RoomWebhook) -> Callable[[Any], Awaitable[None]]:
-        """Return the handler of the webhook's requests."""
         return _RoomHandler(self, webhook).handle
 
     def announce(self, webhook: RoomWebhook, text: Markdown) -> None:
@@ -89,7 +88,6 @@ class RoomMessages:
             self._summarise_later(webhook, limit)
 
     def stop(self) -> None:
-        """Send the lines about messages that were left out."""
         for webhook, limit in list(self._limits.items()):
             if limit.summary is not None:
                 limit.summary.cancel()
@@ -178,7 +176,6 @@ class _RoomHandler:
     webhook: RoomWebhook
 
     async def handle(self, event: Event) -> None:
-        """Send the message of an event."""
         await self.messages.show(self.webhook, event)
 
 

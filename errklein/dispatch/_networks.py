@@ -34,12 +34,10 @@ class Networks:
 
     @property
     def prefix(self) -> str:
-        """The command prefix on the current network."""
         prefix: str = self.config(self.current).BOT_PREFIX
         return prefix
 
     def config(self, backend: Backend) -> Config:
-        """Return the configuration of the backend's network."""
         return self._configs[backend.network]
 
     def of(self, subject: Identifier | Message) -> Backend:
@@ -77,7 +75,6 @@ class Networks:
         return maybeDeferred(backend.resolve, name).addTimeout(seconds, reactor, no_reply)
 
     def query_room(self, name: str) -> Room:
-        """Return the room with that name; the network is selected as in `build_identifier`."""
         backend, name = self.split(name)
         return backend.query_room(name)
 
@@ -86,7 +83,6 @@ class Networks:
         return [room for backend in self.backends.values() for room in backend.rooms()]
 
     def change_presence(self, status: str, message: str) -> None:
-        """Set the bot's presence on every network."""
         for backend in self.backends.values():
             backend.change_presence(status, message)
 

@@ -108,7 +108,6 @@ class Permissions:
         return True
 
     async def filtered(self, invocation: Invocation) -> Invocation | None:
-        """Return the command as filters changed it, or None if a filter blocks it or an access rule denies the changed one."""
         given = (invocation.message, invocation.command.name, invocation.args)
         passed = await self._let_through(*given)
         if passed is None or passed == given:
@@ -181,7 +180,6 @@ class Permissions:
         return self.suggestions(backend, message, f"{name or ''} {args or ''}")
 
     async def _let_through(self, message: Message, command: str, args: Any, *, dry_run: bool = False) -> Passed | None:
-        """Return the command as the filters changed it, or None if one of them blocks it or raises an exception."""
         for one in self._filters.all:
             try:
                 changed, name, args = await self._ask(one, message, command, args, dry_run)

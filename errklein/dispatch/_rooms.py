@@ -86,13 +86,11 @@ class RoomOperations:
 
     @operation("room_occupants", "name")
     async def occupants(self, by: Actor, name: str) -> list[str]:
-        """Return the names of the people in a room, sorted."""
         members: Sequence[RoomOccupant] = await self.do("members", name)
         return sorted(map(name_of, members))
 
     @operation("room_topic", "name")
     async def topic(self, by: Actor, name: str) -> str:
-        """Return the topic of a room; "" if it has none."""
         topic: str = await self.do("topic", name)
         return topic
 

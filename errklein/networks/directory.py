@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from errklein.chat import Room
 from errklein.chat.identifiers import Purpose
 
-T = TypeVar("T", bound=Hashable)
+T = TypeVar("T")
 
 LIFETIME, ABSENCE = 300.0, 60.0
 """The seconds for which a meaning is known, and for which a name is known to mean nothing."""
@@ -36,7 +36,6 @@ class Directory(Generic[T]):
         self._reactor, self._look_up = reactor, look_up
         self._meanings: dict[str, tuple[T | None, float]] = {}
         """With the time until which they are known; the oldest first."""
-        self._names: dict[T, dict[str, None]] = {}
         self._asked: dict[str, list[Deferred[T | None]]] = {}
 
     def known(self, name: str) -> T | None:
@@ -46,7 +45,8 @@ class Directory(Generic[T]):
 
     def names_of(self, meaning: T) -> list[str]:
         """Return the names that are known to mean this. May be called in any thread."""
-        return [name for name in list(self._names.get(meaning, ())) if self.known(name) == meaning]
+        now = self._reactor.seconds()
+        return [name for name, (what, until) in list(self._meanings.items()) if what == meaning and until > now]
 
     def find(self, name: str) -> Deferred[T | None]:
         """Return what a name means, after a lookup if that isn't known; None if it means nothing.
@@ -65,20 +65,11 @@ class Directory(Generic[T]):
 
     def put(self, name: str, meaning: T | None) -> None:
         """Note what a name means, as an event of the network says; None if it means nothing."""
-        self._remove(name)
+        self._meanings.pop(name, None)
         if len(self._meanings) >= MOST:
-            self._remove(next(iter(self._meanings)))
+            del self._meanings[next(iter(self._meanings))]
         self._meanings[name] = meaning, self._reactor.seconds() + (ABSENCE if meaning is None else LIFETIME)
-        if meaning is not None:
-            self._names.setdefault(meaning, {})[name] = None
         self._settle(name, meaning)
-
-    def _remove(self, name: str) -> None:
-        meaning, _ = self._meanings.pop(name, (None, 0.0))
-        if meaning is not None:
-            del self._names[meaning][name]
-            if not self._names[meaning]:
-                del self._names[meaning]
 
     def _answered(self, result: T | Failure | None, name: str, waiting: list[Deferred[T | None]]) -> None:
         # Otherwise an event has said meanwhile what the name means, and the response is older.
@@ -98,8 +89,6 @@ class AliasedRoom(Room):
     id, also if the alias means another room later. All rooms of a network have the same hash, since that must not change.
 
     :param text: The id, or an alias.
-    :param network: The network's name.
-    :param id: The id; "" while it is unknown.
     :param names: Knows the ids of aliases; None for a room that belongs to no connection.
     """
 
@@ -169,14 +158,13 @@ class RoomOrder:
         events = self._waiting.setdefault(room, deque())
         events.append((needed, handle))
         if needed is not None:
-            needed.addTimeout(LONGEST_WAIT, self._reactor).addErrback(self._failed, room)
-            needed.addBoth(lambda _: self._go_on(room))
+            needed.addTimeout(LONGEST_WAIT, self._reactor)
+            text = "Events of {room} go on without a lookup: {reason}"
+            needed.addErrback(lambda failure: self.log.info(text, room=room, reason=str(failure.value)))
+            needed.addCallback(lambda _: self._go_on(room))
         if len(events) > MOST_WAITING and (first := events[0][0]) is not None:
             first.cancel()
         self._go_on(room)
-
-    def _failed(self, failure: Failure, room: str) -> None:
-        self.log.info("Events of {room} go on without a lookup: {reason}", room=room, reason=failure.getErrorMessage())
 
     def _go_on(self, room: str) -> None:
         events = self._waiting.get(room)
