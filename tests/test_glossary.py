@@ -35,6 +35,7 @@ WORDS = [
     "placeholder",
     "delivery",
     "message",
+    "handle",
     "network",
     "room",
     "person",

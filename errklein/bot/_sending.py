@@ -137,7 +137,7 @@ class Sending:
         content, name = _read(file, name)
         message = Message("", backend.bot_identifier, identifier)
         message.priority = priority
-        wanted = Wanted(Kind.FILE, "", thread_of(thread), file=name, type=type or guess_type(name)[0] or "")
+        wanted = Wanted(Kind.FILE, file=name, type=type or guess_type(name)[0] or "").into(thread_of(thread))
         return self._accepted(backend.perform(message, wanted, content), message)
 
     def change(self, target: Target, kind: Kind, text: str = "", *, emoji: str = "", mentions: bool = False) -> Receipt:
@@ -196,8 +196,7 @@ class Sending:
         backend = self._networks.of(message)
         if isinstance(backend, Reacts):
             return backend
-        where = message.to if message.is_group else message.frm
-        if message.ref is not None and where is not None and backend.features(where).reactions:
+        if message.ref is not None:
             return self
         raise NotImplementedError(f"{backend.network} has no reactions: {backend.mode} doesn't know them")
 

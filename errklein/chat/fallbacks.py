@@ -35,6 +35,8 @@ def operations(
     :param known: The ids of the parts of the target; empty if they are unknown.
     :raises Unsupported: The network can do nothing that comes near.
     """
+    if known and wanted.kind in (Kind.POST, Kind.FILE):
+        wanted = wanted._replace(thread=known[0].thread or known[0].id)
     match wanted.kind:
         case Kind.POST:
             return _posts(wanted, body, features, split)

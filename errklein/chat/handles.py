@@ -67,17 +67,11 @@ def target_of(value: object) -> Handle | MessageRef:
 def thread_of(value: object) -> str:
     """Return the id of the thread that a message is in, or that begins with it; "" for none.
 
-    :param value: The id itself, a received message, a `MessageRef`, or what `send` has returned, if the network has that message.
-    :raises ValueError: It is something else, or a handle of a message without a known id.
+    :param value: The id itself, a received message, a `MessageRef`, or what `send` has returned, which is returned as a handle.
+    :raises ValueError: It is something else.
     """
     if isinstance(value, Handle):
-        if not getattr(value, "called", False):
-            raise ValueError(
-                f"a thread can begin at {value} once the network has it: await it before, and pass it itself"
-            )
-        value = next(iter(getattr(value, "refs", ())), "")
-    elif getattr(value, "thread", ""):
-        value = getattr(value, "thread", "")
+        return Handle(value)
     if isinstance(value, str):
         return value
     if getattr(value, "ref", value) is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from errklein.chat.handles import MessageRef
+from errklein.chat.handles import Handle, MessageRef
 
 MOST_FILE = 25_000_000
 """The largest number of bytes of a file that is sent."""
@@ -28,7 +28,8 @@ class Wanted(NamedTuple):
     """What is wanted besides a text. It is stored with the message as JSON, in which absent fields have their defaults.
 
     :param kind: What is wanted.
-    :param target: The message that is edited, deleted or reacted to: the text of a handle, or a `MessageRef`.
+    :param target: The message that is edited, deleted or reacted to: the text of a handle, or a `MessageRef`. Of a text or file,
+        the message that begins the thread.
     :param thread: The id of the thread to send to; "" for none.
     :param emoji: The emoji of a reaction.
     :param file: The name of a file.
@@ -45,6 +46,10 @@ class Wanted(NamedTuple):
     type: str = ""
     mentions: tuple[str, ...] = ()
     quote: str = ""
+
+    def into(self, thread: str) -> Wanted:
+        """Return the same for a thread, given as an id or as the handle of the message that begins it."""
+        return self._replace(target=thread) if isinstance(thread, Handle) else self._replace(thread=thread)
 
     def as_json(self) -> str:
         """Return the fields without defaults as JSON; "" if there are none."""

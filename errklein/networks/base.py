@@ -117,8 +117,8 @@ class NetworkBase(ABC):
         """Accept a message, which is sent to its own thread, and notifies the people whom it mentions."""
         if not (message.thread or message.mentioned or message.quote):
             return self.perform(message, NOTHING_ELSE)
-        wanted = Wanted(thread=message.thread, mentions=message.mentioned, quote=message.quote)
-        return self.perform(message, wanted)
+        wanted = Wanted(mentions=message.mentioned, quote=message.quote)
+        return self.perform(message, wanted.into(message.thread))
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
         """Return what a message waits for in the outbox."""

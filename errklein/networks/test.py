@@ -23,7 +23,7 @@ from errklein.chat import (
 from errklein.chat.features import Features
 from errklein.chat.handles import MessageRef
 from errklein.chat.messages import Attachment
-from errklein.chat.operations import Edit, Operation, Post, Upload, Wanted
+from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload, Wanted
 from errklein.config.networks import Network
 from errklein.networks.base import LOCAL_SETTINGS, LocalBackend, LocalOccupant, LocalPerson, LocalRoom
 from errklein.ports.receipts import Receipt
@@ -186,6 +186,8 @@ class TestBackend(LocalBackend):
         """The features of all rooms; a test may assign others, such as `chat.features.BARE`."""
         self.operations: list[Operation] = []
         """What the bot has done, in order: messages, edits, deletions, reactions and files."""
+        self.seen: dict[MessageRef, list[str]] = {}
+        """The messages that people see now: the text, or the name of a file in brackets, and the bot's reactions."""
         self._ids = count(1)
         self._busy_until = 0.0
         self._held: list[tuple[Receipt, Message, Wanted, bytes, str]] = []
@@ -237,10 +239,16 @@ class TestBackend(LocalBackend):
                 ref, is_new = self._new_ref(to, thread), True
             case Edit(ref, text):
                 is_new = False
-            case Upload():
-                self.outgoing_message_queue.put(operation.content)
-                return self._new_ref(to, operation.thread)
-            case _:
+            case Upload(name, _, content, thread):
+                self.outgoing_message_queue.put(content)
+                self.seen[ref := self._new_ref(to, thread)] = [f"[{name}]"]
+                return ref
+            case Delete(ref):
+                self.seen.pop(ref, None)
+                return None
+            case React(ref, emoji, is_removed):
+                text, *others = self.seen.get(ref, [""])
+                self.seen[ref] = [text, *(one for one in others if one != emoji), *([] if is_removed else [emoji])]
                 return None
         part = message.clone()
         part.body = without_mentions(text) if self.neutralises_mentions and not message.mentions else text
@@ -248,6 +256,7 @@ class TestBackend(LocalBackend):
         part.to = message.to or self.build_identifier(ref.room)
         sent = SentMessage(part, to_plain(part.body, compact=getattr(self.config, "COMPACT_OUTPUT", False)))
         self.sent.append(sent)
+        self.seen[ref] = [sent.text, *self.seen.get(ref, ())[1:]]
         self.outgoing_message_queue.put(sent.text)
         for watcher in list(self._watchers):
             on_reactor_soon(self._reactor, watcher, sent)
@@ -291,6 +300,7 @@ class TestBackend(LocalBackend):
         where = listener if isinstance(listener, LocalRoom) else speaker
         message.ref, message.thread = self._new_ref(str(where), thread), thread
         message.sent_at, message.attachments = self._now(), attachments
+        self.seen[message.ref] = [text]
         self.receive_message(message)
         return message
 
@@ -298,11 +308,15 @@ class TestBackend(LocalBackend):
         """Let the sender of a message edit it, and return its new version. Call it on the reactor."""
         edited = message.clone()
         edited.body, edited.edited = text, True
+        if message.ref is not None:
+            self.seen[message.ref] = [text]
         self.notify("message_edited", edited)
         return edited
 
     def receive_deletion(self, message: Message) -> None:
         """Let the sender of a message delete it. Call it on the reactor."""
+        if message.ref is not None:
+            self.seen.pop(message.ref, None)
         self.notify("message_deleted", message.ref, message.frm)
 
     def receive_reaction(

@@ -16,18 +16,20 @@ from functools import partial
 from html import unescape
 from itertools import zip_longest
 from math import ceil
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from errklein.chat import Person
+from errklein.chat import Attachment, Person
 from errklein.commands import find_command, recall_position, similar_commands
 from errklein.config import load_config
+from errklein.http_client import BodyTooLarge
 from errklein.journal import INLINE
 from errklein.networks.test import SentMessage, TestBackend
 from errklein.plugins import BotPlugin
@@ -55,18 +57,31 @@ class Sent(str):
 
     :param to: The recipient: a person such as "@admin", or a room such as "#builds".
     :param is_notice: Whether it is a notice to administrators, such as about a webhook that has failed.
+    :param thread: The thread that it is in; "" for none.
+    :param edited: Whether it is the new text of a message that the bot has edited.
     """
 
-    __slots__ = ("is_notice", "network", "to")
+    __slots__ = ("edited", "is_notice", "network", "thread", "to")
 
     to: str
     network: str
     is_notice: bool
+    thread: str
+    edited: bool
 
-    def __new__(cls, to: str, text: str, network: str = "test", is_notice: bool = False) -> Sent:
+    def __new__(
+        cls,
+        to: str,
+        text: str,
+        network: str = "test",
+        is_notice: bool = False,
+        *,
+        thread: str = "",
+        edited: bool = False,
+    ) -> Sent:
         """Create a message."""
         sent = super().__new__(cls, text)
-        sent.to, sent.network, sent.is_notice = to, network, is_notice
+        sent.to, sent.network, sent.is_notice, sent.thread, sent.edited = to, network, is_notice, thread, edited
         return sent
 
     @property
@@ -256,7 +271,29 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         """
         return [message.text for message in self.messages if message.to == name and network in (None, message.network)]
 
-    def say(self, text: str, frm: str = ADMIN, room: str | None = None, network: str | None = None) -> list[Sent]:
+    def chat(self, name: str, network: str | None = None) -> list[str]:
+        """Return what people see now in a room, or in the conversation with a person: their messages and those of the bot.
+
+        They are as they are after all edits and deletions, each followed by the bot's reactions. A file is its name in brackets::
+
+            self.assertEqual(self.bot.chat("#builds"), ["!build 7 👀", "build 7 is ok", "[build.log]"])
+
+        :param name: A room such as "#builds", or a person such as "@admin".
+        :param network: The name of a network; by default the first.
+        """
+        backend = self.backend if network is None else self.backends[network]
+        return [" ".join(message) for ref, message in backend.seen.items() if ref.room == name]
+
+    def say(
+        self,
+        text: str,
+        frm: str = ADMIN,
+        room: str | None = None,
+        network: str | None = None,
+        *,
+        thread: str = "",
+        files: Mapping[str, bytes] | None = None,
+    ) -> list[Sent]:
         """Send a message to the bot or a room. Return all messages that the bot sends until it waits, as in `messages`.
 
         ::
@@ -267,11 +304,14 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         :param frm: The sender.
         :param room: A room, such as "#builds"; by default the message is sent to the bot directly.
         :param network: The name of a network; by default the first.
+        :param thread: The thread that the message is in: the id of the message that begins it, such as "m1".
+        :param files: The contents of the files that come with the message, by name.
         """
         before = len(self.messages)
         backend = self.backend if network is None else self.backends[network]
         self._begin()
-        self._call(backend.receive, text, frm=frm, to=room)
+        attachments = [_attached(name, content) for name, content in (files or {}).items()]
+        self._call(backend.receive, text, frm=frm, to=room, thread=thread, attachments=attachments)
         sent = self.messages[before:]
         self._explanation = self._cause_of_replies(text, sent, backend)
         return sent
@@ -392,7 +432,9 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
     def _keep(self, network: str, sent: SentMessage) -> None:
         # Only notices are sent before other messages.
-        self.messages.append(Sent(str(sent.message.to), sent.text, network, is_notice=sent.message.priority))
+        message = sent.message
+        kept = Sent(str(message.to), sent.text, network, message.priority, thread=message.thread, edited=message.edited)
+        self.messages.append(kept)
 
     def _end(self) -> None:
         self.has_ended = True
@@ -459,6 +501,13 @@ class TestBot(Requests[Deferred[ClientResponse]]):
                 f"{what}: a plugin's method waited for something that the test doesn't provide\n{self.report()}"
             )
         unwrapped(results[0])
+
+
+def _attached(name: str, content: bytes) -> Attachment:
+    def fetch(most: int) -> Deferred[bytes]:
+        return succeed(content) if len(content) <= most else fail(BodyTooLarge(f"{name} has more than {most} bytes"))
+
+    return Attachment(name, guess_type(name)[0] or "", len(content), fetch)
 
 
 @implementer(ILogObserver)

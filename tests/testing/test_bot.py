@@ -11,8 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd, webhook
+from errklein.http_client import BodyTooLarge
 from errklein.plugins.plugin import PluginError
-from errklein.testing import ADMIN, LeftOver, Sent, TestBot
+from errklein.testing import ADMIN, LeftOver, PluginTestCase, Sent, TestBot
 
 
 class Clockwork(BotPlugin):
@@ -159,6 +160,64 @@ class TestBotTests(SynchronousTestCase):
         """An unknown plugin name raises an error that lists the known ones."""
         error = self.assertRaises(PluginError, self.bot.plugin, "Clokwork")
         self.assertIn("- Clockwork", str(error))
+
+
+class Changing(BotPlugin):
+    """Changes its messages."""
+
+    @botcmd
+    def post(self, message: Any, args: str) -> None:
+        room = self.build_identifier("#testroom")
+        self.one, self.two = self.send(room, "*one*"), self.send(room, "two", thread=message)
+        self.react(message, "👀")
+        self.react(self.one, "👍")
+
+    @botcmd
+    async def change(self, message: Any, args: str) -> None:
+        self.edit(self.one, "**first**")
+        self.react(message, "👀")
+        await self.react(message, "👀", remove=True)
+        await self.delete(self.two)
+
+    @botcmd
+    def lengths(self, message: Any, args: str) -> str:
+        return ", ".join(f"{one.name}: {len(one.read(3))} {one.type}" for one in message.attachments)
+
+
+class ChatTests(PluginTestCase):
+    """Messages with ids, threads and files."""
+
+    plugins = (Changing,)
+
+    def test_chat(self) -> None:
+        """`chat` has what people see in the end, and `messages` each text."""
+        self.bot.say("!post", room="#testroom")
+        self.assertEqual(self.bot.chat("#testroom"), ["!post 👀", "one 👍", "two"])
+        self.bot.say("!change", room="#testroom")
+        self.assertEqual(self.bot.chat("#testroom", "test"), ["!post 👀", "first 👍", "!change"])
+        self.assertEqual(
+            [(str(sent), sent.edited, sent.thread) for sent in self.bot.messages],
+            [("one", False, ""), ("two", False, "m1"), ("first", True, "")],
+        )
+
+    def test_people(self) -> None:
+        """People edit and delete their messages, too."""
+        backend = self.bot.backend
+        one, two = (backend.receive(text, frm="@alice", to="#testroom") for text in ("one", "two"))
+        backend.receive_edit(one, "first")
+        backend.receive_deletion(two)
+        self.assertEqual(self.bot.chat("#testroom"), ["first"])
+
+    def test_files(self) -> None:
+        """`say` sends files, which handlers read up to a limit."""
+        self.assertEqual(self.bot.say("!lengths", files={"a.csv": b"1,2", "b": b""}), ["a.csv: 3 text/csv, b: 0 "])
+        self.bot.say("!lengths", files={"a.csv": b"1,2,3"})
+        self.assertEqual(len(self.flushLoggedErrors(BodyTooLarge)), 1)
+
+    def test_threads(self) -> None:
+        """The reply to a command in a thread is sent to that thread."""
+        sent = self.bot.say("!lengths", room="#testroom", thread="m1", files={"b": b""})
+        self.assertEqual([one.thread for one in sent], ["m1"])
 
 
 class StartTests(SynchronousTestCase):
