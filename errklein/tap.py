@@ -155,14 +155,7 @@ def _make_service(options: Options) -> IService:
     listening = Listening.of(config, options["web"], options["status"])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
     data_directory = DataDirectory(Path(config.BOT_DATA_DIR), twistd.uid, twistd.gid, data_source)
-    check_start(
-        config,
-        twistd,
-        data_directory,
-        listening,
-        options["data-dir"],
-        no_import=bool(options["no-import"]),
-    )
+    check_start(config, twistd, data_directory, listening, options["data-dir"], no_import=bool(options["no-import"]))
     with located_errors(config):
         set_up_log(config, twistd, data_directory)
     if "logFile" in options.launcher:

@@ -322,11 +322,7 @@ def _add_data(add: Callable[..., Parser]) -> None:
     getting = add("get", "print the values as a Python dict", namespace)
     getting.add_argument("--missing-ok", action="store_true", help="print {} for an unknown namespace")
     add("set", "replace all values by those of the Python dict on standard input", namespace)
-    add(
-        "merge",
-        "add the values of the Python dict on standard input, and merge dicts with stored dicts",
-        namespace,
-    )
+    add("merge", "add the values of the Python dict on standard input, and merge dicts with stored dicts", namespace)
 
 
 def _parent(*names: str, **settings: Any) -> argparse.ArgumentParser:

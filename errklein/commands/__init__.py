@@ -38,14 +38,7 @@ from errklein.commands._registry import (
     similar_commands,
     unknown_command,
 )
-from errklein.commands.access import (
-    Caller,
-    check_access,
-    explain_access,
-    get_acl_room,
-    get_acl_usr,
-    unmatched,
-)
+from errklein.commands.access import Caller, check_access, explain_access, get_acl_room, get_acl_usr, unmatched
 from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, botflow, never
 
 __all__ = ["SeparatorArgParser", "ShlexArgParser"]

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-FACADES: Mapping[str, str] = {
-    "errbot": "errklein.compat.errbot",
-    "flask": "errklein.compat.flask",
-}
+FACADES: Mapping[str, str] = {"errbot": "errklein.compat.errbot", "flask": "errklein.compat.flask"}
 """The packages that errklein provides, and the names of its modules for them."""
 
 

@@ -373,11 +373,7 @@ class ErrBot(BackendBase, StoreMixin):
         return ThreadPool(self.bot_config.BOT_ASYNC_POOLSIZE)
 
     def send(
-        self,
-        identifier: Identifier,
-        text: str,
-        in_reply_to: Message | None = None,
-        groupchat_nick_reply: bool = False,
+        self, identifier: Identifier, text: str, in_reply_to: Message | None = None, groupchat_nick_reply: bool = False
     ) -> Any:
         """Send Markdown text to a person or room of this network.
 

@@ -153,11 +153,7 @@ class Replies:
     """Sends a reply to the message, in private and in a thread if so, instead of `deliver`."""
 
     def __init__(
-        self,
-        networks: Networks,
-        deliver: Deliver,
-        disclosure: Disclosure,
-        wait_for: Callable[[Awaitable[Any]], Any],
+        self, networks: Networks, deliver: Deliver, disclosure: Disclosure, wait_for: Callable[[Awaitable[Any]], Any]
     ) -> None:
         self.deliver = deliver
         self._networks = networks

@@ -39,8 +39,7 @@ class JournalArchive(JournalReader):
         with self._database.transaction() as connection:
             found = replayable(connection, ids, force)
             connection.execute(
-                "INSERT OR REPLACE INTO replays SELECT value, ?, ? FROM json_each(?)",
-                (force, user, as_ids(found)),
+                "INSERT OR REPLACE INTO replays SELECT value, ?, ? FROM json_each(?)", (force, user, as_ids(found))
             )
             return found
 

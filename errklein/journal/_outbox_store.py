@@ -556,8 +556,7 @@ def begin_process(connection: sqlite3.Connection) -> int:
 def find_messages(database: Database, delivery: int = 0, recipient: str = "") -> list[MessageRecord]:
     conditions = _OF_DELIVERY if delivery else _TO_RECIPIENT
     rows = database.read(
-        _FIND.format(*conditions),
-        {"delivery": delivery, "recipient": _stored(recipient), "count": MOST_FOUND},
+        _FIND.format(*conditions), {"delivery": delivery, "recipient": _stored(recipient), "count": MOST_FOUND}
     )
     return [
         MessageRecord(number, _text(network), _text(to), of, _STATES[state], at, reason)

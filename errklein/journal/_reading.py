@@ -116,11 +116,7 @@ class JournalReader:
             return 0
         ((number,),) = self._database.read(
             "SELECT total(number) FROM counted WHERE minute BETWEEN ? AND ? AND route IN (SELECT value FROM json_each(?))",
-            (
-                (query.since or 0) // 60,
-                inf if query.until is None else query.until // 60,
-                as_ids(self._routes(query)),
-            ),
+            ((query.since or 0) // 60, inf if query.until is None else query.until // 60, as_ids(self._routes(query))),
         )
         return int(number)
 
@@ -198,8 +194,7 @@ class JournalReader:
             "WHERE state < 3 AND route = (SELECT id FROM routes WHERE name = ?) ORDER BY id"
         )
         ((due_at,),) = self._database.read(
-            f"SELECT min(due_at) FROM ({waiting} {'LIMIT 1' if ordered else ''}) WHERE state <> 1",
-            (webhook,),
+            f"SELECT min(due_at) FROM ({waiting} {'LIMIT 1' if ordered else ''}) WHERE state <> 1", (webhook,)
         )
         return due_at  # type: ignore[no-any-return]
 

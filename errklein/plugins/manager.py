@@ -77,9 +77,7 @@ class Changes:
             self._after()
 
 
-def change(
-    method: Callable[Concatenate[M, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[M, P], Deferred[T]]:
+def change(method: Callable[Concatenate[M, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[M, P], Deferred[T]]:
     """Decorate a method so that a call is one of the manager's changes."""
 
     @wraps(method)

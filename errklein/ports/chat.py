@@ -10,17 +10,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
 
-from errklein.chat import (
-    Card,
-    Identifier,
-    Message,
-    NameRules,
-    Presence,
-    Reaction,
-    Room,
-    RoomOccupant,
-    Stream,
-)
+from errklein.chat import Card, Identifier, Message, NameRules, Presence, Reaction, Room, RoomOccupant, Stream
 from errklein.chat.features import Features
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Wanted

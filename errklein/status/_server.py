@@ -63,11 +63,7 @@ class StatusServer:
     """
 
     def __init__(
-        self,
-        reactor: Any,
-        endpoint: str,
-        public: Sequence[str] = (),
-        make_pool: Callable[..., WorkerPool] = WorkerPool,
+        self, reactor: Any, endpoint: str, public: Sequence[str] = (), make_pool: Callable[..., WorkerPool] = WorkerPool
     ) -> None:
         self.endpoint = endpoint
         self._reactor = reactor

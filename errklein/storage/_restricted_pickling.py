@@ -35,10 +35,7 @@ STANDARD_NAMES: Mapping[str, tuple[str, ...]] = {
     "datetime": ("date", "datetime", "time", "timedelta", "timezone"),
     "decimal": ("Decimal",),
     "fractions": ("Fraction",),
-    "ipaddress": (
-        *("IPv4Address", "IPv4Interface", "IPv4Network"),
-        *("IPv6Address", "IPv6Interface", "IPv6Network"),
-    ),
+    "ipaddress": (*("IPv4Address", "IPv4Interface", "IPv4Network"), *("IPv6Address", "IPv6Interface", "IPv6Network")),
     "pathlib": _PATHS,
     # The module of these classes since Python 3.13.
     "pathlib._local": _PATHS,

@@ -49,11 +49,7 @@ class SQLiteStorage:
     """
 
     def __init__(
-        self,
-        path: Path,
-        values: ValueReader = DEFAULT_READER,
-        access: Access = Access.OWN,
-        run: Run = maybeDeferred,
+        self, path: Path, values: ValueReader = DEFAULT_READER, access: Access = Access.OWN, run: Run = maybeDeferred
     ) -> None:
         self.path = path
         self._run = run

@@ -16,15 +16,7 @@ from errklein.verify._algorithms import (
     json_of,
     token_in_header,
 )
-from errklein.verify._verification import (
-    HeaderId,
-    ImmediateResponse,
-    Received,
-    Refused,
-    Secrets,
-    Verification,
-    scheme,
-)
+from errklein.verify._verification import HeaderId, ImmediateResponse, Received, Refused, Secrets, Verification, scheme
 
 
 @scheme

@@ -13,10 +13,7 @@ ADDRESS_SCHEME = "token in the address"
 
 
 def url_token(
-    secret: Secrets = (),
-    *,
-    digests: Sequence[str] = (),
-    delivery_id: Callable[[Received], str | None] | None = None,
+    secret: Secrets = (), *, digests: Sequence[str] = (), delivery_id: Callable[[Received], str | None] | None = None
 ) -> Verification:
     """Return the verification by the token at the end of the address, of which only the SHA-256 digest needs to be known.
 

@@ -55,12 +55,7 @@ class Checks:
     log = Logger(namespace="errklein.web")
 
     def __init__(
-        self,
-        settings: WebSettings,
-        lanes: Lanes,
-        bot: BotParts,
-        clock: Callable[[], float],
-        now: Callable[[], float],
+        self, settings: WebSettings, lanes: Lanes, bot: BotParts, clock: Callable[[], float], now: Callable[[], float]
     ) -> None:
         self._public_url = settings.public_url and settings.public_url + settings.base_path
         self._base_path = settings.base_path

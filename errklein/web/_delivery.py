@@ -14,16 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from errklein.listening import client_of
 from errklein.ports.outbox import OutboxStore, RoomUnavailable
-from errklein.running import (
-    NEVER,
-    DeadlineSweeper,
-    Overloaded,
-    Placement,
-    PoolStopped,
-    Runner,
-    TimeSlices,
-    WorkerPool,
-)
+from errklein.running import NEVER, DeadlineSweeper, Overloaded, Placement, PoolStopped, Runner, TimeSlices, WorkerPool
 from errklein.web._decoding import Lanes
 from errklein.web._error_pages import Problem, problem_of, retry_after
 from errklein.web._responses import (
@@ -104,10 +95,7 @@ class Delivery:
     log = Logger(namespace="errklein.web")
 
     def __init__(
-        self,
-        route: Route,
-        context: RequestContext,
-        when_ended: Callable[[Delivery], None] | None = None,
+        self, route: Route, context: RequestContext, when_ended: Callable[[Delivery], None] | None = None
     ) -> None:
         self.hook = context.hook
         self.request = context.incoming

@@ -50,11 +50,7 @@ class Intake:
     """
 
     def __init__(
-        self,
-        make_services: Callable[[], WebServices],
-        routes: Routes,
-        recorded_pool: WorkerPool,
-        recorded_lanes: Lanes,
+        self, make_services: Callable[[], WebServices], routes: Routes, recorded_pool: WorkerPool, recorded_lanes: Lanes
     ) -> None:
         self.routes = routes
         self._make_services = make_services

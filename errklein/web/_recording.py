@@ -20,13 +20,7 @@ from errklein.web._settings import BotParts, WebSettings
 from errklein.web.facade.request import DeliveryInfo
 from errklein.web.request import HTTPRequest, WebhookRequest
 from errklein.webhooks import Hook
-from errklein.webhooks.deliveries import (
-    MAX_LOGGED_BODY,
-    DeliveryState,
-    Outcome,
-    StoredDelivery,
-    StoredRequest,
-)
+from errklein.webhooks.deliveries import MAX_LOGGED_BODY, DeliveryState, Outcome, StoredDelivery, StoredRequest
 from errklein.webhooks.source import ACCEPTED
 
 if TYPE_CHECKING:

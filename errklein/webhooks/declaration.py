@@ -8,14 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeVar, overload
 
 from errklein.verify import ImmediateResponse, Secrets, Verification
-from errklein.webhooks.option_values import (
-    ARGUMENTS,
-    OPTION_FIELDS,
-    InvalidOption,
-    Rate,
-    check_option,
-    check_together,
-)
+from errklein.webhooks.option_values import ARGUMENTS, OPTION_FIELDS, InvalidOption, Rate, check_option, check_together
 from errklein.webhooks.source import Source
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -24,15 +24,7 @@ from twisted.python.failure import Failure
 from twisted.words.protocols import irc
 
 from errklein.chat import RoomError
-from errklein.networks.irc._ircv3 import (
-    BEGIN,
-    REFUSALS,
-    WANTED,
-    Capabilities,
-    Replay,
-    authenticate_lines,
-    parse_tags,
-)
+from errklein.networks.irc._ircv3 import BEGIN, REFUSALS, WANTED, Capabilities, Replay, authenticate_lines, parse_tags
 from errklein.networks.irc._lines import IRCRateLimiter, Transmission, encode_line
 from errklein.networks.irc.identifiers import CaseMapping, is_room, same_name
 from errklein.networks.irc.settings import IRCSettings

@@ -136,12 +136,7 @@ class Joins:
     """Seconds without a reply to JOIN after which the room is tried again."""
 
     def __init__(
-        self,
-        reactor: Any,
-        network: str,
-        rooms: RoomMembership,
-        limiter: IRCRateLimiter,
-        chance: Callable[[], float],
+        self, reactor: Any, network: str, rooms: RoomMembership, limiter: IRCRateLimiter, chance: Callable[[], float]
     ) -> None:
         self.most = 1000
         """Maximum number of rooms in a command, which the server may announce."""
