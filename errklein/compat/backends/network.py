@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.chat.features import BARE, Features
-from errklein.chat.operations import Operation, Post, Wanted
+from errklein.chat.operations import NOTHING_ELSE, Kind, Operation, Post, Wanted
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.compat.backends._messages import (
     NetworkStamp,
@@ -56,6 +56,8 @@ Part = Callable[[], object]
 
 RETRY_AFTER, LONGEST_RETRY = 5.0, 60.0
 """The seconds until a message is sent again after an error of the connection: at first, doubled each time, and at most."""
+
+_REACTIONS = {Kind.REACT: "add_reaction", Kind.UNREACT: "remove_reaction"}
 
 ATTEMPTS = 20
 """Number of errors of the connection after which a message is dropped, since it may be the cause: a quarter of an hour."""
@@ -157,10 +159,13 @@ class ThreadedNetwork(NetworkBase):
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
         """Add the message to the outbox, from any thread; see ports.chat.Backend."""
+        if wanted.emoji and message.parent is not None:
+            with suppress(NotImplementedError):
+                return self._react(_REACTIONS[wanted.kind], message.parent, wanted.emoji)
         # A copy, since the sender may change the message before it is sent.
         kept = message.clone()
         kept.body = message.body[: self._longest]
-        return self._accept(kept, neutral_text(self.mode, kept), details_of(kept))
+        return self._accept(kept, neutral_text(self.mode, kept), details_of(kept), wanted, file)
 
     def build_identifier(self, text: str) -> Identifier:
         """Return the identifier for a text; raises ValueError, and errors of the backend's own code."""
@@ -225,11 +230,11 @@ class ThreadedNetwork(NetworkBase):
 
     def add_reaction(self, message: Message, reaction: str) -> None:
         """Add a reaction to the outbox; raises NotImplementedError if the backend has no reactions."""
-        self._react("add_reaction", message, reaction, f"reaction {reaction}")
+        self._react("add_reaction", message, reaction)
 
     def remove_reaction(self, message: Message, reaction: str) -> None:
         """Add the removal of a reaction to the outbox; raises NotImplementedError if the backend has no reactions."""
-        self._react("remove_reaction", message, reaction, f"removal of reaction {reaction}")
+        self._react("remove_reaction", message, reaction)
 
     def send_stream_request(self, user: Identifier, fsource: BinaryIO, *details: Any) -> Stream | None:
         """Offer a file; see ports.chat.SendsStreams. Raises NotImplementedError if the backend has no streams."""
@@ -421,15 +426,19 @@ class ThreadedNetwork(NetworkBase):
         if self.legacy.is_open_storage():
             self.legacy.close_storage()
 
-    def _accept(self, message: Message, body: str, details: str) -> Receipt:
-        if message.to is None:
-            raise ValueError("a message needs a recipient, but its `to` is None")
-        recipient, priority = str(message.to), message.priority
-        return self.outbox.send(recipient, body, details=details, priority=priority, original=message)
+    def _accept(
+        self, message: Message, body: str, details: str, wanted: Wanted = NOTHING_ELSE, file: bytes = b""
+    ) -> Receipt:
+        recipient = self.recipient_of(message, wanted)
+        original = None if message.to is None else message
+        return self.outbox.perform(
+            recipient, body, wanted, file, details=details, priority=message.priority, original=original
+        )
 
-    def _react(self, method: str, message: Message, reaction: str, text: str) -> None:
+    def _react(self, method: str, message: Message, reaction: str) -> Receipt:
         function = self._own(method, "has no reactions", "doesn't know them")
-        self.outbox.put([partial(function, message, reaction)], recipient=str(message.to), text=text)
+        text = f"{method}: {reaction}"
+        return self.outbox.put([partial(function, message, reaction)], recipient=str(message.to), text=text)
 
 
 class SendingThread:

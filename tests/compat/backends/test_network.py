@@ -193,6 +193,10 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertEqual(self.legacy.done, [("reaction", "m", "thumbsup")])
         # The backend doesn't implement remove_reaction.
         self.assertRaises(NotImplementedError, self.bot.remove_reaction, message, "thumbsup")
+        plugin: Any = self.plugin(Watcher)
+        plugin.react(message, "wave")
+        self.until(lambda: self.legacy.done[1:])
+        self.assertEqual(self.legacy.done[1:], [("reaction", "m", "wave")])
         self.bot.send_stream_request(bob, BytesIO(b"bytes"), name="file")
         self.assertEqual(self.legacy.done[-1], ("stream", "bob", b"bytes", "file"))
 
