@@ -194,6 +194,7 @@ class ServeOnceTests(LegacyNetworkCase):
         # The backend doesn't implement remove_reaction.
         self.assertRaises(NotImplementedError, self.bot.remove_reaction, message, "thumbsup")
         plugin: Any = self.plugin(Watcher)
+        message.frm = bob
         plugin.react(message, "wave")
         self.until(lambda: self.legacy.done[1:])
         self.assertEqual(self.legacy.done[1:], [("reaction", "m", "wave")])
