@@ -10,8 +10,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
@@ -73,7 +74,7 @@ class Double(Resource):
         self.is_silent = False
         """Whether all requests hang, as on a connection that is half open."""
         self._faults: list[tuple[re.Pattern[str], Fault, list[int]]] = []
-        self._channels: set[HTTPChannel] = set()
+        self._connections = WrappingFactory(Factory())
         self._listening: IListeningPort | None = None
         self._timers: set[IDelayedCall] = set()
 
@@ -90,15 +91,9 @@ class Double(Resource):
         """Listen, after a `stop` on the same port again."""
         site = Site(self)
         site.displayTracebacks = False
-        build = site.buildProtocol
-
-        def tracked(address: Any) -> Any:
-            protocol = build(address)
-            self._channels.add(protocol)
-            return protocol
-
-        site.buildProtocol = tracked
-        self._listening = self.reactor.listenTCP(self.port, site, interface="127.0.0.1")
+        self._connections = WrappingFactory(site)
+        self._connections.noisy = site.noisy = False
+        self._listening = self.reactor.listenTCP(self.port, self._connections, interface="127.0.0.1")
         self.port = self._listening.getHost().port
 
     def stop(self) -> Deferred[None]:
@@ -113,10 +108,8 @@ class Double(Resource):
 
     def drop_connections(self) -> None:
         """Close all connections without an answer."""
-        for channel in list(self._channels):
-            if channel.transport is not None:
-                channel.transport.abortConnection()
-        self._channels.clear()
+        for connection in list(self._connections.protocols):
+            connection.transport.abortConnection()
 
     def fail(self, pattern: str, fault: Fault, times: int = 1) -> None:
         """Let so many of the next requests whose `METHOD path` contains the regular expression meet a fault."""

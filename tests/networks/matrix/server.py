@@ -215,6 +215,12 @@ class FakeHomeserver(Double):
     def versions(self, call: Call) -> Any:
         return {"versions": ["v1.11"]}
 
+    @route("POST", "/_matrix/client/v3/register")
+    def sign_up(self, call: Call) -> Any:
+        given = fields(call, "username", "password", "auth")
+        account = self.register(given["username"], given["password"])
+        return {"user_id": account.id, "access_token": self.token(account), "home_server": SERVER}
+
     @route("POST", "/_matrix/client/v3/login")
     def login(self, call: Call) -> Any:
         given = fields(call, "type", "identifier", "password", device_id="", initial_device_display_name="")
@@ -245,6 +251,10 @@ class FakeHomeserver(Double):
         if user not in self.accounts:
             return refusal(404, "M_NOT_FOUND", "User not found")
         return {"displayname": self.accounts[user].name}
+
+    @route("GET", "/_matrix/client/v3/profile/{user}/displayname")
+    def shown_name(self, call: Call, user: str) -> Any:
+        return self.profile(call, user)
 
     @route("PUT", "/_matrix/client/v3/profile/{user}/displayname")
     def set_name(self, call: Call, user: str) -> Any:
@@ -483,12 +493,13 @@ class FakeHomeserver(Double):
         unknown = call.args.keys() - {"dir", "from", "to", "limit", "filter"}
         if unknown or call.args.get("dir") != "b":
             return refusal(400, "M_INVALID_PARAM", f"Unknown parameters {sorted(unknown)}")
-        begin, end = number(call.args["from"]), number(call.args.get("to", "s0"))
+        begin_at = call.args.get("from", f"s{self.position}")
+        begin, end = number(begin_at), number(call.args.get("to", "s0"))
         events = [(at, event) for at, event in reversed(found.events) if end < at <= begin]
         limit = int(call.args.get("limit", "10"))
         page = events[:limit]
         more = {"end": f"s{page[-1][0] - 1}"} if page else {}
-        return {"start": call.args["from"], "chunk": [event for _, event in page], **more}
+        return {"start": begin_at, "chunk": [event for _, event in page], **more}
 
     @route("POST", "/_matrix/media/v3/upload")
     def upload(self, call: Call) -> Any:
