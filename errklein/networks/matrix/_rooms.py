@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -233,7 +233,7 @@ class MatrixRooms:
             state.is_encrypted = True
             self._encrypted(rid, self._inviters.get(rid, "") or text_of(event.get("sender")) * is_current)
 
-    def left(self, rid: str, events: Iterable[Mapping[str, Any]], quietly: bool) -> None:
+    def left(self, rid: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Note that the bot has left a room, or that it isn't invited any more."""
         state = self._states.pop(rid, None)
         own = [
@@ -251,7 +251,7 @@ class MatrixRooms:
             self._try_later()
         for user in [user for user, made in self._made.items() if made == rid]:
             del self._made[user]
-        if state is not None and not quietly and self._backend.events is not None:
+        if state is not None and self._backend.events is not None:
             room = self.room(rid)
             bot = MatrixOccupant(self._client.user, room, state.members.get(self._client.user, ""))
             self._backend.events.room_left(self._backend, room, bot, self._person(rid, by) if is_kicked else None)
@@ -266,7 +266,7 @@ class MatrixRooms:
         if self._backend.events is not None:
             self._backend.events.gap_found(self._backend, self.room(rid), since, until)
 
-    def invited(self, rid: str, events: Iterable[Mapping[str, Any]]) -> None:
+    def invited(self, rid: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Accept an invitation of an administrator, to a room where the bot should be, or as the settings say."""
         found = {text_of(event.get("type")): event for event in events if event.get("type") != "m.room.member"}
         own = [
@@ -287,10 +287,9 @@ class MatrixRooms:
         elif rid in self._wanted:
             self._accept(rid, by)
         elif alias in self._wanted:
-            # Anybody can write any alias into a room.
-            self.names.find(alias).addCallbacks(
-                lambda real: self._accept(rid, by) if real == rid else None, lambda failure: None
-            )
+            # Anybody can write any alias into a room: the homeserver decides which room it is.
+            self._inviters[rid] = by
+            self._join_soon()
         else:
             self._log.info(
                 "{network}: the invitation of {by} to {room} isn't accepted, since it isn't by an administrator; "
@@ -410,12 +409,15 @@ class MatrixRooms:
         return rid
 
     async def _join(self, name: str) -> None:
-        if await self._found(name) in self._states:
+        if self.is_joined(name):
             return
+        # The homeserver looks the alias up. A room of another server is joined by way of that one.
         server = name.partition(":")[2]
         options = {"params": {"server_name": server, "via": server}} if server else {}
-        answer = await self._ask("POST", f"/join/{quoted(name)}", {}, **options)
-        if (rid := text_of(answer.get("room_id"))) not in self._states:
+        rid = text_of((await self._ask("POST", f"/join/{quoted(name)}", {}, **options)).get("room_id"))
+        if name[0] == "#":
+            self.names.put(name, rid)
+        if rid not in self._states:
             # What is sent there afterwards needs its state.
             appearing: Deferred[None] = Deferred()
             self._appearing.setdefault(rid, []).append(appearing)
@@ -559,7 +561,7 @@ class MatrixRooms:
 
     def _member(self, rid: str, user: str, event: Mapping[str, Any], is_current: bool) -> None:
         state, content = self._states[rid], mapping(event.get("content"))
-        is_in, was_in = content.get("membership") == "join", user in state.members
+        is_in = content.get("membership") == "join"
         before = mapping(mapping(event.get("unsigned")).get("prev_content")).get("membership")
         name = text_of(content.get("displayname")) if is_in else state.members.get(user, "")
         if is_in:
@@ -570,15 +572,14 @@ class MatrixRooms:
             if content.get("membership") in ("leave", "ban"):
                 state.gone.add(user)
         events, backend = self._backend.events, self._backend
-        # Not all members are known before they say something.
-        if not is_current or events is None or is_in == (before == "join" if before else was_in) or not is_user(user):
+        if not is_current or events is None or is_in == (before == "join") or not is_user(user):
             return
         room, by = self.room(rid), text_of(event.get("sender"))
         who = MatrixOccupant(user, room, name)
         if is_in:
             inviter = self._inviters.get(rid, "") if user == self._client.user else ""
             events.room_joined(backend, room, who, self._person(rid, inviter) if inviter else None)
-        elif before == "join" or was_in:
+        else:
             events.room_left(backend, room, who, self._person(rid, by) if by != user else None)
 
     def _person(self, rid: str, user: str) -> MatrixPerson | None:

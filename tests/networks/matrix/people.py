@@ -21,7 +21,7 @@ from errklein.networks.matrix._backend import MatrixBackend
 from errklein.storage import MemoryStorage
 from errklein.testing.backend_contract import RecordedEvents
 
-PATIENCE = 5.0
+PATIENCE = 15.0
 """The seconds after which what is waited for is taken for missing."""
 
 
@@ -113,6 +113,10 @@ class Events(RecordedEvents):
         super().__init__()
         self._reactor = reactor
 
+    def messages_undelivered(self, backend: Any, *report: Any, waiting: bool) -> None:
+        """Record it."""
+        self.recorded.append(("messages_undelivered", *report, waiting))
+
     def named(self, name: str) -> list[tuple[Any, ...]]:
         """Return the arguments of the calls of one method."""
         return [call[1:] for call in self.recorded if call[0] == name]
@@ -171,7 +175,7 @@ class Connected:
             now=lambda: self.now(),
             clients=self.clients,
             storage=self.storage,
-            notify=lambda key, text, **options: self.notices.append(text),
+            notify=lambda key, text, *more, **options: self.notices.append(text),
         )
         self.backend = MatrixBackend(self.context)
 
@@ -185,6 +189,15 @@ class Connected:
         """Disconnect."""
         await self.backend.disconnect()
         await self.clients.close()
+
+    def copy_of_storage(self) -> MemoryStorage:
+        """Return what is stored now."""
+        copied = MemoryStorage()
+        for name in self.storage.namespaces():
+            store, copy = self.storage.open(name), copied.open(name)
+            for key in list(store.keys()):
+                copy.set(key, store.get(key))
+        return copied
 
     async def restart(self) -> None:
         """Disconnect, and connect as another process does."""

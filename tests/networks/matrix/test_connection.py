@@ -27,3 +27,13 @@ class DoubleTests(ConnectionTests, TestCase):
         """Stop the double, which must have understood everything."""
         await self.server.stop()
         self.assertEqual([failure.getTraceback() for failure in self.server.unexpected], [])
+
+    async def test_forged_alias(self) -> None:
+        """A room doesn't become the configured one by writing the alias into it."""
+        bob = await self.person("bob")
+        bot = await self.in_room()
+        alias = {"type": "m.room.canonical_alias", "content": {"alias": self.alias}}
+        forged = await bob.make_room(self.bot.user, preset="private_chat", initial_state=[alias])
+        await self.alice.say(self.room, "!now")
+        await bot.events.hear("!now")
+        self.assertFalse(bot.backend.membership.is_joined(forged))
