@@ -40,10 +40,6 @@ class StreamCopier:
 
     The constructor, which creates the file, and `run` block, so they are called in a thread. `returned` and `stop` may be
     called in any thread.
-
-    :param incoming: The stream.
-    :param readers: The names of the readers, for the log.
-    :param size_limit: The maximal size of the stream in bytes.
     """
 
     log = Logger()

@@ -188,14 +188,7 @@ def shown_wait(wait: Wait) -> str:
 
 @dataclass(frozen=True)
 class Explainer:
-    """Explains deliveries, webhooks and rooms.
-
-    :param records: The deliveries.
-    :param messages: Returns records of messages; see `OutboxStore.find`.
-    :param state: What is known beside them.
-    :param with_reasons: Whether the answers contain the reasons of failed attempts and rejected messages, which may be texts of
-        exceptions.
-    """
+    """Explains deliveries, webhooks and rooms."""
 
     records: Records
     messages: Messages
@@ -479,13 +472,7 @@ class WebhookReport:
 
 
 class WebhookOperations:
-    """Lists, explains, replays and pauses.
-
-    :param records: The deliveries.
-    :param messages: Returns records of messages; see `OutboxStore.find`.
-    :param queue: Replays and pauses: the queue of a running bot, or the file of a journal, which such a queue reads.
-    :param state: What is known beside them.
-    """
+    """Lists, explains, replays and pauses."""
 
     def __init__(self, records: Records, messages: Messages, queue: Queue, state: BotState) -> None:
         self._records = records

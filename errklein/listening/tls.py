@@ -137,8 +137,6 @@ class CertificateStore:
     When files change, all certificates are replaced, or none: they stay in use while a file with one of their keys exists, but has no
     key with a certificate that can be used, as during a renewal, and if no certificate is left.
 
-    :param source: The files.
-    :param now: Returns the current time.
     :raises CertificateError: No certificate can be used, or all have expired.
     """
 
@@ -291,8 +289,6 @@ def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> tuple
 
     Relative paths are resolved against the current directory immediately.
 
-    :param kind: "ssl" or "tls".
-    :param arguments: The arguments of the description by name.
     :raises ValueError: An argument is missing, unknown or invalid.
     :raises CertificateError: No certificate can be used.
     """

@@ -51,8 +51,6 @@ class Changes:
     """Makes changes one after the other.
 
     A change that is requested by a change is made at once, since that one waits for it.
-
-    :param after: Called after each change that no other change has requested. It must not raise an exception.
     """
 
     def __init__(self, reactor: Any, after: Callable[[], None]) -> None:

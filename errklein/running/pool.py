@@ -382,8 +382,6 @@ class FairQueue:
 
     An origin is a route, a person or a plugin. While others wait, it uses at most its share of the slots. Waiting origins take
     turns, and the jobs of one origin keep their order. An origin that is alone may use all slots.
-
-    :param size: The number of slots.
     """
 
     def __init__(self, size: int) -> None:

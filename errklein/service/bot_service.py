@@ -41,8 +41,6 @@ class ServiceManager:
     """Reports the state of this process to systemd. Without NOTIFY_SOCKET, it does nothing.
 
     With WATCHDOG_USEC, it also reports twice in that time that the reactor runs.
-
-    :param environment: The variables that systemd has set.
     """
 
     log = Logger()
@@ -100,14 +98,6 @@ class BotService(Service):
 
     Nothing is opened, started or locked before twistd starts the service, which is after the fork. Endpoints are opened
     while the process may still bind ports below 1024.
-
-    :param options: endpoints, grace period and kind of process.
-    :param process_exit: ends or restarts the process.
-    :param data_directory: created and locked at the start.
-    :param listeners: opens the endpoints.
-    :param make_bot: creates the bot; called once the data directory is locked.
-    :param supervision: supervises the reactor's thread.
-    :param status: the server for monitoring, if there is one.
     """
 
     log = Logger()

@@ -51,11 +51,7 @@ def control_address(directory: Path) -> Iterator[str]:
 
 
 class ControlSocket(Factory):
-    """Performs operations for the bot's user and root.
-
-    :param directory: The data directory, which this process has locked.
-    :param host: The parts of the bot that have operations.
-    """
+    """Performs operations for the bot's user and root."""
 
     log = Logger()
     noisy = False

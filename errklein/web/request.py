@@ -414,9 +414,6 @@ class HTTPRequest(RequestState, server.Request):
 class StockRequest(RequestState):
     """A Twisted request with the interface that deliveries use. Other attributes are those of the Twisted request.
 
-    :param request: The request, whose body is complete.
-    :param site: errklein's site, which creates the request ids.
-    :param limit: The maximal size of the body in bytes.
     :raises RequestEntityTooLarge: The body is larger. Klein responds with 413 then.
     """
 
@@ -524,12 +521,7 @@ WebhookRequest = HTTPRequest | StockRequest
 
 
 class BodyMemory:
-    """The memory for bodies that wait for their response, and the files of those for which there is none.
-
-    :param limit: The memory in bytes.
-    :param pool: The threads that delete files.
-    :param connections: The limits of connections, which count files too.
-    """
+    """The memory for bodies that wait for their response, and the files of those for which there is none."""
 
     def __init__(self, limit: float, pool: WorkerPool, connections: ConnectionLimits) -> None:
         self._room = limit

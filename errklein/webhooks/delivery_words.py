@@ -66,9 +66,6 @@ def parse_list(
     Several states select deliveries in any of them. The second value is whether the word `grouped` is among them; the limit is by
     default MAX_COUNT then.
 
-    :param now: The present Unix time.
-    :param hooks: The webhooks as "Plugin:method", by URL path.
-    :param webhooks: Further webhooks.
     :raises InvalidWords: A word is unknown or repeated, or a value is missing or invalid.
     :raises UnknownWebhook: There is no webhook or plugin of this name.
     """
@@ -161,12 +158,7 @@ def _value(name: str, value: str, now: float) -> float | str:
 
 
 def parse_webhook(word: str, hooks: Mapping[str, str], webhooks: Iterable[str]) -> str:
-    """Return the webhook or plugin of a name or path.
-
-    :param hooks: The webhooks as "Plugin:method", by URL path.
-    :param webhooks: Further webhooks.
-    :raises UnknownWebhook: There is none.
-    """
+    """Return the webhook or plugin of a name or path. Raises UnknownWebhook: there is none."""
     names = sorted({*hooks.values(), *webhooks})
     plugins = {name.partition(":")[0] for name in names}
     if word in hooks or word in plugins or word in names:

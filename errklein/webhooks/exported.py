@@ -32,10 +32,7 @@ def summary(delivery: StoredDelivery) -> str:
 
 
 def grouped(deliveries: Sequence[StoredDelivery]) -> list[str]:
-    """Return lines about the deliveries, a group for each webhook, state, status and reason, with what can be done about it.
-
-    :param deliveries: The deliveries, newest first.
-    """
+    """Return lines about the deliveries, a group for each webhook, state, status and reason, with what can be done about it."""
     groups: dict[tuple[str, str, str], list[StoredDelivery]] = {}
     for one in deliveries:
         outcome = f"{one.outcome.status or 'no response'}: {_one_line(one.outcome.reason)}" if one.outcome else ""

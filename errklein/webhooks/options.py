@@ -53,8 +53,6 @@ def configured(
 ) -> Hook:
     """Return the webhook as the operator has configured it.
 
-    :param options: The options by the names of webhooks.
-    :param default_methods: The methods for webhooks without any.
     :raises HookError: The options contradict those of the plugin, or the source is unknown.
     """
     own = options.get(hook.full_name, {})
@@ -100,11 +98,7 @@ def _verification_of(webhook: str, source: Source, secret: Sequence[str]) -> Ver
 
 
 def unknown_hooks(options: Iterable[str], methods: Mapping[str, Iterable[str] | None]) -> Iterator[tuple[str, str]]:
-    """Yield the plugin and an error for each name of a webhook that doesn't exist.
-
-    :param options: The names, such as "Github:notification".
-    :param methods: The webhooks of each plugin; None for a plugin that can't be loaded, whose webhooks are unknown.
-    """
+    """Yield the plugin and an error for each name of a webhook that doesn't exist."""
     for route in options:
         plugin, _, method = route.rpartition(":")
         if plugin not in methods:

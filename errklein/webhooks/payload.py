@@ -82,9 +82,6 @@ def decode_payload(
 ) -> object:
     """Return the payload for a body; the table in the module's docstring has the rules.
 
-    :param content_type: The header Content-Type.
-    :param form_param: The name of the form field that is the payload.
-    :param content_encoding: The header Content-Encoding; only "identity" is accepted.
     :raises BadPayload: The body is invalid.
     """
     if content_encoding and content_encoding.strip().lower() != "identity":
@@ -320,9 +317,6 @@ def parse_urlencoded(form: bytes, encoding: str = "utf-8", errors: str = "strict
     The standard library creates an object for each escape, and joins millions of them while all other threads wait: a form of
     24 MB takes gigabytes of memory. This parser decodes escapes in C, in slices between which other threads run.
 
-    :param form: The body, in UTF-8.
-    :param encoding: The charset of the escapes.
-    :param errors: The error handler for bytes that are invalid in the charset.
     :raises BadPayload: The form exceeds a limit.
     :raises UnicodeError: A byte is invalid in the charset, with `errors="strict"`.
     """
@@ -418,8 +412,6 @@ def check_multipart(form: bytes, boundary: bytes) -> None:
 
     Each occurrence of the boundary counts as a part, since parts must not contain it (RFC 2046, 5.1.1).
 
-    :param form: The body.
-    :param boundary: The parameter of its Content-Type. A form without one isn't checked, since it can't be parsed.
     :raises BadPayload: The form exceeds a limit.
     """
     left = MAX_PART_HEADERS

@@ -144,7 +144,6 @@ class RoomWebhook:
     def changed(self, option: str, text: str, now: float = 0.0) -> Self:
         """Return the webhook with another value of an option, which is given as a text.
 
-        :param now: The Unix time, from which an expiry such as "90d" counts.
         :raises HookError: The option is unknown, or the value is invalid.
         """
         if option not in OPTIONS:
@@ -165,10 +164,7 @@ class RoomWebhook:
         return replace(self, secret="", token="", previous=(before, now + PREVIOUS_IS_VALID) if before else None)
 
     def declaration(self, find_source: FindSource, prefix: str) -> HookDeclaration:
-        """Return the declaration of the webhook's route.
-
-        :param prefix: The path below which the webhooks of rooms are.
-        """
+        """Return the declaration of the webhook's route."""
         rule = f"{prefix}/{self.name}"
         if self.unusable:
             verify = Verification("an unknown source", lambda received, secrets: None, unusable=self.unusable)

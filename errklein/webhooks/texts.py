@@ -219,7 +219,6 @@ def render(text: str, values: object) -> Markdown:
     A missing value is "". A line whose placeholders are all empty is left out, and so are brackets around an empty value and
     separators beside it.
 
-    :param values: Mappings, sequences and scalars of a decoded payload. No value causes an error.
     :raises InvalidOption: The text is invalid; see `check_text`.
     """
     return Markdown("\n".join(line for parts in _lines_of(text) if (line := _joined(parts, values))))
