@@ -59,7 +59,6 @@ class StreamCopier:
 
     @property
     def copies(self) -> list[Stream]:
-        """The copies, in the order of the readers."""
         return list(self._readers)
 
     def run(self) -> None:
@@ -90,7 +89,6 @@ class StreamCopier:
             copy.raw.close()
 
     def stop(self) -> None:
-        """End all copies with an error."""
         self._fail("the bot is stopping")
         self._arrived.end()
 
@@ -137,22 +135,18 @@ class _Arrived:
         self._changed = threading.Condition()
 
     def add_up_to(self, size: int) -> None:
-        """Note that `size` bytes are in the file."""
         self.size = size
         self.notify()
 
     def end(self) -> None:
-        """Note that the file is complete."""
         self.ended = True
         self.notify()
 
     def notify(self) -> None:
-        """Wake the waiting threads, so that they check their conditions again."""
         with self._changed:
             self._changed.notify_all()
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition is true or the file is complete."""
         with self._changed:
             self._changed.wait_for(lambda: self.ended or condition())
 
@@ -168,11 +162,9 @@ class _CopySource(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read into the buffer, and return the number of bytes; 0 at the end."""
         if not self.was_read:
             self.was_read = True
             self._arrived.notify()
@@ -182,7 +174,6 @@ class _CopySource(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """Close the file, and wake the thread that reads it."""
         super().close()
         self._file.close()
         self._arrived.notify()
@@ -202,12 +193,10 @@ class _Copy(Stream):
         return not self.closed and (self._source.was_read or self.status == STREAM_TRANSFER_IN_PROGRESS)
 
     def accept(self) -> None:
-        """Accept the copy, and begin the transfer."""
         super().accept()
         self._arrived.notify()
 
     def reject(self) -> None:
-        """Reject the copy."""
         super().reject()
         self._arrived.notify()
 

@@ -76,7 +76,6 @@ class FlowExecutor:
         self._advancing: dict[Flow, bool] = {}
 
     def when_idle(self) -> Deferred[None]:
-        """Return a Deferred that fires when every flow waits for a command."""
         return self._in_flight_steps.when_none()
 
     # Registration
@@ -89,7 +88,6 @@ class FlowExecutor:
             self.flow_roots[flow.name] = flow
 
     def remove_flow(self, flow: FlowRoot) -> None:
-        """Unregister the flow, and end it for everyone who is in it."""
         with self._lock:
             if self.flow_roots.get(flow.name) is flow:
                 del self.flow_roots[flow.name]
@@ -308,7 +306,6 @@ class FlowExecutor:
             self.in_flight = [other for other in self.in_flight if other is not flow]
 
     def _hint(self, flow: Flow) -> None:
-        """Send the possible next steps to the requestor."""
         if flow not in self.in_flight or not flow.current_step.hints:
             return
         lines = [f"- {self._how_to_take(step)}" for step in flow.next_steps()]
@@ -339,7 +336,6 @@ class FlowExecutor:
         return self._disclosure.is_admin(self._backend_of(flow, flow.requestor), flow.requestor)
 
     def _listener(self, flow: Flow, mover: Identifier) -> Identifier | None:
-        """Return the recipient of the flow's messages: the room that it belongs to, or the bot."""
         return flow.requestor if isinstance(flow.requestor, Room) else self._backend_of(flow, mover).bot_identifier
 
     def _backend_of(self, flow: Flow, mover: Identifier) -> Backend:

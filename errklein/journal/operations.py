@@ -79,7 +79,6 @@ class BotState:
     in_rooms: Mapping[str, RoomWebhook] = field(default_factory=dict)
 
     def now(self) -> float:
-        """Return the Unix time."""
         return time.time()
 
     def refused(self) -> Sequence[StoredDelivery]:

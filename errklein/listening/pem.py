@@ -59,15 +59,12 @@ class Identity:
 
     @property
     def expires(self) -> datetime:
-        """The end of the certificate's validity."""
         return self.chain[0].not_valid_after_utc
 
     def is_valid(self, now: datetime) -> bool:
-        """Return whether the certificate is valid at this time."""
         return self.chain[0].not_valid_before_utc <= now < self.expires
 
     def is_expired(self, now: datetime) -> bool:
-        """Return whether the certificate has expired at this time."""
         return self.expires <= now
 
 

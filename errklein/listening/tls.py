@@ -47,11 +47,9 @@ class CertificateFiles:
     chain: Path | None = None
 
     def files(self) -> list[Path]:
-        """Return the paths, including those of missing files."""
         return list(dict.fromkeys(path for path in (self.key, self.path, self.chain) if path is not None))
 
     def load(self, files: list[Path]) -> Loaded:
-        """Return the key with its certificate, or an error."""
         try:
             return [self._identity({path: read_pem(path) for path in files})], {}
         except CertificateError as error:
@@ -82,10 +80,6 @@ class CertificateDirectory:
     path: Path
 
     def files(self) -> list[Path]:
-        """Return the paths of the `.pem` files, sorted.
-
-        :raises CertificateError: The directory can't be read, or has too many entries.
-        """
         try:
             return sorted(self._walk())
         except OSError as error:
@@ -113,7 +107,6 @@ class CertificateDirectory:
             raise error
 
     def load(self, files: list[Path]) -> Loaded:
-        """Return each key with its certificate, and the errors by file."""
         read = []
         problems = {}
         for path in files:
@@ -157,13 +150,11 @@ class CertificateStore:
             raise CertificateError(reasons or f"{source.path} has no .pem file with a private key and its certificate")
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """Return the TLS connection for a client. Twisted calls this for each connection."""
         assert self._default is not None
         return self._served[self._default].serverConnectionForTLS(protocol)
 
     @property
     def expiries(self) -> list[tuple[Path, datetime]]:
-        """The file and the expiry of each certificate that clients can get."""
         return [(identity.path, identity.expires) for identity in self._in_use()]
 
     def refresh(self) -> list[str] | None:
@@ -177,7 +168,6 @@ class CertificateStore:
         return [line for path, status, line in sorted(self._known) if (path, status, line) not in known]
 
     def reload(self) -> list[str]:
-        """Read the files again. Return all errors in them, in one line each."""
         files, self._seen = self._look()
         found: list[Identity] = []
         if isinstance(files, CertificateError):
@@ -220,7 +210,6 @@ class CertificateStore:
         return files, [(path, _status(path)) for path in files]
 
     def _arrange(self) -> None:
-        """Select the certificate for each name."""
         now = self._now()
         self._by_name = {}
         for identity in sorted(self._served, key=lambda one: (one.is_valid(now), one.expires), reverse=True):

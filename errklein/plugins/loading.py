@@ -64,7 +64,6 @@ class Loader:
         self.packages = packages
 
     async def load_all(self, roots: Iterable[Path]) -> list[PluginProblem]:
-        """Load the core plugins, plugins below `roots` and installed ones. Return the problems."""
         problems = await self.load([CORE_PLUGINS, *roots, *await self._in_thread(entry_point_roots)])
         # Packages that plugins require may contain plugins, too.
         while added := [root for root in await self._in_thread(entry_point_roots) if root.absolute() not in self.roots]:
@@ -72,7 +71,6 @@ class Loader:
         return problems
 
     async def load(self, roots: Iterable[Path]) -> list[PluginProblem]:
-        """Load new plugins below `roots`. Return the problems."""
         roots = [root.absolute() for root in roots]
         self.roots += [root for root in roots if root not in self.roots]
         found = await self._in_thread(partial(find_plug_files, roots))
@@ -102,7 +100,6 @@ class Loader:
         return self._in_thread(partial(self.packages.settle, file, self._config.AUTOINSTALL_DEPS))
 
     def take_mistakes(self) -> list[PluginProblem]:
-        """Return `mistakes`, and forget them."""
         taken, self.mistakes = self.mistakes, []
         return taken
 

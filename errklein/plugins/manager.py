@@ -215,18 +215,15 @@ class PluginManager(StoreMixin):
         return self._plugins[name]
 
     def instance(self, name: str) -> BotPlugin:
-        """Return the instance of that plugin. Raises PluginError if there is none."""
         plugin = self.plugin(name)
         if plugin.instance is None:
             raise KnownProblem(f"{name} could not be loaded: {plugin.problem}")
         return plugin.instance
 
     def is_blacklisted(self, name: str) -> bool:
-        """Return whether the plugin stays inactive when the bot starts."""
         return name in self.get(BL_PLUGINS, [])
 
     def configuration(self, name: str) -> Any:
-        """Return the stored configuration of the plugin; None if there is none."""
         return self.get(CONFIGS, {}).get(name)
 
     @change
@@ -290,7 +287,6 @@ class PluginManager(StoreMixin):
 
     @change
     async def activate(self, name: str) -> None:
-        """Activate the plugin after its dependencies."""
         plugin = self.plugin(name)
         if plugin.active:
             raise PluginActivationException(f"{name} is already activated.")
@@ -363,7 +359,6 @@ class PluginManager(StoreMixin):
         self[CONFIGS] = {**self.get(CONFIGS, {}), name: configuration}
 
     def state(self, plugin: Plugin) -> State:
-        """Return the plugin's state."""
         if not plugin.active and self.is_blacklisted(plugin.name):
             return State.BLACKLISTED
         return self._state_if_not_blacklisted(plugin)

@@ -59,12 +59,10 @@ class PlugFile:
 
     @property
     def directory(self) -> Path:
-        """The directory that contains the plugin's files."""
         return self.path.parent
 
     @property
     def module_path(self) -> Path:
-        """The Python file that contains the plugin's class."""
         return self.directory / f"{self.module}.py"
 
     def refusal(self) -> str | None:

@@ -151,7 +151,6 @@ class RequirementLine:
 
     @property
     def location(self) -> str:
-        """The file and the line number."""
         return f"{self.file}:{self.number}"
 
 

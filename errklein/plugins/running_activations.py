@@ -75,7 +75,6 @@ class Activation:
         return waiting
 
     def release(self) -> None:
-        """Let the activations that wait for this one continue."""
         dependents, self._dependents = self._dependents, []
         for one in dependents:
             one.callback(None)
@@ -126,12 +125,10 @@ class Activations:
     _under_way: dict[str, Activation] = field(default_factory=dict)
 
     def of(self, plugin: Plugin) -> Activation | None:
-        """Return the plugin's activation in progress, or None."""
         return self._under_way.get(plugin.name)
 
     @property
     def under_way(self) -> list[Activation]:
-        """All activations in progress."""
         return list(self._under_way.values())
 
     def rank(self) -> int:

@@ -206,7 +206,6 @@ class WorkerPool:
         return len(self._jobs) - self.running + self._slots.waiting
 
     def status(self) -> PoolStatus:
-        """Return the state of the pool."""
         now, jobs = self.reactor.seconds(), list(self._jobs)
         uses = [ThreadUse(job.origin, job.name(), now - job.since, job.replaced) for job in jobs[: self.running]]
         waiting = Counter(job.origin for job in jobs[self.running :]) + self._slots.waiting_by_origin()
@@ -245,7 +244,6 @@ class WorkerPool:
         return job.deferred
 
     def stop(self) -> None:
-        """Reject new jobs and fail those that wait. Running jobs continue, and their threads end after them."""
         if self._stopped:
             return
         self._stopped = True
@@ -399,7 +397,6 @@ class FairQueue:
         """The waiting jobs by origin, in the order of the origins' turns."""
 
     def enter(self, origin: str) -> bool:
-        """Take a slot for a job that has just come, if it needn't wait. Return whether it has one."""
         if self.in_use < self.size:
             enters = not self._lines
         else:
@@ -421,7 +418,6 @@ class FairQueue:
             self.grown = 0
 
     def add(self, job: Job) -> None:
-        """Let the job wait."""
         line = self._lines.setdefault(job.origin, deque())
         if job.follow_up:
             line.insert(sum(other.follow_up for other in line), job)
@@ -472,7 +468,6 @@ class FairQueue:
         return job
 
     def clear(self) -> list[Job]:
-        """Remove and return all waiting jobs."""
         jobs = [job for line in self._lines.values() for job in line]
         self._lines.clear()
         self.waiting = 0
@@ -537,19 +532,16 @@ class WorkerThreads:
         self._delivering = False
 
     def start_one(self, name: str) -> None:
-        """Start another thread."""
         self._start_thread(self._work, name)
         self.count += 1
 
     def put(self, job: Job) -> None:
-        """Pass a job to the threads."""
         self._jobs.append(job)
         if not self._passing:
             self._passing = True
             self._soon(self._pass_jobs)
 
     def stop(self) -> None:
-        """End all threads after the jobs that were passed to them."""
         self._jobs.extend([None] * self.count)
         while self._wake_one():
             self._searching = False

@@ -47,7 +47,6 @@ class ReactorThread:
         self._started = threading.Event()
 
     def start(self) -> None:
-        """Start the thread if it isn't running."""
         if not self._started.is_set():
             self.thread.start()
             self._started.wait()

@@ -88,7 +88,6 @@ class _LoopCalls:
         self._is_due = False
 
     def add(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """Call the function soon."""
         self._waiting.append((function, args))
         # Only a thread that finds the flag cleared wakes the loop. What is appended after the loop has cleared it is called
         # by the run that this thread requests.

@@ -53,13 +53,11 @@ class ServiceManager:
         self._interval = int(usec) / 2e6 if usec.isdecimal() and pid in ("", str(os.getpid())) else 0.0
 
     def starting(self) -> None:
-        """Report that the process is starting, and begin to feed the watchdog."""
         self._notify("STATUS=Starting")
         if self._address and self._interval:
             self._watchdog.start(self._interval)
 
     def started(self) -> None:
-        """Report that plugins are active and endpoints are open."""
         self._notify(f"READY=1\nMAINPID={os.getpid()}\nSTATUS=Running")
 
     def stopping(self, restarts: bool) -> None:
@@ -133,7 +131,6 @@ class BotService(Service):
         self._or_exit(self._listen)
 
     def startService(self) -> None:
-        """Start the bot. Called by twistd, in the daemon's process."""
         Service.startService(self)
         if not self._listened:
             # twist doesn't call privilegedStartService.

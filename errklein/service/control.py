@@ -81,7 +81,6 @@ class ControlConnection(LineOnlyReceiver):
     MAX_LENGTH = 1024 * 1024
 
     def lineReceived(self, line: bytes) -> None:
-        """Perform the operation that the line names, and respond."""
         Deferred.fromCoroutine(self._respond(line))
 
     async def _respond(self, line: bytes) -> None:

@@ -54,7 +54,6 @@ class InheritedSockets:
 
 
 def _listens(number: int) -> bool:
-    """Return whether the descriptor is a listening socket."""
     try:
         with socket.socket(fileno=os.dup(number)) as inherited:
             return bool(inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
@@ -140,7 +139,6 @@ class ProcessExit:
         os._exit(status)
 
     def remove_pid_file(self) -> None:
-        """Remove the pid file if it contains the id of this process."""
         with suppress(OSError, ValueError):
             if self._pid_file is not None and int(self._pid_file.read_text()) == os.getpid():
                 self._pid_file.unlink()

@@ -166,7 +166,6 @@ class HTTPRequest(RequestState, server.Request):
             self.path = without_base(self.path, self.base_path.encode())
 
     def isSecure(self) -> bool:
-        """Return whether the client uses HTTPS."""
         return self.secure
 
     def getRequestHostname(self) -> bytes:
@@ -176,7 +175,6 @@ class HTTPRequest(RequestState, server.Request):
 
     @cached_property
     def requestHeaders(self) -> Headers:  # type: ignore[override]
-        """The headers of the request."""
         headers = Headers()
         for name, value in zip(self.head.names, self.head.values, strict=True):
             headers.addRawHeader(name, value)
@@ -184,7 +182,6 @@ class HTTPRequest(RequestState, server.Request):
 
     @cached_property
     def responseHeaders(self) -> Headers:  # type: ignore[override]
-        """The headers of a response that is written with Twisted's methods."""
         headers = Headers()
         headers.addRawHeader(b"Date", self.site.date())
         headers.addRawHeader(b"X-Request-Id", self.request_id.encode())
@@ -194,7 +191,6 @@ class HTTPRequest(RequestState, server.Request):
 
     @cached_property
     def received_cookies(self) -> dict[bytes, bytes]:  # type: ignore[override]
-        """The cookies of the request."""
         cookies: dict[bytes, bytes] = {}
         self.__dict__["received_cookies"] = cookies
         self.parseCookies()  # type: ignore[no-untyped-call]
@@ -212,7 +208,6 @@ class HTTPRequest(RequestState, server.Request):
 
     @cached_property
     def content(self) -> BinaryIO:  # type: ignore[override]
-        """The body as a file."""
         return io.BytesIO(self._body)
 
     # Receiving.
@@ -247,7 +242,6 @@ class HTTPRequest(RequestState, server.Request):
         self.content = file
 
     def body(self) -> bytes:
-        """Return the complete body. One on disk must have a user; it may be read in any thread."""
         if not self.on_disk:
             return self._body
         self.content.seek(0)
@@ -268,7 +262,6 @@ class HTTPRequest(RequestState, server.Request):
             self.site.bodies.discard(self.content)
 
     def process(self) -> None:
-        """Handle the request, which is complete. The channel calls this."""
         if self.body_size != len(self._body):
             # It has arrived in parts.
             self.content.seek(0)
@@ -283,12 +276,6 @@ class HTTPRequest(RequestState, server.Request):
     # Responses.
 
     def send_response(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """Write a complete response. Connection, Date, X-Request-Id and Content-Length are added.
-
-        Does nothing if the request is finished, such as when the client has disconnected.
-
-        :raises InvalidResponse: The status or a header is invalid. Nothing is written then.
-        """
         if self.finished:
             return
         head = self._head_lines(status, headers)
@@ -305,11 +292,6 @@ class HTTPRequest(RequestState, server.Request):
         self._done()
 
     def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Write the head of a response whose length is unknown or among the headers.
-
-        :returns: Whether the response has a body. If not, bytes that are written are discarded.
-        :raises InvalidResponse: The status or a header is invalid.
-        """
         head = self._head_lines(status, headers)
         sized = any(name.lower() == b"content-length" for name, _ in headers)
         if status not in NO_BODY_CODES and not sized and self.clientproto == b"HTTP/1.1":
@@ -349,7 +331,6 @@ class HTTPRequest(RequestState, server.Request):
         return reason
 
     def fail(self, problem: Problem) -> None:
-        """Respond with an error. If a part of another response is sent already, abort the connection instead."""
         if self.finished:
             return
         if not self.startedWriting:
@@ -365,7 +346,6 @@ class HTTPRequest(RequestState, server.Request):
             super().write(data)  # type: ignore[no-untyped-call]
 
     def finish(self) -> None:
-        """End a response that is written with Twisted's methods."""
         if self.finished:
             return
         if not self.startedWriting:
@@ -454,7 +434,6 @@ class StockRequest(RequestState):
 
     @property
     def channel(self) -> Any:
-        """The connection; None after the client has disconnected."""
         return None if self._lost else self._request.channel
 
     def readdress(self, path: bytes) -> None:
@@ -463,14 +442,12 @@ class StockRequest(RequestState):
         self._request.path, self._request.uri = self.path, self.uri
 
     def body(self) -> bytes:
-        """Return the complete body."""
         return self._body
 
     def drop_body(self) -> None:
         """Do nothing, since the body is in memory."""
 
     def send_response(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """Write a complete response, as `HTTPRequest.send_response` does."""
         if self.finished:
             return
         sized = status not in NO_BODY_CODES
@@ -479,7 +456,6 @@ class StockRequest(RequestState):
         self.finish()
 
     def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Set the status and the headers, as `HTTPRequest.start_stream` does. Return whether the response has a body."""
         encoded_head(status, tuple(headers))
         request = self._request
         request.setResponseCode(status)
@@ -499,12 +475,10 @@ class StockRequest(RequestState):
             self._request.write(data)
 
     def finish(self) -> None:
-        """End the response."""
         if not self.finished:
             self._request.finish()
 
     def fail(self, problem: Problem) -> None:
-        """Respond with an error. If a part of another response is sent already, abort the connection instead."""
         if self.finished:
             return
         if self._request.startedWriting:

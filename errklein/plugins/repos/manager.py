@@ -69,7 +69,6 @@ class BotRepoManager(StoreMixin):
         self._no_index = ""
 
     def get_installed_plugin_repos(self) -> dict[str, str]:
-        """Return the URLs of installed repositories by name."""
         return dict(self.get(INSTALLED_REPOS, {}))
 
     def set_plugin_repos(self, repos: Mapping[str, str]) -> None:
@@ -77,7 +76,6 @@ class BotRepoManager(StoreMixin):
         self[INSTALLED_REPOS] = dict(repos)
 
     def add_plugin_repo(self, name: str, url: str) -> None:
-        """Record that the repository is installed."""
         self.set_plugin_repos({**self.get_installed_plugin_repos(), name: url})
 
     def get_all_repos_paths(self) -> list[str]:
@@ -94,11 +92,9 @@ class BotRepoManager(StoreMixin):
         return paths
 
     def path_of(self, name: str) -> Path:
-        """Return the directory of the repository of that name."""
         return Path(self.plugin_dir, name)
 
     def name_of(self, path: Path) -> str:
-        """Return the name of the repository in that directory."""
         return str(path.relative_to(self.plugin_dir))
 
     def check_for_index_update(self) -> None:

@@ -71,14 +71,12 @@ class RepoOperations:
 
     @operation("repos")
     async def repositories(self, by: Actor) -> Repositories:
-        """Return the installed repositories."""
         await self._read_index()
         names = sorted(self._repos.get_installed_plugin_repos())
         return Repositories({name: self._repos.get_repo_from_index(name) for name in names}, frozenset(names))
 
     @operation("repos")
     def installed(self, by: Actor) -> list[str]:
-        """Return the names of the installed repositories."""
         return list(self._repos.get_installed_plugin_repos())
 
     @operation("repos_search", "text")
