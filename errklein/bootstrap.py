@@ -24,7 +24,7 @@ from errklein.running.reactors import reactor_thread
 from errklein.service import DataDirectory
 from errklein.service.sentry import start_sentry
 from errklein.storage import StorageError, check_rows, put_rows, read_any_backup
-from errklein.wiring import wire
+from errklein.wiring import is_replaced, wire
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -60,7 +60,7 @@ class EmbeddedBot(MutableMapping[str, Any]):
     __hash__ = object.__hash__
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        config = load_config(None, settings)
+        config = load_config(None, settings, is_replaced=is_replaced)
         self._grace = config.GRACE_PERIOD
         data = DataDirectory(Path(config.BOT_DATA_DIR))
         data.prepare()

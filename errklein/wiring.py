@@ -13,10 +13,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from twisted.logger import Logger
 from twisted.python.reflect import namedAny
 
-from errklein.config import BACKENDS, Config, ConfigError
-from errklein.config.networks import find_network
+from errklein.config import Config, ConfigError
+from errklein.config.networks import IN_ERRBOT, check_libraries, find_network, known_networks, network_of
 from errklein.database import Access, Run
 from errklein.networks.context import NetworkContext
 from errklein.running.restart import cannot_restart
@@ -200,9 +201,20 @@ def make_backend(reactor: Any, config: Config, **services: Any) -> Backend:
 
     :param services: Further parameters of the `NetworkContext`.
     """
-    if (network := find_network(config.BACKEND)) is None:
+    if (network := network_of(config)) is None:
+        if own := find_network(config.BACKEND):
+            Logger().info("{name} is a network that is written for errbot, not errklein's own", name=own.name)
         return other_networks().make_network(reactor, config)
+    check_libraries(network)
     return network.make(NetworkContext(reactor, config, **services))
+
+
+def is_replaced(view: Config) -> bool:
+    """Return whether a network that is written for errbot takes the place of errklein's own of that name."""
+    # Those that errbot has, too, are always errklein's, so that most starts search no packages.
+    if view.BACKEND in IN_ERRBOT or find_spec(_OTHERS) is None:
+        return False
+    return any(plug.name.lower() == view.BACKEND.lower() for plug in other_networks().network_plugs(view))
 
 
 def other_networks() -> _OtherNetworks:
@@ -229,8 +241,9 @@ class _NoOthers:
         return ()
 
     def find_network(self, config: Config) -> NoReturn:
-        meant = did_you_mean(config.BACKEND, BACKENDS) or "."
-        raise ConfigError(f"BACKEND: unknown backend {config.BACKEND!r}{meant} Available: {', '.join(BACKENDS)}")
+        known = [network.name for network in known_networks()]
+        meant = did_you_mean(config.BACKEND, known) or "."
+        raise ConfigError(f"BACKEND: unknown backend {config.BACKEND!r}{meant} Available: {', '.join(known)}")
 
     def make_network(self, reactor: Any, config: Config) -> NoReturn:
         self.find_network(config)

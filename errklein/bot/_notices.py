@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from errklein.chat import Identifier, Message, Person, matches_any, rules_of
 from errklein.chat.identifiers import LookupFailed
 from errklein.config import Config, MailFallback
+from errklein.config.networks import has_people
 from errklein.dispatch import Disclosure, Networks
 from errklein.dispatch.replies import Deliver, new_error_id, with_id
 from errklein.plugins.store_mixin import StoredValues
@@ -263,7 +264,7 @@ class NoticeBoard:
             sending = self._deliver_now(backend, recipient, text)
             if is_admin or not isinstance(backend, KnowsHolders) or not isinstance(recipient, Person):
                 await sending
-                if backend.mode != "null":
+                if has_people(self._networks.config(backend)):
                     notice.reached = True
                 return
             # Somebody else may have the name.

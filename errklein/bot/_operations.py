@@ -31,6 +31,7 @@ from errklein.plugins.repos.operations import RepoOperations
 from errklein.ports.chat import Backend, QueuesMessages
 from errklein.ports.journal import JournalError
 from errklein.ports.outbox import OutboxStatus
+from errklein.ports.values import OF_NETWORK
 from errklein.running import PoolStatus, TimedOut, result_within
 from errklein.storage import BACKUP_NAME, OWN_NAMESPACES, rows_of, write_backup
 from errklein.web import WebServer
@@ -219,7 +220,8 @@ class ProcessOperations:
         bot = self._bot
         path = Path(bot.bot_config.BOT_DATA_DIR) / BACKUP_NAME
         # Third-party storages can't list their namespaces.
-        backends = (f"{backend.mode}_backend" for backend in bot.backends.values())
+        backends = {f"{backend.mode}_backend" for backend in bot.backends.values()}
+        backends |= {OF_NETWORK + name for name in bot.backends}
         names = {*OWN_NAMESPACES, *backends, *(plugin.name for plugin in bot.plugin_manager.found)}
         count = write_backup(path, rows_of(bot.storage, names))
         if bot.bot_config.STORAGE != "Memory":

@@ -13,9 +13,10 @@ from twisted.logger import Logger
 from errklein.chat import Person, RoomOccupant, UserDoesNotExistError, UserNotUniqueError, rules_of
 from errklein.chat.outgoing import MessageState
 from errklein.commands.operations import Actor, operation
+from errklein.config.networks import has_people
 from errklein.dispatch import name_of
 from errklein.logs import destinations
-from errklein.ports.values import ErasesRemoved
+from errklein.ports.values import OF_NETWORK, ErasesRemoved
 from errklein.storage import OWN_NAMESPACES
 from errklein.webhooks.deliveries import UNFINISHED, DeliveryQuery, DeliveryState
 from errklein.webhooks.exported import summary
@@ -92,7 +93,8 @@ class PersonOperations:
 
     async def _find(self, name: str) -> tuple[str, Person, str]:
         """Return the network, the person, and the name in access rules if only those of that name are meant; "" otherwise."""
-        networks = {network: one for network, one in self._bot.backends.items() if one.mode != "null"}
+        views = self._bot.bot_config.networks
+        networks = {network: one for network, one in self._bot.backends.items() if has_people(views[network])}
         network, _, rest = name.partition(":")
         chosen, text = ({network: networks[network]}, rest) if network in networks and rest else (networks, name)
 
@@ -157,7 +159,11 @@ class PersonOperations:
             return not isinstance(storage, ErasesRemoved) or storage.erase_removed(), {*storage.namespaces()}, copies
 
         is_erased, namespaces, copies = await bot.storage.in_background(erase)
-        core = {*OWN_NAMESPACES, *(plugin.name for plugin in bot.plugin_manager.found if plugin.plug.core)}
+        core = {
+            *OWN_NAMESPACES,
+            *(OF_NETWORK + name for name in bot.backends),
+            *(plugin.name for plugin in bot.plugin_manager.found if plugin.plug.core),
+        }
         if plugins := sorted(namespaces - core - asked):
             what.append(
                 f"values of plugins that have no callback_forget_person, or aren't active: {', '.join(plugins)}"

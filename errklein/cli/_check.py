@@ -18,10 +18,12 @@ from errklein.commands import CommandDeclaration, CommandRegistry, is_admin_by_d
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import
 from errklein.config import Config, SecretError, configuration_warnings, located_errors, placeholders, read_secrets
+from errklein.config.networks import NetworkFinding, known_networks, network_of
 from errklein.config.warnings import places_of
 from errklein.core_plugins import CorePlugin
 from errklein.database import Access, upgrade_of
 from errklein.logs import escape
+from errklein.networks.context import NetworkContext
 from errklein.plugins import BotPlugin
 from errklein.plugins.botflow import build_flows
 from errklein.plugins.discovery import directory_warnings
@@ -286,26 +288,18 @@ def _prefix_warnings(hooks: Iterable[Hook], prefix: str) -> Iterator[str]:
                 )
 
 
-_INCLUDED = {
-    "IRC": "IRC, with TLS and SASL",
-    "Null": "the bot only serves webhooks",
-    "Test": "for tests of plugins",
-    "Text": "the terminal on which the bot runs",
-}
-"""The networks that errklein includes."""
-
-
 def list_networks(config_file: str | None) -> int:
     """Print the configured networks, those that are available, and the packages of others. Return the exit status."""
     with errors_end_program():
         config = load_with_options(config_file)
     found = {plug.name: str(plug.path) for plug in other_networks().network_plugs(config)}
+    own = {network.name: network.description for network in known_networks()}
     for title, lines in (
         ("configured", {network: view.BACKEND for network, view in config.networks.items()}),
-        ("available", _INCLUDED | dict(sorted(found.items()))),
+        ("available", own | dict(sorted(found.items()))),
         (
             "not installed; run in errklein's virtualenv",
-            {x: f"pip install {y}" for x, y in other_networks().PACKAGES.items() if x not in found},
+            {x: f"pip install {y}" for x, y in other_networks().PACKAGES.items() if x not in found and x not in own},
         ),
     ):
         width = max(map(len, lines), default=0) + 2
@@ -332,7 +326,9 @@ def check_networks(config_file: str | None, data_dir: str | None, name: str | No
             try:
                 with located_errors(config, view):
                     check_network(view)
-                print_lines([f"{network}: {await _check_connection(reactor, view)}"])
+                for finding in await _check_connection(reactor, view):
+                    print_lines([f"{'problem: ' * finding.is_problem}{network}: {finding.text}"])
+                    status = status or int(finding.is_problem)
             except (*START_ERRORS, ConnectionError) as error:
                 print_lines([f"problem: {network}: {error}"])
                 status = 1
@@ -341,14 +337,14 @@ def check_networks(config_file: str | None, data_dir: str | None, name: str | No
     react(check)
 
 
-async def _check_connection(reactor: Any, view: Config) -> str:
-    """Return a sentence about a network that the bot can use; raise ConfigError or ConnectionError with the reason if it can't."""
-    if view.BACKEND == "Text" and not sys.stdin.isatty():
-        raise ConnectionError("Text needs a terminal, and standard input isn't one")
-    if view.BACKEND not in _INCLUDED:
-        return f"{other_networks().find_network(view).path} is installed; only a start of the bot shows whether it connects"
-    if view.BACKEND != "IRC":
-        return f"nothing to connect to: {_INCLUDED[view.BACKEND]}"
-    from errklein.networks.irc.connection_check import ConnectionCheck
-
-    return await ConnectionCheck(reactor, view).result(DataDirectory(Path(view.BOT_DATA_DIR)).is_used())
+async def _check_connection(reactor: Any, view: Config) -> Sequence[NetworkFinding]:
+    """Return what is known of a network that the bot can use; raise ConfigError or ConnectionError with the reason if it can't."""
+    if (network := network_of(view)) is None:
+        path = other_networks().find_network(view).path
+        return [NetworkFinding(f"{path} is installed; only a start of the bot shows whether it connects")]
+    if network.needs_terminal and not sys.stdin.isatty():
+        raise ConnectionError(f"{network.name} needs a terminal, and standard input isn't one")
+    if network.check is None:
+        return [NetworkFinding(f"nothing to connect to: {network.description}")]
+    is_running = DataDirectory(Path(view.BOT_DATA_DIR)).is_used()
+    return await network.check(NetworkContext(reactor, view, is_running=is_running))

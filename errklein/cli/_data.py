@@ -24,7 +24,7 @@ from errklein.compat.stored_classes import STORED_VALUES, NameJudge, plugs_of
 from errklein.config import Config, SecretStore
 from errklein.config.secrets import write_private_file
 from errklein.database import Access
-from errklein.ports.values import Storage
+from errklein.ports.values import OF_NETWORK, Storage
 from errklein.service import DataDirectory
 from errklein.storage import (
     BACKUP_NAME,
@@ -50,6 +50,7 @@ from errklein.storage import (
     write_backup,
     write_shelves,
 )
+from errklein.text.masking import masker, secrets_in
 from errklein.text.suggestions import did_you_mean
 
 ERRBOT_BACKUP_NAME = "backup.py"
@@ -268,6 +269,11 @@ def storage_get(config: Config, known: Namespace) -> int:
                 literals[key] = value
             else:
                 problems.append(f"{namespace}: the value of {key!r} isn't a Python literal and was left out")
+    if namespace.startswith(OF_NETWORK):
+        # Its tokens are nobody's business; other values are those of plugins and of the configuration.
+        masker.learn(storage, namespace, secrets_in(literals))
+        sys.stdout.write(f"{masker(repr(literals))}\n")
+        return complain(problems)
     sys.stdout.write(f"{literals!r}\n")
     return complain(problems)
 
@@ -379,7 +385,8 @@ def _put(
 
 def _namespaces(config: Config) -> list[str]:
     """Return the namespaces of the bot itself, its networks and its plugins. A storage may be unable to list its own."""
-    backends = (f"{view.BACKEND.lower()}_backend" for view in config.networks.values())
+    backends = {f"{view.BACKEND.lower()}_backend" for view in config.networks.values()}
+    backends |= {OF_NETWORK + name for name in config.networks}
     return sorted({*OWN_NAMESPACES, *backends, *(plug.name for plug in plugs_of(config))})
 
 

@@ -23,6 +23,7 @@ from errklein.compat._names import ERRBOT, FACADES
 from errklein.compat._running_bots import running_bots
 from errklein.compat.former_identifiers import FormerIdentifier, NickMask, is_former_identifier
 from errklein.config import Config
+from errklein.config.networks import is_value as is_network_value
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.loading import CORE_PLUGINS
 from errklein.plugins.names import PACKAGE, slug
@@ -39,15 +40,13 @@ VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.chat.messages": ("Message",),
     "errklein.chat.presence": ("Presence",),
     "errklein.chat.reactions": ("Reaction",),
-    "errklein.networks.irc.identifiers": ("IRCPerson", "IRCRoom", "IRCRoomOccupant", "_stored_room"),
-    "errklein.networks.text.identifiers": ("TextOccupant", "TextPerson", "TextRoom"),
-    "errklein.networks.test": ("TestOccupant", "TestPerson", "TestRoom", "TestRoomAcl"),
     "errklein.compat.former_identifiers": ("FormerIdentifier", "NickMask"),
     "errklein.plugins.repos.index": ("RepoEntry",),
 }
-"""errklein's value classes, and the functions by which pickles create them, by module. Creating an instance has no side
-effects."""
+"""errklein's value classes by module, apart from those of networks. Creating an instance has no side effects."""
 
+
+_WITHOUT_NETWORKS = {"", "errklein", "errbot", PACKAGE, *sys.stdlib_module_names}
 
 _MOVED = {
     "errklein.answering.conversations": "errklein.dispatch.conversations",
@@ -127,14 +126,21 @@ def identifier_of_errbot(text: str) -> Identifier:
 def value_class_name(module: str, qualname: str) -> tuple[str, str] | None:
     """Return module and name of a value class, given errklein's or errbot's name for it; None for any other class."""
     module = _MOVED.get(module, module)
-    if qualname in VALUE_CLASSES.get(module, ()):
+    if _is_value(module, qualname):
         return module, qualname
     if is_former_identifier(module, qualname):
         return FormerIdentifier.__module__, FormerIdentifier.__name__
     if (module, qualname) == ("irc.client", "NickMask"):
         return NickMask.__module__, NickMask.__name__
     defining, _, name = ERRBOT.get(module, {}).get(qualname, "").partition(":")
-    return (defining, name) if name in VALUE_CLASSES.get(defining, ()) else None
+    return (defining, name) if _is_value(defining, name) else None
+
+
+def _is_value(module: str, name: str) -> bool:
+    top = module.partition(".")[0]
+    # Networks of other packages need a search of what is installed.
+    may_be_of_network = module.startswith("errklein.networks.") or top not in _WITHOUT_NETWORKS
+    return name in VALUE_CLASSES.get(module, ()) or (may_be_of_network and is_network_value(module, name))
 
 
 def module_of_plugin(namespace: str, module: str) -> str | None:

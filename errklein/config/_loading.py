@@ -13,7 +13,7 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,8 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from errklein.config._environment import read_variables
-from errklein.config._settings import BACKENDS, DEPENDENT, SETTINGS, ConfigError, checked, is_of_plugin
+from errklein.config._settings import DEPENDENT, SETTINGS, ConfigError, checked, is_of_plugin
+from errklein.config.networks import UNKNOWN, Network, find_network, known_networks, network_of
 from errklein.text.errors import error_text, remedy_line, source_excerpt
 from errklein.text.masking import masker, secrets_in
 from errklein.text.suggestions import did_you_mean_path
@@ -96,6 +97,8 @@ class Config:
         """The values of all settings when they were loaded."""
         self._reread: frozenset[str] = frozenset()
         """The secrets of reloads, which stay masked."""
+        self._descriptor: Network | None = UNKNOWN
+        """The network of BACKEND; None for one that is written for errbot."""
         self._module: ModuleType | None = None
         """The config.py as a module."""
         self._own: frozenset[str] = frozenset()
@@ -199,6 +202,7 @@ def load_config(
     plugin_dirs_source: str = "--plugin-dir",
     variables: Mapping[str, str] = MappingProxyType({}),
     is_again: bool = False,
+    is_replaced: Callable[[Config], bool] = lambda view: False,
 ) -> Config:
     """Return the configuration of a config.py, or the built-in defaults without one.
 
@@ -213,6 +217,7 @@ def load_config(
     :param variables: variables ERRKLEIN_SET__NAME and ERRKLEIN_FILE__NAME, whose settings take precedence over the file, and
         overrides over them. Their files are read at each call.
     :param is_again: whether a bot may run with what was loaded earlier. Then plugins that import the file still get that.
+    :param is_replaced: returns whether a network that is written for errbot takes the place of errklein's with the name in BACKEND.
     :raises ConfigError: if the file can't be read, raises an exception, or has an invalid setting, or a variable is invalid. In a
         file with BACKEND and without NETWORKS, which errbot may read, too, NETWORKS, WEB, STATUS and WEBHOOKS of another type are
         plugins'.
@@ -236,7 +241,7 @@ def load_config(
     if "BACKEND" in overrides and not of_errbot:
         settings["NETWORKS"] = {}
     try:
-        config = _completed(settings, path, plugin_dirs, plugin_dirs_source, only, of_errbot=of_errbot)
+        config = _completed(settings, path, plugin_dirs, plugin_dirs_source, only, is_replaced, of_errbot=of_errbot)
     except ConfigError as error:
         raise _with_origin(error, path, overrides, origins) from None
     config._overridden, config._origins = frozenset(overrides), origins
@@ -282,6 +287,7 @@ def _completed(
     plugin_dirs: Sequence[str],
     plugin_dirs_source: str,
     only: str,
+    is_replaced: Callable[[Config], bool],
     *,
     of_errbot: bool,
 ) -> Config:
@@ -305,6 +311,9 @@ def _completed(
     config._sources = dict.fromkeys(map(_absolute, more), plugin_dirs_source)
     config.BOT_DATA_DIR = _absolute(config.BOT_DATA_DIR)
     config._networks = views = _views(config, "BACKEND" in given)
+    for view in views.values():
+        found = find_network(view.BACKEND)
+        view._descriptor = None if found is not None and is_replaced(view) else found
     masker.learn(config, "configuration", secrets_of(config))
     if only in views:
         config._networks = {only: views[only]}
@@ -345,7 +354,8 @@ def _views(config: Config, has_backend: bool) -> dict[str, Config]:
         if not isinstance(network, str) or not _NETWORK_NAME.fullmatch(network):
             raise ConfigError(f"{where}: the name must consist of letters, digits, '-', '_' and '.'", "NETWORKS")
         if "BACKEND" not in settings and not has_backend:
-            raise ConfigError(f"{where}: BACKEND is missing; expected one of {', '.join(BACKENDS)}", "NETWORKS")
+            known = ", ".join(one.name for one in known_networks())
+            raise ConfigError(f"{where}: BACKEND is missing; expected one of {known}", "NETWORKS")
         try:
             own = {name: checked(name, value) for name, value in settings.items()}
         except ConfigError as error:
@@ -374,17 +384,19 @@ def _absolute(path: str) -> str:
 def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
     """Check and complete the settings that depend on the backend, and set the whole configuration's from the networks."""
     for view in config.networks.values():
-        _check_identity(view)
         # Other backends are looked up later.
-        if not view.BOT_ADMINS and view.BACKEND in BACKENDS:
-            if view.BACKEND == "IRC":
+        if (network := network_of(view)) is not None:
+            _check_identity(view, network)
+            if not view.BOT_ADMINS and network.is_local:
+                view.BOT_ADMINS = (LOCAL_ADMIN,)
+            if not (view.BOT_ADMINS or network.sends_only):
                 raise ConfigError(
-                    f"{network_prefix(view)}BOT_ADMINS is missing{_misspelt_admins(config, view)}; IRC requires a tuple of the administrators' names, "
-                    "such as ('alice!*@alice.example.org',)"
+                    f"{network_prefix(view)}BOT_ADMINS is missing{_misspelt_admins(config, view)}; {network.name} requires a tuple of the administrators' names, "
+                    f"such as ({network.admin!r},)"
                 )
-            view.BOT_ADMINS = (LOCAL_ADMIN,)
-        if not hasattr(view, "COMPACT_OUTPUT"):
-            view.COMPACT_OUTPUT = view.BACKEND == "IRC"
+        for name, value in {"COMPACT_OUTPUT": False, **(network.defaults if network is not None else {})}.items():
+            if name not in given and (view is config or name not in view.own):
+                setattr(view, name, value)
     if config.names_networks:
         first = next(iter(config.networks.values()))
         inherited = {name: getattr(first, name) for name in _OF_FIRST}
@@ -400,12 +412,12 @@ def _misspelt_admins(config: Config, view: Config) -> str:
     return f" (unknown setting {similar[0]}; did you mean BOT_ADMINS?)" if similar else ""
 
 
-def _check_identity(view: Config) -> None:
-    for key in BACKENDS.get(view.BACKEND, ()):
+def _check_identity(view: Config, network: Network) -> None:
+    for key in (name for name, one in network.settings.keys.items() if one.required):
         if not isinstance(view.BOT_IDENTITY.get(key), str) or not view.BOT_IDENTITY[key]:
-            network = view.network if view.names_networks and "BOT_IDENTITY" in view.own else ""
+            where = view.network if view.names_networks and "BOT_IDENTITY" in view.own else ""
             problem = f"{key!r} is missing; {view.BACKEND} requires a non-empty string"
-            raise ConfigError(f"{network_prefix(view)}BOT_IDENTITY: {problem}", "BOT_IDENTITY", network)
+            raise ConfigError(f"{network_prefix(view)}BOT_IDENTITY: {problem}", "BOT_IDENTITY", where)
 
 
 def _union(name: str, networks: Mapping[str, Config]) -> Collection[Any]:

@@ -99,9 +99,6 @@ def fallback(value: Any) -> MailFallback | tuple[str, ...]:
     raise InvalidValue(_FALLBACK)
 
 
-BACKENDS: Mapping[str, tuple[str, ...]] = {"IRC": ("nickname", "server"), "Null": (), "Test": (), "Text": ()}
-"""The backends that errklein includes, each with the required keys of BOT_IDENTITY."""
-
 STORAGES = ("Shelf", "Memory")
 """The storages that errklein includes: Shelf keeps values in BOT_DATA_DIR, Memory until the bot stops."""
 
@@ -346,10 +343,14 @@ def _level(value: Any) -> Any:
 
 
 def _backend(value: Any) -> Any:
+    # Imported late, since the module needs this one.
+    from errklein.config.networks import find_network, known_networks
+
     if not isinstance(value, str) or not value.strip():
-        raise InvalidValue(f"one of {', '.join(BACKENDS)}, or the name of a backend written for errbot")
+        known = ", ".join(network.name for network in known_networks())
+        raise InvalidValue(f"one of {known}, or the name of a backend written for errbot")
     # Whether another backend exists is checked when it is loaded.
-    return next((name for name in BACKENDS if name.lower() == value.lower()), value)
+    return found.name if (found := find_network(value)) is not None else value
 
 
 def _transport(value: Any) -> Any:

@@ -18,6 +18,8 @@ class IdentityKey(NamedTuple):
     """Called with the key and its value. Returns the value as it is used, or raises ConfigError."""
     default: str
     meaning: str
+    required: bool = False
+    """Whether it must be a string that isn't empty."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,13 @@ class NetworkSettings:
     :param keys: The keys of BOT_IDENTITY.
     :param warnings: Yields sentences about valid settings of a network that are probably mistakes.
     :param accepts_others: Whether BOT_IDENTITY may have the keys of another network, which `--network` replaces.
+    :param check: Raises ConfigError for settings that are invalid together, or for files.
     """
 
     keys: Mapping[str, IdentityKey]
     warnings: Callable[[Config], Iterator[str]] = lambda view: iter(())
     accepts_others: bool = False
+    check: Callable[[Config], object] = lambda view: None
 
     def read_identity(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values that BOT_IDENTITY has for known keys, as they are used; raise ConfigError if one is invalid."""

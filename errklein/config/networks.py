@@ -1,27 +1,36 @@
 """Chat networks: what describes each, and how it is found.
 
 A network of errklein is a folder or module below `errklein.networks` with the name of BACKEND in lower case, and may be deleted. Other
-packages add networks by the entry point `errklein.networks`, whose name is that for BACKEND.
+packages add networks by the entry point `errklein.networks`, whose name is that for BACKEND. In BACKEND, case doesn't matter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from errklein.config._settings import ConfigError
-from errklein.config.identity import NetworkSettings
 
 if TYPE_CHECKING:
+    from errklein.config._loading import Config
+    from errklein.config.identity import NetworkSettings
     from errklein.ports.chat import Backend
 
 _GROUP = "errklein.networks"
+
+
+class NetworkFinding(NamedTuple):
+    """A sentence about the connection to a network, such as one about a permission that the bot lacks."""
+
+    text: str
+    is_problem: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,11 +43,15 @@ class Network:
     :param make: Returns the connection, given a `NetworkContext`.
     :param values: The classes and functions that stored values may contain, each as "package.module:Name".
     :param is_local: Whether its people are those at this computer, so that BOT_ADMINS needn't be set.
+    :param has_people: Whether there is anybody to find and to notify.
     :param needs_terminal: Whether it uses the terminal on which the bot runs.
     :param sends_only: Whether it can't receive messages, so that BOT_ADMINS isn't needed.
     :param defaults: Defaults of settings on this network.
-    :param extra: What to install with pip if a library of the network is missing, such as "errklein[apprise]".
-    :param check: Tries the connection for `errklein network check`, given a `NetworkContext`. Returns a sentence about it, or raises
+    :param libraries: The modules of libraries that only this network needs.
+    :param extra: The extra that installs them, such as "errklein[apprise]".
+    :param admin: An administrator as BOT_ADMINS names one, for errors.
+    :param mentions_all: Whether a text such as "@channel" may notify a whole room.
+    :param check: Tries the connection for `errklein network check`, given a `NetworkContext`. Returns what it has found, or raises
         ConfigError or ConnectionError with what is wrong.
     """
 
@@ -48,23 +61,34 @@ class Network:
     make: Callable[[Any], Backend]
     values: Sequence[str] = ()
     is_local: bool = False
+    has_people: bool = True
     needs_terminal: bool = False
     sends_only: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    libraries: Sequence[str] = ()
     extra: str = ""
-    check: Callable[[Any], Awaitable[str]] | None = None
+    admin: str = "@alice"
+    mentions_all: bool = True
+    check: Callable[[Any], Awaitable[Sequence[NetworkFinding]]] | None = None
+
+
+IN_ERRBOT = ("IRC", "Null", "Test", "Text")
+"""The networks that errbot has, too."""
+
+UNKNOWN: Any = object()
+"""Stands for the network of a configuration that wasn't loaded, but made otherwise."""
 
 
 @cache
 def find_network(name: str) -> Network | None:
-    """Return the network of that name, whose module is imported only now; None if there is none.
+    """Return the network of that name, in any case, whose module is imported only now; None if there is none.
 
     :raises ConfigError: It can't be imported.
     """
     found: object = None
     if name.isidentifier() and find_spec(f"{_GROUP}.{name.lower()}") is not None:
         found = getattr(import_module(f"{_GROUP}.{name.lower()}"), "NETWORK", None)
-    if (found is None or getattr(found, "name", "") != name) and (entry := _entries().get(name)) is not None:
+    if found is None and (entry := _entries().get(name.lower())) is not None:
         try:
             found = entry.load()
         except Exception as error:
@@ -72,19 +96,49 @@ def find_network(name: str) -> Network | None:
             raise ConfigError(f"BACKEND: the network {name!r} of {entry.value} can't be imported: {reason}") from error
         if not isinstance(found, Network):
             raise ConfigError(f"BACKEND: {entry.value} is no errklein.config.networks.Network but {found!r}")
-    return found if isinstance(found, Network) and found.name == name else None
+    return found if isinstance(found, Network) else None
+
+
+def network_of(view: Config) -> Network | None:
+    """Return the network that a view of the configuration names; None for one that is written for errbot."""
+    return find_network(view.BACKEND) if view._descriptor is UNKNOWN else view._descriptor
+
+
+def has_people(view: Config) -> bool:
+    """Return whether there may be anybody on the network."""
+    return (network := network_of(view)) is None or network.has_people
 
 
 def known_networks() -> list[Network]:
-    """Return all networks, sorted by name. All of them are imported."""
+    """Return all networks, sorted by name. All of them are imported, and those that can't be are left out."""
     package = import_module(_GROUP)
-    own = [
-        import_module(f"{_GROUP}.{module.name}") for module in iter_modules(package.__path__) if module.name[0] != "_"
-    ]
-    names = {*_entries(), *(module.NETWORK.name for module in own if hasattr(module, "NETWORK"))}
-    return [found for name in sorted(names) if (found := find_network(name)) is not None]
+    names = {*_entries(), *(module.name for module in iter_modules(package.__path__) if module.name[0] != "_")}
+    known = []
+    for name in names:
+        with suppress(ConfigError):
+            known.append(find_network(name))
+    return sorted(filter(None, known), key=lambda network: network.name.lower())
+
+
+def is_value(module: str, name: str) -> bool:
+    """Return whether a network lists this class or function among its values. Only networks of the module's package are imported."""
+    own, package = module.removeprefix(f"{_GROUP}."), module.partition(".")[0]
+    names = [own.partition(".")[0]]
+    if own == module:
+        names = [found for found, entry in _entries().items() if entry.module.partition(".")[0] == package]
+    with suppress(ConfigError):
+        return any(f"{module}:{name}" in network.values for network in map(find_network, names) if network is not None)
+    return False
+
+
+def check_libraries(network: Network) -> None:
+    """Raise ConfigError if a library of the network is missing."""
+    for name in network.libraries:
+        if find_spec(name) is None:
+            install = f"; install the extra {network.extra}" if network.extra else ""
+            raise ConfigError(f"BACKEND: {network.name} needs the library {name}, which isn't installed{install}")
 
 
 @cache
 def _entries() -> Mapping[str, EntryPoint]:
-    return {found.name: found for found in entry_points(group=_GROUP)}
+    return {found.name.lower(): found for found in entry_points(group=_GROUP)}

@@ -10,7 +10,8 @@ from typing import Any
 
 from errklein.chat.names import CHARACTER_SET, patterns_of
 from errklein.config._loading import Config, ConfigSource, network_prefix
-from errklein.config._settings import BACKENDS, CONFIDENTIAL, DEPENDENT, NAME_PATTERN_KEYS, OF_XMPP, SETTINGS
+from errklein.config._settings import CONFIDENTIAL, DEPENDENT, NAME_PATTERN_KEYS, OF_XMPP, SETTINGS
+from errklein.config.networks import network_of
 from errklein.text.masking import MASK, mask_values, masker
 from errklein.text.suggestions import did_you_mean
 
@@ -97,7 +98,7 @@ def placeholders(config: Config) -> Iterator[str]:
 
 
 def _of_all(config: Config) -> Iterator[str]:
-    written_for_errbot = any(view.BACKEND not in BACKENDS for view in config.networks.values())
+    written_for_errbot = any(network_of(view) is None for view in config.networks.values())
     views = (config, *config.networks.values())
     defaults = {name: SETTINGS[name].default for name in sorted(OF_XMPP)}
     meaningless = [

@@ -7,12 +7,9 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from errklein.ports.values import Storage
+from errklein.ports.values import OF_NETWORK, Storage
 
 T = TypeVar("T")
-
-PREFIX = "network:"
-"""The namespace of a network's state is this and its name. Plugins can't have such a name."""
 
 
 class DurableState:
@@ -24,7 +21,7 @@ class DurableState:
     """
 
     def __init__(self, network: str, storage: Storage | None) -> None:
-        self._namespace = PREFIX + network
+        self._namespace = OF_NETWORK + network
         self._storage = storage
         self._values: dict[str, Any] = {}
 

@@ -42,6 +42,7 @@ class NetworkContext:
     :param clients: Make clients for HTTP.
     :param storage: The storage of plugins' values, where the state is; None to keep it in memory.
     :param notify: Notifies administrators.
+    :param is_running: Whether the bot runs with this account, which a check of the connection has to bear in mind.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class NetworkContext:
         clients: HTTPClients | None = None,
         storage: Storage | None = None,
         notify: Notify = _no_notice,
+        is_running: bool = False,
     ) -> None:
+        self.is_running = is_running
         self.reactor, self.config, self.now, self.chance = reactor, config, now, chance
         self.log = Logger(namespace="errklein.networks")
         self._clients, self._storage, self._notify = clients or HTTPClients(reactor), storage, notify

@@ -18,4 +18,6 @@ NETWORK = Network(
     LOCAL_SETTINGS,
     lambda context: NullBackend(context.reactor, context.config, context.now),
     is_local=True,
+    has_people=False,
+    mentions_all=False,
 )

@@ -401,4 +401,5 @@ NETWORK = Network(
     lambda context: TestBackend(context.reactor, context.config, context.now),
     values=[f"{__name__}:{name}" for name in ("TestOccupant", "TestPerson", "TestRoom", "TestRoomAcl")],
     is_local=True,
+    mentions_all=False,
 )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from errklein.logs import escape
+from errklein.ports.values import OF_NETWORK
 from errklein.storage import OWN_NAMESPACES
 from errklein.text.suggestions import did_you_mean
 
@@ -175,7 +176,11 @@ def _check_name(plug: PlugFile) -> None:
     if plug.path.suffix != ".plug" or plug.backend:
         # Names of flows and networks aren't namespaces of the storage.
         return
-    if plug.name in OWN_NAMESPACES or (plug.name.endswith(_OF_NETWORKS) and b"BotPlugin" in _source(plug)):
+    if (
+        plug.name in OWN_NAMESPACES
+        or plug.name.startswith(OF_NETWORK)
+        or (plug.name.endswith(_OF_NETWORKS) and b"BotPlugin" in _source(plug))
+    ):
         taken = f"[Core] Name is {plug.name!r}, which is reserved for the bot's own storage"
         raise PlugError(plug.path, taken, "another name")
 

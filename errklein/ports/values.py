@@ -9,6 +9,9 @@ from twisted.internet.defer import Deferred
 
 T = TypeVar("T")
 
+OF_NETWORK = "network:"
+"""The namespace of a network's state is this and its name."""
+
 ANY_VERSION: Final = object()
 """Stands for every version of a value, also for none."""
 

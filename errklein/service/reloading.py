@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from errklein.config.networks import network_of
 from errklein.plugins.discovery import find_plug_files
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import PluginTimeout, UnknownPlugin
@@ -202,8 +203,9 @@ class ReloadingBot:
         """Log the text, and show it in the conversation on the terminal, if there is one."""
         self.log.info("{text}", text=text)
         for backend in self._bot.backends.values():
-            if backend.mode == "text":
+            view = self._bot.bot_config.networks[backend.network]
+            if (network := network_of(view)) is not None and network.needs_terminal:
                 # An administrator may be given as a pattern, which names nobody.
                 with suppress(ValueError):
-                    admin, *_ = self._bot.bot_config.networks[backend.network].BOT_ADMINS
+                    admin, *_ = view.BOT_ADMINS
                     self._bot.send(backend.build_identifier(admin), plain(text))

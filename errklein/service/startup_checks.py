@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from errklein import logs
 from errklein.config import (
-    BACKENDS,
     Config,
     ConfigError,
     SecretError,
@@ -25,7 +24,7 @@ from errklein.config import (
     settings_set,
     take_variables,
 )
-from errklein.config.identity import NetworkSettings
+from errklein.config.networks import check_libraries, network_of
 from errklein.plugins.requirement_files import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as, user_name
 from errklein.service.sentry import check_sentry
@@ -142,14 +141,23 @@ def load_with_options(
     overrides = {"BACKEND": backend, "BOT_DATA_DIR": data_dir}
     given: dict[str, object] = {name: value for name, value in overrides.items() if value is not None}
     if config is not None or path.is_file():
-        return load_config(path, given, plugin_dirs=plugin_dirs, variables=variables, is_again=is_again)
+        return load_config(
+            path, given, plugin_dirs=plugin_dirs, variables=variables, is_again=is_again, is_replaced=_is_replaced
+        )
     built_in: dict[str, object] = {"BOT_IDENTITY": {"username": "@errklein"}}
     built_in |= {} if backend else {"WEB": "tcp:3141:interface=127.0.0.1"}
     replaced = settings_set(variables)
     # Networks have identities of their own.
     replaced |= {"BOT_IDENTITY"} if "NETWORKS" in replaced else set()
     given = {name: value for name, value in built_in.items() if name not in replaced} | given
-    return load_config(None, given, plugin_dirs=plugin_dirs, variables=variables)
+    return load_config(None, given, plugin_dirs=plugin_dirs, variables=variables, is_replaced=_is_replaced)
+
+
+def _is_replaced(view: Config) -> bool:
+    # Imported late, so that problems of the environment are reported first.
+    from errklein.wiring import is_replaced
+
+    return is_replaced(view)
 
 
 def check_in_process(options: Sequence[object]) -> Sequence[str]:
@@ -209,39 +217,24 @@ def check_config(config: Config) -> None:
         check_sentry(config)
 
 
-def _settings_of(view: Config) -> NetworkSettings | None:
-    """Return the table of the network's settings; None for a backend written for errbot, whose settings are unknown."""
-    # Imported late, so that problems of the environment are reported first.
-    if view.BACKEND == "IRC":
-        from errklein.networks.irc.settings import SETTINGS
-
-        return SETTINGS
-    from errklein.networks.base import LOCAL_SETTINGS
-
-    return LOCAL_SETTINGS if view.BACKEND in BACKENDS else None
-
-
 def network_warnings(config: Config) -> Iterator[str]:
     """Yield a sentence for each valid setting of a network that is probably a mistake."""
     for view in config.networks.values():
-        if settings := _settings_of(view):
-            yield from settings.all_warnings(view)
+        if network := network_of(view):
+            yield from network.settings.all_warnings(view)
 
 
 def check_network(view: Config) -> None:
-    """Raise ConfigError if the settings of a network are invalid, or its backend is missing."""
-    settings = _settings_of(view)
-    if view.BACKEND == "IRC":
-        from errklein.networks.irc.connection import trusted
-        from errklein.networks.irc.settings import IRCSettings
-
-        trusted(IRCSettings.read(view))
-    elif settings is not None:
-        settings.read_identity(view.BOT_IDENTITY)
-    else:
+    """Raise ConfigError if the settings of a network are invalid, or its backend or a library is missing."""
+    if (network := network_of(view)) is None:
+        # Imported late, so that problems of the environment are reported first.
         from errklein.wiring import other_networks
 
         other_networks().find_network(view)
+        return
+    network.settings.read_identity(view.BOT_IDENTITY)
+    network.settings.check(view)
+    check_libraries(network)
 
 
 def check_start(
@@ -262,9 +255,9 @@ def check_start(
     :param data_dir: the option --data-dir.
     :param no_import: the option --no-import.
     """
-    if twistd.daemon and uses_text(config):
+    if twistd.daemon and (of_terminal := on_terminal(config)):
         raise ConfigError(
-            "BACKEND is 'Text', which needs a terminal, and a daemon has none; "
+            f"BACKEND is {of_terminal!r}, which needs a terminal, and a daemon has none; "
             "set another backend, or run `errklein run` (`twistd -n errklein`)"
         )
     if twistd.chroot:
@@ -281,9 +274,10 @@ def check_start(
         listening.check()
 
 
-def uses_text(config: Config) -> bool:
-    """Return whether one of the networks uses the Text backend, a conversation on the terminal."""
-    return any(view.BACKEND == "Text" for view in config.networks.values())
+def on_terminal(config: Config) -> str:
+    """Return the BACKEND of the network that uses the terminal; "" if there is none."""
+    networks = filter(None, map(network_of, config.networks.values()))
+    return next((network.name for network in networks if network.needs_terminal), "")
 
 
 def warn_of_problems(bot: Bot) -> None:
@@ -344,11 +338,11 @@ def check_log_file(output: str, setting: str, data: DataDirectory) -> None:
 
 
 def outputs(config: Config, options: TwistdOptions, *, terminal: bool) -> list[str]:
-    """Return the log's destinations: --logfile, BOT_LOG_FILE or a default, but never the Text backend's standard output.
+    """Return the log's destinations: --logfile, BOT_LOG_FILE or a default, but never standard output if a network uses it.
 
     :param terminal: whether standard input is a terminal.
     """
-    text = uses_text(config)
+    text = bool(on_terminal(config))
     if options.log_file:
         return ["+"] if options.log_file == "-" and text else [options.log_file]
     also = [config.BOT_LOG_FILE] if config.BOT_LOG_FILE else []

@@ -82,7 +82,7 @@ class ErrbotCliTests(SynchronousTestCase):
         self.assertEqual(self.assertRaises(SystemExit, cli.main, ["-v"]).code, 0)
         self.assertIn(__version__, self.out.getvalue())
         self.assertEqual(cli.main(["-l", "-c", self.config]), 0)
-        self.assertIn("\n  IRC   IRC, with TLS and SASL\n  Null  ", self.out.getvalue())
+        self.assertRegex(self.out.getvalue(), r"\n  IRC +IRC, with TLS and SASL\n")
         self.assertEqual(cli.main(["-i", str(self.directory / "new")]), 0)
         self.assertTrue((self.directory / "new" / "config.py").is_file())
         answers = ["Mine", ""]

@@ -75,7 +75,7 @@ class CheckTests(SynchronousTestCase):
             (
                 {"BACKEND": "Slak"},
                 "slak",
-                "problem: slak: BACKEND: unknown backend 'Slak'. Available: IRC, Null, Test, Text",
+                "problem: slak: BACKEND: unknown backend 'Slak'. Available: ",
             ),
             (
                 {"BACKEND": "IRC", "BOT_IDENTITY": {"nickname": "a", "server": "b", "port": 0}},

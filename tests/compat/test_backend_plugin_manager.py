@@ -11,7 +11,7 @@ from errklein.bootstrap import CORE_STORAGE, get_storage_plugin
 from errklein.compat._utils import BackendPluginManager, PluginNotFoundException, enumerate_backend_plugins
 from errklein.compat.core import ErrBot
 from errklein.compat.storages.base import StoragePluginBase
-from errklein.config import BACKENDS, STORAGES
+from errklein.config import STORAGES
 from tests.compat import BACKENDS as FIXTURES
 from tests.compat.storages.test_finding import StorageCase
 from tests.plugin_files import PluginFilesTestCase
@@ -36,7 +36,7 @@ class BackendPluginManagerTests(PluginFilesTestCase):
     def test_networks_of_errklein(self) -> None:
         """errklein's own backends have `.plug` files, whose modules have their classes."""
         found = list(enumerate_backend_plugins([bootstrap.CORE_BACKENDS]))
-        self.assertEqual(sorted(info.name for info in found), sorted(BACKENDS))
+        self.assertEqual(sorted(info.name for info in found), ["IRC", "Null", "Test", "Text"])
         for info in found:
             module = import_module(f"errklein.compat.core_backends.{info.module}")
             (name,) = module.__all__

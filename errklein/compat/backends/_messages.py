@@ -10,6 +10,7 @@ from typing import Any
 
 from errklein.chat import Card, Identifier, Message, Person, RoomOccupant
 from errklein.chat.outgoing import OutgoingMessage
+from errklein.config.networks import find_network
 from errklein.text import without_mentions, without_unsafe_links
 from errklein.text.xhtml import is_harmless
 
@@ -69,10 +70,6 @@ def ask_beforehand(*identifiers: Identifier | None) -> None:
             str(identifier)
 
 
-WITHOUT_MENTIONS = frozenset({"irc", "null", "test", "text", "xmpp"})
-"""The modes of networks on which no text notifies a whole room. On others, unknown ones among them, mentions are neutralised."""
-
-
 def neutral_text(mode: str, message: Message) -> str:
     """Return the body of the message for a network of that mode."""
     return _neutral(mode, message, message.body)
@@ -84,7 +81,9 @@ def neutral_card(mode: str, card: Card) -> Card:
 
 
 def _neutral(mode: str, message: Message, markdown: str) -> str:
-    mentions = message.mentions or mode.lower() in WITHOUT_MENTIONS
+    # XMPP has no such mentions. On unknown networks they are neutralised.
+    network = None if (mode := mode.lower()) == "xmpp" else find_network(mode)
+    mentions = message.mentions or mode == "xmpp" or (network is not None and not network.mentions_all)
     return without_unsafe_links(markdown if mentions else without_mentions(markdown))
 
 

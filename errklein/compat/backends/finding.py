@@ -8,7 +8,8 @@ from typing import Any
 
 from errklein.compat.backends.network import ThreadedNetwork
 from errklein.compat.core import ErrBot, for_a_bot
-from errklein.config import BACKENDS, ConfigError
+from errklein.config import ConfigError
+from errklein.config.networks import known_networks
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import load_module, plugin_class
 from errklein.plugins.load_errors import PluginLoadError
@@ -48,7 +49,7 @@ def find_network(config: Any) -> PlugFile:
     by_small_name = {name.lower(): plug for name, plug in plugs.items()}
     plug = plugs.get(wanted) or by_small_name.get(wanted.lower())
     if plug is None:
-        known = (*BACKENDS, *sorted(plugs))
+        known = (*(network.name for network in known_networks()), *sorted(plugs))
         meant = _how_to_get(wanted) or did_you_mean(wanted, known) or "."
         broken = "".join(f" {problem}." for problem in unreadable)
         raise ConfigError(

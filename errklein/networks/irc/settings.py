@@ -168,6 +168,13 @@ def _warnings(view: Config) -> Iterator[str]:
             yield f"BOT_ADMINS: {warning}"
 
 
+def _check(view: Config) -> None:
+    # Imported late: the module needs this one.
+    from errklein.networks.irc.connection import trusted
+
+    trusted(IRCSettings.read(view))
+
+
 def _admin_warning(admin: str, acl_pattern: str) -> str:
     """Return a sentence if nobody or more than one person matches an administrator's pattern; "" if it names a host."""
     if acl_pattern != ACL_PATTERN:
@@ -191,8 +198,8 @@ def _is_local(server: str) -> bool:
 
 SETTINGS = NetworkSettings(
     {
-        "nickname": IdentityKey(_nickname, "required", "the bot's nick"),
-        "server": IdentityKey(_server, "required", "host name or address"),
+        "nickname": IdentityKey(_nickname, "required", "the bot's nick", required=True),
+        "server": IdentityKey(_server, "required", "host name or address", required=True),
         "port": IdentityKey(_port, "6667", "1 to 65535; servers usually offer TLS on 6697"),
         "ssl": IdentityKey(
             check_flag, "`False`", "`True` for TLS. The certificate must be valid for the name in `server`"
@@ -219,4 +226,5 @@ SETTINGS = NetworkSettings(
         "bind_address": IdentityKey(_address, "any", "local address to connect from, or a pair of address and port"),
     },
     _warnings,
+    check=_check,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from errklein.config.networks import Network
+from errklein.config.networks import Network, NetworkFinding
 from errklein.networks.matrix.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ def _make(context: NetworkContext) -> Backend:
     return MatrixBackend(context)
 
 
-async def _check(context: NetworkContext) -> str:
+async def _check(context: NetworkContext) -> list[NetworkFinding]:
     from errklein.networks.matrix._client import MatrixClient
     from errklein.networks.matrix.settings import MatrixSettings
 
-    return await MatrixClient(context, MatrixSettings.read(context.config)).check()
+    return [NetworkFinding(await MatrixClient(context, MatrixSettings.read(context.config)).check())]
 
 
 NETWORK = Network(
@@ -35,5 +35,6 @@ NETWORK = Network(
     SETTINGS,
     _make,
     values=[f"{_IDENTIFIERS}:{name}" for name in ("MatrixOccupant", "MatrixPerson", "MatrixRoom")],
+    admin="@alice:example.org",
     check=_check,
 )

@@ -11,6 +11,7 @@ from errklein import cli
 from errklein.compat.backends.finding import find_network, make_network
 from errklein.compat.core import ErrBot
 from errklein.config import ConfigError, load_config
+from errklein.config.networks import known_networks
 from tests.compat import BACKENDS as FIXTURES
 from tests.compat.backends.legacy_network import QueueReactor
 from tests.plugin_files import PluginFilesTestCase
@@ -50,13 +51,15 @@ class FindingTests(PluginFilesTestCase):
     def test_what_there_is(self) -> None:
         """The error about an unknown BACKEND lists the known ones."""
         line = self.refusal(self.config("Slack", FIXTURES))
-        for fragment in ("'Slack'", "IRC, Null, Test, Text, Forever, Looping, Once", "BOT_EXTRA_BACKEND_DIR"):
+        for fragment in ("'Slack'", "IRC, ", "Null, Test, Text, Forever, Looping, Once", "BOT_EXTRA_BACKEND_DIR"):
             self.assertIn(fragment, line)
 
     def test_guide(self) -> None:
         """The list of messages has the error."""
         guide = Path(__file__).resolve().parents[3] / "docs" / "reference" / "troubleshooting.md"
-        self.assertIn(f"### `{self.refusal(self.config('Slak'))}`\n", guide.read_text(encoding="utf-8"))
+        message = self.refusal(self.config("Slak"))
+        shown = message.replace(", ".join(network.name for network in known_networks()), "…")
+        self.assertIn(f"### `{shown}`\n", guide.read_text(encoding="utf-8"))
 
     def test_list(self) -> None:
         """`errklein network list` has the files of backends, and the packages of others."""
@@ -84,7 +87,7 @@ class FindingTests(PluginFilesTestCase):
             self.assertTrue(
                 line.startswith(f"BACKEND: unknown backend {name!r}; {then if name == 'Irk' else ''}"), line
             )
-            self.assertIn(f"{then} Available: IRC, Null, ", line)
+            self.assertIn(f"{then} Available: ", line)
 
     def test_without_admins(self) -> None:
         """A third-party backend needs BOT_ADMINS."""
