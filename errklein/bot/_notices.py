@@ -259,7 +259,12 @@ class NoticeBoard:
         """Send the notice, or its summary, to the recipient of that name; keep it for a person who has missed it."""
         recipient: Identifier | None = None
         try:
-            recipient, is_admin = await self._looked_up(backend, admin)
+            try:
+                recipient = await backend.resolve(admin)
+            except LookupFailed:
+                # The outbox keeps the notice until the network can be asked.
+                recipient = backend.build_identifier(admin)
+            is_admin = self._disclosure.is_admin(backend, recipient)
             text = notice.summary if notice.summary and not is_admin else notice.markdown
             sending = self._deliver_now(backend, recipient, text)
             if is_admin or not isinstance(backend, KnowsHolders) or not isinstance(recipient, Person):
@@ -275,15 +280,6 @@ class NoticeBoard:
             if not (recipient is None or isinstance(recipient, Person)):
                 return
         on_reactor_soon(self._reactor, self._missed.add, backend.network, admin, notice.markdown)
-
-    async def _looked_up(self, backend: Backend, admin: str) -> tuple[Identifier, bool]:
-        """Return the recipient of that name, and whether it is known to be an administrator."""
-        try:
-            recipient = await backend.resolve(admin)
-        except LookupFailed:
-            # The outbox keeps the notice until the network can be asked.
-            recipient = backend.build_identifier(admin)
-        return recipient, self._disclosure.is_admin(backend, recipient)
 
     async def _deliver_now(self, backend: Backend, recipient: Identifier, text: str) -> None:
         """Send a message, and wait until the network has it, or the outbox sends it after the next start."""

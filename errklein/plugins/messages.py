@@ -389,9 +389,8 @@ class PluginMessages:
         :param room: A room, or its name with or without a network.
         :param password: The room's password.
         :returns: On the reactor, an awaitable. In a thread, the call waits.
-        :raises RoomError: If the network refuses, with its reason, or hasn't replied within 10 s.
-        :raises NotImplementedError: If the network doesn't support it.
-        :raises ValueError: If the network can't read the name.
+        :raises RoomError: If the network refuses, with its reason, or hasn't replied within 10 s. If it doesn't support that,
+            NotImplementedError.
         """
         return _room_result(self, "join", room, password or "")
 

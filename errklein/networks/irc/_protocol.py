@@ -163,7 +163,6 @@ class IRCProtocol(irc.IRCClient):
                 self.sendLine("PING :errklein-alive")
 
     def dataReceived(self, data: bytes) -> None:
-        """Note the time, and acknowledge and handle the bytes."""
         if self._socket is not None and _ACKNOWLEDGE is not None:
             # The kernel would wait up to 40 ms for something to send with the acknowledgement, and a server with Nagle's
             # algorithm sends the next command only after it. Replies such as PONG are answered with nothing.
@@ -318,7 +317,6 @@ class IRCProtocol(irc.IRCClient):
         self.transmission.answered(params)
 
     def numeric_received(self, number: str, params: list[str]) -> None:
-        """Handle rejections of the account, of a line, and of a JOIN."""
         if number in REFUSALS and self.settings.sasl_password and self.signed_on_at is None:
             self._refused(f"the server rejects the SASL account {self.settings.sasl_account} ({params[-1]})")
         self.room_replies.rejected(number, params)
@@ -418,7 +416,6 @@ class IRCProtocol(irc.IRCClient):
         self.room_replies.accepted("INVITE", params[2], params[1])
 
     def irc_QUIT(self, prefix: str, params: list[str]) -> None:
-        """Report a QUIT, and request the configured nick if its holder has quit."""
         self._rooms.quit(prefix)
         self.nick.released(prefix.partition("!")[0])
 

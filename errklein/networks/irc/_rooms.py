@@ -338,7 +338,6 @@ class RoomMembership:
         on_reactor_soon(self._reactor, self._join, name)
 
     def leave_room(self, name: str, reason: str | None) -> None:
-        """Leave the room, and don't join it after the next reconnection."""
         self._unwant(name)
         on_reactor_soon(self._reactor, self.joins.forget, name)
         self.send(f"PART {name} :{strip_controls(reason)}" if reason else f"PART {name}")
@@ -361,7 +360,6 @@ class RoomMembership:
         return self._nickname is not None and self.is_wanted(name) and not self.is_joined(name)
 
     def password_of(self, name: str) -> str:
-        """Return the password of a room to join, or an empty string."""
         names = self._names.get(self.key(name))
         return "" if names is None else self._wanted[name if name in names else names[0]]
 
@@ -399,7 +397,6 @@ class RoomMembership:
             self._join_configured()
 
     def nickserv_replied(self) -> None:
-        """Join the rooms at once if they still wait for NickServ."""
         if self._identifying is not None:
             self._identifying.cancel()
             self._join_configured()
