@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from errklein.chat import Message, RoomOccupant, rules_of
+from errklein.chat import EXACT, Identifier, Message, RoomOccupant
 
 PRIVATE = ""
 """The place of commands in direct messages."""
@@ -37,7 +37,7 @@ class Sender:
     @classmethod
     def of(cls, message: Message) -> Sender:
         sender, is_direct = message.frm, message.is_direct
-        fold = rules_of(sender).fold
+        fold = (sender.name_rules if isinstance(sender, Identifier) else EXACT).fold
         person, aclattr = str(getattr(sender, "person", "") or ""), str(getattr(sender, "aclattr", "") or "")
         room = sender.room if isinstance(sender, RoomOccupant) else message.to
         # A message to neither a person nor a room never counts as private.

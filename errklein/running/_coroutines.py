@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from errklein.chat.handles import without_handle
+from errklein.chat.handles import Handle, without_handle
 from errklein.running.threads import unwrapped
 
 T = TypeVar("T")
@@ -45,8 +45,8 @@ def start_coroutine(
     task = asyncio.Task(_bridge(work, loop), loop=loop, context=context, **_OPTIONS)
     try:
         if task.done():
-            value: T = without_handle(unwrapped(task.result()))
-            return value
+            value = unwrapped(task.result())
+            return None if isinstance(value, Handle) else value  # type: ignore[return-value]
         result: Deferred[T] = Deferred(lambda _, task=task: task.cancel())  # type: ignore[misc]
         task.add_done_callback(partial(_settle, result, work), context=copy_context())
         return result
@@ -70,7 +70,9 @@ def _settle(result: Deferred[Any], work: Coroutine[Any, Any, Any], task: asyncio
     if result.called:
         return
     try:
-        outcome = without_handle(task.result())
+        outcome = task.result()
+        if isinstance(outcome, Handle):
+            outcome = None
     except BaseException:
         outcome = Failure()
     # A Failure makes this an errback.

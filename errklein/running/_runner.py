@@ -237,7 +237,7 @@ class Runner:
         subject = self._calls.pop(call, _NOT_BEGUN).subject
         self._in_flight.leave(None if subject is None else id(subject))
         # A callback that returned it would wait for the network.
-        return without_handle(result)
+        return None if isinstance(result, Handle) else result
 
 
 @dataclass(frozen=True)
