@@ -58,12 +58,6 @@ def install(force: bool = False) -> None:
     Plugins get these packages without this call. It is for other libraries that import them. A package that is really
     installed isn't replaced, unless `force` is true.
 
-    Example::
-
-        from errklein.compat import install
-
-        install()
-
     :param force: Whether to replace installed packages, too.
     """
     for name in FACADES:

@@ -44,12 +44,6 @@ AnsiPreprocessor = Fences
 def enable_format(name: str, chr_table: CharacterTable, borders: bool = True) -> None:
     """Register an output format that writes the characters of the table.
 
-    Example::
-
-        enable_format("imtext", IMTEXT_CHRS, borders=False)
-        converter = Markdown(output_format="imtext", extensions=["extra", AnsiExtension()])
-        converter.convert("**bold**")
-
     :param name: The name of the format, for `Markdown(output_format=name)`.
     :param chr_table: The characters for bold text, colours and table borders.
     :param borders: Whether tables have borders.

@@ -55,10 +55,6 @@ def format_logs(formatter: logging.Formatter | None = None, theme_color: str | N
 class Tee:
     """Copies `incoming_stream` to the `callback_stream` of each client, in daemon threads.
 
-    Example, for the `callback_stream` of a backend that passes files to two plugins::
-
-        Tee(stream, [first_plugin, second_plugin]).start()
-
     :param incoming_stream: The stream to read.
     :param clients: The plugins. Each gets its own copy of the stream; an exception in one is logged.
     """
@@ -143,13 +139,7 @@ def global_restart() -> None:
 
 
 def format_timedelta(duration: timedelta) -> str:
-    """Return the duration in words, with the two largest of hours, minutes and seconds.
-
-    Example::
-
-        format_timedelta(timedelta(minutes=123))  # "2 hours and 3 minutes"
-        format_timedelta(timedelta(seconds=5))  # "5 seconds"
-    """
+    """Return the duration in words, with the two largest of hours, minutes and seconds."""
     minutes, seconds = divmod(int(duration.total_seconds()), 60)
     hours, minutes = divmod(minutes, 60)
     longer = [f"{number} {unit}" for number, unit in ((hours, "hours"), (minutes, "minutes")) if number]
@@ -167,12 +157,6 @@ def rate_limited(min_interval: float) -> Callable[[Callable[P, R]], Callable[P, 
 
     Calls from all threads together begin at least `min_interval` seconds apart. A call that is too early blocks until
     its time, so don't use this for handlers that run on the reactor.
-
-    Example::
-
-        @rate_limited(2.0)
-        def fetch(url):
-            return requests.get(url, timeout=10)
 
     :param min_interval: Seconds between the beginnings of two calls.
     """

@@ -128,52 +128,10 @@ class BackendBase(ABC):
 
 
 class ErrBot(BackendBase, StoreMixin):
-    """The base class of third-party backends. A subclass implements the methods of `BackendBase`.
+    """The base class of third-party backends. A subclass implements the methods of `BackendBase`; docs/reference/errbot.md has an example.
 
-    Its code may block, since it runs in its own thread. This backend reads messages from a file and prints the
-    replies::
-
-        class Somebody(Person):
-            def __init__(self, name):
-                self.name = name
-
-            person = client = nick = aclattr = fullname = property(lambda self: self.name)
-
-            def __str__(self):
-                return self.name
-
-
-        class FileBackend(ErrBot):
-            mode = "file"
-
-            def __init__(self, config):
-                super().__init__(config)
-                self.bot_identifier = Somebody("bot")
-
-            def serve_once(self):
-                self.connect_callback()
-                with open(self.bot_config.BOT_IDENTITY["path"]) as lines:
-                    for line in lines:
-                        message = self.build_message(line.strip())
-                        message.frm, message.to = Somebody("alice"), self.bot_identifier
-                        self.callback_message(message)
-                self.disconnect_callback()
-                return True
-
-            def send_message(self, msg):
-                super().send_message(msg)
-                print(f"to {msg.to}: {msg.body}")
-
-            def build_identifier(self, text_representation):
-                return Somebody(text_representation)
-
-            def build_reply(self, msg, text=None, private=False, threaded=False):
-                reply = self.build_message(text)
-                reply.frm, reply.to = self.bot_identifier, msg.frm
-                return reply
-
-    A backend is also a mapping of values that survive restarts. Attributes that it lacks, such as `commands`, are
-    looked up on the bot.
+    Its code may block, since it runs in its own thread. A backend is also a mapping of values that survive restarts.
+    Attributes that it lacks, such as `commands`, are looked up on the bot.
 
     All methods may be called in any thread, once the bot is attached, which happens after `__init__`. A backend that a
     test creates without a bot sends messages by itself; see `Alone`.

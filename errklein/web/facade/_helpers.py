@@ -23,16 +23,7 @@ def after_this_request(function: F) -> F:
     """Call a function with the response of the current request before it is sent.
 
     The function may change the response, or return another one. A generator may call this before its first item; then the
-    function can change the status and the headers. ::
-
-        @webhook
-        def login(self, payload):
-            @after_this_request
-            def remember(response):
-                response.set_cookie("seen", "1")
-                return response
-
-            return "welcome"
+    function can change the status and the headers.
 
     :param function: A function with the response as its argument.
     :returns: The same function, so that this can be used as a decorator.
@@ -46,10 +37,6 @@ def after_this_request(function: F) -> F:
 def redirect(location: str, code: int = 302, Response: type[Any] | None = None) -> Any:  # noqa: N803
     """Return a response that redirects the client to another URL.
 
-    ::
-
-        return redirect("https://example.org/builds", 303)
-
     :param location: The URL.
     :param code: The HTTP status: 301, 302, 303, 305, 307 or 308.
     :param Response: The class of the response.
@@ -59,11 +46,6 @@ def redirect(location: str, code: int = 302, Response: type[Any] | None = None) 
 
 def url_for(endpoint: str, *, _external: bool = False, _anchor: str | None = None, **values: Any) -> str:
     """Return the path of a webhook. Outside of a request, use `BotPlugin.webhook_url`.
-
-    ::
-
-        url_for("build", number=7)  # "/builds/7", or "/bot/builds/7" if WEBHOOK_BASE_PATH is "/bot"
-        url_for("Deploy.status", _external=True)  # "https://bot.example.org/status"
 
     :param endpoint: The name of a method of this plugin, or `"Plugin:method"` for one of another plugin.
     :param _external: Return a full URL, with the scheme and host of PUBLIC_URL, by default those of the current request.
@@ -82,10 +64,6 @@ def url_for(endpoint: str, *, _external: bool = False, _anchor: str | None = Non
 def send_file(path_or_file: Any, mimetype: str | None = None, **options: Any) -> Any:
     """Return a response with the content of a file. Range requests and conditional requests are supported.
 
-    ::
-
-        return send_file("/srv/reports/weekly.pdf", as_attachment=True)
-
     :param path_or_file: The path of the file, or a file that is opened in binary mode.
     :param mimetype: The media type; by default it is guessed from the name.
     :param options: Options of `werkzeug.utils.send_file`, such as `as_attachment`, `download_name` and `max_age`.
@@ -98,12 +76,6 @@ def send_file(path_or_file: Any, mimetype: str | None = None, **options: Any) ->
 
 def send_from_directory(directory: Any, path: Any, **options: Any) -> Any:
     """Return a response with the content of a file in a directory, for paths that come from the client.
-
-    ::
-
-        @webhook("/reports/<path:name>")
-        def report(self, payload, name):
-            return send_from_directory("/srv/reports", name)
 
     :param directory: The directory that contains every file that may be sent.
     :param path: The path of the file, relative to the directory.
@@ -118,16 +90,6 @@ def send_from_directory(directory: Any, path: Any, **options: Any) -> Any:
 
 def stream_with_context(generator_or_function: Any) -> Any:
     """Keep the current request available in a generator that is used as a streamed response.
-
-    ::
-
-        @webhook
-        def lines(self, payload):
-            def generate():
-                for number in range(3):
-                    yield f"{request.path} {number}<br>"
-
-            return stream_with_context(generate())
 
     errklein does so for every generator that a handler returns, so the function is needed only for code that calls it.
 
@@ -166,15 +128,6 @@ def _with_context(items: Any) -> Any:
 
 def copy_current_request_context(function: F) -> F:
     """Keep the current request available in a function that is called later, such as in a thread of the plugin.
-
-    ::
-
-        @copy_current_request_context
-        def work():
-            self.log.info("handling %s", request.path)
-
-
-        threading.Thread(target=work).start()
 
     :param function: The function.
     :returns: A function that calls it with `request`, `g` and `current_app` of the current request.

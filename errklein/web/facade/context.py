@@ -169,12 +169,7 @@ def current_context(what: str = "this") -> RequestContext:
 
 
 def has_request_context() -> bool:
-    """Return whether a request is being handled.
-
-    ::
-
-        address = request.remote_addr if has_request_context() else "-"
-    """
+    """Return whether a request is being handled."""
     return _current.get() is not None
 
 

@@ -17,13 +17,6 @@ from errklein.web.facade.context import current_context
 class Response(werkzeug.wrappers.Response):
     """A response of a webhook: Werkzeug's response, with the media type `text/html` by default.
 
-    ::
-
-        response = Response("created", status=201, mimetype="text/plain")
-        response.headers["X-Build"] = "7"
-        response.set_cookie("seen", "1")
-        return response
-
     :param response: The body: text, bytes, or an iterable or asynchronous iterable of either, which is streamed.
     :param status: The status, as a number or as text such as `"201 Created"`; 200 by default.
     :param headers: A mapping, or a list of pairs. None as a value raises TypeError.
@@ -60,11 +53,6 @@ def _not_none(name: str, value: Any) -> Any:
 def jsonify(*args: Any, **kwargs: Any) -> Response:
     """Return a response with JSON as its body.
 
-    ::
-
-        return jsonify(number=7, status="ok")  # {"number": 7, "status": "ok"}
-        return jsonify([1, 2])
-
     :param args: One value, or several that become a list.
     :param kwargs: The members of an object.
     :raises TypeError: Both are given, or a value has a type without a JSON form.
@@ -78,12 +66,6 @@ def jsonify(*args: Any, **kwargs: Any) -> Response:
 
 def make_response(*args: Any) -> Any:
     """Return the response for a value that a handler may return, to change it before it is returned.
-
-    ::
-
-        response = make_response({"status": "ok"}, 202)
-        response.headers["Retry-After"] = "10"
-        return response
 
     :param args: The value, or the items of a tuple: `(body, status)`, `(body, headers)` or `(body, status, headers)`.
     :raises TypeError: A handler can't return such a value.

@@ -1,41 +1,35 @@
-"""The example in the docstring of the base class of backends."""
+"""The example of a backend written for errbot."""
 
 from __future__ import annotations
 
-import inspect
 import io
-import textwrap
+import runpy
+import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein import bootstrap
-from errklein.chat import Person
-from errklein.compat.core import ErrBot
+from errklein import bootstrap, compat
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "backend" / "file_backend.py"
 
 
-def example_in(documented: type[Any], **names: Any) -> dict[str, Any]:
-    """Execute the code block in the docstring of the class, and return its names."""
-    block = (inspect.getdoc(documented) or "").partition("::\n")[2]
-    lines = block.splitlines()
-    end = next((number for number, line in enumerate(lines) if line and not line.startswith(" ")), len(lines))
-    exec(textwrap.dedent("\n".join(lines[:end])), names)
-    return names
-
-
-class DocstringTests(SynchronousTestCase):
+class ExampleTests(SynchronousTestCase):
     """The example that authors of backends copy."""
 
     def test_backend(self) -> None:
-        """The backend in the docstring of ErrBot passes messages on and sends replies."""
+        """The backend of the page about errbot passes messages on and sends replies."""
+        self.enterContext(mock.patch.dict(sys.modules))
         path = Path(self.mktemp())
         path.write_text("hello\n")
         config = SimpleNamespace(BOT_ADMINS=("alice",), BOT_IDENTITY={"path": str(path)})
         bootstrap.bot_config_defaults(config)
-        backend = example_in(ErrBot, ErrBot=ErrBot, Person=Person)["FileBackend"](config)
+        compat.stand_in_for("errbot")
+        backend = runpy.run_path(str(EXAMPLE))["FileBackend"](config)
         received: list[Any] = []
         self.patch(backend, "callback_message", received.append)
         backend.serve_forever()
