@@ -100,7 +100,7 @@ class RoomOperations:
 
     async def do(self, act: str, name: Room | str, *args: str, seconds: float = REPLY_TIMEOUT) -> Any:
         """Return the result of the method of ManagesRooms named `act` for a room, on any network."""
-        room = await self.room(name)
+        room = await self.room(name, exists=act != "create")
         backend = self._networks.of(room)
         if isinstance(backend, ManagesRooms):
             answer: Deferred[Any] = getattr(backend, act)(room, *args)
@@ -108,13 +108,13 @@ class RoomOperations:
         call = partial(_IN_THREADS[act], room, self._networks.config(backend).CHATROOM_FN, *args)
         return await self._pool.run(lambda: call)
 
-    async def room(self, name: Room | str) -> Room:
-        """Return the room of that name, after the network was asked if necessary."""
+    async def room(self, name: Room | str, *, exists: bool = True) -> Room:
+        """Return the room of that name, after the network was asked if necessary, unless it need not exist."""
         if isinstance(name, Room):
             return name
         backend, text = self._networks.split(name)
         if isinstance(backend, ManagesRooms):
-            found = await self._networks.resolve(name, self._reactor)
+            found = await self._networks.resolve(name, self._reactor) if exists else backend.build_identifier(text)
             return found if isinstance(found, Room) else backend.query_room(text)
         return await self._pool.run(lambda: partial(backend.query_room, text))
 

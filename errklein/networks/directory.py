@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from threading import Event
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Room
 from errklein.chat.identifiers import Purpose
+from errklein.running import in_reactor_thread, on_reactor_soon
 
 T = TypeVar("T")
 
 LIFETIME, ABSENCE = 300.0, 60.0
 """The seconds for which a meaning is known, and for which a name is known to mean nothing."""
 
-LONGEST_WAIT = 30.0
-"""The seconds for which an event may wait for a lookup."""
+LONGEST_WAIT, PATIENCE = 30.0, 10.0
+"""The seconds for which an event may wait for a lookup, and a thread."""
 
 MOST, MOST_WAITING = 10_000, 1000
 """The maximal numbers of names that are known, and of events of a room that wait."""
@@ -32,7 +33,9 @@ class Directory(Generic[T]):
     :param look_up: Asks the network what a name means; returns None if it means nothing. It must end.
     """
 
-    def __init__(self, reactor: IReactorTime, look_up: Callable[[str], Coroutine[Any, Any, T | None]]) -> None:
+    log = Logger()
+
+    def __init__(self, reactor: Any, look_up: Callable[[str], Coroutine[Any, Any, T | None]]) -> None:
         self._reactor, self._look_up = reactor, look_up
         self._meanings: dict[str, tuple[T | None, float]] = {}
         """With the time until which they are known; the oldest first."""
@@ -63,6 +66,17 @@ class Directory(Generic[T]):
             Deferred.fromCoroutine(self._look_up(name)).addBoth(self._answered, name, waiting)
         return found
 
+    def ask(self, name: str) -> None:
+        """Look the name up unless it is known. A thread waits for that, up to PATIENCE seconds; the reactor doesn't."""
+        if self.known(name) is not None:
+            return
+        answered = Event()
+        on_reactor_soon(
+            self._reactor, lambda: self.find(name).addErrback(self._failed, name).addBoth(lambda _: answered.set())
+        )
+        if not in_reactor_thread(self._reactor):
+            answered.wait(PATIENCE)
+
     def put(self, name: str, meaning: T | None) -> None:
         """Note what a name means, as an event of the network says; None if it means nothing."""
         self._meanings.pop(name, None)
@@ -70,6 +84,9 @@ class Directory(Generic[T]):
             del self._meanings[next(iter(self._meanings))]
         self._meanings[name] = meaning, self._reactor.seconds() + (ABSENCE if meaning is None else LIFETIME)
         self._settle(name, meaning)
+
+    def _failed(self, failure: Failure, name: str) -> None:
+        self.log.info("{name} could not be looked up: {reason}", name=name, reason=str(failure.value))
 
     def _answered(self, result: T | Failure | None, name: str, waiting: list[Deferred[T | None]]) -> None:
         # Otherwise an event has said meanwhile what the name means, and the response is older.

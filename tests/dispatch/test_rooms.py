@@ -99,6 +99,11 @@ class CommandTests(LookupCase):
             self.say("!room join #x:hs", frm="alice", network="hs"), ["The command failed: nobody knows #x:hs"]
         )
 
+    def test_new_rooms(self) -> None:
+        """A room that doesn't exist yet is created."""
+        self.assertEqual(self.say("!room create #x:hs", frm="alice", network="hs"), ["Created the room #x:hs."])
+        self.assertTrue(self.hs.query_room("#x:hs").exists)
+
     def test_lookup_that_fails(self) -> None:
         """A network that can't be asked is a reason, too."""
         self.error = LookupFailed("the server is down")

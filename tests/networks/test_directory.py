@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from errklein.chat.identifiers import LookupFailed
 from errklein.networks.directory import (
@@ -21,6 +22,8 @@ from errklein.networks.directory import (
     Directory,
     RoomOrder,
 )
+from errklein.running import register_reactor_thread
+from tests.networks.irc.listening import logged
 
 
 class ChatRoom(AliasedRoom):
@@ -112,12 +115,54 @@ class DirectoryTests(DirectoryCase):
         self.assertEqual(self.directory.known("#1"), "!1")
         self.assertEqual(len(self.directory.names_of("!1")), MOST)
 
+    def test_asked_on_the_reactor(self) -> None:
+        """The reactor doesn't wait for a lookup that it begins; a failure is in the log."""
+        register_reactor_thread(self.clock)
+        lines = logged(self, "looked up")
+        self.directory.ask("#ops")
+        self.answer("!1")
+        self.directory.ask("#ops")
+        self.assertEqual((self.directory.known("#ops"), self.names_asked()), ("!1", ["#ops"]))
+        self.directory.ask("#dev")
+        self.asked[-1][1].errback(LookupFailed("the server is down"))
+        self.assertIn("#dev could not be looked up: the server is down", lines[0])
+
     def test_in_a_lookup(self) -> None:
         """Who asks for the same name as soon as a result is there gets it, too."""
         found: list[str | None] = []
         self.directory.find("#ops").addCallback(lambda _: self.directory.find("#ops").addCallback(found.append))
         self.answer("!1")
         self.assertEqual(found, ["!1"])
+
+
+class ThreadTests(TestCase):
+    """Threads that want to know what a name means."""
+
+    timeout = 30
+
+    async def test_waits(self) -> None:
+        """A thread waits for the lookup, while the reactor goes on."""
+        from twisted.internet import reactor
+
+        answers: list[Deferred[str | None]] = []
+
+        async def look_up(name: str) -> str | None:
+            answers.append(Deferred())
+            return await answers[-1]
+
+        directory = Directory[str](reactor, look_up)
+
+        def use() -> tuple[str | None, str]:
+            room = ChatRoom("#ops", "net", "", directory)
+            directory.ask("#ops")
+            return directory.known("#ops"), str(room)
+
+        used = deferToThread(use)
+        while not answers:
+            await deferLater(reactor, 0)
+        self.assertNoResult(used)
+        answers[0].callback("!1")
+        self.assertEqual(await used, ("!1", "!1"))
 
 
 class AliasedRoomTests(DirectoryCase):

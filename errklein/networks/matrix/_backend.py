@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from errklein.chat import OFFLINE, ONLINE, Identifier, Message, Person, RoomDoesNotExistError, read_only
 from errklein.chat.features import Features
+from errklein.chat.identifiers import LookupFailed
 from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload, Wanted
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.networks._json_client import RequestRefused
@@ -238,6 +239,8 @@ class MatrixBackend(NetworkBase):
         if (occupant := split_occupant(text)) is not None:
             room = self.membership.room(occupant[0])
             return MatrixOccupant(occupant[1], room, self.membership.name_in(room.id, occupant[1]))
+        if text[0] == "#":
+            self.membership.names.ask(text)
         return self.membership.room(text)
 
     def resolve(self, text: str) -> Deferred[Identifier]:
@@ -247,8 +250,11 @@ class MatrixBackend(NetworkBase):
     async def _resolve(self, text: str) -> Identifier:
         found = self.build_identifier(text)
         room = found.room if isinstance(found, MatrixOccupant) else found
-        if isinstance(room, MatrixRoom) and not room.id and await self.membership.names.find(room.text) is None:
-            raise RoomDoesNotExistError(f"there is no room {room.text}")
+        try:
+            if isinstance(room, MatrixRoom) and not room.id and await self.membership.names.find(room.text) is None:
+                raise RoomDoesNotExistError(f"there is no room {room.text}")
+        except (NotConfirmed, RetryLater) as error:
+            raise LookupFailed(str(error)) from error
         return found
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
