@@ -7,18 +7,18 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Generic
+from typing import Generic
 
 from twisted.python.failure import Failure
 
 from errklein.chat import Message
-from errklein.chat.handles import Handle
-from errklein.chat.operations import NOTHING_ELSE, Kind, Operation, Post, Wanted
+from errklein.chat.handles import Handle, MessageRef
+from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Post, Unsupported, Upload, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.networks.outbox._bounds import Load
 from errklein.networks.outbox._network import P, Transport
 from errklein.ports.receipts import Receipt
-from errklein.text import truncated
+from errklein.text import split_rendered, truncated
 from errklein.text.masking import masker
 
 LATE_AFTER = 300.0
@@ -37,11 +37,6 @@ KEPT = 500
 """Number of characters of a message in which secrets are masked, before it is truncated to SHOWN."""
 
 
-def operations(wanted: Wanted, body: str, *_: Any) -> Sequence[Operation]:
-    """Return what sends a text."""
-    return [Post(body, wanted.thread, wanted.mentions)]
-
-
 @dataclass(slots=True, eq=False)
 class Entry(Generic[P]):
     """A message in an outbox.
@@ -53,6 +48,9 @@ class Entry(Generic[P]):
     The parts before `suspect` were unconfirmed when a connection broke, the last time on the one with the number `broken`. They were
     so on `breaks` connections, and alone on `attempts` ones. An isolated message has left its lane, so that it delays no other.
 
+    `of` is the key of the handle on which it is an operation, and `known` are the addresses of that message. `operations` and `ids`
+    belong to its parts.
+
     It isn't sent again until `not_before`, on the reactor's clock. Of messages to one recipient, that with the lowest `mark` is next: the number of parts of its lane when it is over. It gets the
     mark when it can be next at first.
     """
@@ -63,7 +61,11 @@ class Entry(Generic[P]):
     original: Message | None = None
     parts: Sequence[P] | None = None
     wanted: Wanted = NOTHING_ELSE
-    sent: Receipt | None = None
+    of: str = ""
+    known: Sequence[MessageRef] | None = None
+    operations: Sequence[Operation] = ()
+    ids: dict[int, str] | None = None
+    receipts: tuple[Receipt, ...] = ()
     lane: MessageLane[P] = field(init=False)
     count: int = 0
     position: int = 0
@@ -77,10 +79,30 @@ class Entry(Generic[P]):
     not_before: float = 0.0
 
     def settle(self, failure: Failure | None) -> None:
-        """Fire the receipt, once."""
-        sent, self.sent = self.sent, None
-        if sent is not None:
-            sent.settle(failure or Handle(sent))
+        """Fire the receipts, once."""
+        receipts, self.receipts = self.receipts, ()
+        for receipt in receipts:
+            receipt.refs = self.refs
+            receipt.settle(failure or Handle(receipt))
+
+    @property
+    def names(self) -> str:
+        """The key of the handle whose message it sends or changes."""
+        return self.of if self.of and self.wanted.kind in (Kind.EDIT, Kind.DELETE) else self.message.key
+
+    @property
+    def refs(self) -> tuple[MessageRef, ...]:
+        """The addresses of the message after it; empty if one is unknown, as of a part that an earlier process has sent."""
+        refs: list[MessageRef] = []
+        for index, operation in enumerate(self.operations):
+            if isinstance(operation, Edit):
+                refs.append(operation.ref)
+            elif isinstance(operation, Post | Upload):
+                if self.ids is None or index not in self.ids:
+                    return ()
+                message = self.message
+                refs.append(MessageRef(message.network, message.recipient, self.ids[index], operation.thread))
+        return tuple(refs)
 
     def split(self, transport: Transport[P], seconds: float, now: float) -> None:
         """Split the message, and skip what an earlier process has sent, unless that has split it differently.
@@ -102,15 +124,30 @@ class Entry(Generic[P]):
         is_today = then[:3] == time.localtime(now)[:3]
         stamp = time.strftime("[%H:%M %Z]" if is_today else "[%Y-%m-%d %H:%M %Z]", then)
         separator = "\n\n" if message.body.startswith(("#", "|", ">", "`")) else " "
+        operations = self.operations
         self.parts = self._parts(transport, stamp + separator + message.body)
         if len(self.parts) > 1:
             # A later process, which splits the message without its time, must see the difference by the number of parts.
             self.parts = [*self._parts(transport, stamp), *parts]
+            self.operations = [*self.operations, *operations]
 
     def _parts(self, transport: Transport[P], body: str) -> Sequence[P]:
-        message = self.message
-        made = operations(self.wanted, body, transport.features(message.recipient))
-        return [part for each in made for part in transport.parts(each, message, self.original)]
+        message, wanted = self.message, self.wanted
+        features = transport.features(message.recipient)
+        made: Sequence[Operation]
+        if wanted is NOTHING_ELSE and not features.size:
+            made = [Post(body)]
+        elif not message.recipient:
+            raise Unsupported("the message that is meant isn't known any more")
+        else:
+            # Most messages need no more than a text.
+            from errklein.chat.fallbacks import operations
+
+            known = [wanted.target] if isinstance(wanted.target, MessageRef) else self.known or ()
+            made = operations(wanted, body, features, known, split_rendered, message.file)
+        made_parts = [(each, part) for each in made for part in transport.parts(each, message, self.original)]
+        self.operations = [each for each, _ in made_parts]
+        return [part for _, part in made_parts]
 
     def key(self, index: int) -> str:
         """Return the key of a part. It is counted from the end, and so is the same with the time and without it."""
@@ -118,9 +155,9 @@ class Entry(Generic[P]):
 
     def record(self, failure: Failure | None, dropped: str, now: float) -> MessageRecord:
         """Return the record of the message that was sent, rejected for a failure, or dropped for a reason."""
-        state = MessageState.SENT if failure is None else MessageState.DROPPED if dropped else MessageState.REJECTED
+        state = MessageState.DROPPED if dropped else MessageState.SENT if failure is None else MessageState.REJECTED
         reason = dropped or (failure.getErrorMessage() if failure is not None else "")
-        return waiting_record(self.message)._replace(state=state, at=now, reason=reason)
+        return waiting_record(self.message)._replace(state=state, at=now, reason=reason, key=self.names)
 
     @property
     def most_together(self) -> int:

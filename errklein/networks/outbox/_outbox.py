@@ -21,7 +21,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Message
-from errklein.chat.operations import MOST_FILE, NOTHING_ELSE, Wanted
+from errklein.chat.handles import Handle, MessageRef
+from errklein.chat.operations import MOST_FILE, NOTHING_ELSE, Kind, Unsupported, Wanted
 from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks.outbox._bounds import Bounds, Load, OutboxLimits, Unavailable
 from errklein.networks.outbox._lanes import SHOWN, ClosedRoom, Entry, Hold, MessageLane, Recipient
@@ -43,6 +44,9 @@ OTHERS_FIRST = 10.0
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 3600.0
 """The seconds between which a pause is that a network asks for."""
+
+RECENT = 1000
+"""The number of messages that are over of which recipients and ids are in memory."""
 
 ROUNDING = 1e-6
 """The seconds by which a timer may fire before the time."""
@@ -96,6 +100,9 @@ class Outbox(Generic[P]):
         self._report_undelivered = undelivered
         self._bounds = Bounds(network, self._limits, unavailable)
         self._entries: dict[int, Entry[P]] = {}
+        # By the keys of handles: the last entry that sends or changes the message, and what is known of messages that are over.
+        self._named: dict[str, Entry[P]] = {}
+        self._recent: dict[str, tuple[str, Sequence[MessageRef]]] = {}
         self._connections = Connections(reactor.seconds, self._limits.isolates)
         self._in_flight = self._sent = 0
         # True if the part in flight may break the connection.
@@ -150,7 +157,6 @@ class Outbox(Generic[P]):
     # Messages are accepted.
 
     def send(self, recipient: str, body: str, **options: Any) -> Receipt:
-        """Accept a text; see `perform`."""
         return self.perform(recipient, body, NOTHING_ELSE, **options)
 
     def perform(
@@ -183,7 +189,16 @@ class Outbox(Generic[P]):
             raise TypeError(f"the text of a message must be a string, not {type(body).__name__}")
         if len(file) > MOST_FILE:
             raise ValueError(f"a file may have at most {MOST_FILE:,} bytes, not {len(file):,}")
-        message = self._message(recipient, body[: self._limits.length], priority, details, wanted, file)
+        what = "" if wanted is NOTHING_ELSE else wanted.as_json()
+        text = body[: self._limits.length]
+        message = self._message(recipient, text, priority, details=details, wanted=what, file=file)
+        if wanted.target and isinstance(wanted.target, str):
+            of = Handle(wanted.target).key
+            if (other := self._named.get(of)) is not None:
+                # It must not overtake the message, also after a restart.
+                message = _beside(message, other.message)
+            elif not recipient and of in self._recent:
+                message = message._replace(recipient=self._recent[of][0])
         return self._accept(self._entry(message, original), self._store if stored else None)
 
     def put(self, parts: Sequence[P], *, recipient: str = "", text: str = "", priority: bool = False) -> Receipt:
@@ -194,36 +209,31 @@ class Outbox(Generic[P]):
         """
         return self._accept(self._entry(self._message(recipient, text, priority), None, parts), None)
 
-    def _message(
-        self,
-        recipient: str,
-        text: str,
-        priority: bool,
-        details: str = "",
-        wanted: Wanted = NOTHING_ELSE,
-        file: bytes = b"",
-    ) -> OutgoingMessage:
-        now, of, delivery = self._now(), origin.get(), causing_delivery()
+    def _message(self, recipient: str, text: str, priority: bool, **fields: Any) -> OutgoingMessage:
         key = f"{self._process}-{next(self._numbers):x}"
-        what = "" if wanted is NOTHING_ELSE else wanted.as_json()
-        return OutgoingMessage(
-            0, self.network, recipient, text, of, bool(priority), now, 0.0, details, delivery, key, what, file
-        )
+        fields |= {"delivery": causing_delivery(), "key": key}
+        return OutgoingMessage(0, self.network, recipient, text, origin.get(), bool(priority), self._now(), **fields)
 
     def _entry(self, message: OutgoingMessage, original: Message | None, parts: Sequence[P] | None = None) -> Entry[P]:
         estimate = self._transport.estimate(message.body) if parts is None else len(parts)
         size = len(message.body) + len(message.details) + len(message.file)
         load = Load(message.recipient, message.origin, estimate, size)
-        wanted = Wanted.from_json(message.wanted) if message.wanted else NOTHING_ELSE
-        return Entry(message, load, self._reactor.seconds(), original, parts, wanted)
+        entry = Entry(message, load, self._reactor.seconds(), original, parts)
+        if message.wanted:
+            entry.wanted = wanted = Wanted.from_json(message.wanted)
+            entry.of = Handle(wanted.target).key if isinstance(wanted.target, str) else ""
+        return entry
 
     def _accept(self, entry: Entry[P], store: OutboxStore | None) -> Receipt:
         message, on_reactor = entry.message, threading.get_ident() == self._reactor_thread
         self._bounds.take(entry.load, 0.0 if on_reactor else self._put_timeout)
         # Also in a thread, not later: the outcome of a webhook's handler must not be stored before its messages.
         entry.message = message._replace(id=next(self._unstored_ids)) if store is None else store.add(message)
-        receipt = Receipt(self.network, message.key, *(() if store is None else (store.flush,)))
-        entry.sent = receipt
+        receipt = Receipt(self.network, entry.names, *(() if store is None else (store.flush,)))
+        entry.receipts = (receipt,)
+        if not entry.of:
+            # Also in a thread, which may edit it at once.
+            self._named[message.key] = entry
         if on_reactor:
             self._begin(entry)
         else:
@@ -231,17 +241,52 @@ class Outbox(Generic[P]):
         return receipt
 
     def _begin(self, entry: Entry[P]) -> None:
+        if entry.of in self._named and self._named[entry.of].message.id not in self._entries:
+            # A thread has accepted the message, which isn't queued yet.
+            call_from_thread(self._reactor, self._begin, entry)
+            return
         self._queue(entry)
         self._go_on_soon()
 
     def _queue(self, entry: Entry[P]) -> None:
-        self._entries[entry.message.id] = entry
-        self._add_to_lane(entry)
+        other = self._named.get(entry.of) if entry.of else None
+        if other is not None and self._merge(entry, other):
+            return
+        self._entries[entry.message.id] = self._named[entry.names] = entry
+        if other is None:
+            self._add_to_lane(entry)
+        else:
+            entry.message = _beside(entry.message, other.message)
+            other.lane.add(entry)
         if self._closed:
             # It was accepted in a thread before.
             self._give_up()
         elif self._watch is None:
             self._watch = self._reactor.callLater(1.0, self._look)
+
+    def _merge(self, entry: Entry[P], other: Entry[P]) -> bool:
+        """Let an edit or deletion change what hasn't begun, or return False."""
+        kind, message, had = entry.wanted.kind, entry.message, other.wanted
+        if other.parts is not None or other.message.sent or message.id < 0 < other.message.id:
+            return False
+        if kind not in (Kind.EDIT, Kind.DELETE) or had.kind is Kind.DELETE:
+            return False
+        other.receipts += entry.receipts
+        if kind is Kind.EDIT or had.kind is Kind.EDIT:
+            is_deletion = kind is Kind.DELETE
+            wanted = entry.wanted if is_deletion else had._replace(mentions=entry.wanted.mentions or had.mentions)
+            new = self._entry(other.message._replace(body=message.body, wanted=wanted.as_json()), None)
+            self._bounds.give_back(other.load)
+            self._bounds.exceed(new.load)
+            other.message, other.load, other.wanted = new.message, new.load, new.wanted
+            if self._store is not None and other.message.id > 0:
+                self._store.change(other.message.id, new.message.body, new.message.wanted)
+        else:
+            for each in [one for one in other.lane.entries if one is other or one.of == other.names]:
+                self._finish(each, None, "it was deleted before it was sent")
+        self._bounds.give_back(entry.load)
+        self._store_progress(entry, True)
+        return True
 
     # The state of the network.
 
@@ -317,10 +362,14 @@ class Outbox(Generic[P]):
                 del self._recipients[message.recipient, message.priority]
 
     def _isolate(self, entry: Entry[P]) -> None:
-        """Let the others of the entry's lane overtake it."""
-        self._remove_from_lane(entry)
+        """Let the others of the entry's lane overtake it, apart from operations on it."""
+        lane = MessageLane(entry.lane.recipient, self._rings[1])
         entry.is_isolated = True
-        MessageLane(entry.lane.recipient, self._rings[1]).add(entry)
+        for each in [
+            one for one in entry.lane.entries if one is entry or (one.of == entry.names and one.parts is None)
+        ]:
+            self._remove_from_lane(each)
+            lane.add(each)
 
     def _wake(self) -> None:
         """Let lanes that have rested have their turn before others, those that began to wait first."""
@@ -332,13 +381,11 @@ class Outbox(Generic[P]):
             lane.ring.appendleft(lane)
 
     def _open_rooms(self) -> None:
-        """Let the lanes of rooms that the bot has joined have their turn."""
         for recipient in [one for one in self._closed_rooms if self._unavailable(one) is None]:
             for lane in self._closed_rooms.pop(recipient).lanes:
                 lane.ring.append(lane)
 
     def _next_parts(self) -> list[_Part[P]]:
-        """Return the parts that may be sent now."""
         if (self._is_alone and self._in_flight) or self._paused_until > self._reactor.seconds() + ROUNDING:
             return []
         self._is_alone = False
@@ -352,7 +399,6 @@ class Outbox(Generic[P]):
         return batch if batch or self._is_refused or self._in_flight else self._suspect_part()
 
     def _parts_in_turn(self) -> list[_Part[P]]:
-        """Return parts of the lanes in the rings."""
         batch: list[_Part[P]] = []
         self._is_refused = self._is_paused = False
         most = self._transport.window - self._in_flight
@@ -379,7 +425,6 @@ class Outbox(Generic[P]):
         return batch
 
     def _suspect_part(self) -> list[_Part[P]]:
-        """Return a part that may have broken a connection, to be sent alone."""
         for _ in range(len(self._suspects)):
             lane = self._suspects.popleft()
             if (entry := self._next_entry(lane)) and (part := self._part(lane, entry)):
@@ -394,10 +439,13 @@ class Outbox(Generic[P]):
         if self._unavailable(recipient := entry.message.recipient) is not None:
             self._closed_rooms.setdefault(recipient, ClosedRoom(self._reactor.seconds())).lanes.append(lane)
             return None
-        return None if (self._holds or entry.not_before) and self._is_held(lane, entry) else entry
+        return None if (self._holds or entry.not_before or entry.of) and self._is_held(lane, entry) else entry
 
     def _is_held(self, lane: MessageLane[P], entry: Entry[P]) -> bool:
-        """Return whether an entry waits for a part that is on its way, or for the end of a pause, and let the lane wait for it."""
+        """Return whether an entry waits for a part on its way, the end of a pause, or a look-up, and let the lane wait for it."""
+        if entry.of and entry.known is None and not self._knows(entry):
+            self._holds[entry.of].lanes.append(lane)
+            return True
         hold: Hold[P] = self._holds.get(entry.message.recipient) or Hold()
         if (until := max(hold.until, entry.not_before)) > self._reactor.seconds() + ROUNDING:
             self._is_paused = True
@@ -408,8 +456,25 @@ class Outbox(Generic[P]):
             hold.lanes.append(lane)
         return hold.is_in_flight
 
+    def _knows(self, entry: Entry[P]) -> bool:
+        """Return whether it is known what a handle names, and look it up in the store."""
+        if (found := self._recent.get(entry.of)) is not None or self._store is None:
+            self._learn(found[1] if found is not None else (), entry)
+        elif entry.of not in self._holds:
+            self._holds[entry.of] = Hold(is_in_flight=True)
+            looked = self._store.refs_of(Handle(f"{self.network}/{entry.of}"))
+            looked.addErrback(lambda _: ()).addCallback(self._learn, entry).addCallback(lambda _: self._go_on_soon())
+        return entry.known is not None
+
+    def _learn(self, refs: Sequence[MessageRef], entry: Entry[P]) -> None:
+        entry.known = refs
+        self._release(entry.of)
+        if refs and not entry.message.recipient and self._entries.get(entry.message.id) is entry:
+            self._remove_from_lane(entry)
+            entry.message = entry.message._replace(recipient=refs[0].room)
+            self._add_to_lane(entry)
+
     def _rest(self, lane: MessageLane[P], until: float) -> None:
-        """Let a lane rest until a time."""
         lane.turn = lane.turn or next(self._turns)
         heappush(self._resting, (until, lane.turn, lane))
 
@@ -449,7 +514,6 @@ class Outbox(Generic[P]):
     # Parts are transmitted, and settled.
 
     def _go_on(self) -> None:
-        """Transmit what the window and the rate limit allow."""
         if self._timer is not None:
             cancel_timers(self._timer)
             self._timer = None
@@ -514,6 +578,8 @@ class Outbox(Generic[P]):
         self._in_flight -= 1
         if self._holds:
             self._release(entry.message.recipient)
+        if result and isinstance(result, str):
+            entry.ids = {**(entry.ids or {}), index: result}
         expected = result.check(NotConfirmed, RetryLater) if isinstance(result, Failure) else None
         is_rejected = isinstance(result, Failure) and not expected
         # Also if the message is over: nothing may be sent until the next connection.
@@ -549,14 +615,12 @@ class Outbox(Generic[P]):
             self._store_progress(entry)
 
     def _postpone(self, entry: Entry[P], index: int) -> None:
-        """Send a part again when the recipient is available."""
         entry.unconfirmed.discard(index)
         entry.position = min(entry.position, index)
         if self._entries.get(entry.message.id) is entry:
             entry.lane.rewind(entry, index)
 
     def _pause(self, entry: Entry[P], index: int, later: RetryLater) -> None:
-        """Send a part again after a pause."""
         self._postpone(entry, index)
         entry.lane.recipient.together -= entry.lane.recipient.begun is entry
         until = self._reactor.seconds() + min(max(later.seconds, SHORTEST_PAUSE), LONGEST_PAUSE)
@@ -586,13 +650,12 @@ class Outbox(Generic[P]):
         if entry.message.id < 0 or self._store is None:
             return
         if is_over or (entry.is_transmitted and not entry.unconfirmed):
-            self._store.end(entry.record(failure, dropped, self._now()))
+            self._store.end(entry.record(failure, dropped, self._now()), entry.refs if failure is None else ())
         else:
             assert entry.parts is not None
             self._store.advance(entry.message.id, entry.confirmed / len(entry.parts))
 
     def _repeat(self, entry: Entry[P], index: int, failure: Failure) -> None:
-        """Send a part again that was unconfirmed when the connection broke."""
         entry.unconfirmed.discard(index)
         self._connections.broke(entry, index, self._in_flight + 1)
         if entry.attempts >= self._limits.attempts:
@@ -608,7 +671,9 @@ class Outbox(Generic[P]):
     def _reject(self, entry: Entry[P], failure: Failure) -> None:
         self._log_rejection(entry, failure)
         self._finish(entry, failure)
-        self._report_undelivered(entry.message.recipient, {entry.message.origin: 1}, failure.getErrorMessage(), False)
+        if not failure.check(Unsupported):
+            message = entry.message
+            self._report_undelivered(message.recipient, {message.origin: 1}, failure.getErrorMessage(), False)
 
     def _log_rejection(self, entry: Entry[P], failure: Failure) -> None:
         self.log.warn(
@@ -620,7 +685,6 @@ class Outbox(Generic[P]):
         )
 
     def _drop(self, entries: Sequence[Entry[P]], reason: str, failure: Failure) -> None:
-        """Give up messages, and report them to administrators."""
         text = "{network}: {count} messages were dropped, since {reason}:"
         self.log.error(text, network=self.network, count=len(entries), reason=reason)
         self._log_losses(entries)
@@ -638,8 +702,14 @@ class Outbox(Generic[P]):
 
     def _finish(self, entry: Entry[P], failure: Failure | None, dropped: str = "") -> None:
         """Remove a message that was sent, rejected, or dropped for a reason, and fire its Deferred with the result."""
-        self._sent += failure is None
+        self._sent += failure is None and not dropped
         del self._entries[entry.message.id]
+        if self._named.get(entry.names) is entry:
+            del self._named[entry.names]
+        self._recent.pop(entry.names, None)
+        self._recent[entry.names] = entry.message.recipient, entry.refs
+        if len(self._recent) > RECENT:
+            del self._recent[next(iter(self._recent))]
         self._remove_from_lane(entry)
         self._bounds.give_back(entry.load)
         self._store_progress(entry, True, failure, dropped)
@@ -655,6 +725,7 @@ class Outbox(Generic[P]):
         self._bounds.close()
         left = list(self._entries.values())
         self._entries.clear()
+        self._named.clear()
         self._clear_lanes()
         kept = [entry for entry in left if self._is_durable and entry.message.id > 0]
         lost = [entry for entry in left if not (self._is_durable and entry.message.id > 0)]
@@ -712,3 +783,7 @@ class Outbox(Generic[P]):
                 for entry in own:
                     if entry.since <= latest:
                         entry.settle(Failure(RoomUnavailable(text)))
+
+
+def _beside(message: OutgoingMessage, other: OutgoingMessage) -> OutgoingMessage:
+    return message._replace(recipient=other.recipient, origin=other.origin, priority=other.priority)
