@@ -109,7 +109,6 @@ class SendingByBot(Sending):
         self._bot = bot
 
     def deliver(self, backend: Backend, message: Message) -> Any:
-        """Send a message with the bot's `split_and_send_message`."""
         if not self._bot.replaced.names:
             return super().deliver(backend, message)
         if "split_and_send_message" in self._bot.replaced:
@@ -126,18 +125,15 @@ class SendingByBot(Sending):
         return accepted
 
     def deliver_notice(self, backend: Backend, message: Message) -> Any:
-        """Send a notice to an administrator with the bot's `send`."""
         if "send" in self._bot.replaced:
             return self._bot.replaced.call("send", backend, message.to, message.body)
         return self.deliver(backend, message)
 
     def build_message(self, backend: Backend, text: str) -> Message:
-        """Return a message that the network, or what a plugin has put in its place, creates."""
         message: Message = getattr(own_object(backend), "build_message", Message)(text)
         return message
 
     def send_card(self, card: Card) -> Any:
-        """Send a card; as text, with the bot's `send_templated`."""
         backend = self._networks.of(card)
         if "send_templated" in self._bot.replaced and not isinstance(backend, SendsCards):
             return self._bot.replaced.call("send_templated", backend, card.to, "card", {"card": card}, card.parent)
@@ -157,7 +153,6 @@ class UnreplacedMethods:
         self.unknown_command = partial(bot.dispatcher.permissions.suggestions, bot.backend)
 
     def report_event(self, callback: str, *details: Any) -> None:
-        """Report the event that belongs to the callback."""
         self._report(EVENTS[callback], *details)
 
 
@@ -318,12 +313,10 @@ class ErrbotBot(Bot):
                 setattr(part, attribute, function)
 
     async def start(self) -> None:
-        """Start the bot, as `Bot.start` does, and serve the routes of `flask_app`."""
         running_bots.add_bot(self)
         await super().start()
 
     async def stop(self, grace: float) -> None:
-        """Stop the bot, as `Bot.stop` does, and its thread pool."""
         await super().stop(grace)
         running_bots.remove_bot(self)
         if pool := vars(self).get("thread_pool"):
@@ -381,11 +374,9 @@ class ErrbotBot(Bot):
         return Sending.deliver(self.sending, self.networks.of(message), message)
 
     def split_and_send_message(self, message: Message) -> Any:
-        """Send a message, in parts that the network accepts."""
         return self.sending.deliver_parts(self.networks.of(message), message)
 
     def make_sending(self) -> SendingByBot:
-        """Create the part that sends messages, with the methods of the bot."""
         self.replaced, self.incoming = Replaced(self), IncomingEvents(self)
         self.sending = SendingByBot(self, self.networks)
         return self.sending
@@ -437,12 +428,10 @@ class ErrbotBot(Bot):
 
     @property
     def all_commands(self) -> dict[str, Callable[..., Any]]:
-        """The handlers of all commands, by name."""
         return {**self.re_commands, **self.commands}
 
     @property
     def command_filters(self) -> list[Callable[..., Any]]:
-        """The command filters, in the order of their calls."""
         return [one.handler for one in self.filters.all]
 
     @command_filters.setter
@@ -462,7 +451,6 @@ class ErrbotBot(Bot):
         history.update(histories)
 
     def get_command_classes(self) -> Iterator[type[Any]]:
-        """Yield the classes of the active plugins that have commands, each once."""
         yield from {type(command.handler.__self__): None for command in self.registry if ismethod(command.handler)}
 
     def __getitem__(self, key: str) -> Any:

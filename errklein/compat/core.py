@@ -187,20 +187,16 @@ class ErrBot(BackendBase, StoreMixin):
             self.bot_config.MESSAGE_SIZE_LIMIT = limit
 
     def attach_storage_plugin(self, storage_plugin: Any) -> None:
-        """Set the bot's storage, which contains the values of the mapping."""
         self.storage_plugin = storage_plugin
 
     def initialize_backend_storage(self) -> None:
-        """Open the mapping of stored values."""
         if not self.is_open_storage():
             self.open_storage(self.storage_plugin, f"{self.mode}_backend")
 
     def attach_plugin_manager(self, plugin_manager: Any) -> None:
-        """Set the bot's plugin manager."""
         self.plugin_manager = plugin_manager
 
     def attach_repo_manager(self, repo_manager: Any) -> None:
-        """Set the bot's repository manager."""
         self.repo_manager = repo_manager
 
     def serve_forever(self) -> None:
@@ -247,22 +243,18 @@ class ErrBot(BackendBase, StoreMixin):
         return str(self._here.unknown_command(msg, f"{cmd or ''} {args or ''}"))
 
     def build_message(self, text: str) -> Message:
-        """Return a message with that text, without sender and recipient."""
         return Message(text)
 
     def is_from_self(self, msg: Message) -> bool:
-        """Return whether the bot itself sent the message."""
         sender, bot = msg.frm, self.bot_identifier
         return isinstance(sender, Person) and bot is not None and sender.person == bot.person
 
     # Methods that a backend calls to report events
 
     def connect_callback(self) -> None:
-        """Report that the network is connected."""
         self._here.connected()
 
     def disconnect_callback(self) -> None:
-        """Report that the connection is lost."""
         self._here.disconnected()
 
     def reset_reconnection_count(self) -> None:
@@ -292,15 +284,12 @@ class ErrBot(BackendBase, StoreMixin):
         self._here.report_event("callback_mention", msg, people)
 
     def callback_presence(self, pres: Presence) -> None:
-        """Report a change of somebody's presence."""
         self._here.report_event("callback_presence", pres)
 
     def callback_reaction(self, reaction: Any) -> None:
-        """Report a reaction to a message."""
         self._here.report_event("callback_reaction", reaction)
 
     def callback_stream(self, stream: Any) -> None:
-        """Report a file that somebody offers."""
         self._here.report_event("callback_stream", stream)
 
     def callback_room_joined(self, room: Room, identifier: Any = None, invited_by: Any = None) -> None:
@@ -320,7 +309,6 @@ class ErrBot(BackendBase, StoreMixin):
         self._here.report_event("callback_room_left", room, identifier or self.bot_identifier, kicked_by)
 
     def callback_room_topic(self, room: Room) -> None:
-        """Report a new topic of the room."""
         self._here.report_event("callback_room_topic", room)
 
     # Methods of the bot that a backend may call
@@ -359,15 +347,12 @@ class ErrBot(BackendBase, StoreMixin):
             self.send_message(part_of(msg, text))
 
     def warn_admins(self, warning: str) -> None:
-        """Send the text to the administrators of all networks."""
         self._here.warn_admins(warning)
 
     def inject_commands_from(self, instance_to_inject: Any) -> None:
-        """Register the plugin's commands."""
         self._here.lookup("inject_commands_from")(instance_to_inject)
 
     def remove_commands_from(self, instance_to_inject: Any) -> None:
-        """Unregister the plugin's commands."""
         self._here.lookup("remove_commands_from")(instance_to_inject)
 
     # Internals
@@ -445,13 +430,11 @@ class Alone:
     # Events of the backend
 
     def connected(self) -> None:
-        """Activate the plugins and call their `callback_connect`."""
         if self._backend.plugin_manager is not None:
             self._backend.plugin_manager.activate_non_started_plugins()
         self.report_event("callback_connect")
 
     def disconnected(self) -> None:
-        """Deactivate the plugins."""
         if self._backend.plugin_manager is not None:
             self._backend.plugin_manager.deactivate_all_plugins()
 
@@ -472,7 +455,6 @@ class Alone:
                 log.exception("%s failed", callback)
 
     def message_sent(self, message: Message) -> None:
-        """Call `callback_botmessage` of the plugins."""
         self.call_plugins("callback_botmessage", message)
 
     # Requests of the backend
@@ -491,7 +473,6 @@ class Alone:
         self._backend.split_and_send_message(message)
 
     def reply(self, message: Message, text: str, private: bool, threaded: bool) -> None:
-        """Send the backend's reply, in several parts if it is too long."""
         self._backend.split_and_send_message(
             self._backend.build_reply(message, text, private=private, threaded=threaded)
         )
@@ -505,26 +486,21 @@ class Alone:
         groupchat_nick_reply: bool = False,
         plugin_name: str | None = None,
     ) -> None:
-        """Send the template rendered with the parameters."""
         text = process_template(template_name, template_parameters, plugin_name)
         self._backend.send(identifier, text, in_reply_to, groupchat_nick_reply)
 
     def send_card_as_text(self, card: Card) -> None:
-        """Send the card as a message, rendered by the template "card"."""
         to: Any = card.to
         self._backend.send(to, process_template("card", {"card": card}), card.parent)
 
     def warn_admins(self, warning: str) -> None:
-        """Send the text to each recipient in BOT_ADMINS_NOTIFICATIONS."""
         for admin in self._backend.bot_config.BOT_ADMINS_NOTIFICATIONS:
             self._backend.send(self._backend.build_identifier(admin), warning)
 
     def unknown_command(self, message: Message | None, text: str) -> str:
-        """Return the reply to an unknown command, without suggestions."""
         return unknown_command(text, (), self._backend.prefix)
 
     def _refuse_commands(self, plugin: Any) -> None:
-        """Raise RuntimeError, since there is no bot to run commands."""
         raise RuntimeError(
             f"{type(self._backend).__name__} can't run commands without a bot; test plugins with the testbot fixture"
         )
@@ -539,13 +515,10 @@ class Alone:
     # Helpers of serve_forever
 
     def failed(self) -> None:
-        """Log the exception that is being handled."""
         log.exception("Connection failed")
 
     def pause(self, seconds: float) -> None:
-        """Block for `seconds`."""
         time.sleep(seconds)
 
     def shut_down(self) -> None:
-        """Call the backend's `shutdown`."""
         self._backend.shutdown()

@@ -126,8 +126,6 @@ class PlainApp(_ServedApp, StandIn):
     post = partialmethod(route, methods=["POST"])
 
     def endpoint(self, endpoint: str) -> Any:
-        """Return a decorator that sets the function of an endpoint."""
-
         def decorate(function: F) -> F:
             self.view_functions[endpoint] = function
             return function
@@ -148,8 +146,6 @@ class PlainApp(_ServedApp, StandIn):
         return function
 
     def errorhandler(self, code_or_exception: Any) -> Any:
-        """Return a decorator that registers an error handler; see `register_error_handler`."""
-
         def decorate(function: F) -> F:
             self.register_error_handler(code_or_exception, function)
             return function

@@ -62,24 +62,19 @@ class BotPluginManager(PluginManager):
 
     @property
     def plugins(self) -> dict[str, BotPlugin]:
-        """The instances of all loaded plugins, by name."""
         return {name: plugin.instance for name, plugin in self._plugins.items() if plugin.instance is not None}
 
     @property
     def plugin_infos(self) -> dict[str, PluginInfo]:
-        """The information in the `.plug` file of each plugin, by name, including plugins that failed to load."""
         return {name: PluginInfo.of(plugin.plug) for name, plugin in self._plugins.items()}
 
     def get_plugin_obj_by_name(self, name: str) -> BotPlugin | None:
-        """Return the plugin's instance; None if it isn't loaded."""
         return self.plugins.get(name)
 
     def get_all_active_plugin_names(self) -> list[str]:
-        """Return the names of the active plugins."""
         return [name for name, plugin in self._plugins.items() if plugin.active]
 
     def get_all_plugin_names(self) -> list[str]:
-        """Return the names of all loaded plugins."""
         return list(self.plugins)
 
     def get_plugins_activation_order(self) -> list[str]:
@@ -87,18 +82,15 @@ class BotPluginManager(PluginManager):
         return activation_order(self._plugins, self._plugins)
 
     def get_plugins_by_path(self, path: str | Path) -> Iterator[BotPlugin]:
-        """Return an iterator over the instances of the plugins in and below the directory."""
         root = Path(path).absolute()
         plugins = [plugin for plugin in self._plugins.values() if plugin.plug.directory.is_relative_to(root)]
         return iter([plugin.instance for plugin in plugins if plugin.instance is not None])
 
     def get_blacklisted_plugin(self) -> list[str]:
-        """Return the names of the blacklisted plugins."""
         return list(self.get(BL_PLUGINS, []))
 
     @property
     def flows(self) -> dict[str, BotFlow]:
-        """The loaded flow collections, by the names in their `.flow` files."""
         return dict(self._flow_files.flows)
 
     # Changes
@@ -113,15 +105,12 @@ class BotPluginManager(PluginManager):
         return f"Plugin {name} removed from blacklist." if was else f"Plugin {name} is not blacklisted."
 
     def activate_flow(self, name: str) -> Any:
-        """Enable the flows of a `.flow` file; raises PluginError."""
         return self._waited(self._changes.make, partial(self._flow_files.activate, name))
 
     def deactivate_flow(self, name: str) -> Any:
-        """Disable the flows of a `.flow` file and end those in progress; raises PluginError."""
         return self._waited(self._changes.make, partial(self._flow_files.deactivate, name))
 
     def activate_plugin(self, name: str) -> Any:
-        """Activate the plugin and its dependencies; raises PluginActivationException."""
         return self._waited(self.activate, name)
 
     def deactivate_plugin(self, name: str) -> Any:
@@ -134,7 +123,6 @@ class BotPluginManager(PluginManager):
         return self._waited(self.deactivate, name)
 
     def reload_plugin_by_name(self, name: str) -> Any:
-        """Load the plugin's code again; raises PluginActivationException."""
         return self._waited(self.reload, name)
 
     def activate_non_started_plugins(self) -> Any:
@@ -145,7 +133,6 @@ class BotPluginManager(PluginManager):
         return self._waited(lambda: self.activate_rest().addCallback(lambda found: "".join(f"{x}\n" for x in found)))
 
     def deactivate_all_plugins(self) -> Any:
-        """Deactivate all plugins."""
         return self._waited(self.stop)
 
     shutdown = deactivate_all_plugins
@@ -159,11 +146,9 @@ class BotPluginManager(PluginManager):
         return self._waited(lambda: self.add(roots).addCallback(_by_path))
 
     def remove_plugin(self, plugin: BotPlugin) -> Any:
-        """Deactivate and unload the plugin. Its stored values stay."""
         return self._waited(self.remove, [plugin_name(plugin)])
 
     def remove_plugins_from_path(self, root: str | Path) -> Any:
-        """Deactivate and unload the plugins and flows in and below the directory."""
         return self._waited(self.remove_below, Path(root).absolute())
 
     def _waited(self, change: Any, *args: Any) -> Any:
@@ -171,7 +156,6 @@ class BotPluginManager(PluginManager):
 
 
 def _by_path(problems: Iterable[PluginProblem]) -> dict[Path | None, str]:
-    """Return the texts of the problems by path."""
     texts: dict[Path | None, list[str]] = {}
     for problem in problems:
         texts.setdefault(problem.path, []).append(problem.text)

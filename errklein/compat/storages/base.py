@@ -17,27 +17,21 @@ class StorageBase:
     """
 
     def set(self, key: str, value: Any) -> None:
-        """Store the value under the key."""
         raise NotImplementedError(f"{type(self).__name__} doesn't implement set()")
 
     def get(self, key: str) -> Any:
-        """Return the value of the key; raise KeyError if there is none."""
         raise NotImplementedError(f"{type(self).__name__} doesn't implement get()")
 
     def remove(self, key: str) -> None:
-        """Remove the value of the key; raise KeyError if there is none."""
         raise NotImplementedError(f"{type(self).__name__} doesn't implement remove()")
 
     def len(self) -> int:
-        """Return the number of values."""
         raise NotImplementedError(f"{type(self).__name__} doesn't implement len()")
 
     def keys(self) -> Iterable[str]:
-        """Return the keys."""
         raise NotImplementedError(f"{type(self).__name__} doesn't implement keys()")
 
     def close(self) -> None:
-        """Close the namespace."""
         raise NotImplementedError(f"{type(self).__name__} doesn't implement close()")
 
 
@@ -56,7 +50,6 @@ class StoragePluginBase:
         super().__init__()
 
     def open(self, namespace: str) -> BlockingStore:
-        """Return the values of `namespace`, such as the name of a plugin, as a `StorageBase`."""
         raise NotImplementedError(f"{type(self).__name__} doesn't implement open()")
 
 
@@ -71,7 +64,6 @@ class MemoryStoragePlugin(StoragePluginBase):
     """
 
     def open(self, namespace: str) -> Store:
-        """Return the values of `namespace`, including those of earlier stores in this process."""
         return _MEMORY.open(namespace)
 
 
@@ -83,7 +75,6 @@ class ShelfStoragePlugin(StoragePluginBase):
         self._storage_config = {"basedir": bot_config.BOT_DATA_DIR, **self._storage_config}
 
     def open(self, namespace: str) -> Store:
-        """Return the values of `namespace`. A running bot with the same database shares them."""
         storage = SQLiteStorage(Path(self._storage_config["basedir"]) / DATABASE)
         store = storage.open(namespace)
         # Each store has its own connection to the database, which is closed with it.
