@@ -49,7 +49,7 @@ class Identifier(ABC):  # noqa: B024 - abstract by its purpose; subclasses defin
         Networks on which people or rooms have several names override it. To "admin" and "allow" it returns only names that the
         server vouches for, and nothing if there are none; to "deny" also names that somebody claims.
         """
-        return (str(getattr(self, "aclattr", None) or getattr(self, "person", "")),)
+        return (str(getattr(self, "aclattr", None) or getattr(self, "person", None) or self),)
 
 
 def rules_of(identifier: object) -> NameRules:
@@ -194,10 +194,6 @@ class Room(Identifier):
     def aclattr(self) -> str:
         """The name that access rules for rooms are matched against."""
         return str(self)
-
-    def access_names(self, purpose: Purpose) -> tuple[str, ...]:
-        """Return the names that access rules match: by default `aclattr`; see `Identifier.access_names`."""
-        return (str(self.aclattr or self),)
 
 
 class RoomError(Exception):

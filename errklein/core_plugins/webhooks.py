@@ -133,16 +133,14 @@ class Webhooks(CorePlugin):
     def _shown(self, msg: Message, room: str) -> str:
         return plain(room.removeprefix(f"{self.host.networks.of(msg).network}:"))
 
-    def _is_encrypted(self, msg: Message) -> bool:
-        return self.host.networks.of(msg).is_encrypted
-
     def _takes_secrets(self, msg: Message) -> bool:
         # A console keeps the lines that were typed.
-        return self._is_encrypted(msg) and not isinstance(self.host.networks.of(msg), OperatorConsole)
+        network = self.host.networks.of(msg)
+        return network.is_encrypted and not isinstance(network, OperatorConsole)
 
     def _reads_alone(self, msg: Message) -> bool:
         """Return whether only the sender of a message reads a private one."""
-        return self._is_encrypted(msg) and self.is_current(msg)
+        return self.host.networks.of(msg).is_encrypted and self.is_current(msg)
 
     def _given(self, msg: Message, made: MadeWebhook, done: str, more: str = "") -> str:
         """Send the address and the secret in private, if only the sender reads them. Return the reply to the command."""
