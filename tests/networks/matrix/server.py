@@ -415,7 +415,7 @@ class FakeHomeserver(Double):
             return limited(self.limits[room])
         if not isinstance(call.json, dict):
             return refusal(400, "M_BAD_JSON", "Content must be a JSON object.")
-        if len(call.body) > 64_000:
+        if len(json.dumps(call.json, ensure_ascii=False).encode()) > 64_000:
             return refusal(413, "M_TOO_LARGE", "event too large")
         if kind == "m.room.message" and not isinstance(call.json.get("body"), str):
             return refusal(400, "M_BAD_JSON", "'body' not in content")

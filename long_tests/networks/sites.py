@@ -1,0 +1,299 @@
+"""The networks of the acceptance script, with the clients of the people there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any
+from urllib.parse import quote
+
+import treq
+
+from errklein.networks.test import TestBackend
+from long_tests.networks.acceptance import Post, Site
+from tests.networks.irc.ngircd import Line, Person, join
+from tests.server_program import ServerProgram
+
+
+class InMemorySite(Site):
+    """The Test network."""
+
+    network = "Test"
+    room, other_room, unknown_room = "#ops", "#dev", "#nowhere"
+    admin = "@alice"
+
+    @property
+    def backend(self) -> TestBackend:
+        """The bot's side."""
+        backend: TestBackend = self.bot.backends["net"]
+        return backend
+
+    async def start(self) -> None:
+        """Do nothing: the network is the bot's."""
+
+    async def stop(self) -> None:
+        """Do nothing."""
+
+    def identity(self, right: bool = True) -> Mapping[str, object]:
+        """Return nothing."""
+        return {}
+
+    async def say(self, text: str, *, by: str = "alice", private: bool = False, thread: str = "") -> str:
+        """Put a message in."""
+        message = self.backend.receive(text, f"@{by}", None if private else self.room)
+        return message.ref.id if message.ref is not None else ""
+
+    async def posts(self, private: bool = False) -> Sequence[Post]:
+        """Return what was sent."""
+        to = self.admin if private else self.room
+        return [Post(sent.text) for sent in self.backend.sent if str(sent.message.to) == to]
+
+    async def topic(self) -> str:
+        """Return the topic."""
+        return self.backend.query_room(self.room).topic or ""
+
+    async def has_joined(self, room: str) -> bool:
+        """Return whether the bot is in the room."""
+        self.backend.query_room(self.room).enter("@alice")
+        return self.backend.query_room(room).joined
+
+
+class IRCSite(Site):
+    """An IRC server.
+
+    :param make_server: Returns the server, whose limits mustn't delay the bot.
+    """
+
+    network = "IRC"
+    room, other_room, unknown_room = "#ops", "#dev", "#nowhere"
+    admin = "alice!*@*"
+
+    def __init__(self, reactor: Any, make_server: Callable[[], ServerProgram]) -> None:
+        super().__init__(reactor)
+        self.server = make_server()
+        self.people: dict[str, Person] = {}
+
+    async def start(self) -> None:
+        """Start the server, and let alice and bob join the room."""
+        self.server.start()
+        await self.server.wait_until_up(self.reactor)
+        self.people["alice"] = await join(self.reactor, self.server.port, "alice", self.room, self.other_room)
+        self.people["bob"] = await join(self.reactor, self.server.port, "bob", self.room)
+
+    async def stop(self) -> None:
+        """Stop the server."""
+        for person in self.people.values():
+            await person.leave()
+        self.server.stop()
+
+    def identity(self, right: bool = True) -> Mapping[str, object]:
+        """Return the server."""
+        return {"nickname": "errklein", "server": "127.0.0.1", "port": self.server.port}
+
+    def settings(self) -> Mapping[str, object]:
+        """Send as fast as the server takes it."""
+        return {"IRC_CHANNEL_RATE": None, "IRC_PRIVATE_RATE": None}
+
+    async def say(self, text: str, *, by: str = "alice", private: bool = False, thread: str = "") -> str:
+        """Send a line."""
+        shown = text.replace("\0", "")
+        self.people[by].send(f"PRIVMSG {'errklein' if private else self.room} :{shown}")
+        return ""
+
+    async def posts(self, private: bool = False) -> Sequence[Post]:
+        """Return the lines of the bot."""
+        to = "alice" if private else self.room
+        return [Post(line.params[1]) for line in self._lines("PRIVMSG") if line.params[0] == to]
+
+    async def topic(self) -> str:
+        """Return the topic."""
+        topics = [line.params[1] for line in self._lines("TOPIC") if line.params[0] == self.room]
+        return topics[-1] if topics else ""
+
+    async def has_joined(self, room: str) -> bool:
+        """Return whether the bot has joined."""
+        return any(line.params[0] == room for line in self._lines("JOIN"))
+
+    def _lines(self, command: str) -> list[Line]:
+        lines = self.people["alice"].lines
+        return [line for line in lines if line.command == command and line.nick == "errklein"]
+
+
+class MatrixSite(Site):
+    """A homeserver on which alice, bob and errklein have the passwords pw-alice, pw-bob and pw-errklein.
+
+    :param start_server: Starts the server, and returns its URL.
+    :param stop_server: Stops it.
+    """
+
+    network = "Matrix"
+    room, other_room, unknown_room = "#ops:localhost", "#dev:localhost", "#nowhere:localhost"
+    admin = "@alice:localhost"
+
+    def __init__(self, reactor: Any, start_server: Callable[[], Any], stop_server: Callable[[], Any]) -> None:
+        super().__init__(reactor)
+        self._start_server, self._stop_server = start_server, stop_server
+        self._tokens: dict[str, str] = {}
+        self._keys = count(1)
+        self._since = ""
+        self._events: list[tuple[str, dict[str, Any]]] = []
+        self._rooms: dict[str, str] = {}
+
+    async def call(self, by: str, method: str, path: str, content: Any = None, **options: Any) -> Any:
+        """Make a request as a person, and return the JSON."""
+        headers = {"Authorization": f"Bearer {self._tokens[by]}"} if by in self._tokens else {}
+        if content is not None:
+            options["json"] = content
+        base = f"{self.url}/_matrix" if path.startswith("/media") else f"{self.url}/_matrix/client/v3"
+        response = await treq.request(method, base + path, headers=headers, persistent=False, **options)
+        body = await response.content()
+        assert response.code == 200, (method, path, response.code, body)
+        return json.loads(body)
+
+    async def start(self) -> None:
+        """Start the server, and make two rooms with alice and bob."""
+        self.url = await self._start_server()
+        for name in ("alice", "bob"):
+            login = {
+                "type": "m.login.password",
+                "identifier": {"type": "m.id.user", "user": name},
+                "password": f"pw-{name}",
+            }
+            self._tokens[name] = (await self.call("", "POST", "/login", login))["access_token"]
+        for alias in ("ops", "dev"):
+            content = {"preset": "public_chat", "room_alias_name": alias}
+            room = (await self.call("alice", "POST", "/createRoom", content))["room_id"]
+            self._rooms[f"#{alias}:localhost"] = room
+            await self.call("bob", "POST", f"/join/{quote(room)}", {})
+        await self._set_power()
+
+    async def _set_power(self) -> None:
+        """Let the bot set topics."""
+        room = quote(self._rooms[self.room])
+        levels = await self.call("alice", "GET", f"/rooms/{room}/state/m.room.power_levels")
+        levels.setdefault("users", {})["@errklein:localhost"] = 50
+        await self.call("alice", "PUT", f"/rooms/{room}/state/m.room.power_levels", levels)
+
+    async def stop(self) -> None:
+        """Stop the server."""
+        await self._stop_server()
+
+    def identity(self, right: bool = True) -> Mapping[str, object]:
+        """Return the homeserver and the account."""
+        return {"homeserver": self.url, "user": "errklein", "password": "pw-errklein" if right else "wrong"}
+
+    async def say(self, text: str, *, by: str = "alice", private: bool = False, thread: str = "") -> str:
+        """Send an event."""
+        relation = {"m.relates_to": {"rel_type": "m.thread", "event_id": thread}} if thread else {}
+        room = await self._private_room() if private else self._rooms[self.room]
+        return await self._send(by, room, "m.room.message", {"msgtype": "m.text", "body": text, **relation})
+
+    async def edit(self, id: str, text: str) -> None:
+        """Send an edit."""
+        content = {"msgtype": "m.text", "body": text}
+        relation = {"rel_type": "m.replace", "event_id": id}
+        edit = {**content, "body": f"* {text}", "m.new_content": content, "m.relates_to": relation}
+        await self._send("alice", self._rooms[self.room], "m.room.message", edit)
+
+    async def delete(self, id: str) -> None:
+        """Redact an event."""
+        path = f"/rooms/{quote(self._rooms[self.room])}/redact/{quote(id)}/{next(self._keys)}"
+        await self.call("alice", "PUT", path, {})
+
+    async def react(self, id: str, emoji: str) -> None:
+        """Send a reaction."""
+        relation = {"rel_type": "m.annotation", "event_id": id, "key": emoji}
+        await self._send("alice", self._rooms[self.room], "m.reaction", {"m.relates_to": relation})
+
+    async def reactions(self) -> Sequence[tuple[str, str]]:
+        """Return the bot's reactions."""
+        await self._read()
+        relations = [
+            event["content"]["m.relates_to"]
+            for _, event in self._events
+            if event["type"] == "m.reaction" and event["sender"] == "@errklein:localhost" and event["content"]
+        ]
+        return [(relation["event_id"], relation["key"]) for relation in relations]
+
+    async def attach(self, name: str, content: bytes) -> None:
+        """Upload a file, and send an event with it."""
+        headers = {"Content-Type": "application/octet-stream", "Authorization": f"Bearer {self._tokens['alice']}"}
+        url = f"{self.url}/_matrix/media/v3/upload"
+        response = await treq.post(url, data=content, headers=headers, persistent=False)
+        address = json.loads(await response.content())["content_uri"]
+        info = {"mimetype": "application/octet-stream", "size": len(content)}
+        event = {"msgtype": "m.file", "body": name, "filename": name, "url": address, "info": info}
+        await self._send("alice", self._rooms[self.room], "m.room.message", event)
+
+    async def posts(self, private: bool = False) -> Sequence[Post]:
+        """Return the bot's messages with their latest text."""
+        await self._read()
+        room = self._rooms.get("private", "") if private else self._rooms[self.room]
+        posts: dict[str, Post] = {}
+        for where, event in self._events:
+            content = event["content"]
+            if event["type"] == "m.room.redaction":
+                posts.pop(content.get("redacts") or event.get("redacts", ""), None)
+            if where != room or event["type"] != "m.room.message" or event["sender"] != "@errklein:localhost":
+                continue
+            relation = content.get("m.relates_to", {})
+            if "body" not in content:
+                continue
+            if relation.get("rel_type") == "m.replace":
+                new = content["m.new_content"]
+                old = posts[relation["event_id"]]
+                posts[old.id] = old._replace(text=new["body"], html=new.get("formatted_body", ""), is_edited=True)
+                continue
+            posts[event["event_id"]] = Post(
+                content["body"],
+                event["event_id"],
+                relation["event_id"] if relation.get("rel_type") == "m.thread" else "",
+                html=content.get("formatted_body", ""),
+                people=tuple(content["m.mentions"].get("user_ids", ()))
+                + ("@room",) * ("room" in content["m.mentions"]),
+                file=await self._download(content["url"]) if "url" in content else None,
+            )
+        return list(posts.values())
+
+    async def topic(self) -> str:
+        """Return the topic."""
+        await self._read()
+        topics = [event["content"]["topic"] for _, event in self._events if event["type"] == "m.room.topic"]
+        return str(topics[-1]) if topics else ""
+
+    async def has_joined(self, room: str) -> bool:
+        """Return whether the bot is a member."""
+        path = f"/rooms/{quote(self._rooms[room])}/joined_members"
+        return "@errklein:localhost" in (await self.call("alice", "GET", path))["joined"]
+
+    async def _private_room(self) -> str:
+        if "private" not in self._rooms:
+            content = {"preset": "trusted_private_chat", "is_direct": True, "invite": ["@errklein:localhost"]}
+            room = (await self.call("alice", "POST", "/createRoom", content))["room_id"]
+            self._rooms["private"] = room
+        return self._rooms["private"]
+
+    async def _send(self, by: str, room: str, kind: str, content: Mapping[str, Any]) -> str:
+        path = f"/rooms/{quote(room)}/send/{kind}/{next(self._keys)}"
+        return str((await self.call(by, "PUT", path, content))["event_id"])
+
+    async def _download(self, address: str) -> bytes:
+        headers = {"Authorization": f"Bearer {self._tokens['alice']}"}
+        url = f"{self.url}/_matrix/client/v1/media/download/{address.removeprefix('mxc://')}"
+        response = await treq.get(url, headers=headers, persistent=False)
+        content: bytes = await response.content()
+        return content
+
+    async def _read(self) -> None:
+        """Read the new events of alice's rooms, and follow the bot's invitations."""
+        asked = json.dumps({"room": {"timeline": {"limit": 100}}})
+        params = {"filter": asked, "timeout": "0", **({"since": self._since} if self._since else {})}
+        answer = await self.call("alice", "GET", "/sync", params=params)
+        self._since = answer["next_batch"]
+        rooms = answer.get("rooms", {})
+        for room, joined in rooms.get("join", {}).items():
+            self._events += [(room, event) for event in joined["timeline"]["events"]]
+        for room in rooms.get("invite", {}):
+            self._rooms.setdefault("private", room)
+            await self.call("alice", "POST", f"/join/{quote(room)}", {})
