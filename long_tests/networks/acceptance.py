@@ -19,6 +19,7 @@ from twisted.trial.unittest import TestCase
 
 from errklein.config import ConfigError, load_config
 from errklein.config.networks import find_network
+from errklein.http_client import HTTPClients
 from errklein.networks.context import NetworkContext
 from errklein.wiring import wire
 from tests.processes import free_port, write_plugin
@@ -27,7 +28,7 @@ LACKS: Mapping[str, Mapping[str, str]] = {
     "Matrix": {},
     "Test": {
         "password": "people and bot are in one process",
-        "topic by people": "only the bot sets it",
+        "mention": "the recipients of a message are all who see it",
         "unknown room": "joining makes the room",
     },
     "IRC": {
@@ -57,6 +58,14 @@ class Acceptance(BotPlugin):
     @botcmd
     def repeat(self, message, args):
         return args
+
+    @botcmd(admin_only=True)
+    def restricted(self, message, args):
+        return "for administrators"
+
+    @botcmd
+    def guarded(self, message, args):
+        return "by an administrator"
 
     @botcmd
     def listing(self, message, args):
@@ -259,6 +268,7 @@ class AcceptanceCase(TestCase):
             "BOT_IDENTITY": dict(site.identity(right)),
             "BOT_ADMINS": (site.admin,),
             "CHATROOM_PRESENCE": (site.room,),
+            "ACCESS_CONTROLS": {"guarded": {"allowusers": (site.admin,)}},
             **site.settings(),
         }
 
@@ -352,7 +362,7 @@ class AcceptanceCase(TestCase):
 
     async def check_emoji(self) -> None:
         """10,000 emoji arrive whole."""
-        await self.answer("!emoji", " end" if self.site.network != "IRC" else "end")
+        await self.answer("!emoji", "end")
         texts = [post.text for post in (await self.site.posts())[self.seen[False] :]]
         self.assertEqual(sum(text.count("\N{GRINNING FACE}") for text in texts), 10_000)
         self.assertTrue(texts[0].startswith("begin"), texts[0][:20])
@@ -447,8 +457,9 @@ class AcceptanceCase(TestCase):
 
     async def check_administrators(self) -> None:
         """Only alice may give commands of administrators."""
-        await self.answer("!status plugins", "Acceptance")
-        await self.answer("!status plugins", "requires bot-admin privileges", by="bob")
+        await self.answer("!restricted", "for administrators", private=True)
+        await self.answer("!guarded", "by an administrator")
+        await self.answer("!guarded", "not allowed", by="bob")
 
     async def check_hostile_text(self) -> None:
         """Hostile text is shown as text, and the bot goes on."""
@@ -472,5 +483,7 @@ class AcceptanceCase(TestCase):
         if self.lacks("password") or network is None or network.check is None:
             return
         config = load_config(None, {"NETWORKS": {"net": self.of_network(right=False)}, "BOT_DATA_DIR": self.mktemp()})
+        clients = HTTPClients(self.reactor)
+        self.addCleanup(clients.close)
         with self.assertRaises(ConfigError):
-            await network.check(NetworkContext(self.reactor, config.networks["net"]))
+            await network.check(NetworkContext(self.reactor, config.networks["net"], clients=clients))

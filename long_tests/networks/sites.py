@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 from urllib.parse import quote
 
 import treq
+from twisted.internet.defer import succeed
 
+from errklein.chat import Attachment, Message
+from errklein.chat.operations import React, Upload
 from errklein.networks.test import TestBackend
 from long_tests.networks.acceptance import Post, Site
 from tests.networks.irc.ngircd import Line, Person, join
 from tests.server_program import ServerProgram
+
+_FORMATTING = re.compile("[\x02\x0f\x11\x1d\x1e\x1f]|\x03[0-9,]*")
 
 
 class InMemorySite(Site):
@@ -22,6 +28,11 @@ class InMemorySite(Site):
     network = "Test"
     room, other_room, unknown_room = "#ops", "#dev", "#nowhere"
     admin = "@alice"
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(reactor)
+        self.messages: dict[str, Message] = {}
+        self.said: set[str] = set()
 
     @property
     def backend(self) -> TestBackend:
@@ -41,17 +52,55 @@ class InMemorySite(Site):
 
     async def say(self, text: str, *, by: str = "alice", private: bool = False, thread: str = "") -> str:
         """Put a message in."""
-        message = self.backend.receive(text, f"@{by}", None if private else self.room)
-        return message.ref.id if message.ref is not None else ""
+        message = self.backend.receive(text, f"@{by}", None if private else self.room, thread=thread)
+        return self._noted(message)
+
+    async def edit(self, id: str, text: str) -> None:
+        """Put an edit in."""
+        self.backend.receive_edit(self.messages[id], text)
+
+    async def delete(self, id: str) -> None:
+        """Put a deletion in."""
+        self.backend.receive_deletion(self.messages[id])
+
+    async def react(self, id: str, emoji: str) -> None:
+        """Put a reaction in."""
+        self.backend.receive_reaction(self.messages[id], emoji)
+
+    async def reactions(self) -> Sequence[tuple[str, str]]:
+        """Return those of the bot."""
+        return [(one.ref.id, one.emoji) for one in self.backend.operations if isinstance(one, React)]
+
+    async def attach(self, name: str, content: bytes) -> None:
+        """Put a message with a file in."""
+        file = Attachment(name, "application/octet-stream", len(content), lambda most: succeed(content))
+        self._noted(self.backend.receive("", "@alice", self.room, attachments=[file]))
 
     async def posts(self, private: bool = False) -> Sequence[Post]:
-        """Return what was sent."""
-        to = self.admin if private else self.room
-        return [Post(sent.text) for sent in self.backend.sent if str(sent.message.to) == to]
+        """Return what people see of what was sent."""
+        to, posts = self.admin if private else self.room, []
+        for sent in self.backend.sent:
+            if sent.message.ref is not None:
+                self.messages[sent.message.ref.id] = sent.message
+        files = {f"[{one.name}]": one for one in self.backend.operations if isinstance(one, Upload)}
+        for ref, (text, *_) in self.backend.seen.items():
+            if ref.room != to or ref.id in self.said:
+                continue
+            message, file = self.messages.get(ref.id), files.get(text)
+            is_edited = message is not None and message.edited
+            content = file.content if file is not None else None
+            posts.append(Post(file.name if file is not None else text, ref.id, ref.thread, is_edited, file=content))
+        return posts
 
     async def topic(self) -> str:
         """Return the topic."""
         return self.backend.query_room(self.room).topic or ""
+
+    def _noted(self, message: Message) -> str:
+        assert message.ref is not None
+        self.messages[message.ref.id] = message
+        self.said.add(message.ref.id)
+        return message.ref.id
 
     async def has_joined(self, room: str) -> bool:
         """Return whether the bot is in the room."""
@@ -93,7 +142,7 @@ class IRCSite(Site):
 
     def settings(self) -> Mapping[str, object]:
         """Send as fast as the server takes it."""
-        return {"IRC_CHANNEL_RATE": None, "IRC_PRIVATE_RATE": None}
+        return {"IRC_CHANNEL_RATE": 0.0, "IRC_PRIVATE_RATE": 0.0}
 
     async def say(self, text: str, *, by: str = "alice", private: bool = False, thread: str = "") -> str:
         """Send a line."""
@@ -104,7 +153,7 @@ class IRCSite(Site):
     async def posts(self, private: bool = False) -> Sequence[Post]:
         """Return the lines of the bot."""
         to = "alice" if private else self.room
-        return [Post(line.params[1]) for line in self._lines("PRIVMSG") if line.params[0] == to]
+        return [Post(_FORMATTING.sub("", line.params[1])) for line in self._lines("PRIVMSG") if line.params[0] == to]
 
     async def topic(self) -> str:
         """Return the topic."""

@@ -125,7 +125,7 @@ class MatrixBackend(NetworkBase):
     async def signed_on(self) -> None:
         """Ask for the bot's display name, and show its presence, after the first sync of a connection."""
         try:
-            profile = await self.client.call("GET", f"/profile/{quoted(self.client.user)}/displayname")
+            profile = await self.client.call("GET", f"/profile/{quoted(self.client.user)}")
             self.name = one_line(mapping(profile).get("displayname"))
             if self.presence != ("online", ""):
                 await self._show_presence()

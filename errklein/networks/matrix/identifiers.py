@@ -141,7 +141,7 @@ class MatrixRoom(AliasedRoom):
 
     def leave(self, reason: str | None = None) -> None:
         """Leave the room."""
-        self._act.carry_out("leave", self, reason)
+        self._act.carry_out("leave", self, reason or "")
 
     def create(self) -> None:
         """Create the room, with the alias if it has one."""
@@ -153,7 +153,8 @@ class MatrixRoom(AliasedRoom):
 
     def invite(self, *args: Identifier | str) -> None:
         """Invite persons, or people by id."""
-        self._act.carry_out("invite", self, *args)
+        for person in args:
+            self._act.carry_out("invite", self, person.person if isinstance(person, Person) else str(person))
 
     @property
     def exists(self) -> bool:
