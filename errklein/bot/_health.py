@@ -18,8 +18,7 @@ from errklein.ports.values import UsesFiles
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import QueueDepth
 
-INTERVAL = 2.0
-"""The seconds between two rounds, and those without a response after which a part isn't ready."""
+INTERVAL = 2.0  # the seconds between two rounds, and those without a response after which a part isn't ready
 
 _HANGING = 30.0
 """The seconds without a response of the disk after which administrators are notified. A busy disk may need some."""
@@ -43,8 +42,7 @@ class HealthChecks:
     def __init__(
         self, reactor: Any, journal: Journal, storage: object, listeners: Listeners, notices: NoticeBoard
     ) -> None:
-        self.depth = QueueDepth()
-        """The last depth of the journal that could be read."""
+        self.depth = QueueDepth()  # the last depth of the journal that could be read
         self._reactor, self._journal, self._listeners, self._notices = reactor, journal, listeners, notices
         parts = {"journal": journal, "storage": storage}
         self._with_files = {name: part for name, part in parts.items() if isinstance(part, UsesFiles)}

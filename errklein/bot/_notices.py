@@ -34,40 +34,26 @@ from errklein.running import PoolStopped, on_reactor_soon, start_daemon_thread
 from errklein.text import plain, sanitize, truncated
 from errklein.text.masking import SHOWN_TEXT, masker
 
-INTERVAL = 600.0
-"""The seconds between two notices with the same key."""
+INTERVAL = 600.0  # the seconds between two notices with the same key
 
 MOST, PERIOD = 100, 60.0
 """The maximal number of notices within so many seconds, and of twice as many if they have a key: errklein's own."""
 
-_MOST_KEYS = 10_000
-"""The maximal number of keys whose notices are counted."""
-
-MOST_KEPT = 20
-"""The maximal number of notices that are kept for each recipient; the latest ones are."""
-
-LIFETIME = 7 * 86400.0
-"""The seconds for which a missed notice is kept."""
-
-LONGEST = 1000
-"""The maximal number of characters of a notice that is kept."""
-
-PATIENCE = 60.0
-"""The seconds within which a notice must reach an administrator in chat."""
+_MOST_KEYS = 10_000  # the maximal number of keys whose notices are counted
+MOST_KEPT = 20  # the maximal number of notices that are kept for each recipient; the latest ones are
+LIFETIME = 7 * 86400.0  # the seconds for which a missed notice is kept
+LONGEST = 1000  # the maximal number of characters of a notice that is kept
+PATIENCE = 60.0  # the seconds within which a notice must reach an administrator in chat
 
 FALLBACK_INTERVAL = 300.0
 """The seconds between two mails, or calls of the command. After a failure, the same notices are tried again."""
 
-MOST_WAITING = 100
-"""The maximal number of notices that wait for PATIENCE, of which the latest are kept."""
-
-TIMEOUT = 30.0
-"""The seconds after which the command, or a response of the SMTP server, has failed."""
+MOST_WAITING = 100  # the maximal number of notices that wait for PATIENCE, of which the latest are kept
+TIMEOUT = 30.0  # the seconds after which the command, or a response of the SMTP server, has failed
 
 _KEY = "missed_notices"
 
-KeptNotice = tuple[float, str]
-"""The Unix time of a notice, and its text in Markdown."""
+KeptNotice = tuple[float, str]  # the Unix time of a notice, and its text in Markdown
 
 
 @dataclass(eq=False)

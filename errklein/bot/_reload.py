@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from errklein.bot._bot import Bot
 
 
-_UNKNOWN = object()
-"""The verification that an inactive plugin declares, or doesn't."""
+_UNKNOWN = object()  # the verification that an inactive plugin declares, or doesn't
 
 
 def change_config(bot: Bot, fresh: Config, by: Actor, *, is_forced: bool) -> list[Change]:

@@ -14,8 +14,7 @@ from errklein.logs import escape
 from errklein.service import errors_end_program, load_with_options
 from errklein.service.control import control_address
 
-_TIMEOUT = 300.0
-"""The seconds that an operation may take."""
+_TIMEOUT = 300.0  # the seconds that an operation may take
 
 
 def perform(directory: Path, operation: str, *, seconds: float = _TIMEOUT, **arguments: object) -> Any:

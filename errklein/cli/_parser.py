@@ -20,11 +20,8 @@ class Parser(argparse.ArgumentParser):
     Parsed arguments have the parser of the command as `parser`, which reports errors that are found later.
     """
 
-    help_command = ""
-    """The command line that prints the help; by default the parser's, with --help."""
-
-    options_elsewhere: Mapping[str, str] = {}
-    """Options of other commands, with the commands."""
+    help_command = ""  # the command line that prints the help; by default the parser's, with --help
+    options_elsewhere: Mapping[str, str] = {}  # options of other commands, with the commands
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -270,8 +270,7 @@ def _headers(
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in sent.items()}
 
 
-POLL = 0.1
-"""The seconds between two looks at replayed deliveries."""
+POLL = 0.1  # the seconds between two looks at replayed deliveries
 
 _WAITING = (DeliveryState.RECEIVED, DeliveryState.RUNNING)
 

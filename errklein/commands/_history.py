@@ -11,14 +11,9 @@ from typing import Any
 
 from errklein.chat import EXACT, Identifier, Message, RoomOccupant
 
-PRIVATE = ""
-"""The place of commands in direct messages."""
-
-KEPT = 10
-"""Maximum number of commands in a person's history."""
-
-PERSONS = 10_000
-"""Maximum number of persons with a history; beyond it, the oldest history is dropped."""
+PRIVATE = ""  # the place of commands in direct messages
+KEPT = 10  # maximum number of commands in a person's history
+PERSONS = 10_000  # maximum number of persons with a history; beyond it, the oldest history is dropped
 
 
 @dataclass(frozen=True, slots=True)

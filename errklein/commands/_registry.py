@@ -94,8 +94,7 @@ class RegisteredCommand:
     yields: bool = field(init=False)
     core: bool = field(init=False)
     """Whether the command is the core's, which waits neither for threads nor for admin-only commands of plugins."""
-    needs_admin: bool = field(init=False)
-    """Whether the command is for administrators, always or by default."""
+    needs_admin: bool = field(init=False)  # whether the command is for administrators, always or by default
 
     def __post_init__(self) -> None:
         function = _function(self.handler)
@@ -122,8 +121,7 @@ class CommandRegistry:
         """The commands with a pattern, in the order of activation."""
         self.unprefixed: tuple[RegisteredCommand, ...] = ()
         """The commands with a pattern that require no prefix, in the order of activation."""
-        self.most_words = 0
-        """The number of words in the longest name or alias."""
+        self.most_words = 0  # the number of words in the longest name or alias
         self._next = 0
 
     @property
@@ -286,8 +284,7 @@ class FilterRegistry:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._filters: tuple[RegisteredFilter, ...] = ()
-        self.all: tuple[RegisteredFilter, ...] = ()
-        """The filters of commands."""
+        self.all: tuple[RegisteredFilter, ...] = ()  # the filters of commands
         self.unprocessed: tuple[RegisteredFilter, ...] = ()
         """The filters of unknown commands (`catch_unprocessed=True`)."""
 

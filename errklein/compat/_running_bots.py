@@ -94,8 +94,7 @@ class RunningBots:
         return response
 
 
-running_bots = RunningBots()
-"""The registry of this process."""
+running_bots = RunningBots()  # the registry of this process
 
 
 class RouteMap(Map):

@@ -139,8 +139,7 @@ class ErrBot(BackendBase, StoreMixin):
     :param bot_config: The configuration of the network.
     """
 
-    _network: Any = None
-    """Has the methods of `Alone`."""
+    _network: Any = None  # has the methods of `Alone`
     _gets_a_bot = False
     _next_delay = _FIRST_DELAY
 

@@ -15,8 +15,7 @@ from errklein.core_plugins import CorePlugin
 from errklein.plugins.names import plugin_name
 from errklein.text import code, plain, plain_lines
 
-_LONGEST = 80
-"""Characters of a description in a list."""
+_LONGEST = 80  # characters of a description in a list
 _UNDOCUMENTED = "(undocumented)"
 
 

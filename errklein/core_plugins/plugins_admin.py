@@ -24,8 +24,7 @@ _SHOWN = 500
 _LONGEST = 100_000
 """Maximum number of characters of a configuration. Parsing a longer one would block the reactor."""
 _UNKNOWN = "unknown, since the disk doesn't respond"
-_MOST_FOUND = 100
-"""Maximum number of repositories in the reply to a search, since everyone may search."""
+_MOST_FOUND = 100  # maximum number of repositories in the reply to a search, since everyone may search
 
 
 class Plugins(CorePlugin):

@@ -25,8 +25,7 @@ SYNCHRONOUS = "FULL"
 SUFFIXES = ("", "-wal", "-shm")
 """The files of a database: its pages, the write-ahead log, which has the latest transactions, and the log's index."""
 
-IN_MEMORY = Path(":memory:")
-"""SQLite's name of a database in memory."""
+IN_MEMORY = Path(":memory:")  # SQLite's name of a database in memory
 
 BUSY_TIMEOUT = 2.0
 """The seconds that a write waits for another program, such as a backup, to release the file."""
@@ -60,8 +59,7 @@ _ADVICE = {
 class Access(Enum):
     """What a process may do with a file."""
 
-    OWN = auto()
-    """Create, upgrade and change it: the bot, and commands while no bot runs."""
+    OWN = auto()  # create, upgrade and change it: the bot, and commands while no bot runs
     SHARE = auto()
     """Change the file of a bot that may be running. A missing one, or one with another schema, is an error."""
     READ = auto()

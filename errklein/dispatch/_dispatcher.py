@@ -42,8 +42,7 @@ from errklein.text.masking import masker
 LONGEST_RELOAD = 10.0
 """Seconds that a message with an unknown command waits for a plugin that is being reloaded."""
 
-HUNG_AFTER = 60.0
-"""The time for which an admin-only command delays the next one, in seconds."""
+HUNG_AFTER = 60.0  # the time for which an admin-only command delays the next one, in seconds
 
 _ABOUT_ARGUMENTS = (ValueError, SystemExit, CommandError, ArgumentError, ArgumentTypeError)
 """Exceptions with which splitters such as shlex and argparse reject arguments. Any other is a bug in the splitter."""
@@ -97,8 +96,7 @@ class Dispatcher:
         self.finder = CommandFinder(networks, registry, self.histories)
         self._admin_queues = tuple(SerialQueue(reactor, hung_after=HUNG_AFTER) for _ in range(2))
         """Those of plugins and of the core."""
-        self._running_alone = ["", ""]
-        """The names of the commands that run in these queues."""
+        self._running_alone = ["", ""]  # the names of the commands that run in these queues
         self._blocking_commands = SerialQueue(reactor)
         self.outcomes = {"succeeded": 0, "rejected": 0, "failed": 0}
 

@@ -13,8 +13,7 @@ from errklein.config import Config
 from errklein.ports.chat import Backend
 from errklein.running.context import handled_network
 
-LOOKUP_TIMEOUT = 30.0
-"""The seconds after which a lookup has failed."""
+LOOKUP_TIMEOUT = 30.0  # the seconds after which a lookup has failed
 
 
 class Networks:

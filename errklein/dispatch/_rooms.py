@@ -17,11 +17,8 @@ from errklein.dispatch._networks import Networks
 from errklein.ports.chat import ManagesRooms
 from errklein.running import WorkerPool
 
-REPLY_TIMEOUT = 10.0
-"""The time to wait for the network's reply, in seconds."""
-
-ENTER_TIMEOUT = 60.0
-"""The same for rooms that the bot joins by itself, perhaps many at once."""
+REPLY_TIMEOUT = 10.0  # the time to wait for the network's reply, in seconds
+ENTER_TIMEOUT = 60.0  # the same for rooms that the bot joins by itself, perhaps many at once
 
 
 class RoomOperations:

@@ -40,8 +40,7 @@ MOST_AUTOSTEPS = 100
 MOST_IN_FLIGHT = 1_000
 """Maximum number of flows in progress; beyond it, the oldest one is ended. People abandon most of so many flows."""
 
-_Outcome = Enum("_Outcome", "DONE FAILED REFUSED")
-"""The outcome of a step that a flow takes by itself."""
+_Outcome = Enum("_Outcome", "DONE FAILED REFUSED")  # the outcome of a step that a flow takes by itself
 
 
 class FlowExecutor:

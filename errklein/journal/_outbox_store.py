@@ -22,8 +22,7 @@ from errklein.journal._reading import as_ids
 from errklein.journal._writing import bounded_reason
 from errklein.running import ThreadReactor, call_from_thread, cancel_timers
 
-WRITE_DELAY = 0.015
-"""The seconds after which a new message is written, unless it was sent before."""
+WRITE_DELAY = 0.015  # the seconds after which a new message is written, unless it was sent before
 
 LAZY_DELAY = 0.05
 """The seconds after which it is written that messages were sent: a crash repeats them, and loses none."""
@@ -34,20 +33,17 @@ FLUSH_INTERVAL = 0.01
 RECORD_DELAY = 1.0
 """The seconds after which records are written, unless another transaction takes them before."""
 
-RETRY_DELAY = 3.0
-"""The seconds between attempts while the file can't be written."""
+RETRY_DELAY = 3.0  # the seconds between attempts while the file can't be written
 
 MOST_RECORDS = 1000
 """The number of records that wait for the disk. Above it, none are kept of messages that were sent."""
 
-MOST_UNSENT = 10_000
-"""The number of records that are in memory: the latest ones."""
+MOST_UNSENT = 10_000  # the number of records that are in memory: the latest ones
 
 LEASE = 60.0
 """The seconds after which others may send the messages of a process that has ended without a word."""
 
-IDS = 2**32
-"""The number of ids that each process reserves."""
+IDS = 2**32  # the number of ids that each process reserves
 
 _COLUMNS = ", ".join(OutgoingMessage._fields)
 """The columns of a message. They aren't in the order of the fields in files that earlier versions have created."""

@@ -113,8 +113,7 @@ class DeliveryQueue:
         self._due: dict[str, float] = {}
         self._outdated = True
         self._leasing: set[str] = set()
-        self.paused: set[str] = set()
-        """The webhooks that are paused, now and later."""
+        self.paused: set[str] = set()  # the webhooks that are paused, now and later
         # The number of changes of `paused` that aren't on disk.
         self._pausing = 0
         self._postponed: dict[str, tuple[float, str]] = {}

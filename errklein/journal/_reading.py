@@ -22,8 +22,7 @@ from errklein.webhooks.deliveries import (
     StoredRequest,
 )
 
-STATES = tuple(DeliveryState)
-"""The states by their number in the database."""
+STATES = tuple(DeliveryState)  # the states by their number in the database
 
 NUMBERS = {state: number for number, state in enumerate(STATES)}
 
@@ -68,8 +67,7 @@ _INDEXES = ("unfinished WHERE state <", "finished WHERE state >=")
 _MAX_ID = 2**62
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
-_MOST_TERMS = 400
-"""The number of SELECTs in a query of ids; SQLite's limit is 500."""
+_MOST_TERMS = 400  # the number of SELECTs in a query of ids; SQLite's limit is 500
 
 
 class JournalReader:

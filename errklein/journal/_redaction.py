@@ -18,14 +18,12 @@ from errklein.webhooks.payload import MAX_FIELDS, BadPayload, read_json
 MASK = "***"
 """The replacement for a secret. Unlike that of log lines it is ASCII, since a URL must still be valid in a replay."""
 
-MAX_TARGET = 4000
-"""The largest stored size of a target, and of the value of a header."""
+MAX_TARGET = 4000  # the largest stored size of a target, and of the value of a header
 
 MAX_NAME = 100
 """The size of the longest name of a header or parameter that is examined. Longer ones count as secret."""
 
-MAX_HEADERS = 200
-"""The number of headers that are stored."""
+MAX_HEADERS = 200  # the number of headers that are stored
 
 Level = Literal["off", "heads", "bodies"]
 

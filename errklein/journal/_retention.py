@@ -22,8 +22,7 @@ IDS_AGE = 30 * 24 * 3600.0
 KEY_SIZE = 190
 """The bytes that a key takes: a hash in hexadecimal digits. One of 36 characters takes two thirds."""
 
-MESSAGE_SIZE = 100
-"""The bytes that the record of a message takes in the file."""
+MESSAGE_SIZE = 100  # the bytes that the record of a message takes in the file
 
 TURNS = 300
 """The number of turns, of about a second each, after which the keys, the records and the ids of messages are counted again."""
@@ -76,8 +75,7 @@ class Pruner:
         self._turn = self._excess = 0
         self._excess_rows: dict[str, int] = {}
         self._of_strangers = 0.0
-        self.route = 0
-        """The webhook whose keys are forgotten before their time; 0 for none."""
+        self.route = 0  # the webhook whose keys are forgotten before their time; 0 for none
         self.waiting_bytes: float | None = None
         """The size of the unverified deliveries that wait or run; None if it wasn't added up this time."""
 
@@ -185,8 +183,7 @@ _REMOVE = {
     """,
 }
 
-_ENDED = (6, 3, 5, 4)
-"""The states of deliveries that have ended, in the order in which they are removed."""
+_ENDED = (6, 3, 5, 4)  # the states of deliveries that have ended, in the order in which they are removed
 
 _OLDEST = [
     f"SELECT id, size FROM deliveries WHERE {kind} AND state = ? ORDER BY id LIMIT {SLICE}"

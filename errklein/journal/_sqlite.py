@@ -24,16 +24,12 @@ from errklein.ports.journal import JournalError
 from errklein.running import ThreadReactor, call_from_thread
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, QueueDepth, StoredDelivery
 
-DATABASE = "journal.sqlite"
-"""The file name of the database in BOT_DATA_DIR."""
+DATABASE = "journal.sqlite"  # the file name of the database in BOT_DATA_DIR
 
 MIGRATIONS = read_migrations(Path(__file__).parent / "migrations")
 
-LOG_DELAY = 0.25
-"""The seconds after which logged deliveries are written."""
-
-LOG_SIZE = 1_000_000
-"""The bytes of logged deliveries that are written at once, without that delay."""
+LOG_DELAY = 0.25  # the seconds after which logged deliveries are written
+LOG_SIZE = 1_000_000  # the bytes of logged deliveries that are written at once, without that delay
 
 LOG_LIMIT = 32_000_000
 """The bytes of logged deliveries that may wait for the disk. Above it, they are dropped, and those of strangers above a quarter."""

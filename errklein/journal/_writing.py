@@ -14,8 +14,7 @@ from errklein.ports.journal import JournalError
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
 
-MAX_TEXT = 500
-"""The largest stored size of a reason, in characters."""
+MAX_TEXT = 500  # the largest stored size of a reason, in characters
 
 LEASE_BYTES = 16_000_000
 """The largest size of the bodies that one lease reads, unless its first one alone is larger."""
@@ -23,19 +22,15 @@ LEASE_BYTES = 16_000_000
 FURTHEST = 7200.0
 """The seconds after which no attempt is due. One with a later time is due now, since the clock was set back meanwhile."""
 
-PROCESS_ENDED = "the process ended"
-"""The reason of an attempt during which the process ended."""
+PROCESS_ENDED = "the process ended"  # the reason of an attempt during which the process ended
 
 UNVERIFIED_FULL = "what waits and runs of unverified webhooks has reached its share of WEBHOOK_LOG_SIZE"
 """The reason why an unverified delivery isn't recorded."""
 
 _ROW_SIZE = 200
 
-CACHE = 16_000
-"""The size of the cache of pages, in KiB."""
-
-LOG_FILE_SIZE = 64_000_000
-"""The size in bytes to which the write-ahead log is cut after it has been larger."""
+CACHE = 16_000  # the size of the cache of pages, in KiB
+LOG_FILE_SIZE = 64_000_000  # the size in bytes to which the write-ahead log is cut after it has been larger
 
 _KNOWN = f"""
     SELECT k.route, k.key, k.id, {DELIVERY}
@@ -107,10 +102,8 @@ class JournalWriter:
         self._redaction = redaction
         self._unverified_bytes = unverified_bytes
         self._routes: dict[str, int] = {}
-        self.waiting_bytes = 0.0
-        """The size of the unverified deliveries that wait or run, at most."""
-        self.unverified: set[int] = set()
-        """The routes to whose keys anybody may add some."""
+        self.waiting_bytes = 0.0  # the size of the unverified deliveries that wait or run, at most
+        self.unverified: set[int] = set()  # the routes to whose keys anybody may add some
 
     def forget(self) -> None:
         """Forget the ids of routes: a transaction that may have added them was undone."""

@@ -44,8 +44,7 @@ PAUSED_WEBHOOK = "paused: requests are accepted and wait for `webhook resume`"
 
 _ROOM_MARKS = ("#", "&", "+", "!")
 _REQUEST_ID = re.compile(r"[0-9a-f]{10}-[0-9a-f]{6,16}")
-_MOST_LOST = 5
-"""The number of messages to a room that were dropped or rejected: the latest ones."""
+_MOST_LOST = 5  # the number of messages to a room that were dropped or rejected: the latest ones
 
 _DAY = 86400.0
 _OPTIONS = ("form_param", "raw", "dedupe", "dedupe_window", "attempts", "ordered", "max_body", "timeout")

@@ -24,8 +24,7 @@ _ALL_BUSY = "Refused connections: {number}; all {most} open ones have requests i
 _FULL = "Closed connections: {number}; they waited for their clients, and {most} were open"
 _FEW = 16
 _WEIGHT_WITHOUT_HEAD = 20
-_TURNS = 0.05
-"""The time in which a head that arrives with its connection is read, in seconds."""
+_TURNS = 0.05  # the time in which a head that arrives with its connection is read, in seconds
 _SUSPENSION = 60.0
 _MOST_CREDIT = 10
 _MOST_CLIENTS = 10_000
@@ -37,12 +36,9 @@ class LimitedConnection(Protocol):
     """A connection that may be closed for others: while it waits for its client, it has a deadline."""
 
     transport: Any
-    deadline: float
-    """The deadline on the reactor's clock, or NEVER."""
-    waits_since: float
-    """The time since which it waits."""
-    has_received_head: bool
-    """Whether the client has sent a complete head of a request."""
+    deadline: float  # the deadline on the reactor's clock, or NEVER
+    waits_since: float  # the time since which it waits
+    has_received_head: bool  # whether the client has sent a complete head of a request
 
     def abort(self) -> None:
         """Close now."""

@@ -34,8 +34,7 @@ class PEMFile:
 
 
 _Held = tuple[x509.Certificate, Path]
-_Index = Mapping[Hashable, Sequence[_Held]]
-"""Certificates with their files, by public key or subject."""
+_Index = Mapping[Hashable, Sequence[_Held]]  # certificates with their files, by public key or subject
 
 
 @dataclass(frozen=True, eq=False)

@@ -153,8 +153,7 @@ def _masked(line: str) -> str:
     return shown(line)
 
 
-_here = threading.local()
-"""Whether a formatter of any destination runs in this thread."""
+_here = threading.local()  # whether a formatter of any destination runs in this thread
 
 
 class FormattedByLogging:
@@ -221,10 +220,8 @@ class Destinations:
         self.theme = ""
         """The colours of levels on terminals: "light", "dark", or no colours for any other value."""
         self.outputs: list[str] = ["-"]
-        self.rotated = True
-        """Whether a file is rotated, as twistd does it, at 1 MB and on SIGUSR1."""
-        self.prepare: Callable[[], None] = lambda: None
-        """Called before the log is opened."""
+        self.rotated = True  # whether a file is rotated, as twistd does it, at 1 MB and on SIGUSR1
+        self.prepare: Callable[[], None] = lambda: None  # called before the log is opened
         self.owner: tuple[int, int] | None = None
         """The user and group that own new files, if the process will change to them."""
         self._files: list[PrivateLogFile] = []
@@ -355,8 +352,7 @@ _KEPT = frozenset({"log_failure", "log_level", "log_namespace", "log_source", "l
 
 FROM_STDLIB = "errklein_from_stdlib"
 """Field of events that the bridge has created: the record of the standard library."""
-FROM_TWISTED = "errklein_from_twisted"
-"""Attribute of records that were created from Twisted's events."""
+FROM_TWISTED = "errklein_from_twisted"  # attribute of records that were created from Twisted's events
 
 
 class Bridge(logging.Handler):

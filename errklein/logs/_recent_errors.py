@@ -10,8 +10,7 @@ from zope.interface import implementer
 
 PERIOD = 3600.0
 _MOST = 10_000
-_PARTS = ("callback", "method", "command")
-"""The fields of an event that name the part of the plugin."""
+_PARTS = ("callback", "method", "command")  # the fields of an event that name the part of the plugin
 
 
 @implementer(ILogObserver)
@@ -22,8 +21,7 @@ class RecentErrors:
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self.total = 0
-        """The number of errors since the start."""
+        self.total = 0  # the number of errors since the start
         self._now = now
         self._errors: deque[tuple[float, str]] = deque(maxlen=_MOST)
 

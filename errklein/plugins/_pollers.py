@@ -14,12 +14,10 @@ from twisted.python.failure import Failure
 from errklein.running import Runner, WorkerPool, on_reactor_soon
 from errklein.running.context import assigned, origin
 
-OVERDUE = 60.0
-"""Seconds after which a call that has not returned is logged."""
+OVERDUE = 60.0  # seconds after which a call that has not returned is logged
 
 
-Signature = tuple[Callable[..., Any], Any, Any]
-"""A method with its positional and keyword arguments."""
+Signature = tuple[Callable[..., Any], Any, Any]  # a method with its positional and keyword arguments
 
 
 class _Poller:

@@ -307,8 +307,7 @@ class _Home:
 class PluginLoader(SourceFileLoader):
     """Compiles a plugin's module at each load, since bytecode files lack redirected imports. Core plugins use them."""
 
-    _loaded: bytes | None = None
-    """The hash of the source that was loaded; None for a core plugin."""
+    _loaded: bytes | None = None  # the hash of the source that was loaded; None for a core plugin
 
     def get_code(self, fullname: str) -> CodeType | None:
         """Return the code of the source, or for a core plugin, of its bytecode."""

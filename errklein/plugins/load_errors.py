@@ -13,8 +13,7 @@ from errklein.text.masking import masker
 
 _LONGEST = 500
 
-_PACKAGE = re.compile(rf"\b{PACKAGE}\.\w+\.")
-"""The name of the package that contains a plugin's modules."""
+_PACKAGE = re.compile(rf"\b{PACKAGE}\.\w+\.")  # the name of the package that contains a plugin's modules
 
 
 class PluginLoadError(Exception):

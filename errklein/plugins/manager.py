@@ -85,8 +85,7 @@ def change(method: Callable[Concatenate[M, P], Coroutine[Any, Any, T]]) -> Calla
     return begin
 
 
-_LONG = 60.0
-"""Seconds after which a running handler is shown."""
+_LONG = 60.0  # seconds after which a running handler is shown
 
 
 def _spoken(seconds: float) -> str:

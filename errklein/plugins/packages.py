@@ -51,8 +51,7 @@ _INSTALL = ["install", "--disable-pip-version-check", "--no-input", "--no-warn-s
 _ENVIRONMENT = {"PIP_NO_COLOR": "1", "PIP_USER": "0", "PIP_TARGET": "", "PIP_PREFIX": "", "PIP_ROOT": ""}
 """Overrides of the operator's settings for where pip installs to; pip ignores empty ones."""
 
-_lock = threading.Lock()
-"""Held while any bot of the process installs packages."""
+_lock = threading.Lock()  # held while any bot of the process installs packages
 
 _DONE = ".errklein.json"
 _WANTED = re.compile(

@@ -28,8 +28,7 @@ _ERRBOT = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-(alpha|beta|rc(\d+)))?", re.ASCII)
 
 _BEFORE_ALL_CANDIDATES = {"alpha": -1, "beta": 0}
 
-_OF_NETWORKS = "_backend"
-"""The suffix of the namespaces in which networks store values."""
+_OF_NETWORKS = "_backend"  # the suffix of the namespaces in which networks store values
 
 
 class PlugError(Exception):

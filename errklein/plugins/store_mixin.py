@@ -145,8 +145,7 @@ T = TypeVar("T")
 SLOW = 0.05
 """The time in seconds for which a statement may block the reactor without a warning."""
 
-_PAUSE = 0.01
-"""The time in seconds after which `update` looks again whether a block of `mutable` has ended."""
+_PAUSE = 0.01  # the time in seconds after which `update` looks again whether a block of `mutable` has ended
 
 _warnings = RateLimit(monotonic)
 

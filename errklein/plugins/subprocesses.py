@@ -11,8 +11,7 @@ from subprocess import DEVNULL, PIPE, STDOUT
 
 from errklein.text.masking import masker
 
-_LONGEST = 1000
-"""The maximum length of a line of output in an error, in characters."""
+_LONGEST = 1000  # the maximum length of a line of output in an error, in characters
 
 
 class ProgramError(Exception):

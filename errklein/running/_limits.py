@@ -14,19 +14,15 @@ T = TypeVar("T")
 
 NEVER = float("inf")
 
-SWEEP_PERIOD = 0.25
-"""The time between two checks of deadlines, in seconds."""
+SWEEP_PERIOD = 0.25  # the time between two checks of deadlines, in seconds
 
 _SHARE = 0.01
 
 _NOTABLE = 0.05
 _BACKLOG = 1.0
 
-WARNING_INTERVAL = 60.0
-"""The minimal time between two warnings about the same thing, in seconds."""
-
-MOST_WARNINGS = 1000
-"""The maximal number of warnings about different things within the interval."""
+WARNING_INTERVAL = 60.0  # the minimal time between two warnings about the same thing, in seconds
+MOST_WARNINGS = 1000  # the maximal number of warnings about different things within the interval
 
 
 class TimedOut(Exception):
@@ -77,8 +73,7 @@ class Deadline:
 class HasDeadline(Protocol):
     """An object with a deadline."""
 
-    deadline: float
-    """The deadline on the reactor's clock; NEVER if there is none at the moment."""
+    deadline: float  # the deadline on the reactor's clock; NEVER if there is none at the moment
 
     def deadline_passed(self) -> None:
         """Handle the deadline. It must change `deadline`, or call `forget`."""
@@ -140,8 +135,7 @@ class ReactorLag:
     """The lag of the reactor, in seconds. `service.Watchdog` measures it while the reactor works."""
 
     def __init__(self) -> None:
-        self.last = 0.0
-        """The last measured lag; 0 while the reactor waits for events."""
+        self.last = 0.0  # the last measured lag; 0 while the reactor waits for events
         self.backlog_until = 0.0
         """The time on the reactor's clock until which input may be read that has waited for the reactor."""
         self._maximum = 0.0

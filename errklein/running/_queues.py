@@ -19,11 +19,8 @@ from errklein.running.threads import ThreadWaits
 
 T = TypeVar("T")
 
-NOTICE_AFTER = 10.0
-"""The time that work waits before `notice` is called, in seconds."""
-
-TIMEOUT = 5.0
-"""The time that work waits for work of another key, in seconds."""
+NOTICE_AFTER = 10.0  # the time that work waits before `notice` is called, in seconds
+TIMEOUT = 5.0  # the time that work waits for work of another key, in seconds
 
 QUEUE_LIMIT = 10_000
 """The number of works that may wait in one queue, so that memory is limited if one never ends."""
@@ -42,8 +39,7 @@ class SerialQueue:
         self._reactor = reactor
         self._hung_after = hung_after
         self._waiting: deque[tuple[Context, Callable[[], Any], Deferred[Any]]] = deque()
-        self._running: Deferred[Any] | None = None
-        """The result of the work for which the next waits."""
+        self._running: Deferred[Any] | None = None  # the result of the work for which the next waits
         self._next: IDelayedCall | None = None
         self._notices: dict[Deferred[Any], IDelayedCall] = {}
 

@@ -96,8 +96,7 @@ class Runner:
         self._reactor = reactor
         self._loop = loop_of(reactor)
         self._in_flight = InFlightCounter()
-        self._calls: dict[object, RunningMethod] = {}
-        """The calls that wait or run in a thread."""
+        self._calls: dict[object, RunningMethod] = {}  # the calls that wait or run in a thread
 
     def run(self, handler: Callable[..., Any], *args: Any, pool: WorkerPool, **kwargs: Any) -> Deferred[Any]:
         """Call the handler with the arguments, on the reactor or in `pool`.

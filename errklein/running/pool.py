@@ -183,8 +183,7 @@ class WorkerPool:
     """Called once when jobs have been waiting for FULL_AFTER seconds, and when the system refuses to start a thread."""
 
     def __post_init__(self) -> None:
-        self._jobs: dict[Job, None] = {}
-        """The jobs that were passed to threads, in this order."""
+        self._jobs: dict[Job, None] = {}  # the jobs that were passed to threads, in this order
         self._slots = FairQueue(self.size)
         self._threads = WorkerThreads(self.reactor, self.start_thread, self._collect)
         self._check_timer: IDelayedCall | None = None

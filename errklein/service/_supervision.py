@@ -125,8 +125,7 @@ def _plugin_name(package: str) -> str:
     return re.sub("_([0-9a-f]+)_", lambda found: chr(int(found[1], 16)), package)
 
 
-INTERVAL = 0.25
-"""The time between two looks at the reactor's thread, in seconds."""
+INTERVAL = 0.25  # the time between two looks at the reactor's thread, in seconds
 
 REPORTED_AFTER = (0.25, 1.0, 5.0, 30.0, 300.0, 3600.0)
 """The durations of a blocked reactor that are logged while it lasts, in seconds."""
@@ -134,8 +133,7 @@ REPORTED_AFTER = (0.25, 1.0, 5.0, 30.0, 300.0, 3600.0)
 _NOTABLE = 1.0
 """The duration from which administrators are notified if no plugin has certainly blocked the reactor, in seconds."""
 
-_NOTICE_INTERVAL = 3600.0
-"""The seconds between two notices about the same code."""
+_NOTICE_INTERVAL = 3600.0  # the seconds between two notices about the same code
 
 _ADVICE = (
     "Everything else waits meanwhile. Await asynchronous calls instead, call blocking functions with deferToThread, or make "
@@ -285,8 +283,7 @@ def _frames_of_other_threads() -> Mapping[int, FrameType]:
 
 _CLOCK_MONOTONIC = 1
 _SIGEV_THREAD_ID = 4
-_SIGNAL_EVENT = "Piii48x"
-"""Linux's struct sigevent: a value, the signal, how it is sent, and the thread."""
+_SIGNAL_EVENT = "Piii48x"  # Linux's struct sigevent: a value, the signal, how it is sent, and the thread
 _TIMER_TIME = "4l"
 """struct itimerspec: the interval, and the time until the end, each in seconds and nanoseconds."""
 
@@ -383,8 +380,7 @@ class SecondSignal:
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LONGEST_HEARTBEAT = 1.0
-TRACEBACK = "traceback.txt"
-"""The file in the data directory with the tracebacks of a process that was ended."""
+TRACEBACK = "traceback.txt"  # the file in the data directory with the tracebacks of a process that was ended
 
 
 def reactor_deadline(setting: float | None, grace: float, environment: Mapping[str, str]) -> float:

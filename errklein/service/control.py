@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from errklein.bot import CoreHost
 
 _NAME = "control.sock"
-_LONGEST_ADDRESS = 107
-"""The bytes of a path in `sockaddr_un` (unix(7))."""
+_LONGEST_ADDRESS = 107  # the bytes of a path in `sockaddr_un` (unix(7))
 
 
 @contextmanager

@@ -21,8 +21,7 @@ from errklein.database import JobThread
 from errklein.plugins.subprocesses import ProgramError, run
 from errklein.running.restart import CannotRestart
 
-_FIRST = 3
-"""The descriptor of the first socket: SD_LISTEN_FDS_START."""
+_FIRST = 3  # the descriptor of the first socket: SD_LISTEN_FDS_START
 
 
 class InheritedSockets:
@@ -69,8 +68,7 @@ def _is_open(number: int) -> bool:
     return True
 
 
-_CHECK_SECONDS = 30.0
-"""The seconds that the check before a restart may take."""
+_CHECK_SECONDS = 30.0  # the seconds that the check before a restart may take
 
 
 class ProcessExit:

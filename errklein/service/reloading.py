@@ -78,11 +78,9 @@ class ReloadingBot:
         self._bot = bot
         self._pool = WorkerPool(reactor, "reload", 1)
         self._before: Snapshot | None = None
-        self._watched: set[Path] = set()
-        """The .plug files of the plugins whose directories `_before` covers."""
+        self._watched: set[Path] = set()  # the .plug files of the plugins whose directories `_before` covers
         self._tried: dict[Path, int] = {}
-        self._error = ""
-        """The error of the last round; "" if it succeeded."""
+        self._error = ""  # the error of the last round; "" if it succeeded
         self._watching = LoopingCall(lambda: Deferred.fromCoroutine(self._round()))
         self._watching.clock = self._clock = reactor
         self._resting_until = 0.0

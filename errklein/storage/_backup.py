@@ -31,13 +31,11 @@ from errklein.storage.pickling import dumps, plain_value
 FORMAT = "errklein backup"
 VERSION = 1
 
-BACKUP_NAME = "backup.jsonl"
-"""The file name of the backup in BOT_DATA_DIR."""
+BACKUP_NAME = "backup.jsonl"  # the file name of the backup in BOT_DATA_DIR
 
 _SHORT = Repr()
 _SHORT.maxstring = 200
-shortly = _SHORT.repr
-"""Returns the repr of a value, shortened to fit a line."""
+shortly = _SHORT.repr  # returns the repr of a value, shortened to fit a line
 
 
 class BackupError(StorageError):
@@ -221,8 +219,7 @@ _PLUGIN = re.compile(rf"pobj\s*=\s*[\w.]+[\[(](?=.{{1,200}}$){_STRING}[\])][\w.]
 _NAMESPACES = {"bot.plugin_manager": "core", "bot.repo_manager": "repomgr"}
 """The namespaces of values that belong to no plugin, by errbot's name for their owner."""
 
-_MOST_UNEXPECTED = 1000
-"""The limit for the number of statements that errbot doesn't write."""
+_MOST_UNEXPECTED = 1000  # the limit for the number of statements that errbot doesn't write
 
 _MOST_PARTS = 1_000_000
 """The limit for the number of commas in a value. Python takes a kilobyte of memory for each element while it parses

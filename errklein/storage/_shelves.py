@@ -186,14 +186,12 @@ class ImportPlan:
     force: bool
     judge: Judge
     trusted: Collection[str] = ()
-    rows: list[Row] = field(default_factory=list, init=False)
-    """The values to store."""
+    rows: list[Row] = field(default_factory=list, init=False)  # the values to store
     replaced: set[tuple[str, str]] = field(default_factory=set, init=False)
     """The present values that are replaced, by namespace and key."""
     done: list[str] = field(default_factory=list, init=False)
     """The namespaces of the shelves that are imported completely."""
-    notes: list[str] = field(default_factory=list, init=False)
-    """Lines for the operator that need no action."""
+    notes: list[str] = field(default_factory=list, init=False)  # lines for the operator that need no action
     problems: list[str] = field(default_factory=list, init=False)
     """Lines for the operator about values that stay in their shelves, each with the reason."""
 

@@ -22,8 +22,7 @@ from errklein.storage.pickling import UnreadableValue, pickled
 
 T = TypeVar("T")
 
-DATABASE = "errklein.sqlite"
-"""The file name of the database in BOT_DATA_DIR."""
+DATABASE = "errklein.sqlite"  # the file name of the database in BOT_DATA_DIR
 
 MIGRATIONS = read_migrations(Path(__file__).parent / "migrations")
 
@@ -36,8 +35,7 @@ _SET_FIRST = "INSERT INTO stored (namespace, key, value) VALUES (?, ?, ?) ON CON
 
 _REPLACE = "UPDATE stored SET value = ?, trusted = NULL WHERE namespace = ? AND key = ? AND value = ? AND trusted IS ?"
 
-Row = tuple[str, str, bytes]
-"""A stored value: namespace, key, pickle."""
+Row = tuple[str, str, bytes]  # a stored value: namespace, key, pickle
 
 
 class SQLiteStorage:

@@ -137,8 +137,7 @@ _PATTERNS = (
 _AROUND, _BEFORE = 256, 4096
 """The number of characters around a cut in which a secret begins and ends, and before a part of a text."""
 
-_UNRESERVED = re.compile("[A-Za-z0-9_.-]+")
-"""The characters that no client percent-encodes."""
+_UNRESERVED = re.compile("[A-Za-z0-9_.-]+")  # the characters that no client percent-encodes
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 

@@ -43,11 +43,9 @@ class Channel(HTTPChannel):
     site: Site
     transport: Any
     endless = True
-    origin = ""
-    """The origin of the requests, as in `StoredDelivery`."""
+    origin = ""  # the origin of the requests, as in `StoredDelivery`
     _websocket: Any = None
-    _unread = 0
-    """The number of bytes that were written to a WebSocket since its client has stopped reading."""
+    _unread = 0  # the number of bytes that were written to a WebSocket since its client has stopped reading
 
     # Twisted's initialiser creates only what its reading side needs.
     def __init__(self) -> None:
@@ -58,11 +56,9 @@ class Channel(HTTPChannel):
         self._received = b""
         self._head_begun = False
         self._first_byte_at = 0.0
-        self._request: HTTPRequest | None = None
-        """The request that is being read or handled."""
+        self._request: HTTPRequest | None = None  # the request that is being read or handled
         self._chunks: ChunkedBody | None = None
-        self._left = 0
-        """The number of bytes that are missing from a body which isn't chunked."""
+        self._left = 0  # the number of bytes that are missing from a body which isn't chunked
         self._handling = False
         self._closing = False
         self._advancing = False

@@ -69,8 +69,7 @@ class Checks:
         self._rates: WeakKeyDictionary[Hook, TokenBucket] = WeakKeyDictionary()
         self._secrets: WeakKeyDictionary[Hook, list[bytes]] = WeakKeyDictionary()
         self._warnings = RateLimit(clock)
-        self.unusable: dict[str, str] = {}
-        """Why webhooks respond with 503 to all requests, by their names."""
+        self.unusable: dict[str, str] = {}  # why webhooks respond with 503 to all requests, by their names
 
     def limit_clients(self, rate: Rate | None) -> None:
         self._clients = None if rate is None else TokenBuckets(self._clock, rate.interval, rate.count)

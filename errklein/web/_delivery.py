@@ -66,8 +66,7 @@ class WebServices:
     recording: Recording
     outbox_store: OutboxStore | None = None
     """The messages that handlers have sent, for which responses wait; None if they don't."""
-    flask: Flask = field(default_factory=Flask)
-    """The object behind `flask.current_app`."""
+    flask: Flask = field(default_factory=Flask)  # the object behind `flask.current_app`
 
 
 class RouteChanged(Exception):
@@ -99,24 +98,17 @@ class Delivery:
     ) -> None:
         self.hook = context.hook
         self.request = context.incoming
-        self.status = 0
-        """The status of the response; 0 until it begins."""
-        self.reason = ""
-        """The reason of an error response."""
+        self.status = 0  # the status of the response; 0 until it begins
+        self.reason = ""  # the reason of an error response
         self.services = context.services
         self._route = route
         self.context = context
         self._when_ended = when_ended
-        self._began: float | None = None
-        """The time at which the handler was called; None before."""
-        self.retry_after = 0.0
-        """The seconds after which the handler, which was not called, can be called."""
-        self._overdue = False
-        """Whether the client got 504 while the handler was running."""
-        self._ended = False
-        """Whether the handler has ended, or won't be called."""
-        self._waits = False
-        """Whether the client waits for a response that could not be sent at once."""
+        self._began: float | None = None  # the time at which the handler was called; None before
+        self.retry_after = 0.0  # the seconds after which the handler, which was not called, can be called
+        self._overdue = False  # whether the client got 504 while the handler was running
+        self._ended = False  # whether the handler has ended, or won't be called
+        self._waits = False  # whether the client waits for a response that could not be sent at once
         self.timeout = self.hook.declaration.timeout or self.services.settings.timeout
         self.deadline = self.request.begun + self.timeout
 

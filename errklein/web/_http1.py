@@ -49,8 +49,7 @@ class Head(NamedTuple):
     expects_continue: bool
 
 
-NO_HEAD = Head(b"-", b"*", b"HTTP/1.1", (), (), 0, False, False)
-"""Stands for a head that could not be parsed."""
+NO_HEAD = Head(b"-", b"*", b"HTTP/1.1", (), (), 0, False, False)  # stands for a head that could not be parsed
 
 
 def read_head(received: bytes) -> tuple[Head | None, bytes]:

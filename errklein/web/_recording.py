@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from errklein.web._site import Site
 
 _RETRY_AFTER = 10.0
-_FOREVER = 1e9
-"""The lease of a delivery that only this process can end, in seconds."""
+_FOREVER = 1e9  # the lease of a delivery that only this process can end, in seconds
 
 
 class Recording:

@@ -136,20 +136,16 @@ class Routes:
         self.configure = configure
         self._prepare = prepare
         self.prefix = prefix
-        self.named: dict[str, Route] = {}
-        """The routes of the webhooks of rooms, by name."""
+        self.named: dict[str, Route] = {}  # the routes of the webhooks of rooms, by name
         # The names by the digest of a token, and the digests by name.
         self._by_token: dict[str, str] = {}
         self._tokens: dict[str, Sequence[str]] = {}
-        self.mounts: list[Mount] = []
-        """The resources that plugins have mounted."""
+        self.mounts: list[Mount] = []  # the resources that plugins have mounted
         self.streams: defaultdict[str, WeakSet[Any]] = defaultdict(WeakSet)
         """The streams and WebSockets of each plugin."""
-        self.app = Klein()
-        """The application; `app.resource()` answers every webhook under any Twisted site."""
+        self.app = Klein()  # the application; `app.resource()` answers every webhook under any Twisted site
         self.app.handle_errors(NotFound, MethodNotAllowed)(self._enter_mount)
-        self.version = 0
-        """A number that changes with the routes."""
+        self.version = 0  # a number that changes with the routes
         self._adapter = self.app.url_map.bind("")
         self._precedence = RoutePrecedence()
         # All routes that there have been, by name, and the present ones.
@@ -158,8 +154,7 @@ class Routes:
         self._standby: dict[str, Route] = {}
         self._standby_adapter = Klein().url_map.bind("")
         self._prepared: set[str] = set()
-        self.declared: dict[str, Sequence[Hook]] = {}
-        """The hooks of each owner as they were declared."""
+        self.declared: dict[str, Sequence[Hook]] = {}  # the hooks of each owner as they were declared
         self.cached: dict[tuple[bytes, bytes], Match] = {}
         """The matches of rules without variables, by escaped path and method."""
         self.held: dict[str, list[tuple[Deferred[None], Context]]] = {}

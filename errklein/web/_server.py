@@ -54,11 +54,9 @@ class WebServer:
         settings = settings or WebSettings()
         decoding_pool = decoding_pool or pool
         pools = decoding_pool, large_pool or decoding_pool
-        self.now = now
-        """Returns the Unix time in seconds."""
+        self.now = now  # returns the Unix time in seconds
         self._runner, self._pool, self._recorded_pool = runner, pool, recorded_pool or pool
-        self.pools = tuple(dict.fromkeys((pool, self._recorded_pool, *pools)))
-        """The pools of threads."""
+        self.pools = tuple(dict.fromkeys((pool, self._recorded_pool, *pools)))  # the pools of threads
         self._bot = bot
         self._open_requests = DeadlineSweeper(reactor)
         self.routes = Routes(self._enter, self._shadowed, self._configured, self._prepare, settings.prefix)
@@ -67,8 +65,7 @@ class WebServer:
         self.site = Site(reactor, settings, self._intake, decoding_pool)
         self.app = self.routes.app
         """The Klein application of all webhooks. `app.resource()` answers them under any Twisted site, also in tests."""
-        self.counts = self.site.counts
-        """The responses and handlers since the start."""
+        self.counts = self.site.counts  # the responses and handlers since the start
         self.lag = self.site.lag
         self.run: Callable[[StoredDelivery], Deferred[Outcome | Postponed]] = partial(self._intake.run, site=self.site)
         """Calls the handler of a recorded delivery. The Deferred fires when the handler has ended."""

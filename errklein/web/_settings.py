@@ -30,8 +30,7 @@ class WebSettings:
     max_body: int = 25 * 1024 * 1024
     """The maximal size of a body. The default is the maximum of GitHub's webhooks."""
 
-    max_connections: int = 10_000
-    """The maximal number of open connections."""
+    max_connections: int = 10_000  # the maximal number of open connections
 
     max_connections_per_client: int = 1_000
     """The maximal number of open connections from an IPv4 address, or from an IPv6 network of 64 bits."""
@@ -42,29 +41,20 @@ class WebSettings:
     off_reactor_size: int = 64 * 1024
     """The size above which a body is decoded in a thread before its handler runs."""
 
-    head_deadline: float = 10.0
-    """The time for a request line and its headers to arrive."""
-
-    body_deadline: float = 30.0
-    """The time for a body to arrive, from the end of the headers."""
+    head_deadline: float = 10.0  # the time for a request line and its headers to arrive
+    body_deadline: float = 30.0  # the time for a body to arrive, from the end of the headers
 
     read_deadline: float = 30.0
     """The time for a client to read from a full send buffer; then it is disconnected."""
 
-    idle_deadline: float = 60.0
-    """The time after which a connection without a request is closed."""
-
-    proxies: TrustedProxies | None = None
-    """The proxies whose forwarding headers are read."""
+    idle_deadline: float = 60.0  # the time after which a connection without a request is closed
+    proxies: TrustedProxies | None = None  # the proxies whose forwarding headers are read
 
     base_path: str = ""
     """The path below which clients reach the webhooks, such as "/bot". Proxies may remove it from the paths of requests."""
 
-    prefix: str = "/hooks"
-    """The path below which the webhooks of rooms are."""
-
-    secrets_in: Path | None = None
-    """The directory of the secrets that the bot has stored."""
+    prefix: str = "/hooks"  # the path below which the webhooks of rooms are
+    secrets_in: Path | None = None  # the directory of the secrets that the bot has stored
 
     public_url: str = ""
     """The scheme and host of links to webhooks, such as "https://bot.example.net"; by default those of the request."""
@@ -84,8 +74,7 @@ class WebSettings:
     log_rate: Rate | None = None
     """The rate of a webhook's successful deliveries above which they are counted instead of recorded; None if it is unlimited."""
 
-    access_log: bool = True
-    """Log a line per response, at the level INFO."""
+    access_log: bool = True  # log a line per response, at the level INFO
 
     @classmethod
     def of(cls, config: Config) -> WebSettings:

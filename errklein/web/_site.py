@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 BOUNDS = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0)
 """The upper bounds in seconds of the classes in which durations are counted. The last class has no bound."""
 
-OTHER = "other"
-"""The webhook of requests that no webhook gets."""
+OTHER = "other"  # the webhook of requests that no webhook gets
 
 REFUSALS = ("signature", "malformed", "time", "address", "payload", "rate", "size", "slow", "unavailable")
 """The kinds of reasons for which requests for webhooks are refused."""
@@ -39,8 +38,7 @@ REFUSALS = ("signature", "malformed", "time", "address", "payload", "rate", "siz
 _MOST = 2000
 """The number of webhooks with each of their statuses. Later ones are counted as OTHER."""
 
-LONGEST_METHOD = 20
-"""The number of characters of a method that are logged."""
+LONGEST_METHOD = 20  # the number of characters of a method that are logged
 
 
 class Durations:

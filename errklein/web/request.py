@@ -122,8 +122,7 @@ class HTTPRequest(RequestState, server.Request):
     channel: Channel | None  # type: ignore[assignment]
     site: Site
     defaultContentType = b"text/html; charset=utf-8"
-    _taken = 0
-    """The memory that the body has taken, in bytes."""
+    _taken = 0  # the memory that the body has taken, in bytes
     _lost_channel: Channel | None = None
 
     def __init__(

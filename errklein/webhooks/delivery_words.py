@@ -18,8 +18,7 @@ MAX_COUNT = 1000
 
 _STATES = tuple(state.value for state in DeliveryState)
 _KEYWORDS = ("since", "until", "before", "limit", "source-id", "status", "reason")
-_FIELDS = {"source-id": "key"}
-"""The fields of a query by their keyword, where they differ."""
+_FIELDS = {"source-id": "key"}  # the fields of a query by their keyword, where they differ
 
 _WEBHOOK = "Plugin:method, Plugin, the name of a webhook of a room or (in chat) a path"
 

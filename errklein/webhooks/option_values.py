@@ -214,8 +214,7 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
 OPTION_FIELDS = {"source": "source_name"}
 """The fields of a declaration for options of another name."""
 
-_NONE = {"source": "", "secret": (), "events": ()}
-"""What None means where it isn't None itself."""
+_NONE = {"source": "", "secret": (), "events": ()}  # what None means where it isn't None itself
 
 _NEVER_NONE = frozenset({"ack", "methods", "ordered"})
 

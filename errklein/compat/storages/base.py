@@ -53,8 +53,7 @@ class StoragePluginBase:
         raise NotImplementedError(f"{type(self).__name__} doesn't implement open()")
 
 
-_MEMORY = MemoryStorage()
-"""The values of every MemoryStoragePlugin, until the process ends."""
+_MEMORY = MemoryStorage()  # the values of every MemoryStoragePlugin, until the process ends
 
 
 class MemoryStoragePlugin(StoragePluginBase):

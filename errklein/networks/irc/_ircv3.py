@@ -10,8 +10,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-LABELS = frozenset({"batch", "labeled-response"})
-"""The capabilities with which a server replies to each line."""
+LABELS = frozenset({"batch", "labeled-response"})  # the capabilities with which a server replies to each line
 
 WANTED = ("batch", "server-time", "labeled-response", "echo-message", "message-tags")
 """Capabilities to request if the server offers them. `echo-message` is only requested if LABELS aren't offered. With

@@ -18,8 +18,7 @@ from errklein.networks.irc._ircv3 import Capabilities
 from errklein.running import TokenBucket
 from errklein.text import grapheme_boundary
 
-LINE = 512
-"""The maximum length of a line in bytes, CR LF included (RFC 2812, section 2.3)."""
+LINE = 512  # the maximum length of a line in bytes, CR LF included (RFC 2812, section 2.3)
 
 # Servers truncate user names to 10 characters and may put a "~" before them. RFC 2812 limits host names to 63.
 _USER = 11
@@ -87,8 +86,7 @@ def _pieces(line: str, size: int) -> list[str]:
     return [*pieces, ahead]
 
 
-SLOWEST = 2.0
-"""Seconds between two lines that every server accepts: RFC 1459, section 8.10."""
+SLOWEST = 2.0  # seconds between two lines that every server accepts: RFC 1459, section 8.10
 
 RECOVERY, LONGEST_RECOVERY = 600.0, 6 * 3600.0
 """The seconds in which the pace returns to normal after a flood, doubled by each further one, and at most."""

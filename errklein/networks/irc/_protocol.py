@@ -76,11 +76,8 @@ class IRCProtocol(irc.IRCClient):
 
     heartbeatInterval = None  # type: ignore[assignment]  # None turns Twisted's heartbeat off
 
-    PING_AFTER = 20.0
-    """Seconds of silence after which a PING is sent."""
-
-    DEAD_AFTER = 45.0
-    """Seconds of silence after which the connection is closed."""
+    PING_AFTER = 20.0  # seconds of silence after which a PING is sent
+    DEAD_AFTER = 45.0  # seconds of silence after which the connection is closed
 
     def __init__(
         self,
@@ -465,8 +462,7 @@ _REASONS = {
     "477": "the room is for identified people only",
     "482": "the bot is not an operator of the room",
 }
-_OF_MESSAGES = "404"
-"""The rejection of a message to a room."""
+_OF_MESSAGES = "404"  # the rejection of a message to a room
 
 
 class RoomReplies:
@@ -506,8 +502,7 @@ class RoomReplies:
             expected.callback(Failure(RoomError(refusal)) if refusal else None)
 
 
-REGAIN_EVERY = 60.0
-"""Seconds between two attempts to regain the configured nick."""
+REGAIN_EVERY = 60.0  # seconds between two attempts to regain the configured nick
 
 _IDENTIFIED = re.compile(r"\b(?:identified|logged in|logged into|recognized|accepted)\b", re.IGNORECASE)
 _REJECTED = re.compile(

@@ -27,8 +27,7 @@ LIFETIME = 60.0
 """Seconds for which a private message identifies the holder of a nick. The server reports quits and nick changes only for
 people in the bot's rooms."""
 
-_MOST = 10_000
-"""Maximum number of cached senders of private messages."""
+_MOST = 10_000  # maximum number of cached senders of private messages
 
 
 _WORD = re.compile(r"[^\s,:;!?()<>\"'@.]+")
@@ -101,8 +100,7 @@ def join_line(rooms: Iterable[tuple[str, str]], most: int, size: int = 500) -> t
 _PAUSE = 4
 """The pause between two JOIN commands, in intervals of the server's pace. Half of the lines are left to messages."""
 
-_STABLE_AFTER = 60.0
-"""The seconds in a room after which attempts to join it begin anew."""
+_STABLE_AFTER = 60.0  # the seconds in a room after which attempts to join it begin anew
 
 
 @dataclass
@@ -132,14 +130,12 @@ class Joins:
 
     log = Logger()
 
-    TIMEOUT = 30.0
-    """Seconds without a reply to JOIN after which the room is tried again."""
+    TIMEOUT = 30.0  # seconds without a reply to JOIN after which the room is tried again
 
     def __init__(
         self, reactor: Any, network: str, rooms: RoomMembership, limiter: IRCRateLimiter, chance: Callable[[], float]
     ) -> None:
-        self.most = 1000
-        """Maximum number of rooms in a command, which the server may announce."""
+        self.most = 1000  # maximum number of rooms in a command, which the server may announce
         self._reactor = reactor
         self._network = network
         self._rooms = rooms

@@ -87,8 +87,7 @@ class Reconnector:
         self._backoff = backoff
         self._attempt: Deferred[Any] | None = None
         self._timer: IDelayedCall | None = None
-        self._disconnected: Deferred[None] | None = None
-        """Fires when the connection is closed, after `quit`."""
+        self._disconnected: Deferred[None] | None = None  # fires when the connection is closed, after `quit`
 
     def connect(self) -> None:
         """Start an attempt to connect. Further attempts follow if it fails."""

@@ -26,8 +26,7 @@ from errklein.ports.receipts import Receipt
 from errklein.running import TimeSlices
 from errklein.text import code, plain, sanitize, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
 
-HISTORY = "text-history"
-"""Name of the file in the data directory with the lines that were typed."""
+HISTORY = "text-history"  # name of the file in the data directory with the lines that were typed
 
 _PERSON = re.compile(r"@[^\s@/#][^\s/]*")
 _ROOM = re.compile(r"#[^\s/#]+")
@@ -56,8 +55,7 @@ class TextBackend(LocalBackend):
         self._admin_names = frozenset(admins)
         super().__init__(reactor, config)
         self.administrator = self.person_named(admins[0] if admins else "@user")
-        self.user = self.administrator
-        """The sender of messages; `!asuser` changes it."""
+        self.user = self.administrator  # the sender of messages; `!asuser` changes it
         self.room: TextRoom | None = None
         """The room that messages are sent to; None for direct messages to the bot. `!inroom` changes it."""
         self._answered: Identifier = self.user

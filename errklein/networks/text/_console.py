@@ -15,8 +15,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-_ATOMIC = 4096
-"""Number of bytes that a ready pipe accepts without blocking (PIPE_BUF on Linux)."""
+_ATOMIC = 4096  # number of bytes that a ready pipe accepts without blocking (PIPE_BUF on Linux)
 
 
 class Console:

@@ -17,11 +17,8 @@ from errklein.text.layout import LINK_CAP
 from errklein.text.templating import md_link
 from errklein.webhooks.texts import value
 
-Dialect = Callable[[str], str]
-"""Converts a text to Markdown."""
-
-QUOTE = "\\> "
-"""Begins a line of a quote, as text: Markdown's quotes would continue in the next line."""
+Dialect = Callable[[str], str]  # converts a text to Markdown
+QUOTE = "\\> "  # begins a line of a quote, as text: Markdown's quotes would continue in the next line
 
 _LONGEST_LABEL = 300
 

@@ -27,10 +27,8 @@ from errklein.webhooks.texts import Markdown
 
 _LONGEST, _LONGEST_PAYLOAD = 8_000, 40_000
 """The numbers of characters of a text, and of all texts of a payload, that are read."""
-_MOST = 50
-"""The number of blocks, attachments, fields and others of a kind that are read."""
-_DEEPEST = 16
-"""The number of objects and lists in each other that are read."""
+_MOST = 50  # the number of blocks, attachments, fields and others of a kind that are read
+_DEEPEST = 16  # the number of objects and lists in each other that are read
 
 _Object = Mapping[str, Any]
 
