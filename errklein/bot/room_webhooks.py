@@ -47,8 +47,7 @@ from errklein.webhooks.texts import Markdown
 UNUSED_SECRETS_KEPT = 7 * DAY
 """The seconds for which a secret that no webhook uses is kept at a start: a restore may bring its webhook back."""
 
-RETRY = 60.0
-"""The seconds after which a change that is due is tried again, if the storage has failed."""
+RETRY = 60.0  # the seconds after which a change that is due is tried again, if the storage has failed
 
 _MOST_NAMED = 100
 _LONGEST_SECRET = 1000

@@ -24,8 +24,7 @@ from errklein.running.context import assigned, origin
 if TYPE_CHECKING:
     from errklein.bot._events import FindCallbacks
 
-CHUNK_SIZE = 4096
-"""The maximal number of bytes per read from the incoming stream."""
+CHUNK_SIZE = 4096  # the maximal number of bytes per read from the incoming stream
 
 SIZE_LIMIT = 1 << 30
 """The maximal size of a stream in bytes, since it is stored in a temporary file. A larger stream ends with an error."""
@@ -201,8 +200,7 @@ class _Copy(Stream):
         self._arrived.notify()
 
 
-MOST_AT_ONCE = 16
-"""The maximal number of files that are received at the same time; further ones are rejected."""
+MOST_AT_ONCE = 16  # the maximal number of files that are received at the same time; further ones are rejected
 
 
 class Streams:

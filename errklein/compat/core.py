@@ -51,8 +51,7 @@ for_a_bot = partial(assigned, bot_expected, True)
 class RunsErrBot(Protocol):
     """Implemented by the network that runs a backend written for errbot."""
 
-    legacy: ErrBot
-    """The backend, which plugins reach through the bot."""
+    legacy: ErrBot  # the backend, which plugins reach through the bot
 
     def attach(self, bot: Any) -> None:
         """Give the network its bot, before plugins are loaded."""

@@ -22,8 +22,7 @@ from errklein.plugins.plug_file import ERRBOT_VERSION, parse_errbot_version
 from errklein.plugins.plugin import IncompatiblePluginException, PluginProblem
 from errklein.plugins.running_activations import activation_order
 
-CORE_PLUGINS = str(_CORE_PLUGINS)
-"""The directory of errklein's core plugins."""
+CORE_PLUGINS = str(_CORE_PLUGINS)  # the directory of errklein's core plugins
 
 
 def check_errbot_version(plugin_info: PluginInfo) -> None:

@@ -93,8 +93,7 @@ def find_restored_class(namespace: str, module: str, qualname: str) -> object | 
     return None if local is None else _defined_in(f"{PACKAGE}.{slug(namespace)}", local, qualname)
 
 
-STORED_VALUES = ValueReader(find_class, find_restored_class)
-"""The reader of plugins' values."""
+STORED_VALUES = ValueReader(find_class, find_restored_class)  # the reader of plugins' values
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,7 @@ from errklein.text import code
 
 __all__ = ["ACLS", "BLOCK_COMMAND", "ciglob", "get_acl_room", "get_acl_usr", "glob"]
 
-BLOCK_COMMAND = (None, None, None)
-"""The return value of a command filter that blocks the command."""
+BLOCK_COMMAND = (None, None, None)  # the return value of a command filter that blocks the command
 
 _ROOM_FIRST = re.compile(r"in\s+(?P<room>\S+)\s+(?P<rest>.*)", re.DOTALL)
 _ROOM_LAST = re.compile(r"(?P<rest>.*\S)\s+in\s+(?P<room>\S+)", re.DOTALL)

@@ -30,8 +30,7 @@ class Reply(str):  # noqa: SLOT000 - it has an attribute
     message: Message
 
 
-Answer = Reply
-"""The name of the class in values that earlier versions stored."""
+Answer = Reply  # the name of the class in values that earlier versions stored
 
 
 class NoAnswer(CommandError, TimeoutError):

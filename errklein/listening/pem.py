@@ -44,8 +44,7 @@ class Identity:
     key: PrivateKeyTypes
     chain: tuple[x509.Certificate, ...]
     key_path: Path
-    path: Path
-    """The file with the server's certificate."""
+    path: Path  # the file with the server's certificate
 
     @cached_property
     def names(self) -> frozenset[str]:

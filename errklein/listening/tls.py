@@ -143,8 +143,7 @@ class CertificateStore:
         self._default: Identity | None = None
         self._seen: object = None
         self._known: set[tuple[Path, tuple[int, ...] | None, str]] = set()
-        self.problems = self.reload()
-        """The errors in the files when the store was created, in one line each."""
+        self.problems = self.reload()  # the errors in the files when the store was created, in one line each
         if all(identity.is_expired(now()) for identity in self._served):
             reasons = "; ".join(self.problems[:3])
             raise CertificateError(reasons or f"{source.path} has no .pem file with a private key and its certificate")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-LARGEST_MESSAGE = 1024 * 1024
-"""The maximal size of a message on a WebSocket that plugins serve, in bytes."""
+LARGEST_MESSAGE = 1024 * 1024  # the maximal size of a message on a WebSocket that plugins serve, in bytes
 
 
 _CLOSED = ("REMOTE_CLOSING", "LOCAL_CLOSING", "CLOSED")

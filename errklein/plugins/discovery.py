@@ -17,11 +17,8 @@ from errklein.plugins.plug_file import PlugError, PlugFile
 
 ENTRY_POINT_GROUPS = ("errbot.plugins", "errklein.plugins")
 
-DEEPEST = 100
-"""The number of nested directories that are searched."""
-
-SUFFIXES = (".plug", ".flow")
-"""The suffixes of the files of plugins and of collections of flows."""
+DEEPEST = 100  # the number of nested directories that are searched
+SUFFIXES = (".plug", ".flow")  # the suffixes of the files of plugins and of collections of flows
 
 
 def find_plug_files(roots: Iterable[str | Path], suffix: str = ".plug") -> Discovery:

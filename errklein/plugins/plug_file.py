@@ -20,8 +20,7 @@ from errklein.ports.values import OF_NETWORK
 from errklein.storage import OWN_NAMESPACES
 from errklein.text.suggestions import did_you_mean
 
-ERRBOT_VERSION = "6.2.1"
-"""The version of errbot that errklein reports to plugins."""
+ERRBOT_VERSION = "6.2.1"  # the version of errbot that errklein reports to plugins
 
 _PYTHON = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?\+?(?:-[\w.]+)?", re.ASCII)
 _ERRBOT = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-(alpha|beta|rc(\d+)))?", re.ASCII)

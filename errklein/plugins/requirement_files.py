@@ -160,10 +160,8 @@ class RequirementFile:
 
     path: Path
     lines: list[RequirementLine] = field(default_factory=list)
-    options: list[str] = field(default_factory=list)
-    """Options of pip, such as `--index-url …`, one a line."""
-    constraints: list[str] = field(default_factory=list)
-    """Lines of the constraint files."""
+    options: list[str] = field(default_factory=list)  # options of pip, such as `--index-url …`, one a line
+    constraints: list[str] = field(default_factory=list)  # lines of the constraint files
     _seen: set[tuple[Path, bool]] = field(default_factory=set)
 
     @classmethod

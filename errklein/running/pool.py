@@ -28,14 +28,12 @@ from errklein.running.threads import call_from_thread, loop_of
 T = TypeVar("T")
 StartThread = Callable[[Callable[[], None], str], None]
 
-PERIOD = 0.1
-"""The time between two checks of a pool in which jobs wait, in seconds."""
+PERIOD = 0.1  # the time between two checks of a pool in which jobs wait, in seconds
 
 GROW_AFTER = 0.2
 """The time that a job waits before the pool gets another thread for it, if others use the threads, in seconds."""
 
-FULL_AFTER = 60.0
-"""The time for which jobs wait without a break before it is reported, in seconds."""
+FULL_AFTER = 60.0  # the time for which jobs wait without a break before it is reported, in seconds
 
 
 class Overloaded(Exception):
@@ -43,8 +41,7 @@ class Overloaded(Exception):
 
     def __init__(self, pool: str, reason: str, retry_after: float) -> None:
         super().__init__(f"the {pool} pool is overloaded: {reason}")
-        self.retry_after = retry_after
-        """The time after which a retry is reasonable, in seconds."""
+        self.retry_after = retry_after  # the time after which a retry is reasonable, in seconds
 
 
 class PoolStopped(Exception):
@@ -112,14 +109,11 @@ class Job:
     """A function to call in a thread, which `prepare` returns on the reactor, and its result."""
 
     prepare: Callable[[], Callable[[], Any]]
-    since: float
-    """The time when the job began to wait; later, the time when it was passed to a thread."""
+    since: float  # the time when the job began to wait; later, the time when it was passed to a thread
     origin: str
-    follow_up: bool
-    """Whether it precedes other jobs of its origin, and is never rejected."""
+    follow_up: bool  # whether it precedes other jobs of its origin, and is never rejected
     name: Callable[[], str]
-    replaced: bool = False
-    """Whether it uses no slot, since another thread replaces its thread."""
+    replaced: bool = False  # whether it uses no slot, since another thread replaces its thread
     deferred: Deferred[Any] = field(default_factory=Deferred)
     context: Context = field(default_factory=copy_context)
     """That of the caller, in which the callbacks of `deferred` run."""
@@ -386,12 +380,9 @@ class FairQueue:
         self.share = max(1, size // 4)
         self.grown = 0
         """The number of additional slots, which only origins with less than their share may take."""
-        self.used: dict[str, int] = {}
-        """The number of slots that each origin uses."""
-        self.in_use = 0
-        """The number of slots that are in use."""
-        self.waiting = 0
-        """The number of waiting jobs."""
+        self.used: dict[str, int] = {}  # the number of slots that each origin uses
+        self.in_use = 0  # the number of slots that are in use
+        self.waiting = 0  # the number of waiting jobs
         self._lines: dict[str, deque[Job]] = {}
         """The waiting jobs by origin, in the order of the origins' turns."""
 
@@ -519,8 +510,7 @@ class WorkerThreads:
         # On asyncio's loop, a call at the end of the turn costs little.
         loop = loop_of(reactor) if isinstance(reactor, AsyncioSelectorReactor) else None
         self._soon: Callable[..., object] = _at_once if loop is None else loop.call_soon
-        self.count = 0
-        """The number of threads that were started."""
+        self.count = 0  # the number of threads that were started
         self.results: deque[Job] = deque()
         self._jobs: deque[Job | None] = deque()
         # The locks on which idle threads wait; the last one is the thread that has worked most recently.

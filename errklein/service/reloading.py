@@ -23,13 +23,11 @@ from errklein.text import plain
 if TYPE_CHECKING:
     from errklein.bot import Bot
 
-INTERVAL = 0.5
-"""The seconds between two searches for changed files."""
+INTERVAL = 0.5  # the seconds between two searches for changed files
 
 _SUFFIXES = {".py", ".plug"}
 
-Snapshot = Mapping[Path, int]
-"""The time of the last change of each file, in nanoseconds."""
+Snapshot = Mapping[Path, int]  # the time of the last change of each file, in nanoseconds
 
 
 def snapshot(directories: Iterable[Path], roots: Iterable[Path] = ()) -> Snapshot:

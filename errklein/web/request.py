@@ -37,16 +37,14 @@ _AUTHORITY_END = re.compile(rb"[/?]")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _PLAIN = ((b"Content-Type", b"text/plain; charset=utf-8"),)
 
-LONGEST_PATH = 200
-"""The number of characters of a path that an error response has."""
+LONGEST_PATH = 200  # the number of characters of a path that an error response has
 
 _HEADER_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _INVALID_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _REASONS = {code: responses.get(code, "Unknown").encode() for code in range(200, 600)}
 
 
-IN_MEMORY = 1024 * 1024
-"""The maximal size of a body that waits in memory, in bytes."""
+IN_MEMORY = 1024 * 1024  # the maximal size of a body that waits in memory, in bytes
 
 
 class InvalidResponse(Exception):
@@ -60,28 +58,21 @@ class RequestState:
     path: bytes
     query: bytes
     uri: bytes
-    match: Match | None = None
-    """The route of the request, once it is known."""
+    match: Match | None = None  # the route of the request, once it is known
     base_path = ""
     """The path below which the client reaches the webhooks. `path` is without it."""
-    on_disk = False
-    """Whether the body is in a temporary file."""
-    origin = ""
-    """The origin, as in `StoredDelivery`."""
+    on_disk = False  # whether the body is in a temporary file
+    origin = ""  # the origin, as in `StoredDelivery`
     admitted: HookDeclaration | None = None
     """The declaration of the webhook whose checks the request has passed; None before, and for a webhook without checks."""
-    recorded: StoredDelivery | None = None
-    """The delivery of a request that was received earlier."""
-    delivery_id = 0
-    """The id of the delivery; 0 until it is known, or without a journal."""
-    path_token = b""
-    """The token that was in the address of a webhook of a room."""
+    recorded: StoredDelivery | None = None  # the delivery of a request that was received earlier
+    delivery_id = 0  # the id of the delivery; 0 until it is known, or without a journal
+    path_token = b""  # the token that was in the address of a webhook of a room
     source_id = ""
     """What identifies repeated requests, such as the source's id of the delivery; empty if it is unknown."""
     body_users = 1
     """The number of users for whose sake the body and a lost connection are kept. Each calls `drop_body`; one is the response."""
-    received_at: float | None = None
-    """The Unix time of the delivery; None until it is known."""
+    received_at: float | None = None  # the Unix time of the delivery; None until it is known
 
     def first_header(self, name: bytes) -> bytes:
         """Return the value of the first header with this lower-case name; empty if it is missing."""

@@ -11,8 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-MAX_LOGGED_BODY = 1_000_000
-"""The size in bytes of the largest body that the log stores."""
+MAX_LOGGED_BODY = 1_000_000  # the size in bytes of the largest body that the log stores
 
 
 class DeliveryState(StrEnum):

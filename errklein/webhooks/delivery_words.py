@@ -13,8 +13,7 @@ from errklein.text.suggestions import did_you_mean
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.option_values import duration_of
 
-MAX_COUNT = 1000
-"""The maximal number of deliveries in a list or replay."""
+MAX_COUNT = 1000  # the maximal number of deliveries in a list or replay
 
 _STATES = tuple(state.value for state in DeliveryState)
 _KEYWORDS = ("since", "until", "before", "limit", "source-id", "status", "reason")

@@ -11,8 +11,7 @@ from typing import Any
 from errklein.text.masking import SHOWN_TARGET, SHOWN_VALUE, masker
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
 
-VERSION = 2
-"""The version of the JSON format, which changes if a program that reads it must change."""
+VERSION = 2  # the version of the JSON format, which changes if a program that reads it must change
 
 
 class InvalidExport(ValueError):

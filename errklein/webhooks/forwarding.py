@@ -15,8 +15,7 @@ from typing import Any
 
 from errklein.text.errors import InvalidValue
 
-UNIX = "unix"
-"""The key for the clients of Unix sockets, which have no address."""
+UNIX = "unix"  # the key for the clients of Unix sockets, which have no address
 
 UNKNOWN = "unknown"
 """The address of a client that a trusted proxy hides (RFC 7239, 6.2), or whose address is invalid."""
@@ -47,8 +46,7 @@ _BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
-Headers = Sequence[tuple[bytes, bytes]]
-"""Pairs of name, in lower case, and value."""
+Headers = Sequence[tuple[bytes, bytes]]  # pairs of name, in lower case, and value
 
 
 @dataclass(slots=True)
@@ -58,14 +56,9 @@ class Forwarded:
     client: tuple[str, int] | None = None
     """The client's address, UNKNOWN or an identifier such as "_hidden", and the port; 0 if it is unknown."""
 
-    secure: bool | None = None
-    """Whether the client has used HTTPS."""
-
-    host: bytes | None = None
-    """The host, with the port unless it is the default of the scheme."""
-
-    base_path: str | None = None
-    """The path that the proxies have removed from the beginning of the URL's."""
+    secure: bool | None = None  # whether the client has used HTTPS
+    host: bytes | None = None  # the host, with the port unless it is the default of the scheme
+    base_path: str | None = None  # the path that the proxies have removed from the beginning of the URL's
 
     port: bytes | None = field(default=None, repr=False)
 

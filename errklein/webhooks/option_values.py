@@ -37,8 +37,7 @@ class InvalidOption(InvalidValue, ValueError):
     :param hint: Text that follows, such as a suggestion.
     """
 
-    option = ""
-    """The name of the option, with which the text begins."""
+    option = ""  # the name of the option, with which the text begins
 
     def __init__(self, expected: str, given: object, hint: str = "") -> None:
         kind = given if isinstance(given, type) else type(given)
@@ -211,8 +210,7 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
 }
 """The arguments of the decorator, where plugins may use any HTTP method."""
 
-OPTION_FIELDS = {"source": "source_name"}
-"""The fields of a declaration for options of another name."""
+OPTION_FIELDS = {"source": "source_name"}  # the fields of a declaration for options of another name
 
 _NONE = {"source": "", "secret": (), "events": ()}  # what None means where it isn't None itself
 

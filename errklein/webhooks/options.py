@@ -23,8 +23,7 @@ from errklein.webhooks.option_values import (
 from errklein.webhooks.room_webhooks import NAME
 from errklein.webhooks.source import FindSource, Source
 
-HookOptions = Mapping[str, Any]
-"""The options of one webhook, as fields of its declaration."""
+HookOptions = Mapping[str, Any]  # the options of one webhook, as fields of its declaration
 
 
 def hook_options(setting: Any) -> Mapping[str, HookOptions]:

@@ -33,18 +33,14 @@ MAX_KEYS = 250_000
 UNNAMED_PART = "a part of the multipart body has no name"
 """The error for a Content-Disposition without the parameter `name` (RFC 7578, 4.2)."""
 
-MAX_FIELDS = 1000
-"""The maximal number of fields of a form."""
+MAX_FIELDS = 1000  # the maximal number of fields of a form
 
 MAX_STRAYS = 5000
 """The maximal number of invalid escapes and invalid bytes in a form, and of unescaped parts in another charset than that of the escapes,
 since each takes time."""
 
-MAX_PART_HEADERS = 256 * 1024
-"""The maximal size of the headers of all parts of a form, in bytes."""
-
-FORM_SLICE = 64 * 1024
-"""The number of bytes of a form that are decoded in one piece."""
+MAX_PART_HEADERS = 256 * 1024  # the maximal size of the headers of all parts of a form, in bytes
+FORM_SLICE = 64 * 1024  # the number of bytes of a form that are decoded in one piece
 
 _STRAY = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SPACES = bytes.maketrans(b"+", b" ")

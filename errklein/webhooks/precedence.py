@@ -11,8 +11,7 @@ from errklein.webhooks.declaration import Hook
 
 _VARIABLE = re.compile(r"<(?:([a-zA-Z_][a-zA-Z0-9_]*(?:\(.*?\))?):)?[a-zA-Z_][a-zA-Z0-9_]*>")
 
-Claim = tuple[str, str]
-"""A rule without the names of its variables, and an HTTP method."""
+Claim = tuple[str, str]  # a rule without the names of its variables, and an HTTP method
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,10 @@ class RoutePrecedence:
     """The hooks of each owner, and for each URL and method the queue of hooks that claim it. The first gets the requests."""
 
     def __init__(self) -> None:
-        self.by_owner: dict[str, tuple[Hook, ...]] = {}
-        """The hooks of each owner."""
+        self.by_owner: dict[str, tuple[Hook, ...]] = {}  # the hooks of each owner
         self._claims: dict[Claim, list[Hook]] = {}
         self._ranks: dict[str, int] = {}
-        self.by_name: dict[str, Hook] = {}
-        """All hooks by their full names."""
+        self.by_name: dict[str, Hook] = {}  # all hooks by their full names
 
     def hooks(self) -> Iterator[Hook]:
         """Iterate over all hooks, grouped by owner."""

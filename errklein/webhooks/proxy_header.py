@@ -12,8 +12,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 
 from errklein.webhooks.forwarding import UNIX, unmapped
 
-Node = tuple[str, int]
-"""An address and a port; the address is UNIX for Unix sockets."""
+Node = tuple[str, int]  # an address and a port; the address is UNIX for Unix sockets
 
 _V1 = b"PROXY "
 _LONGEST_V1 = 107

@@ -30,10 +30,8 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _VERSION = 1
 
 DAY = 86400.0
-PREVIOUS_IS_VALID = DAY
-"""The seconds for which the token or secret before a rotation stays valid."""
-NOTICE_BEFORE = 3 * DAY
-"""The seconds between the notice of an expiry and the expiry."""
+PREVIOUS_IS_VALID = DAY  # the seconds for which the token or secret before a rotation stays valid
+NOTICE_BEFORE = 3 * DAY  # the seconds between the notice of an expiry and the expiry
 KEPT_EXPIRED = 7 * DAY
 """The seconds after which an expired webhook is removed. Until then, another expiry makes it valid again."""
 

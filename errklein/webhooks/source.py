@@ -118,5 +118,4 @@ def wanted(event: str, patterns: Sequence[str]) -> bool:
     return not patterns or any(fnmatchcase(event, pattern) or event.startswith(f"{pattern}.") for pattern in patterns)
 
 
-FindSource = Callable[[str], Source]
-"""Returns the source of a name, or raises HookError, with a suggestion."""
+FindSource = Callable[[str], Source]  # returns the source of a name, or raises HookError, with a suggestion

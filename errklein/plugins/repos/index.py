@@ -14,8 +14,7 @@ _LARGEST = 10_000_000
 _SECONDS = 60
 _WORD = re.compile(r"\w+")
 
-Index = Mapping[str, Any]
-"""A mapping of names of repositories to mappings of plugins to their descriptions."""
+Index = Mapping[str, Any]  # a mapping of names of repositories to mappings of plugins to their descriptions
 
 
 class RepoEntry(NamedTuple):
