@@ -127,6 +127,7 @@ def wire(
             bot.notices.post(*notice, **options)
 
         services: dict[str, Any] = {"clients": clients, "storage": storage, "notify": notify, "now": now}
+        services["set_routes"] = web.routes.replace
         backends = {name: make_backend(reactor, view, **services) for name, view in config.networks.items()}
         plugin_pool = partial(pool, reactor, shared=True, spare=_SPARE)
         workers = Workers(

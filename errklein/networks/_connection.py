@@ -15,10 +15,10 @@ from twisted.python.failure import Failure
 
 from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.networks.outbox import NotConfirmed, RetryLater
-from errklein.ports.notices import Notify
 from errklein.running import cancel_timers
 
 if TYPE_CHECKING:
+    from errklein.networks.context import NetworkContext
     from errklein.networks.outbox import Outbox
     from errklein.ports.chat import Backend, BackendEvents
 
@@ -26,7 +26,7 @@ _EXPECTED = (NotConfirmed, RetryLater, ConnectError, ConnectionClosed, OSError)
 
 
 class Unusable(Exception):
-    """The network refuses the bot until somebody changes something, for example since the token is wrong. The text is the reason."""
+    """The network refuses the bot until somebody changes something, such as a wrong token. The text is the reason."""
 
 
 class Backoff:
@@ -79,15 +79,12 @@ def describe_failure(failure: Failure, certificates: str = "the variable SSL_CER
 
 
 class Connection:
-    """Keeps the bot connected to a network: runs the session again after it has ended, until `disconnect`.
+    """Keeps the bot connected to a network: runs the session again after it has ended, until `disconnect`. Pauses the outbox meanwhile.
 
     A session that raises Unusable is tried again after 5 minutes, up to an hour; the first such failure is a notice. RetryLater names
-    the least delay.
+    the least delay. The events get connections and their losses.
 
-    :param session: Connects, calls `connected`, and returns or raises an exception when the connection is lost. It is cancelled by
-        `disconnect`.
-    :param outbox: The outbox, which is paused while there is no connection.
-    :param notify: Notifies administrators.
+    :param session: Connects, calls `connected`, and returns or raises an exception when the connection is lost. `disconnect` cancels it.
     """
 
     log = Logger(namespace="errklein.networks")
@@ -96,36 +93,26 @@ class Connection:
     """Seconds after which a connection counts as stable, and the backoff is reset."""
 
     def __init__(
-        self,
-        reactor: Any,
-        network: str,
-        session: Callable[[], Awaitable[object]],
-        outbox: Outbox[Any] | None,
-        notify: Notify,
-        now: Callable[[], float],
-        chance: Callable[[], float],
+        self, context: NetworkContext, session: Callable[[], Awaitable[object]], outbox: Outbox[Any] | None
     ) -> None:
-        self.network = network
         self.problem = ""
         """Why the last connection was lost or could not be established."""
-        self._reactor, self._session, self._outbox = reactor, session, outbox
-        self._notify, self._now = notify, now
-        self._backoff, self._rarely = Backoff(chance), Backoff(chance, 300.0, 3600.0)
+        self._context, self._session, self._outbox = context, session, outbox
+        self._reactor, self.network = context.reactor, context.network
+        self._backoff, self._rarely = Backoff(context.chance), Backoff(context.chance, 300.0, 3600.0)
         self._link: tuple[Backend, BackendEvents] | None = None
         self._running: Deferred[None] | None = None
         self._pause: IDelayedCall | None = None
         self._connected_at: float | None = None
-        self._since = now()
-        self._is_stopping = False
+        self._since = context.now()
 
     def start(self, backend: Backend, events: BackendEvents) -> None:
-        """Run the first session. The events get connections and their losses."""
         self._link = backend, events
         self._running = Deferred.fromCoroutine(self._run())
 
     def connected(self) -> None:
-        """Note that the session has connected: `events` gets that, and the outbox sends. A session may call it again."""
-        if self._connected_at is not None or self._is_stopping or self._link is None:
+        """Note that the session has connected. It may call this again."""
+        if self.is_connected or self._running is None or self._link is None:
             return
         backend, events = self._link
         self._connected_at, self.problem = self._reactor.seconds(), ""
@@ -135,17 +122,13 @@ class Connection:
             self._outbox.resume()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Send the outbox for up to `grace` seconds, if the network is connected by then, and cancel the session.
-
-        Fires when the session has ended.
-        """
+        """Send the outbox for up to `grace` seconds, if the network is connected by then, and cancel the session."""
         grace = grace if self.will_connect_within(grace) else 0.0
         sent = succeed(None) if self._outbox is None else self._outbox.close(grace)
         return sent.addCallback(lambda _: self._stop())
 
     @property
     def is_connected(self) -> bool:
-        """Whether the session has connected, and hasn't ended."""
         return self._connected_at is not None
 
     @property
@@ -159,14 +142,12 @@ class Connection:
     @property
     def absence(self) -> Wait | None:
         """The state of the network while it isn't connected; else None."""
-        if self.is_connected:
-            return None
-        seconds = self.next_attempt_in
-        again_at = self._now() + seconds if seconds is not None else 0.0
-        return Wait(f"{self.network} is not connected", self._since, self.problem, again_at)
+        seconds, now = self.next_attempt_in, self._context.now()
+        again_at = 0.0 if seconds is None else now + seconds
+        absence = Wait(f"{self.network} is not connected", self._since, self.problem, again_at)
+        return None if self.is_connected else absence
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
-        """Return what a message in the outbox waits for; see `ports.chat.Backend`."""
         wait = None if self._outbox is None else self._outbox.wait_of(record.id)
         return wait and (self.absence or wait)
 
@@ -176,11 +157,8 @@ class Connection:
         return self._running is not None and (wait is None or wait < seconds)
 
     def _stop(self) -> Deferred[None]:
-        self._is_stopping = True
-        running, self._running = self._running, None
-        if running is None:
-            return succeed(None)
         gone: Deferred[None] = Deferred()
+        running, self._running = self._running or succeed(None), None
         running.addBoth(lambda _: gone.callback(None))
         running.cancel()
         return gone
@@ -193,15 +171,12 @@ class Connection:
             except Unusable as error:
                 delay = self._refused(str(error))
             except Exception as error:
-                if self._is_stopping:
-                    break
-                if not isinstance(error, _EXPECTED):
+                if not (isinstance(error, _EXPECTED) or self._running is None):
                     self.log.failure("{network}: the connection failed", network=self.network)
-                delay = self._lost(describe_failure(Failure()))
-                if isinstance(error, RetryLater):
-                    delay = max(delay, error.seconds)
-            if self._is_stopping:
-                break
+                least = error.seconds if isinstance(error, RetryLater) else 0.0
+                delay = max(self._lost(describe_failure(Failure())), least)
+            if self._running is None:
+                return
             text = "{network}: not connected ({reason}); next try in {delay:.0f} s"
             self.log.warn(text, network=self.network, reason=self.problem, delay=delay)
             over: Deferred[None] = Deferred(lambda _: cancel_timers(self._pause))
@@ -212,21 +187,20 @@ class Connection:
         """Note that there is no connection any more, and return the seconds until the next attempt."""
         self.problem = reason
         connected_at, self._connected_at = self._connected_at, None
-        if connected_at is not None:
-            self._since = self._now()
+        if connected_at is not None and self._link is not None and self._running is not None:
+            self._since = self._context.now()
             if self._outbox is not None:
                 self._outbox.pause(reason)
-            if self._link is not None and not self._is_stopping:
-                backend, events = self._link
-                events.backend_disconnected(backend, reason)
+            backend, events = self._link
+            events.backend_disconnected(backend, reason)
             if self._reactor.seconds() - connected_at >= self.STABLE_AFTER:
                 self._backoff.reset()
         return self._backoff.delay()
 
     def _refused(self, reason: str) -> float:
         self._lost(reason)
-        key = ("unusable", self.network, reason)
         again = "The bot tries again later; until then its messages there wait."
+        summary = f"{self.network} can't be used. {again}"
         text = f"{self.network} can't be used: {reason}. {again}"
-        self._notify(key, text, f"{self.network} can't be used. {again}", interval=86400.0)
+        self._context.notify(("unusable", self.network, reason), text, summary, interval=86400.0)
         return self._rarely.delay()

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from errklein.http_client import PluginHTTPClient
 
 TIMEOUT = 30.0
-"""The default timeout of a call, in seconds."""
-
 LARGEST = 25_000_000
 """The size of the largest response, in bytes."""
 
@@ -32,7 +30,6 @@ _SLOWEST = 50_000
 """The bytes a second at which a file is sent or fetched at least."""
 
 _LARGEST_ERROR = 65_536
-
 _REDIRECTS = 5
 
 ReadFailure = Callable[[int, Mapping[str, str], Any], Exception | None]
@@ -40,12 +37,7 @@ ReadFailure = Callable[[int, Mapping[str, str], Any], Exception | None]
 
 
 class RequestRefused(Exception):
-    """The network refuses a request.
-
-    :param status: The status of the response.
-    :param code: The network's code of the error; "" if there is none.
-    :param reason: The reason in the network's words.
-    """
+    """The network refuses a request. `code` is its name of the error, "" without one, and `reason` the error in its words."""
 
     def __init__(self, status: int, code: str, reason: str) -> None:
         super().__init__(reason or code or f"the network has answered with status {status}")
@@ -62,9 +54,9 @@ class File(NamedTuple):
 
 
 class JSONClient:
-    """Calls methods of a network's HTTP interface. Use it on the reactor.
+    """Calls methods of a network's HTTP interface. Use it on the reactor. The Deferreds may be cancelled.
 
-    The Deferreds may be cancelled. Errors name the network's host, never the path, which may have a token.
+    Errors name the network's host, never the path, which may have a token:
 
     - RetryLater: status 429; or 503 with Retry-After or `retry_after_ms`.
     - RequestRefused: another status from 300 to 499.
@@ -80,13 +72,11 @@ class JSONClient:
         client: PluginHTTPClient,
         base: str,
         headers: Mapping[str, str] | None = None,
-        read_failure: ReadFailure = lambda status, headers, body: None,
+        read_failure: ReadFailure | None = None,
     ) -> None:
-        self._client = client
-        self._base = base.rstrip("/") + "/"
+        self._client, self._base, self.headers = client, base.rstrip("/") + "/", dict(headers or {})
         self.host = urlsplit(base).netloc.rpartition("@")[2]
-        self.headers = dict(headers or {})
-        self._read_failure = read_failure
+        self._read_failure = read_failure or (lambda status, headers, body: None)
 
     def call(
         self,
@@ -98,7 +88,7 @@ class JSONClient:
         timeout: float = TIMEOUT,
         scope: Scope = "recipient",
     ) -> Deferred[Any]:
-        """Make a request. The Deferred fires with the value of the response's JSON; None if the response is empty.
+        """Make a request, and return a Deferred that fires with the value of the response's JSON; None if it is empty.
 
         :param path: The path below the base, quoted.
         :param scope: The scope of RetryLater for status 429.
@@ -119,54 +109,52 @@ class JSONClient:
         """Send a file, in a form with these fields, or as the body without any; return as `call`."""
         options: dict[str, Any] = {"data": file.content, "headers": {"Content-Type": file.type}}
         if fields is not None:
-            files = {file.field: (file.name, file.type, BytesIO(file.content))}
-            options = {"data": dict(fields), "files": files}
+            options = {"data": dict(fields), "files": {file.field: (file.name, file.type, BytesIO(file.content))}}
         timeout = TIMEOUT + len(file.content) / _SLOWEST
         return self._call(method, path, scope, timeout=timeout, params=params or {}, **options)
 
     def fetch(self, url: str, most: int, hosts: Collection[str] = ()) -> Deferred[bytes]:
-        """Return a Deferred that fires with the content of a file.
+        """Return a Deferred that fires with the content of a file; it fails with BodyTooLarge beyond `most` bytes.
 
         The headers, which may have a token, are sent to the network's host and to `hosts`; other hosts are refused, also in redirects.
 
         :param url: The URL, or a path below the base.
-        :param most: The largest size in bytes.
-        :raises BodyTooLarge: The file is larger.
         """
         return Deferred.fromCoroutine(self._fetch(urljoin(self._base, url), most, hosts))
 
     async def _fetch(self, url: str, most: int, hosts: Collection[str]) -> bytes:
+        options = {"timeout": TIMEOUT + most / _SLOWEST, "max_body": max(most, _LARGEST_ERROR)}
         for _ in range(_REDIRECTS):
             parts = urlsplit(url)
             is_own = (parts.scheme, parts.netloc) == urlsplit(self._base)[:2]
             if not is_own and (parts.scheme != "https" or parts.netloc not in hosts):
                 raise RequestRefused(0, "", "the file is at an address that the bot doesn't trust")
-            options: dict[str, Any] = {"timeout": TIMEOUT + most / _SLOWEST, "max_body": max(most, _LARGEST_ERROR)}
-            response = await self._request("GET", url, **options)
+            response = await self._request("GET", url, {}, options)
             location = response.headers.getRawHeaders("Location", [""])[0]
-            if not (300 <= response.code < 400 and location):
-                if response.code != 200:
-                    await self._value(response, "recipient")
-                    raise RequestRefused(response.code, "", "")
-                content: bytes = await response.content()
-                if len(content) > most:
-                    raise BodyTooLarge(f"{self.host}: the file is larger than {most:,} bytes")
-                return content
-            url = urljoin(url, location)
+            if 300 <= response.code < 400 and location:
+                url = urljoin(url, location)
+                continue
+            content: bytes = await response.content()
+            if response.code != 200:
+                await self._value(response, "recipient")
+            if len(content) > most:
+                raise BodyTooLarge(f"{self.host}: the file is larger than {most:,} bytes")
+            return content
         raise RequestRefused(0, "", "the file is behind too many redirects")
 
-    def _call(self, method: str, path: str, scope: Scope, **options: Any) -> Deferred[Any]:
+    def _call(
+        self, method: str, path: str, scope: Scope, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> Deferred[Any]:
         async def call() -> Any:
-            return await self._value(await self._request(method, self._base + path.lstrip("/"), **options), scope)
+            response = await self._request(method, self._base + path.lstrip("/"), headers or {}, options)
+            return await self._value(response, scope)
 
         return Deferred.fromCoroutine(call())
 
-    async def _request(self, method: str, url: str, headers: Mapping[str, str] | None = None, **options: Any) -> Any:
-        options.setdefault("max_body", LARGEST)
+    async def _request(self, method: str, url: str, headers: Mapping[str, str], options: Mapping[str, Any]) -> Any:
         try:
-            return await self._client.request(
-                method, url, headers={**self.headers, **(headers or {})}, allow_redirects=False, **options
-            )
+            options = {"max_body": LARGEST, "headers": {**self.headers, **headers}, **options}
+            return await self._client.request(method, url, allow_redirects=False, **options)
         except BodyTooLarge:
             raise BodyTooLarge(f"{self.host}: the response is larger than {options['max_body']:,} bytes") from None
         except TimeoutError:
@@ -175,29 +163,25 @@ class JSONClient:
             # It was called in a thread.
             raise
         except Exception as error:
-            failure = Failure()
-            if failure.check(CancelledError) or any(
-                isinstance(one, Failure) and one.check(CancelledError) for one in getattr(error, "reasons", None) or ()
-            ):
+            causes = [Failure(), *(getattr(error, "reasons", None) or ())]
+            if any(isinstance(one, Failure) and one.check(CancelledError) for one in causes):
                 raise CancelledError from None
-            reason = describe_failure(failure)
+            reason = describe_failure(causes[0])
         raise NotConfirmed(f"{self.host}: {reason}")
 
     async def _value(self, response: Any, scope: Scope) -> Any:
         """Return the value of the response, or raise what it says."""
-        status, content = response.code, await response.content()
+        status, content, value, is_valid = response.code, await response.content(), None, True
         try:
             value = json_module.loads(content) if content else None
-            is_valid = True
         except (ValueError, RecursionError):
-            value, is_valid = None, False
-        headers = {
-            name.decode("latin-1").lower(): values[-1].decode("latin-1")
-            for name, values in response.headers.getAllRawHeaders()
-        }
+            is_valid = False
+        raw = response.headers.getAllRawHeaders()
+        headers = {name.decode("latin-1").lower(): values[-1].decode("latin-1") for name, values in raw}
         if (error := self._read_failure(status, headers, value)) is not None:
             raise error
-        seconds = _seconds(headers, value)
+        answer = value if isinstance(value, dict) else {}
+        seconds = _seconds(headers, answer)
         if status == 429:
             raise RetryLater(_LATER if seconds is None else seconds, scope)
         if status == 503 and seconds is not None:
@@ -205,27 +189,20 @@ class JSONClient:
         if status >= 500:
             raise NotConfirmed(f"{self.host} has answered with status {status}")
         if status >= 300:
-            raise RequestRefused(status, *_words(value))
+            code = answer.get("errcode", answer.get("error_code", answer.get("code", "")))
+            reason = answer.get("error", answer.get("description", answer.get("message", "")))
+            raise RequestRefused(status, str(code), " ".join(str(reason).split())[:300])
         if not is_valid:
             raise NotConfirmed(f"{self.host} has answered with something else than JSON")
         return value
 
 
-def _seconds(headers: Mapping[str, str], value: Any) -> float | None:
+def _seconds(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float | None:
     """Return the seconds after which a request may be repeated; None if the response doesn't say."""
-    milliseconds = value.get("retry_after_ms") if isinstance(value, dict) else None
+    milliseconds = answer.get("retry_after_ms")
     if isinstance(milliseconds, (int, float)) and milliseconds >= 0:
         return milliseconds / 1000
     # It may also be a date.
     if text := headers.get("retry-after", "").strip():
         return float(text) if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text) else _LATER
     return None
-
-
-def _words(value: Any) -> tuple[str, str]:
-    """Return the code and the reason that most interfaces have in an error."""
-    if not isinstance(value, dict):
-        return "", ""
-    code = value.get("errcode", value.get("error_code", value.get("code", "")))
-    reason = value.get("error", value.get("description", value.get("message", "")))
-    return str(code), " ".join(str(reason).split())[:300]

@@ -1,4 +1,4 @@
-"""Requests with events of a network, such as Slack's and Telegram's: a webhook that belongs to no plugin."""
+"""Requests with events of a network: a webhook that belongs to no plugin, and that the journal doesn't record."""
 
 from __future__ import annotations
 
@@ -18,30 +18,17 @@ _REFERENCE = "env:NETWORK"
 def route_of(
     owner: str, path: str, handler: Callable[[Any], Any], scheme: str, secrets: Sequence[bytes], **options: Any
 ) -> Hook:
-    """Return the webhook for `NetworkContext.route`, whose parameters these are.
-
-    :param owner: The owner of the webhook in the table of routes.
-    :raises ValueError: The scheme or an option is invalid, or there are no secrets.
-    """
+    """Return the webhook; see `NetworkContext.route`. Raises ValueError without a secret, and for invalid options."""
     if not secrets or not all(secrets):
         raise ValueError("requests of a network must be verified: give its secret")
     if "secret" in inspect.signature(SCHEMES[scheme]).parameters:
-        # Schemes take references, which are replaced by the secrets themselves.
+        # Schemes take references to secrets, and the settings of a network may have the secrets themselves.
         options["secret"] = _REFERENCE
     found = verification(scheme, **options)
-
-    def check(received: Any, _: object, **checked: Any) -> Any:
-        return found.check(received, secrets, **checked)
-
-    def handle(request: Any) -> Any:
-        return handler(request)
-
+    handle = on_reactor(lambda request: handler(request))  # noqa: PLW0108 - a method can't be marked
+    verify = replace(found, check=lambda received, _, **more: found.check(received, secrets, **more), secrets=())
+    rule = normalise_rule(path)
     declaration = HookDeclaration(
-        normalise_rule(path),
-        methods=("POST",),
-        raw=True,
-        verify=replace(found, check=check, secrets=()),
-        methods_given=True,
-        may_be_recorded=False,
+        rule, methods=("POST",), raw=True, verify=verify, methods_given=True, may_be_recorded=False
     )
-    return Hook(owner, path.strip("/"), declaration, on_reactor(handle))
+    return Hook(owner, rule.strip("/"), declaration, handle)

@@ -24,7 +24,6 @@ from errklein.networks.outbox import NotConfirmed
 from errklein.running import cancel_timers
 
 Receive = Callable[[str | bytes], object]
-"""Gets each message, text as str. Exceptions are logged."""
 
 PING_INTERVAL = 20.0
 """Seconds between pings, and for the answer, after which a connection is dead. Opening it may take as long."""
@@ -56,7 +55,9 @@ def open_websocket(
         except Exception:
             reason = socket.reason or describe_failure(Failure())
         else:
-            socket.begin()
+            # Twisted tells the protocol later than those who wait for it.
+            socket.is_open = True
+            socket.pongReceived(b"")
             return socket
         finally:
             cancel_timers(timer)
@@ -68,15 +69,11 @@ def open_websocket(
 
 
 class Socket:
-    """An open WebSocket. Use it on the reactor.
-
-    It implements the factory and the protocol of `twisted.web.websocket`.
-    """
+    """An open WebSocket, and the factory and the protocol for `twisted.web.websocket`. Exceptions of the receiver are logged."""
 
     log = Logger(namespace="errklein.networks")
 
     opening: Deferred[Any]
-    """The attempt to open the WebSocket."""
 
     def __init__(self, reactor: Any, receive: Receive, host: str) -> None:
         self.host = host
@@ -84,25 +81,17 @@ class Socket:
         """Fires with the reason when the connection has ended. If it is cancelled, the WebSocket is closed."""
         self.is_open = False
         self.reason = ""
-        """Why this side has closed the connection."""
         self._reactor, self._receive = reactor, receive
         self._websocket: Any = None
         self._timer: IDelayedCall | None = None
 
-    def begin(self) -> None:
-        """Note that the WebSocket is open. Twisted tells its protocol that later than those who wait for it."""
-        self.is_open = True
-        self._timer = self._reactor.callLater(PING_INTERVAL, self._ping)
-
     def send(self, message: str | bytes) -> None:
-        """Send a message; raise NotConfirmed if the WebSocket is closed."""
         if not self.is_open:
             raise NotConfirmed(f"{self.host}: the WebSocket is closed")
         send = self._websocket.sendTextMessage if isinstance(message, str) else self._websocket.sendBytesMessage
         send(message)
 
     def close(self) -> None:
-        """Close the WebSocket."""
         if self.is_open:
             self._end("the bot has closed the WebSocket")
             with suppress(ProtocolError):

@@ -1,4 +1,4 @@
-"""The durable state of a network, such as its position in the stream of events."""
+"""The durable state of a network, such as its token and its position in the stream of events."""
 
 from __future__ import annotations
 
@@ -13,38 +13,28 @@ T = TypeVar("T")
 
 
 class DurableState:
-    """Values of a network by key, in the storage of plugins' values, and in its backups. Call the methods on the reactor.
+    """Values of JSON by key, in a namespace of the storage and thus in backups. Methods take effect in the order of their calls.
 
-    The methods take effect in the order of their calls. Values are those of JSON.
-
-    :param storage: The storage; None to keep the values in memory, as a check of the connection does.
+    :param storage: None to keep the values in memory, as a check of the connection does.
     """
 
     def __init__(self, network: str, storage: Storage | None) -> None:
-        self._namespace = OF_NETWORK + network
-        self._storage = storage
+        self._namespace, self._storage = OF_NETWORK + network, storage
         self._values: dict[str, Any] = {}
 
     def get(self, key: str, default: Any = None) -> Deferred[Any]:
-        """Return a Deferred that fires with the value, or with the default."""
-        if self._storage is None:
-            return maybeDeferred(self._values.get, key, default)
-        return self._do(lambda store: store.read(key, default)[1])
+        return self._do(lambda store: store.read(key, default)[1], lambda: self._values.get(key, default))
 
     def set(self, key: str, value: Any) -> Deferred[None]:
-        """Store a value; None removes it. The Deferred fires when it is on disk, or fails with StorageError."""
-        if self._storage is None:
-            return maybeDeferred(self._values.__setitem__, key, value)
-        if value is None:
-            return self._do(lambda store: store.remove(key) if key in list(store.keys()) else None)
-        return self._do(lambda store: store.set(key, value))
+        """Store a value. The Deferred fires when it is on disk, or fails with StorageError."""
+        return self._do(lambda store: store.set(key, value), lambda: self._values.__setitem__(key, value))
 
-    def _do(self, work: Callable[[Any], T]) -> Deferred[T]:
-        storage, namespace = self._storage, self._namespace
-        assert storage is not None
+    def _do(self, work: Callable[[Any], T], in_memory: Callable[[], T]) -> Deferred[T]:
+        if (storage := self._storage) is None:
+            return maybeDeferred(in_memory)
 
         def run() -> T:
-            store = storage.open(namespace)
+            store = storage.open(self._namespace)
             try:
                 return work(store)
             finally:

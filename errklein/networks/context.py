@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from errklein.config import Config
 from errklein.http_client import HTTPClients
 from errklein.ports.notices import Notify
-from errklein.ports.values import Storage
+from errklein.ports.values import OF_NETWORK, Storage
 
 # Networks without a connection of this kind don't import what follows.
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from errklein.networks._socket import Receive, Socket
     from errklein.networks._state import DurableState
     from errklein.networks.outbox import Outbox, Transport
+    from errklein.webhooks import Hook
 
 
 def _no_notice(*notice: object, **options: object) -> None:
@@ -35,13 +36,13 @@ def _no_notice(*notice: object, **options: object) -> None:
 class NetworkContext:
     """What a network's `make` gets. Use it on the reactor.
 
-    :param reactor: The reactor.
     :param config: The settings of the network, as attributes.
     :param now: Returns the Unix time.
     :param chance: Returns a random number from 0 to 1, for delays between attempts.
     :param clients: Make clients for HTTP.
-    :param storage: The storage of plugins' values, where the state is; None to keep it in memory.
+    :param storage: The storage with the state; None to keep it in memory.
     :param notify: Notifies administrators.
+    :param set_routes: Replaces the webhooks of an owner.
     :param is_running: Whether the bot runs with this account, which a check of the connection has to bear in mind.
     """
 
@@ -55,21 +56,20 @@ class NetworkContext:
         clients: HTTPClients | None = None,
         storage: Storage | None = None,
         notify: Notify = _no_notice,
+        set_routes: Callable[[str, Sequence[Hook]], object] = lambda owner, hooks: None,
         is_running: bool = False,
     ) -> None:
-        self.is_running = is_running
         self.reactor, self.config, self.now, self.chance = reactor, config, now, chance
-        self.log = Logger(namespace="errklein.networks")
-        self._clients, self._storage, self._notify = clients or HTTPClients(reactor), storage, notify
-
-    @property
-    def network(self) -> str:
+        self.network: str = config.network
         """The name of the network in the configuration."""
-        return self.config.network
+        self.notify, self.is_running = notify, is_running
+        self.log = Logger(namespace="errklein.networks")
+        self._clients, self._storage, self._set_routes = clients or HTTPClients(reactor), storage, set_routes
+        self._routes: list[Hook] = []
 
     @cached_property
     def state(self) -> DurableState:
-        """Durable values of the network, such as a token; see `DurableState`."""
+        """Durable values of the network, such as a token."""
         from errklein.networks._state import DurableState
 
         return DurableState(self.network, self._storage)
@@ -81,10 +81,7 @@ class NetworkContext:
         return Seen(self.reactor, self.state, name, most)
 
     def http(
-        self,
-        base: str,
-        headers: Mapping[str, str] | None = None,
-        read_failure: ReadFailure = lambda status, headers, body: None,
+        self, base: str, headers: Mapping[str, str] | None = None, read_failure: ReadFailure | None = None
     ) -> JSONClient:
         """Return a client for the network's HTTP interface; see `JSONClient`."""
         from errklein.networks._json_client import JSONClient
@@ -97,11 +94,24 @@ class NetworkContext:
 
         return open_websocket(self.reactor, url, receive, tls_policy)
 
-    def outbox(self, transport: Transport[Any], **options: Any) -> Outbox[Any]:
-        """Return the outbox of the network.
+    def route(
+        self, path: str, handler: Callable[[Any], object], scheme: str, secrets: Sequence[bytes], **options: Any
+    ) -> None:
+        """Pass each verified POST request for the path to the handler, on the reactor; its value is the response.
 
-        :param options: Further parameters of `Outbox`, such as `dropped`.
+        Call it when the network connects. The requests aren't recorded: networks repeat what wasn't answered.
+
+        :param handler: Gets the request, as webhooks with `raw=True` do.
+        :param scheme: The name of a scheme of `errklein.verify`, whose `options` follow.
         """
+        from errklein.networks._route import route_of
+
+        owner = OF_NETWORK + self.network
+        self._routes.append(route_of(owner, path, handler, scheme, secrets, **options))
+        self._set_routes(owner, self._routes)
+
+    def outbox(self, transport: Transport[Any], **options: Any) -> Outbox[Any]:
+        """Return the outbox of the network. The options are further parameters of `Outbox`."""
         from errklein.networks.base import MESSAGE_SIZE_LIMIT
         from errklein.networks.outbox import Outbox, outbox_limits
 
@@ -113,4 +123,4 @@ class NetworkContext:
         """Return what runs the session again and again, after its `start`; see `Connection`."""
         from errklein.networks._connection import Connection
 
-        return Connection(self.reactor, self.network, session, outbox, self._notify, self.now, self.chance)
+        return Connection(self, session, outbox)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseNeverReceived
 
-from errklein.networks._connection import Connection, Unusable
+from errklein.networks._connection import Unusable
+from errklein.networks.context import NetworkContext
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.testing import TestReactor
 
@@ -44,15 +46,15 @@ class ConnectionTests(SynchronousTestCase):
         self.events: list[str] = []
         self.notices: list[str] = []
         self.outbox: Any = PlayedOutbox()
-        self.connection = Connection(
+        config: Any = SimpleNamespace(network="chat")
+        context = NetworkContext(
             self.reactor,
-            "chat",
-            self.session,
-            self.outbox,
-            lambda key, text, *more, **options: self.notices.append(text),
+            config,
             lambda: 1000.0 + self.reactor.seconds(),
             lambda: 0.0,
+            notify=lambda key, text, *more, **options: self.notices.append(text),
         )
+        self.connection = context.stay_connected(self.session, self.outbox)
 
     def session(self) -> Deferred[None]:
         """Begin a session."""

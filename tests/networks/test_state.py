@@ -23,12 +23,9 @@ class StateTests(SynchronousTestCase):
             self.assertEqual(self.successResultOf(state.get("token", "none")), "none")
             self.successResultOf(state.set("token", {"a": 1}))
             self.assertEqual(self.successResultOf(state.get("token")), {"a": 1})
-            self.successResultOf(state.set("other", None))
         self.assertEqual(self.successResultOf(DurableState("chat", storage).get("token")), {"a": 1})
         self.assertIsNone(self.successResultOf(DurableState("other", storage).get("token")))
         self.assertEqual(storage.namespaces(), ["network:chat"])
-        self.successResultOf(DurableState("chat", storage).set("token", None))
-        self.assertEqual(storage.namespaces(), [])
 
 
 class SeenTests(SynchronousTestCase):
@@ -94,3 +91,4 @@ class SeenTests(SynchronousTestCase):
         seen.position = 2
         self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
         self.successResultOf(seen.flush())
+        self.assertEqual(len(self.flushLoggedErrors(StorageError)), 2)
