@@ -30,22 +30,17 @@ class Unusable(Exception):
 
 
 class Backoff:
-    """Delays between attempts to connect. They double up to `longest`, and each is randomly prolonged by up to half.
+    """Delays between attempts. They double up to `longest`, and each is randomly prolonged by up to half, by numbers from 0 to 1.
 
     The random part keeps bots from reconnecting to a server at the same moment.
-
-    :param chance: Returns random numbers from 0 to 1.
-    :param first: The first delay in seconds; None for 1 s.
-    :param longest: The maximum in seconds; None for 5 minutes.
     """
 
     FIRST = 1.0
     LONGEST = 300.0
 
-    def __init__(self, chance: Callable[[], float], first: float | None = None, longest: float | None = None) -> None:
-        self._chance = chance
+    def __init__(self, chance: Callable[[], float], first: float | None = None, longest: float = LONGEST) -> None:
+        self._chance, self._longest = chance, longest
         self._first = self._next = self.FIRST if first is None else first
-        self._longest = self.LONGEST if longest is None else longest
 
     def delay(self, longest: bool = False) -> float:
         """Return the seconds until the next attempt. `longest` chooses the maximum, for example after a ban."""
@@ -54,27 +49,22 @@ class Backoff:
         return min(base * (1 + self._chance() / 2), self._longest)
 
     def reset(self) -> None:
-        """Start with the first delay again, after a stable connection."""
         self._next = self._first
 
 
 def describe_failure(failure: Failure, certificates: str = "the variable SSL_CERT_FILE") -> str:
-    """Return the reason for a failed or lost connection, in one line.
-
-    :param certificates: What names a file with other certificate authorities.
-    """
+    """Return the reason for a failed connection, in one line. `certificates` may name a file with other authorities."""
     error = failure.value
-    for inner in getattr(error, "reasons", None) or ():
-        # What Twisted's HTTP client raises has the reasons, and no text.
-        if isinstance(inner, Failure):
-            return describe_failure(inner, certificates)
+    # What Twisted's HTTP client raises has the reasons, and no text.
+    if reasons := [one for one in getattr(error, "reasons", None) or () if isinstance(one, Failure)]:
+        return describe_failure(reasons[0], certificates)
     if isinstance(error, VerificationError):
         return "the server's TLS certificate is for another name"
     if isinstance(error, SSL.Error):
-        reasons = ", ".join(str(entry[-1]) for entry in error.args[0]) if error.args and error.args[0] else ""
-        if "certificate verify failed" in reasons:
+        why = ", ".join(str(entry[-1]) for entry in error.args[0]) if error.args and error.args[0] else ""
+        if "certificate verify failed" in why:
             return f"the server's TLS certificate is not trusted; {certificates} names a file with other CAs"
-        return f"TLS failed ({reasons})" if reasons else "TLS failed"
+        return f"TLS failed ({why})" if why else "TLS failed"
     return " ".join(failure.getErrorMessage().split()) or type(error).__name__
 
 
@@ -202,5 +192,5 @@ class Connection:
         again = "The bot tries again later; until then its messages there wait."
         summary = f"{self.network} can't be used. {again}"
         text = f"{self.network} can't be used: {reason}. {again}"
-        self._context.notify(("unusable", self.network, reason), text, summary, interval=86400.0)
+        self._context.notify(("unusable", self.network), text, summary, interval=86400.0)
         return self._rarely.delay()

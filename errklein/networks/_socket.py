@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,38 +33,29 @@ LARGEST_MESSAGE = 16 * 1024 * 1024
 _CLOSE_TIMEOUT = 2.0
 
 
-def open_websocket(
-    reactor: Any, url: str, receive: Receive, tls_policy: IPolicyForHTTPS | None = None
-) -> Deferred[Socket]:
-    """Open a WebSocket, and return a Deferred that fires with it; it fails with NotConfirmed, whose text doesn't have the URL."""
+async def open_websocket(reactor: Any, url: str, receive: Receive, tls_policy: IPolicyForHTTPS | None) -> Socket:
+    """Open a WebSocket; raise NotConfirmed, whose text doesn't have the URL, if that isn't possible."""
     socket = Socket(reactor, receive, urlsplit(url).netloc.rpartition("@")[2])
     endpoint = WebSocketClientEndpoint(WebSocketEndpoints(reactor, tls_policy), url)
-
-    async def connect() -> Socket:
-        timer = reactor.callLater(PING_INTERVAL, socket.abort, f"no WebSocket within {PING_INTERVAL:g} s")
-        socket.opening = Deferred.fromCoroutine(endpoint.connect(socket))
-        try:
-            await socket.opening
-        except ConnectionRejected as rejected:
-            reason = f"the server has refused the WebSocket with status {rejected.response.code}"
-        except (CancelledError, ConnectingCancelledError):
-            # The socket itself gives up, or this coroutine was cancelled.
-            if not (reason := socket.reason):
-                raise CancelledError from None
-        except Exception:
-            reason = socket.reason or describe_failure(Failure())
-        else:
-            # Twisted tells the protocol later than those who wait for it.
-            socket.is_open = True
-            socket.pongReceived(b"")
-            return socket
-        finally:
-            cancel_timers(timer)
-            if not socket.is_open:
-                socket.abort("")
-        raise NotConfirmed(f"{socket.host}: {reason}")
-
-    return Deferred.fromCoroutine(connect())
+    timer = reactor.callLater(PING_INTERVAL, socket.abort, f"no WebSocket within {PING_INTERVAL:g} s")
+    socket.opening = Deferred.fromCoroutine(endpoint.connect(socket))
+    try:
+        await socket.opening
+        # Twisted tells the protocol later than those who wait for it.
+        socket.is_open = True
+        socket.pongReceived(b"")
+        return socket
+    except ConnectionRejected as rejected:
+        reason = f"the server has refused the WebSocket with status {rejected.response.code}"
+    except Exception as error:
+        if isinstance(error, (CancelledError, ConnectingCancelledError)) and not socket.reason:
+            raise CancelledError from None
+        reason = socket.reason or describe_failure(Failure())
+    finally:
+        cancel_timers(timer)
+        if not socket.is_open:
+            socket.abort("")
+    raise NotConfirmed(f"{socket.host}: {reason}")
 
 
 class Socket:
@@ -76,11 +66,9 @@ class Socket:
     opening: Deferred[Any]
 
     def __init__(self, reactor: Any, receive: Receive, host: str) -> None:
-        self.host = host
         self.closed: Deferred[str] = Deferred(lambda _: self.close())
         """Fires with the reason when the connection has ended. If it is cancelled, the WebSocket is closed."""
-        self.is_open = False
-        self.reason = ""
+        self.host, self.is_open, self.reason = host, False, ""
         self._reactor, self._receive = reactor, receive
         self._websocket: Any = None
         self._timer: IDelayedCall | None = None
@@ -94,12 +82,10 @@ class Socket:
     def close(self) -> None:
         if self.is_open:
             self._end("the bot has closed the WebSocket")
-            with suppress(ProtocolError):
-                self._websocket.loseConnection()
+            self._websocket.loseConnection()
             self._timer = self._reactor.callLater(_CLOSE_TIMEOUT, self._websocket.transport.abortConnection)
 
     def abort(self, reason: str) -> None:
-        """Close the connection at once."""
         self._end(reason)
         if self._websocket is not None:
             self._websocket.transport.abortConnection()
@@ -107,8 +93,7 @@ class Socket:
             self.opening.cancel()
 
     def _end(self, reason: str) -> None:
-        self.is_open = False
-        self.reason = self.reason or reason
+        self.is_open, self.reason = False, self.reason or reason
         cancel_timers(self._timer)
 
     def _ping(self) -> None:
@@ -119,19 +104,19 @@ class Socket:
     def _receive_data(self, data: bytes) -> None:
         try:
             if not receive_frames(self._websocket, data, LARGEST_MESSAGE):
-                self._end(f"the server has sent a message of more than {LARGEST_MESSAGE:,} bytes")
+                self.abort(f"the server has sent a message of more than {LARGEST_MESSAGE:,} bytes")
         except ProtocolError:
             self.abort("the server's answer is no WebSocket")
 
-    def _pass_on(self, message: str | bytes) -> None:
-        if not self.is_open:
-            return
+    def textMessageReceived(self, message: str | bytes) -> None:
         try:
-            self._receive(message)
+            if self.is_open:
+                self._receive(message)
         except Exception:
             self.log.failure("A message from {host} could not be handled", host=self.host)
 
-    # The factory, and the protocol.
+    def bytesMessageReceived(self, data: bytes | bytearray) -> None:
+        self.textMessageReceived(bytes(data))
 
     def buildProtocol(self, url: str) -> Socket:
         return self
@@ -147,12 +132,6 @@ class Socket:
         if self.is_open:
             cancel_timers(self._timer)
             self._timer = self._reactor.callLater(PING_INTERVAL, self._ping)
-
-    def textMessageReceived(self, message: str) -> None:
-        self._pass_on(message)
-
-    def bytesMessageReceived(self, data: bytes | bytearray) -> None:
-        self._pass_on(bytes(data))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._end(describe_failure(reason))

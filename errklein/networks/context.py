@@ -5,41 +5,34 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from errklein.config import Config
 from errklein.http_client import HTTPClients
+from errklein.networks._seen import Seen
+from errklein.networks._state import DurableState
 from errklein.ports.notices import Notify
 from errklein.ports.values import OF_NETWORK, Storage
 
 # Networks without a connection of this kind don't import what follows.
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
     from twisted.web.iweb import IPolicyForHTTPS
 
     from errklein.networks._connection import Connection
     from errklein.networks._json_client import JSONClient, ReadFailure
-    from errklein.networks._seen import Seen
     from errklein.networks._socket import Receive, Socket
-    from errklein.networks._state import DurableState
     from errklein.networks.outbox import Outbox, Transport
     from errklein.webhooks import Hook
-
-
-def _no_notice(*notice: object, **options: object) -> None:
-    """Take the place of notices to administrators in a check of the connection."""
 
 
 class NetworkContext:
     """What a network's `make` gets. Use it on the reactor.
 
-    :param config: The settings of the network, as attributes.
     :param now: Returns the Unix time.
     :param chance: Returns a random number from 0 to 1, for delays between attempts.
-    :param clients: Make clients for HTTP.
     :param storage: The storage with the state; None to keep it in memory.
     :param notify: Notifies administrators.
     :param set_routes: Replaces the webhooks of an owner.
@@ -55,29 +48,22 @@ class NetworkContext:
         *,
         clients: HTTPClients | None = None,
         storage: Storage | None = None,
-        notify: Notify = _no_notice,
+        notify: Notify = lambda *notice, **options: None,
         set_routes: Callable[[str, Sequence[Hook]], object] = lambda owner, hooks: None,
         is_running: bool = False,
     ) -> None:
         self.reactor, self.config, self.now, self.chance = reactor, config, now, chance
         self.network: str = config.network
         """The name of the network in the configuration."""
+        self.state = DurableState(self.network, storage)
+        """Durable values of the network, such as a token."""
         self.notify, self.is_running = notify, is_running
         self.log = Logger(namespace="errklein.networks")
-        self._clients, self._storage, self._set_routes = clients or HTTPClients(reactor), storage, set_routes
+        self._clients, self._set_routes = clients or HTTPClients(reactor), set_routes
         self._routes: list[Hook] = []
-
-    @cached_property
-    def state(self) -> DurableState:
-        """Durable values of the network, such as a token."""
-        from errklein.networks._state import DurableState
-
-        return DurableState(self.network, self._storage)
 
     def seen(self, name: str, most: int = 200) -> Seen:
         """Return the position and the latest ids in a stream of events, which are part of the state."""
-        from errklein.networks._seen import Seen
-
         return Seen(self.reactor, self.state, name, most)
 
     def http(
@@ -92,7 +78,7 @@ class NetworkContext:
         """Open a WebSocket; see `open_websocket`. Several may be open."""
         from errklein.networks._socket import open_websocket
 
-        return open_websocket(self.reactor, url, receive, tls_policy)
+        return Deferred.fromCoroutine(open_websocket(self.reactor, url, receive, tls_policy))
 
     def route(
         self, path: str, handler: Callable[[Any], object], scheme: str, secrets: Sequence[bytes], **options: Any

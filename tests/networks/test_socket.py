@@ -98,7 +98,8 @@ class SocketTests(TestCase):
 
     def open(self, path: str = "chat?token=S3CRET", port: int = 0) -> Deferred[Socket]:
         """Open a WebSocket."""
-        return open_websocket(self.reactor, f"ws://127.0.0.1:{port or self.port}/{path}", self.receive)
+        url = f"ws://127.0.0.1:{port or self.port}/{path}"
+        return Deferred.fromCoroutine(open_websocket(self.reactor, url, self.receive, None))
 
     async def refused(self, opened: Deferred[Socket]) -> str:
         """Return why a WebSocket wasn't opened; the text has no secret."""
@@ -235,7 +236,7 @@ class SocketTests(TestCase):
             self.receive(message)
             raise ZeroDivisionError
 
-        socket = await open_websocket(self.reactor, f"ws://127.0.0.1:{self.port}/chat", receive)
+        socket = await open_websocket(self.reactor, f"ws://127.0.0.1:{self.port}/chat", receive, None)
         socket.send("one")
         socket.send("two")
         await self.received
