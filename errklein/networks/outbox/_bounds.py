@@ -66,7 +66,6 @@ class Usage:
     size: int = 0
 
     def add(self, other: Load | Usage, messages: int = 1) -> None:
-        """Count a message, or with -1 no longer."""
         self.messages += messages
         self.parts += other.parts if messages > 0 else -other.parts
         self.size += other.size if messages > 0 else -other.size
@@ -109,7 +108,6 @@ class Bounds:
             self._by_lane[load[:2]].add(load)
 
     def give_back(self, load: Load) -> None:
-        """Count a message no longer."""
         with self._changed:
             self.usage.add(load, -1)
             own = self._by_lane[load[:2]]

@@ -48,11 +48,11 @@ class Entry(Generic[P]):
     The parts before `suspect` were unconfirmed when a connection broke, the last time on the one with the number `broken`. They were
     so on `breaks` connections, and alone on `attempts` ones. An isolated message has left its lane, so that it delays no other.
 
-    `of` is the key of the handle on which it is an operation, and `known` are the addresses of that message. `operations` and `ids`
-    belong to its parts.
+    `of` is the key of the handle that it refers to, and `known` are the addresses of that message: those that the entry `after` which
+    it is sent has in the end, if that was in the outbox. `operations` and `ids` belong to its parts.
 
-    It isn't sent again until `not_before`, on the reactor's clock. Of messages to one recipient, that with the lowest `mark` is next: the number of parts of its lane when it is over. It gets the
-    mark when it can be next at first.
+    It isn't sent again until `not_before`, on the reactor's clock. Of messages to one recipient, that with the lowest `mark` is next:
+    the number of parts of its lane when it is over. It gets the mark when it can be next at first.
     """
 
     message: OutgoingMessage
@@ -62,9 +62,10 @@ class Entry(Generic[P]):
     parts: Sequence[P] | None = None
     wanted: Wanted = NOTHING_ELSE
     of: str = ""
+    after: Entry[P] | None = None
     known: Sequence[MessageRef] | None = None
     operations: Sequence[Operation] = ()
-    ids: dict[int, str] | None = None
+    ids: dict[int, str] = field(default_factory=dict)
     receipts: tuple[Receipt, ...] = ()
     lane: MessageLane[P] = field(init=False)
     count: int = 0
@@ -79,7 +80,6 @@ class Entry(Generic[P]):
     not_before: float = 0.0
 
     def settle(self, failure: Failure | None) -> None:
-        """Fire the receipts, once."""
         receipts, self.receipts = self.receipts, ()
         for receipt in receipts:
             receipt.refs = self.refs
@@ -98,7 +98,7 @@ class Entry(Generic[P]):
             if isinstance(operation, Edit):
                 refs.append(operation.ref)
             elif isinstance(operation, Post | Upload):
-                if self.ids is None or index not in self.ids:
+                if index not in self.ids:
                     return ()
                 message = self.message
                 refs.append(MessageRef(message.network, message.recipient, self.ids[index], operation.thread))
@@ -123,9 +123,10 @@ class Entry(Generic[P]):
         then = time.localtime(message.accepted_at)
         is_today = then[:3] == time.localtime(now)[:3]
         stamp = time.strftime("[%H:%M %Z]" if is_today else "[%Y-%m-%d %H:%M %Z]", then)
-        separator = "\n\n" if message.body.startswith(("#", "|", ">", "`")) else " "
         operations = self.operations
-        self.parts = self._parts(transport, stamp + separator + message.body)
+        from errklein.chat.fallbacks import beginning_with
+
+        self.parts = self._parts(transport, beginning_with(stamp, message.body))
         if len(self.parts) > 1:
             # A later process, which splits the message without its time, must see the difference by the number of parts.
             self.parts = [*self._parts(transport, stamp), *parts]
@@ -143,6 +144,8 @@ class Entry(Generic[P]):
             # Most messages need no more than a text.
             from errklein.chat.fallbacks import operations
 
+            if self.after is not None:
+                self.known, self.after = self.after.refs, None
             known = [wanted.target] if isinstance(wanted.target, MessageRef) else self.known or ()
             made = operations(wanted, body, features, known, split_rendered, message.file)
         made_parts = [(each, part) for each in made for part in transport.parts(each, message, self.original)]
@@ -154,7 +157,6 @@ class Entry(Generic[P]):
         return f"{self.message.key}-{self.count}-{len(self.parts or ()) - index}"
 
     def record(self, failure: Failure | None, dropped: str, now: float) -> MessageRecord:
-        """Return the record of the message that was sent, rejected for a failure, or dropped for a reason."""
         state = MessageState.DROPPED if dropped else MessageState.SENT if failure is None else MessageState.REJECTED
         reason = dropped or (failure.getErrorMessage() if failure is not None else "")
         return waiting_record(self.message)._replace(state=state, at=now, reason=reason, key=self.names)
@@ -172,17 +174,14 @@ class Entry(Generic[P]):
 
     @property
     def is_transmitted(self) -> bool:
-        """True if no part is left to be transmitted."""
         return self.parts is not None and self.position >= len(self.parts)
 
     @property
     def confirmed(self) -> int:
-        """The number of parts at the beginning of the message that the network has confirmed."""
         return min(self.unconfirmed, default=self.position)
 
     @property
     def loss(self) -> str:
-        """How much of the message was sent, its recipient and its text, for the log."""
         if self.is_transmitted and self.unconfirmed:
             what = "sent but not confirmed"
         elif self.confirmed:
@@ -193,7 +192,6 @@ class Entry(Generic[P]):
 
     @property
     def shown(self) -> str:
-        """The beginning of the text without secrets."""
         return truncated(masker.part(self.message.body, 0, KEPT), SHOWN)
 
 
@@ -235,20 +233,17 @@ class MessageLane(Generic[P]):
         return None
 
     def add(self, entry: Entry[P]) -> None:
-        """Add an entry at the end."""
         self.entries.append(entry)
         entry.lane = self
         self._queue()
 
     def remove(self, entry: Entry[P]) -> None:
-        """Remove an entry, wherever it is."""
         index = self.entries.index(entry)
         del self.entries[index]
         if index < self.cursor:
             self.cursor -= 1
 
     def rewind(self, entry: Entry[P], part: int) -> None:
-        """Let an entry be transmitted again from this part on."""
         entry.position = min(entry.position, part)
         self.cursor = min(self.cursor, self.entries.index(entry))
         self._queue()
@@ -287,7 +282,6 @@ class Recipient(Generic[P]):
         return min((head for head in heads if head is not None and self._shares(head)), key=self._mark, default=own)
 
     def count(self, entry: Entry[P]) -> None:
-        """Count a part that is sent now."""
         if not self._shares(entry):
             return
         if entry is not self.begun or self.together >= TOGETHER:

@@ -102,11 +102,9 @@ class Connections:
 
     @property
     def age(self) -> float:
-        """The seconds since the connection has begun."""
         return self._seconds() - self._began
 
     def begin(self) -> None:
-        """Note that a connection has begun."""
         self._number += 1
         self._began = self._seconds()
 

@@ -46,7 +46,7 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 3600.0
 """The seconds between which a pause is that a network asks for."""
 
 RECENT = 1000
-"""The number of messages that are over of which recipients and ids are in memory."""
+"""The number of messages that are over of which the ids are in memory."""
 
 ROUNDING = 1e-6
 """The seconds by which a timer may fire before the time."""
@@ -100,9 +100,9 @@ class Outbox(Generic[P]):
         self._report_undelivered = undelivered
         self._bounds = Bounds(network, self._limits, unavailable)
         self._entries: dict[int, Entry[P]] = {}
-        # By the keys of handles: the last entry that sends or changes the message, and what is known of messages that are over.
+        # By the keys of handles: the last entry that sends or changes the message, and the ids of the last ones that are over.
         self._named: dict[str, Entry[P]] = {}
-        self._recent: dict[str, tuple[str, Sequence[MessageRef]]] = {}
+        self._recent: dict[str, Sequence[MessageRef]] = {}
         self._connections = Connections(reactor.seconds, self._limits.isolates)
         self._in_flight = self._sent = 0
         # True if the part in flight may break the connection.
@@ -137,7 +137,6 @@ class Outbox(Generic[P]):
 
     @property
     def status(self) -> OutboxStatus:
-        """What waits in the outbox."""
         ready = (entry for entry in self._entries.values() if entry.message.recipient not in self._closed_rooms)
         oldest = next(ready, None)
         accepted_at = 0.0 if oldest is None else self._now() - (self._reactor.seconds() - oldest.since)
@@ -181,8 +180,6 @@ class Outbox(Generic[P]):
             dropped; it may be ignored.
         :raises OutboxFull: The outbox, or the lane of the message, is full.
         :raises OutboxClosed: `close` was called and its grace period is over.
-        :raises TypeError: The text isn't a string.
-        :raises ValueError: The file has more than MOST_FILE bytes.
         """
         if not isinstance(body, str):
             # A value that can't be stored would keep all others from being stored.
@@ -193,12 +190,9 @@ class Outbox(Generic[P]):
         text = body[: self._limits.length]
         message = self._message(recipient, text, priority, details=details, wanted=what, file=file)
         if wanted.target and isinstance(wanted.target, str):
-            of = Handle(wanted.target).key
-            if (other := self._named.get(of)) is not None:
-                # It must not overtake the message, also after a restart.
-                message = _beside(message, other.message)
-            elif not recipient and of in self._recent:
-                message = message._replace(recipient=self._recent[of][0])
+            # It must not overtake what it refers to, also after a restart.
+            other = self._named.get(Handle(wanted.target).key)
+            message = message if other is None else _beside(message, other.message)
         return self._accept(self._entry(message, original), self._store if stored else None)
 
     def put(self, parts: Sequence[P], *, recipient: str = "", text: str = "", priority: bool = False) -> Receipt:
@@ -231,7 +225,7 @@ class Outbox(Generic[P]):
         entry.message = message._replace(id=next(self._unstored_ids)) if store is None else store.add(message)
         receipt = Receipt(self.network, entry.names, *(() if store is None else (store.flush,)))
         entry.receipts = (receipt,)
-        if not entry.of:
+        if entry.names == message.key:
             # Also in a thread, which may edit it at once.
             self._named[message.key] = entry
         if on_reactor:
@@ -249,8 +243,11 @@ class Outbox(Generic[P]):
         self._go_on_soon()
 
     def _queue(self, entry: Entry[P]) -> None:
-        other = self._named.get(entry.of) if entry.of else None
+        entry.after = other = self._named.get(entry.of) if entry.of else None
         if other is not None and self._merge(entry, other):
+            return
+        if other is None and entry.of and entry.known is None:
+            self._look_up(entry)
             return
         self._entries[entry.message.id] = self._named[entry.names] = entry
         if other is None:
@@ -263,6 +260,21 @@ class Outbox(Generic[P]):
             self._give_up()
         elif self._watch is None:
             self._watch = self._reactor.callLater(1.0, self._look)
+
+    def _look_up(self, entry: Entry[P]) -> None:
+        """Queue an entry when the ids of the message that it refers to are known."""
+
+        def queue(refs: Sequence[MessageRef]) -> None:
+            entry.known = refs
+            if refs and not entry.message.recipient:
+                entry.message = entry.message._replace(recipient=refs[0].room)
+            self._begin(entry)
+
+        if self._store is None or entry.of in self._recent:
+            queue(self._recent.get(entry.of, ()))
+        else:
+            handle = Handle(f"{self.network}/{entry.of}")
+            self._store.refs_of(handle).addErrback(lambda _: ()).addCallback(queue)
 
     def _merge(self, entry: Entry[P], other: Entry[P]) -> bool:
         """Let an edit or deletion change what hasn't begun, or return False."""
@@ -282,8 +294,9 @@ class Outbox(Generic[P]):
             if self._store is not None and other.message.id > 0:
                 self._store.change(other.message.id, new.message.body, new.message.wanted)
         else:
-            for each in [one for one in other.lane.entries if one is other or one.of == other.names]:
-                self._finish(each, None, "it was deleted before it was sent")
+            for each in [one for one in other.lane.entries if one is other or one.after is other]:
+                if each is other or each.wanted.kind not in (Kind.POST, Kind.FILE):
+                    self._finish(each, None, "it was deleted before it was sent")
         self._bounds.give_back(entry.load)
         self._store_progress(entry, True)
         return True
@@ -365,9 +378,7 @@ class Outbox(Generic[P]):
         """Let the others of the entry's lane overtake it, apart from operations on it."""
         lane = MessageLane(entry.lane.recipient, self._rings[1])
         entry.is_isolated = True
-        for each in [
-            one for one in entry.lane.entries if one is entry or (one.of == entry.names and one.parts is None)
-        ]:
+        for each in [one for one in entry.lane.entries if one is entry or (one.of and one.of == entry.names)]:
             self._remove_from_lane(each)
             lane.add(each)
 
@@ -439,13 +450,10 @@ class Outbox(Generic[P]):
         if self._unavailable(recipient := entry.message.recipient) is not None:
             self._closed_rooms.setdefault(recipient, ClosedRoom(self._reactor.seconds())).lanes.append(lane)
             return None
-        return None if (self._holds or entry.not_before or entry.of) and self._is_held(lane, entry) else entry
+        return None if (self._holds or entry.not_before) and self._is_held(lane, entry) else entry
 
     def _is_held(self, lane: MessageLane[P], entry: Entry[P]) -> bool:
-        """Return whether an entry waits for a part on its way, the end of a pause, or a look-up, and let the lane wait for it."""
-        if entry.of and entry.known is None and not self._knows(entry):
-            self._holds[entry.of].lanes.append(lane)
-            return True
+        """Return whether an entry waits for a part that is on its way, or for the end of a pause, and let the lane wait for it."""
         hold: Hold[P] = self._holds.get(entry.message.recipient) or Hold()
         if (until := max(hold.until, entry.not_before)) > self._reactor.seconds() + ROUNDING:
             self._is_paused = True
@@ -456,30 +464,11 @@ class Outbox(Generic[P]):
             hold.lanes.append(lane)
         return hold.is_in_flight
 
-    def _knows(self, entry: Entry[P]) -> bool:
-        """Return whether it is known what a handle names, and look it up in the store."""
-        if (found := self._recent.get(entry.of)) is not None or self._store is None:
-            self._learn(found[1] if found is not None else (), entry)
-        elif entry.of not in self._holds:
-            self._holds[entry.of] = Hold(is_in_flight=True)
-            looked = self._store.refs_of(Handle(f"{self.network}/{entry.of}"))
-            looked.addErrback(lambda _: ()).addCallback(self._learn, entry).addCallback(lambda _: self._go_on_soon())
-        return entry.known is not None
-
-    def _learn(self, refs: Sequence[MessageRef], entry: Entry[P]) -> None:
-        entry.known = refs
-        self._release(entry.of)
-        if refs and not entry.message.recipient and self._entries.get(entry.message.id) is entry:
-            self._remove_from_lane(entry)
-            entry.message = entry.message._replace(recipient=refs[0].room)
-            self._add_to_lane(entry)
-
     def _rest(self, lane: MessageLane[P], until: float) -> None:
         lane.turn = lane.turn or next(self._turns)
         heappush(self._resting, (until, lane.turn, lane))
 
     def _part(self, lane: MessageLane[P], entry: Entry[P]) -> _Part[P] | None:
-        """Return the next part of an entry, if there is one and it may be sent now, and queue the lane again whose turn it was."""
         if not entry.is_transmitted:
             try:
                 wait = self._connections.wait_for(entry) if entry.is_suspect else 0.0
@@ -546,14 +535,9 @@ class Outbox(Generic[P]):
 
     @property
     def _only_rooms_are_left(self) -> bool:
-        """True if all messages wait for rooms that the bot is shut out of, and the next start sends them."""
         waiting = (entry.message.recipient in self._closed_rooms for entry in self._entries.values())
-        return (
-            self._is_durable
-            and not self._in_flight
-            and all(waiting)
-            and all(map(self._unavailable, self._closed_rooms))
-        )
+        is_idle = self._is_durable and not self._in_flight
+        return is_idle and all(waiting) and all(map(self._unavailable, self._closed_rooms))
 
     @property
     def _is_durable(self) -> bool:
@@ -579,7 +563,7 @@ class Outbox(Generic[P]):
         if self._holds:
             self._release(entry.message.recipient)
         if result and isinstance(result, str):
-            entry.ids = {**(entry.ids or {}), index: result}
+            entry.ids[index] = result
         expected = result.check(NotConfirmed, RetryLater) if isinstance(result, Failure) else None
         is_rejected = isinstance(result, Failure) and not expected
         # Also if the message is over: nothing may be sent until the next connection.
@@ -693,7 +677,6 @@ class Outbox(Generic[P]):
         self._report_dropped(len(entries), reason)
 
     def _log_losses(self, lost: Sequence[Entry[P]]) -> None:
-        """Log each lost message with its recipient, its text, and how much of it the network has confirmed."""
         losses = [entry.loss for entry in lost]
         lines = losses[:SINGLE]
         lines += [" | ".join(losses[start : start + SHARED]) for start in range(SINGLE, len(losses), SHARED)]
@@ -706,10 +689,11 @@ class Outbox(Generic[P]):
         del self._entries[entry.message.id]
         if self._named.get(entry.names) is entry:
             del self._named[entry.names]
-        self._recent.pop(entry.names, None)
-        self._recent[entry.names] = entry.message.recipient, entry.refs
-        if len(self._recent) > RECENT:
-            del self._recent[next(iter(self._recent))]
+        if failure is None and (refs := entry.refs or (() if entry.names in self._recent else None)) is not None:
+            self._recent.pop(entry.names, None)
+            self._recent[entry.names] = refs
+            if len(self._recent) > RECENT:
+                del self._recent[next(iter(self._recent))]
         self._remove_from_lane(entry)
         self._bounds.give_back(entry.load)
         self._store_progress(entry, True, failure, dropped)

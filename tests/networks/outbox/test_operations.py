@@ -421,3 +421,29 @@ class KeyTests(OperationsCase):
         sent = self.post("a")
         self.confirm_all()
         self.assertEqual((sent.refs, self.store.refs), ((), {}))
+
+
+class ThreadsTests(OperationsCase):
+    """Messages to the thread that a message of the bot begins."""
+
+    def test_thread_of_a_message_that_waits(self) -> None:
+        """The reply waits for the id of the message, also when both are late."""
+        for seconds in (0.0, 400.0):
+            self.outbox = self.make()
+            first = self.post("first")
+            self.outbox.perform("#ops", "reply", Wanted(target=str(first)), priority=True)
+            self.clock.advance(seconds)
+            self.outbox.resume()
+            self.confirm_all()
+            replies = [part for part in self.network.got if "reply" in part]
+            self.assertEqual([part.split(" in ")[1] for part in replies], ["e1"] * len(replies))
+            self.assertEqual(len(replies), 1)
+
+    def test_thread_of_a_deleted_message(self) -> None:
+        """If the first message is deleted before it is sent, the reply is sent to the room."""
+        first = self.post("first")
+        self.outbox.perform("#ops", "reply", Wanted(target=str(first)))
+        self.do(Kind.DELETE, first)
+        self.outbox.resume()
+        self.confirm_all()
+        self.assertEqual(self.network.got, ["reply"])
