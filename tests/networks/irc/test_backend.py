@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import errklein
 from errklein.chat import AWAY, ONLINE, Message
 from errklein.chat.identifiers import RoomError, RoomNotJoinedError
+from errklein.chat.operations import Kind, Unsupported, Wanted
 from errklein.config import ConfigError
 from errklein.networks.irc import IRCBackend
 from errklein.ports.outbox import OutboxFull
@@ -471,6 +472,29 @@ class TroubleTests(PlayedTests):
         self.server.answer()
         said = [line for line in self.server.take() if line.startswith("PRIVMSG")]
         self.assertEqual(said, ["PRIVMSG #ops :two", "PRIVMSG #ops :three", "PRIVMSG #ops :four"])
+
+    def test_what_irc_lacks(self) -> None:
+        """An edit is a new message, a reply in a thread has a quote, and a file is refused unless it is a short text."""
+        backend = self.online()
+        room = backend.query_room("#ops")
+        sent = backend.send_message(Message("up", to=room))
+        self.server.answer()
+        self.server.take()
+        edit = Wanted(Kind.EDIT, str(self.successResultOf(sent)))
+        backend.perform(Message("down", to=room), edit)
+        backend.perform(Message("yes", to=room), Wanted(thread="t1", quote="is it up?"))
+        backend.perform(Message("", to=room), Wanted(Kind.FILE, file="log.txt"), b"one line")
+        deleted = backend.perform(Message("", to=room), Wanted(Kind.DELETE, str(sent)))
+        image = backend.perform(Message("", to=room), Wanted(Kind.FILE, file="a.png"), b"\xff\x00")
+        said = []
+        for _ in range(3):
+            self.server.answer()
+            said += [line for line in self.server.take() if line.startswith("PRIVMSG")]
+            self.server.clock.advance(3)
+        self.assertEqual(said[:2], ["PRIVMSG #ops :(corrected) down", "PRIVMSG #ops :> is it up?"])
+        self.assertIn("PRIVMSG #ops :one line", said)
+        for refused in (deleted, image):
+            self.failureResultOf(refused, Unsupported)
 
     def test_netsplit_updates_rooms(self) -> None:
         """People who are split off leave the rooms, and come back."""
