@@ -176,7 +176,7 @@ class Bot:
 
         # Methods of the parts that plugins call.
         self.send, self.send_card, self.send_templated = sending.send, sending.send_card, sending.send_templated
-        self.send_stream_request, self.reacting = sending.send_stream_request, sending.reacting
+        self.send_stream_request = sending.send_stream_request
         self.build_identifier, self.change_presence = networks.build_identifier, networks.change_presence
         self.rooms, self.query_room = networks.rooms, networks.query_room
         self._flow_roots: dict[Named, list[FlowRoot]] = {}

@@ -28,7 +28,7 @@ from errklein.plugins.manager import PluginManager
 from errklein.plugins.operations import PluginOperations, PluginSummary
 from errklein.plugins.plugin import UnknownPlugin
 from errklein.plugins.repos.operations import RepoOperations
-from errklein.ports.chat import Backend, QueuesMessages
+from errklein.ports.chat import Backend
 from errklein.ports.journal import JournalError
 from errklein.ports.outbox import OutboxStatus
 from errklein.ports.values import OF_NETWORK
@@ -272,9 +272,9 @@ class ProcessOperations:
 
     def _network(self, name: str) -> NetworkStatus:
         backend, state = self._bot.backends[name], self._bot.events.states[name]
-        waiting, now = backend.outbox.status if isinstance(backend, QueuesMessages) else None, self._bot.now()
+        waiting, now = backend.outbox.status, self._bot.now()
         connected_for = None if state.connected_at is None else now - state.connected_at
-        oldest_for = now - waiting.oldest_at if waiting is not None and waiting.oldest_at else None
+        oldest_for = now - waiting.oldest_at if waiting.oldest_at else None
         return NetworkStatus(name, connected_for, state.ended, state.reconnects, waiting, oldest_for)
 
 

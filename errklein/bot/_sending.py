@@ -15,7 +15,7 @@ from errklein.chat.handles import Handle, MessageRef, Target, target_of, thread_
 from errklein.chat.operations import MOST_FILE, Kind, Wanted
 from errklein.chat.outgoing import MessageState, OutgoingMessage, waiting_record
 from errklein.dispatch import Networks, build_reply, card_as_text, process_template
-from errklein.ports.chat import Backend, Reacts, SendsCards, SendsStreams
+from errklein.ports.chat import Backend
 from errklein.ports.notices import Notify
 from errklein.ports.outbox import OutboxStore
 from errklein.ports.receipts import Receipt
@@ -120,8 +120,8 @@ class Sending:
     def send_card(self, card: Card) -> Receipt:
         """Send a card. On a network without cards, the template "card" renders it as text."""
         backend = self._networks.of(card)
-        if isinstance(backend, SendsCards):
-            accepted = self._accepted(backend.send_card(card), card)
+        if send := getattr(backend, "send_card", None):
+            accepted = self._accepted(send(card), card)
             self._callbacks.show_sent(backend, card)
             return accepted
         return self.deliver(backend, card_as_text(card))
@@ -158,47 +158,28 @@ class Sending:
             if named.network not in self._networks.backends:
                 raise ValueError(f"unknown network {named.network!r}; known: {', '.join(self._networks.backends)}")
             backend = self._networks.backends[named.network]
-            if isinstance(named, Handle):
-                # Not the receipt.
-                named = Handle(named)
             message = Message(text, backend.bot_identifier, self._places.get(named) if isinstance(named, str) else None)
         message.mentions = mentions
         wanted = Wanted(kind, named, message.thread, emoji)
         return self._accepted(backend.perform(message, wanted), message)
 
-    def add_reaction(self, message: Message, reaction: str) -> None:
-        """React to the message; see `ports.chat.Reacts`."""
-        self.change(message, Kind.REACT, emoji=reaction)
+    def change_reaction(self, message: Message, kind: Kind, reaction: str) -> None:
+        """Add or remove a reaction; see `BotPlugin.add_reaction`."""
+        backend = self._networks.of(message)
+        if own := getattr(backend, "add_reaction" if kind is Kind.REACT else "remove_reaction", None):
+            own(message, reaction)
+        elif message.ref is not None:
+            self.change(message, kind, emoji=reaction)
+        else:
+            raise NotImplementedError(f"{backend.network} has no reactions: {backend.mode} doesn't know them")
 
-    def remove_reaction(self, message: Message, reaction: str) -> None:
-        """Take the reaction back; see `ports.chat.Reacts`."""
-        self.change(message, Kind.UNREACT, emoji=reaction)
-
-    def send_stream_request(
-        self,
-        user: Identifier,
-        fsource: BinaryIO,
-        name: str | None = None,
-        size: int | None = None,
-        stream_type: str | None = None,
-    ) -> Stream | None:
+    def send_stream_request(self, user: Identifier, *details: Any, **more: Any) -> Stream | None:
         """Offer a file to a person; see `BotPlugin.send_stream_request`."""
         backend = self._networks.of(user)
-        if isinstance(backend, SendsStreams):
-            return backend.send_stream_request(user, fsource, name, size, stream_type)
+        if offer := getattr(backend, "send_stream_request", None):
+            stream: Stream | None = offer(user, *details, **more)
+            return stream
         raise NotImplementedError(f"{backend.network} can't carry files: {backend.mode} has no streams")
-
-    def reacting(self, message: Message) -> Reacts:
-        """Return the backend of the message, which adds and removes reactions.
-
-        :raises NotImplementedError: The network has no reactions.
-        """
-        backend = self._networks.of(message)
-        if isinstance(backend, Reacts):
-            return backend
-        if message.ref is not None:
-            return self
-        raise NotImplementedError(f"{backend.network} has no reactions: {backend.mode} doesn't know them")
 
 
 def _read(file: File, name: str) -> tuple[bytes, str]:

@@ -53,7 +53,7 @@ def target_of(value: object) -> Handle | MessageRef:
     :raises ValueError: It is something else, or a message without an id, as on networks that give none.
     """
     found = getattr(value, "ref", value)
-    if isinstance(found, MessageRef | Handle):
+    if isinstance(found, MessageRef):
         return found
     if isinstance(found, str) and all(found.rpartition("/")):
         return Handle(found)
@@ -70,14 +70,12 @@ def thread_of(value: object) -> str:
     :param value: The id itself, a received message, a `MessageRef`, or what `send` has returned, which is returned as a handle.
     :raises ValueError: It is something else.
     """
-    if isinstance(value, Handle):
-        return Handle(value)
     if isinstance(value, str):
-        return value
+        return Handle(value) if isinstance(value, Handle) else value
     if getattr(value, "ref", value) is None:
         return ""
     ref = target_of(value)
-    return (ref.thread or ref.id) if isinstance(ref, MessageRef) else ""
+    return ref if isinstance(ref, Handle) else ref.thread or ref.id
 
 
 def without_handle(value: Any) -> Any:

@@ -23,7 +23,7 @@ from errklein.dispatch.replies import HasOwnReplies
 from errklein.networks.base import NetworkBase
 from errklein.networks.outbox import Transport
 from errklein.plugins.store_mixin import StoreMixin
-from errklein.ports.chat import Backend, BackendEvents, SendsCards
+from errklein.ports.chat import Backend, BackendEvents
 from errklein.ports.receipts import Receipt
 from errklein.running import in_reactor_thread, on_reactor_soon
 from errklein.running.context import assigned, handled_network
@@ -135,7 +135,7 @@ class SendingByBot(Sending):
 
     def send_card(self, card: Card) -> Any:
         backend = self._networks.of(card)
-        if "send_templated" in self._bot.replaced and not isinstance(backend, SendsCards):
+        if "send_templated" in self._bot.replaced and not hasattr(backend, "send_card"):
             return self._bot.replaced.call("send_templated", backend, card.to, "card", {"card": card}, card.parent)
         return super().send_card(card)
 

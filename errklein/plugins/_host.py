@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from errklein.chat import Identifier, Room
+from errklein.chat import Identifier, Room, Stream
 from errklein.http_client import HTTPClients
-from errklein.ports.chat import SendsStreams
 from errklein.ports.receipts import Receipt
 from errklein.ports.values import Storage
 from errklein.running import Runner, ThreadWaits, WorkerPool
@@ -23,9 +22,10 @@ class MessageChanges(Protocol):
 
     change: Callable[..., Receipt]
     send_file: Callable[..., Receipt]
+    change_reaction: Callable[..., None]
 
 
-class PluginHost(SendsStreams, Protocol):
+class PluginHost(Protocol):
     """The part of the bot that BotPlugin and BotFlow use. Plugins may use all other attributes of the bot, too."""
 
     reactor: Any
@@ -53,6 +53,7 @@ class PluginHost(SendsStreams, Protocol):
     send: Callable[..., Receipt]
     send_templated: Callable[..., Receipt]
     send_card: Callable[..., Receipt]
+    send_stream_request: Callable[..., Stream | None]
     build_identifier: Callable[..., Identifier]
     rooms: Callable[[], list[Room]]
     query_room: Callable[[str], Room]

@@ -169,16 +169,12 @@ class PluginMessages:
 
     @DefaultMethod
     def edit(self, sent: Target, text: str, *, mentions: bool = False) -> Receipt:
-        """Replace the text of a message of the bot.
+        """Replace the text of a message of the bot. One that hasn't been sent yet is sent with the new text.
 
         For example::
 
             sent = self.send(room, "The build runs.")
-            ...
             self.edit(sent, "The build has passed.")
-
-        A message that hasn't been sent yet is sent with the new text. Networks without edits get a further message.
-        A plugin's own attribute or method of this name takes precedence.
 
         :param sent: What `send` has returned, or its text, which may come from the store.
         :param text: The new text, in Markdown.
@@ -190,14 +186,10 @@ class PluginMessages:
 
     @DefaultMethod
     def delete(self, sent: Target) -> Receipt:
-        """Delete a message of the bot.
-
-        A message that hasn't been sent yet won't be. Where messages can't be deleted, the text is replaced by "(withdrawn)";
-        the awaited result fails with Unsupported where that is impossible, too. A plugin's own attribute or method of this
-        name takes precedence.
+        """Delete a message of the bot. One that hasn't been sent yet won't be.
 
         :param sent: As for `edit`.
-        :returns: As `send` does, for the deletion.
+        :returns: As `send` does, for the deletion; `await` raises Unsupported where that is impossible.
         :raises ValueError: If `sent` names no message.
         """
         return self._bot.sending.change(sent, Kind.DELETE)
@@ -208,12 +200,7 @@ class PluginMessages:
 
         For example::
 
-            @botcmd
-            def build(self, message, args):
-                self.react(message, "👀")
-
-        On networks without reactions, a reaction to a person's message becomes a text such as "alice: 👀". A plugin's own
-        attribute or method of this name takes precedence.
+            self.react(message, "👀")
 
         :param message: A received message, its `ref`, or what `send` has returned.
         :param emoji: The emoji.
@@ -239,19 +226,15 @@ class PluginMessages:
         For example::
 
             self.send_file(room, Path("report.pdf"))
-            self.send_file(room, image, name="load.png")
-
-        Networks without files get a short text as a code block; for others, the awaited result fails with Unsupported. A
-        plugin's own attribute or method of this name takes precedence.
 
         :param identifier: The recipient, as for `send`.
-        :param file: The content, a path, or a file that is open for reading in binary mode. It is read before the call
-            returns; in a coroutine, read a file of a slow disk in a thread before.
+        :param file: The content, a path, or a binary file. It is read before the call returns; in a coroutine, read one of a slow
+            disk in a thread before.
         :param name: The name of the file for the recipient; by default that of `file`.
         :param type: The content type, such as "image/png"; by default that of the name.
         :param thread: As for `send`.
         :param priority: As for `send`.
-        :returns: As `send` does.
+        :returns: As `send` does; `await` raises Unsupported if the network can't carry the file.
         :raises ValueError: If `identifier` isn't an identifier, or the file is too large or can't be read as bytes.
         """
         return self._bot.sending.send_file(identifier, file, name, type, thread=thread, priority=priority)
@@ -291,7 +274,7 @@ class PluginMessages:
         :param reaction: The reaction's name, such as "thumbsup".
         :raises NotImplementedError: If the network has no reactions.
         """
-        self._bot.reacting(msg).add_reaction(msg, reaction)
+        self._bot.sending.change_reaction(msg, Kind.REACT, reaction)
 
     def remove_reaction(self, msg: Message, reaction: str) -> None:
         """Remove a reaction that the bot has added to a message.
@@ -300,7 +283,7 @@ class PluginMessages:
         :param reaction: The reaction's name, as for `add_reaction`.
         :raises NotImplementedError: If the network has no reactions.
         """
-        self._bot.reacting(msg).remove_reaction(msg, reaction)
+        self._bot.sending.change_reaction(msg, Kind.UNREACT, reaction)
 
     def build_identifier(self, txt: str | tuple[str, str]) -> Identifier:
         """Return the identifier of a person, an occupant of a room, or a room.

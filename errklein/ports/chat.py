@@ -6,11 +6,11 @@ Optional capabilities of a network are Protocols of their own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
 
-from errklein.chat import Card, Identifier, Message, NameRules, Presence, Reaction, Room, RoomOccupant, Stream
+from errklein.chat import Identifier, Message, NameRules, Presence, Reaction, Room, RoomOccupant, Stream
 from errklein.chat.features import Features
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Wanted
@@ -162,66 +162,11 @@ class ManagesRooms(Protocol):
 
 
 @runtime_checkable
-class QueuesMessages(Protocol):
-    """Implemented by backends whose messages may wait."""
-
-    @property
-    def outbox(self) -> NetworkOutbox:
-        """The messages that wait to be sent."""
-
-
-@runtime_checkable
-class SendsCards(Protocol):
-    """Implemented by backends of networks with cards. On other networks a card is sent as text."""
-
-    def send_card(self, card: Card) -> Receipt:
-        """Accept `card` into the outbox, like `send_message`."""
-
-
-@runtime_checkable
-class HasNameRules(Protocol):
-    """Implemented by all backends."""
-
-    @property
-    def name_rules(self) -> NameRules:
-        """The latest rules that the server has announced."""
-
-
-@runtime_checkable
 class KnowsHolders(Protocol):
     """Implemented by backends of networks whose names may pass to other people, such as nicks on IRC."""
 
     def current_holder(self, person: Identifier) -> Identifier | None:
         """Return the current holder of the person's name, with all attributes that access rules use; None if unknown. Any thread."""
-
-
-@runtime_checkable
-class Reacts(Protocol):
-    """Implemented by backends of networks with reactions."""
-
-    def add_reaction(self, message: Message, reaction: str) -> None:
-        """Add the reaction of that name to a message. May be called from any thread."""
-
-    def remove_reaction(self, message: Message, reaction: str) -> None:
-        """Remove the reaction of that name from a message. May be called from any thread."""
-
-
-@runtime_checkable
-class SendsStreams(Protocol):
-    """Implemented by backends of networks that transfer files."""
-
-    def send_stream_request(
-        self,
-        user: Identifier,
-        fsource: BinaryIO,
-        name: str | None = None,
-        size: int | None = None,
-        stream_type: str | None = None,
-    ) -> Stream | None:
-        """Offer the content of `fsource` to `user`, and return the stream, whose status shows the progress.
-
-        Returns None if the network can't offer it. May be called from any thread.
-        """
 
 
 class BotOverview(Protocol):

@@ -45,22 +45,11 @@ class Receipt(Handle, Deferred[Handle]):  # type: ignore[misc]
 
     @property
     def stored(self) -> Any:
-        """An awaitable that completes when the message is on disk; in a thread, None once it is.
-
-        ::
-
-            await sent.stored
-        """
+        """An awaitable that completes when the message is on disk; in a thread, None once it is."""
         return self.result_of(self._flush)
 
     def wait(self, seconds: float | None = None) -> Handle:
-        """Wait in a thread until the network has the message, and return the handle.
-
-        ::
-
-            @botcmd
-            def deploy(self, message, args):
-                self.send(message.to, "It begins.").wait(10)
+        """Wait in a thread until the network has the message, and return the handle: `self.send(room, "text").wait(10)`.
 
         :param seconds: The longest time to wait; None to wait without a limit.
         :raises TimeoutError: The network doesn't have the message within `seconds`. It stays in the outbox.

@@ -25,7 +25,6 @@ from errklein._version import COMMIT, __version__
 from errklein.bot import Bot
 from errklein.listening import Listeners
 from errklein.plugins.plugin import Plugin
-from errklein.ports.chat import QueuesMessages
 from errklein.running import Overloaded, PoolStopped, WorkerPool
 from errklein.web import BOUNDS, REFUSALS
 from errklein.webhooks.deliveries import QueueDepth
@@ -141,12 +140,11 @@ def _networks(bot: Bot) -> str:
 def _outbox(bot: Bot) -> str:
     found = []
     for name, backend in bot.backends.items():
-        if isinstance(backend, QueuesMessages):
-            waiting, config = backend.outbox.status, bot.bot_config.networks[name]
-            if waiting.parts >= FULL * config.OUTBOX_LIMIT or waiting.size >= FULL * config.OUTBOX_SIZE:
-                found.append(f"{name}: full, with {waiting.messages} messages")
-            elif waiting.oldest_at and (age := bot.now() - waiting.oldest_at) > LONGEST_WAIT:
-                found.append(f"{name}: a message has been waiting for {age:.0f} s")
+        waiting, config = backend.outbox.status, bot.bot_config.networks[name]
+        if waiting.parts >= FULL * config.OUTBOX_LIMIT or waiting.size >= FULL * config.OUTBOX_SIZE:
+            found.append(f"{name}: full, with {waiting.messages} messages")
+        elif waiting.oldest_at and (age := bot.now() - waiting.oldest_at) > LONGEST_WAIT:
+            found.append(f"{name}: a message has been waiting for {age:.0f} s")
     return "; ".join(found)
 
 
@@ -255,9 +253,7 @@ class Snapshot:
         self._connected = {name: float(state.connected_at is not None) for name, state in states.items()}
         self._reconnects = {name: state.reconnects for name, state in states.items()}
         self._received = {name: state.received for name, state in states.items()}
-        self._outboxes = {
-            name: backend.outbox.status for name, backend in bot.backends.items() if isinstance(backend, QueuesMessages)
-        }
+        self._outboxes = {name: backend.outbox.status for name, backend in bot.backends.items()}
         self._pools = [pool.status() for pool in bot.pools]
         self._lag = bot.web.lag.take_maximum()
         self._commands = dict(bot.dispatcher.outcomes)

@@ -57,8 +57,8 @@ class Sent(str):
 
     :param to: The recipient: a person such as "@admin", or a room such as "#builds".
     :param is_notice: Whether it is a notice to administrators, such as about a webhook that has failed.
-    :param thread: The thread that it is in; "" for none.
-    :param edited: Whether it is the new text of a message that the bot has edited.
+
+    `thread` is the thread that it is in, or "", and `edited` whether it is the new text of a message that the bot has edited.
     """
 
     __slots__ = ("edited", "is_notice", "network", "thread", "to")
@@ -69,19 +69,10 @@ class Sent(str):
     thread: str
     edited: bool
 
-    def __new__(
-        cls,
-        to: str,
-        text: str,
-        network: str = "test",
-        is_notice: bool = False,
-        *,
-        thread: str = "",
-        edited: bool = False,
-    ) -> Sent:
+    def __new__(cls, to: str, text: str, network: str = "test", is_notice: bool = False) -> Sent:
         """Create a message."""
         sent = super().__new__(cls, text)
-        sent.to, sent.network, sent.is_notice, sent.thread, sent.edited = to, network, is_notice, thread, edited
+        sent.to, sent.network, sent.is_notice, sent.thread, sent.edited = to, network, is_notice, "", False
         return sent
 
     @property
@@ -433,7 +424,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
     def _keep(self, network: str, sent: SentMessage) -> None:
         # Only notices are sent before other messages.
         message = sent.message
-        kept = Sent(str(message.to), sent.text, network, message.priority, thread=message.thread, edited=message.edited)
+        kept = Sent(str(message.to), sent.text, network, is_notice=message.priority)
+        kept.thread, kept.edited = message.thread, message.edited
         self.messages.append(kept)
 
     def _end(self) -> None:

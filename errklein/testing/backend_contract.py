@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 
 from errklein.chat import AWAY, ONLINE, Message
 from errklein.chat.handles import Handle
-from errklein.ports.chat import Backend, BackendEvents, BotOverview, HasNameRules, KnowsHolders
+from errklein.ports.chat import Backend, BackendEvents, BotOverview, KnowsHolders
 from errklein.ports.outbox import OutboxClosed
 
 if TYPE_CHECKING:
@@ -246,12 +246,11 @@ class BackendContract(_TestCase):
         self.assertEqual(self.sent(backend), [])
 
     def test_contract_name_rules(self) -> None:
-        """Folding a folded name changes nothing, and a name matches itself as a pattern (on networks with name rules)."""
+        """Folding a folded name changes nothing, and a name matches itself as a pattern."""
         backend, _ = self.online()
-        if isinstance(backend, HasNameRules):
-            folded = backend.name_rules.fold(self.person_text)
-            self.assertEqual(backend.name_rules.fold(folded), folded)
-            self.assertTrue(backend.name_rules.matches(self.person_text, folded))
+        folded = backend.name_rules.fold(self.person_text)
+        self.assertEqual(backend.name_rules.fold(folded), folded)
+        self.assertTrue(backend.name_rules.matches(self.person_text, folded))
 
     def test_contract_holders(self) -> None:
         """A name has no holder until its owner sends a message (on networks where names change hands)."""

@@ -236,10 +236,10 @@ class ThreadedNetwork(NetworkBase):
         """Add the removal of a reaction to the outbox; raises NotImplementedError if the backend has no reactions."""
         self._react("remove_reaction", message, reaction)
 
-    def send_stream_request(self, user: Identifier, fsource: BinaryIO, *details: Any) -> Stream | None:
-        """Offer a file; see ports.chat.SendsStreams. Raises NotImplementedError if the backend has no streams."""
+    def send_stream_request(self, user: Identifier, fsource: BinaryIO, *details: Any, **more: Any) -> Stream | None:
+        """Offer a file; Raises NotImplementedError if the backend has no streams."""
         offer: Callable[..., Stream | None] = self._own("send_stream_request", "can't carry files", "has no streams")
-        return offer(user, fsource, *details)
+        return offer(user, fsource, *details, **more)
 
     @property
     def error_reply(self) -> str:
