@@ -193,6 +193,7 @@ class MatrixSync:
             self._room(room, joined, since, is_gap=True)
 
     def _room(self, room: str, joined: Mapping[str, Any], since: str, is_gap: bool = False) -> None:
+        was_in = self._rooms.is_joined(room)
         self._rooms.summary(room, mapping(joined.get("summary")), is_gap)
         for event in _events(joined, "state"):
             self._rooms.state(room, event)
@@ -206,6 +207,8 @@ class MatrixSync:
                 self._rooms.state(room, event, is_current)
             elif is_current:
                 self._backend.receiver.receive(room, event, joined_at - _time(event) > _INVITED)
+        if not was_in:
+            self._rooms.complete(room)
 
     def _first(self, timeline: Sequence[Event]) -> int:
         """Return the number of the first event for the bot: of its invitation, or its join, if that is in the timeline.

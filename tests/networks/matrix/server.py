@@ -531,7 +531,7 @@ class FakeHomeserver(Double):
         if since is None and account.first_sync and account.first_sync[0] == call.args.get("filter", ""):
             # Synapse keeps the answer to the first request for some minutes.
             return account.first_sync[1]
-        waits = since is not None and "full_state" in call.args and call.args["full_state"] != "true"
+        waits = since is not None and call.args.get("full_state") != "true"
         until = self.reactor.seconds() + int(call.args.get("timeout", "0")) / 1000
         while True:
             answer = self.events_for(account, since, asked, call.args.get("full_state") == "true")

@@ -7,9 +7,12 @@ import time
 from twisted.internet import reactor as the_reactor
 from twisted.trial.unittest import TestCase
 
+from errklein.networks._connection import Backoff
+from errklein.networks.matrix import _sync
 from tests import needs_network
+from tests.networks.double import Answer, Fault
 from tests.networks.matrix.connection import ConnectionTests
-from tests.networks.matrix.server import FakeHomeserver
+from tests.networks.matrix.server import FakeHomeserver, limited
 
 
 class DoubleTests(ConnectionTests, TestCase):
@@ -18,6 +21,7 @@ class DoubleTests(ConnectionTests, TestCase):
     async def make_server(self) -> None:
         """Start the double."""
         needs_network()
+        self.patch(Backoff, "FIRST", 0.02)
         self.server = FakeHomeserver(the_reactor, time.time)
         self.server.start()
         self.addCleanup(self.stop_server)
@@ -37,3 +41,102 @@ class DoubleTests(ConnectionTests, TestCase):
         await self.alice.say(self.room, "!now")
         await bot.events.hear("!now")
         self.assertFalse(bot.backend.membership.is_joined(forged))
+
+    async def test_pause_of_a_room(self) -> None:
+        """A room in which the homeserver takes nothing for a while doesn't delay others."""
+        bot = await self.in_room()
+        other = await self.alice.make_room(self.bot.user)
+        await bot.events.until(lambda: bot.backend.membership.is_joined(other), "joining")
+        self.server.limits[self.room] = 300
+        late = bot.send(self.room, "late")
+        await bot.send(other, "first")
+        await bot.send(other, "second")
+        self.assertFalse(late.called)
+        self.server.limits.clear()
+        await late
+        self.assertEqual(self.server.bodies(self.room), ["late"])
+
+    async def test_pause_of_the_bot(self) -> None:
+        """If two rooms must wait at the same time, it's a limit of the bot, and it tries no others meanwhile."""
+        bot = await self.in_room()
+        rooms = [await self.alice.make_room(self.bot.user) for _ in range(3)]
+        for room in rooms:
+            await bot.events.until(lambda: bot.backend.membership.is_joined(room), "joining")  # noqa: B023 - at once
+        self.server.fail("PUT .*/send/", Fault(limited(300)), times=2)
+        waiting = [bot.send(room, "to all") for room in (*rooms, self.room)]
+        for each in waiting:
+            await each
+        self.assertLessEqual(len(self.server.called("PUT .*/send/")), 6)
+        self.assertEqual([self.server.bodies(room) for room in rooms], [["to all"]] * 3)
+
+    async def test_lost_answers(self) -> None:
+        """A message whose confirmation was lost is sent again, and isn't there twice; the next ones keep their order."""
+        bot = await self.in_room()
+        self.server.fail("PUT .*/send/", Fault(loses_answer=True))
+        sent = [bot.send(self.room, f"line {number}") for number in range(5)]
+        for each in sent:
+            await each
+        self.assertEqual(self.server.bodies(self.room), [f"line {number}" for number in range(5)])
+
+    async def test_restart_of_the_server(self) -> None:
+        """While the homeserver is away, lines wait; then all arrive, in order, once."""
+        bot = await self.in_room()
+        sent = [bot.send(self.room, f"line {number}") for number in range(40)]
+        await sent[5]
+        await self.server.stop()
+        await bot.events.until(lambda: bot.events.named("backend_disconnected"), "the loss")
+        sent += [bot.send(self.room, f"line {number}") for number in range(40, 60)]
+        self.server.start()
+        for each in sent:
+            await each
+        self.assertEqual(self.server.bodies(self.room), [f"line {number}" for number in range(60)])
+
+    async def test_proxy_without_a_server(self) -> None:
+        """The answers of a proxy whose homeserver is being restarted are a lost connection, and no refusal."""
+        bot = await self.in_room()
+        for status in (404, 502):
+            count = len(bot.events.named("backend_connected"))
+            self.server.fail("PUT .*/send/", Fault(Answer(status, b"<html>")))
+            await bot.send(self.room, f"after {status}")
+            self.assertGreater(len(bot.events.named("backend_connected")), count)
+        self.assertEqual(self.server.bodies(self.room), ["after 404", "after 502"])
+
+    async def test_half_open_connection(self) -> None:
+        """If the homeserver doesn't answer to a poll within 15 seconds of its end, the connection is lost."""
+        self.assertLessEqual(_sync.POLL + _sync.PATIENCE, 60)
+        self.patch(_sync, "POLL", 0.1)
+        self.patch(_sync, "PATIENCE", 0.1)
+        bot = await self.in_room()
+        self.server.is_silent = True
+        await bot.events.until(lambda: bot.events.named("backend_disconnected"), "noticing")
+        self.server.is_silent = False
+        await bot.events.until(lambda: len(bot.events.named("backend_connected")) == 2, "the connection")
+
+    async def test_position_that_the_server_does_not_know(self) -> None:
+        """After the homeserver's database was restored, the bot begins anew instead of trying the same for ever."""
+        bot = await self.in_room()
+        await bot.stop()
+        await bot.context.state.set(
+            "sync", {"position": {"user": self.bot.user, "since": "x", "at": bot.now(), "number": 1}, "ids": []}
+        )
+        bot.make()
+        await bot.start()
+        await self.alice.say(self.room, "!now")
+        await bot.events.hear("!now")
+
+    async def test_nonsense(self) -> None:
+        """Whatever others make up in events, the bot goes on."""
+        bot = await self.in_room()
+        room = self.server.rooms[self.room]
+        for kind in ("canonical_alias", "encryption", "member", "name", "topic"):
+            for content in ({}, {"topic": 3, "name": [], "alias": {}, "membership": None, "displayname": 7}):
+                if kind != "encryption":
+                    self.server.add(room, self.alice.user, f"m.room.{kind}", content, "")
+        self.server.add(room, self.alice.user, "m.room.member", {"membership": "join", "displayname": ["x"]}, "nobody")
+        for content in ({}, {"body": None}, {"msgtype": [], "body": {}}, {"body": "x", "m.relates_to": 3}):
+            self.server.add(room, self.alice.user, "m.room.message", content)
+        await self.bot.call("PUT", f"/user/{self.bot.user}/account_data/m.direct", {"@x": 3, "@y": [None]})
+        await self.alice.say(self.room, "!now")
+        await bot.events.hear("!now")
+        await bot.send(self.room, "I am here.")
+        self.assertEqual(bot.events.named("backend_disconnected"), [])
