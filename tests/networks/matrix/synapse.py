@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
+import unittest
 from collections.abc import Sequence
 from typing import Any
+
+from twisted.internet.task import deferLater
 
 from tests.server_program import ServerProgram
 
@@ -30,6 +35,8 @@ class Synapse(ServerProgram):
     """
 
     def __init__(self, **settings: Any) -> None:
+        if shutil.which("synapse_homeserver") is None and not os.environ.get("CI"):
+            raise unittest.SkipTest("synapse_homeserver is not in PATH; `pip install matrix-synapse` installs it")
         super().__init__("synapse_homeserver")
         self.url = f"http://127.0.0.1:{self.port}"
         folder = self.directory
@@ -70,3 +77,11 @@ class Synapse(ServerProgram):
     def arguments(self) -> Sequence[str]:
         """Return the arguments for running in the foreground with the configuration."""
         return "--config-path", str(self.configuration)
+
+    async def wait_until_up(self, reactor: object) -> None:
+        """Wait, on a busy machine for up to a minute."""
+        for _ in range(600):
+            if self.is_up() or self.process is None or self.process.poll() is not None:
+                break
+            await deferLater(reactor, 0.1)
+        await super().wait_until_up(reactor)
