@@ -331,10 +331,7 @@ class Bot:
         self.filters.remove(plugin_name(plugin), plugin)
 
     def inject_flows_from(self, flows: Named) -> None:
-        """Register the flows of a plugin or a BotFlow.
-
-        :raises ValueError: A flow can't be built, or its name is taken. The text names the flow.
-        """
+        """Register the flows of a plugin or a BotFlow. Raises ValueError."""
         self.remove_flows_from(flows)
         self._flow_roots[flows] = []
         for root in build_flows(flows):

@@ -65,10 +65,7 @@ class RoomMessages:
         return _RoomHandler(self, webhook).handle
 
     def announce(self, webhook: RoomWebhook, text: Markdown) -> None:
-        """Send a text about the webhook to its room.
-
-        :raises ValueError: The room doesn't exist.
-        """
+        """Send a text about the webhook to its room. Raises ValueError."""
         self._say(webhook.rooms[0] if webhook.rooms else webhook.room, text)
 
     async def show(self, webhook: RoomWebhook, event: Event) -> None:
@@ -123,10 +120,7 @@ class RoomMessages:
             self._summarise_later(webhook, limit)
 
     def room(self, name: str) -> Room:
-        """Return the room of that name, which may begin with that of a network.
-
-        :raises ValueError: It isn't the name of a room.
-        """
+        """Return the room of that name, which may begin with that of a network. Raises ValueError."""
         room = self.networks.build_identifier(self.networks.with_network(name))
         if not isinstance(room, Room):
             raise ValueError(f"{name} isn't a room of the network {self.networks.of(room).network}")

@@ -145,10 +145,7 @@ def _run_action(
 
 
 def _path_of(declared: HookDeclaration, of_room: RoomWebhook | None, config: Config) -> str:
-    """Return the path of a webhook, with the token if the configuration of one of a room has it.
-
-    :raises SecretError: The token can't be read, or isn't stored.
-    """
+    """Return the path of a webhook, with the token if the configuration of one of a room has it. Raises SecretError."""
     if of_room is None or declared.verify is None or declared.verify.scheme != url_token().scheme:
         return declared.rule
     if of_room.token:
@@ -293,11 +290,7 @@ def work_on_deliveries(known: argparse.Namespace) -> int:
 
 
 def run_action(archive: JournalArchive, known: argparse.Namespace, is_running: Callable[[], bool]) -> int:
-    """Run list, show, replay or export, and return the exit status.
-
-    :raises DatabaseError: The deliveries can't be read or written.
-    :raises InvalidWords: The words of list or replay are invalid.
-    """
+    """Run list, show, replay or export, and return the exit status. Raises DatabaseError and InvalidWords."""
     operations = WebhookOperations(archive, archive.messages, archive, BotState())
     if known.what == "list":
         return _list(operations, [*known.words, *(["grouped"] if known.grouped else [])], known.json)

@@ -273,10 +273,7 @@ class ServerEndpoint:
 
 
 def server_endpoint(reactor: Any, description: str, proxied: bool = False) -> ServerEndpoint:
-    """Return the endpoint for a description.
-
-    :raises ValueError: The description or a certificate is invalid. Twisted's parsers may raise other errors.
-    """
+    """Return the endpoint for a description. Raises ValueError."""
     kind, named = identify(description)
     if kind == "haproxy":
         return server_endpoint(reactor, dict(named)["endpoint"], proxied=True)
@@ -290,10 +287,7 @@ def server_endpoint(reactor: Any, description: str, proxied: bool = False) -> Se
 
 
 def identify(description: str) -> Endpoint:
-    """Return the kind and the arguments of an endpoint description, the same for all spellings.
-
-    :raises ValueError: The description is invalid.
-    """
+    """Return the kind and the arguments of an endpoint description, the same for all spellings. Raises ValueError."""
     kind, *arguments = _PART.findall(f"{description}:")
     kind = kind.strip().lower()
     if not kind or not arguments:

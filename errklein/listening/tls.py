@@ -227,10 +227,7 @@ class CertificateStore:
         return None if identity is None else self._served[identity].getContext()
 
     def _options_for(self, identity: Identity) -> CertificateOptions:
-        """Return the options with an OpenSSL context for a key and its certificates.
-
-        :raises CertificateError: OpenSSL can't use them.
-        """
+        """Return the options with an OpenSSL context for a key and its certificates. Raises CertificateError."""
         try:
             leaf, *issuers = [crypto.X509.from_cryptography(certificate) for certificate in identity.chain]
             options = CertificateOptions(

@@ -41,10 +41,7 @@ def json_value(received: Received) -> Any:
 
 
 def json_object(received: Received) -> Mapping[str, Any]:
-    """Return the JSON object of a request.
-
-    :raises BadPayload: The body isn't a JSON object.
-    """
+    """Return the JSON object of a request. Raises BadPayload."""
     payload = json_value(received)
     if not isinstance(payload, Mapping):
         raise BadPayload(400, "the body must be a JSON object")

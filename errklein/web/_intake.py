@@ -203,11 +203,7 @@ class Intake:
         return match
 
     def _find(self, request: WebhookRequest) -> Match:
-        """Return the route for a request.
-
-        :raises Problem: The target of the request is malformed.
-        :raises NoRoute: No route matches.
-        """
+        """Return the route for a request. Raises Problem and NoRoute."""
         match = self.routes.cached.get((request.path, request.method))
         if match is not None:
             return match

@@ -543,10 +543,7 @@ def accepts_html(request: Any) -> bool:
 
 @lru_cache(256)
 def encoded_head(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    """Return the status line and the headers as they are sent.
-
-    :raises InvalidResponse: The status or a header is invalid.
-    """
+    """Return the status line and the headers as they are sent. Raises InvalidResponse."""
     _check_status(status)
     lines = [b"HTTP/1.1 %d %b\r\n" % (status, _REASONS[status])]
     for name, value in headers:

@@ -127,10 +127,7 @@ def as_values(delivery: StoredDelivery) -> dict[str, Any]:
 
 
 def read_request(text: str | bytes) -> StoredRequest:
-    """Return the request of an exported delivery.
-
-    :raises InvalidExport: The text is something else, of another version, or has no body.
-    """
+    """Return the request of an exported delivery. Raises InvalidExport."""
     try:
         values = json.loads(text)
         if values["version"] != VERSION:

@@ -50,10 +50,7 @@ def hook_options(setting: Any) -> Mapping[str, HookOptions]:
 def configured(
     hook: Hook, options: Mapping[str, HookOptions], default_methods: Sequence[str], find_source: FindSource
 ) -> Hook:
-    """Return the webhook as the operator has configured it.
-
-    :raises HookError: The options contradict those of the plugin, or the source is unknown.
-    """
+    """Return the webhook as the operator has configured it. Raises HookError."""
     own = options.get(hook.full_name, {})
     fields = dict(own)
     if "methods" in own:

@@ -76,10 +76,7 @@ class BadPayload(Exception):
 def decode_payload(
     body: bytes, content_type: str = "", *, form_param: str | None = None, content_encoding: str = ""
 ) -> object:
-    """Return the payload for a body; the table in the module's docstring has the rules.
-
-    :raises BadPayload: The body is invalid.
-    """
+    """Return the payload for a body; the table in the module's docstring has the rules. Raises BadPayload."""
     if content_encoding and content_encoding.strip().lower() != "identity":
         raise BadPayload(
             415, f"Content-Encoding {_shortened(content_encoding)} is not supported; send the body uncompressed"
@@ -106,10 +103,7 @@ def decode_payload(
 
 
 def decode_text(body: bytes, content_type: str = "") -> str:
-    """Return the text of a body in the charset that its Content-Type declares, by default UTF-8.
-
-    :raises BadPayload: The body isn't in this charset, or the charset is unknown.
-    """
+    """Return the text of a body in the charset that its Content-Type declares, by default UTF-8. Raises BadPayload."""
     return _read_text(body, _read_content_type(content_type)[1].get("charset", ""))
 
 
@@ -184,11 +178,7 @@ def _json_or_text(text: str, must_be_json: bool) -> object:
 
 
 def read_json(text: str) -> Any:
-    """Return the value of JSON.
-
-    :raises JSONDecodeError: The text is not JSON.
-    :raises BadPayload: The JSON exceeds a limit.
-    """
+    """Return the value of JSON. Raises JSONDecodeError and BadPayload."""
     try:
         value = _loads(text)
     except json.JSONDecodeError:

@@ -37,10 +37,7 @@ class ProxyHeader:
 
 
 def parse_proxy_header(received: bytes) -> ProxyHeader | None:
-    """Return the header at the beginning of the bytes; None if it isn't complete.
-
-    :raises InvalidHeader: There is none, or it is malformed.
-    """
+    """Return the header at the beginning of the bytes; None if it isn't complete. Raises InvalidHeader."""
     if _V1.startswith(received[: len(_V1)]):
         end = received.find(b"\r\n", 0, _LONGEST_V1)
         if end >= 0:

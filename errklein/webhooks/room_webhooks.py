@@ -92,11 +92,7 @@ class RoomWebhook:
 
     @classmethod
     def of_stored(cls, name: str, stored: Mapping[str, Any]) -> Self:
-        """Return the webhook of stored values.
-
-        :raises HookError: A later version of errklein has stored it, or a value is invalid.
-        :raises LookupError, TypeError: A value has an invalid type.
-        """
+        """Return the webhook of stored values. Raises HookError, LookupError and TypeError."""
         if NAME.fullmatch(name) is None:
             raise HookError(f"invalid name {name!r}")
         if stored.get("version", 0) > _VERSION:
@@ -140,10 +136,7 @@ class RoomWebhook:
         return min(times, default=inf)
 
     def changed(self, option: str, text: str, now: float = 0.0) -> Self:
-        """Return the webhook with another value of an option, which is given as a text.
-
-        :raises HookError: The option is unknown, or the value is invalid.
-        """
+        """Return the webhook with another value of an option, which is given as a text. Raises HookError."""
         if option not in OPTIONS:
             known = (*OPTIONS, "secret")
             hint = did_you_mean(option, known) or f"; expected one of {', '.join(known)}"
