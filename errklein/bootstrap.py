@@ -169,11 +169,9 @@ def get_storage_plugin(config: Any) -> StoragePluginBase:
 
 
 def restore_bot_from_backup(backup_filename: str | Path, *, bot: Any, log: logging.Logger | None = None) -> None:
-    """Store the values of a backup of errklein or errbot in the bot's storage; nothing in the file is run.
-
-    Values that are left out are logged. If a value uses a class or function that isn't allowed, nothing is restored and
-    StorageError is raised; `errklein restore --trust` can restore such a backup.
-    """
+    """Store the values of a backup of errklein or errbot in the bot's storage; nothing in the file is run. Values that
+    are left out are logged. If a value uses a class or function that isn't allowed, nothing is restored and
+    StorageError is raised; `errklein restore --trust` can restore such a backup."""
     path = Path(backup_filename)
     read = read_any_backup(path)
     refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(bot.bot_config)), ())

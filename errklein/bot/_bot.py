@@ -232,11 +232,9 @@ class Bot:
             self._webhook_notices.hooks_unknown([error for _, error in unknown])
 
     async def stop(self, grace: float) -> None:
-        """Refuse new work, wait for handlers, deactivate plugins, send queued messages, and disconnect, within `grace` seconds.
-
-        Each step begins as soon as the one before has ended. If the grace period ends before plugins are deactivated, they get
-        SHORTEST_DEACTIVATION seconds, and queued messages are not sent.
-        """
+        """Refuse new work, wait for handlers, deactivate plugins, send queued messages, and disconnect, within `grace`
+        seconds. Each step begins as soon as the one before has ended. If the grace period ends before plugins are
+        deactivated, they get SHORTEST_DEACTIVATION seconds, and queued messages are not sent."""
         self.phase = "stopping"
         deadline, workers = Deadline(self.reactor, grace), self._workers
         self.delivery_queue.stop()

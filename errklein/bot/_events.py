@@ -209,10 +209,8 @@ class Events:
         self._slices.do(partial(self._end, backend))
 
     def message_received(self, backend: Backend, message: Message) -> None:
-        """Run the command in the message, if there is one, and pass the message to the plugins' callbacks.
-
-        A delayed message only reaches the callbacks: it runs no command or filter and answers no question.
-        """
+        """Run the command in the message, if there is one, and pass the message to the plugins' callbacks. A delayed
+        message only reaches the callbacks: it runs no command or filter and answers no question."""
         if message.edited:
             self.message_edited(backend, message)
         elif not backend.is_from_self(message):

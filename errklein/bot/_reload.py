@@ -25,10 +25,8 @@ _UNKNOWN = object()  # the verification that an inactive plugin declares, or doe
 
 
 def change_config(bot: Bot, fresh: Config, by: Actor, *, is_forced: bool) -> list[Change]:
-    """Apply what needs no restart of a configuration that was read again, all of it or nothing, and return what differs.
-
-    Raises ConfigError, before anything changes.
-    """
+    """Apply what needs no restart of a configuration that was read again, all of it or nothing, and return what
+    differs. Raises ConfigError, before anything changes."""
     config = bot.bot_config
     changes = list(changes_of(config, fresh))
     settings = WebSettings.of(fresh if config.names_networks == fresh.names_networks else config)
@@ -51,10 +49,8 @@ def change_config(bot: Bot, fresh: Config, by: Actor, *, is_forced: bool) -> lis
 
 
 def _options(bot: Bot, settings: WebSettings, config: Config, fresh: Config) -> Mapping[str, Any]:
-    """Return the options of webhooks, those that don't change as the same objects. Raises ConfigError if they can't be used.
-
-    Then their webhooks stay the same objects, too, with the rates that they have used up.
-    """
+    """Return the options of webhooks, those that don't change as the same objects. Raises ConfigError if they can't be
+    used. Then their webhooks stay the same objects, too, with the rates that they have used up."""
     before, after = config.setting("WEBHOOKS"), fresh.setting("WEBHOOKS")
     used = bot.web.site.settings.webhooks
     options = dict(settings.webhooks)

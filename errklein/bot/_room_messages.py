@@ -69,10 +69,8 @@ class RoomMessages:
         self._say(webhook.rooms[0] if webhook.rooms else webhook.room, text)
 
     async def show(self, webhook: RoomWebhook, event: Event) -> None:
-        """Send the message of an event to the webhook's room, or count it.
-
-        The network may accept it later: it is stored with the end of the delivery, as messages of plugins.
-        """
+        """Send the message of an event to the webhook's room, or count it. The network may accept it later: it is
+        stored with the end of the delivery, as messages of plugins."""
         text = await self._text(webhook, event)
         if not text:
             return

@@ -136,10 +136,8 @@ class RoomWebhooks:
         self.use_settings(configured)
 
     def use_settings(self, configured: Mapping[str, RoomWebhook]) -> None:
-        """Route the webhooks of the configuration in place of those of the one before, and of stored ones of the same names.
-
-        All secrets are read again, since files may have changed.
-        """
+        """Route the webhooks of the configuration in place of those of the one before, and of stored ones of the same
+        names. All secrets are read again, since files may have changed."""
         rooms, before = self.rooms(), self._configured
         self._configured = configured
         checks, named = self._web.services.checks, self._web.routes.named

@@ -110,10 +110,8 @@ def _new_plugin(known: argparse.Namespace) -> None:
 
 
 def check(known: argparse.Namespace) -> NoReturn:
-    """Check errklein's environment, then the configuration and the plugins.
-
-    The environment comes first, since the other checks may fail in a damaged one. Raises SystemExit.
-    """
+    """Check errklein's environment, then the configuration and the plugins. The environment comes first, since the
+    other checks may fail in a damaged one. Raises SystemExit."""
     from errklein.plugins.requirement_files import environment_problems
 
     problems = environment_problems()
@@ -143,10 +141,8 @@ def work_on_data(known: argparse.Namespace) -> int:
 
 
 def init(directory: Path) -> int:
-    """Create a config.py and an example of a plugin with tests in the directory, and print how to use them.
-
-    Raises SystemExit, and creates nothing, if one of the files exists.
-    """
+    """Create a config.py and an example of a plugin with tests in the directory, and print how to use them. Raises
+    SystemExit, and creates nothing, if one of the files exists."""
     write_new_files({directory / name: read_template(template) for name, template in _BEGINNING.items()})
     enter = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "
     sys.stdout.write(_NEXT.format(directory=directory, enter=enter))
@@ -190,10 +186,8 @@ def run(reactor: str | None, arguments: Sequence[str], pid_file: str | None = No
 
 
 def check_run_options(arguments: Sequence[str]) -> None:
-    """Check the options of `errklein run`, which are those of `twistd errklein`, without twistd's messages.
-
-    Raises SystemExit for an invalid option, with status 2, and after --help and --version.
-    """
+    """Check the options of `errklein run`, which are those of `twistd errklein`, without twistd's messages. Raises
+    SystemExit for an invalid option, with status 2, and after --help and --version."""
     from twisted.application.service import IServiceMaker
     from twisted.plugin import getPlugins
     from twisted.python.usage import UsageError

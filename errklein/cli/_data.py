@@ -80,10 +80,8 @@ _OF_ERRBOT = {
 
 
 def import_errbot(config: Config, known: Namespace) -> int:
-    """Import the values of errbot's shelves in the data directory; the shelves are not changed.
-
-    With `force`, stored values that differ are replaced; a backup of them is written first.
-    """
+    """Import the values of errbot's shelves in the data directory; the shelves are not changed. With `force`, stored
+    values that differ are replaced; a backup of them is written first."""
     if config.STORAGE != "Shelf":
         raise StorageError(f"STORAGE is {config.STORAGE!r}; errbot's shelves can be imported only into 'Shelf'")
     directory = database_of(config).parent
@@ -148,9 +146,8 @@ def _as_shelves(rows: Iterable[Row], for_errbot: ErrbotPickles) -> tuple[dict[st
 
 
 def backup(config: Config, known: Namespace) -> int:
-    """Write a backup to the data directory, as the command !backup does. The bot may run, unless its storage is a third party's.
-
-    With `with_secrets`, the secrets of webhooks that were made at run time are written to a file of their own.
+    """Write a backup to the data directory, as the command !backup does. The bot may run, unless its storage is a third
+    party's. With `with_secrets`, the secrets of webhooks that were made at run time are written to a file of their own.
     """
     directory = Path(config.BOT_DATA_DIR)
     path = directory / BACKUP_NAME
@@ -208,11 +205,10 @@ def release_messages(config: Config, _: Namespace) -> int:
 
 
 def restore(config: Config, known: Namespace) -> int:
-    """Store the values of a backup of errklein or errbot in an empty bot, and the secrets of webhooks beside it.
-
-    If a value uses a name that is neither allowed nor in `trust`, nothing is restored. With `force`, values of the same name are
-    replaced; a backup of them is written first. With `with_deliveries`, so is the journal, and what waits in it is paused.
-    """
+    """Store the values of a backup of errklein or errbot in an empty bot, and the secrets of webhooks beside it. If a
+    value uses a name that is neither allowed nor in `trust`, nothing is restored. With `force`, values of the same name
+    are replaced; a backup of them is written first. With `with_deliveries`, so is the journal, and what waits in it is
+    paused."""
     file: Path = _default_backup(config) if known.file is None else known.file
     read = read_any_backup(file)
     secrets = _read_secrets(file)
@@ -246,11 +242,9 @@ def restore(config: Config, known: Namespace) -> int:
 
 
 def storage_get(config: Config, known: Namespace) -> int:
-    """Print the values of the namespace as a Python dict, which `storage_set` accepts.
-
-    Values that aren't literals are left out and reported. A namespace without values that isn't the name of a plugin raises
-    StorageError, or prints an empty dict with `missing_ok`.
-    """
+    """Print the values of the namespace as a Python dict, which `storage_set` accepts. Values that aren't literals are
+    left out and reported. A namespace without values that isn't the name of a plugin raises StorageError, or prints an
+    empty dict with `missing_ok`."""
     namespace, missing_ok = known.namespace, known.missing_ok
     literals: dict[str, Any] = {}
     problems: list[str] = []
@@ -279,10 +273,8 @@ def storage_get(config: Config, known: Namespace) -> int:
 
 
 def storage_set(config: Config, known: Namespace) -> int:
-    """Replace the values of the namespace by those of the Python dict on standard input.
-
-    `storage merge` adds the values, and merges dicts with stored dicts of the same key.
-    """
+    """Replace the values of the namespace by those of the Python dict on standard input. `storage merge` adds the
+    values, and merges dicts with stored dicts of the same key."""
     namespace, merge, values = known.namespace, known.what == "merge", _parsed(sys.stdin.read())
     with _locked_storage(config) as storage:
         _check_imported(config, storage)
@@ -364,11 +356,9 @@ def _back_up_first(config: Config, storage: Storage, name: str) -> None:
 def _put(
     storage: Storage, rows: Sequence[Row], instead_of: Iterable[str] = (), trusted: Collection[str] | None = None
 ) -> None:
-    """Store the rows, and remove all other values of the namespaces in `instead_of`.
-
-    With None for `trusted`, the values may use any names, since they are the bot's own; see `put_rows`. Raises StorageError
-    if the bot couldn't start with one of the values.
-    """
+    """Store the rows, and remove all other values of the namespaces in `instead_of`. With None for `trusted`, the
+    values may use any names, since they are the bot's own; see `put_rows`. Raises StorageError if the bot couldn't
+    start with one of the values."""
     for namespace, key, data in rows:
         if (namespace, key) not in _REQUIRED_TYPES:
             continue

@@ -100,10 +100,8 @@ def _commit_of(plug: PlugFile) -> str:
 
 
 def _check(options: list[str], directory: str, variables: Mapping[str, str]) -> Iterator[str]:
-    """Yield the states of plugins, problems and warnings that `errklein check` prints, in a process that plugins may end.
-
-    It gets the variables of settings, which this process has removed from its environment.
-    """
+    """Yield the states of plugins, problems and warnings that `errklein check` prints, in a process that plugins may
+    end. It gets the variables of settings, which this process has removed from its environment."""
     # It finds modules where this process does, so errklein needn't be installed.
     code = (
         "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from errklein.cli import main; sys.exit(main())"

@@ -321,10 +321,8 @@ def _replay(
     wait: float,
     is_running: Callable[[], bool],
 ) -> int:
-    """Let deliveries run, and print their outcome, or what they wait for. Return 0 if each has succeeded, or can't run yet.
-
-    Those that the source has repeated are skipped, which is a failure only if they were given by their ids.
-    """
+    """Let deliveries run, and print their outcome, or what they wait for. Return 0 if each has succeeded, or can't run
+    yet. Those that the source has repeated are skipped, which is a failure only if they were given by their ids."""
     replay = finished(operations.replay(shell_user(), words))
     for number, later in replay.repeated.items():
         complain([f"{number} is skipped: the source has repeated it as {later}; --force replays it, too"])

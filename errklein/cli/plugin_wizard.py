@@ -59,10 +59,8 @@ def write_new_files(texts: Mapping[Path, str], *, keep_same: bool = False) -> li
 
 
 def write_examples(directory: Path) -> None:
-    """Write the files for servers, proxies and monitoring to the directory, and print the paths of the new ones.
-
-    Raises SystemExit with one line, and writes nothing, if a file exists with another content.
-    """
+    """Write the files for servers, proxies and monitoring to the directory, and print the paths of the new ones. Raises
+    SystemExit with one line, and writes nothing, if a file exists with another content."""
     with as_file(files("errklein") / "examples") as source:
         found = [path for path in sorted(source.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
         new = write_new_files(
@@ -126,11 +124,9 @@ class NewPlugin:
 
 
 def new_plugin_wizard(directory: str | Path | None = None, ask: Callable[[str], str] | None = None) -> None:
-    """Ask for a name and a description, and write the plugin as `write_plugin` does, by default in the current directory.
-
-    `ask` returns the reply to a question; by default it is `input`. Raises SystemExit with one line if the input ends, or
-    if the files can't be written.
-    """
+    """Ask for a name and a description, and write the plugin as `write_plugin` does, by default in the current
+    directory. `ask` returns the reply to a question; by default it is `input`. Raises SystemExit with one line if the
+    input ends, or if the files can't be written."""
     ask = ask or input
     directory = Path(directory or ".")
     sys.stdout.write(f"Creates a plugin in {directory.absolute()}.\n")
@@ -150,11 +146,9 @@ def new_plugin_wizard(directory: str | Path | None = None, ask: Callable[[str], 
 
 
 def write_plugin(directory: Path, name: str, description: str = "") -> None:
-    """Write the plugin into a folder of its own in the directory, and print how to run its tests.
-
-    The folder has the name of the plugin's module; a directory of that name is used itself. Raises SystemExit with one line
-    if the name or the description is invalid, if the folder has other plugins, or if a file exists or can't be written.
-    """
+    """Write the plugin into a folder of its own in the directory, and print how to run its tests. The folder has the
+    name of the plugin's module; a directory of that name is used itself. Raises SystemExit with one line if the name or
+    the description is invalid, if the folder has other plugins, or if a file exists or can't be written."""
     try:
         plugin = NewPlugin(name, description)
     except ValueError as error:

@@ -76,10 +76,8 @@ class History(dict[Any, deque[HistoryEntry]]):
         commands.append(entry)
 
     def entries(self, sender: Sender) -> list[HistoryEntry]:
-        """Return the commands that the sender sent in that place, the latest last.
-
-        Entries that plugins added have no sender, and are included in every place. So are entries of a sender without `aclattr`.
-        """
+        """Return the commands that the sender sent in that place, the latest last. Entries that plugins added have no
+        sender, and are included in every place. So are entries of a sender without `aclattr`."""
         return [
             entry
             for entry in self.get(sender.person, ())
@@ -117,10 +115,8 @@ def contains_recall(text: str, prefix: str) -> bool:
 
 
 def recall_position(text: str, prefix: str) -> int | None:
-    """Return the number of commands back that the text repeats, or None if it repeats none.
-
-    A second prefix, as in `!!`, repeats the latest command; a number, as in `!3`, one further back.
-    """
+    """Return the number of commands back that the text repeats, or None if it repeats none. A second prefix, as in
+    `!!`, repeats the latest command; a number, as in `!3`, one further back."""
     if prefix and text == prefix.strip():
         return 1
     # Longer numbers exceed any history.

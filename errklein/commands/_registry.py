@@ -16,11 +16,9 @@ from errklein.text.suggestions import most_similar
 
 
 def find_command(text: str, names: Container[str], most_words: int) -> tuple[str, str] | None:
-    """Return the longest command name that the text begins with, and the arguments after it, or None.
-
-    The text may have spaces or underscores where the name has underscores. `most_words` is the number of words in the longest
-    name. Whitespace within the arguments is kept.
-    """
+    """Return the longest command name that the text begins with, and the arguments after it, or None. The text may have
+    spaces or underscores where the name has underscores. `most_words` is the number of words in the longest name.
+    Whitespace within the arguments is kept."""
     words = text.split(None, most_words)[:most_words]
     for count in range(len(words), 0, -1):
         name = "_".join(words[:count])
@@ -30,11 +28,9 @@ def find_command(text: str, names: Container[str], most_words: int) -> tuple[str
 
 
 def unknown_command(text: str, names: Collection[str], prefix: str) -> str:
-    """Return the Markdown reply to an unknown command, with suggestions from `names` that resemble the text's first words.
-
-    If the text is the beginning of several names, as "plugin" is, the reply lists these. If another word follows such a
-    beginning, the reply lists them, too, with the closest first.
-    """
+    """Return the Markdown reply to an unknown command, with suggestions from `names` that resemble the text's first
+    words. If the text is the beginning of several names, as "plugin" is, the reply lists these. If another word follows
+    such a beginning, the reply lists them, too, with the closest first."""
 
     def quoted(name: str) -> str:
         return f'"{plain(prefix + name)}"'
@@ -132,12 +128,10 @@ class CommandRegistry:
     def add(
         self, owner: str, handlers: Iterable[Callable[..., Any]], instance: object = None, rank: int | None = None
     ) -> list[str]:
-        """Register those handlers that are declared as commands; return a sentence for each clash.
-
-        `rank` is the plugin's number in the order of activation, by default the next one. Of two commands with the same name,
-        the one with the higher number is renamed to "<plugin>-<name>"; that name is also stored in its function. An alias that
-        is taken is left out.
-        """
+        """Register those handlers that are declared as commands; return a sentence for each clash. `rank` is the
+        plugin's number in the order of activation, by default the next one. Of two commands with the same name, the one
+        with the higher number is renamed to "<plugin>-<name>"; that name is also stored in its function. An alias that
+        is taken is left out."""
         clashes: list[str] = []
         with self._lock:
             rank = self._next if rank is None else rank
@@ -225,11 +219,9 @@ class CommandRegistry:
 def _put(
     command: RegisteredCommand, commands: dict[str, RegisteredCommand], clashes: list[str]
 ) -> tuple[RegisteredCommand, RegisteredCommand | None]:
-    """Add the command to `commands`, renamed if a command with a lower rank has its name.
-
-    Returns the command with its final name, and the command that it displaced or None; the latter needs another name. Appends
-    a sentence to `clashes` if the command was renamed.
-    """
+    """Add the command to `commands`, renamed if a command with a lower rank has its name. Returns the command with its
+    final name, and the command that it displaced or None; the latter needs another name. Appends a sentence to
+    `clashes` if the command was renamed."""
     name, first, displaced = command.name, None, None
     while (other := commands.get(name)) is not None and not _same_method(other, command.owner, command.handler):
         if other.rank > command.rank:

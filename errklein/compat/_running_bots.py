@@ -45,11 +45,9 @@ class RunningBots:
             self._bots.remove(bot)
 
     def add(self, owner: str, name: str, rule: str, methods: Sequence[str] | str, handler: Callable[..., Any]) -> None:
-        """Add a route. Its handler gets the request and is called in a thread.
-
-        Raises ValueError or LookupError for an invalid rule, and for one with a converter that only another map has: `put`
-        would refuse the owner's other routes with it.
-        """
+        """Add a route. Its handler gets the request and is called in a thread. Raises ValueError or LookupError for an
+        invalid rule, and for one with a converter that only another map has: `put` would refuse the owner's other
+        routes with it."""
         rule, methods = normalise_rule(rule), normalise_methods(methods)
         Map([Rule(rule, methods=methods)])
         declaration = HookDeclaration(rule, methods, raw=True, threaded=True, methods_given=True)
@@ -66,11 +64,9 @@ class RunningBots:
         self._hooks.clear()
 
     def answered(self) -> list[tuple[Hook, tuple[str, ...]]]:
-        """Return the hooks of the newest bot, including those of plugins, each with the methods that it serves.
-
-        Without a bot, return the hooks that are registered here. May be called in any thread. A thread other than the
-        reactor's waits for the reactor, and gets Stopping if the bot stops meanwhile.
-        """
+        """Return the hooks of the newest bot, including those of plugins, each with the methods that it serves. Without
+        a bot, return the hooks that are registered here. May be called in any thread. A thread other than the reactor's
+        waits for the reactor, and gets Stopping if the bot stops meanwhile."""
         bot = self.newest
         if bot is None:
             return [(hook, hook.declaration.methods) for hooks in list(self._hooks.values()) for hook in hooks]
@@ -79,10 +75,8 @@ class RunningBots:
         return [(route.hook, route.methods) for route in routes if route.methods]
 
     def ask(self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> ClientResponse:
-        """Return the newest bot's response to a request, which may be for a plugin's webhook. Waits for it.
-
-        Raises RuntimeError on the reactor thread, and if no bot is running.
-        """
+        """Return the newest bot's response to a request, which may be for a plugin's webhook. Waits for it. Raises
+        RuntimeError on the reactor thread, and if no bot is running."""
         bot = self.newest
         if bot is None:
             raise RuntimeError("flask_app can't handle requests: no bot is running")
@@ -115,10 +109,8 @@ class RouteMap(Map):
         return list(self.iter_rules())
 
     def iter_rules(self, endpoint: Any = None) -> Iterator[Rule]:
-        """Return all rules, or those of the endpoint; raises KeyError for an unknown endpoint.
-
-        The rules of webhooks are copies.
-        """
+        """Return all rules, or those of the endpoint; raises KeyError for an unknown endpoint. The rules of webhooks
+        are copies."""
         # Imported late, since this module is also used by commands that need no web server.
         from errklein.web.facade import endpoint_of
 

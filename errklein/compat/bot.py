@@ -55,10 +55,8 @@ class Replaced:
         return name in self.names or (name == "callback_message" and "process_message" in self.names)
 
     def call(self, name: str, backend: Backend, *args: Any) -> Awaitable[Any] | None:
-        """Call the bot's method for an event or message of the network.
-
-        A thread calls it at once. On the reactor, it is called in a thread after earlier ones, and errors are logged.
-        """
+        """Call the bot's method for an event or message of the network. A thread calls it at once. On the reactor, it
+        is called in a thread after earlier ones, and errors are logged."""
         bot, method = self._bot, getattr(self._bot, name)
         with assigned(handled_network, backend.network):
             if not in_reactor_thread(bot.reactor):
@@ -324,10 +322,8 @@ class ErrbotBot(Bot):
 
     @property
     def kept(self) -> StoreMixin:
-        """The stored values of the network of the message being handled, else of the first network.
-
-        Their namespace is "<mode>_backend", where the network itself stores values, too. It is opened at the first use.
-        """
+        """The stored values of the network of the message being handled, else of the first network. Their namespace is
+        "<mode>_backend", where the network itself stores values, too. It is opened at the first use."""
         if isinstance(self.backend, RunsErrBot):
             return self.backend.legacy
         namespace = f"{self.mode}_backend"
@@ -352,10 +348,8 @@ class ErrbotBot(Bot):
         return True
 
     def callback_message(self, msg: Message) -> None:
-        """Run the command in the message, if there is one, and call `callback_message` of the plugins.
-
-        A delayed message is ignored.
-        """
+        """Run the command in the message, if there is one, and call `callback_message` of the plugins. A delayed
+        message is ignored."""
         backend = self.backend
         if isinstance(backend, RunsErrBot):
             type(backend.legacy).callback_message(backend.legacy, msg)
@@ -386,10 +380,8 @@ class ErrbotBot(Bot):
         return self.events if isinstance(backend, RunsErrBot) else cast(BackendEvents, self.incoming)
 
     def _report(self, event: str, *details: Any) -> None:
-        """Report an event in the name of the network of the message being handled, else of the first one.
-
-        For any thread.
-        """
+        """Report an event in the name of the network of the message being handled, else of the first one. For any
+        thread."""
         on_reactor_soon(self.reactor, copy_context().run, getattr(self.events, event), self.backend, *details)
 
     @property

@@ -213,10 +213,8 @@ class ErrBot(BackendBase, StoreMixin):
             self.close_storage()
 
     def send_message(self, msg: Message) -> None:
-        """Call `callback_botmessage` of the plugins.
-
-        A backend overrides this to send the message, and calls it with `super()`.
-        """
+        """Call `callback_botmessage` of the plugins. A backend overrides this to send the message, and calls it with
+        `super()`."""
         self._here.message_sent(msg)
 
     def send_card(self, card: Any) -> None:
@@ -224,10 +222,8 @@ class ErrBot(BackendBase, StoreMixin):
         self._here.send_card_as_text(card)
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
-        """Prepare the body for a prefix. A backend overrides this to add the name, and calls it with `super()` first.
-
-        A body that begins with a Markdown heading gets a line break before it, so that it stays a heading.
-        """
+        """Prepare the body for a prefix. A backend overrides this to add the name, and calls it with `super()` first. A
+        body that begins with a Markdown heading gets a line break before it, so that it stays a heading."""
         if message.body.startswith("#"):
             message.body = f"\n{message.body}"
 
@@ -380,10 +376,8 @@ class ErrBot(BackendBase, StoreMixin):
             return False
 
     def _delay_reconnect(self) -> None:
-        """Wait before the next attempt.
-
-        The delay grows with each attempt, plus a random time so that bots don't reconnect all at once.
-        """
+        """Wait before the next attempt. The delay grows with each attempt, plus a random time so that bots don't
+        reconnect all at once."""
         self._here.pause(self._next_delay + random.uniform(0, _JITTER))  # noqa: S311
         self._next_delay = min(_LONGEST_DELAY, self._next_delay * _LONGER_BY)
 
@@ -458,10 +452,7 @@ class Alone:
     # Requests of the backend
 
     def send(self, identifier: Identifier, text: str, in_reply_to: Message | None, groupchat_nick_reply: bool) -> None:
-        """Send a message, in several parts if it is too long.
-
-        Raises ValueError if `identifier` is not an Identifier.
-        """
+        """Send a message, in several parts if it is too long. Raises ValueError if `identifier` is not an Identifier."""
         if not isinstance(identifier, Identifier):
             raise ValueError(f"send() needs an Identifier, not {type(identifier).__name__}")
         message = self._backend.build_message(text)

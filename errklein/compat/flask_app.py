@@ -133,10 +133,8 @@ class PlainApp(_ServedApp, StandIn):
         return decorate
 
     def before_request(self, function: F) -> F:
-        """Register a function that is called before each view.
-
-        If it returns something other than None, that is the response.
-        """
+        """Register a function that is called before each view. If it returns something other than None, that is the
+        response."""
         self.before.append(function)
         return function
 

@@ -113,10 +113,8 @@ class BotPluginManager(PluginManager):
         return self._waited(self.activate, name)
 
     def deactivate_plugin(self, name: str) -> Any:
-        """Deactivate the plugin; an inactive one is ignored.
-
-        Raises PluginActivationException, which is a KeyError, if there is no such plugin.
-        """
+        """Deactivate the plugin; an inactive one is ignored. Raises PluginActivationException, which is a KeyError, if
+        there is no such plugin."""
         if not self.plugin(name).active:
             return None
         return self._waited(self.deactivate, name)
@@ -125,10 +123,8 @@ class BotPluginManager(PluginManager):
         return self._waited(self.reload, name)
 
     def activate_non_started_plugins(self) -> Any:
-        """Activate all plugins that are neither active nor blacklisted.
-
-        The result is a text with a line for each problem.
-        """
+        """Activate all plugins that are neither active nor blacklisted. The result is a text with a line for each
+        problem."""
         return self._waited(lambda: self.activate_rest().addCallback(lambda found: "".join(f"{x}\n" for x in found)))
 
     def deactivate_all_plugins(self) -> Any:

@@ -60,10 +60,8 @@ _MOVED = {
 
 
 def find_class(namespace: str, module: str, qualname: str) -> object | None:
-    """Return the class or function that a value in the plugin's `namespace` uses.
-
-    None means that the module and name in the value are still correct.
-    """
+    """Return the class or function that a value in the plugin's `namespace` uses. None means that the module and name
+    in the value are still correct."""
     if module in _MOVED:
         return _found(_MOVED[module], qualname)
     value_class = value_class_name(module, qualname)
@@ -81,9 +79,7 @@ def find_class(namespace: str, module: str, qualname: str) -> object | None:
 
 def find_restored_class(namespace: str, module: str, qualname: str) -> object | None:
     """Return the class or function that a restored value in the plugin's `namespace` uses; None if it isn't allowed.
-
-    Only errklein's own modules are imported. A module of the plugin is searched only if the plugin has imported it.
-    """
+    Only errklein's own modules are imported. A module of the plugin is searched only if the plugin has imported it."""
     value_class = value_class_name(module, qualname)
     if value_class is not None:
         return _found(*value_class)
@@ -111,10 +107,8 @@ def is_backend(module: str, qualname: str) -> bool:
 
 
 def identifier_of_errbot(text: str) -> Identifier:
-    """Return the identifier for a text that errbot has stored.
-
-    The network of the running bot creates it. Raises ValueError if no bot is running.
-    """
+    """Return the identifier for a text that errbot has stored. The network of the running bot creates it. Raises
+    ValueError if no bot is running."""
     bot = running_bots.newest
     if bot is None:
         raise ValueError(f"the identifier {text!r} can be read only while the bot runs")
@@ -156,12 +150,10 @@ def module_of_plugin(namespace: str, module: str) -> str | None:
 
 
 def _defined_in(package: str, local: str, qualname: str) -> object | None:
-    """Return the class or function of that name, if a loaded module of the package defines it; else None.
-
-    The name may be that of a member of a class. Of the functions in a class only static methods are returned. A pickle
-    could call others with any object as `self`, and doesn't need them to create an instance. Members of an Enum are
-    returned, since Python 3.11.0 to 3.11.3 and `enum.pickle_by_enum_name` write them as attributes of the class.
-    """
+    """Return the class or function of that name, if a loaded module of the package defines it; else None. The name may
+    be that of a member of a class. Of the functions in a class only static methods are returned. A pickle could call
+    others with any object as `self`, and doesn't need them to create an instance. Members of an Enum are returned,
+    since Python 3.11.0 to 3.11.3 and `enum.pickle_by_enum_name` write them as attributes of the class."""
     loaded = sys.modules.get(f"{package}.{local}")
     if loaded is None or _is_core(loaded):
         return None
@@ -183,10 +175,8 @@ def _defined_in(package: str, local: str, qualname: str) -> object | None:
 
 
 def _is_core(loaded: ModuleType) -> bool:
-    """Return whether the module belongs to a core plugin.
-
-    These store no instances, and some of their functions write files.
-    """
+    """Return whether the module belongs to a core plugin. These store no instances, and some of their functions write
+    files."""
     return loaded.__file__ is not None and Path(loaded.__file__).parent == CORE_PLUGINS
 
 
@@ -265,10 +255,8 @@ def _is_installed(module: str) -> bool:
 
 
 def _in_source(source: Path, name: str) -> NameStatus:
-    """Return whether the module defines the class or function, as far as its source shows.
-
-    Of a member's name the class is judged; `find_restored_class` checks the rest when the value is read.
-    """
+    """Return whether the module defines the class or function, as far as its source shows. Of a member's name the class
+    is judged; `find_restored_class` checks the rest when the value is read."""
     try:
         body = ast.parse(source.read_bytes()).body
     except (OSError, SyntaxError, ValueError, RecursionError):

@@ -91,10 +91,8 @@ class CorePlugin(BotPlugin):
         return True
 
     async def check_use(self, message: Message, args: str, webhook: str, *rooms: str) -> None:
-        """Raise CommandError unless the sender may use the running command for the webhook, and for further rooms: see `may_use`.
-
-        Others don't learn whether the webhook exists.
-        """
+        """Raise CommandError unless the sender may use the running command for the webhook, and for further rooms: see
+        `may_use`. Others don't learn whether the webhook exists."""
         if not await self.may_use(message, args, webhook, *rooms):
             where = "a room that you are in, or you may not use this command there"
             raise CommandError(f"There is no webhook {code(webhook)} of {where}.")
@@ -121,9 +119,7 @@ class CorePlugin(BotPlugin):
 
     def identifier_of(self, name: str) -> Identifier:
         """Return the person or room of that name. Call it in a thread: networks of errbot's backends may ask a server.
-
-        Raises CommandError if the name is invalid.
-        """
+        Raises CommandError if the name is invalid."""
         try:
             return self.build_identifier(name)
         except ValueError as error:
@@ -133,10 +129,8 @@ class CorePlugin(BotPlugin):
 def callable_anywhere(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[S, P], T | Deferred[T]]:
-    """Wrap an async method so that plugins can call it without `await`.
-
-    In a thread, the call blocks until the method has returned. On the reactor, the call returns a Deferred of the result.
-    """
+    """Wrap an async method so that plugins can call it without `await`. In a thread, the call blocks until the method
+    has returned. On the reactor, the call returns a Deferred of the result."""
 
     @wraps(method)
     def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Any:

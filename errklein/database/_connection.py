@@ -246,11 +246,9 @@ def connect(path: Path, options: str = "") -> sqlite3.Connection:
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Return a connection that only reads the file, and neither changes nor creates its side files.
-
-    An ordinary connection, even one with mode=ro, creates side files, which the bot's user may be unable to write.
-    See https://www.sqlite.org/wal.html#read_only_databases.
-    """
+    """Return a connection that only reads the file, and neither changes nor creates its side files. An ordinary
+    connection, even one with mode=ro, creates side files, which the bot's user may be unable to write. See
+    https://www.sqlite.org/wal.html#read_only_databases."""
     log, index = (path.with_name(path.name + end) for end in SUFFIXES[1:])
     if index.exists():
         return connect(path, "mode=ro&readonly_shm=1")

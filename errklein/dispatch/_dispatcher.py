@@ -108,10 +108,8 @@ class Dispatcher:
             queue.stop()
 
     def dispatch(self, backend: Backend, message: Message) -> bool:
-        """Handle one message without blocking; errors are logged.
-
-        Returns False if plugins don't get the message in `callback_message`.
-        """
+        """Handle one message without blocking; errors are logged. Returns False if plugins don't get the message in
+        `callback_message`."""
         try:
             handled = self._find_and_run(backend, message)
         except NothingToRepeat:

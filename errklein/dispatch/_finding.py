@@ -111,10 +111,8 @@ class CommandFinder:
         return message.body if text is None else text
 
     def _command_text(self, body: str, settings: Any, optional: bool) -> str | None:
-        """Return the text after the prefix, or None without a prefix.
-
-        A prefix that ends with a letter or digit may also be the beginning of another word: then a command must follow.
-        """
+        """Return the text after the prefix, or None without a prefix. A prefix that ends with a letter or digit may
+        also be the beginning of another word: then a command must follow."""
         text, prefix = strip_prefix(body, settings, optional), settings.BOT_PREFIX
         if text and prefix[-1:].isalnum() and text[0].isalnum() and body.startswith(prefix + text[0]):
             known = find_command(text, self._registry, self._registry.most_words) is not None

@@ -40,11 +40,8 @@ class Networks:
         return self._configs[backend.network]
 
     def of(self, subject: Identifier | Message) -> Backend:
-        """Return the backend of the network that an identifier or message belongs to.
-
-        Identifiers and messages that a plugin created have no network; they belong to the current one. Raises ValueError if
-        the network is unknown.
-        """
+        """Return the backend of the network that an identifier or message belongs to. Identifiers and messages that a
+        plugin created have no network; they belong to the current one. Raises ValueError if the network is unknown."""
         network = subject.network
         if not network:
             return self.current
@@ -53,19 +50,15 @@ class Networks:
         return self.backends[network]
 
     def build_identifier(self, text: str | tuple[str, str]) -> Identifier:
-        """Return the person, occupant or room with that name, on the current network or, for "network:name", on that network.
-
-        A pair of a room's name and its password, as in CHATROOM_PRESENCE, names the room. Raises ValueError if the name is
-        invalid on the network.
-        """
+        """Return the person, occupant or room with that name, on the current network or, for "network:name", on that
+        network. A pair of a room's name and its password, as in CHATROOM_PRESENCE, names the room. Raises ValueError if
+        the name is invalid on the network."""
         backend, name = self.split(text if isinstance(text, str) else text[0])
         return backend.build_identifier(name)
 
     def resolve(self, text: str, reactor: Any, seconds: float = LOOKUP_TIMEOUT) -> Deferred[Identifier]:
-        """Return what `build_identifier` does, after the network was asked if necessary; see `ports.chat.Backend.resolve`. Reactor.
-
-        Fails with LookupFailed if it hasn't replied after so many seconds.
-        """
+        """Return what `build_identifier` does, after the network was asked if necessary; see
+        `ports.chat.Backend.resolve`. Reactor. Fails with LookupFailed if it hasn't replied after so many seconds."""
 
         def no_reply(*_: object) -> NoReturn:
             raise LookupFailed(f"the network hasn't replied within {seconds:.0f} s")

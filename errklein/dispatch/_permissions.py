@@ -63,10 +63,9 @@ class Permissions:
         self._rate_notices = RateLimit(seconds)
 
     def too_many(self, backend: Backend, message: Message, settings: Any) -> bool:
-        """Count a command, and return whether it is beyond the sender's COMMAND_RATE. Administrators have no limit.
-
-        The sender gets at most one reply a minute. Two bots that reply to each other with commands get to the limit, and stop.
-        """
+        """Count a command, and return whether it is beyond the sender's COMMAND_RATE. Administrators have no limit. The
+        sender gets at most one reply a minute. Two bots that reply to each other with commands get to the limit, and
+        stop."""
         rate = settings.COMMAND_RATE
         if rate is None:
             return False
@@ -141,20 +140,16 @@ class Permissions:
         return await self._let_through(message, command.name, args, dry_run=True) is not None
 
     async def permits_operation(self, message: Message, operation: Callable[..., Any], **values: object) -> bool:
-        """Return whether the sender of the message may perform the operation with these values.
-
-        The access rules and filters of its command decide; without the command, nobody may.
-        """
+        """Return whether the sender of the message may perform the operation with these values. The access rules and
+        filters of its command decide; without the command, nobody may."""
         guard = Guard.of(operation)
         if guard is None or (command := self._registry.find(guard.command)) is None:
             return False
         return await self.permits(message, command, guard.arguments(**values))
 
     def denial(self, backend: Backend, message: Message, command: RegisteredCommand, args: Any = None) -> str | None:
-        """Return the reply if an access rule denies the command to the sender of the message, else None.
-
-        Rules for arguments are skipped if `args` is None.
-        """
+        """Return the reply if an access rule denies the command to the sender of the message, else None. Rules for
+        arguments are skipped if `args` is None."""
         config = self._networks.config(backend)
         text = None if args is None else str(args)
         return check_access(command, text, Caller.from_message(message, config), config).denial

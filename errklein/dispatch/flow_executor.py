@@ -99,10 +99,8 @@ class FlowExecutor:
         return next((flow for flow in list(self.in_flight) if flow.check_identifier(requestor)), None)
 
     def start_flow(self, name: str, requestor: Identifier, initial_context: Mapping[str, Any]) -> Flow:
-        """Start the flow with that name for `requestor`, or for the requestor's room if it is a room flow.
-
-        Raises ValueError if the flow is unknown, or if the requestor is already in a flow.
-        """
+        """Start the flow with that name for `requestor`, or for the requestor's room if it is a room flow. Raises
+        ValueError if the flow is unknown, or if the requestor is already in a flow."""
         with self._lock:
             root = self.flow_roots.get(name)
             if root is None:
@@ -131,9 +129,7 @@ class FlowExecutor:
 
     def trigger(self, cmd: str, requestor: Identifier, extra_context: Mapping[str, Any] | None = None) -> Flow | None:
         """Advance the flow of `requestor`, or start one that the command triggers, after the command has succeeded.
-
-        `extra_context` is added to the flow's context. Returns the flow, or None if the command is a step of none.
-        """
+        `extra_context` is added to the flow's context. Returns the flow, or None if the command is a step of none."""
         with self._lock:
             flow = self.flow_of(requestor)
             step = None if flow is None else flow.next_step(cmd)
@@ -150,10 +146,8 @@ class FlowExecutor:
     # Calls of the dispatcher
 
     def enter(self, message: Message, command: RegisteredCommand) -> bool:
-        """Set the flow of the message if its command is the next step of one.
-
-        Returns False if the command is flow-only and isn't the next step of a flow.
-        """
+        """Set the flow of the message if its command is the next step of one. Returns False if the command is flow-only
+        and isn't the next step of a flow."""
         flow = None if message.frm is None else self.flow_of(message.frm)
         if flow is not None and flow.next_step(command.name) is not None:
             message.flow = flow
@@ -283,11 +277,9 @@ class FlowExecutor:
             self._report_failure(flow, event, text, summary, plugin=command.owner, command=command.name)
 
     def _refusal_of_step(self, flow: Flow, mover: Identifier, command: RegisteredCommand) -> str:
-        """Return the reason why a step with an admin-only command is denied to `mover`, or "".
-
-        Other access rules don't apply to automatic steps. An admin-only command is checked, since the person who starts a flow
-        chooses its context, and so the steps it takes.
-        """
+        """Return the reason why a step with an admin-only command is denied to `mover`, or "". Other access rules don't
+        apply to automatic steps. An admin-only command is checked, since the person who starts a flow chooses its
+        context, and so the steps it takes."""
         if not command.needs_admin:
             return ""
         if isinstance(mover, Room):

@@ -49,10 +49,8 @@ class OperatorConsole(Protocol):
     """Implemented by backends through which the operator of the process talks with the bot."""
 
     def plain_text_reply(self, message: Message) -> str | None:
-        """Return the reply, in Markdown, to a message that is neither a command nor the answer to a question.
-
-        None for no reply. Plugins' `callback_message` is called in either case.
-        """
+        """Return the reply, in Markdown, to a message that is neither a command nor the answer to a question. None for
+        no reply. Plugins' `callback_message` is called in either case."""
 
 
 class DetailedError(CommandError):
@@ -79,11 +77,9 @@ class Disclosure:
         return message.is_direct and message.frm is not None and self.is_admin(backend, message.frm)
 
     def is_admin(self, backend: Backend, person: Identifier) -> bool:
-        """Return whether a message that is sent to the person now reaches only an administrator.
-
-        It is False for rooms and their occupants. On networks where a name may pass to another person, such as a nick on IRC,
-        the current holder must be an administrator; it is False if the holder is unknown.
-        """
+        """Return whether a message that is sent to the person now reaches only an administrator. It is False for rooms
+        and their occupants. On networks where a name may pass to another person, such as a nick on IRC, the current
+        holder must be an administrator; it is False if the holder is unknown."""
         if not isinstance(person, Person) or isinstance(person, RoomOccupant):
             return False
         holder = backend.current_holder(person) if isinstance(backend, KnowsHolders) else person
@@ -103,10 +99,8 @@ class Disclosure:
     def failed(
         self, failure: Failure, event: str, text: str, summary: str, may_read: bool, *, source: str = "", **details: str
     ) -> str:
-        """Log the failure as `event` with an error id; return the text if `may_read`, else the summary with that id.
-
-        A `source`, such as "KeyError in weather.py, line 12", is a second line of the text, and gets the id too.
-        """
+        """Log the failure as `event` with an error id; return the text if `may_read`, else the summary with that id. A
+        `source`, such as "KeyError in weather.py, line 12", is a second line of the text, and gets the id too."""
         error_id = new_error_id()
         self.log.emit(
             LogLevel.critical, event + " (error {error_id})", log_failure=failure, error_id=error_id, **details
@@ -127,10 +121,8 @@ def with_id(summary: str, error_id: str) -> str:
 
 
 def process_template(template_name: str | None, template_parameters: Any, plugin_name: str | None = None) -> str:
-    """Return the Markdown of a template, preferably the plugin's own; see `errklein.text.templating.render`.
-
-    Without a template's name, or if the parameters are no mapping, return the parameters as text.
-    """
+    """Return the Markdown of a template, preferably the plugin's own; see `errklein.text.templating.render`. Without a
+    template's name, or if the parameters are no mapping, return the parameters as text."""
     if not template_name or not isinstance(template_parameters, Mapping):
         return str(template_parameters)
     # Imported late: importing Jinja2 is slow, and some bots render no templates.
@@ -186,10 +178,8 @@ class Replies:
             self.simple_reply(backend, message, text, private, threaded)
 
     def give(self, invocation: Invocation, item: Any) -> None:
-        """Reply with a value that a command returned or yielded, unless it is empty.
-
-        An awaitable value is waited for; the call must be in a thread then.
-        """
+        """Reply with a value that a command returned or yielded, unless it is empty. An awaitable value is waited for;
+        the call must be in a thread then."""
         if type(item) is not str and isinstance(item := without_handle(item), Awaitable):
             item = self._wait_for(item)
         if not item:
@@ -199,11 +189,9 @@ class Replies:
         self.reply_to(invocation, text)
 
     def failed(self, failure: Failure, invocation: Invocation) -> None:
-        """Reply with an exception that a command raised, and log it unless it is a CommandError.
-
-        Administrators get the exception's text, type, file and line in a private chat, others an error id. If the exception
-        is OutboxFull it is raised again, since there is no room for a reply.
-        """
+        """Reply with an exception that a command raised, and log it unless it is a CommandError. Administrators get the
+        exception's text, type, file and line in a private chat, others an error id. If the exception is OutboxFull it
+        is raised again, since there is no room for a reply."""
         error = failure.value
         if isinstance(error, OutboxFull):
             raise error
@@ -261,10 +249,8 @@ def build_reply(backend: Backend, message: Message, text: str, private: bool, th
 
 
 def card_as_text(card: Card) -> Message:
-    """Return the message for a network without cards, rendered by the template "card".
-
-    Long texts other than the body are cut, since the template would take seconds for megabytes.
-    """
+    """Return the message for a network without cards, rendered by the template "card". Long texts other than the body
+    are cut, since the template would take seconds for megabytes."""
     shown = card.changed(partial(truncated, most=MARKDOWN_CAP), lambda address: True)
     shown.body = card.body
     text = process_template("card", {"card": shown})

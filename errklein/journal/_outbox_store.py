@@ -539,10 +539,9 @@ class SQLiteOutboxStore:
 
 
 def begin_process(connection: sqlite3.Connection) -> int:
-    """Return the number of a process that begins to use the file, alone: messages of earlier ones have no owner any more.
-
-    It is also its first id. Each of its IDS ids is higher than those of earlier processes, whether they were stored or not.
-    """
+    """Return the number of a process that begins to use the file, alone: messages of earlier ones have no owner any
+    more. It is also its first id. Each of its IDS ids is higher than those of earlier processes, whether they were
+    stored or not."""
     connection.execute("DELETE FROM outbox_owners")
     ((owner,),) = connection.execute("SELECT max(next, coalesce((SELECT max(id) FROM outbox), 0) + 1) FROM outbox_ids")
     connection.execute("UPDATE outbox_ids SET next = ?", (owner + IDS,))

@@ -154,10 +154,8 @@ class DeliveryQueue:
         return idle
 
     def accept(self, delivery: StoredDelivery, window: float = 0.0) -> Deferred[StoredDelivery | None]:
-        """Record a new delivery as `Journal.record` does, and run it in a later turn of the reactor.
-
-        It is leased in the same transaction if it can run at once, and not read again.
-        """
+        """Record a new delivery as `Journal.record` does, and run it in a later turn of the reactor. It is leased in
+        the same transaction if it can run at once, and not read again."""
         webhook, size = delivery.webhook, _size(delivery)
         # Strangers leave room for others.
         if self._accepting > (MEMORY if delivery.verified else MEMORY // 4):
@@ -213,9 +211,7 @@ class DeliveryQueue:
 
     def set_paused(self, webhook: str, paused: bool) -> Deferred[None]:
         """Begin no more attempts of the webhook's deliveries from now on, also after a restart, or begin them again.
-
-        The Deferred fires when this is stored. If it fails, nothing has changed.
-        """
+        The Deferred fires when this is stored. If it fails, nothing has changed."""
         before = webhook in self.paused
         self._note_paused(webhook, paused)
         self._pausing += 1

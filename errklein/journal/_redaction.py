@@ -47,10 +47,8 @@ class Redaction:
     mask_fields: frozenset[str] = frozenset()
 
     def body(self, body: bytes | None) -> bytes | None:
-        """Return the body as it is stored; None if it is left out.
-
-        A body that isn't JSON or an urlencoded form is left out if it may have a masked field.
-        """
+        """Return the body as it is stored; None if it is left out. A body that isn't JSON or an urlencoded form is left
+        out if it may have a masked field."""
         if body is None or len(body) > MAX_LOGGED_BODY or self.level != "bodies":
             return None
         return self._mask(body)
@@ -130,10 +128,8 @@ class _Fields:
 
 
 def redacted_head(request: StoredRequest) -> tuple[str, list[tuple[bytes, bytes]]]:
-    """Return the target and the headers without secrets, and bounded.
-
-    In a URL, the values of secret parameters are replaced by MASK, and so are user and password.
-    """
+    """Return the target and the headers without secrets, and bounded. In a URL, the values of secret parameters are
+    replaced by MASK, and so are user and password."""
     secret = request.secret_headers
     headers = [
         header

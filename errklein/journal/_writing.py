@@ -110,11 +110,9 @@ class JournalWriter:
         self._routes.clear()
 
     def begin(self, connection: sqlite3.Connection) -> None:
-        """Set the connection up, and end the attempts of an earlier process.
-
-        Deliveries with `ack="now"` are due at once then, others have failed. One during which processes have ended repeatedly is due
-        later, at a time of its own: one of these may be what ends them, and must not take the others along each time.
-        """
+        """Set the connection up, and end the attempts of an earlier process. Deliveries with `ack="now"` are due at
+        once then, others have failed. One during which processes have ended repeatedly is due later, at a time of its
+        own: one of these may be what ends them, and must not take the others along each time."""
         connection.execute(f"PRAGMA cache_size = -{CACHE}")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_FILE_SIZE}")
         for state, durable in ((DeliveryState.RETRY, True), (DeliveryState.FAILED, False)):
@@ -375,10 +373,8 @@ def delivery_row(delivery: StoredDelivery, route: int, began_at: float, request_
 
 
 def head_of(request: StoredRequest, target: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Return the head of a request with this target and these headers, as lines.
-
-    A line end within a field, which no HTTP parser accepts, is replaced by a space.
-    """
+    """Return the head of a request with this target and these headers, as lines. A line end within a field, which no
+    HTTP parser accepts, is replaced by a space."""
     host, port = request.server
     fields = (request.method, target, request.client, "s" if request.secure else "", host, str(port), request.base_path)
     lines = [field.encode("utf-8", "surrogatepass") for field in fields] + list(chain.from_iterable(headers))

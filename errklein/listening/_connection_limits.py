@@ -80,21 +80,18 @@ class ConnectionLimits:
         self._unreported: Counter[str] = Counter()
 
     def use_descriptors(self, number: int) -> None:
-        """Lower the limits so that an eighth of this number of file descriptors stays free, for files and other connections.
-
-        A client may use half of the others. A negative number is no limit.
-        """
+        """Lower the limits so that an eighth of this number of file descriptors stays free, for files and other
+        connections. A client may use half of the others. A negative number is no limit."""
         if number >= 0:
             self._descriptors = number - number // 8
             self._most = min(self._most, self._descriptors)
             self._most_of_client = min(self._most_of_client, self._most // 2)
 
     def guard(self, port: Any) -> None:
-        """Refuse clients of a listening port before connections are created for them, and accept few in a turn of the reactor.
-
-        Twisted accepts more than a hundred at once, faster than closed connections free their descriptors. Its queue of 50 overflows
-        if many clients connect; the system then ignores the packet of the next one, which tries again after a second.
-        """
+        """Refuse clients of a listening port before connections are created for them, and accept few in a turn of the
+        reactor. Twisted accepts more than a hundred at once, faster than closed connections free their descriptors. Its
+        queue of 50 overflows if many clients connect; the system then ignores the packet of the next one, which tries
+        again after a second."""
         if isinstance(port, Port):
             if isinstance(port.factory, ProxiedFactory):
                 # The client is known later, when `opened` is called. Until then, the connection counts only for the total.

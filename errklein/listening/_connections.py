@@ -19,10 +19,8 @@ _LAST_DATA_RECEIVED = 52
 
 
 def seconds_waited(transport: Any) -> float:
-    """Return how long ago the last bytes of a connection arrived, in seconds; 0 if the system doesn't tell it.
-
-    Linux does for TCP.
-    """
+    """Return how long ago the last bytes of a connection arrived, in seconds; 0 if the system doesn't tell it. Linux
+    does for TCP."""
     try:
         info = transport.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECEIVED + 4)
         milliseconds: int = struct.unpack_from("I", info, _LAST_DATA_RECEIVED)[0]

@@ -204,10 +204,8 @@ class Listeners:
             listener.accept(True)
 
     def expiry_warnings(self, now: datetime | None = None) -> Iterator[tuple[tuple[object, ...], str]]:
-        """Yield a warning for each certificate in use that has less than 30, 7 or 1 days left, or has expired.
-
-        Each is a pair of a key, which is another one at the next stage, and a sentence.
-        """
+        """Yield a warning for each certificate in use that has less than 30, 7 or 1 days left, or has expired. Each is
+        a pair of a key, which is another one at the next stage, and a sentence."""
         for endpoint, file, expires in self.expiries():
             left = expires - (now or datetime.now(UTC))
             stage = 0 if left.total_seconds() <= 0 else next((days for days in (1, 7, 30) if left.days < days), None)
@@ -305,10 +303,8 @@ def identify(description: str) -> Endpoint:
 
 
 def endpoint_url(description: str) -> str:
-    """Return the URL of a Twisted endpoint string, such as `http://127.0.0.1:3141`.
-
-    Endpoints without a fixed port, and those of kinds other than TCP and TLS, are returned as they are.
-    """
+    """Return the URL of a Twisted endpoint string, such as `http://127.0.0.1:3141`. Endpoints without a fixed port, and
+    those of kinds other than TCP and TLS, are returned as they are."""
     kind, arguments = identify(description)
     named = dict(arguments)
     scheme, port, host = _SCHEMES.get(kind), named.get("port", "0"), named.get("interface", "")

@@ -110,11 +110,9 @@ def _certificates_in(path: Path, text: bytes) -> tuple[x509.Certificate, ...]:
 
 
 def identities(files: Sequence[PEMFile]) -> tuple[list[Identity], dict[Path, str]]:
-    """Return each private key with its certificate chain, and an error by file for each key without a certificate.
-
-    The certificate of a key is searched in the same file, then in the same directory, then in all files. Of several candidates
-    at one of these places, the one that expires last is used.
-    """
+    """Return each private key with its certificate chain, and an error by file for each key without a certificate. The
+    certificate of a key is searched in the same file, then in the same directory, then in all files. Of several
+    candidates at one of these places, the one that expires last is used."""
     found = []
     problems = {}
     # Indices avoid comparing all pairs in a directory with a thousand certificates.

@@ -88,10 +88,8 @@ def shown(text: str) -> str:
 
 
 def format_line(event: LogEvent, theme: str = "") -> str | None:
-    """Return the event as it is logged: a line, followed by the indented traceback of a failure. None if it has no text.
-
-    Secrets are masked before escaping, which would change them.
-    """
+    """Return the event as it is logged: a line, followed by the indented traceback of a failure. None if it has no
+    text. Secrets are masked before escaping, which would change them."""
     text = eventAsText(event, includeTimestamp=False, includeSystem=False, includeTraceback=False)
     failure = event.get("log_failure")
     if not text and failure is None:
@@ -115,11 +113,9 @@ def indented_traceback(failure: Failure) -> str:
 
 
 def record_of(event: LogEvent) -> logging.LogRecord:
-    """Return the event as a record; for an event that the bridge has created, a copy of the original record.
-
-    Texts are masked and escaped, so that they are a single line; the lines of a traceback are indented. The attribute
-    `request_id` is the id of the request that is being handled, or "-".
-    """
+    """Return the event as a record; for an event that the bridge has created, a copy of the original record. Texts are
+    masked and escaped, so that they are a single line; the lines of a traceback are indented. The attribute
+    `request_id` is the id of the request that is being handled, or "-"."""
     original = event.get(FROM_STDLIB)
     if isinstance(original, logging.LogRecord):
         record = copy.copy(original)
@@ -310,11 +306,9 @@ def observer() -> LevelFilter:
 
 
 def use_with_twist(launcher: MutableMapping[str, Any]) -> None:
-    """Change twist's options so that it logs as twistd does, and not to the standard output of a conversation.
-
-    twist opens the log itself and can't find an observer by name. The JSON that it writes without a terminal stays JSON,
-    for the tools that read it, with masked secrets.
-    """
+    """Change twist's options so that it logs as twistd does, and not to the standard output of a conversation. twist
+    opens the log itself and can't find an observer by name. The JSON that it writes without a terminal stays JSON, for
+    the tools that read it, with masked secrets."""
     if launcher["fileLogObserverFactory"] is jsonFileLogObserver:
         launcher["fileLogObserverFactory"] = _masked_json
     if launcher["logFile"] is sys.stdout and "-" not in destinations.outputs:
@@ -339,10 +333,8 @@ def _as_json(event: LogEvent) -> str:
 
 
 def masked_json(text: str) -> str:
-    """Return JSON with masked secrets; raise ValueError or RecursionError if the text isn't JSON.
-
-    Masked as a whole, a text such as `token=` would take the quotes and fields after it along.
-    """
+    """Return JSON with masked secrets; raise ValueError or RecursionError if the text isn't JSON. Masked as a whole, a
+    text such as `token=` would take the quotes and fields after it along."""
     return json.dumps(masker.values(json.loads(text)))
 
 
@@ -404,10 +396,8 @@ _warned: set[tuple[str, int, str]] = set()
 
 
 def warn_deprecated(old: str, new: str = "", until: str = "", *, depth: int = 1) -> None:
-    """Log once for each line that uses a deprecated name, `depth` calls above the caller of this function.
-
-    `new` is the name to use instead, and `until` the version that removes the old one.
-    """
+    """Log once for each line that uses a deprecated name, `depth` calls above the caller of this function. `new` is the
+    name to use instead, and `until` the version that removes the old one."""
     frame = sys._getframe(depth + 1)
     line = frame.f_code.co_filename, frame.f_lineno, old
     if line not in _warned:

@@ -46,10 +46,8 @@ class FlowFiles:
         return problems
 
     async def activate(self, name: str, within: float | None = None) -> None:
-        """Activate the flows.
-
-        Raises PluginTimeout if `activate` doesn't return within `within` seconds; it continues in the background.
-        """
+        """Activate the flows. Raises PluginTimeout if `activate` doesn't return within `within` seconds; it continues
+        in the background."""
         flows = self._named(name)
         if flows.is_activated:
             raise PluginError(f"{name} is already activated.")
@@ -64,11 +62,8 @@ class FlowFiles:
             raise PluginError(f"The flows {name} could not be activated: {masker(str(error))}") from error
 
     async def deactivate(self, name: str, within: float | None = None) -> None:
-        """Deactivate the flows and end those in progress.
-
-        Raises PluginTimeout if `deactivate` doesn't return within `within` seconds; the flows are inactive
-        nevertheless.
-        """
+        """Deactivate the flows and end those in progress. Raises PluginTimeout if `deactivate` doesn't return within
+        `within` seconds; the flows are inactive nevertheless."""
         flows = self._named(name)
         if not flows.is_activated:
             raise PluginError(f"{name} is already deactivated.")

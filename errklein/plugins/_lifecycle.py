@@ -216,10 +216,8 @@ class Lifecycle:
         return problems + await check_templates(self.execution, plugin)
 
     def give_up(self, plugin: Plugin) -> bool:
-        """Make a plugin inactive whose `activate` exceeds the timeout. Return whether there was such an activation.
-
-        The instance is deactivated when its `activate` returns.
-        """
+        """Make a plugin inactive whose `activate` exceeds the timeout. Return whether there was such an activation. The
+        instance is deactivated when its `activate` returns."""
         activation = self.activations.of(plugin)
         if activation is None or not activation.late or activation.step == "callback_connect":
             return False
@@ -276,12 +274,10 @@ class Lifecycle:
             self.log.warn("{error}", error=str(error))
 
     async def end(self, plugin: Plugin, instance: BotPlugin, within: float | None = None) -> None:
-        """Deactivate the instance. Its store closes when its last handler has ended.
-
-        Raises PluginTimeout if `deactivate` doesn't return within `within` seconds, by default the timeout; the plugin
-        is inactive nevertheless. Raises PluginError if the instance is being deactivated already, for instance if its
-        own `deactivate` requests it.
-        """
+        """Deactivate the instance. Its store closes when its last handler has ended. Raises PluginTimeout if
+        `deactivate` doesn't return within `within` seconds, by default the timeout; the plugin is inactive
+        nevertheless. Raises PluginError if the instance is being deactivated already, for instance if its own
+        `deactivate` requests it."""
         if instance in self._ending:
             raise PluginError(f"{plugin.name} is already being deactivated.")
         self._ending.add(instance)
@@ -333,10 +329,7 @@ class Lifecycle:
 
     async def reload(self, plugin: Plugin) -> None:
         """Load the plugin's code again and replace the instance. An inactive plugin stays inactive, unless it was
-        broken.
-
-        An activation that exceeds the timeout is given up, and the plugin is activated again.
-        """
+        broken. An activation that exceeds the timeout is given up, and the plugin is activated again."""
         activation = self.activations.of(plugin)
         if activation is not None and not activation.late:
             raise still_activating(plugin.name)
@@ -364,10 +357,7 @@ class Lifecycle:
 
     async def use(self, plugin: Plugin, instance: BotPlugin, configuration: Any, store: Callable[[], None]) -> None:
         """Activate the plugin with another configuration, and `store` it. If that fails, the previous configuration is
-        restored.
-
-        Raises PluginTimeout; the configuration is stored then as soon as the activation has ended.
-        """
+        restored. Raises PluginTimeout; the configuration is stored then as soon as the activation has ended."""
         before = self.configurator.stored(plugin.name)
         with self._replacing(plugin):
             was_active, problem = plugin.active, plugin.problem
@@ -393,10 +383,8 @@ class Lifecycle:
 
     async def stop_all(self, each: float, within: float) -> None:
         """Deactivate all plugins, last activated first. Fires when all are inactive, after `within` seconds at most.
-
         They are deactivated one after the other. After the first that takes longer than `each` seconds, the rest is
-        deactivated concurrently, so that those can still store values.
-        """
+        deactivated concurrently, so that those can still store values."""
         for activation in self.activations.under_way:
             activation.late = True
             self.give_up(activation.plugin)

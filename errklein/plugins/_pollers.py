@@ -105,10 +105,8 @@ class Pollers:
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Call `method` with the arguments every `interval` seconds, `times` times or until it is stopped.
-
-        Replaces a poller with the same method and arguments. Raises TypeError if `method` isn't callable.
-        """
+        """Call `method` with the arguments every `interval` seconds, `times` times or until it is stopped. Replaces a
+        poller with the same method and arguments. Raises TypeError if `method` isn't callable."""
         if not callable(method):
             raise TypeError(f"{self.owner}: start_poller() requires a callable, not {method!r}")
         poller = _Poller(self, interval, times, (method, args or (), kwargs or {}))
@@ -125,10 +123,8 @@ class Pollers:
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Stop the poller with this method and these arguments; without a method, stop all pollers.
-
-        Raises ValueError if there is no such poller.
-        """
+        """Stop the poller with this method and these arguments; without a method, stop all pollers. Raises ValueError
+        if there is no such poller."""
         if method is None:
             found = list(self._pollers)
         else:

@@ -22,11 +22,9 @@ SUFFIXES = (".plug", ".flow")  # the suffixes of the files of plugins and of col
 
 
 def find_plug_files(roots: Iterable[str | Path], suffix: str = ".plug") -> Discovery:
-    """Return all `.plug` files, or files with another `suffix`, in and under `roots`, in the order of the roots.
-
-    Paths are absolute, and each file occurs once. A directory's files come before those of its subdirectories, both
-    sorted. A root may be a file. Symbolic links are followed; hidden directories and `__pycache__` are ignored.
-    """
+    """Return all `.plug` files, or files with another `suffix`, in and under `roots`, in the order of the roots. Paths
+    are absolute, and each file occurs once. A directory's files come before those of its subdirectories, both sorted. A
+    root may be a file. Symbolic links are followed; hidden directories and `__pycache__` are ignored."""
     found = Discovery(suffix)
     for root in roots:
         found.search(Path(root).absolute())
@@ -45,10 +43,8 @@ def load_plug_files(roots: Iterable[str | Path], problems: list[str] | None = No
 
 def directory_warnings(config: Config, known: Iterable[Path] = ()) -> list[str]:
     """Return a warning for each directory of --plugin-dir or BOT_EXTRA_PLUGIN_DIR without `.plug` and `.flow` files.
-
-    `known` are paths of files that were found, which make a search in the directories above them unnecessary. Blocks on the
-    disk.
-    """
+    `known` are paths of files that were found, which make a search in the directories above them unnecessary. Blocks on
+    the disk."""
     found = list(known)
     directories = config.directories("BOT_EXTRA_PLUGIN_DIR")
     unknown = [one for one in directories if not any(path.is_relative_to(one) for path in found)]
@@ -144,12 +140,9 @@ def _state_of_path() -> object:
 
 
 def _roots_of(entry_point: EntryPoint) -> list[Path]:
-    """Return the directories of the package that the entry point names.
-
-    For a single module, which shares its directory with all installed packages, or a missing one, return the `.plug`
-    and `.flow` files that the distribution lists. An editable install (PEP 660) lists none; then return the files
-    beside the module that name it.
-    """
+    """Return the directories of the package that the entry point names. For a single module, which shares its directory
+    with all installed packages, or a missing one, return the `.plug` and `.flow` files that the distribution lists. An
+    editable install (PEP 660) lists none; then return the files beside the module that name it."""
     try:
         spec = find_spec(entry_point.module)
     except Exception:

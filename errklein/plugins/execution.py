@@ -57,10 +57,8 @@ class PluginExecution:
             return self.runner.run(method, *args, pool=self.pool).addErrback(_as_raised)
 
     async def call(self, instance: BotPlugin, method: str, *args: Any) -> Any:
-        """Call a method that activates, configures or deactivates the plugin.
-
-        BotPlugin's own implementations don't block, and run on the reactor.
-        """
+        """Call a method that activates, configures or deactivates the plugin. BotPlugin's own implementations don't
+        block, and run on the reactor."""
         activation: Any = running_activation.get()
         if activation is not None and activation.instance is instance:
             activation.step = method
@@ -77,10 +75,8 @@ class PluginExecution:
         return Deadline(self.reactor, self.timeout, self.minimum)
 
     async def load(self, plug: PlugFile, make: Callable[[], T], seconds: float) -> T:
-        """Return the result of `make`, which loads a module and creates an instance in a thread.
-
-        Raises PluginLoadError for every exception of the code, and after `seconds`.
-        """
+        """Return the result of `make`, which loads a module and creates an instance in a thread. Raises PluginLoadError
+        for every exception of the code, and after `seconds`."""
         name = f"loading {plug.name}"
         try:
             return await self.in_time(self.in_thread(make, name), name, seconds)
@@ -95,10 +91,8 @@ class PluginExecution:
             raise PluginLoadError.of(plug, error) from error
 
     async def in_time(self, awaited: Deferred[T], method: str, seconds: float | None = None, then: str = "") -> T:
-        """Return the result of a method such as "Hello.activate".
-
-        Raises PluginTimeout, whose text ends with `then`, after `seconds`, by default `timeout`.
-        """
+        """Return the result of a method such as "Hello.activate". Raises PluginTimeout, whose text ends with `then`,
+        after `seconds`, by default `timeout`."""
         seconds = self.timeout if seconds is None else seconds
         try:
             return await result_within(self.reactor, seconds, awaited)

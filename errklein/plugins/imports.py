@@ -97,10 +97,8 @@ _lock = threading.RLock()
 
 def load_module(plug: PlugFile, *, fresh: bool = False) -> ModuleType:
     """Return the plugin's module, executed if it isn't loaded yet. `fresh` executes it and its helper modules again.
-
     The call may block and works in any thread. Raises PluginLoadError for every exception of the code, including
-    SystemExit; the modules that were loaded before stay in place.
-    """
+    SystemExit; the modules that were loaded before stay in place."""
     home = _Home(package_of(plug), plug.directory, plug.module)
     with _lock:
         loaded = sys.modules.get(home.main)
@@ -110,11 +108,9 @@ def load_module(plug: PlugFile, *, fresh: bool = False) -> ModuleType:
 
 
 def plugin_class(module: ModuleType, base: type[B], named: str = "") -> tuple[type[B], str | None]:
-    """Return the subclass of `base` in the module, and a warning if there are several.
-
-    Several `.plug` files may share a module: the class named `named` is preferred. Otherwise it is the first by name of
-    the classes that the module defines, or else imports. Raises PluginLoadError if there is none.
-    """
+    """Return the subclass of `base` in the module, and a warning if there are several. Several `.plug` files may share
+    a module: the class named `named` is preferred. Otherwise it is the first by name of the classes that the module
+    defines, or else imports. Raises PluginLoadError if there is none."""
     found = {
         name: value
         for name, value in sorted(vars(module).items())
@@ -196,10 +192,8 @@ def know_neighbours(directories: Iterable[Path]) -> None:
 def provide(
     packages: Mapping[str, str], loaded: Callable[[str, ModuleType], None], unloaded: Callable[[str, ModuleType], None]
 ) -> None:
-    """Redirect imports of these packages in plugins.
-
-    `loaded` and `unloaded` are called with the name and module of each plugin module that is loaded or unloaded.
-    """
+    """Redirect imports of these packages in plugins. `loaded` and `unloaded` are called with the name and module of
+    each plugin module that is loaded or unloaded."""
     _finder.provided, _finder.loaded, _finder.unloaded = packages, loaded, unloaded
 
 
@@ -319,10 +313,8 @@ class PluginLoader(SourceFileLoader):
         return self.source_to_code(data, path)
 
     def has_changed(self) -> bool:
-        """Return whether the file differs from the source that was loaded. Blocks on the disk.
-
-        Raises FileNotFoundError or NotADirectoryError if the file was removed. An unreadable file counts as changed.
-        """
+        """Return whether the file differs from the source that was loaded. Blocks on the disk. Raises FileNotFoundError
+        or NotADirectoryError if the file was removed. An unreadable file counts as changed."""
         try:
             return self._loaded is not None and source_hash(self.get_data(self.path)) != self._loaded
         except (FileNotFoundError, NotADirectoryError):

@@ -220,9 +220,7 @@ def _read(path: Path) -> tuple[PlugFile, bool]:
 
 def reactor_warnings(plugin: BotPlugin) -> Iterator[str]:
     """Yield a warning for each handler of the plugin that runs on the reactor because of a name in its code, and
-    blocks.
-
-    Commands, filters, webhooks and callbacks are examined. The warnings contain the line numbers of both names.
+    blocks. Commands, filters, webhooks and callbacks are examined. The warnings contain the line numbers of both names.
     """
     for name, handler in handlers_once_active(plugin):
         declared = CommandDeclaration.of(handler) or HookDeclaration.of(handler)

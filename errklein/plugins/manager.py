@@ -227,10 +227,8 @@ class PluginManager(StoreMixin):
 
     @change
     async def load(self, roots: Iterable[Path]) -> list[PluginProblem]:
-        """Load all plugins and flows without activating them.
-
-        The Deferred fires with the problems, including those that an activation would raise.
-        """
+        """Load all plugins and flows without activating them. The Deferred fires with the problems, including those
+        that an activation would raise."""
         problems = await self._load_all(roots, ())
         # `errklein check` reports them with the warnings about methods.
         self._loader.take_mistakes()
@@ -278,10 +276,8 @@ class PluginManager(StoreMixin):
         return problems
 
     def stop(self, within: float = 3.0) -> Deferred[None]:
-        """Deactivate all plugins, last activated first. Their exceptions are logged.
-
-        A running change and each plugin are awaited until one takes longer than a third of `within`, or a second.
-        """
+        """Deactivate all plugins, last activated first. Their exceptions are logged. A running change and each plugin
+        are awaited until one takes longer than a third of `within`, or a second."""
         return Deferred.fromCoroutine(self._stop(within))
 
     @change
@@ -331,9 +327,7 @@ class PluginManager(StoreMixin):
     @change
     async def configure(self, name: str, configuration: Any) -> None:
         """Check, store and apply a plugin's configuration, which activates the plugin. An invalid one changes nothing.
-
-        If a dependency of the plugin can't be activated, the configuration is stored and the plugin stays inactive.
-        """
+        If a dependency of the plugin can't be activated, the configuration is stored and the plugin stays inactive."""
         plugin = self.plugin(name)
         instance = self.instance(name)
         store = partial(self.store_configuration, name, configuration)
@@ -376,10 +370,8 @@ class PluginManager(StoreMixin):
         return State.BROKEN if plugin.problem else State.INACTIVE
 
     def remark(self, plugin: Plugin, *, details: bool = True) -> str:
-        """Return all problems of the plugin in one line; "" if there are none.
-
-        Without `details`, the line only states that there are problems.
-        """
+        """Return all problems of the plugin in one line; "" if there are none. Without `details`, the line only states
+        that there are problems."""
         now = self._execution.reactor.seconds()
         running = [
             f"{plugin.name}.{going.name} has been running for {_spoken(now - going.since)}"

@@ -108,11 +108,9 @@ class PackageDirectory:
         return any(True for _ in distributions(name=name, path=[str(self.path)]))
 
     def settle(self, file: Path, autoinstall: bool) -> list[PluginProblem]:
-        """Install the missing requirements of a file, if `autoinstall`. Return the errors and warnings.
-
-        A file with URLs or paths is installed again when it has changed. If an installed version doesn't fulfil a
-        requirement, it stays, and there is a warning.
-        """
+        """Install the missing requirements of a file, if `autoinstall`. Return the errors and warnings. A file with
+        URLs or paths is installed again when it has changed. If an installed version doesn't fulfil a requirement, it
+        stays, and there is a warning."""
         try:
             requirements = RequirementFile.read(file)
         except UnreadableRequirements as error:
@@ -140,10 +138,7 @@ class PackageDirectory:
         return self._conflict(f"{line.name_and_versions} is required", name, there, line.location)
 
     def install(self, requirements: RequirementFile) -> None:
-        """Install the missing requirements.
-
-        Raises InstallError, also if an installed version would have to change.
-        """
+        """Install the missing requirements. Raises InstallError, also if an installed version would have to change."""
         with _lock:
             try:
                 self._install(requirements)
@@ -191,10 +186,8 @@ class PackageDirectory:
         )
 
     def _new_name(self, found: Distribution, requirements: RequirementFile) -> str:
-        """Return the normalized name of a distribution that pip has installed.
-
-        Raises InstallError if the environment has it, in a version to which pip can't be constrained.
-        """
+        """Return the normalized name of a distribution that pip has installed. Raises InstallError if the environment
+        has it, in a version to which pip can't be constrained."""
         name, version = name_and_version(found)
         there = ERRBOT_VERSION if normalized(name) == "errbot" else installed_version(name)
         if there is not None and not self._has(name):
@@ -281,10 +274,8 @@ def _write(file: Path, lines: Iterable[str]) -> Path:
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Move all files in `source` into `target`, replacing files; may be interrupted and repeated.
-
-    Shared directories, such as namespace packages, are merged. Metadata is moved last, when a distribution is complete.
-    """
+    """Move all files in `source` into `target`, replacing files; may be interrupted and repeated. Shared directories,
+    such as namespace packages, are merged. Metadata is moved last, when a distribution is complete."""
     target.mkdir(mode=0o700, exist_ok=True)
     for entry in sorted(source.iterdir(), key=lambda entry: (entry.suffix == ".dist-info", entry.name)):
         moved = target / entry.name

@@ -198,10 +198,8 @@ def defines_storage(plug: PlugFile) -> bool:
 
 
 def parse_errbot_version(text: str) -> tuple[int, int, int, int]:
-    """Return a tuple that sorts alpha < beta < rc1 < rc2 < final.
-
-    Raises ValueError unless `text` is like "x.y.z" or "x.y.z-rc1".
-    """
+    """Return a tuple that sorts alpha < beta < rc1 < rc2 < final. Raises ValueError unless `text` is like "x.y.z" or
+    "x.y.z-rc1"."""
     match = _ERRBOT.fullmatch(text)
     if match is None:
         raise ValueError(f"invalid version of errbot: {text!r}")
@@ -212,9 +210,7 @@ def parse_errbot_version(text: str) -> tuple[int, int, int, int]:
 
 def parse_python_version(text: str) -> tuple[int, int, int]:
     """Return the version of Python that a plugin requires a newer one than. "2+", written for Python 2 and 3, means 3.
-
-    Raises ValueError unless `text` is like "3", "2+", "3.9" or "3.9.2", with an optional suffix as in "3.9.2-rc1".
-    """
+    Raises ValueError unless `text` is like "3", "2+", "3.9" or "3.9.2", with an optional suffix as in "3.9.2-rc1"."""
     if text == "2+":
         return (3, 0, 0)
     match = _PYTHON.fullmatch(text)
@@ -226,9 +222,7 @@ def parse_python_version(text: str) -> tuple[int, int, int]:
 
 def python_refusal(required: str | None, running: tuple[int, int, int] | None = None) -> str | None:
     """Return the reason why `[Python] Version` excludes the Python `running`, by default this one; None if it doesn't.
-
-    As in errbot, the named version is itself too old: "3.11.4" requires 3.11.5 or newer.
-    """
+    As in errbot, the named version is itself too old: "3.11.4" requires 3.11.5 or newer."""
     if required is None:
         return None
     if required == "2":

@@ -67,11 +67,9 @@ def requirements_of(name: str, extras: Iterable[str] = ()) -> Iterator[Requireme
 
 
 def environment_problems() -> list[str]:
-    """Return a line for each requirement of errklein, direct or indirect, that is missing or has a wrong version.
-
-    Each contains the command that repairs it. The result is empty if errklein isn't installed, since its requirements
-    are unknown then.
-    """
+    """Return a line for each requirement of errklein, direct or indirect, that is missing or has a wrong version. Each
+    contains the command that repairs it. The result is empty if errklein isn't installed, since its requirements are
+    unknown then."""
     try:
         import packaging.requirements  # noqa: F401
     except ImportError:
@@ -83,10 +81,8 @@ def environment_problems() -> list[str]:
 
 def unfulfilled(names: Iterable[str], provided: Collection[str] = ()) -> Iterator[tuple[str, str]]:
     """Yield the requirements of the named distributions, direct or indirect, that are missing or have a wrong version.
-
     Each is a pair of the requirement and a sentence. Requirements in `provided`, which are normalized names, count as
-    fulfilled.
-    """
+    fulfilled."""
     from packaging.utils import canonicalize_name
 
     waiting = [(name, frozenset[str]()) for name in names]

@@ -65,10 +65,8 @@ class Activation:
         return ranks[name]
 
     def wait(self, *, until_usable: bool = False) -> Deferred[None]:
-        """Return a Deferred that fires when the plugin is active, or fails with the error of the activation.
-
-        With `until_usable`, for another activation, it also fires at `release`.
-        """
+        """Return a Deferred that fires when the plugin is active, or fails with the error of the activation. With
+        `until_usable`, for another activation, it also fires at `release`."""
         if self._done:
             return succeed(None) if self._outcome is None else fail(self._outcome)
         (self._dependents if until_usable else self._waiting).append(waiting := Deferred[None]())
@@ -137,10 +135,7 @@ class Activations:
         return next(self._ranks) if activation is None else activation.rank
 
     async def activate_all(self, plugins: Sequence[Plugin]) -> dict[str, PluginError]:
-        """Activate the plugins and their dependencies, within the timeout.
-
-        Return the errors by the plugins' names.
-        """
+        """Activate the plugins and their dependencies, within the timeout. Return the errors by the plugins' names."""
         order = activation_order(self.plugins, (plugin.name for plugin in plugins))
         batch = Batch({name: next(self._ranks) for name in order})
         errors: dict[str, PluginError] = {}
@@ -166,10 +161,8 @@ class Activations:
         return errors
 
     async def activate(self, plugin: Plugin, configuration: Callable[[], Any] | None = None) -> None:
-        """Activate the plugin after its dependencies, with its stored configuration unless another is given.
-
-        Raises PluginActivationException, or PluginTimeout after the timeout.
-        """
+        """Activate the plugin after its dependencies, with its stored configuration unless another is given. Raises
+        PluginActivationException, or PluginTimeout after the timeout."""
         self.check_settled(plugin)
         await self._in_time(plugin, self._activated(plugin, Batch(), configuration))
 
@@ -197,10 +190,8 @@ class Activations:
         activation.finish(Failure(given_up(activation.plugin.name)))
 
     async def _activated(self, plugin: Plugin, batch: Batch, configuration: Callable[[], Any] | None = None) -> None:
-        """Wait until the plugin is active.
-
-        Raises PluginActivationException if it can't be activated, or if it waits for the activation that calls this.
-        """
+        """Wait until the plugin is active. Raises PluginActivationException if it can't be activated, or if it waits
+        for the activation that calls this."""
         activation = self._under_way.get(plugin.name)
         if activation is None:
             if plugin.active:

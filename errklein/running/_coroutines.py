@@ -32,11 +32,9 @@ _OPTIONS: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) 
 def start_coroutine(
     work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None, context: Context
 ) -> T | Deferred[T]:
-    """Run the coroutine in the context, and return a Deferred of its result, which may be cancelled.
-
-    If its task is eager and it ends without waiting, return its result, or raise its exception, instead. The callbacks of the
-    Deferred run in the context of the caller. Call it on the reactor, not in `context`. What `send` returns counts as None.
-    """
+    """Run the coroutine in the context, and return a Deferred of its result, which may be cancelled. If its task is
+    eager and it ends without waiting, return its result, or raise its exception, instead. The callbacks of the Deferred
+    run in the context of the caller. Call it on the reactor, not in `context`. What `send` returns counts as None."""
     if loop is None:
         return context.run(Deferred.fromCoroutine, work).addCallback(without_handle)
     if not loop.is_running() and hasattr(loop, "enter"):

@@ -36,10 +36,8 @@ def cancel_timers(*timers: IDelayedCall | None) -> None:
 
 
 def result_within(reactor: Any, seconds: float, awaited: Deferred[T]) -> Deferred[T]:
-    """Return a Deferred of the result of `awaited`. It fails with TimedOut after `seconds`.
-
-    Unlike with `Deferred.addTimeout`, the work isn't cancelled, and `awaited` keeps its later result.
-    """
+    """Return a Deferred of the result of `awaited`. It fails with TimedOut after `seconds`. Unlike with
+    `Deferred.addTimeout`, the work isn't cancelled, and `awaited` keeps its later result."""
     result: Deferred[T] = Deferred()
 
     def forward(outcome: Any) -> Any:
@@ -173,10 +171,8 @@ class TokenBucket:
         self._since = seconds()
 
     def take(self, part: object = None) -> float:
-        """Take a token and return 0.0 if there is one; else return the seconds until the next token.
-
-        `part` is what the token is for; it has no effect.
-        """
+        """Take a token and return 0.0 if there is one; else return the seconds until the next token. `part` is what the
+        token is for; it has no effect."""
         now = self._seconds()
         if self.interval > 0:
             # A clock that is set back adds nothing.

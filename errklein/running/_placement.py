@@ -231,9 +231,7 @@ def _reached(
     layers: list[types.FunctionType], owner: type, without: frozenset[str]
 ) -> Iterator[tuple[types.FunctionType, list[tuple[str, Any]]]]:
     """Yield the functions, and the functions of the same plugin that they use directly or indirectly, with the names in
-    each.
-
-    A function that contains one of the names in `without` is left out, together with functions that only it uses.
+    each. A function that contains one of the names in `without` is left out, together with functions that only it uses.
     """
     home = layers[-1].__module__ if layers else ""
     waiting = list(layers)
@@ -250,11 +248,9 @@ def _reached(
 
 
 def _names_in(function: types.FunctionType, owner: type) -> list[tuple[str, Any]]:
-    """Return the names in a function and in those inside it, with their objects; None for an unknown one.
-
-    Attributes are looked up on modules and on `owner`. The code isn't run, and nothing is imported. An attribute of `self`
-    whose descriptor has `_LIBRARY` is named "self.http", for instance; its object is the descriptor.
-    """
+    """Return the names in a function and in those inside it, with their objects; None for an unknown one. Attributes
+    are looked up on modules and on `owner`. The code isn't run, and nothing is imported. An attribute of `self` whose
+    descriptor has `_LIBRARY` is named "self.http", for instance; its object is the descriptor."""
     names: list[tuple[str, Any]] = []
     cells = dict(_cells(function))
     for code in _codes(function.__code__):

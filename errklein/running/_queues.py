@@ -127,11 +127,9 @@ class KeyedQueues:
         self._in_flight = InFlightCounter()
 
     def run(self, key: Hashable, work: Callable[[], Deferred[Any]], after: QueuedWork | None = None) -> QueuedWork:
-        """Run the work after all work before it in the queue of the key, which may be now.
-
-        It also waits for the work `after` of another key, for at most `timeout` seconds; not at all if that queue's
-        current work has been running for so long. So slow work delays only its own queue. If the queue is full, the
-        result fails with KeyedQueueFull.
+        """Run the work after all work before it in the queue of the key, which may be now. It also waits for the work
+        `after` of another key, for at most `timeout` seconds; not at all if that queue's current work has been running
+        for so long. So slow work delays only its own queue. If the queue is full, the result fails with KeyedQueueFull.
         """
         queue = self._queues.get(key)
         if queue is None:

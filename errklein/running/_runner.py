@@ -99,12 +99,9 @@ class Runner:
         self._calls: dict[object, RunningMethod] = {}  # the calls that wait or run in a thread
 
     def run(self, handler: Callable[..., Any], *args: Any, pool: WorkerPool, **kwargs: Any) -> Deferred[Any]:
-        """Call the handler with the arguments, on the reactor or in `pool`.
-
-        The Deferred fires on the reactor with the result, after awaiting a coroutine or Deferred. It fails with the
-        handler's exception, or with Overloaded or PoolStopped. What `send` returns counts as None here and in the other
-        methods; the network isn't waited for.
-        """
+        """Call the handler with the arguments, on the reactor or in `pool`. The Deferred fires on the reactor with the
+        result, after awaiting a coroutine or Deferred. It fails with the handler's exception, or with Overloaded or
+        PoolStopped. What `send` returns counts as None here and in the other methods; the network isn't waited for."""
         if placement_of(handler) is Placement.REACTOR:
             return self.call(handler, *args, **kwargs)
         return self.call_in(pool, lambda: partial(handler, *args, **kwargs))
@@ -113,11 +110,8 @@ class Runner:
         self, deliver: Callable[[Any], Any], handler: Callable[..., Any], *args: Any, pool: WorkerPool
     ) -> Deferred[None]:
         """Run a generator function, plain or `async`, as `run` does. `deliver` is called with each item when it is
-        yielded.
-
-        `deliver` is called where the generator runs, in its context. On the reactor, awaitable items are awaited
-        before; in a thread, where nothing can be awaited, `deliver` gets the item itself.
-        """
+        yielded. `deliver` is called where the generator runs, in its context. On the reactor, awaitable items are
+        awaited before; in a thread, where nothing can be awaited, `deliver` gets the item itself."""
         if placement_of(handler) is Placement.REACTOR:
             return self.call(_drain_on_reactor, handler, deliver, args)
         return self.call_in(pool, lambda: partial(_drain, handler, deliver, args))
@@ -131,10 +125,8 @@ class Runner:
         return maybeDeferred(self.start, handler, *args, **kwargs)
 
     def start(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a handler that is placed on the reactor.
-
-        A handler that doesn't wait has its result returned, or its exception raised, without a Deferred.
-        """
+        """Call a handler that is placed on the reactor. A handler that doesn't wait has its result returned, or its
+        exception raised, without a Deferred."""
         return self.start_in(copy_context(), handler, args, kwargs)
 
     def start_in(self, context: Context, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -161,12 +153,10 @@ class Runner:
     def call_in(
         self, pool: WorkerPool, prepare: Prepare, *, context: Context | None = None, follow_up: bool = False
     ) -> Deferred[Any]:
-        """Call a handler that is placed in a thread, as `run` does.
-
-        `prepare` is called on the reactor when a thread of the pool is free, and returns the function to call there, so
-        the handler is chosen at the last moment. The `context`, by default a copy of the current one, is used for nothing
-        else. `follow_up` is as for `WorkerPool.run`.
-        """
+        """Call a handler that is placed in a thread, as `run` does. `prepare` is called on the reactor when a thread of
+        the pool is free, and returns the function to call there, so the handler is chosen at the last moment. The
+        `context`, by default a copy of the current one, is used for nothing else. `follow_up` is as for
+        `WorkerPool.run`."""
         context = copy_context() if context is None else context
         call = object()
 
@@ -203,10 +193,8 @@ class Runner:
         return pool.run(prepared, follow_up=follow_up, name=name, origin=context.get(origin, "")).addBoth(end)
 
     def running(self, subject: Any = None) -> int:
-        """Return the number of running handlers of `subject`, a plugin's instance.
-
-        Without `subject`, return the number of all, including those that wait for a thread.
-        """
+        """Return the number of running handlers of `subject`, a plugin's instance. Without `subject`, return the number
+        of all, including those that wait for a thread."""
         return self._in_flight.count(None if subject is None else id(subject))
 
     def running_methods(self) -> list[RunningMethod]:
@@ -214,10 +202,8 @@ class Runner:
         return [running for running in self._calls.values() if running.subject is not None]
 
     def when_idle(self, subject: Any = None) -> Deferred[None]:
-        """Return a Deferred that fires when no handler of `subject`, a plugin's instance, is running.
-
-        Without `subject`, it fires when no handler at all is running or waiting.
-        """
+        """Return a Deferred that fires when no handler of `subject`, a plugin's instance, is running. Without
+        `subject`, it fires when no handler at all is running or waiting."""
         return self._in_flight.when_none(None if subject is None else id(subject))
 
     def _awaited(self, result: Any, context: Context) -> Any:

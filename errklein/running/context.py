@@ -41,10 +41,8 @@ bot_expected: ContextVar[bool] = ContextVar("errklein.bot_expected", default=Fal
 
 
 def causing_delivery() -> int:
-    """Return the id of the delivery that has caused the work in progress; 0 for none.
-
-    A poller that a handler has started is a work of its plugin: it has another origin, although it has the variables of the handler.
-    """
+    """Return the id of the delivery that has caused the work in progress; 0 for none. A poller that a handler has
+    started is a work of its plugin: it has another origin, although it has the variables of the handler."""
     of_origin, number = handled_delivery.get()
     return number if number and of_origin == origin.get() else 0
 

@@ -430,10 +430,8 @@ class FairQueue:
         return job
 
     def grow(self, latest: float) -> bool:
-        """Add a slot for an origin that uses less than its share and has been waiting since `latest`, or longer.
-
-        Return whether there is such an origin. There are never more additional slots than slots.
-        """
+        """Add a slot for an origin that uses less than its share and has been waiting since `latest`, or longer. Return
+        whether there is such an origin. There are never more additional slots than slots."""
         if self.grown >= self.size or all(self._lines[origin][0].since > latest for origin in self._below_share()):
             return False
         self.grown += 1

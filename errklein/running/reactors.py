@@ -53,11 +53,8 @@ class ReactorThread:
 
     def wait(self, work: Callable[..., Any], *args: Any, timeout: float | None, what: str) -> Any:
         """Call `work` on the reactor and return its result, or that of the Deferred that it returns. Raises its
-        exceptions.
-
-        Raises WaitTimeout, whose text contains `what`, after `timeout` seconds; None means no timeout. Don't call it in
-        the reactor's thread.
-        """
+        exceptions. Raises WaitTimeout, whose text contains `what`, after `timeout` seconds; None means no timeout.
+        Don't call it in the reactor's thread."""
         done: Future[Any] = Future()
         self.reactor.callFromThread(lambda: maybeDeferred(work, *args).addBoth(done.set_result))
         try:
@@ -88,11 +85,8 @@ class ReactorThread:
 
 @cache
 def reactor_thread() -> ReactorThread:
-    """Return the process's ReactorThread, which may not be started yet.
-
-    Its reactor becomes `twisted.internet.reactor`, so that everything plugins use runs on it, unless there is a reactor
-    already or trial is about to choose one.
-    """
+    """Return the process's ReactorThread, which may not be started yet. Its reactor becomes `twisted.internet.reactor`,
+    so that everything plugins use runs on it, unless there is a reactor already or trial is about to choose one."""
     made = ReactorThread()
     if _global_reactor() is None and "twisted.trial.runner" not in sys.modules:
         installReactor(made.reactor)

@@ -61,11 +61,9 @@ def on_reactor_soon(reactor: Any, function: Callable[..., Any], *args: Any) -> N
 
 
 def call_from_thread(reactor: Any, function: Callable[..., Any], *args: Any) -> None:
-    """Call the function on the reactor soon, after those that were passed before. May be called from any thread.
-
-    An asyncio reactor is woken once for all that wait, and has no timer for each. So they may overtake those of Twisted's
-    `callFromThread`.
-    """
+    """Call the function on the reactor soon, after those that were passed before. May be called from any thread. An
+    asyncio reactor is woken once for all that wait, and has no timer for each. So they may overtake those of Twisted's
+    `callFromThread`."""
     if not isinstance(reactor, AsyncioSelectorReactor):
         reactor.callFromThread(function, *args)
         return
@@ -128,10 +126,8 @@ _here = _Here()
 
 @contextmanager
 def blocking_here(blocking: bool = True) -> Iterator[None]:
-    """Call blocking handlers in the reactor's thread, where they can't wait, during the `with` block.
-
-    With False, the code in the block is the reactor's again, as in a function that such a handler hands over to it.
-    """
+    """Call blocking handlers in the reactor's thread, where they can't wait, during the `with` block. With False, the
+    code in the block is the reactor's again, as in a function that such a handler hands over to it."""
     before, _here.blocking = _here.blocking, blocking
     try:
         yield

@@ -63,10 +63,8 @@ class DataDirectory:
                 raise self._error(f"the user {user_name(None)} can't read {path}; {self._remedy()}")
 
     def is_own(self) -> bool:
-        """Return whether the bot's user runs this process, or the directory is missing.
-
-        The bot's user owns the lock file; before the first start, it owns the directory.
-        """
+        """Return whether the bot's user runs this process, or the directory is missing. The bot's user owns the lock
+        file; before the first start, it owns the directory."""
         return not self._is_directory() or self._owner() == os.geteuid()
 
     def check_user(self) -> None:

@@ -33,11 +33,9 @@ _READABLE = (
 
 
 def check_endpoint(description: str, source: str = "--web", *, bind: bool = True) -> None:
-    """Raise ConfigError, which names the option or setting, if the endpoint is invalid, or if its address can't be bound now.
-
-    Sockets that systemd has opened are not used, since each can be used only once. Without `bind`, nothing counts that another
-    process or user may have.
-    """
+    """Raise ConfigError, which names the option or setting, if the endpoint is invalid, or if its address can't be
+    bound now. Sockets that systemd has opened are not used, since each can be used only once. Without `bind`, nothing
+    counts that another process or user may have."""
     try:
         _check(description, bind)
     except OSError as error:

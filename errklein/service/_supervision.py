@@ -57,9 +57,7 @@ class CodeLocation:
 
 def location_of(frame: FrameType) -> CodeLocation:
     """Return the innermost line of a plugin that the frame executes; without one, that of errklein, or the frame's own.
-
-    The handler is the outermost function of that plugin.
-    """
+    The handler is the outermost function of that plugin."""
     frames = [one for one, _ in walk_stack(frame)]
     for one in frames:
         if package := _plugin_package(one):
@@ -273,10 +271,8 @@ class Watchdog:
 
 
 def _frames_of_other_threads() -> Mapping[int, FrameType]:
-    """Return the frames of all threads but this one.
-
-    A function that has its own frame in a variable keeps all frames, with the values in them, until the next garbage collection.
-    """
+    """Return the frames of all threads but this one. A function that has its own frame in a variable keeps all frames,
+    with the values in them, until the next garbage collection."""
     own = threading.get_ident()
     return {thread: frame for thread, frame in sys._current_frames().items() if thread != own}
 
@@ -358,10 +354,8 @@ class SecondSignal:
             self._once(number, self._handler)
 
     def renew(self, seconds: float) -> None:
-        """Let the kernel send the signal after this time, instead of an earlier one; 0 means never.
-
-        It never does if another handler was set.
-        """
+        """Let the kernel send the signal after this time, instead of an earlier one; 0 means never. It never does if
+        another handler was set."""
         if self._works:
             if signal.getsignal(self._number) is not self._python_handler:
                 seconds = 0.0
@@ -384,10 +378,8 @@ TRACEBACK = "traceback.txt"  # the file in the data directory with the traceback
 
 
 def reactor_deadline(setting: float | None, grace: float, environment: Mapping[str, str]) -> float:
-    """Return the seconds after which a process with a blocked reactor ends; 0 if it never does.
-
-    Without the setting, it ends where systemd, which sets NOTIFY_SOCKET, starts it again.
-    """
+    """Return the seconds after which a process with a blocked reactor ends; 0 if it never does. Without the setting, it
+    ends where systemd, which sets NOTIFY_SOCKET, starts it again."""
     if setting is not None:
         return setting
     return grace + 1 if "NOTIFY_SOCKET" in environment else 0.0

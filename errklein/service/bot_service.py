@@ -273,10 +273,8 @@ def is_terminal() -> bool:
 
 
 def adopt_event_loop(reactor: Any) -> None:
-    """Set the reactor's asyncio loop, if it has one, as the event loop of this process, and let its tasks await Deferreds.
-
-    Since Python 3.12, a child process doesn't inherit the loop that its parent has set.
-    """
+    """Set the reactor's asyncio loop, if it has one, as the event loop of this process, and let its tasks await
+    Deferreds. Since Python 3.12, a child process doesn't inherit the loop that its parent has set."""
     loop = loop_of(reactor)
     if loop is not None:
         asyncio.set_event_loop(loop)
@@ -284,11 +282,9 @@ def adopt_event_loop(reactor: Any) -> None:
 
 
 def configure_garbage_collector() -> None:
-    """Enable garbage collection, and exempt the objects that exist now.
-
-    A collection of all objects would block the reactor for about 50 ms. Python's default, a collection after each 700 new
-    objects, halves the number of commands per second.
-    """
+    """Enable garbage collection, and exempt the objects that exist now. A collection of all objects would block the
+    reactor for about 50 ms. Python's default, a collection after each 700 new objects, halves the number of commands
+    per second."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(3_000, 10, 10)
@@ -296,11 +292,9 @@ def configure_garbage_collector() -> None:
 
 
 def shorten_thread_slices() -> None:
-    """Let a thread that computes give up the interpreter after 0.5 ms if another one waits for it; Python's default is 5 ms.
-
-    The reactor gives up the interpreter for each read and each write, so with 50 connections that receive large bodies it
-    would wait for half a second in each turn.
-    """
+    """Let a thread that computes give up the interpreter after 0.5 ms if another one waits for it; Python's default is
+    5 ms. The reactor gives up the interpreter for each read and each write, so with 50 connections that receive large
+    bodies it would wait for half a second in each turn."""
     sys.setswitchinterval(0.0005)
 
 

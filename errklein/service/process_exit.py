@@ -40,10 +40,8 @@ class InheritedSockets:
         self._copies = {number: os.dup(number) for number in copied}
 
     def pass_on(self) -> None:
-        """Make the descriptors available to the program that replaces this process, as systemd does.
-
-        Descriptors that have their numbers by now are closed.
-        """
+        """Make the descriptors available to the program that replaces this process, as systemd does. Descriptors that
+        have their numbers by now are closed."""
         if not self._copies:
             return
         for number, copy in self._copies.items():
@@ -114,9 +112,7 @@ class ProcessExit:
 
     def within(self, seconds: float, signal_number: int | None) -> None:
         """Exit after at most that many seconds, as that signal would end the process. The next signal ends it at once.
-
-        The waiting thread uses neither the reactor nor a lock of the log, which may be blocked.
-        """
+        The waiting thread uses neither the reactor nor a lock of the log, which may be blocked."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         if not self._has_deadline:
@@ -181,10 +177,8 @@ class ProcessExit:
 
 def remove_stale_pid_file(path: Path) -> None:
     """Remove the pid file if its process has ended and another one has its id; twistd removes one whose id nobody has.
-
-    A process that was killed leaves its file. In a container, the next one has the same id. Linux has the start of a process
-    in /proc (proc_pid_stat(5)).
-    """
+    A process that was killed leaves its file. In a container, the next one has the same id. Linux has the start of a
+    process in /proc (proc_pid_stat(5))."""
     with suppress(OSError, ValueError, IndexError):
         written = path.stat().st_mtime
         fields = Path(f"/proc/{int(path.read_text())}/stat").read_text().rpartition(")")[2].split()

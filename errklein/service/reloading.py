@@ -32,9 +32,7 @@ Snapshot = Mapping[Path, int]  # the time of the last change of each file, in na
 
 def snapshot(directories: Iterable[Path], roots: Iterable[Path] = ()) -> Snapshot:
     """Return the source files below the plugins' directories, and all .plug files below the roots. Blocks on the disk.
-
-    Directories that can't be read or disappear meanwhile are skipped.
-    """
+    Directories that can't be read or disappear meanwhile are skipped."""
     files = [
         Path(parent, name)
         for directory in directories
@@ -50,10 +48,8 @@ def snapshot(directories: Iterable[Path], roots: Iterable[Path] = ()) -> Snapsho
 
 
 def affected(paths: Iterable[Path], plugs: Iterable[PlugFile]) -> dict[str, list[str]]:
-    """Return the plugins to reload by name, each with the names of the changed files.
-
-    A plugin's .plug file and module affect this plugin; other files affect all plugins in the directories above them.
-    """
+    """Return the plugins to reload by name, each with the names of the changed files. A plugin's .plug file and module
+    affect this plugin; other files affect all plugins in the directories above them."""
     known = list(plugs)
     names: dict[str, list[str]] = {}
     for path in sorted(paths):

@@ -48,10 +48,8 @@ def check_sentry(config: Config) -> None:
 
 
 def start_sentry(config: Config) -> Callable[[], None]:
-    """Start to send log events to Sentry if BOT_LOG_SENTRY is True, and return a function that stops it.
-
-    A daemon must have forked, since threads don't survive the fork. Raises ConfigError.
-    """
+    """Start to send log events to Sentry if BOT_LOG_SENTRY is True, and return a function that stops it. A daemon must
+    have forked, since threads don't survive the fork. Raises ConfigError."""
     if not config.BOT_LOG_SENTRY:
         return lambda: None
     check_sentry(config)

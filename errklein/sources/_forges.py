@@ -19,10 +19,8 @@ def lines_of(
     texts: Mapping[str, Any], payload: Any, kind: str, action: str, verb: str = "", thing: str = ""
 ) -> list[str]:
     """Return who did what where, or what has which state, with one link; then lists of what belongs to it, and a quote.
-
-    The texts of a table are those for the kind and action of the event, its kind, or its action. The link is that of what was
-    done, else that of the place, else that of the person.
-    """
+    The texts of a table are those for the kind and action of the event, its kind, or its action. The link is that of
+    what was done, else that of the place, else that of the person."""
 
     def text(table: str, *keys: str) -> str:
         found = texts.get(table, {})

@@ -105,10 +105,8 @@ class AdaptedStorage:
 
     @contextmanager
     def asking(self, namespace: str) -> Iterator[None]:
-        """Within the context the storage may be called.
-
-        The lock is held, and exceptions of the storage are raised as StorageError.
-        """
+        """Within the context the storage may be called. The lock is held, and exceptions of the storage are raised as
+        StorageError."""
         try:
             with self._lock:
                 yield

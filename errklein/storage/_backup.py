@@ -46,11 +46,9 @@ class BackupError(StorageError):
 
 
 def write_backup(path: Path, rows: Iterable[Row], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> int:
-    """Write the rows to a backup file and return their number.
-
-    The file is written beside `path` with mode 0600, flushed to disk, and then renamed to `path`. If that fails, an
-    older backup at `path` stays as it is. `now` returns the time for the header. Raises BackupError.
-    """
+    """Write the rows to a backup file and return their number. The file is written beside `path` with mode 0600,
+    flushed to disk, and then renamed to `path`. If that fails, an older backup at `path` stays as it is. `now` returns
+    the time for the header. Raises BackupError."""
     header = {"format": FORMAT, "version": VERSION, "made": now().isoformat(), "errklein": __version__}
     try:
         lines = (header, *map(_entry, rows))
@@ -137,10 +135,8 @@ def _line(value: dict[str, Any]) -> bytes:
 
 
 def _is_exact(value: Any, seen: set[int]) -> bool:
-    """Return whether JSON reproduces the value exactly.
-
-    Containers that occur in it twice, or in themselves, would become separate objects, so they don't count as exact.
-    """
+    """Return whether JSON reproduces the value exactly. Containers that occur in it twice, or in themselves, would
+    become separate objects, so they don't count as exact."""
     if value is None or type(value) is bool:
         return True
     if type(value) is str:
@@ -243,10 +239,8 @@ def read_any_backup(path: Path) -> ErrbotBackup:
 
 
 def read_errbot_backup(path: Path) -> ErrbotBackup:
-    """Return the values of an errbot backup that are Python literals.
-
-    Everything else is listed in `problems`. Raises BackupError if the file isn't an errbot backup.
-    """
+    """Return the values of an errbot backup that are Python literals. Everything else is listed in `problems`. Raises
+    BackupError if the file isn't an errbot backup."""
     try:
         text = read_file(path).decode("utf-8")
     except UnicodeDecodeError as error:

@@ -140,10 +140,8 @@ class RestrictedUnpickler(pickle._Unpickler):
         self._named: dict[int, tuple[object, str, str]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the object of the name.
-
-        pickle calls this for each name, and errklein's pickles call it for plugins' classes.
-        """
+        """Return the object of the name. pickle calls this for each name, and errklein's pickles call it for plugins'
+        classes."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise RefusedPickle("a name is not a string")
         module, name = _as_in_python_3(module, name)
@@ -269,10 +267,8 @@ class RecordingUnpickler(RestrictedUnpickler):
 
 def names_in(data: bytes) -> set[tuple[str, str]]:
     """Return the classes and functions that the pickle uses, as pairs of module and name in their Python 3 form.
-
     `getattr` and `_codecs.encode` are included only if the pickle calls them in a way that the pickle module doesn't.
-    Raises DamagedPickle.
-    """
+    Raises DamagedPickle."""
     names: set[tuple[str, str]] = set()
 
     def look_up(module: str, name: str) -> object:
@@ -294,11 +290,9 @@ class NotExportable(Exception):
 
 
 def rewritten(data: bytes, find: FindClass, reduce: Callable[[object], tuple[Any, ...] | None]) -> bytes:
-    """Return the pickle with other names; raises NotExportable. No code of a plugin is imported or executed.
-
-    `find` returns the PickledName to write for a module and a name, or a class. `reduce` returns how to write instances of
-    such a class, as `object.__reduce__` does, and None for any other object.
-    """
+    """Return the pickle with other names; raises NotExportable. No code of a plugin is imported or executed. `find`
+    returns the PickledName to write for a module and a name, or a class. `reduce` returns how to write instances of
+    such a class, as `object.__reduce__` does, and None for any other object."""
     buffer = BytesIO()
     try:
         # Protocol 4 writes names of nested classes as they are.

@@ -153,10 +153,8 @@ _IS_TABLE = "SELECT 1 FROM sqlite_master WHERE name = 'Dict' AND type = 'table' 
 
 
 def _sqlite_items(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the items of a copy of the shelf.
-
-    SQLite writes files beside a database in WAL mode, even when it only reads.
-    """
+    """Yield the items of a copy of the shelf. SQLite writes files beside a database in WAL mode, even when it only
+    reads."""
     with tempfile.TemporaryDirectory(prefix="errklein-shelf-") as directory:
         copy = Path(directory) / "shelf"
         for suffix in ("", "-wal"):
@@ -265,10 +263,8 @@ def imported_shelves(storage: Storage) -> list[str]:
 
 
 def unimported(directory: Path, imported: Collection[str]) -> list[str]:
-    """Return the escaped namespaces of the shelves in the directory that have values and aren't `imported`.
-
-    A directory that can't be read has none. May block.
-    """
+    """Return the escaped namespaces of the shelves in the directory that have values and aren't `imported`. A directory
+    that can't be read has none. May block."""
     try:
         shelves = find_shelves(directory)
     except StorageError:

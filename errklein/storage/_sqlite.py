@@ -71,11 +71,9 @@ class SQLiteStorage:
             yield _decoded(namespace), _decoded(key), data
 
     def put(self, rows: Iterable[Row], instead_of: Iterable[str] = (), trusted: Iterable[str] | None = ()) -> None:
-        """Store all rows in one transaction. It first removes all values of the namespaces in `instead_of`.
-
-        The values are marked as restored. `trusted` has additional names, each as "module.qualname", that they may use;
-        None marks them as the bot's own values, which aren't restricted.
-        """
+        """Store all rows in one transaction. It first removes all values of the namespaces in `instead_of`. The values
+        are marked as restored. `trusted` has additional names, each as "module.qualname", that they may use; None marks
+        them as the bot's own values, which aren't restricted."""
         mark = None if trusted is None else json.dumps(sorted(set(trusted)))
         with self._database.transaction() as connection:
             connection.executemany(

@@ -13,10 +13,8 @@ from errklein.storage.pickling import UnreadableValue, pickled
 
 
 def rows_of(storage: Storage, names: Iterable[str] = ()) -> Iterator[Row]:
-    """Yield all values of the storage's namespaces and of `names`. May block.
-
-    A SQLiteStorage yields the stored bytes of one moment, even of values that can't be unpickled. Raises StorageError.
-    """
+    """Yield all values of the storage's namespaces and of `names`. May block. A SQLiteStorage yields the stored bytes
+    of one moment, even of values that can't be unpickled. Raises StorageError."""
     if isinstance(storage, SQLiteStorage):
         yield from storage.rows()
         return
@@ -83,11 +81,8 @@ Judge = Callable[[str, str, str], NameStatus]
 def check_value(
     namespace: str, key: str, data: bytes, judge: Judge, trusted: Collection[str]
 ) -> tuple[str | None, str | None]:
-    """Check each name in the pickle `data` that isn't `trusted`; raises DamagedPickle.
-
-    Returns a line with the refused names and the options that allow them, and a line with the missing ones; None if there
-    are none.
-    """
+    """Check each name in the pickle `data` that isn't `trusted`; raises DamagedPickle. Returns a line with the refused
+    names and the options that allow them, and a line with the missing ones; None if there are none."""
     refused, missing = [], []
     for module, name in sorted(names_in(data)):
         path = f"{module}.{name}"
@@ -105,11 +100,8 @@ def check_value(
 
 
 def check_rows(rows: Iterable[Row], judge: Judge, trusted: Collection[str]) -> tuple[list[str], list[str]]:
-    """Check the rows and return two lists of lines.
-
-    The first has a line for each value with a refused name, the second one for each value that can't be read for other
-    reasons.
-    """
+    """Check the rows and return two lists of lines. The first has a line for each value with a refused name, the second
+    one for each value that can't be read for other reasons."""
     refusals: list[str] = []
     warnings: list[str] = []
     for namespace, key, data in rows:

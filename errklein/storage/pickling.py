@@ -73,19 +73,14 @@ def pickled(namespace: str, key: str, value: object) -> bytes:
 
 
 def loads(data: bytes, find_class: FindClass | None = None) -> Any:
-    """Return the value of the pickle `data`, which may be from an errbot shelf.
-
-    Unpickling executes code that the bytes choose, so they must come from the bot's own data directory. Raises
-    NameIsGone, and whatever the classes raise.
-    """
+    """Return the value of the pickle `data`, which may be from an errbot shelf. Unpickling executes code that the bytes
+    choose, so they must come from the bot's own data directory. Raises NameIsGone, and whatever the classes raise."""
     return _Unpickler(BytesIO(data), find_class).load()
 
 
 def plain_value(data: bytes) -> Any:
-    """Return the value of a pickle that uses no class or function.
-
-    Raises ValueError for any other pickle, without calling anything.
-    """
+    """Return the value of a pickle that uses no class or function. Raises ValueError for any other pickle, without
+    calling anything."""
     # pickle returns the class of a cached extension code without calling find_class.
     copyreg.clear_extension_cache()
     try:

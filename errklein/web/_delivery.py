@@ -127,10 +127,8 @@ class Delivery:
             self.services.open_requests.watch(self)
 
     def _is_current(self) -> bool:
-        """Return whether the hook may be called: its plugin isn't being reloaded, and has not been. For any thread.
-
-        A request that was admitted before the operator has changed the webhook's options is still handled by them.
-        """
+        """Return whether the hook may be called: its plugin isn't being reloaded, and has not been. For any thread. A
+        request that was admitted before the operator has changed the webhook's options is still handled by them."""
         hook = self._route.hook
         is_same = hook is self.hook or (hook is not None and hook.handler == self.hook.handler)
         return is_same and self._route.owner not in self.services.routes.held

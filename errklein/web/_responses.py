@@ -59,11 +59,9 @@ class ReactorValue:
 
 
 def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | ReactorValue:
-    """Return the response for a handler's return value, or for an HTTPException that it raised.
-
-    The request's context must be the current one. For a value that needs the reactor, return a `ReactorValue`. What `send`
-    returns counts as None.
-    """
+    """Return the response for a handler's return value, or for an HTTPException that it raised. The request's context
+    must be the current one. For a value that needs the reactor, return a `ReactorValue`. What `send` returns counts as
+    None."""
     value = without_handle(value)
     if not context.after and (simple := simple_response(value)) is not None:
         return simple
@@ -78,11 +76,9 @@ def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | 
 
 
 async def value_of(value: Any, request: Any) -> Any:
-    """Return the value that `prepare_response` can convert instead of one that needs the reactor, other than a resource.
-
-    Of a response, it is a tuple as handlers return it, so that headers such as Content-Length, which depend on the connection, are
-    left out.
-    """
+    """Return the value that `prepare_response` can convert instead of one that needs the reactor, other than a
+    resource. Of a response, it is a tuple as handlers return it, so that headers such as Content-Length, which depend
+    on the connection, are left out."""
     if isinstance(value, Awaitable):
         return await value
     status, pairs, body = 200, HTML, value

@@ -342,10 +342,8 @@ class Routes:
         return Match(route, captures, self.version)
 
     def match_named(self, path: str) -> NamedPath | None:
-        """Return the webhook of a room: PREFIX/NAME, PREFIX/NAME/TOKEN or PREFIX/TOKEN, each also with a suffix of the source.
-
-        None if there is none at the path.
-        """
+        """Return the webhook of a room: PREFIX/NAME, PREFIX/NAME/TOKEN or PREFIX/TOKEN, each also with a suffix of the
+        source. None if there is none at the path."""
         if not path.startswith(f"{self.prefix}/"):
             return None
         name, *rest = path.removeprefix(f"{self.prefix}/").removesuffix("/").split("/")

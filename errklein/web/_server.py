@@ -124,10 +124,9 @@ class WebServer:
         return route.hook if isinstance(route, Route) else None
 
     def begin_stopping(self) -> None:
-        """Close the endpoints, idle connections and streams of events, and respond to new requests on other connections with 503.
-
-        A client that connects now waits for the next process if systemd owns the socket; otherwise its connection is refused.
-        """
+        """Close the endpoints, idle connections and streams of events, and respond to new requests on other connections
+        with 503. A client that connects now waits for the next process if systemd owns the socket; otherwise its
+        connection is refused."""
         self._closing = self.listeners.close_all()
         self.site.begin_stopping()
         self.routes.end_event_streams()

@@ -19,10 +19,8 @@ class InvalidExport(ValueError):
 
 
 def summary(delivery: StoredDelivery) -> str:
-    """Return a delivery as one line, such as `4711 failed 2026-11-28T18:56:06+01:00 Github:notification 500 after 0.2 s`.
-
-    The time is in the local time zone. The source's id and the reason may contain text from outside.
-    """
+    """Return a delivery as one line, such as `4711 failed 2026-11-28T18:56:06+01:00 Github:notification 500 after 0.2
+    s`. The time is in the local time zone. The source's id and the reason may contain text from outside."""
     parts = [str(delivery.id), delivery.state, shown_time(delivery.received_at), delivery.webhook]
     parts += [f"({delivery.origin})"] if delivery.origin else []
     parts += [f"source-id {_one_line(delivery.key)}"] if delivery.key else []
@@ -63,10 +61,8 @@ def described(outcome: Outcome) -> str:
 
 
 def details(delivery: StoredDelivery) -> list[str]:
-    """Return a delivery as lines of plain text without its body: the summary, further facts, the attempts, the request, its headers.
-
-    Only the beginning of a long target or header is returned. Mask the lines before they are shown.
-    """
+    """Return a delivery as lines of plain text without its body: the summary, further facts, the attempts, the request,
+    its headers. Only the beginning of a long target or header is returned. Mask the lines before they are shown."""
     facts = {"request": delivery.request_id, "ack": delivery.ack, "attempt": delivery.attempt}
     if delivery.due_at and delivery.state is DeliveryState.RETRY:
         facts["next attempt"] = shown_time(delivery.due_at)
@@ -99,10 +95,8 @@ def shown_time(time: float) -> str:
 
 
 def as_values(delivery: StoredDelivery) -> dict[str, Any]:
-    """Return a delivery as values for JSON, with its request if it has one.
-
-    Times are in ISO 8601, in UTC. Secrets in the texts of exceptions are masked.
-    """
+    """Return a delivery as values for JSON, with its request if it has one. Times are in ISO 8601, in UTC. Secrets in
+    the texts of exceptions are masked."""
     values = {
         "version": VERSION,
         "id": delivery.id,

@@ -167,11 +167,9 @@ def _checked_headers(proxy: object, names: Any) -> tuple[bytes, ...]:
 
 
 def parse_node(text: bytes) -> tuple[str, int]:
-    """Return the address and the port of a node (RFC 7239, 6): the port is 0 if it is unknown.
-
-    An obfuscated identifier, such as "_hidden", is returned in place of the address. If the node is invalid, the address is
-    UNKNOWN. An IPv6 address without brackets is valid in `X-Forwarded-For`, and has no port.
-    """
+    """Return the address and the port of a node (RFC 7239, 6): the port is 0 if it is unknown. An obfuscated
+    identifier, such as "_hidden", is returned in place of the address. If the node is invalid, the address is UNKNOWN.
+    An IPv6 address without brackets is valid in `X-Forwarded-For`, and has no port."""
     node = _NODE.fullmatch(text.decode("latin-1"))
     if node is None:
         return UNKNOWN, 0
@@ -216,10 +214,8 @@ def port_of(host: bytes, secure: bool) -> int:
 
 
 def is_base_path(value: str) -> bool:
-    """Return whether the value is a path such as "/bot" or "/bots/one".
-
-    It has no escapes, no dot segments and no "//", which at the beginning of a link would be another host.
-    """
+    """Return whether the value is a path such as "/bot" or "/bots/one". It has no escapes, no dot segments and no "//",
+    which at the beginning of a link would be another host."""
     return _BASE_PATH.fullmatch(value) is not None
 
 

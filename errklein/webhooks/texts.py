@@ -396,10 +396,8 @@ _FENCE = re.compile(r" {0,3}(`{3,40}+|~{3,40}+)")
 
 
 def message(lines: Iterable[Markdown], most: int, size: int = 4_000) -> Markdown:
-    """Return a message of at most `most` lines and `size` characters, without mentions. Empty lines are left out.
-
-    If it would be longer, its last line is the number of those that are left out.
-    """
+    """Return a message of at most `most` lines and `size` characters, without mentions. Empty lines are left out. If it
+    would be longer, its last line is the number of those that are left out."""
     shown = [line.rstrip() for text in lines for line in text.split("\n") if line.strip()]
     if not shown:
         return Markdown("")

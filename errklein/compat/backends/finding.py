@@ -33,9 +33,7 @@ GROUPS = ("errbot.backend_plugins", "errklein.backends")
 
 def network_plugs(config: Any, unreadable: list[str] | None = None) -> Iterator[PlugFile]:
     """Return an iterator over the `.plug` files of backends in BOT_EXTRA_BACKEND_DIR, then in installed distributions.
-
-    Files that can't be used are skipped; a line for each is added to `unreadable`.
-    """
+    Files that can't be used are skipped; a line for each is added to `unreadable`."""
     roots = [Path(directory) for directory in config.directories("BOT_EXTRA_BACKEND_DIR")]
     return load_plug_files([*roots, *entry_point_roots(GROUPS)], unreadable)
 
@@ -74,10 +72,8 @@ def _how_to_get(wanted: str) -> str:
 
 
 def make_network(reactor: Any, config: Any) -> ThreadedNetwork:
-    """Create the network that BACKEND names.
-
-    Raises ConfigError if its module can't be loaded, or its class can't be created.
-    """
+    """Create the network that BACKEND names. Raises ConfigError if its module can't be loaded, or its class can't be
+    created."""
     plug = find_network(config)
 
     def make(config: Any) -> ErrBot:

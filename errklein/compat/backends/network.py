@@ -147,12 +147,10 @@ class ThreadedNetwork(NetworkBase):
         self._thread.begin(self._serve, lambda: on_reactor_soon(self._reactor, self._served))
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Send the queue for up to `grace` seconds, then interrupt the backend's code, as Ctrl-C does.
-
-        The Deferred fires when the code has ended, or is abandoned because it takes too long. A connection that is lost
-        while the queue is sent is reestablished. If the network is not connected and the next attempt to connect is
-        after the grace period, nothing is sent. A later process sends the messages that are left.
-        """
+        """Send the queue for up to `grace` seconds, then interrupt the backend's code, as Ctrl-C does. The Deferred
+        fires when the code has ended, or is abandoned because it takes too long. A connection that is lost while the
+        queue is sent is reestablished. If the network is not connected and the next attempt to connect is after the
+        grace period, nothing is sent. A later process sends the messages that are left."""
         end = self._reactor.seconds() + grace
         closed = self.outbox.close(grace if self._serving and self._next_attempt < end else 0.0)
         return closed.addCallback(lambda _: Deferred.fromCoroutine(self._leave(end - self._reactor.seconds())))
@@ -308,10 +306,8 @@ class ThreadedNetwork(NetworkBase):
             on_reactor_soon(self._reactor, self.bot.events.callback_requested, self, callback, *details)
 
     def message_sent(self, message: Message) -> None:
-        """Call `callback_botmessage` for a message that the backend sends by itself.
-
-        For other messages the bot calls it.
-        """
+        """Call `callback_botmessage` for a message that the backend sends by itself. For other messages the bot calls
+        it."""
         if not sent_by_bot.get():
             self.call_plugins("callback_botmessage", message)
 
@@ -561,10 +557,8 @@ class NetworkThread:
         return done.result()
 
     def begin(self, function: Callable[[], None], ended: Callable[[], None]) -> None:
-        """Call the function in the thread, and then `ended` in the same thread.
-
-        Returns at once; `interrupt` stops the function.
-        """
+        """Call the function in the thread, and then `ended` in the same thread. Returns at once; `interrupt` stops the
+        function."""
 
         def job() -> None:
             try:
@@ -581,10 +575,8 @@ class NetworkThread:
         self._jobs.put(job)
 
     def interrupt(self) -> None:
-        """Raise KeyboardInterrupt in the function of `begin`, as Ctrl-C does in a main thread.
-
-        It is raised when the thread next executes Python code or an iteration of its asyncio loop.
-        """
+        """Raise KeyboardInterrupt in the function of `begin`, as Ctrl-C does in a main thread. It is raised when the
+        thread next executes Python code or an iteration of its asyncio loop."""
         with self._busy:
             if not self._interruptible:
                 return

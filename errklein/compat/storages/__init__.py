@@ -46,18 +46,14 @@ __all__ = [
 
 
 def database_of(config: Config) -> Path:
-    """Return the path of the database of the storage Shelf.
-
-    It is in the `basedir` of STORAGE_CONFIG, by default in BOT_DATA_DIR.
-    """
+    """Return the path of the database of the storage Shelf. It is in the `basedir` of STORAGE_CONFIG, by default in
+    BOT_DATA_DIR."""
     return Path(config.STORAGE_CONFIG.get("basedir", config.BOT_DATA_DIR)) / DATABASE
 
 
 def shelves_to_import(config: Config, storage: Storage, data_dir: str | None = None) -> str | None:
-    """Return an error message with the errbot shelves that must be imported first; None if there are none.
-
-    `data_dir` is the command line's option. After the first start this is always None; see `settle_shelves`. May block.
-    """
+    """Return an error message with the errbot shelves that must be imported first; None if there are none. `data_dir`
+    is the command line's option. After the first start this is always None; see `settle_shelves`. May block."""
     if config.STORAGE != "Shelf" or is_settled(storage):
         return None
     directory = database_of(config).parent
@@ -83,10 +79,8 @@ def check_shelves(config: Config, data_dir: str | None) -> None:
 
 
 def settle_shelves(config: Config, storage: Storage, data_dir: str | None, no_import: bool) -> None:
-    """Record in the storage that the bot has started, so that later starts don't look for shelves.
-
-    Raises StorageError if shelves must be imported first, unless `no_import`. May block.
-    """
+    """Record in the storage that the bot has started, so that later starts don't look for shelves. Raises StorageError
+    if shelves must be imported first, unless `no_import`. May block."""
     if config.STORAGE != "Shelf" or is_settled(storage):
         return
     reason = shelves_to_import(config, storage, data_dir)

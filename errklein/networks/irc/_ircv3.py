@@ -45,10 +45,8 @@ class Capabilities:
         self._requested: set[str] = set()
 
     def received(self, subcommand: str, params: Sequence[str]) -> list[str]:
-        """Handle a CAP line of the server, and return the lines to send.
-
-        `params` are the parameters after the subcommand.
-        """
+        """Handle a CAP line of the server, and return the lines to send. `params` are the parameters after the
+        subcommand."""
         tokens = [token.lstrip("-~=").partition("=") for token in params[-1].split()] if params else []
         names = [name for name, _, _ in tokens]
         requests: list[str] = []
@@ -108,12 +106,9 @@ _ESCAPED = {":": ";", "s": " ", "r": "\r", "n": "\n"}
 
 
 def parse_tags(text: str) -> dict[str, str]:
-    r"""Return the message tags by key, from the text between "@" and the first space.
-
-    A tag without a value has the value "". If a key occurs twice, the last value counts. An invalid escape such as `\b`
-    yields the character after the backslash; a backslash at the end is dropped. Source:
-    https://ircv3.net/specs/extensions/message-tags.
-    """
+    r"""Return the message tags by key, from the text between "@" and the first space. A tag without a value has the
+    value "". If a key occurs twice, the last value counts. An invalid escape such as `\b` yields the character after
+    the backslash; a backslash at the end is dropped. Source: https://ircv3.net/specs/extensions/message-tags."""
     tags = {}
     for tag in text.split(";"):
         key, _, value = tag.partition("=")
@@ -195,12 +190,9 @@ class Replay:
         return reference is not None and self._batches.get(reference, True)
 
     def is_replayed(self, tags: Mapping[str, str], room: str | None) -> bool:
-        """Return whether a message is replayed; `room` is None for a private message.
-
-        A message is replayed if it is in a playback batch, or older than the bot's JOIN of the room. A private message is
-        compared with the welcome. If that line has no time tag, the connection's first line outside of playback batches is
-        used instead.
-        """
+        """Return whether a message is replayed; `room` is None for a private message. A message is replayed if it is in
+        a playback batch, or older than the bot's JOIN of the room. A private message is compared with the welcome. If
+        that line has no time tag, the connection's first line outside of playback batches is used instead."""
         if self.in_playback(tags):
             return True
         said = server_time(tags)

@@ -51,11 +51,9 @@ def text_capacity(nick: str, user: str, command: str, target: str) -> int:
 
 
 def split_lines(text: str, size: int) -> list[str]:
-    """Split text into non-empty lines of at most `size` bytes of UTF-8.
-
-    A long line is split after a space in the second half of the piece, else between characters. Pieces keep their spaces:
-    joined, they are the line. Raises ValueError if `size` is less than 4, the length of the longest character.
-    """
+    """Split text into non-empty lines of at most `size` bytes of UTF-8. A long line is split after a space in the
+    second half of the piece, else between characters. Pieces keep their spaces: joined, they are the line. Raises
+    ValueError if `size` is less than 4, the length of the longest character."""
     if size < _LONGEST_CHARACTER:
         raise ValueError(f"size must be at least {_LONGEST_CHARACTER}, not {size}")
     lines: list[str] = []
@@ -362,10 +360,8 @@ class Transmission:
             self._confirm(label)
 
     def echoed(self, command: str, params: Sequence[str]) -> bool:
-        """Handle a message of the bot itself. Returns False if it is not the echo of an unconfirmed line.
-
-        The server may have removed formatting, and truncated the text.
-        """
+        """Handle a message of the bot itself. Returns False if it is not the echo of an unconfirmed line. The server
+        may have removed formatting, and truncated the text."""
         echo = _FORMATTING.sub("", params[1])
         for number, each in self._lines.items():
             is_sent_there = each.line.command == command and self._same(each.line.target, params[0])

@@ -141,10 +141,8 @@ class IRCProtocol(irc.IRCClient):
         cast(ITCPTransport, self.transport).abortConnection()
 
     def check_alive(self) -> None:
-        """Send a PING after a long silence. Called every 5 s.
-
-        Close the connection if the server says nothing, completes no registration, or confirms no line, within DEAD_AFTER.
-        """
+        """Send a PING after a long silence. Called every 5 s. Close the connection if the server says nothing,
+        completes no registration, or confirms no line, within DEAD_AFTER."""
         now = self.clock.seconds()
         silent = now - self._last_received
         if self.signed_on_at is None and now - self._began >= self.DEAD_AFTER:
@@ -323,10 +321,8 @@ class IRCProtocol(irc.IRCClient):
             self._rooms.join_failed(params[1], params[-1])
 
     def handleCommand(self, command: str, prefix: str, params: list[str]) -> None:
-        """Call the method for the command. A line that lacks what its command needs is ignored, and so is an echo.
-
-        In a playback batch only messages are handled; JOIN, PART and the like in it are ignored.
-        """
+        """Call the method for the command. A line that lacks what its command needs is ignored, and so is an echo. In a
+        playback batch only messages are handled; JOIN, PART and the like in it are ignored."""
         if self.tags:
             self._replay.received(self.tags)
         if self.tags or command == "BATCH":
@@ -427,11 +423,8 @@ class IRCProtocol(irc.IRCClient):
 
 
 def decode_line(line: bytes) -> str:
-    """Decode a line from UTF-8, or from Latin-1 if it isn't UTF-8.
-
-    Servers truncate long lines between bytes. A line that begins with valid UTF-8 is therefore UTF-8, with a replacement
-    character for the truncated one.
-    """
+    """Decode a line from UTF-8, or from Latin-1 if it isn't UTF-8. Servers truncate long lines between bytes. A line
+    that begins with valid UTF-8 is therefore UTF-8, with a replacement character for the truncated one."""
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -476,10 +469,8 @@ class RoomReplies:
         self._expected: dict[Deferred[None], tuple[str, Sequence[str]]] = {}
 
     def expect(self, command: str, *names: str) -> Deferred[None]:
-        """Return the server's answer to a command that was just sent: the Deferred fails with RoomError and the reason if it refuses.
-
-        `names` are those of the room and, for INVITE, of the person.
-        """
+        """Return the server's answer to a command that was just sent: the Deferred fails with RoomError and the reason
+        if it refuses. `names` are those of the room and, for INVITE, of the person."""
         answer: Deferred[None] = Deferred(self._expected.__delitem__)
         self._expected[answer] = command, names
         return answer

@@ -147,20 +147,16 @@ class Joins:
         self._next: IDelayedCall | None = None
 
     def reason(self, name: str) -> str | None:
-        """Return why the bot isn't in a room that it is about to join; "" if no attempt has failed.
-
-        None without further attempts, and for any other room. May be called in any thread.
-        """
+        """Return why the bot isn't in a room that it is about to join; "" if no attempt has failed. None without
+        further attempts, and for any other room. May be called in any thread."""
         if not self._rooms.is_missing(name):
             return None
         attempts = self._attempts.get(self._rooms.key(name))
         return "" if attempts is None else attempts.reason
 
     def status(self, name: str) -> Wait:
-        """Return whether the bot is in a room that it should be in, and since when, or why not, and when it tries again.
-
-        Times are those of the reactor.
-        """
+        """Return whether the bot is in a room that it should be in, and since when, or why not, and when it tries
+        again. Times are those of the reactor."""
         attempts = self._attempts.get(self._rooms.key(name)) or _Attempts(Backoff(self._chance))
         if self._rooms.is_joined(name):
             return Wait(f"the bot is in {name}", attempts.since)
@@ -401,9 +397,8 @@ class RoomMembership:
         self, sender: str, target: str, text: str, replayed: bool
     ) -> tuple[IRCPerson, IRCPerson | IRCRoom | None, list[IRCRoomOccupant]] | None:
         """Return the sender and the recipient of a message, and the occupants of the room whose nicks are in the text.
-
-        None if it is neither for the bot nor for one of its rooms. Stores the sender's mask unless the message is replayed.
-        """
+        None if it is neither for the bot nor for one of its rooms. Stores the sender's mask unless the message is
+        replayed."""
         state = self._state(target)
         if state is not None:
             if not replayed:
@@ -565,10 +560,8 @@ class RoomMembership:
         return self._joined.get(self.key(name))
 
     def _add_sender(self, mask: str) -> None:
-        """Store the mask of the sender of a private message for LIFETIME, and in the rooms that the sender is in.
-
-        Not for replayed messages: their masks may be outdated.
-        """
+        """Store the mask of the sender of a private message for LIFETIME, and in the rooms that the sender is in. Not
+        for replayed messages: their masks may be outdated."""
         nick = nick_of(mask)
         self._forget(nick)
         if len(self._senders) >= _MOST:

@@ -115,10 +115,8 @@ class TextBackend(LocalBackend):
         return [succeed(None) if self._console is None else self._console.show(part) for part in parts]
 
     def plain_text_reply(self, message: Message) -> str | None:
-        """Return a hint for `help`, `quit` and `exit`, and once for any other text unless a plugin reads messages.
-
-        None for messages to rooms, and without a terminal.
-        """
+        """Return a hint for `help`, `quit` and `exit`, and once for any other text unless a plugin reads messages. None
+        for messages to rooms, and without a terminal."""
         if not self._on_terminal or not message.is_direct:
             return None
         found = hint(message.body, self._overview)
@@ -152,10 +150,8 @@ class TextBackend(LocalBackend):
         return stream
 
     def build_identifier(self, text: str) -> Identifier:
-        """Return the person of `@user` or of a name in BOT_ADMINS, the room of `#room`, or the occupant of `#room/user`.
-
-        Raises ValueError for any other text.
-        """
+        """Return the person of `@user` or of a name in BOT_ADMINS, the room of `#room`, or the occupant of
+        `#room/user`. Raises ValueError for any other text."""
         occupant = _OCCUPANT.fullmatch(text)
         if occupant:
             room = self.query_room(occupant["room"])

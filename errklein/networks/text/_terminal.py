@@ -240,10 +240,8 @@ def _fire(shown: list[Deferred[None]]) -> None:
 
 
 def _open_history(path: Path) -> History:
-    """Return the history in that file, or a history in memory if the file can't be written.
-
-    Only the owner may read the file, since commands may contain secrets.
-    """
+    """Return the history in that file, or a history in memory if the file can't be written. Only the owner may read the
+    file, since commands may contain secrets."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError:
@@ -258,10 +256,8 @@ _INDENT = re.compile(r"\s*(?:[•-] |\d+\. )?")
 
 
 def wrapped(text: str, columns: int) -> str:
-    """Return the text with lines of at most so many columns, except longer words and rows of tables.
-
-    Further lines of a paragraph are indented as the text of its first one, also in lists.
-    """
+    """Return the text with lines of at most so many columns, except longer words and rows of tables. Further lines of a
+    paragraph are indented as the text of its first one, also in lists."""
     return "\n".join(line for long in text.split("\n") for line in _lines_of(long, columns))
 
 

@@ -28,10 +28,8 @@ _UNREADABLE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, Overflo
 
 
 def unpack(archive: IO[bytes], target: Path) -> None:
-    """Unpack the archive's only directory into `target`, a new directory.
-
-    Raises RepoException; the files written until then stay.
-    """
+    """Unpack the archive's only directory into `target`, a new directory. Raises RepoException; the files written until
+    then stay."""
     target.mkdir(parents=True)
     try:
         # The limits hold for the bytes read, whatever the headers claim.

@@ -18,10 +18,8 @@ class Downloads:
         self._waits = waits
 
     def fetch(self, url: str, *, most: int, seconds: float) -> bytes:
-        """Return the content of an https or http URL. Call it in a thread, which waits.
-
-        Raises RepoException if it can't be downloaded, is larger than `most` bytes, or takes longer than `seconds`.
-        """
+        """Return the content of an https or http URL. Call it in a thread, which waits. Raises RepoException if it
+        can't be downloaded, is larger than `most` bytes, or takes longer than `seconds`."""
         content: bytes = self._waits.result_of(self._fetch, url, most, seconds)
         return content
 

@@ -35,10 +35,8 @@ def git_clone(url: str, path: str | Path) -> None:
 
 
 def git_pull(repo_path: str | Path) -> None:
-    """Update the repository to the newest commit.
-
-    Raises RepoException if local changes conflict, or if the repository's history was rewritten.
-    """
+    """Update the repository to the newest commit. Raises RepoException if local changes conflict, or if the
+    repository's history was rewritten."""
     _git("pull", "--quiet", "--ff-only", "--no-recurse-submodules", directory=Path(repo_path))
 
 

@@ -98,10 +98,8 @@ class BotRepoManager(StoreMixin):
         return str(path.relative_to(self.plugin_dir))
 
     def check_for_index_update(self) -> None:
-        """Read the index again if it is older than an hour. Concurrent calls read it once.
-
-        After a failure it isn't read for a minute.
-        """
+        """Read the index again if it is older than an hour. Concurrent calls read it once. After a failure it isn't
+        read for a minute."""
         with self._reading:
             age = self._now() - self.get(REPO_INDEX, {}).get(LAST_UPDATE, float("-inf"))
             if not 0 <= age < _FRESH and not 0 <= self._now() - self._failed < _PAUSE:
@@ -177,9 +175,7 @@ class BotRepoManager(StoreMixin):
 
     def update_repos(self, repos: Iterable[str]) -> Iterator[tuple[str, int, str]]:
         """Update repositories. For each, yield its directory, whether the update succeeded, and a sentence about it.
-
-        Unknown names are ignored.
-        """
+        Unknown names are ignored."""
         installed = self.get_installed_plugin_repos()
         for name in repos:
             if name in installed:
