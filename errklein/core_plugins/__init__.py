@@ -85,10 +85,8 @@ class CorePlugin(BotPlugin):
         command = running_command.get()
         if command is None or not self.is_current(message):
             return False
-        for room in named:
-            if not await self._is_open(message, command, args, room):
-                return False
-        return True
+        opened = [await self._is_open(message, command, args, room) for room in named]
+        return all(opened)
 
     async def check_use(self, message: Message, args: str, webhook: str, *rooms: str) -> None:
         """Raise CommandError unless the sender may use the running command for the webhook, and for further rooms: see

@@ -91,7 +91,7 @@ class Directory(Generic[T]):
     def _answered(self, result: T | Failure | None, name: str, waiting: list[Deferred[T | None]]) -> None:
         # Otherwise an event has said meanwhile what the name means, and the response is older.
         if self._asked.get(name) is waiting:
-            (self._settle if isinstance(result, Failure) else self.put)(name, result)  # type: ignore[arg-type]
+            self._settle(name, result) if isinstance(result, Failure) else self.put(name, result)
 
     def _settle(self, name: str, result: T | Failure | None) -> None:
         waiting = self._asked.pop(name, [])

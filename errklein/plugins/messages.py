@@ -362,13 +362,6 @@ class PluginMessages:
     def join_room(self, room: Room | str, password: str | None = None) -> Any:
         """Join a room, and wait until the network has let the bot in.
 
-        For example, in a coroutine::
-
-            try:
-                await self.join_room("#builds")
-            except RoomError as error:
-                return f"I can't come: {error}"
-
         :param room: A room, or its name with or without a network.
         :param password: The room's password.
         :returns: On the reactor, an awaitable. In a thread, the call waits.

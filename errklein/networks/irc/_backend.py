@@ -244,8 +244,7 @@ class IRCBackend(NetworkBase):
     def leave(self, room: Room, reason: str = "") -> Deferred[None]:
         return maybeDeferred(self._rooms.leave_room, str(room), reason)
 
-    def create(self, room: Room) -> Deferred[None]:
-        return self.join(room)
+    create = join
 
     def destroy(self, room: Room) -> Deferred[None]:
         return maybeDeferred(room.destroy)

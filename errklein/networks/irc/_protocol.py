@@ -393,11 +393,11 @@ class IRCProtocol(irc.IRCClient):
 
     def irc_JOIN(self, prefix: str, params: list[str]) -> None:
         """Report a JOIN; the bot's own is the reference time for replayed messages of the room."""
-        if self._same(prefix.partition("!")[0], self.nickname):
+        if is_own := self._same(prefix.partition("!")[0], self.nickname):
             self._replay.joined(self.casemapping.fold(params[0]), self.tags)
         self._rooms.joined(prefix, params[0])
-        # Who waits for the reply finds the bot in the room.
-        if self._same(prefix.partition("!")[0], self.nickname):
+        if is_own:
+            # Who waits for the reply finds the bot in the room.
             self.room_replies.accepted("JOIN", params[0])
 
     def irc_TOPIC(self, prefix: str, params: list[str]) -> None:
