@@ -184,17 +184,15 @@ class Sending:
 
 def _read(file: File, name: str) -> tuple[bytes, str]:
     """Return the content and the name of a file."""
+    if isinstance(file, Path) and file.is_file():
+        with file.open("rb") as opened:
+            return _read(opened, name)
     if isinstance(file, (bytes, bytearray, memoryview)):
         content, found = bytes(file), ""
-    elif isinstance(file, Path):
-        if not file.is_file():
-            raise ValueError(f"send_file(): {file} is not a file")
-        with file.open("rb") as opened:
-            content, found = opened.read(MOST_FILE + 1), file.name
-    elif callable(getattr(file, "read", None)):
-        content, found = file.read(MOST_FILE + 1), getattr(file, "name", "")
+    elif read := getattr(file, "read", None):
+        content, found = read(MOST_FILE + 1), getattr(file, "name", "")
     else:
-        raise ValueError(f"send_file(): expected bytes, a Path or a binary file, not {type(file).__name__}")
+        raise ValueError(f"send_file(): expected bytes, the Path of a file, or a binary file, not {file!r:.80}")
     if not isinstance(content, bytes):
         raise ValueError('send_file(): the file is open as text; open it with mode "rb"')
     name = Path(name or (found if isinstance(found, str) else "")).name or "file"

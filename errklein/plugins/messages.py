@@ -247,11 +247,7 @@ class PluginMessages:
         size: int | None = None,
         stream_type: str | None = None,
     ) -> Stream | None:
-        """Offer a file to a person. The network reads it in the background.
-
-        For example::
-
-            stream = self.send_stream_request(msg.frm, open("report.pdf", "rb"), name="report.pdf")
+        """Offer a file to a person, which the network reads in the background. New plugins use `send_file`.
 
         :param user: The recipient.
         :param fsource: The file, opened in binary mode.
@@ -264,11 +260,7 @@ class PluginMessages:
         return self._bot.send_stream_request(user, fsource, name, size, stream_type)
 
     def add_reaction(self, msg: Message, reaction: str) -> None:
-        """Add a reaction to a message.
-
-        For example::
-
-            self.add_reaction(msg, "thumbsup")
+        """Add a reaction to a message. New plugins use `react`.
 
         :param msg: The message.
         :param reaction: The reaction's name, such as "thumbsup".
@@ -277,12 +269,7 @@ class PluginMessages:
         self._bot.sending.change_reaction(msg, Kind.REACT, reaction)
 
     def remove_reaction(self, msg: Message, reaction: str) -> None:
-        """Remove a reaction that the bot has added to a message.
-
-        :param msg: The message.
-        :param reaction: The reaction's name, as for `add_reaction`.
-        :raises NotImplementedError: If the network has no reactions.
-        """
+        """Remove a reaction that the bot has added to a message; otherwise as `add_reaction`."""
         self._bot.sending.change_reaction(msg, Kind.UNREACT, reaction)
 
     def build_identifier(self, txt: str | tuple[str, str]) -> Identifier:
@@ -319,10 +306,6 @@ class PluginMessages:
 
     def warn_admins(self, warning: str) -> None:
         """Send a warning to everyone in BOT_ADMINS_NOTIFICATIONS, on every network, and log it.
-
-        For example::
-
-            self.warn_admins("The disk is **95 %** full.")
 
         :param warning: The text, in Markdown.
         """

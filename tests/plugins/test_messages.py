@@ -149,9 +149,9 @@ class FileTests(PerformCase):
     def test_errors(self) -> None:
         """A text, a directory and a file that is too large aren't sent; the error says what to do."""
         for file, reason in (
-            ("report.pdf", "expected bytes, a Path or a binary file, not str"),
+            ("report.pdf", "expected bytes, the Path of a file, or a binary file, not 'report.pdf'"),
             (io.StringIO("text"), 'open it with mode "rb"'),
-            (Path.cwd(), "is not a file"),
+            (Path.cwd(), "expected bytes, the Path of a file"),
             (bytes(MOST_FILE + 1), "has more than 25,000,000 bytes; send a link to it instead"),
         ):
             self.assertIn(reason, str(self.assertRaises(ValueError, self.plugin.send_file, self.room, file)))

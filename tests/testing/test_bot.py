@@ -180,6 +180,11 @@ class Changing(BotPlugin):
         await self.delete(self.two)
 
     @botcmd
+    def wait(self, message: Any, args: str) -> str:
+        sent = self.send(message.frm, "waiting")
+        return f"{sent.wait(5) == sent}, {sent.stored}"
+
+    @botcmd
     def lengths(self, message: Any, args: str) -> str:
         return ", ".join(f"{one.name}: {len(one.read(3))} {one.type}" for one in message.attachments)
 
@@ -199,6 +204,10 @@ class ChatTests(PluginTestCase):
             [(str(sent), sent.edited, sent.thread) for sent in self.bot.messages],
             [("one", False, ""), ("two", False, "m1"), ("first", True, "")],
         )
+
+    def test_waiting(self) -> None:
+        """A plain handler waits for the network and the disk as in a thread, and both are there at once."""
+        self.assertEqual(self.bot.say("!wait"), ["waiting", "True, None"])
 
     def test_people(self) -> None:
         """People edit and delete their messages, too."""

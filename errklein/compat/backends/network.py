@@ -235,7 +235,7 @@ class ThreadedNetwork(NetworkBase):
         self._react("remove_reaction", message, reaction)
 
     def send_stream_request(self, user: Identifier, fsource: BinaryIO, *details: Any, **more: Any) -> Stream | None:
-        """Offer a file; Raises NotImplementedError if the backend has no streams."""
+        """Offer a file; raises NotImplementedError if the backend has no streams."""
         offer: Callable[..., Stream | None] = self._own("send_stream_request", "can't carry files", "has no streams")
         return offer(user, fsource, *details, **more)
 
