@@ -32,10 +32,8 @@ _WITHOUT_FILES = 60.0
 
 class HealthChecks:
     """Checks the journal, the storage and their files, and notifies administrators once until all of them work again.
-
-    Each request for the status gets the latest result at once. The journal checks itself in its own threads. Another thread looks for
-    the files, since a disk can hang: writing fails without them, but an idle bot writes nothing.
-    """
+    Each request for the status gets the latest result at once. The journal checks itself in its own threads. Another
+    thread looks for the files, since a disk can hang: writing fails without them, but an idle bot writes nothing."""
 
     log = Logger()
 

@@ -52,10 +52,8 @@ _MOST_ORIGINS = 5
 
 
 class WebhookNotices:
-    """Notifies administrators of what the web server reports about plugins' handlers, and of deliveries that are given up.
-
-    A handler causes one notice a minute for its timeouts, and one for each type of exception and line of code.
-    """
+    """Notifies administrators of what the web server reports about plugins' handlers, and of deliveries that are given
+    up. A handler causes one notice a minute for its timeouts, and one for each type of exception and line of code."""
 
     log = Logger()
 

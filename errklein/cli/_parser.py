@@ -15,10 +15,8 @@ from errklein.webhooks.delivery_words import parse_ids
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line. The exit status is 2, as argparse's.
-
-    Parsed arguments have the parser of the command as `parser`, which reports errors that are found later.
-    """
+    """An argument parser whose errors are one line. The exit status is 2, as argparse's. Parsed arguments have the
+    parser of the command as `parser`, which reports errors that are found later."""
 
     help_command = ""  # the command line that prints the help; by default the parser's, with --help
     options_elsewhere: Mapping[str, str] = {}  # options of other commands, with the commands

@@ -102,10 +102,7 @@ class RegisteredCommand:
 
 
 class CommandRegistry:
-    """The commands of all active plugins, by name.
-
-    Commands are added and removed in any thread. Lookups take no lock.
-    """
+    """The commands of all active plugins, by name. Commands are added and removed in any thread. Lookups take no lock."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -92,11 +92,9 @@ running_bots = RunningBots()  # the registry of this process
 
 
 class RouteMap(Map):
-    """The `url_map` of an application. `iter_rules` returns its own rules, then those of all other webhooks.
-
-    Only its own rules are matched, since errklein's server has already chosen the route when the application gets a
-    request. `own` is the application's name among the owners of hooks.
-    """
+    """The `url_map` of an application. `iter_rules` returns its own rules, then those of all other webhooks. Only its
+    own rules are matched, since errklein's server has already chosen the route when the application gets a request.
+    `own` is the application's name among the owners of hooks."""
 
     own: str | None = None
 

@@ -58,10 +58,8 @@ class RunsErrBot(Protocol):
 
 
 class BackendBase(ABC):
-    """The methods that a third-party backend implements. Backends subclass `ErrBot`, which inherits from this class.
-
-    A method that the backend lacks raises NotImplementedError when it is called.
-    """
+    """The methods that a third-party backend implements. Backends subclass `ErrBot`, which inherits from this class. A
+    method that the backend lacks raises NotImplementedError when it is called."""
 
     cmd_history: Any
     MSG_ERROR_OCCURRED = "Computer says nooo. See logs for details"
@@ -396,11 +394,9 @@ def part_of(message: Message, text: str) -> Message:
 
 
 class Alone:
-    """The network of a backend without a bot: a test of a backend creates one as `SomeBackend(config)`.
-
-    Messages are passed to the backend's own `send_message`, in the caller's thread. Callbacks go to the plugins of the
-    `plugin_manager` that the test attaches, if any, also in the caller's thread. Commands aren't run.
-    """
+    """The network of a backend without a bot: a test of a backend creates one as `SomeBackend(config)`. Messages are
+    passed to the backend's own `send_message`, in the caller's thread. Callbacks go to the plugins of the
+    `plugin_manager` that the test attaches, if any, also in the caller's thread. Commands aren't run."""
 
     leaving = False
 

@@ -16,10 +16,8 @@ _CLASSES = {
 
 
 class FormerIdentifier(Identifier):
-    """A stored person or room, with the attributes of its former class.
-
-    `str()` is the address: a number for Telegram, `node@domain/resource` for XMPP. Messages can't be sent to it.
-    """
+    """A stored person or room, with the attributes of its former class. `str()` is the address: a number for Telegram,
+    `node@domain/resource` for XMPP. Messages can't be sent to it."""
 
     @property
     def aclattr(self) -> str:

@@ -18,11 +18,8 @@ V = TypeVar("V")
 
 @dataclass
 class PluginInfo:
-    """The content of a `.plug` or `.flow` file.
-
-    Versions are tuples, which can be compared. Those of errbot have a fourth number for alpha, beta and release
-    candidate versions.
-    """
+    """The content of a `.plug` or `.flow` file. Versions are tuples, which can be compared. Those of errbot have a
+    fourth number for alpha, beta and release candidate versions."""
 
     name: str
     module: str

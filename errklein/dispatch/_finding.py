@@ -56,13 +56,10 @@ class CommandFinder:
         self._histories = histories
 
     def find(self, backend: Backend, message: Message, settings: Any) -> list[Invocation]:
-        """Return the commands that the message runs, with unsplit arguments.
-
-        A message without a prefix runs the commands with a matching pattern that require none. Raises UnknownCommand if the
-        message has a prefix and matches no command, and NothingToRepeat if it repeats a command that isn't in the history.
-
-        The bot's nick followed by a colon or comma is a prefix only if a command follows, since people also talk about the bot.
-        """
+        """Return the commands that the message runs, with unsplit arguments. A message without a prefix runs the
+        commands with a matching pattern that require none. Raises UnknownCommand if the message has a prefix and
+        matches no command, and NothingToRepeat if it repeats a command that isn't in the history. The bot's nick
+        followed by a colon or comma is a prefix only if a command follows, since people also talk about the bot."""
         registry = self._registry
         text = self._command_text(message.body, settings, settings.BOT_PREFIX_OPTIONAL_ON_CHAT and message.is_direct)
 

@@ -17,10 +17,8 @@ LOOKUP_TIMEOUT = 30.0  # the seconds after which a lookup has failed
 
 
 class Networks:
-    """The backends and configurations by the names of their networks.
-
-    The first network is the default. Methods may be called in any thread.
-    """
+    """The backends and configurations by the names of their networks. The first network is the default. Methods may be
+    called in any thread."""
 
     def __init__(self, backends: Mapping[str, Backend], configs: Mapping[str, Config]) -> None:
         self.backends = backends

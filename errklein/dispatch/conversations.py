@@ -39,9 +39,7 @@ class NoAnswer(CommandError, TimeoutError):
 
 class QuestionWithdrawn(CommandError):
     """A question has ended without a reply: the plugin was deactivated, the bot is stopping, or the call was cancelled.
-
-    If the command doesn't catch the exception, its text is the reply.
-    """
+    If the command doesn't catch the exception, its text is the reply."""
 
 
 class Conversations:

@@ -44,11 +44,8 @@ _Outcome = Enum("_Outcome", "DONE FAILED REFUSED")  # the outcome of a step that
 
 
 class FlowExecutor:
-    """Registers flows and runs them.
-
-    `flow_roots` maps names to the graphs of flows; `in_flight` lists the flows in progress. Methods may be called in any
-    thread.
-    """
+    """Registers flows and runs them. `flow_roots` maps names to the graphs of flows; `in_flight` lists the flows in
+    progress. Methods may be called in any thread."""
 
     log = Logger()
 

@@ -55,9 +55,7 @@ class OperatorConsole(Protocol):
 
 class DetailedError(CommandError):
     """A CommandError whose text contains that of another exception, which only administrators get, in a private chat.
-
-    Everyone else gets `summary`, a sentence without a full stop, and an error id. The text is logged with that id.
-    """
+    Everyone else gets `summary`, a sentence without a full stop, and an error id. The text is logged with that id."""
 
     def __init__(self, reason: str, summary: str) -> None:
         super().__init__(reason)
@@ -132,10 +130,8 @@ def process_template(template_name: str | None, template_parameters: Any, plugin
 
 
 class Replies:
-    """Sends the replies to commands, in any thread.
-
-    `deliver` sends a message on a network. `wait_for` waits in a thread for the result of an awaitable.
-    """
+    """Sends the replies to commands, in any thread. `deliver` sends a message on a network. `wait_for` waits in a
+    thread for the result of an awaitable."""
 
     log = Logger()
 

@@ -126,10 +126,8 @@ class _Sent(NamedTuple):
 
 
 class _Changes:
-    """Changes of messages that aren't on disk. True if messages change; records alone don't count.
-
-    `changed` has the new fields of messages that aren't in `added`, and `refs` the ids of messages by their networks and keys.
-    """
+    """Changes of messages that aren't on disk. True if messages change; records alone don't count. `changed` has the
+    new fields of messages that aren't in `added`, and `refs` the ids of messages by their networks and keys."""
 
     def __init__(self) -> None:
         self.added: dict[int, OutgoingMessage] = {}

@@ -31,11 +31,9 @@ def seconds_waited(transport: Any) -> float:
 
 
 class _AsyncioConnection(tcp.Connection):
-    """A connection that the event loop calls directly, and that sends at once what the socket accepts.
-
-    Twisted's reactor wraps each call of a connection in a logging context, and sends when the socket has become writable: two
-    more system calls and a turn of the reactor, although most responses fit into the socket's buffer.
-    """
+    """A connection that the event loop calls directly, and that sends at once what the socket accepts. Twisted's
+    reactor wraps each call of a connection in a logging context, and sends when the socket has become writable: two
+    more system calls and a turn of the reactor, although most responses fit into the socket's buffer."""
 
     log = Logger()
     _reads = False

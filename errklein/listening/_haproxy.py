@@ -26,9 +26,7 @@ _DEADLINE = 10.0
 
 class ProxiedProtocol(ProtocolWrapper):
     """A connection from a proxy. The wrapped connection begins when the header is complete, with the client's address.
-
-    It is closed if the header is invalid, or isn't complete after 10 seconds.
-    """
+    It is closed if the header is invalid, or isn't complete after 10 seconds."""
 
     log = Logger(namespace="errklein.web.access")
     factory: ProxiedFactory

@@ -124,13 +124,10 @@ class _Listener:
 
 
 class Listeners:
-    """The open endpoints, each with the description that opened it.
-
-    `tcp:`, `unix:` and `systemd:` are Twisted's. `ssl:` and `tls:` take Twisted's arguments, but offer only secure versions and
-    cipher suites, and reload their certificates when the files change. `haproxy:` accepts all valid PROXY headers, before TLS.
-
-    `guard` is called with each new port.
-    """
+    """The open endpoints, each with the description that opened it. `tcp:`, `unix:` and `systemd:` are Twisted's.
+    `ssl:` and `tls:` take Twisted's arguments, but offer only secure versions and cipher suites, and reload their
+    certificates when the files change. `haproxy:` accepts all valid PROXY headers, before TLS. `guard` is called with
+    each new port."""
 
     log = Logger()
 

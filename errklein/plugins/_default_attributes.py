@@ -10,9 +10,8 @@ T = TypeVar("T")
 
 
 class DefaultMethod:
-    """A decorator for a method of BotPlugin whose name plugins written for errbot may use for something else.
-
-    A plugin's own attribute of that name takes precedence, wherever it is: in the instance, in a subclass, or in another
+    """A decorator for a method of BotPlugin whose name plugins written for errbot may use for something else. A
+    plugin's own attribute of that name takes precedence, wherever it is: in the instance, in a subclass, or in another
     base class, also one after BotPlugin. An assignment to the instance hides the method, since there is no `__set__`.
     """
 

@@ -83,10 +83,8 @@ class _Poller:
 
 
 class Pollers:
-    """The pollers of one plugin. The methods may be called in any thread.
-
-    Calls don't overlap and don't drift: a call that takes longer than the interval skips the calls that it missed.
-    """
+    """The pollers of one plugin. The methods may be called in any thread. Calls don't overlap and don't drift: a call
+    that takes longer than the interval skips the calls that it missed."""
 
     log = Logger()
 

@@ -44,10 +44,8 @@ CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
 
 class Loader:
     """Loads plugins, in threads. `plugins` are the plugins by name; `unusable` are files without a plugin, with the
-    reasons. `mistakes` are those of methods that can't be called, since the last `take_mistakes`.
-
-    `roots` are the directories that were searched. `make` creates instances of plugins and flows.
-    """
+    reasons. `mistakes` are those of methods that can't be called, since the last `take_mistakes`. `roots` are the
+    directories that were searched. `make` creates instances of plugins and flows."""
 
     log = Logger()
 

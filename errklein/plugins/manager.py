@@ -48,10 +48,8 @@ T = TypeVar("T")
 
 
 class Changes:
-    """Makes changes one after the other.
-
-    A change that is requested by a change is made at once, since that one waits for it.
-    """
+    """Makes changes one after the other. A change that is requested by a change is made at once, since that one waits
+    for it."""
 
     def __init__(self, reactor: Any, after: Callable[[], None]) -> None:
         self._turns = SerialQueue(reactor)
@@ -109,11 +107,9 @@ class Callback(NamedTuple):
 
 
 class PluginManager(StoreMixin):
-    """Activates, configures, reloads and deactivates plugins, one change at a time.
-
-    Changes are Deferreds, which fail with PluginError. The mapping contains the bot's own stored values: the plugins'
-    configurations under "configs", the names of blacklisted plugins under "bl_plugins", and routes under "webhooks".
-    """
+    """Activates, configures, reloads and deactivates plugins, one change at a time. Changes are Deferreds, which fail
+    with PluginError. The mapping contains the bot's own stored values: the plugins' configurations under "configs", the
+    names of blacklisted plugins under "bl_plugins", and routes under "webhooks"."""
 
     log = Logger()
 

@@ -66,9 +66,7 @@ class InstallError(Exception):
 
 class PackageDirectory:
     """The packages in a data directory for this version of Python. The methods block, so call them in threads.
-
-    `installed` is called with the normalized name of each distribution that was installed.
-    """
+    `installed` is called with the normalized name of each distribution that was installed."""
 
     def __init__(self, data_dir: Path, installed: Callable[[str], None] = lambda name: None) -> None:
         self._on_installed = installed

@@ -50,9 +50,7 @@ class UnknownPlugin(PluginActivationException, KeyError):
 
 class PluginTimeout(PluginActivationException):
     """A method of a plugin exceeded the timeout. The text contains the method, the timeout and the plugin's state.
-
-    Unless the text states otherwise, the change has been made or continues.
-    """
+    Unless the text states otherwise, the change has been made or continues."""
 
 
 class State(Enum):

@@ -78,11 +78,9 @@ class HasDeadline(Protocol):
 
 
 class DeadlineSweeper:
-    """Calls `deadline_passed` of overdue objects, at most `SWEEP_PERIOD` seconds late, and for 10 ms in a turn of the reactor.
-
-    A timer for each request costs a quarter of the throughput. Instead, all objects with a deadline are in one set, which is
-    checked four times a second while it isn't empty.
-    """
+    """Calls `deadline_passed` of overdue objects, at most `SWEEP_PERIOD` seconds late, and for 10 ms in a turn of the
+    reactor. A timer for each request costs a quarter of the throughput. Instead, all objects with a deadline are in one
+    set, which is checked four times a second while it isn't empty."""
 
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
@@ -193,10 +191,8 @@ class TokenBucket:
 
 
 class TokenBuckets:
-    """A token bucket for each key, such as a client's address. Those used last are kept, so the memory is bounded.
-
-    A forgotten bucket is full again when its key returns. A bucket is forgotten after `limit` other keys were used.
-    """
+    """A token bucket for each key, such as a client's address. Those used last are kept, so the memory is bounded. A
+    forgotten bucket is full again when its key returns. A bucket is forgotten after `limit` other keys were used."""
 
     def __init__(self, seconds: Callable[[], float], interval: float, burst: int, limit: int = 10_000) -> None:
         self._make = partial(TokenBucket, seconds, interval, burst)
@@ -217,10 +213,8 @@ class TokenBuckets:
 
 
 class RateLimit:
-    """Allows each key once per `interval`, and at most `most` keys within it.
-
-    `seconds` returns the current time in seconds, such as `reactor.seconds`.
-    """
+    """Allows each key once per `interval`, and at most `most` keys within it. `seconds` returns the current time in
+    seconds, such as `reactor.seconds`."""
 
     def __init__(
         self, seconds: Callable[[], float], interval: float = WARNING_INTERVAL, most: int = MOST_WARNINGS

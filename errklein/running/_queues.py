@@ -27,13 +27,10 @@ QUEUE_LIMIT = 10_000
 
 
 class SerialQueue:
-    """Runs work one after the other, each in the context of its caller.
-
-    Work that had to wait begins in a reactor turn of its own, so a lot of short work neither blocks the reactor nor
-    recurses. Twisted's DeferredLock recurses, and runs work in the context of the code that released the lock.
-
-    With `hung_after`, work that has been running for so many seconds no longer delays the next.
-    """
+    """Runs work one after the other, each in the context of its caller. Work that had to wait begins in a reactor turn
+    of its own, so a lot of short work neither blocks the reactor nor recurses. Twisted's DeferredLock recurses, and
+    runs work in the context of the code that released the lock. With `hung_after`, work that has been running for so
+    many seconds no longer delays the next."""
 
     def __init__(self, reactor: Any, hung_after: float | None = None) -> None:
         self._reactor = reactor
@@ -111,10 +108,8 @@ class QueuedWork:
 
 
 class KeyedQueues:
-    """Runs work of one key one after the other, in order, and work of different keys concurrently.
-
-    Use it on the reactor only.
-    """
+    """Runs work of one key one after the other, in order, and work of different keys concurrently. Use it on the
+    reactor only."""
 
     def __init__(self, reactor: Any, timeout: float = TIMEOUT, limit: int = QUEUE_LIMIT) -> None:
         self._reactor = reactor
@@ -175,11 +170,9 @@ class KeyedQueues:
 
 
 class TimeSlices:
-    """Runs work in order: at once, until it has used `share` seconds of this reactor turn, then in the next turn.
-
-    Work must not raise exceptions. Twisted's Cooperator keeps no order between tasks, and begins none of them before
-    the next turn.
-    """
+    """Runs work in order: at once, until it has used `share` seconds of this reactor turn, then in the next turn. Work
+    must not raise exceptions. Twisted's Cooperator keeps no order between tasks, and begins none of them before the
+    next turn."""
 
     def __init__(self, reactor: Any, share: float = 0.01) -> None:
         self._reactor = reactor

@@ -369,11 +369,9 @@ class WorkerPool:
 
 
 class FairQueue:
-    """The slots in which jobs run, and the jobs that wait for one.
-
-    An origin is a route, a person or a plugin. While others wait, it uses at most its share of the slots. Waiting origins take
-    turns, and the jobs of one origin keep their order. An origin that is alone may use all slots.
-    """
+    """The slots in which jobs run, and the jobs that wait for one. An origin is a route, a person or a plugin. While
+    others wait, it uses at most its share of the slots. Waiting origins take turns, and the jobs of one origin keep
+    their order. An origin that is alone may use all slots."""
 
     def __init__(self, size: int) -> None:
         self.size = size

@@ -141,10 +141,8 @@ def may_use_reactor(reactor: Any) -> bool:
 
 
 class ThreadWaits:
-    """Lets plugins' threads wait for results of the reactor, until `stop` is called.
-
-    Without that, threads would wait without end for a reactor that has stopped.
-    """
+    """Lets plugins' threads wait for results of the reactor, until `stop` is called. Without that, threads would wait
+    without end for a reactor that has stopped."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor

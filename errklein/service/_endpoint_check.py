@@ -83,10 +83,8 @@ def _reason(error: Exception) -> str:
 
 
 class _BindCheckReactor:
-    """The part of a reactor that endpoints need to listen. Each address is bound and released at once.
-
-    Raises OSError with the reason if the address, file or directory can't be used.
-    """
+    """The part of a reactor that endpoints need to listen. Each address is bound and released at once. Raises OSError
+    with the reason if the address, file or directory can't be used."""
 
     def listenTCP(self, port: int, factory: Factory, backlog: int = 50, interface: str = "") -> None:
         family = socket.AF_INET6 if ":" in interface else socket.AF_INET

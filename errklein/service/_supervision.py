@@ -149,12 +149,10 @@ class _PendingCall:
 
 
 class Watchdog:
-    """Measures the reactor's lag from a thread, logs what blocks the reactor, and notifies administrators afterwards.
-
-    A reactor that waits for events is left alone: the thread only looks at its frame. Otherwise it calls a function on the
-    reactor, and measures how long that takes. When the thread itself was late, either the process was suspended, in which
-    it has used no processor time, or another thread has held the interpreter lock.
-    """
+    """Measures the reactor's lag from a thread, logs what blocks the reactor, and notifies administrators afterwards. A
+    reactor that waits for events is left alone: the thread only looks at its frame. Otherwise it calls a function on
+    the reactor, and measures how long that takes. When the thread itself was late, either the process was suspended, in
+    which it has used no processor time, or another thread has held the interpreter lock."""
 
     log = Logger()
 
@@ -286,10 +284,9 @@ _TIMER_TIME = "4l"
 
 class TracebackFile:
     """Ends the process with status 1 when a time has passed, and writes the tracebacks of all threads to a file.
-
-    faulthandler does both in a thread that needs no interpreter lock. The process has one such timer. The file is opened in
-    advance, with mode 0600, and is empty as long as it isn't needed. If it can't be opened, the process ends without it.
-    """
+    faulthandler does both in a thread that needs no interpreter lock. The process has one such timer. The file is
+    opened in advance, with mode 0600, and is empty as long as it isn't needed. If it can't be opened, the process ends
+    without it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -38,10 +38,8 @@ if TYPE_CHECKING:
 
 
 class ServiceManager:
-    """Reports the state of this process to systemd. Without NOTIFY_SOCKET, it does nothing.
-
-    With WATCHDOG_USEC, it also reports twice in that time that the reactor runs.
-    """
+    """Reports the state of this process to systemd. Without NOTIFY_SOCKET, it does nothing. With WATCHDOG_USEC, it also
+    reports twice in that time that the reactor runs."""
 
     log = Logger()
 
@@ -92,11 +90,9 @@ class ServiceOptions:
 
 
 class BotService(Service):
-    """Runs the bot, with its data directory locked and its endpoints open.
-
-    Nothing is opened, started or locked before twistd starts the service, which is after the fork. Endpoints are opened
-    while the process may still bind ports below 1024.
-    """
+    """Runs the bot, with its data directory locked and its endpoints open. Nothing is opened, started or locked before
+    twistd starts the service, which is after the fork. Endpoints are opened while the process may still bind ports
+    below 1024."""
 
     log = Logger()
 

@@ -26,9 +26,7 @@ _FIRST = 3  # the descriptor of the first socket: SD_LISTEN_FDS_START
 
 class InheritedSockets:
     """Copies of all inherited descriptors, in systemd's order; none unless one of them is a listening socket.
-
-    `environment` is the process's environment. It must be created before an endpoint is opened.
-    """
+    `environment` is the process's environment. It must be created before an endpoint is opened."""
 
     def __init__(self, environment: MutableMapping[str, str] = os.environ, first: int = _FIRST) -> None:
         self._environment = environment

@@ -61,10 +61,8 @@ def affected(paths: Iterable[Path], plugs: Iterable[PlugFile]) -> dict[str, list
 
 
 class ReloadingBot:
-    """A bot that reloads each plugin soon after one of its files has changed, and loads added and removes deleted plugins.
-
-    Successes are logged, and shown on the Text backend's terminal. Administrators are notified of failures.
-    """
+    """A bot that reloads each plugin soon after one of its files has changed, and loads added and removes deleted
+    plugins. Successes are logged, and shown on the Text backend's terminal. Administrators are notified of failures."""
 
     log = Logger()
 

@@ -242,11 +242,9 @@ class AdaptedStore:
 
 
 class MemoryStorage(AdaptedStorage):
-    """The storage Memory, for tests and for bots that keep no values. It keeps references to values until the process ends.
-
-    A value isn't copied, so a change in place is visible to all readers. A namespace that is closed and opened again
-    keeps its values.
-    """
+    """The storage Memory, for tests and for bots that keep no values. It keeps references to values until the process
+    ends. A value isn't copied, so a change in place is visible to all readers. A namespace that is closed and opened
+    again keeps its values."""
 
     REMEMBERED: frozenset[str] = frozenset()
 

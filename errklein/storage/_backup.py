@@ -39,10 +39,7 @@ shortly = _SHORT.repr  # returns the repr of a value, shortened to fit a line
 
 
 class BackupError(StorageError):
-    """A backup can't be written, read or restored; `str()` is one line.
-
-    The storage and an older backup are unchanged.
-    """
+    """A backup can't be written, read or restored; `str()` is one line. The storage and an older backup are unchanged."""
 
 
 def write_backup(path: Path, rows: Iterable[Row], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> int:
@@ -224,11 +221,8 @@ one."""
 
 @dataclass
 class ErrbotBackup:
-    """The values of a backup that could be read.
-
-    `rows` has the values. `problems` has a line for each value or statement that could not be read, with the number of
-    its line.
-    """
+    """The values of a backup that could be read. `rows` has the values. `problems` has a line for each value or
+    statement that could not be read, with the number of its line."""
 
     rows: list[Row]
     problems: list[str] = field(default_factory=list)

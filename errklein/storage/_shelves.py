@@ -173,11 +173,9 @@ def _sqlite_items(path: Path) -> Iterator[tuple[bytes, bytes]]:
 
 @dataclass
 class ImportPlan:
-    """The plan of an import of shelves, made without unpickling a value.
-
-    `imported` shelves are skipped, and `present` values, by namespace and key, are not replaced, unless `force`. A
-    value that uses a name that is neither allowed by `judge` nor `trusted` stays in its shelf.
-    """
+    """The plan of an import of shelves, made without unpickling a value. `imported` shelves are skipped, and `present`
+    values, by namespace and key, are not replaced, unless `force`. A value that uses a name that is neither allowed by
+    `judge` nor `trusted` stays in its shelf."""
 
     imported: Collection[str]
     present: Mapping[tuple[str, str], bytes]

@@ -37,13 +37,10 @@ def put_rows(
     trusted: Collection[str] | None = (),
     values: ValueReader = DEFAULT_READER,
 ) -> None:
-    """Store the rows, after removing all values of the namespaces in `instead_of`. May block.
-
-    In a SQLiteStorage this is one transaction that marks each value as restored, see `SQLiteStorage.put`. Other
-    storages store objects and have no such mark. For them, `values` first unpickles all values with the same
-    restrictions, so the classes that the values use must be importable. Raises UnreadableValue before anything is
-    changed.
-    """
+    """Store the rows, after removing all values of the namespaces in `instead_of`. May block. In a SQLiteStorage this
+    is one transaction that marks each value as restored, see `SQLiteStorage.put`. Other storages store objects and have
+    no such mark. For them, `values` first unpickles all values with the same restrictions, so the classes that the
+    values use must be importable. Raises UnreadableValue before anything is changed."""
     if isinstance(storage, SQLiteStorage):
         storage.put(rows, instead_of, trusted)
         return

@@ -46,11 +46,8 @@ class UnstorableValue(StorageError, TypeError):
 
 
 class UnreadableValue(StorageError):
-    """The stored value can't be unpickled. Its bytes stay in the storage.
-
-    This is deliberately not a KeyError: `get(key, default)` would return the default, and the plugin might then
-    overwrite the value.
-    """
+    """The stored value can't be unpickled. Its bytes stay in the storage. This is deliberately not a KeyError:
+    `get(key, default)` would return the default, and the plugin might then overwrite the value."""
 
     def __init__(self, namespace: str, key: str, reason: BaseException) -> None:
         why = one_line(reason)

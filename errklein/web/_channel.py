@@ -33,12 +33,10 @@ def _shared(address: IAddress) -> IAddress:
 
 
 class Channel(HTTPChannel):
-    """One HTTP/1.1 connection, with a deadline for everything that a client could delay.
-
-    Twisted's channel reads headers line by line, has no limit but an idle timeout that every byte resets, and closes the
-    connection without a response to invalid requests. This class replaces the reading side. It keeps the writing side, so that
-    Twisted's requests and resources work.
-    """
+    """One HTTP/1.1 connection, with a deadline for everything that a client could delay. Twisted's channel reads
+    headers line by line, has no limit but an idle timeout that every byte resets, and closes the connection without a
+    response to invalid requests. This class replaces the reading side. It keeps the writing side, so that Twisted's
+    requests and resources work."""
 
     site: Site
     transport: Any

@@ -51,11 +51,9 @@ class Lanes:
 
 
 class Lane:
-    """Lets bodies enter when a thread can decode them, while the sum of their weights is within a limit.
-
-    Clients get the same share: the one with the least weight is next, with its smallest body, and none gets more than half of the
-    limit. A body that exceeds this alone enters when no other is in.
-    """
+    """Lets bodies enter when a thread can decode them, while the sum of their weights is within a limit. Clients get
+    the same share: the one with the least weight is next, with its smallest body, and none gets more than half of the
+    limit. A body that exceeds this alone enters when no other is in."""
 
     def __init__(self, clock: IReactorTime, pool: WorkerPool, limit: float) -> None:
         self._clock = clock

@@ -43,11 +43,9 @@ _STILL_RUNNING = Postponed("the handler is still running since the request", 10.
 
 
 class Intake:
-    """Takes each request to its route and through the checks of the route, and starts its delivery.
-
-    It matches as Klein does, with stricter rules for ambiguous paths and a cache. Klein's own resource creates four Deferreds for
-    each request, and a mapper bound to the request's host.
-    """
+    """Takes each request to its route and through the checks of the route, and starts its delivery. It matches as Klein
+    does, with stricter rules for ambiguous paths and a cache. Klein's own resource creates four Deferreds for each
+    request, and a mapper bound to the request's host."""
 
     def __init__(
         self, make_services: Callable[[], WebServices], routes: Routes, recorded_pool: WorkerPool, recorded_lanes: Lanes
@@ -264,10 +262,9 @@ class Intake:
 
 
 class Admission:
-    """The checks of a request for a webhook that has options. They may wait for a thread or the disk, and a stop waits for them.
-
-    When the time for a response has passed, such as on a disk that hangs, the client gets 503. What was begun goes on.
-    """
+    """The checks of a request for a webhook that has options. They may wait for a thread or the disk, and a stop waits
+    for them. When the time for a response has passed, such as on a disk that hangs, the client gets 503. What was begun
+    goes on."""
 
     def __init__(self, route: Route, context: RequestContext) -> None:
         self._route, self._context = route, context

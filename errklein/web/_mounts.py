@@ -46,10 +46,8 @@ class Mount:
 
 
 class MountedResponse:
-    """Renders a mounted resource. The client gets 504 if no response has begun when `deadline` has passed.
-
-    From the head of the response on, the time is up to the resource: it may be a stream of events or a WebSocket.
-    """
+    """Renders a mounted resource. The client gets 504 if no response has begun when `deadline` has passed. From the
+    head of the response on, the time is up to the resource: it may be a stream of events or a WebSocket."""
 
     def __init__(self, services: WebServices, mount: Mount, request: Any) -> None:
         self.deadline = request.begun + services.settings.timeout

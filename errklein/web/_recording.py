@@ -32,10 +32,8 @@ _FOREVER = 1e9  # the lease of a delivery that only this process can end, in sec
 
 
 class Recording:
-    """Writes the requests for webhooks and their outcomes to the journal.
-
-    Without a journal, nothing is recorded, and requests that must be recorded get 503.
-    """
+    """Writes the requests for webhooks and their outcomes to the journal. Without a journal, nothing is recorded, and
+    requests that must be recorded get 503."""
 
     _logger = Logger(namespace="errklein.web")
 
@@ -221,11 +219,9 @@ class RecordedRequest(HTTPRequest):
 
 
 class _NoConnection(HTTPChannel):
-    """The connection of a recorded request: it accepts everything that is written, and forgets it.
-
-    Twisted's resources are asked for their response as on other connections, since a delivery ends with it. The addresses are the
-    client's, as proxies have reported them.
-    """
+    """The connection of a recorded request: it accepts everything that is written, and forgets it. Twisted's resources
+    are asked for their response as on other connections, since a delivery ends with it. The addresses are the client's,
+    as proxies have reported them."""
 
     def __init__(self, stored: StoredRequest, origin: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -15,13 +15,9 @@ MAX_LOGGED_BODY = 1_000_000  # the size in bytes of the largest body that the lo
 
 
 class DeliveryState(StrEnum):
-    """The state of a delivery.
-
-    With `ack="now"`: RECEIVED, RUNNING, RETRY and RECEIVED again, then DONE or DEAD. With `ack="after"`: RUNNING, then DONE or
-    FAILED. A DUPLICATE was not run, since its id is known. A REFUSED request was not run either; `reason` says why.
-
-    Journals store the states as numbers, in this order.
-    """
+    """The state of a delivery. With `ack="now"`: RECEIVED, RUNNING, RETRY and RECEIVED again, then DONE or DEAD. With
+    `ack="after"`: RUNNING, then DONE or FAILED. A DUPLICATE was not run, since its id is known. A REFUSED request was
+    not run either; `reason` says why. Journals store the states as numbers, in this order."""
 
     RECEIVED = "received"
     RUNNING = "running"

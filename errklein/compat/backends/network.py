@@ -64,11 +64,8 @@ ATTEMPTS = 20
 
 
 class ThreadedNetwork(NetworkBase):
-    """A network that runs a third-party backend in threads.
-
-    `make` creates the `ErrBot` from the network's configuration; its exceptions are raised. `legacy` is the created
-    object, which plugins reach through the bot.
-    """
+    """A network that runs a third-party backend in threads. `make` creates the `ErrBot` from the network's
+    configuration; its exceptions are raised. `legacy` is the created object, which plugins reach through the bot."""
 
     log = Logger()
 
@@ -438,11 +435,9 @@ class ThreadedNetwork(NetworkBase):
 
 
 class SendingThread:
-    """Implements `networks.outbox.Transport` by calls of the backend's methods, one after the other, in a thread.
-
-    A call that raises an error of the connection is repeated later: a backend that sends by HTTP doesn't report that it has
-    lost its network. Any other error rejects the message.
-    """
+    """Implements `networks.outbox.Transport` by calls of the backend's methods, one after the other, in a thread. A
+    call that raises an error of the connection is repeated later: a backend that sends by HTTP doesn't report that it
+    has lost its network. Any other error rejects the message."""
 
     log = Logger()
 
@@ -531,10 +526,8 @@ def _send(part: Part) -> None:
 
 
 class NetworkThread:
-    """A daemon thread that executes functions one at a time: those of `do`, then that of `begin`.
-
-    The thread has its own asyncio event loop, like a main thread. The loop runs only if the backend runs it.
-    """
+    """A daemon thread that executes functions one at a time: those of `do`, then that of `begin`. The thread has its
+    own asyncio event loop, like a main thread. The loop runs only if the backend runs it."""
 
     def __init__(self, name: str) -> None:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()

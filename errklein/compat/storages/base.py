@@ -11,10 +11,8 @@ from errklein.storage import DATABASE, MemoryStorage, SQLiteStorage
 
 
 class StorageBase:
-    """The values of one namespace of a third-party storage.
-
-    A subclass implements all methods; a method that it lacks raises NotImplementedError.
-    """
+    """The values of one namespace of a third-party storage. A subclass implements all methods; a method that it lacks
+    raises NotImplementedError."""
 
     def set(self, key: str, value: Any) -> None:
         raise NotImplementedError(f"{type(self).__name__} doesn't implement set()")
@@ -57,10 +55,7 @@ _MEMORY = MemoryStorage()  # the values of every MemoryStoragePlugin, until the 
 
 
 class MemoryStoragePlugin(StoragePluginBase):
-    """A storage in memory, which keeps references to values until the process ends.
-
-    All instances share their values.
-    """
+    """A storage in memory, which keeps references to values until the process ends. All instances share their values."""
 
     def open(self, namespace: str) -> Store:
         return _MEMORY.open(namespace)

@@ -141,12 +141,10 @@ def server_time(tags: Mapping[str, str]) -> datetime | None:
 
 
 class Replay:
-    """Detects replayed messages on one connection, by its batches and reference times.
-
-    A server or bouncer replays messages from its history in a playback batch (https://ircv3.net/specs/extensions/batch) or with an old
-    `time` tag (https://ircv3.net/specs/extensions/server-time). Times of the server are compared with each other only, never
-    with the local clock, which may differ. Rooms are identified by their folded names.
-    """
+    """Detects replayed messages on one connection, by its batches and reference times. A server or bouncer replays
+    messages from its history in a playback batch (https://ircv3.net/specs/extensions/batch) or with an old `time` tag
+    (https://ircv3.net/specs/extensions/server-time). Times of the server are compared with each other only, never with
+    the local clock, which may differ. Rooms are identified by their folded names."""
 
     def __init__(self) -> None:
         self._first: datetime | None = None

@@ -36,9 +36,7 @@ _WORD = re.compile(r"[^\s,:;!?()<>\"'@.]+")
 @dataclass
 class RoomState:
     """A room that the bot is in: its name in the server's spelling, its topic, and the occupants' masks by folded nick.
-
-    A mask is `nick!user@host`, or the nick alone as long as the rest is unknown.
-    """
+    A mask is `nick!user@host`, or the nick alone as long as the rest is unknown."""
 
     name: str
     casemapping: CaseMapping
@@ -105,11 +103,9 @@ _STABLE_AFTER = 60.0  # the seconds in a room after which attempts to join it be
 
 @dataclass
 class _Attempts:
-    """The attempts to join a room.
-
-    `reason` is why the last one has failed: "" if none has, None if there is no other one; `text` is the reason in any case. `timer` is
-    the next one, at `next_at`, or the end of the wait for a reply. `since` is the time at which the bot has joined or left the room.
-    """
+    """The attempts to join a room. `reason` is why the last one has failed: "" if none has, None if there is no other
+    one; `text` is the reason in any case. `timer` is the next one, at `next_at`, or the end of the wait for a reply.
+    `since` is the time at which the bot has joined or left the room."""
 
     backoff: Backoff
     reason: str | None = ""
