@@ -44,8 +44,7 @@ if TYPE_CHECKING:
     from errklein.bot.persons import PersonOperations
     from errklein.config.changes import Change
 
-_LONGEST_WAIT = 3.0
-"""The seconds after which a disk that does not respond is a problem."""
+_LONGEST_WAIT = 3.0  # the seconds after which a disk that does not respond is a problem
 
 
 class RunningState(BotState):

@@ -22,8 +22,7 @@ from errklein.ports.receipts import Receipt
 from errklein.text import plain, truncated
 from errklein.text.masking import masker
 
-File = bytes | Path | BinaryIO
-"""The content of a file that a plugin sends."""
+File = bytes | Path | BinaryIO  # the content of a file that a plugin sends
 
 _LOG = Logger(namespace="errklein.bot")
 

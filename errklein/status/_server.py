@@ -29,17 +29,13 @@ from errklein.running import Overloaded, PoolStopped, WorkerPool
 from errklein.web import BOUNDS, REFUSALS
 from errklein.webhooks.deliveries import QueueDepth
 
-_IDLE = 30
-"""The seconds after which an idle connection is closed."""
+_IDLE = 30  # the seconds after which an idle connection is closed
 
 _CONNECTIONS = 100
 """The number of open connections. A further one closes another, since the web server needs file descriptors, too."""
 
-_MOST_ZEROS = 500
-"""The number of webhooks whose series of errors begin with 0."""
-
-LONGEST_WAIT = 300.0
-"""The seconds that a message may wait in an outbox."""
+_MOST_ZEROS = 500  # the number of webhooks whose series of errors begin with 0
+LONGEST_WAIT = 300.0  # the seconds that a message may wait in an outbox
 
 INTAKE = ("phase", "journal", "storage", "listeners")
 """The parts without which webhooks aren't accepted.
