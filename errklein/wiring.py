@@ -6,12 +6,12 @@ Modules that import the reactor are imported late, since the caller chooses the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.logger import Logger
 from twisted.python.reflect import namedAny
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from errklein.compat.plugin_manager import BotPluginManager
     from errklein.plugins import BotPlugin
     from errklein.plugins.packages import PackageDirectory
-    from errklein.plugins.plug_file import PlugFile
     from errklein.ports.chat import Backend
     from errklein.ports.journal import Journal
     from errklein.ports.values import Storage
@@ -205,7 +204,7 @@ def make_backend(reactor: Any, config: Config, **services: Any) -> Backend:
     if (network := network_of(config)) is None:
         if own := find_network(config.BACKEND):
             Logger().info("{name} is a network that is written for errbot, not errklein's own", name=own.name)
-        return other_networks().make_network(reactor, config)
+        return other_networks().make_network(reactor, config)  # type: ignore[no-any-return]
     check_libraries(network)
     return network.make(NetworkContext(reactor, config, **services))
 
@@ -218,33 +217,15 @@ def is_replaced(view: Config) -> bool:
     return any(plug.name.lower() == view.BACKEND.lower() for plug in other_networks().network_plugs(view))
 
 
-def other_networks() -> _OtherNetworks:
+def other_networks() -> Any:
     """Return the module for the networks that are written for errbot, or a replacement that has none."""
-    found: _OtherNetworks = namedAny(_OTHERS) if find_spec(_OTHERS) is not None else _NoOthers()
-    return found
+    if find_spec(_OTHERS) is not None:
+        return namedAny(_OTHERS)
+    make = lambda reactor, config: _unknown(config)  # noqa: E731
+    return SimpleNamespace(PACKAGES={}, network_plugs=lambda config: (), find_network=_unknown, make_network=make)
 
 
-class _OtherNetworks(Protocol):
-    """A module that finds and creates networks."""
-
-    PACKAGES: Mapping[str, str]
-    """The packages on PyPI that have networks, by BACKEND."""
-
-    def network_plugs(self, config: Config) -> Iterable[PlugFile]: ...
-    def find_network(self, config: Config) -> PlugFile: ...
-    def make_network(self, reactor: Any, config: Config) -> Backend: ...
-
-
-class _NoOthers:
-    PACKAGES: Mapping[str, str] = MappingProxyType({})
-
-    def network_plugs(self, config: Config) -> Iterable[PlugFile]:
-        return ()
-
-    def find_network(self, config: Config) -> NoReturn:
-        known = [network.name for network in known_networks()]
-        meant = did_you_mean(config.BACKEND, known) or "."
-        raise ConfigError(f"BACKEND: unknown backend {config.BACKEND!r}{meant} Available: {', '.join(known)}")
-
-    def make_network(self, reactor: Any, config: Config) -> NoReturn:
-        self.find_network(config)
+def _unknown(config: Config) -> NoReturn:
+    known = [network.name for network in known_networks()]
+    meant = did_you_mean(config.BACKEND, known) or "."
+    raise ConfigError(f"BACKEND: unknown backend {config.BACKEND!r}{meant} Available: {', '.join(known)}")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from errklein.networks.outbox import Outbox
     from errklein.ports.chat import Backend, BackendEvents
 
+_DAY = 86_400.0
 _EXPECTED = (NotConfirmed, RetryLater, ConnectError, ConnectionClosed, OSError)
 
 
@@ -124,18 +125,16 @@ class Connection:
     @property
     def next_attempt_in(self) -> float | None:
         """The seconds until the next session; None if none is scheduled."""
-        if self._pause is None or not self._pause.active():
-            return None
-        seconds: float = self._pause.getTime() - self._reactor.seconds()
-        return max(0.0, seconds)
+        pause = self._pause
+        return max(0.0, pause.getTime() - self._reactor.seconds()) if pause and pause.active() else None
 
     @property
     def absence(self) -> Wait | None:
         """The state of the network while it isn't connected; else None."""
-        seconds, now = self.next_attempt_in, self._context.now()
-        again_at = 0.0 if seconds is None else now + seconds
-        absence = Wait(f"{self.network} is not connected", self._since, self.problem, again_at)
-        return None if self.is_connected else absence
+        if self.is_connected:
+            return None
+        again_at = 0.0 if (seconds := self.next_attempt_in) is None else self._context.now() + seconds
+        return Wait(f"{self.network} is not connected", self._since, self.problem, again_at)
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
         wait = None if self._outbox is None else self._outbox.wait_of(record.id)
@@ -189,8 +188,9 @@ class Connection:
 
     def _refused(self, reason: str) -> float:
         self._lost(reason)
-        again = "The bot tries again later; until then its messages there wait."
-        summary = f"{self.network} can't be used. {again}"
-        text = f"{self.network} can't be used: {reason}. {again}"
-        self._context.notify(("unusable", self.network), text, summary, interval=86400.0)
+        text = "{} can't be used{}. The bot tries again later; until then its messages there wait."
+        summary = text.format(self.network, "")
+        self._context.notify(
+            ("unusable", self.network), text.format(self.network, f": {reason}"), summary, interval=_DAY
+        )
         return self._rarely.delay()

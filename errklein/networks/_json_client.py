@@ -33,7 +33,7 @@ _LARGEST_ERROR = 65_536
 _REDIRECTS = 5
 
 ReadFailure = Callable[[int, Mapping[str, str], Any], Exception | None]
-"""Gets status, headers with names in lower case, and the value of the JSON, None without one. Returns the exception to raise, if any."""
+"""Gets status, headers with names in lower case, and the JSON, None without one. Returns the exception to raise, if any."""
 
 
 class RequestRefused(Exception):
@@ -62,7 +62,6 @@ class JSONClient:
     - RequestRefused: another status from 300 to 499.
     - NotConfirmed: there was no valid response, or one with another status from 500.
 
-    :param base: The URL to which paths are added.
     :param headers: Headers of each request, such as Authorization; may be changed later.
     :param read_failure: Looks for an error in each response, also one with status 200, before the rules above.
     """
@@ -94,7 +93,7 @@ class JSONClient:
         :param scope: The scope of RetryLater for status 429.
         """
         options = {} if json is None else {"json": json}
-        return self._call(method, path, scope, timeout=timeout, params=params or {}, **options)
+        return Deferred.fromCoroutine(self._call(method, path, scope, timeout=timeout, params=params or {}, **options))
 
     def upload(
         self,
@@ -104,34 +103,30 @@ class JSONClient:
         fields: Mapping[str, str] | None = None,
         *,
         params: Mapping[str, str] | None = None,
-        scope: Scope = "recipient",
     ) -> Deferred[Any]:
         """Send a file, in a form with these fields, or as the body without any; return as `call`."""
         options: dict[str, Any] = {"data": file.content, "headers": {"Content-Type": file.type}}
         if fields is not None:
             options = {"data": dict(fields), "files": {file.field: (file.name, file.type, BytesIO(file.content))}}
-        timeout = TIMEOUT + len(file.content) / _SLOWEST
-        return self._call(method, path, scope, timeout=timeout, params=params or {}, **options)
+        options |= {"timeout": TIMEOUT + len(file.content) / _SLOWEST, "params": params or {}}
+        return Deferred.fromCoroutine(self._call(method, path, "recipient", **options))
 
     def fetch(self, url: str, most: int, hosts: Collection[str] = ()) -> Deferred[bytes]:
         """Return a Deferred that fires with the content of a file; it fails with BodyTooLarge beyond `most` bytes.
 
         The headers, which may have a token, are sent to the network's host and to `hosts`; other hosts are refused, also in redirects.
-
-        :param url: The URL, or a path below the base.
         """
         return Deferred.fromCoroutine(self._fetch(urljoin(self._base, url), most, hosts))
 
     async def _fetch(self, url: str, most: int, hosts: Collection[str]) -> bytes:
-        options = {"timeout": TIMEOUT + most / _SLOWEST, "max_body": max(most, _LARGEST_ERROR)}
+        options: dict[str, Any] = {"timeout": TIMEOUT + most / _SLOWEST, "max_body": max(most, _LARGEST_ERROR)}
         for _ in range(_REDIRECTS):
             parts = urlsplit(url)
             is_own = (parts.scheme, parts.netloc) == urlsplit(self._base)[:2]
             if not is_own and (parts.scheme != "https" or parts.netloc not in hosts):
                 raise RequestRefused(0, "", "the file is at an address that the bot doesn't trust")
-            response = await self._request("GET", url, {}, options)
-            location = response.headers.getRawHeaders("Location", [""])[0]
-            if 300 <= response.code < 400 and location:
+            response = await self._request("GET", url, **options)
+            if location := response.headers.getRawHeaders("Location", [""])[0]:
                 url = urljoin(url, location)
                 continue
             content: bytes = await response.content()
@@ -142,19 +137,13 @@ class JSONClient:
             return content
         raise RequestRefused(0, "", "the file is behind too many redirects")
 
-    def _call(
-        self, method: str, path: str, scope: Scope, headers: Mapping[str, str] | None = None, **options: Any
-    ) -> Deferred[Any]:
-        async def call() -> Any:
-            response = await self._request(method, self._base + path.lstrip("/"), headers or {}, options)
-            return await self._value(response, scope)
+    async def _call(self, method: str, path: str, scope: Scope, **options: Any) -> Any:
+        return await self._value(await self._request(method, self._base + path.lstrip("/"), **options), scope)
 
-        return Deferred.fromCoroutine(call())
-
-    async def _request(self, method: str, url: str, headers: Mapping[str, str], options: Mapping[str, Any]) -> Any:
+    async def _request(self, method: str, url: str, headers: Mapping[str, str] | None = None, **options: Any) -> Any:
+        options = {"max_body": LARGEST, "allow_redirects": False, **options}
         try:
-            options = {"max_body": LARGEST, "headers": {**self.headers, **headers}, **options}
-            return await self._client.request(method, url, allow_redirects=False, **options)
+            return await self._client.request(method, url, headers={**self.headers, **(headers or {})}, **options)
         except BodyTooLarge:
             raise BodyTooLarge(f"{self.host}: the response is larger than {options['max_body']:,} bytes") from None
         except TimeoutError:
@@ -170,7 +159,6 @@ class JSONClient:
         raise NotConfirmed(f"{self.host}: {reason}")
 
     async def _value(self, response: Any, scope: Scope) -> Any:
-        """Return the value of the response, or raise what it says."""
         status, content, value, is_valid = response.code, await response.content(), None, True
         try:
             value = json_module.loads(content) if content else None
@@ -181,28 +169,26 @@ class JSONClient:
         if (error := self._read_failure(status, headers, value)) is not None:
             raise error
         answer = value if isinstance(value, dict) else {}
-        seconds = _seconds(headers, answer)
+        if (seconds := _pause(headers, answer)) is not None and status in (429, 503):
+            raise RetryLater(seconds, scope if status == 429 else "network")
         if status == 429:
-            raise RetryLater(_LATER if seconds is None else seconds, scope)
-        if status == 503 and seconds is not None:
-            raise RetryLater(seconds, "network")
-        if status >= 500:
-            raise NotConfirmed(f"{self.host} has answered with status {status}")
+            raise RetryLater(_LATER, scope)
+        if status >= 500 or (status < 300 and not is_valid):
+            what = "" if is_valid else ", and not with JSON"
+            raise NotConfirmed(f"{self.host} has answered with status {status}{what}")
         if status >= 300:
             code = answer.get("errcode", answer.get("error_code", answer.get("code", "")))
             reason = answer.get("error", answer.get("description", answer.get("message", "")))
             raise RequestRefused(status, str(code), " ".join(str(reason).split())[:300])
-        if not is_valid:
-            raise NotConfirmed(f"{self.host} has answered with something else than JSON")
         return value
 
 
-def _seconds(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float | None:
+def _pause(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float | None:
     """Return the seconds after which a request may be repeated; None if the response doesn't say."""
     milliseconds = answer.get("retry_after_ms")
     if isinstance(milliseconds, (int, float)) and milliseconds >= 0:
         return milliseconds / 1000
     # It may also be a date.
-    if text := headers.get("retry-after", "").strip():
-        return float(text) if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text) else _LATER
-    return None
+    text = headers.get("retry-after", "").strip()
+    seconds = float(text) if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text) else _LATER
+    return seconds if text else None
