@@ -52,6 +52,7 @@ PARTS: Mapping[str, Part] = {
         "errklein/compat/names.txt",
         r"^errbot\.core_plugins\.vcheck\n    .*\n",
     ),
+    "networks.matrix": Part(("errklein/networks/matrix", "tests/networks/matrix")),
     "compat.backends": Part(("errklein/compat/backends", "tests/compat/backends")),
 }
 

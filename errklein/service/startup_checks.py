@@ -258,7 +258,7 @@ def check_start(
     if twistd.daemon and (of_terminal := on_terminal(config)):
         raise ConfigError(
             f"BACKEND is {of_terminal!r}, which needs a terminal, and a daemon has none; "
-            "set another backend, or run `errklein run` (`twistd -n errklein`)"
+            "set another BACKEND, or run `errklein run` (`twistd -n errklein`)"
         )
     if twistd.chroot:
         return

@@ -399,6 +399,12 @@ class StorageTests(DataCase):
         self.assertEqual(self.run_command("storage", "set", "Greeter", stdin=printed), 0)
         self.assertEqual(self.stored(), {("Greeter", "names"): ["a"], ("Greeter", "count"): 1})
 
+    def test_get_state_of_a_network(self) -> None:
+        """The tokens of a network's account are masked."""
+        self.store("network:chat", login={"access_token": "syt_abcdef_123456"}, position="s72594_4483")
+        self.assertEqual(self.run_command("storage", "get", "network:chat"), 0)
+        self.assertEqual(self.out.getvalue(), "{'login': {'access_token': '•••'}, 'position': 's72594_4483'}\n")
+
     def test_get_unknown_namespace(self) -> None:
         """A name that no plugin has, and nothing is stored for, is an error with a suggestion."""
         self.assertIn("Namespaces with values: none", self.refused("storage", "get", "Typo"))

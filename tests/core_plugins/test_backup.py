@@ -33,9 +33,10 @@ class BackupTests(PluginTestCase):
     def test_backup(self) -> None:
         """An administrator gets a file with all stored values, and a reply with its path."""
         self.bot.storage.open("core").set("configs", {"Webserver": None})
+        self.bot.storage.open("network:test").set("position", "s1")
         self.assertIn(f"values written to {self.path}. It contains their secrets.", self.command("!backup"))
         kept = {(namespace, key) for namespace, key, _ in read_backup(self.path)}
-        self.assertLessEqual({("Keeper", "names"), ("core", "configs")}, kept)
+        self.assertLessEqual({("Keeper", "names"), ("core", "configs"), ("network:test", "position")}, kept)
 
     def test_a_value_that_cannot_be_kept(self) -> None:
         """The reply names the value that can't be stored, and the previous backup is kept."""

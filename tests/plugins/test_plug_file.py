@@ -133,7 +133,15 @@ class PlugFileTests(PluginFilesTestCase):
 
     def test_names_of_the_bots_own(self) -> None:
         """A plugin can't have a name that is reserved for the bot's own storage."""
-        for name in ("core", "repomgr", "room webhooks", "irc_backend", "text_backend", "CiscoWebexTeams_backend"):
+        for name in (
+            "core",
+            "repomgr",
+            "room webhooks",
+            "network:irc",
+            "irc_backend",
+            "text_backend",
+            "CiscoWebexTeams_backend",
+        ):
             self.write("own.py", "from errbot import BotPlugin\nclass Own(BotPlugin):\n    pass\n")
             self.assert_problem(f"[Core]\nName = {name}\nModule = own\n", f"Name is {name!r}, which is reserved")
         for name in ("Core", "cores", "backend", "_Backend"):
