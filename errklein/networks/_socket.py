@@ -17,7 +17,7 @@ from twisted.web.websocket import ConnectionRejected, WebSocketClientEndpoint
 from wsproto.utilities import ProtocolError
 
 from errklein.http_client import WebSocketEndpoints
-from errklein.listening.websockets import receive_frames
+from errklein.listening import receive_frames
 from errklein.networks._connection import describe_failure
 from errklein.networks.outbox import NotConfirmed
 from errklein.running import cancel_timers

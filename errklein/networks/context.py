@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -12,8 +13,6 @@ from twisted.logger import Logger
 
 from errklein.config import Config
 from errklein.http_client import HTTPClients
-from errklein.networks._seen import Seen
-from errklein.networks._state import DurableState
 from errklein.ports.notices import Notify
 from errklein.ports.values import OF_NETWORK, Storage
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from errklein.networks._connection import Connection
     from errklein.networks._json_client import JSONClient, ReadFailure
     from errklein.networks._socket import Receive, Socket
+    from errklein.networks._state import DurableState, Seen
     from errklein.networks.outbox import Outbox, Transport
     from errklein.webhooks import Hook
 
@@ -55,15 +55,22 @@ class NetworkContext:
         self.reactor, self.config, self.now, self.chance = reactor, config, now, chance
         self.network: str = config.network
         """The name of the network in the configuration."""
-        self.state = DurableState(self.network, storage)
-        """Durable values of the network, such as a token."""
         self.notify, self.is_running = notify, is_running
         self.log = Logger(namespace="errklein.networks")
-        self._clients, self._set_routes = clients or HTTPClients(reactor), set_routes
+        self._clients, self._storage, self._set_routes = clients or HTTPClients(reactor), storage, set_routes
         self._routes: list[Hook] = []
+
+    @cached_property
+    def state(self) -> DurableState:
+        """Durable values of the network, such as a token."""
+        from errklein.networks._state import DurableState
+
+        return DurableState(self.network, self._storage)
 
     def seen(self, name: str, most: int = 200) -> Seen:
         """Return the position and the latest ids in a stream of events, which are part of the state."""
+        from errklein.networks._state import Seen
+
         return Seen(self.reactor, self.state, name, most)
 
     def http(

@@ -11,8 +11,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
-from errklein.listening import address_of, seconds_waited
-from errklein.listening.websockets import LARGEST_MESSAGE, receive_frames
+from errklein.listening import LARGEST_MESSAGE, address_of, receive_frames, seconds_waited
 from errklein.running import NEVER
 from errklein.web._error_pages import Problem, too_large
 from errklein.web._http1 import NO_HEAD, ChunkedBody, Head, read_head

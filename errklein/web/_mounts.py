@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, getChildForRequest
 
-from errklein.listening.websockets import receive_frames
+from errklein.listening import receive_frames
 from errklein.running import NEVER
 from errklein.running.context import assigned, origin
 from errklein.web._error_pages import Problem

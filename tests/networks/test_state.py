@@ -7,8 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.networks._seen import Seen
-from errklein.networks._state import DurableState
+from errklein.networks._state import DurableState, Seen
 from errklein.storage import MemoryStorage, StorageError
 from errklein.testing import TestReactor
 
