@@ -1,0 +1,61 @@
+"""The acceptance script on networks that take little time: in memory, ngircd, and the double of a homeserver."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from long_tests.networks.acceptance import AcceptanceCase, Site
+from long_tests.networks.sites import InMemorySite, IRCSite, MatrixSite
+from tests import needs_network
+from tests.networks.irc.ngircd import Ngircd
+from tests.networks.matrix.server import FakeHomeserver
+
+
+class InMemoryTests(AcceptanceCase):
+    """The Test network."""
+
+    def make_site(self, reactor: Any) -> Site:
+        """Return the network."""
+        return InMemorySite(reactor)
+
+    async def test_script(self) -> None:
+        """All steps hold."""
+        await self.run_script()
+
+
+class NgircdTests(AcceptanceCase):
+    """IRC."""
+
+    def make_site(self, reactor: Any) -> Site:
+        """Return the network."""
+        return IRCSite(reactor, lambda: Ngircd(penalties=False))
+
+    async def test_script(self) -> None:
+        """All steps hold, or what the network lacks is replaced as the table says."""
+        await self.run_script()
+
+
+class HomeserverDoubleTests(AcceptanceCase):
+    """Matrix."""
+
+    def make_site(self, reactor: Any) -> Site:
+        """Return the network."""
+        needs_network()
+        server = FakeHomeserver(reactor, time.time)
+        for name in ("alice", "bob", "errklein"):
+            server.register(name)
+
+        async def start() -> str:
+            server.start()
+            return server.url
+
+        async def stop() -> None:
+            await server.stop()
+            self.assertEqual(server.unexpected, [])
+
+        return MatrixSite(reactor, start, stop)
+
+    async def test_script(self) -> None:
+        """All steps hold."""
+        await self.run_script()
