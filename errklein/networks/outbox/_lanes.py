@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from math import inf
 from typing import Generic
 
 from twisted.python.failure import Failure
@@ -27,7 +28,7 @@ LATE_AFTER = 300.0
 TOGETHER = 10
 """The parts of a message that no other to the same recipient separates: as many as a webhook of a room sends."""
 
-LANES_SEEN = 16
+LANES_SEEN = 8
 """The lanes of a recipient of which the next message is chosen: those that were chosen least recently."""
 
 SHOWN = 60
@@ -48,8 +49,9 @@ class Entry(Generic[P]):
     The parts before `suspect` were unconfirmed when a connection broke, the last time on the one with the number `broken`. They were
     so on `breaks` connections, and alone on `attempts` ones. An isolated message has left its lane, so that it delays no other.
 
-    `of` is the key of the handle that it refers to, and `known` are the addresses of that message: those that the entry `after` which
-    it is sent has in the end, if that was in the outbox. `operations` and `ids` belong to its parts.
+    `names` is the key of the handle whose message it sends or changes, which has the addresses `refs` in the end. `of` is that of the
+    message that it refers to, whose addresses are `known`, or those of the entry `after` which it is sent. `operations` and `ids`
+    belong to its parts.
 
     It isn't sent again until `not_before`, on the reactor's clock. Of messages to one recipient, that with the lowest `mark` is next:
     the number of parts of its lane when it is over. It gets the mark when it can be next at first.
@@ -60,12 +62,14 @@ class Entry(Generic[P]):
     since: float
     original: Message | None = None
     parts: Sequence[P] | None = None
-    wanted: Wanted = NOTHING_ELSE
+    names: str = ""
     of: str = ""
+    wanted: Wanted = NOTHING_ELSE
     after: Entry[P] | None = None
     known: Sequence[MessageRef] | None = None
-    operations: Sequence[Operation] = ()
-    ids: dict[int, str] = field(default_factory=dict)
+    operations: list[Operation] = field(default_factory=list)
+    ids: dict[int, str] | None = None
+    refs: Sequence[MessageRef] = ()
     receipts: tuple[Receipt, ...] = ()
     lane: MessageLane[P] = field(init=False)
     count: int = 0
@@ -82,26 +86,19 @@ class Entry(Generic[P]):
     def settle(self, failure: Failure | None) -> None:
         receipts, self.receipts = self.receipts, ()
         for receipt in receipts:
-            receipt.refs = self.refs
+            receipt.refs = self.refs if failure is None else ()
             receipt.settle(failure or Handle(receipt))
 
-    @property
-    def names(self) -> str:
-        """The key of the handle whose message it sends or changes."""
-        return self.of if self.of and self.wanted.kind in (Kind.EDIT, Kind.DELETE) else self.message.key
-
-    @property
-    def refs(self) -> tuple[MessageRef, ...]:
-        """The addresses of the message after it; empty if one is unknown, as of a part that an earlier process has sent."""
-        refs: list[MessageRef] = []
+    def addresses(self) -> Sequence[MessageRef]:
+        """Return the addresses of the parts; none if one is unknown, as of a part that an earlier process has sent."""
+        refs, ids, (_, network, recipient, *_) = [], self.ids or {}, self.message
         for index, operation in enumerate(self.operations):
             if isinstance(operation, Edit):
                 refs.append(operation.ref)
             elif isinstance(operation, Post | Upload):
-                if index not in self.ids:
+                if index not in ids:
                     return ()
-                message = self.message
-                refs.append(MessageRef(message.network, message.recipient, self.ids[index], operation.thread))
+                refs.append(MessageRef(network, recipient, ids[index], operation.thread))
         return tuple(refs)
 
     def split(self, transport: Transport[P], seconds: float, now: float) -> None:
@@ -148,9 +145,13 @@ class Entry(Generic[P]):
                 self.known, self.after = self.after.refs, None
             known = [wanted.target] if isinstance(wanted.target, MessageRef) else self.known or ()
             made = operations(wanted, body, features, known, split_rendered, message.file)
-        made_parts = [(each, part) for each in made for part in transport.parts(each, message, self.original)]
-        self.operations = [each for each, _ in made_parts]
-        return [part for _, part in made_parts]
+        parts: list[P] = []
+        self.operations = []
+        for each in made:
+            some = transport.parts(each, message, self.original)
+            parts += some
+            self.operations += [each] * len(some)
+        return parts
 
     def key(self, index: int) -> str:
         """Return the key of a part. It is counted from the end, and so is the same with the time and without it."""
@@ -218,7 +219,7 @@ class MessageLane(Generic[P]):
         entry = self.head
         if entry is None:
             self.is_queued = False
-        elif not entry.is_transmitted:
+        elif len(self.recipient.lanes) > 1 and not entry.is_transmitted:
             return self.recipient.choose(entry)
         return entry
 
@@ -273,13 +274,19 @@ class Recipient(Generic[P]):
 
     def choose(self, own: Entry[P]) -> Entry[P]:
         """Return the entry whose part is next in the turn of a lane with the head `own`."""
-        if len(self.lanes) < 2 or not self._shares(own):
+        if not self._shares(own):
             return own
         begun = self.begun
         if begun is not None and self.together < TOGETHER and begun.lane.head is begun and self._shares(begun):
             return begun
-        heads = [lane.head for lane in islice(self.lanes.values(), LANES_SEEN)]
-        return min((head for head in heads if head is not None and self._shares(head)), key=self._mark, default=own)
+        chosen, lowest = own, inf
+        for lane in islice(self.lanes.values(), LANES_SEEN):
+            head = lane.head
+            if head is not None and not head.not_before and head.position >= head.suspect:
+                mark = self._mark(head) if head.mark is None else head.mark
+                if mark < lowest:
+                    chosen, lowest = head, mark
+        return chosen
 
     def count(self, entry: Entry[P]) -> None:
         if not self._shares(entry):

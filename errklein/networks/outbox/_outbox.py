@@ -187,8 +187,7 @@ class Outbox(Generic[P]):
         if len(file) > MOST_FILE:
             raise ValueError(f"a file may have at most {MOST_FILE:,} bytes, not {len(file):,}")
         what = "" if wanted is NOTHING_ELSE else wanted.as_json()
-        text = body[: self._limits.length]
-        message = self._message(recipient, text, priority, details=details, wanted=what, file=file)
+        message = self._message(recipient, body[: self._limits.length], priority, details, what, file)
         if wanted.target and isinstance(wanted.target, str):
             # It must not overtake what it refers to, also after a restart.
             other = self._named.get(Handle(wanted.target).key)
@@ -203,19 +202,25 @@ class Outbox(Generic[P]):
         """
         return self._accept(self._entry(self._message(recipient, text, priority), None, parts), None)
 
-    def _message(self, recipient: str, text: str, priority: bool, **fields: Any) -> OutgoingMessage:
-        key = f"{self._process}-{next(self._numbers):x}"
-        fields |= {"delivery": causing_delivery(), "key": key}
-        return OutgoingMessage(0, self.network, recipient, text, origin.get(), bool(priority), self._now(), **fields)
+    def _message(
+        self, to: str, text: str, priority: bool, details: str = "", wanted: str = "", file: bytes = b""
+    ) -> OutgoingMessage:
+        key, of, now = f"{self._process}-{next(self._numbers):x}", origin.get(), self._now()
+        of_delivery = causing_delivery()
+        return OutgoingMessage(
+            0, self.network, to, text, of, bool(priority), now, 0.0, details, of_delivery, key, wanted, file
+        )
 
     def _entry(self, message: OutgoingMessage, original: Message | None, parts: Sequence[P] | None = None) -> Entry[P]:
         estimate = self._transport.estimate(message.body) if parts is None else len(parts)
         size = len(message.body) + len(message.details) + len(message.file)
         load = Load(message.recipient, message.origin, estimate, size)
-        entry = Entry(message, load, self._reactor.seconds(), original, parts)
+        entry = Entry(message, load, self._reactor.seconds(), original, parts, message.key)
         if message.wanted:
             entry.wanted = wanted = Wanted.from_json(message.wanted)
             entry.of = Handle(wanted.target).key if isinstance(wanted.target, str) else ""
+            if entry.of and wanted.kind in (Kind.EDIT, Kind.DELETE):
+                entry.names = entry.of
         return entry
 
     def _accept(self, entry: Entry[P], store: OutboxStore | None) -> Receipt:
@@ -225,12 +230,12 @@ class Outbox(Generic[P]):
         entry.message = message._replace(id=next(self._unstored_ids)) if store is None else store.add(message)
         receipt = Receipt(self.network, entry.names, *(() if store is None else (store.flush,)))
         entry.receipts = (receipt,)
-        if entry.names == message.key:
-            # Also in a thread, which may edit it at once.
-            self._named[message.key] = entry
         if on_reactor:
             self._begin(entry)
         else:
+            if entry.names == message.key:
+                # The thread may edit it at once.
+                self._named[message.key] = entry
             call_from_thread(self._reactor, self._begin, entry)
         return receipt
 
@@ -344,12 +349,8 @@ class Outbox(Generic[P]):
             self._give_up()
             return succeed(None)
         if self._drained is None:
-            self.log.info(
-                "{network}: sending {count} queued messages before disconnecting, for at most {grace:.1f} s",
-                network=self.network,
-                count=len(self),
-                grace=grace,
-            )
+            text = "{network}: sending {count} queued messages before disconnecting, for at most {grace:.1f} s"
+            self.log.info(text, network=self.network, count=len(self), grace=grace)
             self._drained = Deferred()
             self._too_late = self._reactor.callLater(grace, self._give_up)
             self._go_on_soon()
@@ -424,7 +425,7 @@ class Outbox(Generic[P]):
                 break
             if (entry := self._next_entry(lane)) is None:
                 continue
-            if entry.is_suspect:
+            if entry.position < entry.suspect:
                 if not entry.message.priority or entry.is_isolated:
                     self._suspects.append(lane)
                     continue
@@ -469,9 +470,10 @@ class Outbox(Generic[P]):
         heappush(self._resting, (until, lane.turn, lane))
 
     def _part(self, lane: MessageLane[P], entry: Entry[P]) -> _Part[P] | None:
+        is_suspect = entry.is_suspect
         if not entry.is_transmitted:
             try:
-                wait = self._connections.wait_for(entry) if entry.is_suspect else 0.0
+                wait = self._connections.wait_for(entry) if is_suspect else 0.0
                 if (wait := wait or self._transport.take_turn(entry.message.recipient)) > 0:
                     self._is_refused = True
                     self._rest(lane, self._reactor.seconds() + wait)
@@ -490,7 +492,7 @@ class Outbox(Generic[P]):
                 # It has no text, or all parts were sent before the restart.
                 self._finish(entry, None)
             return None
-        self._is_alone = entry.is_suspect
+        self._is_alone = is_suspect
         lane.recipient.count(entry)
         lane.turn = 0
         if self._transport.serial:
@@ -563,6 +565,7 @@ class Outbox(Generic[P]):
         if self._holds:
             self._release(entry.message.recipient)
         if result and isinstance(result, str):
+            entry.ids = entry.ids or {}
             entry.ids[index] = result
         expected = result.check(NotConfirmed, RetryLater) if isinstance(result, Failure) else None
         is_rejected = isinstance(result, Failure) and not expected
@@ -585,6 +588,8 @@ class Outbox(Generic[P]):
             entry.unconfirmed.discard(index)
             if isinstance(result, Failure):
                 self._log_rejection(entry, result)
+            else:
+                entry.refs = entry.addresses()
             self._store_progress(entry, is_rejected, result if is_rejected else None)
         self._go_on_soon()
 
@@ -634,7 +639,7 @@ class Outbox(Generic[P]):
         if entry.message.id < 0 or self._store is None:
             return
         if is_over or (entry.is_transmitted and not entry.unconfirmed):
-            self._store.end(entry.record(failure, dropped, self._now()), entry.refs if failure is None else ())
+            self._store.end(entry.record(failure, dropped, self._now()), entry.refs)
         else:
             assert entry.parts is not None
             self._store.advance(entry.message.id, entry.confirmed / len(entry.parts))
@@ -660,13 +665,9 @@ class Outbox(Generic[P]):
             self._report_undelivered(message.recipient, {message.origin: 1}, failure.getErrorMessage(), False)
 
     def _log_rejection(self, entry: Entry[P], failure: Failure) -> None:
-        self.log.warn(
-            "{network}: the message to {recipient} could not be sent ({reason}): {text}",
-            network=self.network,
-            recipient=truncated(entry.message.recipient, SHOWN),
-            reason=failure.getErrorMessage(),
-            text=entry.shown,
-        )
+        line = "{network}: the message to {recipient} could not be sent ({reason}): {text}"
+        to, reason = truncated(entry.message.recipient, SHOWN), failure.getErrorMessage()
+        self.log.warn(line, network=self.network, recipient=to, reason=reason, text=entry.shown)
 
     def _drop(self, entries: Sequence[Entry[P]], reason: str, failure: Failure) -> None:
         text = "{network}: {count} messages were dropped, since {reason}:"
@@ -689,9 +690,10 @@ class Outbox(Generic[P]):
         del self._entries[entry.message.id]
         if self._named.get(entry.names) is entry:
             del self._named[entry.names]
-        if failure is None and (refs := entry.refs or (() if entry.names in self._recent else None)) is not None:
+        entry.refs = entry.addresses() if failure is None and (entry.ids or entry.message.wanted) else ()
+        if entry.refs or entry.names in self._recent:
             self._recent.pop(entry.names, None)
-            self._recent[entry.names] = refs
+            self._recent[entry.names] = entry.refs
             if len(self._recent) > RECENT:
                 del self._recent[next(iter(self._recent))]
         self._remove_from_lane(entry)
@@ -720,13 +722,10 @@ class Outbox(Generic[P]):
             self.log.warn("{network}: {count} messages were not sent:", network=self.network, count=len(lost))
             self._log_losses(lost)
         reason = f"the bot disconnected from {self.network} before the message was sent"
-        for entries, error in (
-            (kept, SentLater(f"{reason}; it is sent after the next start")),
-            (lost, OutboxClosed(reason)),
-        ):
-            for entry in entries:
-                self._bounds.give_back(entry.load)
-                entry.settle(Failure(error))
+        later = SentLater(f"{reason}; it is sent after the next start")
+        for entry in left:
+            self._bounds.give_back(entry.load)
+            entry.settle(Failure(later if self._is_durable and entry.message.id > 0 else OutboxClosed(reason)))
         if self._drained is not None and not self._drained.called:
             self._drained.callback(None)
 

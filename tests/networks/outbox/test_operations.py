@@ -283,6 +283,14 @@ class OverTests(OperationsCase):
         refs = (MessageRef("net", "#ops", "e1"), MessageRef("net", "#ops", "e2"))
         self.assertEqual((sent.refs, self.store.refs), (refs, {sent.key: refs}))
 
+    def test_confirmed_after_the_end(self) -> None:
+        """The ids are stored of a message that the network confirms while the bot disconnects."""
+        self.outbox.resume()
+        sent = self.post("text")
+        self.outbox.close()
+        self.network.confirm()
+        self.assertEqual((self.store.kept, self.store.refs), ({}, {sent.key: (MessageRef("net", "#ops", "e1"),)}))
+
     def test_after_a_restart(self) -> None:
         """The ids of the store are used, and the room in which the message is; others there keep their order."""
         sent = Handle(self.sent())
