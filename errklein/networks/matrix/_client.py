@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from errklein.networks.context import NetworkContext
     from errklein.networks.matrix.settings import MatrixSettings
 
-_LOGIN = "login"
-"""The key of the access token in the state."""
-
 
 class TokenRevoked(NotConfirmed):
     """The homeserver doesn't know the access token any more. The session ends, and the next one logs in again."""
@@ -69,26 +66,21 @@ class MatrixClient:
             except (TokenRevoked, RequestRefused) as error:
                 raise Unusable(f"the homeserver refuses BOT_IDENTITY['token'] ({error})") from None
             return
-        account = [settings.homeserver, settings.user, settings.device]
-        stored = mapping(await self._state.get(_LOGIN))
+        account = [settings.homeserver, settings.user]
+        stored = mapping(await self._state.get("login"))
         is_own = stored.get("account") == account
         if not is_own or stored["token"] == self._revoked:
             # The same device again: others know it, and what was sent twice is recognised.
-            stored = await self._new_token(settings.device or (stored["device"] if is_own else ""))
-            await self._state.set(_LOGIN, {**stored, "account": account})
+            stored = await self._new_token(stored["device"] if is_own else "")
+            await self._state.set("login", {**stored, "account": account})
         self._use(stored["token"])
         self.user = stored["user"]
 
     async def check(self) -> str:
         """Log in, and return a sentence about it; raise ConfigError if the homeserver refuses that, else ConnectionError."""
         try:
-            if self._settings.token:
-                await self.log_in()
-            else:
-                # As another device: the token of the running bot stays valid.
-                found = await self._new_token("")
-                self.user = found["user"]
-                self._use(found["token"])
+            await self.log_in()
+            if self._settings.password:
                 await self.call("POST", "/logout", {})
         except Unusable as error:
             raise ConfigError(str(error)) from None
@@ -97,7 +89,6 @@ class MatrixClient:
         return f"the homeserver accepts the bot as {self.user}"
 
     def call(self, method: str, path: str, json: Any = None, version: str = "v3", **options: Any) -> Deferred[Any]:
-        """Make a request below `/_matrix/client/VERSION`; see `JSONClient.call`."""
         return self._http.call(method, f"/_matrix/client/{version}{path}", json, **options)
 
     def send(self, room: str, type: str, content: Mapping[str, Any], key: str) -> Deferred[str]:
@@ -105,17 +96,14 @@ class MatrixClient:
         return self._write(room, f"send/{quoted(type)}/{quoted(key)}", content)
 
     def redact(self, room: str, event: str, key: str) -> Deferred[str]:
-        """Delete an event. The Deferred fires with the id of the event that does it."""
         return self._write(room, f"redact/{quoted(event)}/{quoted(key)}", {})
 
     def upload(self, name: str, type: str, content: bytes) -> Deferred[str]:
-        """Store a file. The Deferred fires with its address, which begins with mxc://."""
         file = File(content, name, type)
         stored = self._http.upload("POST", "/_matrix/media/v3/upload", file, params={"filename": name})
         return stored.addCallback(lambda answer: text_of(mapping(answer).get("content_uri")))
 
     def download(self, address: str, most: int) -> Deferred[bytes]:
-        """Fetch a file; fails with BodyTooLarge if it has more than `most` bytes."""
         server, _, media = address.removeprefix("mxc://").partition("/")
         return self._http.fetch(f"/_matrix/client/v1/media/download/{quoted(server)}/{quoted(media)}", most)
 

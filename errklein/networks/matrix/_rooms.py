@@ -42,6 +42,8 @@ _FIRST, _LONGEST = 60.0, 3600.0
 
 _UNREADABLE = "{} is encrypted, so that the bot can neither read nor write there"
 
+_FIELDS = {"m.room.canonical_alias": "alias", "m.room.name": "name", "m.room.topic": "topic"}
+
 _DIRECT = "errklein.direct"
 """The field of `m.room.create` with the person for whom the bot has made the room."""
 
@@ -198,24 +200,19 @@ class MatrixRooms:
 
     def state(self, rid: str, event: Mapping[str, Any], is_current: bool = False) -> None:
         """Note an event of the room's state. If it has happened now, plugins get it."""
-        state, content, events = self._states[rid], mapping(event.get("content")), self._backend.events
-        match event.get("type"):
-            case "m.room.member":
-                self._member(rid, text_of(event.get("state_key")), event, is_current)
-            case "m.room.topic":
-                state.topic = text_of(content.get("topic"))
-                if is_current and events is not None:
-                    events.room_topic_changed(self._backend, self.room(rid))
-            case "m.room.name":
-                state.name = text_of(content.get("name"))
-            case "m.room.canonical_alias":
-                state.alias = text_of(content.get("alias"))
-            case "m.room.create" if event.get("sender") == self._client.user:
-                state.made_for = text_of(content.get(_DIRECT))
-            case "m.room.encryption" if not state.is_encrypted:
-                state.is_encrypted = True
-                inviter, _ = self._invited.get(rid, (text_of(event.get("sender")) * is_current, False))
-                self._encrypted(rid, inviter)
+        state, content, kind = self._states[rid], mapping(event.get("content")), text_of(event.get("type"))
+        if kind == "m.room.member":
+            self._member(rid, text_of(event.get("state_key")), event, is_current)
+        elif kind in _FIELDS:
+            setattr(state, _FIELDS[kind], text_of(content.get(_FIELDS[kind])))
+            if kind == "m.room.topic" and is_current and self._backend.events is not None:
+                self._backend.events.room_topic_changed(self._backend, self.room(rid))
+        elif kind == "m.room.create" and event.get("sender") == self._client.user:
+            state.made_for = text_of(content.get(_DIRECT))
+        elif kind == "m.room.encryption" and not state.is_encrypted:
+            state.is_encrypted = True
+            inviter, _ = self._invited.get(rid, (text_of(event.get("sender")) * is_current, False))
+            self._encrypted(rid, inviter)
 
     def complete(self, rid: str) -> None:
         """Go on with what needs the room's state."""
@@ -277,6 +274,10 @@ class MatrixRooms:
         except ConfigError as error:
             self._warn(f"{error}; CHATROOM_PRESENCE is unchanged")
         self._join_soon()
+
+    @property
+    def unreadable(self) -> Sequence[str]:
+        return [self._shown(rid) for rid, state in self._states.items() if state.is_encrypted]
 
     def stop(self) -> None:
         cancel_timers(self._again)

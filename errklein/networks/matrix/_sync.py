@@ -26,11 +26,8 @@ POLL, PATIENCE = 30.0, 15.0
 TIMELINE = 50
 """The number of events of a room in a response. What was before is read as a gap."""
 
-_DAY = 86400.0
-"""The age from which a position isn't used: nobody expects answers to older commands."""
-
-_RENEW = 3600.0
-"""The seconds after which the position is stored again if nothing has happened."""
+_DAY, _RENEW = 86400.0, 3600.0
+"""The age from which a position isn't used, since nobody expects answers to older commands, and that of one to be stored again."""
 
 _INVITED = 300.0
 """The seconds before the bot's join in which those who invited it may have written to it."""
@@ -56,7 +53,6 @@ class MatrixSync:
         self._client.broken = self._interrupt
 
     async def session(self) -> None:
-        """Log in, and read events until that fails."""
         self._broken = None
         await self._client.log_in()
         since = await self._position()
@@ -94,7 +90,6 @@ class MatrixSync:
                 self._rooms.connected()
 
     def flush(self) -> Deferred[None]:
-        """Store the position. Call it when the bot disconnects."""
         return self._seen.flush()
 
     def _interrupt(self, error: NotConfirmed) -> None:

@@ -14,9 +14,6 @@ from errklein.config import Config, ConfigError
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text
 from errklein.networks.matrix.identifiers import is_room, is_user
 
-INVITATIONS = ("direct", "all", "admins")
-"""Whose invitations the bot accepts, besides those of administrators and to rooms where it should be."""
-
 
 @dataclass(frozen=True)
 class MatrixSettings:
@@ -27,12 +24,10 @@ class MatrixSettings:
     user: str = ""
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
-    device: str = ""
     missed: int = 200
-    """The number of messages of a room that are read after the bot was away for long."""
     invitations: str = "direct"
     rooms: Callable[[], Mapping[str, None]] = field(default=dict, repr=False)
-    """Returns the rooms of CHATROOM_PRESENCE. Read at each connection, since plugins may change the setting."""
+    """Returns the rooms of CHATROOM_PRESENCE, which plugins may change."""
 
     @classmethod
     def read(cls, config: Any) -> MatrixSettings:
@@ -79,7 +74,7 @@ def _missed(key: str, value: Any) -> int:
 
 
 def _invitations(key: str, value: Any) -> str:
-    if value not in INVITATIONS:
+    if value not in ("direct", "all", "admins"):
         raise ConfigError(f"BOT_IDENTITY: {key!r} is {value!r}; expected 'direct', 'all' or 'admins'")
     return str(value)
 
@@ -122,11 +117,6 @@ SETTINGS = NetworkSettings(
         ),
         "token": IdentityKey(
             check_text, "none", "an access token of the bot's account, instead of `user` and `password`"
-        ),
-        "device": IdentityKey(
-            check_text,
-            "chosen by the homeserver",
-            "id of the device that logs in with the password. Two bots need two devices",
         ),
         "invitations": IdentityKey(
             _invitations,

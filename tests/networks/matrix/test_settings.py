@@ -25,7 +25,7 @@ class SettingsTests(SynchronousTestCase):
         """The bot logs in with a name and a password, or has a token."""
         settings = read(PASSWORD)
         self.assertEqual((settings.homeserver, settings.user), ("https://matrix.example.org", "@err:example.org"))
-        self.assertEqual((settings.missed, settings.invitations, settings.device), (200, "direct", ""))
+        self.assertEqual((settings.missed, settings.invitations), (200, "direct"))
         self.assertEqual(read({"homeserver": "http://localhost:8008", "token": "syt_x"}).token, "syt_x")
         self.assertEqual(read({**PASSWORD, "user": "err"}).user, "err")
 
