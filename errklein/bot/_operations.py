@@ -138,6 +138,7 @@ class NetworkStatus:
     :param ended: Whether the network has ended.
     :param waiting: What waits in the outbox; None for a network without one.
     :param oldest_for: The seconds since the oldest message was accepted that doesn't wait for a room; None without one.
+    :param unreadable: The rooms that the bot can't read, since they are encrypted.
     """
 
     name: str
@@ -146,6 +147,7 @@ class NetworkStatus:
     reconnects: int
     waiting: OutboxStatus | None
     oldest_for: float | None
+    unreadable: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -274,7 +276,8 @@ class ProcessOperations:
         waiting, now = backend.outbox.status, self._bot.now()
         connected_for = None if state.connected_at is None else now - state.connected_at
         oldest_for = now - waiting.oldest_at if waiting.oldest_at else None
-        return NetworkStatus(name, connected_for, state.ended, state.reconnects, waiting, oldest_for)
+        unreadable = backend.unreadable
+        return NetworkStatus(name, connected_for, state.ended, state.reconnects, waiting, oldest_for, unreadable)
 
 
 @dataclass(frozen=True)

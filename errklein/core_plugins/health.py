@@ -158,6 +158,8 @@ def _network(status: NetworkStatus) -> str:
     if status.waiting is not None and status.waiting.messages:
         oldest = "only for rooms" if status.oldest_for is None else f"the oldest for {_spoken(int(status.oldest_for))}"
         shown += f", messages waiting: {status.waiting.messages}, {oldest}"
+    if status.unreadable:
+        shown += f", encrypted rooms that can't be read: {_beginning(status.unreadable, _MOST_NAMES)}"
     return shown
 
 

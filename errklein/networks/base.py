@@ -67,6 +67,7 @@ class NetworkBase(ABC):
     joins_configured_rooms = False
     name_rules: NameRules = EXACT
     is_encrypted: bool = False
+    unreadable: Sequence[str] = ()
     bot_identifier: Identifier | None = None
     build_message = staticmethod(Message)
 

@@ -53,6 +53,10 @@ class Backend(Protocol):
         """Whether nobody else can read messages on their way to the network. Otherwise, secrets aren't sent. Any thread."""
 
     @property
+    def unreadable(self) -> Sequence[str]:
+        """The names of rooms that the bot is in and can't read, since they are encrypted. Any thread."""
+
+    @property
     def outbox(self) -> NetworkOutbox:
         """The messages that wait to be sent. Any thread."""
 

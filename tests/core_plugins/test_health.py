@@ -105,6 +105,11 @@ class HealthTests(PluginTestCase):
         self.patch(backend, "outbox", SimpleNamespace(status=OutboxStatus(3, 3, 30, 0.0)))
         self.assertIn(", messages waiting: 3, only for rooms\n", self.command("!status"))
 
+    def test_encrypted_rooms(self) -> None:
+        """The status names rooms that the bot can't read."""
+        self.bot.bot.backend.unreadable = ("#secret:example.org",)
+        self.assertIn(", encrypted rooms that can't be read: #secret:example.org\n", self.command("!status"))
+
     def test_journal_that_cannot_be_read(self) -> None:
         """A journal that can't be read, or doesn't respond in three seconds, is no reason for having no status."""
         self.patch(self.bot.bot.journal, "depth", lambda: fail(JournalError("journal.sqlite: disk I/O error")))

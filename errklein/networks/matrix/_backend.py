@@ -275,6 +275,11 @@ class MatrixBackend(NetworkBase):
         """See `ports.chat.Backend`."""
         return self.membership.joined
 
+    @property
+    def unreadable(self) -> Sequence[str]:  # type: ignore[override]
+        """See `ports.chat.Backend`."""
+        return self.membership.unreadable
+
     def carry_out(self, action: str, *args: Any) -> None:
         """Call a method of ManagesRooms. Threads wait for the result; on the reactor a failure is logged."""
         result = self.waits.result_of(getattr(self, action), *args)

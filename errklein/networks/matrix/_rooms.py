@@ -16,7 +16,6 @@ from errklein.chat.identifiers import LookupFailed
 from errklein.chat.outgoing import Wait
 from errklein.commands.access import Caller
 from errklein.config import ConfigError
-from errklein.networks._connection import Backoff
 from errklein.networks._json_client import RequestRefused
 from errklein.networks.directory import Directory
 from errklein.networks.matrix._client import mapping, quoted, text_of
@@ -32,13 +31,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MOST = 1000
-"""The maximal numbers of aliases whose ids are kept, and of invitations that wait."""
+"""The maximal number of invitations that wait."""
 
-_PATIENCE = 30.0
-"""The seconds for which the state of a room is waited for that the bot has joined."""
-
-_FIRST, _LONGEST = 60.0, 3600.0
-"""The seconds between attempts to join a room that the homeserver has refused."""
+_PATIENCE, _AGAIN = 30.0, 300.0
+"""The seconds for which the state of a joined room is waited for, and those between attempts to join one that is refused."""
 
 _UNREADABLE = "{} is encrypted, so that the bot can neither read nor write there"
 
@@ -57,7 +53,6 @@ class _State:
     name: str = ""
     topic: str = ""
     members: dict[str, str] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
     people: int = 0
     is_encrypted: bool = False
     made_for: str = ""
@@ -87,9 +82,7 @@ class MatrixRooms:
         self._reactor, self._now = backend.context.reactor, backend.context.now
         self.names: Directory[str] = Directory(self._reactor, self._look_up)
         """The ids of aliases, as the homeserver states them."""
-        self._ids: dict[str, str] = {}
-        """The latest ids of aliases, also when `names` has to ask again; "" for those that don't exist."""
-        self._states: dict[str, _State] = {}
+        self.states: dict[str, _State] = {}
         self._direct: dict[str, list[str]] = {}
         self._making = DeferredLock()
         self._invited: dict[str, tuple[str, bool]] = {}
@@ -99,7 +92,6 @@ class MatrixRooms:
         """Why the bot isn't in rooms where it should be, or was."""
         self._appearing: dict[str, list[Deferred[None]]] = {}
         self._joining: Deferred[None] | None = None
-        self._backoff = Backoff(backend.context.chance, _FIRST, _LONGEST)
         self._again: IDelayedCall | None = None
 
     # What is known; in any thread
@@ -109,10 +101,10 @@ class MatrixRooms:
 
     @property
     def joined(self) -> Sequence[MatrixRoom]:
-        return [self.room(rid) for rid in list(self._states)]
+        return [self.room(rid) for rid in list(self.states)]
 
     def is_joined(self, name: str) -> bool:
-        return self._id(name) in self._states
+        return self._id(name) in self.states
 
     def occupants(self, rid: str) -> Sequence[MatrixOccupant]:
         return self._named(rid, list(self._state_of(rid).members))
@@ -121,11 +113,11 @@ class MatrixRooms:
         return self._state_of(rid).topic
 
     def aliases_claimed(self, rid: str) -> Sequence[str]:
-        return [alias] if rid in self._states and (alias := self._states[rid].alias) else []
+        return [alias] if rid in self.states and (alias := self.states[rid].alias) else []
 
     def name_in(self, rid: str, user: str) -> str:
         """Return the display name, with the id if others in the room have the same; "" if it is unknown."""
-        members = dict(self._states[rid].members) if rid in self._states else {}
+        members = dict(self.states[rid].members) if rid in self.states else {}
         name = members.get(user, "")
         is_shared = name and any(other == name and one != user for one, other in members.items())
         return f"{name} ({user})" if is_shared else name
@@ -134,8 +126,8 @@ class MatrixRooms:
 
     def direct_with(self, rid: str) -> str:
         """Return the person with whom the room is a private conversation; "" if it is none, for example since others are there."""
-        state = self._states.get(rid)
-        if state is None or state.people > 2 or len(state.members) > 2:
+        state = self.states.get(rid)
+        if state is None or state.people > 2:
             return ""
         return next((user for user, rooms in self._direct.items() if rid in rooms), state.made_for)
 
@@ -146,41 +138,38 @@ class MatrixRooms:
                 rooms.insert(0, rooms.pop(rooms.index(rid)))
 
     def unavailable(self, recipient: str) -> str | None:
-        """Return why messages to a recipient of the outbox wait; None if they don't, also if there is no such room."""
-        if is_user(recipient):
+        """Return why messages to a recipient of the outbox wait; None if they don't, or if its room isn't known yet."""
+        if not (rid := self._id(recipient)):
             return None
-        if recipient[0] == "#" and self.names.known(recipient) is None and self._ids.get(recipient) != "":
-            self.names.find(recipient).addBoth(lambda _: self._changed())
-            return f"the homeserver is asked for {recipient}"
-        rid = self._id(recipient)
-        state = self._states.get(rid)
-        if state is None:
-            return f"the bot is not in {recipient}" if rid else None
+        if (state := self.states.get(rid)) is None:
+            return f"the bot is not in {recipient}"
         return _UNREADABLE.format(recipient) if state.is_encrypted else None
 
     def status(self, name: str) -> Wait | None:
-        """See `ports.chat.Backend.room_status`."""
-        if (state := self._states.get(self._id(name))) is not None:
+        # An alias that was entered in a room may be forged, which does no harm here.
+        claimed = next((rid for rid, state in self.states.items() if state.alias == name), "")
+        rid = self._id(name) or claimed
+        if (state := self.states.get(rid)) is not None:
             return Wait(_UNREADABLE.format(name) if state.is_encrypted else f"the bot is in {name}", state.since)
-        wait = self._missing.get(name) or self._missing.get(self._id(name))
-        if wait is None or name not in self._wanted or self._again is None or not self._again.active():
-            return wait
-        return wait._replace(again_at=self._now() + self._again.getTime() - self._reactor.seconds())
+        return self._missing.get(name) or self._missing.get(rid)
 
     async def target(self, recipient: str) -> str:
-        """Return the id of the room for a recipient; for a person that of the private conversation, which is made if need be."""
+        """Return the id of the room for a recipient of the outbox; for a person that of the private conversation."""
         if is_user(recipient):
             return await self._direct_room(recipient)
-        found: str | None = recipient if recipient[0] == "!" else await self.names.find(recipient)
-        if found is None:
-            raise RoomDoesNotExistError(f"there is no room {recipient}")
-        return found
+        rid = await self._found(recipient)
+        if self.unavailable(rid) is not None:
+            # The outbox asks `unavailable` next, which knows the alias now.
+            raise RetryLater(1.0)
+        return rid
+
+    async def _found(self, name: str) -> str:
+        rid = name if name[0] == "!" else await self.names.find(name)
+        if rid is None:
+            raise RoomDoesNotExistError(f"there is no room {name}")
+        return rid
 
     # Events
-
-    def clear(self) -> None:
-        """Forget what is known, since the homeserver sends everything again."""
-        self._states.clear()
 
     def account_data(self, event: Mapping[str, Any]) -> None:
         if event.get("type") == "m.direct":
@@ -189,8 +178,8 @@ class MatrixRooms:
 
     def summary(self, rid: str, summary: Mapping[str, Any], is_gap: bool) -> None:
         """Note that the bot is in the room, and the number of people. After a gap, nobody knows who has left."""
-        if (state := self._states.get(rid)) is None:
-            state = self._states[rid] = _State(self._now())
+        if (state := self.states.get(rid)) is None:
+            state = self.states[rid] = _State(self._now())
             self._missing.pop(rid, None)
         if is_gap:
             state.members.clear()
@@ -200,7 +189,7 @@ class MatrixRooms:
 
     def state(self, rid: str, event: Mapping[str, Any], is_current: bool = False) -> None:
         """Note an event of the room's state. If it has happened now, plugins get it."""
-        state, content, kind = self._states[rid], mapping(event.get("content")), text_of(event.get("type"))
+        state, content, kind = self.states[rid], mapping(event.get("content")), text_of(event.get("type"))
         if kind == "m.room.member":
             self._member(rid, text_of(event.get("state_key")), event, is_current)
         elif kind in _FIELDS:
@@ -222,7 +211,7 @@ class MatrixRooms:
 
     def left(self, rid: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Note that the bot has left a room, or isn't invited any more."""
-        state = self._states.pop(rid, None)
+        state = self.states.pop(rid, None)
         own: Mapping[str, Any] = next(
             (one for one in reversed(events) if one.get("state_key") == self._client.user), {}
         )
@@ -236,14 +225,6 @@ class MatrixRooms:
         if state is not None and self._backend.events is not None:
             bot = MatrixOccupant(self._client.user, self.room(rid), state.members.get(self._client.user, ""))
             self._backend.events.room_left(self._backend, bot.room, bot, self._person(rid, by) if is_kicked else None)
-
-    def gap(self, rid: str, since: float, until: float) -> None:
-        """Report that messages between two times can't be read."""
-        self._warn(
-            f"messages in {self._shown(rid)} were missed; BOT_IDENTITY['missed'] limits how many are read afterwards"
-        )
-        if self._backend.events is not None:
-            self._backend.events.gap_found(self._backend, self.room(rid), since, until)
 
     def invited(self, rid: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Accept an invitation of an administrator, to a room where the bot should be, or as the settings say."""
@@ -277,7 +258,7 @@ class MatrixRooms:
 
     @property
     def unreadable(self) -> Sequence[str]:
-        return [self._shown(rid) for rid, state in self._states.items() if state.is_encrypted]
+        return [self._shown(rid) for rid, state in self.states.items() if state.is_encrypted]
 
     def stop(self) -> None:
         cancel_timers(self._again)
@@ -316,7 +297,7 @@ class MatrixRooms:
     @_reported
     async def destroy(self, room: Room) -> None:
         """Close the room, and remove all people and the alias. The homeserver keeps what was said."""
-        rid = await self.target(str(room))
+        rid = await self._found(str(room))
         await self._set(rid, "join_rules", {"join_rule": "invite"})
         for member in await self.members(room):
             await self._post(room, "kick", user_id=member.person, reason="The room is closed.")
@@ -327,23 +308,23 @@ class MatrixRooms:
 
     @_reported
     async def topic(self, room: Room) -> str:
-        return self.known_topic(await self.target(str(room)))
+        return self.known_topic(await self._found(str(room)))
 
     @_reported
     async def set_topic(self, room: Room, topic: str) -> None:
-        await self._set(await self.target(str(room)), "topic", {"topic": topic})
+        await self._set(await self._found(str(room)), "topic", {"topic": topic})
 
     @_reported
     async def members(self, room: Room) -> Sequence[MatrixOccupant]:
-        rid = await self.target(str(room))
+        rid = await self._found(str(room))
         answer = mapping(await self._client.call("GET", f"/rooms/{quoted(rid)}/joined_members")).get("joined")
         found = {user: text_of(mapping(who).get("display_name")) for user, who in mapping(answer).items()}
-        if rid in self._states:
-            self._states[rid].members = found
+        if rid in self.states:
+            self.states[rid].members = found
         return self._named(rid, list(found))
 
     async def _post(self, room: Room, what: str, **content: Any) -> None:
-        await self._client.call("POST", f"/rooms/{quoted(await self.target(str(room)))}/{what}", content)
+        await self._client.call("POST", f"/rooms/{quoted(await self._found(str(room)))}/{what}", content)
 
     async def _set(self, rid: str, kind: str, content: Mapping[str, Any]) -> None:
         await self._client.call("PUT", f"/rooms/{quoted(rid)}/state/m.room.{kind}", content)
@@ -359,19 +340,16 @@ class MatrixRooms:
             if error.status not in (400, 404):
                 raise LookupFailed(str(error)) from None
             answer = {}
-        if len(self._ids) >= _MOST:
-            del self._ids[next(iter(self._ids))]
-        self._ids[alias] = text_of(answer.get("room_id"))
-        return self._ids[alias] or None
+        return text_of(answer.get("room_id")) or None
 
     # Private conversations
 
     def _usable(self, user: str) -> str:
         """Return the id of a private conversation in which the person is, and that isn't encrypted; "" if there is none."""
-        made = [rid for rid, state in self._states.items() if state.made_for == user]
+        made = [rid for rid, state in self.states.items() if state.made_for == user]
         for rid in [*self._direct.get(user, []), *made]:
-            state = self._states.get(rid)
-            if state is not None and not state.is_encrypted and state.people <= 2 and user not in state.gone:
+            state = self.states.get(rid)
+            if state is not None and not state.is_encrypted and state.people == 2:
                 return rid
         return ""
 
@@ -415,7 +393,7 @@ class MatrixRooms:
         """Wait for the state of a room that the bot has joined: what is sent there needs it."""
         if name[:1] == "#":
             self.names.put(name, rid)
-        if rid not in self._states:
+        if rid not in self.states:
             appearing: Deferred[None] = Deferred()
             self._appearing.setdefault(rid, []).append(appearing)
             with suppress(TimeoutError):
@@ -438,8 +416,6 @@ class MatrixRooms:
         self._joining = None
         if self._missing.keys() & self._wanted.keys():
             self._try_later()
-        else:
-            self._backoff.reset()
 
     async def _try(self, name: str) -> None:
         by, is_direct = self._invited.get(name, ("", False))
@@ -462,20 +438,17 @@ class MatrixRooms:
 
     def _try_later(self) -> None:
         if self._joining is None and (self._again is None or not self._again.active()):
-            self._again = self._reactor.callLater(self._backoff.delay(), self._join_soon)
+            self._again = self._reactor.callLater(_AGAIN, self._join_soon)
 
     # Details
 
     def _member(self, rid: str, user: str, event: Mapping[str, Any], is_current: bool) -> None:
-        state, content = self._states[rid], mapping(event.get("content"))
+        state, content = self.states[rid], mapping(event.get("content"))
         is_in = content.get("membership") == "join"
         before = mapping(mapping(event.get("unsigned")).get("prev_content")).get("membership")
         name = state.members.pop(user, "")
         if is_in:
             name = state.members[user] = text_of(content.get("displayname"))
-            state.gone.discard(user)
-        elif content.get("membership") != "invite":
-            state.gone.add(user)
         events, backend = self._backend.events, self._backend
         if not is_current or events is None or is_in == (before == "join") or not is_user(user):
             return
@@ -505,15 +478,15 @@ class MatrixRooms:
         return [MatrixOccupant(user, room, self.name_in(rid, user)) for user in users if user != self._client.user]
 
     def _state_of(self, rid: str) -> _State:
-        if (state := self._states.get(rid)) is None:
+        if (state := self.states.get(rid)) is None:
             raise RoomNotJoinedError(f"the bot is not in {rid}")
         return state
 
     def _id(self, name: str) -> str:
-        return name if name[:1] == "!" else self.names.known(name) or self._ids.get(name, "")
+        return name if name[:1] == "!" else self.names.known(name) or ""
 
     def _shown(self, rid: str) -> str:
-        state = self._states.get(rid)
+        state = self.states.get(rid)
         return (state.alias or state.name or rid) if state is not None else rid
 
     def _warn(self, what: str) -> None:

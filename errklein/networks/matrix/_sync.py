@@ -58,7 +58,7 @@ class MatrixSync:
         since = await self._position()
         if not since or not self._has_state:
             # The state of all rooms, as it is now.
-            self._rooms.clear()
+            self._rooms.states.clear()
             try:
                 answer = await self._read("", 0.0)
             except RequestRefused as error:
@@ -236,9 +236,10 @@ class MatrixSync:
         for event in reversed(missed):
             if "state_key" not in event and self._seen.is_new(text_of(event.get("event_id"))):
                 self._backend.receiver.receive(room, event, True)
-        if begin:
+        if begin and self._backend.events is not None:
             known = [*missed[-1:], *_events({"": timeline}, "")]
-            self._rooms.gap(room, self._left_at, _time(known[0]) if known else self._now())
+            until = _time(known[0]) if known else self._now()
+            self._backend.events.gap_found(self._backend, self._rooms.room(room), self._left_at, until)
 
 
 def _filter(limit: int, fresh: bool) -> dict[str, Any]:

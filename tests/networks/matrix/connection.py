@@ -248,6 +248,22 @@ class ConnectionTests(_TestCase):
         await sent
         self.assertEqual(await self.alice.texts(self.room), ["I am back."])
 
+    async def test_alias_of_a_room_that_the_bot_is_not_in(self) -> None:
+        """Messages to an alias wait until the bot is in its room; those to an alias that doesn't exist are rejected."""
+        bot = await self.in_room(CHATROOM_PRESENCE=(f"#none{self.suffix}:localhost", self.alias))
+        alias = f"#later{self.suffix}:localhost"
+        room = await self.alice.make_room(preset="private_chat", room_alias_name=f"later{self.suffix}")
+        sent = bot.send(alias, "hello")
+        await bot.send(self.alias, "others first")
+        with self.assertRaises(RoomDoesNotExistError) as caught:
+            await bot.send(f"#nobody{self.suffix}:localhost", "hello")
+        self.assertIn("there is no room #nobody", str(caught.exception))
+        self.assertFalse(sent.called)
+        await self.alice.do(room, "invite", user_id=self.bot.user)
+        await sent
+        self.assertEqual(await self.alice.texts(room), ["hello"])
+        self.assertIn("not found", bot.backend.room_status(f"#none{self.suffix}:localhost").cause)
+
     async def test_rooms(self) -> None:
         """What administrators do with rooms, and the homeserver's words if it refuses."""
         bot = await self.in_room()
@@ -305,6 +321,7 @@ class ConnectionTests(_TestCase):
         )
         self.assertEqual(event["sender"], self.bot.user)
         self.assertIn("encrypted", bot.backend.room_status(room).state)
+        self.assertEqual(list(bot.backend.unreadable), [room])
         sent = bot.send(room, "secret")
         await bot.send(self.room, "public")
         self.assertFalse(sent.called)
