@@ -38,7 +38,7 @@ class OutboxStatus(NamedTuple):
     parts: int
     """The number of parts, such as lines, that the messages have; an estimate."""
     size: int
-    """The number of characters of the messages' texts and details."""
+    """The number of characters of the messages' texts and details, and of bytes of their files."""
     oldest_at: float
     """The Unix time at which the oldest message was accepted, apart from those that wait for a room; 0.0 without others."""
     sent: int = 0

@@ -97,7 +97,7 @@ class OperationsCase(LanesCase):
 class WaitingTests(OperationsCase):
     """What hasn't been sent is changed."""
 
-    def test_edit(self) -> None:
+    def test_edit_that_waits(self) -> None:
         """The new text is sent in the place of the old one, also after a restart; both receipts fire then."""
         for restarts in (False, True):
             self.outbox = self.make()
@@ -117,7 +117,7 @@ class WaitingTests(OperationsCase):
                 self.assertEqual(edited.refs, (MessageRef("net", "#ops", "e1"),))
                 self.successResultOf(later)
 
-    def test_delete(self) -> None:
+    def test_deletion_that_waits(self) -> None:
         """The message isn't sent, nor what follows from it; nothing is left in the store, and the receipts fire."""
         sent = self.post("old")
         reaction = self.do(Kind.REACT, sent, emoji="+")
@@ -283,7 +283,7 @@ class OverTests(OperationsCase):
         refs = (MessageRef("net", "#ops", "e1"), MessageRef("net", "#ops", "e2"))
         self.assertEqual((sent.refs, self.store.refs), (refs, {sent.key: refs}))
 
-    def test_confirmed_after_the_end(self) -> None:
+    def test_ids_after_the_end(self) -> None:
         """The ids are stored of a message that the network confirms while the bot disconnects."""
         self.outbox.resume()
         sent = self.post("text")

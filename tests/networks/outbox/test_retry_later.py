@@ -95,7 +95,7 @@ class SerialTests(PausesCase):
 class RetryLaterTests(PausesCase):
     """Pauses of a part, a recipient and the network."""
 
-    def test_recipient(self) -> None:
+    def test_pause_of_a_recipient(self) -> None:
         """While the network asks to wait with a room, others are sent; then the same part is sent again, first."""
         self.send("a b", "#ops")
         self.send("x", "#ops", priority=True)
