@@ -83,16 +83,14 @@ class Connection:
     STABLE_AFTER = 30.0
     """Seconds after which a connection counts as stable, and the backoff is reset."""
 
-    def __init__(
-        self, context: NetworkContext, session: Callable[[], Awaitable[object]], outbox: Outbox[Any] | None
-    ) -> None:
+    def __init__(self, context: NetworkContext, session: Callable[[], Awaitable[object]], outbox: Outbox[Any]) -> None:
         self.problem = ""
         """Why the last connection was lost or could not be established."""
         self._context, self._session, self._outbox = context, session, outbox
         self._reactor, self.network = context.reactor, context.network
         self._backoff, self._rarely = Backoff(context.chance), Backoff(context.chance, 300.0, 3600.0)
         self._link: tuple[Backend, BackendEvents] | None = None
-        self._running: Deferred[None] | None = None
+        self._running: Deferred[None] = succeed(None)
         self._pause: IDelayedCall | None = None
         self._connected_at: float | None = None
         self._since = context.now()
@@ -103,20 +101,16 @@ class Connection:
 
     def connected(self) -> None:
         """Note that the session has connected. It may call this again."""
-        if self.is_connected or self._running is None or self._link is None:
-            return
-        backend, events = self._link
-        self._connected_at, self.problem = self._reactor.seconds(), ""
-        self._rarely.reset()
-        events.backend_connected(backend)
-        if self._outbox is not None:
+        if self._link is not None and not self.is_connected:
+            backend, events = self._link
+            self._connected_at, self.problem = self._reactor.seconds(), ""
+            self._rarely.reset()
+            events.backend_connected(backend)
             self._outbox.resume()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Send the outbox for up to `grace` seconds, if the network is connected by then, and cancel the session."""
-        grace = grace if self.will_connect_within(grace) else 0.0
-        sent = succeed(None) if self._outbox is None else self._outbox.close(grace)
-        return sent.addCallback(lambda _: self._stop())
+        return self._outbox.close(grace if self.will_connect_within(grace) else 0.0).addCallback(self._stop)
 
     @property
     def is_connected(self) -> bool:
@@ -137,19 +131,18 @@ class Connection:
         return Wait(f"{self.network} is not connected", self._since, self.problem, again_at)
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
-        wait = None if self._outbox is None else self._outbox.wait_of(record.id)
+        wait = self._outbox.wait_of(record.id)
         return wait and (self.absence or wait)
 
     def will_connect_within(self, seconds: float) -> bool:
         """Return whether the network is connected, or a session runs or begins within `seconds`."""
-        wait = self.next_attempt_in
-        return self._running is not None and (wait is None or wait < seconds)
+        return self._link is not None and (self.next_attempt_in or 0.0) < max(seconds, 0.001)
 
-    def _stop(self) -> Deferred[None]:
+    def _stop(self, closed: None) -> Deferred[None]:
         gone: Deferred[None] = Deferred()
-        running, self._running = self._running or succeed(None), None
-        running.addBoth(lambda _: gone.callback(None))
-        running.cancel()
+        self._link = None
+        self._running.addBoth(lambda _: gone.callback(None))
+        self._running.cancel()
         return gone
 
     async def _run(self) -> None:
@@ -160,11 +153,11 @@ class Connection:
             except Unusable as error:
                 delay = self._refused(str(error))
             except Exception as error:
-                if not (isinstance(error, _EXPECTED) or self._running is None):
+                if not isinstance(error, _EXPECTED) and self._link is not None:
                     self.log.failure("{network}: the connection failed", network=self.network)
                 least = error.seconds if isinstance(error, RetryLater) else 0.0
                 delay = max(self._lost(describe_failure(Failure())), least)
-            if self._running is None:
+            if self._link is None:
                 return
             text = "{network}: not connected ({reason}); next try in {delay:.0f} s"
             self.log.warn(text, network=self.network, reason=self.problem, delay=delay)
@@ -176,10 +169,9 @@ class Connection:
         """Note that there is no connection any more, and return the seconds until the next attempt."""
         self.problem = reason
         connected_at, self._connected_at = self._connected_at, None
-        if connected_at is not None and self._link is not None and self._running is not None:
+        if connected_at is not None and self._link is not None:
             self._since = self._context.now()
-            if self._outbox is not None:
-                self._outbox.pause(reason)
+            self._outbox.pause(reason)
             backend, events = self._link
             events.backend_disconnected(backend, reason)
             if self._reactor.seconds() - connected_at >= self.STABLE_AFTER:
@@ -189,8 +181,6 @@ class Connection:
     def _refused(self, reason: str) -> float:
         self._lost(reason)
         text = "{} can't be used{}. The bot tries again later; until then its messages there wait."
-        summary = text.format(self.network, "")
-        self._context.notify(
-            ("unusable", self.network), text.format(self.network, f": {reason}"), summary, interval=_DAY
-        )
+        summary, text = text.format(self.network, ""), text.format(self.network, f": {reason}")
+        self._context.notify(("unusable", self.network), text, summary, interval=_DAY)
         return self._rarely.delay()

@@ -112,7 +112,7 @@ class NetworkContext:
         options = {"limits": outbox_limits(self.config, size), "now": self.now, **options}
         return Outbox(self.reactor, self.network, transport, **options)
 
-    def stay_connected(self, session: Callable[[], Awaitable[object]], outbox: Outbox[Any] | None = None) -> Connection:
+    def stay_connected(self, session: Callable[[], Awaitable[object]], outbox: Outbox[Any]) -> Connection:
         """Return what runs the session again and again, after its `start`; see `Connection`."""
         from errklein.networks._connection import Connection
 

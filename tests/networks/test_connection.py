@@ -123,6 +123,17 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(self.connection.next_attempt_in, 1)
         self.assertIn("disconnected: the connection was closed", self.events)
 
+    def test_connected_at_once(self) -> None:
+        """A session may connect before it waits for the first time."""
+
+        async def session() -> None:
+            connection.connected()
+            await Deferred()
+
+        connection = self.connection = self.connection._context.stay_connected(session, self.outbox)
+        self.start()
+        self.assertEqual(self.events, ["connected: the backend"])
+
     def test_retry_later(self) -> None:
         """The network may ask for a longer delay."""
         self.start()
