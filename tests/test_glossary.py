@@ -123,7 +123,7 @@ SYNONYMS = (
         r"users?",
         (
             r"bot's user|(its|other|another|every|any|current|separate|which|known) users?\b|the user ?$|users other than",
-            r"as a user that|user names?|user and|:param user:|nick!user|user,? flow",
+            r"'user'|as a user that|user names?|user and|:param user:|nick!user|user,? flow",
         ),
         ("docs/guides/install.md", "docs/reference/troubleshooting.md", "docs/guides/service.md"),
     ),

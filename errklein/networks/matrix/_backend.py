@@ -88,7 +88,7 @@ class MatrixBackend(NetworkBase):
         self.events: BackendEvents | None = None
         """Receives the events; None before `connect`."""
         self.waits = ThreadWaits(context.reactor)
-        self.client = MatrixClient(context, self.settings)
+        self.client = MatrixClient(context, self.settings, lambda error: self._sync.interrupt(error))  # noqa: PLW0108 -- assigned below
         self.membership = rooms = MatrixRooms(self)
         self.receiver = Receiver(self)
         self.outbox = context.outbox(

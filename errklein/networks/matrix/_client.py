@@ -41,15 +41,20 @@ def text_of(value: Any) -> str:
 class MatrixClient:
     """Makes requests with the bot's access token. Use it on the reactor. Failures are those of `JSONClient`.
 
-    `broken` gets the error if an event can't be sent since the homeserver can't be reached.
+    :param broken: Gets the error if an event can't be sent since the homeserver can't be reached.
     """
 
-    def __init__(self, context: NetworkContext, settings: MatrixSettings) -> None:
+    def __init__(
+        self,
+        context: NetworkContext,
+        settings: MatrixSettings,
+        broken: Callable[[NotConfirmed], object] = lambda error: None,
+    ) -> None:
         self.user = ""
         """The bot's id; "" before the first login."""
-        self.broken: Callable[[NotConfirmed], object] = lambda error: None
         self._state, self._settings, self._seconds = context.state, settings, context.reactor.seconds
         self._http = context.http(settings.homeserver, read_failure=self._read_failure)
+        self._broken = broken
         self._limited: dict[str, float] = {}
         self._token = self._revoked = ""
 
@@ -117,7 +122,7 @@ class MatrixClient:
         error = failure.value
         if isinstance(error, NotConfirmed):
             # The outbox sends it again in the next session.
-            self.broken(error)
+            self._broken(error)
         elif isinstance(error, RetryLater):
             # Homeservers limit rooms or the bot, and don't say which.
             now = self._seconds()

@@ -50,7 +50,6 @@ class MatrixSync:
         self._mark: Mapping[str, Any] = {}
         self._poll: Deferred[Any] | None = None
         self._broken: NotConfirmed | None = None
-        self._client.broken = self._interrupt
 
     async def session(self) -> None:
         self._broken = None
@@ -92,7 +91,7 @@ class MatrixSync:
     def flush(self) -> Deferred[None]:
         return self._seen.flush()
 
-    def _interrupt(self, error: NotConfirmed) -> None:
+    def interrupt(self, error: NotConfirmed) -> None:
         self._broken = error
         if self._poll is not None:
             self._poll.cancel()
