@@ -151,6 +151,8 @@ setup(
     extras_require={
         # What goes wrong is told to Sentry, if BOT_LOG_SENTRY says so.
         "sentry": ["sentry-sdk>=2"],
+        # The Apprise network: messages to services that are only sent to.
+        "apprise": ["apprise>=2.3"],
         # What errbot 6.2 installs and its plugins may import, but for what errklein itself provides (Flask's names, Jinja2,
         # Markdown, pyOpenSSL) and what only errbot's program uses (daemonize, pygments-markdown-lexer).
         "errbot": [
@@ -165,6 +167,7 @@ setup(
             "setuptools>=78.1.1",
         ],
         "test": [
+            "apprise>=2.3",
             "httptools>=0.7",
             "hypothesis>=6.100",
             "pytest>=8",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from secrets import token_hex
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
@@ -38,7 +38,10 @@ from errklein.ports.outbox import OutboxClosed, OutboxStatus, OutboxStore
 from errklein.ports.receipts import Receipt
 from errklein.running import on_reactor_soon
 from errklein.running.context import causing_delivery
-from errklein.text import split_rendered
+from errklein.text import estimated_parts, split_rendered
+
+if TYPE_CHECKING:
+    from errklein.networks.context import NetworkContext
 
 MESSAGE_SIZE_LIMIT = 10_000
 """The default of MESSAGE_SIZE_LIMIT, in characters: longer messages are split."""
@@ -54,7 +57,8 @@ LOCAL_SETTINGS = NetworkSettings({"username": IdentityKey(check_text, "`err`", "
 
 
 class NetworkBase(ABC):
-    """Defaults of `ports.chat.Backend`. A network has `mode`, `outbox` and the abstract methods, and overrides what it can do more.
+    """Defaults of `ports.chat.Backend`. A network has `mode`, `outbox`, the abstract methods and those of
+    `outbox.Transport`, and overrides what it can do more.
 
     :param config: The configuration of this network.
     """
@@ -70,6 +74,10 @@ class NetworkBase(ABC):
     unreadable: Sequence[str] = ()
     bot_identifier: Identifier | None = None
     build_message = staticmethod(Message)
+    events: BackendEvents | None = None
+    """Receives the events; None before `connect`."""
+    window: int = 1
+    serial: bool = True
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -103,6 +111,24 @@ class NetworkBase(ABC):
             stored=not message.unstored,
         )
         return accepted
+
+    def estimate(self, body: str) -> int:
+        """Return about how many parts a text has; see `outbox.Transport`."""
+        return estimated_parts(body, self.message_size_limit)
+
+    def take_turn(self, recipient: str) -> float:
+        """Return 0.0: the network itself says when it is too much."""
+        return 0.0
+
+    def dropped(self, count: int, reason: str) -> None:
+        """Report messages that the outbox has given up."""
+        if self.events is not None:
+            self.events.messages_dropped(self, count, reason)
+
+    def undelivered(self, recipient: str, origins: Mapping[str, int], reason: str, waiting: bool) -> None:
+        """Report messages that wait for a room, or that it has rejected."""
+        if self.events is not None:
+            self.events.messages_undelivered(self, recipient, origins, reason, waiting=waiting)
 
     def recipient_of(self, message: Message, wanted: Wanted) -> str:
         """Return the text of the recipient: that of `to`, or else the room of the target; "" if only its handle is known."""
@@ -178,6 +204,44 @@ class NetworkBase(ABC):
 
     def change_presence(self, status: str, message: str) -> None:  # noqa: B027 - not every network has a presence
         """Do nothing: the network shows no presence."""
+
+
+class ConnectedNetwork(NetworkBase):
+    """Base class of networks with a connection to a server. Their messages wait in an outbox, whose `Transport` they implement.
+
+    :param context: The services of errklein.
+    """
+
+    def __init__(self, context: NetworkContext) -> None:
+        super().__init__(context.config)
+        self.context = context
+        self.outbox = context.outbox(self, dropped=self.dropped, undelivered=self.undelivered)
+        self.connection = context.stay_connected(self.session, self.outbox)
+
+    @abstractmethod
+    async def session(self) -> None:
+        """Connect, call `self.connection.connected()`, and read events until the connection is lost. See `Connection`."""
+
+    @abstractmethod
+    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[Any]:
+        """See `outbox.Transport`."""
+
+    @abstractmethod
+    def transmit(self, parts: Sequence[Any], keys: Sequence[str]) -> Sequence[Deferred[Any]]:
+        """See `outbox.Transport`."""
+
+    def connect(self, events: BackendEvents) -> None:
+        """Run the first session."""
+        self.events = events
+        self.connection.start(self, events)
+
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
+        """Send the outbox for up to `grace` seconds, and end the session."""
+        return self.connection.disconnect(grace)
+
+    def wait_of(self, record: MessageRecord) -> Wait | None:
+        """Return what a message waits for, which may be the connection."""
+        return self.connection.wait_of(record)
 
 
 class SentAtOnce:
@@ -276,8 +340,8 @@ class LocalOccupant(RoomOccupant, LocalPerson):
 
     room: Room = read_only("_room", "The room that the person is in.")
 
-    def __init__(self, person: str, room: Room) -> None:
-        super().__init__(person)
+    def __init__(self, person: str, room: Room, nick: str | None = None) -> None:
+        super().__init__(person, nick=nick)
         self._room = room
 
     @property
@@ -292,7 +356,33 @@ class LocalOccupant(RoomOccupant, LocalPerson):
         return (self._person, str(self._room))
 
 
-class LocalRoom(Room):
+class NamedRoom(Room):
+    """A room, identified by name and network, that the bot is in. Its topic and its people aren't known.
+
+    :param name: The name, as `str()` returns it.
+    :param network: The name of the network.
+    """
+
+    exists: bool = True
+    joined: bool = True
+
+    def __init__(self, name: str, network: str = "") -> None:
+        self.name, self.network = name, network
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NamedRoom) and self.name == other.name and same_network(self, other)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
+
+class LocalRoom(NamedRoom):
     """A room, identified by name and network. Joining it creates it.
 
     :param name: The name, as `str()` returns it.
@@ -311,13 +401,12 @@ class LocalRoom(Room):
         topic: str | None = None,
         bot: LocalBackend | None = None,
     ) -> None:
-        self.name = name
+        super().__init__(name, bot.network if bot is not None else "")
         self._occupants = list(occupants or ())
         self._topic = topic
         self._backend = bot
         self._exists = False
         self._joined = False
-        self.network = bot.network if bot is not None else ""
 
     def join(self, username: str | None = None, password: str | None = None) -> None:
         """Join the room, and create it if it doesn't exist."""
@@ -381,18 +470,6 @@ class LocalRoom(Room):
         self._must_be_joined()
         return list(self._occupants)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, LocalRoom) and self.name == other.name and same_network(self, other)
-
-    def __hash__(self) -> int:
-        return hash(self.name)
-
-    def __str__(self) -> str:
-        return self.name
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self}>"
-
     def __getstate__(self) -> dict[str, Any]:
         # Plugins store identifiers. The backend can't be pickled, and who is in the room changes.
         return {**vars(self), "_backend": None, "_occupants": [], "_joined": False}
@@ -431,7 +508,6 @@ class LocalBackend(NetworkBase):
         self._reactor = reactor
         self.outbox = self._at_once = SentAtOnce(self.network, now)
         self._process, self._numbers = token_hex(8), count(1)
-        self._events: BackendEvents | None = None
         self._rooms: dict[str, LocalRoom] = {}
         self._refs: dict[str, Sequence[MessageRef]] = {}
         self._disconnected = False
@@ -441,7 +517,7 @@ class LocalBackend(NetworkBase):
 
     def connect(self, events: BackendEvents) -> None:
         """Report events to `events` from now on, and join the rooms of CHATROOM_PRESENCE."""
-        self._events = events
+        self.events = events
         events.backend_connected(self)
         for room in getattr(self.config, "CHATROOM_PRESENCE", ()):
             self.query_room(room if isinstance(room, str) else room[0]).join()
@@ -531,14 +607,14 @@ class LocalBackend(NetworkBase):
 
     def receive_message(self, message: Message) -> None:
         """Report a message, and then the people whom it mentions as `@name`. Call it on the reactor."""
-        if self._events is None:
+        if self.events is None:
             return
-        self._events.message_received(self, message)
+        self.events.message_received(self, message)
         people = [self.person_mentioned(name) for name in _MENTION.findall(message.body)]
         if people:
-            self._events.mention_received(self, message, people)
+            self.events.mention_received(self, message, people)
 
     def notify(self, event: str, *args: Any) -> None:
         """Call the method `event` of BackendEvents on the reactor. May be called from any thread."""
-        if self._events is not None:
-            on_reactor_soon(self._reactor, getattr(self._events, event), self, *args)
+        if self.events is not None:
+            on_reactor_soon(self._reactor, getattr(self.events, event), self, *args)

@@ -36,7 +36,7 @@ from errklein.networks.outbox import NotConfirmed, Outbox, outbox_limits
 from errklein.ports.chat import BackendEvents
 from errklein.ports.receipts import Receipt
 from errklein.running import call_from_thread, cancel_timers
-from errklein.text import PARTS_CAP, at_most, estimated_parts, to_irc
+from errklein.text import PARTS_CAP, at_most, to_irc
 
 if TYPE_CHECKING:
     from errklein.networks.irc._protocol import IRCProtocol
@@ -115,13 +115,11 @@ class IRCBackend(NetworkBase):
             self.network,
             self,
             limits,
-            dropped=self._dropped,
+            dropped=self.dropped,
             undelivered=self._undelivered,
             unavailable=self._rooms.joins.reason,
             now=now,
         )
-        self.events: BackendEvents | None = None
-        """Receives the events; None before `connect`."""
         self._away = ""
 
     def connect(self, events: BackendEvents) -> None:
@@ -157,9 +155,6 @@ class IRCBackend(NetworkBase):
 
     window = WINDOW
     serial = False
-
-    def estimate(self, body: str) -> int:
-        return estimated_parts(body, self.message_size_limit)
 
     def features(self, to: Identifier | str) -> Features:
         return _FEATURES
@@ -374,10 +369,6 @@ class IRCBackend(NetworkBase):
         cancel_timers(confirming)
         self._rooms.stop()
         return self._reconnector.quit()
-
-    def _dropped(self, count: int, reason: str) -> None:
-        if self.events is not None:
-            self.events.messages_dropped(self, count, reason)
 
     def _undelivered(self, recipient: str, origins: Mapping[str, int], reason: str, waiting: bool) -> None:
         if self.events is not None and recipient[:1] in _ROOM_MARKS:

@@ -1,0 +1,180 @@
+"""The backend that sends messages to the targets of Apprise, in threads."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from errklein.chat import Identifier, Message, Room
+from errklein.chat.features import Features
+from errklein.chat.operations import Operation, Post, Wanted
+from errklein.chat.outgoing import OutgoingMessage
+from errklein.config import Config, ConfigError
+from errklein.config.secrets import SecretError, SecretStore
+from errklein.networks.apprise import NETWORK
+from errklein.networks.base import LocalPerson, NamedRoom, NetworkBase
+from errklein.networks.context import NetworkContext
+from errklein.networks.outbox import NotConfirmed, RetryLater
+from errklein.ports.chat import BackendEvents
+from errklein.ports.receipts import Receipt
+from errklein.running import PoolStopped, WorkerPool
+from errklein.text import to_md, to_plain, to_xhtml, truncated, without_mentions
+from errklein.text.masking import masker
+
+if TYPE_CHECKING:
+    from apprise import NotifyBase
+
+SCHEMES = """
+bark barks brevo discord flock form forms gchat gotify gotifys guilded hassio hassios ifttt join json jsons lark mailgun mailto
+mailtos mastodon mastodons matrix matrixs mmost mmosts mqtt mqtts nctalk nctalks ntfy ntfys opsgenie pagerduty pbul pover prowl
+push pushy rocket rockets ryver sendgrid signal signals signl4 sinch slack splunk tgram threema twilio twist victorops vonage
+webex workflow workflows wxteams xml xmls zulip
+"""
+"""The schemes of usual services. Others of Apprise act on this computer, or are rare."""
+
+FIRST_RETRY, LONGEST_RETRY = 60.0, 900.0
+"""The seconds until a message is sent again that a service has not accepted: at first, doubled each time, and at most."""
+
+_LOGGER = logging.getLogger("apprise")
+
+_SECRET_PART = re.compile(r"[^/?&=@:#\s]{16,}|(?=[^/?&=@:#\s]*\d)[^/?&=@:#\s]{8,}")
+"""Matches the parts of a URL that are probably secrets by themselves, such as tokens in its path."""
+
+
+@dataclass
+class Target:
+    """A service with its address, and the number of failures since it has accepted a message."""
+
+    service: str
+    format: str
+    size: int
+    sender: NotifyBase
+    failures: int = 0
+
+    def render(self, markdown: str) -> str:
+        """Return the text in the format of the service."""
+        if self.format == "text":
+            return to_plain(markdown, indented=False)
+        return to_xhtml(markdown) if self.format == "html" else to_md(markdown)
+
+    def notify(self, text: str) -> None:
+        """Send a rendered text. Blocks; raises ConnectionError with the reason."""
+        from apprise import LogCapture
+
+        with LogCapture(fmt="%(message)s") as reasons:
+            if not self.sender.notify(body=text, title="", notify_type="info", body_format=self.format):
+                raise ConnectionError(" ".join(reasons.getvalue().split()) or "Apprise gives no reason")
+
+
+class AppriseBackend(NetworkBase):
+    """Targets as rooms. Implements `outbox.Transport`, too."""
+
+    mode = "apprise"
+    joins_configured_rooms = True
+
+    def __init__(self, context: NetworkContext) -> None:
+        super().__init__(context.config)
+        self._context = context
+        self._targets = open_targets(context.config)
+        # One target that doesn't answer takes one place and one thread.
+        self.window = len(self._targets)
+        self._pool = WorkerPool(context.reactor, f"{self.network} sending", self.window)
+        self.outbox = context.outbox(self, dropped=self.dropped)
+        self.bot_identifier = LocalPerson("errklein")
+        self.bot_identifier.network = self.network
+
+    def connect(self, events: BackendEvents) -> None:
+        self.events = events
+        self.outbox.resume()
+        events.backend_connected(self)
+
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
+        closed: Deferred[None] = self.outbox.close(grace)
+        return closed.addCallback(lambda _: self._pool.stop())
+
+    def build_identifier(self, text: str) -> Identifier:
+        """Return the target of `#name`: only those of BOT_IDENTITY, so that nobody names a URL in a message."""
+        if text not in self._targets:
+            raise ValueError(f"{self.network} has no target {text!r}, only {', '.join(self._targets)}")
+        return NamedRoom(text, self.network)
+
+    def rooms(self) -> Sequence[Room]:
+        return [NamedRoom(name, self.network) for name in self._targets]
+
+    def features(self, to: Identifier | str) -> Features:
+        target = self._targets[str(to)]
+        return Features(target.size, lambda text: len(target.render(text)))
+
+    def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
+        """Queue the text, in which `@channel` and the like notify nobody unless the message says so."""
+        if not message.mentions:
+            message = message.clone()
+            message.body = without_mentions(message.body)
+        return super().perform(message, wanted, file)
+
+    def parts(
+        self, operation: Operation, message: OutgoingMessage, original: Message | None
+    ) -> Sequence[tuple[str, str]]:
+        assert isinstance(operation, Post)
+        room = message.recipient
+        return [(room, self._targets[room].render(operation.text))]
+
+    def transmit(self, parts: Sequence[tuple[str, str]], keys: Sequence[str]) -> Sequence[Deferred[None]]:
+        return [self._notify(room, self._targets[room], text) for room, text in parts]
+
+    def _notify(self, room: str, target: Target, text: str) -> Deferred[None]:
+        sent: Deferred[None] = self._pool.run(lambda: partial(target.notify, text))
+        return sent.addCallbacks(lambda _: setattr(target, "failures", 0), partial(self._failed, room, target))
+
+    def _failed(self, room: str, target: Target, failure: Failure) -> Failure:
+        if failure.check(PoolStopped):
+            return Failure(NotConfirmed("the bot stops"))
+        seconds = min(FIRST_RETRY * 2**target.failures, LONGEST_RETRY)
+        target.failures += 1
+        reason = truncated(masker.known(failure.getErrorMessage()), 200)
+        text = f"{self.network}: a message to {room} was not accepted ({reason})"
+        self._context.log.warn("{text}; next try in {seconds:g} s", text=text, seconds=seconds)
+        if target.failures == 1:
+            # A notice to the same target waits behind the message.
+            self._context.notify(("apprise", self.network, room), f"{text}; it is sent again later.")
+        return Failure(RetryLater(seconds, "recipient"))
+
+
+def open_targets(config: Config) -> Mapping[str, Target]:
+    """Return the targets by `#name`, without sending anything; raise ConfigError with what is wrong, and without URLs."""
+    try:
+        from apprise import Apprise, AppriseAsset
+    except ImportError:
+        raise ConfigError(f"BACKEND is 'Apprise', whose library is missing: install {NETWORK.extra}") from None
+    # At lower levels, it logs addresses.
+    _LOGGER.setLevel(max(_LOGGER.level, logging.WARNING))
+    identity = NETWORK.settings.read_identity(config.BOT_IDENTITY)
+    allowed, asset = {*SCHEMES.split(), *identity.get("schemes", ())}, AppriseAsset(async_mode=False)
+    secrets, targets, confidential = SecretStore.of(config.BOT_DATA_DIR), dict[str, Target](), set[str]()
+    for name, reference in identity.get("targets", {}).items():
+        where = f"BOT_IDENTITY: the target {name!r}"
+        try:
+            url = secrets.read(reference).decode("utf-8", "replace").strip()
+        except SecretError as error:
+            raise ConfigError(f"{where}: {error}") from None
+        host = urlsplit(url).netloc.rpartition("@")[2].partition(":")[0]
+        confidential |= {url, *(part for part in _SECRET_PART.findall(url) if part != host or "." not in host)}
+        masker.learn(masker, f"targets of {config.network}", confidential)
+        scheme = url.partition("://")[0].lower() if "://" in url else ""
+        if scheme and scheme not in allowed:
+            raise ConfigError(f"{where}: URLs with {scheme[:20]!r} aren't allowed; add it to 'schemes' if you trust it")
+        if (service := Apprise.instantiate(url, asset=asset)) is None:
+            raise ConfigError(f"{where}: {reference} has no valid URL; see Apprise's documentation")
+        size = min(service.body_maxlen, getattr(config, "MESSAGE_SIZE_LIMIT", None) or service.body_maxlen)
+        targets[f"#{name}"] = Target(scheme, service.resolve_format("markdown").value, size, service)
+    if not targets:
+        raise ConfigError("BOT_IDENTITY: 'targets' is missing, such as {'teams': 'env:TEAMS_URL'}")
+    return targets
