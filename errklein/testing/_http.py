@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -81,6 +81,7 @@ class Answer:
     body: bytes = b""
     delay: float = 0.0
     error: BaseException | None = None
+    serve: Callable[[OutgoingRequest], Any] | None = None
 
     def matches(self, method: str, url: str) -> bool:
         """Return whether a request gets it."""
@@ -172,6 +173,17 @@ class StubHTTP:
         """
         self._declare(Answer(method.upper(), url, times, delay=delay, error=error))
 
+    def serve(self, url: str, respond: Callable[[OutgoingRequest], Any]) -> None:
+        """Let a function respond to the requests whose URLs begin with `url`, unless another response is declared.
+
+        It returns the value of the response's JSON; or a tuple of the status and the value, and optionally the seconds until the
+        response, as in a server that waits for events.
+
+        :param url: The beginning of the URLs.
+        :param respond: Called with each `OutgoingRequest`.
+        """
+        self._declare(Answer("", url, serve=respond))
+
     def check(self) -> None:
         """Raise UnexpectedRequest if a plugin has sent a request without a declared response. `TestBot.stop` calls it."""
         if self._unexpected:
@@ -184,6 +196,7 @@ class StubHTTP:
     def answer(self, method: str, url: str) -> Answer:
         """Return the answer to a request. One with a query is preferred to one for any query."""
         found = [declared for declared in reversed(self._declared) if declared.matches(method, url)]
+        found += [replace(declared) for declared in self._declared if declared.serve and url.startswith(declared.url)]
         if not found:
             known = ", ".join(map(str, self._declared)) or "none"
             declare = f'declare its response with self.http.respond("{method}", "{url}", …)'
@@ -265,6 +278,12 @@ class _Server(Resource):
             for name, values in request.requestHeaders.getAllRawHeaders()
         }
         self._requests.append(OutgoingRequest(method, self._url, headers, request.content.read()))
+        if self._answer.serve is not None:
+            result = self._answer.serve(self._requests[-1])
+            self._answer.status, value, self._answer.delay = (
+                (*result, 0.0)[:3] if isinstance(result, tuple) else (200, result, 0.0)
+            )
+            self._answer.body = json_module.dumps(value).encode()
         request.setResponseCode(self._answer.status)
         request.defaultContentType = None
         for name, value in self._answer.headers.items():

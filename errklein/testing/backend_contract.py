@@ -6,17 +6,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 
-from errklein.chat import AWAY, ONLINE, Message
+from errklein.chat import AWAY, ONLINE, Message, RoomDoesNotExistError
 from errklein.chat.handles import Handle
+from errklein.chat.operations import Kind, Wanted
+from errklein.chat.outgoing import OutgoingMessage
+from errklein.config import load_config
+from errklein.http_client import HTTPClients
+from errklein.journal import INLINE, SQLiteJournal
+from errklein.networks._state import DurableState
+from errklein.networks.context import NetworkContext
 from errklein.ports.chat import Backend, BackendEvents, BotOverview, KnowsHolders
-from errklein.ports.outbox import OutboxClosed
+from errklein.ports.outbox import OutboxClosed, SentLater
+from errklein.testing._http import StubHTTP
+from errklein.testing._reactor import TestReactor
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase as _TestCase
@@ -25,10 +38,56 @@ else:
 
 
 def _in_thread(function: Callable[..., object], *args: object) -> object:
-    """Return the result of the function, called in another thread; fail after ten seconds."""
+    """Return the result of the function, called in another thread, or raise its exception; fail after ten seconds."""
     result: Future[object] = Future()
-    threading.Thread(target=lambda: result.set_result(function(*args)), daemon=True).start()
+
+    def run() -> None:
+        try:
+            result.set_result(function(*args))
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
     return result.result(10)
+
+
+class ContractReactor(TestReactor):
+    """A reactor with virtual time, which fails if a thread uses it in another way than by `callFromThread`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+        self._calls: deque[Callable[[], object]] = deque()
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object) -> IDelayedCall:
+        """Call the function after `delay` seconds."""
+        if threading.get_ident() != self._thread:
+            raise AssertionError(f"reactor.callLater is called in a thread, for {callable!r}")
+        call: IDelayedCall = super().callLater(delay, callable, *args, **kwargs)
+        return call
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
+        """Call the function in the thread of the test: now, or when time passes."""
+        self._calls.append(partial(callable, *args, **kwargs))
+        if threading.get_ident() == self._thread:
+            self._run_calls()
+
+    def advance(self, amount: float) -> None:
+        """Let `amount` seconds pass, after the calls that threads have asked for."""
+        self._run_calls()
+        super().advance(amount)
+
+    def _run_calls(self) -> None:
+        while self._calls:
+            self.loop.enter(self._calls.popleft())
+
+
+class _Context(NetworkContext):
+    """A context whose state survives a restart."""
+
+    def __init__(self, state: DurableState, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.__dict__["state"] = state
 
 
 class RecordedEvents:
@@ -36,6 +95,11 @@ class RecordedEvents:
 
     def __init__(self) -> None:
         self.recorded: list[tuple[Any, ...]] = []
+        self._thread = threading.get_ident()
+
+    def of(self, event: str) -> list[tuple[Any, ...]]:
+        """Return the arguments of the calls of one method, in order."""
+        return [call[1:] for call in self.recorded if call[0] == event]
 
     @property
     def messages(self) -> list[Message]:
@@ -49,7 +113,12 @@ class RecordedEvents:
     def __getattr__(self, name: str) -> Callable[..., None]:
         if not hasattr(BackendEvents, name):
             raise AttributeError(f"BackendEvents has no {name}", name=name, obj=self)
-        return lambda backend, *arguments: self.recorded.append((name, *arguments))
+
+        def record(backend: Backend, *arguments: Any, **options: Any) -> None:
+            assert threading.get_ident() == self._thread, f"{name} is reported in a thread"
+            self.recorded.append((name, *arguments))
+
+        return record
 
 
 @dataclass(frozen=True)
@@ -72,11 +141,12 @@ class BackendContract(_TestCase):
     """Tests of the guarantees of `errklein.ports.chat.Backend`, to be mixed into a `SynchronousTestCase`.
 
     The test case implements `make_backend`, `bring_online`, `receive` and `sent`, which play the network and the other people on
-    it. It overrides a test that its network can't pass, with the reason in the docstring. ::
+    it; and `receive_edit` and `refuse` if there is that on its network. `context` has virtual time, `self.clock`, and HTTP without
+    sockets, `self.http`. It overrides a test that its network can't pass, with the reason in the docstring. ::
 
         class MemoryNetworkTests(BackendContract, SynchronousTestCase):
             def make_backend(self):
-                return TestBackend(Clock(), config)
+                return TestBackend(self.clock, self.context().config)
 
             def bring_online(self, backend):
                 pass  # a network in memory needs no connection
@@ -97,6 +167,44 @@ class BackendContract(_TestCase):
     invalid_identifiers: Sequence[str] = ("",)
     """Texts that `build_identifier` must reject."""
 
+    unknown_room = ""
+    """A room that the network doesn't have, as `resolve` finds out; "" if it can't."""
+
+    @cached_property
+    def clock(self) -> ContractReactor:
+        """The reactor of `context`. Time passes in its `advance`."""
+        return ContractReactor()
+
+    @cached_property
+    def http(self) -> StubHTTP:
+        """The servers of `context`; see `StubHTTP.serve`."""
+        return StubHTTP()
+
+    @cached_property
+    def _directory(self) -> str:
+        directory: str = self.mktemp()
+        Path(directory).mkdir()
+        return directory
+
+    @cached_property
+    def _journals(self) -> list[SQLiteJournal]:
+        return []
+
+    @cached_property
+    def _state(self) -> DurableState:
+        return DurableState("", None)
+
+    def context(self, identity: Mapping[str, Any] | None = None, **settings: Any) -> NetworkContext:
+        """Return what the network's `make` gets. Its state outlives the backend, as over a restart.
+
+        :param identity: BOT_IDENTITY.
+        :param settings: Further settings.
+        """
+        directory = {"BOT_DATA_DIR": self._directory, "BOT_IDENTITY": identity or {}, "BACKEND": "Null"}
+        [config] = load_config(None, {**directory, **settings}).networks.values()
+        clients = HTTPClients(self.clock, self.http.agent)
+        return _Context(self._state, self.clock, config, self.clock.seconds, lambda: 0.0, clients=clients)
+
     def make_backend(self) -> Backend:
         """Return a new backend that isn't connected."""
         raise NotImplementedError
@@ -116,6 +224,18 @@ class BackendContract(_TestCase):
     def sent(self, backend: Backend) -> Sequence[tuple[str, str]]:
         """Return the messages that have arrived on the network, as `(recipient, text)`. Virtual time may pass for this."""
         raise NotImplementedError
+
+    def shown(self, backend: Backend) -> Sequence[str]:
+        """Return the texts of the bot's messages as people see them now, after edits and deletions; by default those of `sent`."""
+        return [text for _, text in self.sent(backend)]
+
+    def receive_edit(self, backend: Backend, text: str) -> bool:
+        """Let `person_text` edit the message that was sent last. Return False, as by default, if nobody can."""
+        return False
+
+    def refuse(self, backend: Backend, seconds: float) -> bool:
+        """Let the network ask to wait with messages for so many seconds. Return False, as by default, if it never does."""
+        return False
 
     def close_connection(self, backend: Backend) -> None:
         """Let the network close the connection after `disconnect`. Does nothing by default."""
@@ -251,6 +371,160 @@ class BackendContract(_TestCase):
         folded = backend.name_rules.fold(self.person_text)
         self.assertEqual(backend.name_rules.fold(folded), folded)
         self.assertTrue(backend.name_rules.matches(self.person_text, folded))
+
+    def test_contract_ids(self) -> None:
+        """Messages have ids of their own, also received ones (on networks with edits or threads)."""
+        backend, events = self.online()
+        room = backend.build_identifier(self.room_text)
+        if not (backend.features(room).edits or backend.features(room).threads):
+            return
+        accepted = [backend.send_message(Message(text, to=room)) for text in ("one", "two")]
+        self.receive(backend, self.room_text, "three")
+        self.receive(backend, "", "four")
+        self.sent(backend)
+        refs = [*(ref for one in accepted for ref in one.refs), *(message.ref for message in events.messages)]
+        self.assertEqual(len({ref.id for ref in refs if ref is not None}), 4)
+        for ref in refs:
+            assert ref is not None
+            self.assertEqual(ref.network, backend.network)
+            backend.build_identifier(ref.room)
+
+    def test_contract_changes(self) -> None:
+        """A message is edited and deleted by its handle, or else a further message says what has changed."""
+        backend, _ = self.online()
+        room = backend.build_identifier(self.room_text)
+        features, handle = backend.features(room), str(backend.send_message(Message("one", to=room)))
+        self.assertEqual(list(self.shown(backend)), ["one"])
+        backend.perform(Message("two", to=room), Wanted(Kind.EDIT, handle))
+        shown = list(self.shown(backend))
+        self.assertEqual(shown[-1], "two" if features.edits else "(corrected) two")
+        self.assertTrue("one" not in shown or not features.edits)
+        if features.deletions:
+            backend.perform(Message(to=room), Wanted(Kind.DELETE, handle))
+            self.assertEqual(list(self.shown(backend)), [])
+
+    def test_contract_threads(self) -> None:
+        """A threaded reply is in a thread, and a reply to a message there, too (on networks with threads)."""
+        backend, events = self.online()
+        self.receive(backend, self.room_text, "hello all")
+        [message] = events.messages
+        assert message.to is not None
+        if backend.features(message.to).threads:
+            reply = backend.build_reply(message, "hello", threaded=True)
+            self.assertTrue(reply.thread)
+            accepted = backend.send_message(reply)
+            self.sent(backend)
+            self.assertEqual([ref.thread for ref in accepted.refs], [reply.thread])
+            message.thread = reply.thread
+            self.assertEqual(backend.build_reply(message, "hello again").thread, reply.thread)
+
+    def test_contract_edits_by_others(self) -> None:
+        """An edit is reported with the id of the message, and as no other message."""
+        backend, events = self.online()
+        self.receive(backend, self.room_text, "hello")
+        if self.receive_edit(backend, "hello all"):
+            [message], [(edited,)] = events.messages, events.of("message_edited")
+            self.assertEqual((edited.body, edited.edited, message.edited), ("hello all", True, False))
+            assert message.ref is not None and edited.ref is not None
+            self.assertEqual(edited.ref.id, message.ref.id)
+
+    def test_contract_waits_as_asked(self) -> None:
+        """If the network asks to wait, messages are sent afterwards, in order and once."""
+        backend, _ = self.online()
+        if self.refuse(backend, 7):
+            room = backend.build_identifier(self.room_text)
+            accepted = [backend.send_message(Message(text, to=room)) for text in ("one", "two")]
+            self.clock.advance(6)
+            self.assertNoResult(accepted[0])
+            self.clock.advance(10)
+            self.assertEqual([text for _, text in self.sent(backend)], ["one", "two"])
+            self.assertEqual([str(self.successResultOf(one)) for one in accepted], [str(one) for one in accepted])
+
+    def test_contract_lookups(self) -> None:
+        """A resolved name equals what `build_identifier` has returned, with the same hash. A room that is missing is an error."""
+        backend = self.make_backend()
+        early = [backend.build_identifier(text) for text in (self.person_text, self.room_text)]
+        hashes = list(map(hash, early))
+        backend.connect(cast(BackendEvents, RecordedEvents()))
+        self.bring_online(backend)
+        for before, number in zip(early, hashes, strict=True):
+            resolving = backend.resolve(str(before))
+            self.clock.advance(1)
+            found = self.successResultOf(resolving)
+            self.assertEqual((found, hash(found), hash(before)), (before, number, number))
+        if self.unknown_room:
+            missing = backend.resolve(self.unknown_room)
+            self.clock.advance(1)
+            self.failureResultOf(missing, RoomDoesNotExistError)
+
+    def test_contract_restart(self) -> None:
+        """A message that a process has not sent is sent once by the next one, with the same key; a third one can edit it."""
+        first = self.make_backend()
+        room = first.build_identifier(self.room_text)
+        self._restart(first)
+        handle = first.send_message(Message("one", to=room))
+        is_waiting = first.outbox.status.messages
+        handle.addErrback(lambda failure: failure.trap(SentLater))
+        first.disconnect()
+        if not is_waiting:
+            # The network sends at once.
+            return
+        second = self.make_backend()
+        [restored] = self._restart(second)
+        self.assertEqual(restored.key, handle.key)
+        second.connect(cast(BackendEvents, RecordedEvents()))
+        self.bring_online(second)
+        self.assertEqual([text for _, text in self.sent(second)], ["one"])
+        second.disconnect()
+        self.close_connection(second)
+        third = self.make_backend()
+        self.assertEqual(self._restart(third), [])
+        third.connect(cast(BackendEvents, RecordedEvents()))
+        self.bring_online(third)
+        third.perform(Message("two", to=room), Wanted(Kind.EDIT, str(handle)))
+        self.assertEqual(self.shown(third)[-1], "two" if third.features(room).edits else "(corrected) two")
+
+    def _restart(self, backend: Backend) -> list[OutgoingMessage]:
+        """Give a backend the store of messages, as another process. Return the messages that wait in it."""
+        for earlier in self._journals:
+            self.successResultOf(earlier.outbox.flush())
+            earlier.close()
+        journal = SQLiteJournal(Path(self._directory, "journal.db"), self.clock, self.clock.seconds, runs=INLINE)
+        self._journals[:] = [journal]
+        self.addCleanup(journal.close)
+        leased: Any = journal.outbox.lease()
+        restored = list(self.successResultOf(leased))
+        backend.outbox.use_store(journal.outbox, restored)
+        return restored
+
+    def test_contract_methods_for_threads(self) -> None:
+        """The methods that the port allows in any thread don't use the reactor there."""
+        backend, events = self.online()
+        self.receive(backend, self.room_text, "hello all")
+        [message] = events.messages
+        sender = message.frm
+        assert sender is not None
+
+        def use() -> None:
+            room = backend.build_identifier(self.room_text)
+            _ = (
+                backend.mode,
+                backend.message_size_limit,
+                backend.name_rules,
+                backend.is_encrypted,
+                backend.outbox.status,
+            )
+            backend.features(room)
+            backend.query_room(self.room_text)
+            backend.rooms()
+            backend.change_presence(ONLINE, "")
+            reply = backend.build_reply(message, "hello")
+            backend.prefix_groupchat_reply(reply, sender)
+            assert backend.is_from_self(reply) and reply.frm == backend.bot_identifier
+            backend.perform(reply, Wanted())
+
+        _in_thread(use)
+        self.assertEqual(len(self.sent(backend)), 1)
 
     def test_contract_holders(self) -> None:
         """A name has no holder until its owner sends a message (on networks where names change hands)."""

@@ -180,5 +180,7 @@ class OnePlaceTests(SynchronousTestCase):
             if (names := asking.findall(path.read_text()))
         }
         self.assertTrue(found.pop("chat/fallbacks.py"))
+        # The contract of networks tests each by what it can do.
+        self.assertTrue(found.pop("testing/backend_contract.py"))
         for names in found.values():
             self.assertTrue(all(name.endswith(".highlights_names") for name in names), found)

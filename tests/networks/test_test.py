@@ -37,7 +37,10 @@ class ContractTests(BackendContract, SynchronousTestCase):
         registerAsIOThread()
 
     def make_backend(self) -> TestBackend:
-        return make_test_backend()
+        settings = {"BOT_ADMINS": ("gbin@localhost",), "CHATROOM_PRESENCE": ("#ops",)}
+        backend = TestBackend(self.clock, self.context(**settings).config)
+        self.addCleanup(self.clock.advance, 0)
+        return backend
 
     def bring_online(self, backend: Backend) -> None:
         pass
@@ -49,6 +52,26 @@ class ContractTests(BackendContract, SynchronousTestCase):
     def sent(self, backend: Backend) -> Sequence[tuple[str, str]]:
         assert isinstance(backend, TestBackend)
         return [(str(sent.message.to), sent.text) for sent in backend.sent]
+
+    def shown(self, backend: Backend) -> Sequence[str]:
+        assert isinstance(backend, TestBackend)
+        shown = {sent.message.ref: sent.text for sent in backend.sent}
+        deleted = [operation.ref for operation in backend.operations if isinstance(operation, Delete)]
+        return [text for ref, text in shown.items() if ref not in deleted]
+
+    def receive_edit(self, backend: Backend, text: str) -> bool:
+        assert isinstance(backend, TestBackend)
+        backend.receive_edit(self.events.messages[-1], text)
+        return True
+
+    def online(self) -> tuple[Backend, RecordedEvents]:
+        backend, self.events = super().online()
+        return backend, self.events
+
+    def refuse(self, backend: Backend, seconds: float) -> bool:
+        assert isinstance(backend, TestBackend)
+        backend.retry_after(seconds)
+        return True
 
 
 class SendingTests(SynchronousTestCase):

@@ -1,0 +1,114 @@
+import re
+from urllib.parse import quote
+
+from twisted.internet.defer import Deferred
+
+from errklein.chat import Message, RoomDoesNotExistError, UserDoesNotExistError
+from errklein.chat.features import Features
+from errklein.chat.handles import MessageRef
+from errklein.chat.operations import Delete, Edit, Post, React
+from errklein.config.identity import IdentityKey, NetworkSettings, check_text
+from errklein.config.networks import Network
+from errklein.networks.base import ConnectedNetwork, LocalOccupant, LocalPerson, NamedRoom
+from errklein.networks.errors import RequestRefused, Unusable
+
+FEATURES = Features(size=2_000, threads=True, edits=True, deletions=True, reactions=True, mentions=True)
+
+
+class ParleyNetwork(ConnectedNetwork):
+    mode = "parley"
+    window = 16
+
+    def __init__(self, context):
+        super().__init__(context)
+        identity = NETWORK.settings.read_identity(context.config.BOT_IDENTITY)
+        self.http = context.http(identity["server"], {"Authorization": f"Bearer {identity['token']}"})
+        self.seen = context.seen("events")
+        self.joined = []
+
+    async def session(self):
+        try:
+            me = await self.http.call("GET", "me")
+        except RequestRefused as error:
+            raise Unusable(f"the server refuses the token ({error})") from None
+        self.bot_identifier = self.person(me["user"])
+        self.joined = [NamedRoom(name, self.network) for name in me["rooms"]]
+        # The first time, old messages are skipped.
+        position = self.seen.position or await self.seen.load() or me["latest"]
+        self.connection.connected()
+        while True:
+            found = await self.http.call("GET", "events", params={"after": str(position)}, timeout=45)
+            self.seen.position = position = found["latest"]
+            for event in found["events"]:
+                if self.seen.is_new(event["id"]):
+                    self.receive(event)
+
+    def receive(self, event):
+        room = NamedRoom(event["room"], self.network) if event["room"] else None
+        sender = self.person(event["user"], event["name"], room)
+        ref = MessageRef(self.network, event["room"] or event["user"], event["message"], event["thread"])
+        if event["type"] == "deletion":
+            self.events.message_deleted(self, ref, sender)
+            return
+        message = Message(event["text"], sender, room or self.bot_identifier)
+        message.ref, message.thread, message.sent_at = ref, ref.thread, event["time"]
+        if event["type"] == "edit":
+            message.edited = True
+            self.events.message_edited(self, message)
+        elif event["type"] == "message":
+            self.events.message_received(self, message)
+
+    def person(self, user, name=None, room=None):
+        found = LocalOccupant(user, room, name) if room else LocalPerson(user, nick=name)
+        found.network = self.network
+        return found
+
+    def build_identifier(self, text):
+        if not re.fullmatch(r"[@#][\w.-]+", text):
+            raise ValueError(f"expected @user or #room, not {text!r}")
+        return self.person(text) if text[0] == "@" else NamedRoom(text, self.network)
+
+    def resolve(self, text):
+        return Deferred.fromCoroutine(self.look_up(text))
+
+    async def look_up(self, text):
+        found = self.build_identifier(text)
+        try:
+            await self.http.call("GET", f"names/{quote(text, safe='')}")
+        except RequestRefused as error:
+            missing = RoomDoesNotExistError if text[0] == "#" else UserDoesNotExistError
+            raise missing(f"{text}: {error}") from None
+        return found
+
+    def rooms(self):
+        return self.joined
+
+    def features(self, to):
+        return FEATURES
+
+    def parts(self, operation, message, original):
+        return [(operation, message.recipient)]
+
+    def transmit(self, parts, keys):
+        return [Deferred.fromCoroutine(self.send(*part, key)) for part, key in zip(parts, keys, strict=True)]
+
+    async def send(self, operation, recipient, key):
+        match operation:
+            case Post(text, thread, mentions):
+                body = {"to": recipient, "text": text, "thread": thread, "mentions": mentions, "key": key}
+                return (await self.http.call("POST", "messages", body))["message"]
+            case Edit(ref, text):
+                await self.http.call("PUT", f"messages/{ref.id}", {"text": text})
+            case Delete(ref):
+                await self.http.call("DELETE", f"messages/{ref.id}")
+            case React(ref, emoji, remove):
+                await self.http.call("DELETE" if remove else "PUT", f"messages/{ref.id}/{quote(emoji)}")
+
+
+SETTINGS = NetworkSettings(
+    {
+        "server": IdentityKey(check_text, "required", "URL of the server"),
+        "token": IdentityKey(check_text, "required", "the bot's token"),
+    }
+)
+NETWORK = Network("Parley", "Parley, an invented chat server", SETTINGS, ParleyNetwork)
