@@ -76,6 +76,7 @@ class NetworkBase(ABC):
     build_message = staticmethod(Message)
     events: BackendEvents | None = None
     """Receives the events; None before `connect`."""
+    joined_rooms: Sequence[Room] = ()
     window: int = 1
     serial: bool = True
 
@@ -188,8 +189,8 @@ class NetworkBase(ABC):
         return message.frm == self.bot_identifier
 
     def rooms(self) -> Sequence[Room]:
-        """Return no rooms."""
-        return ()
+        """Return `joined_rooms`."""
+        return self.joined_rooms
 
     def query_room(self, name: str) -> Room:
         """Return the room that `build_identifier` returns; raises RoomDoesNotExistError for the name of a person."""

@@ -233,8 +233,8 @@ def check_network(view: Config) -> None:
         other_networks().find_network(view)
         return
     network.settings.read_identity(view.BOT_IDENTITY)
-    network.settings.check(view)
     check_libraries(network)
+    network.settings.check(view)
 
 
 def check_start(

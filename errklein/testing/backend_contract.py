@@ -28,6 +28,7 @@ from errklein.networks._state import DurableState
 from errklein.networks.context import NetworkContext
 from errklein.ports.chat import Backend, BackendEvents, BotOverview, KnowsHolders
 from errklein.ports.outbox import OutboxClosed, SentLater
+from errklein.running import register_reactor_thread
 from errklein.testing._http import StubHTTP
 from errklein.testing._reactor import TestReactor
 
@@ -200,6 +201,7 @@ class BackendContract(_TestCase):
         :param identity: BOT_IDENTITY.
         :param settings: Further settings.
         """
+        register_reactor_thread(self.clock)
         directory = {"BOT_DATA_DIR": self._directory, "BOT_IDENTITY": identity or {}, "BACKEND": "Null"}
         [config] = load_config(None, {**directory, **settings}).networks.values()
         clients = HTTPClients(self.clock, self.http.agent)

@@ -24,7 +24,6 @@ class ParleyNetwork(ConnectedNetwork):
         identity = NETWORK.settings.read_identity(context.config.BOT_IDENTITY)
         self.http = context.http(identity["server"], {"Authorization": f"Bearer {identity['token']}"})
         self.seen = context.seen("events")
-        self.joined = []
 
     async def session(self):
         try:
@@ -32,7 +31,7 @@ class ParleyNetwork(ConnectedNetwork):
         except RequestRefused as error:
             raise Unusable(f"the server refuses the token ({error})") from None
         self.bot_identifier = self.person(me["user"])
-        self.joined = [NamedRoom(name, self.network) for name in me["rooms"]]
+        self.joined_rooms = [NamedRoom(name, self.network) for name in me["rooms"]]
         # The first time, old messages are skipped.
         position = self.seen.position or await self.seen.load() or me["latest"]
         self.connection.connected()
@@ -48,15 +47,12 @@ class ParleyNetwork(ConnectedNetwork):
         sender = self.person(event["user"], event["name"], room)
         ref = MessageRef(self.network, event["room"] or event["user"], event["message"], event["thread"])
         if event["type"] == "deletion":
-            self.events.message_deleted(self, ref, sender)
-            return
+            return self.events.message_deleted(self, ref, sender)
         message = Message(event["text"], sender, room or self.bot_identifier)
         message.ref, message.thread, message.sent_at = ref, ref.thread, event["time"]
-        if event["type"] == "edit":
-            message.edited = True
-            self.events.message_edited(self, message)
-        elif event["type"] == "message":
-            self.events.message_received(self, message)
+        message.edited = event["type"] == "edit"
+        report = self.events.message_edited if message.edited else self.events.message_received
+        return report(self, message)
 
     def person(self, user, name=None, room=None):
         found = LocalOccupant(user, room, name) if room else LocalPerson(user, nick=name)
@@ -80,9 +76,6 @@ class ParleyNetwork(ConnectedNetwork):
             raise missing(f"{text}: {error}") from None
         return found
 
-    def rooms(self):
-        return self.joined
-
     def features(self, to):
         return FEATURES
 
@@ -96,19 +89,19 @@ class ParleyNetwork(ConnectedNetwork):
         match operation:
             case Post(text, thread, mentions):
                 body = {"to": recipient, "text": text, "thread": thread, "mentions": mentions, "key": key}
-                return (await self.http.call("POST", "messages", body))["message"]
+                answer = await self.http.call("POST", "messages", body)
+                return answer["message"]
             case Edit(ref, text):
                 await self.http.call("PUT", f"messages/{ref.id}", {"text": text})
             case Delete(ref):
                 await self.http.call("DELETE", f"messages/{ref.id}")
             case React(ref, emoji, remove):
                 await self.http.call("DELETE" if remove else "PUT", f"messages/{ref.id}/{quote(emoji)}")
+        return None
 
 
-SETTINGS = NetworkSettings(
-    {
-        "server": IdentityKey(check_text, "required", "URL of the server"),
-        "token": IdentityKey(check_text, "required", "the bot's token"),
-    }
-)
-NETWORK = Network("Parley", "Parley, an invented chat server", SETTINGS, ParleyNetwork)
+KEYS = {
+    "server": IdentityKey(check_text, "required", "URL of the server", required=True),
+    "token": IdentityKey(check_text, "required", "the bot's token", required=True),
+}
+NETWORK = Network("Parley", "an invented chat server", NetworkSettings(KEYS), ParleyNetwork)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from errklein.config import ConfigError
+from errklein.config import Config, ConfigError
 from errklein.config.identity import IdentityKey, NetworkSettings
-from errklein.config.networks import Network
+from errklein.config.networks import Network, NetworkFinding
 from errklein.verify import parse_reference
 
 if TYPE_CHECKING:
+    from errklein.networks.apprise._backend import Target
     from errklein.networks.context import NetworkContext
     from errklein.ports.chat import Backend
 
@@ -44,11 +46,15 @@ def _make(context: NetworkContext) -> Backend:
     return AppriseBackend(context)
 
 
-async def _check(context: NetworkContext) -> str:
+def _open(config: Config) -> Mapping[str, Target]:
     from errklein.networks.apprise._backend import open_targets
 
-    targets = [f"{name} ({target.service})" for name, target in open_targets(context.config).items()]
-    return f"{', '.join(targets)}: valid; only a message shows whether a service accepts it"
+    return open_targets(config)
+
+
+async def _check(context: NetworkContext) -> Sequence[NetworkFinding]:
+    targets = [f"{name} ({target.service})" for name, target in _open(context.config).items()]
+    return [NetworkFinding(f"{', '.join(targets)}: valid; only a message shows whether a service accepts it")]
 
 
 NETWORK = Network(
@@ -65,11 +71,13 @@ NETWORK = Network(
             "schemes": IdentityKey(
                 _schemes, "none", "schemes of URLs that are allowed besides those of usual services, such as `xmpp`"
             ),
-        }
+        },
+        check=_open,
     ),
     _make,
     values=["errklein.networks.base:NamedRoom"],
     sends_only=True,
+    libraries=["apprise"],
     extra="errklein[apprise]",
     check=_check,
 )

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from errklein.chat import Identifier, Message, Room
+from errklein.chat import Identifier, Message
 from errklein.chat.features import Features
 from errklein.chat.operations import Operation, Post, Wanted
 from errklein.chat.outgoing import OutgoingMessage
@@ -84,6 +84,7 @@ class AppriseBackend(NetworkBase):
         super().__init__(context.config)
         self._context = context
         self._targets = open_targets(context.config)
+        self.joined_rooms = [NamedRoom(name, self.network) for name in self._targets]
         # One target that doesn't answer takes one place and one thread.
         self.window = len(self._targets)
         self._pool = WorkerPool(context.reactor, f"{self.network} sending", self.window)
@@ -105,9 +106,6 @@ class AppriseBackend(NetworkBase):
         if text not in self._targets:
             raise ValueError(f"{self.network} has no target {text!r}, only {', '.join(self._targets)}")
         return NamedRoom(text, self.network)
-
-    def rooms(self) -> Sequence[Room]:
-        return [NamedRoom(name, self.network) for name in self._targets]
 
     def features(self, to: Identifier | str) -> Features:
         target = self._targets[str(to)]
@@ -150,10 +148,8 @@ class AppriseBackend(NetworkBase):
 
 def open_targets(config: Config) -> Mapping[str, Target]:
     """Return the targets by `#name`, without sending anything; raise ConfigError with what is wrong, and without URLs."""
-    try:
-        from apprise import Apprise, AppriseAsset
-    except ImportError:
-        raise ConfigError(f"BACKEND is 'Apprise', whose library is missing: install {NETWORK.extra}") from None
+    from apprise import Apprise, AppriseAsset
+
     # At lower levels, it logs addresses.
     _LOGGER.setLevel(max(_LOGGER.level, logging.WARNING))
     identity = NETWORK.settings.read_identity(config.BOT_IDENTITY)

@@ -216,7 +216,7 @@ class SettingsTests(AppriseCase):
         checked = self.successResultOf(
             Deferred.fromCoroutine(cast(Any, NETWORK.check(NetworkContext(self.clock, config))))
         )
-        self.assertEqual("#one (json): valid; only a message shows whether a service accepts it", checked)
+        self.assertEqual("#one (json): valid; only a message shows whether a service accepts it", checked[0].text)
         self.assertFalse(self.service.received)
 
     def test_mistakes(self) -> None:
@@ -243,10 +243,11 @@ class SettingsTests(AppriseCase):
         settings = identity(a="xmpp://user:password@localhost") | {"schemes": ["xmpp"]}
         self.assertNotIn("aren't allowed", self.refusal(settings))
 
-    def test_without_the_library(self) -> None:
-        """The error says what to install."""
-        with mock.patch.dict("sys.modules", {"apprise": None}):
-            self.assertIn("install errklein[apprise]", self.refusal(identity(a="json://localhost")))
+    def test_at_the_start(self) -> None:
+        """The settings are checked before a daemon starts."""
+        view = configuration(network="push", BACKEND="Apprise", BOT_IDENTITY=identity(a="dbus://"))
+        self.assertRaises(ConfigError, NETWORK.settings.check, view)
+        self.assertEqual((["apprise"], "errklein[apprise]"), (NETWORK.libraries, NETWORK.extra))
 
     def test_schemes(self) -> None:
         """Apprise knows each scheme that is allowed, and none of them acts on this computer."""
