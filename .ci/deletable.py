@@ -53,6 +53,7 @@ PARTS: Mapping[str, Part] = {
         r"^errbot\.core_plugins\.vcheck\n    .*\n",
     ),
     "networks.matrix": Part(("errklein/networks/matrix", "tests/networks/matrix")),
+    "networks.apprise": Part(("errklein/networks/apprise", "tests/networks/apprise")),
     "compat.backends": Part(("errklein/compat/backends", "tests/compat/backends")),
 }
 

@@ -24,7 +24,6 @@ from errklein.chat.outgoing import OutgoingMessage
 from errklein.config import load_config
 from errklein.http_client import HTTPClients
 from errklein.journal import INLINE, SQLiteJournal
-from errklein.networks._state import DurableState
 from errklein.networks.context import NetworkContext
 from errklein.ports.chat import Backend, BackendEvents, BotOverview, KnowsHolders
 from errklein.ports.outbox import OutboxClosed, SentLater
@@ -81,14 +80,6 @@ class ContractReactor(TestReactor):
     def _run_calls(self) -> None:
         while self._calls:
             self.loop.enter(self._calls.popleft())
-
-
-class _Context(NetworkContext):
-    """A context whose state survives a restart."""
-
-    def __init__(self, state: DurableState, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.__dict__["state"] = state
 
 
 class RecordedEvents:
@@ -191,10 +182,6 @@ class BackendContract(_TestCase):
     def _journals(self) -> list[SQLiteJournal]:
         return []
 
-    @cached_property
-    def _state(self) -> DurableState:
-        return DurableState("", None)
-
     def context(self, identity: Mapping[str, Any] | None = None, **settings: Any) -> NetworkContext:
         """Return what the network's `make` gets. Its state outlives the backend, as over a restart.
 
@@ -205,7 +192,10 @@ class BackendContract(_TestCase):
         directory = {"BOT_DATA_DIR": self._directory, "BOT_IDENTITY": identity or {}, "BACKEND": "Null"}
         [config] = load_config(None, {**directory, **settings}).networks.values()
         clients = HTTPClients(self.clock, self.http.agent)
-        return _Context(self._state, self.clock, config, self.clock.seconds, lambda: 0.0, clients=clients)
+        context = NetworkContext(self.clock, config, self.clock.seconds, lambda: 0.0, clients=clients)
+        # That of the first one, which is in memory.
+        vars(context)["state"] = vars(self).setdefault("_state", context.state)
+        return context
 
     def make_backend(self) -> Backend:
         """Return a new backend that isn't connected."""
