@@ -41,6 +41,7 @@ VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.chat.presence": ("Presence",),
     "errklein.chat.reactions": ("Reaction",),
     "errklein.compat.former_identifiers": ("FormerIdentifier", "NickMask"),
+    "errklein.networks.base": ("LocalOccupant", "LocalPerson", "NamedRoom"),
     "errklein.plugins.repos.index": ("RepoEntry",),
 }
 """errklein's value classes by module, apart from those of networks. Creating an instance has no side effects."""

@@ -97,6 +97,8 @@ class Connection:
 
     def start(self, backend: Backend, events: BackendEvents) -> None:
         self._link = backend, events
+        # A session may call `connected` before it waits for the first time.
+        self._running = succeed(None)
         self._running = Deferred.fromCoroutine(self._run())
 
     def connected(self) -> None:

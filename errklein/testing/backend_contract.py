@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from errklein.chat import AWAY, ONLINE, Message, RoomDoesNotExistError
+from errklein.chat import AWAY, ONLINE, Identifier, Message, RoomDoesNotExistError
 from errklein.chat.handles import Handle
 from errklein.chat.operations import Kind, Wanted
 from errklein.chat.outgoing import OutgoingMessage
@@ -220,6 +220,10 @@ class BackendContract(_TestCase):
     def shown(self, backend: Backend) -> Sequence[str]:
         """Return the texts of the bot's messages as people see them now, after edits and deletions; by default those of `sent`."""
         return [text for _, text in self.sent(backend)]
+
+    def let_resolve(self, resolving: Deferred[Identifier]) -> None:
+        """Let the network answer a lookup; by default a second passes on `clock`."""
+        self.clock.advance(1)
 
     def receive_edit(self, backend: Backend, text: str) -> bool:
         """Let `person_text` edit the message that was sent last. Return False, as by default, if nobody can."""
@@ -441,12 +445,12 @@ class BackendContract(_TestCase):
         self.bring_online(backend)
         for before, number in zip(early, hashes, strict=True):
             resolving = backend.resolve(str(before))
-            self.clock.advance(1)
+            self.let_resolve(resolving)
             found = self.successResultOf(resolving)
             self.assertEqual((found, hash(found), hash(before)), (before, number, number))
         if self.unknown_room:
             missing = backend.resolve(self.unknown_room)
-            self.clock.advance(1)
+            self.let_resolve(missing)
             self.failureResultOf(missing, RoomDoesNotExistError)
 
     def test_contract_restart(self) -> None:

@@ -75,7 +75,6 @@ NETWORK = Network(
         check=_open,
     ),
     _make,
-    values=["errklein.networks.base:NamedRoom"],
     sends_only=True,
     libraries=["apprise"],
     extra="errklein[apprise]",

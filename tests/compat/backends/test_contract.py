@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.chat import Identifier
 from errklein.compat.backends.finding import make_network
 from errklein.config import load_config
 from errklein.running.threads import register_reactor_thread
@@ -57,6 +58,9 @@ class ContractTests(BackendContract, SynchronousTestCase):
     def sent(self, backend: Any) -> Sequence[tuple[str, str]]:
         self.reactor.turn_until(lambda: not backend.outbox.status.messages, "everything to be sent")
         return list(backend.legacy.sent)
+
+    def let_resolve(self, resolving: Deferred[Identifier]) -> None:
+        self.reactor.turn_until(lambda: resolving.called, "the name to be resolved")
 
     def close_connection(self, backend: Any) -> None:
         self.reactor.turn_until(lambda: self.left, "the network to be left")

@@ -178,7 +178,6 @@ class TargetTests(AppriseCase):
         stored = pickle.loads(pickle.dumps(room))
         self.assertEqual((True, "push", room, hash(room)), (stored.joined, stored.network, stored, hash(stored)))
         self.assertNotEqual(room, backend.query_room("#two"))
-        self.assertTrue(any(value.endswith(":NamedRoom") for value in NETWORK.values))
 
     def test_only_named_ones(self) -> None:
         """Neither a URL nor another name is a recipient."""
