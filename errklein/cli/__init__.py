@@ -31,22 +31,6 @@ _BEGINNING = {
 }
 """The files that `errklein init` creates, each with its template."""
 
-_NEXT = """\
-Created {directory}/config.py, and an example of a plugin in {directory}/plugins/example.
-
-Start the bot, chat with it on this terminal, and receive webhooks:
-
-    {enter}errklein run --watch
-
-Send it a webhook from another terminal:
-
-    curl -d text=hello http://127.0.0.1:3141/example
-
-Run the plugin's tests:
-
-    {enter}trial plugins/example/test_example.py
-"""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, by default the process's, and return the exit status.
@@ -145,7 +129,7 @@ def init(directory: Path) -> int:
     SystemExit, and creates nothing, if one of the files exists."""
     write_new_files({directory / name: read_template(template) for name, template in _BEGINNING.items()})
     enter = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "
-    sys.stdout.write(_NEXT.format(directory=directory, enter=enter))
+    sys.stdout.write(read_template("next.txt").format(directory=directory, enter=enter))
     return 0
 
 
