@@ -8,14 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, Message, botcmd
+from errklein.chat import Attachment
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import MOST_FILE, Kind, Wanted
+from errklein.networks.test import SentMessage
 from errklein.ports.receipts import Receipt
 from errklein.testing import PluginTestCase
+from tests.processes import write_plugin
+from tests.real_bot import RealBotCase
 
 REF = MessageRef("test", "#ops", "m7", "t1")
 
@@ -296,3 +300,77 @@ class OldBotTests(SynchronousTestCase):
         plugin: Any = object.__new__(BotPlugin)
         vars(plugin)["_bot"] = Bot()
         self.assertEqual(plugin.send("#ops", "text"), "#ops: text")
+
+
+EVERYWHERE = """
+from pathlib import Path
+
+from twisted.internet.defer import inlineCallbacks
+
+from errklein import BotPlugin, botcmd
+
+
+class Everywhere(BotPlugin):
+    @botcmd
+    def thread(self, message, args):
+        sent, other = self.send(message.to, "one"), self.send(message.to, "other", thread=message)
+        sent.wait(60)
+        sent.stored
+        self.edit(sent, "two").wait(60)
+        self.delete(other)
+        self.react(sent, "👍")
+        self.send_file(message.to, Path(__file__), thread=sent).wait(60)
+        return message.attachments[0].read(100).decode()
+
+    @botcmd
+    async def coroutine(self, message, args):
+        sent, other = self.send(message.to, "one"), self.send(message.to, "other", thread=message)
+        await sent
+        await sent.stored
+        await self.edit(sent, "two")
+        self.delete(other)
+        self.react(sent, "👍")
+        await self.send_file(message.to, Path(__file__), thread=sent)
+        return (await message.attachments[0].read(100)).decode()
+
+    @botcmd
+    @inlineCallbacks
+    def deferreds(self, message, args):
+        sent, other = self.send(message.to, "one"), self.send(message.to, "other", thread=message)
+        yield sent
+        yield sent.stored
+        yield self.edit(sent, "two")
+        self.delete(other)
+        self.react(sent, "👍")
+        yield self.send_file(message.to, Path(__file__), thread=sent)
+        return (yield message.attachments[0].read(100)).decode()
+"""
+
+
+class EverywhereTests(RealBotCase):
+    """The same in threads, in coroutines and with Deferreds, in a real bot."""
+
+    async def setUp(self) -> None:
+        directory = Path(self.mktemp())
+        write_plugin(directory, "Everywhere", EVERYWHERE)
+        await self.start_bot(directory)
+
+    async def test_all(self) -> None:
+        """Each kind of handler sends, waits, edits, deletes, reacts, sends a file and reads one."""
+        for kind in ("thread", "coroutine", "deferreds"):
+            with self.subTest(kind=kind):
+                self.backend.seen.clear()
+                done: Deferred[None] = Deferred()
+
+                def heard(sent: SentMessage, done: Deferred[None] = done) -> None:
+                    if sent.text == "1,2" and not done.called:
+                        done.callback(None)
+
+                self.backend.watch(heard)
+                attachment = Attachment("a.csv", "text/csv", 3, lambda most: succeed(b"1,2"))
+                self.backend.receive(f"!{kind}", frm="@alice", to="#ops", attachments=[attachment])
+                await done
+                seen = [" ".join(one) for one in self.backend.seen.values()]
+                self.assertEqual(seen, [f"!{kind}", "two 👍", "[everywhere.py]", "1,2"])
+                threads = [ref.thread for ref in self.backend.seen]
+                self.assertEqual(threads, ["", "", list(self.backend.seen)[1].id, ""])
