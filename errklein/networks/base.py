@@ -108,6 +108,7 @@ class NetworkBase(ABC):
             message.body,
             wanted,
             file,
+            details=self.details_of(message),
             priority=message.priority,
             stored=not message.unstored,
         )
@@ -130,6 +131,10 @@ class NetworkBase(ABC):
         """Report messages that wait for a room, or that it has rejected."""
         if self.events is not None:
             self.events.messages_undelivered(self, recipient, origins, reason, waiting=waiting)
+
+    def details_of(self, message: Message) -> str:
+        """Return what `transmit` needs besides the text, also after a restart; here nothing."""
+        return ""
 
     def recipient_of(self, message: Message, wanted: Wanted) -> str:
         """Return the text of the recipient: that of `to`, or else the room of the target; "" if only its handle is known."""

@@ -50,7 +50,6 @@ class _Writer:
         self._is_between = True
 
     def text(self, text: str, ends: bool) -> None:
-        """Add a text, and whether a block begins or ends after it."""
         text = sanitize(html.unescape(text))
         if any(name == "pre" for name, _ in self._open):
             self._add(html.escape(text, quote=False))
@@ -63,7 +62,6 @@ class _Writer:
         self._is_between = self._is_between and not shown
 
     def open(self, name: str, attributes: str, is_empty: bool) -> None:
-        """Add a tag if it is allowed, with its allowed attributes."""
         self._is_between = name not in _INLINE
         found = {one.lower(): sanitize(html.unescape(value)) for one, value in _ATTRIBUTE.findall(attributes)}
         addresses = [value for one, value in found.items() if one in ("href", "src")]
@@ -85,13 +83,11 @@ class _Writer:
             self._end_line()
 
     def close(self, name: str) -> None:
-        """Close a tag, and what is open in it; ignore one that isn't open."""
         while any(one == name for one, _ in self._open):
             self._close_last()
             self._is_between = name not in _INLINE
 
     def page(self) -> str:
-        """Close what is open, and return the page."""
         while self._open:
             self._close_last()
         return "".join(self._parts).strip("\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -19,15 +20,15 @@ from errklein.networks._json_client import RequestRefused
 from errklein.networks.base import NetworkBase
 from errklein.networks.context import NetworkContext
 from errklein.networks.matrix._client import MatrixClient, mapping, quoted, text_of
-from errklein.networks.matrix._events import Receiver, one_line
+from errklein.networks.matrix._events import Receiver, one_line, relation_of
 from errklein.networks.matrix._formatting import (
     KINDS,
     edit_content,
     file_content,
     reaction_content,
+    related,
     size_of,
     text_content,
-    with_thread,
 )
 from errklein.networks.matrix._rooms import MatrixRooms
 from errklein.networks.matrix._sync import MatrixSync
@@ -35,7 +36,6 @@ from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, M
 from errklein.networks.matrix.settings import MatrixSettings
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.ports.chat import BackendEvents
-from errklein.ports.receipts import Receipt
 from errklein.running import ThreadWaits, on_reactor_soon
 from errklein.text import estimated_parts, plain
 
@@ -44,6 +44,10 @@ MOST_BYTES = 60_000
 
 _MOST_EDITED = 29_000
 """The same for an edit, which has its text twice."""
+
+_FEATURES = Features(
+    measure=size_of, threads=True, edits=True, deletions=True, reactions=True, files=True, mentions=True
+)
 
 _PRESENCES = {ONLINE: "online", OFFLINE: "offline"}
 
@@ -61,9 +65,7 @@ class MatrixBackend(NetworkBase):
 
     mode = "matrix"
     joins_configured_rooms = True
-    is_encrypted: bool = read_only(
-        "settings.is_encrypted", "Whether requests are encrypted, or don't leave this computer."
-    )
+    is_encrypted: bool = read_only("settings.is_encrypted", "Whether requests are encrypted, or stay on this computer.")
 
     window = 8
     serial = True
@@ -74,59 +76,38 @@ class MatrixBackend(NetworkBase):
         self.settings = MatrixSettings.read(context.config)
         size = min(getattr(context.config, "MESSAGE_SIZE_LIMIT", None) or MOST_BYTES, MOST_BYTES)
         self.message_size_limit = size
-        self._features = Features(
-            size=size,
-            measure=size_of,
-            edit_size=min(size, _MOST_EDITED),
-            threads=True,
-            edits=True,
-            deletions=True,
-            reactions=True,
-            files=True,
-            mentions=True,
-        )
-        self.events: BackendEvents | None = None
-        """Receives the events; None before `connect`."""
+        self._features = replace(_FEATURES, size=size, edit_size=min(size, _MOST_EDITED))
         self.waits = ThreadWaits(context.reactor)
         self.client = MatrixClient(context, self.settings, lambda error: self._sync.interrupt(error))  # noqa: PLW0108 -- assigned below
         self.membership = rooms = MatrixRooms(self)
         self.receiver = Receiver(self)
         self.outbox = context.outbox(
-            self, dropped=self._dropped, undelivered=self._undelivered, unavailable=rooms.unavailable
+            self, dropped=self.dropped, undelivered=self.undelivered, unavailable=rooms.unavailable
         )
         self._sync = MatrixSync(self)
         self.connection = context.stay_connected(self._sync.session, self.outbox)
         self.presence: tuple[str, str] = ("online", "")
-        """The bot's presence, as Matrix names it, and its text."""
-        self.name = ""
-        """The bot's display name."""
-        self.join, self.leave, self.create, self.destroy = rooms.join, rooms.leave, rooms.create, rooms.destroy
-        self.topic, self.set_topic, self.members, self.invite = (
-            rooms.topic,
-            rooms.set_topic,
-            rooms.members,
-            rooms.invite,
-        )
+        """As Matrix names it, and the text."""
+        self._name = ""
+        for action in ("join", "leave", "create", "destroy", "topic", "set_topic", "members", "invite"):
+            setattr(self, action, getattr(rooms, action))
 
     @property
     def bot_identifier(self) -> Identifier | None:  # type: ignore[override]
-        """The bot's identifier; None before the first login."""
-        return MatrixPerson(self.client.user, self.network, self.name) if self.client.user else None
+        return MatrixPerson(self.client.user, self.network, self._name) if self.client.user else None
 
     def connect(self, events: BackendEvents) -> None:
-        """See `ports.chat.Backend`."""
         self.events = events
         self.connection.start(self, events)
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """See `ports.chat.Backend`."""
         return self.connection.disconnect(grace).addCallback(self._stopped)
 
     async def signed_on(self) -> None:
         """Ask for the bot's display name, and show its presence, after the first sync of a connection."""
         try:
             profile = await self.client.call("GET", f"/profile/{quoted(self.client.user)}")
-            self.name = one_line(mapping(profile).get("displayname"))
+            self._name = one_line(mapping(profile).get("displayname"))
             if self.presence != ("online", ""):
                 await self._show_presence()
         except (RequestRefused, RetryLater):
@@ -135,7 +116,6 @@ class MatrixBackend(NetworkBase):
     # What the bot sends
 
     def features(self, to: Identifier | str) -> Features:
-        """Return the features, which are the same everywhere."""
         return self._features
 
     def recipient_of(self, message: Message, wanted: Wanted) -> str:
@@ -143,90 +123,61 @@ class MatrixBackend(NetworkBase):
         to = message.to
         return to.person if isinstance(to, MatrixOccupant) else super().recipient_of(message, wanted)
 
-    def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
-        """Accept what is wanted. `extras["notice"]` and `extras["action"]` make m.notice and m.emote; `parent` makes a reply."""
-        wanted = wanted._replace(mentions=tuple(dict.fromkeys((*wanted.mentions, *message.mentioned))))
+    def details_of(self, message: Message) -> str:
+        """Return what an event has besides the text: `notice` and `action` of `extras`, `mentions`, and a reply to `parent`."""
         details: dict[str, Any] = {key: True for key in KINDS if message.extras.get(key)}
         if message.mentions:
             details["mentions"] = True
         parent = message.parent
         if parent is not None and parent.ref and message.to == (parent.to if parent.is_group else parent.frm):
-            details["reply"] = parent.ref.id
-            wanted = wanted._replace(thread=wanted.thread or parent.ref.thread)
-        receipt: Receipt = self.outbox.perform(
-            self.recipient_of(message, wanted),
-            message.body,
-            wanted,
-            file,
-            details=json.dumps(details) if details else "",
-            priority=message.priority,
-            original=message,
-            stored=not message.unstored,
-        )
-        return receipt
-
-    def estimate(self, body: str) -> int:
-        """Return approximately how many events a text has."""
-        return estimated_parts(body.replace("\n", " "), self.message_size_limit)
+            details["reply"], details["thread"] = parent.ref.id, parent.ref.thread
+        return json.dumps(details) if details else ""
 
     def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[_Part]:
-        """Return the one part of an operation."""
         return [_Part(message.recipient, operation, json.loads(message.details or "{}"))]
 
-    def take_turn(self, recipient: str) -> float:
-        """Return 0.0: the homeserver says when it is too much."""
-        return 0.0
-
     def transmit(self, parts: Sequence[_Part], keys: Sequence[str]) -> Sequence[Deferred[str]]:
-        """Send parts; the results are the ids of their events."""
         return [Deferred.fromCoroutine(self._send(*each)) for each in zip(parts, keys, strict=True)]
 
     async def _send(self, part: _Part, key: str) -> str:
         if not self.connection.is_connected:
             raise NotConfirmed(f"{self.network} is not connected")
-        operation = part.operation
+        operation, details = part.operation, part.details
         ref = None if isinstance(operation, (Post, Upload)) else operation.ref
         room = await self.membership.target(part.recipient if ref is None else ref.room)
         if isinstance(operation, Delete):
             return await self.client.redact(room, operation.ref.id, key)
         if isinstance(operation, React):
             return await self._react(room, operation, key)
-        if isinstance(operation, Edit):
-            content = edit_content(operation.ref.id, self._content(operation, part.details))
-        elif isinstance(operation, Upload):
+        if isinstance(operation, Upload):
             url = await self.client.upload(operation.name, operation.type, operation.content)
             content = file_content(operation.name, operation.type, len(operation.content), url)
         else:
-            content = self._content(operation, part.details)
-        if isinstance(operation, (Post, Upload)):
-            latest = self.receiver.latest_in(operation.thread)
-            content = with_thread(content, operation.thread, latest, part.details.get("reply", ""))
+            kind = next((KINDS[name] for name in KINDS if details.get(name)), "m.text")
+            content = text_content(operation.text, operation.mentions, bool(details.get("mentions")), kind)
+        if isinstance(operation, Edit):
+            content = edit_content(operation.ref.id, content)
+        else:
+            content = related(content, operation.thread or details.get("thread", ""), details.get("reply", ""))
         return await self.client.send(room, "m.room.message", content, key)
-
-    def _content(self, operation: Post | Edit, details: Mapping[str, Any]) -> dict[str, Any]:
-        kind = next((KINDS[key] for key in KINDS if details.get(key)), "m.text")
-        for_all = bool(details.get("mentions"))
-        return text_content(operation.text, mentions=operation.mentions, for_all=for_all, kind=kind)
 
     async def _react(self, room: str, operation: React, key: str) -> str:
         event, emoji = operation.ref.id, operation.emoji
         if operation.remove:
-            own = self.receiver.own_reaction(event, emoji) or await self._find_reaction(room, event, emoji)
+            own = await self._own_reaction(room, event, emoji)
             return await self.client.redact(room, own, key) if own else ""
         try:
             return await self.client.send(room, "m.reaction", reaction_content(event, emoji), key)
         except RequestRefused as error:
-            if error.code == "M_DUPLICATE_ANNOTATION":
-                return ""
-            raise
+            if error.code != "M_DUPLICATE_ANNOTATION":
+                raise
+            return ""
 
-    async def _find_reaction(self, room: str, event: str, emoji: str) -> str:
-        """Return the id of the bot's own reaction, which it may have added before a restart."""
+    async def _own_reaction(self, room: str, event: str, emoji: str) -> str:
         path = f"/rooms/{quoted(room)}/relations/{quoted(event)}/m.annotation/m.reaction"
         found = mapping(await self.client.call("GET", path, params={"limit": "100"}, version="v1")).get("chunk")
         for each in map(mapping, found if isinstance(found, list) else ()):
-            relation = mapping(mapping(each.get("content")).get("m.relates_to"))
-            if each.get("sender") == self.client.user and relation.get("key") == emoji:
+            if each.get("sender") == self.client.user and relation_of(each).get("key") == emoji:
                 return text_of(each.get("event_id"))
         return ""
 
@@ -244,7 +195,6 @@ class MatrixBackend(NetworkBase):
         return self.membership.room(text)
 
     def resolve(self, text: str) -> Deferred[Identifier]:
-        """See `ports.chat.Backend`."""
         return Deferred.fromCoroutine(self._resolve(text))
 
     async def _resolve(self, text: str) -> Identifier:
@@ -266,18 +216,15 @@ class MatrixBackend(NetworkBase):
             message.mentioned = (*message.mentioned, identifier.person)
 
     def is_from_self(self, message: Message) -> bool:
-        """See `ports.chat.Backend`."""
         return isinstance(message.frm, MatrixPerson) and message.frm.person == self.client.user
 
     # Rooms and states
 
     def rooms(self) -> Sequence[MatrixRoom]:
-        """See `ports.chat.Backend`."""
         return self.membership.joined
 
     @property
     def unreadable(self) -> Sequence[str]:  # type: ignore[override]
-        """See `ports.chat.Backend`."""
         return self.membership.unreadable
 
     def carry_out(self, action: str, *args: Any) -> None:
@@ -287,27 +234,22 @@ class MatrixBackend(NetworkBase):
             result.addErrback(self._failed, f"{action} of {args[0]}")
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
-        """See `ports.chat.Backend`."""
         wait = self.connection.wait_of(record)
-        is_shut_out = (
-            wait is not None and self.connection.is_connected and self.membership.unavailable(record.recipient)
-        )
-        return (self.membership.status(record.recipient) or wait) if is_shut_out else wait
+        if wait is None or not (self.connection.is_connected and self.membership.unavailable(record.recipient)):
+            return wait
+        return self.membership.status(record.recipient) or wait
 
     def room_status(self, name: str) -> Wait | None:
-        """See `ports.chat.Backend`."""
         status = self.membership.status(name)
         return status and (self.connection.absence or status)
 
     def change_presence(self, status: str, message: str) -> None:
-        """See `ports.chat.Backend`."""
-        on_reactor_soon(self.context.reactor, self._change_presence, _PRESENCES.get(status, "unavailable"), message)
+        self.presence = _PRESENCES.get(status, "unavailable"), message
+        on_reactor_soon(self.context.reactor, self._presence_changed)
 
-    def _change_presence(self, status: str, message: str) -> None:
-        self.presence = status, message
+    def _presence_changed(self) -> None:
         if self.connection.is_connected:
-            shown = Deferred.fromCoroutine(self._show_presence())
-            shown.addErrback(self._failed, "the bot's presence")
+            Deferred.fromCoroutine(self._show_presence()).addErrback(self._failed, "the bot's presence")
 
     async def _show_presence(self) -> None:
         status, text = self.presence
@@ -321,11 +263,3 @@ class MatrixBackend(NetworkBase):
 
     def _failed(self, failure: Failure, what: str) -> None:
         self.log.warn("{network}: {what}: {reason}", network=self.network, what=what, reason=failure.getErrorMessage())
-
-    def _dropped(self, count: int, reason: str) -> None:
-        if self.events is not None:
-            self.events.messages_dropped(self, count, reason)
-
-    def _undelivered(self, recipient: str, origins: Mapping[str, int], reason: str, waiting: bool) -> None:
-        if self.events is not None and recipient[:1] in ("!", "#"):
-            self.events.messages_undelivered(self, recipient, origins, reason, waiting=waiting)

@@ -65,12 +65,10 @@ KINDS = {"notice": "m.notice", "action": "m.emote"}
 Content = dict[str, Any]
 
 
-def text_content(
-    markdown: str, *, mentions: Iterable[str] = (), for_all: bool = False, kind: str = "m.text"
-) -> Content:
+def text_content(markdown: str, mentions: Iterable[str] = (), for_all: bool = False, kind: str = "m.text") -> Content:
     """Return the content of a message.
 
-    :param mentions: The ids of people, or occupants, whom it notifies.
+    :param mentions: The people, or occupants, whom it notifies.
     :param for_all: Whether `@room` and the ids of people in the text notify.
     """
     markdown = sanitize(markdown) if for_all else without_mentions(markdown)
@@ -96,25 +94,20 @@ def edit_content(event: str, content: Content) -> Content:
     return shown | {"m.new_content": content, "m.relates_to": {"rel_type": "m.replace", "event_id": event}}
 
 
-def with_thread(content: Content, thread: str, latest: str = "", reply_to: str = "") -> Content:
-    """Return the content in a thread, or as a reply, or as it is.
-
-    :param latest: The latest known event of the thread, to which clients without threads show a reply.
-    :param reply_to: The event that the message replies to.
-    """
+def related(content: Content, thread: str, reply_to: str = "") -> Content:
+    """Return the content in a thread, or as a reply to an event, or as it is."""
+    if not (thread or reply_to):
+        return content
+    # Clients without threads show what has no `reply_to` as a reply to the message that begins the thread.
     relation: Content = {"rel_type": "m.thread", "event_id": thread, "is_falling_back": not reply_to} if thread else {}
-    if target := reply_to or (thread and (latest or thread)):
-        relation["m.in_reply_to"] = {"event_id": target}
-    return content | {"m.relates_to": relation} if relation else content
+    return content | {"m.relates_to": {**relation, "m.in_reply_to": {"event_id": reply_to or thread}}}
 
 
 def reaction_content(event: str, emoji: str) -> Content:
-    """Return the content of a reaction to an event."""
     return {"m.relates_to": {"rel_type": "m.annotation", "event_id": event, "key": emoji}}
 
 
 def file_content(name: str, type: str, size: int, url: str) -> Content:
-    """Return the content of a message with an uploaded file; clients show images, sounds and films themselves."""
     kind = type.partition("/")[0]
     return {
         "msgtype": f"m.{kind}" if kind in ("image", "audio", "video") else "m.file",

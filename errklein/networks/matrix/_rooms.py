@@ -75,7 +75,7 @@ def _reported(
 
 
 class MatrixRooms:
-    """The rooms of a connection. Implements `ports.chat.ManagesRooms` and `RoomActions`."""
+    """The rooms of a connection. Implements `ports.chat.ManagesRooms`."""
 
     def __init__(self, backend: MatrixBackend) -> None:
         self._backend, self._client, self._settings = backend, backend.client, backend.settings

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from errklein.chat import Identifier, Person, RoomOccupant, read_only
 from errklein.networks.directory import AliasedRoom, Directory
+
+if TYPE_CHECKING:
+    from errklein.networks.matrix._rooms import MatrixRooms
 
 # Of the characters that old ids may have, those that look like the end of a line or of a word are left out.
 _LOCAL = r"[^\s:\x00-\x1f\x7f]+"
@@ -80,30 +83,13 @@ class MatrixPerson(Person):
         return self.network, self._user
 
 
-class RoomActions(Protocol):
-    """What a room of a connection needs of it. May be called in any thread, apart from `carry_out` only what is known is returned."""
-
-    def carry_out(self, action: str, *args: Any) -> None:
-        """Call a method of ManagesRooms. Threads wait for the result; on the reactor a failure is logged."""
-
-    def is_joined(self, name: str) -> bool:
-        """Return whether the bot is in the room of that id or alias."""
-
-    def known_topic(self, id: str) -> str:
-        """Return the topic of a room; raise RoomNotJoinedError if the bot isn't there, as the next two do."""
-
-    def occupants(self, id: str) -> Sequence[MatrixOccupant]:
-        """Return the people who are known to be in the room."""
-
-    def aliases_claimed(self, id: str) -> Sequence[str]:
-        """Return the aliases that somebody has entered in the room."""
-
-
 class MatrixRoom(AliasedRoom):
     """A room, identified by its id, or by an alias until that is resolved. `str()` returns the id if it is known.
 
+    In a thread, methods wait for the homeserver, and raise RoomError if it refuses.
+
     :param text: The id, such as !abc:example.org, or an alias, such as #ops:example.org.
-    :param actions: The connection. Without it, methods raise NotImplementedError.
+    :param actions: The rooms of the connection. Without them, methods raise NotImplementedError.
     :raises ValueError: `text` is neither.
     """
 
@@ -115,17 +101,15 @@ class MatrixRoom(AliasedRoom):
         network: str = "",
         id: str = "",
         names: Directory[str] | None = None,
-        actions: RoomActions | None = None,
+        actions: MatrixRooms | None = None,
     ) -> None:
         if not is_room(text):
-            raise ValueError(
-                f"invalid room: {text!r}; expected an alias such as #ops:example.org, or an id such as !abc"
-            )
+            raise ValueError(f"invalid room: {text!r}; expected an alias such as #ops:example.org, or an id such as !a")
         super().__init__(text, network, id or (text if text[0] == "!" else ""), names)
         self._actions = actions
 
     @property
-    def _act(self) -> RoomActions:
+    def _act(self) -> MatrixRooms:
         if self._actions is None:
             raise NotImplementedError(f"{self} belongs to no connection; use query_room to get a room that does")
         return self._actions
@@ -136,7 +120,7 @@ class MatrixRoom(AliasedRoom):
         return self._actions.aliases_claimed(self.id) if self._actions is not None else ()
 
     def join(self, username: str | None = None, password: str | None = None) -> None:
-        """Join the room. In a thread this waits, and raises RoomError if the homeserver refuses; so do the next methods."""
+        """Join the room. The parameters are ignored."""
         self._act.carry_out("join", self)
 
     def leave(self, reason: str | None = None) -> None:
@@ -144,11 +128,11 @@ class MatrixRoom(AliasedRoom):
         self._act.carry_out("leave", self, reason or "")
 
     def create(self) -> None:
-        """Create the room, with the alias if it has one."""
+        """Create the room of an alias."""
         self._act.carry_out("create", self)
 
     def destroy(self) -> None:
-        """Remove all people, and leave the room."""
+        """Remove all people and the alias, and leave the room."""
         self._act.carry_out("destroy", self)
 
     def invite(self, *args: Identifier | str) -> None:
@@ -158,7 +142,7 @@ class MatrixRoom(AliasedRoom):
 
     @property
     def exists(self) -> bool:
-        """True if the bot is in the room: only then it is known."""
+        """True if the bot is in the room."""
         return self._act.is_joined(str(self))
 
     @property
@@ -184,11 +168,6 @@ class MatrixOccupant(MatrixPerson, RoomOccupant):
     def __init__(self, user: str, room: MatrixRoom, name: str = "") -> None:
         super().__init__(user, room.network, name)
         self._room = room
-
-    @property
-    def as_person(self) -> MatrixPerson:
-        """The same person without the room, as a recipient of private messages."""
-        return MatrixPerson(self._user, self.network, self._name)
 
     def __str__(self) -> str:
         return f"{self._room}/{self._user}"

@@ -13,9 +13,9 @@ from errklein.networks.matrix._formatting import (
     edit_content,
     file_content,
     reaction_content,
+    related,
     size_of,
     text_content,
-    with_thread,
 )
 
 
@@ -87,18 +87,16 @@ class RelationTests(SynchronousTestCase):
         self.assertEqual((edit["m.mentions"], edit["m.new_content"]["m.mentions"]), ({}, {"user_ids": ["@a:x"]}))
 
     def test_thread(self) -> None:
-        """Clients without threads show a reply to the latest message of the thread."""
+        """Clients without threads show a reply to the message that begins it."""
         relation = {"rel_type": "m.thread", "event_id": "$t", "is_falling_back": True}
-        root = with_thread({}, "$t")["m.relates_to"]
-        self.assertEqual(root, {**relation, "m.in_reply_to": {"event_id": "$t"}})
-        self.assertEqual(with_thread({}, "$t", "$9")["m.relates_to"]["m.in_reply_to"], {"event_id": "$9"})
+        self.assertEqual(related({}, "$t")["m.relates_to"], {**relation, "m.in_reply_to": {"event_id": "$t"}})
 
     def test_reply(self) -> None:
         """A reply names the message, in a thread or outside."""
-        self.assertEqual(with_thread({}, "", reply_to="$5"), {"m.relates_to": {"m.in_reply_to": {"event_id": "$5"}}})
-        in_thread = with_thread({}, "$t", "$9", reply_to="$5")["m.relates_to"]
+        self.assertEqual(related({}, "", "$5"), {"m.relates_to": {"m.in_reply_to": {"event_id": "$5"}}})
+        in_thread = related({}, "$t", "$5")["m.relates_to"]
         self.assertEqual((in_thread["is_falling_back"], in_thread["m.in_reply_to"]), (False, {"event_id": "$5"}))
-        self.assertEqual(with_thread({"a": 1}, ""), {"a": 1})
+        self.assertEqual(related({"a": 1}, ""), {"a": 1})
 
     def test_reaction(self) -> None:
         """An annotation of the event."""
