@@ -221,7 +221,8 @@ class ConnectedNetwork(NetworkBase):
     def __init__(self, context: NetworkContext) -> None:
         super().__init__(context.config)
         self.context = context
-        self.outbox = context.outbox(self, dropped=self.dropped, undelivered=self.undelivered)
+        reports = {"dropped": self.dropped, "undelivered": self.undelivered}
+        self.outbox = context.outbox(self, unavailable=self.unavailable, **reports)
         self.connection = context.stay_connected(self.session, self.outbox)
 
     @abstractmethod
@@ -235,6 +236,10 @@ class ConnectedNetwork(NetworkBase):
     @abstractmethod
     def transmit(self, parts: Sequence[Any], keys: Sequence[str]) -> Sequence[Deferred[Any]]:
         """See `outbox.Transport`."""
+
+    def unavailable(self, recipient: str) -> str | None:
+        """Return why messages to a recipient wait; None if they don't. See `outbox.Unavailable`."""
+        return None
 
     def connect(self, events: BackendEvents) -> None:
         """Run the first session."""

@@ -17,7 +17,7 @@ from errklein.chat.identifiers import LookupFailed
 from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload, Wanted
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.networks._json_client import RequestRefused
-from errklein.networks.base import NetworkBase
+from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
 from errklein.networks.matrix._client import MatrixClient, mapping, quoted, text_of
 from errklein.networks.matrix._events import Receiver, one_line, relation_of
@@ -35,9 +35,8 @@ from errklein.networks.matrix._sync import MatrixSync
 from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, split_occupant
 from errklein.networks.matrix.settings import MatrixSettings
 from errklein.networks.outbox import NotConfirmed, RetryLater
-from errklein.ports.chat import BackendEvents
 from errklein.running import ThreadWaits, on_reactor_soon
-from errklein.text import estimated_parts, plain
+from errklein.text import plain
 
 MOST_BYTES = 60_000
 """The largest content of an event. The whole event, with what the servers add, may have 65,536 bytes."""
@@ -58,7 +57,7 @@ class _Part(NamedTuple):
     details: Mapping[str, Any]
 
 
-class MatrixBackend(NetworkBase):
+class MatrixBackend(ConnectedNetwork):
     """A connection to one Matrix network, as a client of a homeserver. Implements `outbox.Transport` and `ManagesRooms`, too."""
 
     log = Logger(namespace="errklein.networks")
@@ -71,8 +70,7 @@ class MatrixBackend(NetworkBase):
     serial = True
 
     def __init__(self, context: NetworkContext) -> None:
-        super().__init__(context.config)
-        self.context = context
+        super().__init__(context)
         self.settings = MatrixSettings.read(context.config)
         size = min(getattr(context.config, "MESSAGE_SIZE_LIMIT", None) or MOST_BYTES, MOST_BYTES)
         self.message_size_limit = size
@@ -81,11 +79,7 @@ class MatrixBackend(NetworkBase):
         self.client = MatrixClient(context, self.settings, lambda error: self._sync.interrupt(error))  # noqa: PLW0108 -- assigned below
         self.membership = rooms = MatrixRooms(self)
         self.receiver = Receiver(self)
-        self.outbox = context.outbox(
-            self, dropped=self.dropped, undelivered=self.undelivered, unavailable=rooms.unavailable
-        )
         self._sync = MatrixSync(self)
-        self.connection = context.stay_connected(self._sync.session, self.outbox)
         self.presence: tuple[str, str] = ("online", "")
         """As Matrix names it, and the text."""
         self._name = ""
@@ -96,12 +90,14 @@ class MatrixBackend(NetworkBase):
     def bot_identifier(self) -> Identifier | None:  # type: ignore[override]
         return MatrixPerson(self.client.user, self.network, self._name) if self.client.user else None
 
-    def connect(self, events: BackendEvents) -> None:
-        self.events = events
-        self.connection.start(self, events)
+    async def session(self) -> None:
+        await self._sync.session()
+
+    def unavailable(self, recipient: str) -> str | None:
+        return self.membership.unavailable(recipient)
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        return self.connection.disconnect(grace).addCallback(self._stopped)
+        return super().disconnect(grace).addCallback(self._stopped)
 
     async def signed_on(self) -> None:
         """Ask for the bot's display name, and show its presence, after the first sync of a connection."""
@@ -234,7 +230,7 @@ class MatrixBackend(NetworkBase):
             result.addErrback(self._failed, f"{action} of {args[0]}")
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
-        wait = self.connection.wait_of(record)
+        wait = super().wait_of(record)
         if wait is None or not (self.connection.is_connected and self.membership.unavailable(record.recipient)):
             return wait
         return self.membership.status(record.recipient) or wait
