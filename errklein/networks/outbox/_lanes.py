@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from heapq import heappop, heappush
+from itertools import count, islice
 from math import inf
-from typing import Generic
+from typing import Any, Generic
 
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from errklein.chat import Message
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Post, Unsupported, Upload, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
-from errklein.networks.outbox._bounds import Load
-from errklein.networks.outbox._network import P, Transport
+from errklein.networks.outbox._bounds import Load, Unavailable
+from errklein.networks.outbox._network import Connections, P, RetryLater, Transport
 from errklein.ports.receipts import Receipt
+from errklein.running import ThreadReactor, cancel_timers
 from errklein.text import split_rendered, truncated
 from errklein.text.masking import masker
 
@@ -36,6 +41,15 @@ SHOWN = 60
 
 KEPT = 500
 """Number of characters of a message in which secrets are masked, before it is truncated to SHOWN."""
+
+ROUNDING = 1e-6
+"""The seconds by which a timer may fire before the time."""
+
+OTHERS_FIRST = 10.0
+"""The seconds for which others are sent before parts that may have broken the last connection. Then they take turns."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 3600.0
+"""The seconds between which a pause is that a network asks for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -332,3 +346,281 @@ class ClosedRoom(Generic[P]):
     since: float
     lanes: list[MessageLane[P]] = field(default_factory=list)
     is_reported: bool = False
+
+
+_Part = tuple[Entry[P], int, P]
+"""An entry, the index of a part of it, and the part."""
+
+
+class Lanes(ABC, Generic[P]):
+    """The lanes of an outbox take turns for the parts that its network gets. `Outbox` accepts messages, and ends them.
+
+    Lanes that may send are in two rings: those with priority, and others. A lane that can't send now leaves its ring until the
+    rate limit lets it, the bot has joined its room, or nothing else is left. So a wake-up doesn't look at all lanes.
+    """
+
+    def __init__(
+        self,
+        reactor: ThreadReactor,
+        transport: Transport[P],
+        unavailable: Unavailable,
+        now: Callable[[], float],
+        isolates: bool,
+    ) -> None:
+        self._reactor, self._transport, self._unavailable, self._now = reactor, transport, unavailable, now
+        self._connections = Connections(reactor.seconds, isolates)
+        self._entries: dict[int, Entry[P]] = {}
+        self._in_flight = 0
+        # True if the part in flight may break the connection.
+        self._is_alone = self._is_going_on = self._has_more = self._ready = False
+        self._timer: IDelayedCall | None = None
+        self._drained: Deferred[None] | None = None
+        self._clear_lanes()
+
+    @abstractmethod
+    def _settle(self, result: Any, entry: Entry[P], index: int) -> None:
+        """Do what follows from the network's answer to a part."""
+
+    @abstractmethod
+    def _reject(self, entry: Entry[P], failure: Failure) -> None: ...
+
+    @abstractmethod
+    def _finish(self, entry: Entry[P], failure: Failure | None) -> None: ...
+
+    @abstractmethod
+    def _end_if_drained(self) -> None:
+        """Stop if nothing is left that can be sent before the end of the process."""
+
+    def _clear_lanes(self) -> None:
+        self._recipients: dict[tuple[str, bool], Recipient[P]] = {}
+        self._rings: tuple[deque[MessageLane[P]], deque[MessageLane[P]]] = (deque(), deque())
+        # Lanes that wait for the rate limit, by time and turn.
+        self._resting: list[tuple[float, int, MessageLane[P]]] = []
+        self._turns = count(1)
+        self._closed_rooms: dict[str, ClosedRoom[P]] = {}
+        # By recipient, and the time until which nothing is sent at all.
+        self._holds: dict[str, Hold[P]] = {}
+        self._paused_until = 0.0
+        # Whether a lane has begun to rest in this turn, for the rate limit or for a pause.
+        self._is_refused = self._is_paused = False
+        # Lanes without priority whose next part is a suspect.
+        self._suspects: deque[MessageLane[P]] = deque()
+
+    def _add_to_lane(self, entry: Entry[P]) -> None:
+        name, by, priority = entry.message.recipient, entry.message.origin, entry.message.priority
+        if (recipient := self._recipients.get((name, priority))) is None:
+            recipient = self._recipients[name, priority] = Recipient()
+        if (lane := recipient.lanes.get(by)) is None:
+            lane = recipient.lanes[by] = MessageLane(recipient, self._rings[0 if priority else 1])
+        lane.add(entry)
+
+    def _remove_from_lane(self, entry: Entry[P]) -> None:
+        lane, message = entry.lane, entry.message
+        lane.remove(entry)
+        lanes = lane.recipient.lanes
+        if not lane.entries and lanes.get(message.origin) is lane:
+            del lanes[message.origin]
+            if not lanes:
+                del self._recipients[message.recipient, message.priority]
+
+    def _isolate(self, entry: Entry[P]) -> None:
+        """Let the others of the entry's lane overtake it, apart from operations on it."""
+        lane = MessageLane(entry.lane.recipient, self._rings[1])
+        entry.is_isolated = True
+        for each in [one for one in entry.lane.entries if one is entry or (one.of and one.of == entry.names)]:
+            self._remove_from_lane(each)
+            lane.add(each)
+
+    def _wake(self) -> None:
+        """Let lanes that have rested have their turn before others, those that began to wait first."""
+        lanes = []
+        latest = self._reactor.seconds() + ROUNDING
+        while self._resting and self._resting[0][0] <= latest:
+            lanes.append(heappop(self._resting)[2])
+        for lane in sorted(lanes, key=lambda lane: lane.turn, reverse=True):
+            lane.ring.appendleft(lane)
+
+    def _open_rooms(self) -> None:
+        for recipient in [one for one in self._closed_rooms if self._unavailable(one) is None]:
+            for lane in self._closed_rooms.pop(recipient).lanes:
+                lane.ring.append(lane)
+
+    def _next_parts(self) -> list[_Part[P]]:
+        if (self._is_alone and self._in_flight) or self._paused_until > self._reactor.seconds() + ROUNDING:
+            return []
+        self._is_alone = False
+        self._wake()
+        if self._suspects and self._connections.age >= OTHERS_FIRST:
+            # Its turn comes when the others are confirmed.
+            batch = [] if self._in_flight else self._suspect_part()
+            if batch or self._in_flight:
+                return batch
+        batch = self._parts_in_turn()
+        return batch if batch or self._is_refused or self._in_flight else self._suspect_part()
+
+    def _parts_in_turn(self) -> list[_Part[P]]:
+        batch: list[_Part[P]] = []
+        self._is_refused = self._is_paused = False
+        most = self._transport.window - self._in_flight
+        while len(batch) < most and not self._is_alone:
+            ring = self._rings[0] or self._rings[1]
+            if ring:
+                lane = ring.popleft()
+            elif self._resting and not (self._is_refused or self._is_paused):
+                # The network may allow parts earlier than it thought, as when it has caught up.
+                lane = heappop(self._resting)[2]
+            else:
+                break
+            if (entry := self._next_entry(lane)) is None:
+                continue
+            if entry.position < entry.suspect:
+                if not entry.message.priority or entry.is_isolated:
+                    self._suspects.append(lane)
+                    continue
+                if batch or self._in_flight:
+                    lane.ring.appendleft(lane)
+                    break
+            if (part := self._part(lane, entry)) is not None:
+                batch.append(part)
+        return batch
+
+    def _suspect_part(self) -> list[_Part[P]]:
+        for _ in range(len(self._suspects)):
+            lane = self._suspects.popleft()
+            if (entry := self._next_entry(lane)) and (part := self._part(lane, entry)):
+                return [part]
+        return []
+
+    def _next_entry(self, lane: MessageLane[P]) -> Entry[P] | None:
+        """Return the entry whose part is next in the turn of a lane; None if there is none, or if it has to wait."""
+        entry = lane.next_entry()
+        if entry is None or entry.is_transmitted:
+            return entry
+        if self._unavailable(recipient := entry.message.recipient) is not None:
+            self._closed_rooms.setdefault(recipient, ClosedRoom(self._reactor.seconds())).lanes.append(lane)
+            return None
+        return None if (self._holds or entry.not_before) and self._is_held(lane, entry) else entry
+
+    def _is_held(self, lane: MessageLane[P], entry: Entry[P]) -> bool:
+        """Return whether an entry waits for a part that is on its way, or for the end of a pause, and let the lane wait for it."""
+        hold: Hold[P] = self._holds.get(entry.message.recipient) or Hold()
+        if (until := max(hold.until, entry.not_before)) > self._reactor.seconds() + ROUNDING:
+            self._is_paused = True
+            self._rest(lane, until)
+            return True
+        entry.not_before = 0.0
+        if hold.is_in_flight:
+            hold.lanes.append(lane)
+        return hold.is_in_flight
+
+    def _rest(self, lane: MessageLane[P], until: float) -> None:
+        lane.turn = lane.turn or next(self._turns)
+        heappush(self._resting, (until, lane.turn, lane))
+
+    def _part(self, lane: MessageLane[P], entry: Entry[P]) -> _Part[P] | None:
+        is_suspect = entry.is_suspect
+        if not entry.is_transmitted:
+            try:
+                wait = self._connections.wait_for(entry) if is_suspect else 0.0
+                if (wait := wait or self._transport.take_turn(entry.message.recipient)) > 0:
+                    self._is_refused = True
+                    self._rest(lane, self._reactor.seconds() + wait)
+                    return None
+                if entry.parts is None:
+                    # Only now: many lanes may wait.
+                    entry.split(self._transport, self._reactor.seconds(), self._now())
+            except Exception:
+                entry.parts = ()
+                lane.ring.append(lane)
+                self._reject(entry, Failure())
+                return None
+        lane.ring.append(lane)
+        if not entry.parts or entry.is_transmitted:
+            if not entry.unconfirmed:
+                # It has no text, or all parts were sent before the restart.
+                self._finish(entry, None)
+            return None
+        self._is_alone = is_suspect
+        lane.recipient.count(entry)
+        lane.turn = 0
+        if self._transport.serial:
+            self._holds.setdefault(entry.message.recipient, Hold()).is_in_flight = True
+        index = entry.position
+        entry.position += 1
+        entry.unconfirmed.add(index)
+        return entry, index, entry.parts[index]
+
+    def _go_on(self) -> None:
+        if self._timer is not None:
+            cancel_timers(self._timer)
+            self._timer = None
+        self._is_going_on = True
+        while self._ready:
+            self._has_more = False
+            batch = self._next_parts()
+            if not batch:
+                if self._has_more:
+                    # The end of a message without parts has led to another message, whose lane may have been passed already.
+                    continue
+                break
+            self._in_flight += len(batch)
+            try:
+                results = self._transport.transmit(
+                    [part for _, _, part in batch], [entry.key(index) for entry, index, _ in batch]
+                )
+            except Exception:
+                results = [fail() for _ in batch]
+            for (entry, index, _), result in zip(batch, results, strict=True):
+                result.addBoth(self._settle, entry, index)
+        self._is_going_on = False
+        rest = self._resting[0][0] if self._resting else 0.0
+        wait = max(rest, self._paused_until) - self._reactor.seconds()
+        # A lane whose time has come waits for a part that is sent alone, and for nothing else.
+        if self._ready and (wait > 0 or (self._resting and not (self._is_alone and self._in_flight))):
+            self._go_on_within(max(0.0, wait))
+        if self._drained is not None:
+            self._end_if_drained()
+
+    def _go_on_soon(self) -> None:
+        """Transmit more: now if nothing is in flight, else in the next turn of the reactor, together with what comes until then."""
+        if self._is_going_on or not self._ready:
+            self._has_more = True
+        elif self._in_flight:
+            self._go_on_within(0.0)
+        else:
+            self._go_on()
+
+    def _go_on_within(self, delay: float) -> None:
+        if self._timer is None:
+            self._timer = self._reactor.callLater(delay, self._go_on)
+        elif self._timer.getTime() > self._reactor.seconds() + delay:
+            self._timer.reset(delay)
+
+    def _postpone(self, entry: Entry[P], index: int) -> None:
+        entry.unconfirmed.discard(index)
+        entry.position = min(entry.position, index)
+        if self._entries.get(entry.message.id) is entry:
+            entry.lane.rewind(entry, index)
+
+    def _pause(self, entry: Entry[P], index: int, later: RetryLater) -> None:
+        self._postpone(entry, index)
+        entry.lane.recipient.together -= entry.lane.recipient.begun is entry
+        until = self._reactor.seconds() + min(max(later.seconds, SHORTEST_PAUSE), LONGEST_PAUSE)
+        if later.scope == "network":
+            self._paused_until = max(self._paused_until, until)
+        elif later.scope == "recipient":
+            hold = self._holds.setdefault(entry.message.recipient, Hold())
+            hold.until = max(hold.until, until)
+        else:
+            entry.not_before = until
+
+    def _release(self, recipient: str) -> None:
+        """Let the lanes go on that have waited for a part to a recipient, and forget a pause that is over."""
+        if (hold := self._holds.get(recipient)) is None:
+            return
+        hold.is_in_flight = False
+        for lane in hold.lanes:
+            lane.ring.append(lane)
+        hold.lanes.clear()
+        if hold.until <= self._reactor.seconds():
+            del self._holds[recipient]

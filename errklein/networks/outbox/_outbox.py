@@ -1,21 +1,16 @@
-"""The queue of one network, with lanes that take turns; see "Sent messages" in docs/design.md.
-
-Lanes that may send are in two rings: those with priority, and others. A lane that can't send now leaves its ring until the
-rate limit lets it, the bot has joined its room, or nothing else is left. So a wake-up doesn't look at all lanes.
-"""
+"""The queue of one network, which accepts messages, and ends them; see "Sent messages" in docs/design.md."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from heapq import heappop, heappush
 from itertools import count
 from secrets import token_hex
-from typing import Any, Generic
+from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,37 +20,25 @@ from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import MOST_FILE, NOTHING_ELSE, Kind, Unsupported, Wanted
 from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks.outbox._bounds import Bounds, Load, OutboxLimits, Unavailable
-from errklein.networks.outbox._lanes import SHOWN, ClosedRoom, Entry, Hold, MessageLane, Recipient
-from errklein.networks.outbox._network import Connections, NotConfirmed, P, RetryLater, Transport
+from errklein.networks.outbox._lanes import SHOWN, Entry, Lanes
+from errklein.networks.outbox._network import NotConfirmed, P, RetryLater, Transport
 from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, RoomUnavailable, SentLater
 from errklein.ports.receipts import Receipt
 from errklein.running import ThreadReactor, call_from_thread, cancel_timers
 from errklein.running.context import causing_delivery, origin
 from errklein.text import truncated
 
-_Part = tuple[Entry[P], int, P]
-"""An entry, the index of a part of it, and the part."""
-
 ROOM_TIMEOUT = 10.0
 """The seconds after which a message that waits for its room is reported."""
 
-OTHERS_FIRST = 10.0
-"""The seconds for which others are sent before parts that may have broken the last connection. Then they take turns."""
-
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 3600.0
-"""The seconds between which a pause is that a network asks for."""
-
 RECENT = 1000
 """The number of messages that are over of which the ids are in memory."""
-
-ROUNDING = 1e-6
-"""The seconds by which a timer may fire before the time."""
 
 SINGLE, SHARED = 1_000, 50
 """Number of lost messages with a log line each, and of further ones that share a line, since a stopping process has a second left."""
 
 
-class Outbox(Generic[P]):
+class Outbox(Lanes[P]):
     """A queue of messages. Create it in the reactor's thread. It is paused until `resume` is called.
 
     :param network: The network's name, for log lines and errors.
@@ -85,9 +68,7 @@ class Outbox(Generic[P]):
     ) -> None:
         self.network = network
         self._limits = limits or OutboxLimits()
-        self._reactor = reactor
-        self._transport = transport
-        self._now = now
+        super().__init__(reactor, transport, unavailable, now, self._limits.isolates)
         self._put_timeout = put_timeout
         self._reactor_thread = threading.get_ident()
         self._store: OutboxStore | None = None
@@ -95,42 +76,18 @@ class Outbox(Generic[P]):
         self._process, self._numbers = token_hex(8), count(1)
         # The ids of what isn't stored are negative.
         self._unstored_ids = count(-1, -1)
-        self._unavailable = unavailable
         self._report_dropped = dropped
         self._report_undelivered = undelivered
         self._bounds = Bounds(network, self._limits, unavailable)
-        self._entries: dict[int, Entry[P]] = {}
         # By the keys of handles: the last entry that sends or changes the message, and the ids of the last ones that are over.
         self._named: dict[str, Entry[P]] = {}
         self._recent: dict[str, Sequence[MessageRef]] = {}
-        self._connections = Connections(reactor.seconds, self._limits.isolates)
-        self._in_flight = self._sent = 0
-        # True if the part in flight may break the connection.
-        self._is_alone = False
-        self._clear_lanes()
-        self._closed = self._ready = False
+        self._sent = 0
+        self._closed = False
         self.absence = Wait(f"{network} is not connected", now())
         """The state of the network since the last `pause`, which messages wait for until `resume`."""
-        self._is_going_on = self._has_more = False
-        self._timer: IDelayedCall | None = None
         self._watch: IDelayedCall | None = None
         self._too_late: IDelayedCall | None = None
-        self._drained: Deferred[None] | None = None
-
-    def _clear_lanes(self) -> None:
-        self._recipients: dict[tuple[str, bool], Recipient[P]] = {}
-        self._rings: tuple[deque[MessageLane[P]], deque[MessageLane[P]]] = (deque(), deque())
-        # Lanes that wait for the rate limit, by time and turn.
-        self._resting: list[tuple[float, int, MessageLane[P]]] = []
-        self._turns = count(1)
-        self._closed_rooms: dict[str, ClosedRoom[P]] = {}
-        # By recipient, and the time until which nothing is sent at all.
-        self._holds: dict[str, Hold[P]] = {}
-        self._paused_until = 0.0
-        # Whether a lane has begun to rest in this turn, for the rate limit or for a pause.
-        self._is_refused = self._is_paused = False
-        # Lanes without priority whose next part is a suspect.
-        self._suspects: deque[MessageLane[P]] = deque()
 
     def __len__(self) -> int:
         return self._bounds.usage.messages
@@ -356,209 +313,17 @@ class Outbox(Generic[P]):
             self._go_on_soon()
         return self._drained
 
-    # Lanes take turns.
+    # Parts are settled.
 
-    def _add_to_lane(self, entry: Entry[P]) -> None:
-        name, by, priority = entry.message.recipient, entry.message.origin, entry.message.priority
-        if (recipient := self._recipients.get((name, priority))) is None:
-            recipient = self._recipients[name, priority] = Recipient()
-        if (lane := recipient.lanes.get(by)) is None:
-            lane = recipient.lanes[by] = MessageLane(recipient, self._rings[0 if priority else 1])
-        lane.add(entry)
-
-    def _remove_from_lane(self, entry: Entry[P]) -> None:
-        lane, message = entry.lane, entry.message
-        lane.remove(entry)
-        lanes = lane.recipient.lanes
-        if not lane.entries and lanes.get(message.origin) is lane:
-            del lanes[message.origin]
-            if not lanes:
-                del self._recipients[message.recipient, message.priority]
-
-    def _isolate(self, entry: Entry[P]) -> None:
-        """Let the others of the entry's lane overtake it, apart from operations on it."""
-        lane = MessageLane(entry.lane.recipient, self._rings[1])
-        entry.is_isolated = True
-        for each in [one for one in entry.lane.entries if one is entry or (one.of and one.of == entry.names)]:
-            self._remove_from_lane(each)
-            lane.add(each)
-
-    def _wake(self) -> None:
-        """Let lanes that have rested have their turn before others, those that began to wait first."""
-        lanes = []
-        latest = self._reactor.seconds() + ROUNDING
-        while self._resting and self._resting[0][0] <= latest:
-            lanes.append(heappop(self._resting)[2])
-        for lane in sorted(lanes, key=lambda lane: lane.turn, reverse=True):
-            lane.ring.appendleft(lane)
-
-    def _open_rooms(self) -> None:
-        for recipient in [one for one in self._closed_rooms if self._unavailable(one) is None]:
-            for lane in self._closed_rooms.pop(recipient).lanes:
-                lane.ring.append(lane)
-
-    def _next_parts(self) -> list[_Part[P]]:
-        if (self._is_alone and self._in_flight) or self._paused_until > self._reactor.seconds() + ROUNDING:
-            return []
-        self._is_alone = False
-        self._wake()
-        if self._suspects and self._connections.age >= OTHERS_FIRST:
-            # Its turn comes when the others are confirmed.
-            batch = [] if self._in_flight else self._suspect_part()
-            if batch or self._in_flight:
-                return batch
-        batch = self._parts_in_turn()
-        return batch if batch or self._is_refused or self._in_flight else self._suspect_part()
-
-    def _parts_in_turn(self) -> list[_Part[P]]:
-        batch: list[_Part[P]] = []
-        self._is_refused = self._is_paused = False
-        most = self._transport.window - self._in_flight
-        while len(batch) < most and not self._is_alone:
-            ring = self._rings[0] or self._rings[1]
-            if ring:
-                lane = ring.popleft()
-            elif self._resting and not (self._is_refused or self._is_paused):
-                # The network may allow parts earlier than it thought, as when it has caught up.
-                lane = heappop(self._resting)[2]
-            else:
-                break
-            if (entry := self._next_entry(lane)) is None:
-                continue
-            if entry.position < entry.suspect:
-                if not entry.message.priority or entry.is_isolated:
-                    self._suspects.append(lane)
-                    continue
-                if batch or self._in_flight:
-                    lane.ring.appendleft(lane)
-                    break
-            if (part := self._part(lane, entry)) is not None:
-                batch.append(part)
-        return batch
-
-    def _suspect_part(self) -> list[_Part[P]]:
-        for _ in range(len(self._suspects)):
-            lane = self._suspects.popleft()
-            if (entry := self._next_entry(lane)) and (part := self._part(lane, entry)):
-                return [part]
-        return []
-
-    def _next_entry(self, lane: MessageLane[P]) -> Entry[P] | None:
-        """Return the entry whose part is next in the turn of a lane; None if there is none, or if it has to wait."""
-        entry = lane.next_entry()
-        if entry is None or entry.is_transmitted:
-            return entry
-        if self._unavailable(recipient := entry.message.recipient) is not None:
-            self._closed_rooms.setdefault(recipient, ClosedRoom(self._reactor.seconds())).lanes.append(lane)
-            return None
-        return None if (self._holds or entry.not_before) and self._is_held(lane, entry) else entry
-
-    def _is_held(self, lane: MessageLane[P], entry: Entry[P]) -> bool:
-        """Return whether an entry waits for a part that is on its way, or for the end of a pause, and let the lane wait for it."""
-        hold: Hold[P] = self._holds.get(entry.message.recipient) or Hold()
-        if (until := max(hold.until, entry.not_before)) > self._reactor.seconds() + ROUNDING:
-            self._is_paused = True
-            self._rest(lane, until)
-            return True
-        entry.not_before = 0.0
-        if hold.is_in_flight:
-            hold.lanes.append(lane)
-        return hold.is_in_flight
-
-    def _rest(self, lane: MessageLane[P], until: float) -> None:
-        lane.turn = lane.turn or next(self._turns)
-        heappush(self._resting, (until, lane.turn, lane))
-
-    def _part(self, lane: MessageLane[P], entry: Entry[P]) -> _Part[P] | None:
-        is_suspect = entry.is_suspect
-        if not entry.is_transmitted:
-            try:
-                wait = self._connections.wait_for(entry) if is_suspect else 0.0
-                if (wait := wait or self._transport.take_turn(entry.message.recipient)) > 0:
-                    self._is_refused = True
-                    self._rest(lane, self._reactor.seconds() + wait)
-                    return None
-                if entry.parts is None:
-                    # Only now: many lanes may wait.
-                    entry.split(self._transport, self._reactor.seconds(), self._now())
-            except Exception:
-                entry.parts = ()
-                lane.ring.append(lane)
-                self._reject(entry, Failure())
-                return None
-        lane.ring.append(lane)
-        if not entry.parts or entry.is_transmitted:
-            if not entry.unconfirmed:
-                # It has no text, or all parts were sent before the restart.
-                self._finish(entry, None)
-            return None
-        self._is_alone = is_suspect
-        lane.recipient.count(entry)
-        lane.turn = 0
-        if self._transport.serial:
-            self._holds.setdefault(entry.message.recipient, Hold()).is_in_flight = True
-        index = entry.position
-        entry.position += 1
-        entry.unconfirmed.add(index)
-        return entry, index, entry.parts[index]
-
-    # Parts are transmitted, and settled.
-
-    def _go_on(self) -> None:
-        if self._timer is not None:
-            cancel_timers(self._timer)
-            self._timer = None
-        self._is_going_on = True
-        while self._ready:
-            self._has_more = False
-            batch = self._next_parts()
-            if not batch:
-                if self._has_more:
-                    # The end of a message without parts has led to another message, whose lane may have been passed already.
-                    continue
-                break
-            self._in_flight += len(batch)
-            try:
-                results = self._transport.transmit(
-                    [part for _, _, part in batch], [entry.key(index) for entry, index, _ in batch]
-                )
-            except Exception:
-                results = [fail() for _ in batch]
-            for (entry, index, _), result in zip(batch, results, strict=True):
-                result.addBoth(self._settle, entry, index)
-        self._is_going_on = False
-        rest = self._resting[0][0] if self._resting else 0.0
-        wait = max(rest, self._paused_until) - self._reactor.seconds()
-        # A lane whose time has come waits for a part that is sent alone, and for nothing else.
-        if self._ready and (wait > 0 or (self._resting and not (self._is_alone and self._in_flight))):
-            self._go_on_within(max(0.0, wait))
-        if self._drained is not None and (not len(self) or self._only_rooms_are_left):
-            self._give_up()
-
-    @property
-    def _only_rooms_are_left(self) -> bool:
+    def _end_if_drained(self) -> None:
         waiting = (entry.message.recipient in self._closed_rooms for entry in self._entries.values())
         is_idle = self._is_durable and not self._in_flight
-        return is_idle and all(waiting) and all(map(self._unavailable, self._closed_rooms))
+        if not len(self) or (is_idle and all(waiting) and all(map(self._unavailable, self._closed_rooms))):
+            self._give_up()
 
     @property
     def _is_durable(self) -> bool:
         return self._store is not None and self._store.durable
-
-    def _go_on_soon(self) -> None:
-        """Transmit more: now if nothing is in flight, else in the next turn of the reactor, together with what comes until then."""
-        if self._is_going_on or not self._ready:
-            self._has_more = True
-        elif self._in_flight:
-            self._go_on_within(0.0)
-        else:
-            self._go_on()
-
-    def _go_on_within(self, delay: float) -> None:
-        if self._timer is None:
-            self._timer = self._reactor.callLater(delay, self._go_on)
-        elif self._timer.getTime() > self._reactor.seconds() + delay:
-            self._timer.reset(delay)
 
     def _settle(self, result: Any, entry: Entry[P], index: int) -> None:
         self._in_flight -= 1
@@ -602,35 +367,6 @@ class Outbox(Generic[P]):
             self._finish(entry, None)
         else:
             self._store_progress(entry)
-
-    def _postpone(self, entry: Entry[P], index: int) -> None:
-        entry.unconfirmed.discard(index)
-        entry.position = min(entry.position, index)
-        if self._entries.get(entry.message.id) is entry:
-            entry.lane.rewind(entry, index)
-
-    def _pause(self, entry: Entry[P], index: int, later: RetryLater) -> None:
-        self._postpone(entry, index)
-        entry.lane.recipient.together -= entry.lane.recipient.begun is entry
-        until = self._reactor.seconds() + min(max(later.seconds, SHORTEST_PAUSE), LONGEST_PAUSE)
-        if later.scope == "network":
-            self._paused_until = max(self._paused_until, until)
-        elif later.scope == "recipient":
-            hold = self._holds.setdefault(entry.message.recipient, Hold())
-            hold.until = max(hold.until, until)
-        else:
-            entry.not_before = until
-
-    def _release(self, recipient: str) -> None:
-        """Let the lanes go on that have waited for a part to a recipient, and forget a pause that is over."""
-        if (hold := self._holds.get(recipient)) is None:
-            return
-        hold.is_in_flight = False
-        for lane in hold.lanes:
-            lane.ring.append(lane)
-        hold.lanes.clear()
-        if hold.until <= self._reactor.seconds():
-            del self._holds[recipient]
 
     def _store_progress(
         self, entry: Entry[P], is_over: bool = False, failure: Failure | None = None, dropped: str = ""
