@@ -352,7 +352,7 @@ _Part = tuple[Entry[P], int, P]
 """An entry, the index of a part of it, and the part."""
 
 
-class Lanes(ABC, Generic[P]):
+class OutboxLanes(ABC, Generic[P]):
     """The lanes of an outbox take turns for the parts that its network gets. `Outbox` accepts messages, and ends them.
 
     Lanes that may send are in two rings: those with priority, and others. A lane that can't send now leaves its ring until the

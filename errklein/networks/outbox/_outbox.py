@@ -20,7 +20,7 @@ from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import MOST_FILE, NOTHING_ELSE, Kind, Unsupported, Wanted
 from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks.outbox._bounds import Bounds, Load, OutboxLimits, Unavailable
-from errklein.networks.outbox._lanes import SHOWN, Entry, Lanes
+from errklein.networks.outbox._lanes import SHOWN, Entry, OutboxLanes
 from errklein.networks.outbox._network import NotConfirmed, P, RetryLater, Transport
 from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, RoomUnavailable, SentLater
 from errklein.ports.receipts import Receipt
@@ -38,7 +38,7 @@ SINGLE, SHARED = 1_000, 50
 """Number of lost messages with a log line each, and of further ones that share a line, since a stopping process has a second left."""
 
 
-class Outbox(Lanes[P]):
+class Outbox(OutboxLanes[P]):
     """A queue of messages. Create it in the reactor's thread. It is paused until `resume` is called.
 
     :param network: The network's name, for log lines and errors.
