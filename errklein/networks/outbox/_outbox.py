@@ -241,7 +241,9 @@ class Outbox(OutboxLanes[P]):
     def _merge(self, entry: Entry[P], other: Entry[P]) -> bool:
         """Let an edit or deletion change what hasn't begun, or return False."""
         kind, message, had = entry.wanted.kind, entry.message, other.wanted
-        if other.parts is not None or other.message.sent or message.id < 0 < other.message.id:
+        # An earlier process may have sent the first of those that it has left.
+        is_left = self._transport.serial and not other.receipts and other.lane.entries[0] is other
+        if is_left or other.parts is not None or other.message.sent or message.id < 0 < other.message.id:
             return False
         if kind not in (Kind.EDIT, Kind.DELETE) or had.kind is Kind.DELETE:
             return False
