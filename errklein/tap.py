@@ -1,7 +1,5 @@
-"""The twistd plugin: the options of `twistd errklein`, and the service that runs the bot.
-
-Modules that import the reactor are imported late, since the user chooses the reactor.
-"""
+"""The twistd plugin: the options of `twistd errklein`, and the service that runs the bot. Modules that import the
+reactor are imported late, since the user chooses the reactor."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
-"""The bot, which connects the parts that handle events, run commands, call callbacks and send messages.
-
-Plugins reach it as `self._bot`.
-"""
+"""The bot, which connects the parts that handle events, run commands, call callbacks and send messages. Plugins reach
+it as `self._bot`."""
 
 from errklein.bot._bot import Bot
 from errklein.bot._operations import BotStatus, CoreHost, NetworkStatus

@@ -170,8 +170,7 @@ class Bot:
             ProcessOperations(self),
             self.room_webhooks,
         )
-        self.web_parts = BotParts(hooks, self.journal, queue, self.waits)
-        """What the web server uses of the bot."""
+        self.web_parts = BotParts(hooks, self.journal, queue, self.waits)  # what the web server uses of the bot
         self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices)
 
         # Methods of the parts that plugins call.

@@ -1,8 +1,5 @@
-"""Incoming files, which are copied for each plugin that reads them.
-
-The stream is written to a temporary file. Each copy reads the file on its own and waits at the end for more, so a slow reader
-doesn't delay the others.
-"""
+"""Incoming files, which are copied for each plugin that reads them. The stream is written to a temporary file. Each
+copy reads the file on its own and waits at the end for more, so a slow reader doesn't delay the others."""
 
 from __future__ import annotations
 

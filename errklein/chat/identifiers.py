@@ -1,8 +1,5 @@
-"""Base classes of identifiers: persons, rooms, and occupants of rooms.
-
-Each backend has its own subclasses. An identifier has the name of its network, by which the bot finds the backend to send
-a message with.
-"""
+"""Base classes of identifiers: persons, rooms, and occupants of rooms. Each backend has its own subclasses. An
+identifier has the name of its network, by which the bot finds the backend to send a message with."""
 
 from __future__ import annotations
 

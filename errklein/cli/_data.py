@@ -1,8 +1,7 @@
-"""The commands for a bot's data: import-errbot, export-errbot, backup, restore and storage. Those that change it need a stopped bot.
-
-The functions with a public name run the command of this name with its arguments. They return the exit status: 0, or 1 if values were left out. If they raise ConfigError, DataDirectoryError,
-SecretError or StorageError, nothing was changed.
-"""
+"""The commands for a bot's data: import-errbot, export-errbot, backup, restore and storage. Those that change it need a
+stopped bot. The functions with a public name run the command of this name with its arguments. They return the exit
+status: 0, or 1 if values were left out. If they raise ConfigError, DataDirectoryError, SecretError or StorageError,
+nothing was changed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
-"""Declaration, registration and parsing of chat commands, access rules, command history and flows.
-
-Nothing in this package does I/O; `errklein.dispatch` runs commands.
-"""
+"""Declaration, registration and parsing of chat commands, access rules, command history and flows. Nothing in this
+package does I/O; `errklein.dispatch` runs commands."""
 
 from errklein.commands._declaration import (
     ARG_BOTCMD_CHARACTER_REPLACEMENTS,

@@ -110,8 +110,7 @@ class CommandRegistry:
         self._named: dict[str, RegisteredCommand] = {}
         self._patterns: dict[str, RegisteredCommand] = {}
         self._by_name: dict[str, RegisteredCommand] = {}
-        self.by_pattern: tuple[RegisteredCommand, ...] = ()
-        """The commands with a pattern, in the order of activation."""
+        self.by_pattern: tuple[RegisteredCommand, ...] = ()  # the commands with a pattern, in the order of activation
         self.unprefixed: tuple[RegisteredCommand, ...] = ()
         """The commands with a pattern that require no prefix, in the order of activation."""
         self.most_words = 0  # the number of words in the longest name or alias

@@ -1,7 +1,5 @@
-"""Access rules: decide whether a person may use a command in a place.
-
-The decision depends on BOT_ADMINS, ACCESS_CONTROLS and ACCESS_CONTROLS_DEFAULT, and has no side effects.
-"""
+"""Access rules: decide whether a person may use a command in a place. The decision depends on BOT_ADMINS,
+ACCESS_CONTROLS and ACCESS_CONTROLS_DEFAULT, and has no side effects."""
 
 from __future__ import annotations
 

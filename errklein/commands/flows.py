@@ -1,9 +1,7 @@
-"""Flows: graphs of commands, and the position of a person or room in one.
-
-A flow guides people through several commands. Its graph consists of nodes, one for each step; an edge has a predicate. If the
-predicate of an edge is true, the flow runs the next step's command by itself, else it waits for somebody to use the command.
-`errklein.dispatch.flow_executor` runs flows.
-"""
+"""Flows: graphs of commands, and the position of a person or room in one. A flow guides people through several
+commands. Its graph consists of nodes, one for each step; an edge has a predicate. If the predicate of an edge is true,
+the flow runs the next step's command by itself, else it waits for somebody to use the command.
+`errklein.dispatch.flow_executor` runs flows."""
 
 from __future__ import annotations
 

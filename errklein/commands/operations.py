@@ -1,8 +1,6 @@
-"""Operations: what administrators do with the bot, in a chat, on the command line or on a web page.
-
-An operation is a function or method beside what it changes. It takes the `Actor` who performs it, and returns values, which each
-caller formats. Its `Guard` is the chat command whose access rules and filters decide who may perform it.
-"""
+"""Operations: what administrators do with the bot, in a chat, on the command line or on a web page. An operation is a
+function or method beside what it changes. It takes the `Actor` who performs it, and returns values, which each caller
+formats. Its `Guard` is the chat command whose access rules and filters decide who may perform it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
-"""The import machinery that creates the modules of `errbot` and `flask` from the table in `_names`.
-
-Each module is created at its first import. Its names are looked up in errklein's modules at each access.
-"""
+"""The import machinery that creates the modules of `errbot` and `flask` from the table in `_names`. Each module is
+created at its first import. Its names are looked up in errklein's modules at each access."""
 
 from __future__ import annotations
 

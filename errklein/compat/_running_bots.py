@@ -1,9 +1,7 @@
-"""The registry of the bots that run in this process, for code that has no reference to a bot.
-
-It is the only global object through which errklein's code gets a bot. errbot's `flask_app` is a module-level
-application, and its routes may be added before a bot exists. They are kept here and served by every running bot.
-errbot's functions that have no bot as an argument use the bot that was started last.
-"""
+"""The registry of the bots that run in this process, for code that has no reference to a bot. It is the only global
+object through which errklein's code gets a bot. errbot's `flask_app` is a module-level application, and its routes may
+be added before a bot exists. They are kept here and served by every running bot. errbot's functions that have no bot as
+an argument use the bot that was started last."""
 
 from __future__ import annotations
 

@@ -185,8 +185,7 @@ _ASSIGNED = (
 """Further methods that the bot calls and plugins may assign."""
 
 
-Place = tuple[Any, str, Any]
-"""A part of the bot, its attribute, and what to assign to it in place of a method."""
+Place = tuple[Any, str, Any]  # a part of the bot, its attribute, and what to assign to it in place of a method
 
 
 def _places(bot: ErrbotBot, name: str, value: Any) -> list[Place]:

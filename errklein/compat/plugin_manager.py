@@ -1,8 +1,5 @@
-"""The plugin manager with errbot's names: `self._bot.plugin_manager`.
-
-A method that changes something waits in a thread until the change is made, and raises its error. On the reactor thread,
-which must not wait, it returns a Deferred.
-"""
+"""The plugin manager with errbot's names: `self._bot.plugin_manager`. A method that changes something waits in a thread
+until the change is made, and raises its error. On the reactor thread, which must not wait, it returns a Deferred."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""Settings from variables of the environment, which take precedence over those of a config.py.
-
-ERRKLEIN_SET__NAME has the value of the setting NAME, and ERRKLEIN_FILE__NAME the path of a file with the value. Other variables,
-such as those that Kubernetes sets for a service named errklein, have no effect.
-"""
+"""Settings from variables of the environment, which take precedence over those of a config.py. ERRKLEIN_SET__NAME has
+the value of the setting NAME, and ERRKLEIN_FILE__NAME the path of a file with the value. Other variables, such as those
+that Kubernetes sets for a service named errklein, have no effect."""
 
 from __future__ import annotations
 
@@ -28,10 +26,8 @@ _EXAMPLES: Mapping[type, str] = {
 
 
 def take_variables(environment: MutableMapping[str, str]) -> Mapping[str, str]:
-    """Remove the variables of settings from the environment, and return them.
-
-    Programs that plugins start would inherit them otherwise, with the passwords in them.
-    """
+    """Remove the variables of settings from the environment, and return them. Programs that plugins start would inherit
+    them otherwise, with the passwords in them."""
     names = [name for name in environment if name.startswith((_VALUE, _FILE))]
     return {name: environment.pop(name) for name in names}
 

@@ -108,11 +108,9 @@ _SETTING = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*\b(?!\[)")
 
 
 class ConfigError(Exception):
-    """The configuration can't be used. The text is one line with the setting, the problem and the expected value.
-
-    If the code of config.py is the problem, the line of the source and a remedy may follow, as `source`. `setting` and
-    `network` are the name of the setting and the key in NETWORKS, where known; else "".
-    """
+    """The configuration can't be used. The text is one line with the setting, the problem and the expected value. If
+    the code of config.py is the problem, the line of the source and a remedy may follow, as `source`. `setting` and
+    `network` are the name of the setting and the key in NETWORKS, where known; else ""."""
 
     def __init__(self, message: str, setting: str = "", network: str = "", source: str = "") -> None:
         line = " ".join(message.split())
@@ -218,10 +216,8 @@ _FLAG_KEYS = ("allowmuc", "allowprivate")
 
 
 def _access_rule(rule: Any, where: str = "") -> Any:
-    """Check one rule of ACCESS_CONTROLS, or ACCESS_CONTROLS_DEFAULT. A misspelt key would make it ineffective without an error.
-
-    `where` is appended to the invalid part in the error.
-    """
+    """Check one rule of ACCESS_CONTROLS, or ACCESS_CONTROLS_DEFAULT. A misspelt key would make it ineffective without
+    an error. `where` is appended to the invalid part in the error."""
     if not isinstance(rule, Mapping):
         raise InvalidValue(
             "a dict such as {'allowusers': ('alice',)}", f"a {type(rule).__name__}" + where.replace(" of ", " as ", 1)
@@ -536,21 +532,17 @@ _MAYBE_OF_PLUGINS: Mapping[str, tuple[type, ...]] = {
 
 
 def is_of_plugin(name: str, value: Any) -> bool:
-    """Return whether a value under the name of one of errklein's settings is a plugin's, since it has another type.
-
-    A dict without a dict in it can't be NETWORKS.
-    """
+    """Return whether a value under the name of one of errklein's settings is a plugin's, since it has another type. A
+    dict without a dict in it can't be NETWORKS."""
     if name == "NETWORKS" and isinstance(value, Mapping) and value:
         return not any(isinstance(settings, Mapping) for settings in value.values())
     return name in _MAYBE_OF_PLUGINS and not isinstance(value, _MAYBE_OF_PLUGINS[name])
 
 
 def checked(name: str, value: Any, source: str = "", *, is_shown: bool = True) -> Any:
-    """Return the value of a setting as it is used; raise ConfigError if it is invalid. Values of other names are returned as given.
-
-    `source` is the option that has the value, such as "--plugin-dir", and begins the error instead of the setting. The
-    error has the value if `is_shown` is true.
-    """
+    """Return the value of a setting as it is used; raise ConfigError if it is invalid. Values of other names are
+    returned as given. `source` is the option that has the value, such as "--plugin-dir", and begins the error instead
+    of the setting. The error has the value if `is_shown` is true."""
     if (new := NEW_NAMES.get(name, "")) in SETTINGS and not is_of_plugin(new, value):
         raise ConfigError(f"{name}: the new name of this setting is {new}", name)
     check = SETTINGS[name].check if name in SETTINGS else DEPENDENT.get(name, _anything)

@@ -32,10 +32,8 @@ class Change:
 
 
 def changes_of(config: Config, fresh: Config) -> Iterator[Change]:
-    """Yield the settings that differ from those in use, or from those of the start if they need a restart: backends change some.
-
-    If only one of the configurations has NETWORKS, all need a restart.
-    """
+    """Yield the settings that differ from those in use, or from those of the start if they need a restart: backends
+    change some. If only one of the configurations has NETWORKS, all need a restart."""
     is_alike, given = config.names_networks == fresh.names_networks, config._given | fresh._given
     for view, other in _pairs(config, fresh):
         for name in sorted(name for name in {*view._loaded, *other._loaded} if name.isupper()):

@@ -1,7 +1,5 @@
-"""The core plugins, which provide the bot's own chat commands.
-
-Each is a plugin with a `.plug` file, like those of operators. CORE_PLUGINS selects which of them are loaded.
-"""
+"""The core plugins, which provide the bot's own chat commands. Each is a plugin with a `.plug` file, like those of
+operators. CORE_PLUGINS selects which of them are loaded."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""SQLite files: errors, connections, copies, migrations, and access from several threads.
-
-Migrations are numbered steps from an older file to a newer one: the SQL statements that upgrade version n to version n + 1. The
-number of a file's last step is stored as its `user_version`.
-"""
+"""SQLite files: errors, connections, copies, migrations, and access from several threads. Migrations are numbered steps
+from an older file to a newer one: the SQL statements that upgrade version n to version n + 1. The number of a file's
+last step is stored as its `user_version`."""
 
 from __future__ import annotations
 
@@ -27,8 +25,7 @@ SUFFIXES = ("", "-wal", "-shm")
 
 IN_MEMORY = Path(":memory:")  # SQLite's name of a database in memory
 
-BUSY_TIMEOUT = 2.0
-"""The seconds that a write waits for another program, such as a backup, to release the file."""
+BUSY_TIMEOUT = 2.0  # the seconds that a write waits for another program, such as a backup, to release the file
 
 _DAMAGED = (
     "the file is damaged or was not made by errklein ({}); stop the bot, keep a copy of the file, "

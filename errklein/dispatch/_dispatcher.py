@@ -39,8 +39,7 @@ from errklein.running.context import running_command
 from errklein.text import code
 from errklein.text.masking import masker
 
-LONGEST_RELOAD = 10.0
-"""Seconds that a message with an unknown command waits for a plugin that is being reloaded."""
+LONGEST_RELOAD = 10.0  # seconds that a message with an unknown command waits for a plugin that is being reloaded
 
 HUNG_AFTER = 60.0  # the time for which an admin-only command delays the next one, in seconds
 

@@ -28,8 +28,7 @@ from errklein.running import Placement, QueuedWork, RateLimit, TokenBuckets, Wor
 from errklein.running.context import origin
 from errklein.webhooks.option_values import Rate
 
-Passed = tuple[Message, str, Any]
-"""The message, the command's name and its arguments, as filters returned them."""
+Passed = tuple[Message, str, Any]  # the message, the command's name and its arguments, as filters returned them
 
 
 class Permissions:

@@ -49,8 +49,7 @@ class Conversations:
         self._reactor = reactor
         self._networks = networks
         self._replies = replies
-        self.open: dict[Key, deque[_Question]] = {}
-        """The open questions; the first one of each key has been sent."""
+        self.open: dict[Key, deque[_Question]] = {}  # the open questions; the first one of each key has been sent
         self._stopped = False
 
     def ask(self, plugin: object, message: Message, text: str, timeout: float | None) -> Deferred[Reply]:

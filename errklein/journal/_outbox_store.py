@@ -24,14 +24,12 @@ from errklein.running import ThreadReactor, call_from_thread, cancel_timers
 
 WRITE_DELAY = 0.015  # the seconds after which a new message is written, unless it was sent before
 
-LAZY_DELAY = 0.05
-"""The seconds after which it is written that messages were sent: a crash repeats them, and loses none."""
+LAZY_DELAY = 0.05  # the seconds after which it is written that messages were sent: a crash repeats them, and loses none
 
 FLUSH_INTERVAL = 0.01
 """The least seconds between two transactions that callers of `flush` wait for. Most messages are sent within that time."""
 
-RECORD_DELAY = 1.0
-"""The seconds after which records are written, unless another transaction takes them before."""
+RECORD_DELAY = 1.0  # the seconds after which records are written, unless another transaction takes them before
 
 RETRY_DELAY = 3.0  # the seconds between attempts while the file can't be written
 
@@ -40,8 +38,7 @@ MOST_RECORDS = 1000
 
 MOST_UNSENT = 10_000  # the number of records that are in memory: the latest ones
 
-LEASE = 60.0
-"""The seconds after which others may send the messages of a process that has ended without a word."""
+LEASE = 60.0  # the seconds after which others may send the messages of a process that has ended without a word
 
 IDS = 2**32  # the number of ids that each process reserves
 

@@ -16,8 +16,7 @@ SLICE_BYTES = 16_000_000
 MOST_IDS, ID_SIZE = 500_000, 200
 """The number of messages whose ids on their networks are kept, and the bytes that those of one take."""
 
-IDS_AGE = 30 * 24 * 3600.0
-"""The seconds for which they are kept: so long messages of the bot can be edited and deleted."""
+IDS_AGE = 30 * 24 * 3600.0  # the seconds for which they are kept: so long messages of the bot can be edited and deleted
 
 KEY_SIZE = 190
 """The bytes that a key takes: a hash in hexadecimal digits. One of 36 characters takes two thirds."""

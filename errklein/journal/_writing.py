@@ -16,8 +16,7 @@ from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery,
 
 MAX_TEXT = 500  # the largest stored size of a reason, in characters
 
-LEASE_BYTES = 16_000_000
-"""The largest size of the bodies that one lease reads, unless its first one alone is larger."""
+LEASE_BYTES = 16_000_000  # the largest size of the bodies that one lease reads, unless its first one alone is larger
 
 FURTHEST = 7200.0
 """The seconds after which no attempt is due. One with a later time is due now, since the clock was set back meanwhile."""

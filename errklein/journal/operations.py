@@ -1,7 +1,5 @@
-"""Operations of administrators on webhooks and their deliveries, in a chat, on the command line and on a web page.
-
-One of them answers why a delivery, message, webhook or room is as it is: first as values, then as text.
-"""
+"""Operations of administrators on webhooks and their deliveries, in a chat, on the command line and on a web page. One
+of them answers why a delivery, message, webhook or room is as it is: first as values, then as text."""
 
 from __future__ import annotations
 

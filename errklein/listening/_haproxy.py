@@ -1,8 +1,6 @@
-"""Connections from proxies that send the PROXY protocol, whose header has the client's address.
-
-Twisted's implementation closes the connection if the header is `PROXY UNKNOWN`, or arrives in several segments, has no deadline, and
-expects the header within TLS.
-"""
+"""Connections from proxies that send the PROXY protocol, whose header has the client's address. Twisted's
+implementation closes the connection if the header is `PROXY UNKNOWN`, or arrives in several segments, has no deadline,
+and expects the header within TLS."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""Destinations of the log, the format of its lines, the bridge from the standard library's logging, and warnings about deprecated names.
-
-An event is one line, followed by the indented lines of a traceback. Control characters are escaped, so that text from
-outside can neither forge a line nor control a terminal.
-"""
+"""Destinations of the log, the format of its lines, the bridge from the standard library's logging, and warnings about
+deprecated names. An event is one line, followed by the indented lines of a traceback. Control characters are escaped,
+so that text from outside can neither forge a line nor control a terminal."""
 
 from __future__ import annotations
 
@@ -209,10 +207,8 @@ class Destinations:
 
     def __init__(self) -> None:
         self.level = logging.INFO
-        self.formatter: logging.Formatter | None = None
-        """The operator's formatter, which replaces `format_line`."""
-        self.theme = ""
-        """The colours of levels on terminals: "light", "dark", or no colours for any other value."""
+        self.formatter: logging.Formatter | None = None  # the operator's formatter, which replaces `format_line`
+        self.theme = ""  # the colours of levels on terminals: "light", "dark", or no colours for any other value
         self.outputs: list[str] = ["-"]
         self.rotated = True  # whether a file is rotated, as twistd does it, at 1 MB and on SIGUSR1
         self.prepare: Callable[[], None] = lambda: None  # called before the log is opened
@@ -340,8 +336,7 @@ _KEPT = frozenset({"log_failure", "log_level", "log_namespace", "log_source", "l
 """The fields of an event that don't contain text from outside."""
 
 
-FROM_STDLIB = "errklein_from_stdlib"
-"""Field of events that the bridge has created: the record of the standard library."""
+FROM_STDLIB = "errklein_from_stdlib"  # field of events that the bridge has created: the record of the standard library
 FROM_TWISTED = "errklein_from_twisted"  # attribute of records that were created from Twisted's events
 
 

@@ -31,10 +31,8 @@ class Unusable(Exception):
 
 
 class Backoff:
-    """Delays between attempts. They double up to `longest`, and each is randomly prolonged by up to half, by numbers from 0 to 1.
-
-    The random part keeps bots from reconnecting to a server at the same moment.
-    """
+    """Delays between attempts. They double up to `longest`, and each is randomly prolonged by up to half, by numbers
+    from 0 to 1. The random part keeps bots from reconnecting to a server at the same moment."""
 
     FIRST = 1.0
     LONGEST = 300.0

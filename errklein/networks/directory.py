@@ -52,10 +52,8 @@ class Directory(Generic[T]):
         return [name for name, (what, until) in list(self._meanings.items()) if what == meaning and until > now]
 
     def find(self, name: str) -> Deferred[T | None]:
-        """Return what a name means, after a lookup if that isn't known; None if it means nothing.
-
-        The Deferred fails with the exception of the lookup. It may be cancelled.
-        """
+        """Return what a name means, after a lookup if that isn't known; None if it means nothing. The Deferred fails
+        with the exception of the lookup. It may be cancelled."""
         meaning, until = self._meanings.get(name, (None, 0.0))
         if until > self._reactor.seconds():
             return succeed(meaning)
@@ -155,10 +153,8 @@ class AliasedRoom(Room):
 
 
 class RoomOrder:
-    """Handles the events of each room in the order in which they came, also if one of them must wait for a lookup.
-
-    An event waits at most LONGEST_WAIT seconds, then it is handled without the result. Exceptions are logged.
-    """
+    """Handles the events of each room in the order in which they came, also if one of them must wait for a lookup. An
+    event waits at most LONGEST_WAIT seconds, then it is handled without the result. Exceptions are logged."""
 
     log = Logger()
 
@@ -168,10 +164,8 @@ class RoomOrder:
         self._handling: set[str] = set()
 
     def do(self, room: str, needed: Deferred[Any] | None, handle: Callable[[], object]) -> None:
-        """Call `handle` when `needed` has fired or failed, and after the earlier events of the room.
-
-        Without `needed`, and if nothing of the room waits, it is called at once.
-        """
+        """Call `handle` when `needed` has fired or failed, and after the earlier events of the room. Without `needed`,
+        and if nothing of the room waits, it is called at once."""
         events = self._waiting.setdefault(room, deque())
         events.append((needed, handle))
         if needed is not None:

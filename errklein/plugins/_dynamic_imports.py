@@ -1,7 +1,5 @@
-"""A replacement of `importlib` for plugins' code.
-
-`import_module("helper")` in a plugin imports the file beside that plugin, as the statement `import helper` does.
-"""
+"""A replacement of `importlib` for plugins' code. `import_module("helper")` in a plugin imports the file beside that
+plugin, as the statement `import helper` does."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Loads the Python modules of plugins, separately for each plugin, as `errklein_plugins.<slug of the plugin's name>.<module>`.
-
-The meaning of `import helper` in a plugin is decided when the importing module is compiled: docs/design.md, "Modules of
-plugins", has the rules. `importlib.import_module("helper")` and `__import__("helper")` follow them, too; see `_dynamic_imports`.
-"""
+"""Loads the Python modules of plugins, separately for each plugin, as `errklein_plugins.<slug of the plugin's
+name>.<module>`. The meaning of `import helper` in a plugin is decided when the importing module is compiled:
+docs/design.md, "Modules of plugins", has the rules. `importlib.import_module("helper")` and `__import__("helper")`
+follow them, too; see `_dynamic_imports`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """Checks of a plugin's methods before they are called: signatures, and calls of the methods that they override.
-
 Signatures are checked against the arguments that errklein passes. The other check reads the plugin's source. If a check
-can't decide, for instance because a decorator accepts any arguments, it reports nothing.
-"""
+can't decide, for instance because a decorator accepts any arguments, it reports nothing."""
 
 from __future__ import annotations
 

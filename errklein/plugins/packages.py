@@ -1,9 +1,7 @@
-"""`BOT_DATA_DIR/packages`: distributions that plugins require and that errklein's environment lacks.
-
-errklein never changes its own environment. pip sees neither it nor its files, but copies of the metadata of all installed
-distributions, and is constrained to their versions. It installs what is missing into a new directory, which is then merged
-into one at the end of `sys.path`, so that the packages hide nothing.
-"""
+"""`BOT_DATA_DIR/packages`: distributions that plugins require and that errklein's environment lacks. errklein never
+changes its own environment. pip sees neither it nor its files, but copies of the metadata of all installed
+distributions, and is constrained to their versions. It installs what is missing into a new directory, which is then
+merged into one at the end of `sys.path`, so that the packages hide nothing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The interface between the bot and its chat networks.
-
-Optional capabilities of a network are Protocols of their own.
-"""
+"""The interface between the bot and its chat networks. Optional capabilities of a network are Protocols of their own."""
 
 from __future__ import annotations
 

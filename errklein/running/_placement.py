@@ -1,8 +1,6 @@
-"""Decides from a function, before it is called, where a handler runs: on the reactor or in a thread.
-
-Blocking code must not run on the reactor, and code that uses Twisted must not run anywhere else. The rules are in
-docs/where-code-runs.md, and their reasons in docs/design.md, "Where a handler runs".
-"""
+"""Decides from a function, before it is called, where a handler runs: on the reactor or in a thread. Blocking code must
+not run on the reactor, and code that uses Twisted must not run anywhere else. The rules are in docs/where-code-runs.md,
+and their reasons in docs/design.md, "Where a handler runs"."""
 
 from __future__ import annotations
 

@@ -22,8 +22,7 @@ T = TypeVar("T")
 NOTICE_AFTER = 10.0  # the time that work waits before `notice` is called, in seconds
 TIMEOUT = 5.0  # the time that work waits for work of another key, in seconds
 
-QUEUE_LIMIT = 10_000
-"""The number of works that may wait in one queue, so that memory is limited if one never ends."""
+QUEUE_LIMIT = 10_000  # the number of works that may wait in one queue, so that memory is limited if one never ends
 
 
 class SerialQueue:
@@ -117,8 +116,7 @@ class KeyedQueues:
         self._limit = limit
         self._queues: dict[Hashable, SerialQueue] = {}
         self._since: dict[Hashable, float] = {}
-        self._waits: dict[Hashable, Deferred[Any]] = {}
-        """What the first work of a queue waits for in another one."""
+        self._waits: dict[Hashable, Deferred[Any]] = {}  # what the first work of a queue waits for in another one
         self._in_flight = InFlightCounter()
 
     def run(self, key: Hashable, work: Callable[[], Deferred[Any]], after: QueuedWork | None = None) -> QueuedWork:

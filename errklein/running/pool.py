@@ -376,13 +376,11 @@ class FairQueue:
     def __init__(self, size: int) -> None:
         self.size = size
         self.share = max(1, size // 4)
-        self.grown = 0
-        """The number of additional slots, which only origins with less than their share may take."""
+        self.grown = 0  # the number of additional slots, which only origins with less than their share may take
         self.used: dict[str, int] = {}  # the number of slots that each origin uses
         self.in_use = 0  # the number of slots that are in use
         self.waiting = 0  # the number of waiting jobs
-        self._lines: dict[str, deque[Job]] = {}
-        """The waiting jobs by origin, in the order of the origins' turns."""
+        self._lines: dict[str, deque[Job]] = {}  # the waiting jobs by origin, in the order of the origins' turns
 
     def enter(self, origin: str) -> bool:
         if self.in_use < self.size:

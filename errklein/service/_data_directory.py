@@ -10,8 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-LOCK_NAME = "errklein.lock"
-"""The name of the lock file, which contains the id of the process that holds the lock."""
+LOCK_NAME = "errklein.lock"  # the name of the lock file, which contains the id of the process that holds the lock
 
 
 class DataDirectoryError(Exception):

@@ -1,7 +1,5 @@
-"""Check of the endpoints of the web server and the server for monitoring before a daemon forks, so that errors appear on the terminal.
-
-Each address is bound and released again, since nothing may stay open during the fork.
-"""
+"""Check of the endpoints of the web server and the server for monitoring before a daemon forks, so that errors appear
+on the terminal. Each address is bound and released again, since nothing may stay open during the fork."""
 
 from __future__ import annotations
 
@@ -18,8 +16,7 @@ from errklein.config import ConfigError
 from errklein.listening import identify, in_use_by_another, listen_problem, server_endpoint, unix_problem
 from errklein.listening.pem import CertificateError
 
-EXPECTED = "a Twisted endpoint such as tcp:3141:interface=127.0.0.1"
-"""The end of errors about an invalid description."""
+EXPECTED = "a Twisted endpoint such as tcp:3141:interface=127.0.0.1"  # the end of errors about an invalid description
 
 _READABLE = (
     (r"bind\(\): port must be .*", "a port is a number from 0 to 65535"),

@@ -1,7 +1,5 @@
-"""Supervision of the reactor's thread: its lag, the code that blocks it, and the end of a process that hangs, without the interpreter.
-
-The watchdog, a thread, names the code that blocks the reactor, from the frames of threads.
-"""
+"""Supervision of the reactor's thread: its lag, the code that blocks it, and the end of a process that hangs, without
+the interpreter. The watchdog, a thread, names the code that blocks the reactor, from the frames of threads."""
 
 from __future__ import annotations
 
@@ -278,8 +276,7 @@ def _frames_of_other_threads() -> Mapping[int, FrameType]:
 _CLOCK_MONOTONIC = 1
 _SIGEV_THREAD_ID = 4
 _SIGNAL_EVENT = "Piii48x"  # Linux's struct sigevent: a value, the signal, how it is sent, and the thread
-_TIMER_TIME = "4l"
-"""struct itimerspec: the interval, and the time until the end, each in seconds and nanoseconds."""
+_TIMER_TIME = "4l"  # struct itimerspec: the interval, and the time until the end, each in seconds and nanoseconds
 
 
 class TracebackFile:

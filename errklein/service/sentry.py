@@ -1,7 +1,5 @@
-"""Reports of log events to Sentry, a service that collects errors.
-
-sentry_sdk sends events in threads of its own, so nothing here waits for the network.
-"""
+"""Reports of log events to Sentry, a service that collects errors. sentry_sdk sends events in threads of its own, so
+nothing here waits for the network."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""Storage of plugins' values: databases, pickles, backups, and the import of errbot's shelves.
-
-A storage opens namespaces, one for each plugin and a few of the bot's own. A namespace maps keys, which are strings, to
-pickled values. `ports.values.Storage` and `ports.values.Store` define the interface.
-"""
+"""Storage of plugins' values: databases, pickles, backups, and the import of errbot's shelves. A storage opens
+namespaces, one for each plugin and a few of the bot's own. A namespace maps keys, which are strings, to pickled values.
+`ports.values.Storage` and `ports.values.Store` define the interface."""
 
 from errklein.database import StorageError
 from errklein.storage._adapter import AdaptedStorage, MemoryStorage
@@ -31,8 +29,7 @@ from errklein.storage._sqlite import DATABASE, MIGRATIONS, Row, SQLiteStorage
 from errklein.storage._transfer import NameStatus, check_rows, put_rows, rows_of
 from errklein.storage.pickling import UnreadableValue, UnstorableValue, dumps, plain_value
 
-ROOM_WEBHOOKS = "room webhooks"
-"""The namespace of the webhooks that were made in chats and by `errklein webhook new`."""
+ROOM_WEBHOOKS = "room webhooks"  # the namespace of the webhooks that were made in chats and by `errklein webhook new`
 
 OWN_NAMESPACES = ("core", "repomgr", ROOM_WEBHOOKS)
 """The namespaces of the bot's own values: configurations of plugins and notices, repositories, and webhooks."""

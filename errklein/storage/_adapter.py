@@ -1,10 +1,8 @@
-"""Adapter to `ports.values.Storage` for storages that only get, set and remove values: those written for errbot, and Memory.
-
-A third-party storage may block, and need not be thread-safe. So a lock serialises all calls. Plain handlers run in
-threads, where waiting for the lock blocks nothing else. A handler on the reactor also gets its value synchronously from
-`self["key"]`, so it blocks the bot while the storage works; `self.store` doesn't. The configurations of plugins, which
-errklein itself reads on the reactor, are read once and cached.
-"""
+"""Adapter to `ports.values.Storage` for storages that only get, set and remove values: those written for errbot, and
+Memory. A third-party storage may block, and need not be thread-safe. So a lock serialises all calls. Plain handlers run
+in threads, where waiting for the lock blocks nothing else. A handler on the reactor also gets its value synchronously
+from `self["key"]`, so it blocks the bot while the storage works; `self.store` doesn't. The configurations of plugins,
+which errklein itself reads on the reactor, are read once and cached."""
 
 from __future__ import annotations
 

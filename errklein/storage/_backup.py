@@ -1,8 +1,6 @@
-"""Backups: errklein's own, which has all stored values as data in one text file, and errbot's backup.py.
-
-The format of errklein's is in docs/reference/data-directory.md. errbot's is a Python program that assigns values; it is parsed as
-text and never executed.
-"""
+"""Backups: errklein's own, which has all stored values as data in one text file, and errbot's backup.py. The format of
+errklein's is in docs/reference/data-directory.md. errbot's is a Python program that assigns values; it is parsed as
+text and never executed."""
 
 from __future__ import annotations
 
@@ -203,8 +201,7 @@ _WITHOUT_VALUES = re.compile(
 # Possessive repetitions don't backtrack, so the time to match grows linearly with the length of the statement.
 _STRING = r"""("(?:[^"\\\n]++|\\.)*+"|'(?:[^'\\\n]++|\\.)*+')"""
 
-_VALUE = re.compile(rf"(pobj|bot(?:\.\w+)?)\[{_STRING}\]\s*=(?!=)\s*")
-"""The beginning of `owner["key"] = value`."""
+_VALUE = re.compile(rf"(pobj|bot(?:\.\w+)?)\[{_STRING}\]\s*=(?!=)\s*")  # the beginning of `owner["key"] = value`
 
 _PLUGIN = re.compile(rf"pobj\s*=\s*[\w.]+[\[(](?=.{{1,200}}$){_STRING}[\])][\w.]*$")
 """The plugin whose values follow: `pobj = ….plugins["Name"]…`, or `pobj = …("Name")…`."""

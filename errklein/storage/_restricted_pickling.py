@@ -1,9 +1,8 @@
-"""Restricted unpickling, for values from outside: those from a backup or an errbot shelf.
-
-Unpickling calls the functions that a pickle names. For a restored value, `ValueReader` calls only the names in STANDARD_NAMES,
-those for which `find_restored_class` returns an object, and those that the operator trusts. docs/design.md, "The restricted
-unpickler", has the rules and their reasons. `rewritten` replaces names for the export to errbot, and calls nothing either.
-"""
+"""Restricted unpickling, for values from outside: those from a backup or an errbot shelf. Unpickling calls the
+functions that a pickle names. For a restored value, `ValueReader` calls only the names in STANDARD_NAMES, those for
+which `find_restored_class` returns an object, and those that the operator trusts. docs/design.md, "The restricted
+unpickler", has the rules and their reasons. `rewritten` replaces names for the export to errbot, and calls nothing
+either."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""errbot's shelves: dbm files named `<namespace>.db` in its data directory. They are read, imported, and written for an export.
-
-A shelf is of the dbm kind that errbot's Python used, and may consist of several files: `.db.dat` and `.db.dir` (dumb),
-`.db.db` or `.db.pag` (ndbm), `.db` (GNU or SQLite). Each value is a pickle, which is returned as bytes. Reading changes no
-shelf. Those of an export are files of dbm.dumb, which every Python reads.
-"""
+"""errbot's shelves: dbm files named `<namespace>.db` in its data directory. They are read, imported, and written for an
+export. A shelf is of the dbm kind that errbot's Python used, and may consist of several files: `.db.dat` and `.db.dir`
+(dumb), `.db.db` or `.db.pag` (ndbm), `.db` (GNU or SQLite). Each value is a pickle, which is returned as bytes. Reading
+changes no shelf. Those of an export are files of dbm.dumb, which every Python reads."""
 
 from __future__ import annotations
 
@@ -34,8 +32,7 @@ MARK = ("core", "imported_shelves")
 """The namespace and key of the list of shelves that were imported completely. Later imports skip them, so they don't
 restore values that plugins have removed since."""
 
-SETTLED = ("core", "import_settled")
-"""The namespace and key of the flag `is_settled`, which is True or missing."""
+SETTLED = ("core", "import_settled")  # the namespace and key of the flag `is_settled`, which is True or missing
 
 PARTS = ("", ".dat", ".dir", ".bak", ".db", ".pag", "-wal", "-shm")
 """The suffixes after `.db` of a shelf's files, for all kinds of dbm."""

@@ -1,8 +1,6 @@
-"""The storage Shelf: all values in one SQLite database, where each assignment is a durable transaction.
-
-Each value has a mark of its origin. A value that the bot has stored itself may use any class. A value from a backup or
-from an errbot shelf, which `SQLiteStorage.put` stores, is restricted until the bot assigns its key again; see
-`_restricted_pickling`.
+"""The storage Shelf: all values in one SQLite database, where each assignment is a durable transaction. Each value has
+a mark of its origin. A value that the bot has stored itself may use any class. A value from a backup or from an errbot
+shelf, which `SQLiteStorage.put` stores, is restricted until the bot assigns its key again; see `_restricted_pickling`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""Pickling of values so that they can be read after restarts and after reloads of plugins.
-
-A reload executes a plugin's modules again. Instances of the old classes still exist, but the class's name leads to the
-new class, and the standard pickler refuses such an instance. This pickler stores a plugin's classes and functions by
-name alone. Reading always finds the current ones.
-"""
+"""Pickling of values so that they can be read after restarts and after reloads of plugins. A reload executes a plugin's
+modules again. Instances of the old classes still exist, but the class's name leads to the new class, and the standard
+pickler refuses such an instance. This pickler stores a plugin's classes and functions by name alone. Reading always
+finds the current ones."""
 
 from __future__ import annotations
 

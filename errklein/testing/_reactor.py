@@ -25,13 +25,10 @@ _MOST_CALLBACKS = 10_000
 
 
 class TestLoop(asyncio.BaseEventLoop):
-    """An asyncio event loop whose time is the reactor's, for tests in one thread.
-
-    Timers such as `asyncio.sleep` end when `TestReactor.advance` reaches their time. Callbacks and tasks that are ready
-    run before the call of the TestBot returns that made them ready. Functions for an executor run at once and in place.
-
-    There is no network, and no second thread: a blocking handler can't wait for a coroutine that takes virtual time.
-    """
+    """An asyncio event loop whose time is the reactor's, for tests in one thread. Timers such as `asyncio.sleep` end
+    when `TestReactor.advance` reaches their time. Callbacks and tasks that are ready run before the call of the TestBot
+    returns that made them ready. Functions for an executor run at once and in place. There is no network, and no second
+    thread: a blocking handler can't wait for a coroutine that takes virtual time."""
 
     __test__ = False
 
@@ -92,10 +89,8 @@ class TestLoop(asyncio.BaseEventLoop):
     def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        """Call the function now if this is the thread of the test, as for a blocking handler, which runs in place.
-
-        From another thread, the function is called in the next call of the TestBot.
-        """
+        """Call the function now if this is the thread of the test, as for a blocking handler, which runs in place. From
+        another thread, the function is called in the next call of the TestBot."""
         handle = self.call_soon(callback, *args, context=context)
         if threading.get_ident() == self._thread and not self.is_running():
             self.enter(lambda: None)
@@ -211,11 +206,9 @@ class TestReactor(MemoryReactorClock):
         self._asyncioEventloop = self.loop
 
     def advance(self, amount: float) -> None:
-        """Let `amount` seconds pass. Delayed calls and timers run at their own times, in order.
-
-        A poller with an interval of 10 s runs three times in `advance(30)`. `advance(0)` runs calls that are due already, and
-        asyncio tasks that are ready.
-        """
+        """Let `amount` seconds pass. Delayed calls and timers run at their own times, in order. A poller with an
+        interval of 10 s runs three times in `advance(30)`. `advance(0)` runs calls that are due already, and asyncio
+        tasks that are ready."""
         end = self.rightNow + amount
         while self.calls and self.calls[0].getTime() <= end:
             self._advance_to(max(self.rightNow, self.calls[0].getTime()))

@@ -42,10 +42,8 @@ def environment(secrets: Mapping[str, str]) -> Iterator[None]:
 
 
 def share_packages(data_dir: Path) -> None:
-    """Link the process's directory of packages into a data directory.
-
-    It is shared because modules stay imported when a bot stops, so their files must stay too.
-    """
+    """Link the process's directory of packages into a data directory. It is shared because modules stay imported when a
+    bot stops, so their files must stay too."""
     (data_dir / "packages").symlink_to(_shared(), target_is_directory=True)
 
 
@@ -132,10 +130,8 @@ def _opened(path: str) -> TextIO:
 
 @contextmanager
 def forwarded_log(level: int) -> Iterator[None]:
-    """Forward the bot's log to the root logger in a `with` block, and set that logger to `level`.
-
-    pytest's `caplog` and reports, and `assertLogs` of unittest, then contain it.
-    """
+    """Forward the bot's log to the root logger in a `with` block, and set that logger to `level`. pytest's `caplog` and
+    reports, and `assertLogs` of unittest, then contain it."""
     root = logging.getLogger()
     before = root.level
     root.setLevel(level)

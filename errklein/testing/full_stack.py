@@ -1,8 +1,6 @@
-"""errbot's test tools: a bot that runs in a thread while the test blocks.
-
-`BlockingTestBot` is the bot, `FullStackTest` a unittest test case with it, and `errklein.testing.fixture.testbot` the pytest
-fixture. `errbot.backends.test` exports them under errbot's names.
-"""
+"""errbot's test tools: a bot that runs in a thread while the test blocks. `BlockingTestBot` is the bot, `FullStackTest`
+a unittest test case with it, and `errklein.testing.fixture.testbot` the pytest fixture. `errbot.backends.test` exports
+them under errbot's names."""
 
 from __future__ import annotations
 
@@ -57,11 +55,9 @@ _POOLS = tuple(f"errklein {name} " for name in ("commands", "plugins", "webhooks
 
 
 def stays_idle(reactor: Any, seconds: float, other_threads: Collection[threading.Thread]) -> bool:
-    """Return whether an idle bot stays idle for `seconds`. Called on the reactor.
-
-    It doesn't if there is a delayed call, such as a poller's, an asyncio task, a socket, a process, or a thread that isn't one
-    of `other_threads`, which don't belong to the bot.
-    """
+    """Return whether an idle bot stays idle for `seconds`. Called on the reactor. It doesn't if there is a delayed
+    call, such as a poller's, an asyncio task, a socket, a process, or a thread that isn't one of `other_threads`, which
+    don't belong to the bot."""
     loop = loop_of(reactor)
     assert loop is not None
     before = loop.time() + seconds
@@ -115,10 +111,8 @@ class BotUnderTest(ErrbotBot):
         self.test_backend.sender = sender
 
     def pop_message(self, timeout: float = REPLY_TIMEOUT, block: bool = True) -> str | bytes:
-        """Return the next message that the bot sends; see `BlockingTestBot.pop_message`.
-
-        Plugins' callbacks for earlier messages have run by then, unless they take longer than a second.
-        """
+        """Return the next message that the bot sends; see `BlockingTestBot.pop_message`. Plugins' callbacks for earlier
+        messages have run by then, unless they take longer than a second."""
         queue = self.test_backend.outgoing_message_queue
         # A test with a timeout of its own may use it to measure time.
         if timeout is not REPLY_TIMEOUT or not block:

@@ -94,10 +94,8 @@ _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 
 def sanitize(text: str) -> str:
-    r"""Return the text without control characters and terminal sequences.
-
-    Tab and line feed are kept. CR LF and CR become line feeds, and lone surrogates become U+FFFD.
-    """
+    r"""Return the text without control characters and terminal sequences. Tab and line feed are kept. CR LF and CR
+    become line feeds, and lone surrogates become U+FFFD."""
     if not _UNPRINTABLE.search(text):
         return text
     text = _NEWLINES.sub("\n", text)

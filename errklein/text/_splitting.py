@@ -24,10 +24,8 @@ def truncated(text: str, most: int) -> str:
 
 
 def at_most(parts: Sequence[str], cut: bool = False, most: int = PARTS_CAP) -> list[str]:
-    """Return at most `most` parts of a message. If some are missing, the last one is LEFT_OUT.
-
-    `cut` states that the message has more text than the parts.
-    """
+    """Return at most `most` parts of a message. If some are missing, the last one is LEFT_OUT. `cut` states that the
+    message has more text than the parts."""
     if len(parts) < most or (len(parts) == most and not cut):
         return [*parts, LEFT_OUT] if cut else list(parts)
     return [*parts[: most - 1], LEFT_OUT]
@@ -143,10 +141,8 @@ def _longest(text: str, limit: int, length: Length) -> int:
 
 
 def grapheme_boundary(text: str, end: int, start: int = 0) -> int:
-    """Return the last end of a grapheme at or before `end`, such as an emoji of several code points.
-
-    Returns `end` itself if there is none after `start` within 16 characters.
-    """
+    """Return the last end of a grapheme at or before `end`, such as an emoji of several code points. Returns `end`
+    itself if there is none after `start` within 16 characters."""
     if text[max(start, end - 1) : end + 1].isascii():
         return end
     # Imported late, since it takes 50 ms and most messages are short or ASCII.

@@ -42,10 +42,8 @@ def one_line(error: BaseException) -> str:
 
 def line_in(directory: Path, error: BaseException) -> tuple[Path, int | None] | None:
     """Return the file below the directory, and its line, that raised the exception or called the code that raised it.
-
-    If there is none in the exception's traceback, that of its cause is searched. Returns None if the directory's code isn't
-    involved. A syntax error has the line of the mistake.
-    """
+    If there is none in the exception's traceback, that of its cause is searched. Returns None if the directory's code
+    isn't involved. A syntax error has the line of the mistake."""
     for one in _with_causes(error):
         if isinstance(one, SyntaxError) and Path(one.filename or "").is_relative_to(directory):
             return Path(one.filename or ""), one.lineno
@@ -93,8 +91,7 @@ _MEMBERS = {
 }
 """Names that are often used without their import, with their modules."""
 
-_PROVIDED = ("errbot", "errklein", "flask")
-"""Packages that are always there; only a module in them can be missing."""
+_PROVIDED = ("errbot", "errklein", "flask")  # packages that are always there; only a module in them can be missing
 
 _UNKNOWN_IMPORT = re.compile(r"cannot import name '(\w+)' from")
 
@@ -168,11 +165,9 @@ _ASSIGNMENT = re.compile(r"\s*(?P<name>\w+)\s*(?::[^=]*)?=(?!=)\s*(?P<value>[^\s
 
 
 def source_excerpt(path: Path, line: int, column: int | None = None) -> str:
-    """Return a line of a file with its number, such as "    3 | BOT_LOG_LEVEL = logging.INFO"; "" if it can't be read.
-
-    With the column, counted from 1, a second line has a caret below it. MASK replaces the contents of strings, except for
-    keys, and the value of a variable with a secret name. A line within a string of several lines isn't returned.
-    """
+    """Return a line of a file with its number, such as " 3 | BOT_LOG_LEVEL = logging.INFO"; "" if it can't be read.
+    With the column, counted from 1, a second line has a caret below it. MASK replaces the contents of strings, except
+    for keys, and the value of a variable with a secret name. A line within a string of several lines isn't returned."""
     try:
         source = path.read_text("utf-8-sig")
     except (OSError, ValueError):

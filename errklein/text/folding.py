@@ -1,8 +1,6 @@
-r"""Folding: a normal form of text that is equal for spellings that differ only in case, width or invisible characters.
-
-The form is Unicode's NFKC_Casefold (Unicode Standard, section 3.13), without control characters. For example, `Production`,
-fullwidth `ｐｒｏｄｕｃｔｉｏｎ` and `produc\u00adtion` all become `production`.
-"""
+"""Folding: a normal form of text that is equal for spellings that differ only in case, width or invisible characters.
+The form is Unicode's NFKC_Casefold (Unicode Standard, section 3.13), without control characters. For example,
+`Production`, fullwidth `ｐｒｏｄｕｃｔｉｏｎ` and `produc\u00adtion` all become `production`."""
 
 from __future__ import annotations
 
@@ -29,11 +27,9 @@ _IGNORABLE = frozenset(
 
 
 def is_invisible(character: str) -> bool:
-    """Return whether the character is invisible.
-
-    True for format characters (general category Cf, such as zero-width spaces, the soft hyphen and bidirectional marks), for
-    other default-ignorable code points (such as variation selectors), and for control characters that aren't white space.
-    """
+    """Return whether the character is invisible. True for format characters (general category Cf, such as zero-width
+    spaces, the soft hyphen and bidirectional marks), for other default-ignorable code points (such as variation
+    selectors), and for control characters that aren't white space."""
     category = unicodedata.category(character)
     if category == "Cc":
         return not character.isspace()
@@ -42,9 +38,7 @@ def is_invisible(character: str) -> bool:
 
 def folded(text: str) -> str:
     """Return the text after NFKC, casefolding and removal of invisible characters, with U+0020 for each white space.
-
-    Folding a folded text changes nothing.
-    """
+    Folding a folded text changes nothing."""
     if text.isascii() and text.isprintable():
         return text.lower()
     before = None

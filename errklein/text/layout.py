@@ -1,7 +1,5 @@
-"""Parsing of chat messages in Markdown, and their layout as lines of text, with marks for bold, colours and other styles (see `styles`).
-
-The dialect is Markdown Extra without HTML: tags are text, except `<br>`.
-"""
+"""Parsing of chat messages in Markdown, and their layout as lines of text, with marks for bold, colours and other
+styles (see `styles`). The dialect is Markdown Extra without HTML: tags are text, except `<br>`."""
 
 from __future__ import annotations
 
@@ -41,10 +39,8 @@ class Code(str):
 
 
 def parse(text: str) -> tuple[Element, list[str]]:
-    """Return the root element of a text in Markdown, and the raw texts that placeholders in the elements refer to.
-
-    May be called from several threads at once.
-    """
+    """Return the root element of a text in Markdown, and the raw texts that placeholders in the elements refer to. May
+    be called from several threads at once."""
     with idle_parser(_build) as parser:
         lines = text.split("\n")
         for preprocessor in parser.preprocessors:
@@ -63,10 +59,8 @@ _idle: defaultdict[Callable[[], Markdown], deque[Markdown]] = defaultdict(deque)
 
 @contextmanager
 def idle_parser(build: Callable[[], Markdown]) -> Iterator[Markdown]:
-    """Return a context manager that provides a parser no other thread uses.
-
-    A parser takes milliseconds to build, and parses one text at a time.
-    """
+    """Return a context manager that provides a parser no other thread uses. A parser takes milliseconds to build, and
+    parses one text at a time."""
     try:
         parser = _idle[build].pop()
     except IndexError:

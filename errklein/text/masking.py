@@ -217,11 +217,8 @@ def _in_text(text: str, secret: bool, address: bool) -> Iterator[str]:
 
 
 def _is_path(text: str) -> bool:
-    """Return whether the text is the path of a file, which isn't a secret.
-
-    A text without a file name extension counts as a path only if its directory exists, since a key in Base64 may begin with
-    a slash.
-    """
+    """Return whether the text is the path of a file, which isn't a secret. A text without a file name extension counts
+    as a path only if its directory exists, since a key in Base64 may begin with a slash."""
     if len(text) > 4096 or "/" not in text or "\0" in text:
         return False
     directory = posixpath.dirname(text)

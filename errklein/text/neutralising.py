@@ -1,8 +1,6 @@
-"""Text without effects on other people: mentions of whole rooms, and links to addresses that may run code.
-
-A zero-width space breaks the syntax, so that a reader sees the text as it was written. Networks' own libraries do the same:
-a space of no width after the `@` is what discord.py inserts, and Mattermost and Slack end a name at it.
-"""
+"""Text without effects on other people: mentions of whole rooms, and links to addresses that may run code. A zero-width
+space breaks the syntax, so that a reader sees the text as it was written. Networks' own libraries do the same: a space
+of no width after the `@` is what discord.py inserts, and Mattermost and Slack end a name at it."""
 
 from __future__ import annotations
 
@@ -52,11 +50,9 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 
 
 def without_mentions(markdown: str) -> str:
-    """Return the Markdown with `@channel`, `@here`, `@everyone`, `<!here>` and the like neutralised, however they are written.
-
-    Control characters are removed. The result contains no mention either when a network renders it, removes its formatting or
-    replaces its entities. Mentions of single people stay.
-    """
+    """Return the Markdown with `@channel`, `@here`, `@everyone`, `<!here>` and the like neutralised, however they are
+    written. Control characters are removed. The result contains no mention either when a network renders it, removes
+    its formatting or replaces its entities. Mentions of single people stay."""
     return _neutralised(_AT, sanitize(markdown), _is_for_all)
 
 
@@ -77,9 +73,7 @@ _EFFECT = re.compile(
 
 def without_effects(text: str) -> str:
     """Return a text in which no client finds an address that it would make a link of, or the mention of a person.
-
-    Formatting isn't examined.
-    """
+    Formatting isn't examined."""
     return _EFFECT.sub(_broken, text)
 
 

@@ -1,7 +1,5 @@
-"""Rendering of Markdown for each kind of network: plain text, instant messaging, XHTML, ANSI terminals and IRC.
-
-Texts that would take Markdown's parser too long are shown as they were written. The limits are the `…_CAP` constants.
-"""
+"""Rendering of Markdown for each kind of network: plain text, instant messaging, XHTML, ANSI terminals and IRC. Texts
+that would take Markdown's parser too long are shown as they were written. The limits are the `…_CAP` constants."""
 
 from __future__ import annotations
 
@@ -130,9 +128,7 @@ def to_md(markdown: str) -> str:
 
 def md_escape(text: str) -> str:
     """Return the text with a backslash before each character that may be Markdown syntax, as errbot's `md_escape`.
-
-    `plain` also escapes HTML and the beginnings of blocks, and leaves readable text unchanged.
-    """
+    `plain` also escapes HTML and the beginnings of blocks, and leaves readable text unchanged."""
     return _ESCAPED.sub(r"\\\1", text)
 
 

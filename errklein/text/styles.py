@@ -1,8 +1,6 @@
-"""Style marks inside a text, such as bold and red, their conversion to terminal sequences and IRC codes, and tables of characters for them.
-
-A mark is one of the noncharacters U+FDD0 to U+FDEF, which Unicode reserves for internal use. `sanitize` removes them from
-untrusted text. Texts with marks can be cut, padded and joined like any others.
-"""
+"""Style marks inside a text, such as bold and red, their conversion to terminal sequences and IRC codes, and tables of
+characters for them. A mark is one of the noncharacters U+FDD0 to U+FDEF, which Unicode reserves for internal use.
+`sanitize` removes them from untrusted text. Texts with marks can be cut, padded and joined like any others."""
 
 from __future__ import annotations
 
@@ -79,10 +77,8 @@ def styles_to_irc(text: str) -> str:
 
 
 def replace_styles(text: str, characters: Mapping[str, str]) -> str:
-    """Return the text with each mark replaced by its characters. Marks that `characters` lacks are removed.
-
-    Fixed-width blocks contain no other styles, since networks show them literally.
-    """
+    """Return the text with each mark replaced by its characters. Marks that `characters` lacks are removed. Fixed-width
+    blocks contain no other styles, since networks show them literally."""
     if FIXED in characters:
         # Removes the space at the beginning of a paragraph, which would precede the fence.
         text = _FIXED_BLOCK.sub(lambda block: f"{FIXED}{strip_styles(block[1])}{FIXED_END}", text)

@@ -9,11 +9,8 @@ from pathlib import Path
 NEW_NAMES: Mapping[str, str] = {"BACKENDS": "NETWORKS"}
 """The old names of settings with the new ones."""
 
-_SIMILARITY = 0.65
-"""The difflib ratio from which names are similar: "Irk" and "IRC", but not "nothing" and "string"."""
-
-_SHORTEST = 3
-"""The least length of a name that is similar to those that begin with it, as "int" is to "integer"."""
+_SIMILARITY = 0.65  # the difflib ratio from which names are similar: "Irk" and "IRC", but not "nothing" and "string"
+_SHORTEST = 3  # the least length of a name that is similar to those that begin with it, as "int" is to "integer"
 
 
 def most_similar(name: str, names: Iterable[str]) -> str:

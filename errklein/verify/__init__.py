@@ -1,7 +1,5 @@
-"""Verification of the sources of webhooks, as pure functions of a request and secrets.
-
-Each scheme is a function that returns a `Verification`, for `@webhook("/github", verify=github(secret="env:GH_SECRET"))`.
-"""
+"""Verification of the sources of webhooks, as pure functions of a request and secrets. Each scheme is a function that
+returns a `Verification`, for `@webhook("/github", verify=github(secret="env:GH_SECRET"))`."""
 
 from errklein.verify._algorithms import hmac_signature, standard_webhooks
 from errklein.verify._discord import discord

@@ -11,8 +11,7 @@ from http.client import responses
 from errklein.ports.outbox import OutboxFull
 from errklein.webhooks.payload import BadPayload
 
-_OUTBOX_RETRY = 30.0
-"""Seconds after which a source repeats a request whose messages had no room in the outbox."""
+_OUTBOX_RETRY = 30.0  # seconds after which a source repeats a request whose messages had no room in the outbox
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -1,8 +1,6 @@
-"""The rules of HTTP/1.1 for requests (RFC 9112), without input or output.
-
-`read_head` reads a request line and headers, `ChunkedBody` a chunked body. Both are strict: bytes that two parsers could
-interpret differently are rejected, since a proxy in front may have chosen the other interpretation (request smuggling).
-"""
+"""The rules of HTTP/1.1 for requests (RFC 9112), without input or output. `read_head` reads a request line and headers,
+`ChunkedBody` a chunked body. Both are strict: bytes that two parsers could interpret differently are rejected, since a
+proxy in front may have chosen the other interpretation (request smuggling)."""
 
 from __future__ import annotations
 

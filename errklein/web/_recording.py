@@ -45,8 +45,7 @@ class Recording:
         """The webhooks that are paused, now and later."""
         self.overdue: set[int] = set()
         """The ids of deliveries whose handler is running after 504, so that no replay begins meanwhile."""
-        self.refused: dict[str, StoredDelivery] = {}
-        """The last refused request of each webhook, logged or not."""
+        self.refused: dict[str, StoredDelivery] = {}  # the last refused request of each webhook, logged or not
         self._warnings = RateLimit(now)
         rate = settings.log_rate
         self._logs = bot.journal is not None and settings.delivery_log != "off"

@@ -1,8 +1,6 @@
-"""Conversion of a handler's return value into a response that can be sent.
-
-Text and JSON values are converted directly. Other values become a Werkzeug response first, as does every value if
-`after_this_request` was used. Values that need the reactor, such as Deferreds, are returned as a `ReactorValue`.
-"""
+"""Conversion of a handler's return value into a response that can be sent. Text and JSON values are converted directly.
+Other values become a Werkzeug response first, as does every value if `after_this_request` was used. Values that need
+the reactor, such as Deferreds, are returned as a `ReactorValue`."""
 
 from __future__ import annotations
 

@@ -141,8 +141,7 @@ class Routes:
         self._by_token: dict[str, str] = {}
         self._tokens: dict[str, Sequence[str]] = {}
         self.mounts: list[Mount] = []  # the resources that plugins have mounted
-        self.streams: defaultdict[str, WeakSet[Any]] = defaultdict(WeakSet)
-        """The streams and WebSockets of each plugin."""
+        self.streams: defaultdict[str, WeakSet[Any]] = defaultdict(WeakSet)  # the streams and WebSockets of each plugin
         self.app = Klein()  # the application; `app.resource()` answers every webhook under any Twisted site
         self.app.handle_errors(NotFound, MethodNotAllowed)(self._enter_mount)
         self.version = 0  # a number that changes with the routes

@@ -38,14 +38,12 @@ class WebSettings:
     body_memory: int | None = 256 * 1024 * 1024
     """The memory for all bodies and their decoded values; None if it is unlimited."""
 
-    off_reactor_size: int = 64 * 1024
-    """The size above which a body is decoded in a thread before its handler runs."""
+    off_reactor_size: int = 64 * 1024  # the size above which a body is decoded in a thread before its handler runs
 
     head_deadline: float = 10.0  # the time for a request line and its headers to arrive
     body_deadline: float = 30.0  # the time for a body to arrive, from the end of the headers
 
-    read_deadline: float = 30.0
-    """The time for a client to read from a full send buffer; then it is disconnected."""
+    read_deadline: float = 30.0  # the time for a client to read from a full send buffer; then it is disconnected
 
     idle_deadline: float = 60.0  # the time after which a connection without a request is closed
     proxies: TrustedProxies | None = None  # the proxies whose forwarding headers are read
@@ -68,8 +66,7 @@ class WebSettings:
     client_rate: Rate | None = None
     """The limit of requests of one client that their verification hasn't accepted; None if it is unlimited."""
 
-    delivery_log: str = "bodies"
-    """The stored part of requests: "bodies", "heads" for all except bodies, or "off"."""
+    delivery_log: str = "bodies"  # the stored part of requests: "bodies", "heads" for all except bodies, or "off"
 
     log_rate: Rate | None = None
     """The rate of a webhook's successful deliveries above which they are counted instead of recorded; None if it is unlimited."""

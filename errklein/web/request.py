@@ -68,8 +68,7 @@ class RequestState:
     recorded: StoredDelivery | None = None  # the delivery of a request that was received earlier
     delivery_id = 0  # the id of the delivery; 0 until it is known, or without a journal
     path_token = b""  # the token that was in the address of a webhook of a room
-    source_id = ""
-    """What identifies repeated requests, such as the source's id of the delivery; empty if it is unknown."""
+    source_id = ""  # what identifies repeated requests, such as the source's id of the delivery; empty if it is unknown
     body_users = 1
     """The number of users for whose sake the body and a lost connection are kept. Each calls `drop_body`; one is the response."""
     received_at: float | None = None  # the Unix time of the delivery; None until it is known
@@ -480,8 +479,7 @@ class StockRequest(RequestState):
         self._lost = True
 
 
-WebhookRequest = HTTPRequest | StockRequest
-"""A request for a webhook, received by errklein's site or by another one."""
+WebhookRequest = HTTPRequest | StockRequest  # a request for a webhook, received by errklein's site or by another one
 
 
 class BodyMemory:

@@ -1,7 +1,5 @@
-"""Deliveries of webhooks as the journal stores them: the request, its state, and the outcome of an attempt.
-
-Most are named tuples: one is created for each request, and a frozen dataclass takes four times as long.
-"""
+"""Deliveries of webhooks as the journal stores them: the request, its state, and the outcome of an attempt. Most are
+named tuples: one is created for each request, and a frozen dataclass takes four times as long."""
 
 from __future__ import annotations
 

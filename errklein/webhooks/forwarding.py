@@ -1,8 +1,6 @@
-"""The client, scheme, host and base path of requests that arrive through trusted proxies.
-
-The headers are `Forwarded` (RFC 7239), and `X-Forwarded-*` and `X-Real-IP`, which have no standard. Only elements that trusted
-proxies have written are read, from right to left; docs/design.md, "Proxies", has the rules.
-"""
+"""The client, scheme, host and base path of requests that arrive through trusted proxies. The headers are `Forwarded`
+(RFC 7239), and `X-Forwarded-*` and `X-Real-IP`, which have no standard. Only elements that trusted proxies have written
+are read, from right to left; docs/design.md, "Proxies", has the rules."""
 
 from __future__ import annotations
 
@@ -17,8 +15,7 @@ from errklein.text.errors import InvalidValue
 
 UNIX = "unix"  # the key for the clients of Unix sockets, which have no address
 
-UNKNOWN = "unknown"
-"""The address of a client that a trusted proxy hides (RFC 7239, 6.2), or whose address is invalid."""
+UNKNOWN = "unknown"  # the address of a client that a trusted proxy hides (RFC 7239, 6.2), or whose address is invalid
 
 HEADERS: Mapping[str, frozenset[str]] = {
     "Forwarded": frozenset({"client", "scheme", "host", "port"}),

@@ -1,7 +1,5 @@
-"""The values of the options of webhooks: their checks, for the decorator and for the operator's settings, and their errors.
-
-Rates are texts such as "10/s", and durations such as "10min".
-"""
+"""The values of the options of webhooks: their checks, for the decorator and for the operator's settings, and their
+errors. Rates are texts such as "10/s", and durations such as "10min"."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
-"""A parser of PROXY headers, versions 1 and 2, in which a proxy sends the client's address before the bytes of the client.
-
-The specification is https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt.
-"""
+"""A parser of PROXY headers, versions 1 and 2, in which a proxy sends the client's address before the bytes of the
+client. The specification is https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Adapters for third-party backends that were written for errbot.
-
-Nothing is exported, since `finding` and `errbot` import the reactor.
-"""
+"""Adapters for third-party backends that were written for errbot. Nothing is exported, since `finding` and `errbot`
+import the reactor."""
 
 __all__: list[str] = []

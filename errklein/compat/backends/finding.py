@@ -27,8 +27,7 @@ PACKAGES = {
 
 _OF_ERRBOT = ("Telegram", "XMPP")  # backends that are part of errbot, and that no package has
 
-GROUPS = ("errbot.backend_plugins", "errklein.backends")
-"""The entry point groups in which distributions offer networks."""
+GROUPS = ("errbot.backend_plugins", "errklein.backends")  # the entry point groups in which distributions offer networks
 
 
 def network_plugs(config: Any, unreadable: list[str] | None = None) -> Iterator[PlugFile]:

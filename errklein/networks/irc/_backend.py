@@ -69,8 +69,7 @@ class IRCBackend(NetworkBase):
     NICKSERV_TIMEOUT = 3.0
     """Seconds to wait for NickServ before joining rooms, since some rooms only admit identified users."""
 
-    CONFIRM_TIMEOUT = 2.0
-    """Seconds that the server has at the end of the grace period to confirm lines."""
+    CONFIRM_TIMEOUT = 2.0  # seconds that the server has at the end of the grace period to confirm lines
 
     is_encrypted: bool = read_only(
         "settings.is_encrypted", "Whether nobody can read messages on their way to the server."
@@ -127,11 +126,9 @@ class IRCBackend(NetworkBase):
         self._reconnector.connect()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Send the queue for up to `grace` seconds, then QUIT. Fires when the connection is closed.
-
-        A connection that breaks during this time is reestablished. The queue is dropped at once if the network is not
-        connected and no attempt to connect begins in time.
-        """
+        """Send the queue for up to `grace` seconds, then QUIT. Fires when the connection is closed. A connection that
+        breaks during this time is reestablished. The queue is dropped at once if the network is not connected and no
+        attempt to connect begins in time."""
         grace = grace if self._reconnector.will_connect_within(grace) else 0.0
         # What isn't confirmed in the end is sent again after the next start.
         confirming = self._reactor.callLater(max(0.0, grace - self.CONFIRM_TIMEOUT), self._confirm_all)
@@ -278,10 +275,8 @@ class IRCBackend(NetworkBase):
         return self._rooms.room(name)
 
     def change_presence(self, status: str, message: str) -> None:
-        """Set the bot's AWAY message, or clear it if `status` is ONLINE.
-
-        May be called from any thread. The presence is sent again after each reconnection.
-        """
+        """Set the bot's AWAY message, or clear it if `status` is ONLINE. May be called from any thread. The presence is
+        sent again after each reconnection."""
         self._away = "" if status == ONLINE else strip_controls(message or status)
         self._send_presence()
 

@@ -1,7 +1,5 @@
 """The extensions of IRCv3 that the bot uses, without I/O: capabilities with SASL, message tags, and replayed messages.
-
-See https://ircv3.net/specs/extensions/capability-negotiation and https://ircv3.net/specs/extensions/sasl-3.1.
-"""
+See https://ircv3.net/specs/extensions/capability-negotiation and https://ircv3.net/specs/extensions/sasl-3.1."""
 
 from __future__ import annotations
 

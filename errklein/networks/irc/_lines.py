@@ -1,8 +1,6 @@
-"""Lines to an IRC server: encoding, pace, transmission and confirmation; see "Sent messages" in docs/design.md.
-
-RFC 1459, section 2.3: a line has at most 512 bytes, CR LF included, and contains no NUL, CR or LF. The server puts the
-sender's mask before the lines that other clients receive, and counts it.
-"""
+"""Lines to an IRC server: encoding, pace, transmission and confirmation; see "Sent messages" in docs/design.md. RFC
+1459, section 2.3: a line has at most 512 bytes, CR LF included, and contains no NUL, CR or LF. The server puts the
+sender's mask before the lines that other clients receive, and counts it."""
 
 from __future__ import annotations
 

@@ -39,8 +39,7 @@ _ACKNOWLEDGE: int | None = getattr(socket, "TCP_QUICKACK", None)
 """The option that acknowledges data at once; None if the system has none."""
 
 _BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b|access denied|bad password", re.IGNORECASE)
-_KILLED = re.compile(r"\bkilled\b", re.IGNORECASE)
-"""The end of one connection, for which the reason may name a ban."""
+_KILLED = re.compile(r"\bkilled\b", re.IGNORECASE)  # the end of one connection, for which the reason may name a ban
 _NO_SASL = "the server doesn't support SASL, which BOT_IDENTITY['sasl_password'] requires"
 _BAN_FOLLOWS = 10.0
 """Seconds after the announcement of a ban (465) within which the server closes the connection for it."""

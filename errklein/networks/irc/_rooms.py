@@ -42,8 +42,7 @@ class RoomState:
     casemapping: CaseMapping
     topic: str = ""
     masks: dict[str, str] = field(default_factory=dict)
-    identifier: IRCRoom | None = None
-    """The identifier of the room with this case mapping, when it was created."""
+    identifier: IRCRoom | None = None  # the identifier of the room with this case mapping, when it was created
 
     def add(self, mask: str) -> None:
         """Add an occupant. A nick alone doesn't replace a full mask."""
@@ -262,10 +261,8 @@ class RoomMembership:
         limiter: IRCRateLimiter,
         chance: Callable[[], float],
     ) -> None:
-        self.bot_identifier: IRCPerson | None = None
-        """The bot's identifier; None before the server's first welcome."""
-        self.name_rules = CaseMapping.RFC1459
-        """The server's case mapping; RFC1459 until the server announces one."""
+        self.bot_identifier: IRCPerson | None = None  # the bot's identifier; None before the server's first welcome
+        self.name_rules = CaseMapping.RFC1459  # the server's case mapping; RFC1459 until the server announces one
         self.send = send
         self.joins = Joins(reactor, settings.network, self, limiter, chance)
         self._reactor = reactor

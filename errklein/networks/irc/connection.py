@@ -26,10 +26,8 @@ _CERTIFICATES = "BOT_IDENTITY['ssl_ca']"
 
 
 def endpoint_for(reactor: Any, settings: IRCSettings) -> IStreamClientEndpoint:
-    """Return the endpoint to connect to. With TLS, the certificate and its name are verified.
-
-    Raises ConfigError for an invalid `ssl_ca`.
-    """
+    """Return the endpoint to connect to. With TLS, the certificate and its name are verified. Raises ConfigError for an
+    invalid `ssl_ca`."""
     connect: Callable[..., IStreamClientEndpoint] = TCP6ClientEndpoint if settings.ipv6 else HostnameEndpoint
     endpoint = connect(reactor, settings.server, settings.port, bindAddress=settings.bind_address)
     if not settings.tls:

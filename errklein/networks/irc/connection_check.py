@@ -15,10 +15,8 @@ TIMEOUT = 30.0
 
 
 class ConnectionCheck(IRCBackend):
-    """One connection with the identity of the configuration. It joins no rooms and sends no messages, also not to NickServ.
-
-    If the nick is taken, for example by the running bot, it takes another one, as the bot does.
-    """
+    """One connection with the identity of the configuration. It joins no rooms and sends no messages, also not to
+    NickServ. If the nick is taken, for example by the running bot, it takes another one, as the bot does."""
 
     def __init__(self, reactor: Any, config: Any, *, endpoint: IStreamClientEndpoint | None = None) -> None:
         super().__init__(reactor, config, endpoint=endpoint)

@@ -1,9 +1,6 @@
-"""Persons, rooms and occupants on IRC, and the comparison of their names.
-
-A person is a nick, with the user name and host as far as they are known. An identifier keeps the server's case mapping from
-the time when it was created, so that its equality and hash never change. Two identifiers are equal if their names are equal
-in both of their mappings.
-"""
+"""Persons, rooms and occupants on IRC, and the comparison of their names. A person is a nick, with the user name and
+host as far as they are known. An identifier keeps the server's case mapping from the time when it was created, so that
+its equality and hash never change. Two identifiers are equal if their names are equal in both of their mappings."""
 
 from __future__ import annotations
 

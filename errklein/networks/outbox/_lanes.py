@@ -27,20 +27,14 @@ from errklein.running import ThreadReactor, cancel_timers
 from errklein.text import split_rendered, truncated
 from errklein.text.masking import masker
 
-LATE_AFTER = 300.0
-"""The seconds after which a message is late."""
+LATE_AFTER = 300.0  # the seconds after which a message is late
 
 TOGETHER = 10
 """The parts of a message that no other to the same recipient separates: as many as a webhook of a room sends."""
 
-LANES_SEEN = 8
-"""The lanes of a recipient of which the next message is chosen: those that were chosen least recently."""
-
-SHOWN = 60
-"""Number of characters of a message in a log line."""
-
-KEPT = 500
-"""Number of characters of a message in which secrets are masked, before it is truncated to SHOWN."""
+LANES_SEEN = 8  # the lanes of a recipient of which the next message is chosen: those that were chosen least recently
+SHOWN = 60  # number of characters of a message in a log line
+KEPT = 500  # number of characters of a message in which secrets are masked, before it is truncated to SHOWN
 
 ROUNDING = 1e-6
 """The seconds by which a timer may fire before the time."""

@@ -1,7 +1,5 @@
-"""Consoles: their base class, whose output doesn't block, and the console for pipes and files.
-
-The output of the latter is the bot's messages, and each line of its input is a message.
-"""
+"""Consoles: their base class, whose output doesn't block, and the console for pipes and files. The output of the latter
+is the bot's messages, and each line of its input is a message."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
-"""The console for terminals: a prompt with history, editing and completion, and messages above it.
-
-The prompt runs in a thread with its own event loop, so that it reacts to keys at once even if the reactor is busy.
-"""
+"""The console for terminals: a prompt with history, editing and completion, and messages above it. The prompt runs in a
+thread with its own event loop, so that it reacts to keys at once even if the reactor is busy."""
 
 from __future__ import annotations
 

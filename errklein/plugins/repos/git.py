@@ -1,8 +1,5 @@
-"""Runs git in ways that execute nothing from the repository. For use in threads.
-
-The git program knows the operator's proxies, keys and credentials. As a separate process it can be stopped and can't
-block the bot.
-"""
+"""Runs git in ways that execute nothing from the repository. For use in threads. The git program knows the operator's
+proxies, keys and credentials. As a separate process it can be stopped and can't block the bot."""
 
 from __future__ import annotations
 

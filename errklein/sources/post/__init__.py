@@ -1,7 +1,6 @@
-"""Messages in the formats of Slack, Mattermost, Rocket.Chat and Discord, as many tools can post them; a title with a message; text.
-
-`post` takes all formats and responds as Slack does. The others differ in what a text is written in, and Discord in its responses.
-"""
+"""Messages in the formats of Slack, Mattermost, Rocket.Chat and Discord, as many tools can post them; a title with a
+message; text. `post` takes all formats and responds as Slack does. The others differ in what a text is written in, and
+Discord in its responses."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """Conversion of what services write into Markdown: Slack's mrkdwn, Discord's and Mattermost's Markdown, and plain text.
-
-Each conversion takes time in proportion to the text's length. Links have harmless addresses only. Mentions stay as text; they
-are neutralised with the whole message.
-"""
+Each conversion takes time in proportion to the text's length. Links have harmless addresses only. Mentions stay as
+text; they are neutralised with the whole message."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """The formats of posted messages: those of Slack, Mattermost, Rocket.Chat and Discord, and a title with a message.
-
-Their keys differ, so one function reads them all. Values of other types than the documented ones are used as text or left
-out. What would choose a room, a name or an icon is ignored.
-"""
+Their keys differ, so one function reads them all. Values of other types than the documented ones are used as text or
+left out. What would choose a room, a name or an icon is ignored."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
-"""Flask's functions and classes for webhook handlers, built on Werkzeug without Flask.
-
-Plugins import them with `from flask import …`, whether or not Flask is installed.
-"""
+"""Flask's functions and classes for webhook handlers, built on Werkzeug without Flask. Plugins import them with `from
+flask import …`, whether or not Flask is installed."""
 
 from werkzeug.exceptions import abort
 

@@ -1,6 +1,5 @@
-"""The context of the request that is being handled, and the proxies `request`, `g` and `current_app` that use it.
-
-The handler and everything that it starts run with the request's context as the current one, on the reactor or in a thread.
+"""The context of the request that is being handled, and the proxies `request`, `g` and `current_app` that use it. The
+handler and everything that it starts run with the request's context as the current one, on the reactor or in a thread.
 """
 
 from __future__ import annotations
