@@ -56,7 +56,6 @@ class RunningState(BotState):
         self._bot = bot
 
     def now(self) -> float:
-        """Return the Unix time."""
         return self._bot.now()
 
     def refused(self) -> Sequence[StoredDelivery]:
@@ -64,11 +63,9 @@ class RunningState(BotState):
         return list(self._bot.web.services.recording.refused.values())
 
     def routes(self) -> Sequence[RouteInfo]:
-        """Return the webhooks of active plugins and of rooms."""
         return self._bot.web.routes.hooks()
 
     def room_webhook(self, name: str) -> RoomWebhook | None:
-        """Return the webhook of a room of this name."""
         return self._bot.room_webhooks.find(name)
 
     def responses(self, webhook: str) -> int:
@@ -104,7 +101,6 @@ class RunningState(BotState):
         return Wait(PAUSED_WEBHOOK if webhook in self.paused else "active")
 
     def room_status(self, network: str, name: str) -> Wait | None:
-        """Return whether the bot is in a room, and why not; None if it should not be there."""
         backend = self._bot.backends.get(network)
         return None if backend is None else backend.room_status(name)
 
@@ -123,7 +119,6 @@ class RunningState(BotState):
         return None
 
     def wait_of_message(self, record: MessageRecord) -> Wait | None:
-        """Return what a message waits for; None if it doesn't wait any more."""
         backend = self._bot.backends.get(record.network)
         if backend is None:
             return Wait(f"the bot has no network {record.network} in NETWORKS")
@@ -186,7 +181,6 @@ class ProcessOperations:
 
     @operation("status")
     async def status(self, by: Actor) -> BotStatus:
-        """Return the state of the bot."""
         bot, errors = self._bot, self._bot.recent_errors.counts()
         try:
             depth = await result_within(bot.reactor, _LONGEST_WAIT, bot.journal.depth())
@@ -204,12 +198,10 @@ class ProcessOperations:
 
     @operation("status_load")
     def load(self, by: Actor) -> list[PoolStatus]:
-        """Return the state of the pools of threads."""
         return [pool.status() for pool in self._bot.pools]
 
     @operation("uptime")
     def started_at(self, by: Actor) -> datetime:
-        """Return the time of the start."""
         return self._bot.startup_time
 
     @operation("backup")
@@ -308,12 +300,10 @@ class CoreHost:
 
     @property
     def prefix(self) -> str:
-        """The prefix of commands on the network of the message being handled."""
         return self.networks.prefix
 
     @property
     def config(self) -> Config:
-        """The configuration of the network of the message being handled."""
         return self.networks.config(self.networks.current)
 
     def actor(self, message: Message) -> Actor:
@@ -322,7 +312,6 @@ class CoreHost:
 
     @property
     def plugins_read_messages(self) -> bool:
-        """Whether a plugin that isn't a core plugin has a `callback_message`."""
         core = {plugin.name for plugin in self.plugin_manager.found if plugin.plug.core}
         return any(one.plugin not in core for one in self.plugin_manager.callbacks("callback_message"))
 
@@ -336,13 +325,11 @@ class Overview:
 
     @property
     def prefix(self) -> str:
-        """BOT_PREFIX of the network."""
         prefix: str = self._bot.networks.config(self._backend).BOT_PREFIX
         return prefix
 
     @property
     def addresses(self) -> Sequence[str]:
-        """The addresses of the open endpoints."""
         return [endpoint_url(description) for description in self._bot.web.listeners.open_now]
 
     @property
@@ -355,7 +342,6 @@ class Overview:
 
     @property
     def plugins_read_messages(self) -> bool:
-        """Whether a plugin that isn't a core plugin has a `callback_message`."""
         return self._bot.core_host.plugins_read_messages
 
     def commands(self, message: Message) -> Sequence[str]:

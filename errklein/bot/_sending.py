@@ -54,7 +54,6 @@ class Sending:
         return receipt
 
     def deliver_notice(self, backend: Backend, message: Message) -> Receipt:
-        """Send a notice to an administrator."""
         return self.deliver(backend, message)
 
     def send(
@@ -68,7 +67,6 @@ class Sending:
         mentions: bool = False,
         thread: Target = "",
     ) -> Receipt:
-        """Send Markdown text; see `BotPlugin.send`."""
         backend = self._backend_for(identifier, "send")
         message = self.build_message(backend, text)
         message.frm, message.to, message.parent = backend.bot_identifier, identifier, in_reply_to
@@ -112,7 +110,6 @@ class Sending:
         plugin_name: str | None = None,
         **options: Any,
     ) -> Receipt:
-        """Render a template with the parameters, and send it; see `send`."""
         text = self.process_template(template_name, template_parameters, plugin_name=plugin_name)
         return self.send(identifier, text, in_reply_to, groupchat_nick_reply, **options)
 
@@ -128,7 +125,6 @@ class Sending:
     def send_file(
         self, identifier: Identifier, file: File, name: str, type: str, *, thread: Target = "", priority: bool = False
     ) -> Receipt:
-        """Send a file; see `BotPlugin.send_file`."""
         backend = self._backend_for(identifier, "send_file")
         # Most bots send no files.
         from mimetypes import guess_type
@@ -163,7 +159,6 @@ class Sending:
         return self._accepted(backend.perform(message, wanted), message)
 
     def change_reaction(self, message: Message, kind: Kind, reaction: str) -> None:
-        """Add or remove a reaction; see `BotPlugin.add_reaction`."""
         backend = self._networks.of(message)
         if own := getattr(backend, "add_reaction" if kind is Kind.REACT else "remove_reaction", None):
             own(message, reaction)
@@ -173,7 +168,6 @@ class Sending:
             raise NotImplementedError(f"{backend.network} has no reactions: {backend.mode} doesn't know them")
 
     def send_stream_request(self, user: Identifier, *details: Any, **more: Any) -> Stream | None:
-        """Offer a file to a person; see `BotPlugin.send_stream_request`."""
         backend = self._networks.of(user)
         if offer := getattr(backend, "send_stream_request", None):
             stream: Stream | None = offer(user, *details, **more)

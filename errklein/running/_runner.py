@@ -34,11 +34,9 @@ class InFlightCounter:
         self._waiting: dict[Hashable, list[Deferred[None]]] = {}
 
     def enter(self, key: Hashable = None) -> None:
-        """Count one more."""
         self._counts[key] = self._counts.get(key, 0) + 1
 
     def leave(self, key: Hashable = None) -> None:
-        """Count one less."""
         left = self._counts[key] - 1
         if left:
             self._counts[key] = left
@@ -76,7 +74,6 @@ class RunningMethod(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of the method."""
         return str(getattr(self.method, "__name__", None) or repr(self.method))
 
     def __str__(self) -> str:
@@ -121,7 +118,6 @@ class Runner:
         return maybeDeferred(self._awaited, awaitable, copy_context())
 
     def call(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
-        """Call a handler that is placed on the reactor, as `run` does."""
         return maybeDeferred(self.start, handler, *args, **kwargs)
 
     def start(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -233,7 +229,6 @@ class PooledRunner:
     pool: WorkerPool
 
     def run(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
-        """Call the handler, as `Runner.run` does."""
         return self.runner.run(handler, *args, pool=self.pool, **kwargs)
 
     def start(self, handler: Callable[..., Any], *args: Any) -> Any:
@@ -245,7 +240,6 @@ class PooledRunner:
         return self.runner.call_in(self.pool, lambda: partial(handler, *args))
 
     def run_generator(self, deliver: Callable[[Any], Any], handler: Callable[..., Any], *args: Any) -> Deferred[None]:
-        """Run the generator function, as `Runner.run_generator` does."""
         return self.runner.run_generator(deliver, handler, *args, pool=self.pool)
 
 
