@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.reflect import namedAny
 
 from errklein.config import Config, ConfigError
-from errklein.config.networks import IN_ERRBOT, check_libraries, find_network, known_networks, network_of
+from errklein.config.networks import check_libraries, find_network, known_networks, network_of
 from errklein.database import Access, Run
 from errklein.networks.context import NetworkContext
 from errklein.running.restart import cannot_restart
@@ -207,14 +207,6 @@ def make_backend(reactor: Any, config: Config, **services: Any) -> Backend:
         return other_networks().make_network(reactor, config)  # type: ignore[no-any-return]
     check_libraries(network)
     return network.make(NetworkContext(reactor, config, **services))
-
-
-def is_replaced(view: Config) -> bool:
-    """Return whether a network that is written for errbot takes the place of errklein's own of that name."""
-    # Those that errbot has, too, are always errklein's, so that most starts search no packages.
-    if view.BACKEND in IN_ERRBOT or find_spec(_OTHERS) is None:
-        return False
-    return any(plug.name.lower() == view.BACKEND.lower() for plug in other_networks().network_plugs(view))
 
 
 def other_networks() -> Any:

@@ -22,7 +22,7 @@ from typing import Any
 
 from errklein.config._environment import read_variables
 from errklein.config._settings import DEPENDENT, SETTINGS, ConfigError, checked, is_of_plugin
-from errklein.config.networks import UNKNOWN, Network, find_network, known_networks, network_of
+from errklein.config.networks import Network, known_networks, network_of
 from errklein.text.errors import error_text, remedy_line, source_excerpt
 from errklein.text.masking import masker, secrets_in
 from errklein.text.suggestions import did_you_mean_path
@@ -97,8 +97,8 @@ class Config:
         """The values of all settings when they were loaded."""
         self._reread: frozenset[str] = frozenset()
         """The secrets of reloads, which stay masked."""
-        self._descriptor: Network | None = UNKNOWN
-        """The network of BACKEND; None for one that is written for errbot."""
+        self._is_replaced = False
+        """Whether BACKEND is a network that is written for errbot instead of errklein's own of that name."""
         self._module: ModuleType | None = None
         """The config.py as a module."""
         self._own: frozenset[str] = frozenset()
@@ -312,8 +312,7 @@ def _completed(
     config.BOT_DATA_DIR = _absolute(config.BOT_DATA_DIR)
     config._networks = views = _views(config, "BACKEND" in given)
     for view in views.values():
-        found = find_network(view.BACKEND)
-        view._descriptor = None if found is not None and is_replaced(view) else found
+        view._is_replaced = is_replaced(view)
     masker.learn(config, "configuration", secrets_of(config))
     if only in views:
         config._networks = {only: views[only]}

@@ -75,9 +75,6 @@ class Network:
 IN_ERRBOT = ("IRC", "Null", "Test", "Text")
 """The networks that errbot has, too."""
 
-UNKNOWN: Any = object()
-"""Stands for the network of a configuration that wasn't loaded, but made otherwise."""
-
 
 @cache
 def find_network(name: str) -> Network | None:
@@ -101,7 +98,7 @@ def find_network(name: str) -> Network | None:
 
 def network_of(view: Config) -> Network | None:
     """Return the network that a view of the configuration names; None for one that is written for errbot."""
-    return find_network(view.BACKEND) if view._descriptor is UNKNOWN else view._descriptor
+    return None if view._is_replaced else find_network(view.BACKEND)
 
 
 def has_people(view: Config) -> bool:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from errklein.http_client._clients import BodyTooLarge, HTTPClients, ProxyError
 
 if TYPE_CHECKING:
-    from errklein.http_client._client import PluginHTTPClient, WebSocketEndpoints
+    from errklein.http_client._client import PluginHTTPClient, PooledAgent
 
-__all__ = ["BodyTooLarge", "HTTPClients", "PluginHTTPClient", "ProxyError", "WebSocketEndpoints"]
+__all__ = ["BodyTooLarge", "HTTPClients", "PluginHTTPClient", "PooledAgent", "ProxyError"]
 
 
 def __getattr__(name: str) -> Any:
     # Imported on first use, since its module imports treq.
-    if name in ("PluginHTTPClient", "WebSocketEndpoints"):
+    if name in ("PluginHTTPClient", "PooledAgent"):
         from errklein.http_client import _client
 
         return getattr(_client, name)

@@ -5,6 +5,7 @@ The environment variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY name proxies, as 
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from dataclasses import dataclass
 from functools import cache, partial
@@ -173,13 +174,13 @@ class PooledAgent(Agent):
     other authorities from the file SSL_CERT_FILE and the directory SSL_CERT_DIR, environment variables.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, policy: IPolicyForHTTPS | None = None) -> None:
         self._connections: Any = HTTPConnectionPool(reactor)
         self._connections.maxPersistentPerHost = _IDLE_PER_HOST
         # Otherwise Twisted logs two lines for each connection.
         self._connections._factory.noisy = False
         # Without the cache, the authorities' certificates are read again for each connection.
-        self._policy = HostnameCachingHTTPSPolicy(BrowserLikePolicyForHTTPS())
+        self._policy = policy or HostnameCachingHTTPSPolicy(BrowserLikePolicyForHTTPS())
         super().__init__(reactor, self._policy, connectTimeout=_CONNECT_TIMEOUT, pool=self._connections)  # type: ignore[no-untyped-call]
         self._tunnelled: Any = Agent.usingEndpointFactory(reactor, self, pool=self._connections)
         # It sends the complete URL to the proxy.
@@ -205,39 +206,23 @@ class PooledAgent(Agent):
         return self._through(proxy).request(method, uri, headers, bodyProducer)  # type: ignore[no-any-return]
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """Return an endpoint with TLS in a tunnel of the proxy. Called by Twisted for `_tunnelled`."""
-        proxy = proxy_for(uri.toBytes())
-        assert proxy is not None
-        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), _tunnel(self._reactor, proxy, uri))
+        """Return an endpoint, in a tunnel if there is a proxy: for `_tunnelled`, and for WebSockets. Without TLS only for `ws:`."""
+        proxy = proxy_for(re.sub(b"^ws", b"http", uri.toBytes()))
+        host = b"[%s]" % uri.host if b":" in uri.host else uri.host
+        endpoint: Any = HostnameEndpoint(self._reactor, uri.host, uri.port, _CONNECT_TIMEOUT)
+        if proxy is not None:
+            endpoint = TunnelEndpoint(self._reactor, proxy, b"%s:%d" % (host, uri.port))
+        return (
+            endpoint
+            if uri.scheme == b"ws"
+            else wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
+        )
 
     def close(self) -> Deferred[None]:
         """Close the idle connections. Connections that are opened later are closed after their first response."""
         self._connections.persistent = False
         closed: Deferred[None] = self._connections.closeCachedConnections()
         return closed
-
-
-@implementer(IAgentEndpointFactory)
-class WebSocketEndpoints:
-    """Endpoints of WebSockets, each in a tunnel if the environment names a proxy for its host.
-
-    :param policy: How certificates are verified; None as by `PooledAgent`.
-    """
-
-    def __init__(self, reactor: Any, policy: IPolicyForHTTPS | None = None) -> None:
-        self._reactor, self._policy = reactor, policy or BrowserLikePolicyForHTTPS()
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """Return the endpoint for `ws:` or `wss:`. Raises ProxyError, and ValueError for another scheme."""
-        if uri.scheme not in (b"ws", b"wss"):
-            raise ValueError("the URL of a WebSocket begins with ws: or wss:")
-        proxy = proxy_for(uri.toBytes().replace(b"ws", b"http", 1))
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, uri.host, uri.port, _CONNECT_TIMEOUT)
-        if proxy is not None:
-            endpoint = _tunnel(self._reactor, proxy, uri)
-        if uri.scheme == b"ws":
-            return endpoint
-        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
 
 
 @dataclass(frozen=True)
@@ -289,11 +274,6 @@ class TunnelEndpoint:
 
     def _timed_out(self, _: object, seconds: float) -> NoReturn:
         raise ProxyError(f"the proxy {self._proxy} has opened no tunnel within {seconds:g} s") from None
-
-
-def _tunnel(reactor: Any, proxy: Proxy, uri: URI) -> TunnelEndpoint:
-    host = b"[%s]" % uri.host if b":" in uri.host else uri.host
-    return TunnelEndpoint(reactor, proxy, b"%s:%d" % (host, uri.port))
 
 
 class _OneTunnel(Factory):

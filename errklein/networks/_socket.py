@@ -16,7 +16,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from twisted.web.websocket import ConnectionRejected, WebSocketClientEndpoint
 from wsproto.utilities import ProtocolError
 
-from errklein.http_client import WebSocketEndpoints
+from errklein.http_client import PooledAgent
 from errklein.listening import receive_frames
 from errklein.networks._connection import describe_failure
 from errklein.networks.outbox import NotConfirmed
@@ -36,7 +36,7 @@ _CLOSE_TIMEOUT = 2.0
 async def open_websocket(reactor: Any, url: str, receive: Receive, tls_policy: IPolicyForHTTPS | None) -> Socket:
     """Open a WebSocket; raise NotConfirmed, whose text doesn't have the URL, if that isn't possible."""
     socket = Socket(reactor, receive, urlsplit(url).netloc.rpartition("@")[2])
-    endpoint = WebSocketClientEndpoint(WebSocketEndpoints(reactor, tls_policy), url)
+    endpoint = WebSocketClientEndpoint(PooledAgent(reactor, tls_policy), url)
     timer = reactor.callLater(PING_INTERVAL, socket.abort, f"no WebSocket within {PING_INTERVAL:g} s")
     socket.opening = Deferred.fromCoroutine(endpoint.connect(socket))
     try:

@@ -24,7 +24,7 @@ from errklein.config import (
     settings_set,
     take_variables,
 )
-from errklein.config.networks import check_libraries, network_of
+from errklein.config.networks import IN_ERRBOT, check_libraries, find_network, network_of
 from errklein.plugins.requirement_files import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as, user_name
 from errklein.service.sentry import check_sentry
@@ -142,7 +142,7 @@ def load_with_options(
     given: dict[str, object] = {name: value for name, value in overrides.items() if value is not None}
     if config is not None or path.is_file():
         return load_config(
-            path, given, plugin_dirs=plugin_dirs, variables=variables, is_again=is_again, is_replaced=_is_replaced
+            path, given, plugin_dirs=plugin_dirs, variables=variables, is_again=is_again, is_replaced=is_replaced
         )
     built_in: dict[str, object] = {"BOT_IDENTITY": {"username": "@errklein"}}
     built_in |= {} if backend else {"WEB": "tcp:3141:interface=127.0.0.1"}
@@ -150,14 +150,18 @@ def load_with_options(
     # Networks have identities of their own.
     replaced |= {"BOT_IDENTITY"} if "NETWORKS" in replaced else set()
     given = {name: value for name, value in built_in.items() if name not in replaced} | given
-    return load_config(None, given, plugin_dirs=plugin_dirs, variables=variables, is_replaced=_is_replaced)
+    return load_config(None, given, plugin_dirs=plugin_dirs, variables=variables, is_replaced=is_replaced)
 
 
-def _is_replaced(view: Config) -> bool:
+def is_replaced(view: Config) -> bool:
+    """Return whether a network that is written for errbot takes the place of errklein's own of that name."""
+    # Most starts search no packages.
+    if view.BACKEND in IN_ERRBOT or find_network(view.BACKEND) is None:
+        return False
     # Imported late, so that problems of the environment are reported first.
-    from errklein.wiring import is_replaced
+    from errklein.wiring import other_networks
 
-    return is_replaced(view)
+    return any(plug.name.lower() == view.BACKEND.lower() for plug in other_networks().network_plugs(view))
 
 
 def check_in_process(options: Sequence[object]) -> Sequence[str]:

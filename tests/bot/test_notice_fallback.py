@@ -18,7 +18,6 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from errklein.bot import _notices
 from errklein.bot._notices import FALLBACK_INTERVAL, MOST_WAITING, PATIENCE, Notice, NoticeFallback
 from errklein.config import MailFallback
-from errklein.config.networks import find_network
 from errklein.testing import ADMIN, PluginTestCase
 from errklein.testing._reactor import TestReactor
 from tests import needs_network
@@ -295,7 +294,7 @@ class ChatTests(ChatCase):
 
     def test_null(self) -> None:
         """The network Null has nobody who could be reached."""
-        self.patch(self.bot.bot.bot_config.networks["test"], "_descriptor", find_network("Null"))
+        self.patch(self.bot.bot.bot_config.networks["test"], "BACKEND", "Null")
         self.assertEqual(len(self.passed_on()), 1)
 
 

@@ -14,7 +14,6 @@ from errklein.bot import persons
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.commands.operations import Actor
-from errklein.config.networks import find_network
 from errklein.storage import DATABASE
 from errklein.testing import PluginTestCase, TestBot
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, StoredDelivery, StoredRequest
@@ -318,7 +317,7 @@ class NamesTests(SynchronousTestCase):
     def test_network_without_people(self) -> None:
         """A network that has no people is no choice."""
         bot = self.start(work={"BOT_ADMINS": ("@admin",)}, hooks={})
-        self.patch(bot.config.networks["hooks"], "_descriptor", find_network("Null"))
+        self.patch(bot.config.networks["hooks"], "BACKEND", "Null")
         self.assertIn("Removed of @alice on work:", bot.command("!person forget @alice"))
 
     def test_room(self) -> None:

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import URI, ResponseNeverReceived
 
-from errklein.http_client import ProxyError, WebSocketEndpoints
+from errklein.http_client import ProxyError
 from errklein.http_client._client import PooledAgent, Proxy, proxy_for
 from tests.authority import Authority, issue
 from tests.http_client.test_http_client import PROXIES, ClientCase, ok, set_environment, trust
@@ -181,14 +181,13 @@ class ProxiedTests(ClientCase):
     async def test_websocket(self) -> None:
         """A WebSocket passes through a tunnel, too."""
         _, url = self.serve(lambda path: ok())
-        endpoints = WebSocketEndpoints(self.reactor)
+        endpoints = PooledAgent(self.reactor)
         connected = await endpoints.endpointForURI(URI.fromBytes(url.replace("http", "ws").encode())).connect(
             Factory.forProtocol(Protocol)
         )
         connected.transport.loseConnection()
         (head,) = self.heads
         self.assertTrue(head.startswith(b"CONNECT " + url.partition("://")[2].encode() + b" HTTP/1.1\r\n"), head)
-        self.assertRaises(ValueError, endpoints.endpointForURI, URI.fromBytes(url.encode()))
 
     async def test_refusal(self) -> None:
         """A refusal is an error with the proxy's status, also if the response has no end."""

@@ -18,9 +18,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.compat.stored_classes import find_restored_class
 from errklein.config import ConfigError, load_config
 from errklein.config.networks import _entries, find_network, known_networks, network_of
-from errklein.service.startup_checks import check_network, network_warnings
+from errklein.service.startup_checks import check_network, is_replaced, network_warnings
 from errklein.testing import TestReactor
-from errklein.wiring import is_replaced, make_backend
+from errklein.wiring import make_backend
 from tests.compat import BACKENDS as FIXTURES
 from tests.floors import PACKAGE
 from tests.networks.thin import NETWORK as THIN

@@ -10,7 +10,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.config.networks import find_network
 from errklein.networks.test import TestBackend
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import UnknownPlugin
@@ -128,14 +127,14 @@ class ReloadingTests(PluginFilesTestCase):
 
     def test_terminal(self) -> None:
         """In a conversation on the terminal, the success is shown, too."""
-        self.patch(self.bot.config.networks["test"], "_descriptor", find_network("Text"))
+        self.patch(self.bot.config.networks["test"], "BACKEND", "Text")
         self.rewrite("old/main.py", self.SOURCE.format(name="Old", command="old", reply="second"))
         self.pass_time()
         self.assertEqual(self.bot.sent_to("@admin"), ["Old reloaded, since main.py changed"])
 
     def test_terminal_with_pattern(self) -> None:
         """If the administrator is a pattern, the success is only logged."""
-        self.patch(self.bot.config.networks["test"], "_descriptor", find_network("Text"))
+        self.patch(self.bot.config.networks["test"], "BACKEND", "Text")
         self.patch(TestBackend, "build_identifier", lambda self, text: int(text))
         self.rewrite("old/main.py", self.SOURCE.format(name="Old", command="old", reply="second"))
         self.pass_time()
