@@ -51,23 +51,16 @@ class FacadeModule(ModuleType):
 
 
 def install(force: bool = False) -> None:
-    """Make errklein's `errbot` and `flask` importable for all code in the process.
-
-    Plugins get these packages without this call. It is for other libraries that import them. A package that is really
-    installed isn't replaced, unless `force` is true.
-
-    :param force: Whether to replace installed packages, too.
-    """
+    """Make errklein's `errbot` and `flask` importable for all code in the process. Plugins get these packages without
+    this call. It is for other libraries that import them. A package that is really installed isn't replaced, unless
+    `force` is true."""
     for name in FACADES:
         if force or not (name in sys.modules or find_spec(name) is not None):
             stand_in_for(name)
 
 
 def stand_in_for(name: str) -> None:
-    """Make all later imports of a package return errklein's, even if the real package is installed.
-
-    :param name: The package: "errbot" or "flask".
-    """
+    """Make all later imports of a package return errklein's, even if the real package is installed."""
     ours = FACADES[name]
     for module in [known for known in sys.modules if known.startswith(name + ".")]:
         del sys.modules[module]

@@ -42,12 +42,7 @@ AnsiPreprocessor = Fences
 
 
 def enable_format(name: str, chr_table: CharacterTable, borders: bool = True) -> None:
-    """Register an output format that writes the characters of the table.
-
-    :param name: The name of the format, for `Markdown(output_format=name)`.
-    :param chr_table: The characters for bold text, colours and table borders.
-    :param borders: Whether tables have borders.
-    """
+    """Register an output format that writes the characters of the table."""
     characters = CharacterTable(*chr_table).by_mark()
     reset = str(chr_table.fx_reset)
 

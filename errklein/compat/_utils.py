@@ -38,13 +38,8 @@ console_hdlr = logging.StreamHandler()
 
 
 def format_logs(formatter: logging.Formatter | None = None, theme_color: str | None = None) -> None:
-    """Write log lines to standard error, unless the root logger has a handler.
-
-    It is for programs without a log of their own.
-
-    :param formatter: The format of the lines; by default time, level, logger and message.
-    :param theme_color: Ignored; errbot has this parameter.
-    """
+    """Write log lines to standard error, unless the root logger has a handler. It is for programs without a log of
+    their own."""
     console_hdlr.setFormatter(
         formatter or logging.Formatter("%(asctime)s %(levelname)-8s %(name)-25s %(message)s", "%H:%M:%S")
     )
@@ -53,11 +48,7 @@ def format_logs(formatter: logging.Formatter | None = None, theme_color: str | N
 
 
 class Tee:
-    """Copies `incoming_stream` to the `callback_stream` of each client, in daemon threads.
-
-    :param incoming_stream: The stream to read.
-    :param clients: The plugins. Each gets its own copy of the stream; an exception in one is logged.
-    """
+    """Copies `incoming_stream` to the `callback_stream` of each client, in daemon threads."""
 
     log = Logger()
 
@@ -90,11 +81,8 @@ class Tee:
 
 
 def install_packages(req_path: Path) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
-    """Install the requirements in the file for the bot that was started last.
-
-    :param req_path: The path of a requirements file.
-    :returns: None, or if the installation failed, a tuple like that of `sys.exc_info()`.
-    """
+    """Install the requirements in the file for the bot that was started last. Return None, or if the installation
+    failed, a tuple like that of `sys.exc_info()`."""
     bot = running_bots.newest
     try:
         if bot is None:
@@ -106,11 +94,7 @@ def install_packages(req_path: Path) -> tuple[type[BaseException], BaseException
 
 
 def check_dependencies(req_path: Path) -> tuple[str | None, list[str]]:
-    """Return which requirements in the file are not installed.
-
-    :param req_path: The path of a requirements file; a missing file has no requirements.
-    :returns: A pair of an error message, or None if nothing is missing, and a list of the missing requirements.
-    """
+    """Return which requirements in the file are not installed."""
     path = Path(req_path)
     if not path.is_file():
         return None, []
@@ -153,13 +137,9 @@ def split_string_after(text: str, length: int) -> Iterator[str]:
 
 
 def rate_limited(min_interval: float) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that limits how often a function is called.
-
-    Calls from all threads together begin at least `min_interval` seconds apart. A call that is too early blocks until
-    its time, so don't use this for handlers that run on the reactor.
-
-    :param min_interval: Seconds between the beginnings of two calls.
-    """
+    """Return a decorator that limits how often a function is called. Calls from all threads together begin at least
+    `min_interval` seconds apart. A call that is too early blocks until its time, so don't use this for handlers that
+    run on the reactor."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         lock = threading.Lock()
@@ -181,10 +161,7 @@ def rate_limited(min_interval: float) -> Callable[[Callable[P, R]], Callable[P, 
 
 
 def deprecated(new: Callable[..., R] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator of a deprecated function. Each line that calls it is logged once.
-
-    :param new: The function that is called in place of the old one; by default the old one is called.
-    """
+    """Return a decorator of a deprecated function. Each line that calls it is logged once."""
 
     def decorate(old: Callable[P, R]) -> Callable[P, R]:
         @wraps(old)
@@ -198,12 +175,8 @@ def deprecated(new: Callable[..., R] | None = None) -> Callable[[Callable[P, R]]
 
 
 def find_roots(path: str | Path, file_sig: str = "*.plug") -> list[str]:
-    """Return the directories in and below `path` that contain a matching file, sorted.
-
-    Hidden directories and `__pycache__` are skipped.
-
-    :param file_sig: The pattern for the names of files.
-    """
+    """Return the directories in and below `path` that contain a matching file, sorted. Hidden directories and
+    `__pycache__` are skipped."""
     roots: set[str] = set()
     for directory, below, files in os.walk(path, followlinks=True):
         below[:] = [name for name in below if not name.startswith(".") and name != "__pycache__"]
@@ -213,11 +186,7 @@ def find_roots(path: str | Path, file_sig: str = "*.plug") -> list[str]:
 
 
 def collect_roots(base_paths: Any, file_sig: str = "*.plug") -> list[str]:
-    """Return the directories of `find_roots` for several paths, each once.
-
-    :param base_paths: A path, None, or a nested list of paths.
-    :param file_sig: The pattern for the names of files.
-    """
+    """Return the directories of `find_roots` for several paths, each once."""
     if base_paths is None:
         return []
     if isinstance(base_paths, (str, Path)):

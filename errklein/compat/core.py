@@ -81,31 +81,17 @@ class BackendBase(ABC):
         raise self._left_out("serve_once()")
 
     def build_identifier(self, text_representation: str) -> Identifier:
-        """Return the person, occupant or room with that name.
-
-        :param text_representation: The name, as administrators write it in the configuration and in commands.
-        :raises ValueError: if the name is invalid.
-        """
+        """Return the person, occupant or room with that name. Raises ValueError."""
         raise self._left_out("build_identifier()")
 
     def build_reply(
         self, msg: Message, text: str | None = None, private: bool = False, threaded: bool = False
     ) -> Message:
-        """Return a reply to the message.
-
-        :param msg: The message to reply to.
-        :param text: The text of the reply.
-        :param private: Whether the reply goes to the sender instead of the room.
-        :param threaded: Whether the reply belongs to the message's thread.
-        """
+        """Return a reply to the message."""
         raise self._left_out("build_reply()")
 
     def change_presence(self, status: str = ONLINE, message: str = "") -> None:
-        """Set the bot's presence.
-
-        :param status: ONLINE, OFFLINE, AWAY or DND.
-        :param message: A text that is displayed with the status.
-        """
+        """Set the bot's presence."""
         raise self._left_out("change_presence()")
 
     def query_room(self, room: str) -> Room:
@@ -125,16 +111,11 @@ class BackendBase(ABC):
 
 
 class ErrBot(BackendBase, StoreMixin):
-    """The base class of third-party backends. A subclass implements the methods of `BackendBase`; docs/reference/errbot.md has an example.
-
-    Its code may block, since it runs in its own thread. A backend is also a mapping of values that survive restarts.
-    Attributes that it lacks, such as `commands`, are looked up on the bot.
-
-    All methods may be called in any thread, once the bot is attached, which happens after `__init__`. A backend that a
-    test creates without a bot sends messages by itself; see `Alone`.
-
-    :param bot_config: The configuration of the network.
-    """
+    """The base class of third-party backends. A subclass implements the methods of `BackendBase`;
+    docs/reference/errbot.md has an example. Its code may block, since it runs in its own thread. A backend is also a
+    mapping of values that survive restarts. Attributes that it lacks, such as `commands`, are looked up on the bot. All
+    methods may be called in any thread, once the bot is attached, which happens after `__init__`. A backend that a test
+    creates without a bot sends messages by itself; see `Alone`."""
 
     _network: Any = None  # has the methods of `Alone`
     _gets_a_bot = False
@@ -170,11 +151,7 @@ class ErrBot(BackendBase, StoreMixin):
     # Methods that a backend may override
 
     def set_message_size_limit(self, limit: int = MESSAGE_SIZE_LIMIT, hard_limit: int = MESSAGE_SIZE_LIMIT) -> None:
-        """Set the length at which messages are split, in characters. MESSAGE_SIZE_LIMIT takes precedence.
-
-        :param limit: The backend's default.
-        :param hard_limit: The network's maximum. A larger MESSAGE_SIZE_LIMIT is logged as a warning.
-        """
+        """Set the length at which messages are split, in characters. MESSAGE_SIZE_LIMIT takes precedence."""
         wanted = self._wanted_limit
         if wanted and wanted > hard_limit:
             log.warning("MESSAGE_SIZE_LIMIT is %d, but the network accepts at most %d", wanted, hard_limit)
@@ -226,12 +203,7 @@ class ErrBot(BackendBase, StoreMixin):
             message.body = f"\n{message.body}"
 
     def unknown_command(self, msg: Message | None, cmd: str | None, args: str | None) -> str:
-        """Return the reply to an unknown command, with suggestions. A backend may override this.
-
-        :param msg: The message with the command.
-        :param cmd: The first word of the command.
-        :param args: The rest of the text.
-        """
+        """Return the reply to an unknown command, with suggestions. A backend may override this."""
         return str(self._here.unknown_command(msg, f"{cmd or ''} {args or ''}"))
 
     def build_message(self, text: str) -> Message:
@@ -269,10 +241,7 @@ class ErrBot(BackendBase, StoreMixin):
         return True
 
     def callback_mention(self, msg: Message, people: Sequence[Identifier]) -> None:
-        """Report that people are mentioned in the message.
-
-        :param people: The identifiers of the mentioned people; it may contain the bot's own.
-        """
+        """Report that people are mentioned in the message."""
         self._here.report_event("callback_mention", msg, people)
 
     def callback_presence(self, pres: Presence) -> None:
@@ -285,19 +254,11 @@ class ErrBot(BackendBase, StoreMixin):
         self._here.report_event("callback_stream", stream)
 
     def callback_room_joined(self, room: Room, identifier: Any = None, invited_by: Any = None) -> None:
-        """Report that somebody has joined the room.
-
-        :param identifier: The person; by default the bot itself.
-        :param invited_by: The person who has invited them, if known.
-        """
+        """Report that somebody has joined the room."""
         self._here.report_event("callback_room_joined", room, identifier or self.bot_identifier, invited_by)
 
     def callback_room_left(self, room: Room, identifier: Any = None, kicked_by: Any = None) -> None:
-        """Report that somebody has left the room.
-
-        :param identifier: The person; by default the bot itself.
-        :param kicked_by: The person who has removed them, if somebody has.
-        """
+        """Report that somebody has left the room."""
         self._here.report_event("callback_room_left", room, identifier or self.bot_identifier, kicked_by)
 
     def callback_room_topic(self, room: Room) -> None:
@@ -313,24 +274,11 @@ class ErrBot(BackendBase, StoreMixin):
     def send(
         self, identifier: Identifier, text: str, in_reply_to: Message | None = None, groupchat_nick_reply: bool = False
     ) -> Any:
-        """Send Markdown text to a person or room of this network.
-
-        :param identifier: The recipient.
-        :param text: The Markdown, which is split if it is too long.
-        :param in_reply_to: The message that this one replies to.
-        :param groupchat_nick_reply: Whether to put the name of its sender before the text in a room.
-        :raises ValueError: if `identifier` is not an Identifier.
-        """
+        """Send Markdown text to a person or room of this network. Raises ValueError."""
         return self._here.send(identifier, text, in_reply_to, groupchat_nick_reply)
 
     def send_simple_reply(self, msg: Message, text: str, private: bool = False, threaded: bool = False) -> Any:
-        """Reply to a message of this network.
-
-        :param msg: The message to reply to.
-        :param text: The Markdown, which is split if it is too long.
-        :param private: Whether to reply to the sender instead of the room.
-        :param threaded: Whether to reply in a thread.
-        """
+        """Reply to a message of this network."""
         return self._here.reply(msg, text, private, threaded)
 
     def split_and_send_message(self, msg: Message) -> None:

@@ -85,17 +85,7 @@ class PlainApp(_ServedApp, StandIn):
         methods: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        """Add a route that calls `view_func`.
-
-        :param rule: The URL rule, such as "/hooks/<name>".
-        :param endpoint: The name of the route; by default that of the function.
-        :param view_func: It gets the parts of the URL as keyword arguments and returns a response.
-        :param provide_automatic_options: Ignored: the server handles OPTIONS for every route.
-        :param methods: The HTTP methods; by default GET.
-        :param options: Further arguments of `werkzeug.routing.Rule`.
-        :raises ValueError: if the rule is invalid.
-        :raises AssertionError: if another function has the endpoint.
-        """
+        """Add a route that calls `view_func`. Raises ValueError and AssertionError."""
         if endpoint is None:
             if view_func is None:
                 raise ValueError(f"the rule {rule!r} needs an endpoint or a view function")
@@ -243,13 +233,8 @@ def __getattr__(name: str) -> Any:
 
 
 def route(obj: Any) -> None:
-    """Serve the methods of an object that are marked with `@webhook`.
-
-    It replaces the routes of an earlier call for an object of that name. Don't call it for a plugin, whose activation
-    does this.
-
-    :param obj: The object. Its attribute `name`, or else its class's name, identifies it.
-    """
+    """Serve the methods of an object that are marked with `@webhook`. It replaces the routes of an earlier call for an
+    object of that name. Don't call it for a plugin, whose activation does this."""
     owner = str(getattr(obj, "name", None) or type(obj).__name__)
     declared = [
         (name, HookDeclaration.of(method), method) for name, method in inspect.getmembers(obj, inspect.ismethod)
@@ -258,13 +243,7 @@ def route(obj: Any) -> None:
 
 
 class WebView:
-    """A view for Flask's `add_url_rule` that calls a function as a webhook.
-
-    :param func: It gets the payload of the request, and the parts of the URL as keyword arguments.
-    :param form_param: The form field that contains the payload; None decodes the whole body.
-    :param raw: Whether the function gets the request in place of the payload.
-    :raises ValueError: if `form_param` and `raw` are given.
-    """
+    """A view for Flask's `add_url_rule` that calls a function as a webhook. Raises ValueError."""
 
     def __init__(self, func: Callable[..., Any], form_param: str | None, raw: bool) -> None:
         if form_param is not None and raw:
