@@ -85,15 +85,11 @@ class PluginMessages:
 
             self.send_templated(msg.frm, "build", {"project": "api", "status": "passed"})
 
-        :param identifier: The recipient, as for `send`.
+        The other parameters are those of `send`.
+
         :param template_name: The name of a file in the directory `templates` beside the `.plug` file, without `.md`. If
             the plugin doesn't have it, errklein's template of that name is used.
         :param template_parameters: The variables of the template.
-        :param in_reply_to: As for `send`.
-        :param groupchat_nick_reply: As for `send`.
-        :param priority: As for `send`.
-        :param mentions: As for `send`.
-        :param thread: As for `send`.
         :returns: As `send` does.
         :raises jinja2.TemplateError: If the template doesn't exist or can't be rendered.
         :raises ValueError: As `send` does.
@@ -149,9 +145,7 @@ class PluginMessages:
         :param thumbnail: The URL of a small picture.
         :param color: A name such as "red", or "#rrggbb".
         :param fields: Pairs of a name and a value, shown as a table.
-        :param priority: As for `send`.
-        :param mentions: As for `send`.
-        :param thread: As for `send`.
+        :param priority: As for `send`, like `mentions` and `thread`.
         :returns: As `send` does.
         :raises ValueError: If `to` and `in_reply_to` are both missing, or if `to` isn't an identifier.
         """
@@ -232,8 +226,7 @@ class PluginMessages:
             disk in a thread before.
         :param name: The name of the file for the recipient; by default that of `file`.
         :param type: The content type, such as "image/png"; by default that of the name.
-        :param thread: As for `send`.
-        :param priority: As for `send`.
+        :param thread: As for `send`, like `priority`.
         :returns: As `send` does; `await` raises Unsupported if the network can't carry the file.
         :raises ValueError: If `identifier` isn't an identifier, or the file is too large or can't be read as bytes.
         """
