@@ -20,17 +20,11 @@ if TYPE_CHECKING:
     from errklein.http_client import PluginHTTPClient
 
 TIMEOUT = 30.0
-LARGEST = 25_000_000
-"""The size of the largest response, in bytes."""
+LARGEST = 25_000_000  # the bytes of the largest response
 
-_LATER = 5.0
-"""The seconds after which to try again if the network doesn't say."""
-
-_SLOWEST = 50_000
-"""The bytes a second at which a file is sent or fetched at least."""
-
-_LARGEST_ERROR = 65_536
-_REDIRECTS = 5
+_LATER = 5.0  # the seconds after which to try again if the network doesn't say
+_SLOWEST = 50_000  # the bytes a second at which a file is sent or fetched at least
+_LARGEST_ERROR, _REDIRECTS = 65_536, 5
 
 ReadFailure = Callable[[int, Mapping[str, str], Any], Exception | None]
 """Gets status, headers with names in lower case, and the JSON, None without one. Returns the exception to raise, if any."""
@@ -56,14 +50,9 @@ class File(NamedTuple):
 class JSONClient:
     """Calls methods of a network's HTTP interface. Use it on the reactor. The Deferreds may be cancelled.
 
-    Errors name the network's host, never the path, which may have a token:
-
-    - RetryLater: status 429; or 503 with Retry-After or `retry_after_ms`.
-    - RequestRefused: another status from 300 to 499.
-    - NotConfirmed: there was no valid response, or one with another status from 500.
-
-    :param headers: Headers of each request, such as Authorization; may be changed later.
-    :param read_failure: Looks for an error in each response, also one with status 200, before the rules above.
+    Status 429, or 503 with Retry-After or `retry_after_ms`, is RetryLater; another one from 300 to 499 RequestRefused; another one, or no
+    valid response, NotConfirmed. `read_failure` is asked before, also at status 200. Errors name the network's host, never the path,
+    which may have a token. `headers`, of each request, may be changed later.
     """
 
     def __init__(
@@ -87,11 +76,7 @@ class JSONClient:
         timeout: float = TIMEOUT,
         scope: Scope = "recipient",
     ) -> Deferred[Any]:
-        """Make a request, and return a Deferred that fires with the value of the response's JSON; None if it is empty.
-
-        :param path: The path below the base, quoted.
-        :param scope: The scope of RetryLater for status 429.
-        """
+        """Return the value of the response's JSON, None if it is empty. The path is below the base, and quoted."""
         options = {} if json is None else {"json": json}
         return Deferred.fromCoroutine(self._call(method, path, scope, timeout=timeout, params=params or {}, **options))
 

@@ -27,9 +27,7 @@ Receive = Callable[[str | bytes], object]
 PING_INTERVAL = 20.0
 """Seconds between pings, and for the answer, after which a connection is dead. Opening it may take as long."""
 
-LARGEST_MESSAGE = 16 * 1024 * 1024
-"""The maximal size of a message, in bytes."""
-
+LARGEST_MESSAGE = 16 * 1024 * 1024  # bytes
 _CLOSE_TIMEOUT = 2.0
 
 

@@ -31,10 +31,8 @@ if TYPE_CHECKING:
 class NetworkContext:
     """What a network's `make` gets. Use it on the reactor.
 
-    :param now: Returns the Unix time.
     :param chance: Returns a random number from 0 to 1, for delays between attempts.
     :param storage: The storage with the state; None to keep it in memory.
-    :param notify: Notifies administrators.
     :param set_routes: Replaces the webhooks of an owner.
     :param is_running: Whether the bot runs with this account, which a check of the connection has to bear in mind.
     """
