@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -35,24 +35,19 @@ TOGETHER = 10
 LANES_SEEN = 8  # the lanes of a recipient of which the next message is chosen: those that were chosen least recently
 SHOWN = 60  # number of characters of a message in a log line
 KEPT = 500  # number of characters of a message in which secrets are masked, before it is truncated to SHOWN
-
-ROUNDING = 1e-6
-"""The seconds by which a timer may fire before the time."""
+ROUNDING = 1e-6  # the seconds by which a timer may fire before the time
 
 OTHERS_FIRST = 10.0
 """The seconds for which others are sent before parts that may have broken the last connection. Then they take turns."""
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 3600.0
-"""The seconds between which a pause is that a network asks for."""
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 3600.0  # the seconds between which a pause is that a network asks for
 
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[P]):
-    """A message in an outbox.
+    """A message in an outbox, accepted at `since` on the reactor's clock, and split when its turn comes.
 
-    `since` is the reactor's time at which the message was accepted. The message is
-    split when its turn comes, into `count` parts without its time. Its parts before `position` were transmitted on this connection,
-    or confirmed earlier.
+    It has `count` parts without its time. Those before `position` were transmitted on this connection, or confirmed earlier.
 
     The parts before `suspect` were unconfirmed when a connection broke, the last time on the one with the number `broken`. They were
     so on `breaks` connections, and alone on `attempts` ones. An isolated message has left its lane, so that it delays no other.
@@ -113,9 +108,6 @@ class Entry(Generic[P]):
         """Split the message, and skip what an earlier process has sent, unless that has split it differently.
 
         If none of it was sent when it was late, its time is at the beginning.
-
-        :param seconds: The time of the reactor.
-        :param now: The Unix time.
         """
         message = self.message
         self.parts = parts = self._parts(transport, message.body)
@@ -169,12 +161,6 @@ class Entry(Generic[P]):
         state = MessageState.DROPPED if dropped else MessageState.SENT if failure is None else MessageState.REJECTED
         reason = dropped or (failure.getErrorMessage() if failure is not None else "")
         return waiting_record(self.message)._replace(state=state, at=now, reason=reason, key=self.names)
-
-    @property
-    def most_together(self) -> int:
-        """About how many of its next parts no other message separates."""
-        parts = self.load.parts if self.parts is None else len(self.parts)
-        return min(TOGETHER, max(1, parts - self.position))
 
     @property
     def is_suspect(self) -> bool:
@@ -315,18 +301,17 @@ class Recipient(Generic[P]):
 
     def _mark(self, entry: Entry[P]) -> float:
         if entry.mark is None:
+            count = entry.load.parts if entry.parts is None else len(entry.parts)
             # An earlier process has begun the message, or another one had to be sent again.
             is_rest = entry.message.sent if entry.parts is None else entry.position and entry is not self.begun
-            entry.mark = 0.0 if is_rest else max(entry.lane.finish, self.share) + entry.most_together
+            together = min(TOGETHER, max(1, count - entry.position))
+            entry.mark = 0.0 if is_rest else max(entry.lane.finish, self.share) + together
         return entry.mark
 
 
 @dataclass(slots=True, eq=False)
 class Hold(Generic[P]):
-    """What keeps messages to a recipient: a part on the way there, if the network is serial, or a pause that it has asked for.
-
-    :param lanes: Those that wait for the part.
-    """
+    """A part on the way to a recipient of a serial network, and the lanes that wait for it, or a pause of the recipient."""
 
     is_in_flight: bool = False
     until: float = 0.0
@@ -386,7 +371,7 @@ class OutboxLanes(ABC, Generic[P]):
         """Stop if nothing is left that can be sent before the end of the process."""
 
     def _clear_lanes(self) -> None:
-        self._recipients: dict[tuple[str, bool], Recipient[P]] = {}
+        self._recipients: defaultdict[tuple[str, bool], Recipient[P]] = defaultdict(Recipient)
         self._rings: tuple[deque[MessageLane[P]], deque[MessageLane[P]]] = (deque(), deque())
         # Lanes that wait for the rate limit, by time and turn.
         self._resting: list[tuple[float, int, MessageLane[P]]] = []
@@ -402,8 +387,7 @@ class OutboxLanes(ABC, Generic[P]):
 
     def _add_to_lane(self, entry: Entry[P]) -> None:
         name, by, priority = entry.message.recipient, entry.message.origin, entry.message.priority
-        if (recipient := self._recipients.get((name, priority))) is None:
-            recipient = self._recipients[name, priority] = Recipient()
+        recipient = self._recipients[name, priority]
         if (lane := recipient.lanes.get(by)) is None:
             lane = recipient.lanes[by] = MessageLane(recipient, self._rings[0 if priority else 1])
         lane.add(entry)
@@ -545,10 +529,8 @@ class OutboxLanes(ABC, Generic[P]):
         return entry, index, entry.parts[index]
 
     def _go_on(self) -> None:
-        if self._timer is not None:
-            cancel_timers(self._timer)
-            self._timer = None
-        self._is_going_on = True
+        cancel_timers(self._timer)
+        self._timer, self._is_going_on = None, True
         while self._ready:
             self._has_more = False
             batch = self._next_parts()

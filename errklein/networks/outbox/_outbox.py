@@ -28,11 +28,8 @@ from errklein.running import ThreadReactor, call_from_thread, cancel_timers
 from errklein.running.context import causing_delivery, origin
 from errklein.text import truncated
 
-ROOM_TIMEOUT = 10.0
-"""The seconds after which a message that waits for its room is reported."""
-
-RECENT = 1000
-"""The number of messages that are over of which the ids are in memory."""
+ROOM_TIMEOUT = 10.0  # the seconds after which a message that waits for its room is reported
+RECENT = 1000  # the number of messages that are over of which the ids are in memory
 
 SINGLE, SHARED = 1_000, 50
 """Number of lost messages with a log line each, and of further ones that share a line, since a stopping process has a second left."""
@@ -131,10 +128,8 @@ class Outbox(OutboxLanes[P]):
 
         On the reactor this returns at once. In other threads it waits while the outbox is full, for up to `put_timeout` seconds.
 
-        :param file: The content of the file that is sent.
         :param stored: Whether a later process sends it if this one ends before.
-        :returns: The handle, which fires on the reactor when the network has the whole message, and fails if the message is
-            dropped; it may be ignored.
+        :returns: The handle, which fires on the reactor when the network has the whole message, and fails if it is dropped.
         :raises OutboxFull: The outbox, or the lane of the message, is full.
         :raises OutboxClosed: `close` was called and its grace period is over.
         """
@@ -152,20 +147,16 @@ class Outbox(OutboxLanes[P]):
         return self._accept(self._entry(message, original), self._store if stored else None)
 
     def put(self, parts: Sequence[P], *, recipient: str = "", text: str = "", priority: bool = False) -> Receipt:
-        """Queue parts that aren't stored, such as function calls. Returns and raises as `send`.
-
-        :param recipient: The recipient, for the lane and the log.
-        :param text: The text, for the log if the parts can't be sent.
-        """
+        """Queue parts that aren't stored, such as function calls. `text` is for the log. Returns and raises as `perform`."""
         return self._accept(self._entry(self._message(recipient, text, priority), None, parts), None)
 
     def _message(
         self, to: str, text: str, priority: bool, details: str = "", wanted: str = "", file: bytes = b""
     ) -> OutgoingMessage:
-        key, of, now = f"{self._process}-{next(self._numbers):x}", origin.get(), self._now()
-        of_delivery = causing_delivery()
+        key, by, now = f"{self._process}-{next(self._numbers):x}", origin.get(), self._now()
+        caused = causing_delivery()
         return OutgoingMessage(
-            0, self.network, to, text, of, bool(priority), now, 0.0, details, of_delivery, key, wanted, file
+            0, self.network, to, text, by, bool(priority), now, 0.0, details, caused, key, wanted, file
         )
 
     def _entry(self, message: OutgoingMessage, original: Message | None, parts: Sequence[P] | None = None) -> Entry[P]:
@@ -298,11 +289,7 @@ class Outbox(OutboxLanes[P]):
         """Send the queue, and messages that are added to it, for up to `grace` seconds; then refuse new messages.
 
         The rate limit applies, and reconnections are waited for, but not rooms that the bot is shut out of, if messages are
-        stored. After the grace period the remaining messages fail with OutboxClosed, and threads that wait get OutboxClosed. A
-        later process sends messages that are stored; others are logged.
-
-        :param grace: Seconds. Zero doesn't send anything.
-        :returns: A Deferred that fires when the queue is empty, or given up.
+        stored. The rest fails with OutboxClosed. A later process sends messages that are stored; others are logged.
         """
         if not len(self) or not grace:
             self._give_up()
