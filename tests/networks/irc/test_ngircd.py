@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from errklein.chat import Message
 from errklein.networks.irc import IRCBackend
 from errklein.networks.irc._lines import WINDOW
+from errklein.running.context import assigned, origin
 from tests.authority import issue
 from tests.networks.irc.listening import Listener, config, logged
 from tests.networks.irc.ngircd import Ngircd, Person, join
@@ -89,6 +90,22 @@ class ConversationTests(RealServer):
         self.assertTrue(message.is_direct)
         await backend.send_message(backend.build_reply(message, "what?"))
         await alice.wait_for("PRIVMSG alice :what?")
+
+    async def test_two_webhooks_at_once(self) -> None:
+        """The lines of two webhooks that send to a room at once aren't mixed."""
+        await self.serve().wait_until_up(self.reactor)
+        alice = await self.person("alice", "#ops")
+        joined = self.listener.next("joined")
+        backend = self.bot()
+        await joined
+        room, sent = backend.query_room("#ops"), []
+        for name in "abc":
+            with assigned(origin, f"route:Room:{name}"):
+                lines = "\n".join(f"{name}{number}" for number in range(3))
+                sent.append(backend.send_message(Message(lines, to=room)))
+        await DeferredList(sent)
+        await alice.wait_for("c2")
+        self.assertEqual(alice.texts, [f"{name}{number}" for name in "abc" for number in range(3)])
 
     async def test_rooms_have_topic_and_occupants(self) -> None:
         """A room has its topic and occupants, and can be joined and left."""
