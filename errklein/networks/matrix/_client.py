@@ -106,7 +106,9 @@ class MatrixClient:
     def upload(self, name: str, type: str, content: bytes) -> Deferred[str]:
         file = File(content, name, type)
         stored = self._http.upload("POST", "/_matrix/media/v3/upload", file, params={"filename": name})
-        return stored.addCallback(lambda answer: text_of(mapping(answer).get("content_uri")))
+        return stored.addCallbacks(
+            lambda answer: text_of(mapping(answer).get("content_uri")), self._not_sent, errbackArgs=("",)
+        )
 
     def download(self, address: str, most: int) -> Deferred[bytes]:
         server, _, media = address.removeprefix("mxc://").partition("/")

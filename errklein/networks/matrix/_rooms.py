@@ -40,9 +40,6 @@ _UNREADABLE = "{} is encrypted, so that the bot can neither read nor write there
 
 _FIELDS = {"m.room.canonical_alias": "alias", "m.room.name": "name", "m.room.topic": "topic"}
 
-_DIRECT = "errklein.direct"
-"""The field of `m.room.create` with the person for whom the bot has made the room."""
-
 
 @dataclass
 class _State:
@@ -55,7 +52,6 @@ class _State:
     members: dict[str, str] = field(default_factory=dict)
     people: int = 0
     is_encrypted: bool = False
-    made_for: str = ""
 
 
 def _reported(
@@ -129,7 +125,7 @@ class MatrixRooms:
         state = self.states.get(rid)
         if state is None or state.people > 2:
             return ""
-        return next((user for user, rooms in self._direct.items() if rid in rooms), state.made_for)
+        return next((user for user, rooms in self._direct.items() if rid in rooms), "")
 
     def direct_used(self, rid: str) -> None:
         """Note that a person has written in a private conversation, where replies go if there are several."""
@@ -155,9 +151,10 @@ class MatrixRooms:
 
     async def target(self, recipient: str) -> str:
         """Return the id of the room for a recipient of the outbox; for a person that of the private conversation."""
-        if is_user(recipient):
-            return await self._direct_room(recipient)
-        rid = await self._found(recipient)
+        try:
+            rid = await (self._direct_room(recipient) if is_user(recipient) else self._found(recipient))
+        except (LookupFailed, NotConfirmed) as error:
+            raise RetryLater(1.0) from error
         if self.unavailable(rid) is not None:
             # The outbox asks `unavailable` next, which knows the alias now.
             raise RetryLater(1.0)
@@ -171,10 +168,8 @@ class MatrixRooms:
 
     # Events
 
-    def account_data(self, event: Mapping[str, Any]) -> None:
-        if event.get("type") == "m.direct":
-            content = mapping(event.get("content"))
-            self._direct = {user: [*map(str, rooms)] for user, rooms in content.items() if isinstance(rooms, list)}
+    def direct_changed(self, content: Mapping[str, Any]) -> None:
+        self._direct = {user: [*map(str, rooms)] for user, rooms in content.items() if isinstance(rooms, list)}
 
     def summary(self, rid: str, summary: Mapping[str, Any], is_gap: bool) -> None:
         """Note that the bot is in the room, and the number of people. After a gap, nobody knows who has left."""
@@ -196,8 +191,6 @@ class MatrixRooms:
             setattr(state, _FIELDS[kind], text_of(content.get(_FIELDS[kind])))
             if kind == "m.room.topic" and is_current and self._backend.events is not None:
                 self._backend.events.room_topic_changed(self._backend, self.room(rid))
-        elif kind == "m.room.create" and event.get("sender") == self._client.user:
-            state.made_for = text_of(content.get(_DIRECT))
         elif kind == "m.room.encryption" and not state.is_encrypted:
             state.is_encrypted = True
             inviter, _ = self._invited.get(rid, (text_of(event.get("sender")) * is_current, False))
@@ -346,10 +339,9 @@ class MatrixRooms:
 
     def _usable(self, user: str) -> str:
         """Return the id of a private conversation in which the person is, and that isn't encrypted; "" if there is none."""
-        made = [rid for rid, state in self.states.items() if state.made_for == user]
-        for rid in [*self._direct.get(user, []), *made]:
+        for rid in self._direct.get(user, ()):
             state = self.states.get(rid)
-            if state is not None and not state.is_encrypted and state.people == 2:
+            if state is not None and not state.is_encrypted and state.people in (0, 2):
                 return rid
         return ""
 
@@ -365,9 +357,7 @@ class MatrixRooms:
             except RequestRefused as error:
                 if error.status == 404:
                     raise UserDoesNotExistError(f"there is nobody called {user}") from None
-            content = {"preset": "trusted_private_chat", "is_direct": True, "invite": [user]}
-            # By this field it is found again, also if the process is killed before the account data is stored.
-            rid = await self._create({**content, "creation_content": {_DIRECT: user}})
+            rid = await self._create({"preset": "trusted_private_chat", "is_direct": True, "invite": [user]})
             await self._add_direct(user, rid)
             return rid
 
@@ -409,11 +399,12 @@ class MatrixRooms:
 
     async def _join_all(self) -> None:
         tried: set[str] = set()
-        while waiting := [name for name in (*self._invited, *self._wanted) if name not in tried]:
-            for name in waiting:
+        try:
+            while name := next((one for one in (*self._invited, *self._wanted) if one not in tried), ""):
                 tried.add(name)
                 await self._try(name)
-        self._joining = None
+        finally:
+            self._joining = None
         if self._missing.keys() & self._wanted.keys():
             self._try_later()
 

@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from errklein.networks._connection import Unusable
 from errklein.networks._json_client import RequestRefused
 from errklein.networks.matrix._client import mapping, quoted, text_of
-from errklein.networks.outbox import NotConfirmed
+from errklein.networks.outbox import NotConfirmed, RetryLater
 
 if TYPE_CHECKING:
     from errklein.networks.matrix._backend import MatrixBackend
@@ -35,7 +35,9 @@ _INVITED = 300.0
 _MARK, _EACH = "errklein.position", 30.0
 """The account data with a copy of the position, and the seconds between changes. It is newer than that of a restored backup."""
 
-_STATE = ["canonical_alias", "create", "encryption", "member", "name", "topic"]
+_POSITION: Mapping[str, Any] = {"user": str, "since": str, "at": (int, float), "number": int}
+
+_STATE = ["canonical_alias", "encryption", "member", "name", "topic"]
 
 
 class MatrixSync:
@@ -46,105 +48,88 @@ class MatrixSync:
         self._now, self._seconds = backend.context.now, backend.context.reactor.seconds
         self._seen = backend.context.seen("sync")
         self._is_loaded = self._has_state = self._is_restored = False
-        self._left_at = self._marked_at = 0.0
+        self._marked_at = 0.0
         self._mark: Mapping[str, Any] = {}
         self._poll: Deferred[Any] | None = None
         self._broken: NotConfirmed | None = None
+        self.flush = self._seen.flush
 
     async def session(self) -> None:
         self._broken = None
         await self._client.log_in()
-        since = await self._position()
-        if not since or not self._has_state:
+        position = await self._position()
+        if not (position and self._has_state):
             # The state of all rooms, as it is now.
             self._rooms.states.clear()
-            try:
-                answer = await self._read("", 0.0)
-            except RequestRefused as error:
-                raise Unusable(f"the homeserver refuses to send events ({error})") from None
-            await self._handle(answer, "")
-            since, self._has_state = self._restored(since) or self._store(text_of(answer["next_batch"])), True
+            answer = await self._read("", 0.0)
+            await self._handle(answer, {})
+            if not position:
+                self._store(answer)
+            elif self._mark.get("number", 0) > position["number"]:
+                # The data directory is that of a backup.
+                self._seen.position, self._is_restored = self._mark, True
+            self._has_state = True
         wait = 0.0
         while True:
-            try:
-                answer = await self._read(since, wait)
-            except RequestRefused as error:
-                if error.status != 400:
-                    raise Unusable(f"the homeserver refuses to send events ({error})") from None
-                # As after the homeserver's database was restored: the position means nothing.
-                self._store("")
-                raise NotConfirmed(f"the homeserver refuses to send events ({error})") from None
-            before, since = since, self._store(text_of(answer["next_batch"]))
-            has_messages = self._has_messages(answer)
-            if has_messages:
+            before = self._seen.position
+            answer = await self._read(before["since"], wait)
+            self._store(answer)
+            if has_messages := self._has_messages(answer):
                 # Before they are handled: no command runs again if the process is killed.
                 await self._seen.flush()
             await self._handle(answer, before)
             if has_messages and self._seconds() - self._marked_at >= _EACH:
-                self._mark_position()
+                self._marked_at = self._seconds()
+                path = f"/user/{quoted(self._client.user)}/account_data/{_MARK}"
+                self._client.call("PUT", path, self._seen.position).addErrback(lambda failure: None)
             if not wait:
                 wait, self._is_restored = POLL, False
                 await self._backend.signed_on()
                 self._backend.connection.connected()
                 self._rooms.connected()
 
-    def flush(self) -> Deferred[None]:
-        return self._seen.flush()
-
     def interrupt(self, error: NotConfirmed) -> None:
         self._broken = error
         if self._poll is not None:
             self._poll.cancel()
 
-    async def _position(self) -> str:
-        """Return the position of the latest event that was handled; "" for the present."""
+    async def _position(self) -> Mapping[str, Any]:
+        """Return the position of the latest event that was handled; an empty one for the present."""
         if not self._is_loaded:
             await self._seen.load()
             self._is_loaded = True
         stored = mapping(self._seen.position)
-        self._left_at = stored.get("at", 0.0)
-        is_valid = stored.get("user") == self._client.user and self._now() - self._left_at < _DAY
-        return text_of(stored.get("since")) if is_valid else ""
+        is_valid = stored.get("user") == self._client.user and self._now() - stored["at"] < _DAY
+        return stored if is_valid else {}
 
-    def _restored(self, since: str) -> str:
-        """Return the position from which to go on: that of the account data if the stored one is older."""
-        mark = self._mark
-        if since and (marked := text_of(mark.get("since"))) and mark.get("number", 0) > self._seen.position["number"]:
-            since, self._is_restored, self._left_at = marked, True, mark.get("at", 0.0)
-            self._seen.position = {**self._seen.position, "number": mark["number"]}
-        return since
-
-    def _store(self, since: str) -> str:
-        stored, now = mapping(self._seen.position), self._now()
-        if since != stored.get("since") or now - stored.get("at", 0.0) >= _RENEW:
-            self._left_at = stored.get("at", now)
+    def _store(self, answer: Mapping[str, Any]) -> None:
+        stored, since, now = mapping(self._seen.position), answer["next_batch"], self._now()
+        if since != stored.get("since") or now - stored["at"] >= _RENEW:
             number = stored.get("number", 0) + 1
             self._seen.position = {"user": self._client.user, "since": since, "at": now, "number": number}
-        return since
-
-    def _mark_position(self) -> None:
-        self._marked_at = self._seconds()
-        path = f"/user/{quoted(self._client.user)}/account_data/{_MARK}"
-        self._client.call("PUT", path, self._seen.position).addErrback(lambda failure: None)
 
     async def _read(self, since: str, wait: float) -> Mapping[str, Any]:
         params = {
             "filter": json.dumps(_filter(TIMELINE if since else 1, fresh=not since)),
             "timeout": str(int(wait * 1000)),
             "set_presence": self._backend.presence[0],
+            **({"since": since} if since else {}),
         }
         # Reading all that was missed may take long.
-        self._poll = self._client.call(
-            "GET",
-            "/sync",
-            params={**params, "since": since} if since else params,
-            timeout=wait + PATIENCE if wait else 4 * POLL,
-        )
+        timeout = wait + PATIENCE if wait else 4 * POLL
+        self._poll = self._client.call("GET", "/sync", params=params, timeout=timeout)
         try:
             answer = mapping(await self._poll)
         except CancelledError:
             if self._broken is None:
                 raise
+        except RequestRefused as error:
+            reason = f"the homeserver refuses to send events ({error})"
+            if error.status != 400 or not since:
+                raise Unusable(reason) from None
+            # As after the homeserver's database was restored: the position means nothing.
+            self._seen.position = None
+            raise NotConfirmed(reason) from None
         finally:
             self._poll = None
         if self._broken is not None:
@@ -161,42 +146,43 @@ class MatrixSync:
             for event in _events(joined, "timeline")
         )
 
-    async def _handle(self, answer: Mapping[str, Any], since: str) -> None:
+    async def _handle(self, answer: Mapping[str, Any], before: Mapping[str, Any]) -> None:
         for event in _events(answer, "account_data"):
-            if event.get("type") == _MARK:
-                self._mark = mapping(event.get("content"))
-            else:
-                self._rooms.account_data(event)
+            content = mapping(event.get("content"))
+            if event.get("type") == "m.direct":
+                self._rooms.direct_changed(content)
+            elif all(isinstance(content.get(name), kind) for name, kind in _POSITION.items()):
+                self._mark = content
         for room, invited in _rooms_of(answer, "invite").items():
             self._rooms.invited(room, list(_events(invited, "invite_state")))
         with_gap = []
         for room, joined in _rooms_of(answer, "join").items():
             # What happened before the bot was there is no gap.
             is_gap = mapping(joined.get("timeline")).get("limited") is True and self._rooms.is_joined(room)
-            if since and is_gap and not self._first(list(_events(joined, "timeline"))):
+            if before and is_gap and not self._first(list(_events(joined, "timeline"))):
                 with_gap.append((room, joined))
             else:
-                self._room(room, joined, since)
+                self._room(room, joined, bool(before))
         for room, left in _rooms_of(answer, "leave").items():
             self._rooms.left(room, [*_events(left, "state"), *_events(left, "timeline")])
         for event in _events(answer, "presence"):
             self._backend.receiver.presence(event)
         # They take time, and the others needn't wait.
         for room, joined in with_gap:
-            await self._gap(room, mapping(joined.get("timeline")), since)
-            self._room(room, joined, since, is_gap=True)
+            await self._gap(room, mapping(joined.get("timeline")), before)
+            self._room(room, joined, True, is_gap=True)
 
-    def _room(self, room: str, joined: Mapping[str, Any], since: str, is_gap: bool = False) -> None:
+    def _room(self, room: str, joined: Mapping[str, Any], is_new: bool, is_gap: bool = False) -> None:
         was_in = self._rooms.is_joined(room)
         self._rooms.summary(room, mapping(joined.get("summary")), is_gap)
         for event in _events(joined, "state"):
             self._rooms.state(room, event)
         timeline = list(_events(joined, "timeline"))
         first = self._first(timeline)
-        is_new = bool(timeline) and timeline[first].get("state_key") == self._client.user
-        joined_at = _time(timeline[-1]) if is_new else 0.0
+        is_joining = bool(timeline) and timeline[first].get("state_key") == self._client.user
+        joined_at = _time(timeline[-1]) if is_joining else 0.0
         for number, event in enumerate(timeline):
-            is_current = bool(since) and number >= first and self._seen.is_new(text_of(event.get("event_id")))
+            is_current = is_new and number >= first and self._seen.is_new(text_of(event.get("event_id")))
             if "state_key" in event:
                 self._rooms.state(room, event, is_current)
             elif is_current:
@@ -210,24 +196,20 @@ class MatrixSync:
         answered."""
         first = 0
         for number, event in enumerate(timeline):
-            is_own = event.get("sender") == self._client.user
             if event.get("type") == "m.room.member" and event.get("state_key") == self._client.user:
                 before = mapping(mapping(event.get("unsigned")).get("prev_content")).get("membership")
-                is_first = mapping(event.get("content")).get("membership") == "invite" or before not in (
-                    "invite",
-                    "join",
-                )
-                first = number if is_first else first
-            elif is_own and self._is_restored and "state_key" not in event:
+                now = mapping(event.get("content")).get("membership")
+                first = number if now == "invite" or before not in ("invite", "join") else first
+            elif self._is_restored and event.get("sender") == self._client.user and "state_key" not in event:
                 first = number
         return first
 
-    async def _gap(self, room: str, timeline: Mapping[str, Any], since: str) -> None:
-        """Read the messages between `since` and the timeline, at most `missed`, and report what is still missing."""
+    async def _gap(self, room: str, timeline: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+        """Read the messages between two positions, at most `missed`, and report what is still missing."""
         most, missed, begin = self._backend.settings.missed, list[Event](), text_of(timeline.get("prev_batch"))
-        with suppress(RequestRefused):
+        with suppress(RequestRefused, RetryLater, NotConfirmed):
             while begin and len(missed) < most:
-                params = {"dir": "b", "from": begin, "to": since, "limit": str(min(100, most - len(missed)))}
+                params = {"dir": "b", "from": begin, "to": before["since"], "limit": str(min(100, most - len(missed)))}
                 page = mapping(await self._client.call("GET", f"/rooms/{quoted(room)}/messages", params=params))
                 missed += _events(page, "chunk")
                 begin = text_of(page.get("end")) if page.get("chunk") else ""
@@ -237,7 +219,7 @@ class MatrixSync:
         if begin and self._backend.events is not None:
             known = [*missed[-1:], *_events({"": timeline}, "")]
             until = _time(known[0]) if known else self._now()
-            self._backend.events.gap_found(self._backend, self._rooms.room(room), self._left_at, until)
+            self._backend.events.gap_found(self._backend, self._rooms.room(room), before["at"], until)
 
 
 def _filter(limit: int, fresh: bool) -> dict[str, Any]:
@@ -246,12 +228,9 @@ def _filter(limit: int, fresh: bool) -> dict[str, Any]:
     if fresh:
         # Synapse answers to the same request with what it has answered minutes ago: commands would run again.
         account["not_types"] = [token_hex(8)]
-    state = {
-        "types": [f"m.room.{kind}" for kind in _STATE],
-        "lazy_load_members": True,
-        # Another process has got them before.
-        "include_redundant_members": True,
-    }
+    # Another process has got members before.
+    lazy = {"lazy_load_members": True, "include_redundant_members": True}
+    state = {"types": [f"m.room.{kind}" for kind in _STATE], **lazy}
     of_room = {"account_data": nothing, "ephemeral": nothing, "state": state, "timeline": {"limit": limit}}
     return {"account_data": account, "room": of_room}
 

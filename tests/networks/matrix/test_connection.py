@@ -101,6 +101,15 @@ class DoubleTests(ConnectionTests, TestCase):
             self.assertGreater(len(bot.events.named("backend_connected")), count)
         self.assertEqual(self.server.bodies(self.room), ["after 404", "after 502"])
 
+    async def test_first_private_message_while_the_server_is_away(self) -> None:
+        """The room for a private message is made as soon as that is possible."""
+        bot = await self.in_room()
+        self.server.fail("POST .*/createRoom", Fault(Answer(502, b"<html>")))
+        sent = bot.send(self.alice.user, "hello")
+        room = await self.alice.invitation()
+        await sent
+        self.assertEqual(self.server.bodies(room), ["hello"])
+
     async def test_half_open_connection(self) -> None:
         """If the homeserver doesn't answer to a poll within 15 seconds of its end, the connection is lost."""
         self.assertLessEqual(_sync.POLL + _sync.PATIENCE, 60)
