@@ -68,7 +68,7 @@ class Sending:
         thread: Target = "",
     ) -> Receipt:
         backend = self._backend_for(identifier, "send")
-        message = self.build_message(backend, text)
+        message = backend.build_message(text)
         message.frm, message.to, message.parent = backend.bot_identifier, identifier, in_reply_to
         message.priority, message.mentions = priority, mentions
         if thread:
@@ -89,10 +89,6 @@ class Sending:
                 "build_identifier(text) returns one"
             )
         return self._networks.of(identifier)
-
-    def build_message(self, backend: Backend, text: str) -> Message:
-        """Return a message of the backend's network with that text, without sender and recipient."""
-        return Message(text)
 
     def send_simple_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Receipt:
         """Reply in the room of the message, or in a private chat with its sender."""

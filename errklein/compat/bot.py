@@ -127,10 +127,6 @@ class SendingByBot(Sending):
             return self._bot.replaced.call("send", backend, message.to, message.body)
         return self.deliver(backend, message)
 
-    def build_message(self, backend: Backend, text: str) -> Message:
-        message: Message = getattr(own_object(backend), "build_message", Message)(text)
-        return message
-
     def send_card(self, card: Card) -> Any:
         backend = self._networks.of(card)
         if "send_templated" in self._bot.replaced and not hasattr(backend, "send_card"):
@@ -286,9 +282,9 @@ class ErrbotBot(Bot):
         backend = self.backend
         if not isinstance(backend, RunsErrBot):
             return backend if name not in _OF_OUTBOX and hasattr(backend, name) else None
-        # Its code calls `is_from_self`, the bot calls the other methods that both have.
-        owners: tuple[Any, ...]
-        owners = (backend.legacy,) if name == "is_from_self" or name in _OF_OUTBOX else (backend, backend.legacy)
+        # Its code calls these, the bot calls the other methods that both have.
+        is_its_own = name in ("build_message", "is_from_self") or name in _OF_OUTBOX
+        owners: tuple[Any, ...] = (backend.legacy,) if is_its_own else (backend, backend.legacy)
         if getattr(type(backend), name, backend) is getattr(NetworkBase, name, None):
             # What is only a default for networks doesn't hide what the backend has.
             owners = (backend.legacy, backend)

@@ -8,8 +8,9 @@ from typing import Any
 from errklein.chat import Message
 from errklein.commands import command_hint
 from errklein.core_plugins import CorePlugin
-from errklein.dispatch.replies import HasOwnReplies, OperatorConsole
-from errklein.running import RateLimit, on_reactor
+from errklein.dispatch.replies import HasOwnReplies
+from errklein.ports.chat import Backend
+from errklein.running import RateLimit
 from errklein.running.context import person_origin
 
 _GREETINGS = frozenset(("hello", "help"))
@@ -25,27 +26,30 @@ class CommandNotFoundFilter(CorePlugin):
         super().__init__(bot, name)
         self._hints = RateLimit(bot.reactor.seconds, inf, 10_000)
 
-    @on_reactor
-    def callback_message(self, message: Message) -> None:
+    def activate(self) -> None:
+        """Let the dispatcher ask for hints."""
+        super().activate()
+        self.host.dispatcher.hint = self.hint
+
+    def deactivate(self) -> None:
+        """Give no more hints."""
+        vars(self.host.dispatcher).pop("hint", None)
+        super().deactivate()
+
+    def hint(self, backend: Backend, message: Message) -> str | None:
         """Explain commands once to each person who sends "hello" or "help" in private, unless others read such messages."""
         if message.body.strip(" !.?").lower() not in _GREETINGS or not message.is_direct:
-            return
-        backend, settings = self.host.networks.current, self.host.config
+            return None
+        settings = self.host.config
         if (
-            message.delayed
-            or message.extras.get("notice")
-            or message.extras.get("bot")
-            or settings.BOT_PREFIX_OPTIONAL_ON_CHAT
+            settings.BOT_PREFIX_OPTIONAL_ON_CHAT
             or settings.SUPPRESS_CMD_NOT_FOUND
             or settings.CHATROOM_RELAY
-            or isinstance(backend, OperatorConsole)
-            or self.host.dispatcher.finder.begins_with_prefix(backend, message)
-            or any(command.declaration.match(message.body) for command in self.host.dispatcher.registry.unprefixed)
             or self.host.plugins_read_messages
+            or not self._hints.allows(person_origin(backend.network, message.frm))
         ):
-            return
-        if message.frm is not None and self._hints.allows(person_origin(backend.network, message.frm)):
-            self.send(message.frm, command_hint(settings.BOT_PREFIX))
+            return None
+        return command_hint(settings.BOT_PREFIX)
 
     async def unknown(self, msg: Message, cmd: None, args: Any, dry_run: bool, emptycmd: bool = True) -> str:
         """Return the reply to a message whose command is unknown, or ""."""

@@ -63,6 +63,8 @@ class Dispatcher:
     """
 
     log = Logger()
+    hint: Callable[[Backend, Message], str | None] = staticmethod(lambda backend, message: None)
+    """Returns the reply to a message that is neither a command nor an answer; on a console, that itself replies."""
 
     def __init__(
         self,
@@ -142,12 +144,13 @@ class Dispatcher:
             return None
         if len(found) == 1:
             return self._consider(found[0])
-        if not found and (console := self._consoles.get(backend.network)) is not None:
-            if hint := console.plain_text_reply(message):
+        if not found:
+            console = self._consoles.get(backend.network)
+            if hint := self.hint(backend, message) if console is None else console.plain_text_reply(message):
                 self.replies.reply(backend, message, hint)
             return None
         running = [self._consider(invocation) for invocation in found]
-        return DeferredList([one.addErrback(self._lost) for one in running if one is not None]) if running else None
+        return DeferredList([one.addErrback(self._lost) for one in running if one is not None])
 
     def _unknown(self, backend: Backend, message: Message) -> Deferred[Any] | None:
         settled = self._when_settled()

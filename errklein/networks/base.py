@@ -38,7 +38,7 @@ from errklein.ports.outbox import OutboxClosed, OutboxStatus, OutboxStore
 from errklein.ports.receipts import Receipt
 from errklein.running import on_reactor_soon
 from errklein.running.context import causing_delivery
-from errklein.text import estimated_parts, split_rendered
+from errklein.text import PARTS_CAP, split_rendered
 
 if TYPE_CHECKING:
     from errklein.networks.context import NetworkContext
@@ -116,7 +116,7 @@ class NetworkBase(ABC):
 
     def estimate(self, body: str) -> int:
         """Return about how many parts a text has; see `outbox.Transport`."""
-        return estimated_parts(body, self.message_size_limit)
+        return min(PARTS_CAP, 1 + body.count("\n") + len(body) // self.message_size_limit)
 
     def take_turn(self, recipient: str) -> float:
         """Return 0.0: the network itself says when it is too much."""

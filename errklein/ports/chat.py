@@ -105,6 +105,9 @@ class Backend(Protocol):
         of that name, and with LookupFailed if it can't be asked.
         """
 
+    def build_message(self, text: str) -> Message:
+        """Return a message with that text, without sender and recipient. Any thread."""
+
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
         """Return a reply to `message`, addressed to its room, or to its sender if `private` is True. Any thread."""
 

@@ -31,11 +31,6 @@ def at_most(parts: Sequence[str], cut: bool = False, most: int = PARTS_CAP) -> l
     return [*parts[: most - 1], LEFT_OUT]
 
 
-def estimated_parts(text: str, limit: int) -> int:
-    """Return about how many parts of at most `limit` a message has, if each of its lines is a part."""
-    return min(PARTS_CAP, 1 + text.count("\n") + len(text) // limit)
-
-
 def split_message(text: str, limit: int, length: Length = len, most: int = PARTS_CAP) -> list[str]:
     """Split a Markdown message into parts of at most `limit`, and return them in order.
 

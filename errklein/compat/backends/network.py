@@ -48,7 +48,7 @@ from errklein.running import (
     start_daemon_thread,
 )
 from errklein.running.context import assigned, sent_by_bot
-from errklein.text import estimated_parts, split_message
+from errklein.text import split_message
 
 T = TypeVar("T")
 
@@ -182,6 +182,11 @@ class ThreadedNetwork(NetworkBase):
 
         found: list[Identifier] = []
         return Deferred.fromCoroutine(look_up())
+
+    def build_message(self, text: str) -> Message:  # type: ignore[override]
+        """Return a message of the backend."""
+        message: Message = self.legacy.build_message(text)
+        return message
 
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
         """Return the backend's reply to the message."""
@@ -462,7 +467,7 @@ class SendingThread:
 
     def estimate(self, body: str) -> int:
         """Return about how many parts a text has."""
-        return estimated_parts(body, self._network.message_size_limit)
+        return self._network.estimate(body)
 
     def features(self, recipient: str) -> Features:
         """Return BARE: errbot's backends send texts."""

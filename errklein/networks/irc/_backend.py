@@ -162,8 +162,9 @@ class IRCBackend(NetworkBase):
         size = self._text_size(command, message.recipient)
         assert isinstance(operation, Post)
         text = self._render(operation.text)
-        longest = PARTS_CAP * size
-        lines = at_most(split_lines(text[:longest], size), cut=len(text) > longest)
+        lines, is_cut = split_lines(text[: PARTS_CAP * size], size), len(text) > PARTS_CAP * size
+        if is_cut or len(lines) > PARTS_CAP:
+            lines = at_most(lines, is_cut)
         return [MessageLine(command, message.recipient, line) for line in lines]
 
     def take_turn(self, recipient: str) -> float:
@@ -209,7 +210,7 @@ class IRCBackend(NetworkBase):
     def build_identifier(self, text: str) -> IRCPerson | IRCRoom:
         if text[:1] not in _ROOM_MARKS:
             return self._rooms.person(text)
-        occupant = split_occupant(text)
+        occupant = split_occupant(text) if "/" in text else None
         if occupant is None or self._rooms.is_known(text):
             return self._rooms.room(text)
         return self._rooms.occupant(occupant[1], self._rooms.room(occupant[0]))
