@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from errklein.networks.outbox import Outbox
     from errklein.ports.chat import Backend, BackendEvents
 
-_DAY = 86_400.0
+_DAY, _LONGEST_PAUSE = 86_400.0, 3_600.0
 _EXPECTED = (NotConfirmed, RetryLater, ConnectError, ConnectionClosed, OSError)
 
 
@@ -155,7 +155,7 @@ class Connection:
             except Exception as error:
                 if not isinstance(error, _EXPECTED) and self._link is not None:
                     self.log.failure("{network}: the connection failed", network=self.network)
-                least = error.seconds if isinstance(error, RetryLater) else 0.0
+                least = min(error.seconds, _LONGEST_PAUSE) if isinstance(error, RetryLater) else 0.0
                 delay = max(self._lost(describe_failure(Failure())), least)
             if self._link is None:
                 return

@@ -110,7 +110,8 @@ class JSONClient:
             if not is_own and (parts.scheme != "https" or parts.netloc not in hosts):
                 raise RequestRefused(0, "", "the file is at an address that the bot doesn't trust")
             response = await self._request("GET", url, **options)
-            if location := response.headers.getRawHeaders("Location", [""])[0]:
+            location = response.headers.getRawHeaders("Location", [""])[0]
+            if location and response.code in range(300, 400):
                 url = urljoin(url, location)
                 continue
             content: bytes = await response.content()

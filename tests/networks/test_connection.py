@@ -137,8 +137,10 @@ class ConnectionTests(SynchronousTestCase):
     def test_retry_later(self) -> None:
         """The network may ask for a longer delay."""
         self.start()
-        self.fail_session(RetryLater(90, "network"))
-        self.assertEqual(self.connection.next_attempt_in, 90)
+        for asked, delay in ((90, 90), (1e9, 3600)):
+            self.fail_session(RetryLater(asked, "network"))
+            self.assertEqual(self.connection.next_attempt_in, delay)
+            self.reactor.advance(delay)
 
     def test_unusable(self) -> None:
         """A wrong password is a notice, and is tried again rarely."""
