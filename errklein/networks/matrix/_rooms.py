@@ -80,6 +80,7 @@ class MatrixRooms:
         """The ids of aliases, as the homeserver states them."""
         self.states: dict[str, _State] = {}
         self._direct: dict[str, list[str]] = {}
+        self._last: dict[str, str] = {}
         self._making = DeferredLock()
         self._invited: dict[str, tuple[str, bool]] = {}
         """Who has invited the bot, and whether to a private conversation, by room that it is going to join."""
@@ -129,9 +130,7 @@ class MatrixRooms:
 
     def direct_used(self, rid: str) -> None:
         """Note that a person has written in a private conversation, where replies go if there are several."""
-        for rooms in self._direct.values():
-            if rid in rooms:
-                rooms.insert(0, rooms.pop(rooms.index(rid)))
+        self._last[self.direct_with(rid)] = rid
 
     def unavailable(self, recipient: str) -> str | None:
         """Return why messages to a recipient of the outbox wait; None if they don't, or if its room isn't known yet."""
@@ -339,7 +338,7 @@ class MatrixRooms:
 
     def _usable(self, user: str) -> str:
         """Return the id of a private conversation in which the person is, and that isn't encrypted; "" if there is none."""
-        for rid in self._direct.get(user, ()):
+        for rid in [self._last.get(user, ""), *self._direct.get(user, [])]:
             state = self.states.get(rid)
             if state is not None and not state.is_encrypted and state.people in (0, 2):
                 return rid

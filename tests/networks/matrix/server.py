@@ -501,6 +501,12 @@ class FakeHomeserver(Double):
         more = {"end": f"s{page[-1][0] - 1}"} if page else {}
         return {"start": begin_at, "chunk": [event for _, event in page], **more}
 
+    @route("GET", "/_matrix/client/v1/rooms/{room}/relations/{event}/{relation}/{kind}")
+    def relations(self, call: Call, room: str, event: str, relation: str, kind: str) -> Any:
+        wanted, found = {"rel_type": relation, "event_id": event}, self.joined(room, self.user(call).id)
+        contents = ((one, one["content"].get("m.relates_to", {})) for _, one in found.events if one["type"] == kind)
+        return {"chunk": [one for one, relates in contents if wanted.items() <= relates.items()][::-1]}
+
     @route("POST", "/_matrix/media/v3/upload")
     def upload(self, call: Call) -> Any:
         self.user(call)
