@@ -345,6 +345,7 @@ async def _check_connection(reactor: Any, view: Config) -> Sequence[NetworkFindi
     if network.needs_terminal and not sys.stdin.isatty():
         raise ConnectionError(f"{network.name} needs a terminal, and standard input isn't one")
     if network.check is None:
-        return [NetworkFinding(f"nothing to connect to: {network.description}")]
+        untried = "the settings are valid; only a start of the bot shows whether it connects"
+        return [NetworkFinding(f"nothing to connect to: {network.description}" if network.is_local else untried)]
     is_running = DataDirectory(Path(view.BOT_DATA_DIR)).is_used()
     return await network.check(NetworkContext(reactor, view, is_running=is_running))

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 import sys
 import threading
 from pathlib import Path
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
 from tests import needs_network
 from tests.processes import ERRKLEIN, run, write_config
+
+PARLEY = """
+from errklein.config.identity import NetworkSettings
+from errklein.config.networks import Network, NetworkFinding
+
+async def check(context):
+    return [NetworkFinding("it answers"), NetworkFinding("the bot may not send files", True)]
+
+NETWORK = Network("Parley", "an invented server", NetworkSettings({}), print, check=check)
+QUIET = Network("Quiet", "another one", NetworkSettings({}), print)
+"""
 
 
 class ListTests(SynchronousTestCase):
@@ -63,6 +76,30 @@ class CheckTests(SynchronousTestCase):
             ),
         )
         self.assertEqual(self.check({"NETWORKS": networks}, "hooks")[0], 0)
+
+    def test_of_another_package(self) -> None:
+        """Networks of packages are listed and checked: each finding is a line, and a problem changes the status."""
+        (self.directory / "parley.py").write_text(PARLEY)
+        metadata = self.directory / "parley-1.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: parley\nVersion: 1\n")
+        (metadata / "entry_points.txt").write_text(
+            "[errklein.networks]\nParley = parley:NETWORK\nQuiet = parley:QUIET\n"
+        )
+        networks = {name: {"BACKEND": name, "BOT_ADMINS": ("@alice",)} for name in ("parley", "quiet")}
+        write_config(self.directory, {"NETWORKS": networks})
+        path = f"{self.directory}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        self.enterContext(mock.patch.dict(os.environ, {"PYTHONPATH": path}))
+        listed = run(ERRKLEIN, "network", "list", cwd=self.directory, fresh=True).stdout
+        self.assertRegex(listed, r"available:\n(.*\n)*  Parley +an invented server\n")
+        done = run(ERRKLEIN, "network", "check", cwd=self.directory, fresh=True)
+        self.assertEqual(
+            done.stdout,
+            "parley: it answers\n"
+            "problem: parley: the bot may not send files\n"
+            "quiet: the settings are valid; only a start of the bot shows whether it connects\n",
+        )
+        self.assertEqual(done.returncode, 1)
 
     def test_mistakes(self) -> None:
         """An unknown name has a suggestion; an invalid setting of a network, or a missing backend, is a problem."""
