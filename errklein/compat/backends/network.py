@@ -87,7 +87,6 @@ class ThreadedNetwork(NetworkBase):
         self.leaving = False
         self._stamp = NetworkStamp(self.network)
         self._reactor = reactor
-        self._events: BackendEvents | None = None
         self._thread = NetworkThread(f"errklein {self.network}")
         try:
             self.legacy = self._thread.do(partial(make, config))
@@ -98,7 +97,7 @@ class ThreadedNetwork(NetworkBase):
         self._sender = SendingThread(reactor, self)
         limits = replace(outbox_limits(config, self.message_size_limit), attempts=ATTEMPTS, isolates=False)
         self._longest = limits.length
-        self.outbox: Outbox[Part] = Outbox(reactor, self.network, self._sender, limits, dropped=self.messages_dropped)
+        self.outbox: Outbox[Part] = Outbox(reactor, self.network, self._sender, limits, dropped=self.dropped)
         self._is_connected = False
         self._awake = threading.Event()
         self._next_attempt = 0.0
@@ -139,7 +138,7 @@ class ThreadedNetwork(NetworkBase):
 
     def connect(self, events: BackendEvents) -> None:
         """Start the backend's `serve_forever` in its thread."""
-        self._events = events
+        self.events = events
         self._serving = True
         self._thread.begin(self._serve, lambda: on_reactor_soon(self._reactor, self._served))
 
@@ -291,8 +290,8 @@ class ThreadedNetwork(NetworkBase):
     def report_event(self, callback: str, *details: Any) -> None:
         """Report the event that belongs to the callback."""
         self._stamp.details(details)
-        if self._events is not None and not self.leaving:
-            on_reactor_soon(self._reactor, getattr(self._events, EVENTS[callback]), self, *details)
+        if self.events is not None and not self.leaving:
+            on_reactor_soon(self._reactor, getattr(self.events, EVENTS[callback]), self, *details)
 
     def run_command(self, message: Message) -> None:
         """Run the command in the message, if there is one."""
@@ -345,11 +344,6 @@ class ThreadedNetwork(NetworkBase):
         if self._is_connected:
             self.outbox.resume()
 
-    def messages_dropped(self, count: int, reason: str) -> None:
-        """Report messages that can't be sent."""
-        if self._events is not None:
-            self._events.messages_dropped(self, count, reason)
-
     # Internals
 
     @property
@@ -381,20 +375,20 @@ class ThreadedNetwork(NetworkBase):
         self._serving = False
         self._thread.end()
         self._ended.callback(None)
-        if self._events is not None and not self.leaving:
-            self._events.backend_ended(self)
+        if self.events is not None and not self.leaving:
+            self.events.backend_ended(self)
 
     def _connected(self) -> None:
-        if self._events is not None and not self.leaving:
+        if self.events is not None and not self.leaving:
             self._is_connected = True
             self.outbox.resume()
-            self._events.backend_connected(self)
+            self.events.backend_connected(self)
 
     def _disconnected(self, reason: str) -> None:
         self._is_connected = False
         self.outbox.pause(reason)
-        if self._events is not None and not self.leaving:
-            self._events.backend_disconnected(self, reason)
+        if self.events is not None and not self.leaving:
+            self.events.backend_disconnected(self, reason)
 
     async def _leave(self, seconds: float) -> None:
         """Stop the backend's code; `seconds` is the rest of the grace period."""
@@ -518,7 +512,7 @@ class SendingThread:
         except OSError:
             raise
         except Exception:
-            on_reactor_soon(self._reactor, network.messages_dropped, 1, "its recipient isn't known any more")
+            on_reactor_soon(self._reactor, network.dropped, 1, "its recipient isn't known any more")
             raise
 
     def _send_part(self, whole: Callable[[], Message], text: str) -> None:

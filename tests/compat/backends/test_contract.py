@@ -45,15 +45,15 @@ class ContractTests(BackendContract, SynchronousTestCase):
         return network
 
     def bring_online(self, backend: Any) -> None:
-        events = backend._events
+        events = backend.events
         backend.query_room(self.room_text).join()
         self.reactor.turn_until(lambda: ("backend_connected",) in events.recorded, "the network to be connected")
 
     def receive(self, backend: Any, to: str, text: str) -> None:
-        before = len(backend._events.messages)
-        backend.bot = SimpleNamespace(events=_Events(backend._events))
+        before = len(backend.events.messages)
+        backend.bot = SimpleNamespace(events=_Events(backend.events))
         backend.legacy.wire.put((to, self.person_text, text))
-        self.reactor.turn_until(lambda: len(backend._events.messages) > before, "the message to be heard")
+        self.reactor.turn_until(lambda: len(backend.events.messages) > before, "the message to be heard")
 
     def sent(self, backend: Any) -> Sequence[tuple[str, str]]:
         self.reactor.turn_until(lambda: not backend.outbox.status.messages, "everything to be sent")
