@@ -24,6 +24,7 @@ KEYWORDS = {
     "guides/edit-and-react": "attachment upload thread emoji delete",
     "guides/monitoring": "prometheus alert healthcheck",
     "guides/moving-from-errbot": "migrate migration switch import",
+    "guides/matrix": "element synapse homeserver dendrite",
     "guides/networks": "slack discord telegram mattermost matrix xmpp",
     "guides/service": "systemd daemon boot autostart",
     "guides/storage": "database persist save sqlite",
