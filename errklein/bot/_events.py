@@ -30,7 +30,7 @@ from errklein.running import (
     TimeSlices,
     on_reactor_soon,
 )
-from errklein.running.context import assigned, described_origin, handled_network, origin, person_origin
+from errklein.running.context import assigned, described_origin, handled_network, origin
 
 _DAY = 86400.0
 
@@ -294,7 +294,9 @@ class Events:
             return True
         if message.is_direct:
             self._notices.person_seen(backend, message.frm)
-        network, by = handled_network.set(backend.network), origin.set(person_origin(backend.network, message.frm))
+        # As `person_origin`, which is a place more on the way of a command.
+        whose = f"person:{backend.network}/{getattr(message.frm, 'person', message.frm)}"
+        network, by = handled_network.set(backend.network), origin.set(whose)
         try:
             return self._dispatcher.dispatch(backend, message)
         finally:

@@ -88,7 +88,7 @@ class Sending:
                 f"{method}(): the recipient must be an identifier, not {type(identifier).__name__}; "
                 "build_identifier(text) returns one"
             )
-        return self._networks.of(identifier)
+        return self._networks.backends.get(identifier.network) or self._networks.of(identifier)
 
     def send_simple_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Receipt:
         """Reply in the room of the message, or in a private chat with its sender."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from errklein.chat import EXACT, Identifier, Message, RoomOccupant
+from errklein.chat import EXACT, Identifier, Message, Person, RoomOccupant
 
 PRIVATE = ""  # the place of commands in direct messages
 KEPT = 10  # maximum number of commands in a person's history
@@ -31,7 +31,7 @@ class Sender:
 
     @classmethod
     def of(cls, message: Message) -> Sender:
-        sender, is_direct = message.frm, message.is_direct
+        sender, is_direct = message.frm, isinstance(message.to, Person)
         fold = (sender.name_rules if isinstance(sender, Identifier) else EXACT).fold
         person, aclattr = str(getattr(sender, "person", "") or ""), str(getattr(sender, "aclattr", "") or "")
         room = sender.room if isinstance(sender, RoomOccupant) else message.to

@@ -542,7 +542,7 @@ class LocalBackend(NetworkBase):
         """Do at once what is wanted; raises ValueError without a recipient, and OutboxClosed after `disconnect`."""
         if self._disconnected:
             raise OutboxClosed(f"the bot has disconnected from {self.network}; the message can't be sent")
-        receipt = Receipt(self.network, f"{self._process}-{next(self._numbers):x}")
+        receipt = Receipt(f"{self.network}/{self._process}-{next(self._numbers):x}")
         self.carry_out(receipt, message, wanted, file, self.recipient_of(message, wanted))
         return receipt
 

@@ -12,10 +12,6 @@ from twisted.python.failure import Failure
 from errklein.chat.handles import Handle, MessageRef
 
 
-def _at_once() -> Deferred[None]:
-    return succeed(None)
-
-
 # Iterating over it gives the characters of the text: code that iterates expects text.
 class Receipt(Handle, Deferred[Handle]):  # type: ignore[misc]
     """The handle of a message, which is text, and a Deferred that fires on the reactor with the handle when the network has it.
@@ -23,30 +19,24 @@ class Receipt(Handle, Deferred[Handle]):  # type: ignore[misc]
     `await sent` waits for the network, as `yield sent` in `inlineCallbacks` does. In a thread, `wait` does. A handler may
     return or yield it: it counts as None, and the network isn't waited for.
 
-    :param network: The name of the network.
-    :param key: The key of the message.
-    :param flush: Returns a Deferred that fires when what was accepted is on disk.
+    `refs` are the addresses of the message, one for each part, once the network has it; empty on networks without ids.
     """
+
+    # It has no constructor: each message would pass it. So Deferred's gets the text, as a canceller.
+    refs: Sequence[MessageRef] = ()
+    flush: Callable[[], Deferred[None]] = staticmethod(lambda: succeed(None))
+    """Returns a Deferred that fires when what was accepted is on disk. The outbox assigns it."""
 
     result_of: Callable[..., Any] = staticmethod(lambda work, *args, seconds=None: work(*args))
     """`ThreadWaits.result_of`, which lets threads wait. The bot assigns it."""
 
-    def __new__(cls, network: str, key: str, flush: Callable[[], Deferred[None]] = _at_once) -> Receipt:
-        """Return the text; see the class."""
-        return super().__new__(cls, f"{network}/{key}")
-
-    def __init__(self, network: str, key: str, flush: Callable[[], Deferred[None]] = _at_once) -> None:
-        Deferred.__init__(self)
-        self._flush = flush
-        self._outcome: Handle | Failure | None = None
-        self._watchers: list[Deferred[Handle]] = []
-        self.refs: Sequence[MessageRef] = ()
-        """The addresses of the message, one for each part, once the network has it; empty on networks without ids."""
+    _outcome: Handle | Failure | None = None
+    _watchers: tuple[Deferred[Handle], ...] = ()
 
     @property
     def stored(self) -> Any:
         """An awaitable that completes when the message is on disk; in a thread, None once it is."""
-        return self.result_of(self._flush)
+        return self.result_of(self.flush)
 
     def wait(self, seconds: float | None = None) -> Handle:
         """Wait in a thread until the network has the message, and return the handle: `self.send(room, "text").wait(10)`.
@@ -73,7 +63,7 @@ class Receipt(Handle, Deferred[Handle]):  # type: ignore[misc]
         if self._outcome is not None:
             return fail(self._outcome) if isinstance(self._outcome, Failure) else succeed(self._outcome)
         watcher: Deferred[Handle] = Deferred()
-        self._watchers.append(watcher)
+        self._watchers += (watcher,)
         return watcher
 
     def settle(self, result: Handle | Failure) -> None:
@@ -85,7 +75,12 @@ class Receipt(Handle, Deferred[Handle]):  # type: ignore[misc]
             next(super().__await__(), None)
         for watcher in self._watchers:
             watcher.callback(result)
-        self._watchers.clear()
+        self._watchers = ()
+
+    def cancel(self) -> None:
+        """Stop waiting. The message is sent nevertheless."""
+        self._canceller = None
+        super().cancel()
 
     def __await__(self) -> Any:
         # So several may wait, also later, and a coroutine that is cancelled doesn't fail the receipt.

@@ -132,7 +132,7 @@ class HandleCase(SynchronousTestCase):
 
         def send_message(message: Message) -> Receipt:
             self.texts.append(message.body)
-            return Receipt("test", f"k{len(self.texts)}")
+            return Receipt(f"test/k{len(self.texts)}")
 
         self.patch(bot.backend, "send_message", send_message)
         return bot

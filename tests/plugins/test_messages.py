@@ -50,7 +50,7 @@ class PerformCase(PluginTestCase):
 
         def perform(message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
             self.wanted.append((None if message.to is None else str(message.to), message.body, wanted, file))
-            return Receipt("test", f"k{len(self.wanted)}")
+            return Receipt(f"test/k{len(self.wanted)}")
 
         self.patch(self.bot.backend, "perform", perform)
 

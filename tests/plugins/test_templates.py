@@ -75,7 +75,7 @@ class CardTests(PluginTestCase):
 
         def send_card(card: Card) -> Receipt:
             cards.append(card)
-            return Receipt("test", "1")
+            return Receipt("test/1")
 
         backend.send_card = send_card
         self.dealer.send_card("body", to=self.alice, title="T")

@@ -5,7 +5,7 @@ import json
 import pickle
 from typing import Any
 
-from twisted.internet.defer import Deferred, ensureDeferred, inlineCallbacks, succeed
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, inlineCallbacks, succeed
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.python.threadable import registerAsIOThread
@@ -21,7 +21,7 @@ class ReceiptTests(SynchronousTestCase):
     """A handle that can be awaited."""
 
     def setUp(self) -> None:
-        self.sent = Receipt("matrix", "5f0c-1c")
+        self.sent = Receipt("matrix/5f0c-1c")
 
     def test_is_text(self) -> None:
         """It is equal to its text, has its hash, and is written as JSON at once."""
@@ -49,17 +49,30 @@ class ReceiptTests(SynchronousTestCase):
             yields,
             lambda: succeed(None).addCallback(lambda _: self.sent),
         ):
-            self.sent = Receipt("matrix", "5f0c-1c")
+            self.sent = Receipt("matrix/5f0c-1c")
             result: Deferred[Any] = waiting()
             self.assertNoResult(result)
             self.sent.settle(Handle(self.sent))
             self.assertEqual((type(self.successResultOf(result))), Handle)
 
+    def test_cancelled(self) -> None:
+        """Who stops waiting gets CancelledError; the message is settled nevertheless."""
+
+        @inlineCallbacks
+        def yields() -> Any:
+            yield self.sent
+
+        waiting: Deferred[Any] = yields()
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.sent.settle(Handle(self.sent))
+        self.assertEqual(self.successResultOf(ensureDeferred(_await(self.sent))), "matrix/5f0c-1c")
+
     def test_failure(self) -> None:
         """A failure reaches whoever awaits the receipt, and isn't logged otherwise."""
         self.sent.settle(Failure(ValueError("no")))
         self.failureResultOf(ensureDeferred(_await(self.sent)), ValueError)
-        Receipt("matrix", "2").settle(Failure(ValueError("no")))
+        Receipt("matrix/2").settle(Failure(ValueError("no")))
 
     def test_stored(self) -> None:
         """`stored` waits for the disk, each time it is read."""
@@ -69,7 +82,8 @@ class ReceiptTests(SynchronousTestCase):
             flushes.append(Deferred())
             return flushes[-1]
 
-        stored = Receipt("matrix", "1", flush).stored
+        self.sent.flush = flush
+        stored = self.sent.stored
         self.assertNoResult(stored)
         flushes[0].callback(None)
         self.successResultOf(stored)
@@ -83,7 +97,8 @@ class ThreadTests(TestCase):
 
         registerAsIOThread()
         self.flushed: Deferred[None] = Deferred()
-        self.sent = Receipt("matrix", "5f0c-1c", lambda: self.flushed)
+        self.sent = Receipt("matrix/5f0c-1c")
+        self.sent.flush = lambda: self.flushed
         self.sent.result_of = ThreadWaits(reactor).result_of
 
     async def test_wait(self) -> None:

@@ -126,7 +126,7 @@ class RunnerTests(TestCase):
 
     async def test_handles_count_as_none(self) -> None:
         """What `send` returns is None as a result, from a thread and from the reactor, and the network isn't waited for."""
-        sent = Receipt("test", "k1")
+        sent = Receipt("test/k1")
         self.addCleanup(sent.settle, sent.key)
         self.assertIs(await self.run_it(lambda: sent), None)
 

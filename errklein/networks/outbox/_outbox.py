@@ -25,7 +25,7 @@ from errklein.networks.outbox._network import NotConfirmed, P, RetryLater, Trans
 from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, RoomUnavailable, SentLater
 from errklein.ports.receipts import Receipt
 from errklein.running import ThreadReactor, call_from_thread, cancel_timers
-from errklein.running.context import causing_delivery, origin
+from errklein.running.context import causing_delivery, handled_delivery, origin
 from errklein.text import truncated
 
 ROOM_TIMEOUT = 10.0  # the seconds after which a message that waits for its room is reported
@@ -154,7 +154,8 @@ class Outbox(OutboxLanes[P]):
         self, to: str, text: str, priority: bool, details: str = "", wanted: str = "", file: bytes = b""
     ) -> OutgoingMessage:
         key, by, now = f"{self._process}-{next(self._numbers):x}", origin.get(), self._now()
-        caused = causing_delivery()
+        # Most messages are caused by no delivery, and need not ask further.
+        caused = causing_delivery() if handled_delivery.get()[1] else 0
         return OutgoingMessage(
             0, self.network, to, text, by, bool(priority), now, 0.0, details, caused, key, wanted, file
         )
@@ -176,7 +177,9 @@ class Outbox(OutboxLanes[P]):
         self._bounds.take(entry.load, 0.0 if on_reactor else self._put_timeout)
         # Also in a thread, not later: the outcome of a webhook's handler must not be stored before its messages.
         entry.message = message._replace(id=next(self._unstored_ids)) if store is None else store.add(message)
-        receipt = Receipt(self.network, entry.names, *(() if store is None else (store.flush,)))
+        receipt = Receipt(f"{self.network}/{entry.names}")
+        if store is not None:
+            receipt.flush = store.flush
         entry.receipts = (receipt,)
         if on_reactor:
             self._begin(entry)
