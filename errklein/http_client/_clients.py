@@ -34,12 +34,18 @@ class HTTPClients:
         self._in_flight: set[Deferred[Any]] = set()
 
     def client(self) -> PluginHTTPClient:
-        from errklein.http_client._client import PluginHTTPClient, PooledAgent
+        from errklein.http_client._client import PluginHTTPClient
+
+        return PluginHTTPClient(self._reactor, self.agent(), self._in_flight)
+
+    def agent(self) -> Any:
+        """Return the agent of all clients. May be called in any thread."""
+        from errklein.http_client._client import PooledAgent
 
         with self._creating:
             if self._agent is None:
                 self._agent = (self._make_agent or PooledAgent)(self._reactor)
-        return PluginHTTPClient(self._reactor, self._agent, self._in_flight)
+        return self._agent
 
     def close(self) -> Deferred[None]:
         """Cancel the requests in flight, and close the idle connections. Later requests use a connection of their own."""

@@ -12,11 +12,10 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.iweb import IPolicyForHTTPS
+from twisted.web.iweb import IAgentEndpointFactory
 from twisted.web.websocket import ConnectionRejected, WebSocketClientEndpoint
 from wsproto.utilities import ProtocolError
 
-from errklein.http_client import PooledAgent
 from errklein.listening import receive_frames
 from errklein.networks._connection import describe_failure
 from errklein.networks.outbox import NotConfirmed
@@ -31,10 +30,10 @@ LARGEST_MESSAGE = 16 * 1024 * 1024  # bytes
 _CLOSE_TIMEOUT = 2.0
 
 
-async def open_websocket(reactor: Any, url: str, receive: Receive, tls_policy: IPolicyForHTTPS | None) -> Socket:
+async def open_websocket(reactor: Any, endpoints: IAgentEndpointFactory, url: str, receive: Receive) -> Socket:
     """Open a WebSocket; raise NotConfirmed, whose text doesn't have the URL, if that isn't possible."""
     socket = Socket(reactor, receive, urlsplit(url).netloc.rpartition("@")[2])
-    endpoint = WebSocketClientEndpoint(PooledAgent(reactor, tls_policy), url)
+    endpoint = WebSocketClientEndpoint(endpoints, url)
     timer = reactor.callLater(PING_INTERVAL, socket.abort, f"no WebSocket within {PING_INTERVAL:g} s")
     socket.opening = Deferred.fromCoroutine(endpoint.connect(socket))
     try:

@@ -81,9 +81,12 @@ class NetworkContext:
 
     def websocket(self, url: str, receive: Receive, tls_policy: IPolicyForHTTPS | None = None) -> Deferred[Socket]:
         """Open a WebSocket; see `open_websocket`. Several may be open."""
+        from errklein.http_client import PooledAgent
         from errklein.networks._socket import open_websocket
 
-        return Deferred.fromCoroutine(open_websocket(self.reactor, url, receive, tls_policy))
+        # Otherwise the authorities' certificates would be read for each connection.
+        endpoints = self._clients.agent() if tls_policy is None else PooledAgent(self.reactor, tls_policy)
+        return Deferred.fromCoroutine(open_websocket(self.reactor, endpoints, url, receive))
 
     def route(
         self, path: str, handler: Callable[[Any], object], scheme: str, secrets: Sequence[bytes], **options: Any

@@ -17,6 +17,7 @@ from twisted.web.server import Site
 from twisted.web.websocket import WebSocketResource
 
 from errklein.config import Config
+from errklein.http_client import PooledAgent
 from errklein.networks._socket import LARGEST_MESSAGE, Socket, open_websocket
 from errklein.networks.context import NetworkContext
 from errklein.networks.outbox import NotConfirmed
@@ -76,6 +77,7 @@ class SocketTests(TestCase):
         needs_network()
         super().setUp()
         self.reactor: Any = TimedReactor()
+        self.endpoints = PooledAgent(self.reactor)
         self.server = Server()
         root = Resource()
         root.putChild(b"chat", WebSocketResource(self.server))
@@ -99,7 +101,7 @@ class SocketTests(TestCase):
     def open(self, path: str = "chat?token=S3CRET", port: int = 0) -> Deferred[Socket]:
         """Open a WebSocket."""
         url = f"ws://127.0.0.1:{port or self.port}/{path}"
-        return Deferred.fromCoroutine(open_websocket(self.reactor, url, self.receive, None))
+        return Deferred.fromCoroutine(open_websocket(self.reactor, self.endpoints, url, self.receive))
 
     async def refused(self, opened: Deferred[Socket]) -> str:
         """Return why a WebSocket wasn't opened; the text has no secret."""
@@ -236,7 +238,7 @@ class SocketTests(TestCase):
             self.receive(message)
             raise ZeroDivisionError
 
-        socket = await open_websocket(self.reactor, f"ws://127.0.0.1:{self.port}/chat", receive, None)
+        socket = await open_websocket(self.reactor, self.endpoints, f"ws://127.0.0.1:{self.port}/chat", receive)
         socket.send("one")
         socket.send("two")
         await self.received
