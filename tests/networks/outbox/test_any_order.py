@@ -22,7 +22,7 @@ from errklein.running.context import assigned, origin
 from tests.networks.outbox.test_lanes import KeptMessages
 from tests.networks.outbox.test_outbox import NOON, ThreadClock
 
-SEEDS = 150
+SEEDS = 100
 
 
 class Rooms:
@@ -95,6 +95,7 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
+        self.has_restarts = seed % 2 == 0
         self.clock, self.rooms, self.store = ThreadClock(), Rooms(), KeptMessages()
         self.said: list[Said] = []
         self.receipts: list[Receipt] = []
@@ -112,9 +113,10 @@ class World:
         self.outbox.resume()
 
     def text(self) -> str:
-        """Return a new text of one part or of two."""
+        """Return a new text, of one part if there are restarts: a later process doesn't know the ids of the first ones."""
         self.count += 1
-        return f"text {self.count}"
+        words = 1 if self.has_restarts else self.random.choice([1, 1, 3, 5, 8])
+        return " ".join(f"{self.count}.{number}" for number in range(words))
 
     def lane(self) -> tuple[str, str, bool]:
         """Return a room, an origin, and whether there is priority."""
@@ -176,7 +178,9 @@ class World:
 
     def run(self) -> None:
         """Let things happen, then let everything be sent."""
-        steps: dict[Any, float] = {self.say: 5, self.change: 6, self.answer: 8, self.lose: 0.5, self.restart: 0.4}
+        steps: dict[Any, float] = {self.say: 5, self.change: 6, self.answer: 8, self.lose: 0.5}
+        if self.has_restarts:
+            steps[self.restart] = 0.4
         for _ in range(80):
             self.random.choices(list(steps), list(steps.values()))[0]()
             self.clock.advance(self.random.choice([0.0, 0.0, 0.2, 4.0]))
@@ -202,13 +206,15 @@ class AnyOrderTests(SynchronousTestCase):
                 self.assertEqual(len(world.outbox), 0)
                 self.assertEqual((world.outbox.status.size, world.store.kept), (0, {}))
                 there = [said for said in world.said if not said.is_deleted]
-                for lane in {said.lane for said in there}:
-                    own = [said.text for said in there if said.lane == lane]
-                    found = [text for _, text in world.rooms.texts.values() if text in own]
-                    self.assertEqual(found, own, lane)
-                self.assertEqual(len(world.rooms.texts), len(there), world.rooms.texts)
-                numbers = {text: number for number, (_, text) in world.rooms.texts.items()}
+                texts = " ".join(text for _, text in world.rooms.texts.values()).split()
+                numbers = {text.split()[0]: number for number, (_, text) in world.rooms.texts.items()}
+                self.assertEqual(sorted(texts), sorted(" ".join(said.text for said in there).split()))
                 for said in there:
-                    self.assertEqual(world.rooms.reactions[numbers[said.text]], said.reactions)
+                    words = said.text.split()
+                    self.assertEqual([word for word in texts if word in words], words)
+                    self.assertEqual(world.rooms.reactions[numbers[words[0]]], said.reactions)
+                for lane in {said.lane for said in there}:
+                    firsts = [said.text.split()[0] for said in there if said.lane == lane]
+                    self.assertEqual([word for word in texts if word in firsts], firsts)
                 self.assertTrue(all(receipt.called for receipt in world.receipts))
                 self.flushLoggedErrors()
