@@ -83,16 +83,17 @@ class _Writer:
             self._end_line()
 
     def close(self, name: str) -> None:
-        while any(one == name for one, _ in self._open):
-            self._close_last()
-            self._is_between = name not in _INLINE
+        self._is_between = name not in _INLINE
+        if any(one == name for one, _ in self._open):
+            while self._close_last() != name:
+                pass
 
     def page(self) -> str:
         while self._open:
             self._close_last()
         return "".join(self._parts).strip("\n")
 
-    def _close_last(self) -> None:
+    def _close_last(self) -> str:
         name, is_written = self._open.pop()
         if is_written:
             self._add(f"</{name}>")
@@ -100,6 +101,7 @@ class _Writer:
             self._end_line()
             if name == "p" and not self._open:
                 self._add("\n")
+        return name
 
     def _add(self, text: str) -> None:
         if text:

@@ -129,6 +129,12 @@ class ShownTests(SynchronousTestCase):
         """A network with a few inline tags shows lists and paragraphs as lines."""
         self.assertEqual(self.shown("a\nb\n\n- c\n- **d**\n\ne", "strong"), "a\nb\n\n• c\n• <strong>d</strong>\ne")
 
+    def test_nested_blocks_stay_nested(self) -> None:
+        """The end of an inner list or quote isn't that of the outer one."""
+        lists = "<ul>\n<li>a<ul>\n<li>b</li>\n</ul>\n</li>\n<li>c</li>\n</ul>"
+        self.assertEqual(self.shown("- a\n    - b\n- c"), lists)
+        self.assertEqual(self.shown("> > a\n>\n> b").count("blockquote"), 4)
+
     def test_links_to_places_in_the_page_are_text(self) -> None:
         """Messages have no such places."""
         self.assertNotIn("<a", self.shown("a[^1]\n\n[^1]: note"))

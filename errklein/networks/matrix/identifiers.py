@@ -46,26 +46,15 @@ class MatrixPerson(Person):
 
     person: str = read_only("_user", "The id.")
     aclattr: str = read_only("_user", "The id, which BOT_ADMINS and access rules are matched against.")
+    nick: str = read_only("_nick", "The display name, with the id if others there have the same; or else the id.")
+    fullname: str | None = read_only("_fullname", "The display name; None if it is unknown.")
+    client: str | None = None
 
     def __init__(self, user: str, network: str = "", name: str = "") -> None:
         if not is_user(user):
             raise ValueError(f"invalid person: {user!r}; expected an id such as @alice:example.org")
-        self._user, self.network, self._name = user, network, name
-
-    @property
-    def client(self) -> str | None:
-        """None: messages don't state the device."""
-        return None
-
-    @property
-    def nick(self) -> str | None:
-        """The display name, or else the id; with the id if others in the room have the same name."""
-        return self._name or self._user
-
-    @property
-    def fullname(self) -> str | None:
-        """The display name; None if it is unknown."""
-        return self._name or None
+        self._user, self.network = user, network
+        self._nick, self._fullname = name or user, name or None
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and isinstance(other, MatrixPerson) and self._key() == other._key()
