@@ -72,11 +72,7 @@ class Receiver:
 
         A message waits until the server has said whose the aliases of its room are, since access rules may name them.
         """
-        asked = None
-        if event.get("type") == "m.room.message":
-            names = self._rooms.names
-            unknown = [alias for alias in self._rooms.aliases_claimed(room) if names.known(alias) is None]
-            asked = names.find(unknown[0]) if unknown else None
+        asked = self._rooms.unconfirmed(room) if event.get("type") == "m.room.message" else None
         self._order.do(room, asked, lambda: self._receive(room, event, delayed))
 
     def presence(self, event: Event) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock
 from twisted.internet.interfaces import IDelayedCall
 
 from errklein.chat import Message, Room, RoomDoesNotExistError, RoomError, RoomNotJoinedError, UserDoesNotExistError
@@ -38,7 +38,7 @@ _PATIENCE, _AGAIN = 30.0, 300.0
 
 _UNREADABLE = "{} is encrypted, so that the bot can neither read nor write there"
 
-_FIELDS = {"m.room.canonical_alias": "alias", "m.room.name": "name", "m.room.topic": "topic"}
+_MOST_ALIASES = 10
 
 
 @dataclass
@@ -46,7 +46,7 @@ class _State:
     """What is known of a room that the bot is in. Members are loaded lazily: those who have said something are known."""
 
     since: float
-    alias: str = ""
+    aliases: Sequence[str] = ()
     name: str = ""
     topic: str = ""
     members: dict[str, str] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class MatrixRooms:
         return self._state_of(rid).topic
 
     def aliases_claimed(self, rid: str) -> Sequence[str]:
-        return [alias] if rid in self.states and (alias := self.states[rid].alias) else []
+        return self.states[rid].aliases if rid in self.states else ()
 
     def name_in(self, rid: str, user: str) -> str:
         """Return the display name, with the id if others in the room have the same; "" if it is unknown."""
@@ -128,6 +128,11 @@ class MatrixRooms:
             return ""
         return next((user for user, rooms in self._direct.items() if rid in rooms), "")
 
+    def unconfirmed(self, rid: str) -> Deferred[Any] | None:
+        """Ask for the claimed aliases of a room whose ids aren't known at present; None if there are none."""
+        asked = [self.names.find(alias) for alias in self.aliases_claimed(rid) if self.names.known(alias) is None]
+        return DeferredList(asked, consumeErrors=True) if asked else None
+
     def direct_used(self, rid: str) -> None:
         """Note that a person has written in a private conversation, where replies go if there are several."""
         self._last[self.direct_with(rid)] = rid
@@ -142,7 +147,7 @@ class MatrixRooms:
 
     def status(self, name: str) -> Wait | None:
         # An alias that was entered in a room may be forged, which does no harm here.
-        claimed = next((rid for rid, state in self.states.items() if state.alias == name), "")
+        claimed = next((rid for rid, state in self.states.items() if name in state.aliases), "")
         rid = self._id(name) or claimed
         if (state := self.states.get(rid)) is not None:
             return Wait(_UNREADABLE.format(name) if state.is_encrypted else f"the bot is in {name}", state.since)
@@ -186,9 +191,15 @@ class MatrixRooms:
         state, content, kind = self.states[rid], mapping(event.get("content")), text_of(event.get("type"))
         if kind == "m.room.member":
             self._member(rid, text_of(event.get("state_key")), event, is_current)
-        elif kind in _FIELDS:
-            setattr(state, _FIELDS[kind], text_of(content.get(_FIELDS[kind])))
-            if kind == "m.room.topic" and is_current and self._backend.events is not None:
+        elif kind == "m.room.canonical_alias":
+            others = content.get("alt_aliases")
+            aliases = [content.get("alias"), *(others[:_MOST_ALIASES] if isinstance(others, list) else ())]
+            state.aliases = [alias for alias in map(text_of, aliases) if alias[:1] == "#"]
+        elif kind == "m.room.name":
+            state.name = text_of(content.get("name"))
+        elif kind == "m.room.topic":
+            state.topic = text_of(content.get("topic"))
+            if is_current and self._backend.events is not None:
                 self._backend.events.room_topic_changed(self._backend, self.room(rid))
         elif kind == "m.room.encryption" and not state.is_encrypted:
             state.is_encrypted = True
@@ -391,19 +402,16 @@ class MatrixRooms:
 
     def _join_soon(self) -> None:
         """Join, one after the other, the rooms where the bot should be."""
-        if self._joining is None:
+        if self._joining is None or self._joining.called:
             cancel_timers(self._again)
             self._joining = Deferred.fromCoroutine(self._join_all())
             self._joining.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
     async def _join_all(self) -> None:
         tried: set[str] = set()
-        try:
-            while name := next((one for one in (*self._invited, *self._wanted) if one not in tried), ""):
-                tried.add(name)
-                await self._try(name)
-        finally:
-            self._joining = None
+        while name := next((one for one in (*self._invited, *self._wanted) if one not in tried), ""):
+            tried.add(name)
+            await self._try(name)
         if self._missing.keys() & self._wanted.keys():
             self._try_later()
 
@@ -427,7 +435,7 @@ class MatrixRooms:
         self._invited.pop(name, None)
 
     def _try_later(self) -> None:
-        if self._joining is None and (self._again is None or not self._again.active()):
+        if self._again is None or not self._again.active():
             self._again = self._reactor.callLater(_AGAIN, self._join_soon)
 
     # Details
@@ -477,7 +485,7 @@ class MatrixRooms:
 
     def _shown(self, rid: str) -> str:
         state = self.states.get(rid)
-        return (state.alias or state.name or rid) if state is not None else rid
+        return next(iter(state.aliases), state.name or rid) if state is not None else rid
 
     def _warn(self, what: str) -> None:
         self._backend.context.log.warn("{network}: {what}", network=self._settings.network, what=what)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from twisted.internet import reactor as the_reactor
 
 from errklein.chat import RoomDoesNotExistError, RoomError
+from errklein.networks import directory
 from tests.networks.matrix.people import Connected, Person
 
 if TYPE_CHECKING:
@@ -247,6 +248,23 @@ class ConnectionTests(_TestCase):
         await self.alice.do(self.room, "invite", user_id=self.bot.user)
         await sent
         self.assertEqual(await self.alice.texts(self.room), ["I am back."])
+
+    async def test_aliases_for_access_rules(self) -> None:
+        """A message has the aliases of its room that the homeserver confirms, however long ago the bot asked for them."""
+        self.patch(directory, "LIFETIME", 0.0)
+        self.patch(directory, "ABSENCE", 0.0)
+        bot = await self.in_room()
+        for text in ("!first", "!second"):
+            self.patch(directory, "LIFETIME", 300.0)
+            await self.alice.say(self.room, text)
+            message = await bot.events.hear(text)
+            self.assertIn(self.alias, message.to.access_names("allow"))
+        second = f"#second{self.suffix}:localhost"
+        await self.alice.call("PUT", f"/directory/room/{quote(second)}", {"room_id": self.room})
+        await self.alice.state(self.room, "m.room.canonical_alias", {"alias": self.alias, "alt_aliases": [second]})
+        await self.alice.say(self.room, "!third")
+        message = await bot.events.hear("!third")
+        self.assertIn(second, message.to.access_names("allow"))
 
     async def test_alias_of_a_room_that_the_bot_is_not_in(self) -> None:
         """Messages to an alias wait until the bot is in its room; those to an alias that doesn't exist are rejected."""

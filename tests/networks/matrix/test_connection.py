@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from twisted.internet import reactor as the_reactor
 from twisted.trial.unittest import TestCase
 
+from errklein.config import ConfigError
 from errklein.networks._connection import Backoff
-from errklein.networks.matrix import _sync
+from errklein.networks.context import NetworkContext
+from errklein.networks.matrix import NETWORK, _rooms, _sync
 from tests import needs_network
 from tests.networks.double import Answer, Fault
 from tests.networks.matrix.connection import ConnectionTests
@@ -41,6 +44,12 @@ class DoubleTests(ConnectionTests, TestCase):
         await self.alice.say(self.room, "!now")
         await bot.events.hear("!now")
         self.assertFalse(bot.backend.membership.is_joined(forged))
+        of_alice = await self.alice.make_room(self.bot.user, initial_state=[alias])
+        await bot.events.until(lambda: bot.backend.membership.is_joined(of_alice), "joining")
+        await self.alice.say(of_alice, "!there")
+        message = await bot.events.hear("!there")
+        self.assertNotIn(self.alias, message.to.access_names("allow"))
+        self.assertIn(self.alias, message.to.access_names("deny"))
 
     async def test_pause_of_a_room(self) -> None:
         """A room in which the homeserver takes nothing for a while doesn't delay others."""
@@ -109,6 +118,32 @@ class DoubleTests(ConnectionTests, TestCase):
         room = await self.alice.invitation()
         await sent
         self.assertEqual(self.server.bodies(room), ["hello"])
+
+    async def test_room_that_is_made_later(self) -> None:
+        """A configured room that the bot can't join is tried again; the log has the reason once."""
+        self.patch(_rooms, "_AGAIN", 0.05)
+        bot = await self.in_room(CHATROOM_PRESENCE=("#later:localhost", self.alias))
+        await bot.events.until(lambda: len(self.server.called("POST .*/join/%23later")) > 2, "further attempts")
+        room = await self.alice.make_room(room_alias_name="later")
+        await bot.events.until(lambda: bot.backend.membership.is_joined(room), "joining")
+        self.assertIn("the bot is in", bot.backend.room_status("#later:localhost").state)
+
+    async def test_check(self) -> None:
+        """The check says who the bot is, or why the homeserver refuses it, and doesn't disturb the running bot."""
+        bot = await self.in_room()
+        check = NETWORK.check
+        assert check is not None
+        config: Any = bot.settings
+        context = NetworkContext(the_reactor, config, clients=bot.clients)
+        [found] = await check(context)
+        self.assertEqual((found.text, found.is_problem), (f"the homeserver accepts the bot as {self.bot.user}", False))
+        config.BOT_IDENTITY = {**config.BOT_IDENTITY, "password": "wr0ng"}
+        with self.assertRaisesRegex(ConfigError, "Invalid username or password"):
+            await check(NetworkContext(the_reactor, config, clients=bot.clients))
+        await bot.send(self.room, "still here")
+        await self.server.stop()
+        with self.assertRaisesRegex(ConnectionError, "^127.0.0.1:"):
+            await check(NetworkContext(the_reactor, config, clients=bot.clients))
 
     async def test_half_open_connection(self) -> None:
         """If the homeserver doesn't answer to a poll within 15 seconds of its end, the connection is lost."""
