@@ -9,7 +9,8 @@ from twisted.internet.defer import succeed
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.chat.outgoing import OutgoingMessage
+from errklein.chat.handles import MessageRef
+from errklein.chat.outgoing import MessageRecord, OutgoingMessage
 from errklein.journal import SQLiteJournal
 from errklein.networks.outbox import Outbox
 from errklein.networks.outbox._lanes import TOGETHER, Entry, MessageLane
@@ -57,7 +58,12 @@ class RemovalWhileWriting(SQLiteJournal):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         store, end = self.outbox, self.outbox.end
-        store.end = lambda record: None if record.id in store._writing.added else end(record)  # type: ignore[method-assign]
+
+        def forget(record: MessageRecord, refs: Sequence[MessageRef] = ()) -> None:
+            if record.id not in store._writing.added:
+                end(record, refs)
+
+        store.end = forget  # type: ignore[method-assign]
 
 
 class EarlyFlush(SQLiteJournal):
