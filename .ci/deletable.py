@@ -52,7 +52,14 @@ PARTS: Mapping[str, Part] = {
         "errklein/compat/names.txt",
         r"^errbot\.core_plugins\.vcheck\n    .*\n",
     ),
-    "networks.matrix": Part(("errklein/networks/matrix", "tests/networks/matrix")),
+    "networks.matrix": Part(
+        (
+            "errklein/networks/matrix",
+            "tests/networks/matrix",
+            "tests/networks/test_acceptance.py",
+            "long_tests/networks",
+        )
+    ),
     "networks.apprise": Part(("errklein/networks/apprise", "tests/networks/apprise")),
     "compat.backends": Part(("errklein/compat/backends", "tests/compat/backends")),
 }
