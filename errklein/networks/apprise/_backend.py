@@ -89,8 +89,8 @@ class AppriseBackend(NetworkBase):
         self.window = len(self._targets)
         self._pool = WorkerPool(context.reactor, f"{self.network} sending", self.window)
         self.outbox = context.outbox(self, dropped=self.dropped)
-        self.bot_identifier = LocalPerson("errklein")
-        self.bot_identifier.network = self.network
+        self.bot_identifier = bot = LocalPerson("errklein")
+        bot.network = self.network
 
     def connect(self, events: BackendEvents) -> None:
         self.events = events
