@@ -8,6 +8,7 @@ from typing import ClassVar
 from twisted.internet import reactor as the_reactor
 from twisted.trial.unittest import TestCase
 
+from tests.networks.matrix import people
 from tests.networks.matrix.connection import ConnectionTests
 from tests.networks.matrix.people import Connected, Person
 from tests.networks.matrix.synapse import Synapse
@@ -50,6 +51,21 @@ class SynapseTests(ConnectionTests, TestCase):
         self.assertEqual(await self.alice.texts(self.room), [f"line {number}" for number in range(100)])
         await self.alice.say(self.room, "!status")
         await bot.events.hear("!status")
+
+    async def test_half_open_connection(self) -> None:
+        """A homeserver that stops answering, with its connections open, is noticed within a minute; then messages arrive, once."""
+        self.patch(people, "PATIENCE", 60.0)
+        server = SynapseTests._server
+        assert server is not None
+        bot = await self.in_room()
+        await bot.send(self.room, "before")
+        server.freeze()
+        self.addCleanup(server.freeze, False)
+        sent = bot.send(self.room, "meanwhile")
+        await bot.events.until(lambda: bot.events.named("backend_disconnected"), "noticing")
+        server.freeze(False)
+        await sent
+        self.assertEqual(await self.alice.texts(self.room), ["before", "meanwhile"])
 
     async def test_database_that_was_restored(self) -> None:
         """A position of a later time than the homeserver's database has is given up, and commands run again after that."""

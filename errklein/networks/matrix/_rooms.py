@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -70,6 +71,10 @@ def _reported(
     return wraps(method)(lambda *args, **options: Deferred.fromCoroutine(run(*args, **options)))
 
 
+def _told_apart(name: str, user: str, count: Callable[[str], int]) -> str:
+    return f"{name} ({user})" if name and count(name) > 1 else name
+
+
 class MatrixRooms:
     """The rooms of a connection. Implements `ports.chat.ManagesRooms`."""
 
@@ -114,10 +119,8 @@ class MatrixRooms:
 
     def name_in(self, rid: str, user: str) -> str:
         """Return the display name, with the id if others in the room have the same; "" if it is unknown."""
-        members = dict(self.states[rid].members) if rid in self.states else {}
-        name = members.get(user, "")
-        is_shared = name and any(other == name and one != user for one, other in members.items())
-        return f"{name} ({user})" if is_shared else name
+        members = self.states[rid].members if rid in self.states else {}
+        return _told_apart(members.get(user, ""), user, list(members.values()).count)
 
     # What is known; on the reactor
 
@@ -472,8 +475,10 @@ class MatrixRooms:
                 self._backend.send_message(message)
 
     def _named(self, rid: str, users: Sequence[str]) -> Sequence[MatrixOccupant]:
-        room = self.room(rid)
-        return [MatrixOccupant(user, room, self.name_in(rid, user)) for user in users if user != self._client.user]
+        room, members = self.room(rid), dict(self.states[rid].members) if rid in self.states else {}
+        named = [(user, members.get(user, "")) for user in users if user != self._client.user]
+        shared = Counter(members.values())
+        return [MatrixOccupant(user, room, _told_apart(name, user, shared.__getitem__)) for user, name in named]
 
     def _state_of(self, rid: str) -> _State:
         if (state := self.states.get(rid)) is None:

@@ -326,6 +326,24 @@ class ConnectionTests(_TestCase):
         self.assertEqual((str(room), who.person, by.person), (self.room, bob.user, self.alice.user))
         self.assertNotIn(bob.user, [one.person for one in bot.backend.membership.occupants(self.room)])
 
+    async def test_names(self) -> None:
+        """People have their display names, with the id if several in the room have the same."""
+        bob = await self.person("bob")
+        bot = await self.in_room()
+        await bob.call("POST", f"/join/{quote(self.room)}")
+        await self.alice.say(self.room, "!one")
+        self.assertEqual((await bot.events.hear("!one")).frm.nick, self.alice.name)
+        await bob.call("PUT", f"/profile/{quote(bob.user)}/displayname", {"displayname": self.alice.name})
+        await bob.say(self.room, "!two")
+        await bot.events.hear("!two")
+        await self.alice.say(self.room, "!three")
+        self.assertEqual((await bot.events.hear("!three")).frm.nick, f"{self.alice.name} ({self.alice.user})")
+        members = await bot.backend.members(bot.backend.query_room(self.alias))
+        self.assertEqual(
+            {one.nick for one in members}, {f"{self.alice.name} ({one.user})" for one in (self.alice, bob)}
+        )
+        self.assertEqual(len(bot.events.named("room_joined")), 2)
+
     async def test_encrypted_room(self) -> None:
         """The inviter of an encrypted room is told that the bot can't read it; nothing is sent there, and it is in the status."""
         encryption = {"type": "m.room.encryption", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
