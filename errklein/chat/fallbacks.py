@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from errklein.chat.features import Features
 from errklein.chat.handles import MessageRef
@@ -36,17 +37,33 @@ def operations(
     """
     if known and wanted.kind in (Kind.POST, Kind.FILE):
         wanted = wanted._replace(thread=known[0].thread or known[0].id)
+    posts = partial(_posts, wanted, features, split)
     match wanted.kind:
         case Kind.POST:
-            return _posts(wanted, body, features, split)
-        case Kind.EDIT:
+            return posts(body)
+        case Kind.EDIT if known and features.edits:
             return _edits(wanted, body, features, known, split)
+        case Kind.EDIT:
+            return posts(beginning_with(CORRECTED, body))
+        case Kind.DELETE if known and features.deletions:
+            return [Delete(ref) for ref in known]
+        case Kind.DELETE if known and features.edits:
+            return [Edit(ref, LESS if number else WITHDRAWN) for number, ref in enumerate(known)]
         case Kind.DELETE:
-            return _deletions(features, known)
-        case Kind.REACT | Kind.UNREACT:
-            return _reactions(wanted, body, features, known, split)
+            raise Unsupported("the network can't delete the message" if known else "the id of the message isn't known")
+        case Kind.FILE if features.files and (file or not body):
+            upload = Upload(wanted.file, wanted.type, file, wanted.thread if features.threads else "")
+            return [*(posts(body) if body else ()), upload]
+        case Kind.FILE if body and not file:
+            # The text is the address of the file.
+            return posts(body)
         case Kind.FILE:
-            return _files(wanted, body, features, split, file)
+            return posts("\n\n".join(filter(None, [body, _block(wanted.file, file)])))
+        case _ if known and features.reactions and (not features.emoji or wanted.emoji in features.emoji):
+            return [React(known[0], wanted.emoji, wanted.kind is Kind.UNREACT)]
+        case _:
+            # A text can't be taken back.
+            return posts(body) if body and wanted.kind is Kind.REACT else []
 
 
 def beginning_with(mark: str, text: str) -> str:
@@ -54,9 +71,11 @@ def beginning_with(mark: str, text: str) -> str:
     return f"{mark}\n\n{text}" if text.startswith(("#", "|", ">", "`")) else f"{mark} {text}"
 
 
-def _posts(wanted: Wanted, body: str, features: Features, split: Split) -> list[Operation]:
+def _posts(wanted: Wanted, features: Features, split: Split, body: str) -> list[Operation]:
     if not features.mentions:
-        missing = [name for name in map(_name_in, wanted.mentions) if not _has(body, name)]
+        # The names, without the rooms and hosts of occupants.
+        names = [person.rpartition("/")[2].partition("!")[0] for person in wanted.mentions]
+        missing = [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", body, re.IGNORECASE)]
         body = beginning_with(f"{', '.join(missing)}:", body) if missing else body
     if wanted.quote and not features.threads:
         body = f"> {wanted.quote}\n\n{body}"
@@ -70,65 +89,19 @@ def _posts(wanted: Wanted, body: str, features: Features, split: Split) -> list[
 def _edits(
     wanted: Wanted, body: str, features: Features, known: Sequence[MessageRef], split: Split
 ) -> Sequence[Operation]:
-    if not (known and features.edits):
-        return _posts(wanted, beginning_with(CORRECTED, body), features, split)
-    size = features.edit_size or features.size
+    size, mentions = features.edit_size or features.size, wanted.mentions if features.mentions else ()
     texts = split(body, features.measure, size) if size else [body]
-    made: list[Operation] = [
-        Edit(ref, text, wanted.mentions if features.mentions else ()) for ref, text in zip(known, texts, strict=False)
-    ]
+    made: list[Operation] = [Edit(ref, text, mentions) for ref, text in zip(known, texts, strict=False)]
     made += [Post(text, known[-1].thread if features.threads else "") for text in texts[len(known) :]]
     return made + [Delete(ref) if features.deletions else Edit(ref, LESS) for ref in known[len(texts) :]]
 
 
-def _deletions(features: Features, known: Sequence[MessageRef]) -> Sequence[Operation]:
-    if known and features.deletions:
-        return [Delete(ref) for ref in known]
-    if known and features.edits:
-        return [Edit(ref, LESS if number else WITHDRAWN) for number, ref in enumerate(known)]
-    raise Unsupported("the network can't delete the message" if known else "the id of the message isn't known")
-
-
-def _reactions(
-    wanted: Wanted, body: str, features: Features, known: Sequence[MessageRef], split: Split
-) -> Sequence[Operation]:
-    is_removal = wanted.kind is Kind.UNREACT
-    if known and features.reactions and (not features.emoji or wanted.emoji in features.emoji):
-        return [React(known[0], wanted.emoji, is_removal)]
-    # A text can't be taken back.
-    return [] if is_removal or not body else _posts(wanted, body, features, split)
-
-
-def _files(wanted: Wanted, body: str, features: Features, split: Split, file: bytes) -> Sequence[Operation]:
-    if features.files and file:
-        upload = Upload(wanted.file, wanted.type, file, wanted.thread if features.threads else "")
-        return [*(_posts(wanted, body, features, split) if body else ()), upload]
-    if not file and body:
-        # The text is the address of the file.
-        return _posts(wanted, body, features, split)
-    text = _text_of(file)
-    if text is None:
-        raise Unsupported(f"the network can't carry files, and {wanted.file} is no text of at most {MOST_SHOWN} bytes")
+def _block(name: str, file: bytes) -> str:
+    """Return the text of a small file as Markdown."""
+    text = file.decode("utf-8", "surrogateescape")
+    if len(file) > MOST_SHOWN or not all(one in "\n\t\r" or " " <= one < "\ud800" or one > "\udfff" for one in text):
+        raise Unsupported(f"the network can't carry files, and {name} is no text of at most {MOST_SHOWN} bytes")
     fence = "```"
     while fence in text:
         fence += "`"
-    shown = f"{wanted.file}:\n\n{fence}\n{text.rstrip()}\n{fence}"
-    return _posts(wanted, f"{body}\n\n{shown}" if body else shown, features, split)
-
-
-def _text_of(file: bytes) -> str | None:
-    """Return the text of a small file; None if it is larger, or isn't text."""
-    try:
-        text = file.decode() if len(file) <= MOST_SHOWN else "\0"
-    except UnicodeDecodeError:
-        return None
-    return text if all(character in "\n\t\r" or character >= " " for character in text) else None
-
-
-def _has(text: str, name: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
-
-
-def _name_in(person: str) -> str:
-    """Return the name of a person in a text, without the room and the host of an occupant."""
-    return person.rpartition("/")[2].partition("!")[0]
+    return f"{name}:\n\n{fence}\n{text.rstrip()}\n{fence}"

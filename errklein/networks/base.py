@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
@@ -33,7 +32,7 @@ from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import NOTHING_ELSE, Operation, Unsupported, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text
-from errklein.ports.chat import BackendEvents
+from errklein.ports.chat import Backend, BackendEvents
 from errklein.ports.outbox import OutboxClosed, OutboxStatus, OutboxStore
 from errklein.ports.receipts import Receipt
 from errklein.running import on_reactor_soon
@@ -56,24 +55,21 @@ LOCAL_SETTINGS = NetworkSettings({"username": IdentityKey(check_text, "`err`", "
 """The settings of networks inside this process."""
 
 
-class NetworkBase(ABC):
-    """Defaults of `ports.chat.Backend`. A network has `mode`, `outbox`, the abstract methods and those of
-    `outbox.Transport`, and overrides what it can do more.
+class NetworkBase(Backend):
+    """Defaults of `ports.chat.Backend` and, apart from `parts` and `transmit`, of `outbox.Transport`.
 
     :param config: The configuration of this network.
     """
 
-    mode: str
-    network: str
-    message_size_limit: int
-    outbox: Any
-    """The outbox; see `ports.chat.Backend`."""
+    mode = ""
+    message_size_limit = 0
+    outbox: Any = None
     joins_configured_rooms = False
     name_rules: NameRules = EXACT
     is_encrypted: bool = False
     unreadable: Sequence[str] = ()
     bot_identifier: Identifier | None = None
-    build_message = staticmethod(Message)
+    build_message = staticmethod(Message)  # type: ignore[assignment]
     events: BackendEvents | None = None
     """Receives the events; None before `connect`."""
     joined_rooms: Sequence[Room] = ()
@@ -86,23 +82,9 @@ class NetworkBase(ABC):
         self.message_size_limit = getattr(config, "MESSAGE_SIZE_LIMIT", None) or MESSAGE_SIZE_LIMIT
 
     def features(self, to: Identifier | str) -> Features:
-        """Return `BARE`: the network can only send texts."""
         return BARE
 
-    @abstractmethod
-    def connect(self, events: BackendEvents) -> None:
-        """See `ports.chat.Backend`."""
-
-    @abstractmethod
-    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """See `ports.chat.Backend`."""
-
-    @abstractmethod
-    def build_identifier(self, text: str) -> Identifier:
-        """See `ports.chat.Backend`."""
-
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
-        """Pass what is wanted to the outbox. The recipient's text is what `build_identifier` reads."""
         accepted: Receipt = self.outbox.perform(
             self.recipient_of(message, wanted),
             message.body,
@@ -115,20 +97,16 @@ class NetworkBase(ABC):
         return accepted
 
     def estimate(self, body: str) -> int:
-        """Return about how many parts a text has; see `outbox.Transport`."""
         return min(PARTS_CAP, 1 + body.count("\n") + len(body) // self.message_size_limit)
 
     def take_turn(self, recipient: str) -> float:
-        """Return 0.0: the network itself says when it is too much."""
         return 0.0
 
     def dropped(self, count: int, reason: str) -> None:
-        """Report messages that the outbox has given up."""
         if self.events is not None:
             self.events.messages_dropped(self, count, reason)
 
     def undelivered(self, recipient: str, origins: Mapping[str, int], reason: str, waiting: bool) -> None:
-        """Report messages that wait for a room, or that it has rejected."""
         if self.events is not None:
             self.events.messages_undelivered(self, recipient, origins, reason, waiting=waiting)
 
@@ -147,19 +125,16 @@ class NetworkBase(ABC):
         return str(message.to)
 
     def send_message(self, message: Message) -> Receipt:
-        """Accept a message, which is sent to its own thread, and notifies the people whom it mentions."""
         if not (message.thread or message.mentioned or message.quote):
             return self.perform(message, NOTHING_ELSE)
         wanted = Wanted(mentions=message.mentioned, quote=message.quote)
         return self.perform(message, wanted.into(message.thread))
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
-        """Return what a message waits for in the outbox."""
         found: Wait | None = self.outbox.wait_of(record.id)
         return found
 
     def resolve(self, text: str) -> Deferred[Identifier]:
-        """Return what `build_identifier` returns: the network needn't be asked."""
         return maybeDeferred(self.build_identifier, text)
 
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
@@ -181,7 +156,6 @@ class NetworkBase(ABC):
         return sender
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
-        """Put the person's name, as `@name`, before the text."""
         name = str(identifier)
         if isinstance(identifier, Person):
             name = identifier.nick or identifier.person
@@ -190,11 +164,9 @@ class NetworkBase(ABC):
         message.body = f"@{name.removeprefix('@')}{space}{message.body}"
 
     def is_from_self(self, message: Message) -> bool:
-        """Return whether the bot is the sender."""
         return message.frm == self.bot_identifier
 
     def rooms(self) -> Sequence[Room]:
-        """Return `joined_rooms`."""
         return self.joined_rooms
 
     def query_room(self, name: str) -> Room:
@@ -205,53 +177,39 @@ class NetworkBase(ABC):
         return found
 
     def room_status(self, name: str) -> Wait | None:
-        """Return None: whether the bot is in a room isn't known."""
         return None
 
-    def change_presence(self, status: str, message: str) -> None:  # noqa: B027 - not every network has a presence
+    def change_presence(self, status: str, message: str) -> None:
         """Do nothing: the network shows no presence."""
 
 
 class ConnectedNetwork(NetworkBase):
-    """Base class of networks with a connection to a server. Their messages wait in an outbox, whose `Transport` they implement.
+    """Base class of networks with a connection to a server, and an outbox, whose `Transport` they implement.
 
-    :param context: The services of errklein.
+    The coroutine function `session` connects, calls `self.connection.connected()`, and reads events until the connection is lost.
     """
+
+    session: Any
 
     def __init__(self, context: NetworkContext) -> None:
         super().__init__(context.config)
         self.context = context
         reports = {"dropped": self.dropped, "undelivered": self.undelivered}
-        self.outbox = context.outbox(self, unavailable=self.unavailable, **reports)
+        self.outbox = context.outbox(cast(Any, self), unavailable=self.unavailable, **reports)
         self.connection = context.stay_connected(self.session, self.outbox)
 
-    @abstractmethod
-    async def session(self) -> None:
-        """Connect, call `self.connection.connected()`, and read events until the connection is lost. See `Connection`."""
-
-    @abstractmethod
-    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[Any]:
-        """See `outbox.Transport`."""
-
-    @abstractmethod
-    def transmit(self, parts: Sequence[Any], keys: Sequence[str]) -> Sequence[Deferred[Any]]:
-        """See `outbox.Transport`."""
-
     def unavailable(self, recipient: str) -> str | None:
-        """Return why messages to a recipient wait; None if they don't. See `outbox.Unavailable`."""
+        """Return why messages to a recipient wait; None if they don't."""
         return None
 
     def connect(self, events: BackendEvents) -> None:
-        """Run the first session."""
         self.events = events
         self.connection.start(self, events)
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Send the outbox for up to `grace` seconds, and end the session."""
         return self.connection.disconnect(grace)
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
-        """Return what a message waits for, which may be the connection."""
         return self.connection.wait_of(record)
 
 
@@ -269,7 +227,6 @@ class SentAtOnce:
 
     @property
     def status(self) -> OutboxStatus:
-        """Nothing waits."""
         return OutboxStatus(0, 0, 0, 0.0, self._sent)
 
     def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
@@ -309,25 +266,18 @@ class LocalPerson(Person):
         fullname: str | None = None,
         email: str | None = None,
     ) -> None:
-        self._person = person
-        self._client = client
-        self._nick = nick
-        self._fullname = fullname
-        self._email = email
+        self._person, self._client, self._nick, self._fullname, self._email = person, client, nick, fullname, email
 
     @property
     def nick(self) -> str | None:
-        """The short name, or None."""
         return self._nick
 
     @property
     def aclattr(self) -> str:
-        """The name, which BOT_ADMINS and access rules are matched against."""
         return self._person
 
     @property
     def email(self) -> str:
-        """The e-mail address, or an empty string."""
         return self._email or ""
 
     def __eq__(self, other: object) -> bool:
@@ -357,7 +307,6 @@ class LocalOccupant(RoomOccupant, LocalPerson):
 
     @property
     def nick(self) -> str | None:
-        """The short name, or else the name."""
         return super().nick or self.person
 
     def __str__(self) -> str:
@@ -420,29 +369,24 @@ class LocalRoom(NamedRoom):
         self._joined = False
 
     def join(self, username: str | None = None, password: str | None = None) -> None:
-        """Join the room, and create it if it doesn't exist."""
         self._exists = True
         if not self._joined:
             self._joined = True
             self._notify("room_joined")
 
     def leave(self, reason: str | None = None) -> None:
-        """Leave the room."""
         if self._joined:
             self._joined = False
             self._notify("room_left")
 
     def create(self) -> None:
-        """Create the room."""
         self._exists = True
 
     def destroy(self) -> None:
-        """Leave the room, and mark it as non-existent."""
         self.leave()
         self._exists = False
 
     def invite(self, *args: Identifier | str) -> None:
-        """Add persons, or people by name, to the occupants."""
         for guest in args:
             self.enter(guest.person if isinstance(guest, Person) else str(guest))
 
@@ -464,7 +408,6 @@ class LocalRoom(NamedRoom):
 
     @property
     def topic(self) -> str | None:
-        """The topic. Assign a string to set it; raises RoomNotJoinedError outside the room."""
         self._must_be_joined()
         return self._topic
 
@@ -477,7 +420,6 @@ class LocalRoom(NamedRoom):
 
     @property
     def occupants(self) -> Sequence[RoomOccupant]:
-        """The occupants apart from the bot; raises RoomNotJoinedError outside the room."""
         self._must_be_joined()
         return list(self._occupants)
 
@@ -527,19 +469,16 @@ class LocalBackend(NetworkBase):
         )
 
     def connect(self, events: BackendEvents) -> None:
-        """Report events to `events` from now on, and join the rooms of CHATROOM_PRESENCE."""
         self.events = events
         events.backend_connected(self)
         for room in getattr(self.config, "CHATROOM_PRESENCE", ()):
             self.query_room(room if isinstance(room, str) else room[0]).join()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Refuse further messages with OutboxClosed. There is no queue to send."""
         self._disconnected = True
         return succeed(None)
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
-        """Do at once what is wanted; raises ValueError without a recipient, and OutboxClosed after `disconnect`."""
         if self._disconnected:
             raise OutboxClosed(f"the bot has disconnected from {self.network}; the message can't be sent")
         receipt = Receipt(f"{self.network}/{self._process}-{next(self._numbers):x}")
@@ -547,7 +486,6 @@ class LocalBackend(NetworkBase):
         return receipt
 
     def carry_out(self, receipt: Receipt, message: Message, wanted: Wanted, file: bytes, to: str) -> None:
-        """Show what is wanted, and fire the receipt."""
         target = wanted.target
         known = [target] if isinstance(target, MessageRef) else self._refs.get(target, ())
         try:
@@ -572,7 +510,6 @@ class LocalBackend(NetworkBase):
         return None
 
     def build_identifier(self, text: str) -> Identifier:
-        """Return the room of a name that begins with `#`, and the person of any other; raises ValueError if it is blank."""
         if not text.strip():
             raise ValueError("the name of a person or room must not be blank")
         if text.startswith("#"):
@@ -580,11 +517,9 @@ class LocalBackend(NetworkBase):
         return self.person_named(text)
 
     def rooms(self) -> Sequence[Room]:
-        """Return the rooms that the bot is in."""
         return [room for room in self._rooms.values() if room.joined]
 
     def room_status(self, name: str) -> Wait | None:
-        """Return whether the bot is in a room; see `ports.chat.Backend`."""
         return Wait(f"the bot is in {name}") if name in self._rooms and self._rooms[name].joined else None
 
     def query_room(self, name: str) -> LocalRoom:
@@ -599,11 +534,9 @@ class LocalBackend(NetworkBase):
         return self.person_named(sender.person) if isinstance(sender, LocalOccupant) else sender
 
     def change_presence(self, status: str, message: str) -> None:
-        """Store both values in `presence`, where tests read them."""
         self.presence = (status, message)
 
     def person_named(self, name: str) -> LocalPerson:
-        """Return the person of that name on this network."""
         person = self.person_type(name)
         person.network = self.network
         return person

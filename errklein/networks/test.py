@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from queue import Empty, Queue
 from time import monotonic, time
@@ -72,14 +72,12 @@ class TestRoom(LocalRoom):
             self.__dict__ = backend.keep(self).__dict__
 
     def join(self, username: str | None = None, password: str | None = None) -> None:
-        """Join the room, and create it if it doesn't exist."""
         backend = self._backend
         if not self.joined and isinstance(backend, TestBackend) and backend.bot_in_rooms is not None:
             self.enter(backend.bot_in_rooms)
         super().join(username, password)
 
     def leave(self, reason: str | None = None) -> None:
-        """Leave the room."""
         backend = self._backend
         if self.joined and isinstance(backend, TestBackend):
             self._occupants = [there for there in self._occupants if str(there) != f"{backend.bot_in_rooms}@{self}"]
@@ -106,7 +104,6 @@ class IncomingQueue(Queue[tuple[Any, ...]]):
         self._item_received = item_received
 
     def put(self, item: tuple[Any, ...], block: bool = True, timeout: float | None = None) -> None:
-        """Add an item. The bot takes it on the reactor."""
         super().put(item, block, timeout)
         self._item_received()
 
@@ -130,7 +127,6 @@ class OutgoingQueue(Queue[str | bytes]):
             return self._get()
 
     def wake(self) -> None:
-        """Make waiting threads call `idle` again."""
         with self.not_empty:
             self.not_empty.notify_all()
 
@@ -174,15 +170,8 @@ class TestBackend(LocalBackend):
         """The bot's name among the occupants of rooms that it joins; None to leave the bot out of the occupants."""
         self.neutralises_mentions = False
         """True to neutralise `@channel`, `@here` and the like as on networks that have them."""
-        self.features_of_test = Features(
-            self.message_size_limit,
-            threads=True,
-            edits=True,
-            deletions=True,
-            reactions=True,
-            files=True,
-            mentions=True,
-        )
+        full = Features(threads=True, edits=True, deletions=True, reactions=True, files=True, mentions=True)
+        self.features_of_test = replace(full, size=self.message_size_limit)
         """The features of all rooms; a test may assign others, such as `chat.features.BARE`."""
         self.operations: list[Operation] = []
         """What the bot has done, in order: messages, edits, deletions, reactions and files."""
@@ -204,19 +193,15 @@ class TestBackend(LocalBackend):
         self._as_on_errbot = True
 
     def keep(self, room: LocalRoom) -> LocalRoom:
-        """Register the room, and return the one that is registered under its name."""
         return self._rooms.setdefault(room.name, room)
 
     def bot_in(self, room: LocalRoom) -> Identifier:
-        """Return the bot, as an occupant if `bot_in_rooms` is set."""
         return self.bot_identifier if self.bot_in_rooms is None else room.occupant_named(self.bot_in_rooms)
 
     def person_mentioned(self, name: str) -> LocalPerson:
-        """Return the person for a mention; `name` begins with `@`."""
         return self.person_named(name.removeprefix("@") if self._as_on_errbot else name)
 
     def features(self, to: Identifier | str) -> Features:
-        """Return `features_of_test`."""
         return self.features_of_test
 
     def retry_after(self, seconds: float) -> None:
@@ -225,7 +210,6 @@ class TestBackend(LocalBackend):
         self._reactor.callLater(seconds, self._take_held)
 
     def carry_out(self, receipt: Receipt, message: Message, wanted: Wanted, file: bytes, to: str) -> None:
-        """Record what is wanted, now or after `retry_after`."""
         if self._busy_until > self._reactor.seconds():
             self._held.append((receipt, message.clone(), wanted, file, to))
         else:
@@ -271,7 +255,6 @@ class TestBackend(LocalBackend):
             super().carry_out(*what)
 
     def watch(self, watcher: Callable[[SentMessage], None]) -> None:
-        """Call `watcher` on the reactor with each message sent from now on."""
         self._watchers.append(watcher)
 
     def receive(

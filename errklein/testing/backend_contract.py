@@ -9,9 +9,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
@@ -52,34 +52,29 @@ def _in_thread(function: Callable[..., object], *args: object) -> object:
 
 
 class ContractReactor(TestReactor):
-    """A reactor with virtual time, which fails if a thread uses it in another way than by `callFromThread`."""
+    """A reactor with virtual time, of which threads may only use `callFromThread`: its calls run when time passes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._thread = threading.get_ident()
-        self._calls: deque[Callable[[], object]] = deque()
+        self._thread, self._calls = threading.get_ident(), deque[Callable[[], object]]()
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object) -> IDelayedCall:
         """Call the function after `delay` seconds."""
-        if threading.get_ident() != self._thread:
-            raise AssertionError(f"reactor.callLater is called in a thread, for {callable!r}")
+        assert threading.get_ident() == self._thread, f"reactor.callLater is called in a thread, for {callable!r}"
         call: IDelayedCall = super().callLater(delay, callable, *args, **kwargs)
         return call
 
     def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
-        """Call the function in the thread of the test: now, or when time passes."""
+        """Call the function in the thread of the test."""
         self._calls.append(partial(callable, *args, **kwargs))
         if threading.get_ident() == self._thread:
-            self._run_calls()
+            self.advance(0)
 
     def advance(self, amount: float) -> None:
         """Let `amount` seconds pass, after the calls that threads have asked for."""
-        self._run_calls()
-        super().advance(amount)
-
-    def _run_calls(self) -> None:
         while self._calls:
             self.loop.enter(self._calls.popleft())
+        super().advance(amount)
 
 
 class RecordedEvents:
@@ -100,7 +95,9 @@ class RecordedEvents:
 
     def overview(self, backend: Backend) -> BotOverview:
         """Return the facts about a bot without commands."""
-        return _NoCommands()
+        facts = SimpleNamespace(prefix="!", addresses=(), log_file="", plugins_read_messages=False)
+        facts.commands, facts.remaining = (lambda message: ()), tuple
+        return cast(BotOverview, facts)
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if not hasattr(BackendEvents, name):
@@ -111,22 +108,6 @@ class RecordedEvents:
             self.recorded.append((name, *arguments))
 
         return record
-
-
-@dataclass(frozen=True)
-class _NoCommands:
-    """Implements `BotOverview` for a bot without commands and webhooks."""
-
-    prefix: str = "!"
-    addresses: Sequence[str] = ()
-    log_file: str = ""
-    plugins_read_messages: bool = False
-
-    def commands(self, message: Message) -> Sequence[str]:
-        return ()
-
-    def remaining(self) -> Sequence[str]:
-        return ()
 
 
 class BackendContract(_TestCase):
@@ -194,7 +175,7 @@ class BackendContract(_TestCase):
         clients = HTTPClients(self.clock, self.http.agent)
         context = NetworkContext(self.clock, config, self.clock.seconds, lambda: 0.0, clients=clients)
         # That of the first one, which is in memory.
-        vars(context)["state"] = vars(self).setdefault("_state", context.state)
+        context.state = vars(self).setdefault("_state", context.state)
         return context
 
     def make_backend(self) -> Backend:

@@ -121,6 +121,7 @@ TABLE: Sequence[Row] = (
 
 FILES: Sequence[tuple[str, str, Features, bytes, Sequence[Operation] | str]] = (
     ("a file", "", FULL, b"\0\1", [Upload("a.log", "text/plain", b"\0\1", "t")]),
+    ("an empty file", "", FULL, b"", [Upload("a.log", "text/plain", b"", "t")]),
     ("with a text", "Look", FULL, b"x", [Post("Look", "t"), Upload("a.log", "text/plain", b"x", "t")]),
     ("no files, small text", "", BARE, "é\n".encode(), [Post("a.log:\n\n```\né\n```")]),
     ("no files, with a text", "Look", BARE, b"x", [Post("Look\n\na.log:\n\n```\nx\n```")]),
