@@ -142,6 +142,9 @@ class MatrixBackend(ConnectedNetwork):
         ref = None if isinstance(operation, (Post, Upload)) else operation.ref
         room = await self.membership.target(part.recipient if ref is None else ref.room)
         if isinstance(operation, Delete):
+            # Homeservers keep the texts of edits.
+            for edit in await self._own(room, operation.ref.id, "m.replace/m.room.message"):
+                await self.client.redact(room, text_of(edit.get("event_id")), f"{key}-{edit.get('event_id')}")
             return await self.client.redact(room, operation.ref.id, key)
         if isinstance(operation, React):
             return await self._react(room, operation, key)
@@ -160,8 +163,9 @@ class MatrixBackend(ConnectedNetwork):
     async def _react(self, room: str, operation: React, key: str) -> str:
         event, emoji = operation.ref.id, operation.emoji
         if operation.remove:
-            own = await self._own_reaction(room, event, emoji)
-            return await self.client.redact(room, own, key) if own else ""
+            own = await self._own(room, event, "m.annotation/m.reaction")
+            found = [text_of(one.get("event_id")) for one in own if relation_of(one).get("key") == emoji]
+            return await self.client.redact(room, found[0], key) if found else ""
         try:
             return await self.client.send(room, "m.reaction", reaction_content(event, emoji), key)
         except RequestRefused as error:
@@ -169,13 +173,12 @@ class MatrixBackend(ConnectedNetwork):
                 raise
             return ""
 
-    async def _own_reaction(self, room: str, event: str, emoji: str) -> str:
-        path = f"/rooms/{quoted(room)}/relations/{quoted(event)}/m.annotation/m.reaction"
+    async def _own(self, room: str, event: str, relation: str) -> list[Mapping[str, Any]]:
+        """Return the bot's events that relate to an event, as the homeserver knows them."""
+        path = f"/rooms/{quoted(room)}/relations/{quoted(event)}/{relation}"
         found = mapping(await self.client.call("GET", path, params={"limit": "100"}, version="v1")).get("chunk")
-        for each in map(mapping, found if isinstance(found, list) else ()):
-            if each.get("sender") == self.client.user and relation_of(each).get("key") == emoji:
-                return text_of(each.get("event_id"))
-        return ""
+        events = map(mapping, found if isinstance(found, list) else ())
+        return [each for each in events if each.get("sender") == self.client.user]
 
     # Names
 
