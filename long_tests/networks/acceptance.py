@@ -165,6 +165,8 @@ class Site(ABC):
     """The name of a room that doesn't exist."""
     admin: str
     """The entry of BOT_ADMINS that is alice."""
+    nick = "errklein"
+    """The name by which people address the bot."""
 
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
@@ -331,6 +333,7 @@ class AcceptanceCase(TestCase):
 
     async def check_room_and_private_commands(self) -> None:
         """Answers go where the command was given."""
+        await self.answer(f"{self.site.nick}: repeat by name", "by name")
         await self.answer("!repeat in the room", "in the room")
         self.assertEqual(len((await self.site.posts())[self.seen[False] :]), 1)
         await self.answer("!repeat in private", "in private", private=True)

@@ -28,6 +28,7 @@ class InMemorySite(Site):
     network = "Test"
     room, other_room, unknown_room = "#ops", "#dev", "#nowhere"
     admin = "@alice"
+    nick = "err"
 
     def __init__(self, reactor: Any) -> None:
         super().__init__(reactor)
