@@ -346,7 +346,11 @@ class MatrixRooms:
             if error.status not in (400, 404):
                 raise LookupFailed(str(error)) from None
             answer = {}
-        return text_of(answer.get("room_id")) or None
+        rid = text_of(answer.get("room_id"))
+        if rid:
+            # Further messages have the id as their recipient.
+            self._backend.outbox.rename(alias, rid)
+        return rid or None
 
     # Private conversations
 
@@ -396,6 +400,7 @@ class MatrixRooms:
         """Wait for the state of a room that the bot has joined: what is sent there needs it."""
         if name[:1] == "#":
             self.names.put(name, rid)
+            self._backend.outbox.rename(name, rid)
         if rid not in self.states:
             appearing: Deferred[None] = Deferred()
             self._appearing.setdefault(rid, []).append(appearing)

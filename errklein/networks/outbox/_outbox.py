@@ -20,7 +20,7 @@ from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import MOST_FILE, NOTHING_ELSE, Kind, Unsupported, Wanted
 from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks.outbox._bounds import Bounds, Load, OutboxLimits, Unavailable
-from errklein.networks.outbox._lanes import SHOWN, Entry, OutboxLanes
+from errklein.networks.outbox._lanes import SHOWN, Entry, Hold, OutboxLanes
 from errklein.networks.outbox._network import NotConfirmed, P, RetryLater, Transport
 from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, RoomUnavailable, SentLater
 from errklein.ports.receipts import Receipt
@@ -270,6 +270,23 @@ class Outbox(OutboxLanes[P]):
         self._ready = True
         self._connections.begin()
         self._go_on()
+
+    def rename(self, recipient: str, to: str) -> None:
+        """Let what waits for a recipient wait for another one, in order, such as for the room that an alias means."""
+        moved = [entry for entry in self._entries.values() if entry.message.recipient == recipient != to]
+        for entry in moved:
+            if not entry.is_isolated:
+                self._remove_from_lane(entry)
+            entry.message = entry.message._replace(recipient=to)
+            if not entry.is_isolated:
+                self._add_to_lane(entry)
+        if moved and (hold := self._holds.pop(recipient, None)) is not None:
+            other = self._holds.setdefault(to, Hold())
+            other.is_in_flight, other.until = other.is_in_flight or hold.is_in_flight, max(other.until, hold.until)
+            other.lanes += hold.lanes
+        for lane in self._closed_rooms.pop(recipient).lanes if recipient in self._closed_rooms else ():
+            lane.ring.append(lane)
+        self._go_on_soon()
 
     def pause(self, reason: str = "") -> None:
         """Keep the queue until `resume`. Call it when the connection is lost, after failing the unconfirmed parts."""

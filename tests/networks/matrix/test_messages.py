@@ -294,6 +294,18 @@ class SentTests(MessageCase):
         await self.perform("answer", parent=await self.events.hear("question"))
         self.assertEqual(self.own[-1]["m.relates_to"], {"m.in_reply_to": {"event_id": id}})
 
+    async def test_order_while_an_alias_is_looked_up(self) -> None:
+        """What is sent to an alias comes before what is sent to its room when the id is known."""
+        alias, backend = "#second:localhost", self.bot.backend
+        await self.alice.call("PUT", f"/directory/room/{quote(alias)}", {"room_id": self.room})
+        self.server.fail("PUT .*/send/m.room.message", Fault(delay=0.2))
+        sent = [backend.send_message(Message(text, to=backend.build_identifier(alias))) for text in ("one", "two")]
+        await backend.resolve(alias)
+        sent += [backend.send_message(Message(text, to=backend.build_identifier(alias))) for text in ("three", "four")]
+        for each in sent:
+            await each
+        self.assertEqual([one["body"] for one in self.own], ["one", "two", "three", "four"])
+
     async def test_edit_and_delete(self) -> None:
         """An edit replaces the text, and a deletion removes the message with its edits, which homeservers keep."""
         sent = self.perform("one")

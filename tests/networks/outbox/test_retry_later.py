@@ -92,6 +92,57 @@ class SerialTests(PausesCase):
         self.assertEqual(len(self.outbox), 0)
 
 
+class RenamedTests(PausesCase):
+    """A recipient has another name from now on, as when it is known which room an alias means."""
+
+    def test_order(self) -> None:
+        """What waits for the alias, and what is on its way there, comes before what is sent to the room later."""
+        for text in ("a b", "c"):
+            self.send(text, "#alias", by="route:x")
+        self.outbox.rename("#alias", "!room")
+        self.send("d", "!room", by="route:x")
+        self.clock.advance(0)
+        self.assertEqual(self.network.got, ["a"])
+        self.accept("a", "b", "c", "d")
+        self.assertEqual(self.network.got, ["a", "b", "c", "d"])
+        self.assertEqual((self.outbox._recipients, self.store.kept), ({}, {}))
+
+    def test_pause(self) -> None:
+        """A pause of the alias is one of the room; others aren't affected."""
+        self.send("a", "#alias")
+        self.put_off("a", 5.0, "recipient")
+        self.outbox.rename("#alias", "!room")
+        self.send("b", "!room", priority=True)
+        self.send("c", "#other")
+        self.clock.advance(4.9)
+        self.accept("c")
+        self.assertEqual(self.network.got, ["a", "c"])
+        self.clock.advance(0.1)
+        self.accept("b", "a")
+        self.assertEqual(self.network.got, ["a", "c", "b", "a"])
+
+    def test_break(self) -> None:
+        """After a break, what was on its way to the alias is sent to the room."""
+        self.send("a b", "#alias")
+        self.outbox.rename("#alias", "!room")
+        self.network.disconnect()
+        self.outbox.pause()
+        self.outbox.resume()
+        self.confirm_all()
+        self.assertEqual(self.network.got, ["a", "a", "b"])
+
+    def test_closed_room(self) -> None:
+        """What waits for an alias of a closed room waits for the room, and no longer."""
+        self.closed = {"#alias": "kicked", "!room": "kicked"}
+        self.send("a", "#alias")
+        self.outbox.rename("#alias", "!room")
+        self.clock.advance(1.0)
+        self.closed.clear()
+        self.outbox.resume()
+        self.confirm_all()
+        self.assertEqual(self.network.got, ["a"])
+
+
 class RetryLaterTests(PausesCase):
     """Pauses of a part, a recipient and the network."""
 
