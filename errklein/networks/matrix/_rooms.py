@@ -32,7 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MOST = 1000
-"""The maximal number of invitations that wait."""
+"""The maximal numbers of invitations that wait, and of rooms of which it is known why the bot isn't there."""
 
 _PATIENCE, _AGAIN = 30.0, 300.0
 """The seconds for which the state of a joined room is waited for, and those between attempts to join one that is refused."""
@@ -218,11 +218,10 @@ class MatrixRooms:
     def left(self, rid: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Note that the bot has left a room, or isn't invited any more."""
         state = self.states.pop(rid, None)
-        own: Mapping[str, Any] = next(
-            (one for one in reversed(events) if one.get("state_key") == self._client.user), {}
-        )
-        by, content = text_of(own.get("sender")), mapping(own.get("content"))
-        if is_kicked := by not in ("", self._client.user):
+        own = [one for one in events if one.get("state_key") == self._client.user]
+        by, content = (text_of(own[-1].get("sender")), mapping(own[-1].get("content"))) if own else ("", {})
+        is_kicked = by not in ("", self._client.user)
+        if is_kicked and len(self._missing) < _MOST:
             verb, reason = "banned" if content.get("membership") == "ban" else "kicked", text_of(content.get("reason"))
             text = f"{by} has {verb} the bot" + (f": {' '.join(reason.split())}" if reason else "")
             self._missing[rid] = Wait(f"the bot is not in {rid}", self._now(), text)
@@ -278,7 +277,13 @@ class MatrixRooms:
 
     @_reported
     async def join(self, room: Room, password: str = "") -> None:
-        await self._join(str(room))
+        name = str(room)
+        if not self.is_joined(name):
+            # The homeserver looks the alias up. A room of another server is joined by way of that one.
+            server = name.partition(":")[2]
+            params = {"server_name": server, "via": server} if server else {}
+            answer = await self._client.call("POST", f"/join/{quoted(name)}", {}, params=params)
+            await self._entered(text_of(mapping(answer).get("room_id")), name)
 
     @_reported
     async def leave(self, room: Room, reason: str = "") -> None:
@@ -387,14 +392,6 @@ class MatrixRooms:
             await self._client.call("PUT", path, self._direct)
 
     # Joining
-
-    async def _join(self, name: str) -> None:
-        if not self.is_joined(name):
-            # The homeserver looks the alias up. A room of another server is joined by way of that one.
-            server = name.partition(":")[2]
-            params = {"server_name": server, "via": server} if server else {}
-            answer = await self._client.call("POST", f"/join/{quoted(name)}", {}, params=params)
-            await self._entered(text_of(mapping(answer).get("room_id")), name)
 
     async def _entered(self, rid: str, name: str) -> str:
         """Wait for the state of a room that the bot has joined: what is sent there needs it."""

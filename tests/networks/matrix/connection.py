@@ -209,6 +209,20 @@ class ConnectionTests(_TestCase):
         self.assertEqual((await self.alice.texts(room))[-1], "again")
         self.assertEqual(len(bot.backend.rooms()), 2)
 
+    async def test_conversation_that_a_person_has_left(self) -> None:
+        """Whoever has left the private conversation is invited to a new one."""
+        bot = await self.connected().start()
+        sent = bot.send(self.alice.user, "hello")
+        room = await self.alice.invitation()
+        await sent
+        await self.alice.do(room, "leave")
+        await bot.events.until(lambda: bot.events.named("room_left"), "leaving")
+        sent = bot.send(self.alice.user, "again")
+        other = await self.alice.invitation()
+        await sent
+        self.assertNotEqual(other, room)
+        self.assertEqual(await self.alice.texts(other), ["again"])
+
     async def test_conversation_that_is_begun_by_a_person(self) -> None:
         """Anybody may begin a private conversation; what was said before the bot came runs, and replies go there."""
         bob = await self.person("bob")

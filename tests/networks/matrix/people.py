@@ -99,10 +99,10 @@ class Person:
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             answer = await self.call("GET", "/sync", since=self.since, timeout="3000", full_state="false")
+            self.since = answer["next_batch"]
             for found in answer.get("rooms", {}).get("invite", {}):
                 await self.call("POST", f"/join/{quote(found)}")
                 return str(found)
-            self.since = answer["next_batch"]
         raise AssertionError(f"{self.name} is not invited")
 
 
