@@ -133,7 +133,14 @@ class MatrixBackend(ConnectedNetwork):
         return [_Part(message.recipient, operation, json.loads(message.details or "{}"))]
 
     def transmit(self, parts: Sequence[_Part], keys: Sequence[str]) -> Sequence[Deferred[str]]:
-        return [Deferred.fromCoroutine(self._send(*each)) for each in zip(parts, keys, strict=True)]
+        sent = [Deferred.fromCoroutine(self._send(*each)) for each in zip(parts, keys, strict=True)]
+        return [one.addErrback(self._not_sent) for one in sent]
+
+    def _not_sent(self, failure: Failure) -> Failure:
+        if isinstance(failure.value, NotConfirmed) and self.connection.is_connected:
+            # The outbox sends it again in the next session.
+            self._sync.interrupt(failure.value)
+        return failure
 
     async def _send(self, part: _Part, key: str) -> str:
         if not self.connection.is_connected:

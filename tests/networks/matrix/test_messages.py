@@ -328,6 +328,14 @@ class SentTests(MessageCase):
         self.assertEqual(added[0]["content"], {})
         await self.perform("", Wanted(Kind.UNREACT, target, emoji=THUMB))
 
+    async def test_failing_questions(self) -> None:
+        """What the bot must ask before it changes something may fail; it is done in the next session."""
+        handle = await self.perform("one")
+        self.server.fail("/relations/", Fault(Answer(502)))
+        await self.perform("", Wanted(Kind.DELETE, handle))
+        await self.perform("two")
+        self.assertEqual([one.get("body") for one in self.own], [None, "two"])
+
     async def test_file(self) -> None:
         """A file is uploaded, and shown with its type and size."""
         wanted = Wanted(Kind.FILE, file="plot.png", type="image/png", thread=await self.alice.say(self.room, "root"))
