@@ -139,7 +139,8 @@ def _rooms_of_webhooks(config: Config) -> Iterator[str]:
             if view is None:
                 view, local = next(iter(config.networks.values())), room
             known = [entry if isinstance(entry, str) else entry[0] for entry in view.CHATROOM_PRESENCE]
-            if local.casefold() not in map(str.casefold, known):
+            joins = (found := network_of(view)) is None or not found.sends_only
+            if joins and local.casefold() not in map(str.casefold, known):
                 where = "CHATROOM_PRESENCE" + (f" of {view.network}" if config.names_networks else "")
                 hint = did_you_mean(local, known) or "."
                 yield f"WEBHOOKS[{name!r}]: the bot joins {room} for this webhook, but it isn't in {where}{hint}"

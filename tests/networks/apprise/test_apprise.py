@@ -317,6 +317,10 @@ class WholeBotTests(AppriseCase):
         self.bot.start()
         self.addCleanup(self.bot.stop)
 
+    def test_no_warning(self) -> None:
+        """A webhook may name a target that isn't in CHATROOM_PRESENCE, since the bot joins none."""
+        self.assertNotIn("CHATROOM_PRESENCE", self.bot.report())
+
     def test_notices(self) -> None:
         """Administrators' notices go to the target of BOT_ADMINS_NOTIFICATIONS."""
         self.bot.bot.warn_admins("the disk is full")
