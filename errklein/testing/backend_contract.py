@@ -84,10 +84,6 @@ class RecordedEvents:
         self.recorded: list[tuple[Any, ...]] = []
         self._thread = threading.get_ident()
 
-    def of(self, event: str) -> list[tuple[Any, ...]]:
-        """Return the arguments of the calls of one method, in order."""
-        return [call[1:] for call in self.recorded if call[0] == event]
-
     @property
     def messages(self) -> list[Message]:
         """The messages of the `message_received` calls, in order."""
@@ -400,7 +396,8 @@ class BackendContract(_TestCase):
         backend, events = self.online()
         self.receive(backend, self.room_text, "hello")
         if self.receive_edit(backend, "hello all"):
-            [message], [(edited,)] = events.messages, events.of("message_edited")
+            [message] = events.messages
+            [edited] = [call[1] for call in events.recorded if call[0] == "message_edited"]
             self.assertEqual((edited.body, edited.edited, message.edited), ("hello all", True, False))
             assert message.ref is not None and edited.ref is not None
             self.assertEqual(edited.ref.id, message.ref.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from importlib.util import find_spec
 from typing import Any, cast
 from unittest import mock, skipIf
@@ -26,6 +27,7 @@ from errklein.testing.backend_contract import RecordedEvents
 from errklein.text.masking import masker
 from tests.networks.apprise.service import Service
 from tests.networks.test_text import configuration
+from tests.processes import ROOT
 
 if find_spec("apprise") is not None:
     from apprise.manager_plugins import NotificationManager
@@ -253,6 +255,10 @@ class SettingsTests(AppriseCase):
         known = set(NotificationManager().schemas())
         self.assertEqual(set(), set(SCHEMES.split()) - known)
         self.assertFalse({"dbus", "gnome", "macosx", "syslog", "windows"} & set(SCHEMES.split()))
+        page = (ROOT / "docs" / "guides" / "apprise.md").read_text(encoding="utf-8")
+        [listed] = re.findall(r"These schemes are allowed: (.*)\.", page)
+        self.assertEqual(re.findall(r"`(\w+)`", listed), SCHEMES.split())
+        self.assertEqual(re.findall(r"(?m)^\| `(\w+)` \|", page), list(NETWORK.settings.keys))
 
 
 @skipIf(WITHOUT_LIBRARY, REASON)
