@@ -139,8 +139,9 @@ class IRCSite(Site):
         self.server.stop()
 
     def identity(self, right: bool = True) -> Mapping[str, object]:
-        """Return the server."""
-        return {"nickname": "errklein", "server": "127.0.0.1", "port": self.server.port}
+        """Return the server; the wrong one has a password for SASL, for an account that isn't there."""
+        wrong = {} if right else {"sasl_password": "wrong"}
+        return {"nickname": "errklein", "server": "127.0.0.1", "port": self.server.port, **wrong}
 
     def settings(self) -> Mapping[str, object]:
         """Send as fast as the server takes it."""
