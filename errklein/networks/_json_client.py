@@ -75,10 +75,17 @@ class JSONClient:
         params: Mapping[str, str] | None = None,
         timeout: float = TIMEOUT,
         scope: Scope = "recipient",
+        most: int = LARGEST,
     ) -> Deferred[Any]:
-        """Return the value of the response's JSON, None if it is empty. The path is below the base, and quoted."""
-        options = {} if json is None else {"json": json}
-        return Deferred.fromCoroutine(self._call(method, path, scope, timeout=timeout, params=params or {}, **options))
+        """Return the value of the response's JSON, None if it is empty. The path is below the base, and quoted. More than
+        `most` bytes are BodyTooLarge."""
+        options = {
+            "max_body": most,
+            "timeout": timeout,
+            "params": params or {},
+            **({} if json is None else {"json": json}),
+        }
+        return Deferred.fromCoroutine(self._call(method, path, scope, **options))
 
     def upload(
         self,
@@ -164,7 +171,7 @@ class JSONClient:
         if status >= 300:
             code = answer.get("errcode", answer.get("error_code", answer.get("code", "")))
             reason = answer.get("error", answer.get("description", answer.get("message", "")))
-            raise RequestRefused(status, str(code), " ".join(str(reason).split())[:300])
+            raise RequestRefused(status, str(code)[:100], " ".join(str(reason).split())[:300])
         return value
 
 
@@ -172,7 +179,7 @@ def _pause(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float | Non
     """Return the seconds after which a request may be repeated; None if the response doesn't say."""
     milliseconds = answer.get("retry_after_ms")
     if isinstance(milliseconds, (int, float)) and milliseconds >= 0:
-        return milliseconds / 1000
+        return min(milliseconds, 1e9) / 1000
     # It may also be a date.
     text = headers.get("retry-after", "").strip()
     seconds = float(text) if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text) else _LATER

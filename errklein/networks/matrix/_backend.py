@@ -37,6 +37,7 @@ from errklein.networks.matrix.settings import MatrixSettings
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.running import ThreadWaits, on_reactor_soon
 from errklein.text import plain
+from errklein.text.neutralising import without_effects
 
 MOST_BYTES = 60_000
 """The largest content of an event. The whole event, with what the servers add, may have 65,536 bytes."""
@@ -217,7 +218,7 @@ class MatrixBackend(ConnectedNetwork):
         """Put the person's name and a colon before the text. The person is notified."""
         name = identifier.nick or str(identifier) if isinstance(identifier, Person) else str(identifier)
         space = "\n\n" if message.body.startswith(("#", "|")) else " "
-        message.body = f"{plain(name)}:{space}{message.body}"
+        message.body = f"{without_effects(plain(name))}:{space}{message.body}"
         if isinstance(identifier, MatrixPerson):
             message.mentioned = (*message.mentioned, identifier.person)
 

@@ -157,7 +157,7 @@ class MatrixClient:
     def _read_failure(self, status: int, headers: Mapping[str, str], body: Any) -> Exception | None:
         if status == 401:
             self._revoked = self._token
-            return TokenRevoked(text_of(mapping(body).get("error")) or "the access token isn't valid")
+            return TokenRevoked(text_of(mapping(body).get("error"))[:300] or "the access token isn't valid")
         if 300 <= status < 500 and status != 429 and "errcode" not in mapping(body):
             # It isn't by the homeserver, but for example by a proxy while the homeserver is being restarted.
             return NotConfirmed(f"{self._http.host} has answered with status {status}, and not as a homeserver")

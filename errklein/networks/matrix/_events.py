@@ -37,7 +37,7 @@ Event = Mapping[str, Any]
 _MOST_KNOWN = 10_000
 """The number of events whose senders are known, for edits, deletions and reactions to them."""
 
-_EVENT = re.compile(r"\$[^\s\x00-\x1f\x7f]{1,254}")
+_EVENT = re.compile(r"\$[^\s\x00-\x1f\x7f\ud800-\udfff]{1,254}")
 _QUOTE = re.compile(r"(?:>[^\n]*(?:\n|$))+\n?")
 _FILES = frozenset({"m.audio", "m.file", "m.image", "m.video"})
 _STATES = {"online": ONLINE, "unavailable": AWAY, "offline": OFFLINE}
@@ -123,7 +123,7 @@ class Receiver:
         if not isinstance(content.get("body"), str) or kind not in {"m.text", *_EXTRAS, *_FILES}:
             return None
         body = sanitize(content["body"])
-        if is_file and content.get("filename", body) == body:
+        if is_file and content.get("filename", content["body"]) == content["body"]:
             # Without a caption, it is the name of the file, which must run no command.
             body = ""
         elif body.startswith("> ") and mapping(relation_of(event).get("m.in_reply_to")):
@@ -140,9 +140,7 @@ class Receiver:
             frm = MatrixOccupant(sender, to, self._rooms.name_in(room, sender))
         message = self._backend.build_message(body, frm=frm, to=to, extras=extras)
         message.ref, message.thread = MessageRef(self._backend.network, room, name, thread), thread
-        sent_at = event.get("origin_server_ts")
-        if isinstance(sent_at, int) and 0 < sent_at < 1e14:
-            message.sent_at = sent_at / 1000
+        message.sent_at = time_of(event)
         if is_file and text_of(content.get("url")).startswith("mxc://"):
             message.attachments = (self._attachment(content),)
         return message
@@ -206,6 +204,12 @@ class Receiver:
 def one_line(text: Any) -> str:
     """Return a text from outside as one line of at most 200 characters; "" for anything else."""
     return " ".join(sanitize(text_of(text)).split())[:200]
+
+
+def time_of(event: Event) -> float:
+    """Return the Unix time at which the sender's homeserver has got the event; 0.0 if it isn't stated."""
+    at = event.get("origin_server_ts")
+    return at / 1000 if isinstance(at, (int, float)) and 0 < at < 1e14 else 0.0
 
 
 def relation_of(event: Event) -> Event:

@@ -20,7 +20,8 @@ from errklein.config import ConfigError
 from errklein.networks._json_client import RequestRefused
 from errklein.networks.directory import Directory
 from errklein.networks.matrix._client import mapping, quoted, text_of
-from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, is_user
+from errklein.networks.matrix._events import one_line
+from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, is_room, is_user
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.ports.outbox import OutboxClosed, OutboxFull
 from errklein.running import cancel_timers
@@ -197,9 +198,9 @@ class MatrixRooms:
         elif kind == "m.room.canonical_alias":
             others = content.get("alt_aliases")
             aliases = [content.get("alias"), *(others[:_MOST_ALIASES] if isinstance(others, list) else ())]
-            state.aliases = [alias for alias in map(text_of, aliases) if alias[:1] == "#"]
+            state.aliases = [alias for alias in map(text_of, aliases) if alias[:1] == "#" and is_room(alias)]
         elif kind == "m.room.name":
-            state.name = text_of(content.get("name"))
+            state.name = one_line(content.get("name"))
         elif kind == "m.room.topic":
             state.topic = text_of(content.get("topic"))
             if is_current and self._backend.events is not None:
@@ -222,8 +223,8 @@ class MatrixRooms:
         by, content = (text_of(own[-1].get("sender")), mapping(own[-1].get("content"))) if own else ("", {})
         is_kicked = by not in ("", self._client.user)
         if is_kicked and len(self._missing) < _MOST:
-            verb, reason = "banned" if content.get("membership") == "ban" else "kicked", text_of(content.get("reason"))
-            text = f"{by} has {verb} the bot" + (f": {' '.join(reason.split())}" if reason else "")
+            verb, reason = "banned" if content.get("membership") == "ban" else "kicked", one_line(content.get("reason"))
+            text = f"{by} has {verb} the bot" + (f": {reason}" if reason else "")
             self._missing[rid] = Wait(f"the bot is not in {rid}", self._now(), text)
             self._warn(f"{text} ({rid})")
             self._try_later()
@@ -233,10 +234,10 @@ class MatrixRooms:
 
     def invited(self, rid: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Accept an invitation of an administrator, to a room where the bot should be, or as the settings say."""
-        found = {(one.get("type"), one.get("state_key")): one for one in events}
+        found = {(text_of(one.get("type")), text_of(one.get("state_key"))): one for one in events}
         own = found.get(("m.room.member", self._client.user), {})
         by, is_direct = text_of(own.get("sender")), mapping(own.get("content")).get("is_direct") is True
-        alias = text_of(mapping(found.get(("m.room.canonical_alias", ""), {}).get("content")).get("alias"))
+        alias = one_line(mapping(found.get(("m.room.canonical_alias", ""), {}).get("content")).get("alias"))
         if not is_user(by) or len(self._invited) >= _MOST:
             return
         accepted = self._settings.invitations
@@ -329,7 +330,7 @@ class MatrixRooms:
     async def members(self, room: Room) -> Sequence[MatrixOccupant]:
         rid = await self._found(str(room))
         answer = mapping(await self._client.call("GET", f"/rooms/{quoted(rid)}/joined_members")).get("joined")
-        found = {user: text_of(mapping(who).get("display_name")) for user, who in mapping(answer).items()}
+        found = {user: one_line(mapping(who).get("display_name")) for user, who in mapping(answer).items()}
         if rid in self.states:
             self.states[rid].members = found
         return self._named(rid, list(found))
@@ -414,7 +415,7 @@ class MatrixRooms:
 
     async def _join_all(self) -> None:
         tried: set[str] = set()
-        while name := next((one for one in (*self._invited, *self._wanted) if one not in tried), ""):
+        while name := next((one for one in (*self._wanted, *self._invited) if one not in tried), ""):
             tried.add(name)
             await self._try(name)
         if self._missing.keys() & self._wanted.keys():
@@ -451,7 +452,7 @@ class MatrixRooms:
         before = mapping(mapping(event.get("unsigned")).get("prev_content")).get("membership")
         name = state.members.pop(user, "")
         if is_in:
-            name = state.members[user] = text_of(content.get("displayname"))
+            name = state.members[user] = one_line(content.get("displayname"))
         events, backend = self._backend.events, self._backend
         if not is_current or events is None or is_in == (before == "join") or not is_user(user):
             return

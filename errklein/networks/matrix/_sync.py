@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
+from errklein.http_client import BodyTooLarge
 from errklein.networks._connection import Unusable
-from errklein.networks._json_client import RequestRefused
+from errklein.networks._json_client import LARGEST, RequestRefused
 from errklein.networks.matrix._client import mapping, quoted, text_of
+from errklein.networks.matrix._events import time_of
+from errklein.networks.matrix.identifiers import is_room
 from errklein.networks.outbox import NotConfirmed, RetryLater
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ TIMELINE = 50
 
 _DAY, _RENEW = 86400.0, 3600.0
 """The age from which a position isn't used, since nobody expects answers to older commands, and that of one to be stored again."""
+
+_LARGEST_STATE = 100_000_000
+"""The bytes of the largest response with the state of all rooms: some 2,000 for each, and more if somebody makes it large."""
 
 _INVITED = 300.0
 """The seconds before the bot's join in which those who invited it may have written to it."""
@@ -48,7 +54,7 @@ class MatrixSync:
         self._now, self._seconds = backend.context.now, backend.context.reactor.seconds
         self._seen = backend.context.seen("sync")
         self._is_loaded = self._has_state = self._is_restored = False
-        self._marked_at = 0.0
+        self._marked_at, self._most = 0.0, TIMELINE
         self._mark: Mapping[str, Any] = {}
         self._poll: Deferred[Any] | None = None
         self._broken: NotConfirmed | None = None
@@ -110,19 +116,26 @@ class MatrixSync:
 
     async def _read(self, since: str, wait: float) -> Mapping[str, Any]:
         params = {
-            "filter": json.dumps(_filter(TIMELINE if since else 1, fresh=not since)),
+            "filter": json.dumps(_filter(self._most if since else 1, fresh=not since)),
             "timeout": str(int(wait * 1000)),
             "set_presence": self._backend.presence[0],
             **({"since": since} if since else {}),
         }
         # Reading all that was missed may take long.
         timeout = wait + PATIENCE if wait else 4 * POLL
-        self._poll = self._client.call("GET", "/sync", params=params, timeout=timeout)
+        most = LARGEST if since else _LARGEST_STATE
+        self._poll = self._client.call("GET", "/sync", params=params, timeout=timeout, most=most)
         try:
             answer = mapping(await self._poll)
         except CancelledError:
             if self._broken is None:
                 raise
+        except BodyTooLarge as error:
+            if since and self._most == 1:
+                self._seen.position = None
+            # What others have written too much of is a gap.
+            self._most = 1
+            raise NotConfirmed(str(error)) from None
         except RequestRefused as error:
             reason = f"the homeserver refuses to send events ({error})"
             if error.status != 400 or not since:
@@ -136,6 +149,8 @@ class MatrixSync:
             raise self._broken
         if not text_of(answer.get("next_batch")):
             raise NotConfirmed("the homeserver has answered without a position")
+        if since:
+            self._most = TIMELINE
         return answer
 
     def _has_messages(self, answer: Mapping[str, Any]) -> bool:
@@ -180,13 +195,13 @@ class MatrixSync:
         timeline = list(_events(joined, "timeline"))
         first = self._first(timeline)
         is_joining = bool(timeline) and timeline[first].get("state_key") == self._client.user
-        joined_at = _time(timeline[-1]) if is_joining else 0.0
+        joined_at = time_of(timeline[-1]) if is_joining else 0.0
         for number, event in enumerate(timeline):
             is_current = is_new and number >= first and self._seen.is_new(text_of(event.get("event_id")))
             if "state_key" in event:
                 self._rooms.state(room, event, is_current)
             elif is_current:
-                self._backend.receiver.receive(room, event, joined_at - _time(event) > _INVITED)
+                self._backend.receiver.receive(room, event, joined_at - time_of(event) > _INVITED)
         if not was_in:
             self._rooms.complete(room)
 
@@ -211,14 +226,15 @@ class MatrixSync:
             while begin and len(missed) < most:
                 params = {"dir": "b", "from": begin, "to": before["since"], "limit": str(min(100, most - len(missed)))}
                 page = mapping(await self._client.call("GET", f"/rooms/{quoted(room)}/messages", params=params))
-                missed += _events(page, "chunk")
-                begin = text_of(page.get("end")) if page.get("chunk") else ""
+                found = list(_events(page, "chunk"))
+                missed += found
+                begin = text_of(page.get("end")) if found else ""
         for event in reversed(missed):
             if "state_key" not in event and self._seen.is_new(text_of(event.get("event_id"))):
                 self._backend.receiver.receive(room, event, True)
         if begin and self._backend.events is not None:
             known = [*missed[-1:], *_events({"": timeline}, "")]
-            until = _time(known[0]) if known else self._now()
+            until = time_of(known[0]) if known else self._now()
             self._backend.events.gap_found(self._backend, self._rooms.room(room), before["at"], until)
 
 
@@ -237,16 +253,10 @@ def _filter(limit: int, fresh: bool) -> dict[str, Any]:
 
 def _rooms_of(answer: Mapping[str, Any], membership: str) -> Mapping[str, Mapping[str, Any]]:
     rooms = mapping(mapping(answer.get("rooms")).get(membership))
-    return {room: mapping(content) for room, content in rooms.items()}
+    return {room: mapping(content) for room, content in rooms.items() if is_room(room)}
 
 
 def _events(content: Mapping[str, Any], name: str) -> Iterator[Event]:
     found = content.get(name)
     events = found if isinstance(found, list) else mapping(found).get("events")
-    return (event for event in events or () if isinstance(event, dict))
-
-
-def _time(event: Event) -> float:
-    """Return the Unix time at which the sender's homeserver has got the event."""
-    at = event.get("origin_server_ts")
-    return at / 1000 if isinstance(at, (int, float)) else 0.0
+    return (event for event in (events if isinstance(events, list) else ()) if isinstance(event, dict))
