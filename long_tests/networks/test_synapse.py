@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from itertools import count
 from typing import ClassVar
 
@@ -20,18 +21,13 @@ class SynapseTests(ConnectionTests, TestCase):
     _server: ClassVar[Synapse | None] = None
     _numbers = count(1)
 
-    @classmethod
-    def tearDownClass(cls) -> None:
-        """Stop the homeserver."""
-        if cls._server is not None:
-            cls._server.stop()
-            cls._server = None
-
     async def make_server(self) -> None:
         """Start the homeserver before the first test."""
         if SynapseTests._server is None:
             SynapseTests._server = Synapse()
             SynapseTests._server.start()
+            # Trial doesn't call tearDownClass.
+            atexit.register(SynapseTests._server.stop)
         await SynapseTests._server.wait_until_up(the_reactor)
         self.url, self.suffix = SynapseTests._server.url, f"-{next(self._numbers)}"
 
