@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from errklein.chat import OFFLINE, ONLINE, Identifier, Message, Person, RoomDoesNotExistError, read_only
 from errklein.chat.features import Features
 from errklein.chat.identifiers import LookupFailed
-from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload, Wanted
+from errklein.chat.operations import Delete, Edit, Operation, React, Upload, Wanted
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.networks._json_client import RequestRefused
 from errklein.networks.base import ConnectedNetwork
@@ -52,10 +52,7 @@ _FEATURES = Features(
 _PRESENCES = {ONLINE: "online", OFFLINE: "offline"}
 
 
-class _Part(NamedTuple):
-    recipient: str
-    operation: Operation
-    details: Mapping[str, Any]
+_Part = tuple[OutgoingMessage, Operation]
 
 
 class MatrixBackend(ConnectedNetwork):
@@ -131,7 +128,7 @@ class MatrixBackend(ConnectedNetwork):
         return json.dumps(details) if details else ""
 
     def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[_Part]:
-        return [_Part(message.recipient, operation, json.loads(message.details or "{}"))]
+        return [(message, operation)]
 
     def transmit(self, parts: Sequence[_Part], keys: Sequence[str]) -> Sequence[Deferred[str]]:
         sent = [Deferred.fromCoroutine(self._send(*each)) for each in zip(parts, keys, strict=True)]
@@ -146,9 +143,10 @@ class MatrixBackend(ConnectedNetwork):
     async def _send(self, part: _Part, key: str) -> str:
         if not self.connection.is_connected:
             raise NotConfirmed(f"{self.network} is not connected")
-        operation, details = part.operation, part.details
-        ref = None if isinstance(operation, (Post, Upload)) else operation.ref
-        room = await self.membership.target(part.recipient if ref is None else ref.room)
+        message, operation = part
+        details = json.loads(message.details or "{}")
+        ref = getattr(operation, "ref", None)
+        room = await self.membership.target(message.recipient if ref is None else ref.room)
         if isinstance(operation, Delete):
             # Homeservers keep the texts of edits.
             for edit in await self._own(room, operation.ref.id, "m.replace/m.room.message"):
