@@ -162,6 +162,7 @@ class NetworkBase(Backend):
         # Markdown recognises headings and tables only at the beginning of a line.
         space = "\n\n" if message.body.startswith(("#", "|")) else " "
         message.body = f"@{name.removeprefix('@')}{space}{message.body}"
+        message.mentioned = (*message.mentioned, str(self.person_of(identifier)))
 
     def is_from_self(self, message: Message) -> bool:
         return message.frm == self.bot_identifier

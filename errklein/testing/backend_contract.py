@@ -294,6 +294,9 @@ class BackendContract(_TestCase):
         backend.prefix_groupchat_reply(reply, message.frm)
         self.assertIn(str(getattr(message.frm, "nick", "")), reply.body)
         self.assertTrue(reply.body.endswith("hello"))
+        if backend.features(self.room_text).mentions:
+            people = [backend.build_identifier(text) for text in reply.mentioned]
+            self.assertEqual(people, [backend.build_reply(message, "", private=True).to])
 
     def test_contract_keeps_order_and_confirms(self) -> None:
         """Messages arrive in the order in which they were accepted, including those from before the connection."""
