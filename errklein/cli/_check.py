@@ -318,9 +318,11 @@ def check_networks(config_file: str | None, data_dir: str | None, name: str | No
         meant = did_you_mean(name or "", config.networks) or "."
         configured = ", ".join(config.networks)
         raise SystemExit(f"errklein: unknown network {name!r}{meant} Configured networks: {configured}")
-    from twisted.internet.task import react
+    from twisted.internet.task import deferLater, react
 
     async def check(reactor: Any) -> None:
+        # Before the reactor runs, no thread is its own.
+        await deferLater(reactor, 0)
         status = 0
         for network, view in views.items():
             try:

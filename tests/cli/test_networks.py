@@ -171,3 +171,15 @@ class CheckTests(SynchronousTestCase):
             self.check(settings),
             (1, f"problem: irc: 127.0.0.1:{port}: Connection was refused by other side: 111: Connection refused.\n"),
         )
+
+    def test_matrix(self) -> None:
+        """On Matrix, the check logs in; here nobody answers."""
+        needs_network()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        identity = {"homeserver": f"http://127.0.0.1:{port}", "user": "err", "password": "secret"}
+        settings = {"BACKEND": "Matrix", "BOT_IDENTITY": identity, "BOT_ADMINS": ("@alice:localhost",)}
+        expected = (
+            f"problem: matrix: 127.0.0.1:{port}: Connection was refused by other side: 111: Connection refused.\n"
+        )
+        self.assertEqual(self.check(settings), (1, expected))
