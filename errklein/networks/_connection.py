@@ -73,7 +73,7 @@ class Connection:
     A session that raises Unusable is tried again after 5 minutes, up to an hour; the first such failure is a notice. RetryLater names
     the least delay. The events get connections and their losses.
 
-    :param session: Connects, calls `connected`, and returns or raises an exception when the connection is lost. `disconnect` cancels it.
+    :param session: Connects, calls `connected`, and returns or raises an exception when the connection is lost. May be cancelled.
     """
 
     log = Logger(namespace="errklein.networks")
@@ -89,6 +89,8 @@ class Connection:
         self._backoff, self._rarely = Backoff(context.chance), Backoff(context.chance, 300.0, 3600.0)
         self._link: tuple[Backend, BackendEvents] | None = None
         self._running: Deferred[None] = succeed(None)
+        self._current: Deferred[None] = succeed(None)
+        self._broken: NotConfirmed | None = None
         self._pause: IDelayedCall | None = None
         self._connected_at: float | None = None
         self._since = context.now()
@@ -107,6 +109,12 @@ class Connection:
             self._rarely.reset()
             events.backend_connected(backend)
             self._outbox.resume()
+
+    def interrupt(self, error: NotConfirmed) -> None:
+        """Cancel the session, which hasn't noticed that the connection is broken."""
+        if self.is_connected and self._broken is None:
+            self._broken = error
+            self._current.cancel()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Send the outbox for up to `grace` seconds, if the network is connected by then, and cancel the session."""
@@ -148,15 +156,20 @@ class Connection:
     async def _run(self) -> None:
         while True:
             try:
-                await self._session()
+                self._current = Deferred.fromCoroutine(self._run_session())
+                if self._broken is not None:
+                    # By a part that was sent at once.
+                    self._current.cancel()
+                await self._current
                 delay = self._lost("the connection was closed")
             except Unusable as error:
                 delay = self._refused(str(error))
-            except Exception as error:
-                if not isinstance(error, _EXPECTED) and self._link is not None:
+            except Exception as raised:
+                cause = self._broken or raised
+                if not isinstance(cause, _EXPECTED) and self._link is not None:
                     self.log.failure("{network}: the connection failed", network=self.network)
-                least = min(error.seconds, _LONGEST_PAUSE) if isinstance(error, RetryLater) else 0.0
-                delay = max(self._lost(describe_failure(Failure())), least)
+                least = min(cause.seconds, _LONGEST_PAUSE) if isinstance(cause, RetryLater) else 0.0
+                delay = max(self._lost(describe_failure(Failure(cause))), least)
             if self._link is None:
                 return
             text = "{network}: not connected ({reason}); next try in {delay:.0f} s"
@@ -164,6 +177,10 @@ class Connection:
             over: Deferred[None] = Deferred(lambda _: cancel_timers(self._pause))
             self._pause = self._reactor.callLater(delay, over.callback, None)
             await over
+
+    async def _run_session(self) -> None:
+        self._broken = None
+        await self._session()
 
     def _lost(self, reason: str) -> float:
         """Note that there is no connection any more, and return the seconds until the next attempt."""

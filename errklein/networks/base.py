@@ -41,6 +41,7 @@ from errklein.text import PARTS_CAP, split_rendered
 
 if TYPE_CHECKING:
     from errklein.networks.context import NetworkContext
+    from errklein.networks.outbox import NotConfirmed
 
 MESSAGE_SIZE_LIMIT = 10_000
 """The default of MESSAGE_SIZE_LIMIT, in characters: longer messages are split."""
@@ -195,13 +196,22 @@ class ConnectedNetwork(NetworkBase):
     def __init__(self, context: NetworkContext) -> None:
         super().__init__(context.config)
         self.context = context
-        reports = {"dropped": self.dropped, "undelivered": self.undelivered}
+        reports = {"dropped": self.dropped, "undelivered": self.undelivered, "broken": self.broken}
         self.outbox = context.outbox(cast(Any, self), unavailable=self.unavailable, **reports)
         self.connection = context.stay_connected(self.session, self.outbox)
 
     def unavailable(self, recipient: str) -> str | None:
         """Return why messages to a recipient wait; None if they don't."""
         return None
+
+    def broken(self, error: NotConfirmed) -> None:
+        """End the session, since nothing is sent before the next one."""
+        self.connection.interrupt(error)
+
+    def recipient_of(self, message: Message, wanted: Wanted) -> str:
+        """Return the text of the recipient. A message to an occupant is private."""
+        text, to = super().recipient_of(message, wanted), message.to
+        return to.person if isinstance(to, RoomOccupant) and isinstance(to, Person) else text
 
     def connect(self, events: BackendEvents) -> None:
         self.events = events

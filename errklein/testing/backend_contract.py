@@ -284,6 +284,15 @@ class BackendContract(_TestCase):
         self.assertTrue(private.is_direct)
         self.assertEqual(private.to, backend.build_identifier(str(private.to)))
 
+    def test_contract_message_to_an_occupant(self) -> None:
+        """A message to the sender of a message in a room is private."""
+        backend, events = self.online()
+        self.receive(backend, self.room_text, "hello all")
+        backend.send_message(Message("psst", to=events.messages[0].frm))
+        [(recipient, text)] = self.sent(backend)
+        self.assertEqual(text, "psst")
+        self.assertNotEqual(recipient, self.room_text)
+
     def test_contract_nick_prefix(self) -> None:
         """A prefixed reply contains the recipient's nick before the text."""
         backend, events = self.online()

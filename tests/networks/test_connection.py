@@ -134,6 +134,35 @@ class ConnectionTests(SynchronousTestCase):
         self.start()
         self.assertEqual(self.events, ["connected: the backend"])
 
+    def test_interrupted(self) -> None:
+        """An interrupted session ends with the reason, and another one follows, which late reports from the first don't end."""
+        self.start()
+        self.connection.interrupt(NotConfirmed("too early"))
+        self.connection.connected()
+        self.connection.interrupt(NotConfirmed("status 500"))
+        self.connection.interrupt(NotConfirmed("status 502"))
+        self.assertEqual(self.events[1:], ["disconnected: status 500"])
+        self.assertEqual(self.outbox.calls, ["resume", "pause: status 500"])
+        self.assertTrue(self.sessions[0].called)
+        self.reactor.advance(1)
+        self.connection.connected()
+        self.assertTrue(self.connection.is_connected)
+        self.sessions[1].callback(None)
+        self.assertEqual(self.events[3:], ["disconnected: the connection was closed"])
+
+    def test_interrupted_at_once(self) -> None:
+        """A session may be interrupted before it waits for the first time."""
+
+        async def session() -> None:
+            connection.connected()
+            connection.interrupt(NotConfirmed("status 500"))
+            await Deferred()
+
+        connection = self.connection = self.connection._context.stay_connected(session, self.outbox)
+        self.start()
+        self.assertEqual(self.events[1:], ["disconnected: status 500"])
+        self.assertEqual(connection.next_attempt_in, 1)
+
     def test_retry_later(self) -> None:
         """The network may ask for a longer delay."""
         self.start()

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from errklein.chat import OFFLINE, ONLINE, Identifier, Message, Person, RoomDoesNotExistError, read_only
 from errklein.chat.features import Features
 from errklein.chat.identifiers import LookupFailed
-from errklein.chat.operations import Delete, Edit, Operation, React, Upload, Wanted
+from errklein.chat.operations import Delete, Edit, Operation, React, Upload
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.networks._json_client import RequestRefused
 from errklein.networks.base import ConnectedNetwork
@@ -112,11 +112,6 @@ class MatrixBackend(ConnectedNetwork):
     def features(self, to: Identifier | str) -> Features:
         return self._features
 
-    def recipient_of(self, message: Message, wanted: Wanted) -> str:
-        """Return the id of the room or person, or an alias that isn't resolved yet. A message to an occupant is private."""
-        to = message.to
-        return to.person if isinstance(to, MatrixOccupant) else super().recipient_of(message, wanted)
-
     def details_of(self, message: Message) -> str:
         """Return what an event has besides the text: `notice` and `action` of `extras`, `mentions`, and a reply to `parent`."""
         details: dict[str, Any] = {key: True for key in KINDS if message.extras.get(key)}
@@ -131,14 +126,12 @@ class MatrixBackend(ConnectedNetwork):
         return [(message, operation)]
 
     def transmit(self, parts: Sequence[_Part], keys: Sequence[str]) -> Sequence[Deferred[str]]:
-        sent = [Deferred.fromCoroutine(self._send(*each)) for each in zip(parts, keys, strict=True)]
-        return [one.addErrback(self._not_sent) for one in sent]
+        return [Deferred.fromCoroutine(self._send(*each)) for each in zip(parts, keys, strict=True)]
 
-    def _not_sent(self, failure: Failure) -> Failure:
-        if isinstance(failure.value, NotConfirmed) and self.connection.is_connected:
-            # The outbox sends it again in the next session.
-            self._sync.interrupt(failure.value)
-        return failure
+    def broken(self, error: NotConfirmed) -> None:
+        if self.connection.is_connected:
+            # What was read is handled before.
+            self._sync.interrupt(error)
 
     async def _send(self, part: _Part, key: str) -> str:
         if not self.connection.is_connected:

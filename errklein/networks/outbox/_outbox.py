@@ -45,6 +45,7 @@ class Outbox(OutboxLanes[P]):
     :param undelivered: Gets a recipient, the number of messages to it by origin, the reason, and whether the messages wait for the
         recipient; otherwise the network has rejected them, and the log has them.
     :param unavailable: Returns whether messages to a recipient wait, and why.
+    :param broken: Gets the NotConfirmed of a part, after which nothing is sent until `resume`.
     :param put_timeout: Seconds that threads other than the reactor's wait while the outbox is full.
     """
 
@@ -60,6 +61,7 @@ class Outbox(OutboxLanes[P]):
         dropped: Callable[[int, str], object] = lambda count, reason: None,
         undelivered: Callable[[str, Mapping[str, int], str, bool], object] = lambda *report: None,
         unavailable: Unavailable = lambda recipient: None,
+        broken: Callable[[NotConfirmed], object] = lambda error: None,
         now: Callable[[], float] = time.time,
         put_timeout: float = 5.0,
     ) -> None:
@@ -74,7 +76,7 @@ class Outbox(OutboxLanes[P]):
         # The ids of what isn't stored are negative.
         self._unstored_ids = count(-1, -1)
         self._report_dropped = dropped
-        self._report_undelivered = undelivered
+        self._report_undelivered, self._report_broken = undelivered, broken
         self._bounds = Bounds(network, self._limits, unavailable)
         # By the keys of handles: the last entry that sends or changes the message, and the ids of the last ones that are over.
         self._named: dict[str, Entry[P]] = {}
@@ -365,6 +367,8 @@ class Outbox(OutboxLanes[P]):
             else:
                 entry.refs = entry.addresses()
             self._store_progress(entry, is_rejected, result if is_rejected else None)
+        if expected is NotConfirmed:
+            self._report_broken(result.value)
         self._go_on_soon()
 
     def _confirm(self, entry: Entry[P], index: int) -> None:
