@@ -122,6 +122,12 @@ class AliasedRoom(Room):
         """Aliases that somebody in the room has entered, and that the server hasn't confirmed."""
         return ()
 
+    @property
+    def shown(self) -> str:
+        """The id with the aliases, for people; only the id says for certain which room it is."""
+        names = dict.fromkeys([*self._aliases, *self.claimed])
+        return f"{self} ({', '.join(names)})" if self.id and names else str(self)
+
     def access_names(self, purpose: Purpose) -> tuple[str, ...]:
         """Return the id and the aliases that mean it; to "deny" also those that are claimed."""
         names = ([self.id] if self.id else []) + self._aliases

@@ -430,6 +430,7 @@ class AcceptanceCase(TestCase):
         await self.answer(f"!room topic {self.site.room} Release day", "set", private=True)
         await self.until(self.has_topic, "the topic")
         await self.answer(f"!room occupants {self.site.room}", "alice", private=True)
+        await self.answer("!room list", name, private=True)
         await self.answer(f"!room leave {name}", "Left", private=True)
 
     async def has_topic(self) -> bool:

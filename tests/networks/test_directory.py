@@ -222,6 +222,13 @@ class AliasedRoomTests(DirectoryCase):
         self.assertEqual(room.access_names("allow"), ("!1", "#more"))
         self.assertEqual(set(room.access_names("deny")), {"!1", "#more", "#ops", "#claimed"})
 
+    def test_shown(self) -> None:
+        """People see the aliases beside an id, which means nothing to them."""
+        room = self.room("#ops")
+        self.assertEqual(room.shown, "#ops")
+        self.directory.put("#ops", "!1")
+        self.assertEqual(room.shown, "!1 (#ops, #claimed)")
+
     @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["!1", "!2", None])), max_size=6))
     def test_equality(self, events: list[tuple[str, str | None]]) -> None:
         """Equal rooms have equal hashes at any time, and two with ids are equal exactly if the ids are."""
