@@ -70,9 +70,10 @@ class Receipt(Handle, Deferred[Handle]):  # type: ignore[misc]
         """Fire on the reactor. A failure that nobody handles isn't logged: the outbox has logged the message itself."""
         self._outcome = result
         self.callback(result)
-        # Iterating, as `await` does, marks the failure as handled and keeps it for later callbacks.
-        with suppress(Exception):
-            next(super().__await__(), None)
+        if isinstance(result, Failure):
+            # Iterating, as `await` does, marks the failure as handled and keeps it for later callbacks.
+            with suppress(Exception):
+                next(super().__await__(), None)
         for watcher in self._watchers:
             watcher.callback(result)
         self._watchers = ()

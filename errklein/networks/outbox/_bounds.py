@@ -99,7 +99,8 @@ class Bounds:
                 raise OutboxClosed(f"the bot has disconnected from {self._network}; the message can't be sent")
             if lack := self._lack(load):
                 raise OutboxFull(f"the outbox of {self._network} is full: {lack}")
-            self.exceed(load)
+            self.usage.add(load)
+            self._by_lane[load[:2]].add(load)
 
     def exceed(self, load: Load) -> None:
         """Count a message, whatever the limits are."""
@@ -124,13 +125,15 @@ class Bounds:
 
     def _lack(self, load: Load) -> str:
         """Return the limit that the message exceeds; "" if there is none. A message alone exceeds none."""
+        if not self._exceeded(self.usage, load, 4):
+            # Neither are the larger limits of all, and of one lane.
+            return ""
         own = self._by_lane.get(load[:2])
         if own is not None and (limit := self._exceeded(own, load, 2)):
             return f"{own.messages} messages to {load.recipient} are waiting, which is half of {limit}"
         if self.usage.messages and (limit := self._exceeded(self.usage, load, 1)):
             return f"{self.usage.messages} messages are waiting, which is {limit}"
-        # Only if there are enough others, since all lanes are looked at.
-        if self._exceeded(self.usage, load, 4) and self._unavailable(load.recipient):
+        if self._unavailable(load.recipient):
             outside = Usage()
             for (recipient, _), usage in self._by_lane.items():
                 if self._unavailable(recipient):

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from errklein.chat import Message
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Post, Unsupported, Upload, Wanted
-from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
+from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage
 from errklein.networks.outbox._bounds import Load, Unavailable
 from errklein.networks.outbox._network import Connections, P, RetryLater, Transport
 from errklein.ports.receipts import Receipt
@@ -70,7 +70,7 @@ class Entry(Generic[P]):
     wanted: Wanted = NOTHING_ELSE
     after: Entry[P] | None = None
     known: Sequence[MessageRef] | None = None
-    operations: list[Operation] = field(default_factory=list)
+    operations: Sequence[Operation] = ()
     ids: dict[int, str] | None = None
     refs: Sequence[MessageRef] = ()
     receipts: tuple[Receipt, ...] = ()
@@ -89,7 +89,8 @@ class Entry(Generic[P]):
     def settle(self, failure: Failure | None) -> None:
         receipts, self.receipts = self.receipts, ()
         for receipt in receipts:
-            receipt.refs = self.refs if failure is None else ()
+            if failure is None:
+                receipt.refs = self.refs
             receipt.settle(failure or Handle(receipt))
 
     def addresses(self) -> Sequence[MessageRef]:
@@ -112,9 +113,8 @@ class Entry(Generic[P]):
         message = self.message
         self.parts = parts = self._parts(transport, message.body)
         self.count = len(parts)
-        sent = message.sent * len(parts)
-        if abs(sent - round(sent)) < 1e-6:
-            self.position = min(len(parts), max(0, round(sent)))
+        if message.sent and abs((sent := message.sent * len(parts)) - round(sent)) < 1e-6:
+            self.position = min(len(parts), round(sent))
         if message.sent or seconds - self.since <= LATE_AFTER or not parts or self.wanted.kind is not Kind.POST:
             return
         then = time.localtime(message.accepted_at)
@@ -132,25 +132,25 @@ class Entry(Generic[P]):
     def _parts(self, transport: Transport[P], body: str) -> Sequence[P]:
         message, wanted = self.message, self.wanted
         features = transport.features(message.recipient)
-        made: Sequence[Operation]
         if wanted is NOTHING_ELSE and not features.size:
-            made = [Post(body)]
-        elif not message.recipient:
+            post = Post(body)
+            split = transport.parts(post, message, self.original)
+            self.operations = [post] * len(split)
+            return split
+        if not message.recipient:
             raise Unsupported("the message that is meant isn't known any more")
-        else:
-            # Most messages need no more than a text.
-            from errklein.chat.fallbacks import operations
+        # Most messages need no more than a text.
+        from errklein.chat.fallbacks import operations
 
-            if self.after is not None:
-                self.known, self.after = self.after.refs, None
-            known = [wanted.target] if isinstance(wanted.target, MessageRef) else self.known or ()
-            made = operations(wanted, body, features, known, split_rendered, message.file)
+        if self.after is not None:
+            self.known, self.after = self.after.refs, None
+        known = [wanted.target] if isinstance(wanted.target, MessageRef) else self.known or ()
         parts: list[P] = []
-        self.operations = []
-        for each in made:
+        self.operations = of_parts = []
+        for each in operations(wanted, body, features, known, split_rendered, message.file):
             some = transport.parts(each, message, self.original)
             parts += some
-            self.operations += [each] * len(some)
+            of_parts += [each] * len(some)
         return parts
 
     def key(self, index: int) -> str:
@@ -160,7 +160,8 @@ class Entry(Generic[P]):
     def record(self, failure: Failure | None, dropped: str, now: float) -> MessageRecord:
         state = MessageState.DROPPED if dropped else MessageState.SENT if failure is None else MessageState.REJECTED
         reason = dropped or (failure.getErrorMessage() if failure is not None else "")
-        return waiting_record(self.message)._replace(state=state, at=now, reason=reason, key=self.names)
+        number, network, recipient, *_ = self.message
+        return MessageRecord(number, network, recipient, self.message.delivery, state, now, reason, self.names)
 
     @property
     def is_suspect(self) -> bool:
@@ -283,7 +284,7 @@ class Recipient(Generic[P]):
         return chosen
 
     def count(self, entry: Entry[P]) -> None:
-        if not self._shares(entry):
+        if entry.position < entry.suspect or entry.not_before or self.lanes.get(entry.message.origin) is not entry.lane:
             return
         if entry is not self.begun or self.together >= TOGETHER:
             self.begun, self.together = entry, 0
