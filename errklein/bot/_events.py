@@ -30,7 +30,7 @@ from errklein.running import (
     TimeSlices,
     on_reactor_soon,
 )
-from errklein.running.context import assigned, described_origin, handled_network, origin
+from errklein.running.context import assigned, described_origin, handled_network, origin, person_origin
 
 _DAY = 86400.0
 
@@ -212,7 +212,8 @@ class Events:
         if message.edited:
             self.message_edited(backend, message)
         elif not backend.is_from_self(message):
-            self._bind(message)
+            if message.attachments:
+                self._bind(message)
             self.states[backend.network].received += 1
             self._slices.do(partial(self._receive, backend, message))
 
@@ -294,9 +295,7 @@ class Events:
             return True
         if message.is_direct:
             self._notices.person_seen(backend, message.frm)
-        # As `person_origin`, which is a place more on the way of a command.
-        whose = f"person:{backend.network}/{getattr(message.frm, 'person', message.frm)}"
-        network, by = handled_network.set(backend.network), origin.set(whose)
+        network, by = handled_network.set(backend.network), origin.set(person_origin(backend.network, message.frm))
         try:
             return self._dispatcher.dispatch(backend, message)
         finally:

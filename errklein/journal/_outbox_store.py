@@ -225,7 +225,8 @@ class SQLiteOutboxStore:
 
     def add(self, message: OutgoingMessage) -> OutgoingMessage:
         with self._lock:
-            message = message._replace(id=next(self._ids))
+            # `_replace` takes twice as long.
+            message = OutgoingMessage(next(self._ids), *message[1:])
             self._waiting.added[message.id] = message
         if not self._is_due:
             self._is_due = True
