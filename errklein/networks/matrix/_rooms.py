@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
 
 from errklein.chat import Message, Room, RoomDoesNotExistError, RoomError, RoomNotJoinedError, UserDoesNotExistError
 from errklein.chat.identifiers import LookupFailed
@@ -25,6 +26,7 @@ from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, M
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.ports.outbox import OutboxClosed, OutboxFull
 from errklein.running import cancel_timers
+from errklein.text import plain
 
 if TYPE_CHECKING:
     from errklein.networks.matrix._backend import MatrixBackend
@@ -35,8 +37,9 @@ T = TypeVar("T")
 _MOST = 1000
 """The maximal numbers of invitations that wait, and of rooms of which it is known why the bot isn't there."""
 
-_PATIENCE, _AGAIN = 30.0, 300.0
-"""The seconds for which the state of a joined room is waited for, and those between attempts to join one that is refused."""
+_PATIENCE, _AGAIN, _TRIES = 30.0, 300.0, 3
+"""The seconds for which the state of a joined room is waited for, those between attempts to join one that is refused, and
+the attempts if the homeserver limits them."""
 
 _UNREADABLE = "{} is encrypted, so that the bot can neither read nor write there"
 
@@ -414,14 +417,17 @@ class MatrixRooms:
             self._joining.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
     async def _join_all(self) -> None:
-        tried: set[str] = set()
-        while name := next((one for one in (*self._wanted, *self._invited) if one not in tried), ""):
-            tried.add(name)
-            await self._try(name)
+        tried = Counter[str]()
+        while name := next((one for one in (*self._wanted, *self._invited) if tried[one] < _TRIES), ""):
+            pause = await self._try(name)
+            tried[name] += 1 if pause else _TRIES
+            if pause:
+                await deferLater(self._reactor, pause)
         if self._missing.keys() & self._wanted.keys():
             self._try_later()
 
-    async def _try(self, name: str) -> None:
+    async def _try(self, name: str) -> float:
+        """Join a room. Return the seconds after which the homeserver may allow that; 0.0 if there is nothing more to do."""
         by, is_direct = self._invited.get(name, ("", False))
         try:
             if is_direct:
@@ -430,15 +436,19 @@ class MatrixRooms:
             await self.join(self.room(name))
             self._missing.pop(name, None)
         except RoomError as error:
-            if by and isinstance(error.__cause__, NotConfirmed):
+            if isinstance(cause := error.__cause__, RetryLater):
+                return min(max(cause.seconds, 0.01), _AGAIN)
+            if by and isinstance(cause, NotConfirmed):
                 # The invitation is accepted in the next session.
-                return
+                return 0.0
             before, reason = self._missing.get(name), str(error)
             if before is None or before.cause != reason:
                 self._warn(f"the bot can't join {name}: {reason}")
             since = self._now() if before is None else before.since
-            self._missing[name] = Wait(f"the bot is not in {name}", since, reason)
+            if name in self._wanted or len(self._missing) < _MOST:
+                self._missing[name] = Wait(f"the bot is not in {name}", since, reason)
         self._invited.pop(name, None)
+        return 0.0
 
     def _try_later(self) -> None:
         if self._again is None or not self._again.active():
@@ -472,7 +482,7 @@ class MatrixRooms:
         self._warn(_UNREADABLE.format(shown))
         if is_user(by) and by != self._client.user:
             what = "The conversation" if shown == rid else shown
-            text = f"{what} is encrypted, so that I can neither read nor write there."
+            text = f"{plain(what)} is encrypted, so that I can neither read nor write there."
             message = Message(f"{text} Write to me here, or in a room without encryption.", to=self._person(rid, by))
             with suppress(OutboxFull, OutboxClosed):
                 self._backend.send_message(message)

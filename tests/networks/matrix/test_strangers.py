@@ -9,7 +9,7 @@ from errklein.networks.matrix import _sync
 from errklein.networks.matrix.identifiers import MatrixPerson
 from errklein.networks.outbox import _lanes
 from tests.networks.double import Answer, Fault
-from tests.networks.matrix.server import FakeRoom
+from tests.networks.matrix.server import FakeRoom, limited
 from tests.networks.matrix.test_messages import MessageCase
 
 
@@ -28,6 +28,12 @@ class StrangersTests(MessageCase):
         """An invitation to a room whose id isn't valid keeps the bot from accepting no other one."""
         self.invite("!a b:evil")
         other = await self.alice.make_room(self.bot.backend.client.user, preset="private_chat")
+        await self.events.until(lambda: self.bot.backend.membership.is_joined(other), "joining")
+
+    async def test_too_many_invitations(self) -> None:
+        """If the homeserver limits how often the bot joins rooms, it joins the next ones later."""
+        self.server.fail("POST .*/join/", Fault(limited(20)), times=2)
+        other = await self.alice.make_room("@err:localhost", preset="private_chat")
         await self.events.until(lambda: self.bot.backend.membership.is_joined(other), "joining")
 
     async def test_names(self) -> None:
