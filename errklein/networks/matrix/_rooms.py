@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock
 from twisted.internet.interfaces import IDelayedCall
@@ -31,7 +31,6 @@ from errklein.text import plain
 if TYPE_CHECKING:
     from errklein.networks.matrix._backend import MatrixBackend
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _MOST = 1000
@@ -59,9 +58,7 @@ class _State:
     is_encrypted: bool = False
 
 
-def _reported(
-    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[Any, P], Deferred[T]]:
+def _reported(method: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Deferred[T]]:
     """Let a method return a Deferred, which fails with RoomError and the homeserver's reason."""
 
     async def run(*args: Any, **options: Any) -> T:
@@ -249,10 +246,8 @@ class MatrixRooms:
         if accepted == "all" or (accepted == "direct" and is_direct) or is_admin or rid in self._wanted:
             self._invited[rid] = by, is_direct
         elif alias not in self._wanted:
-            self._warn(
-                f"the invitation of {by} to {alias or rid} isn't accepted, since {by} is no administrator; "
-                "BOT_IDENTITY['invitations'] names others, and `room join` joins the room"
-            )
+            others = "`room join` joins the room, and BOT_IDENTITY['invitations'] accepts others"
+            self._warn(f"the invitation of {by}, who is no administrator, to {alias or rid} isn't accepted; {others}")
             return
         # Anybody can write any alias into a room: the homeserver decides which room it is.
         self._join_soon()

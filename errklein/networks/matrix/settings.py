@@ -55,9 +55,7 @@ def _homeserver(key: str, value: Any) -> str:
     except ValueError:
         is_valid = False
     if not is_valid or "@" in url.netloc or url.query or url.fragment or url.path.strip("/"):
-        raise ConfigError(
-            f"BOT_IDENTITY: {key!r} must be the URL of a homeserver, such as 'https://matrix.example.org'"
-        )
+        raise ConfigError(f"BOT_IDENTITY: {key!r} must be the URL of a homeserver: 'https://matrix.example.org'")
     return str(value).rstrip("/")
 
 
@@ -85,7 +83,7 @@ def _rooms(config: Any) -> dict[str, None]:
         name = entry[0] if isinstance(entry, (tuple, list)) and entry else entry
         if not isinstance(name, str) or not is_room(name):
             raise ConfigError(
-                f"CHATROOM_PRESENCE: {name!r} is not a room; expected an alias such as '#ops:example.org', or an id such as '!abc'"
+                f"CHATROOM_PRESENCE: {name!r} is not a room; expected '#ops:example.org', or an id as '!abc'"
             )
         rooms[name] = None
     return rooms
@@ -109,26 +107,20 @@ def _is_local(host: str) -> bool:
 SETTINGS = NetworkSettings(
     {
         "homeserver": IdentityKey(
-            _homeserver, "required", "URL of the bot's homeserver, such as `https://matrix.example.org`"
+            _homeserver, "required", "URL of the homeserver, such as `https://matrix.example.org`"
         ),
         "user": IdentityKey(_user, "required with `password`", "the bot's id or name, such as `@err:example.org`"),
         "password": IdentityKey(
-            check_text, "none", "the bot's password. The access token that it gets is kept in the data directory"
+            check_text, "none", "the bot's password. The access token is kept in the data directory"
         ),
-        "token": IdentityKey(
-            check_text, "none", "an access token of the bot's account, instead of `user` and `password`"
-        ),
+        "token": IdentityKey(check_text, "none", "an access token of the bot, instead of `user` and `password`"),
         "invitations": IdentityKey(
             _invitations,
             "`direct`",
             "whose invitations are accepted: `direct` for private conversations with anybody, `all`, or `admins`. Those of "
             "administrators, and to rooms where the bot should be, are accepted always",
         ),
-        "missed": IdentityKey(
-            _missed,
-            "200",
-            "number of messages of a room to read after an outage. They reach plugins, and run no commands",
-        ),
+        "missed": IdentityKey(_missed, "200", "messages of a room to read after an outage. They run no commands"),
     },
     _warnings,
 )
