@@ -74,7 +74,7 @@ class MatrixBackend(ConnectedNetwork):
         self.message_size_limit = size
         self._features = replace(_FEATURES, size=size, edit_size=min(size, _MOST_EDITED))
         self.waits = ThreadWaits(context.reactor)
-        self.client = MatrixClient(context, self.settings, lambda error: self._sync.interrupt(error))  # noqa: PLW0108 -- assigned below
+        self.client = MatrixClient(context, self.settings)
         self.membership = rooms = MatrixRooms(self)
         self.receiver = Receiver(self)
         self._sync = MatrixSync(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -39,22 +39,17 @@ def text_of(value: Any) -> str:
 
 
 class MatrixClient:
-    """Makes requests with the bot's access token. Use it on the reactor. Failures are those of `JSONClient`.
-
-    :param broken: Gets the error if an event can't be sent since the homeserver can't be reached.
-    """
+    """Makes requests with the bot's access token. Use it on the reactor. Failures are those of `JSONClient`."""
 
     def __init__(
         self,
         context: NetworkContext,
         settings: MatrixSettings,
-        broken: Callable[[NotConfirmed], object] = lambda error: None,
     ) -> None:
         self.user = ""
         """The bot's id; "" before the first login."""
         self._state, self._settings, self._seconds = context.state, settings, context.reactor.seconds
         self._http = context.http(settings.homeserver, read_failure=self._read_failure)
-        self._broken = broken
         self._limited: dict[str, float] = {}
         self._token = self._revoked = ""
 
@@ -122,10 +117,7 @@ class MatrixClient:
 
     def _not_sent(self, failure: Failure, room: str) -> Failure:
         error = failure.value
-        if isinstance(error, NotConfirmed):
-            # The outbox sends it again in the next session.
-            self._broken(error)
-        elif isinstance(error, RetryLater):
+        if isinstance(error, RetryLater):
             # Homeservers limit rooms or the bot, and don't say which.
             now = self._seconds()
             self._limited = {one: until for one, until in self._limited.items() if until > now and one != room}
