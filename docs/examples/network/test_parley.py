@@ -4,6 +4,7 @@ from urllib.parse import unquote, urlsplit
 from errklein_parley import NETWORK
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.chat import Message
 from errklein.testing.backend_contract import BackendContract
 
 URL = "https://parley.example.net/api"
@@ -97,6 +98,18 @@ class ParleyTests(BackendContract, SynchronousTestCase):
     def sent(self, backend):
         self.clock.advance(1)
         return [(message["to"], message["text"]) for message in self.server.messages.values()]
+
+    def test_lost_answer(self):
+        """If the answer to a message is lost, the network connects again, and the message arrives once."""
+        backend, events = self.online()
+        answers = [(500, {}), None]
+        post = self.server.post_messages
+        self.server.post_messages = lambda request: (post(request), answers.pop(0))[1] or post(request)
+        sent = backend.send_message(Message("hello", to=backend.build_identifier("#ops")))
+        self.clock.advance(5)
+        self.assertEqual(self.sent(backend), [("#ops", "hello")])
+        self.assertEqual(self.successResultOf(sent), sent)
+        self.assertEqual(events.recorded.count(("backend_connected",)), 2)
 
     def test_unknown_token(self):
         """With a token that is wrong, the network says why it isn't connected."""
