@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from errklein.chat import ONLINE, Message, Presence
 from errklein.chat.identifiers import RoomNotJoinedError
+from errklein.chat.operations import Kind, Wanted
 from errklein.chat.streams import STREAM_WAITING_TO_START
 from errklein.networks.text import TextBackend, TextOccupant, TextPerson, TextRoom
 from errklein.ports.outbox import OutboxClosed
@@ -370,6 +371,26 @@ class PipeTests(TestCase):
         await deferToThread(backend.send_message, Message("from a thread", to=backend.user))
         await output.until("thread\n")
         self.assertEqual("early\nNOW\nfrom a thread\n", output.text)
+
+    async def test_fallbacks(self) -> None:
+        """What a terminal lacks is shown as text: an edit, a reaction, the thread that is meant, and a small file."""
+        source, _ = self.pipe()
+        shown, target = self.pipe()
+        output = Output(self.reactor, shown)
+        self.addCleanup(output.stop)
+        backend = self.backend(source, target)
+        backend.connect(self.events)
+        sent = backend.send_message(Message("red", to=backend.user))
+        for text, wanted, file in (
+            ("green", Wanted(Kind.EDIT, str(sent)), b""),
+            ("@bob: 👍", Wanted(Kind.REACT, emoji="👍"), b""),
+            ("yes", Wanted(quote="Ready?"), b""),
+            ("", Wanted(Kind.FILE, file="a.txt", type="text/plain"), b"x = 1"),
+        ):
+            await backend.perform(Message(text, to=backend.user), wanted, file)  # type: ignore[misc]
+        await output.until("x = 1\n")
+        for line in ("red", "(corrected) green", "@bob: 👍", "Ready?", "yes", "a.txt:", "x = 1"):
+            self.assertIn(line, [each.strip() for each in output.text.splitlines()])
 
     async def test_in_all_ways(self) -> None:
         """With TEXT_DEMO_MODE = False a message is shown in the rendering of each kind of network."""
