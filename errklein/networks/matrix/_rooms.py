@@ -358,20 +358,29 @@ class MatrixRooms:
 
     # Private conversations
 
-    def _usable(self, user: str) -> str:
+    async def _usable(self, user: str) -> str:
         """Return the id of a private conversation in which the person is, and that isn't encrypted; "" if there is none."""
-        for rid in [self._last.get(user, ""), *self._direct.get(user, [])]:
+        for rid in dict.fromkeys([self._last.get(user, ""), *self._direct.get(user, [])]):
             state = self.states.get(rid)
-            if state is not None and not state.is_encrypted and state.people in (0, 2):
+            if state is None or state.is_encrypted or state.people not in (0, 2):
+                continue
+            if user in state.members or await self._is_in(rid, user):
                 return rid
         return ""
 
+    async def _is_in(self, rid: str, user: str) -> bool:
+        """Ask whether a person is in a private conversation: it may be somebody else's whom they have invited."""
+        with suppress(RequestRefused):
+            path = f"/rooms/{quoted(rid)}/state/m.room.member/{quoted(user)}"
+            return mapping(await self._client.call("GET", path)).get("membership") in ("join", "invite")
+        return False
+
     async def _direct_room(self, user: str) -> str:
-        if rid := self._usable(user):
+        if rid := await self._usable(user):
             return rid
         async with self._making:
             # Another message may have made it meanwhile.
-            if rid := self._usable(user):
+            if rid := await self._usable(user):
                 return rid
             try:
                 await self._client.call("GET", f"/profile/{quoted(user)}")

@@ -209,6 +209,27 @@ class ConnectionTests(_TestCase):
         self.assertEqual((await self.alice.texts(room))[-1], "again")
         self.assertEqual(len(bot.backend.rooms()), 2)
 
+    async def test_conversation_that_others_have_taken_over(self) -> None:
+        """What is meant for a person who has left a private conversation isn't said to who is still there."""
+        bob = await self.person("bob")
+        bot = await self.connected().start()
+        room = await self.alice.make_room(self.bot.user, preset="trusted_private_chat", is_direct=True)
+        await bot.events.until(lambda: bot.backend.membership.is_joined(room), "joining")
+        await bot.send(self.alice.user, "one")
+        self.assertEqual(await self.alice.texts(room), ["one"])
+        await self.alice.do(room, "invite", user_id=bob.user)
+        await bob.call("POST", f"/join/{quote(room)}")
+        await bot.stop()
+        await self.alice.do(room, "leave")
+        await bob.say(room, "mine")
+        bot.make()
+        await bot.start()
+        sent = bot.send(self.alice.user, "secret")
+        other = await self.alice.invitation()
+        await sent
+        self.assertEqual(await self.alice.texts(other), ["secret"])
+        self.assertEqual(await bob.texts(room), ["one", "mine"])
+
     async def test_conversation_that_a_person_has_left(self) -> None:
         """Whoever has left the private conversation is invited to a new one."""
         bot = await self.connected().start()

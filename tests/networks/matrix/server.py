@@ -474,6 +474,11 @@ class FakeHomeserver(Double):
             }
         }
 
+    @route("GET", "/_matrix/client/v3/rooms/{room}/state/{kind}/{key}")
+    def state_of(self, call: Call, room: str, kind: str, key: str) -> Any:
+        event = self.joined(room, self.user(call).id).state.get((kind, key))
+        return event["content"] if event else refusal(404, "M_NOT_FOUND", "Event not found.")
+
     @route("GET", "/_matrix/client/v3/rooms/{room}/state/{kind}")
     def state(self, call: Call, room: str, kind: str) -> Any:
         found = self.joined(room, self.user(call).id)
