@@ -26,7 +26,6 @@ from errklein.chat import (
     read_only,
     same_network,
 )
-from errklein.chat.fallbacks import operations
 from errklein.chat.features import BARE, Features
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import NOTHING_ELSE, Operation, Unsupported, Wanted
@@ -497,6 +496,9 @@ class LocalBackend(NetworkBase):
         return receipt
 
     def carry_out(self, receipt: Receipt, message: Message, wanted: Wanted, file: bytes, to: str) -> None:
+        # Networks with an outbox import it with the first message that needs it.
+        from errklein.chat.fallbacks import operations
+
         target = wanted.target
         known = [target] if isinstance(target, MessageRef) else self._refs.get(target, ())
         try:
