@@ -80,7 +80,7 @@ class Rooms:
 
 
 @dataclass
-class Said:
+class SentText:
     """A message, and what is wanted of it."""
 
     lane: tuple[str, str, bool]
@@ -97,7 +97,7 @@ class World:
         self.random = Random(seed)
         self.has_restarts = seed % 2 == 0
         self.clock, self.rooms, self.store = ThreadClock(), Rooms(), KeptMessages()
-        self.said: list[Said] = []
+        self.said: list[SentText] = []
         self.receipts: list[Receipt] = []
         self.count = 0
         self.start()
@@ -127,7 +127,7 @@ class World:
         lane, text = self.lane(), self.text()
         with assigned(origin, lane[1]):
             receipt = self.outbox.send(lane[0], text, priority=lane[2])
-        self.said.append(Said(lane, receipt, text))
+        self.said.append(SentText(lane, receipt, text))
         self.receipts.append(receipt)
 
     def change(self) -> None:
