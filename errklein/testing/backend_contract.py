@@ -213,9 +213,9 @@ class BackendContract(_TestCase):
     def close_connection(self, backend: Backend) -> None:
         """Let the network close the connection after `disconnect`. Does nothing by default."""
 
-    def online(self) -> tuple[Backend, RecordedEvents]:
-        """Return a backend that is online, and the events that it has reported."""
-        backend, events = self.make_backend(), RecordedEvents()
+    def online(self, backend: Backend | None = None) -> tuple[Backend, RecordedEvents]:
+        """Return a new backend, or this one, that is online, and the events that it has reported."""
+        backend, events = backend or self.make_backend(), RecordedEvents()
         backend.connect(cast(BackendEvents, events))
         self.bring_online(backend)
         return backend, events
@@ -309,11 +309,10 @@ class BackendContract(_TestCase):
 
     def test_contract_keeps_order_and_confirms(self) -> None:
         """Messages arrive in the order in which they were accepted, including those from before the connection."""
-        backend, events = self.make_backend(), RecordedEvents()
+        backend = self.make_backend()
         room = backend.build_identifier(self.room_text)
         early = backend.send_message(Message("one", to=room))
-        backend.connect(cast(BackendEvents, events))
-        self.bring_online(backend)
+        self.online(backend)
         late = backend.send_message(Message("two", to=room))
         self.assertEqual([text for _, text in self.sent(backend)], ["one", "two"])
         for accepted in (early, late):
@@ -345,8 +344,7 @@ class BackendContract(_TestCase):
         """`change_presence` is accepted before and after the connection, from any thread, and sends no message."""
         backend = self.make_backend()
         backend.change_presence(AWAY, "not yet there")
-        backend.connect(cast(BackendEvents, RecordedEvents()))
-        self.bring_online(backend)
+        self.online(backend)
         _in_thread(backend.change_presence, ONLINE, "")
         self.assertEqual(self.sent(backend), [])
 
@@ -431,8 +429,7 @@ class BackendContract(_TestCase):
         backend = self.make_backend()
         early = [backend.build_identifier(text) for text in (self.person_text, self.room_text)]
         hashes = list(map(hash, early))
-        backend.connect(cast(BackendEvents, RecordedEvents()))
-        self.bring_online(backend)
+        self.online(backend)
         for before, number in zip(early, hashes, strict=True):
             resolving = backend.resolve(str(before))
             self.let_resolve(resolving)
@@ -458,15 +455,13 @@ class BackendContract(_TestCase):
         second = self.make_backend()
         [restored] = self._restart(second)
         self.assertEqual(restored.key, handle.key)
-        second.connect(cast(BackendEvents, RecordedEvents()))
-        self.bring_online(second)
+        self.online(second)
         self.assertEqual([text for _, text in self.sent(second)], ["one"])
         second.disconnect()
         self.close_connection(second)
         third = self.make_backend()
         self.assertEqual(self._restart(third), [])
-        third.connect(cast(BackendEvents, RecordedEvents()))
-        self.bring_online(third)
+        self.online(third)
         third.perform(Message("two", to=room), Wanted(Kind.EDIT, str(handle)))
         self.assertEqual(self.shown(third)[-1], "two" if third.features(room).edits else "(corrected) two")
 
@@ -493,13 +488,9 @@ class BackendContract(_TestCase):
 
         def use() -> None:
             room = backend.build_identifier(self.room_text)
-            _ = (
-                backend.mode,
-                backend.message_size_limit,
-                backend.name_rules,
-                backend.is_encrypted,
-                backend.outbox.status,
-            )
+            for name in ("mode", "message_size_limit", "name_rules", "is_encrypted"):
+                getattr(backend, name)
+            assert backend.outbox.status.messages == 0
             backend.features(room)
             backend.query_room(self.room_text)
             backend.rooms()

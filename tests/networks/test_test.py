@@ -64,8 +64,8 @@ class ContractTests(BackendContract, SynchronousTestCase):
         backend.receive_edit(self.events.messages[-1], text)
         return True
 
-    def online(self) -> tuple[Backend, RecordedEvents]:
-        backend, self.events = super().online()
+    def online(self, backend: Backend | None = None) -> tuple[Backend, RecordedEvents]:
+        backend, self.events = super().online(backend)
         return backend, self.events
 
     def refuse(self, backend: Backend, seconds: float) -> bool:
