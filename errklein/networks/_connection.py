@@ -41,10 +41,10 @@ class Backoff:
         self._chance, self._longest = chance, longest
         self._first = self._next = self.FIRST if first is None else first
 
-    def delay(self, longest: bool = False) -> float:
-        """Return the seconds until the next attempt. `longest` chooses the maximum, for example after a ban."""
-        base = self._longest if longest else self._next
-        self._next = min(max(self._next * 2, self.FIRST), self._longest)
+    def delay(self) -> float:
+        """Return the seconds until the next attempt."""
+        base = self._next
+        self._next = min(max(base * 2, self.FIRST), self._longest)
         return min(base * (1 + self._chance() / 2), self._longest)
 
     def reset(self) -> None:
@@ -82,11 +82,12 @@ class Connection:
     """Seconds after which a connection counts as stable, and the backoff is reset."""
 
     def __init__(self, context: NetworkContext, session: Callable[[], Awaitable[object]], outbox: Outbox[Any]) -> None:
+        self.place = ""  # of the server, for the log, such as " to irc.example.org:6697"
         self.problem = ""
         """Why the last connection was lost or could not be established."""
         self._context, self._session, self._outbox = context, session, outbox
         self._reactor, self.network = context.reactor, context.network
-        self._backoff, self._rarely = Backoff(context.chance), Backoff(context.chance, 300.0, 3600.0)
+        self.backoff, self._rarely = Backoff(context.chance), Backoff(context.chance, 300.0, 3600.0)
         self._link: tuple[Backend, BackendEvents] | None = None
         self._running: Deferred[None] = succeed(None)
         self._current: Deferred[None] = succeed(None)
@@ -101,14 +102,15 @@ class Connection:
         self._running = succeed(None)
         self._running = Deferred.fromCoroutine(self._run())
 
-    def connected(self) -> None:
-        """Note that the session has connected. It may call this again."""
+    def connected(self, resumes: bool = True) -> None:
+        """Note that the session has connected. It may call this again. Without `resumes`, it resumes the outbox itself."""
         if self._link is not None and not self.is_connected:
             backend, events = self._link
             self._connected_at, self.problem = self._reactor.seconds(), ""
             self._rarely.reset()
             events.backend_connected(backend)
-            self._outbox.resume()
+            if resumes:
+                self._outbox.resume()
 
     def interrupt(self, error: NotConfirmed) -> None:
         """Cancel the session, which hasn't noticed that the connection is broken."""
@@ -172,8 +174,8 @@ class Connection:
                 delay = max(self._lost(describe_failure(Failure(cause))), least)
             if self._link is None:
                 return
-            text = "{network}: not connected ({reason}); next try in {delay:.0f} s"
-            self.log.warn(text, network=self.network, reason=self.problem, delay=delay)
+            text = "{network}: not connected{place} ({reason}); next try in {delay:.0f} s"
+            self.log.warn(text, network=self.network, place=self.place, reason=self.problem, delay=delay)
             over: Deferred[None] = Deferred(lambda _: cancel_timers(self._pause))
             self._pause = self._reactor.callLater(delay, over.callback, None)
             await over
@@ -192,8 +194,8 @@ class Connection:
             backend, events = self._link
             events.backend_disconnected(backend, reason)
             if self._reactor.seconds() - connected_at >= self.STABLE_AFTER:
-                self._backoff.reset()
-        return self._backoff.delay()
+                self.backoff.reset()
+        return self.backoff.delay()
 
     def _refused(self, reason: str) -> float:
         self._lost(reason)

@@ -188,15 +188,17 @@ class ConnectedNetwork(NetworkBase):
     """Base class of networks with a connection to a server, and an outbox, whose `Transport` they implement.
 
     The coroutine function `session` connects, calls `self.connection.connected()`, and reads events until the connection is lost.
+
+    :param options: Further parameters of the outbox.
     """
 
     session: Any
 
-    def __init__(self, context: NetworkContext) -> None:
+    def __init__(self, context: NetworkContext, **options: Any) -> None:
         super().__init__(context.config)
         self.context = context
-        reports = {"dropped": self.dropped, "undelivered": self.undelivered, "broken": self.broken}
-        self.outbox = context.outbox(cast(Any, self), unavailable=self.unavailable, **reports)
+        options |= {"dropped": self.dropped, "undelivered": self.undelivered, "broken": self.broken}
+        self.outbox = context.outbox(cast(Any, self), unavailable=self.unavailable, **options)
         self.connection = context.stay_connected(self.session, self.outbox)
 
     def unavailable(self, recipient: str) -> str | None:

@@ -8,21 +8,23 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from twisted.internet.defer import Deferred, fail, maybeDeferred
-from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from errklein.chat import ONLINE, Identifier, Message, Room, RoomError, RoomOccupant, read_only
 from errklein.chat.features import Features
 from errklein.chat.operations import Operation, Post, Wanted
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
-from errklein.networks._connection import Backoff
-from errklein.networks.base import NetworkBase
+from errklein.networks._connection import Backoff, describe_failure
+from errklein.networks.base import ConnectedNetwork
+from errklein.networks.context import NetworkContext
 from errklein.networks.irc._lines import WINDOW, IRCRateLimiter, MessageLine, split_lines, strip_controls, text_capacity
 from errklein.networks.irc._rooms import RoomMembership, nick_of
-from errklein.networks.irc.connection import Reconnector, endpoint_for
+from errklein.networks.irc.connection import Banned, endpoint_for
 from errklein.networks.irc.identifiers import (
     CaseMapping,
     IRCPerson,
@@ -33,7 +35,6 @@ from errklein.networks.irc.identifiers import (
 )
 from errklein.networks.irc.settings import IRCSettings
 from errklein.networks.outbox import NotConfirmed, Outbox, outbox_limits
-from errklein.ports.chat import BackendEvents
 from errklein.ports.receipts import Receipt
 from errklein.running import call_from_thread, cancel_timers
 from errklein.text import PARTS_CAP, at_most, to_irc
@@ -45,6 +46,8 @@ _FEATURES = Features(highlights_names=True)
 
 _ROOM_MARKS = ("#", "&", "+", "!")
 
+_CERTIFICATES = "BOT_IDENTITY['ssl_ca']"
+
 _LEAST_ROOM = 64
 """The minimum number of bytes for text in a line. Names that servers allow leave more."""
 
@@ -52,7 +55,7 @@ _LOOK_AGAIN = 0.1
 """Seconds after which to ask again whether the server has caught up. The outbox also asks when a line is confirmed."""
 
 
-class IRCBackend(NetworkBase):
+class IRCBackend(ConnectedNetwork):
     """A connection to one IRC network. Implements `outbox.Transport`, too.
 
     It reconnects after each lost connection, joins its rooms again, and then sends the messages that are still queued.
@@ -66,8 +69,12 @@ class IRCBackend(NetworkBase):
 
     joins_configured_rooms = True
 
+    outbox: Outbox[MessageLine]
+
     NICKSERV_TIMEOUT = 3.0
     """Seconds to wait for NickServ before joining rooms, since some rooms only admit identified users."""
+
+    QUIT_TIMEOUT = 0.4  # seconds that the server has to close the connection after QUIT
 
     CONFIRM_TIMEOUT = 2.0  # seconds that the server has at the end of the grace period to confirm lines
 
@@ -81,6 +88,10 @@ class IRCBackend(NetworkBase):
         "_rooms.name_rules", "The server's case mapping; RFC1459 until the server announces one."
     )
 
+    unavailable: Callable[[str], str | None] = read_only(  # type: ignore[assignment]
+        "_rooms.joins.reason", "See `outbox.Unavailable`."
+    )
+
     def __init__(
         self,
         reactor: Any,
@@ -91,48 +102,64 @@ class IRCBackend(NetworkBase):
         now: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings = IRCSettings.read(config)
-        self.network = settings.network
-        self.message_size_limit = settings.message_size_limit
         self._reactor = reactor
         self._now = now
         self._reactor_thread = threading.get_ident()
         self._rate_limiter = IRCRateLimiter(reactor.seconds, settings.channel_rate, settings.private_rate)
-        backoff = Backoff(chance, settings.reconnect_after)
-        self._reconnector = Reconnector(
-            reactor, settings, endpoint or endpoint_for(reactor, settings), backoff, self._make_protocol
-        )
+        self._rooms = RoomMembership(reactor, settings, self, self._send, self._rate_limiter, chance)
+        limits = outbox_limits(config, settings.message_size_limit)
+        super().__init__(NetworkContext(reactor, config, now, chance), limits=limits)
+        self.message_size_limit = settings.message_size_limit
+        self.connection.backoff = Backoff(chance, settings.reconnect_after)
+        self.connection.place = f" to {settings.server}:{settings.port}"
+        self.protocol: IRCProtocol | None = None
+        """The current connection."""
+        self._endpoint = endpoint or endpoint_for(reactor, settings)
+        self._lost: Deferred[str] = Deferred()
         self._render = partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
         # The current nick has no influence, so that a message has the same lines after a reconnection or a restart.
         nick = max(settings.nicks, key=len)
         self._text_capacity = lru_cache(256)(partial(text_capacity, nick, settings.username))
         self._more_follow = False
         self._is_closing = False
-        self._rooms = RoomMembership(reactor, settings, self, self._send, self._rate_limiter, chance)
-        limits = outbox_limits(config, self.message_size_limit)
-        self.outbox: Outbox[MessageLine] = Outbox(
-            reactor,
-            self.network,
-            self,
-            limits,
-            dropped=self.dropped,
-            undelivered=self._undelivered,
-            unavailable=self._rooms.joins.reason,
-            now=now,
-        )
         self._away = ""
 
-    def connect(self, events: BackendEvents) -> None:
-        self.events = events
-        self._reconnector.connect()
+    def broken(self, error: NotConfirmed) -> None:
+        """Do nothing: lines aren't confirmed since the connection was lost."""
+
+    async def session(self) -> None:
+        """Connect, and wait until the connection is lost. Cancelled, it ends the connection with QUIT."""
+        lost = self._lost = Deferred()
+        factory = Factory.forProtocol(self._make_protocol)
+        factory.noisy = False
+        try:
+            connected: Any = await self._endpoint.connect(factory)
+        except Exception:
+            raise ConnectionError(describe_failure(Failure(), _CERTIFICATES)) from None
+        protocol = self.protocol = cast("IRCProtocol", connected)
+        try:
+            closed = await lost
+        except CancelledError:
+            self._rooms.stop()
+            protocol.sendLine("QUIT :good-bye")
+            closing = self._reactor.callLater(self.QUIT_TIMEOUT, protocol.abort, "the bot disconnects")
+            lost = self._lost = Deferred()
+            await lost
+            cancel_timers(closing)
+            return
+        finally:
+            self.protocol = None
+        why = protocol.reason or closed
+        raise Banned(why) if protocol.banned else ConnectionError(why)
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Send the queue for up to `grace` seconds, then QUIT. Fires when the connection is closed. A connection that
         breaks during this time is reestablished. The queue is dropped at once if the network is not connected and no
         attempt to connect begins in time."""
-        grace = grace if self._reconnector.will_connect_within(grace) else 0.0
         # What isn't confirmed in the end is sent again after the next start.
-        confirming = self._reactor.callLater(max(0.0, grace - self.CONFIRM_TIMEOUT), self._confirm_all)
-        return self.outbox.close(grace).addCallback(self._quit, confirming)
+        last = grace - self.CONFIRM_TIMEOUT if self.connection.will_connect_within(grace) else 0.0
+        confirming = self._reactor.callLater(max(0.0, last), self._confirm_all)
+        return super().disconnect(grace).addCallback(lambda _: cancel_timers(confirming))
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
         target = self.recipient_of(message, wanted) if message.to is None else self._target(message.to)
@@ -168,7 +195,7 @@ class IRCBackend(NetworkBase):
         return [MessageLine(command, message.recipient, line) for line in lines]
 
     def take_turn(self, recipient: str) -> float:
-        protocol = self._reconnector.protocol
+        protocol = self.protocol
         is_behind = protocol is not None and protocol.transmission.is_behind
         wait = _LOOK_AGAIN if is_behind else self._rate_limiter.take(recipient)
         # For `transmit`, which follows. At a pace that is much slower than the server's, a PING for each line does no harm.
@@ -176,36 +203,30 @@ class IRCBackend(NetworkBase):
         return wait
 
     def transmit(self, parts: Sequence[MessageLine], keys: Sequence[str]) -> Sequence[Deferred[None]]:
-        protocol = self._reconnector.protocol
+        protocol = self.protocol
         if protocol is None:
             return [fail(NotConfirmed(f"{self.network} is not connected")) for _ in parts]
         return protocol.transmission.transmit(parts, self._more_follow)
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
-        wait = self.outbox.wait_of(record.id)
+        wait = super().wait_of(record)
         if wait is not None and self._is_signed_on and self._rooms.joins.reason(record.recipient) is not None:
             return self.room_status(record.recipient) or wait
-        return wait if wait is None or self._is_signed_on else self._absence
+        return wait
 
     def room_status(self, name: str) -> Wait | None:
         if not self._rooms.is_known(name):
             return None
         if not self._is_signed_on:
-            return self._absence
+            return self.connection.absence
         status, offset = self._rooms.joins.status(name), self._now() - self._reactor.seconds()
         since, again_at = (time and time + offset for time in (status.since, status.again_at))
         return status._replace(since=since, again_at=again_at)
 
     @property
     def _is_signed_on(self) -> bool:
-        protocol = self._reconnector.protocol
+        protocol = self.protocol
         return protocol is not None and protocol.signed_on_at is not None
-
-    @property
-    def _absence(self) -> Wait:
-        seconds = self._reconnector.next_attempt_in
-        again_at = self._now() + seconds if seconds else 0.0
-        return self.outbox.absence._replace(cause=self._reconnector.problem, again_at=again_at)
 
     def build_identifier(self, text: str) -> IRCPerson | IRCRoom:
         if text[:1] not in _ROOM_MARKS:
@@ -259,7 +280,7 @@ class IRCBackend(NetworkBase):
 
         async def answer() -> None:
             act()
-            protocol = self._reconnector.protocol
+            protocol = self.protocol
             if protocol is None or not self._is_signed_on:
                 raise RoomError("the network is not connected")
             if command == "JOIN" and self._rooms.is_joined(str(room)):
@@ -285,14 +306,13 @@ class IRCBackend(NetworkBase):
 
     def signed_on(self) -> None:
         """Join the rooms after the server's welcome, and resume the outbox. Messages to a room wait until it is joined."""
-        protocol = self._reconnector.protocol
+        protocol = self.protocol
         if protocol is None:
             return
         self._rooms.signed_on(protocol.nickname, protocol.casemapping)
         if self._away:
             self._send_presence()
-        if self.events is not None:
-            self.events.backend_connected(self)
+        self.connection.connected(resumes=False)
         self._rooms.join_configured(self.NICKSERV_TIMEOUT if self.settings.nickserv_password else 0.0)
 
     def rooms_changed(self) -> None:
@@ -300,14 +320,12 @@ class IRCBackend(NetworkBase):
         self.outbox.resume()
 
     def connection_lost(self, reason: Failure) -> None:
-        protocol = self._reconnector.protocol
         self.outbox.pause()
         self._rooms.connection_lost()
-        if protocol is not None and protocol.flooded:
+        if self.protocol is not None and self.protocol.flooded:
             self._rate_limiter.slow_down()
-        why = self._reconnector.connection_lost(reason)
-        if why is not None and protocol is not None and protocol.signed_on_at is not None and self.events is not None:
-            self.events.backend_disconnected(self, why)
+        lost, self._lost = self._lost, Deferred()
+        lost.callback(describe_failure(reason, _CERTIFICATES))
 
     def privmsg_received(
         self, sender: str, target: str, text: str, kind: str, replayed: bool, from_bot: bool = False
@@ -325,8 +343,8 @@ class IRCBackend(NetworkBase):
             # Messages from the server itself have no mask.
             return
         if kind == "notice" and not replayed and same_name(nick_of(sender), "NickServ", self.name_rules):
-            if self._reconnector.protocol is not None:
-                self._reconnector.protocol.nick.nickserv_replied(text)
+            if self.protocol is not None:
+                self.protocol.nick.nickserv_replied(text)
             self._rooms.nickserv_replied()
         extras = {} if kind == "message" else {kind: True}
         if from_bot:
@@ -357,20 +375,15 @@ class IRCBackend(NetworkBase):
         """Let the server confirm all lines at once, also those that follow, since the connection is closed soon."""
         self._is_closing = True
         self._more_follow = False
-        protocol = self._reconnector.protocol
+        protocol = self.protocol
         if protocol is not None:
             protocol.transmission.ask()
 
-    def _quit(self, drained: None, confirming: IDelayedCall) -> Deferred[None]:
-        cancel_timers(confirming)
-        self._rooms.stop()
-        return self._reconnector.quit()
-
-    def _undelivered(self, recipient: str, origins: Mapping[str, int], reason: str, waiting: bool) -> None:
-        if self.events is not None and recipient[:1] in _ROOM_MARKS:
+    def undelivered(self, recipient: str, origins: Mapping[str, int], reason: str, waiting: bool) -> None:
+        if recipient[:1] in _ROOM_MARKS:
             if not (waiting or self._rooms.is_joined(recipient)):
                 reason = f"the bot is not in the room; {reason}"
-            self.events.messages_undelivered(self, recipient, origins, reason, waiting=waiting)
+            super().undelivered(recipient, origins, reason, waiting)
 
     def _send_presence(self) -> None:
         self._send(f"AWAY :{self._away}" if self._away else "AWAY")
@@ -383,7 +396,7 @@ class IRCBackend(NetworkBase):
             call_from_thread(self._reactor, self._write, *lines)
 
     def _write(self, *lines: str) -> None:
-        protocol = self._reconnector.protocol
+        protocol = self.protocol
         if protocol is not None and self._is_signed_on:
             for line in lines:
                 protocol.sendLine(line)

@@ -47,20 +47,22 @@ class ConnectionCheck(IRCBackend):
 
     async def nick(self) -> str:
         """Return the nick that the server has registered; raise ConnectionError with the reason if there is none."""
-        self._reconnector.failed = self._failed
-        self._reconnector.connect()
+        session = defer.Deferred.fromCoroutine(self.session())
+        session.addErrback(lambda failure: self._failed(failure.getErrorMessage()))
         try:
             return await self._nick.addTimeout(TIMEOUT, self._reactor)
         except defer.TimeoutError:
             reason = f"the server didn't respond, or complete the registration, within {TIMEOUT:.0f} s"
             raise ConnectionError(reason) from None
         finally:
-            await self.disconnect()
+            if not session.called:
+                session.cancel()
+                await session
 
     def signed_on(self) -> None:
         """Return the nick instead of joining rooms."""
-        if self._reconnector.protocol is not None and not self._nick.called:
-            self._nick.callback(self._reconnector.protocol.nickname)
+        if self.protocol is not None and not self._nick.called:
+            self._nick.callback(self.protocol.nickname)
 
     def _failed(self, why: str) -> None:
         if not self.settings.tls and self.settings.port == 6697:
