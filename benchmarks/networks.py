@@ -1,14 +1,14 @@
 """A fault of one recipient or network, while a bot with three networks sends to others, and the memory of a network.
 
 A bot with Matrix, IRC and Apprise runs in a process of its own on loopback. It sends to rooms and targets in turn, at a steady
-rate, at first without the fault, and then with it. A delay is the time from `send` to the arrival at the server.
+rate; another one does so without the fault. A delay is the time from `send` to the arrival at the server.
 
 - faults: the 99th percentile and the longest delay of the messages to the others. The limits are those of the median of all
   rounds, and of each message.
 - silent: the seconds until the bot notices that a server stops answering, and leaves the connection open
 - memory: the resident memory with Matrix, and with IRC, after the start and after 1,000 messages
 
-    python benchmarks/networks.py [--rounds 5] [--seconds 12] [--rate 60] [--fault NAME]     15 minutes
+    python benchmarks/networks.py [--rounds 5] [--seconds 6] [--rate 100] [--fault NAME]     12 minutes
     python benchmarks/networks.py --check       two minutes: a short round of each fault, without the percentiles
 
 Needs ngircd and Apprise. Exits with 1 if a limit is missed.
@@ -266,24 +266,22 @@ def site() -> Iterator[Site]:
         yield made
 
 
-def measure(fault: Fault, rate: float, seconds: float) -> tuple[Sequence[Sequence[float]], int]:
-    """Return the delays of the others without and with the fault, and the number of missing messages."""
+def measure(fault: Fault, is_on: bool, rate: float, seconds: float) -> tuple[Sequence[float], int]:
+    """Return the delays of the others with a new bot, with or without the fault, and the number of missing messages."""
     others = [number for number, name in enumerate(RECIPIENTS) if not name.startswith(fault.of)]
     count = len(RECIPIENTS)
     with site() as place, place.running_bot("matrix", "irc", "push"):
-        # The first messages take longer.
-        place.pace("irc", RECIPIENTS, rate, 10 * count)
+        # The first messages take longer. IRC may be stopped afterwards.
+        place.pace("irc" if fault.of != "irc:" else "matrix", RECIPIENTS, rate, 10 * count)
         place.await_messages(range(count), 10 * count)
         place.heard.clear()
-        each = int(2 * rate * seconds / count)
-        place.pace("irc", RECIPIENTS, rate, each * count)
-        time.sleep(seconds)
-        begun = time.monotonic()
-        fault.begin(place)
+        each = int(rate * seconds / count)
+        if is_on:
+            fault.begin(place)
+        place.pace("irc" if fault.of != "irc:" else "matrix", RECIPIENTS, rate, each * count)
         place.await_messages(others, each * len(others), seconds + 5)
-        arrived = place.arrived(others)
-    found = [[delay for sent, delay in arrived if (sent > begun) is with_it] for with_it in (False, True)]
-    return found, each * len(others) - len(arrived)
+        delays = [delay for _, delay in place.arrived(others)]
+    return delays, each * len(others) - len(delays)
 
 
 def faults(names: Sequence[str], rounds: int, rate: float, seconds: float, check: bool) -> list[str]:
@@ -293,12 +291,12 @@ def faults(names: Sequence[str], rounds: int, rate: float, seconds: float, check
         ("the others while", "p99 ms", "with it", "ratio", "ratios", "longest ms", "with it", "later ms", "missing")
     ]
     for name in names:
-        runs = [measure(FAULTS[name], rate, seconds) for _ in range(rounds)]
-        off, on = (median(p99(run[0][which]) for run in runs) for which in (0, 1))
-        longest = [[max(run[0][which]) for run in runs] for which in (0, 1)]
+        runs = [[measure(FAULTS[name], is_on, rate, seconds) for is_on in (False, True)] for _ in range(rounds)]
+        off, on = (median(p99(run[which][0]) for run in runs) for which in (0, 1))
+        longest = [[max(run[which][0]) for run in runs] for which in (0, 1)]
         later = max(with_it - without for without, with_it in zip(*longest, strict=True))
-        missing = sum(run[1] for run in runs)
-        ratios = " ".join(f"{p99(run[0][1]) / p99(run[0][0]):.2f}" for run in runs)
+        missing = sum(run[1][1] for run in runs)
+        ratios = " ".join(f"{p99(run[1][0]) / p99(run[0][0]):.2f}" for run in runs)
         times = (off, on, *map(max, longest), later)
         cells = [f"{1000 * value:.1f}" for value in times]
         rows.append([name, *cells[:2], f"{on / off:.2f}", ratios, *cells[2:], str(missing)])
@@ -364,7 +362,7 @@ def memory() -> list[str]:
 
 def main() -> int:
     """Return the exit status."""
-    options = arguments(__doc__, check=False, rounds=5, seconds=10.0, rate=60.0, fault="")
+    options = arguments(__doc__, check=False, rounds=5, seconds=6.0, rate=100.0, fault="")
     names = [options.fault] if options.fault else list(FAULTS)
     threading.Thread(target=REACTOR.run, args=(False,), daemon=True).start()
     problems = [] if options.fault else memory()
