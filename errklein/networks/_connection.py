@@ -74,6 +74,8 @@ class Connection:
     the least delay. The events get connections and their losses.
 
     :param session: Connects, calls `connected`, and returns or raises an exception when the connection is lost. May be cancelled.
+    :param place: The server, for the log, such as " to irc.example.org:6697".
+    :param first: The delay of the first attempt after a loss.
     """
 
     log = Logger(namespace="errklein.networks")
@@ -81,13 +83,23 @@ class Connection:
     STABLE_AFTER = 30.0
     """Seconds after which a connection counts as stable, and the backoff is reset."""
 
-    def __init__(self, context: NetworkContext, session: Callable[[], Awaitable[object]], outbox: Outbox[Any]) -> None:
-        self.place = ""  # of the server, for the log, such as " to irc.example.org:6697"
+    def __init__(
+        self,
+        context: NetworkContext,
+        session: Callable[[], Awaitable[object]],
+        outbox: Outbox[Any],
+        place: str = "",
+        first: float | None = None,
+    ) -> None:
         self.problem = ""
         """Why the last connection was lost or could not be established."""
         self._context, self._session, self._outbox = context, session, outbox
         self._reactor, self.network = context.reactor, context.network
-        self.backoff, self._rarely = Backoff(context.chance), Backoff(context.chance, 300.0, 3600.0)
+        self._place, self._backoff, self._rarely = (
+            place,
+            Backoff(context.chance, first),
+            Backoff(context.chance, 300.0, 3600.0),
+        )
         self._link: tuple[Backend, BackendEvents] | None = None
         self._running: Deferred[None] = succeed(None)
         self._current: Deferred[None] = succeed(None)
@@ -175,7 +187,7 @@ class Connection:
             if self._link is None:
                 return
             text = "{network}: not connected{place} ({reason}); next try in {delay:.0f} s"
-            self.log.warn(text, network=self.network, place=self.place, reason=self.problem, delay=delay)
+            self.log.warn(text, network=self.network, place=self._place, reason=self.problem, delay=delay)
             over: Deferred[None] = Deferred(lambda _: cancel_timers(self._pause))
             self._pause = self._reactor.callLater(delay, over.callback, None)
             await over
@@ -194,8 +206,8 @@ class Connection:
             backend, events = self._link
             events.backend_disconnected(backend, reason)
             if self._reactor.seconds() - connected_at >= self.STABLE_AFTER:
-                self.backoff.reset()
-        return self.backoff.delay()
+                self._backoff.reset()
+        return self._backoff.delay()
 
     def _refused(self, reason: str) -> float:
         self._lost(reason)

@@ -193,13 +193,17 @@ class ConnectedNetwork(NetworkBase):
     """
 
     session: Any
+    place: str = ""
+    reconnect_after: float | None = None
 
     def __init__(self, context: NetworkContext, **options: Any) -> None:
         super().__init__(context.config)
         self.context = context
         options |= {"dropped": self.dropped, "undelivered": self.undelivered, "broken": self.broken}
         self.outbox = context.outbox(cast(Any, self), unavailable=self.unavailable, **options)
-        self.connection = context.stay_connected(self.session, self.outbox)
+        self.connection = context.stay_connected(
+            self.session, self.outbox, place=self.place, first=self.reconnect_after
+        )
 
     def unavailable(self, recipient: str) -> str | None:
         """Return why messages to a recipient wait; None if they don't."""

@@ -113,8 +113,10 @@ class NetworkContext:
         options = {"limits": outbox_limits(self.config, size), "now": self.now, **options}
         return Outbox(self.reactor, self.network, transport, **options)
 
-    def stay_connected(self, session: Callable[[], Awaitable[object]], outbox: Outbox[Any]) -> Connection:
+    def stay_connected(
+        self, session: Callable[[], Awaitable[object]], outbox: Outbox[Any], **options: Any
+    ) -> Connection:
         """Return what runs the session again and again, after its `start`; see `Connection`."""
         from errklein.networks._connection import Connection
 
-        return Connection(self, session, outbox)
+        return Connection(self, session, outbox, **options)

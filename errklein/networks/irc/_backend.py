@@ -19,7 +19,7 @@ from errklein.chat import ONLINE, Identifier, Message, Room, RoomError, RoomOccu
 from errklein.chat.features import Features
 from errklein.chat.operations import Operation, Post, Wanted
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
-from errklein.networks._connection import Backoff, describe_failure
+from errklein.networks._connection import describe_failure
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
 from errklein.networks.irc._lines import WINDOW, IRCRateLimiter, MessageLine, split_lines, strip_controls, text_capacity
@@ -107,11 +107,10 @@ class IRCBackend(ConnectedNetwork):
         self._reactor_thread = threading.get_ident()
         self._rate_limiter = IRCRateLimiter(reactor.seconds, settings.channel_rate, settings.private_rate)
         self._rooms = RoomMembership(reactor, settings, self, self._send, self._rate_limiter, chance)
+        self.place, self.reconnect_after = f" to {settings.server}:{settings.port}", settings.reconnect_after
         limits = outbox_limits(config, settings.message_size_limit)
         super().__init__(NetworkContext(reactor, config, now, chance), limits=limits)
         self.message_size_limit = settings.message_size_limit
-        self.connection.backoff = Backoff(chance, settings.reconnect_after)
-        self.connection.place = f" to {settings.server}:{settings.port}"
         self.protocol: IRCProtocol | None = None
         """The current connection."""
         self._endpoint = endpoint or endpoint_for(reactor, settings)
