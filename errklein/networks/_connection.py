@@ -26,7 +26,7 @@ _DAY, _LONGEST_PAUSE = 86_400.0, 3_600.0
 _EXPECTED = (NotConfirmed, RetryLater, ConnectError, ConnectionClosed, OSError)
 
 
-class Unusable(Exception):
+class Unusable(NotConfirmed):
     """The network refuses the bot until somebody changes something, such as a wrong token. The text is the reason."""
 
 
@@ -176,14 +176,14 @@ class Connection:
                     self._current.cancel()
                 await self._current
                 delay = self._lost("the connection was closed")
-            except Unusable as error:
-                delay = self._refused(str(error))
             except Exception as raised:
-                cause = self._broken or raised
-                if not isinstance(cause, _EXPECTED) and self._link is not None:
+                error = self._broken or raised
+                if not isinstance(error, _EXPECTED) and self._link is not None:
                     self.log.failure("{network}: the connection failed", network=self.network)
-                least = min(cause.seconds, _LONGEST_PAUSE) if isinstance(cause, RetryLater) else 0.0
-                delay = max(self._lost(describe_failure(Failure(cause))), least)
+                least = min(error.seconds, _LONGEST_PAUSE) if isinstance(error, RetryLater) else 0.0
+                is_refused = isinstance(error, Unusable)
+                delay = self._refused(str(error)) if is_refused else self._lost(describe_failure(Failure(error)))
+                delay = max(delay, least)
             if self._link is None:
                 return
             text = "{network}: not connected{place} ({reason}); next try in {delay:.0f} s"

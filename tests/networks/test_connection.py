@@ -150,6 +150,15 @@ class ConnectionTests(SynchronousTestCase):
         self.sessions[1].callback(None)
         self.assertEqual(self.events[3:], ["disconnected: the connection was closed"])
 
+    def test_interrupted_by_refusal(self) -> None:
+        """A part that is refused with the bot's token ends the session as a wrong token does."""
+        self.start()
+        self.connection.connected()
+        self.connection.interrupt(Unusable("the token was revoked"))
+        self.assertEqual(self.connection.next_attempt_in, 300)
+        self.assertEqual(len(self.notices), 1)
+        self.assertIn("the token was revoked", self.notices[0])
+
     def test_interrupted_at_once(self) -> None:
         """A session may be interrupted before it waits for the first time."""
 

@@ -15,29 +15,32 @@ from errklein.networks.errors import RequestRefused, Unusable
 FEATURES = Features(size=2_000, threads=True, edits=True, deletions=True, reactions=True, mentions=True)
 
 
+def read_failure(status, headers, body):
+    return Unusable("the server refuses the token") if status == 401 else None
+
+
 class ParleyNetwork(ConnectedNetwork):
     mode = "parley"
     window = 16
+    joins_configured_rooms = True
 
     def __init__(self, context):
         super().__init__(context)
         identity = NETWORK.settings.read_identity(context.config.BOT_IDENTITY)
-        self.http = context.http(identity["server"], {"Authorization": f"Bearer {identity['token']}"})
+        self.http = context.http(identity["server"], {"Authorization": f"Bearer {identity['token']}"}, read_failure)
+        self.is_encrypted = identity["server"].startswith("https:")
         self.seen = context.seen("events")
 
     async def session(self):
-        try:
-            me = await self.http.call("GET", "me")
-        except RequestRefused as error:
-            raise Unusable(f"the server refuses the token ({error})") from None
+        me = await self.http.call("GET", "me")
         self.bot_identifier = self.person(me["user"])
         self.joined_rooms = [NamedRoom(name, self.network) for name in me["rooms"]]
-        # The first time, old messages are skipped.
-        position = self.seen.position or await self.seen.load() or me["latest"]
+        position = self.seen.position or await self.seen.load() or me["latest"]  # at first without old messages
         self.connection.connected()
         while True:
             found = await self.http.call("GET", "events", params={"after": str(position)}, timeout=45)
             self.seen.position = position = found["latest"]
+            await self.seen.flush()
             for event in found["events"]:
                 if self.seen.is_new(event["id"]):
                     self.receive(event)

@@ -8,6 +8,7 @@ from errklein.chat import Message
 from errklein.testing.backend_contract import BackendContract
 
 URL = "https://parley.example.net/api"
+NAMES = ("@alice", "@bot", "#ops")
 
 
 class Parley:
@@ -32,12 +33,14 @@ class Parley:
         return 200, {"latest": f"e{len(self.events)}", "events": found}, 0 if found else 30
 
     def get_names(self, request, name):
-        return {"id": name} if name in ("@alice", "@bot", "#ops") else (404, {"error": "unknown name"})
+        return {"id": name} if name in NAMES else (404, {"error": "unknown name"})
 
     def post_messages(self, request):
         message = json.loads(request.body)
         if self.now() < self.busy_until:
             return 429, {"retry_after_ms": 1000 * (self.busy_until - self.now())}
+        if message["to"] not in NAMES:
+            return 404, {"error": "unknown name"}
         # The same key is the same message.
         id = self.keys.setdefault(message["key"], f"m{len(self.messages)}")
         self.messages.setdefault(id, message)
@@ -116,6 +119,6 @@ class ParleyTests(BackendContract, SynchronousTestCase):
         backend = NETWORK.make(self.context({"server": URL, "token": "wrong"}))
         backend.connect(None)
         self.clock.advance(1)
-        self.assertIn("the server refuses the token (unknown token)", backend.connection.problem)
+        self.assertIn("the server refuses the token", backend.connection.problem)
         self.clock.advance(300)
         self.assertEqual(len(self.http.requests), 2)
