@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -69,9 +70,12 @@ class Target:
         """Send a rendered text. Blocks; raises ConnectionError with the reason."""
         from apprise import LogCapture
 
-        with LogCapture(fmt="%(message)s") as reasons:
+        # Other targets log in other threads.
+        own = f"{get_ident()} "
+        with LogCapture(fmt="%(thread)d %(message)s") as log:
             if not self.sender.notify(body=text, title="", notify_type="info", body_format=self.format):
-                raise ConnectionError(" ".join(reasons.getvalue().split()) or "Apprise gives no reason")
+                reasons = [line.removeprefix(own) for line in log.getvalue().splitlines() if line.startswith(own)]
+                raise ConnectionError(" ".join(reasons) or "Apprise gives no reason")
 
 
 class AppriseBackend(NetworkBase):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import re
 from importlib.util import find_spec
+from threading import Thread
+from types import SimpleNamespace
 from typing import Any, cast
 from unittest import mock, skipIf
 
@@ -264,6 +267,21 @@ class SettingsTests(AppriseCase):
 @skipIf(WITHOUT_LIBRARY, REASON)
 class ThreadTests(TestCase):
     """Services are called in threads."""
+
+    def test_reason_of_another_target(self) -> None:
+        """The reason for a failure is that of the target, whatever fails in other threads meanwhile."""
+        logger = logging.getLogger("apprise")
+
+        def notify(**options: Any) -> bool:
+            other = Thread(target=logger.warning, args=("the other one is full",))
+            other.start()
+            other.join()
+            logger.warning("this one is closed")
+            return False
+
+        sender: Any = SimpleNamespace(notify=notify)
+        with self.assertRaisesRegex(ConnectionError, "^this one is closed$"):
+            _backend.Target("json", "text", 1000, sender).notify("hello")
 
     async def test_hung_target(self) -> None:
         """A target that doesn't answer delays no other one."""
