@@ -550,8 +550,8 @@ class OutboxLanes(ABC, Generic[P]):
             for (entry, index, _), result in zip(batch, results, strict=True):
                 result.addBoth(self._settle, entry, index)
         self._is_going_on = False
-        rest = self._resting[0][0] if self._resting else 0.0
-        wait = max(rest, self._paused_until) - self._reactor.seconds()
+        rest, now = self._resting[0][0] if self._resting else 0.0, self._reactor.seconds()
+        wait = (self._paused_until if self._paused_until > now else rest) - now
         # A lane whose time has come waits for a part that is sent alone, and for nothing else.
         if self._ready and (wait > 0 or (self._resting and not (self._is_alone and self._in_flight))):
             self._go_on_within(max(0.0, wait))
@@ -582,7 +582,7 @@ class OutboxLanes(ABC, Generic[P]):
     def _pause(self, entry: Entry[P], index: int, later: RetryLater) -> None:
         self._postpone(entry, index)
         entry.lane.recipient.together -= entry.lane.recipient.begun is entry
-        until = self._reactor.seconds() + min(max(later.seconds, SHORTEST_PAUSE), LONGEST_PAUSE)
+        until = self._reactor.seconds() + min(max(SHORTEST_PAUSE, later.seconds), LONGEST_PAUSE)
         if later.scope == "network":
             self._paused_until = max(self._paused_until, until)
         elif later.scope == "recipient":

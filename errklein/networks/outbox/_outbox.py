@@ -277,10 +277,11 @@ class Outbox(OutboxLanes[P]):
         """Let what waits for a recipient wait for another one, in order, such as for the room that an alias means."""
         moved = [entry for entry in self._entries.values() if entry.message.recipient == recipient != to]
         for entry in moved:
-            if not entry.is_isolated:
+            is_isolated = entry.lane.recipient.lanes.get(entry.message.origin) is not entry.lane
+            if not is_isolated:
                 self._remove_from_lane(entry)
             entry.message = entry.message._replace(recipient=to)
-            if not entry.is_isolated:
+            if not is_isolated:
                 self._add_to_lane(entry)
         if moved and (hold := self._holds.pop(recipient, None)) is not None:
             other = self._holds.setdefault(to, Hold())

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 
+from errklein.chat.handles import Handle
+from errklein.chat.operations import Kind, Wanted
 from errklein.chat.outgoing import Wait
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.networks.outbox._network import Scope
@@ -131,6 +133,20 @@ class RenamedTests(PausesCase):
         self.confirm_all()
         self.assertEqual(self.network.got, ["a", "a", "b"])
 
+    def test_isolated_message(self) -> None:
+        """An edit stays behind a message that has left its lane."""
+        sent = self.send("bad", "#alias")
+        self.outbox.perform("", "new", Wanted(Kind.EDIT, Handle(sent)))
+        for _ in range(2):
+            self.network.disconnect()
+            self.outbox.pause()
+            self.outbox.resume()
+        self.outbox.rename("#alias", "!room")
+        self.clock.advance(1.0)
+        self.clock.advance(31.0)
+        self.confirm_all()
+        self.assertEqual(self.network.got, ["bad", "bad", "bad", "(corrected)", "new"])
+
     def test_closed_room(self) -> None:
         """What waits for an alias of a closed room waits for the room, and no longer."""
         self.closed = {"#alias": "kicked", "!room": "kicked"}
@@ -187,6 +203,15 @@ class RetryLaterTests(PausesCase):
         self.accept("alert", "b", "a")
         self.assertEqual(len(self.outbox), 0)
 
+    def test_network_beside_a_recipient(self) -> None:
+        """A pause of the network ends at its time, although a recipient has a longer one."""
+        self.send("a", "#ops")
+        self.send("b", "#dev")
+        self.put_off("a", 3600.0, "recipient")
+        self.put_off("b", 1.0, "network")
+        self.clock.advance(1.0)
+        self.assertEqual(self.got_since(2), ["b"])
+
     def test_no_attempt_is_counted(self) -> None:
         """A part that is put off a hundred times isn't dropped, and doesn't wait for a stable connection."""
         sent = self.send("a")
@@ -207,12 +232,15 @@ class RetryLaterTests(PausesCase):
             self.clock.advance(3600.0)
             self.confirm_all()
             self.assertEqual(len(self.outbox), 0)
-        self.send("b")
-        self.network.fail(RetryLater(-1.0, "part"))
-        self.clock.advance(0)
-        self.assertEqual(self.network.got[-2:], ["a", "b"])
-        self.clock.advance(0.1)
-        self.assertEqual(self.network.got[-2:], ["b", "b"])
+        for seconds in (-1.0, float("nan")):
+            self.send("b")
+            self.network.fail(RetryLater(seconds, "part"))
+            self.clock.advance(0)
+            self.assertEqual(self.network.got[-2:], ["a", "b"])
+            self.clock.advance(0.1)
+            self.assertEqual(self.network.got[-2:], ["b", "b"])
+            self.send("a")
+            self.confirm_all()
 
     def test_wait_is_named(self) -> None:
         """What waits for the end of a pause says so, and until when; what doesn't wait for it says something else."""
