@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from errklein.bot import MadeWebhook
 from errklein.chat import Message, RoomOccupant
@@ -14,6 +14,7 @@ from errklein.core_plugins import CorePlugin
 from errklein.database import StorageError
 from errklein.dispatch import name_of
 from errklein.dispatch.replies import OperatorConsole
+from errklein.ports.chat import ManagesRooms
 from errklein.sources import known_sources
 from errklein.text import code, plain
 from errklein.webhooks.option_values import HookError
@@ -131,7 +132,13 @@ class Webhooks(CorePlugin):
         return f"{network}:{msg.frm.room if isinstance(msg.frm, RoomOccupant) else msg.to}"
 
     def _shown(self, msg: Message, room: str) -> str:
-        return plain(room.removeprefix(f"{self.host.networks.of(msg).network}:"))
+        """Return the name of a room, an alias that is known rather than the id."""
+        network, name = self.host.networks.split(room)
+        if isinstance(network, ManagesRooms):
+            with suppress(ValueError):
+                aliases = network.build_identifier(name).access_names("allow")
+                name = next((alias for alias in aliases if alias != name), name)
+        return plain(name if network is self.host.networks.of(msg) else f"{network.network}:{name}")
 
     def _takes_secrets(self, msg: Message) -> bool:
         # A console keeps the lines that were typed.

@@ -74,11 +74,15 @@ class NameTests(TestCase):
         return [one.room for one in self.bot.room_webhooks.all()]
 
     async def test_webhooks(self) -> None:
-        """A webhook belongs to the room with the id: its messages stay there when the alias means another room."""
+        """A webhook belongs to the room with the id: its messages stay there when the alias means another room.
+
+        Replies have the alias.
+        """
         network = self.backend.network
         await self.bob.say(self.ops, "!webhook new alertmanager")
         await self.until(self.made)
         self.assertEqual(self.made(), [f"{network}:{self.ops}"])
+        await self.heard(self.bob, "for #ops:localhost")
         self.server.aliases["#ops:localhost"] = self.dev
         self.backend.membership.names.put("#ops:localhost", self.dev)
         self.bot._room_messages.announce(self.bot.room_webhooks.all()[0], "down")
