@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, webhook, wiring
 from errklein.chat.outgoing import PAUSED, MessageState, OutgoingMessage, waiting_record
+from errklein.networks.context import NetworkContext
 from errklein.networks.irc import IRCBackend
 from errklein.ports.journal import JournalError
 from errklein.running import PoolStatus, ThreadUse
@@ -93,7 +94,7 @@ class IncidentCase(SynchronousTestCase):
             if view.BACKEND != "IRC":
                 return make_backend(reactor, view, **services)
             self.server.clock = reactor
-            return _PlayedBackend(reactor, view, endpoint=self.server, chance=lambda: 0.0, now=reactor.seconds)
+            return _PlayedBackend(NetworkContext(reactor, view, reactor.seconds, lambda: 0.0), self.server)
 
         irc = {
             "BACKEND": "IRC",

@@ -29,13 +29,13 @@ def __getattr__(name: str) -> Any:
 def _make(context: NetworkContext) -> IRCBackend:
     from errklein.networks.irc._backend import IRCBackend
 
-    return IRCBackend(context.reactor, context.config)
+    return IRCBackend(context)
 
 
 async def _check(context: NetworkContext) -> list[NetworkFinding]:
     from errklein.networks.irc.connection_check import ConnectionCheck
 
-    return [NetworkFinding(await ConnectionCheck(context.reactor, context.config).result(context.is_running))]
+    return [NetworkFinding(await ConnectionCheck(context).result(context.is_running))]
 
 
 NETWORK = Network(

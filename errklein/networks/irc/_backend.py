@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast
@@ -60,9 +58,7 @@ class IRCBackend(ConnectedNetwork):
 
     It reconnects after each lost connection, joins its rooms again, and then sends the messages that are still queued.
 
-    :param config: The configuration of this network.
     :param endpoint: The client endpoint; by default, that of BOT_IDENTITY's `server` and `port`.
-    :param chance: Returns random numbers from 0 to 1, for the delays between connections.
     """
 
     mode = "irc"
@@ -92,28 +88,19 @@ class IRCBackend(ConnectedNetwork):
         "_rooms.joins.reason", "See `outbox.Unavailable`."
     )
 
-    def __init__(
-        self,
-        reactor: Any,
-        config: Any,
-        *,
-        endpoint: IStreamClientEndpoint | None = None,
-        chance: Callable[[], float] = random.random,
-        now: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, context: NetworkContext, endpoint: IStreamClientEndpoint | None = None) -> None:
+        self._reactor, self._now, config = context.reactor, context.now, context.config
         self.settings = settings = IRCSettings.read(config)
-        self._reactor = reactor
-        self._now = now
         self._reactor_thread = threading.get_ident()
-        self._rate_limiter = IRCRateLimiter(reactor.seconds, settings.channel_rate, settings.private_rate)
-        self._rooms = RoomMembership(reactor, settings, self, self._send, self._rate_limiter, chance)
+        self._rate_limiter = IRCRateLimiter(self._reactor.seconds, settings.channel_rate, settings.private_rate)
+        self._rooms = RoomMembership(self._reactor, settings, self, self._send, self._rate_limiter, context.chance)
         self.place, self.reconnect_after = f" to {settings.server}:{settings.port}", settings.reconnect_after
         limits = outbox_limits(config, settings.message_size_limit)
-        super().__init__(NetworkContext(reactor, config, now, chance), limits=limits)
+        super().__init__(context, limits=limits)
         self.message_size_limit = settings.message_size_limit
         self.protocol: IRCProtocol | None = None
         """The current connection."""
-        self._endpoint = endpoint or endpoint_for(reactor, settings)
+        self._endpoint = endpoint or endpoint_for(self._reactor, settings)
         self._lost: Deferred[str] = Deferred()
         self._render = partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
         # The current nick has no influence, so that a message has the same lines after a reconnection or a restart.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IStreamClientEndpoint
 
+from errklein.networks.context import NetworkContext
 from errklein.networks.irc._backend import IRCBackend
 
 TIMEOUT = 30.0
@@ -18,8 +18,8 @@ class ConnectionCheck(IRCBackend):
     """One connection with the identity of the configuration. It joins no rooms and sends no messages, also not to
     NickServ. If the nick is taken, for example by the running bot, it takes another one, as the bot does."""
 
-    def __init__(self, reactor: Any, config: Any, *, endpoint: IStreamClientEndpoint | None = None) -> None:
-        super().__init__(reactor, config, endpoint=endpoint)
+    def __init__(self, context: NetworkContext, endpoint: IStreamClientEndpoint | None = None) -> None:
+        super().__init__(context, endpoint)
         self._has_nickserv_password = bool(self.settings.nickserv_password)
         self.settings = replace(self.settings, nickserv_password="")
         self._nick: defer.Deferred[str] = defer.Deferred()

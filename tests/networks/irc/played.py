@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
 
+from errklein.networks.context import NetworkContext
 from errklein.networks.irc import IRCBackend
 from tests.networks.irc.listening import config
 
@@ -58,7 +59,7 @@ class PlayedServer:
 
     def backend(self, **settings: Any) -> IRCBackend:
         """Return a backend that connects to this server."""
-        return IRCBackend(self.clock, config(**settings), endpoint=self, chance=lambda: 0.0)
+        return IRCBackend(NetworkContext(self.clock, config(**settings), chance=lambda: 0.0), self)
 
     def connect(self, factory: Any) -> Deferred[Any]:
         """Record an attempt to connect (IStreamClientEndpoint)."""

@@ -19,6 +19,7 @@ from errklein.chat import AWAY, ONLINE, Message
 from errklein.chat.identifiers import RoomError, RoomNotJoinedError
 from errklein.chat.operations import Kind, Unsupported, Wanted
 from errklein.config import ConfigError
+from errklein.networks.context import NetworkContext
 from errklein.networks.irc import IRCBackend
 from errklein.ports.outbox import OutboxFull
 from errklein.testing.backend_contract import BackendContract
@@ -351,7 +352,7 @@ class TroubleTests(PlayedTests):
 
     def test_backoff_has_jitter(self) -> None:
         """Bots that lost the same server don't reconnect at the same moment."""
-        backend = IRCBackend(self.server.clock, config(), endpoint=self.server, chance=lambda: 0.5)
+        backend = IRCBackend(NetworkContext(self.server.clock, config(), chance=lambda: 0.5), self.server)
         backend.connect(self.listener)
         self.server.refuse()
         self.server.clock.advance(1.2)

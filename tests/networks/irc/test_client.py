@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from errklein.networks.context import NetworkContext
 from errklein.networks.irc import IRCBackend
 from errklein.networks.irc._ircv3 import parse_tags
 from tests.networks.irc.listening import config
@@ -33,7 +34,7 @@ class SocketOptionsTests(SynchronousTestCase):
     def test_lines_are_sent_at_once(self) -> None:
         """A line doesn't wait until the server has acknowledged the one before, with TLS neither."""
         for has_tls in (False, True):
-            client = IRCBackend(Clock(), config())._make_protocol()
+            client = IRCBackend(NetworkContext(Clock(), config()))._make_protocol()
             transport = StringTransport()
             with RecordingSocket() as handle:
                 below: Any = StringTransport() if has_tls else transport
@@ -48,7 +49,7 @@ class SocketOptionsTests(SynchronousTestCase):
         """A server with Nagle's algorithm isn't delayed, since its data is acknowledged although nothing is sent."""
         if not hasattr(socket, "TCP_QUICKACK"):
             raise SkipTest("this system has no TCP_QUICKACK")
-        client = IRCBackend(Clock(), config())._make_protocol()
+        client = IRCBackend(NetworkContext(Clock(), config()))._make_protocol()
         transport = StringTransport()
         with RecordingSocket() as handle:
             transport.getHandle = lambda: handle

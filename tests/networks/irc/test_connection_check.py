@@ -9,6 +9,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.networks.context import NetworkContext
 from errklein.networks.irc.connection_check import TIMEOUT, ConnectionCheck
 from tests.networks.irc.listening import config, logged
 from tests.networks.irc.played import PlayedServer
@@ -25,7 +26,7 @@ class ConnectionCheckTests(SynchronousTestCase):
         """Begin a check of a bot with rooms, and a password for NickServ."""
         given = {"nickname": "errklein", "server": "irc.example", "nickserv_password": "s3cret", **identity}
         checked = ConnectionCheck(
-            self.server.clock, config(BOT_IDENTITY=given, CHATROOM_PRESENCE=("#ops",)), endpoint=self.server
+            NetworkContext(self.server.clock, config(BOT_IDENTITY=given, CHATROOM_PRESENCE=("#ops",))), self.server
         )
         return Deferred.fromCoroutine(checked.nick())
 

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat.stored_classes import STORED_VALUES
+from errklein.networks.context import NetworkContext
 from errklein.networks.irc import IRCBackend, IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.networks.irc.identifiers import CaseMapping
 from tests.networks.irc.listening import config
@@ -26,7 +27,7 @@ class IdentifierTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Create a backend that isn't connected."""
-        self.backend = IRCBackend(Clock(), config(network="libera", rooms=["#a/b"]))
+        self.backend = IRCBackend(NetworkContext(Clock(), config(network="libera", rooms=["#a/b"])))
 
     def test_case_is_that_of_rfc_1459(self) -> None:
         """By default nicks and rooms are compared by RFC 1459: brackets are capital braces."""
@@ -81,7 +82,7 @@ class IdentifierTests(SynchronousTestCase):
 
     def test_acl_pattern(self) -> None:
         """IRC_ACL_PATTERN is the format for access rules."""
-        backend = IRCBackend(Clock(), config(IRC_ACL_PATTERN="{user}@{host}"))
+        backend = IRCBackend(NetworkContext(Clock(), config(IRC_ACL_PATTERN="{user}@{host}")))
         self.assertEqual(backend.build_identifier("alice!al@example.org").aclattr, "al@example.org")
 
     def test_occupant(self) -> None:

@@ -10,6 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from errklein.chat import Message
+from errklein.networks.context import NetworkContext
 from errklein.networks.irc import IRCBackend
 from errklein.networks.irc._lines import WINDOW
 from errklein.running.context import assigned, origin
@@ -40,7 +41,9 @@ class RealServer(TestCase):
     def bot(self, rooms: Any = ("#ops",), **settings: Any) -> IRCBackend:
         """Return a bot that connects to the server, and disconnects after the test."""
         identity = {"server": "127.0.0.1", "port": self.server.port, **settings.pop("identity", {})}
-        backend = IRCBackend(self.reactor, config(rooms=rooms, identity=identity, **settings), chance=lambda: 0.0)
+        backend = IRCBackend(
+            NetworkContext(self.reactor, config(rooms=rooms, identity=identity, **settings), chance=lambda: 0.0)
+        )
         backend.connect(self.listener)
         self.addCleanup(backend.disconnect)
         return backend

@@ -9,6 +9,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin
+from errklein.networks.context import NetworkContext
 from errklein.networks.irc import IRCBackend
 from errklein.testing import TestBot
 from tests.networks.irc.played import PlayedServer
@@ -34,7 +35,7 @@ class WholeBotCase(SynchronousTestCase):
 
         def make(reactor: Any, view: Any, **services: Any) -> IRCBackend:
             self.server.clock = reactor
-            return _PlayedBackend(reactor, view, endpoint=self.server, chance=lambda: 0.0)
+            return _PlayedBackend(NetworkContext(reactor, view, chance=lambda: 0.0), self.server)
 
         settings = {
             "BACKEND": "IRC",
