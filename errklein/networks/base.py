@@ -28,6 +28,7 @@ from errklein.chat import (
 )
 from errklein.chat.features import BARE, Features
 from errklein.chat.handles import Handle, MessageRef
+from errklein.chat.identifiers import LookupFailed
 from errklein.chat.operations import NOTHING_ELSE, Operation, Unsupported, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text
@@ -217,6 +218,21 @@ class ConnectedNetwork(NetworkBase):
         """Return the text of the recipient. A message to an occupant is private."""
         text, to = super().recipient_of(message, wanted), message.to
         return to.person if isinstance(to, RoomOccupant) and isinstance(to, Person) else text
+
+    def resolve(self, text: str) -> Deferred[Identifier]:
+        return Deferred.fromCoroutine(self._resolve(text))
+
+    async def look_up(self, text: str) -> Identifier:
+        """Return what the text names, after asking the server if necessary. NotConfirmed and RetryLater become LookupFailed."""
+        return self.build_identifier(text)
+
+    async def _resolve(self, text: str) -> Identifier:
+        from errklein.networks.outbox import NotConfirmed, RetryLater
+
+        try:
+            return await self.look_up(text)
+        except (NotConfirmed, RetryLater) as error:
+            raise LookupFailed(str(error)) from error
 
     def connect(self, events: BackendEvents) -> None:
         self.events = events

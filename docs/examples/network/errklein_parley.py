@@ -35,7 +35,8 @@ class ParleyNetwork(ConnectedNetwork):
         me = await self.http.call("GET", "me")
         self.bot_identifier = self.person(me["user"])
         self.joined_rooms = [NamedRoom(name, self.network) for name in me["rooms"]]
-        position = self.seen.position or await self.seen.load() or me["latest"]  # at first without old messages
+        # The first time, old messages are skipped.
+        position = self.seen.position or await self.seen.load() or me["latest"]
         self.connection.connected()
         while True:
             found = await self.http.call("GET", "events", params={"after": str(position)}, timeout=45)
@@ -66,9 +67,6 @@ class ParleyNetwork(ConnectedNetwork):
         if not re.fullmatch(r"[@#][\w.-]+", text):
             raise ValueError(f"expected @user or #room, not {text!r}")
         return self.person(text) if text[0] == "@" else NamedRoom(text, self.network)
-
-    def resolve(self, text):
-        return Deferred.fromCoroutine(self.look_up(text))
 
     async def look_up(self, text):
         found = self.build_identifier(text)

@@ -5,6 +5,7 @@ from errklein_parley import NETWORK
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Message
+from errklein.chat.identifiers import LookupFailed
 from errklein.testing.backend_contract import BackendContract
 
 URL = "https://parley.example.net/api"
@@ -113,6 +114,14 @@ class ParleyTests(BackendContract, SynchronousTestCase):
         self.assertEqual(self.sent(backend), [("#ops", "hello")])
         self.assertEqual(self.successResultOf(sent), sent)
         self.assertEqual(events.recorded.count(("backend_connected",)), 2)
+
+    def test_lookup_without_answer(self):
+        """If the server fails, nobody knows whether a name exists."""
+        backend, _ = self.online()
+        self.server.get_names = lambda request, name: (500, {})
+        resolving = backend.resolve("#nowhere")
+        self.clock.advance(1)
+        self.failureResultOf(resolving, LookupFailed)
 
     def test_unknown_token(self):
         """With a token that is wrong, the network says why it isn't connected."""

@@ -13,7 +13,6 @@ from twisted.python.failure import Failure
 
 from errklein.chat import OFFLINE, ONLINE, Identifier, Message, Person, RoomDoesNotExistError, read_only
 from errklein.chat.features import Features
-from errklein.chat.identifiers import LookupFailed
 from errklein.chat.operations import Delete, Edit, Operation, React, Upload
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.networks._json_client import RequestRefused
@@ -192,17 +191,11 @@ class MatrixBackend(ConnectedNetwork):
             self.membership.names.ask(text)
         return self.membership.room(text)
 
-    def resolve(self, text: str) -> Deferred[Identifier]:
-        return Deferred.fromCoroutine(self._resolve(text))
-
-    async def _resolve(self, text: str) -> Identifier:
+    async def look_up(self, text: str) -> Identifier:
         found = self.build_identifier(text)
         room = found.room if isinstance(found, MatrixOccupant) else found
-        try:
-            if isinstance(room, MatrixRoom) and not room.id and await self.membership.names.find(room.text) is None:
-                raise RoomDoesNotExistError(f"there is no room {room.text}")
-        except (NotConfirmed, RetryLater) as error:
-            raise LookupFailed(str(error)) from error
+        if isinstance(room, MatrixRoom) and not room.id and await self.membership.names.find(room.text) is None:
+            raise RoomDoesNotExistError(f"there is no room {room.text}")
         return found
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
