@@ -58,13 +58,13 @@ class Wanted(NamedTuple):
 
     @classmethod
     def from_json(cls, text: str) -> Wanted:
-        """Return what `as_json` has written; raise ValueError or TypeError for anything else."""
+        """Return what `as_json` has written, without the fields of later versions; raise ValueError or TypeError for anything else."""
         if not text:
             return NOTHING_ELSE
         fields = json.loads(text)
         if not isinstance(fields, dict):
             raise ValueError(f"expected a JSON object, not {text[:40]!r}")
-        target = fields.get("target", "")
+        target, fields = fields.get("target", ""), {name: fields[name] for name in cls._fields if name in fields}
         return cls(
             **{
                 **fields,
