@@ -238,7 +238,8 @@ class Outbox(OutboxLanes[P]):
         """Let an edit or deletion change what hasn't begun, or return False."""
         kind, message, had = entry.wanted.kind, entry.message, other.wanted
         # An earlier process may have sent the first of those that it has left.
-        is_left = self._transport.serial and not other.receipts and other.lane.entries[0] is other
+        is_earlier = not other.message.key.startswith(self._process)
+        is_left = is_earlier and self._transport.serial and other.lane.entries[0] is other
         if is_left or other.parts is not None or other.message.sent or message.id < 0 < other.message.id:
             return False
         if kind not in (Kind.EDIT, Kind.DELETE) or had.kind is Kind.DELETE:

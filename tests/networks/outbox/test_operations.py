@@ -15,7 +15,7 @@ from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import Delete, Edit, Kind, Operation, Post, React, Unsupported, Upload, Wanted
 from errklein.chat.outgoing import MessageState, OutgoingMessage
 from errklein.networks.outbox import NotConfirmed, Outbox, OutboxLimits
-from errklein.ports.outbox import OutboxFull, SentLater
+from errklein.ports.outbox import OutboxFull, RoomUnavailable, SentLater
 from errklein.ports.receipts import Receipt
 from tests.networks.outbox.test_lanes import KeptMessages, LanesCase
 from tests.networks.outbox.test_outbox import NOON, Network
@@ -131,6 +131,18 @@ class WaitingTests(OperationsCase):
         self.confirm_all()
         self.assertEqual(self.network.got, ["later"])
         self.assertEqual((len(self.outbox), self.outbox.status.size, self.outbox.status.sent), (0, 0, 1))
+
+    def test_closed_room(self) -> None:
+        """A deletion of what waits for a room, of which its plugin knows already, isn't sent after it."""
+        self.closed["#ops"] = "kicked"
+        sent = self.post("a")
+        self.outbox.resume()
+        self.clock.pump([1.0] * 12)
+        self.failureResultOf(sent, RoomUnavailable)
+        self.successResultOf(self.do(Kind.DELETE, sent))
+        self.closed.clear()
+        self.outbox.resume()
+        self.assertEqual((self.network.got, len(self.outbox), self.store.kept), ([], 0, {}))
 
     def test_edit_of_an_edit(self) -> None:
         """Of several edits that wait, the last one is sent; a deletion takes their place."""
