@@ -441,7 +441,11 @@ class Outbox(OutboxLanes[P]):
         del self._entries[entry.message.id]
         if self._named.get(entry.names) is entry:
             del self._named[entry.names]
-        entry.refs = entry.addresses() if failure is None and (entry.ids or entry.message.wanted) else ()
+        if failure is None and (entry.ids or entry.message.wanted):
+            entry.refs = entry.addresses()
+        elif failure is not None and entry.of == entry.names:
+            # The message hasn't changed.
+            entry.refs = entry.after.refs if entry.after is not None else entry.known or ()
         if entry.refs or entry.names in self._recent:
             self._recent.pop(entry.names, None)
             self._recent[entry.names] = entry.refs

@@ -15,7 +15,7 @@ from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import Delete, Edit, Kind, Operation, Post, React, Unsupported, Upload, Wanted
 from errklein.chat.outgoing import MessageState, OutgoingMessage
 from errklein.networks.outbox import NotConfirmed, Outbox, OutboxLimits
-from errklein.ports.outbox import OutboxFull, RoomUnavailable, SentLater
+from errklein.ports.outbox import OutboxExpired, OutboxFull, RoomUnavailable, SentLater
 from errklein.ports.receipts import Receipt
 from tests.networks.outbox.test_lanes import KeptMessages, LanesCase
 from tests.networks.outbox.test_outbox import NOON, Network
@@ -302,6 +302,26 @@ class OverTests(OperationsCase):
         self.outbox.close()
         self.network.confirm()
         self.assertEqual((self.store.kept, self.store.refs), ({}, {sent.key: (MessageRef("net", "#ops", "e1"),)}))
+
+    def test_change_that_fails(self) -> None:
+        """After a change that the network refuses, or that is too old, the message can be changed still."""
+        sent = self.post("a")
+        self.outbox.resume()
+        self.confirm_all()
+        refused = self.do(Kind.EDIT, sent, "b")
+        self.network.fail(ValueError("too late"))
+        self.failureResultOf(refused, ValueError)
+        self.outbox.pause()
+        old = self.do(Kind.EDIT, sent, "c")
+        self.clock.pump([3600.0, 1.0])
+        self.failureResultOf(old, OutboxExpired)
+        self.outbox.resume()
+        refused, deleted = self.do(Kind.EDIT, sent, "d"), self.do(Kind.DELETE, sent)
+        self.network.fail(ValueError("too late"))
+        self.failureResultOf(refused, ValueError)
+        self.confirm_all()
+        self.successResultOf(deleted)
+        self.assertEqual(self.network.got, ["a", "e1=b", "e1=d", "-e1"])
 
     def test_after_a_restart(self) -> None:
         """The ids of the store are used, and the room in which the message is; others there keep their order."""
