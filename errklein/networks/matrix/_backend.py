@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from errklein.chat import OFFLINE, ONLINE, Identifier, Message, Person, RoomDoesNotExistError, read_only
 from errklein.chat.features import Features
-from errklein.chat.operations import Delete, Edit, Operation, React, Upload
+from errklein.chat.operations import Delete, Edit, Operation, React, Upload, Wanted
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
 from errklein.networks._json_client import RequestRefused
 from errklein.networks.base import ConnectedNetwork
@@ -110,6 +110,9 @@ class MatrixBackend(ConnectedNetwork):
 
     def features(self, to: Identifier | str) -> Features:
         return self._features
+
+    def recipient_of(self, message: Message, wanted: Wanted) -> str:
+        return self.membership.latest(super().recipient_of(message, wanted))
 
     def details_of(self, message: Message) -> str:
         """Return what an event has besides the text: `notice` and `action` of `extras`, `mentions`, and a reply to `parent`."""

@@ -56,6 +56,10 @@ class _State:
     members: dict[str, str] = field(default_factory=dict)
     people: int = 0
     is_encrypted: bool = False
+    before: str = ""
+    after: str = ""
+    """The room that this one replaces, and the one by which it was replaced, each as somebody in this room says."""
+    after_by: str = ""
 
 
 def _reported(method: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Deferred[T]]:
@@ -100,11 +104,11 @@ class MatrixRooms:
     # What is known; in any thread
 
     def room(self, text: str) -> MatrixRoom:
-        return MatrixRoom(text, self._settings.network, names=self.names, actions=self)
+        return MatrixRoom(self.latest(text), self._settings.network, names=self.names, actions=self)
 
     @property
     def joined(self) -> Sequence[MatrixRoom]:
-        return [self.room(rid) for rid in list(self.states)]
+        return [self.room(rid) for rid in list(self.states) if self.latest(rid) == rid]
 
     def is_joined(self, name: str) -> bool:
         return self._id(name) in self.states
@@ -122,6 +126,16 @@ class MatrixRooms:
         """Return the display name, with the id if others in the room have the same; "" if it is unknown."""
         members = self.states[rid].members if rid in self.states else {}
         return _told_apart(members.get(user, ""), user, list(members.values()).count)
+
+    def latest(self, rid: str) -> str:
+        """Return the id of the room by which a room was replaced, if the bot is there and both rooms say so."""
+        for _ in range(_MOST_ALIASES):
+            state = self.states.get(rid)
+            after = self.states.get(state.after) if state is not None else None
+            if state is None or after is None or after.before != rid:
+                break
+            rid = state.after
+        return rid
 
     # What is known; on the reactor
 
@@ -147,15 +161,26 @@ class MatrixRooms:
             return None
         if (state := self.states.get(rid)) is None:
             return f"the bot is not in {recipient}"
-        return _UNREADABLE.format(recipient) if state.is_encrypted else None
+        return self._closed(state, recipient)
 
     def status(self, name: str) -> Wait | None:
         # An alias that was entered in a room may be forged, which does no harm here.
         claimed = next((rid for rid, state in self.states.items() if name in state.aliases), "")
         rid = self._id(name) or claimed
         if (state := self.states.get(rid)) is not None:
-            return Wait(_UNREADABLE.format(name) if state.is_encrypted else f"the bot is in {name}", state.since)
+            cause = self._missing[state.after].cause if state.after in self._missing else ""
+            return Wait(self._closed(state, name) or f"the bot is in {name}", state.since, cause)
         return self._missing.get(name) or self._missing.get(rid)
+
+    def _closed(self, state: _State, name: str) -> str | None:
+        if state.after and state.after not in self.states:
+            return f"{name} was replaced by {state.after}, and the bot is not there"
+        return _UNREADABLE.format(name) if state.is_encrypted else None
+
+    def _replacements(self) -> Mapping[str, str]:
+        """Return the rooms that the bot should join since they replace its rooms, with the people who say so."""
+        states = list(self.states.values())
+        return {one.after: one.after_by for one in states if one.after and one.after not in self.states}
 
     async def target(self, recipient: str) -> str:
         """Return the id of the room for a recipient of the outbox; for a person that of the private conversation."""
@@ -205,6 +230,13 @@ class MatrixRooms:
             state.topic = text_of(content.get("topic"))
             if is_current and self._backend.events is not None:
                 self._backend.events.room_topic_changed(self._backend, self.room(rid))
+        elif kind == "m.room.create":
+            state.before = text_of(mapping(content.get("predecessor")).get("room_id"))
+        elif kind == "m.room.tombstone":
+            after = text_of(content.get("replacement_room"))
+            state.after, state.after_by = after * is_room(after), text_of(event.get("sender"))
+            if is_current:
+                self._join_soon()
         elif kind == "m.room.encryption" and not state.is_encrypted:
             state.is_encrypted = True
             inviter, _ = self._invited.get(rid, (text_of(event.get("sender")) * is_current, False))
@@ -212,6 +244,11 @@ class MatrixRooms:
 
     def complete(self, rid: str) -> None:
         """Go on with what needs the room's state."""
+        for old in (self.states[rid].before, rid):
+            if old and (new := self.latest(old)) != old:
+                for alias in self.names.names_of(old):
+                    self.names.put(alias, new)
+                self._backend.outbox.rename(old, new)
         for waiting in self._appearing.pop(rid, ()):
             waiting.callback(None)
         self._changed()
@@ -243,7 +280,8 @@ class MatrixRooms:
         accepted = self._settings.invitations
         person = MatrixPerson(by, self._settings.network)
         is_admin = Caller.from_identifier(person, None, self._backend.context.config).is_admin
-        if accepted == "all" or (accepted == "direct" and is_direct) or is_admin or rid in self._wanted:
+        is_wanted = rid in self._wanted or rid in self._replacements()
+        if accepted == "all" or (accepted == "direct" and is_direct) or is_admin or is_wanted:
             self._invited[rid] = by, is_direct
         elif alias not in self._wanted:
             others = "`room join` joins the room, and BOT_IDENTITY['invitations'] accepts others"
@@ -279,7 +317,7 @@ class MatrixRooms:
         name = str(room)
         if not self.is_joined(name):
             # The homeserver looks the alias up. A room of another server is joined by way of that one.
-            server = name.partition(":")[2]
+            server = name.partition(":")[2] or self._replacements().get(name, "").partition(":")[2]
             params = {"server_name": server, "via": server} if server else {}
             answer = await self._client.call("POST", f"/join/{quoted(name)}", {}, params=params)
             await self._entered(text_of(mapping(answer).get("room_id")), name)
@@ -422,12 +460,14 @@ class MatrixRooms:
 
     async def _join_all(self) -> None:
         tried = Counter[str]()
-        while name := next((one for one in (*self._wanted, *self._invited) if tried[one] < _TRIES), ""):
+        while name := next(
+            (one for one in (*self._wanted, *self._replacements(), *self._invited) if tried[one] < _TRIES), ""
+        ):
             pause = await self._try(name)
             tried[name] += 1 if pause else _TRIES
             if pause:
                 await deferLater(self._reactor, pause)
-        if self._missing.keys() & self._wanted.keys():
+        if self._missing.keys() & {*self._wanted, *self._replacements()}:
             self._try_later()
 
     async def _try(self, name: str) -> float:
@@ -503,7 +543,7 @@ class MatrixRooms:
         return state
 
     def _id(self, name: str) -> str:
-        return name if name[:1] == "!" else self.names.known(name) or ""
+        return self.latest(name if name[:1] == "!" else self.names.known(name) or "")
 
     def _shown(self, rid: str) -> str:
         state = self.states.get(rid)

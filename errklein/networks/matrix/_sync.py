@@ -43,7 +43,7 @@ _MARK, _EACH = "errklein.position", 30.0
 
 _POSITION: Mapping[str, Any] = {"user": str, "since": str, "at": (int, float), "number": int}
 
-_STATE = ["canonical_alias", "encryption", "member", "name", "topic"]
+_STATE = ["canonical_alias", "create", "encryption", "member", "name", "tombstone", "topic"]
 
 
 class MatrixSync:

@@ -348,6 +348,48 @@ class ConnectionTests(_TestCase):
         error = await self.assertFailure(backend.join(backend.query_room(secret)), RoomError)
         self.assertIn("not invited", str(error))
 
+    async def test_upgraded_room(self) -> None:
+        """The bot follows to the room that replaces another one if both rooms say so, and what is for the old one goes there."""
+        bot = await self.in_room()
+        before = {"predecessor": {"room_id": self.room, "event_id": "$tombstone"}}
+        new = await self.alice.make_room(creation_content=before)
+        other = await self.alice.make_room()
+        dev = await self.alice.make_room(self.bot.user)
+        await bot.events.until(lambda: bot.backend.membership.is_joined(dev), "joining")
+        closed = {"body": "This room has been replaced"}
+        await self.alice.state(dev, "m.room.tombstone", {**closed, "replacement_room": other})
+        await self.alice.state(self.room, "m.room.tombstone", {**closed, "replacement_room": new})
+        membership = bot.backend.membership
+        await bot.events.until(lambda: {new, other} <= membership.states.keys(), "following")
+        await bot.send(self.alias, "one")
+        await bot.send(self.room, "two")
+        await bot.send(dev, "three")
+        self.assertEqual(str(bot.backend.build_identifier(self.room)), new)
+        await bot.restart()
+        await bot.events.until(lambda: bot.backend.membership.is_joined(self.room), "joining")
+        await bot.send(self.room, "four")
+        self.assertEqual(await self.alice.texts(new), ["one", "two", "four"])
+        self.assertEqual(await self.alice.texts(dev), ["three"])
+        self.assertEqual({str(room) for room in bot.backend.rooms()}, {new, dev, other})
+
+    async def test_upgraded_room_that_is_closed(self) -> None:
+        """What is for a room waits while the bot isn't admitted to the one that replaces it."""
+        bot = await self.in_room(BOT_ADMINS=("@nobody:localhost",))
+        before = {"predecessor": {"room_id": self.room, "event_id": "$tombstone"}}
+        new = await self.alice.make_room(preset="private_chat", creation_content=before)
+        await self.alice.state(self.room, "m.room.tombstone", {"body": "replaced", "replacement_room": new})
+
+        def status() -> str:
+            found = bot.backend.room_status(self.alias)
+            return f"{found.state}: {found.cause}"
+
+        expected = f"{self.alias} was replaced by {new}, and the bot is not there: You are not invited to this room."
+        await bot.events.until(lambda: status() == expected, "the reason")
+        sent = bot.send(self.room, "waits")
+        await self.alice.do(new, "invite", user_id=self.bot.user)
+        await sent
+        self.assertEqual(await self.alice.texts(new), ["waits"])
+
     async def test_people_who_come_and_go(self) -> None:
         """Who joins and leaves is reported, and people are in a room from when they join until they leave."""
         bob = await self.person("bob")
