@@ -28,7 +28,7 @@ from errklein.plugins.manager import PluginManager
 from errklein.plugins.operations import PluginOperations, PluginSummary
 from errklein.plugins.plugin import UnknownPlugin
 from errklein.plugins.repos.operations import RepoOperations
-from errklein.ports.chat import Backend
+from errklein.ports.chat import Backend, ManagesRooms
 from errklein.ports.journal import JournalError
 from errklein.ports.outbox import OutboxStatus
 from errklein.ports.values import OF_NETWORK
@@ -103,6 +103,14 @@ class RunningState(BotState):
     def room_status(self, network: str, name: str) -> Wait | None:
         backend = self._bot.backends.get(network)
         return None if backend is None else backend.room_status(name)
+
+    def recipient(self, network: str, name: str) -> str:
+        """Return the name by which messages to a room wait, such as the id that an alias means."""
+        backend = self._bot.backends.get(network)
+        with suppress(ValueError):
+            # Other networks may ask a server.
+            return str(backend.build_identifier(name)) if isinstance(backend, ManagesRooms) else name
+        return name
 
     def wait_of_delivery(self, delivery: StoredDelivery) -> Wait | None:
         """Return what a delivery that has not ended waits for; None if its handler runs."""

@@ -113,6 +113,10 @@ class BotState:
         """Return whether the bot is in a room, and why not; None if it should not be there, or if that isn't known."""
         return Wait(self.unknown)
 
+    def recipient(self, network: str, name: str) -> str:
+        """Return the name by which messages to a room wait, such as the id that an alias means."""
+        return name
+
     def wait_of_delivery(self, delivery: StoredDelivery) -> Wait | None:
         """Return what a delivery that has not ended waits for; None if its handler runs."""
         if delivery.webhook in self.paused:
@@ -211,7 +215,7 @@ class Explainer:
             return [await self._explained(one) for one in recorded or unrecorded] or [
                 Explanation(f"request {subject}", [Step("it isn't recorded; the log has its line")])
             ]
-        network, _, name = subject.rpartition(":")
+        network, _, name = subject.partition(":")
         room = name if network in self.state.networks else subject
         if room.startswith(_ROOM_MARKS):
             return await self._of_room(room, network if room == name else "")
@@ -308,7 +312,8 @@ class Explainer:
         return self.state.wait_of_message(record) or Wait("it is about to be sent")
 
     async def _of_room(self, name: str, only: str) -> Sequence[Explanation]:
-        records = await fetched(self.messages(recipient=name))
+        recipients = dict.fromkeys([name, *(self.state.recipient(network, name) for network in self.state.networks)])
+        records = [record for one in recipients for record in await fetched(self.messages(recipient=one))]
         networks = dict.fromkeys([*self.state.networks, *(one.network.removeprefix(PAUSED) for one in records)])
         answers = []
         for network in networks if not only else [only]:

@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, webhook, wiring
-from errklein.chat.outgoing import PAUSED, MessageState, OutgoingMessage, waiting_record
+from errklein.chat.outgoing import PAUSED, MessageRecord, MessageState, OutgoingMessage, waiting_record
+from errklein.journal.operations import BotState, Explainer
 from errklein.networks.context import NetworkContext
 from errklein.networks.irc import IRCBackend
 from errklein.ports.journal import JournalError
@@ -249,6 +250,28 @@ class NetworkTests(IncidentCase):
             self.why("#dev"),
             "#dev: no message waits, and the bot isn't in it; it joins rooms of CHATROOM_PRESENCE and those of `room join`",
         )
+
+    def test_colon_in_the_name_of_a_room(self) -> None:
+        """The name of the network ends at the first colon; names of rooms may have others."""
+        self.assertIn("#dev:example.org: no message waits", self.why("irc:#dev:example.org"))
+
+    def test_alias(self) -> None:
+        """Messages to a room are found by its alias, too, though they wait for its id."""
+
+        class State(BotState):
+            def recipient(self, network: str, name: str) -> str:
+                return {"#ops:example.org": "!abc"}.get(name, name)
+
+        record = MessageRecord(1, "matrix", "!abc", 0, MessageState.WAITING, 0.0)
+
+        def messages(recipient: str) -> list[MessageRecord]:
+            return [record] if recipient == record.recipient else []
+
+        records: Any = None
+        explainer = Explainer(records, messages, State(networks=["matrix"]))
+        for name in ("#ops:example.org", "matrix:#ops:example.org", "!abc"):
+            [found] = self.successResultOf(Deferred.fromCoroutine(explainer.answers(name)))
+            self.assertIn("1 message waits since", "; ".join(found.lines()))
 
     def test_messages_to_people(self) -> None:
         """A message to a person is found, also on a network that has it at once, and by the name of the person."""
