@@ -112,7 +112,8 @@ class AppriseBackend(NetworkBase):
         return NamedRoom(text, self.network)
 
     def features(self, to: Identifier | str) -> Features:
-        target = self._targets[str(to)]
+        # A message of an earlier run may be for a target that was removed.
+        target = self._targets[str(self.build_identifier(str(to)))]
         return Features(target.size, lambda text: len(target.render(text)))
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:

@@ -191,6 +191,14 @@ class TargetTests(AppriseCase):
             error = self.assertRaises(ValueError, backend.build_identifier, name)
             self.assertIn("only #one, #two", str(error))
 
+    def test_removed_target(self) -> None:
+        """A message of an earlier run to a target that isn't configured any more is rejected with that reason."""
+        backend = self.backend()
+        sent = backend.outbox.send("#gone", "late")
+        self.clock.advance(0)
+        self.failureResultOf(sent)
+        self.assertIn("push has no target '#gone'", " ".join(self.logged))
+
     def test_secret(self) -> None:
         """A URL, and the token in it, are in no log, notice or `repr`."""
         backend = self.backend()
