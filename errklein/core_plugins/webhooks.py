@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
 from errklein.bot import MadeWebhook
 from errklein.chat import Message, RoomOccupant
@@ -18,6 +19,8 @@ from errklein.ports.chat import ManagesRooms
 from errklein.sources import known_sources
 from errklein.text import code, plain
 from errklein.webhooks.option_values import HookError
+
+T = TypeVar("T")
 
 _NEW = "webhook new SOURCE [NAME] [in ROOM] [signed] [expires TIME]"
 
@@ -45,10 +48,8 @@ class Webhooks(CorePlugin):
             raise CommandError(
                 f"You may make webhooks only for rooms that you are in, not for {self._shown(msg, room)}."
             )
-        with _errors_in_replies():
-            made = await self.host.room_webhooks.create(
-                Actor(name_of(msg.frm)), words[0], room, "".join(words[1:]), signed, options.get("expires", "")
-            )
+        by, name, expires = Actor(name_of(msg.frm)), "".join(words[1:]), options.get("expires", "")
+        made = await _done(self.host.room_webhooks.create(by, words[0], room, name, signed, expires))
         return self._given(msg, made, f"Made {code(made.webhook.name)} for {self._shown(msg, room)}")
 
     @also_in_rooms
@@ -70,8 +71,7 @@ class Webhooks(CorePlugin):
             read = " Make a new one at the source first, since others may have read this one." if value else ""
             shell = code(f"errklein webhook set {name} secret")
             raise CommandError(f"Run {shell} on the bot's machine, which reads the secret from standard input.{read}")
-        with _errors_in_replies():
-            await self.host.room_webhooks.change(Actor(name_of(msg.frm)), name, option, value)
+        await _done(self.host.room_webhooks.change(Actor(name_of(msg.frm)), name, option, value))
         return f"Changed {code(option)} of {code(name)}."
 
     @also_in_rooms
@@ -89,8 +89,7 @@ class Webhooks(CorePlugin):
         if not self._reads_alone(msg):
             # Nobody would know the new address, and only the last one before stays valid.
             raise CommandError(f"Nothing has changed. {_by_shell(name)}")
-        with _errors_in_replies():
-            made = await self.host.room_webhooks.rotate(Actor(name_of(msg.frm)), name)
+        made = await _done(self.host.room_webhooks.rotate(Actor(name_of(msg.frm)), name))
         return self._given(msg, made, f"Rotated {code(name)}", "What was valid before stays so for a day.")
 
     @also_in_rooms
@@ -104,8 +103,7 @@ class Webhooks(CorePlugin):
         name, given = _exactly(args, 2, f"{self.host.prefix}webhook move NAME ROOM")
         room = self._room(msg, given)
         await self.check_use(msg, args, name, room)
-        with _errors_in_replies():
-            await self.host.room_webhooks.move(Actor(name_of(msg.frm)), name, room)
+        await _done(self.host.room_webhooks.move(Actor(name_of(msg.frm)), name, room))
         return f"Moved {code(name)} to {self._shown(msg, room)}."
 
     @also_in_rooms
@@ -118,8 +116,7 @@ class Webhooks(CorePlugin):
         """
         [name] = _exactly(args, 1, f"{self.host.prefix}webhook remove NAME")
         await self.check_use(msg, args, name)
-        with _errors_in_replies():
-            await self.host.room_webhooks.remove(Actor(name_of(msg.frm)), name)
+        await _done(self.host.room_webhooks.remove(Actor(name_of(msg.frm)), name))
         return f"Removed {code(name)}."
 
     def _room(self, msg: Message, given: str) -> str:
@@ -176,10 +173,10 @@ def _by_shell(name: str) -> str:
     return f"Run {shell} on the bot's machine: it prints the address, which others could read here."
 
 
-@contextmanager
-def _errors_in_replies() -> Iterator[None]:
+async def _done(result: Awaitable[T]) -> T:
+    """Return the result. Raises CommandError with the text of an error."""
     try:
-        yield
+        return await result
     except (HookError, SecretError, StorageError) as error:
         text = str(error)
         raise CommandError(plain(f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?')) else '.'}")) from error

@@ -22,7 +22,6 @@ class Receipt(Handle, Deferred[Handle]):  # type: ignore[misc]
     `refs` are the addresses of the message, one for each part, once the network has it; empty on networks without ids.
     """
 
-    # It has no constructor: each message would pass it. So Deferred's gets the text, as a canceller.
     refs: Sequence[MessageRef] = ()
     flush: Callable[[], Deferred[None]] = staticmethod(lambda: succeed(None))
     """Returns a Deferred that fires when what was accepted is on disk. The outbox assigns it."""
@@ -32,6 +31,9 @@ class Receipt(Handle, Deferred[Handle]):  # type: ignore[misc]
 
     _outcome: Handle | Failure | None = None
     _watchers: tuple[Deferred[Handle], ...] = ()
+
+    def __init__(self, text: str) -> None:
+        Deferred.__init__(self)
 
     @property
     def stored(self) -> Any:
@@ -77,11 +79,6 @@ class Receipt(Handle, Deferred[Handle]):  # type: ignore[misc]
         for watcher in self._watchers:
             watcher.callback(result)
         self._watchers = ()
-
-    def cancel(self) -> None:
-        """Stop waiting. The message is sent nevertheless."""
-        self._canceller = None
-        super().cancel()
 
     def __await__(self) -> Any:
         # So several may wait, also later, and a coroutine that is cancelled doesn't fail the receipt.
