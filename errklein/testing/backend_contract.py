@@ -247,6 +247,13 @@ class BackendContract(_TestCase):
             self.assertEqual(identifier.network, backend.network)
         self.assertNotEqual(backend.build_identifier(texts[0]), backend.build_identifier(texts[1]))
 
+    def test_contract_occupants_round_trip(self) -> None:
+        """The text of somebody in a room builds an equal identifier."""
+        backend, events = self.online()
+        self.receive(backend, self.room_text, "hello all")
+        sender = events.messages[0].frm
+        self.assertEqual(backend.build_identifier(str(sender)), sender)
+
     def test_contract_rejects_invalid_identifiers(self) -> None:
         """`build_identifier` raises ValueError for an invalid text."""
         backend, _ = self.online()

@@ -64,16 +64,18 @@ class ParleyNetwork(ConnectedNetwork):
         return found
 
     def build_identifier(self, text):
-        if not re.fullmatch(r"[@#][\w.-]+", text):
-            raise ValueError(f"expected @user or #room, not {text!r}")
-        return self.person(text) if text[0] == "@" else NamedRoom(text, self.network)
+        if not re.fullmatch(r"@[\w.-]+|#[\w.-]+(/@[\w.-]+)?", text):
+            raise ValueError(f"expected @user, #room or #room/@user, not {text!r}")
+        name, _, user = text.partition("/")
+        room = NamedRoom(name, self.network) if name[0] == "#" else None
+        return self.person(user or name, room=room) if user or not room else room
 
     async def look_up(self, text):
-        found = self.build_identifier(text)
+        found, name = self.build_identifier(text), text.rpartition("/")[2]
         try:
-            await self.http.call("GET", f"names/{quote(text, safe='')}")
+            await self.http.call("GET", f"names/{quote(name, safe='')}")
         except RequestRefused as error:
-            missing = RoomDoesNotExistError if text[0] == "#" else UserDoesNotExistError
+            missing = RoomDoesNotExistError if name[0] == "#" else UserDoesNotExistError
             raise missing(f"{text}: {error}") from None
         return found
 
