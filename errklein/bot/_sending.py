@@ -184,7 +184,8 @@ def _read(file: File, name: str) -> tuple[bytes, str]:
         raise ValueError(f"send_file(): expected bytes, the Path of a file, or a binary file, not {file!r:.80}")
     if not isinstance(content, bytes):
         raise ValueError('send_file(): the file is open as text; open it with mode "rb"')
-    name = Path(name or (found if isinstance(found, str) else "")).name or "file"
+    # Some networks have it in the URL, and a longer one ends the connection each time.
+    name = Path(name or (found if isinstance(found, str) else "")).name[-200:] or "file"
     if len(content) > MOST_FILE:
         raise ValueError(f"send_file(): {name} has more than {MOST_FILE:,} bytes; send a link to it instead")
     return content, name

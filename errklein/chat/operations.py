@@ -52,9 +52,9 @@ class Wanted(NamedTuple):
         return self._replace(target=thread) if isinstance(thread, Handle) else self._replace(thread=thread)
 
     def as_json(self) -> str:
-        """Return the fields without defaults as JSON; "" if there are none."""
+        """Return the fields without defaults as JSON; "" if there are none. Lone surrogates, which no network takes, become "?"."""
         fields = {name: value for name, value in self._asdict().items() if value != Wanted._field_defaults[name]}
-        return json.dumps(fields) if fields else ""
+        return json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace").decode() if fields else ""
 
     @classmethod
     def from_json(cls, text: str) -> Wanted:

@@ -141,7 +141,11 @@ class MatrixBackend(ConnectedNetwork):
         message, operation = part
         details = json.loads(message.details or "{}")
         ref = getattr(operation, "ref", None)
-        room = await self.membership.target(message.recipient if ref is None else ref.room)
+        to = message.recipient if ref is None else ref.room
+        if to != message.recipient and (reason := self.unavailable(to)):
+            # What waits for that room would delay others to the recipient.
+            raise RequestRefused(0, "", reason)
+        room = await self.membership.target(to)
         if isinstance(operation, Delete):
             # Homeservers keep the texts of edits.
             for edit in await self._own(room, operation.ref.id, "m.replace/m.room.message"):

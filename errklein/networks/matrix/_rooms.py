@@ -194,7 +194,7 @@ class MatrixRooms:
         return rid
 
     async def _found(self, name: str) -> str:
-        rid = name if name[0] == "!" else await self.names.find(name)
+        rid = name if name[:1] == "!" else await self.names.find(name)
         if rid is None:
             raise RoomDoesNotExistError(f"there is no room {name}")
         return rid

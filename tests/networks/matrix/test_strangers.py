@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from errklein.chat import Message
+from errklein.chat.operations import Kind, Wanted
+from errklein.networks._json_client import RequestRefused
 from errklein.networks.matrix import _sync
 from errklein.networks.matrix.identifiers import MatrixPerson
 from errklein.networks.outbox import _lanes
@@ -35,6 +37,30 @@ class StrangersTests(MessageCase):
         self.server.fail("POST .*/join/", Fault(limited(20)), times=2)
         other = await self.alice.make_room("@err:localhost", preset="private_chat")
         await self.events.until(lambda: self.bot.backend.membership.is_joined(other), "joining")
+
+    async def test_reaction_in_a_conversation_that_is_over(self) -> None:
+        """A reaction to what was said where the bot isn't any more delays nothing that is for the same person."""
+        room = await self.bob.make_room("@err:localhost", preset="trusted_private_chat", is_direct=True)
+        await self.bob.say(room, "hello")
+        message = await self.events.hear("hello")
+        await self.bob.do(room, "kick", user_id="@err:localhost")
+        await self.events.until(lambda: self.events.named("room_left"), "leaving")
+        reply = self.bot.backend.build_reply(message, "")
+        reaction = self.bot.backend.perform(reply, Wanted(Kind.REACT, message.ref, emoji="x"))
+        sent = self.bot.send(self.bob.user, "later")
+        self.assertEqual(await self.bob.texts(await self.bob.invitation()), ["later"])
+        await sent
+        with self.assertRaises(RequestRefused):
+            await reaction
+
+    async def test_surrogates_in_what_the_bot_sends(self) -> None:
+        """Lone surrogates, which JSON of webhooks may have, are no reason to send nothing else."""
+        target = self.ref(await self.alice.say(self.room, "hello"), "")
+        await self.perform("", Wanted(Kind.REACT, target, emoji="\ud800"))
+        await self.perform("", Wanted(Kind.FILE, file="\ud800.txt", type="text/plain\ud800"), b"x")
+        await self.perform("text", Wanted(thread="$e\ud800"))
+        self.assertEqual([one["body"] for one in self.own], ["?.txt", "text"])
+        self.assertEqual(self.events.named("backend_disconnected"), [])
 
     async def test_names(self) -> None:
         """Display names are short, and have one line, so that nobody makes the bot send long texts."""
