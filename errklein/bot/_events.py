@@ -193,7 +193,7 @@ class Events:
         senders = ", ".join(f"{described_origin(each)}: {count}" for each, count in origins.items())
         messages = "A message" if number == 1 else f"{number} messages"
         if waiting:
-            text = f"{messages} to {room}: not sent yet, since the bot is not in the room ({reason}). By {senders}. "
+            text = f"{messages} to {room}: not sent yet, since the bot can't write there ({reason}). By {senders}. "
             age = self._networks.config(backend).OUTBOX_MAX_AGE
             text += f"`why {recipient}` says more. What has waited for OUTBOX_MAX_AGE, {age:g} s, is dropped."
         else:

@@ -215,7 +215,7 @@ class BotTests(PluginTestCase):
         first, second = self.bot.sent_to(ADMIN)
         self.assertEqual(
             first,
-            "13 messages to #ops on test: not sent yet, since the bot is not in the room (invite only). By the webhook CI:build: 10, "
+            "13 messages to #ops on test: not sent yet, since the bot can't write there (invite only). By the webhook CI:build: 10, "
             "the plugin Watch: 1, commands of test/alice: 1, the bot: 1. `why #ops` says more. What has waited for OUTBOX_MAX_AGE, 3600 s, is dropped.",
         )
         self.assertIn("to #dev", second)

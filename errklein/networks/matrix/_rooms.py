@@ -161,7 +161,7 @@ class MatrixRooms:
             return None
         if (state := self.states.get(rid)) is None:
             return f"the bot is not in {recipient}"
-        return self._closed(state, recipient)
+        return self._closed(state, self._shown(rid))
 
     def status(self, name: str) -> Wait | None:
         # An alias that was entered in a room may be forged, which does no harm here.
