@@ -13,6 +13,7 @@ from errklein.config import ConfigError
 from errklein.networks._connection import Unusable
 from errklein.networks._json_client import File, RequestRefused
 from errklein.networks.outbox import NotConfirmed, RetryLater
+from errklein.text.masking import masker
 
 if TYPE_CHECKING:
     from errklein.networks.context import NetworkContext
@@ -145,6 +146,7 @@ class MatrixClient:
     def _use(self, token: str) -> None:
         self._http.headers["Authorization"] = f"Bearer {token}"
         self._token = token
+        masker.learn(self, "access token", [token])
 
     def _read_failure(self, status: int, headers: Mapping[str, str], body: Any) -> Exception | None:
         if status == 401:

@@ -124,7 +124,7 @@ class FakeHomeserver(Double):
 
     def token(self, account: Account) -> str:
         """Return a new access token."""
-        token = f"syt_{next(self._numbers)}"
+        token = f"syt_{next(self._numbers)}_of_the_double"
         account.tokens[token] = f"DEVICE{next(self._numbers)}"
         return token
 
@@ -233,7 +233,7 @@ class FakeHomeserver(Double):
         device = given["device_id"] or f"DEVICE{next(self._numbers)}"
         for token in [token for token, owner in account.tokens.items() if owner == device]:
             del account.tokens[token]
-        token = f"syt_{next(self._numbers)}"
+        token = f"syt_{next(self._numbers)}_of_the_double"
         account.tokens[token] = device
         return {"user_id": account.id, "access_token": token, "device_id": device, "home_server": SERVER}
 

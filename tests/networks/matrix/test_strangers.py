@@ -10,6 +10,7 @@ from errklein.networks._json_client import RequestRefused
 from errklein.networks.matrix import _sync
 from errklein.networks.matrix.identifiers import MatrixPerson
 from errklein.networks.outbox import _lanes
+from errklein.text.masking import masker
 from tests.networks.double import Answer, Fault
 from tests.networks.matrix.server import FakeRoom, limited
 from tests.networks.matrix.test_messages import MessageCase
@@ -105,6 +106,12 @@ class StrangersTests(MessageCase):
 
 class ServersTests(MessageCase):
     """What a homeserver may answer."""
+
+    async def test_token_in_an_error(self) -> None:
+        """An error that repeats the access token, which the bot got for its password, is masked in the log."""
+        calls = self.server.called("PUT .*/account_data|GET .*/profile")
+        token = next(call.headers["authorization"] for call in calls[::-1]).removeprefix("Bearer ")
+        self.assertNotIn(token, masker.known(f"Unknown token: {token}"))
 
     async def test_surrogates(self) -> None:
         """Ids with lone surrogates belong to nobody."""
