@@ -312,9 +312,10 @@ class Recipient(Generic[P]):
 
 @dataclass(slots=True, eq=False)
 class Hold(Generic[P]):
-    """A part on the way to a recipient of a serial network, and the lanes that wait for it, or a pause of the recipient."""
+    """The parts on the way to a recipient of a serial network, two if it has got another name, and the lanes that wait for
+    them, or a pause of the recipient."""
 
-    is_in_flight: bool = False
+    in_flight: int = 0
     until: float = 0.0
     lanes: list[MessageLane[P]] = field(default_factory=list)
 
@@ -488,9 +489,9 @@ class OutboxLanes(ABC, Generic[P]):
             self._rest(lane, until)
             return True
         entry.not_before = 0.0
-        if hold.is_in_flight:
+        if hold.in_flight:
             hold.lanes.append(lane)
-        return hold.is_in_flight
+        return hold.in_flight > 0
 
     def _rest(self, lane: MessageLane[P], until: float) -> None:
         lane.turn = lane.turn or next(self._turns)
@@ -523,7 +524,7 @@ class OutboxLanes(ABC, Generic[P]):
         lane.recipient.count(entry)
         lane.turn = 0
         if self._transport.serial:
-            self._holds.setdefault(entry.message.recipient, Hold()).is_in_flight = True
+            self._holds.setdefault(entry.message.recipient, Hold()).in_flight += 1
         index = entry.position
         entry.position += 1
         entry.unconfirmed.add(index)
@@ -595,7 +596,9 @@ class OutboxLanes(ABC, Generic[P]):
         """Let the lanes go on that have waited for a part to a recipient, and forget a pause that is over."""
         if (hold := self._holds.get(recipient)) is None:
             return
-        hold.is_in_flight = False
+        hold.in_flight -= self._transport.serial
+        if hold.in_flight:
+            return
         for lane in hold.lanes:
             lane.ring.append(lane)
         hold.lanes.clear()

@@ -237,9 +237,8 @@ class Outbox(OutboxLanes[P]):
     def _merge(self, entry: Entry[P], other: Entry[P]) -> bool:
         """Let an edit or deletion change what hasn't begun, or return False."""
         kind, message, had = entry.wanted.kind, entry.message, other.wanted
-        # An earlier process may have sent the first of those that it has left.
-        is_earlier = not other.message.key.startswith(self._process)
-        is_left = is_earlier and self._transport.serial and other.lane.entries[0] is other
+        # An earlier process may have sent what it has left, and the network ignores a text whose key it has had.
+        is_left = self._transport.serial and not other.message.key.startswith(self._process)
         if is_left or other.parts is not None or other.message.sent or message.id < 0 < other.message.id:
             return False
         if kind not in (Kind.EDIT, Kind.DELETE) or had.kind is Kind.DELETE:
@@ -286,7 +285,7 @@ class Outbox(OutboxLanes[P]):
                 self._add_to_lane(entry)
         if moved and (hold := self._holds.pop(recipient, None)) is not None:
             other = self._holds.setdefault(to, Hold())
-            other.is_in_flight, other.until = other.is_in_flight or hold.is_in_flight, max(other.until, hold.until)
+            other.in_flight, other.until = other.in_flight + hold.in_flight, max(other.until, hold.until)
             other.lanes += hold.lanes
         for lane in self._closed_rooms.pop(recipient).lanes if recipient in self._closed_rooms else ():
             lane.ring.append(lane)
