@@ -66,7 +66,14 @@ class Callbacks:
             for one in found:
                 origin.set(f"plugin:{one.plugin}")
                 if one.placement is Placement.REACTOR:
-                    running = self._runner.runner.call(one.method, *args)
+                    # Without a Deferred, which costs as much as a short callback.
+                    try:
+                        running = self._runner.runner.start(one.method, *args)
+                    except BaseException:
+                        self._failed(Failure(), one.plugin, callback)
+                        continue
+                    if not isinstance(running, Deferred):
+                        continue
                 else:
                     queue = (id(getattr(one.method, "__self__", one.method)), callback == "callback_botmessage")
                     before = self._queues.run(queue, partial(self._call_queued, callback, one, args), before)
