@@ -416,6 +416,9 @@ class MatrixRooms:
     async def _direct_room(self, user: str) -> str:
         if rid := await self._usable(user):
             return rid
+        if self._making.locked:
+            # Those who wait for somebody else's homeserver take the place of others.
+            raise RetryLater(1.0)
         async with self._making:
             # Another message may have made it meanwhile.
             if rid := await self._usable(user):

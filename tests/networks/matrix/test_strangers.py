@@ -63,6 +63,16 @@ class StrangersTests(MessageCase):
         self.assertEqual([one["body"] for one in self.own], ["?.txt", "text"])
         self.assertEqual(self.events.named("backend_disconnected"), [])
 
+    async def test_people_of_a_server_that_hangs(self) -> None:
+        """People whose homeserver doesn't answer delay nothing that is for others."""
+        self.server.fail("GET .*/profile/.*mallory", Fault(hangs=True), times=100)
+        waiting = [self.bot.send(f"@mallory{number}:evil", "for you") for number in range(10)]
+        for each in waiting:
+            each.addErrback(lambda failure: None)
+        sent = self.perform("for all").addTimeout(5, self.bot.reactor)
+        await sent
+        self.assertEqual(self.own[-1]["body"], "for all")
+
     async def test_names(self) -> None:
         """Display names are short, and have one line, so that nobody makes the bot send long texts."""
         room = self.server.rooms[self.room]
