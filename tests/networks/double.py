@@ -72,7 +72,7 @@ class Double(Resource):
         self.calls: list[Call] = []
         self.unexpected: list[Failure] = []
         self.is_silent = False
-        """Whether all requests hang, as on a connection that is half open."""
+        """Whether all requests hang, also earlier ones, as on a connection that is half open."""
         self._faults: list[tuple[re.Pattern[str], Fault, list[int]]] = []
         self._connections = WrappingFactory(Factory())
         self._listening: IListeningPort | None = None
@@ -166,7 +166,7 @@ class Double(Resource):
         return Answer(500, {"error": failure.getErrorMessage()})
 
     def _finish(self, request: Any, content: Any, fault: Fault) -> None:
-        if request._disconnected or request.channel is None or self._listening is None:
+        if self.is_silent or request._disconnected or request.channel is None or self._listening is None:
             return
         if fault.loses_answer:
             request.channel.transport.abortConnection()
