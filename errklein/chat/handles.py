@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from errklein.chat.messages import Message
+
+_HANDLE = re.compile(r"[^/]+/[0-9a-f]{16}-[0-9a-f]+")
+"""The text of a handle. No network has such ids of threads."""
 
 
 class MessageRef(NamedTuple):
@@ -67,11 +71,12 @@ def target_of(value: object) -> Handle | MessageRef:
 def thread_of(value: object) -> str:
     """Return the id of the thread that a message is in, or that begins with it; "" for none.
 
-    :param value: The id itself, a received message, a `MessageRef`, or what `send` has returned, which is returned as a handle.
+    :param value: The id itself, a received message, a `MessageRef`, or what `send` has returned, or its text, which is returned as
+        a handle.
     :raises ValueError: It is something else.
     """
     if isinstance(value, str):
-        return Handle(value) if isinstance(value, Handle) else value
+        return Handle(value) if isinstance(value, Handle) or _HANDLE.fullmatch(value) else value
     if getattr(value, "ref", value) is None:
         return ""
     ref = target_of(value)

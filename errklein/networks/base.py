@@ -29,7 +29,7 @@ from errklein.chat import (
 from errklein.chat.features import BARE, Features
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.identifiers import LookupFailed
-from errklein.chat.operations import NOTHING_ELSE, Operation, Unsupported, Wanted
+from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Unsupported, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text
 from errklein.ports.chat import Backend, BackendEvents
@@ -513,7 +513,8 @@ class LocalBackend(NetworkBase):
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
         if self._disconnected:
             raise OutboxClosed(f"the bot has disconnected from {self.network}; the message can't be sent")
-        receipt = Receipt(f"{self.network}/{self._process}-{next(self._numbers):x}")
+        changed = wanted.target if wanted.kind in (Kind.EDIT, Kind.DELETE) and isinstance(wanted.target, str) else ""
+        receipt = Receipt(changed or f"{self.network}/{self._process}-{next(self._numbers):x}")
         self.carry_out(receipt, message, wanted, file, self.recipient_of(message, wanted))
         return receipt
 
@@ -528,8 +529,10 @@ class LocalBackend(NetworkBase):
         except Unsupported as error:
             receipt.settle(Failure(error))
             return
-        receipt.refs = [ref for one in made if (ref := self.show(one, message, to, len(made) > 1)) is not None]
-        if receipt.refs:
+        shown = [(one, self.show(one, message, to, len(made) > 1)) for one in made]
+        refs = [one.ref if isinstance(one, Edit) else ref for one, ref in shown]
+        receipt.refs = [ref for ref in refs if ref is not None]
+        if receipt.refs or receipt in self._refs:
             self._refs[str(receipt)] = receipt.refs
             if len(self._refs) > _MOST_REFS:
                 del self._refs[next(iter(self._refs))]

@@ -6,7 +6,7 @@ import pickle
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Message
-from errklein.chat.handles import Handle, MessageRef, target_of, without_handle
+from errklein.chat.handles import Handle, MessageRef, target_of, thread_of, without_handle
 
 
 class HandleTests(SynchronousTestCase):
@@ -27,6 +27,15 @@ class HandleTests(SynchronousTestCase):
         given = [handle, str(handle), ref, json.loads(json.dumps(ref)), received]
         self.assertEqual([target_of(one) for one in given], [handle, handle, ref, ref, ref])
         self.assertIsInstance(target_of("matrix/5f0c-1c"), Handle)
+
+    def test_threads(self) -> None:
+        """The text of what was sent, which a plugin has stored, names the thread that begins with it; other text is an id."""
+        sent = Handle("matrix/5f0c5f0c5f0c5f0c-1c")
+        for given in (sent, str(sent)):
+            self.assertIsInstance(thread_of(given), Handle)
+            self.assertEqual(thread_of(given), sent)
+        for number in ("$a/b-1", "1503435956.000247", ""):
+            self.assertEqual((thread_of(number), isinstance(thread_of(number), Handle)), (number, False))
 
     def test_no_targets(self) -> None:
         """Anything else is refused with what it is."""

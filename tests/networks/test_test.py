@@ -151,6 +151,15 @@ class FeatureTests(SynchronousTestCase):
         self.assertEqual([Post("one"), Edit(ref, "two"), Edit(ref, "two"), Delete(ref)], self.backend.operations)
         self.assertEqual(["one", "two", "two"], [self.backend.pop_message(block=False) for _ in range(3)])
 
+    def test_edit_of_an_edit(self) -> None:
+        """What an edit returns is the handle of the message, as on networks with an outbox, with the ids of all its parts."""
+        self.backend.features_of_test = replace(self.backend.features_of_test, size=8)
+        sent = self.perform(Wanted(), "one", to=self.room)
+        edited = self.perform(Wanted(Kind.EDIT, str(sent)), "two three", to=self.room)
+        self.assertEqual((str(sent), self.refs("m1", "m2")), (str(edited), edited.refs))
+        self.perform(Wanted(Kind.DELETE, str(edited)), to=self.room)
+        self.assertEqual({}, self.backend.seen)
+
     def test_reactions_and_files(self) -> None:
         """The bot reacts to a message, and sends a file."""
         message = self.backend.receive("deploy", frm="bob", to="#ops")
