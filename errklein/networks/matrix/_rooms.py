@@ -400,7 +400,7 @@ class MatrixRooms:
         """Return the id of a private conversation in which the person is, and that isn't encrypted; "" if there is none."""
         for rid in dict.fromkeys([self._last.get(user, ""), *self._direct.get(user, [])]):
             state = self.states.get(rid)
-            if state is None or state.is_encrypted or state.people not in (0, 2):
+            if state is None or state.after or state.is_encrypted or state.people not in (0, 2):
                 continue
             if user in state.members or await self._is_in(rid, user):
                 return rid

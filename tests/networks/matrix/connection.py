@@ -244,6 +244,20 @@ class ConnectionTests(_TestCase):
         self.assertNotEqual(other, room)
         self.assertEqual(await self.alice.texts(other), ["again"])
 
+    async def test_conversation_that_was_replaced(self) -> None:
+        """A private conversation that somebody has upgraded is closed, so that the bot begins another one."""
+        bot = await self.connected().start()
+        sent = bot.send(self.alice.user, "hello")
+        room = await self.alice.invitation()
+        await sent
+        new = await self.alice.make_room(preset="private_chat")
+        await self.alice.state(room, "m.room.tombstone", {"body": "replaced", "replacement_room": new})
+        await bot.events.until(lambda: "replaced" in bot.backend.room_status(room).state, "the upgrade")
+        sent = bot.send(self.alice.user, "again")
+        other = await self.alice.invitation()
+        await sent
+        self.assertEqual(await self.alice.texts(other), ["again"])
+
     async def test_conversation_that_is_begun_by_a_person(self) -> None:
         """Anybody may begin a private conversation; what was said before the bot came runs, and replies go there."""
         bob = await self.person("bob")
