@@ -139,6 +139,7 @@ class FileTests(PerformCase):
             self.plugin.send_file(self.room, opened)
         self.plugin.send_file(self.room, io.BytesIO(b"a,b"), "../../etc/table", "text/csv")
         self.plugin.send_file(self.room, bytearray(b"x"))
+        self.plugin.send_file(self.room, b"x", "a" * 70_000 + ".csv")
         self.assertEqual(
             [(wanted.file, wanted.type, wanted.thread, file) for _, _, wanted, file in self.wanted],
             [
@@ -147,6 +148,7 @@ class FileTests(PerformCase):
                 ("report.pdf", "application/pdf", "", b"%PDF"),
                 ("table", "text/csv", "", b"a,b"),
                 ("file", "", "", b"x"),
+                ("a" * 196 + ".csv", "text/csv", "", b"x"),
             ],
         )
 

@@ -275,14 +275,17 @@ class MatrixRooms:
         own = found.get(("m.room.member", self._client.user), {})
         by, is_direct = text_of(own.get("sender")), mapping(own.get("content")).get("is_direct") is True
         alias = one_line(mapping(found.get(("m.room.canonical_alias", ""), {}).get("content")).get("alias"))
-        if not is_user(by) or len(self._invited) >= _MOST:
+        if not is_user(by):
             return
         accepted = self._settings.invitations
         person = MatrixPerson(by, self._settings.network)
         is_admin = Caller.from_identifier(person, None, self._backend.context.config).is_admin
         is_wanted = rid in self._wanted or rid in self._replacements()
         if accepted == "all" or (accepted == "direct" and is_direct) or is_admin or is_wanted:
-            self._invited[rid] = by, is_direct
+            # Administrators first.
+            invited = {rid: (by, is_direct)}
+            if is_admin or len(self._invited) < _MOST:
+                self._invited = (invited if is_admin else {}) | self._invited | invited
         elif alias not in self._wanted:
             others = "`room join` joins the room, and BOT_IDENTITY['invitations'] accepts others"
             self._warn(f"the invitation of {by}, who is no administrator, to {alias or rid} isn't accepted; {others}")

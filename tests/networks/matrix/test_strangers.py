@@ -33,6 +33,15 @@ class StrangersTests(MessageCase):
         other = await self.alice.make_room(self.bot.backend.client.user, preset="private_chat")
         await self.events.until(lambda: self.bot.backend.membership.is_joined(other), "joining")
 
+    async def test_invitation_of_an_administrator(self) -> None:
+        """It is accepted before those of strangers."""
+        self.server.fail("POST .*/join/%21f", Fault(delay=0.05), times=60)
+        for number in range(60):
+            self.invite(f"!f{number}:evil")
+        other = await self.alice.make_room("@err:localhost", preset="private_chat")
+        await self.events.until(lambda: self.bot.backend.membership.is_joined(other), "joining")
+        self.assertLess(len(self.server.called("POST .*/join/")), 20)
+
     async def test_too_many_invitations(self) -> None:
         """If the homeserver limits how often the bot joins rooms, it joins the next ones later."""
         self.server.fail("POST .*/join/", Fault(limited(20)), times=2)
