@@ -123,4 +123,5 @@ SETTINGS = NetworkSettings(
         "missed": IdentityKey(_missed, "200", "messages of a room to read after an outage. They run no commands"),
     },
     _warnings,
+    check=MatrixSettings.read,
 )

@@ -7,8 +7,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.config import ConfigError
+from errklein.config import ConfigError, load_config
 from errklein.networks.matrix.settings import SETTINGS, MatrixSettings
+from errklein.service.startup_checks import check_network
 
 PASSWORD = {"homeserver": "https://matrix.example.org/", "user": "@err:example.org", "password": "v3ry-s3cret"}
 
@@ -53,6 +54,13 @@ class SettingsTests(SynchronousTestCase):
             error = self.assertRaises(ConfigError, read, {**PASSWORD, **changed})
             self.assertIn(expected, str(error))
             self.assertNotIn("pw@", str(error))
+
+    def test_checked_settings(self) -> None:
+        """What a start refuses is refused before, by a reload and by a check without a connection."""
+        settings = {"BACKEND": "Matrix", "BOT_IDENTITY": PASSWORD, "BOT_ADMINS": ("@alice:example.org",)}
+        for changed in ({"CHATROOM_PRESENCE": ("#ops",)}, {"BOT_IDENTITY": {**PASSWORD, "token": "syt_x"}}):
+            config = load_config(None, {"NETWORKS": {"net": {**settings, **changed}}})
+            self.assertRaises(ConfigError, check_network, config.networks["net"])
 
     def test_rooms(self) -> None:
         """Rooms have aliases or ids, also without a server; a password, as other networks have it, is ignored."""
