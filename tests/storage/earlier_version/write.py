@@ -37,11 +37,11 @@ def plain_values() -> dict[str, Any]:
 
 def persons_and_rooms() -> dict[str, Any]:
     """Return identifiers of all networks."""
+    from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
+    from errklein.backends.test import TestOccupant, TestPerson, TestRoom, TestRoomAcl
+    from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoom
     from errklein.compat.backends.telegram import TelegramMUCOccupant, TelegramPerson, TelegramRoom
     from errklein.compat.backends.xmpp import XMPPPerson, XMPPRoom, XMPPRoomOccupant
-    from errklein.networks.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
-    from errklein.networks.test import TestOccupant, TestPerson, TestRoom, TestRoomAcl
-    from errklein.networks.text.identifiers import TextOccupant, TextPerson, TextRoom
 
     channel = IRCRoom("#Builds", network="libera")
     group, conference = TelegramRoom(-7, "Builds"), XMPPRoom("builds@rooms.host")
