@@ -34,7 +34,7 @@ class ReadSecretTests(SynchronousTestCase):
 
     def test_environment(self) -> None:
         """A variable of the environment is read with its bytes unchanged; by default, of this process."""
-        self.assertEqual(read_secret("env:S", {"S": " a b\n"}), b" a b\n")
+        self.assertEqual(read_secret("env:S", {"S": " Qx7 v9k\n"}), b" Qx7 v9k\n")
         self.assertEqual(read_secret("env:S", {"S": os.fsdecode(b"\xff1234567")}), b"\xff1234567")
         os.environ["ERRKLEIN_TEST_SECRET"] = self.secret
         self.addCleanup(os.environ.pop, "ERRKLEIN_TEST_SECRET")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from errklein.networks.matrix._rooms import MatrixRooms
 
 # Of the characters that old ids may have, those that look like the end of a line or of a word are left out.
-_LOCAL = r"[^\s:\x00-\x1f\x7f\ud800-\udfff]+"
+_LOCAL = r"[^\s:\x00-\x1f\x7f\ud800-\udfff]{1,254}"
 _IS_USER = re.compile(rf"@{_LOCAL}:[A-Za-z0-9.:\[\]-]+")
 _IS_ALIAS = re.compile(rf"#{_LOCAL}:[A-Za-z0-9.:\[\]-]+")
 # Since version 12 of rooms, ids have no server.
