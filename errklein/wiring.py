@@ -211,7 +211,7 @@ def make_backend(reactor: Any, config: Config, **services: Any) -> Backend:
 
 def other_networks() -> Any:
     """Return the module for the networks that are written for errbot, or a replacement that has none."""
-    if find_spec(_OTHERS) is not None:
+    if find_spec(_OTHERS.rpartition(".")[0]) is not None:
         return namedAny(_OTHERS)
     make = lambda reactor, config: _unknown(config)  # noqa: E731
     return SimpleNamespace(PACKAGES={}, network_plugs=lambda config: (), find_network=_unknown, make_network=make)

@@ -8,6 +8,8 @@ from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from typing import Any
 
+from tests import needs_network
+
 
 class Service:
     """Receives what Apprise's scheme `json` sends, in `received` by path.
@@ -18,6 +20,7 @@ class Service:
     """
 
     def __init__(self, threads: bool = False) -> None:
+        needs_network()
         self.received: defaultdict[str, list[str]] = defaultdict(list)
         self.refused: set[str] = set()
         self.hung: set[str] = set()
