@@ -37,4 +37,4 @@ class Features:
 
 
 BARE = Features()
-"""What each network can do: send text."""
+"""The features that every network has: it sends text."""

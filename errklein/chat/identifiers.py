@@ -11,7 +11,7 @@ from typing import Any, Literal
 from errklein.chat.names import EXACT, NameRules
 
 Purpose = Literal["admin", "allow", "deny"]
-"""What names are for: BOT_ADMINS, other rules that open something, or rules that close something."""
+"""The purpose of names: BOT_ADMINS, other rules that open something, or rules that close something."""
 
 
 def read_only(attribute: str, description: str) -> Any:

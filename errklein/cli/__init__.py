@@ -152,7 +152,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "delivery": _late("_webhooks", "work_on_deliveries"),
     "why": _late("_webhooks", "explain"),
 }
-"""What runs each command, by its name, or by its name and action; `work_on_data` runs the others."""
+"""The function that runs each command, by its name, or by its name and action; `work_on_data` runs the others."""
 
 
 def run(reactor: str | None, arguments: Sequence[str], pid_file: str | None = None) -> int:

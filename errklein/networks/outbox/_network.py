@@ -23,7 +23,7 @@ class NotConfirmed(Exception):
 
 
 Scope = Literal["part", "recipient", "network"]
-"""What has to wait: a part, whatever is sent to its recipient, or everything."""
+"""The extent of a pause: a part, all that is sent to its recipient, or the whole network."""
 
 
 class RetryLater(Exception):
@@ -32,7 +32,7 @@ class RetryLater(Exception):
     It also sends later parts of the message again. So a network that raises this is serial, or ignores keys that it has had.
 
     :param seconds: The length of the pause, of which the outbox waits for an hour at most.
-    :param scope: What has to wait.
+    :param scope: The extent of the pause.
     """
 
     def __init__(self, seconds: float, scope: Scope = "recipient") -> None:
