@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from errklein.chat import Identifier, Message
@@ -26,12 +26,14 @@ from errklein.networks.context import NetworkContext
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.ports.chat import BackendEvents
 from errklein.ports.receipts import Receipt
-from errklein.running import PoolStopped, WorkerPool
+from errklein.running import PoolStopped, TimedOut, WorkerPool, result_within
 from errklein.text import to_md, to_plain, to_xhtml, truncated, without_mentions
 from errklein.text.masking import masker
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
+
+T = TypeVar("T")
 
 SCHEMES = """
 bark barks brevo discord flock form forms gchat gotify gotifys guilded hassio hassios ifttt join json jsons lark mailgun mailto
@@ -44,6 +46,9 @@ webex workflow workflows wxteams xml xmls zulip
 FIRST_RETRY, LONGEST_RETRY = 60.0, 900.0
 """The seconds until a message is sent again that a service has not accepted: at first, doubled each time, and at most."""
 
+LONGEST_ATTEMPT = 120.0
+"""The seconds after which a service counts as failed. Its thread can't be stopped: until it ends, there is no further attempt."""
+
 _LOGGER = logging.getLogger("apprise")
 
 _SECRET_PART = re.compile(r"[^/?&=@:#\s]{16,}|(?=[^/?&=@:#\s]*\d)[^/?&=@:#\s]{8,}")
@@ -52,19 +57,25 @@ _SECRET_PART = re.compile(r"[^/?&=@:#\s]{16,}|(?=[^/?&=@:#\s]*\d)[^/?&=@:#\s]{8,
 
 @dataclass
 class Target:
-    """A service with its address, and the number of failures since it has accepted a message."""
+    """A service with its address, the number of failures since it has accepted a message, and whether a thread sends to it."""
 
     service: str
     format: str
     size: int
     sender: NotifyBase
     failures: int = 0
+    is_busy: bool = False
 
     def render(self, markdown: str) -> str:
         """Return the text in the format of the service."""
         if self.format == "text":
             return to_plain(markdown, indented=False)
         return to_xhtml(markdown) if self.format == "html" else to_md(markdown)
+
+    def ended(self, result: T) -> T:
+        """Note that the thread has ended."""
+        self.is_busy = False
+        return result
 
     def notify(self, text: str) -> None:
         """Send a rendered text. Blocks; raises ConnectionError with the reason."""
@@ -134,7 +145,13 @@ class AppriseBackend(NetworkBase):
         return [self._notify(room, self._targets[room], text) for room, text in parts]
 
     def _notify(self, room: str, target: Target, text: str) -> Deferred[None]:
-        sent: Deferred[None] = self._pool.run(lambda: partial(target.notify, text))
+        if target.is_busy:
+            return fail(self._failed(room, target, Failure(TimedOut())))
+        target.is_busy = True
+        done: Deferred[None] = self._pool.run(lambda: partial(target.notify, text)).addBoth(target.ended)
+        sent = result_within(self._context.reactor, LONGEST_ATTEMPT, done)
+        # What comes later is of no interest.
+        done.addErrback(lambda _: None)
         return sent.addCallbacks(lambda _: setattr(target, "failures", 0), partial(self._failed, room, target))
 
     def _failed(self, room: str, target: Target, failure: Failure) -> Failure:
@@ -142,7 +159,8 @@ class AppriseBackend(NetworkBase):
             return Failure(NotConfirmed("the bot stops"))
         seconds = min(FIRST_RETRY * 2**target.failures, LONGEST_RETRY)
         target.failures += 1
-        reason = truncated(masker.known(failure.getErrorMessage()), 200)
+        reason = failure.getErrorMessage() or f"no result within {LONGEST_ATTEMPT:g} s"
+        reason = truncated(masker.known(reason), 200)
         text = f"{self.network}: a message to {room} was not accepted ({reason})"
         self._context.log.warn("{text}; next try in {seconds:g} s", text=text, seconds=seconds)
         if target.failures == 1:
@@ -154,6 +172,8 @@ class AppriseBackend(NetworkBase):
 def open_targets(config: Config) -> Mapping[str, Target]:
     """Return the targets by `#name`, without sending anything; raise ConfigError with what is wrong, and without URLs."""
     from apprise import Apprise, AppriseAsset
+
+    from errklein.networks.apprise._requests import bound_requests
 
     # At lower levels, it logs addresses.
     _LOGGER.setLevel(max(_LOGGER.level, logging.WARNING))
@@ -178,4 +198,5 @@ def open_targets(config: Config) -> Mapping[str, Target]:
         targets[f"#{name}"] = Target(scheme, service.resolve_format("markdown").value, size, service)
     if not targets:
         raise ConfigError("BOT_IDENTITY: 'targets' is missing, such as {'teams': 'env:TEAMS_URL'}")
+    bound_requests()
     return targets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from typing import Any
 
@@ -14,7 +15,8 @@ from tests import needs_network
 class Service:
     """Receives what Apprise's scheme `json` sends, in `received` by path.
 
-    Paths in `refused` are answered with 500, and those in `hung` only after `stop`.
+    Paths in `refused` are answered with 500, and those in `hung` only after `stop`. Those in `endless` are answered with the
+    status there, and with a text that has no end. `sent` is the number of its bytes.
 
     :param threads: Whether each request has a thread of its own.
     """
@@ -24,6 +26,8 @@ class Service:
         self.received: defaultdict[str, list[str]] = defaultdict(list)
         self.refused: set[str] = set()
         self.hung: set[str] = set()
+        self.endless: dict[str, int] = {}
+        self.sent = 0
         self._stopped = threading.Event()
         service = self
 
@@ -34,6 +38,9 @@ class Service:
                     service._stopped.wait(30)
                 elif self.path not in service.refused:
                     service.received[self.path].append(body["message"])
+                if (status := service.endless.get(self.path)) is not None:
+                    service.tell_endlessly(self, status)
+                    return
                 self.send_response(500 if self.path in service.refused else 200)
                 self.end_headers()
 
@@ -47,6 +54,15 @@ class Service:
     def url(self, path: str) -> str:
         """Return the URL of a path in Apprise's notation."""
         return f"json://127.0.0.1:{self._server.server_address[1]}{path}"
+
+    def tell_endlessly(self, request: BaseHTTPRequestHandler, status: int) -> None:
+        """Answer with a text that has no end, until the client closes the connection."""
+        request.send_response(status)
+        request.send_header("Location", self.url("/elsewhere").replace("json", "http", 1))
+        request.end_headers()
+        with suppress(OSError):
+            while not self._stopped.is_set():
+                self.sent += request.wfile.write(b"x" * 10_000)
 
     def stop(self) -> None:
         """Stop the server."""

@@ -35,7 +35,7 @@ from tests.processes import ROOT
 if find_spec("apprise") is not None:
     from apprise.manager_plugins import NotificationManager
 
-    from errklein.networks.apprise import _backend
+    from errklein.networks.apprise import _backend, _requests
     from errklein.networks.apprise._backend import SCHEMES, AppriseBackend
 
 TOKEN = "Zq4tX9wLkP2vB7nM"
@@ -160,6 +160,26 @@ class SendingTests(AppriseCase):
         self.assertIn("Connection error", self.notices[0])
         self.clock.advance(59)
         self.assertEqual(1, backend.outbox.status.messages)
+
+    def test_endless_answer(self) -> None:
+        """An answer without an end counts as a failure after its first megabyte, also that of a redirect, which isn't followed."""
+        for status in (200, 302, 500):
+            backend = self.backend()
+            self.service.endless[f"/one/{TOKEN}"], self.service.sent = status, 0
+            sent = self.send(backend, "hello")
+            self.assertNoResult(sent)
+            self.assertLess(self.service.sent, 20_000_000)
+            self.assertIn("was not accepted", self.notices.pop())
+        self.assertNotIn("/elsewhere", self.service.received)
+
+    def test_slow_answer(self) -> None:
+        """An answer that comes bit by bit is given up, although each bit comes in time."""
+        self.patch(_requests, "LONGEST", 0.0)
+        backend = self.backend()
+        self.service.endless[f"/one/{TOKEN}"] = 200
+        self.assertNoResult(self.send(backend, "hello"))
+        self.assertLess(self.service.sent, 20_000_000)
+        self.assertIn("was not accepted", self.notices.pop())
 
     def test_disconnects(self) -> None:
         """`disconnect` sends what waits."""
@@ -308,6 +328,30 @@ class ThreadTests(TestCase):
             await backend.send_message(Message(text, to=backend.query_room("#two")))
         self.assertEqual((["4", "5"], []), (service.received["/two"], service.received["/one"]))
         await backend.disconnect()
+
+    def test_thread_that_does_not_end(self) -> None:
+        """A service whose thread doesn't end counts as failed after two minutes, and gets no other thread meanwhile."""
+        registerAsIOThread()
+        clock, jobs, notices = Clock(), list[Deferred[None]](), list[str]()
+        self.patch(_backend.WorkerPool, "run", lambda pool, prepare: jobs.append(Deferred()) or jobs[-1])
+        self.enterContext(mock.patch.dict(os.environ))
+        config = configuration(network="push", BOT_IDENTITY=identity(one="json://127.0.0.1/one"))
+        notify: Any = lambda key, text, **options: notices.append(text)  # noqa: E731
+        backend = NETWORK.make(NetworkContext(clock, config, clock.seconds, notify=notify))
+        backend.connect(cast(BackendEvents, RecordedEvents()))
+        sent = backend.send_message(Message("hello", to=backend.query_room("#one")))
+        clock.advance(119)
+        self.assertEqual([], notices)
+        clock.advance(1)
+        self.assertIn("no result within 120 s", notices[0])
+        clock.pump([10] * 100)
+        self.assertEqual(1, len(jobs))
+        jobs[0].errback(ConnectionError("at last"))
+        clock.pump([10] * 90)
+        self.assertEqual(2, len(jobs))
+        jobs[1].callback(None)
+        clock.advance(0)
+        self.assertEqual(str(sent), self.successResultOf(cast(Any, sent)))
 
 
 class _WatchedBackend(AppriseBackend if not WITHOUT_LIBRARY else object):  # type: ignore[misc]
