@@ -1,13 +1,13 @@
 """Verification of the sources of webhooks, as pure functions of a request and secrets. Each scheme is a function that
 returns a `Verification`, for `@webhook("/github", verify=github(secret="env:GH_SECRET"))`."""
 
-from errklein.verify._algorithms import hmac_signature, standard_webhooks
-from errklein.verify._discord import discord
+from errklein.verify._algorithms import ADDRESS_SCHEME, digest_of, hmac_signature, standard_webhooks, url_token
 from errklein.verify._senders import (
     addresses,
     basic,
     bearer,
     bitbucket,
+    discord,
     gitea,
     github,
     gitlab,
@@ -20,7 +20,6 @@ from errklein.verify._senders import (
     telegram,
 )
 from errklein.verify._twilio import twilio
-from errklein.verify._url_token import ADDRESS_SCHEME, digest_of, url_token
 from errklein.verify._verification import (
     SCHEMES,
     Expired,

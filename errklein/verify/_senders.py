@@ -1,20 +1,25 @@
-"""The table of the schemes that need no algorithm of their own, each with the page of the source that describes it."""
+"""The schemes that need no algorithm of their own, each with the page of the source that describes it."""
 
 from __future__ import annotations
 
 from base64 import b64encode
+from binascii import hexlify, unhexlify
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from errklein.verify._algorithms import (
+    NO_MATCH,
     SignedBody,
     StandardWebhooks,
     check_time,
     check_tolerance,
     id_in_json,
     json_of,
+    load_key,
+    required,
     token_in_header,
+    verifies,
 )
 from errklein.verify._verification import HeaderId, ImmediateResponse, Received, Refused, Secrets, Verification, scheme
 
@@ -77,6 +82,44 @@ def bitbucket(*, secret: Secrets) -> Verification:
     """
     form, ident = SignedBody((b"x-hub-signature",), prefix=b"sha256="), HeaderId(b"x-request-uuid", b"x-request-id")
     return form.verification("bitbucket", secret, ident, "X-Event-Key")
+
+
+_OF_DISCORD = b"x-signature-ed25519"
+
+
+@scheme
+def discord(*, public_key: str | Sequence[str], tolerance: float = 300.0) -> Verification:
+    """Return the verification of Discord's interactions and webhook events, by the Ed25519 signature of time and body.
+
+    Discord's PING, with which it verifies a URL, gets its response. See
+    https://docs.discord.com/developers/interactions/overview#setting-up-an-endpoint.
+
+    :param public_key: The application's public key in hexadecimal, which isn't secret; or several.
+    :param tolerance: The greatest difference of the signed time to the present time, in seconds.
+    """
+    given = (public_key,) if isinstance(public_key, str) else public_key
+    keys = [load_key(bytes.fromhex, key) for key in given]
+    if not keys:
+        raise ValueError("no public key is given; Discord shows that of the application")
+    check_tolerance(tolerance)
+
+    def check(received: Received, secrets: Sequence[bytes]) -> ImmediateResponse | None:
+        timestamp, signature = required(received, b"x-signature-timestamp"), required(received, _OF_DISCORD)
+        check_time(timestamp, received.now, tolerance)
+        if not any(verifies(key, unhexlify, hexlify, signature, timestamp + received.body) for key in keys):
+            raise Refused(NO_MATCH)
+        return _response_to_ping(received.body)
+
+    return Verification("discord", check, delivery_id=id_in_json("id"), secret_headers=frozenset({_OF_DISCORD}))
+
+
+def _response_to_ping(body: bytes) -> ImmediateResponse | None:
+    """Return the response to a PING: type 1 of interactions, type 0 of webhook events, whose type 1 is an event."""
+    payload = json_of(body)
+    kind = payload.get("type") if isinstance(payload, dict) else None
+    if kind == 1 and "event" not in payload:
+        return ImmediateResponse(200, [(b"content-type", b"application/json")], b'{"type":1}')
+    return ImmediateResponse(204, [], b"") if kind == 0 else None
 
 
 @scheme
