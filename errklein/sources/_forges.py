@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from errklein.sources._payloads import at, described, found, items, when
-from errklein.verify import Received
+from errklein.sources._payloads import at, described, event_in, found, items, json_object, when
+from errklein.verify import Received, Verification
 from errklein.webhooks.payload import BadPayload, parse_urlencoded
-from errklein.webhooks.source import header
+from errklein.webhooks.source import Source, header
 
 _MOST_ITEMS, _MOST_COUNTED = 5, 1_000_000
 _SIGNS = {"success": "✅", **dict.fromkeys(("error", "failed", "failure", "startup_failure", "timed_out"), "❌")}
@@ -52,8 +53,26 @@ def lines_of(
     ]
 
 
-def described_as_github(texts: Mapping[str, Any], event: str, payload: Any) -> list[str]:
-    """Return the lines for an event in GitHub's form, which Gitea has taken over."""
+def as_github(
+    name: str, title: str, texts: Mapping[str, Any], verification: Callable[..., Verification], *event_headers: bytes
+) -> Source:
+    """Return a source in GitHub's form, which Gitea has taken over."""
+    return Source(
+        name,
+        title,
+        partial(_lines_of_github, texts),
+        verification,
+        event=partial(event_in, event_headers),
+        # What is signed is what is read, also if a form has several fields.
+        parse=lambda received: json_object(json_part(received)),
+        values=branch,
+        signs=True,
+        setup=texts["setup"],
+        example="push.json",
+    )
+
+
+def _lines_of_github(texts: Mapping[str, Any], event: str, payload: Any) -> list[str]:
     kind, _, action = event.partition(".")
     if kind == "pull_request" and action == "closed" and at(payload, "pull_request.merged_at"):
         action = "merged"

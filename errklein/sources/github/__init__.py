@@ -2,28 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from errklein import verify
-from errklein.sources._forges import branch, described_as_github, json_part
-from errklein.sources._payloads import event_in, json_object, texts_beside
-from errklein.webhooks.source import Source
+from errklein.sources._forges import as_github
+from errklein.sources._payloads import texts_beside
 
 __all__ = ["SOURCES"]
 
-_TEXTS = texts_beside(__file__)
-
-SOURCES = {
-    "github": Source(
-        "github",
-        "GitHub",
-        partial(described_as_github, _TEXTS),
-        verify.github,
-        event=partial(event_in, [b"x-github-event"]),
-        parse=lambda received: json_object(json_part(received)),
-        values=branch,
-        signs=True,
-        setup=_TEXTS["setup"],
-        example="push.json",
-    )
-}
+SOURCES = {"github": as_github("github", "GitHub", texts_beside(__file__), verify.github, b"x-github-event")}
