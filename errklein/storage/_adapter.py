@@ -251,29 +251,13 @@ class MemoryStorage(AdaptedStorage):
         super().__init__("Memory", self._values.__getitem__)
 
     def namespaces(self) -> list[str]:
-        return sorted(namespace for namespace, values in self._values.items() if values.len())
+        return sorted(namespace for namespace, values in self._values.items() if values)
 
 
-class _ValuesInMemory:
+class _ValuesInMemory(dict[str, Any]):
     """The values of one namespace; a `ports.values.BlockingStore`."""
 
-    def __init__(self) -> None:
-        self._values: dict[str, Any] = {}
-
-    def get(self, key: str) -> Any:
-        return self._values[key]
-
-    def set(self, key: str, value: Any) -> None:
-        self._values[key] = value
-
-    def remove(self, key: str) -> None:
-        del self._values[key]
-
-    def keys(self) -> list[str]:
-        return list(self._values)
-
-    def len(self) -> int:
-        return len(self._values)
+    get, set, remove, len = dict.__getitem__, dict.__setitem__, dict.__delitem__, dict.__len__  # type: ignore[assignment]
 
     def close(self) -> None:
         """Keep the values."""

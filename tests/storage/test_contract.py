@@ -64,7 +64,7 @@ class MemoryStorageTests(StoreContract, SynchronousTestCase):
         threads: list[threading.Thread] = []
         storage = MemoryStorage()
         storage._values["Greeter"] = slow = SlowValues()
-        slow._values["count"] = 1
+        slow["count"] = 1
         store = storage.open("Greeter")
         replace = store.prepare("count", 2, store.read("count")[0])
         replace()
