@@ -6,6 +6,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from twisted.python.failure import Failure
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import Wanted
 from errklein.chat.outgoing import MOST_FOUND, MessageRecord, MessageState, OutgoingMessage, waiting_record
-from errklein.database import MAX_ROWS, Database, Operation, execute_rows
+from errklein.database import MAX_ROWS, Database, Operation, each, execute_rows
 from errklein.journal._reading import as_ids
 from errklein.journal._writing import bounded_reason
 from errklein.running import ThreadReactor, call_from_thread, cancel_timers
@@ -47,15 +48,11 @@ _COLUMNS = ", ".join(OutgoingMessage._fields)
 
 _INSERT = f"INSERT OR REPLACE INTO outbox ({_COLUMNS}, owner) VALUES {{}}"  # noqa: S608 -- the names of fields
 
-_ADVANCE = """
-    UPDATE outbox SET sent = v.column2 FROM (VALUES {}) AS v WHERE outbox.id = v.column1
-    AND owner NOT IN (SELECT id FROM outbox_owners WHERE id <> v.column3 AND expires > v.column4)
-"""
-
+_CHANGEABLE = ("body", "wanted", "sent")
 _CHANGE = """
-    UPDATE outbox SET body = coalesce(v.column2, body), wanted = coalesce(v.column3, wanted)
+    UPDATE outbox SET body = coalesce(v.column2, body), wanted = coalesce(v.column3, wanted), sent = coalesce(v.column4, sent)
     FROM (VALUES {}) AS v WHERE outbox.id = v.column1
-    AND owner NOT IN (SELECT id FROM outbox_owners WHERE id <> v.column4 AND expires > v.column5)
+    AND owner NOT IN (SELECT id FROM outbox_owners WHERE id <> v.column5 AND expires > v.column6)
 """
 
 # A message that was on disk has ids if this process removes it, and no other one has taken it.
@@ -129,13 +126,12 @@ class _Changes:
     def __init__(self) -> None:
         self.added: dict[int, OutgoingMessage] = {}
         self.changed: dict[int, dict[str, Any]] = {}
-        self.sent: dict[int, float] = {}
         self.removed: set[int] = set()
         self.records: dict[int, MessageRecord] = {}
         self.refs: dict[tuple[str, str], _Sent] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.sent or self.removed or self.refs)
+        return bool(self.added or self.changed or self.removed or self.refs)
 
     def change(self, number: int, fields: dict[str, Any]) -> None:
         """Change a message, which keeps its place."""
@@ -148,19 +144,16 @@ class _Changes:
         """Leave the new messages of deliveries that aren't due to other changes."""
         for number in [number for number, one in self.added.items() if one.delivery and not is_due(one)]:
             left.added[number] = self.added.pop(number)
-            if number in self.sent:
-                left.sent[number] = self.sent.pop(number)
 
     def followed_by(self, later: _Changes) -> _Changes:
         """Return both as one. A message that is added and then removed is in neither."""
         both = _Changes()
-        both.added, both.sent = self.added | later.added, self.sent | later.sent
-        both.changed = dict(self.changed)
+        both.added, both.changed = self.added | later.added, dict(self.changed)
         for number, fields in later.changed.items():
             both.change(number, fields)
         for number in later.removed:
-            for each in (both.added, both.changed, both.sent):
-                each.pop(number, None)
+            both.added.pop(number, None)
+            both.changed.pop(number, None)
         both.removed = self.removed | (later.removed - self.added.keys())
         both.records, both.refs = self.records | later.records, self.refs | later.refs
         return both
@@ -221,7 +214,8 @@ class SQLiteOutboxStore:
             return False
         with self._lock:
             some = self._waiting, self._writing
-            return any(changes.added or changes.changed for changes in some)
+            changed = (fields for changes in some for fields in changes.changed.values())
+            return any(changes.added for changes in some) or any(fields.keys() - {"sent"} for fields in changed)
 
     def add(self, message: OutgoingMessage) -> OutgoingMessage:
         with self._lock:
@@ -235,7 +229,7 @@ class SQLiteOutboxStore:
 
     def advance(self, id: int, sent: float) -> None:
         with self._lock:
-            self._waiting.sent[id] = sent
+            self._waiting.change(id, {"sent": sent})
         self._write_within(LAZY_DELAY)
 
     def change(self, id: int, body: str | None = None, wanted: str | None = None) -> None:
@@ -252,7 +246,6 @@ class SQLiteOutboxStore:
             elif changes.added.pop(record.id, None) is None:
                 changes.removed.add(record.id)
             changes.changed.pop(record.id, None)
-            changes.sent.pop(record.id, None)
             if refs and record.key:
                 changes.refs[record.network, record.key] = _Sent(record.id, record.recipient, tuple(refs), record.at)
                 if len(changes.refs) > MOST_UNSENT:
@@ -304,20 +297,14 @@ class SQLiteOutboxStore:
         )
 
     def forget_refs(self, network: str, is_meant: Callable[[str], bool]) -> Deferred[int]:
-        return self._submit(self._forget_refs, (network, is_meant))
+        return self._submit(each, partial(self._forget_refs, _stored(network), is_meant))
 
-    def _forget_refs(
-        self, connection: sqlite3.Connection, arguments: Sequence[tuple[str, Callable[[str], bool]]]
-    ) -> Sequence[int]:
+    def _forget_refs(self, network: object, is_meant: Callable[[str], bool], connection: sqlite3.Connection) -> int:
         self.write(connection, lambda message: False)
-        numbers = []
-        for network, is_meant in arguments:
-            name = _stored(network)
-            rooms = connection.execute("SELECT DISTINCT room FROM sent_ids WHERE network = ?", (name,)).fetchall()
-            meant = [(name, room) for (room,) in rooms if is_meant(_text(room))]
-            removed = connection.executemany("DELETE FROM sent_ids WHERE network = ? AND room = ?", meant)
-            numbers.append(removed.rowcount if meant else 0)
-        return numbers
+        rooms = connection.execute("SELECT DISTINCT room FROM sent_ids WHERE network = ?", (network,)).fetchall()
+        meant = [(network, room) for (room,) in rooms if is_meant(_text(room))]
+        removed = connection.executemany("DELETE FROM sent_ids WHERE network = ? AND room = ?", meant)
+        return removed.rowcount if meant else 0
 
     def _all_changes(self) -> _Changes:
         with self._lock:
@@ -352,19 +339,19 @@ class SQLiteOutboxStore:
 
     def lease(self) -> Deferred[Sequence[OutgoingMessage]]:
         """See `OutboxStore.lease`. While the file can't be written, messages are returned that have no owner."""
-        return self._submit(self._lease, None).addErrback(self._free).addCallback(self._messages)
+        return self._submit(each, self._lease).addErrback(self._free).addCallback(self._messages)
 
     def _free(self, _: Failure) -> Deferred[Sequence[Any]]:
         return self._read(self._database.read, _FREE, {"owner": self._owner, "now": self._now()})
 
-    def _lease(self, connection: sqlite3.Connection, arguments: Sequence[None]) -> Sequence[Sequence[Any]]:
+    def _lease(self, connection: sqlite3.Connection) -> Sequence[Any]:
         rows = connection.execute(_FREE, {"owner": self._owner, "now": self._now()}).fetchall()
         connection.execute(
             "UPDATE outbox SET owner = ? WHERE id IN (SELECT value FROM json_each(?))",
             (self._owner, as_ids([row[0] for row in rows])),
         )
         self.renew(connection)
-        return [rows, *([] for _ in arguments[1:])]
+        return rows
 
     def _messages(self, rows: Sequence[Any]) -> Sequence[OutgoingMessage]:
         messages = []
@@ -435,9 +422,8 @@ class SQLiteOutboxStore:
             execute_rows(connection, _INSERT, [[*map(_stored, message), self._owner] for message in some])
         now = self._now()
         us = self._owner, now
-        execute_rows(connection, _ADVANCE, [(*item, *us) for item in changes.sent.items()])
         changed = [
-            (number, *(_stored(fields.get(name)) for name in ("body", "wanted")), *us)
+            (number, *(_stored(fields.get(name)) for name in _CHANGEABLE), *us)
             for number, fields in changes.changed.items()
         ]
         execute_rows(connection, _CHANGE, changed)

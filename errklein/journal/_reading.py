@@ -186,7 +186,7 @@ class JournalReader:
     def webhooks(self) -> Sequence[str]:
         return self._names("1")
 
-    def next_due(self, webhook: str, ordered: bool) -> float | None:
+    def next_due(self, webhook: str, ordered: bool = False) -> float | None:
         waiting = (
             "SELECT due_at, state FROM deliveries INDEXED BY unfinished "
             "WHERE state < 3 AND route = (SELECT id FROM routes WHERE name = ?) ORDER BY id"

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.database import Database, DatabaseError, GroupCommit, JobThread, Operation, Run, read_migrations
+from errklein.database import Database, DatabaseError, GroupCommit, JobThread, Operation, Run, each, read_migrations
 from errklein.journal._outbox_store import SQLiteOutboxStore, begin_process
 from errklein.journal._reading import JournalReader
 from errklein.journal._redaction import Redaction
 from errklein.journal._retention import SLICE, Pruner, Retention
-from errklein.journal._writing import End, JournalWriter, Lease
+from errklein.journal._writing import End, JournalWriter
 from errklein.ports.journal import JournalError
 from errklein.running import ThreadReactor, call_from_thread
-from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, QueueDepth, StoredDelivery
+from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery
 
 DATABASE = "journal.sqlite"  # the file name of the database in BOT_DATA_DIR
 
@@ -42,7 +43,34 @@ INLINE: tuple[Run, Run] = (maybeDeferred, maybeDeferred)
 _log = Logger()
 _audit = Logger(namespace="errklein.audit")
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def _reading(
+    method: Callable[Concatenate[JournalReader, P], T], flushed: bool = False
+) -> Callable[Concatenate[SQLiteJournal, P], Deferred[T]]:
+    """Return a method that calls this one in the thread that reads, with `flushed` after what waits was written."""
+
+    def read(journal: SQLiteJournal, /, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        if flushed:
+            journal.flush()
+        return journal._read(method, journal._reader, *args, **kwargs)
+
+    return read
+
+
+def _changing(
+    method: Callable[Concatenate[JournalWriter, sqlite3.Connection, P], T], flushed: bool = False
+) -> Callable[Concatenate[SQLiteJournal, P], Deferred[T]]:
+    """Return a method that calls this one in the thread that writes, in a transaction with others."""
+
+    def change(journal: SQLiteJournal, /, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        if flushed:
+            journal.flush()
+        return journal._submit(each, lambda connection: method(journal._writer, connection, *args, **kwargs))
+
+    return change
 
 
 class SQLiteJournal:
@@ -108,13 +136,22 @@ class SQLiteJournal:
     ) -> Deferred[StoredDelivery | None]:
         return self._submit(self._writer.record, (delivery, lease, window))
 
-    def lease(
-        self, webhook: str, count: int, seconds: float, ordered: bool = False, busy: Sequence[int] = ()
-    ) -> Deferred[Sequence[StoredDelivery]]:
-        return self._submit(self._writer.lease, Lease(webhook, count, seconds, ordered, busy))
-
-    def extend(self, ids: Sequence[int], seconds: float) -> Deferred[None]:
-        return self._submit(self._writer.extend, (ids, seconds))
+    lease = _changing(JournalWriter.lease)
+    extend = _changing(JournalWriter.extend)
+    pause = _changing(JournalWriter.pause)
+    once = _changing(JournalWriter.once)
+    check = _changing(JournalWriter.check)
+    replay = _changing(JournalWriter.replay, flushed=True)
+    _remove_requests = _changing(JournalWriter.remove_requests, flushed=True)
+    _count = _changing(JournalWriter.count)
+    depth = _reading(JournalReader.depth)
+    waiting = _reading(JournalReader.waiting)
+    next_due = _reading(JournalReader.next_due)
+    paused = _reading(JournalReader.paused)
+    webhooks = _reading(JournalReader.webhooks, flushed=True)
+    find = _reading(JournalReader.find, flushed=True)
+    get = _reading(JournalReader.get, flushed=True)
+    counted = _reading(JournalReader.counted, flushed=True)
 
     def retry_at(self, id: int, due_at: float, outcome: Outcome | None) -> Deferred[None]:
         return self._submit(self._end_attempt, End(id, DeliveryState.RETRY, outcome, due_at))
@@ -126,51 +163,13 @@ class SQLiteJournal:
     def bury(self, id: int, outcome: Outcome) -> Deferred[None]:
         return self._submit(self._end_attempt, End(id, DeliveryState.DEAD, outcome))
 
-    def pause(self, webhook: str, paused: bool) -> Deferred[None]:
-        return self._submit(self._writer.pause, (webhook, paused))
-
-    def once(self, id: int, key: str) -> Deferred[bool]:
-        return self._submit(self._writer.once, (id, key))
-
-    def webhooks(self) -> Deferred[Sequence[str]]:
-        self.flush()
-        return self._read(self._reader.webhooks)
-
-    def replay(self, ids: Sequence[int], force: bool = False) -> Deferred[Sequence[int]]:
-        self.flush()
-        return self._submit(self._writer.replay, (ids, force))
-
     def forget(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
-        self.flush()
         self._must_erase = True
-        forgotten = self._submit(self._writer.remove_requests, ids)
+        forgotten = self._remove_requests(ids)
         return forgotten.addCallback(lambda found: self._run_write(self._empty_log).addCallback(lambda _: found))
 
     def _empty_log(self) -> None:
         self._must_erase = not self._database.empty_log()
-
-    def depth(self) -> Deferred[QueueDepth]:
-        return self._read(self._reader.depth)
-
-    def check(self) -> Deferred[None]:
-        return self._submit(self._writer.check, None)
-
-    def waiting(self) -> Deferred[Sequence[str]]:
-        return self._read(self._reader.waiting)
-
-    def next_due(self, webhook: str, ordered: bool = False) -> Deferred[float | None]:
-        return self._read(self._reader.next_due, webhook, ordered)
-
-    def paused(self) -> Deferred[Sequence[str]]:
-        return self._read(self._reader.paused)
-
-    def find(self, query: DeliveryQuery) -> Deferred[Sequence[StoredDelivery]]:
-        self.flush()
-        return self._read(self._reader.find, query)
-
-    def get(self, id: int) -> Deferred[StoredDelivery | None]:
-        self.flush()
-        return self._read(self._reader.get, id)
 
     def wake_up(self, function: Callable[[], None]) -> None:
         self._woken = function
@@ -197,10 +196,6 @@ class SQLiteJournal:
         if self._flush is None and self._logs:
             self._flush = self._reactor.callLater(LOG_DELAY, self.flush)
 
-    def counted(self, query: DeliveryQuery) -> Deferred[int]:
-        self.flush()
-        return self._read(self._reader.counted, query)
-
     def flush(self) -> None:
         buffer, size, timer = self._buffer, self._buffer_size, self._flush
         if timer is not None and timer.active():
@@ -209,9 +204,7 @@ class SQLiteJournal:
         if self._counts:
             counts, self._counts = self._counts, Counter()
             number = counts.total()
-            self._submit(self._writer.count, counts).addErrback(
-                lambda failure: self._drop(number, failure.getErrorMessage())
-            )
+            self._count(counts).addErrback(lambda failure: self._drop(number, failure.getErrorMessage()))
         if not buffer:
             return
         self._buffer, self._buffer_size = [], 0
@@ -314,8 +307,8 @@ class SQLiteJournal:
         self._writer.forget()
         self.outbox.undone()
 
-    def _read(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
-        return self._run_read(partial(function, *args)).addErrback(_as_journal_error)
+    def _read(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+        return self._run_read(partial(function, *args, **kwargs)).addErrback(_as_journal_error)
 
 
 def log_replay(ids: Sequence[int], user: str) -> None:

@@ -83,18 +83,9 @@ class End(NamedTuple):
     due_at: float = 0.0
 
 
-class Lease(NamedTuple):
-    """The arguments of `Journal.lease`."""
-
-    webhook: str
-    limit: int
-    seconds: float
-    ordered: bool
-    busy: Sequence[int]
-
-
 class JournalWriter:
-    """The operations of the journal, as `errklein.ports.journal.Journal` describes them."""
+    """The operations of the journal, as `errklein.ports.journal.Journal` describes them. Those of many deliveries at once are for
+    `GroupCommit`; the others change one thing each."""
 
     def __init__(self, now: Callable[[], float], redaction: Redaction, unverified_bytes: float) -> None:
         self._now = now
@@ -177,13 +168,12 @@ class JournalWriter:
         rows.insert(connection)
         return [None] * len(arguments)
 
-    def count(self, connection: sqlite3.Connection, arguments: Sequence[Mapping[str, int]]) -> Sequence[None]:
-        for route, number in chain.from_iterable(counts.items() for counts in arguments):
+    def count(self, connection: sqlite3.Connection, counts: Mapping[str, int]) -> None:
+        for route, number in counts.items():
             connection.execute(
                 "INSERT INTO counted VALUES (?, ?, ?) ON CONFLICT (minute, route) DO UPDATE SET number = number + excluded.number",
                 (self._now() // 60, self._route(connection, route), number),
             )
-        return [None] * len(arguments)
 
     def _add(self, rows: _Rows, delivery: StoredDelivery, route: int, began_at: float = 0.0) -> int:
         request, size = delivery.request, 0
@@ -219,20 +209,25 @@ class JournalWriter:
         execute_rows(connection, _END, rows)
         return [None] * len(arguments)
 
-    def lease(self, connection: sqlite3.Connection, arguments: Sequence[Lease]) -> Sequence[Sequence[StoredDelivery]]:
-        return [self._lease(connection, argument) for argument in arguments]
-
-    def _lease(self, connection: sqlite3.Connection, argument: Lease) -> Sequence[StoredDelivery]:
+    def lease(
+        self,
+        connection: sqlite3.Connection,
+        webhook: str,
+        count: int,
+        seconds: float,
+        ordered: bool = False,
+        busy: Sequence[int] = (),
+    ) -> Sequence[StoredDelivery]:
         now = self._now()
         parameters = {
-            "route": self._route(connection, argument.webhook),
-            "count": 1 if argument.ordered else argument.limit,
+            "route": self._route(connection, webhook),
+            "count": 1 if ordered else count,
             "now": now,
             "furthest": now + FURTHEST,
-            "busy": as_ids(argument.busy),
+            "busy": as_ids(busy),
         }
         due = "(due_at <= :now OR due_at > :furthest) AND id NOT IN (SELECT value FROM json_each(:busy))"
-        candidates = _CANDIDATES.format(due="" if argument.ordered else f"AND {due}")
+        candidates = _CANDIDATES.format(due="" if ordered else f"AND {due}")
         rows = connection.execute(
             f"SELECT id, {_BODY_SIZE} FROM ({candidates}) AS due WHERE {due}", parameters
         ).fetchall()
@@ -240,7 +235,7 @@ class JournalWriter:
         connection.execute(
             "UPDATE deliveries SET state = 1, attempt = attempt + 1, began_at = ?, due_at = iif(durable, ?, NULL) "
             "WHERE id IN (SELECT value FROM json_each(?))",
-            (now, now + argument.seconds, ids),
+            (now, now + seconds, ids),
         )
         leased = connection.execute(
             "SELECT coalesce(p.head, c.head), coalesce(p.body, c.body), " + DELIVERY + " FROM deliveries d "
@@ -250,39 +245,26 @@ class JournalWriter:
         ).fetchall()
         return [delivery_of(row, request_of(head, body)) for head, body, *row in leased]
 
-    def extend(
-        self, connection: sqlite3.Connection, arguments: Sequence[tuple[Sequence[int], float]]
-    ) -> Sequence[None]:
-        for ids, seconds in arguments:
-            connection.execute(
-                "UPDATE deliveries SET due_at = ? "
-                "WHERE id IN (SELECT value FROM json_each(?)) AND state = 1 AND due_at IS NOT NULL",
-                (self._now() + seconds, as_ids(ids)),
-            )
-        return [None] * len(arguments)
+    def extend(self, connection: sqlite3.Connection, ids: Sequence[int], seconds: float) -> None:
+        connection.execute(
+            "UPDATE deliveries SET due_at = ? "
+            "WHERE id IN (SELECT value FROM json_each(?)) AND state = 1 AND due_at IS NOT NULL",
+            (self._now() + seconds, as_ids(ids)),
+        )
 
-    def pause(self, connection: sqlite3.Connection, arguments: Sequence[tuple[str, bool]]) -> Sequence[None]:
-        for route, paused in arguments:
-            number = self._route(connection, route)
-            connection.execute("UPDATE routes SET paused = ? WHERE id = ?", (paused, number))
-        return [None] * len(arguments)
+    def pause(self, connection: sqlite3.Connection, webhook: str, paused: bool) -> None:
+        number = self._route(connection, webhook)
+        connection.execute("UPDATE routes SET paused = ? WHERE id = ?", (paused, number))
 
-    def check(self, connection: sqlite3.Connection, arguments: Sequence[None]) -> Sequence[None]:
+    def check(self, connection: sqlite3.Connection) -> None:
         # SQLite doesn't write a page whose new content is the same, but it does write one that was changed back.
         connection.execute("INSERT INTO replays (id) VALUES (0)")
         connection.execute("DELETE FROM replays WHERE id = 0")
-        return arguments
 
-    def once(self, connection: sqlite3.Connection, arguments: Sequence[tuple[int, str]]) -> Sequence[bool]:
-        statement = "INSERT OR IGNORE INTO once VALUES (?, ?)"
-        return [connection.execute(statement, argument).rowcount == 1 for argument in arguments]
+    def once(self, connection: sqlite3.Connection, id: int, key: str) -> bool:
+        return connection.execute("INSERT OR IGNORE INTO once VALUES (?, ?)", (id, key)).rowcount == 1
 
-    def replay(
-        self, connection: sqlite3.Connection, arguments: Sequence[tuple[Sequence[int], bool]]
-    ) -> Sequence[Sequence[int]]:
-        return [self._replay(connection, ids, force) for ids, force in arguments]
-
-    def _replay(self, connection: sqlite3.Connection, ids: Sequence[int], force: bool) -> Sequence[int]:
+    def replay(self, connection: sqlite3.Connection, ids: Sequence[int], force: bool = False) -> Sequence[int]:
         found = replayable(connection, ids, force)
         connection.execute(
             "UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' WHERE id IN (SELECT value FROM json_each(?))",
@@ -290,16 +272,18 @@ class JournalWriter:
         )
         return found
 
-    def remove_requests(
-        self, connection: sqlite3.Connection, arguments: Sequence[Sequence[int]]
-    ) -> Sequence[Sequence[int]]:
-        return [_remove_requests(connection, ids) for ids in arguments]
+    def remove_requests(self, connection: sqlite3.Connection, ids: Sequence[int]) -> Sequence[int]:
+        ended = "SELECT id FROM deliveries WHERE state >= 3 AND id IN (SELECT value FROM json_each(?))"
+        found = [number for (number,) in connection.execute(ended, (as_ids(ids),)).fetchall()]
+        for change in _REMOVE_REQUESTS:
+            connection.execute(f"{change} WHERE id IN (SELECT value FROM json_each(?))", (as_ids(found),))
+        return found
 
     def take_replays(self, connection: sqlite3.Connection, count: int) -> list[tuple[int, str]]:
         """Let up to `count` deliveries run once more that another process has requested, and return them with who has done so."""
         rows = connection.execute("SELECT id, forced, requested_by FROM replays LIMIT ?", (count,)).fetchall()
         for force in {forced for _, forced, _ in rows}:
-            self._replay(connection, [number for number, forced, _ in rows if forced == force], force)
+            self.replay(connection, [number for number, forced, _ in rows if forced == force], force)
         ids = as_ids([number for number, _, _ in rows])
         if rows:
             connection.execute("DELETE FROM replays WHERE id IN (SELECT value FROM json_each(?))", (ids,))
@@ -321,14 +305,6 @@ def replayable(connection: sqlite3.Connection, ids: Sequence[int], force: bool) 
         (as_ids(ids), force),
     )
     return [number for (number,) in rows.fetchall()]
-
-
-def _remove_requests(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]:
-    ended = "SELECT id FROM deliveries WHERE state >= 3 AND id IN (SELECT value FROM json_each(?))"
-    found = [number for (number,) in connection.execute(ended, (as_ids(ids),)).fetchall()]
-    for change in _REMOVE_REQUESTS:
-        connection.execute(f"{change} WHERE id IN (SELECT value FROM json_each(?))", (as_ids(found),))
-    return found
 
 
 class _Rows:
