@@ -14,7 +14,7 @@ from twisted.logger import Logger, globalLogPublisher
 from errklein.bot._events import Callbacks, Events
 from errklein.bot._health import HealthChecks
 from errklein.bot._notices import MissedNotices, NoticeBoard, NoticeFallback
-from errklein.bot._operations import CoreHost, Overview, ProcessOperations, RunningState
+from errklein.bot._operations import CoreHost, ProcessOperations, RunningState, overview
 from errklein.bot._room_messages import RoomMessages
 from errklein.bot._sending import Sending, restore_outboxes
 from errklein.bot._webhook_notices import WebhookNotices, pool_notice
@@ -134,7 +134,7 @@ class Bot:
             notices,
             end,
             now,
-            partial(Overview, self),
+            partial(overview, self),
             self.waits.result_of,
         )
         self._webhook_notices = hooks = WebhookNotices(notices, self.plugin_manager.plugin, config.BOT_PREFIX)

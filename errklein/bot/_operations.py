@@ -28,7 +28,7 @@ from errklein.plugins.manager import PluginManager
 from errklein.plugins.operations import PluginOperations, PluginSummary
 from errklein.plugins.plugin import UnknownPlugin
 from errklein.plugins.repos.operations import RepoOperations
-from errklein.ports.chat import Backend, ManagesRooms
+from errklein.ports.chat import Backend, BotOverview, ManagesRooms
 from errklein.ports.journal import JournalError
 from errklein.ports.outbox import OutboxStatus
 from errklein.ports.values import OF_NETWORK
@@ -324,44 +324,21 @@ class CoreHost:
         return any(one.plugin not in core for one in self.plugin_manager.callbacks("callback_message"))
 
 
-class Overview:
-    """Implements `ports.chat.BotOverview` for one of the bot's backends."""
+def overview(bot: Bot, backend: Backend) -> BotOverview:
+    """Return what an operator's console on one of the bot's backends shows."""
+    prefix, addresses = bot.networks.config(backend).BOT_PREFIX, [*map(endpoint_url, bot.web.listeners.open_now)]
+    path, here = next(iter(destinations.files), None), Path.cwd()
+    if path is not None and here.parent != here and path.is_relative_to(here):
+        path = path.relative_to(here)
+    others = [network for network in bot.events.open_networks if network != backend.network]
 
-    def __init__(self, bot: Bot, backend: Backend) -> None:
-        self._bot = bot
-        self._backend = backend
-
-    @property
-    def prefix(self) -> str:
-        prefix: str = self._bot.networks.config(self._backend).BOT_PREFIX
-        return prefix
-
-    @property
-    def addresses(self) -> Sequence[str]:
-        return [endpoint_url(description) for description in self._bot.web.listeners.open_now]
-
-    @property
-    def log_file(self) -> str:
-        """The path of the first log file, relative if it is below the working directory and that isn't `/`."""
-        path, here = next(iter(destinations.files), None), Path.cwd()
-        if path is None:
-            return ""
-        return str(path.relative_to(here) if here.parent != here and path.is_relative_to(here) else path)
-
-    @property
-    def plugins_read_messages(self) -> bool:
-        return self._bot.core_host.plugins_read_messages
-
-    def commands(self, message: Message) -> Sequence[str]:
-        """Return the commands that the sender of the message may see, also with names of plugins as arguments."""
-        visible = self._bot.dispatcher.permissions.visible(self._backend, message)
-        names = [command.name.replace("_", " ") for command in visible]
-        plugins = [plugin.name for plugin in self._bot.plugin_manager.found]
+    def commands(message: Message) -> Sequence[str]:
+        """Return those that the sender may see, also with names of plugins as arguments."""
+        names = [one.name.replace("_", " ") for one in bot.dispatcher.permissions.visible(backend, message)]
+        plugins = [plugin.name for plugin in bot.plugin_manager.found]
         topics = [f"help {topic}" for topic in (*plugins, *names)] if "help" in names else []
         targets = [f"{name} {plugin}" for name in names if name.startswith("plugin ") for plugin in plugins]
-        return [self.prefix + text for text in (*names, *topics, *targets)]
+        return [prefix + text for text in (*names, *topics, *targets)]
 
-    def remaining(self) -> Sequence[str]:
-        """Return "webhooks" if an endpoint is open, and the names of the other networks that have not ended."""
-        others = [network for network in self._bot.events.open_networks if network != self._backend.network]
-        return [*(["webhooks"] if self._bot.web.listeners.open_now else []), *others]
+    reads, remaining = bot.core_host.plugins_read_messages, [*(["webhooks"] if addresses else []), *others]
+    return BotOverview(prefix, addresses, str(path or ""), reads, remaining, commands)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
@@ -173,42 +174,31 @@ class KnowsHolders(Protocol):
         """Return the current holder of the person's name, with all attributes that access rules use; None if unknown. Any thread."""
 
 
-class BotOverview(Protocol):
-    """Facts about the running bot that an operator console shows."""
+@dataclass(frozen=True)
+class BotOverview:
+    """Facts about the running bot that an operator console shows.
 
-    @property
-    def prefix(self) -> str:
-        """The prefix of commands on the console's network."""
+    :param prefix: The prefix of commands on the console's network.
+    :param addresses: The addresses that webhooks are served at: URLs, or Twisted endpoint strings for sockets without a host and port.
+    :param log_file: The path of the log file, relative if it is below the working directory; "" without one.
+    :param plugins_read_messages: Whether a plugin other than the core plugins has a `callback_message`.
+    :param remaining: What keeps the bot running after the console has ended: "webhooks", and the names of other networks.
+    :param commands: Returns the commands with their prefix that the sender of a message may see, for completion. Any thread.
+    """
 
-    @property
-    def addresses(self) -> Sequence[str]:
-        """The addresses that webhooks are served at: URLs, or Twisted endpoint strings for sockets without a host and port."""
-
-    @property
-    def log_file(self) -> str:
-        """The path of the log file, relative if it is below the working directory; an empty string without a log file."""
-
-    @property
-    def plugins_read_messages(self) -> bool:
-        """True if a plugin other than the core plugins has a `callback_message`."""
-
-    def commands(self, message: Message) -> Sequence[str]:
-        """Return the commands with their prefix that the sender of `message` may see, without hidden ones, for completion.
-
-        Commands whose argument is a plugin or command are included with each.
-
-        May be called from any thread.
-        """
-
-    def remaining(self) -> Sequence[str]:
-        """Return what keeps the bot running after the console has ended: "webhooks", and the names of other networks."""
+    prefix: str
+    addresses: Sequence[str]
+    log_file: str
+    plugins_read_messages: bool
+    remaining: Sequence[str]
+    commands: Callable[[Message], Sequence[str]]
 
 
 class BackendEvents(Protocol):
     """Receives the events of a backend; implemented by the bot. All methods are called in the reactor's thread."""
 
     def overview(self, backend: Backend) -> BotOverview:
-        """Return the facts about the bot that the backend shows if it is an operator's console."""
+        """Return the facts about the bot, as they are now, that the backend shows if it is an operator's console."""
 
     def backend_connected(self, backend: Backend) -> None:
         """The connection is established. Called again after each reconnection."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import cached_property, partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
@@ -91,9 +90,7 @@ class RecordedEvents:
 
     def overview(self, backend: Backend) -> BotOverview:
         """Return the facts about a bot without commands."""
-        facts = SimpleNamespace(prefix="!", addresses=(), log_file="", plugins_read_messages=False)
-        facts.commands, facts.remaining = (lambda message: ()), tuple
-        return cast(BotOverview, facts)
+        return BotOverview("!", (), "", False, (), lambda message: ())
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if not hasattr(BackendEvents, name):

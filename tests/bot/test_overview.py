@@ -8,24 +8,22 @@ from typing import Any
 from unittest import mock
 
 from errklein import BotPlugin, botcmd, re_botcmd
-from errklein.bot._operations import Overview
 from errklein.chat import Message
 from errklein.config.networks import find_network
 from errklein.logs import destinations
 from errklein.networks.test import NETWORK, TestBackend
-from errklein.ports.chat import BackendEvents, BotOverview
+from errklein.ports.chat import BotOverview
 from tests.doubles import NetworksCase
 
 
 class Console(TestBackend):
     """A network in memory that is an operator console."""
 
-    overview: BotOverview
-
-    def connect(self, events: BackendEvents) -> None:
-        """Get the facts about the bot."""
-        self.overview = events.overview(self)
-        super().connect(events)
+    @property
+    def overview(self) -> BotOverview:
+        """The facts about the bot, as they are now."""
+        assert self.events is not None
+        return self.events.overview(self)
 
     def plain_text_reply(self, message: Message) -> str | None:
         """Reply to "help" only."""
@@ -77,7 +75,11 @@ class ConsoleCase(NetworksCase):
         find_network.cache_clear()
         backend: Any = self.backends["console"]
         self.console: Console = backend
-        self.overview: Any = backend.overview
+
+    @property
+    def overview(self) -> BotOverview:
+        """The facts about the bot, as they are now."""
+        return self.console.overview
 
 
 class OverviewTests(ConsoleCase):
@@ -89,11 +91,10 @@ class OverviewTests(ConsoleCase):
         ours = {"!order dish", "!secret", "!shut", "!hungry"}
         return [command for command in self.overview.commands(message) if command in ours]
 
-    def test_wired(self) -> None:
-        """Each console gets its own overview before it is connected."""
-        self.assertIsInstance(self.overview, Overview)
-        self.assertIsNot(self.overview, self.backends["libera"].overview)  # type: ignore[attr-defined]
-        self.assertEqual(self.overview.prefix, "!")
+    def test_prefix(self) -> None:
+        """Each console has the prefix of its network."""
+        self.config.networks["console"].BOT_PREFIX = "?"
+        self.assertEqual(self.overview.prefix, "?")
 
     def test_commands(self) -> None:
         """Commands have prefix and spaces; hidden ones and those without a name are left out."""
@@ -116,12 +117,12 @@ class OverviewTests(ConsoleCase):
 
     def test_remaining(self) -> None:
         """The bot continues after the console with webhooks if it listens, and with networks that have not ended."""
-        self.assertEqual(list(self.overview.remaining()), ["libera"])
+        self.assertEqual(list(self.overview.remaining), ["libera"])
         self.test_bot.bot.events.backend_ended(self.backends["libera"])
         self.reactor.advance(0)
-        self.assertEqual(list(self.overview.remaining()), [])
+        self.assertEqual(list(self.overview.remaining), [])
         self.successResultOf(self.bot.web.listeners.open("tcp:3141:interface=127.0.0.1"))
-        self.assertEqual(list(self.overview.remaining()), ["webhooks"])
+        self.assertEqual(list(self.overview.remaining), ["webhooks"])
         self.assertEqual(list(self.overview.addresses), ["http://127.0.0.1:3141"])
 
     def test_log_file(self) -> None:

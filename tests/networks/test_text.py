@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +28,7 @@ from errklein.chat.identifiers import RoomNotJoinedError
 from errklein.chat.operations import Kind, Wanted
 from errklein.chat.streams import STREAM_WAITING_TO_START
 from errklein.networks.text import TextBackend, TextOccupant, TextPerson, TextRoom
+from errklein.ports.chat import BotOverview
 from errklein.ports.outbox import OutboxClosed
 
 REPOSITORY = Path(__file__).parents[2]
@@ -48,31 +49,20 @@ def configuration(**settings: Any) -> Any:
     return SimpleNamespace(**(defaults | settings))
 
 
-@dataclass
-class FakeOverview:
-    """Implements BotOverview with fixed facts."""
-
-    prefix: str = "!"
-    addresses: Sequence[str] = ("http://127.0.0.1:3141",)
-    log_file: str = "data/errklein.log"
-    plugins_read_messages: bool = False
-    known: Sequence[str] = ("!help", "!plugin config", "!plugin info")
-    running_on: Sequence[str] = ("webhooks",)
-
-    def commands(self, message: Message) -> Sequence[str]:
-        """Return the fixed commands."""
-        return self.known
-
-    def remaining(self) -> Sequence[str]:
-        """Return what was given."""
-        return self.running_on
+def facts(**given: Any) -> BotOverview:
+    """Return facts about a bot, some of them as given."""
+    known = ("!help", "!plugin config", "!plugin info")
+    overview = BotOverview(
+        "!", ("http://127.0.0.1:3141",), "data/errklein.log", False, ("webhooks",), lambda message: known
+    )
+    return replace(overview, **given)
 
 
 class Events:
     """Records the events of a backend; `when` returns a Deferred for the next event of a kind."""
 
     def __init__(self) -> None:
-        self.facts = FakeOverview()
+        self.facts = facts()
         self.told: list[str] = []
         self.messages: list[Message] = []
         self.presences: list[Presence] = []
@@ -95,7 +85,7 @@ class Events:
 
         return tell
 
-    def overview(self, backend: Any) -> FakeOverview:
+    def overview(self, backend: Any) -> BotOverview:
         """Return the facts about the bot."""
         return self.facts
 
@@ -499,11 +489,11 @@ from twisted.python import log
 from errklein.networks.text import TextBackend
 
 sys.path.insert(0, {repository!r})
-from tests.networks.test_text import FakeOverview, configuration
+from tests.networks.test_text import configuration, facts
 
 class Echo:
     def overview(self, backend):
-        return FakeOverview()
+        return facts()
     def backend_connected(self, backend):
         print("this is the log's")
     def presence_changed(self, backend, presence):

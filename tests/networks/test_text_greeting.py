@@ -8,7 +8,7 @@ from errklein._version import __version__
 from errklein.networks.text._backend import farewell, greeting, hint
 from errklein.ports.chat import BotOverview
 from errklein.text import sanitize
-from tests.networks.test_text import FakeOverview
+from tests.networks.test_text import facts
 
 
 class GreetingTests(SynchronousTestCase):
@@ -21,7 +21,7 @@ class GreetingTests(SynchronousTestCase):
     def test_facts(self) -> None:
         """The greeting has name, version, addresses, log file, and how to give commands and stop the bot."""
         self.assertEqual(
-            self.greeting(FakeOverview(addresses=("http://127.0.0.1:3141", "unix:/run/bot.sock"))),
+            self.greeting(facts(addresses=("http://127.0.0.1:3141", "unix:/run/bot.sock"))),
             [
                 f"errklein {__version__}: @errbot is ready",
                 "  Webhooks  http://127.0.0.1:3141, unix:/run/bot.sock",
@@ -33,7 +33,7 @@ class GreetingTests(SynchronousTestCase):
 
     def test_nothing_listens(self) -> None:
         """Without an address the greeting names the command that sets one, and Ctrl-D stops the bot too."""
-        lines = self.greeting(FakeOverview(prefix="?", addresses=(), log_file="", running_on=()))
+        lines = self.greeting(facts(prefix="?", addresses=(), log_file="", remaining=()))
         self.assertEqual(
             lines[1], "  Webhooks  none; start with --web tcp:3141:interface=127.0.0.1, or use ?plugin config Webserver"
         )
@@ -43,7 +43,7 @@ class GreetingTests(SynchronousTestCase):
 
     def test_untrusted_names(self) -> None:
         """Terminal sequences in names and paths are removed."""
-        shown = greeting("@a\x1b[2Jb", FakeOverview(log_file="c\x1b]0;title\x07d"))
+        shown = greeting("@a\x1b[2Jb", facts(log_file="c\x1b]0;title\x07d"))
         self.assertIn("@ab is ready", shown)
         self.assertIn("cd", shown)
         self.assertNotIn("title", shown)
@@ -55,22 +55,22 @@ class HintTests(SynchronousTestCase):
     def test_help(self) -> None:
         """`help` without a prefix is explained."""
         for text in ("help", " HELP "):
-            self.assertEqual(hint(text, FakeOverview()), "Commands begin with `!`; `!help` lists them.")
-        self.assertEqual(hint("help", FakeOverview(prefix="")), "Commands: `help` lists them.")
+            self.assertEqual(hint(text, facts()), "Commands begin with `!`; `!help` lists them.")
+        self.assertEqual(hint("help", facts(prefix="")), "Commands: `help` lists them.")
 
     def test_quit(self) -> None:
         """`quit` and `exit` get the keys that stop the bot."""
         for text in ("quit", "exit"):
-            self.assertEqual(hint(text, FakeOverview(running_on=())), "Ctrl-C or Ctrl-D stops the bot.")
+            self.assertEqual(hint(text, facts(remaining=())), "Ctrl-C or Ctrl-D stops the bot.")
             self.assertEqual(
-                hint(text, FakeOverview(running_on=("webhooks", "libera"))),
+                hint(text, facts(remaining=("webhooks", "libera"))),
                 "Ctrl-C stops the bot. Ctrl-D ends the conversation; the bot continues with webhooks and libera.",
             )
 
     def test_other_text(self) -> None:
         """No other text gets one of these hints."""
         for text in ("help me", "hello", "", "quitting"):
-            self.assertIsNone(hint(text, FakeOverview()))
+            self.assertIsNone(hint(text, facts()))
 
 
 class FarewellTests(SynchronousTestCase):

@@ -15,8 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from errklein.chat import Message
 from errklein.networks.text import TextBackend
+from errklein.ports.chat import BotOverview
 from tests import needs_network
-from tests.networks.test_text import Events, FakeOverview, Output, configuration
+from tests.networks.test_text import Events, Output, configuration, facts
 from tests.processes import LIMIT, TWISTD, environment, free_port, write_config, write_plugin
 
 
@@ -34,7 +35,7 @@ class SessionTests(TestCase):
         self.data_dir.mkdir()
         self.patch(os, "environ", os.environ | {"TERM": "xterm"})
 
-    def open(self, overview: FakeOverview | None = None) -> tuple[TextBackend, Output, Callable[[str], None]]:
+    def open(self, overview: BotOverview | None = None) -> tuple[TextBackend, Output, Callable[[str], None]]:
         """A connected backend on a new terminal, its screen, and a function that types."""
         master, slave = pty.openpty()
         stdin = os.fdopen(slave, encoding="utf-8", closefd=False)
@@ -94,10 +95,8 @@ class SessionTests(TestCase):
 
     async def test_no_overview_of_commands(self) -> None:
         """An error while commands are looked up is logged, and the conversation continues."""
-        overview = FakeOverview()
-        _, screen, type_ = self.open(overview)
+        _, screen, type_ = self.open(facts(commands=lambda message: None))
         await screen.until("@gbin")
-        overview.known = None  # type: ignore[assignment]
         received = self.events.when("message_received")
         type_("!he\t\r")
         await received
@@ -127,7 +126,7 @@ class SessionTests(TestCase):
 
     async def test_plugin_reads_plain_text(self) -> None:
         """Text that a plugin may read gets no hint."""
-        backend, _, _ = self.open(FakeOverview(plugins_read_messages=True))
+        backend, _, _ = self.open(facts(plugins_read_messages=True))
         self.assertIsNone(backend.plain_text_reply(Message("hello", frm=backend.user, to=backend.bot_identifier)))
 
     async def test_end(self) -> None:

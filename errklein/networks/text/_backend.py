@@ -68,17 +68,15 @@ class TextBackend(LocalBackend):
         self._on_terminal = _is_terminal(self._input) and _is_terminal(self._output)
         self._console: Console | None = None
         self._disconnecting: Deferred[None] | None = None
-        self._overview: BotOverview
         self._hinted = False
         self._outbox: Outbox[str] = Outbox(reactor, self.network, self, outbox_limits(config, self.message_size_limit))
 
     def connect(self, events: BackendEvents) -> None:
         self._console = self._open_console()
-        self._overview = overview = events.overview(self)
         super().connect(events)
         self.notify("presence_changed", Presence(self.administrator, ONLINE))
         if self._on_terminal:
-            self._console.show(greeting(str(self.bot_identifier), overview))
+            self._console.show(greeting(str(self.bot_identifier), self._overview))
         self._console.start()
         self._outbox.resume()
 
@@ -119,11 +117,12 @@ class TextBackend(LocalBackend):
         for messages to rooms, and without a terminal."""
         if not self._on_terminal or not message.is_direct:
             return None
-        found = hint(message.body, self._overview)
-        if found is not None or self._hinted or self._overview.plugins_read_messages:
+        overview = self._overview
+        found = hint(message.body, overview)
+        if found is not None or self._hinted or overview.plugins_read_messages:
             return found
         self._hinted = True
-        return f"This is not a command. {command_hint(self._overview.prefix)}"
+        return f"This is not a command. {command_hint(overview.prefix)}"
 
     def add_reaction(self, message: Message, reaction: str) -> None:
         self._react(message, f"+:{reaction}:")
@@ -170,6 +169,11 @@ class TextBackend(LocalBackend):
 
     def query_room(self, name: str) -> LocalRoom:
         return super().query_room(f"#{name.removeprefix('#')}")
+
+    @property
+    def _overview(self) -> BotOverview:
+        assert self.events is not None
+        return self.events.overview(self)
 
     def _open_console(self) -> Console:
         if self._on_terminal:
@@ -275,7 +279,7 @@ class TextBackend(LocalBackend):
     def _end(self) -> None:
         self._end_message()
         if self._on_terminal and self._console is not None:
-            self._console.show(farewell(self._overview.remaining()))
+            self._console.show(farewell(self._overview.remaining))
         self.notify("backend_ended")
 
 
@@ -296,7 +300,7 @@ def greeting(name: str, overview: BotOverview) -> str:
         "Webhooks": ", ".join(overview.addresses) or no_webhooks,
         "Log": overview.log_file,
         "Commands": f"{prefix}help lists them, Tab completes them",
-        "Stop": "Ctrl-C; Ctrl-D ends only this conversation" if overview.remaining() else "Ctrl-C or Ctrl-D",
+        "Stop": "Ctrl-C; Ctrl-D ends only this conversation" if overview.remaining else "Ctrl-C or Ctrl-D",
     }
     lines = [f"  \x1b[2m{label:<10}\x1b[22m{sanitize(text)}" for label, text in rows.items() if text]
     return "\n".join([f"\x1b[1merrklein {__version__}\x1b[22m: {sanitize(name)} is ready", *lines, ""])
@@ -308,10 +312,10 @@ def hint(text: str, overview: BotOverview) -> str | None:
         case "help":
             return command_hint(overview.prefix)
         case "quit" | "exit":
-            remaining = overview.remaining()
-            if not remaining:
+            if not overview.remaining:
                 return "Ctrl-C or Ctrl-D stops the bot."
-            return f"Ctrl-C stops the bot. Ctrl-D ends the conversation; the bot continues with {_listed(remaining)}."
+            others = _listed(overview.remaining)
+            return f"Ctrl-C stops the bot. Ctrl-D ends the conversation; the bot continues with {others}."
     return None
 
 
