@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from queue import Empty, Queue
-from time import monotonic, time
+from time import time
 from typing import Any, BinaryIO
 
 from errklein.chat import (
@@ -108,29 +108,6 @@ class IncomingQueue(Queue[tuple[Any, ...]]):
         self._item_received()
 
 
-class OutgoingQueue(Queue[str | bytes]):
-    """A queue of the bot's messages, as rendered text, and of its files, as bytes."""
-
-    def get_unless(self, idle: Callable[[], bool], timeout: float) -> str | bytes:
-        """Remove and return the next item.
-
-        Raises Empty after `timeout` seconds, or as soon as `idle` returns true. `idle` is called at first and after each
-        `wake`.
-        """
-        with self.not_empty:
-            end = monotonic() + timeout
-            while not self._qsize():
-                left = end - monotonic()
-                if left <= 0 or idle():
-                    raise Empty
-                self.not_empty.wait(left)
-            return self._get()
-
-    def wake(self) -> None:
-        with self.not_empty:
-            self.not_empty.notify_all()
-
-
 @dataclass(frozen=True)
 class SentMessage:
     """A message of the bot, or the new text of one that it has edited, and its text rendered as plain text.
@@ -163,7 +140,8 @@ class TestBackend(LocalBackend):
         admins = getattr(config, "BOT_ADMINS", ())
         self.sender: Identifier = self.person_named(next(iter(admins), "gbin@localhost"))
         self.sent: list[SentMessage] = []
-        self.outgoing_message_queue = OutgoingQueue()
+        self.outgoing_message_queue: Queue[str | bytes] = Queue()
+        """The bot's messages, as rendered text, and its files, as bytes."""
         self.incoming_stanza_queue = IncomingQueue(self._item_received)
         self._watchers: list[Callable[[SentMessage], None]] = []
         self.bot_in_rooms: str | None = None
