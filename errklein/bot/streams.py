@@ -43,25 +43,29 @@ class StreamCopier:
     def __init__(self, incoming: Stream, readers: Iterable[str], size_limit: int = SIZE_LIMIT) -> None:
         self._incoming = incoming
         self._size_limit = size_limit
-        self._arrived = _Arrived()
+        self._changed = threading.Condition()
+        self.size, self.ended = 0, False  # of the part that is in the file, and whether there comes no more
         descriptor, path = tempfile.mkstemp(prefix="errklein-stream-")
         self._file = io.FileIO(descriptor, "wb")
         try:
-            self._readers = {
-                _Copy(incoming, _CopySource(path, self._arrived), self._arrived): reader for reader in readers
-            }
+            self.copies = {_Copy(incoming, path, self): reader for reader in readers}
         finally:
             Path(path).unlink()
 
-    @property
-    def copies(self) -> list[Stream]:
-        return list(self._readers)
+    def notify(self) -> None:
+        """Let threads that wait look again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self.ended or condition())
 
     def run(self) -> None:
         """Copy the stream. Return when it is complete, when no reader is left, or after `stop`."""
         with self._file:
             try:
-                self._arrived.wait_for(lambda: self._is_wanted() or not self._has_readers())
+                self.wait_for(lambda: self._is_wanted() or not self._has_readers())
                 if self._is_wanted():
                     self._copy()
                 elif self._incoming.status == STREAM_WAITING_TO_START:
@@ -69,14 +73,14 @@ class StreamCopier:
             except Exception as error:
                 self._fail(str(error) or type(error).__name__)
             finally:
-                self._arrived.end()
+                self._end()
 
     def returned(self, copy: Stream) -> None:
         """Note that the reader of the copy has returned."""
         if copy.status == STREAM_WAITING_TO_START:
             self.log.warn(
                 "{reader} returned without accepting or rejecting the stream {name}, which is a rejection",
-                reader=next(reader for known, reader in self._readers.items() if known is copy),
+                reader=next(reader for known, reader in self.copies.items() if known is copy),
                 name=copy.name,
             )
             copy.reject()
@@ -86,19 +90,23 @@ class StreamCopier:
 
     def stop(self) -> None:
         self._fail("the bot is stopping")
-        self._arrived.end()
+        self._end()
+
+    def _end(self) -> None:
+        self.ended = True
+        self.notify()
 
     def _is_wanted(self) -> bool:
-        return any(copy.is_wanted for copy in self._readers)
+        return any(copy.is_wanted for copy in self.copies)
 
     def _has_readers(self) -> bool:
-        return any(not copy.closed and copy.status != STREAM_REJECTED for copy in self._readers)
+        return any(not copy.closed and copy.status != STREAM_REJECTED for copy in self.copies)
 
     def _copy(self) -> None:
         incoming, size = self._incoming, 0
         if incoming.status == STREAM_WAITING_TO_START:
             incoming.accept()
-        while not self._arrived.ended and (chunk := incoming.read1(CHUNK_SIZE)):
+        while not self.ended and (chunk := incoming.read1(CHUNK_SIZE)):
             size += len(chunk)
             if not self._has_readers() or size > self._size_limit:
                 self._fail(
@@ -107,55 +115,28 @@ class StreamCopier:
                 return
             while chunk:
                 chunk = chunk[self._file.write(chunk) :]
-            self._arrived.add_up_to(size)
-            for stream in (incoming, *self._readers):
+            self.size = size
+            self.notify()
+            for stream in (incoming, *self.copies):
                 stream.ack_data(size)
         if incoming.status == STREAM_TRANSFER_IN_PROGRESS:
             incoming.success()
 
     def _fail(self, reason: str) -> None:
-        if self._arrived.ended:
+        if self.ended:
             return
         self.log.warn("The stream {name} ended early: {reason}", name=self._incoming.name, reason=reason)
-        for stream in (self._incoming, *self._readers):
+        for stream in (self._incoming, *self.copies):
             if stream.status in (STREAM_WAITING_TO_START, STREAM_TRANSFER_IN_PROGRESS):
                 stream.error(reason)
 
 
-class _Arrived:
-    """The size of the part that is in the file, for threads that wait for more."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.ended = False
-        self._changed = threading.Condition()
-
-    def add_up_to(self, size: int) -> None:
-        self.size = size
-        self.notify()
-
-    def end(self) -> None:
-        self.ended = True
-        self.notify()
-
-    def notify(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-
-    def wait_for(self, condition: Callable[[], bool]) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self.ended or condition())
-
-
-class _CopySource(io.RawIOBase):
+class _GrowingFile(io.RawIOBase):
     """Reads the file while it grows: at its end, waits for more."""
 
-    def __init__(self, path: str, arrived: _Arrived) -> None:
-        super().__init__()
+    def __init__(self, path: str, copier: StreamCopier) -> None:
         self.was_read = False
-        self._file = io.FileIO(path)
-        self._arrived = arrived
-        self._position = 0
+        self._file, self._copier, self._position = io.FileIO(path), copier, 0
 
     def readable(self) -> bool:
         return True
@@ -163,8 +144,8 @@ class _CopySource(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if not self.was_read:
             self.was_read = True
-            self._arrived.notify()
-        self._arrived.wait_for(lambda: self.closed or self._arrived.size > self._position)
+            self._copier.notify()
+        self._copier.wait_for(lambda: self.closed or self._copier.size > self._position)
         count = 0 if self.closed else self._file.readinto(buffer) or 0
         self._position += count
         return count
@@ -172,29 +153,28 @@ class _CopySource(io.RawIOBase):
     def close(self) -> None:
         super().close()
         self._file.close()
-        self._arrived.notify()
+        self._copier.notify()
 
 
 class _Copy(Stream):
     """A copy of a stream, which wakes the copier when it is accepted or rejected."""
 
-    def __init__(self, original: Stream, source: _CopySource, arrived: _Arrived) -> None:
-        super().__init__(original.identifier, source, original.name, original.size, original.stream_type)
-        self._source = source
-        self._arrived = arrived
+    def __init__(self, original: Stream, path: str, copier: StreamCopier) -> None:
+        self._file, self._copier = _GrowingFile(path, copier), copier
+        super().__init__(original.identifier, self._file, original.name, original.size, original.stream_type)
 
     @property
     def is_wanted(self) -> bool:
         """True if the copy was accepted, or a reader has begun to read it."""
-        return not self.closed and (self._source.was_read or self.status == STREAM_TRANSFER_IN_PROGRESS)
+        return not self.closed and (self._file.was_read or self.status == STREAM_TRANSFER_IN_PROGRESS)
 
     def accept(self) -> None:
         super().accept()
-        self._arrived.notify()
+        self._copier.notify()
 
     def reject(self) -> None:
         super().reject()
-        self._arrived.notify()
+        self._copier.notify()
 
 
 MOST_AT_ONCE = 16  # the maximal number of files that are received at the same time; further ones are rejected
@@ -216,17 +196,14 @@ class Streams:
     def offer(self, stream: Stream) -> None:
         """Copy the stream for each active plugin with a `callback_stream`. Without one, reject the stream."""
         plugins = {one.plugin: one.method for one in self._find_callbacks("callback_stream")}
-        if not plugins or self._stopped or self._arriving >= MOST_AT_ONCE:
-            if plugins:
-                self.log.warn(
-                    "The stream {name} is rejected: {most} streams are being received already",
-                    name=stream.name,
-                    most=MOST_AT_ONCE,
-                )
-            if stream.status == STREAM_WAITING_TO_START:
-                stream.reject()
+        if plugins and not self._stopped and self._arriving < MOST_AT_ONCE:
+            Deferred.fromCoroutine(self._copy(stream, plugins))
             return
-        Deferred.fromCoroutine(self._copy(stream, plugins))
+        if plugins:
+            text = "The stream {name} is rejected: {most} streams are being received already"
+            self.log.warn(text, name=stream.name, most=MOST_AT_ONCE)
+        if stream.status == STREAM_WAITING_TO_START:
+            stream.reject()
 
     def stop(self) -> None:
         """End the streams that are being copied with an error, and reject new ones."""
@@ -256,6 +233,8 @@ class Streams:
             self._arriving -= 1
             if copier is not None:
                 self._copiers.discard(copier)
+                # A plugin may keep its copy, which refers to the copier, and so to the others.
+                copier.copies.clear()
             pool.stop()
 
     async def _read(self, plugin: str, callback: Callable[[Stream], Any], copier: StreamCopier, copy: Stream) -> None:
