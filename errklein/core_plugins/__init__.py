@@ -29,9 +29,19 @@ P = ParamSpec("P")
 S = TypeVar("S", bound=BotPlugin)
 T = TypeVar("T")
 
+_LONGEST_REFUSAL = 600
+
 
 class CorePlugin(BotPlugin):
     """Base class of core plugins, whose commands work while plugins hold all threads."""
+
+    refusals: tuple[type[Exception], ...] = ()
+    """The exceptions of operations that are refused. Raised by a command, the text is its reply."""
+
+    def refusal(self, error: Exception) -> str:
+        """Return the reply to a command that has raised one of `refusals`."""
+        text = truncated(str(error), _LONGEST_REFUSAL)
+        return plain(text if text.endswith((".", "?")) else f"{text}.")
 
     @cached_property
     def host(self) -> CoreHost:

@@ -27,17 +27,13 @@ from errklein.running import on_reactor
 from errklein.running.context import handled_network
 from errklein.text import code, plain, plain_lines
 
-_REFUSALS = (LookupFailed, NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError)
-"""Exceptions that a network raises if it doesn't support or refuses an operation on a room."""
-
 Handler = Callable[[Any, Message, list[str]], Coroutine[Any, Any, str]]
 
 
 def room_command(syntax: str, least: int, most: int | None, *, historize: bool = True) -> Callable[[Handler], Handler]:
     """Turn a method into an admin-only command whose arguments are split as in a shell.
 
-    With fewer than `least` or more than `most` arguments, the reply is the usage with `syntax`. If the network refuses, the
-    reply is its reason.
+    With fewer than `least` or more than `most` arguments, the reply is the usage with `syntax`.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -48,11 +44,7 @@ def room_command(syntax: str, least: int, most: int | None, *, historize: bool =
             if len(args) < least or (most is not None and len(args) > most):
                 given = handler.__name__.replace("_", " ")
                 raise CommandError(f"Usage: {self.host.prefix}{given} {syntax}".rstrip())
-            try:
-                return await handler(self, msg, args)
-            except _REFUSALS as error:
-                reason = str(error) or "the network doesn't support this"
-                raise CommandError(f"The command failed: {plain(reason)}") from error
+            return await handler(self, msg, args)
 
         return run
 
@@ -61,6 +53,13 @@ def room_command(syntax: str, least: int, most: int | None, *, historize: bool =
 
 class ChatRoom(CorePlugin):
     """Join and manage rooms, and relay messages between rooms and people."""
+
+    refusals = LookupFailed, NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError
+
+    def refusal(self, error: Exception) -> str:
+        """Return the reason of a network that doesn't support or refuses an operation on a room."""
+        reason = str(error) or "the network doesn't support this"
+        return f"The command failed: {plain(reason)}"
 
     @on_reactor
     def callback_connect(self) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
 
 from errklein.chat import Message
 from errklein.commands import CommandError, admin_by_default, botcmd
@@ -17,8 +15,6 @@ from errklein.text.masking import masker
 from errklein.webhooks.delivery_words import InvalidWords, parse_ids
 from errklein.webhooks.exported import body_text, details
 
-T = TypeVar("T")
-
 _LINE = 300
 _SHOWN = 2000
 _EXPLAINED = 1000
@@ -29,6 +25,8 @@ _MOST_LINES = 100
 
 class Deliveries(CorePlugin):
     """List, show, replay and explain the deliveries of webhooks."""
+
+    refusals = JournalError, InvalidWords
 
     @admin_by_default
     @botcmd(
@@ -45,7 +43,7 @@ class Deliveries(CorePlugin):
         duplicate or refused. A time is a duration such as 10min, 2h or 3d, or an ISO date. With grouped, deliveries with the
         same reason are shown together, with the ids to replay, or those that the source must send again.
         """
-        page = await _read(self.host.webhooks.deliveries(self.actor(msg), _split(args), _MOST_LINES))
+        page = await self.host.webhooks.deliveries(self.actor(msg), _split(args), _MOST_LINES)
         lines = shown_lines(page.lines(), _SHOWN if page.is_grouped else _LINE)
         if page.older and not page.is_grouped:
             lines.append(f"Older ones: {code(f'{self.host.prefix}delivery list {page.older}')}")
@@ -72,7 +70,7 @@ class Deliveries(CorePlugin):
         if ids is None or len(ids) != 1:
             given = f"; {plain(truncated(args, _LINE))} is none" if args else ""
             raise CommandError(f"Name the id of a delivery{given}.")
-        found = await _read(self.host.webhooks.delivery(self.actor(msg), ids[0]))
+        found = await self.host.webhooks.delivery(self.actor(msg), ids[0])
         if found is None:
             raise CommandError(f"There is no delivery {ids[0]}.")
         lines = shown_lines(details(found)[:_MOST_LINES])
@@ -92,7 +90,7 @@ class Deliveries(CorePlugin):
         The words of the second form are those of !delivery list. Without a state, failed and dead deliveries run. At most 1000
         run at a time, the latest ones. Those that the source has repeated meanwhile run only with force.
         """
-        replay = await _read(self.host.webhooks.replay(self.actor(msg), _split(args)))
+        replay = await self.host.webhooks.replay(self.actor(msg), _split(args))
         number = len(replay.begun)
         text = f"Replaying {number} {'delivery' if number == 1 else 'deliveries'}."
         if replay.repeated:
@@ -115,7 +113,7 @@ class Deliveries(CorePlugin):
 
         WEBHOOK is Plugin:method, Plugin, the name of a webhook of a room, or the path of a webhook.
         """
-        reports = await _read(self.host.webhooks.webhook(self.actor(msg), _webhook(args)))
+        reports = await self.host.webhooks.webhook(self.actor(msg), _webhook(args))
         for report in reports:
             await self.check_use(msg, args, report.name)
         lines = [line for report in reports for line in report.lines()]
@@ -156,36 +154,19 @@ class Deliveries(CorePlugin):
         ID is that of a delivery or of its request. WEBHOOK is Plugin:method, Plugin or a path. With refused, the last request that was refused is
         explained. A room of one of several networks is named as in libera:#ops.
         """
-        explained = await _read(self.host.webhooks.why(self.actor(msg), args.strip()))
+        explained = await self.host.webhooks.why(self.actor(msg), args.strip())
         lines = [line for one in explained for line in one.lines()]
         return "\n".join(shown_lines(lines, _EXPLAINED)[:_MOST_LINES])
 
     async def _each(self, msg: Message, args: str, change: Callable[[Actor, str], Awaitable[None]]) -> str:
         """Change the webhooks of a name or path. Return their names. It may be that of an inactive plugin."""
         by, name = self.actor(msg), _webhook(args)
-        with _errors_in_replies():
-            names = self.host.webhooks.named(name, [*self.host.webhooks.paused(by), *([name] if ":" in name else ())])
+        names = self.host.webhooks.named(name, [*self.host.webhooks.paused(by), *([name] if ":" in name else ())])
         for webhook in names:
             await self.check_use(msg, args, webhook)
         for webhook in names:
-            await _read(change(by, webhook))
+            await change(by, webhook)
         return plain(", ".join(names))
-
-
-async def _read(result: Awaitable[T]) -> T:
-    """Return the result of the journal. Raises CommandError with the error's text."""
-    with _errors_in_replies():
-        return await result
-
-
-@contextmanager
-def _errors_in_replies() -> Iterator[None]:
-    try:
-        yield
-    except JournalError as error:
-        raise CommandError(plain(str(error))) from error
-    except InvalidWords as error:
-        raise CommandError(f"{plain(truncated(str(error), 2 * _LINE))}.") from error
 
 
 def _split(args: str) -> list[str]:

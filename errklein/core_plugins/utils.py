@@ -22,6 +22,8 @@ _MOST_CHARACTERS = 1000
 class Utils(CorePlugin):
     """Inspect messages, identities, the history and the log, and remove what is stored of people."""
 
+    refusals = UserDoesNotExistError, UserNotUniqueError, JournalError, StorageError
+
     @botcmd
     async def echo(self, msg: Message, args: str) -> str:
         """Repeat a text.
@@ -73,12 +75,9 @@ class Utils(CorePlugin):
         by, persons, ids = self.actor(msg), self.host.persons, parse_ids(rest.split())
         if not name or (option and ids is None):
             raise CommandError(f"Usage: {code(f'{self.host.prefix}person forget PERSON [--deliveries ID …]')}")
-        try:
-            if ids is not None:
-                return "\n".join(await persons.forget_deliveries(by, name, ids))
-            found = await persons.forget(by, name)
-        except (UserDoesNotExistError, UserNotUniqueError, JournalError, StorageError) as error:
-            raise CommandError(f"{plain(str(error))}.") from error
+        if ids is not None:
+            return "\n".join(await persons.forget_deliveries(by, name, ids))
+        found = await persons.forget(by, name)
         return "\n".join(shown_lines([*found.lines(f"{self.host.prefix}person forget {name}")], _MOST_CHARACTERS))
 
     @botcmd(admin_only=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TypeVar
 
 from errklein.bot import MadeWebhook
 from errklein.chat import Message, RoomOccupant
@@ -20,13 +19,18 @@ from errklein.sources import known_sources
 from errklein.text import code, plain
 from errklein.webhooks.option_values import HookError
 
-T = TypeVar("T")
-
 _NEW = "webhook new SOURCE [NAME] [in ROOM] [signed] [expires TIME]"
 
 
 class Webhooks(CorePlugin):
     """Make, change and remove webhooks of rooms."""
+
+    refusals = HookError, SecretError, StorageError
+
+    def refusal(self, error: Exception) -> str:
+        """Return the error as a sentence."""
+        text = super().refusal(error)
+        return text[:1].upper() + text[1:]
 
     @also_in_rooms
     @admin_by_default
@@ -49,7 +53,7 @@ class Webhooks(CorePlugin):
                 f"You may make webhooks only for rooms that you are in, not for {self._shown(msg, room)}."
             )
         by, name, expires = Actor(name_of(msg.frm)), "".join(words[1:]), options.get("expires", "")
-        made = await _done(self.host.room_webhooks.create(by, words[0], room, name, signed, expires))
+        made = await self.host.room_webhooks.create(by, words[0], room, name, signed, expires)
         return self._given(msg, made, f"Made {code(made.webhook.name)} for {self._shown(msg, room)}")
 
     @also_in_rooms
@@ -71,7 +75,7 @@ class Webhooks(CorePlugin):
             read = " Make a new one at the source first, since others may have read this one." if value else ""
             shell = code(f"errklein webhook set {name} secret")
             raise CommandError(f"Run {shell} on the bot's machine, which reads the secret from standard input.{read}")
-        await _done(self.host.room_webhooks.change(Actor(name_of(msg.frm)), name, option, value))
+        await self.host.room_webhooks.change(Actor(name_of(msg.frm)), name, option, value)
         return f"Changed {code(option)} of {code(name)}."
 
     @also_in_rooms
@@ -89,7 +93,7 @@ class Webhooks(CorePlugin):
         if not self._reads_alone(msg):
             # Nobody would know the new address, and only the last one before stays valid.
             raise CommandError(f"Nothing has changed. {_by_shell(name)}")
-        made = await _done(self.host.room_webhooks.rotate(Actor(name_of(msg.frm)), name))
+        made = await self.host.room_webhooks.rotate(Actor(name_of(msg.frm)), name)
         return self._given(msg, made, f"Rotated {code(name)}", "What was valid before stays so for a day.")
 
     @also_in_rooms
@@ -103,7 +107,7 @@ class Webhooks(CorePlugin):
         name, given = _exactly(args, 2, f"{self.host.prefix}webhook move NAME ROOM")
         room = self._room(msg, given)
         await self.check_use(msg, args, name, room)
-        await _done(self.host.room_webhooks.move(Actor(name_of(msg.frm)), name, room))
+        await self.host.room_webhooks.move(Actor(name_of(msg.frm)), name, room)
         return f"Moved {code(name)} to {self._shown(msg, room)}."
 
     @also_in_rooms
@@ -116,7 +120,7 @@ class Webhooks(CorePlugin):
         """
         [name] = _exactly(args, 1, f"{self.host.prefix}webhook remove NAME")
         await self.check_use(msg, args, name)
-        await _done(self.host.room_webhooks.remove(Actor(name_of(msg.frm)), name))
+        await self.host.room_webhooks.remove(Actor(name_of(msg.frm)), name)
         return f"Removed {code(name)}."
 
     def _room(self, msg: Message, given: str) -> str:
@@ -171,15 +175,6 @@ class Webhooks(CorePlugin):
 def _by_shell(name: str) -> str:
     shell = code(f"errklein webhook rotate {name}")
     return f"Run {shell} on the bot's machine: it prints the address, which others could read here."
-
-
-async def _done(result: Awaitable[T]) -> T:
-    """Return the result. Raises CommandError with the text of an error."""
-    try:
-        return await result
-    except (HookError, SecretError, StorageError) as error:
-        text = str(error)
-        raise CommandError(plain(f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?')) else '.'}")) from error
 
 
 def _words(args: str, prefix: str) -> tuple[list[str], dict[str, str], bool | None]:

@@ -21,7 +21,7 @@ from errklein.dispatch._networks import Networks
 from errklein.dispatch._permissions import Permissions
 from errklein.dispatch.conversations import Conversations
 from errklein.dispatch.flow_executor import FlowExecutor
-from errklein.dispatch.replies import Deliver, Disclosure, OperatorConsole, Replies, failure_text
+from errklein.dispatch.replies import Deliver, Disclosure, OperatorConsole, Replies, failure_text, refused
 from errklein.ports.chat import Backend
 from errklein.ports.outbox import OutboxFull
 from errklein.running import (
@@ -293,6 +293,7 @@ class Dispatcher:
         return self.replies.faulty(failure, invocation, text, summary)
 
     def _failed(self, failure: Failure, invocation: Invocation) -> None:
+        failure = refused(failure, invocation.command)
         self.outcomes["rejected" if failure.check(CommandError) else "failed"] += 1
         self.replies.failed(failure, invocation)
 

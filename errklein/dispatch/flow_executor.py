@@ -26,7 +26,7 @@ from errklein.commands import (
     never,
 )
 from errklein.dispatch._networks import Networks
-from errklein.dispatch.replies import DetailedError, Disclosure
+from errklein.dispatch.replies import DetailedError, Disclosure, refused
 from errklein.ports.chat import Backend
 from errklein.running import InFlightCounter, PooledRunner, PoolStopped, on_reactor_soon
 from errklein.running.context import assigned, handled_network, origin, person_origin, running_command
@@ -257,13 +257,14 @@ class FlowExecutor:
                 await self._runner.run(command.handler, message, None)
         except PoolStopped:
             raise
-        except Exception as error:
-            self._report_failed_step(flow, step, command, error)
+        except Exception:
+            self._report_failed_step(flow, step, command, refused(Failure(), command))
             return _Outcome.FAILED
         return _Outcome.DONE
 
-    def _report_failed_step(self, flow: Flow, step: FlowNode, command: RegisteredCommand, error: Exception) -> None:
-        summary = f"{flow} errored at {step}"
+    def _report_failed_step(self, flow: Flow, step: FlowNode, command: RegisteredCommand, failure: Failure) -> None:
+        error, summary = failure.value, f"{flow} errored at {step}"
+        assert error is not None
         text = f'{summary} with "{error_text(error)}"'
         if isinstance(error, DetailedError):
             self._send_text(flow, self._disclosure.text(text, summary, self._may_read(flow)))

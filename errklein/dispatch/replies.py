@@ -255,6 +255,14 @@ def card_as_text(card: Card) -> Message:
     return message
 
 
+def refused(failure: Failure, command: RegisteredCommand) -> Failure:
+    """Return a failure of a command, with a CommandError in place of one of the `refusals` of a core plugin."""
+    plugin: Any = command.instance if command.core else None
+    if plugin is None or not failure.check(*plugin.refusals):
+        return failure
+    return Failure(CommandError(plugin.refusal(failure.value)))
+
+
 def failure_text(failure: Failure) -> str:
     """Return the beginning of the exception's text, which may contain megabytes, or the name of its type if `str()` fails."""
     try:

@@ -161,7 +161,7 @@ class ListTests(DeliveriesCase):
             return fail(JournalError("journal.db: the disk is full"))
 
         self.patch(self.journal, "find", find)
-        self.assertEqual(self.command("!delivery list"), "journal.db: the disk is full")
+        self.assertEqual(self.command("!delivery list"), "journal.db: the disk is full.")
 
     def test_others(self) -> None:
         """Only administrators list deliveries; where a rule admits others, they don't see texts of exceptions."""
