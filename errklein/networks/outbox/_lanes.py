@@ -397,6 +397,9 @@ class OutboxLanes(ABC, Generic[P]):
     def _remove_from_lane(self, entry: Entry[P]) -> None:
         lane, message = entry.lane, entry.message
         lane.remove(entry)
+        if lane.recipient.begun is entry:
+            # Otherwise each message is left in a cycle, to the garbage collector.
+            lane.recipient.begun = None
         lanes = lane.recipient.lanes
         if not lane.entries and lanes.get(message.origin) is lane:
             del lanes[message.origin]

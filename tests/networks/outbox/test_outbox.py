@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Sequence
 from io import StringIO
@@ -137,6 +138,22 @@ class OutboxTests(SynchronousTestCase):
         self.outbox.resume()
         self.clock.advance(5.0)
         self.assertEqual(self.network.got, ["now"])
+
+    def test_messages_leave_no_cyclic_garbage(self) -> None:
+        """Messages that were sent need no run of the garbage collector, which would stop the bot under load."""
+        self.outbox.resume()
+
+        def send() -> None:
+            for number in range(20):
+                self.outbox.send(f"#ops{number}", "text")
+                self.network.confirm()
+
+        send()
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        send()
+        self.assertLess(gc.collect(), 20)
 
     def test_error_while_transmitting(self) -> None:
         """If a network's code raises an exception, the part is rejected, and further messages are sent."""
