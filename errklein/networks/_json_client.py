@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.http_client import BodyTooLarge
@@ -25,6 +26,8 @@ LARGEST = 25_000_000  # the bytes of the largest response
 _LATER = 5.0  # the seconds after which to try again if the network doesn't say
 _SLOWEST = 50_000  # the bytes a second at which a file is sent or fetched at least
 _LARGEST_ERROR, _REDIRECTS = 65_536, 5
+_DEEPEST, _LONGEST = 100, 1000  # the levels, and the digits of a number, that are kept of JSON that Python can't read
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 ReadFailure = Callable[[int, Mapping[str, str], Any], Exception | None]
 """Gets status, headers with names in lower case, and the JSON, None without one. Returns the exception to raise, if any."""
@@ -54,6 +57,8 @@ class JSONClient:
     valid response, NotConfirmed. `read_failure` is asked before, also at status 200. Errors name the network's host, never the path,
     which may have a token. `headers`, of each request, may be changed later.
     """
+
+    log = Logger(namespace="errklein.networks")
 
     def __init__(
         self,
@@ -153,8 +158,8 @@ class JSONClient:
     async def _value(self, response: Any, scope: Scope) -> Any:
         status, content, value, is_valid = response.code, await response.content(), None, True
         try:
-            value = json_module.loads(content) if content else None
-        except (ValueError, RecursionError):
+            value = self._parsed(content) if content else None
+        except ValueError:
             is_valid = False
         raw = response.headers.getAllRawHeaders()
         headers = {name.decode("latin-1").lower(): values[-1].decode("latin-1") for name, values in raw}
@@ -173,6 +178,26 @@ class JSONClient:
             reason = answer.get("error", answer.get("description", answer.get("message", "")))
             raise RequestRefused(status, str(code)[:100], " ".join(str(reason).split())[:300])
         return value
+
+    def _parsed(self, content: bytes) -> Any:
+        """Return the value of JSON. In the place of what Python can't read, since somebody has nested it too deeply, is null."""
+        try:
+            return json_module.loads(content)
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, (json_module.JSONDecodeError, UnicodeDecodeError)):
+                raise
+        self.log.warn("{host}: what is too deep or too long for Python in a response is ignored", host=self.host)
+        kept, depth, begin = bytearray(), 0, 0
+        for token in _TOKEN.finditer(content):
+            if token[0] in (b"[", b"{"):
+                depth += 1
+                if depth == _DEEPEST:
+                    kept += content[begin : token.start()] + b"null"
+            elif token[0] in (b"]", b"}"):
+                depth -= 1
+                if depth == _DEEPEST - 1:
+                    begin = token.end()
+        return json_module.loads(bytes(kept + content[begin:]), parse_int=lambda digits: int(digits[:_LONGEST]))
 
 
 def _pause(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float | None:

@@ -71,6 +71,23 @@ class JSONClientTests(SynchronousTestCase):
         self.http.respond("POST", URL, status=204)
         self.assertIsNone(self.call())
 
+    def test_values_that_python_cannot_read(self) -> None:
+        """What others have nested too deeply, or made too long, keeps nobody from reading the rest of a response."""
+        for value, read in (
+            (b"[" * 50_000 + b'"]", {}' + b"]" * 50_000, None),
+            (b'{"a": ' * 50_000 + b'"\\"}"' + b"}" * 50_000, None),
+            (b"-" + b"1" * 5_000, int("-" + "1" * 999)),
+        ):
+            text = b'{"deep": [[' + value + b'], {}], "text": "[\\"{", "last": [1]}'
+            self.http.respond("POST", URL, body=text)
+            found = self.call()
+            self.assertEqual((found["text"], found["last"], found["deep"][1]), ('["{', [1], {}))
+            while isinstance(value := found["deep"], (list, dict)):
+                found = {"deep": value[0] if isinstance(value, list) else value["a"]}
+            self.assertEqual(value, read)
+        self.http.respond("POST", URL, body="[" * 50_000)
+        self.error(NotConfirmed)
+
     def test_retry_later(self) -> None:
         """Status 429 and a 503 with a time ask for a later attempt."""
         seconds: list[tuple[int, Mapping[str, str], Any, float, str]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from errklein.chat import Message
@@ -171,6 +172,19 @@ class ServersTests(MessageCase):
             self.server.fail("GET .*/sync", Fault(Answer(200, answer)))
             await self.alice.say(self.room, "go on")
             await self.events.hear(f"heard {number}")
+        self.assertEqual(self.events.named("backend_disconnected"), [])
+
+    async def test_deep_event(self) -> None:
+        """An event that is nested too deeply is read without what is too deep, once, and the next ones are read, too."""
+        said = {"type": "m.room.message", "sender": "@x:y", "event_id": "$deep"}
+        said["content"] = {"msgtype": "m.text", "body": "deep", "extra": "DEEP"}
+        rooms = {"join": {self.room: {"timeline": {"events": [said]}}}}
+        answer = json.dumps({"next_batch": f"s{self.server.position}", "rooms": rooms})
+        deep = answer.replace('"DEEP"', "[" * 30_000 + "]" * 30_000).encode()
+        self.server.fail("GET .*/sync", Fault(Answer(200, deep)))
+        await self.alice.say(self.room, "go on")
+        await self.marked()
+        self.assertEqual(self.events.texts.count("deep"), 1)
         self.assertEqual(self.events.named("backend_disconnected"), [])
 
     async def test_pause(self) -> None:
