@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from twisted.internet.abstract import isIPAddress
+
 from errklein.config._loading import Config, network_prefix
 from errklein.config._settings import ConfigError
 from errklein.text.suggestions import did_you_mean
@@ -69,3 +71,8 @@ def check_flag(key: str, value: Any) -> bool:
     if not isinstance(value, int):
         raise ConfigError(f"BOT_IDENTITY: {key!r} must be True or False, not {value!r}")
     return bool(value)
+
+
+def is_local(host: str) -> bool:
+    """Return whether a host is this computer."""
+    return host in {"localhost", "::1"} or (isIPAddress(host) and host.startswith("127."))

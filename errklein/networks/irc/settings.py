@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.abstract import isIPv6Address
 
 from errklein.config import Config, ConfigError
-from errklein.config.identity import IdentityKey, NetworkSettings, check_flag, check_text
+from errklein.config.identity import IdentityKey, NetworkSettings, check_flag, check_text, is_local
 from errklein.networks.irc.identifiers import ACL_PATTERN, is_nick, is_room
 
 
@@ -73,7 +73,7 @@ class IRCSettings:
     @property
     def is_encrypted(self) -> bool:
         """Whether lines are encrypted on their way to the server, or don't leave this computer."""
-        return self.tls or _is_local(self.server)
+        return self.tls or is_local(self.server)
 
     @property
     def nicks(self) -> Sequence[str]:
@@ -159,7 +159,7 @@ def _rooms(config: Any) -> dict[str, str]:
 def _warnings(view: Config) -> Iterator[str]:
     identity = view.BOT_IDENTITY
     server, tls = str(identity.get("server")), bool(identity.get("ssl"))
-    if identity.get("sasl_password") and not tls and not _is_local(server):
+    if identity.get("sasl_password") and not tls and not is_local(server):
         yield "BOT_IDENTITY: 'sasl_password' is sent without encryption; set 'ssl': True and the port, usually 6697"
     if tls and (identity.get("port") or 6667) == 6667:
         yield "BOT_IDENTITY: 'ssl' is True, and port 6667 is usually one without TLS; set 'port': 6697"
@@ -190,10 +190,6 @@ def _admin_warning(admin: str, acl_pattern: str) -> str:
     return (
         f"with {admin!r}, {who} is an administrator, who can run code; name a host or account, such as '*!*@user/NAME'"
     )
-
-
-def _is_local(server: str) -> bool:
-    return server in {"localhost", "::1"} or (isIPAddress(server) and server.startswith("127."))
 
 
 SETTINGS = NetworkSettings(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from twisted.internet.abstract import isIPAddress
-
 from errklein.config import Config, ConfigError
-from errklein.config.identity import IdentityKey, NetworkSettings, check_text
+from errklein.config.identity import IdentityKey, NetworkSettings, check_text, is_local
 from errklein.networks.matrix.identifiers import is_room, is_user
 
 
@@ -26,7 +24,7 @@ class MatrixSettings:
     token: str = field(default="", repr=False)
     missed: int = 200
     invitations: str = "direct"
-    rooms: Callable[[], Mapping[str, None]] = field(default=dict, repr=False)
+    rooms: Callable[[], dict[str, None]] = field(default=dict, repr=False)
     """Returns the rooms of CHATROOM_PRESENCE, which plugins may change."""
 
     @classmethod
@@ -45,7 +43,7 @@ class MatrixSettings:
     def is_encrypted(self) -> bool:
         """Whether requests are encrypted on their way to the homeserver, or don't leave this computer."""
         url = urlsplit(self.homeserver)
-        return url.scheme == "https" or _is_local(url.hostname or "")
+        return url.scheme == "https" or is_local(url.hostname or "")
 
 
 def _homeserver(key: str, value: Any) -> str:
@@ -91,17 +89,13 @@ def _rooms(config: Any) -> dict[str, None]:
 
 def _warnings(view: Config) -> Iterator[str]:
     url = urlsplit(str(view.BOT_IDENTITY.get("homeserver")))
-    if url.scheme == "http" and not _is_local(url.hostname or ""):
+    if url.scheme == "http" and not is_local(url.hostname or ""):
         yield "BOT_IDENTITY: with 'http' in 'homeserver', the password and all messages are sent without encryption"
     for admin in view.BOT_ADMINS:
         if any(one in str(admin) for one in "*?["):
             yield f"BOT_ADMINS: everybody whose id matches {admin!r} is an administrator, who can run code; name each one"
         elif not is_user(str(admin)):
             yield f"BOT_ADMINS: {admin!r} is nobody on Matrix; expected an id such as '@alice:example.org'"
-
-
-def _is_local(host: str) -> bool:
-    return host in {"localhost", "::1"} or (isIPAddress(host) and host.startswith("127."))
 
 
 SETTINGS = NetworkSettings(
