@@ -324,7 +324,7 @@ class LocalPerson(Person):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self}>"
 
-    def _key(self) -> tuple[str, ...]:
+    def _key(self) -> tuple[object, ...]:
         return (self._person,)
 
 
@@ -344,7 +344,7 @@ class LocalOccupant(RoomOccupant, LocalPerson):
     def __str__(self) -> str:
         return f"{self._room}/{self._person}"
 
-    def _key(self) -> tuple[str, ...]:
+    def _key(self) -> tuple[object, ...]:
         return (self._person, str(self._room))
 
 

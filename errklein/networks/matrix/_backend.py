@@ -34,7 +34,7 @@ from errklein.networks.matrix._sync import MatrixSync
 from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, split_occupant
 from errklein.networks.matrix.settings import MatrixSettings
 from errklein.networks.outbox import NotConfirmed, RetryLater
-from errklein.running import ThreadWaits, on_reactor_soon
+from errklein.running import on_reactor_soon
 from errklein.text import plain
 from errklein.text.neutralising import without_effects
 
@@ -50,7 +50,6 @@ _FEATURES = Features(
 
 _PRESENCES = {ONLINE: "online", OFFLINE: "offline"}
 
-
 _Part = tuple[OutgoingMessage, Operation]
 
 
@@ -62,6 +61,8 @@ class MatrixBackend(ConnectedNetwork):
     mode = "matrix"
     joins_configured_rooms = True
     is_encrypted: bool = read_only("settings.is_encrypted", "Whether requests are encrypted, or stay on this computer.")
+    joined_rooms: Sequence[MatrixRoom] = read_only("membership.joined", "The rooms that the bot is in.")
+    unreadable: Sequence[str] = read_only("membership.unreadable", "The encrypted rooms.")
 
     window = 8
     serial = True
@@ -72,7 +73,6 @@ class MatrixBackend(ConnectedNetwork):
         size = min(getattr(context.config, "MESSAGE_SIZE_LIMIT", None) or MOST_BYTES, MOST_BYTES)
         self.message_size_limit = size
         self._features = replace(_FEATURES, size=size, edit_size=min(size, _MOST_EDITED))
-        self.waits = ThreadWaits(context.reactor)
         self.client = MatrixClient(context, self.settings)
         self.membership = rooms = MatrixRooms(self)
         self.receiver = Receiver(self)
@@ -94,17 +94,17 @@ class MatrixBackend(ConnectedNetwork):
         return self.membership.unavailable(recipient)
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        return super().disconnect(grace).addCallback(self._stopped)
+        return super().disconnect(grace).addCallback(lambda _: self._sync.stop())
 
     async def signed_on(self) -> None:
         """Ask for the bot's display name, and show its presence, after the first sync of a connection."""
         try:
             profile = await self.client.call("GET", f"/profile/{quoted(self.client.user)}")
             self._name = one_line(mapping(profile).get("displayname"))
-            if self.presence != ("online", ""):
-                await self._show_presence()
         except (RequestRefused, RetryLater):
-            self._failed(Failure(), "the bot's display name and presence")
+            self._failed(Failure(), "the bot's display name")
+        if self.presence != ("online", ""):
+            await self._show_presence()
 
     # What the bot sends
 
@@ -129,11 +129,6 @@ class MatrixBackend(ConnectedNetwork):
 
     def transmit(self, parts: Sequence[_Part], keys: Sequence[str]) -> Sequence[Deferred[str]]:
         return [Deferred.fromCoroutine(self._send(*each)) for each in zip(parts, keys, strict=True)]
-
-    def broken(self, error: NotConfirmed) -> None:
-        if self.connection.is_connected:
-            # What was read is handled before.
-            self._sync.interrupt(error)
 
     async def _send(self, part: _Part, key: str) -> str:
         if not self.connection.is_connected:
@@ -218,19 +213,6 @@ class MatrixBackend(ConnectedNetwork):
 
     # Rooms and states
 
-    def rooms(self) -> Sequence[MatrixRoom]:
-        return self.membership.joined
-
-    @property
-    def unreadable(self) -> Sequence[str]:  # type: ignore[override]
-        return self.membership.unreadable
-
-    def carry_out(self, action: str, *args: Any) -> None:
-        """Call a method of ManagesRooms. Threads wait for the result; on the reactor a failure is logged."""
-        result = self.waits.result_of(getattr(self, action), *args)
-        if isinstance(result, Deferred):
-            result.addErrback(self._failed, f"{action} of {args[0]}")
-
     def wait_of(self, record: MessageRecord) -> Wait | None:
         wait = super().wait_of(record)
         if wait is None or not (self.connection.is_connected and self.membership.unavailable(record.recipient)):
@@ -243,21 +225,13 @@ class MatrixBackend(ConnectedNetwork):
 
     def change_presence(self, status: str, message: str) -> None:
         self.presence = _PRESENCES.get(status, "unavailable"), message
-        on_reactor_soon(self.context.reactor, self._presence_changed)
+        on_reactor_soon(self.context.reactor, lambda: self.connection.is_connected and self._show_presence())
 
-    def _presence_changed(self) -> None:
-        if self.connection.is_connected:
-            Deferred.fromCoroutine(self._show_presence()).addErrback(self._failed, "the bot's presence")
-
-    async def _show_presence(self) -> None:
+    def _show_presence(self) -> Deferred[Any]:
         status, text = self.presence
         content = {"presence": status, **({"status_msg": text} if text else {})}
-        await self.client.call("PUT", f"/presence/{quoted(self.client.user)}/status", content)
-
-    def _stopped(self, result: None) -> Any:
-        self.waits.stop()
-        self.membership.stop()
-        return self._sync.flush()
+        shown = self.client.call("PUT", f"/presence/{quoted(self.client.user)}/status", content)
+        return shown.addErrback(self._failed, "the bot's presence")
 
     def _failed(self, failure: Failure, what: str) -> None:
         self.log.warn("{network}: {what}: {reason}", network=self.network, what=what, reason=failure.getErrorMessage())

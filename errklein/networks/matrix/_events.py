@@ -45,6 +45,8 @@ _EXTRAS = {kind: key for key, kind in KINDS.items()}
 
 
 class _Known(NamedTuple):
+    """What is to be known of a message or reaction, for later events that name it."""
+
     sender: str
     thread: str = ""
     target: str = ""
@@ -59,7 +61,7 @@ class Receiver:
 
     def __init__(self, backend: MatrixBackend) -> None:
         self._backend, self._client, self._rooms = backend, backend.client, backend.membership
-        self._order = RoomOrder(backend.context.reactor)
+        self.order = RoomOrder(backend.context.reactor)
         self._known: dict[str, _Known] = {}
 
     @property
@@ -73,7 +75,7 @@ class Receiver:
         A message waits until the server has said whose the aliases of its room are, since access rules may name them.
         """
         asked = self._rooms.unconfirmed(room) if event.get("type") == "m.room.message" else None
-        self._order.do(room, asked, lambda: self._receive(room, event, delayed))
+        self.order.do(room, asked, lambda: self.handle(room, event, delayed))
 
     def presence(self, event: Event) -> None:
         sender, content = text_of(event.get("sender")), mapping(event.get("content"))
@@ -83,33 +85,31 @@ class Receiver:
             shown = Presence(person, status, one_line(content.get("status_msg")) or None)
             self._events.presence_changed(self._backend, shown)
 
-    def _receive(self, room: str, event: Event, delayed: bool) -> None:
+    def handle(self, room: str, event: Event, delayed: bool) -> None:
+        """Report an event now. `order` has come to it."""
         sender, name = text_of(event.get("sender")), text_of(event.get("event_id"))
         if not (_EVENT.fullmatch(name) and is_user(sender)):
             return
-        kind, content, relation = event.get("type"), mapping(event.get("content")), relation_of(event)
-        relates, target = relation.get("rel_type"), text_of(relation.get("event_id"))
-        is_own, is_related = sender == self._client.user, _EVENT.fullmatch(target) is not None
-        if kind == "m.room.message" and relates == "m.replace":
-            if is_related and not is_own:
+        content, known, is_own = mapping(event.get("content")), known_of(event), sender == self._client.user
+        if known is not None:
+            self._known[name] = known
+            if len(self._known) > _MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+        if known is None and event.get("type") == "m.room.message":
+            target = text_of(relation_of(event).get("event_id"))
+            if _EVENT.fullmatch(target) and not is_own:
                 self._edited(room, target, event, delayed)
-        elif kind == "m.room.message":
-            thread = target if relates == "m.thread" and is_related else ""
-            self._know(name, _Known(sender, thread))
-            if not is_own:
-                self._message(room, event, content, name, thread, delayed)
-        elif kind == "m.reaction" and relates == "m.annotation" and is_related:
-            known = _Known(sender, target=target, emoji=one_line(relation.get("key")))
-            self._know(name, known)
-            self._reaction(REACTION_ADDED, room, known, event)
-        elif kind == "m.room.redaction":
+        elif known is None and event.get("type") == "m.room.redaction":
             # Since version 11 of rooms it is in the content.
             self._deleted(room, sender, text_of(content.get("redacts") or event.get("redacts")), event)
+        elif known is not None and known.target:
+            self._reaction(REACTION_ADDED, room, known, event)
+        elif known is not None and not is_own:
+            self._message(room, event, content, self._ref(room, name, known.thread), delayed)
 
-    def _message(self, room: str, event: Event, content: Event, name: str, thread: str, delayed: bool) -> None:
-        if (message := self._made(room, event, content, name, thread)) is None:
+    def _message(self, room: str, event: Event, content: Event, ref: MessageRef, delayed: bool) -> None:
+        if (message := self._made(room, event, content, ref, delayed)) is None:
             return
-        message.delayed = delayed
         self._events.message_received(self._backend, message)
         mentioned = mapping(content.get("m.mentions")).get("user_ids")
         users = [one for one in mentioned if is_user(text_of(one))] if isinstance(mentioned, list) else []
@@ -117,7 +117,7 @@ class Receiver:
             people = [self._person(room, one) for one in dict.fromkeys(users[:MOST_MENTIONED])]
             self._events.mention_received(self._backend, message, people)
 
-    def _made(self, room: str, event: Event, content: Event, name: str, thread: str) -> Message | None:
+    def _made(self, room: str, event: Event, content: Event, ref: MessageRef, delayed: bool) -> Message | None:
         sender, kind = text_of(event["sender"]), text_of(content.get("msgtype"))
         is_file = kind in _FILES
         if not isinstance(content.get("body"), str) or kind not in {"m.text", *_EXTRAS, *_FILES}:
@@ -129,18 +129,17 @@ class Receiver:
         elif body.startswith("> ") and mapping(relation_of(event).get("m.in_reply_to")):
             # Old clients quote what they reply to.
             body = _QUOTE.sub("", body, count=1)
-        extras = {"event_id": name, **({_EXTRAS[kind]: True} if kind in _EXTRAS else {})}
+        extras = {"event_id": ref.id, **({_EXTRAS[kind]: True} if kind in _EXTRAS else {})}
         frm: Identifier
         to: Identifier | None
-        if self._rooms.direct_with(room):
+        if person := self._rooms.direct_with(room):
             frm, to = self._person(room, sender), self._backend.bot_identifier
-            self._rooms.direct_used(room)
+            self._rooms.direct_used(person, room)
         else:
             to = self._rooms.room(room)
             frm = MatrixOccupant(sender, to, self._rooms.name_in(room, sender))
         message = self._backend.build_message(body, frm=frm, to=to, extras=extras)
-        message.ref, message.thread = MessageRef(self._backend.network, room, name, thread), thread
-        message.sent_at = time_of(event)
+        message.ref, message.thread, message.sent_at, message.delayed = ref, ref.thread, time_of(event), delayed
         if is_file and text_of(content.get("url")).startswith("mxc://"):
             message.attachments = (self._attachment(content),)
         return message
@@ -156,17 +155,18 @@ class Receiver:
             self._report_edit(known, room, target, event, delayed)
             return
         asked = self._client.call("GET", f"/rooms/{quoted(room)}/event/{quoted(target)}")
-        asked.addCallback(lambda original: self._report_edit(_known(original), room, target, event, delayed))
+        asked.addCallback(lambda original: self._report_edit(known_of(mapping(original)), room, target, event, delayed))
         text = "An edit of {target} is ignored: {reason}"
         asked.addErrback(lambda failure: self.log.info(text, target=target, reason=failure.getErrorMessage()))
 
-    def _report_edit(self, known: _Known, room: str, target: str, event: Event, delayed: bool) -> None:
+    def _report_edit(self, known: _Known | None, room: str, target: str, event: Event, delayed: bool) -> None:
         new = mapping(mapping(event.get("content")).get("m.new_content"))
         # Servers pass on what anybody claims to be an edit.
-        if known.sender != event["sender"] or known.target:
+        if known is None or known.sender != event["sender"] or known.target:
             return
-        if (message := self._made(room, event, new, target, known.thread)) is not None:
-            message.edited, message.delayed = True, delayed
+        ref = self._ref(room, target, known.thread)
+        if (message := self._made(room, event, new, ref, delayed)) is not None:
+            message.edited = True
             self._events.message_edited(self._backend, message)
 
     def _deleted(self, room: str, sender: str, target: str, event: Event) -> None:
@@ -174,7 +174,7 @@ class Receiver:
         if known.target:
             self._reaction(REACTION_REMOVED, room, known, event)
         elif sender != self._client.user and _EVENT.fullmatch(target):
-            ref = MessageRef(self._backend.network, room, target, known.thread)
+            ref = self._ref(room, target, known.thread)
             self._events.message_deleted(self._backend, ref, self._person(room, sender))
 
     def _reaction(self, action: str, room: str, known: _Known, event: Event) -> None:
@@ -188,17 +188,15 @@ class Receiver:
             str(event.get("origin_server_ts", "")),
             # Some clients add the sign that asks for a coloured picture.
             known.emoji.removesuffix("\ufe0f"),
-            MessageRef(self._backend.network, room, known.target, owner.thread)._asdict(),
+            self._ref(room, known.target, owner.thread)._asdict(),
         )
         self._events.reaction_changed(self._backend, reaction)
 
     def _person(self, room: str, user: str) -> MatrixPerson:
         return MatrixPerson(user, self._backend.network, self._rooms.name_in(room, user))
 
-    def _know(self, name: str, known: _Known) -> None:
-        self._known[name] = known
-        if len(self._known) > _MOST_KNOWN:
-            del self._known[next(iter(self._known))]
+    def _ref(self, room: str, id: str, thread: str) -> MessageRef:
+        return MessageRef(self._backend.network, room, id, thread)
 
 
 def one_line(text: Any) -> str:
@@ -216,11 +214,12 @@ def relation_of(event: Event) -> Event:
     return mapping(mapping(event.get("content")).get("m.relates_to"))
 
 
-def _known(original: Any) -> _Known:
-    """Return what is to be known of a message that was asked for."""
-    event = mapping(original)
-    relation = relation_of(event)
-    if event.get("type") != "m.room.message" or relation.get("rel_type") == "m.replace":
-        return _Known("")
-    thread = text_of(relation.get("event_id")) if relation.get("rel_type") == "m.thread" else ""
-    return _Known(text_of(event.get("sender")), thread)
+def known_of(event: Event) -> _Known | None:
+    """Return what is to be known of a message or reaction; None for other events, also for edits."""
+    sender, relation = text_of(event.get("sender")), relation_of(event)
+    kind, target = (event.get("type"), relation.get("rel_type")), text_of(relation.get("event_id"))
+    if kind == ("m.reaction", "m.annotation") and _EVENT.fullmatch(target):
+        return _Known(sender, target=target, emoji=one_line(relation.get("key")))
+    if kind[0] != "m.room.message" or kind[1] == "m.replace":
+        return None
+    return _Known(sender, target if kind[1] == "m.thread" and _EVENT.fullmatch(target) else "")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 
@@ -25,7 +25,7 @@ from errklein.networks.matrix._events import one_line
 from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, is_room, is_user
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.ports.outbox import OutboxClosed, OutboxFull
-from errklein.running import cancel_timers
+from errklein.running import ThreadWaits, cancel_timers
 from errklein.text import plain
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ class _State:
     after_by: str = ""
 
 
+_NOTHING = _State(0.0)
+
+
 def _reported(method: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Deferred[T]]:
     """Let a method return a Deferred, which fails with RoomError and the homeserver's reason."""
 
@@ -76,25 +79,23 @@ def _reported(method: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., De
     return wraps(method)(lambda *args, **options: Deferred.fromCoroutine(run(*args, **options)))
 
 
-def _told_apart(name: str, user: str, count: Callable[[str], int]) -> str:
-    return f"{name} ({user})" if name and count(name) > 1 else name
-
-
 class MatrixRooms:
     """The rooms of a connection. Implements `ports.chat.ManagesRooms`."""
 
     def __init__(self, backend: MatrixBackend) -> None:
         self._backend, self._client, self._settings = backend, backend.client, backend.settings
         self._reactor, self._now = backend.context.reactor, backend.context.now
+        self._waits = ThreadWaits(self._reactor)
         self.names: Directory[str] = Directory(self._reactor, self._look_up)
         """The ids of aliases, as the homeserver states them."""
         self.states: dict[str, _State] = {}
         self._direct: dict[str, list[str]] = {}
         self._last: dict[str, str] = {}
-        self._making = DeferredLock()
+        self._is_making = False
         self._invited: dict[str, tuple[str, bool]] = {}
         """Who has invited the bot, and whether to a private conversation, by room that it is going to join."""
-        self._wanted: Mapping[str, None] = {}
+        self._wanted: dict[str, None] = {}
+        """Where the bot should be: the rooms of CHATROOM_PRESENCE, and those that it was told to join."""
         self._missing: dict[str, Wait] = {}
         """Why the bot isn't in rooms where it should be, or was."""
         self._appearing: dict[str, list[Deferred[None]]] = {}
@@ -114,46 +115,48 @@ class MatrixRooms:
         return self._id(name) in self.states
 
     def occupants(self, rid: str) -> Sequence[MatrixOccupant]:
-        return self._named(rid, list(self._state_of(rid).members))
+        return self._named(rid, list(self.state_of(rid).members))
 
-    def known_topic(self, rid: str) -> str:
-        return self._state_of(rid).topic
+    def known(self, rid: str) -> _State:
+        """Return what is known of a room: nothing if the bot isn't there."""
+        return self.states.get(rid, _NOTHING)
 
-    def aliases_claimed(self, rid: str) -> Sequence[str]:
-        return self.states[rid].aliases if rid in self.states else ()
+    def state_of(self, rid: str) -> _State:
+        if rid not in self.states:
+            raise RoomNotJoinedError(f"the bot is not in {rid}")
+        return self.states[rid]
 
-    def name_in(self, rid: str, user: str) -> str:
+    def name_in(self, rid: str, user: str, shared: Mapping[str, int] | None = None) -> str:
         """Return the display name, with the id if others in the room have the same; "" if it is unknown."""
-        members = self.states[rid].members if rid in self.states else {}
-        return _told_apart(members.get(user, ""), user, list(members.values()).count)
+        members = self.known(rid).members
+        name = members.get(user, "")
+        count = list(members.values()).count(name) if shared is None else shared[name]
+        return f"{name} ({user})" if name and count > 1 else name
 
     def latest(self, rid: str) -> str:
         """Return the id of the room by which a room was replaced, if the bot is there and both rooms say so."""
         for _ in range(_MOST_ALIASES):
-            state = self.states.get(rid)
-            after = self.states.get(state.after) if state is not None else None
-            if state is None or after is None or after.before != rid:
+            after = self.known(rid).after
+            if self.known(after).before != rid:
                 break
-            rid = state.after
+            rid = after
         return rid
 
     # What is known; on the reactor
 
     def direct_with(self, rid: str) -> str:
         """Return the person with whom the room is a private conversation; "" if it is none, for example since others are there."""
-        state = self.states.get(rid)
-        if state is None or state.people > 2:
-            return ""
-        return next((user for user, rooms in self._direct.items() if rid in rooms), "")
+        with_user = (user for user, rooms in self._direct.items() if rid in rooms)
+        return next(with_user, "") if rid in self.states and self.states[rid].people <= 2 else ""
 
     def unconfirmed(self, rid: str) -> Deferred[Any] | None:
         """Ask for the claimed aliases of a room whose ids aren't known at present; None if there are none."""
-        asked = [self.names.find(alias) for alias in self.aliases_claimed(rid) if self.names.known(alias) is None]
+        asked = [self.names.find(alias) for alias in self.known(rid).aliases if self.names.known(alias) is None]
         return DeferredList(asked, consumeErrors=True) if asked else None
 
-    def direct_used(self, rid: str) -> None:
+    def direct_used(self, user: str, rid: str) -> None:
         """Note that a person has written in a private conversation, where replies go if there are several."""
-        self._last[self.direct_with(rid)] = rid
+        self._last[user] = rid
 
     def unavailable(self, recipient: str) -> str | None:
         """Return why messages to a recipient of the outbox wait; None if they don't, or if its room isn't known yet."""
@@ -251,7 +254,9 @@ class MatrixRooms:
                 self._backend.outbox.rename(old, new)
         for waiting in self._appearing.pop(rid, ()):
             waiting.callback(None)
-        self._changed()
+        if self._backend.connection.is_connected:
+            # What waits for the room.
+            self._backend.outbox.resume()
 
     def left(self, rid: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Note that the bot has left a room, or isn't invited any more."""
@@ -306,6 +311,7 @@ class MatrixRooms:
         return [self._shown(rid) for rid, state in self.states.items() if state.is_encrypted]
 
     def stop(self) -> None:
+        self._waits.stop()
         cancel_timers(self._again)
         if self._joining is not None:
             self._joining.cancel()
@@ -313,11 +319,17 @@ class MatrixRooms:
     # What administrators do
 
     def carry_out(self, action: str, *args: Any) -> None:
-        self._backend.carry_out(action, *args)
+        """Call a method of ManagesRooms. Threads wait for the result; on the reactor a failure is logged."""
+        result = self._waits.result_of(getattr(self, action), *args)
+        if isinstance(result, Deferred):
+            result.addErrback(lambda failure: self._warn(f"{action} of {args[0]}: {failure.getErrorMessage()}"))
+
+    def join(self, room: Room, password: str = "") -> Deferred[None]:
+        """Join the room, and again after the bot was kicked."""
+        return self._enter(str(room)).addCallback(lambda _: self._wanted.setdefault(str(room)))
 
     @_reported
-    async def join(self, room: Room, password: str = "") -> None:
-        name = str(room)
+    async def _enter(self, name: str) -> None:
         if not self.is_joined(name):
             # The homeserver looks the alias up. A room of another server is joined by way of that one.
             server = name.partition(":")[2] or self._replacements().get(name, "").partition(":")[2]
@@ -328,6 +340,8 @@ class MatrixRooms:
     @_reported
     async def leave(self, room: Room, reason: str = "") -> None:
         await self._post(room, "leave", **({"reason": reason} if reason else {}))
+        rid = self._id(str(room))
+        self._wanted = {name: None for name in self._wanted if self._id(name) != rid}
 
     @_reported
     async def invite(self, room: Room, person: str) -> None:
@@ -352,14 +366,14 @@ class MatrixRooms:
         await self._set(rid, "join_rules", {"join_rule": "invite"})
         for member in await self.members(room):
             await self._post(room, "kick", user_id=member.person, reason="The room is closed.")
-        for alias in dict.fromkeys([*self.names.names_of(rid), *self.aliases_claimed(rid)]):
+        for alias in dict.fromkeys([*self.names.names_of(rid), *self.known(rid).aliases]):
             await self._client.call("DELETE", f"/directory/room/{quoted(alias)}")
             self.names.put(alias, None)
-        await self._post(self.room(rid), "leave")
+        await self.leave(self.room(rid))
 
     @_reported
     async def topic(self, room: Room) -> str:
-        return self.known_topic(await self._found(str(room)))
+        return self.state_of(await self._found(str(room))).topic
 
     @_reported
     async def set_topic(self, room: Room, topic: str) -> None:
@@ -402,10 +416,9 @@ class MatrixRooms:
     async def _usable(self, user: str) -> str:
         """Return the id of a private conversation in which the person is, and that isn't encrypted; "" if there is none."""
         for rid in dict.fromkeys([self._last.get(user, ""), *self._direct.get(user, [])]):
-            state = self.states.get(rid)
-            if state is None or state.after or state.is_encrypted or state.people not in (0, 2):
-                continue
-            if user in state.members or await self._is_in(rid, user):
+            state = self.known(rid)
+            is_open = rid in self.states and state.people in (0, 2) and not (state.after or state.is_encrypted)
+            if is_open and (user in state.members or await self._is_in(rid, user)):
                 return rid
         return ""
 
@@ -419,13 +432,11 @@ class MatrixRooms:
     async def _direct_room(self, user: str) -> str:
         if rid := await self._usable(user):
             return rid
-        if self._making.locked:
+        if self._is_making:
             # Those who wait for somebody else's homeserver take the place of others.
             raise RetryLater(1.0)
-        async with self._making:
-            # Another message may have made it meanwhile.
-            if rid := await self._usable(user):
-                return rid
+        self._is_making = True
+        try:
             try:
                 await self._client.call("GET", f"/profile/{quoted(user)}")
             except RequestRefused as error:
@@ -434,6 +445,8 @@ class MatrixRooms:
             rid = await self._create({"preset": "trusted_private_chat", "is_direct": True, "invite": [user]})
             await self._add_direct(user, rid)
             return rid
+        finally:
+            self._is_making = False
 
     async def _add_direct(self, user: str, rid: str) -> None:
         """Note a private conversation on the homeserver, so that it is found again without the data directory."""
@@ -483,7 +496,7 @@ class MatrixRooms:
             if is_direct:
                 # Before the first message.
                 await self._add_direct(by, name)
-            await self.join(self.room(name))
+            await self._enter(str(self.room(name)))
             self._missing.pop(name, None)
         except RoomError as error:
             if isinstance(cause := error.__cause__, RetryLater):
@@ -518,7 +531,7 @@ class MatrixRooms:
             return
         who, by = MatrixOccupant(user, self.room(rid), name), text_of(event.get("sender"))
         if is_in:
-            inviter, _ = self._invited.get(rid, ("", False)) if user == self._client.user else ("", False)
+            inviter = self._invited.get(rid, ("",))[0] if user == self._client.user else ""
             events.room_joined(backend, who.room, who, self._person(rid, inviter))
         else:
             events.room_left(backend, who.room, who, self._person(rid, by) if by != user else None)
@@ -538,27 +551,16 @@ class MatrixRooms:
                 self._backend.send_message(message)
 
     def _named(self, rid: str, users: Sequence[str]) -> Sequence[MatrixOccupant]:
-        room, members = self.room(rid), dict(self.states[rid].members) if rid in self.states else {}
-        named = [(user, members.get(user, "")) for user in users if user != self._client.user]
-        shared = Counter(members.values())
-        return [MatrixOccupant(user, room, _told_apart(name, user, shared.__getitem__)) for user, name in named]
-
-    def _state_of(self, rid: str) -> _State:
-        if (state := self.states.get(rid)) is None:
-            raise RoomNotJoinedError(f"the bot is not in {rid}")
-        return state
+        room, shared = self.room(rid), Counter(list(self.known(rid).members.values()))
+        people = [user for user in users if user != self._client.user]
+        return [MatrixOccupant(user, room, self.name_in(rid, user, shared)) for user in people]
 
     def _id(self, name: str) -> str:
         return self.latest(name if name[:1] == "!" else self.names.known(name) or "")
 
     def _shown(self, rid: str) -> str:
-        state = self.states.get(rid)
-        return next(iter(state.aliases), state.name or rid) if state is not None else rid
+        state = self.known(rid)
+        return next(iter(state.aliases), state.name or rid)
 
     def _warn(self, what: str) -> None:
         self._backend.context.log.warn("{network}: {what}", network=self._settings.network, what=what)
-
-    def _changed(self) -> None:
-        """Send what waits for a room."""
-        if self._backend.connection.is_connected:
-            self._backend.outbox.resume()

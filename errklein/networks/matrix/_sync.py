@@ -8,7 +8,7 @@ from contextlib import suppress
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore
 
 from errklein.http_client import BodyTooLarge
 from errklein.networks._connection import Unusable
@@ -43,6 +43,9 @@ _MARK, _EACH = "errklein.position", 30.0
 
 _POSITION: Mapping[str, Any] = {"user": str, "since": str, "at": (int, float), "number": int}
 
+_READERS = 8
+"""The number of rooms whose missed messages are read at the same time."""
+
 _STATE = ["canonical_alias", "create", "encryption", "member", "name", "tombstone", "topic"]
 
 
@@ -56,19 +59,17 @@ class MatrixSync:
         self._is_loaded = self._has_state = self._is_restored = False
         self._marked_at, self._most = 0.0, TIMELINE
         self._mark: Mapping[str, Any] = {}
-        self._poll: Deferred[Any] | None = None
-        self._broken: NotConfirmed | None = None
-        self.flush = self._seen.flush
+        self._readers = DeferredSemaphore(_READERS)
+        self._gaps: list[Deferred[None]] = []
 
     async def session(self) -> None:
-        self._broken = None
         await self._client.log_in()
         position = await self._position()
         if not (position and self._has_state):
             # The state of all rooms, as it is now.
             self._rooms.states.clear()
             answer = await self._read("", 0.0)
-            await self._handle(answer, {})
+            self._handle(answer, {})
             if not position:
                 self._store(answer)
             elif self._mark.get("number", 0) > position["number"]:
@@ -80,10 +81,14 @@ class MatrixSync:
             before = self._seen.position
             answer = await self._read(before["since"], wait)
             self._store(answer)
-            if has_messages := self._has_messages(answer):
-                # Before they are handled: no command runs again if the process is killed.
-                await self._seen.flush()
-            await self._handle(answer, before)
+            has_messages = self._has_messages(answer)
+            try:
+                if has_messages:
+                    # Before they are handled: no command runs again if the process is killed.
+                    await self._seen.flush()
+            finally:
+                # Also if the session is ended meanwhile: nothing reads it again.
+                self._handle(answer, before)
             if has_messages and self._seconds() - self._marked_at >= _EACH:
                 self._marked_at = self._seconds()
                 path = f"/user/{quoted(self._client.user)}/account_data/{_MARK}"
@@ -94,10 +99,12 @@ class MatrixSync:
                 self._backend.connection.connected()
                 self._rooms.connected()
 
-    def interrupt(self, error: NotConfirmed) -> None:
-        self._broken = error
-        if self._poll is not None:
-            self._poll.cancel()
+    def stop(self) -> Deferred[None]:
+        """Join no rooms and read no gaps any more, and store which events were handled."""
+        self._rooms.stop()
+        for gap in self._gaps:
+            gap.cancel()
+        return DeferredList(self._gaps).addCallback(lambda _: self._seen.flush())
 
     async def _position(self) -> Mapping[str, Any]:
         """Return the position of the latest event that was handled; an empty one for the present."""
@@ -124,12 +131,8 @@ class MatrixSync:
         # Reading all that was missed may take long.
         timeout = wait + PATIENCE if wait else 4 * POLL
         most = LARGEST if since else _LARGEST_STATE
-        self._poll = self._client.call("GET", "/sync", params=params, timeout=timeout, most=most)
         try:
-            answer = mapping(await self._poll)
-        except CancelledError:
-            if self._broken is None:
-                raise
+            answer = mapping(await self._client.call("GET", "/sync", params=params, timeout=timeout, most=most))
         except BodyTooLarge as error:
             if since and self._most == 1:
                 self._seen.position = None
@@ -143,10 +146,6 @@ class MatrixSync:
             # As after the homeserver's database was restored: the position means nothing.
             self._seen.position = None
             raise NotConfirmed(reason) from None
-        finally:
-            self._poll = None
-        if self._broken is not None:
-            raise self._broken
         if not text_of(answer.get("next_batch")):
             raise NotConfirmed("the homeserver has answered without a position")
         if since:
@@ -161,7 +160,7 @@ class MatrixSync:
             for event in _events(joined, "timeline")
         )
 
-    async def _handle(self, answer: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    def _handle(self, answer: Mapping[str, Any], before: Mapping[str, Any]) -> None:
         for event in _events(answer, "account_data"):
             content = mapping(event.get("content"))
             if event.get("type") == "m.direct":
@@ -170,34 +169,27 @@ class MatrixSync:
                 self._mark = content
         for room, invited in _rooms_of(answer, "invite").items():
             self._rooms.invited(room, list(_events(invited, "invite_state")))
-        with_gap = []
         for room, joined in _rooms_of(answer, "join").items():
-            # What happened before the bot was there is no gap.
-            is_gap = mapping(joined.get("timeline")).get("limited") is True and self._rooms.is_joined(room)
-            if before and is_gap and not self._first(list(_events(joined, "timeline"))):
-                with_gap.append((room, joined))
-            else:
-                self._room(room, joined, bool(before))
+            self._room(room, joined, before)
         for room, left in _rooms_of(answer, "leave").items():
             self._rooms.left(room, [*_events(left, "state"), *_events(left, "timeline")])
         for event in _events(answer, "presence"):
             self._backend.receiver.presence(event)
-        # They take time, and the others needn't wait.
-        for room, joined in with_gap:
-            await self._gap(room, mapping(joined.get("timeline")), before)
-            self._room(room, joined, True, is_gap=True)
 
-    def _room(self, room: str, joined: Mapping[str, Any], is_new: bool, is_gap: bool = False) -> None:
-        was_in = self._rooms.is_joined(room)
+    def _room(self, room: str, joined: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+        was_in, timeline = self._rooms.is_joined(room), list(_events(joined, "timeline"))
+        first = self._first(timeline)
+        # What happened before the bot was there is no gap.
+        is_gap = mapping(joined.get("timeline")).get("limited") is True and was_in and bool(before) and not first
         self._rooms.summary(room, mapping(joined.get("summary")), is_gap)
+        if is_gap:
+            self._gap(room, text_of(mapping(joined["timeline"]).get("prev_batch")), before, timeline)
         for event in _events(joined, "state"):
             self._rooms.state(room, event)
-        timeline = list(_events(joined, "timeline"))
-        first = self._first(timeline)
         is_joining = bool(timeline) and timeline[first].get("state_key") == self._client.user
         joined_at = time_of(timeline[-1]) if is_joining else 0.0
         for number, event in enumerate(timeline):
-            is_current = is_new and number >= first and self._seen.is_new(text_of(event.get("event_id")))
+            is_current = bool(before) and number >= first and self._seen.is_new(text_of(event.get("event_id")))
             if "state_key" in event:
                 self._rooms.state(room, event, is_current)
             elif is_current:
@@ -219,23 +211,35 @@ class MatrixSync:
                 first = number
         return first
 
-    async def _gap(self, room: str, timeline: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-        """Read the messages between two positions, at most `missed`, and report what is still missing."""
-        most, missed, begin = self._backend.settings.missed, list[Event](), text_of(timeline.get("prev_batch"))
-        with suppress(RequestRefused, RetryLater, NotConfirmed):
-            while begin and len(missed) < most:
-                params = {"dir": "b", "from": begin, "to": before["since"], "limit": str(min(100, most - len(missed)))}
-                page = mapping(await self._client.call("GET", f"/rooms/{quoted(room)}/messages", params=params))
-                found = list(_events(page, "chunk"))
-                missed += found
-                begin = text_of(page.get("end")) if found else ""
-        for event in reversed(missed):
-            if "state_key" not in event and self._seen.is_new(text_of(event.get("event_id"))):
-                self._backend.receiver.receive(room, event, True)
-        if begin and self._backend.events is not None:
-            known = [*missed[-1:], *_events({"": timeline}, "")]
-            until = time_of(known[0]) if known else self._now()
-            self._backend.events.gap_found(self._backend, self._rooms.room(room), before["at"], until)
+    def _gap(self, room: str, begin: str, before: Mapping[str, Any], timeline: Sequence[Event]) -> None:
+        """Read the messages between two positions, at most `missed`, and report what is still missing. The room's events
+        wait for that; those of other rooms don't."""
+        most, missed = self._backend.settings.missed, list[Event]()
+
+        async def read() -> None:
+            nonlocal begin
+            with suppress(RequestRefused, RetryLater, NotConfirmed, BodyTooLarge, CancelledError):
+                async with self._readers:
+                    while begin and len(missed) < most:
+                        limit = str(min(100, most - len(missed)))
+                        params = {"dir": "b", "from": begin, "to": before["since"], "limit": limit}
+                        answer = await self._client.call("GET", f"/rooms/{quoted(room)}/messages", params=params)
+                        found = list(_events(mapping(answer), "chunk"))
+                        missed.extend(found)
+                        begin = text_of(mapping(answer).get("end")) if found else ""
+
+        def report() -> None:
+            for event in reversed(missed):
+                if "state_key" not in event and self._seen.is_new(text_of(event.get("event_id"))):
+                    self._backend.receiver.handle(room, event, True)
+            if begin and self._backend.events is not None:
+                known = [*missed[-1:], *timeline]
+                until = time_of(known[0]) if known else self._now()
+                self._backend.events.gap_found(self._backend, self._rooms.room(room), before["at"], until)
+
+        reading = Deferred.fromCoroutine(read())
+        self._gaps = [*(one for one in self._gaps if not one.called), reading]
+        self._backend.receiver.order.do(room, reading, report)
 
 
 def _filter(limit: int, fresh: bool) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from errklein.chat import Identifier, Person, RoomOccupant, read_only
+from errklein.networks.base import LocalPerson
 from errklein.networks.directory import AliasedRoom, Directory
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def is_room(text: str) -> bool:
     return (_IS_ALIAS if text[:1] == "#" else _IS_ROOM_ID).fullmatch(text) is not None and len(text.encode()) <= _MOST
 
 
-class MatrixPerson(Person):
+class MatrixPerson(LocalPerson):
     """A person on Matrix, identified by id and network.
 
     :param user: The id, such as @alice:example.org.
@@ -44,32 +45,11 @@ class MatrixPerson(Person):
     :raises ValueError: `user` is invalid.
     """
 
-    person: str = read_only("_user", "The id.")
-    aclattr: str = read_only("_user", "The id, which BOT_ADMINS and access rules are matched against.")
-    nick: str = read_only("_nick", "The display name, with the id if others there have the same; or else the id.")
-    fullname: str | None = read_only("_fullname", "The display name; None if it is unknown.")
-    client: str | None = None
-
     def __init__(self, user: str, network: str = "", name: str = "") -> None:
         if not is_user(user):
             raise ValueError(f"invalid person: {user!r}; expected an id such as @alice:example.org")
-        self._user, self.network = user, network
-        self._nick, self._fullname = name or user, name or None
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and isinstance(other, MatrixPerson) and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-    def __str__(self) -> str:
-        return self._user
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self}>"
-
-    def _key(self) -> tuple[Any, ...]:
-        return self.network, self._user
+        super().__init__(user, nick=name or user, fullname=name or None)
+        self.network = network
 
 
 class MatrixRoom(AliasedRoom):
@@ -106,7 +86,7 @@ class MatrixRoom(AliasedRoom):
     @property
     def claimed(self) -> Sequence[str]:
         """Aliases that somebody in the room has entered, and that the server hasn't confirmed."""
-        return self._actions.aliases_claimed(self.id) if self._actions is not None else ()
+        return self._actions.known(self.id).aliases if self._actions is not None else ()
 
     def join(self, username: str | None = None, password: str | None = None) -> None:
         """Join the room. The parameters are ignored."""
@@ -137,7 +117,7 @@ class MatrixRoom(AliasedRoom):
     @property
     def topic(self) -> str | None:
         """The topic, or None. Assign a string to set it; raises RoomNotJoinedError outside the room."""
-        return self._act.known_topic(self.id) or None
+        return self._act.state_of(self.id).topic or None
 
     @topic.setter
     def topic(self, topic: str) -> None:
@@ -159,10 +139,11 @@ class MatrixOccupant(MatrixPerson, RoomOccupant):
         self._room = room
 
     def __str__(self) -> str:
-        return f"{self._room}/{self._user}"
+        return f"{self._room}/{self._person}"
 
-    def _key(self) -> tuple[Any, ...]:
-        return *super()._key(), self._room
+    def _key(self) -> tuple[object, ...]:
+        # The room's text may change: it is resolved.
+        return self._person, self._room
 
 
 def split_occupant(text: str) -> tuple[str, str] | None:

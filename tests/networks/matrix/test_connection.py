@@ -9,6 +9,7 @@ from twisted.internet import reactor as the_reactor
 from twisted.trial.unittest import TestCase
 
 from errklein.config import ConfigError
+from errklein.networks import directory
 from errklein.networks._connection import Backoff
 from errklein.networks.context import NetworkContext
 from errklein.networks.matrix import NETWORK, _rooms, _sync
@@ -100,6 +101,41 @@ class DoubleTests(ConnectionTests, TestCase):
             await each
         self.assertEqual(self.server.bodies(self.room), [f"line {number}" for number in range(60)])
 
+    async def test_gap_that_cannot_be_read(self) -> None:
+        """While the homeserver doesn't send what was missed in one room, other rooms go on; then that room does, in order."""
+        bot = await self.in_room()
+        other = await self.alice.make_room(self.bot.user)
+        await bot.events.until(lambda: bot.backend.membership.is_joined(other), "joining")
+        await bot.stop()
+        for number in range(70):
+            await self.alice.say(self.room, f"line {number}")
+        self.server.fail("GET .*/messages", Fault(hangs=True))
+        bot.make()
+        await bot.start()
+        await self.alice.say(self.room, "the last")
+        await self.alice.say(other, "!now")
+        await bot.events.hear("!now")
+        self.assertEqual(bot.events.texts, ["!now"])
+        # The client asks again.
+        self.server.drop_connections()
+        await bot.events.hear("the last")
+        self.assertEqual(bot.events.delayed, [f"line {number}" for number in range(20)])
+        self.assertEqual(bot.events.texts, ["!now", *(f"line {number}" for number in range(20, 70)), "the last"])
+
+    async def test_gap_that_takes_too_long(self) -> None:
+        """A room whose gap can't be read goes on after a while, and what is missing is reported."""
+        self.patch(directory, "LONGEST_WAIT", 0.1)
+        bot = await self.in_room()
+        await bot.stop()
+        for number in range(70):
+            await self.alice.say(self.room, f"line {number}")
+        self.server.fail("GET .*/messages", Fault(hangs=True))
+        bot.make()
+        await bot.start()
+        await bot.events.hear("line 69")
+        [(room, *_)] = bot.events.named("gap_found")
+        self.assertEqual((str(room), bot.events.delayed), (self.room, []))
+
     async def test_proxy_without_a_server(self) -> None:
         """The answers of a proxy whose homeserver is being restarted are a lost connection, and no refusal."""
         bot = await self.in_room()
@@ -127,6 +163,23 @@ class DoubleTests(ConnectionTests, TestCase):
         room = await self.alice.make_room(room_alias_name="later")
         await bot.events.until(lambda: bot.backend.membership.is_joined(room), "joining")
         self.assertIn("the bot is in", bot.backend.room_status("#later:localhost").state)
+
+    async def test_kick_from_a_room_that_is_not_configured(self) -> None:
+        """A room that the bot was told to join, such as that of a webhook, is joined again until the bot is told to leave it."""
+        self.patch(_rooms, "_AGAIN", 0.05)
+        bot = await self.in_room()
+        rid = await self.alice.make_room()
+        room = bot.backend.query_room(rid)
+        await bot.backend.join(room)
+        await self.alice.do(rid, "kick", user_id=self.bot.user)
+        await bot.events.until(lambda: bot.events.named("room_left"), "the kick")
+        await bot.events.until(lambda: room.joined, "joining again")
+        await bot.backend.leave(room)
+        await bot.events.until(lambda: not room.joined, "leaving")
+        await self.alice.do(self.room, "kick", user_id=self.bot.user)
+        await bot.events.until(lambda: bot.events.named("room_left")[2:], "the other kick")
+        await bot.events.until(lambda: bot.backend.membership.is_joined(self.room), "joining again")
+        self.assertFalse(room.joined)
 
     async def test_check(self) -> None:
         """The check says who the bot is, or why the homeserver refuses it, and doesn't disturb the running bot."""

@@ -111,7 +111,7 @@ class StrangersTests(MessageCase):
         self.bot.make()
         self.events = (await self.bot.start()).events
         await self.marked()
-        self.assertEqual(len(self.events.delayed), 98)
+        await self.events.until(lambda: len(self.events.delayed) == 98, "reading both gaps")
 
     async def test_name_before_an_answer(self) -> None:
         """A person's name mentions nobody, also in a message that may."""
