@@ -48,8 +48,11 @@ LOG_CALLS = ("debug", "info", "warn", "warning", "error", "failure", "critical",
 OTHERS_SETTINGS = ("BACKEND", "BOT_EXTRA_BACKEND_DIR", "IRC_CHANNEL_RATE")
 """Settings of errbot."""
 
-OTHERS_NAMES = ("UserDoesNotExistError", "UserNotUniqueError", "access_route")
-"""Names in the API that are errbot's and Flask's."""
+OTHERS_NAMES = (
+    *("UserDoesNotExistError", "UserNotUniqueError", "access_route"),
+    *("Backend", "BackendEvents", "backend_connected", "backend_disconnected", "backend_ended", "route"),
+)
+"""Names in the API that are errbot's and Flask's, and those of the port of networks, whose authors know errbot's Backend."""
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from twisted.web.iweb import IPolicyForHTTPS
 
     from errklein.networks._connection import Connection
-    from errklein.networks._json_client import JSONClient, ReadFailure
     from errklein.networks._socket import Receive, Socket
     from errklein.networks._state import DurableState, Seen
+    from errklein.networks.json_client import JSONClient, ReadFailure
     from errklein.networks.outbox import Outbox, Transport
     from errklein.webhooks import Hook
 
@@ -75,7 +75,7 @@ class NetworkContext:
         self, base: str, headers: Mapping[str, str] | None = None, read_failure: ReadFailure | None = None
     ) -> JSONClient:
         """Return a client for the network's HTTP interface; see `JSONClient`."""
-        from errklein.networks._json_client import JSONClient
+        from errklein.networks.json_client import JSONClient
 
         return JSONClient(self._clients.client(), base, headers, read_failure)
 

@@ -1,7 +1,7 @@
 """The exceptions by which networks and what errklein lends them understand each other."""
 
 from errklein.networks._connection import Unusable
-from errklein.networks._json_client import RequestRefused
+from errklein.networks.json_client import RequestRefused
 from errklein.networks.outbox import NotConfirmed, RetryLater
 
 __all__ = ["NotConfirmed", "RequestRefused", "RetryLater", "Unusable"]

@@ -28,7 +28,7 @@ class Backend(Protocol):
     """The name of the network in the configuration."""
 
     joins_configured_rooms: bool
-    """True if the backend joins the rooms of CHATROOM_PRESENCE itself. Otherwise the core plugin ChatRoom does."""
+    """True if the network joins the rooms of CHATROOM_PRESENCE itself. Otherwise the core plugin ChatRoom does."""
 
     @property
     def mode(self) -> str:
@@ -70,7 +70,7 @@ class Backend(Protocol):
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Send queued messages for up to `grace` seconds, then disconnect. Reactor.
 
-        Fires when the connection is closed and no code of the backend runs. Each message that was not sent is logged.
+        Fires when the connection is closed and no code of the network runs. Each message that was not sent is logged.
         """
 
     def send_message(self, message: Message) -> Receipt:
@@ -90,7 +90,7 @@ class Backend(Protocol):
         """
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
-        """Return what a message waits for that the backend has accepted; None if it doesn't wait any more. Reactor."""
+        """Return what a message waits for that the network has accepted; None if it doesn't wait any more. Reactor."""
 
     def build_identifier(self, text: str) -> Identifier:
         """Return the person, occupant or room that `text` names; raise ValueError if the text is invalid. Any thread.
@@ -136,7 +136,7 @@ class Backend(Protocol):
 
 @runtime_checkable
 class ManagesRooms(Protocol):
-    """Implemented by backends that wait for the network's answer about rooms. All methods: reactor.
+    """Implemented by networks that wait for the network's answer about rooms. All methods: reactor.
 
     Each Deferred fires when the network has done it, and fails with RoomError and the network's reason if it refuses.
     """
@@ -168,7 +168,7 @@ class ManagesRooms(Protocol):
 
 @runtime_checkable
 class KnowsHolders(Protocol):
-    """Implemented by backends of networks whose names may pass to other people, such as nicks on IRC."""
+    """Implemented by networks whose names may pass to other people, such as nicks on IRC."""
 
     def current_holder(self, person: Identifier) -> Identifier | None:
         """Return the current holder of the person's name, with all attributes that access rules use; None if unknown. Any thread."""
@@ -195,16 +195,16 @@ class BotOverview:
 
 
 class BackendEvents(Protocol):
-    """Receives the events of a backend; implemented by the bot. All methods are called in the reactor's thread."""
+    """Receives the events of a network; implemented by the bot. All methods are called in the reactor's thread."""
 
     def overview(self, backend: Backend) -> BotOverview:
-        """Return the facts about the bot, as they are now, that the backend shows if it is an operator's console."""
+        """Return the facts about the bot, as they are now, that the network shows if it is an operator's console."""
 
     def backend_connected(self, backend: Backend) -> None:
         """The connection is established. Called again after each reconnection."""
 
     def backend_disconnected(self, backend: Backend, reason: str) -> None:
-        """The connection was lost; the backend reconnects."""
+        """The connection was lost; the network reconnects."""
 
     def messages_dropped(self, backend: Backend, count: int, reason: str) -> None:
         """Messages were not sent and never will be; the log has their text."""
@@ -218,7 +218,7 @@ class BackendEvents(Protocol):
         """
 
     def backend_ended(self, backend: Backend) -> None:
-        """The backend has ended and receives no more messages, for example since standard input has ended."""
+        """The network has ended and receives no more messages, for example since standard input has ended."""
 
     def message_received(self, backend: Backend, message: Message) -> None:
         """A message was received."""

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.server import Site
 
 from errklein.http_client import BodyTooLarge, HTTPClients
-from errklein.networks._json_client import File, JSONClient, RequestRefused
+from errklein.networks.json_client import File, JSONClient, RequestRefused
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.running import register_reactor_thread
 from errklein.testing import TestReactor

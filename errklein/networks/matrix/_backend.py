@@ -15,9 +15,9 @@ from errklein.chat import OFFLINE, ONLINE, Identifier, Message, Person, RoomDoes
 from errklein.chat.features import Features
 from errklein.chat.operations import Delete, Edit, Operation, React, Upload, Wanted
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
-from errklein.networks._json_client import RequestRefused
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
+from errklein.networks.json_client import RequestRefused
 from errklein.networks.matrix._client import MatrixClient, mapping, quoted, text_of
 from errklein.networks.matrix._events import Receiver, one_line, relation_of
 from errklein.networks.matrix._formatting import (

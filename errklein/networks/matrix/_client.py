@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from errklein.config import ConfigError
 from errklein.networks._connection import Unusable
-from errklein.networks._json_client import File, RequestRefused
+from errklein.networks.json_client import File, RequestRefused
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.text.masking import masker
 

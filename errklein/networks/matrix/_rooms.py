@@ -18,8 +18,8 @@ from errklein.chat.identifiers import LookupFailed
 from errklein.chat.outgoing import Wait
 from errklein.commands.access import Caller
 from errklein.config import ConfigError
-from errklein.networks._json_client import RequestRefused
 from errklein.networks.directory import Directory
+from errklein.networks.json_client import RequestRefused
 from errklein.networks.matrix._client import mapping, quoted, text_of
 from errklein.networks.matrix._events import one_line
 from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, is_room, is_user

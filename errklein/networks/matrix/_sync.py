@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, Defer
 
 from errklein.http_client import BodyTooLarge
 from errklein.networks._connection import Unusable
-from errklein.networks._json_client import LARGEST, RequestRefused
+from errklein.networks.json_client import LARGEST, RequestRefused
 from errklein.networks.matrix._client import mapping, quoted, text_of
 from errklein.networks.matrix._events import time_of
 from errklein.networks.matrix.identifiers import is_room

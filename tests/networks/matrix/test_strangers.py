@@ -7,7 +7,7 @@ from typing import Any
 
 from errklein.chat import Message
 from errklein.chat.operations import Kind, Wanted
-from errklein.networks._json_client import RequestRefused
+from errklein.networks.json_client import RequestRefused
 from errklein.networks.matrix import _sync
 from errklein.networks.matrix.identifiers import MatrixPerson
 from errklein.networks.outbox import _lanes
