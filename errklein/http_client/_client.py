@@ -34,7 +34,7 @@ from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IPolicyForHTT
 from zope.interface import implementer
 
 from errklein._version import __version__
-from errklein.http_client._clients import BodyTooLarge, ProxyError
+from errklein.http_client import BodyTooLarge, ProxyError
 from errklein.running import may_use_reactor
 from errklein.text.masking import masker
 
