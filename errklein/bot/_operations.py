@@ -36,8 +36,6 @@ from errklein.running import PoolStatus, TimedOut, result_within
 from errklein.storage import BACKUP_NAME, OWN_NAMESPACES, rows_of, write_backup
 from errklein.web import WebServer
 from errklein.webhooks.deliveries import DeliveryState, QueueDepth, StoredDelivery
-from errklein.webhooks.precedence import RouteInfo
-from errklein.webhooks.room_webhooks import RoomWebhook
 
 if TYPE_CHECKING:
     from errklein.bot._bot import Bot
@@ -51,29 +49,21 @@ class RunningState(BotState):
     """The state of a running bot."""
 
     def __init__(self, bot: Bot) -> None:
-        site = f"{bot.bot_config.PUBLIC_URL}{bot.bot_config.WEBHOOK_BASE_PATH}"
-        super().__init__(bot.backends, bot.delivery_queue.paused, site)
+        super().__init__(
+            bot.backends,
+            bot.delivery_queue.paused,
+            f"{bot.bot_config.PUBLIC_URL}{bot.bot_config.WEBHOOK_BASE_PATH}",
+            routes=bot.web.routes.hooks,
+            room_webhook=lambda name: bot.room_webhooks.find(name),  # noqa: PLW0108 -- they are created later
+            now=lambda: bot.now(),  # noqa: PLW0108 -- tests replace it
+            refused=lambda: list(bot.web.services.recording.refused.values()),
+            responses=lambda webhook: sum(
+                count for (name, _), count in bot.web.counts.responses.items() if name == webhook
+            ),
+        )
         self._bot = bot
 
-    def now(self) -> float:
-        return self._bot.now()
-
-    def refused(self) -> Sequence[StoredDelivery]:
-        """Return the last refused request of each webhook since the start."""
-        return list(self._bot.web.services.recording.refused.values())
-
-    def routes(self) -> Sequence[RouteInfo]:
-        return self._bot.web.routes.hooks()
-
-    def room_webhook(self, name: str) -> RoomWebhook | None:
-        return self._bot.room_webhooks.find(name)
-
-    def responses(self, webhook: str) -> int:
-        """Return the number of the webhook's responses since the start."""
-        return sum(count for (name, _), count in self._bot.web.counts.responses.items() if name == webhook)
-
     async def problem(self) -> str:
-        """Return why the journal can't be written; "" if it can."""
         try:
             await result_within(self._bot.reactor, _LONGEST_WAIT, self._bot.journal.check())
         except (JournalError, TimedOut) as error:
@@ -81,7 +71,6 @@ class RunningState(BotState):
         return ""
 
     def webhook_status(self, webhook: str) -> Wait:
-        """Return whether a webhook is active, or why its requests don't run."""
         web, (name, colon, _) = self._bot.web, webhook.partition(":")
         if web.routes.declaration(webhook) is None:
             if not colon:
@@ -105,7 +94,6 @@ class RunningState(BotState):
         return None if backend is None else backend.room_status(name)
 
     def recipient(self, network: str, name: str) -> str:
-        """Return the name by which messages to a room wait, such as the id that an alias means."""
         backend = self._bot.backends.get(network)
         with suppress(ValueError):
             # Other networks may ask a server.
@@ -113,7 +101,6 @@ class RunningState(BotState):
         return name
 
     def wait_of_delivery(self, delivery: StoredDelivery) -> Wait | None:
-        """Return what a delivery that has not ended waits for; None if its handler runs."""
         web, webhook, is_leased = self._bot.web, delivery.webhook, delivery.state is DeliveryState.RUNNING
         if not is_leased and web.routes.declaration(webhook) is None:
             status = self.webhook_status(webhook)

@@ -71,7 +71,8 @@ def operations_on(
     site = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}"
     asked = "only the running bot knows why: ask it with !why, or see `errklein network check`"
     unknown = asked if data.is_used() else "no bot is running"
-    state = BotState(list(config.networks), archive.paused(), site, unknown, routes, in_rooms or {})
+    found = (in_rooms or {}).get
+    state = BotState(list(config.networks), archive.paused(), site, unknown, lambda: routes, found)
     return WebhookOperations(archive, archive.messages, archive, state)
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
@@ -64,31 +64,21 @@ class BotState:
     :param paused: The webhooks that are paused.
     :param site: The URL of the bot, before the paths of webhooks.
     :param unknown: The state of what only the running bot knows.
-    :param loaded: The webhooks, if they were loaded.
-    :param in_rooms: Those of rooms among them, by name.
+    :param routes: Returns the webhooks, as far as they are known.
+    :param room_webhook: Returns the webhook of a room of this name, as far as it is known.
+    :param refused: Returns the last refused request of each webhook since the start, whether it could be recorded or not.
+    :param responses: Returns the number of a webhook's responses since the start; None if it isn't known.
     """
 
     networks: Collection[str] = ()
     paused: Collection[str] = ()
     site: str = ""
     unknown: str = "no bot is running"
-    loaded: Sequence[RouteInfo] = ()
-    in_rooms: Mapping[str, RoomWebhook] = field(default_factory=dict)
-
-    def now(self) -> float:
-        return time.time()
-
-    def refused(self) -> Sequence[StoredDelivery]:
-        """Return the last refused request of each webhook since the start, whether it could be recorded or not."""
-        return ()
-
-    def routes(self) -> Sequence[RouteInfo]:
-        """Return the webhooks, as far as they are known."""
-        return self.loaded
-
-    def room_webhook(self, name: str) -> RoomWebhook | None:
-        """Return the webhook of a room of this name, as far as it is known."""
-        return self.in_rooms.get(name)
+    routes: Callable[[], Sequence[RouteInfo]] = tuple
+    room_webhook: Callable[[str], RoomWebhook | None] = lambda name: None
+    now: Callable[[], float] = lambda: time.time()  # noqa: PLW0108 -- tests replace it
+    refused: Callable[[], Sequence[StoredDelivery]] = tuple
+    responses: Callable[[str], int | None] = lambda webhook: None
 
     def maker_of(self, webhook: RoomWebhook) -> str:
         """Return the room of a webhook, with its network if there are several, and who has made it, as a clause."""
@@ -96,10 +86,6 @@ class BotState:
         room = room if [network] == list(self.networks) else webhook.room
         who = "the configuration file" if webhook.is_from_file else webhook.made_by
         return f"made in {room}{f' by {who}' if who else ''}"
-
-    def responses(self, webhook: str) -> int | None:
-        """Return the number of the webhook's responses since the start; None if it isn't known."""
-        return None
 
     async def problem(self) -> str:
         """Return why nothing can be stored; "" if it can, or if that isn't known."""
