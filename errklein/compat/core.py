@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from functools import cached_property, partial
 from multiprocessing.pool import ThreadPool
 from typing import Any, Protocol, Self, cast, runtime_checkable
 
-from errklein.chat import ONLINE, Card, Identifier, Message, Person, Presence, Room, RoomOccupant
-from errklein.commands import History, unknown_command
-from errklein.dispatch import process_template
+from errklein.chat import ONLINE, Identifier, Message, Person, Presence, Room, RoomOccupant
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.running.context import assigned, bot_expected
 from errklein.text import split_message
@@ -117,7 +113,7 @@ class ErrBot(BackendBase, StoreMixin):
     methods may be called in any thread, once the bot is attached, which happens after `__init__`. A backend that a test
     creates without a bot sends messages by itself; see `Alone`."""
 
-    _network: Any = None  # has the methods of `Alone`
+    _network: Any = None  # has the methods that the bot provides
     _gets_a_bot = False
     _next_delay = _FIRST_DELAY
 
@@ -343,57 +339,26 @@ def part_of(message: Message, text: str) -> Message:
 
 class Alone:
     """The network of a backend without a bot: a test of a backend creates one as `SomeBackend(config)`. Messages are
-    passed to the backend's own `send_message`, in the caller's thread. Callbacks go to the plugins of the
-    `plugin_manager` that the test attaches, if any, also in the caller's thread. Commands aren't run."""
-
-    leaving = False
+    passed to the backend's own `send_message`, in the caller's thread. Events are ignored, since there are no plugins,
+    and everything else that a bot does raises RuntimeError."""
 
     def __init__(self, backend: ErrBot) -> None:
         self._backend = backend
-        self._of_bot: dict[str, Any] = {
-            "all_commands": {},
-            "cmd_history": History(),
-            "command_filters": [],
-            "commands": {},
-            "inject_commands_from": self._refuse_commands,
-            "process_template": process_template,
-            "re_commands": {},
-            "remove_commands_from": self._refuse_commands,
-            "send_templated": self.send_templated,
-            "startup_time": datetime.now(),
-        }
 
-    # Events of the backend
-
-    def connected(self) -> None:
-        if self._backend.plugin_manager is not None:
-            self._backend.plugin_manager.activate_non_started_plugins()
-        self.report_event("callback_connect")
-
-    def disconnected(self) -> None:
-        if self._backend.plugin_manager is not None:
-            self._backend.plugin_manager.deactivate_all_plugins()
-
-    def run_command(self, message: Message) -> None:
-        """Do nothing, since there is no bot to run a command."""
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(self._needs_a_bot(name))
 
     def report_event(self, callback: str, *details: Any) -> None:
-        """Call the callback through the backend, which may override the dispatch."""
+        """Report the event to the backend itself, which a test may replace."""
         self._backend._dispatch_to_plugins(callback, *details)
 
     def call_plugins(self, callback: str, *details: Any) -> None:
-        """Call the callback of all active plugins. An exception in one is logged."""
-        manager = self._backend.plugin_manager
-        for plugin in () if manager is None else manager.get_all_active_plugins():
-            try:
-                getattr(plugin, callback)(*details)
-            except Exception:
-                log.exception("%s failed", callback)
+        """Do nothing: there are no plugins."""
 
-    def message_sent(self, message: Message) -> None:
-        self.call_plugins("callback_botmessage", message)
+    def run_command(self, message: Message) -> None:
+        """Do nothing: there are no commands."""
 
-    # Requests of the backend
+    message_sent = run_command
 
     def send(self, identifier: Identifier, text: str, in_reply_to: Message | None, groupchat_nick_reply: bool) -> None:
         """Send a message, in several parts if it is too long. Raises ValueError if `identifier` is not an Identifier."""
@@ -410,48 +375,12 @@ class Alone:
             self._backend.build_reply(message, text, private=private, threaded=threaded)
         )
 
-    def send_templated(
-        self,
-        identifier: Identifier,
-        template_name: str,
-        template_parameters: Mapping[str, Any],
-        in_reply_to: Message | None = None,
-        groupchat_nick_reply: bool = False,
-        plugin_name: str | None = None,
-    ) -> None:
-        text = process_template(template_name, template_parameters, plugin_name)
-        self._backend.send(identifier, text, in_reply_to, groupchat_nick_reply)
-
-    def send_card_as_text(self, card: Card) -> None:
-        to: Any = card.to
-        self._backend.send(to, process_template("card", {"card": card}), card.parent)
-
-    def warn_admins(self, warning: str) -> None:
-        for admin in self._backend.bot_config.BOT_ADMINS_NOTIFICATIONS:
-            self._backend.send(self._backend.build_identifier(admin), warning)
-
-    def unknown_command(self, message: Message | None, text: str) -> str:
-        return unknown_command(text, (), self._backend.prefix)
-
-    def _refuse_commands(self, plugin: Any) -> None:
-        raise RuntimeError(
-            f"{type(self._backend).__name__} can't run commands without a bot; test plugins with the testbot fixture"
-        )
-
     def lookup(self, name: str) -> Any:
-        """Return an attribute of a bot without plugins; raises AttributeError."""
-        if name not in self._of_bot:
-            error = f"{type(self._backend).__name__} has no attribute {name!r}, and there is no bot to provide it"
-            raise AttributeError(error, name=name, obj=self._backend)
-        return self._of_bot[name]
+        """Raise AttributeError, since there is no bot."""
+        raise AttributeError(self._needs_a_bot(name), name=name, obj=self._backend)
 
-    # Helpers of serve_forever
-
-    def failed(self) -> None:
-        log.exception("Connection failed")
-
-    def pause(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def shut_down(self) -> None:
-        self._backend.shutdown()
+    def _needs_a_bot(self, name: str) -> str:
+        backend = type(self._backend).__name__
+        return (
+            f"{backend} can't provide {name!r} without a bot; test it with the fixture testbot of errbot.backends.test"
+        )

