@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
@@ -31,10 +31,6 @@ class PEMFile:
     path: Path
     key: PrivateKeyTypes | None
     certificates: tuple[x509.Certificate, ...]
-
-
-_Held = tuple[x509.Certificate, Path]
-_Index = Mapping[Hashable, Sequence[_Held]]  # certificates with their files, by public key or subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,57 +107,29 @@ def _certificates_in(path: Path, text: bytes) -> tuple[x509.Certificate, ...]:
 
 def identities(files: Sequence[PEMFile]) -> tuple[list[Identity], dict[Path, str]]:
     """Return each private key with its certificate chain, and an error by file for each key without a certificate. The
-    certificate of a key is searched in the same file, then in the same directory, then in all files. Of several
-    candidates at one of these places, the one that expires last is used."""
+    chain is the key's certificate and all behind it in the same file. A key's certificate is searched in the key's
+    file, then in the same directory, then in all files. Of several candidates at one of these places, the one that
+    expires last is used, and of several copies, the one with the longest chain."""
     found = []
     problems = {}
-    # Indices avoid comparing all pairs in a directory with a thousand certificates.
-    by_key = _index(files, _public_key)
-    by_subject = _index(files, lambda certificate: certificate.subject)
+    by_key: dict[bytes, list[tuple[Path, tuple[x509.Certificate, ...]]]] = {}
+    for file in files:
+        for number, certificate in enumerate(file.certificates):
+            by_key.setdefault(_public_key(certificate), []).append((file.path, file.certificates[number:]))
     for file in files:
         if file.key is None:
             continue
-        candidates = by_key.get(_encode(file.key.public_key()))
-        if not candidates:
+        if candidates := by_key.get(_encode(file.key.public_key())):
+            path, chain = max(candidates, key=partial(_preference, file.path))
+            found.append(Identity(file.key, chain, file.path, path))
+        else:
             problems[file.path] = f"the private key in {file.path} matches no certificate"
-            continue
-        latest_first = sorted(candidates, key=lambda held: held[0].not_valid_after_utc, reverse=True)
-        leaf, path = _nearest_first(file.path, latest_first)[0]
-        found.append(Identity(file.key, _chain(leaf, path, by_subject), file.path, path))
     return found, problems
 
 
-def _index(files: Sequence[PEMFile], of: Callable[[x509.Certificate], Hashable]) -> _Index:
-    index: dict[Hashable, list[_Held]] = {}
-    for file in files:
-        for certificate in file.certificates:
-            index.setdefault(of(certificate), []).append((certificate, file.path))
-    return index
-
-
-def _nearest_first(path: Path, held: Sequence[_Held]) -> list[_Held]:
-    """Return the certificates in the same file, then those in the same directory, then the others."""
-    return sorted(held, key=lambda one: (one[1] != path, one[1].parent != path.parent))
-
-
-def _chain(leaf: x509.Certificate, path: Path, by_subject: _Index) -> tuple[x509.Certificate, ...]:
-    """Return the certificate and those of its issuers, as far as they are known. A self-signed one ends the chain."""
-    chain = [leaf]
-    while chain[-1].issuer != chain[-1].subject:
-        named = _nearest_first(path, by_subject.get(chain[-1].issuer, ()))
-        issuer = next((other for other, _ in named if other not in chain and _has_issued(other, chain[-1])), None)
-        if issuer is None:
-            break
-        chain.append(issuer)
-    return tuple(chain)
-
-
-def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True
+def _preference(of_key: Path, candidate: tuple[Path, tuple[x509.Certificate, ...]]) -> tuple[object, ...]:
+    path, chain = candidate
+    return path == of_key, path.parent == of_key.parent, chain[0].not_valid_after_utc, len(chain)
 
 
 def _public_key(certificate: x509.Certificate) -> bytes:

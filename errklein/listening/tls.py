@@ -74,7 +74,8 @@ class CertificateFiles:
 class CertificateDirectory:
     """All `.pem` files in the directory `path` and its subdirectories, the layout of certbot and Kubernetes.
 
-    A key and its certificate may be in different files. Symbolic links are followed. Names that begin with a dot are skipped.
+    A key and its certificate may be in different files; the chain is behind the certificate. Symbolic links are followed. Names that
+    begin with a dot are skipped.
     """
 
     path: Path
