@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.python import usage
 
-from errklein import logs
 from errklein._version import __version__
 from errklein.config import located_errors, take_variables
 from errklein.plugins.requirement_files import environment_problems
@@ -113,7 +112,7 @@ class Options(usage.Options):
 
     @property
     def launcher(self) -> MutableMapping[str, Any]:
-        """The options of twistd or twist, by name; empty without either."""
+        """The options of twistd, by name; empty without it."""
         parent: Any = self.parent
         return {} if parent is None else parent
 
@@ -144,7 +143,8 @@ def _make_service(options: Options) -> IService:
     from errklein.service.reloading import ReloadingBot
 
     twistd = TwistdOptions.of(options.launcher)
-    if twistd.enters_current_directory():
+    if twistd.directory == ".":
+        # twistd changes to it.
         check_current_directory()
     given = options["config"], options["network"], options["data-dir"], options["plugin-dir"]
     # Before config.py runs and plugins are loaded.
@@ -152,16 +152,14 @@ def _make_service(options: Options) -> IService:
     config = load_with_options(*given, variables)
     listening = Listening.of(config, options["web"], options["status"])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
-    data_directory = DataDirectory(Path(config.BOT_DATA_DIR), twistd.uid, twistd.gid, data_source)
+    data_directory = DataDirectory(Path(config.BOT_DATA_DIR), data_source)
     check_start(config, twistd, data_directory, listening, options["data-dir"], no_import=bool(options["no-import"]))
     with located_errors(config):
         set_up_log(config, twistd, data_directory)
-    if "logFile" in options.launcher:
-        logs.use_with_twist(options.launcher)
     # A config.py that is missing later is an error.
     later = [options["web"], options["status"], options["config"] or ("config.py" if config.path else None), *given[1:]]
     check = check_in_process(later)
-    process_exit = ProcessExit(reactor, twistd.pid_file, twistd.why_no_restart(), check, variables)
+    process_exit = ProcessExit(reactor, twistd.pid_file, check, variables)
     web, make_bot = wire(
         reactor,
         config,

@@ -223,7 +223,7 @@ AT_RUN_TIME = {
         "errklein.text.masking",
         "''.join(map(_percent_or_not, part))",
     ): "one character of a secret after the other, none repeated",
-    ("errklein.service._endpoint_check", "pattern"): "errors of Twisted about endpoints of the configuration",
+    ("errklein.listening._listeners", "pattern"): "errors of Twisted about endpoints of the configuration",
 }
 """Calls of `re` with patterns that aren't constants, by module and expression, each with the reason that it is safe."""
 

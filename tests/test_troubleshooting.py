@@ -13,11 +13,13 @@ from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
+from twisted.internet.protocol import Factory
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import logs
 from errklein.config import ConfigError
+from errklein.listening import ListenError, Listeners
 from errklein.service import DataDirectory, DataDirectoryError, startup_checks
 from errklein.storage import SQLiteStorage, StorageError
 from tests import needs_network
@@ -77,14 +79,19 @@ COMMAND_LINES = (
     ("--web", "3141"),
     ("--web", "http:3141"),
     ("--web", "tcp:port"),
-    ("--web", "tcp:99999"),
     ("--web", "tcp:3141:host=127.0.0.1"),
-    ("--web", "systemd:domain=INET:name=web"),
-    ("--web", "unix:/run/missing/web.sock"),
     ("--web", "tls:certificates:3142"),
     ("--web", "ssl:3142:privateKey=key.pem"),
 )
 """Command lines with which errklein doesn't start, with a valid configuration."""
+
+ENDPOINTS = (
+    "tcp:99999",
+    "tcp:3141:interface=192.0.2.1",
+    "systemd:domain=INET:name=web",
+    "unix:/run/missing/web.sock",
+)
+"""Endpoints that can't be opened."""
 
 
 OTHERS = (
@@ -245,16 +252,19 @@ class MessageTests(SynchronousTestCase):
         for arguments in COMMAND_LINES:
             self.check("-n", "errklein", *arguments)
 
-    def test_address_of_another_machine(self) -> None:
-        """The message about an address that this machine doesn't have."""
+    def test_endpoints(self) -> None:
+        """The messages about endpoints that can't be opened, such as an address that this machine doesn't have."""
         needs_network()
-        (self.directory / "config.py").write_text(NULL)
-        self.check("-n", "errklein", "--web", "tcp:3141:interface=192.0.2.1")
+        from twisted.internet import reactor
+
+        listeners = Listeners(reactor, Factory())
+        for endpoint in ENDPOINTS:
+            self.check_message(self.failureResultOf(listeners.open(endpoint), ListenError).getErrorMessage())
 
     def test_current_directory(self) -> None:
         """The messages about a current directory that can't be entered, and one that was deleted."""
         self.patch(os, "access", lambda *args, **options: False)
-        self.patch(startup_checks, "user_name", lambda uid: "errklein")
+        self.patch(startup_checks, "user_name", lambda: "errklein")
         message = str(self.assertRaises(ConfigError, startup_checks.check_current_directory))
         self.check_message(message.replace(str(self.directory), "/root"))
         deleted = self.directory / "deleted"

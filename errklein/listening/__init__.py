@@ -6,10 +6,9 @@ from errklein.listening._haproxy import address_of
 from errklein.listening._listeners import (
     ListenError,
     Listeners,
+    description_problem,
     endpoint_url,
     identify,
-    in_use_by_another,
     listen_problem,
-    server_endpoint,
     unix_problem,
 )

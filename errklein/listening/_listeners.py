@@ -7,7 +7,6 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,6 +98,7 @@ _SCHEMES = {"tcp": "http", "tcp6": "http", "ssl": "https", "tls": "https"}
 
 _PART = re.compile(r"((?:\\.|[^:\\])*\\?):", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
+_EXAMPLE = "tcp:3141:interface=127.0.0.1"
 _SECONDS_BETWEEN_CHECKS = 2.0
 
 Endpoint = tuple[str, frozenset[tuple[str, str]]]
@@ -286,7 +286,7 @@ def identify(description: str) -> Endpoint:
     kind, *arguments = _PART.findall(f"{description}:")
     kind = kind.strip().lower()
     if not kind or not arguments:
-        raise ValueError("an endpoint description has a kind and arguments, such as tcp:3141:interface=127.0.0.1")
+        raise ValueError(f"an endpoint description has a kind and arguments, such as {_EXAMPLE}")
     if kind == "haproxy":
         return kind, frozenset({("endpoint", description.partition(":")[2])})
     named = {}
@@ -312,9 +312,47 @@ def endpoint_url(description: str) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def description_problem(description: str) -> str:
+    """Return the reason why an endpoint description is invalid, or its certificates can't be used; "" if there is none.
+    Nothing is opened, and what another process has, or only another user may read, isn't a problem."""
+    try:
+        server_endpoint(None, description)
+    except Exception as error:
+        is_of_others = _is_inherited(description, error) or os.strerror(errno.EACCES) in str(error)
+        return "" if is_of_others else _reason(description, error)
+    return ""
+
+
+def _is_inherited(description: str, error: Exception) -> bool:
+    """Return whether the error is that systemd hasn't passed the socket."""
+    return isinstance(error, LookupError) and "systemd" in description.split(":")
+
+
+_READABLE = (
+    (r"bind\(\): port must be .*", "a port is a number from 0 to 65535"),
+    (r"invalid literal for int\(\) with base \d+: (.*)", r"\1 isn't a number"),
+    (r".*unexpected keyword argument ('\w+')", r"unknown argument \1"),
+    (r".*missing \d+ required positional arguments?: (.*)", r"\1 is missing"),
+    (r".*takes .*positional arguments? but .*", "too many arguments"),
+    (r"module 'socket' has no attribute 'AF_(\w+)'", r"unknown domain '\1'"),
+)
+"""Patterns of Python's error messages about a description, each with the message for the operator."""
+
+
 def _reason(description: str, error: Exception) -> str:
-    with suppress(LookupError, ValueError):
-        kind, arguments = identify(description)
-        if kind == "unix":
-            return unix_problem(Path(dict(arguments)["address"])) or listen_problem(error)
-    return listen_problem(error)
+    kind, _, rest = description.partition(":")
+    kind = kind.strip().lower()
+    if kind == "haproxy":
+        return _reason(rest, error)
+    if isinstance(error, (OSError, CannotListenError)):
+        of_path = unix_problem(Path(dict(identify(description)[1])["address"])) if kind == "unix" else ""
+        return of_path or listen_problem(error)
+    if _is_inherited(description, error):
+        return "systemd hasn't passed such a socket"
+    text = " ".join(str(error).split())
+    matches = ((re.fullmatch(pattern, text), meaning) for pattern, meaning in _READABLE)
+    unknown = text if isinstance(error, ValueError) and text else f"{type(error).__name__} {text}".strip()
+    text = next((found.expand(meaning) for found, meaning in matches if found), unknown)
+    # The texts about certificates are complete.
+    is_complete = kind in ("ssl", "tls") or text.endswith(_EXAMPLE)
+    return text if is_complete else f"{text}; expected a Twisted endpoint such as {_EXAMPLE}"

@@ -15,7 +15,6 @@ from errklein.logs._output import (
     level_number,
     observer,
     record_of,
-    use_with_twist,
     warn_deprecated,
 )
 from errklein.logs._recent_errors import RecentErrors

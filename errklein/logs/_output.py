@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -27,13 +27,10 @@ from twisted.logger import (
     Logger,
     LogLevel,
     LogPublisher,
-    eventAsJSON,
     eventAsText,
     formatEvent,
     formatTime,
     globalLogPublisher,
-    jsonFileLogObserver,
-    textFileLogObserver,
 )
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
@@ -142,8 +139,9 @@ def record_of(event: LogEvent) -> logging.LogRecord:
 def _masked(line: str) -> str:
     """Return a formatted event with masked secrets; of JSON, field by field."""
     if line.startswith("{") and len(line) <= 8 * LONGEST:
+        # Masked as a whole, a text such as `token=` would take the quotes and fields after it along.
         with suppress(ValueError, RecursionError):
-            return masked_json(line)
+            return json.dumps(masker.values(json.loads(line)))
     return shown(line)
 
 
@@ -212,8 +210,6 @@ class Destinations:
         self.outputs: list[str] = ["-"]
         self.rotated = True  # whether a file is rotated, as twistd does it, at 1 MB and on SIGUSR1
         self.prepare: Callable[[], None] = lambda: None  # called before the log is opened
-        self.owner: tuple[int, int] | None = None
-        """The user and group that own new files, if the process will change to them."""
         self._files: list[PrivateLogFile] = []
         self._filter: LevelFilter | None = None
 
@@ -245,8 +241,6 @@ class Destinations:
                 continue
             path = Path(output).absolute()
             file = PrivateLogFile(path.name, str(path.parent), 1_000_000 if self.rotated else None)  # type: ignore[no-untyped-call]
-            if self.owner is not None:
-                os.fchown(file._file.fileno(), *self.owner)
             self._files.append(file)
             streams.append(cast(IO[Any], file))
         return streams
@@ -297,43 +291,6 @@ destinations = Destinations()
 def observer() -> LevelFilter:
     """Return the observer of this process's log. twistd finds the function by its dotted name."""
     return destinations.observer()
-
-
-def use_with_twist(launcher: MutableMapping[str, Any]) -> None:
-    """Change twist's options so that it logs as twistd does, and not to the standard output of a conversation. twist
-    opens the log itself and can't find an observer by name. The JSON that it writes without a terminal stays JSON, for
-    the tools that read it, with masked secrets."""
-    if launcher["fileLogObserverFactory"] is jsonFileLogObserver:
-        launcher["fileLogObserverFactory"] = _masked_json
-    if launcher["logFile"] is sys.stdout and "-" not in destinations.outputs:
-        launcher["logFile"] = destinations.streams()[0]
-    if launcher["fileLogObserverFactory"] is textFileLogObserver:
-        launcher["fileLogObserverFactory"] = destinations.writer
-
-
-def _masked_json(stream: IO[Any]) -> FileLogObserver:
-    # As jsonFileLogObserver: RFC 7464.
-    return FileLogObserver(stream, lambda event: f"\x1e{_as_json(event)}\n")
-
-
-def _as_json(event: LogEvent) -> str:
-    """Return the event as JSON with masked secrets; of an event with long fields only its text, which may be cut."""
-    is_long = any(isinstance(value, str) and len(value) > LONGEST for value in event.values())
-    text = "" if is_long else eventAsJSON(event)
-    if is_long or len(text) > 4 * LONGEST:
-        kept = {name: value for name, value in event.items() if name in _KEPT}
-        text = eventAsJSON({**kept, "log_format": "{text}", "text": shown(formatEvent(event))})
-    return masked_json(text)
-
-
-def masked_json(text: str) -> str:
-    """Return JSON with masked secrets; raise ValueError or RecursionError if the text isn't JSON. Masked as a whole, a
-    text such as `token=` would take the quotes and fields after it along."""
-    return json.dumps(masker.values(json.loads(text)))
-
-
-_KEPT = frozenset({"log_failure", "log_level", "log_namespace", "log_source", "log_system", "log_time"})
-"""The fields of an event that don't contain text from outside."""
 
 
 FROM_STDLIB = "errklein_from_stdlib"  # field of events that the bridge has created: the record of the standard library

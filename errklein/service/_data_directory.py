@@ -5,8 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,20 +18,17 @@ class DataDirectoryError(Exception):
 
 @dataclass
 class DataDirectory:
-    """The data directory of a bot that runs as a given user and group."""
+    """The data directory of a bot; `source` is the setting or option that names it."""
 
     path: Path
-    uid: int | None = None
-    gid: int | None = None
     source: str = "BOT_DATA_DIR"
     _lock: int | None = None
 
     def check(self) -> None:
         """Raise DataDirectoryError if the directory can't be used, or if another process uses it. Nothing is changed."""
         self.check_access()
-        with acting_as(self.uid, self.gid):
-            if (self.path / LOCK_NAME).exists():
-                os.close(self._open_lock(os.O_RDWR))
+        if (self.path / LOCK_NAME).exists():
+            os.close(self._open_lock(os.O_RDWR))
 
     def is_used(self) -> bool:
         try:
@@ -48,10 +44,8 @@ class DataDirectory:
     def check_access(self) -> None:
         if not self._is_directory():
             self._check_parent()
-            return
-        with acting_as(self.uid, self.gid):
-            if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-                raise self._error(f"the user {user_name(self.uid)} can't write to it; {self._remedy()}")
+        elif not os.access(self.path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+            raise self._error(f"the user {user_name()} can't write to it; {self._remedy()}")
 
     def check_readable(self, *, missing_ok: bool = False) -> None:
         if missing_ok and not self._is_directory():
@@ -59,7 +53,7 @@ class DataDirectory:
         self.check_exists()
         for path in (self.path, *self.path.glob("*.sqlite*")):
             if not os.access(path, os.R_OK | (os.X_OK if path is self.path else 0), effective_ids=True):
-                raise self._error(f"the user {user_name(None)} can't read {path}; {self._remedy()}")
+                raise self._error(f"the user {user_name()} can't read {path}; {self._remedy()}")
 
     def is_own(self) -> bool:
         """Return whether the bot's user runs this process, or the directory is missing. The bot's user owns the lock
@@ -69,14 +63,14 @@ class DataDirectory:
     def check_user(self) -> None:
         """Raise DataDirectoryError unless `is_own`: the bot couldn't use files that another user writes."""
         if not self.is_own():
-            raise self._error(f"the bot couldn't use files of the user {user_name(None)}; {self._remedy()}")
+            raise self._error(f"the bot couldn't use files of the user {user_name()}; {self._remedy()}")
 
     def _is_directory(self) -> bool:
         try:
             return self.path.is_dir()
         except PermissionError:
             raise self._error(
-                f"the user {user_name(None)} can't enter a directory above it; run as the bot's user"
+                f"the user {user_name()} can't enter a directory above it; run as the bot's user"
             ) from None
 
     def _owner(self) -> int:
@@ -86,8 +80,6 @@ class DataDirectory:
         return self.path.stat().st_uid
 
     def _remedy(self) -> str:
-        if self.uid is not None:
-            return f"give it to that user with `chown -R {user_name(self.uid)}: {self.path}`"
         owner = self._owner()
         if owner == os.geteuid():
             return "check its mode"
@@ -95,22 +87,13 @@ class DataDirectory:
         return remedy if owner else f"{remedy}, or give it to the bot's user"
 
     def prepare(self) -> None:
-        """Create the directory and missing parents with mode 0700, owned by its user. An existing directory isn't changed."""
+        """Create the directory and missing parents with mode 0700. An existing directory isn't changed."""
         missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
-        owner = self.owner()
         try:
             for path in reversed(missing):
                 path.mkdir(mode=0o700, exist_ok=True)
-                if owner is not None:
-                    os.chown(path, *owner)
         except OSError as error:
             raise self._error(f"it can't be created: {error.strerror}") from None
-
-    def owner(self) -> tuple[int, int] | None:
-        """Return the user and group that must own new files; None if they do without a change."""
-        if self.uid is None or os.geteuid() != 0:
-            return None
-        return self.uid, self.gid if self.gid is not None else pwd.getpwuid(self.uid).pw_gid
 
     def lock(self) -> None:
         """Lock the directory until `unlock`, or until the process ends. Raises DataDirectoryError if it is locked."""
@@ -151,27 +134,7 @@ class DataDirectory:
         return DataDirectoryError(f"{self.source} {self.path}: {problem}")
 
 
-@contextmanager
-def acting_as(uid: int | None, gid: int | None) -> Iterator[None]:
-    """Take the effective user and group for the duration of the context, if the process runs as root."""
-    if uid is None or os.geteuid() != 0 or uid == 0:
-        yield
-        return
-    groups, old_gid = os.getgroups(), os.getegid()
-    user = pwd.getpwuid(uid)
-    gid = gid if gid is not None else user.pw_gid
-    os.setgroups(os.getgrouplist(user.pw_name, gid))
-    os.setegid(gid)
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(old_gid)
-        os.setgroups(groups)
-
-
-def user_name(uid: int | None) -> str:
+def user_name(uid: int | None = None) -> str:
     """Return the name of the user, by default of the process's; its number if it has no name."""
     uid = os.geteuid() if uid is None else uid
     try:

@@ -91,8 +91,7 @@ class ServiceOptions:
 
 class BotService(Service):
     """Runs the bot, with its data directory locked and its endpoints open. Nothing is opened, started or locked before
-    twistd starts the service, which is after the fork. Endpoints are opened while the process may still bind ports
-    below 1024."""
+    twistd starts the service, which is after the fork."""
 
     log = Logger()
 
@@ -117,20 +116,16 @@ class BotService(Service):
         self._status = status
         self._manager = ServiceManager(reactor, os.environ)
         self._bot: Bot | ReloadingBot | None = None
-        self._listened = False
         self._on_terminal = False
         self._stopping = False
 
     def privilegedStartService(self) -> None:
-        """Create the data directory and listen, while the process is still root if it was started so. Called by twistd."""
+        """Create the data directory and listen. Called by twistd."""
         Service.privilegedStartService(self)
         self._or_exit(self._listen)
 
     def startService(self) -> None:
         Service.startService(self)
-        if not self._listened:
-            # twist doesn't call privilegedStartService.
-            self.privilegedStartService()
         self._or_exit(self._start)
 
     def stopService(self) -> Deferred[None]:
@@ -158,7 +153,6 @@ class BotService(Service):
         self.log.info("SIGHUP received: log files reopened, certificates read again")
 
     def _listen(self) -> None:
-        self._listened = True
         raise_descriptor_limit()
         self._data_directory.prepare()
         # Requests wait until the plugins are active; until then their routes would give 404.

@@ -71,7 +71,6 @@ class ProcessExit:
     """Ends this process, or replaces it by one with the same command line.
 
     :param pid_file: the file with the id of this process, if there is one.
-    :param why_no_restart: the reason why a restart is impossible, in one line; "" if it is possible.
     :param check: the arguments with which Python checks, before a restart, that the new process could start.
     :param variables: variables of the environment that this process has removed, and that the check and the new process get.
     """
@@ -80,14 +79,12 @@ class ProcessExit:
         self,
         reactor: Any,
         pid_file: Path | None = None,
-        why_no_restart: str = "",
         check: Sequence[str] = (),
         variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.restart_requested = False
         self._reactor = reactor
         self._pid_file = pid_file
-        self._why_no_restart = why_no_restart
         self._check = check
         self._variables = variables
         self._directory = Path.cwd()
@@ -99,10 +96,7 @@ class ProcessExit:
         """Stop the reactor, then restart the process, unless the check fails. May be called from any thread.
 
         :returns: A Deferred that fires on the reactor when the restart begins, and fails with CannotRestart after a failed check.
-        :raises CannotRestart: The process can't be restarted at all.
         """
-        if self._why_no_restart:
-            raise CannotRestart(self._why_no_restart)
         requested: Deferred[None] = Deferred()
         requested.addCallback(lambda _: Deferred.fromCoroutine(self._check_and_stop()))
         self._reactor.callFromThread(requested.callback, None)

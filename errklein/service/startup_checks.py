@@ -26,7 +26,7 @@ from errklein.config import (
 )
 from errklein.config.networks import IN_ERRBOT, check_libraries, find_network, network_of
 from errklein.plugins.requirement_files import environment_problems
-from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as, user_name
+from errklein.service._data_directory import DataDirectory, DataDirectoryError, user_name
 from errklein.service.sentry import check_sentry
 from errklein.storage import StorageError
 
@@ -39,39 +39,29 @@ REQUIREMENTS_DELAY = 3.0
 
 @dataclass(frozen=True)
 class TwistdOptions:
-    """The options of twistd: daemon or foreground, pid file, user and group, root directory, log file, directory."""
+    """The options of twistd that errklein uses: daemon or foreground, pid file, log file, directory."""
 
     daemon: bool = False
     pid_file: Path | None = None
-    uid: int | None = None
-    gid: int | None = None
-    chroot: str | None = None
     log_file: str | None = None
     directory: str | None = None
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> TwistdOptions:
-        """Return the options that twistd or twist has parsed; twist has fewer of them."""
+        """Return the options that twistd has parsed. Raises ConfigError for those with which errklein doesn't run."""
+        if "logFile" in options:
+            raise ConfigError("errklein doesn't run in twist; run `errklein run` or `twistd -n errklein`")
+        if refused := [name for name in ("uid", "gid", "chroot") if options.get(name) is not None]:
+            raise ConfigError(
+                f"twistd's --{refused[0]} isn't supported; start errklein as the bot's user, with User= in the unit of systemd"
+            )
         pid_file = options.get("pidfile")
         return cls(
             daemon="nodaemon" in options and not options["nodaemon"] and not options["debug"],
             pid_file=Path(pid_file).absolute() if pid_file else None,
-            uid=options.get("uid"),
-            gid=options.get("gid"),
-            chroot=options.get("chroot"),
             log_file=options.get("logfile"),
             directory=options.get("rundir"),
         )
-
-    def enters_current_directory(self) -> bool:
-        """Return whether twistd changes to the current directory; with --chroot it changes to the new root by default."""
-        return self.directory == "." and not self.chroot
-
-    def why_no_restart(self) -> str:
-        """Return the reason why the process can't run its command line again; "" if it can."""
-        if any((self.uid, self.gid, self.chroot)):
-            return "root started errklein for another user, and must restart it"
-        return ""
 
 
 START_ERRORS = (ConfigError, DataDirectoryError, SecretError, StorageError)
@@ -93,19 +83,18 @@ class Listening:
         sources = "--web" if web else "WEB", "STATUS" if status is None else "--status"
         return cls(web or config.setting("WEB"), config.setting("STATUS") if status is None else status, *sources)
 
-    def check(self, *, bind: bool = True) -> None:
-        """Raise ConfigError if an endpoint can't be opened. Without `bind`, only the descriptions are checked."""
+    def check(self) -> None:
+        """Raise ConfigError if the description of an endpoint is invalid. Nothing is opened: an address may be in use."""
         # Imported late, so that problems of the environment are reported first.
-        from errklein.listening import identify
-        from errklein.service._endpoint_check import check_endpoint
+        from errklein.listening import description_problem, identify
 
-        for endpoint in self.web:
-            check_endpoint(endpoint, self.web_source, bind=bind)
-        if self.status is not None:
-            check_endpoint(self.status, self.status_source, bind=bind)
-            if identify(self.status) in map(identify, self.web):
-                where = f"{self.status_source} {self.status}: the endpoint is also that of {self.web_source}"
-                raise ConfigError(f"{where}; expected one that isn't public")
+        named = [(self.web_source, endpoint) for endpoint in self.web]
+        for source, endpoint in [*named, *([] if self.status is None else [(self.status_source, self.status)])]:
+            if problem := description_problem(endpoint):
+                raise ConfigError(f"{source} {endpoint or repr(endpoint)}: {problem}")
+        if self.status is not None and identify(self.status) in map(identify, self.web):
+            where = f"{self.status_source} {self.status}: the endpoint is also that of {self.web_source}"
+            raise ConfigError(f"{where}; expected one that isn't public")
 
 
 @contextmanager
@@ -186,12 +175,12 @@ def load_checked(directory: Path, web: Sequence[str], status: str | None, *optio
     """
     if Path.cwd() != directory:
         raise ConfigError(
-            f"the bot runs in {Path.cwd()} (--rundir or --chroot), and only a restart in {directory} reads paths again"
+            f"the bot runs in {Path.cwd()} (--rundir), and only a restart in {directory} reads paths again"
         )
     config = load_with_options(*options, is_again=True)
     check_config(config)
     with located_errors(config):
-        Listening.of(config, web, status).check(bind=False)
+        Listening.of(config, web, status).check()
     return config
 
 
@@ -203,7 +192,7 @@ def check_current_directory() -> None:
         raise ConfigError("the current directory was deleted; run `cd /` first, and use absolute paths") from None
     if not os.access(".", os.X_OK, effective_ids=True):
         raise ConfigError(
-            f"the user {user_name(None)} can't enter the current directory {directory}; "
+            f"the user {user_name()} can't enter the current directory {directory}; "
             "run `cd /` first, and use absolute paths"
         )
 
@@ -251,8 +240,6 @@ def check_start(
 ) -> None:
     """Raise one of START_ERRORS if the bot can't start with this configuration and these options.
 
-    With --chroot, paths and sockets are those of another root directory, so they are not checked.
-
     :param twistd: the options of twistd.
     :param data_directory: the data directory.
     :param listening: the endpoints.
@@ -264,16 +251,13 @@ def check_start(
             f"BACKEND is {of_terminal!r}, which needs a terminal, and a daemon has none; "
             "set another BACKEND, or run `errklein run` (`twistd -n errklein`)"
         )
-    if twistd.chroot:
-        return
     from errklein.compat.storages import check_shelves
 
     check_config(config)
     data_directory.check()
     if not no_import:
         # The service checks this again, but a daemon shows only 100 bytes of its errors.
-        with acting_as(twistd.uid, twistd.gid):
-            check_shelves(config, data_dir)
+        check_shelves(config, data_dir)
     with located_errors(config):
         listening.check()
 
@@ -309,13 +293,8 @@ def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> N
     log.theme = config.TEXT_COLOR_THEME
     log.formatter = config.BOT_LOG_FORMATTER
     log.outputs = outputs(config, options, terminal=sys.stdin is not None and sys.stdin.isatty())
-    log.owner = data.owner()
     for output in log.outputs:
-        path = Path(output).absolute()
-        if log.owner is not None and path.is_symlink():
-            # The link's owner could make root write to any file.
-            raise ConfigError(f"the log file {path} is a symbolic link, which isn't allowed if root starts errklein")
-        if path.parent == data.path:
+        if Path(output).absolute().parent == data.path:
             log.prepare = data.prepare
         elif output not in {"-", "+"}:
             check_log_file(output, "BOT_LOG_FILE" if output == config.BOT_LOG_FILE else "--logfile", data)

@@ -158,7 +158,7 @@ class ReloadTests(SynchronousTestCase):
         self.start("--rundir=elsewhere", f"--pidfile={self.directory / 'bot.pid'}")
         status, output = self.reload()
         self.assertEqual(status, 1)
-        self.assertIn("elsewhere (--rundir or --chroot), and only a restart in", output)
+        self.assertIn("elsewhere (--rundir), and only a restart in", output)
 
     def test_answer_of_another_program(self) -> None:
         """Control characters of the answer don't reach the terminal."""

@@ -167,7 +167,7 @@ class OtherUserTests(SynchronousTestCase):
 
     CALL = """
 import os, sys
-import errklein.networks.null, errklein.networks.text, errklein.service._endpoint_check
+import errklein.listening, errklein.networks.null, errklein.networks.text
 from errklein import cli
 from errklein.cli import _check, _data, _webhooks, errbot_options
 user, *arguments = sys.argv[1:]

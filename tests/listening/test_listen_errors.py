@@ -10,7 +10,8 @@ from pathlib import Path
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.listening import listen_problem, unix_problem
+from errklein.listening import description_problem, listen_problem, unix_problem
+from tests.authority import Authority
 
 
 def error(number: int) -> OSError:
@@ -77,3 +78,52 @@ class ListenProblemTests(SynchronousTestCase):
         self.assertEqual(
             used, f"another program listens on {file}; stop it (`ss -lxp` shows it), or choose another path"
         )
+
+
+class DescriptionTests(SynchronousTestCase):
+    """Endpoints that are checked before anything is opened."""
+
+    def test_what_others_have(self) -> None:
+        """An address in use, and a socket that systemd hasn't passed, are valid, also within a wrapping endpoint."""
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            port = other.getsockname()[1]
+            for description in (
+                f"tcp:{port}",
+                f"haproxy:tcp:{port}",
+                "unix:/no/where/socket",
+                "systemd:domain=INET:name=a",
+            ):
+                self.assertEqual(description_problem(description), "")
+
+    def test_mistakes(self) -> None:
+        """The reason names the wrong argument and what is expected; that of a wrapping endpoint is the same."""
+        for description, reason in (
+            ("tcp:port", "'port' isn't a number; expected a Twisted endpoint such as tcp:3141:interface=127.0.0.1"),
+            ("tcp:80:speed=9", "unknown argument 'speed'; expected a Twisted"),
+            ("nothing:1", "Unknown endpoint type: 'nothing'"),
+            ("tls:port=80", "'path' is missing"),
+        ):
+            for spelling in (description, f"haproxy:{description}"):
+                self.assertIn(reason, description_problem(spelling))
+
+    def test_certificates(self) -> None:
+        """A directory with a usable certificate is valid; the error about another one is one line."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        authority = Authority()
+        issued, expired = authority.issue("bot.example.org"), authority.issue("bot.example.org", begins=-90, days=-1)
+        for contents, reason in (
+            (b"", "no .pem file with a private key"),
+            (issued.key_pem, "matches no certificate"),
+            (authority.bundle(expired), "expired on"),
+            (authority.bundle(issued)[:-9], "is incomplete"),
+        ):
+            (directory / "bot.pem").write_bytes(contents)
+            for description in (f"tls:{directory}:0:interface=127.0.0.1", f"haproxy:tls:{directory}:0"):
+                problem = description_problem(description)
+                self.assertIn(reason, problem)
+                self.assertNotIn("\n", problem)
+                self.assertNotIn("expected", problem)
+        (directory / "bot.pem").write_bytes(authority.bundle(issued, authority.root))
+        self.assertEqual(description_problem(f"tls:{directory}:0"), "")

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
-import sys
 from contextvars import copy_context
 from pathlib import Path
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import (
     FileLogObserver,
     Logger,
-    LogLevel,
     globalLogPublisher,
-    jsonFileLogObserver,
-    textFileLogObserver,
 )
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein import logs
 from errklein.logs import Destinations, LevelFilter, bridge_stdlib, escape, format_line
 from errklein.logs import _output as output
 from errklein.logs._output import LONGEST
 from errklein.running.context import request_id
-from errklein.text.masking import MASK, masker
+from errklein.text.masking import masker
 
 
 class LogCase(SynchronousTestCase):
@@ -317,70 +310,3 @@ class Files(SynchronousTestCase):
         """BOT_LOG_LEVEL applies to files."""
         self.log.debug("quiet")
         self.assertEqual(self.path.read_text(), "")
-
-
-class Twist(SynchronousTestCase):
-    """`twist`, which opens its log itself from its options."""
-
-    def setUp(self) -> None:
-        """Restore the destinations after the test."""
-        self.chosen = Destinations()
-        self.patch(output, "destinations", self.chosen)
-
-    def test_conversation_is_left_alone(self) -> None:
-        """With a conversation on standard output, twist logs to standard error."""
-        self.chosen.outputs = ["+"]
-        launcher: dict[str, Any] = {"logFile": sys.stdout, "fileLogObserverFactory": textFileLogObserver}
-        logs.use_with_twist(launcher)
-        self.assertIs(launcher["logFile"], sys.stderr)
-        out = io.StringIO()
-        launcher["fileLogObserverFactory"](out)({"log_format": "a\nb", "log_level": LogLevel.info})
-        self.assertTrue(out.getvalue().endswith("a\\nb\n"))
-
-    def test_user_is_obeyed(self) -> None:
-        """A log file given to twist is used."""
-        self.chosen.outputs = ["+"]
-        file = io.StringIO()
-        launcher: dict[str, Any] = {"logFile": file, "fileLogObserverFactory": None}
-        logs.use_with_twist(launcher)
-        self.assertEqual(launcher, {"logFile": file, "fileLogObserverFactory": None})
-
-    def test_json(self) -> None:
-        """The JSON that twist writes without a terminal stays JSON, with masked secrets."""
-        masker.learn(self, "test", {'hunt"er2'})
-        self.addCleanup(masker.learn, self, "test", ())
-        launcher: dict[str, Any] = {"logFile": io.StringIO(), "fileLogObserverFactory": jsonFileLogObserver}
-        logs.use_with_twist(launcher)
-        log = Logger("x", observer=launcher["fileLogObserverFactory"](launcher["logFile"]))
-        log.info("no login with {password}", password='hunt"er2')
-        written = launcher["logFile"].getvalue()
-        self.assertEqual(json.loads(written.strip("\x1e\n"))["password"], "•••")
-
-    def test_json_of_text_from_outside(self) -> None:
-        """A sender's text with the beginning of a secret changes nothing but itself in the JSON."""
-        launcher: dict[str, Any] = {"logFile": io.StringIO(), "fileLogObserverFactory": jsonFileLogObserver}
-        logs.use_with_twist(launcher)
-        log = Logger("x", observer=launcher["fileLogObserverFactory"](launcher["logFile"]))
-        texts = ("/x/token=", "{'token': '", "Cookie: a=", "Authorization: Digest b", 'X-Api-Key: "', "https://u:p")
-        for text in texts:
-            log.info("{path} {status} {fields}", path=text, status=404, fields=[{"api_key": "abcdefgh"}, {"b@c": 1}])
-        lines = launcher["logFile"].getvalue().split("\n")[:-1]
-        self.assertEqual(len(lines), len(texts))
-        for line in lines:
-            event = json.loads(line.lstrip("\x1e"))
-            self.assertEqual((event["status"], event["fields"]), (404, [{"api_key": MASK}, {"b@c": 1}]))
-            self.assertNotIn("abcdefgh", line)
-
-    def test_long_json(self) -> None:
-        """A text of 10 MB, or a field that contains one, is cut, before secrets in it are masked."""
-        file = io.StringIO()
-        launcher: dict[str, Any] = {"logFile": file, "fileLogObserverFactory": jsonFileLogObserver}
-        logs.use_with_twist(launcher)
-        log = Logger("x", observer=launcher["fileLogObserverFactory"](file))
-        for body in ("token=abcdef " * 800_000, ["token=abcdef " * 800_000]):
-            file.seek(file.truncate(0))
-            log.warn("received {body}", body=body)
-            event = json.loads(file.getvalue().strip("\x1e\n"))
-            self.assertLess(len(file.getvalue()), 8 * LONGEST)
-            self.assertEqual((event["log_namespace"], event["log_level"]["name"]), ("x", "warn"))
-            self.assertRegex(event["text"], r"received .*token=••• .*characters left out")

@@ -94,6 +94,12 @@ class FakeSupervision:
         self.seconds = seconds
 
 
+def start(service: BotService) -> None:
+    """Start the service as twistd does."""
+    service.privilegedStartService()
+    service.startService()
+
+
 class BotServiceTests(SynchronousTestCase):
     """The service with a bot and listeners that record their calls."""
 
@@ -145,14 +151,13 @@ class BotServiceTests(SynchronousTestCase):
         """While a thread computes, the reactor waits for the interpreter for at most half a millisecond."""
         self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(0.005)
-        self.service().startService()
+        start(self.service())
         self.assertAlmostEqual(sys.getswitchinterval(), 0.0005)
 
     def test_life(self) -> None:
         """The service locks the data, listens and starts the bot; at the stop the bot gets the grace period and the lock is released."""
         running = self.service()
-        running.privilegedStartService()
-        running.startService()
+        start(running)
         self.assertEqual(self.listeners.opened, ["tcp:1", "tcp:2"])
         self.assertRaises(DataDirectoryError, DataDirectory(self.directory).lock)
         stopping = running.stopService()
@@ -166,17 +171,10 @@ class BotServiceTests(SynchronousTestCase):
         """Requests wait until the bot has started."""
         started: Deferred[None] = Deferred()
         running = self.service(started=started)
-        running.privilegedStartService()
-        running.startService()
+        start(running)
         self.assertTrue(self.listeners.paused)
         started.callback(None)
         self.assertFalse(self.listeners.paused)
-
-    def test_started_in_one_step(self) -> None:
-        """With twist, which has no privileged start, the service listens once, too."""
-        running = self.service()
-        running.startService()
-        self.assertEqual(self.listeners.opened, ["tcp:1", "tcp:2"])
 
     def test_endpoint_fails(self) -> None:
         """An endpoint that can't be opened ends the process: with a line in the foreground, with an exception in a daemon."""
@@ -191,7 +189,7 @@ class BotServiceTests(SynchronousTestCase):
         """An endpoint that fails later stops the reactor, with exit status 1."""
         opening: Deferred[None] = Deferred()
         running = self.service(opening=opening)
-        running.startService()
+        start(running)
         opening.errback(RuntimeError("no"))
         self.flushLoggedErrors(RuntimeError)
         self.assertTrue(self.reactor.hasStopped or self.reactor.whenRunningHooks)
@@ -203,7 +201,7 @@ class BotServiceTests(SynchronousTestCase):
     def test_bot_fails(self) -> None:
         """A bot that can't start stops the reactor, with exit status 1."""
         running = self.service(started=fail(RuntimeError("no storage")))
-        running.startService()
+        start(running)
         self.flushLoggedErrors(RuntimeError)
         self.assertIn("no storage", self.told)
         self.assertTrue(self.reactor.triggers["after"]["shutdown"])
@@ -211,7 +209,7 @@ class BotServiceTests(SynchronousTestCase):
     def test_hang_up(self) -> None:
         """SIGHUP reopens the log files and reads certificates again."""
         running = self.service()
-        running.startService()
+        start(running)
         running.hang_up()
         self.assertEqual((self.reopened, self.listeners.reloaded), (1, 1))
 
@@ -219,7 +217,7 @@ class BotServiceTests(SynchronousTestCase):
         """SIGHUP stops a bot whose terminal has closed."""
         self.patch(service, "is_terminal", lambda: True)
         running = self.service()
-        running.startService()
+        start(running)
         self.patch(service, "is_terminal", lambda: False)
         running.hang_up()
         self.assertTrue(self.reactor.hasStopped)
@@ -233,5 +231,5 @@ class BotServiceTests(SynchronousTestCase):
         before = asyncio.get_event_loop_policy()
         self.addCleanup(asyncio.set_event_loop_policy, before)
         asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())
-        self.service().startService()
+        start(self.service())
         self.assertIs(asyncio.get_event_loop(), loop)

@@ -333,12 +333,12 @@ class Foreground(ProcessCase):
         self.assertIn("EPollReactor", other.text)
 
     def test_twist(self) -> None:
-        """`twist errklein` runs and stops the bot, too, and listens."""
-        port = free_port()
-        program = self.start("--web", f"tcp:{port}:interface=127.0.0.1", command=TWIST)
-        self.assertEqual(get(port, "/nothing-here")[0], 404)
-        program.signal(signal.SIGTERM)
-        self.assertEqual(program.wait(), -signal.SIGTERM, program.text)
+        """`twist errklein` is refused in one line, which names the commands that run the bot."""
+        refused = run(TWIST, "errklein", cwd=self.directory)
+        self.assertEqual(refused.returncode, 1)
+        self.assertEqual(
+            refused.stderr, "errklein: errklein doesn't run in twist; run `errklein run` or `twistd -n errklein`\n"
+        )
 
 
 class Daemon(ProcessCase):
@@ -388,6 +388,19 @@ class Daemon(ProcessCase):
         self.assertNotIn("Traceback", result.stdout)
         self.assertFalse((self.directory / "twistd.pid").exists())
 
+    def test_port_in_use_stops_start(self) -> None:
+        """A port in use fails the command that starts the daemon, and the log has the remedy."""
+        needs_network()
+        with socket.socket() as other, adopting_daemons():
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            endpoint = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
+            result = run(TWISTD, "errklein", "--web", endpoint, cwd=self.directory, fresh=True)
+            self.assertEqual(result.returncode, 1)
+            wait_for_adopted()
+        self.assertIn(f"can't listen on {endpoint}: port", result.stdout + result.stderr)
+        self.assertIn("is in use by another program, perhaps another errklein; stop it", self.log)
+
     def test_second_of_one_data_directory(self) -> None:
         """A second errklein can't use the same data; the error names the first process, and it works after the first has ended."""
         program = self.start()
@@ -418,17 +431,6 @@ class WrongSettings(ProcessCase):
         self.assertTrue(line.startswith("errklein: "), line)
         self.assertTrue(all(more.startswith("    ") for more in source), source)
         return line
-
-    def test_port_in_use_stops_start(self) -> None:
-        """A port in use is an error before the fork."""
-        needs_network()
-        with socket.socket() as other:
-            other.bind(("127.0.0.1", 0))
-            other.listen()
-            endpoint = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
-            line = self.refusal("errklein", "--web", endpoint)
-            self.assertIn(endpoint, line)
-            self.assertIn("is in use by another program", line)
 
     def test_failing_config_names_line(self) -> None:
         """A syntax error in config.py is reported with its line."""

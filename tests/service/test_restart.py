@@ -12,10 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running.restart import CannotRestart
-from errklein.service.process_exit import InheritedSockets, ProcessExit
-from errklein.service.startup_checks import TwistdOptions
-from errklein.testing._reactor import TestReactor
+from errklein.service.process_exit import InheritedSockets
 from tests import needs_network
 from tests.processes import (
     LIMIT,
@@ -222,20 +219,3 @@ class DaemonTests(SynchronousTestCase):
             os.kill(second, 15)
             wait_for_daemon(second)
         self.assertIn("deactivated 2", (directory / "twistd.log").read_text())
-
-
-class RefusalTests(SynchronousTestCase):
-    """Processes that can't restart."""
-
-    def test_reasons(self) -> None:
-        """A process that root has started for another user refuses a restart."""
-        self.assertEqual(TwistdOptions().why_no_restart(), "")
-        self.assertIn("another user", TwistdOptions(uid=1000).why_no_restart())
-
-    def test_nothing_happens(self) -> None:
-        """After a refused restart, the reactor runs on."""
-        reactor = TestReactor()
-        process_exit = ProcessExit(reactor, why_no_restart="no")
-        self.assertRaises(CannotRestart, process_exit.request_restart)
-        self.assertFalse(reactor.hasStopped)
-        self.assertFalse(process_exit.restart_requested)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -12,13 +14,23 @@ from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import ConfigError, load_config
-from errklein.service import errors_end_program, load_with_options
-from errklein.service._data_directory import acting_as
-from errklein.service.startup_checks import TwistdOptions, check_current_directory, check_in_process
+from errklein.service import Listening, errors_end_program, load_with_options
+from errklein.service.startup_checks import check_current_directory, check_in_process
 from tests import needs_network
 from tests.processes import run
 
 NOBODY = 65534
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Take the effective user nobody in the context, if the process runs as root."""
+    user = os.geteuid()
+    os.seteuid(NOBODY if user == 0 else user)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 class CurrentDirectoryTests(SynchronousTestCase):
@@ -33,7 +45,7 @@ class CurrentDirectoryTests(SynchronousTestCase):
 
     def message(self) -> str:
         """Return the error of the check for another user than root."""
-        with acting_as(NOBODY, NOBODY):
+        with as_nobody():
             return str(self.assertRaises(ConfigError, check_current_directory))
 
     def test_not_entered(self) -> None:
@@ -47,7 +59,7 @@ class CurrentDirectoryTests(SynchronousTestCase):
     def test_without_config(self) -> None:
         """The search for ./config.py, which every command makes without --config, reports it too."""
         self.directory.chmod(0)
-        with acting_as(NOBODY, NOBODY):
+        with as_nobody():
             error = self.assertRaises(ConfigError, load_with_options, None)
         self.assertIn("can't enter the current directory", str(error))
 
@@ -95,11 +107,25 @@ class CurrentDirectoryTests(SynchronousTestCase):
         self.assertIn("can't enter the current directory", str(error))
 
     def test_other_directory(self) -> None:
-        """With --chroot or --rundir, twistd changes to another directory, and the current one isn't checked."""
-        self.assertTrue(TwistdOptions(directory=".").enters_current_directory())
-        self.assertFalse(TwistdOptions(directory=".", chroot="/srv").enters_current_directory())
-        self.assertFalse(TwistdOptions(directory="/").enters_current_directory())
-        self.assertFalse(TwistdOptions().enters_current_directory())
+        """With --rundir, twistd changes to another directory, and the current one isn't checked."""
+        self.patch(os, "access", lambda *args, **options: False)
+        options = ServerOptions()
+        options.parseOptions(["-n", "--rundir=/", "errklein", "--config", "/missing/config.py"])
+        error = self.assertRaises(SystemExit, options.loadedPlugins["errklein"].makeService, options.subOptions)
+        self.assertIn("no configuration file at", str(error))
+
+
+class ListeningTests(SynchronousTestCase):
+    """The endpoints of the options and settings."""
+
+    def test_status(self) -> None:
+        """The endpoint of --status can't be one of --web, also in another spelling; errors name the option."""
+        Listening(["tcp:3141"], "tcp:9141:interface=127.0.0.1").check()
+        both = Listening(["tcp:port=9141:interface=127.0.0.1"], "tcp:9141:interface=127.0.0.1")
+        error = self.assertRaises(ConfigError, both.check)
+        self.assertIn("--status tcp:9141:interface=127.0.0.1: the endpoint is also that of --web", str(error))
+        error = self.assertRaises(ConfigError, Listening([], "9141").check)
+        self.assertTrue(str(error).startswith("--status 9141: "), error)
 
 
 class ErrorsTests(SynchronousTestCase):
