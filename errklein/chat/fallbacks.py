@@ -82,8 +82,9 @@ def _posts(wanted: Wanted, features: Features, split: Split, body: str) -> list[
     thread = wanted.thread if features.threads else ""
     mentions = wanted.mentions if features.mentions else ()
     texts = split(body, features.measure, features.size) if features.size else [body]
-    # People are notified once.
-    return [Post(text, thread, () if number else mentions) for number, text in enumerate(texts)]
+    # Networks with a size don't take blank texts. People are notified once.
+    shown = [text for text in texts if text.strip() or not features.size]
+    return [Post(text, thread, () if number else mentions) for number, text in enumerate(shown)]
 
 
 def _edits(

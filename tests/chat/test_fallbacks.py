@@ -37,6 +37,7 @@ TABLE: Sequence[Row] = (
     ("a text", Wanted(), "hello", FULL, (), [Post("hello")]),
     ("a long text", Wanted(), "hello there you", FULL, (), [Post("hello"), Post("there you")]),
     ("a network that splits itself", Wanted(), "hello there you", BARE, (), [Post("hello there you")]),
+    ("a blank text", Wanted(), " \n", FULL, (), []),
     ("in a thread", Wanted(thread="t"), "hello there you", FULL, (), [Post("hello", "t"), Post("there you", "t")]),
     ("no threads", Wanted(thread="t", quote="Ready?"), "yes", BARE, (), [Post("> Ready?\n\nyes")]),
     ("no threads, errbot's reply", Wanted(thread="t"), "yes", BARE, (), [Post("yes")]),

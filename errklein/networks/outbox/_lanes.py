@@ -126,8 +126,10 @@ class Entry(Generic[P]):
         self.parts = self._parts(transport, beginning_with(stamp, message.body))
         if len(self.parts) > 1:
             # A later process, which splits the message without its time, must see the difference by the number of parts.
-            self.parts = [*self._parts(transport, stamp), *parts]
-            self.operations = [*self.operations, *operations]
+            assert isinstance(operations[0], Post)
+            first = Post(stamp, operations[0].thread)
+            own = transport.parts(first, message, self.original)
+            self.parts, self.operations = [*own, *parts], [*([first] * len(own)), *operations]
 
     def _parts(self, transport: Transport[P], body: str) -> Sequence[P]:
         message, wanted = self.message, self.wanted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -429,6 +430,18 @@ class KeyTests(OperationsCase):
         early, late = keys
         self.assertEqual({part: late[part] for part in early}, early)
         self.assertEqual(len(set(late.values())), len(late))
+
+    def test_late_message_with_mentions(self) -> None:
+        """A late message of several parts notifies people once."""
+        self.forum.known = replace(FULL, mentions=True)
+        posts: list[Post] = []
+        self.patch(self.forum, "parts", lambda post, *_: posts.append(post) or [post.text])
+        self.outbox.perform("#ops", "one two three", Wanted(mentions=("@al",)))
+        self.clock.advance(400.0)
+        self.outbox.resume()
+        sent = posts[-1], *posts[:2]
+        self.assertEqual([post.mentions for post in sent], [(), ("@al",), ()])
+        self.assertRegex(sent[0].text, r"^\[..:.. \w+\]$")
 
     def test_restored_data(self) -> None:
         """Processes that use the same data, or have lost it, give different keys at the same time."""
