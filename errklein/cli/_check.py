@@ -320,6 +320,8 @@ def check_networks(config_file: str | None, data_dir: str | None, name: str | No
         raise SystemExit(f"errklein: unknown network {name!r}{meant} Configured networks: {configured}")
     from twisted.internet.task import deferLater, react
 
+    from errklein.networks.errors import NotConfirmed, RequestRefused, RetryLater
+
     async def check(reactor: Any) -> None:
         # Before the reactor runs, no thread is its own.
         await deferLater(reactor, 0)
@@ -331,7 +333,7 @@ def check_networks(config_file: str | None, data_dir: str | None, name: str | No
                 for finding in await _check_connection(reactor, view):
                     print_lines([f"{'problem: ' * finding.is_problem}{network}: {finding.text}"])
                     status = status or int(finding.is_problem)
-            except (*START_ERRORS, ConnectionError) as error:
+            except (*START_ERRORS, ConnectionError, NotConfirmed, RequestRefused, RetryLater) as error:
                 print_lines([f"problem: {network}: {error}"])
                 status = 1
         raise SystemExit(status)

@@ -52,7 +52,7 @@ class Network:
     :param admin: An administrator as BOT_ADMINS names one, for errors.
     :param mentions_all: Whether a text such as "@channel" may notify a whole room.
     :param check: Tries the connection for `errklein network check`, given a `NetworkContext`. Returns what it has found, or raises
-        ConfigError or ConnectionError with what is wrong.
+        ConfigError, ConnectionError or an exception of `errklein.networks.errors` with what is wrong.
     """
 
     name: str

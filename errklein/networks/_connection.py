@@ -73,7 +73,8 @@ class Connection:
     A session that raises Unusable is tried again after 5 minutes, up to an hour; the first such failure is a notice. RetryLater names
     the least delay. The events get connections and their losses.
 
-    :param session: Connects, calls `connected`, and returns or raises an exception when the connection is lost. May be cancelled.
+    :param session: Connects, calls `connected`, and returns the reason, or raises an exception, when the connection is lost. May be
+        cancelled.
     :param place: The server, for the log, such as " to irc.example.org:6697".
     :param first: The delay of the first attempt after a loss.
     """
@@ -102,7 +103,7 @@ class Connection:
         )
         self._link: tuple[Backend, BackendEvents] | None = None
         self._running: Deferred[None] = succeed(None)
-        self._current: Deferred[None] = succeed(None)
+        self._current: Deferred[object] = succeed(None)
         self._broken: NotConfirmed | None = None
         self._pause: IDelayedCall | None = None
         self._connected_at: float | None = None
@@ -174,8 +175,8 @@ class Connection:
                 if self._broken is not None:
                     # By a part that was sent at once.
                     self._current.cancel()
-                await self._current
-                delay = self._lost("the connection was closed")
+                reason = await self._current
+                delay = self._lost(reason if reason and isinstance(reason, str) else "the connection was closed")
             except Exception as raised:
                 error = self._broken or raised
                 if not isinstance(error, _EXPECTED) and self._link is not None:
@@ -192,9 +193,9 @@ class Connection:
             self._pause = self._reactor.callLater(delay, over.callback, None)
             await over
 
-    async def _run_session(self) -> None:
+    async def _run_session(self) -> object:
         self._broken = None
-        await self._session()
+        return await self._session()
 
     def _lost(self, reason: str) -> float:
         """Note that there is no connection any more, and return the seconds until the next attempt."""

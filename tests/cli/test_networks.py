@@ -19,11 +19,16 @@ from tests.processes import ERRKLEIN, run, write_config
 PARLEY = """
 from errklein.config.identity import NetworkSettings
 from errklein.config.networks import Network, NetworkFinding
+from errklein.networks.errors import NotConfirmed
 
 async def check(context):
     return [NetworkFinding("it answers"), NetworkFinding("the bot may not send files", True)]
 
 NETWORK = Network("Parley", "an invented server", NetworkSettings({}), print, check=check)
+async def busy(context):
+    raise NotConfirmed("parley.example.net: no response within 30 s")
+
+BUSY = Network("Busy", "a slow one", NetworkSettings({}), print, check=busy)
 QUIET = Network("Quiet", "another one", NetworkSettings({}), print)
 """
 
@@ -84,9 +89,9 @@ class CheckTests(SynchronousTestCase):
         metadata.mkdir()
         (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: parley\nVersion: 1\n")
         (metadata / "entry_points.txt").write_text(
-            "[errklein.networks]\nParley = parley:NETWORK\nQuiet = parley:QUIET\n"
+            "[errklein.networks]\nParley = parley:NETWORK\nQuiet = parley:QUIET\nBusy = parley:BUSY\n"
         )
-        networks = {name: {"BACKEND": name, "BOT_ADMINS": ("@alice",)} for name in ("parley", "quiet")}
+        networks = {name: {"BACKEND": name, "BOT_ADMINS": ("@alice",)} for name in ("parley", "quiet", "busy")}
         write_config(self.directory, {"NETWORKS": networks})
         path = f"{self.directory}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
         self.enterContext(mock.patch.dict(os.environ, {"PYTHONPATH": path}))
@@ -97,7 +102,8 @@ class CheckTests(SynchronousTestCase):
             done.stdout,
             "parley: it answers\n"
             "problem: parley: the bot may not send files\n"
-            "quiet: the settings are valid; only a start of the bot shows whether it connects\n",
+            "quiet: the settings are valid; only a start of the bot shows whether it connects\n"
+            "problem: busy: parley.example.net: no response within 30 s\n",
         )
         self.assertEqual(done.returncode, 1)
 

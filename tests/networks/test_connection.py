@@ -123,6 +123,13 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(self.connection.next_attempt_in, 1)
         self.assertIn("disconnected: the connection was closed", self.events)
 
+    def test_reason(self) -> None:
+        """What a session returns is the reason, such as that of a WebSocket."""
+        self.start()
+        self.connection.connected()
+        self.sessions[-1].callback("no answer to a ping within 20 s")  # type: ignore[arg-type]
+        self.assertIn("disconnected: no answer to a ping within 20 s", self.events)
+
     def test_connected_at_once(self) -> None:
         """A session may connect before it waits for the first time."""
 
