@@ -21,8 +21,8 @@ _TAGS = frozenset(
 )
 _ATTRIBUTES = {"a": ("href",), "code": ("class",), "ol": ("start",)}
 
-MOST_MENTIONED = 50
-"""The largest number of people whom a message notifies."""
+MOST_MENTIONED, _MOST_IDS = 50, 3000
+"""The largest number of people whom a message notifies, and of the bytes of their ids."""
 
 _USER_IN_TEXT = re.compile(r"(?<![^\s(\[{<\"'])@[\w.=/+-]{1,200}:[\w.:\[\]-]{1,200}(?<![.:])", re.ASCII)
 
@@ -91,5 +91,7 @@ def _mentions(text: str, people: Iterable[str], for_all: bool) -> Mapping[str, A
     if for_all:
         found += _USER_IN_TEXT.findall(text)
     users = [one for one in dict.fromkeys(found) if is_user(one)][:MOST_MENTIONED]
+    while len(json.dumps(users)) > _MOST_IDS:
+        users.pop()
     everybody = {"room": True} if for_all and "@room" in text else {}
     return ({"user_ids": users} if users else {}) | everybody

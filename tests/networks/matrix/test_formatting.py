@@ -75,6 +75,14 @@ class MentionTests(SynchronousTestCase):
         self.assertEqual(content["m.mentions"], {"user_ids": ["@alice:example.org", "@bob:x"], "room": True})
         self.assertEqual(text_content("me@room:x", for_all=True)["m.mentions"].get("user_ids"), None)
 
+    def test_many_long_ids(self) -> None:
+        """Ids in a text never make the event too large; the first ones notify."""
+        people = [f"@{number}{'a' * 190}:{'b' * 40}" for number in range(10, 99)]
+        said = " ".join(people)
+        content = text_content(said, for_all=True)
+        self.assertEqual(content["m.mentions"]["user_ids"], people[:12])
+        self.assertLess(len(json.dumps(content)), size_of(said) + 3100)
+
 
 class RelationTests(SynchronousTestCase):
     """Edits, threads, reactions and files."""
