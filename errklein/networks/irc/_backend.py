@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from errklein.chat import ONLINE, Identifier, Message, Room, RoomError, RoomOccupant, read_only
 from errklein.chat.features import Features
 from errklein.chat.operations import Operation, Post, Wanted
-from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
+from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks._connection import describe_failure
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
@@ -193,12 +193,6 @@ class IRCBackend(ConnectedNetwork):
         if protocol is None:
             return [fail(NotConfirmed(f"{self.network} is not connected")) for _ in parts]
         return protocol.transmission.transmit(parts, self._more_follow)
-
-    def wait_of(self, record: MessageRecord) -> Wait | None:
-        wait = super().wait_of(record)
-        if wait is not None and self._is_signed_on and self._rooms.joins.reason(record.recipient) is not None:
-            return self.room_status(record.recipient) or wait
-        return wait
 
     def room_status(self, name: str) -> Wait | None:
         if not self._rooms.is_known(name):

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from errklein.chat import OFFLINE, ONLINE, Identifier, Message, Person, RoomDoesNotExistError, read_only
 from errklein.chat.features import Features
 from errklein.chat.operations import Delete, Edit, Operation, React, Upload, Wanted
-from errklein.chat.outgoing import MessageRecord, OutgoingMessage, Wait
+from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
 from errklein.networks.json_client import RequestRefused
@@ -212,12 +212,6 @@ class MatrixBackend(ConnectedNetwork):
         return isinstance(message.frm, MatrixPerson) and message.frm.person == self.client.user
 
     # Rooms and states
-
-    def wait_of(self, record: MessageRecord) -> Wait | None:
-        wait = super().wait_of(record)
-        if wait is None or not (self.connection.is_connected and self.membership.unavailable(record.recipient)):
-            return wait
-        return self.membership.status(record.recipient) or wait
 
     def room_status(self, name: str) -> Wait | None:
         status = self.membership.status(name)

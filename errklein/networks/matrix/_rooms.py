@@ -264,12 +264,9 @@ class MatrixRooms:
         own = [one for one in events if one.get("state_key") == self._client.user]
         by, content = (text_of(own[-1].get("sender")), mapping(own[-1].get("content"))) if own else ("", {})
         is_kicked = by not in ("", self._client.user)
-        if is_kicked and len(self._missing) < _MOST:
+        if is_kicked:
             verb, reason = "banned" if content.get("membership") == "ban" else "kicked", one_line(content.get("reason"))
-            text = f"{by} has {verb} the bot" + (f": {reason}" if reason else "")
-            self._missing[rid] = Wait(f"the bot is not in {rid}", self._now(), text)
-            self._warn(f"{text} ({rid})")
-            self._try_later()
+            self._miss(rid, f"{by} has {verb} the bot" + (f": {reason}" if reason else ""))
         if state is not None and self._backend.events is not None:
             bot = MatrixOccupant(self._client.user, self.room(rid), state.members.get(self._client.user, ""))
             self._backend.events.room_left(self._backend, bot.room, bot, self._person(rid, by) if is_kicked else None)
@@ -486,8 +483,6 @@ class MatrixRooms:
             tried[name] += 1 if pause else _TRIES
             if pause:
                 await deferLater(self._reactor, pause)
-        if self._missing.keys() & {*self._wanted, *self._replacements()}:
-            self._try_later()
 
     async def _try(self, name: str) -> float:
         """Join a room. Return the seconds after which the homeserver may allow that; 0.0 if there is nothing more to do."""
@@ -499,21 +494,23 @@ class MatrixRooms:
             await self._enter(str(self.room(name)))
             self._missing.pop(name, None)
         except RoomError as error:
-            if isinstance(cause := error.__cause__, RetryLater):
-                return min(max(cause.seconds, 0.01), _AGAIN)
-            if by and isinstance(cause, NotConfirmed):
+            if by and isinstance(error.__cause__, NotConfirmed):
                 # The invitation is accepted in the next session.
                 return 0.0
-            before, reason = self._missing.get(name), str(error)
-            if before is None or before.cause != reason:
-                self._warn(f"the bot can't join {name}: {reason}")
-            since = self._now() if before is None else before.since
-            if name in self._wanted or len(self._missing) < _MOST:
-                self._missing[name] = Wait(f"the bot is not in {name}", since, reason)
+            self._miss(name, str(error))
+            if isinstance(error.__cause__, RetryLater):
+                return min(max(error.__cause__.seconds, 0.01), _AGAIN)
         self._invited.pop(name, None)
         return 0.0
 
-    def _try_later(self) -> None:
+    def _miss(self, name: str, cause: str) -> None:
+        """Note why the bot isn't in a room, and try again later if it should be there."""
+        before = self._missing.get(name)
+        if name not in self._wanted and before is None and len(self._missing) >= _MOST:
+            return
+        if before is None or before.cause != cause:
+            self._warn(f"the bot is not in {name}: {cause}")
+        self._missing[name] = Wait(f"the bot is not in {name}", before.since if before else self._now(), cause)
         if self._again is None or not self._again.active():
             self._again = self._reactor.callLater(_AGAIN, self._join_soon)
 

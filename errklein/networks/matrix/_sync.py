@@ -56,7 +56,7 @@ class MatrixSync:
         self._backend, self._client, self._rooms = backend, backend.client, backend.membership
         self._now, self._seconds = backend.context.now, backend.context.reactor.seconds
         self._seen = backend.context.seen("sync")
-        self._is_loaded = self._has_state = self._is_restored = False
+        self._has_state = self._is_restored = False
         self._marked_at, self._most = 0.0, TIMELINE
         self._mark: Mapping[str, Any] = {}
         self._readers = DeferredSemaphore(_READERS)
@@ -108,9 +108,8 @@ class MatrixSync:
 
     async def _position(self) -> Mapping[str, Any]:
         """Return the position of the latest event that was handled; an empty one for the present."""
-        if not self._is_loaded:
+        if not self._has_state:
             await self._seen.load()
-            self._is_loaded = True
         stored = mapping(self._seen.position)
         is_valid = stored.get("user") == self._client.user and self._now() - stored["at"] < _DAY
         return stored if is_valid else {}
