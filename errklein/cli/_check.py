@@ -27,7 +27,6 @@ from errklein.networks.context import NetworkContext
 from errklein.plugins import BotPlugin
 from errklein.plugins.botflow import build_flows
 from errklein.plugins.discovery import directory_warnings
-from errklein.plugins.loading import reactor_warnings
 from errklein.plugins.method_checks import check_methods
 from errklein.plugins.method_sources import handlers_once_active
 from errklein.plugins.packages import PackageDirectory
@@ -151,7 +150,6 @@ async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_
         for name, one in of_rooms.items()
     ]
     lines += ["", *(line for problem in problems for line in _problem_lines(problem))] if problems else []
-    blocking = [line for instance in instances for line in reactor_warnings(instance)]
     doubtful = [problem.text for problem in (*found_now, *mistakes) if problem.is_warning]
     of_settings = (
         *directory_warnings(config),
@@ -162,7 +160,7 @@ async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_
         *_prefix_warnings(hooks, config.WEBHOOK_PREFIX),
         *(f"WEBHOOKS[{name!r}]: a plugin has this name, too; choose another one" for name in of_rooms if name in names),
     )
-    warnings = (*clashes(manager), *of_settings, *blocking, *doubtful)
+    warnings = (*clashes(manager), *of_settings, *doubtful)
     lines += ["", *(f"warning: {escape(warning)}" for warning in warnings)] if warnings else []
     count = found_before + len(problems)
     lines += ["", f"Found {_counted(count, 'problem')} and {_counted(len(warnings), 'warning')}."]

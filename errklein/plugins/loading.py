@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +11,6 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from errklein.commands import CommandDeclaration
 from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
@@ -19,8 +18,7 @@ from errklein.plugins.execution import PluginExecution, PluginFactory
 from errklein.plugins.imports import know_neighbours, load_module, plugin_class, unload
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.method_checks import check_constructor, check_initialized, check_methods
-from errklein.plugins.method_sources import Finding, handlers_once_active
-from errklein.plugins.names import plugin_name
+from errklein.plugins.method_sources import Finding
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plug_file import PlugError, PlugFile, defines_storage
 from errklein.plugins.plugin import (
@@ -31,13 +29,12 @@ from errklein.plugins.plugin import (
     PluginTimeout,
 )
 from errklein.plugins.requirement_files import FILE_NAME, above, requirement_files
-from errklein.running import Deadline, explain_placement
-from errklein.webhooks import HookDeclaration
+from errklein.running import Deadline
 
 T = TypeVar("T")
 
-_Loaded = tuple[BotPlugin, str | None, list[str], list[Finding]]
-"""An instance, the warning about its class, the warnings about handlers that block, and the mistakes in its methods."""
+_Loaded = tuple[BotPlugin, str | None, list[Finding]]
+"""An instance, the warning about its class, and the mistakes in its methods."""
 
 CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
 
@@ -182,9 +179,10 @@ class Loader:
             # Also what errklein has found, such as the parameters of a constructor, may contain a secret; a timeout doesn't.
             cause = error.__cause__ if isinstance(error.__cause__, PluginTimeout) else error
             raise PluginActivationException(str(error)) from cause
-        instance, warning, blocking, mistakes = loaded
-        for warning_line in (*blocking, *(str(mistake) for mistake in mistakes if not mistake.is_error)):
-            self.log.warn("{text}", text=warning_line)
+        instance, warning, mistakes = loaded
+        for mistake in mistakes:
+            if not mistake.is_error:
+                self.log.warn("{text}", text=str(mistake))
         self.mistakes += [PluginProblem(str(mistake), plugin.name) for mistake in mistakes if mistake.is_error]
         instance.dependencies = list(plug.depends_on)
         plugin.plug = plug
@@ -204,7 +202,7 @@ class Loader:
             raise PluginLoadError(f"{plug.name} could not be loaded: {mistake}")
         # Tests check the core plugins; reading their source would make each start a third slower.
         mistakes = [] if plug.path.parent == CORE_PLUGINS else check_methods(instance)
-        return instance, warning, list(reactor_warnings(instance)), mistakes
+        return instance, warning, mistakes
 
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
         return self._execution.in_thread(work, "looking for plugins")
@@ -214,18 +212,3 @@ def _read(path: Path) -> tuple[PlugFile, bool]:
     """Return the `.plug` file, and whether it is that of a storage."""
     plug = PlugFile.load(path)
     return plug, path.parent != CORE_PLUGINS and defines_storage(plug)
-
-
-def reactor_warnings(plugin: BotPlugin) -> Iterator[str]:
-    """Yield a warning for each handler of the plugin that runs on the reactor because of a name in its code, and
-    blocks. Commands, filters, webhooks and callbacks are examined. The warnings contain the line numbers of both names.
-    """
-    for name, handler in handlers_once_active(plugin):
-        declared = CommandDeclaration.of(handler) or HookDeclaration.of(handler)
-        if declared or getattr(handler, "_err_command_filter", False) or hasattr(BotPlugin, name):
-            decided = explain_placement(handler)
-            if decided.blocks:
-                yield (
-                    f"{plugin_name(plugin)}.{name} runs on the reactor, since it {decided.reason}, and would block it: it uses "
-                    f"{decided.blocks}. Mark it with threaded=True, or call the blocking function with deferToThread"
-                )

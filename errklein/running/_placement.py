@@ -11,7 +11,7 @@ import re
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -23,37 +23,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 _REACTOR_LIBRARIES = frozenset({"twisted", "treq", "klein"})
 _SAFE_IN_THREADS = ("twisted.logger", "twisted.python")
 _MADE_FOR_THREADS = frozenset({"callFromThread", "blockingCallFromThread", "isInIOThread"})
-_HAND_OVER = frozenset({"deferToThread", "deferToThreadPool", "callInThread", "run_in_executor", "to_thread"})
-"""Functions that run others in threads. There is no warning about a function that uses one of these."""
-
-BLOCKING: Mapping[str, str] = {
-    "builtins": "input",
-    "concurrent.futures": "as_completed wait",
-    "ftplib": "FTP FTP_TLS",
-    "http.client": "HTTPConnection HTTPSConnection",
-    "httpx": "Client delete get head options patch post put request stream",
-    "imaplib": "IMAP4 IMAP4_SSL IMAP4_stream",
-    "os": "popen system wait waitpid",
-    "poplib": "POP3 POP3_SSL",
-    "select": "poll select",
-    "smtplib": "LMTP SMTP SMTP_SSL",
-    "socket": "create_connection getaddrinfo getfqdn gethostbyaddr gethostbyname gethostbyname_ex socket",
-    "sqlite3": "connect",
-    "subprocess": "Popen call check_call check_output getoutput getstatusoutput run",
-    "time": "sleep",
-    "urllib.request": "build_opener urlopen urlretrieve",
-    "xmlrpc.client": "ServerProxy",
-}
-"""Names that block, since they wait for the network, a process, a disk or a person, by module."""
-
-_BLOCKING_LIBRARIES = frozenset({"paramiko", "psycopg2", "pymysql", "requests", "urllib3"})
-"""Packages whose functions and classes all count as blocking, except exceptions."""
 
 _LIBRARY = "_errklein_library"
 """An attribute of descriptors, such as that of `BotPlugin.http`: the dotted path of the class of their values."""
-
-# In Python 3.13 and later, one instruction may load or store two variables.
-_MOVES = re.compile(r"(LOAD|STORE)_(?:FAST|DEREF)")
 
 _AWAITABLE = re.compile(r"\b(Deferred|Awaitable|Coroutine|Future|Task)\b")
 
@@ -69,14 +41,11 @@ class Placement(Enum):
 class ExplainedPlacement:
     """Where a handler runs, and the reason.
 
-    `reason` is a phrase such as "async def" or "names treq in _notify". `blocks` is a phrase such as "time.sleep" or
-    "time.sleep in _wait" if the handler is placed on the reactor because of a name and also uses something that blocks;
-    otherwise "".
+    `reason` is a phrase such as "async def" or "names treq in _notify".
     """
 
     placement: Placement
     reason: str
-    blocks: str = ""
 
 
 def on_reactor(function: F) -> F:
@@ -152,11 +121,10 @@ def _decide(function: Any, owner: type) -> ExplainedPlacement:
         returned = _AWAITABLE.search(_return_annotation(layer))
         if returned:
             return ExplainedPlacement(Placement.REACTOR, f"returns {returned[0]}")
-    for reached, names in _reached(layers, owner, _MADE_FOR_THREADS):
+    for reached, names in _reached(layers, owner):
         for name, value in names:
             if _is_of_reactor(name, value):
-                reason = f"names {name}{_where(reached, layers[-1])}"
-                return ExplainedPlacement(Placement.REACTOR, reason, _blocks(layers, owner))
+                return ExplainedPlacement(Placement.REACTOR, f"names {name}{_where(reached, layers[-1])}")
     return ExplainedPlacement(Placement.THREAD, "plain function" if layers else "callable")
 
 
@@ -169,41 +137,6 @@ def _return_annotation(function: types.FunctionType) -> str:
     else:
         annotations = function.__annotations__
     return str(annotations.get("return", ""))
-
-
-def _blocks(layers: list[types.FunctionType], owner: type) -> str:
-    """Return the nearest name that blocks, in the function or those that it uses; "" if none does."""
-    known = _known_to_block()
-    for reached, names in _reached(layers, owner, _MADE_FOR_THREADS | _HAND_OVER):
-        for _, value in names:
-            path = known.get(id(value)) or _of_blocking_library(value)
-            if path:
-                return f"{path}{_where(reached, layers[-1])}"
-    return ""
-
-
-def _known_to_block() -> dict[int, str]:
-    """Return the blocking objects of the imported modules by `id`, so that aliases are found."""
-    known = {}
-    for module, names in BLOCKING.items():
-        for name in names.split():
-            value = getattr(sys.modules.get(module), name, None)
-            if value is not None:
-                known[id(value)] = name if module == "builtins" else f"{module}.{name}"
-    return known
-
-
-def _of_blocking_library(value: Any) -> str:
-    """Return the path of a function or class of a blocking library, or of such a library that isn't imported yet; or ""."""
-    if isinstance(value, types.ModuleType):
-        path = value.__name__
-        library = path.partition(".")[0]
-        return path if path not in sys.modules and (library in _BLOCKING_LIBRARIES or path in BLOCKING) else ""
-    library = str(getattr(value, "__module__", "")).partition(".")[0]
-    is_exception = isinstance(value, type) and issubclass(value, BaseException)
-    if library not in _BLOCKING_LIBRARIES or not callable(value) or is_exception:
-        return ""
-    return f"{library}.{getattr(value, '__name__', type(value).__name__)}"
 
 
 def _where(function: types.FunctionType, handler: types.FunctionType) -> str:
@@ -226,11 +159,10 @@ def function_layers(function: Any) -> Iterator[types.FunctionType]:
 
 
 def _reached(
-    layers: list[types.FunctionType], owner: type, without: frozenset[str]
+    layers: list[types.FunctionType], owner: type
 ) -> Iterator[tuple[types.FunctionType, list[tuple[str, Any]]]]:
     """Yield the functions, and the functions of the same plugin that they use directly or indirectly, with the names in
-    each. A function that contains one of the names in `without` is left out, together with functions that only it uses.
-    """
+    each. A function with one of the names that are made for threads is left out, with functions that only it uses."""
     home = layers[-1].__module__ if layers else ""
     waiting = list(layers)
     seen = set()
@@ -239,7 +171,7 @@ def _reached(
             continue
         seen.add(function)
         names = _names_in(function, owner)
-        if without.isdisjoint(name for name, _ in names):
+        if _MADE_FOR_THREADS.isdisjoint(name for name, _ in names):
             yield function, names
             for _, value in names:
                 waiting += function_layers(value.__func__ if isinstance(value, types.MethodType) else value)
@@ -252,7 +184,6 @@ def _names_in(function: types.FunctionType, owner: type) -> list[tuple[str, Any]
     names: list[tuple[str, Any]] = []
     cells = dict(_cells(function))
     for code in _codes(function.__code__):
-        variables: dict[str, Any] = {}
         value = module = None
         variable = ""
         for instruction in dis.get_instructions(code):
@@ -273,15 +204,12 @@ def _names_in(function: types.FunctionType, owner: type) -> list[tuple[str, Any]
                 value = sys.modules.get(name.partition(".")[0], module)
             elif opname == "IMPORT_FROM":
                 value = getattr(module, name, module)
-            elif moves := _MOVES.findall(opname):
-                for move, variable in zip(moves, name if isinstance(name, tuple) else (name,), strict=False):
-                    scope = cells if "DEREF" in opname else variables
-                    if move == "LOAD":
-                        value = scope.get(variable)
-                    else:
-                        scope[variable], value = value, None
-                if opname != "LOAD_DEREF":
-                    continue
+            elif opname == "LOAD_DEREF":
+                variable, value = name, cells.get(name)
+            elif "LOAD_FAST" in opname:
+                # In Python 3.13 and later, one instruction may load or store two variables.
+                variable, value = name[-1] if isinstance(name, tuple) else name, None
+                continue
             else:
                 value = None
                 continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import importlib
 import time
 import weakref
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -18,7 +17,6 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running import ExplainedPlacement, Placement, explain_placement, on_reactor, placement_of
-from errklein.running._placement import BLOCKING
 from errklein.webhooks import webhook
 from tests import takes_long
 
@@ -205,6 +203,18 @@ class ReasonTests(SynchronousTestCase):
         """Callables without Python code have a reason too."""
         self.assertEqual(explain_placement(print), ExplainedPlacement(Placement.THREAD, "builtin"))
 
+    def test_a_helper_moves_its_caller(self) -> None:
+        """A helper that names treq moves the handler that calls it to the reactor, and the reason names the helper."""
+        source = """\
+            import treq
+            class Plugin:
+                def handler(self):
+                    self._notify()
+                def _notify(self):
+                    treq.post("/")
+            """
+        self.assertEqual(self.decide(source), ExplainedPlacement(Placement.REACTOR, "names treq in _notify"))
+
     def decide(self, source: str, name: str = "handler") -> ExplainedPlacement:
         """Return the decision about a method of the class Plugin in the source."""
         namespace: dict[str, Any] = {"__name__": "some_plugin"}
@@ -342,121 +352,3 @@ class Mixin:
 
     def connect(self) -> None:
         self.http = None
-
-
-BLOCKS = (
-    ("import time", "time.sleep(1)", "time.sleep"),
-    ("import time as t", "t.sleep(1)", "time.sleep"),
-    ("from time import sleep", "sleep(1)", "time.sleep"),
-    ("from time import sleep as nap", "nap(1)", "time.sleep"),
-    ("import requests", "requests.get(url).json()", "requests.get"),
-    ("from requests import Session", "Session().get(url)", "requests.Session"),
-    ("import urllib.request", "urllib.request.urlopen(url)", "urllib.request.urlopen"),
-    ("from urllib import request", "request.urlopen(url)", "urllib.request.urlopen"),
-    ("import subprocess", "subprocess.run(['true'])", "subprocess.run"),
-    ("import socket", "socket.create_connection(url)", "socket.create_connection"),
-    ("import socket", "socket.socket()", "socket.socket"),
-    ("from http.client import HTTPSConnection", "HTTPSConnection(url)", "http.client.HTTPSConnection"),
-    ("import smtplib", "smtplib.SMTP(url)", "smtplib.SMTP"),
-    ("import sqlite3", "sqlite3.connect(url)", "sqlite3.connect"),
-    ("import os", "os.system(url)", "os.system"),
-)
-"""An import, a use, and what is told of it."""
-
-HARMLESS = (
-    ("import time", "time.time()"),
-    ("import urllib.parse", "urllib.parse.quote(url)"),
-    ("import socket", "socket.gethostname()"),
-    ("import subprocess", "subprocess.PIPE"),
-    ("import requests", "isinstance(url, requests.RequestException)"),
-    ("import os", "os.environ"),
-    ("", "self.sleep(1)"),
-    ("", "open(url)"),
-)
-
-
-class BlockingTests(SynchronousTestCase):
-    """Blocking names in plain functions that run on the reactor because of a name."""
-
-    decide = ReasonTests.decide
-
-    def source(self, statement: str, use: str, where: str = "module") -> str:
-        """Return a plugin whose handler contains the code and names treq; the import is global or in the function."""
-        at_top, within = (statement, "pass") if where == "module" else ("", statement or "pass")
-        return (
-            f"import treq\n{at_top}\nclass Plugin:\n    def handler(self, url=None):\n        {within}\n        {use}\n"
-            "        return treq.get(url)\n    def sleep(self, seconds):\n        pass\n"
-        )
-
-    def test_what_blocks(self) -> None:
-        """Blocking names are found under every import."""
-        for statement, use, told in BLOCKS:
-            for where in ("module", "function"):
-                found = self.decide(self.source(statement, use, where))
-                self.assertEqual((found.reason, found.blocks), ("names treq", told), statement)
-
-    def test_what_does_not_block(self) -> None:
-        """Other names of the same modules, exceptions, and methods of the plugin cause no warning."""
-        for statement, use in HARMLESS:
-            for where in ("module", "function"):
-                self.assertEqual(self.decide(self.source(statement, use, where)).blocks, "", (statement, use, where))
-
-    def test_input(self) -> None:
-        """A question on the terminal blocks."""
-        self.assertEqual(self.decide(self.source("", "input()")).blocks, "input")
-
-    def test_in_a_helper(self) -> None:
-        """Blocking code in a helper of the handler is found."""
-        source = """\
-            import time, treq
-            class Plugin:
-                def handler(self):
-                    self._wait()
-                    return treq.get("/")
-                def _wait(self):
-                    time.sleep(3)
-            """
-        self.assertEqual(self.decide(source).blocks, "time.sleep in _wait")
-
-    def test_a_helper_moves_its_caller(self) -> None:
-        """There is a warning if a helper that names treq moves a blocking handler to the reactor."""
-        source = """\
-            import time, treq
-            class Plugin:
-                def handler(self):
-                    time.sleep(3)
-                    self._notify()
-                def _notify(self):
-                    treq.post("/")
-            """
-        expected = ExplainedPlacement(Placement.REACTOR, "names treq in _notify", "time.sleep")
-        self.assertEqual(self.decide(source), expected)
-
-    def test_handed_over(self) -> None:
-        """Functions that are passed to a thread cause no warning."""
-        source = """\
-            import requests
-            from twisted.internet.threads import deferToThread
-            class Plugin:
-                def handler(self):
-                    return deferToThread(self._fetch)
-                def _fetch(self):
-                    return requests.get("/")
-            """
-        found = self.decide(source)
-        self.assertEqual((found.placement, found.blocks), (Placement.REACTOR, ""))
-
-    def test_only_if_the_name_alone_decides(self) -> None:
-        """In a thread, or with an explicit mark, there is no warning."""
-        for source in (
-            "import time\nclass Plugin:\n    def handler(self):\n        time.sleep(1)\n",
-            "import time\nclass Plugin:\n    async def handler(self):\n        time.sleep(1)\n",
-        ):
-            self.assertEqual(self.decide(source).blocks, "")
-
-    def test_every_name_exists(self) -> None:
-        """Each name in the table exists in its module."""
-        for module, names in BLOCKING.items():
-            if module != "httpx":
-                found = importlib.import_module(module)
-                self.assertEqual([name for name in names.split() if not hasattr(found, name)], [], module)
