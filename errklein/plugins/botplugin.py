@@ -131,14 +131,7 @@ class BotPlugin(PluginMessages, StoreMixin):
     def http(self) -> PluginHTTPClient:
         """A treq client for requests to other services, see `PluginHTTPClient`. It works only on the reactor.
 
-        For example::
-
-            @botcmd
-            async def weather(self, msg, args):
-                response = await self.http.get("https://weather.example.org/today", params={"city": args}, timeout=10)
-                return (await response.json())["summary"]
-
-        A plugin's own attribute or method of this name takes precedence.
+        :doc:`/guides/background-work` has examples. A plugin's own attribute or method of this name takes precedence.
         """
         return self._bot.http_clients.client()
 
@@ -153,11 +146,7 @@ class BotPlugin(PluginMessages, StoreMixin):
     def mount(self, path: str, resource: IResource) -> None:
         """Serve a Twisted resource, or the resource of a Klein application, below a path of the web server.
 
-        Call it in `activate`::
-
-            def activate(self):
-                super().activate()
-                self.mount("/board", board.resource())  # `board` is a Klein application
+        Call it in `activate`; :doc:`/guides/pages` has examples.
 
         The resource gets the requests for this path, and for all paths below it, that no `@webhook` handles. It runs on the
         reactor, and must not block. A request's head and body are within the limits of webhooks, and a response must begin
@@ -181,12 +170,6 @@ class BotPlugin(PluginMessages, StoreMixin):
     @DefaultMethod
     def webhook_url(self, method: str, **values: Any) -> str:
         """Return the full URL of a webhook, for links in messages and for other services.
-
-        For example::
-
-            @botcmd(split_args_with=None)
-            def builds(self, message, args):
-                return f"Post the builds to {self.webhook_url('finished', project=args[0])}."
 
         It begins with PUBLIC_URL and WEBHOOK_BASE_PATH. A plugin's own attribute or method of this name takes precedence.
 
@@ -213,10 +196,7 @@ class BotPlugin(PluginMessages, StoreMixin):
     def get_configuration_template(self) -> Any:
         """Return an example of the plugin's configuration. Override this method to make the plugin configurable.
 
-        For example::
-
-            def get_configuration_template(self):
-                return {"URL": "https://ci.example.org", "TIMEOUT": 10}
+        For example, it returns `{"URL": "https://ci.example.org", "TIMEOUT": 10}`; see :doc:`/guides/storage`.
 
         `!plugin config NAME` shows the template. By default, `check_configuration` compares configurations with it.
 
@@ -244,10 +224,7 @@ class BotPlugin(PluginMessages, StoreMixin):
     def configure(self, configuration: Any) -> Any:
         """Store the configuration in `self.config`. Called before each activation.
 
-        Override it to add default values, and call the inherited method with the result::
-
-            def configure(self, configuration):
-                super().configure({"TIMEOUT": 10} | (configuration or {}))
+        Override it to add default values, and call the inherited method with the result.
 
         :param configuration: The stored configuration; None if the plugin isn't configured.
         """
@@ -257,10 +234,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         """Apply a new configuration to the active plugin, without an interruption.
 
         By default, the plugin is deactivated and activated again. An override applies the new values and assigns
-        `self.config`::
-
-            def reconfigure(self, configuration):
-                self.config = configuration
+        `self.config`.
 
         :param configuration: The new configuration, already checked.
         :returns: NotImplemented to have the plugin deactivated and activated instead; any other value if the
@@ -271,12 +245,8 @@ class BotPlugin(PluginMessages, StoreMixin):
     def activate(self) -> Any:
         """Start the plugin: open its store, and register its commands, filters and flows.
 
-        Override it to start pollers or to open connections. The override must call the inherited method; without that
-        call the plugin stays inactive. After the call the store is open::
-
-            def activate(self):
-                super().activate()
-                self.start_poller(300, self.check_builds)
+        Override it to start pollers or to open connections. The override must call the inherited method,
+        `super().activate()`; without that call the plugin stays inactive. After the call the store is open.
 
         If it raises an exception, the plugin is deactivated and administrators get the error with file and line. An
         activation that takes longer than 60 seconds continues in the background.
@@ -296,11 +266,7 @@ class BotPlugin(PluginMessages, StoreMixin):
     def deactivate(self) -> Any:
         """Stop the plugin: its pollers end, and its commands, filters and flows are removed.
 
-        Override it to release resources, and call the inherited method::
-
-            def deactivate(self):
-                self.client.close()
-                super().deactivate()
+        Override it to release resources, and call the inherited method, `super().deactivate()`.
 
         Handlers that are running may finish. The store is closed after the last one.
         """
@@ -322,11 +288,8 @@ class BotPlugin(PluginMessages, StoreMixin):
     def callback_message(self, message: Message) -> Any:
         """Called for each message that the bot receives in a room or in private, including commands.
 
-        The bot's own messages are left out; see `callback_botmessage`. The return value is ignored::
-
-            def callback_message(self, message):
-                if "deploy" in message.body and message.is_group:
-                    self.send(message.to, "Deployments are frozen today.")
+        The bot's own messages are left out; see `callback_botmessage`. The return value is ignored.
+        :doc:`/guides/messages` has an example.
 
         :param message: The message; `message.delayed` is True if the network replays it from before the bot connected.
         """
@@ -346,12 +309,6 @@ class BotPlugin(PluginMessages, StoreMixin):
 
     def callback_mention(self, message: Message, mentioned_people: Sequence[Identifier]) -> Any:
         """Called for each message that mentions people.
-
-        For example::
-
-            def callback_mention(self, message, mentioned_people):
-                if self.bot_identifier in mentioned_people:
-                    self.send(message.frm, "You mentioned me.")
 
         :param message: The message.
         :param mentioned_people: The identifiers of the people mentioned; the bot's own is `self.bot_identifier`.
@@ -373,15 +330,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         """Called when a person sends a file. The default rejects it.
 
         Each plugin that overrides this method gets a copy of the file, in a separate thread, and accepts or rejects
-        it::
-
-            def callback_stream(self, stream):
-                if stream.size is None or stream.size > 1_000_000:
-                    stream.reject()
-                else:
-                    stream.accept()
-                    self["upload"] = stream.read()
-                    stream.success()
+        it. :doc:`/guides/edit-and-react` has an example.
 
         :param stream: The file, with the status "pending". A file that is neither accepted nor rejected is rejected.
         """
@@ -418,10 +367,7 @@ class BotPlugin(PluginMessages, StoreMixin):
     def callback_forget_person(self, person: Person) -> Any:
         """Called by `!person forget`: remove the values that the plugin has stored of a person.
 
-        For example::
-
-            def callback_forget_person(self, person):
-                return "Notes removed." if self.pop(person.person, None) else None
+        :doc:`/guides/forget-a-person` has an example.
 
         :param person: The person of the name that the administrator has given.
         :returns: A sentence for the administrator about what was removed or stays, or None.
@@ -439,11 +385,7 @@ class BotPlugin(PluginMessages, StoreMixin):
     ) -> None:
         """Call a method periodically, until `stop_poller` is called or the plugin is deactivated.
 
-        For example::
-
-            def activate(self):
-                super().activate()
-                self.start_poller(60, self.check_builds)
+        Call it in `activate`; :doc:`/guides/background-work` has examples.
 
         The first call is made after one interval. Calls don't overlap: a call that takes longer than the interval skips
         the calls that it missed. An exception is logged, and the poller continues. A second poller with the same method
@@ -468,10 +410,6 @@ class BotPlugin(PluginMessages, StoreMixin):
     ) -> None:
         """Stop a poller, or all pollers of this plugin.
 
-        For example::
-
-            self.stop_poller(self.check_builds)
-
         :param method: The method that was passed to `start_poller`; None to stop all pollers.
         :param args: The positional arguments that were passed to `start_poller`.
         :param kwargs: The keyword arguments that were passed to `start_poller`.
@@ -482,14 +420,8 @@ class BotPlugin(PluginMessages, StoreMixin):
     def ask(self, msg: Message, question: str, timeout: float | None = 60.0) -> Any:
         """Ask the sender of a message a question, and wait for the reply.
 
-        For example::
-
-            @botcmd
-            async def deploy(self, msg, args):
-                branch = await self.ask(msg, "Which branch?", timeout=30)
-                return f"Deploying `{branch}`."
-
-        A plain method, which runs in a thread, calls it without `await`. The question is sent to where the replies of
+        In a coroutine, it is awaited: `branch = await self.ask(msg, "Which branch?", timeout=30)`. A plain method, which
+        runs in a thread, calls it without `await`. :doc:`/guides/commands` has examples. The question is sent to where the replies of
         the command go. The reply is the next message of the same person in the same place and thread; it isn't run as a
         command. Messages with a command prefix are run as usual, and the question stays open.
 
@@ -511,11 +443,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         """Create a plugin with commands at run time.
 
         The commands are available at once, until this plugin is deactivated or `destroy_dynamic_plugin` is called.
-
-        For example::
-
-            hello = Command(lambda plugin, msg, args: "Hello!", name="hello")
-            self.create_dynamic_plugin("greetings", [hello])
+        :doc:`/guides/commands` has an example.
 
         :param name: The new plugin's name.
         :param commands: Its commands.
@@ -544,9 +472,7 @@ class BotPlugin(PluginMessages, StoreMixin):
     def get_plugin(self, name: str) -> BotPlugin:
         """Return another plugin, to call its methods.
 
-        This plugin's `.plug` file must list the other one in `DependsOn`, which also activates it first::
-
-            last = self.get_plugin("Builds").last_build
+        This plugin's `.plug` file must list the other one in `DependsOn`, which also activates it first.
 
         :param name: The name of the other plugin.
         :raises RuntimeError: If this plugin isn't active, or if `DependsOn` doesn't list the other one.

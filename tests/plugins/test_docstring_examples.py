@@ -83,7 +83,7 @@ class ExampleTests(SynchronousTestCase):
     def test_syntax(self) -> None:
         """All examples are valid in a class or a method."""
         found = [(name, example) for name, documented in documented_names() for example in examples(documented)]
-        self.assertGreater(len(found), 20)
+        self.assertGreater(len(found), 5)
         for name, example in found:
             is_class_body = example.startswith(("def ", "async def ", "@", "class ", "from ", ">>>"))
             head = "class Example:\n" if is_class_body else "async def example(self, msg, args):\n"
