@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
+from errklein.text.suggestions import did_you_mean
 from errklein.verify import ImmediateResponse, Secrets, Verification
 from errklein.webhooks.option_values import ARGUMENTS, OPTION_FIELDS, InvalidOption, Rate, check_option, check_together
 from errklein.webhooks.source import Source
@@ -74,17 +75,15 @@ class HookDeclaration:
         if rule is None:
             return None
         methods = tuple(getattr(function, "_err_webhook_methods", DEFAULT_METHODS))
+        options = getattr(function, "_errklein_webhook_options", {})
         return cls(
             rule=rule,
             methods=methods,
             form_param=getattr(function, "_err_webhook_form_param", None),
             raw=bool(getattr(function, "_err_webhook_raw", False)),
             threaded=getattr(function, "_errklein_threaded", None),
-            max_body=getattr(function, "_errklein_max_body", None),
-            timeout=getattr(function, "_errklein_timeout", None),
-            methods_given=getattr(function, "_errklein_methods_given", False) or methods != DEFAULT_METHODS,
             may_be_recorded=getattr(function, "_errklein_recorded", True),
-            **getattr(function, "_errklein_webhook_options", {}),
+            **{**options, "methods_given": options.get("methods_given", False) or methods != DEFAULT_METHODS},
         )
 
     @cached_property
@@ -132,55 +131,41 @@ class Hook:
         return self.full_name
 
 
+class WebhookOptions(TypedDict, total=False):
+    """The options of `webhook`."""
+
+    methods: Sequence[str] | str | None
+    form_param: str | None
+    raw: bool
+    threaded: bool | None
+    max_body: int | None
+    timeout: float | None
+    verify: Verification | None
+    ack: Ack
+    rate: str | None
+    dedupe: str | None
+    dedupe_window: float | str | None
+    attempts: int | None
+    ordered: bool
+    source: str | None
+    events: Sequence[str]
+    secret: Secrets | None
+    response: Response | None
+
+
+_OF_ERRBOT = frozenset({"methods", "form_param", "raw", "threaded"})
+"""Options that are attributes of the function, each of its own, which plugins and their tests read and change."""
+
+
 @overload
 def webhook(uri_rule: F, /) -> F: ...
 
 
 @overload
-def webhook(
-    uri_rule: str | None = None,
-    *,
-    methods: Sequence[str] | str | None = None,
-    form_param: str | None = None,
-    raw: bool = False,
-    threaded: bool | None = None,
-    max_body: int | None = None,
-    timeout: float | None = None,
-    verify: Verification | None = None,
-    ack: Ack = "after",
-    rate: str | None = None,
-    dedupe: str | None = None,
-    dedupe_window: float | str | None = None,
-    attempts: int | None = None,
-    ordered: bool = False,
-    source: str | None = None,
-    events: Sequence[str] = (),
-    secret: Secrets | None = None,
-    response: Response | None = None,
-) -> Callable[[F], F]: ...
+def webhook(uri_rule: str | None = None, **options: Unpack[WebhookOptions]) -> Callable[[F], F]: ...
 
 
-def webhook(
-    uri_rule: Any = None,
-    *,
-    methods: Sequence[str] | str | None = None,
-    form_param: str | None = None,
-    raw: bool = False,
-    threaded: bool | None = None,
-    max_body: int | None = None,
-    timeout: float | None = None,
-    verify: Verification | None = None,
-    ack: Ack = "after",
-    rate: str | None = None,
-    dedupe: str | None = None,
-    dedupe_window: float | str | None = None,
-    attempts: int | None = None,
-    ordered: bool = False,
-    source: str | None = None,
-    events: Sequence[str] = (),
-    secret: Secrets | None = None,
-    response: Response | None = None,
-) -> Any:
+def webhook(uri_rule: Any = None, **options: Any) -> Any:
     """Make a plugin's method the handler of a URL.
 
     The handler gets the payload and returns the response::
@@ -241,61 +226,40 @@ def webhook(
     :raises TypeError: Both `form_param` and `raw` are given.
     :raises ValueError: An argument is invalid. The text names the method, the option and the valid values.
     """
-    options = {
-        "verify": verify,
-        "ack": ack,
-        "rate": rate,
-        "dedupe": dedupe,
-        "dedupe_window": dedupe_window,
-        "attempts": attempts,
-        "ordered": ordered,
-        "source": source,
-        "events": events,
-        "secret": secret,
-        "response": response,
-    }
-    others = {
-        "methods": methods,
-        "form_param": form_param,
-        "raw": raw,
-        "threaded": threaded,
-        "max_body": max_body,
-        "timeout": timeout,
-    }
+    for name in options:
+        if name not in ARGUMENTS:
+            raise TypeError(f"webhook() got an unexpected keyword argument {name!r}{did_you_mean(name, ARGUMENTS)}")
 
     def declare(function: F, rule: str | None) -> F:
-        checked = _checked(function.__qualname__, {**others, "uri_rule": rule, **options})
+        form_param, raw, methods = options.get("form_param"), options.get("raw", False), options.get("methods")
+        try:
+            checked = {
+                name: check_option(name, value, ARGUMENTS) for name, value in {"uri_rule": rule, **options}.items()
+            }
+            check_together({"ack": "after", **checked, "form_param": form_param, "raw": raw})
+        except InvalidOption as error:
+            raise ValueError(f"@webhook on {function.__qualname__}: {error}") from None
         if form_param is not None and raw:
             raise TypeError(
                 f"@webhook on {function.__qualname__}: form_param={form_param!r} and raw=True exclude each other; "
                 "remove one of them (a raw handler reads the field from request.form)"
             )
-        function._err_webhook_uri_rule = normalise_rule(function.__name__ if rule is None else rule)  # type: ignore[attr-defined]
-        function._err_webhook_methods = normalise_methods(methods or DEFAULT_METHODS)  # type: ignore[attr-defined]
-        function._errklein_methods_given = methods is not None  # type: ignore[attr-defined]
-        function._err_webhook_form_param = form_param  # type: ignore[attr-defined]
-        function._err_webhook_raw = raw  # type: ignore[attr-defined]
-        if threaded is not None:
-            function._errklein_threaded = threaded  # type: ignore[attr-defined]
-        function._errklein_max_body = max_body  # type: ignore[attr-defined]
-        function._errklein_timeout = timeout  # type: ignore[attr-defined]
-        given = {OPTION_FIELDS.get(name, name): checked[name] for name in options}
-        function._errklein_webhook_options = given  # type: ignore[attr-defined]
+        given = {OPTION_FIELDS.get(name, name): checked[name] for name in options.keys() - _OF_ERRBOT}
+        attributes = {
+            "_err_webhook_uri_rule": normalise_rule(function.__name__ if rule is None else rule),
+            "_err_webhook_methods": normalise_methods(methods or DEFAULT_METHODS),
+            "_err_webhook_form_param": form_param,
+            "_err_webhook_raw": raw,
+            "_errklein_webhook_options": {**given, "methods_given": methods is not None},
+        }
+        if options.get("threaded") is not None:
+            attributes["_errklein_threaded"] = options["threaded"]
+        vars(function).update(attributes)
         return function
 
     if callable(uri_rule):
         return declare(uri_rule, None)
     return lambda function: declare(function, uri_rule)
-
-
-def _checked(method: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the arguments as they are used; raise ValueError."""
-    try:
-        checked = {name: check_option(name, value, ARGUMENTS) for name, value in options.items()}
-        check_together({**checked, "form_param": options["form_param"], "raw": options["raw"]})
-    except InvalidOption as error:
-        raise ValueError(f"@webhook on {method}: {error}") from None
-    return checked
 
 
 def normalise_rule(rule: str) -> str:

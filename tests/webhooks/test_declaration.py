@@ -95,6 +95,11 @@ class InvalidOptionsTests(SynchronousTestCase):
         ):
             self.assertEqual(self.invalid(**{option: value}), f"{option}: {text}")
 
+    def test_unknown_option(self) -> None:
+        """An option of another name is an error with the right name."""
+        error = self.assertRaises(TypeError, declared, method="POST")
+        self.assertEqual(str(error), "webhook() got an unexpected keyword argument 'method'; did you mean 'methods'?")
+
     def test_invalid_arguments(self) -> None:
         """The error about an argument of another type names the method and the argument, and has the right call."""
         for given, said in (
