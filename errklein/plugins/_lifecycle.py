@@ -110,38 +110,30 @@ class StandbyWebhooks:
         self._routes = routes
         self._webhooks: Mapping[str, Any] = {}
 
-    @property
-    def _named(self) -> set[str]:
-        return {webhook for webhook, its in self._config.setting("WEBHOOKS").items() if its.get("verify")}
+    def restore(self) -> None:
+        self._update(self._stored.get(WEBHOOKS, {}), {})
 
     def look(self) -> None:
         """Accept the webhooks that WEBHOOKS names now, and forget the others."""
-        named = self._named
-        self._use({webhook: its for webhook, its in self._webhooks.items() if webhook in named})
-        for plugin, hooks in self._routes.declared.items():
-            if hooks:
-                self.replace(plugin, hooks)
-
-    def restore(self) -> None:
-        self._webhooks = self._stored.get(WEBHOOKS, {})
-        self.look()
+        self._update(self._webhooks, {plugin: hooks for plugin, hooks in self._routes.declared.items() if hooks})
 
     def replace(self, plugin: str, hooks: Sequence[Hook]) -> None:
         """Store the routes of a plugin that has become active, or none of one that was removed, instead of its earlier ones."""
-        named = self._named
-        own = {hook.full_name: _fields(hook.declaration) for hook in hooks if hook.full_name in named}
-        others = {name: its for name, its in self._webhooks.items() if name.rpartition(":")[0] != plugin}
-        if others | own != self._webhooks:
-            self._use(others | own)
+        self._update(self._webhooks, {plugin: hooks})
 
-    def _use(self, webhooks: Mapping[str, Any]) -> None:
-        if webhooks != self._webhooks:
+    def _update(self, stored: Mapping[str, Any], declared: Mapping[str, Sequence[Hook]]) -> None:
+        fields = {webhook: its for webhook, its in stored.items() if webhook.rpartition(":")[0] not in declared}
+        fields |= {hook.full_name: _fields(hook.declaration) for hooks in declared.values() for hook in hooks}
+        named = self._config.setting("WEBHOOKS")
+        webhooks = {webhook: its for webhook, its in fields.items() if named.get(webhook, {}).get("verify")}
+        if webhooks != stored:
             try:
                 self._stored[WEBHOOKS] = webhooks
             except StorageError as error:
                 self.log.error("The webhooks of inactive plugins can't be stored: {error}", error=str(error))
-        self._webhooks = webhooks
-        self._routes.stand_by([_hook(webhook, its) for webhook, its in webhooks.items()])
+        if webhooks != self._webhooks:
+            self._webhooks = webhooks
+            self._routes.stand_by([_hook(webhook, its) for webhook, its in webhooks.items()])
 
 
 def _fields(declaration: HookDeclaration) -> Mapping[str, Any]:

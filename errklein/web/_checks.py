@@ -83,6 +83,7 @@ class Checks:
             self._rates[hook] = TokenBucket(self._clock, rate.interval, rate.count)
         if declaration.verify is None:
             return ()
+        self._secrets[hook] = []
         try:
             read = read_secrets(declaration.verify, self._secrets_in)
         except SecretError as error:
@@ -137,6 +138,8 @@ class Checks:
     async def verify(self, hook: Hook, request: WebhookRequest) -> Checked:
         """Verify the source of a request, and parse its body if the webhook names the source."""
         declaration, verification = hook.declaration, hook.declaration.verify
+        if hook.stands_by and hook not in self._secrets:
+            self.prepare(hook)
         secrets = self._secrets.get(hook, [])
         if verification is not None and ((verification.secrets and not secrets) or verification.unusable):
             raise Problem(503, _UNAVAILABLE)

@@ -210,14 +210,11 @@ class Intake:
                 raise NoRoute(frozenset({"GET", "HEAD", "POST"}))
             raise request.bad_target
         path = clean_path(request.path)
+        # Recorded requests wait for the handler, and those of `!webhook test` are only for it.
+        is_new = request.recorded is None and not request.origin
         try:
-            return self.routes.match(request.path, path, request.method)
+            return self.routes.match(request.path, path, request.method, inactive=is_new)
         except NoRoute:
-            # Recorded requests wait for the handler, and those of `!webhook test` are only for it.
-            is_new = request.recorded is None and not request.origin
-            inactive = self.routes.match_inactive(path, request.method) if is_new else None
-            if inactive is not None:
-                return inactive
             if (named := self.routes.match_named(path)) is not None:
                 return self._enter_room(request, named)
             mount = self.routes.mount_at(path)

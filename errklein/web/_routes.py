@@ -41,7 +41,7 @@ from errklein.web.request import clean_path
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.declaration import normalise_rule
 from errklein.webhooks.option_values import HookError
-from errklein.webhooks.precedence import RouteInfo, RoutePrecedence, claims_of
+from errklein.webhooks.precedence import RouteInfo, RoutePrecedence
 
 # Only rules without variables are cached, so a client can add no more than other spellings of their paths.
 _MATCH_CACHE_SIZE = 16 * 1024
@@ -150,9 +150,9 @@ class Routes:
         # All routes that there have been, by name, and the present ones.
         self._known: dict[str, Route] = {}
         self._routes: dict[str, Route] = {}
-        self._standby: dict[str, Route] = {}
-        self._standby_adapter = Klein().url_map.bind("")
-        self._prepared: set[str] = set()
+        self._standby: Mapping[
+            str, Sequence[Hook]
+        ] = {}  # the hooks of each owner for the time in which its plugin is inactive
         self.declared: dict[str, Sequence[Hook]] = {}  # the hooks of each owner as they were declared
         self.cached: dict[tuple[bytes, bytes], Match] = {}
         """The matches of rules without variables, by escaped path and method."""
@@ -195,6 +195,9 @@ class Routes:
     def reconfigure(self) -> None:
         """Configure all hooks anew, since `configure` returns others now. Those that don't change stay the same objects."""
         for owner, declared in self.declared.items():
+            if not declared:
+                self._stand_by(owner)
+                continue
             old = {hook.name: hook for hook in self._precedence.by_owner.get(owner, ())}
             new = [self.configure(hook) for hook in declared]
             hooks = [old[hook.name] if old[hook.name].declaration == hook.declaration else hook for hook in new]
@@ -204,12 +207,17 @@ class Routes:
 
     def _use(self, owner: str, hooks: Sequence[Hook], rank: int | None = None) -> None:
         old = self._precedence.by_owner.get(owner, ())
+        if hooks and old and hooks[0].active is not old[0].active:
+            # They get another place in the order.
+            self._use(owner, ())
+            old = ()
         for name in self._precedence.replace(owner, hooks, rank):
             self._update(name)
         for hook, by in self._precedence.newly_shadowed(hooks, old):
-            self._shadowed(hook, by)
+            if hook.active and by.active:
+                self._shadowed(hook, by)
         for hook in hooks:
-            if hook not in old:
+            if hook.active and hook not in old:
                 self._prepare(hook)
 
     def replace_mounts(self, owner: str, resources: Mapping[str, IResource]) -> None:
@@ -219,28 +227,32 @@ class Routes:
         self._changed()
 
     def remove(self, owner: str) -> None:
-        self.replace(owner, ())
+        """Remove all of the owner's hooks, except those that stand by, and its mounts, and end a hold."""
+        self.declared[owner] = ()
+        self._stand_by(owner)
+        self.replace_mounts(owner, {})
+        self.release(owner)
 
     def stand_by(self, hooks: Iterable[Hook]) -> None:
-        """Accept requests for those of these webhooks that are verified when no other route matches: their plugins are inactive."""
-        app, self._standby, self._prepared = Klein(), {}, set()
-        for hook in hooks:
-            try:
-                hook = self.configure(hook)
-                route = Route(hook, self._enter)
-                _register(app, hook, route.name, route.endpoint)
-            except HookError as error:
-                self.log.error(
-                    "{webhook} gets 404 while its plugin is inactive: {error}", webhook=hook.full_name, error=error
-                )
-            else:
-                # Without a verification, the route matches no requests.
-                is_verified = hook.declaration.verify is not None
-                route.take(hook, [method for _, method in claims_of(hook)] if is_verified else ())
-                _allow(app, route)
-                self._standby[route.name] = route
-        self._standby_adapter = app.url_map.bind("")
+        """Accept requests for those of these hooks that are verified while their plugins are inactive; active ones take precedence."""
+        hooks = list(hooks)
+        owners = {*self._standby, *(hook.owner for hook in hooks)}
+        self._standby = {owner: [hook for hook in hooks if hook.owner == owner] for owner in owners}
+        for owner in owners:
+            if not self.declared.setdefault(owner, ()):
+                self._stand_by(owner)
         self._changed()
+
+    def _stand_by(self, owner: str) -> None:
+        usable = []
+        for hook in self._standby.get(owner, ()):
+            if errors := self.refused([hook]):
+                self.log.error(
+                    "{webhook} gets 404 while its plugin is inactive: {error}", webhook=hook.full_name, error=errors[0]
+                )
+            elif (configured := self.configure(hook)).declaration.verify is not None:
+                usable.append(configured)
+        self._use(owner, usable)
 
     def put(self, hook: Hook, tokens: Sequence[str] = ()) -> None:
         """Add the webhook of a room, or replace the one of this name."""
@@ -299,20 +311,20 @@ class Routes:
         """Return all hooks with their current methods, by plugin in the order of activation, and the webhooks of rooms."""
         rooms = [route.hook for _, route in sorted(self.named.items()) if route.hook is not None]
         return [
-            *(self._precedence.info(hook) for hook in self._precedence.hooks()),
+            *(self._precedence.info(hook) for hook in self._precedence.hooks() if hook.active),
             *(RouteInfo(hook, hook.declaration.rule, hook.declaration.methods, None) for hook in rooms),
         ]
 
     def declarations(self) -> Mapping[str, HookDeclaration]:
-        return {name: hook.declaration for name, hook in self._precedence.by_name.items()}
+        return {name: hook.declaration for name, hook in self._precedence.by_name.items() if not hook.stands_by}
 
     def declaration(self, route: str) -> HookDeclaration | None:
         """Return the declaration of a webhook that is named as "Plugin:method"; None if it is not active."""
         hook = self._precedence.by_name.get(route)
-        return None if hook is None else hook.declaration
+        return None if hook is None or hook.stands_by else hook.declaration
 
-    def match(self, raw_path: bytes, path: str, raw_method: bytes) -> Match:
-        """Return the route for a path and method. Raises NoRoute: no route matches."""
+    def match(self, raw_path: bytes, path: str, raw_method: bytes, *, inactive: bool = False) -> Match:
+        """Return the route for a path and method; with `inactive`, also that of a webhook whose plugin is inactive. Raises NoRoute."""
         # Methods are case-sensitive (RFC 9110, 9.1), but Werkzeug would take `get` for GET; no route has a method "-".
         method = raw_method.decode("ascii") if raw_method == raw_method.upper() else "-"
         try:
@@ -321,24 +333,16 @@ class Routes:
             raise NoRoute(frozenset(refused.valid_methods or ())) from None
         except (NotFound, RequestRedirect):
             raise NoRoute(frozenset()) from None
-        match = Match(self._known[name], captures, self.version)
-        if not captures:
+        route = self._known[name]
+        match = Match(route, captures, self.version)
+        if route.hook is not None and not route.hook.active:
+            if not inactive:
+                raise NoRoute(frozenset())
+        elif not captures:
             if len(self.cached) >= _MATCH_CACHE_SIZE:
                 self.cached.clear()
             self.cached[raw_path, raw_method] = match
         return match
-
-    def match_inactive(self, path: str, method: bytes) -> Match | None:
-        """Return the route of a webhook whose plugin is inactive; None if there is none."""
-        try:
-            name, captures = self._standby_adapter.match(path, method.decode("ascii"))
-        except (NotFound, MethodNotAllowed, RequestRedirect):
-            return None
-        route = self._standby[name]
-        if name not in self._prepared and route.hook is not None:
-            self._prepared.add(name)
-            self._prepare(route.hook)
-        return Match(route, captures, self.version)
 
     def match_named(self, path: str) -> NamedPath | None:
         """Return the webhook of a room: PREFIX/NAME, PREFIX/NAME/TOKEN or PREFIX/TOKEN, each also with a suffix of the
@@ -369,7 +373,8 @@ class Routes:
 
     def url_for(self, owner: str, endpoint: str, values: Mapping[str, Any]) -> str:
         """Return the path of a webhook; see `flask.url_for`. Raises LookupError: there is no such webhook."""
-        for candidate in sorted(self._precedence.hooks(), key=lambda other: other.owner != owner):
+        active = (hook for hook in self._precedence.hooks() if hook.active)
+        for candidate in sorted(active, key=lambda other: other.owner != owner):
             short = candidate.name if candidate.owner == owner else None
             if endpoint in (str(candidate), endpoint_of(candidate), short):
                 route = self._routes[candidate.full_name]
@@ -386,9 +391,6 @@ class Routes:
         named = None
         with suppress(Problem):
             path = clean_path(request.uri.partition(b"?")[0])
-            inactive = self.match_inactive(path, request.method)
-            if inactive is not None and isinstance(inactive.route, Route):
-                return inactive.route.endpoint(request, **inactive.captures)
             named = self.match_named(path)
             mount = self.mount_at(path) if named is None else None
             if mount is not None:

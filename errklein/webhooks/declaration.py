@@ -127,6 +127,11 @@ class Hook:
         """
         return f"{self.owner}:{self.name}" if self.owner else self.name
 
+    @property
+    def stands_by(self) -> bool:
+        """Whether it is that of an inactive plugin, whose requests are recorded or get 503."""
+        return not self.active and self.owner != ""
+
     def __str__(self) -> str:
         return self.full_name
 

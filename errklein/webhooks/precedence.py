@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
 
 from errklein.webhooks.declaration import Hook
 
@@ -80,9 +81,10 @@ class RoutePrecedence:
         return {hook.full_name for hook in chain(touched, *rivals)}
 
     def _position(self, hook: Hook, queue: Sequence[Hook], is_new: bool) -> int:
-        """Return the hook's position in the queue: by its rank, or last if its owner has hooks already."""
-        later = (n for n, other in enumerate(queue) if self._ranks[other.owner] > self._ranks[hook.owner])
-        return next(later, len(queue)) if is_new else len(queue)
+        """Return the hook's position in the queue: by its rank, or last if its owner has hooks already; of an inactive one, at the end."""
+        own = not hook.active, self._ranks.get(hook.owner, inf) if is_new else inf
+        places = ((not other.active, self._ranks[other.owner]) for other in queue)
+        return next((n for n, place in enumerate(places) if place > own), len(queue))
 
     def info(self, hook: Hook) -> RouteInfo:
         """Return the methods of which the hook gets the requests."""

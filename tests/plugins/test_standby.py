@@ -115,7 +115,7 @@ class StandbyTests(SynchronousTestCase):
         self.restart_broken({"Hub:event": OPTIONS["Hub:event"] | {"ack": "after"}})
         self.assertEqual((self.post().status, self.post().header("Retry-After")), (503, "60"))
         self.restart_broken({"Hub:event": OPTIONS["Hub:event"] | {"methods": ["PUT"]}})
-        self.assertEqual(self.post().status, 404)
+        self.assertEqual(self.post().status, 405)
 
     def test_not_named_any_more(self) -> None:
         """A webhook that WEBHOOKS doesn't name any more, or without a verification, is forgotten."""

@@ -940,11 +940,11 @@ class InactiveTests(IntakeCase):
         self.assertEqual([hook for hook, _ in self.events.unusable], ["Receiver:unusable"])
 
     def test_methods(self) -> None:
-        """Other methods get 404, as other paths do."""
+        """Other methods get 405, as those of an active plugin do, and other paths 404."""
         self.web.routes.stand_by(
             [Hook("A", "b", HookDeclaration("/b", ("POST",), verify=github(secret=SIGNED)), self.never, active=False)]
         )
-        self.assertEqual([self.ask("GET", "/b").status, self.post("/c").status], [404, 404])
+        self.assertEqual([self.ask("GET", "/b").status, self.post("/c").status], [405, 404])
 
     def test_other_webhook_of_the_url(self) -> None:
         """Another plugin that declares the URL gets the requests, as usual."""
