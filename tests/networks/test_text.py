@@ -293,6 +293,14 @@ class PipeTests(TestCase):
         self.addCleanup(backend.disconnect)
         return backend
 
+    def shown(self, **settings: Any) -> tuple[TextBackend, Output]:
+        """Return a backend whose input is silent, and what it shows."""
+        source, _ = self.pipe()
+        shown, target = self.pipe()
+        output = Output(self.reactor, shown)
+        self.addCleanup(output.stop)
+        return self.backend(source, target, **settings), output
+
     async def hear(self, data: bytes) -> list[str]:
         """Return the messages that the bot receives for this input."""
         source, typed = self.pipe()
@@ -349,11 +357,7 @@ class PipeTests(TestCase):
 
     async def test_replies(self) -> None:
         """Messages are written as plain text lines, at once and in order."""
-        source, _ = self.pipe()
-        shown, target = self.pipe()
-        output = Output(self.reactor, shown)
-        self.addCleanup(output.stop)
-        backend = self.backend(source, target)
+        backend, output = self.shown()
         early = backend.send_message(Message("**early**", to=backend.user))
         backend.connect(self.events)
         await early  # type: ignore[misc]
@@ -364,11 +368,7 @@ class PipeTests(TestCase):
 
     async def test_fallbacks(self) -> None:
         """What a terminal lacks is shown as text: an edit, a reaction, the thread that is meant, and a small file."""
-        source, _ = self.pipe()
-        shown, target = self.pipe()
-        output = Output(self.reactor, shown)
-        self.addCleanup(output.stop)
-        backend = self.backend(source, target)
+        backend, output = self.shown()
         backend.connect(self.events)
         sent = backend.send_message(Message("red", to=backend.user))
         for text, wanted, file in (
@@ -384,11 +384,7 @@ class PipeTests(TestCase):
 
     async def test_in_all_ways(self) -> None:
         """With TEXT_DEMO_MODE = False a message is shown in the rendering of each kind of network."""
-        source, _ = self.pipe()
-        shown, target = self.pipe()
-        output = Output(self.reactor, shown)
-        self.addCleanup(output.stop)
-        backend = self.backend(source, target, TEXT_DEMO_MODE=False)
+        backend, output = self.shown(TEXT_DEMO_MODE=False)
         backend.connect(self.events)
         await backend.send_message(Message("**now** {: color='red'}\x1b[2J", to=backend.user))  # type: ignore[misc]
         await output.until("*now*")
@@ -400,11 +396,7 @@ class PipeTests(TestCase):
     async def test_in_parts(self) -> None:
         """A message longer than MESSAGE_SIZE_LIMIT, by default 10000, is shown in parts."""
         for settings, limit in (({}, 10_000), ({"MESSAGE_SIZE_LIMIT": None}, 10_000), ({"MESSAGE_SIZE_LIMIT": 80}, 80)):
-            source, _ = self.pipe()
-            shown, target = self.pipe()
-            output = Output(self.reactor, shown)
-            self.addCleanup(output.stop)
-            backend = self.backend(source, target, **settings)
+            backend, output = self.shown(**settings)
             backend.connect(self.events)
             await backend.send_message(Message("x" * limit, to=backend.user))  # type: ignore[misc]
             await backend.send_message(Message("y" * (2 * limit + 1), to=backend.user))  # type: ignore[misc]
@@ -413,11 +405,7 @@ class PipeTests(TestCase):
 
     async def test_stream(self) -> None:
         """A file is shown as a line with its name and size; the stream stays pending and unread."""
-        source, _ = self.pipe()
-        shown, target = self.pipe()
-        output = Output(self.reactor, shown)
-        self.addCleanup(output.stop)
-        backend = self.backend(source, target)
+        backend, output = self.shown()
         backend.connect(self.events)
         file = io.BytesIO(b"bytes")
         stream = backend.send_stream_request(backend.user, file, "a_b*.txt", 5, "text/plain")
@@ -531,8 +519,8 @@ reactor.run()
         self.assertEqual((0, b""), (ended.returncode, ended.stdout), ended.stderr.decode())
 
 
-class TerminalTests(TestCase):
-    """A conversation on a pseudo-terminal."""
+class TerminalCase(TestCase):
+    """A backend on a pseudo-terminal."""
 
     timeout = 120
 
@@ -567,6 +555,10 @@ class TerminalTests(TestCase):
             os.write(master, text.encode())
 
         return backend, screen, type_
+
+
+class TerminalTests(TerminalCase):
+    """A conversation on a pseudo-terminal."""
 
     async def test_conversation(self) -> None:
         """A typed line is received, the reply is shown in colours, and the prompt appears again."""

@@ -10,52 +10,26 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Message
 from errklein.networks.text import TextBackend
 from errklein.ports.chat import BotOverview
 from tests import needs_network
-from tests.networks.test_text import Events, Output, configuration, facts
+from tests.networks.test_text import Output, TerminalCase, configuration, facts
 from tests.processes import LIMIT, TWISTD, environment, free_port, write_config, write_plugin
 
 
-class SessionTests(TestCase):
+class SessionTests(TerminalCase):
     """The backend on a pseudo-terminal."""
 
-    timeout = 120
-
-    def setUp(self) -> None:
-        from twisted.internet import reactor
-
-        self.reactor = reactor
-        self.events = Events()
-        self.data_dir = Path(self.mktemp())
-        self.data_dir.mkdir()
-        self.patch(os, "environ", os.environ | {"TERM": "xterm"})
-
     def open(self, overview: BotOverview | None = None) -> tuple[TextBackend, Output, Callable[[str], None]]:
-        """A connected backend on a new terminal, its screen, and a function that types."""
-        master, slave = pty.openpty()
-        stdin = os.fdopen(slave, encoding="utf-8", closefd=False)
-        stdout = os.fdopen(slave, "w", encoding="utf-8", closefd=False)
-        backend = TextBackend(self.reactor, configuration(BOT_DATA_DIR=str(self.data_dir)), stdin=stdin, stdout=stdout)
+        """Return a connected backend on a new terminal, its screen, and a function that types."""
         if overview is not None:
             self.events.facts = overview
-        screen = Output(self.reactor, master)
-
-        async def close() -> None:
-            await backend.disconnect()
-            screen.stop()
-            for stream in (stdin, stdout):
-                stream.close()
-            for descriptor in (master, slave):
-                os.close(descriptor)
-
-        self.addCleanup(lambda: Deferred.fromCoroutine(close()))
-        backend.connect(self.events)
-        return backend, screen, lambda text: [os.write(master, text.encode()), None][1]
+        opened = super().open()
+        opened[0].connect(self.events)
+        return opened
 
     async def test_greeting(self) -> None:
         """The greeting is shown once, above the prompt."""
