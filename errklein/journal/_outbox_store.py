@@ -39,8 +39,6 @@ MOST_RECORDS = 1000
 
 MOST_UNSENT = 10_000  # the number of records that are in memory: the latest ones
 
-LEASE = 60.0  # the seconds after which others may send the messages of a process that has ended without a word
-
 IDS = 2**32  # the number of ids that each process reserves
 
 _COLUMNS = ", ".join(OutgoingMessage._fields)
@@ -52,37 +50,15 @@ _CHANGEABLE = ("body", "wanted", "sent")
 _CHANGE = """
     UPDATE outbox SET body = coalesce(v.column2, body), wanted = coalesce(v.column3, wanted), sent = coalesce(v.column4, sent)
     FROM (VALUES {}) AS v WHERE outbox.id = v.column1
-    AND owner NOT IN (SELECT id FROM outbox_owners WHERE id <> v.column5 AND expires > v.column6)
 """
 
-# A message that was on disk has ids if this process removes it, and no other one has taken it.
+# A message that was on disk has ids if this process removes it.
 _KEEP_REFS = """
     INSERT OR REPLACE INTO sent_ids SELECT v.column2, v.column3, v.column4, v.column5, v.column6 FROM (VALUES {}) AS v
-    WHERE v.column1 = 0 OR v.column1 IN (
-        SELECT id FROM outbox WHERE owner NOT IN (SELECT id FROM outbox_owners WHERE id <> v.column7 AND expires > v.column8)
-    )
+    WHERE v.column1 = 0 OR v.column1 IN (SELECT id FROM outbox)
 """
 
-_DELETE = """
-    DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(:ids))
-    AND owner NOT IN (SELECT id FROM outbox_owners WHERE id <> :owner AND expires > :now)
-"""
-
-# A lane of which another process has messages is left to it, so that they stay in order.
-_FREE = f"""
-    SELECT {_COLUMNS} FROM outbox WHERE owner <> :owner AND owner NOT IN (SELECT id FROM outbox_owners WHERE expires > :now)
-    AND (network, recipient, origin) NOT IN (
-        SELECT network, recipient, origin FROM outbox
-        WHERE owner <> :owner AND owner IN (SELECT id FROM outbox_owners WHERE expires > :now)
-    )
-    ORDER BY id
-"""  # noqa: S608 -- the names of fields
-
-# The expiry isn't in each row, since a row is written whole, with its text.
-_RENEW = """
-    INSERT OR REPLACE INTO outbox_owners
-    SELECT :owner, :expires WHERE EXISTS (SELECT 1 FROM outbox WHERE owner = :owner)
-"""
+_OF_OTHERS = f"SELECT {_COLUMNS} FROM outbox WHERE owner <> ? ORDER BY id"  # noqa: S608 -- the names of fields
 
 _FIND = """
     SELECT id, network, recipient, delivery, 0, accepted_at, '' FROM outbox WHERE {}
@@ -165,8 +141,7 @@ class SQLiteOutboxStore:
     Changes wait in memory until a transaction takes them: the journal's thread calls `write` within the transaction, then
     `committed` or `undone`. So a message that is sent before its transaction begins is never written.
 
-    Each message on disk has an owner, the process that sends it. Others don't change it until the owner expires, which `renew`
-    prevents, and may `lease` it then.
+    Each message on disk has an owner, the process that sends it. Only one at a time uses a file, so those of others are free.
 
     Create it on the reactor.
     """
@@ -178,7 +153,6 @@ class SQLiteOutboxStore:
         owner: int,
         submit: Callable[[Operation, Any], Deferred[Any]],
         read: Callable[..., Deferred[Any]],
-        now: Callable[[], float],
         durable: bool,
     ) -> None:
         self.durable = durable
@@ -188,13 +162,11 @@ class SQLiteOutboxStore:
         self._owner = owner
         self._submit = submit
         self._read = read
-        self._now = now
         self._ids = count(owner)
         self._lock = threading.Lock()
         self._waiting = _Changes()
         # What the running transaction has taken.
         self._writing = _Changes()
-        self._expires = 0.0
         self._timer: IDelayedCall | None = None
         # True from an `add` to the end of the timer that it has started, also while a thread waits for the reactor to start it.
         self._is_due = False
@@ -342,15 +314,11 @@ class SQLiteOutboxStore:
         return self._submit(each, self._lease).addErrback(self._free).addCallback(self._messages)
 
     def _free(self, _: Failure) -> Deferred[Sequence[Any]]:
-        return self._read(self._database.read, _FREE, {"owner": self._owner, "now": self._now()})
+        return self._read(self._database.read, _OF_OTHERS, (self._owner,))
 
     def _lease(self, connection: sqlite3.Connection) -> Sequence[Any]:
-        rows = connection.execute(_FREE, {"owner": self._owner, "now": self._now()}).fetchall()
-        connection.execute(
-            "UPDATE outbox SET owner = ? WHERE id IN (SELECT value FROM json_each(?))",
-            (self._owner, as_ids([row[0] for row in rows])),
-        )
-        self.renew(connection)
+        rows = connection.execute(_OF_OTHERS, (self._owner,)).fetchall()
+        connection.execute("UPDATE outbox SET owner = ? WHERE owner <> ?", (self._owner, self._owner))
         return rows
 
     def _messages(self, rows: Sequence[Any]) -> Sequence[OutgoingMessage]:
@@ -420,11 +388,8 @@ class SQLiteOutboxStore:
             # Few at a time, since their texts are copied.
             some = new[start : start + MAX_ROWS]
             execute_rows(connection, _INSERT, [[*map(_stored, message), self._owner] for message in some])
-        now = self._now()
-        us = self._owner, now
         changed = [
-            (number, *(_stored(fields.get(name)) for name in _CHANGEABLE), *us)
-            for number, fields in changes.changed.items()
+            (number, *(_stored(fields.get(name)) for name in _CHANGEABLE)) for number, fields in changes.changed.items()
         ]
         execute_rows(connection, _CHANGE, changed)
         refs = [
@@ -433,23 +398,13 @@ class SQLiteOutboxStore:
                 *map(_stored, (*handle, one.room)),
                 _as_json(one),
                 one.at,
-                *us,
             )
             for handle, one in changes.refs.items()
         ]
         execute_rows(connection, _KEEP_REFS, refs)
         if changes.removed:
             ids = as_ids(list(changes.removed))
-            connection.execute(_DELETE, {"ids": ids, "owner": self._owner, "now": now})
-        if new:
-            self.renew(connection)
-
-    def renew(self, connection: sqlite3.Connection) -> None:
-        """Keep the messages of this process from others for LEASE seconds; called at least every LEASE / 2 seconds."""
-        now = self._now()
-        if not now + LEASE / 2 <= self._expires <= now + LEASE:
-            renewed = connection.execute(_RENEW, {"owner": self._owner, "expires": now + LEASE}).rowcount
-            self._expires = now + LEASE if renewed else 0.0
+            connection.execute("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?))", (ids,))
 
     def committed(self) -> None:
         """Forget what the last transaction has taken: it is on disk."""
@@ -460,7 +415,6 @@ class SQLiteOutboxStore:
         """Take back what the last transaction has taken: it has changed nothing."""
         with self._lock:
             self._waiting, self._writing = self._writing.followed_by(self._waiting), _Changes()
-        self._expires = 0.0
 
     # When the changes are written.
 
@@ -521,10 +475,8 @@ class SQLiteOutboxStore:
 
 
 def begin_process(connection: sqlite3.Connection) -> int:
-    """Return the number of a process that begins to use the file, alone: messages of earlier ones have no owner any
-    more. It is also its first id. Each of its IDS ids is higher than those of earlier processes, whether they were
-    stored or not."""
-    connection.execute("DELETE FROM outbox_owners")
+    """Return the number of a process that begins to use the file. It is also its first id. Each of its IDS ids is
+    higher than those of earlier processes, whether they were stored or not."""
     ((owner,),) = connection.execute("SELECT max(next, coalesce((SELECT max(id) FROM outbox), 0) + 1) FROM outbox_ids")
     connection.execute("UPDATE outbox_ids SET next = ?", (owner + IDS,))
     return int(owner)

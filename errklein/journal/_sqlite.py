@@ -114,9 +114,7 @@ class SQLiteJournal:
             self._threads = [JobThread(reactor, "journal writes", self.maintain), JobThread(reactor, "journal reads")]
             runs = self._threads[0].run, self._threads[1].run
         self._run_write, self._run_read = runs
-        self.outbox = SQLiteOutboxStore(
-            reactor, self._database, process, self._submit, self._read, now, path is not None
-        )
+        self.outbox = SQLiteOutboxStore(reactor, self._database, process, self._submit, self._read, path is not None)
         self._commits = GroupCommit(self._database, self._run_write, self._undone, self.outbox.committed)
         self._end_attempt = self.outbox.before(self._writer.end, lambda end: (end.id,))
         self._log_deliveries = self.outbox.before(self._writer.log, lambda deliveries: ())
@@ -238,8 +236,6 @@ class SQLiteJournal:
         try:
             with self._database.transaction() as connection:
                 replays = self._writer.take_replays(connection, SLICE)
-                # In a transaction of its own, also while old deliveries can't be removed.
-                self.outbox.renew(connection)
             if replays:
                 call_from_thread(self._reactor, self._wake, replays)
             with self._database.transaction() as connection:

@@ -476,91 +476,36 @@ class WritingTests(StoreCase):
 
 
 class LeaseTests(StoreCase):
-    """A file with messages of another process, which is still there or was killed."""
+    """A file with messages of an earlier process."""
 
-    OTHER = 7
-
-    def execute(self, statement: str, *parameters: object) -> list[Any]:
-        """Change the file as another process does, and return the rows."""
-        with closing(sqlite3.connect(self.path)) as connection:
-            rows = connection.execute(statement, parameters).fetchall()
-            connection.commit()
-        return rows
-
-    def add_of_another(self, recipient: str = "#builds") -> OutgoingMessage:
-        """Add a message, and let it belong to the other process."""
-        message = self.store.add(OutgoingMessage(0, "IRC", recipient, "hi"))
+    def add_of_another(self) -> OutgoingMessage:
+        """Add a message, and let it belong to another process."""
+        message = self.store.add(OutgoingMessage(0, "IRC", "#builds", "hi"))
         self.wait(0.015)
-        self.execute("UPDATE outbox SET owner = ? WHERE id = ?", self.OTHER, message.id)
-        self.expire(self.now + 10.0)
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.execute("UPDATE outbox SET owner = 7 WHERE id = ?", (message.id,))
+            connection.commit()
         return message
 
-    def expire(self, expires: float) -> None:
-        """Let the other process be there until this time."""
-        self.execute("INSERT OR REPLACE INTO outbox_owners VALUES (?, ?)", self.OTHER, expires)
-
-    def owners(self) -> dict[int, float]:
-        """Return the time until which each process is there."""
-        return dict(self.execute("SELECT * FROM outbox_owners"))
-
-    def test_messages_of_a_running_process(self) -> None:
-        """Messages of a running process are left to it, and neither advanced nor removed, until it gives no sign of life."""
+    def test_lease_on_a_full_disk(self) -> None:
+        """Messages of an earlier process are sent while the file can't be written, and removed later."""
         message = self.add_of_another()
-        self.assertEqual(self.lease(), [])
-        self.store.advance(message.id, 0.5)
-        self.wait(0.05)
-        self.store.end(sent(message.id))
-        self.wait(0.05)
-        self.assertEqual(self.execute("SELECT id, sent FROM outbox"), [(message.id, 0.0)])
-        self.now += 10.0
-        self.assertEqual(self.lease(), [message])
-        self.assertEqual(self.lease(), [])
+        with mock.patch.object(self.store, "_submit", lambda *_: fail(JournalError("the disk is full"))):
+            self.assertEqual(self.lease(), [message])
         self.store.end(sent(message.id))
         self.wait(0.05)
         self.assertEqual(self.written(), [])
 
-    def test_changes_of_a_message_that_was_taken(self) -> None:
-        """A message that another process has taken is neither changed, nor has ids, by the one that had it before."""
+    def test_messages_are_leased_once(self) -> None:
+        """A process gets the messages of an earlier one once, since they belong to it afterwards."""
         message = self.add_of_another()
-        self.store.change(message.id, "other")
-        self.store.end(sent(message.id), refs(message.id))
-        self.wait(0.05)
-        self.now += 10.0
-        self.assertEqual((self.lease(), self.refs_of(message.id)), ([message], []))
-        self.store.end(sent(message.id), refs(message.id))
-        self.wait(0.05)
-        self.assertEqual((self.lease(), self.refs_of(message.id)), ([], refs(message.id)))
+        self.assertEqual((self.lease(), self.lease()), ([message], []))
+        self.close()
+        self.open()
+        self.assertEqual(self.lease(), [message])
 
-    def test_lanes_are_left_whole(self) -> None:
-        """What a killed process has left of a lane waits while a running one has messages of that lane, so their order stays."""
-        killed, running, other = (self.add_of_another(room) for room in ("#builds", "#builds", "#ops"))
-        self.execute("UPDATE outbox SET owner = 8 WHERE id IN (?, ?)", killed.id, other.id)
-        self.assertEqual(self.lease(), [other])
-        self.expire(self.now)
-        self.assertEqual(self.lease(), [killed, running])
-
-    def test_signs_of_life(self) -> None:
-        """A process gives a sign of life with a message and every half minute, while it has messages in the file."""
-        self.journal.maintain()
-        self.assertEqual(self.owners(), {})
-        message = self.add()
-        self.wait(0.015)
-        self.assertEqual([*self.owners().values()], [1060.0])
-        for seconds, expires in ((29.0, 1060.0), (2.0, 1091.0), (29.0, 1091.0)):
-            self.now += seconds
-            self.journal.maintain()
-            self.assertEqual([*self.owners().values()], [expires])
-        self.store.end(sent(message.id))
-        self.wait(0.05)
-        self.now += 100.0
-        self.journal.maintain()
-        self.assertEqual([*self.owners().values()], [1091.0])
-        self.add()
-        self.wait(0.015)
-        self.assertEqual([*self.owners().values()], [self.now + 60.0])
-
-    def test_sign_of_life_in_a_transaction_that_fails(self) -> None:
-        """A sign of life whose transaction was undone is given with the messages later."""
+    def test_changes_that_could_not_be_written(self) -> None:
+        """Messages of a transaction that was undone are written later."""
         self.add()
 
         def fails(connection: sqlite3.Connection, arguments: Sequence[None]) -> Sequence[None]:
@@ -569,61 +514,9 @@ class LeaseTests(StoreCase):
         failed = self.journal._commits.submit(self.store.before(fails, lambda _: ()), None)
         self.threads.turn()
         self.failureResultOf(failed, ValueError)
-        self.assertEqual((self.written(), self.owners()), ([], {}))
-        self.wait(0.015)
-        self.assertEqual((len(self.written()), [*self.owners().values()]), (1, [1060.0]))
-
-    def test_sign_of_life_beside_a_failing_removal(self) -> None:
-        """While old deliveries can't be removed, signs of life are written all the same."""
-        self.add()
-        self.wait(0.015)
-        self.now += 31.0
-        with mock.patch.object(self.journal._pruner, "prune", side_effect=sqlite3.OperationalError("no")):
-            self.journal.maintain()
-            self.assertEqual([*self.owners().values()], [self.now + 60.0])
-
-    def test_sign_of_life_that_could_not_be_written(self) -> None:
-        """A sign of life that could not be written is written a second later."""
-        self.add()
-        self.wait(0.015)
-        self.now += 31.0
-        renew = self.store.renew
-
-        def fails(connection: sqlite3.Connection) -> None:
-            renew(connection)
-            raise sqlite3.OperationalError("no")
-
-        with mock.patch.object(self.store, "renew", fails):
-            self.journal.maintain()
-        self.assertEqual([*self.owners().values()], [1060.0])
-        self.now += 1.0
-        self.journal.maintain()
-        self.assertEqual([*self.owners().values()], [self.now + 60.0])
-
-    def test_lease_on_a_full_disk(self) -> None:
-        """Messages of an earlier process are sent while the file can't be written, and removed later."""
-        message = self.add_of_another()
-        self.expire(self.now)
-        with mock.patch.object(self.store, "_submit", lambda *_: fail(JournalError("the disk is full"))):
-            self.assertEqual(self.lease(), [message])
-        self.store.end(sent(message.id))
-        self.wait(0.05)
         self.assertEqual(self.written(), [])
-
-    def test_clock_set_back(self) -> None:
-        """After the clock was set back, the sign of life is not in the far future."""
-        self.add()
         self.wait(0.015)
-        self.now -= 500.0
-        self.journal.maintain()
-        self.assertEqual([*self.owners().values()], [560.0])
-
-    def test_one_process_uses_the_file(self) -> None:
-        """A process that opens the file gets all messages at once, since only one at a time opens it."""
-        message = self.add_of_another()
-        self.close()
-        self.open()
-        self.assertEqual(self.lease(), [message])
+        self.assertEqual(len(self.written()), 1)
 
 
 class DeliveryTests(StoreCase):
