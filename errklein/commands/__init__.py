@@ -21,7 +21,6 @@ from errklein.commands._declaration import (
     concurrent,
     documentation,
     is_admin_by_default,
-    is_concurrent,
     re_botcmd,
     with_prefix,
 )

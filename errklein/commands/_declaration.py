@@ -214,29 +214,24 @@ class CommandDeclaration:
         return (list(self.pattern.finditer(text)) or None) if self.matchall else self.pattern.search(text)
 
 
-def concurrent(function: F) -> F:
-    """Mark an admin-only command as concurrent: it doesn't wait for other admin-only commands.
+def _marker(attribute: str) -> Callable[[F], F]:
+    """Return a decorator without options, which sets the attribute of a function."""
 
-    A command that stops the bot must not wait for one that hangs.
-    """
-    function._errklein_concurrent = True  # type: ignore[attr-defined]
-    return function
+    def mark(function: F) -> F:
+        setattr(function, attribute, True)
+        return function
 
-
-def is_concurrent(handler: Callable[..., Any]) -> bool:
-    return bool(getattr(handler, "_errklein_concurrent", False))
+    return mark
 
 
-def admin_by_default(function: F) -> F:
-    """Mark a command as one for administrators, unless `allowusers` in a rule of ACCESS_CONTROLS allows it to others."""
-    function._errklein_admin_by_default = True  # type: ignore[attr-defined]
-    return function
+concurrent = _marker("_errklein_concurrent")
+"""Marks an admin-only command that doesn't wait for others, as one that stops the bot must not wait for one that hangs."""
 
+admin_by_default = _marker("_errklein_admin_by_default")
+"""Marks a command as one for administrators, unless `allowusers` in a rule of ACCESS_CONTROLS allows it to others."""
 
-def also_in_rooms(function: F) -> F:
-    """Let administrators use a command of theirs in rooms, too, unless ACCESS_CONTROLS forbids it: its replies there are for all."""
-    function._errklein_also_in_rooms = True  # type: ignore[attr-defined]
-    return function
+also_in_rooms = _marker("_errklein_also_in_rooms")
+"""Marks a command whose replies are for all: administrators may use it in rooms, too, unless ACCESS_CONTROLS forbids it."""
 
 
 def is_admin_by_default(handler: Callable[..., Any]) -> bool:

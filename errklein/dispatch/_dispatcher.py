@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Identifier, Message
-from errklein.commands import CommandError, CommandRegistry, FilterRegistry, History, Sender, is_concurrent
+from errklein.commands import CommandError, CommandRegistry, FilterRegistry, History, Sender
 from errklein.dispatch._finding import CommandFinder, Invocation, NothingToRepeat, UnknownCommand, folded
 from errklein.dispatch._networks import Networks
 from errklein.dispatch._permissions import Permissions
@@ -210,7 +210,7 @@ class Dispatcher:
         command, begin = invocation.command, partial(run, invocation)
         if not invocation.settings.BOT_ASYNC and not command.core and placement_of(command.handler) is Placement.THREAD:
             begin = partial(self._blocking_commands.run, begin)
-        if command.declaration.admin_only and not is_concurrent(command.handler):
+        if command.declaration.admin_only and not getattr(command.handler, "_errklein_concurrent", False):
             begin = partial(self._wait_for_admin_commands, invocation, begin)
         try:
             running = begin()
