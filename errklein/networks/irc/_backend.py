@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 
 from errklein.chat import ONLINE, Identifier, Message, Room, RoomError, RoomOccupant, read_only
 from errklein.chat.features import Features
 from errklein.chat.operations import Operation, Post, Wanted
 from errklein.chat.outgoing import OutgoingMessage, Wait
-from errklein.networks._connection import describe_failure
+from errklein.networks._connection import Backoff, describe_failure
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
 from errklein.networks.irc._lines import WINDOW, IRCRateLimiter, MessageLine, split_lines, strip_controls, text_capacity
 from errklein.networks.irc._rooms import RoomMembership, nick_of
-from errklein.networks.irc.connection import Banned, endpoint_for
 from errklein.networks.irc.identifiers import (
     CaseMapping,
     IRCPerson,
@@ -32,9 +32,9 @@ from errklein.networks.irc.identifiers import (
     split_occupant,
 )
 from errklein.networks.irc.settings import IRCSettings
-from errklein.networks.outbox import NotConfirmed, Outbox, outbox_limits
+from errklein.networks.outbox import NotConfirmed, Outbox, RetryLater, outbox_limits
 from errklein.ports.receipts import Receipt
-from errklein.running import call_from_thread, cancel_timers
+from errklein.running import cancel_timers, on_reactor_soon
 from errklein.text import PARTS_CAP, at_most, to_irc
 
 if TYPE_CHECKING:
@@ -51,6 +51,23 @@ _LEAST_ROOM = 64
 
 _LOOK_AGAIN = 0.1
 """Seconds after which to ask again whether the server has caught up. The outbox also asks when a line is confirmed."""
+
+
+class Banned(RetryLater):
+    """The server has banned the bot, which tries again rarely."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Backoff.LONGEST)
+        self.args = (reason,)
+
+
+def _endpoint(reactor: Any, settings: IRCSettings) -> IStreamClientEndpoint:
+    """Return the endpoint to connect to. With TLS, the certificate and its name are verified."""
+    connect: Callable[..., IStreamClientEndpoint] = TCP6ClientEndpoint if settings.ipv6 else HostnameEndpoint
+    endpoint = connect(reactor, settings.server, settings.port, bindAddress=settings.bind_address)
+    if not settings.tls:
+        return endpoint
+    return wrapClientTLS(optionsForClientTLS(settings.server, trustRoot=settings.trusted()), endpoint)
 
 
 class IRCBackend(ConnectedNetwork):
@@ -78,29 +95,28 @@ class IRCBackend(ConnectedNetwork):
         "settings.is_encrypted", "Whether nobody can read messages on their way to the server."
     )
     bot_identifier: IRCPerson | None = read_only(
-        "_rooms.bot_identifier", "The bot's identifier; None before the server's first welcome."
+        "membership.bot_identifier", "The bot's identifier; None before the server's first welcome."
     )
     name_rules: CaseMapping = read_only(
-        "_rooms.name_rules", "The server's case mapping; RFC1459 until the server announces one."
+        "membership.name_rules", "The server's case mapping; RFC1459 until the server announces one."
     )
 
     unavailable: Callable[[str], str | None] = read_only(  # type: ignore[assignment]
-        "_rooms.joins.reason", "See `outbox.Unavailable`."
+        "membership.joins.reason", "See `outbox.Unavailable`."
     )
 
     def __init__(self, context: NetworkContext, endpoint: IStreamClientEndpoint | None = None) -> None:
-        self._reactor, self._now, config = context.reactor, context.now, context.config
+        self.reactor, self._now, config = context.reactor, context.now, context.config
         self.settings = settings = IRCSettings.read(config)
-        self._reactor_thread = threading.get_ident()
-        self._rate_limiter = IRCRateLimiter(self._reactor.seconds, settings.channel_rate, settings.private_rate)
-        self._rooms = RoomMembership(self._reactor, settings, self, self._send, self._rate_limiter, context.chance)
+        self.limiter = IRCRateLimiter(self.reactor.seconds, settings.channel_rate, settings.private_rate)
+        self.membership = RoomMembership(self, context.chance)
         self.place, self.reconnect_after = f" to {settings.server}:{settings.port}", settings.reconnect_after
         limits = outbox_limits(config, settings.message_size_limit)
         super().__init__(context, limits=limits)
         self.message_size_limit = settings.message_size_limit
         self.protocol: IRCProtocol | None = None
         """The current connection."""
-        self._endpoint = endpoint or endpoint_for(self._reactor, settings)
+        self._endpoint = endpoint or _endpoint(self.reactor, settings)
         self._lost: Deferred[str] = Deferred()
         self._render = partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
         # The current nick has no influence, so that a message has the same lines after a reconnection or a restart.
@@ -126,9 +142,9 @@ class IRCBackend(ConnectedNetwork):
         try:
             closed = await lost
         except CancelledError:
-            self._rooms.stop()
+            self.membership.stop()
             protocol.sendLine("QUIT :good-bye")
-            closing = self._reactor.callLater(self.QUIT_TIMEOUT, protocol.abort, "the bot disconnects")
+            closing = self.reactor.callLater(self.QUIT_TIMEOUT, protocol.abort, "the bot disconnects")
             lost = self._lost = Deferred()
             await lost
             cancel_timers(closing)
@@ -144,7 +160,7 @@ class IRCBackend(ConnectedNetwork):
         attempt to connect begins in time."""
         # What isn't confirmed in the end is sent again after the next start.
         last = grace - self.CONFIRM_TIMEOUT if self.connection.will_connect_within(grace) else 0.0
-        confirming = self._reactor.callLater(max(0.0, last), self._confirm_all)
+        confirming = self.reactor.callLater(max(0.0, last), self._confirm_all)
         return super().disconnect(grace).addCallback(lambda _: cancel_timers(confirming))
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
@@ -183,9 +199,9 @@ class IRCBackend(ConnectedNetwork):
     def take_turn(self, recipient: str) -> float:
         protocol = self.protocol
         is_behind = protocol is not None and protocol.transmission.is_behind
-        wait = _LOOK_AGAIN if is_behind else self._rate_limiter.take(recipient)
+        wait = _LOOK_AGAIN if is_behind else self.limiter.take(recipient)
         # For `transmit`, which follows. At a pace that is much slower than the server's, a PING for each line does no harm.
-        self._more_follow = 0 < wait <= 2 * self._rate_limiter.interval and not self._is_closing
+        self._more_follow = 0 < wait <= 2 * self.limiter.interval and not self._is_closing
         return wait
 
     def transmit(self, parts: Sequence[MessageLine], keys: Sequence[str]) -> Sequence[Deferred[None]]:
@@ -195,11 +211,11 @@ class IRCBackend(ConnectedNetwork):
         return protocol.transmission.transmit(parts, self._more_follow)
 
     def room_status(self, name: str) -> Wait | None:
-        if not self._rooms.is_known(name):
+        if not self.membership.is_known(name):
             return None
         if not self._is_signed_on:
             return self.connection.absence
-        status, offset = self._rooms.joins.status(name), self._now() - self._reactor.seconds()
+        status, offset = self.membership.joins.status(name), self._now() - self.reactor.seconds()
         since, again_at = (time and time + offset for time in (status.since, status.again_at))
         return status._replace(since=since, again_at=again_at)
 
@@ -210,11 +226,11 @@ class IRCBackend(ConnectedNetwork):
 
     def build_identifier(self, text: str) -> IRCPerson | IRCRoom:
         if text[:1] not in _ROOM_MARKS:
-            return self._rooms.person(text)
+            return self.membership.person(text)
         occupant = split_occupant(text) if "/" in text else None
-        if occupant is None or self._rooms.is_known(text):
-            return self._rooms.room(text)
-        return self._rooms.occupant(occupant[1], self._rooms.room(occupant[0]))
+        if occupant is None or self.membership.is_known(text):
+            return self.membership.room(text)
+        return self.membership.occupant(occupant[1], self.membership.room(occupant[0]))
 
     def person_of(self, sender: Identifier | None) -> Identifier | None:
         return sender.as_person if isinstance(sender, IRCRoomOccupant) else sender
@@ -225,18 +241,18 @@ class IRCBackend(ConnectedNetwork):
 
     def is_from_self(self, message: Message) -> bool:
         nick = getattr(message.frm, "nick", None)
-        return nick is not None and self._rooms.is_bot(nick)
+        return nick is not None and self.membership.is_bot(nick)
 
     def current_holder(self, person: Identifier) -> IRCPerson | None:
-        return self._rooms.holder(person.nick) if isinstance(person, IRCPerson) else None
+        return self.membership.holder(person.nick) if isinstance(person, IRCPerson) else None
 
     # ManagesRooms
 
     def join(self, room: Room, password: str = "") -> Deferred[None]:
-        return self._answered("JOIN", room, lambda: self._rooms.join_room(str(room), password))
+        return self._answered("JOIN", room, lambda: self.membership.join_room(str(room), password))
 
     def leave(self, room: Room, reason: str = "") -> Deferred[None]:
-        return maybeDeferred(self._rooms.leave_room, str(room), reason)
+        return maybeDeferred(self.membership.leave_room, str(room), reason)
 
     create = join
 
@@ -244,13 +260,13 @@ class IRCBackend(ConnectedNetwork):
         return maybeDeferred(room.destroy)
 
     def topic(self, room: Room) -> Deferred[str]:
-        return maybeDeferred(lambda: self._rooms.state_of(str(room)).topic)
+        return maybeDeferred(lambda: self.membership.state_of(str(room)).topic)
 
     def set_topic(self, room: Room, topic: str) -> Deferred[None]:
         return self._answered("TOPIC", room, lambda: setattr(self.query_room(str(room)), "topic", topic))
 
     def members(self, room: Room) -> Deferred[Sequence[RoomOccupant]]:
-        return maybeDeferred(lambda: self._rooms.occupants_of(str(room)))
+        return maybeDeferred(lambda: self.membership.occupants_of(str(room)))
 
     def invite(self, room: Room, person: str) -> Deferred[None]:
         return self._answered("INVITE", room, lambda: self.query_room(str(room)).invite(person), nick_of(person))
@@ -263,7 +279,7 @@ class IRCBackend(ConnectedNetwork):
             protocol = self.protocol
             if protocol is None or not self._is_signed_on:
                 raise RoomError("the network is not connected")
-            if command == "JOIN" and self._rooms.is_joined(str(room)):
+            if command == "JOIN" and self.membership.is_joined(str(room)):
                 return
             # Nothing was awaited since the command was sent, so that the reply can't have arrived.
             await protocol.room_replies.expect(command, str(room), *names)
@@ -271,10 +287,10 @@ class IRCBackend(ConnectedNetwork):
         return Deferred.fromCoroutine(answer())
 
     def rooms(self) -> Sequence[Room]:
-        return self._rooms.joined_rooms
+        return self.membership.joined_rooms
 
     def query_room(self, name: str) -> IRCRoom:
-        return self._rooms.room(name)
+        return self.membership.room(name)
 
     def change_presence(self, status: str, message: str) -> None:
         """Set the bot's AWAY message, or clear it if `status` is ONLINE. May be called from any thread. The presence is
@@ -289,11 +305,11 @@ class IRCBackend(ConnectedNetwork):
         protocol = self.protocol
         if protocol is None:
             return
-        self._rooms.signed_on(protocol.nickname, protocol.casemapping)
+        self.membership.signed_on(protocol.nickname, protocol.casemapping)
         if self._away:
             self._send_presence()
         self.connection.connected(resumes=False)
-        self._rooms.join_configured(self.NICKSERV_TIMEOUT if self.settings.nickserv_password else 0.0)
+        self.membership.join_configured(self.NICKSERV_TIMEOUT if self.settings.nickserv_password else 0.0)
 
     def rooms_changed(self) -> None:
         """Send what waits for a room, since the bot begins to join its rooms, or has joined one."""
@@ -301,9 +317,9 @@ class IRCBackend(ConnectedNetwork):
 
     def connection_lost(self, reason: Failure) -> None:
         self.outbox.pause()
-        self._rooms.connection_lost()
+        self.membership.connection_lost()
         if self.protocol is not None and self.protocol.flooded:
-            self._rate_limiter.slow_down()
+            self.limiter.slow_down()
         lost, self._lost = self._lost, Deferred()
         lost.callback(describe_failure(reason, _CERTIFICATES))
 
@@ -325,11 +341,11 @@ class IRCBackend(ConnectedNetwork):
         if kind == "notice" and not replayed and same_name(nick_of(sender), "NickServ", self.name_rules):
             if self.protocol is not None:
                 self.protocol.nick.nickserv_replied(text)
-            self._rooms.nickserv_replied()
+            self.membership.nickserv_replied()
         extras = {} if kind == "message" else {kind: True}
         if from_bot:
             extras["bot"] = True
-        parties = self._rooms.parties(sender, target, text, replayed)
+        parties = self.membership.parties(sender, target, text, replayed)
         if parties is None or self.events is None:
             return
         frm, to, mentioned = parties
@@ -342,7 +358,7 @@ class IRCBackend(ConnectedNetwork):
         # Imported late: the import installs a reactor, and the command line may choose another.
         from errklein.networks.irc._protocol import IRCProtocol
 
-        return IRCProtocol(self._reactor, self.settings, self, self._rooms, self._rate_limiter)
+        return IRCProtocol(self)
 
     def _text_size(self, command: str, target: str) -> int:
         """Return the number of bytes of text in a line; raises ValueError if the name of the target is too long."""
@@ -361,19 +377,16 @@ class IRCBackend(ConnectedNetwork):
 
     def undelivered(self, recipient: str, origins: Mapping[str, int], reason: str, waiting: bool) -> None:
         if recipient[:1] in _ROOM_MARKS:
-            if not (waiting or self._rooms.is_joined(recipient)):
+            if not (waiting or self.membership.is_joined(recipient)):
                 reason = f"the bot is not in the room; {reason}"
             super().undelivered(recipient, origins, reason, waiting)
 
     def _send_presence(self) -> None:
-        self._send(f"AWAY :{self._away}" if self._away else "AWAY")
+        self.send(f"AWAY :{self._away}" if self._away else "AWAY")
 
-    def _send(self, *lines: str) -> None:
+    def send(self, *lines: str) -> None:
         """Write the lines if the server has welcomed the bot; else drop them. May be called from any thread."""
-        if threading.get_ident() == self._reactor_thread:
-            self._write(*lines)
-        else:
-            call_from_thread(self._reactor, self._write, *lines)
+        on_reactor_soon(self.reactor, self._write, *lines)
 
     def _write(self, *lines: str) -> None:
         protocol = self.protocol

@@ -25,7 +25,7 @@ from twisted.words.protocols import irc
 
 from errklein.chat import RoomError
 from errklein.networks.irc._ircv3 import BEGIN, REFUSALS, WANTED, Capabilities, Replay, authenticate_lines, parse_tags
-from errklein.networks.irc._lines import IRCRateLimiter, Transmission, encode_line
+from errklein.networks.irc._lines import Transmission, encode_line
 from errklein.networks.irc.identifiers import CaseMapping, is_room, same_name
 from errklein.networks.irc.settings import IRCSettings
 from errklein.networks.outbox import NotConfirmed
@@ -78,17 +78,10 @@ class IRCProtocol(irc.IRCClient):
     PING_AFTER = 20.0  # seconds of silence after which a PING is sent
     DEAD_AFTER = 45.0  # seconds of silence after which the connection is closed
 
-    def __init__(
-        self,
-        reactor: IReactorTime,
-        settings: IRCSettings,
-        backend: IRCBackend,
-        rooms: RoomMembership,
-        limiter: IRCRateLimiter,
-    ) -> None:
-        self.clock = reactor
-        self.settings = settings
-        self.nick = Nickname(reactor, settings, self._same, self.sendLine)
+    def __init__(self, backend: IRCBackend) -> None:
+        self.clock: IReactorTime = backend.reactor
+        self.settings = settings = backend.settings
+        self.nick = Nickname(self.clock, settings, self._same, self.sendLine)
         self.reason = ""
         self.banned = self.flooded = False
         self.signed_on_at: float | None = None
@@ -96,18 +89,17 @@ class IRCProtocol(irc.IRCClient):
         self.tags: Mapping[str, str] = {}
         self.room_replies = RoomReplies(self._same)
         self._capabilities = Capabilities((*WANTED, *(["sasl"] if settings.sasl_password else [])))
-        self.transmission = Transmission(reactor, self._capabilities, limiter, self._same, self.write_lines)
+        self.transmission = Transmission(self.clock, self._capabilities, backend.limiter, self._same, self.write_lines)
         self._replay = Replay()
         self._replay_logged = False
         self._authenticated = False
         self._ban_told_at: float | None = None
         self._backend = backend
-        self._rooms = rooms
-        self._limiter = limiter
-        self._began = self._last_received = reactor.seconds()
+        self._rooms = rooms = backend.membership
+        self._began = self._last_received = self.clock.seconds()
         self._pinged = False
         self._watch = LoopingCall(self.check_alive)
-        self._watch.clock = reactor
+        self._watch.clock = self.clock
         self._socket: socket.socket | None = None
         for command, handle in _ROOM_EVENTS.items():
             setattr(self, f"irc_{command}", partial(handle, rooms))
@@ -303,7 +295,7 @@ class IRCProtocol(irc.IRCClient):
 
     def irc_RPL_MYINFO(self, prefix: str, params: list[str]) -> None:
         """Use the pace of the server's software (004)."""
-        self._limiter.server_is(params[2])
+        self._backend.limiter.server_is(params[2])
 
     def irc_PONG(self, prefix: str, params: list[str]) -> None:
         """Confirm the lines that the server has handled before the PING."""

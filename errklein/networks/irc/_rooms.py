@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -15,9 +15,8 @@ from errklein.chat import OFFLINE, ONLINE, Presence, RoomNotJoinedError
 from errklein.chat.outgoing import Wait
 from errklein.config import ConfigError
 from errklein.networks._connection import Backoff
-from errklein.networks.irc._lines import IRCRateLimiter, strip_controls
+from errklein.networks.irc._lines import strip_controls
 from errklein.networks.irc.identifiers import CaseMapping, IRCPerson, IRCRoom, IRCRoomOccupant
-from errklein.networks.irc.settings import IRCSettings
 from errklein.running import cancel_timers, on_reactor_soon
 
 if TYPE_CHECKING:
@@ -116,25 +115,16 @@ class _Attempts:
 
 
 class Joins:
-    """Joins the rooms that the bot should be in, several with one command, until it is in them.
-
-    :param rooms: The rooms.
-    :param limiter: The rate limits.
-    :param chance: Returns random numbers from 0 to 1, for the delays between attempts.
-    """
+    """Joins the rooms that the bot should be in, several with one command, until it is in them."""
 
     log = Logger()
 
     TIMEOUT = 30.0  # seconds without a reply to JOIN after which the room is tried again
 
-    def __init__(
-        self, reactor: Any, network: str, rooms: RoomMembership, limiter: IRCRateLimiter, chance: Callable[[], float]
-    ) -> None:
+    def __init__(self, backend: IRCBackend, rooms: RoomMembership, chance: Callable[[], float]) -> None:
         self.most = 1000  # maximum number of rooms in a command, which the server may announce
-        self._reactor = reactor
-        self._network = network
+        self._backend, self._reactor, self._limiter = backend, backend.reactor, backend.limiter
         self._rooms = rooms
-        self._limiter = limiter
         self._chance = chance
         # By name: the server may announce another case mapping.
         self._queue: dict[str, None] = {}
@@ -207,7 +197,7 @@ class Joins:
         return self._attempts.setdefault(self._rooms.key(name), _Attempts(Backoff(self._chance)))
 
     def _log(self, name: str, reason: str) -> None:
-        self.log.warn("{network}: not in {room} ({reason})", network=self._network, room=name, reason=reason)
+        self.log.warn("{network}: not in {room} ({reason})", network=self._backend.network, room=name, reason=reason)
 
     def _go_on(self) -> None:
         """Send one command as soon as the pace allows it, and the next one later."""
@@ -227,7 +217,7 @@ class Joins:
             self._of(name).next_at = 0.0
             self._later(self._of(name), self.TIMEOUT, self._timed_out, name)
         if names:
-            self._rooms.send(line)
+            self._backend.send(line)
         self._next = self._reactor.callLater(_PAUSE * self._limiter.interval, self._go_on)
 
     def _later(self, attempts: _Attempts, delay: float, call: Callable[[str], None], name: str) -> None:
@@ -245,29 +235,18 @@ class RoomMembership:
     Names are compared by the server's case mapping. `joins` joins rooms.
 
     :param backend: The backend, whose `events` get the events.
-    :param send: Writes lines, from any thread. Lines are dropped while the bot isn't signed on.
-    :param limiter: The rate limits.
     :param chance: Returns random numbers from 0 to 1, for the delays between attempts to join.
     """
 
     log = Logger()
 
-    def __init__(
-        self,
-        reactor: Any,
-        settings: IRCSettings,
-        backend: IRCBackend,
-        send: Callable[..., None],
-        limiter: IRCRateLimiter,
-        chance: Callable[[], float],
-    ) -> None:
+    def __init__(self, backend: IRCBackend, chance: Callable[[], float]) -> None:
         self.bot_identifier: IRCPerson | None = None  # the bot's identifier; None before the server's first welcome
         self.name_rules = CaseMapping.RFC1459  # the server's case mapping; RFC1459 until the server announces one
-        self.send = send
-        self.joins = Joins(reactor, settings.network, self, limiter, chance)
-        self._reactor = reactor
-        self._settings = settings
-        self._backend = backend
+        self.send = backend.send
+        self.joins = Joins(backend, self, chance)
+        self._backend, self._reactor = backend, backend.reactor
+        self._settings = settings = backend.settings
         # The bot's nick; None without a connection.
         self._nickname: str | None = None
         self._configured = settings.rooms()
@@ -371,9 +350,8 @@ class RoomMembership:
 
     def stop(self) -> None:
         self.joins.stop()
-        if self._identifying is not None:
-            self._identifying.cancel()
-            self._identifying = None
+        cancel_timers(self._identifying)
+        self._identifying = None
 
     def join_configured(self, delay: float) -> None:
         if delay:

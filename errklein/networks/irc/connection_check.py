@@ -50,7 +50,7 @@ class ConnectionCheck(IRCBackend):
         session = defer.Deferred.fromCoroutine(self.session())
         session.addErrback(lambda failure: self._failed(failure.getErrorMessage()))
         try:
-            return await self._nick.addTimeout(TIMEOUT, self._reactor)
+            return await self._nick.addTimeout(TIMEOUT, self.reactor)
         except defer.TimeoutError:
             reason = f"the server didn't respond, or complete the registration, within {TIMEOUT:.0f} s"
             raise ConnectionError(reason) from None

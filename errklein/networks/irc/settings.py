@@ -70,6 +70,22 @@ class IRCSettings:
             message_size_limit=max(getattr(config, "MESSAGE_SIZE_LIMIT", None) or 510, 64),
         )
 
+    def trusted(self) -> Any:
+        """Return the certificates in the file `ssl_ca`; None for those of the system. Raises ConfigError if it is invalid."""
+        if self.tls_ca is None:
+            return None
+        # Imported late, since most networks don't need them.
+        from OpenSSL import SSL, crypto
+        from twisted.internet import ssl
+
+        end = b"-----END CERTIFICATE-----"
+        try:
+            certificates = [block + end for block in self.tls_ca.read_bytes().split(end)[:-1]]
+            return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(certificate) for certificate in certificates])
+        except (OSError, SSL.Error, crypto.Error):
+            what = f"must be a readable file with certificates in PEM format; {self.tls_ca} isn't one"
+            raise ConfigError(f"BOT_IDENTITY: 'ssl_ca' {what}") from None
+
     @property
     def is_encrypted(self) -> bool:
         """Whether lines are encrypted on their way to the server, or don't leave this computer."""
@@ -168,13 +184,6 @@ def _warnings(view: Config) -> Iterator[str]:
             yield f"BOT_ADMINS: {warning}"
 
 
-def _check(view: Config) -> None:
-    # Imported late: the module needs this one.
-    from errklein.networks.irc.connection import trusted
-
-    trusted(IRCSettings.read(view))
-
-
 def _admin_warning(admin: str, acl_pattern: str) -> str:
     """Return a sentence if nobody or more than one person matches an administrator's pattern; "" if it names a host."""
     if acl_pattern != ACL_PATTERN:
@@ -222,5 +231,5 @@ SETTINGS = NetworkSettings(
         "bind_address": IdentityKey(_address, "any", "local address to connect from, or a pair of address and port"),
     },
     _warnings,
-    check=_check,
+    check=lambda view: IRCSettings.read(view).trusted(),
 )

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from errklein.networks.context import NetworkContext
 from errklein.networks.irc import IRCBackend
+from errklein.running import register_reactor_thread
 from tests.networks.irc.listening import config
 
 
@@ -48,6 +49,7 @@ class PlayedServer:
 
     def __init__(self) -> None:
         self.clock = ReactorClock()
+        register_reactor_thread(self.clock)
         self.attempts = 0
         self.transport: Transport | None = None
         self.protocol: Any = None
