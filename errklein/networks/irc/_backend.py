@@ -108,7 +108,8 @@ class IRCBackend(ConnectedNetwork):
     def __init__(self, context: NetworkContext, endpoint: IStreamClientEndpoint | None = None) -> None:
         self.reactor, self._now, config = context.reactor, context.now, context.config
         self.settings = settings = IRCSettings.read(config)
-        self.limiter = IRCRateLimiter(self.reactor.seconds, settings.channel_rate, settings.private_rate)
+        limiter = IRCRateLimiter(self.reactor.seconds, settings.channel_rate, settings.private_rate)
+        self.limiter: IRCRateLimiter = limiter
         self.membership = RoomMembership(self, context.chance)
         self.place, self.reconnect_after = f" to {settings.server}:{settings.port}", settings.reconnect_after
         limits = outbox_limits(config, settings.message_size_limit)

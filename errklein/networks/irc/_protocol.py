@@ -50,15 +50,6 @@ _JOIN_ERRORS = frozenset(
     {"403", "405", "407", "437", "470", "471", "473", "474", "475", "476", "477", "479", "480", "489", "495", "520"}
 )
 
-_ROOM_EVENTS: Mapping[str, Callable[[RoomMembership, str, list[str]], None]] = {
-    "PART": lambda rooms, mask, params: rooms.parted(mask, params[0]),
-    "KICK": lambda rooms, mask, params: rooms.kicked(params[1], params[0], mask, params[-1]),
-    "INVITE": lambda rooms, mask, params: rooms.invited(params[1], mask),
-    "RPL_TOPIC": lambda rooms, mask, params: rooms.topic_received(params[1], params[2], False),
-    "RPL_NOTOPIC": lambda rooms, mask, params: rooms.topic_received(params[1], "", False),
-}
-"""Handlers of messages that only concern a room."""
-
 
 class IRCProtocol(irc.IRCClient):
     """One connection to the server. Reports messages and its state to `backend`, and events in rooms to `rooms`.
@@ -87,22 +78,20 @@ class IRCProtocol(irc.IRCClient):
         self.signed_on_at: float | None = None
         self.casemapping = CaseMapping.RFC1459
         self.tags: Mapping[str, str] = {}
-        self.room_replies = RoomReplies(self._same)
+        self.room_replies: RoomReplies = RoomReplies(self._same)
         self._capabilities = Capabilities((*WANTED, *(["sasl"] if settings.sasl_password else [])))
         self.transmission = Transmission(self.clock, self._capabilities, backend.limiter, self._same, self.write_lines)
-        self._replay = Replay()
+        self.replay: Replay = Replay()
         self._replay_logged = False
         self._authenticated = False
         self._ban_told_at: float | None = None
-        self._backend = backend
-        self._rooms = rooms = backend.membership
+        self.backend: IRCBackend = backend
+        self.rooms: RoomMembership = backend.membership
         self._began = self._last_received = self.clock.seconds()
         self._pinged = False
         self._watch = LoopingCall(self.check_alive)
         self._watch.clock = self.clock
         self._socket: socket.socket | None = None
-        for command, handle in _ROOM_EVENTS.items():
-            setattr(self, f"irc_{command}", partial(handle, rooms))
 
     @property
     def nickname(self) -> str:  # type: ignore[override]  # Twisted reads it
@@ -124,7 +113,7 @@ class IRCProtocol(irc.IRCClient):
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         self.transmission.lost(Failure(NotConfirmed("the connection was lost")))
         self.room_replies.lost()
-        self._backend.connection_lost(reason)
+        self.backend.connection_lost(reason)
 
     def abort(self, reason: str) -> None:
         """Close the connection at once. `reason` is kept unless there is one already."""
@@ -240,18 +229,18 @@ class IRCProtocol(irc.IRCClient):
         if self.settings.sasl_password and not self._authenticated:
             self._refused(_NO_SASL)
             return
-        self._replay.welcomed(self.tags)
+        self.replay.welcomed(self.tags)
         self.hostname = prefix
         self.signed_on_at = self.clock.seconds()
         self.nick.registered(params[0])
         self.nick.identify()
-        self._backend.signed_on()
+        self.backend.signed_on()
 
     def irc_RPL_ISUPPORT(self, prefix: str, params: list[str]) -> None:
         announced = CaseMapping.announced(params[1:])
         if announced is not None:
             self.casemapping = announced
-            self._rooms.casemapping_changed(announced)
+            self.rooms.casemapping_changed(announced)
         for token in params[1:]:
             # Clients with this mode are marked as bots. See https://ircv3.net/specs/extensions/bot-mode.
             if token.startswith("BOT=") and len(token) == 5:
@@ -259,7 +248,7 @@ class IRCProtocol(irc.IRCClient):
         super().irc_RPL_ISUPPORT(prefix, params)  # type: ignore[no-untyped-call]
         most = (self.supported.getFeature("TARGMAX") or {}).get("JOIN")
         if most is not None:
-            self._rooms.joins.most = max(1, most)
+            self.rooms.joins.most = max(1, most)
 
     def irc_ERR_NICKNAMEINUSE(self, prefix: str, params: list[str]) -> None:
         """Try the next nick during registration, when the server rejects one."""
@@ -293,13 +282,9 @@ class IRCProtocol(irc.IRCClient):
     def _same(self, one: str, other: str) -> bool:
         return same_name(one, other, self.casemapping)
 
-    def irc_RPL_MYINFO(self, prefix: str, params: list[str]) -> None:
-        """Use the pace of the server's software (004)."""
-        self._backend.limiter.server_is(params[2])
-
     def irc_PONG(self, prefix: str, params: list[str]) -> None:
         """Confirm the lines that the server has handled before the PING."""
-        self._replay.answered(self.tags)
+        self.replay.answered(self.tags)
         self.transmission.answered(params)
 
     def numeric_received(self, number: str, params: list[str]) -> None:
@@ -309,26 +294,29 @@ class IRCProtocol(irc.IRCClient):
         if len(params) < 2 or self.transmission.numeric_received(number, params, self.tags):
             return
         if number in _JOIN_ERRORS:
-            self._rooms.join_failed(params[1], params[-1])
+            self.rooms.join_failed(params[1], params[-1])
 
     def handleCommand(self, command: str, prefix: str, params: list[str]) -> None:
         """Call the method for the command. A line that lacks what its command needs is ignored, and so is an echo. In a
         playback batch only messages are handled; JOIN, PART and the like in it are ignored."""
         if self.tags:
-            self._replay.received(self.tags)
+            self.replay.received(self.tags)
         if self.tags or command == "BATCH":
             self.transmission.labelled(command, params, self.tags)
         if "label" in self.tags:
-            self._replay.answered(self.tags)
+            self.replay.answered(self.tags)
         if command in ("PRIVMSG", "NOTICE"):
             is_ignored = self._is_echo(command, prefix, params)
         else:
-            is_ignored = command != "BATCH" and self._replay.in_playback(self.tags)
-        method = None if is_ignored else getattr(self, f"irc_{command}", None)
-        if method is None:
+            is_ignored = command != "BATCH" and self.replay.in_playback(self.tags)
+        if is_ignored:
+            return
+        short = _SHORT.get(command)
+        handle = getattr(self, f"irc_{command}", None) if short is None else partial(short, self)
+        if handle is None:
             return
         try:
-            method(prefix, params)
+            handle(prefix, params)
         except (IndexError, ValueError) as error:
             self.log.debug("{command} from the server is invalid: {error}", command=command, error=error)
         except Exception:
@@ -338,22 +326,13 @@ class IRCProtocol(irc.IRCClient):
         """Return whether the message is one that the bot has sent, perhaps on another connection of its account."""
         if "echo-message" not in self._capabilities.enabled or len(params) < 2:
             return False
-        if not self._same(prefix.partition("!")[0], self.nickname) or self._replay.in_playback(self.tags):
+        if not self._same(prefix.partition("!")[0], self.nickname) or self.replay.in_playback(self.tags):
             return False
         if self.transmission.echoed(command, params):
-            self._replay.answered(self.tags)
+            self.replay.answered(self.tags)
             return True
         # A message to itself is received in addition to its echo.
         return not self._same(params[0], self.nickname)
-
-    def irc_BATCH(self, prefix: str, params: list[str]) -> None:
-        self._replay.batch(params, self.tags)
-
-    def irc_PING(self, prefix: str, params: list[str]) -> None:
-        self.sendLine(f"PONG :{params[-1]}")
-
-    def irc_MODE(self, prefix: str, params: list[str]) -> None:
-        """Ignore modes. Twisted's parser logs errors for modes that it doesn't know."""
 
     def irc_PRIVMSG(self, prefix: str, params: list[str]) -> None:
         """Report a message. Of CTCP requests only ACTION is supported; the others are ignored."""
@@ -372,7 +351,7 @@ class IRCProtocol(irc.IRCClient):
 
     def _report_message(self, sender: str, target: str, text: str, kind: str) -> None:
         """Report a message, and whether it is replayed. `kind` is "message", "notice" or "action"."""
-        replayed = bool(self.tags) and self._replay.is_replayed(
+        replayed = bool(self.tags) and self.replay.is_replayed(
             self.tags, self.casemapping.fold(target) if is_room(target) else None
         )
         if replayed and not self._replay_logged:
@@ -380,37 +359,50 @@ class IRCProtocol(irc.IRCClient):
             self.log.info(
                 "{network}: the server replays old messages; they run no commands", network=self.settings.network
             )
-        self._backend.privmsg_received(sender, target, text, kind, replayed, from_bot="bot" in self.tags)
+        self.backend.privmsg_received(sender, target, text, kind, replayed, from_bot="bot" in self.tags)
 
     def irc_JOIN(self, prefix: str, params: list[str]) -> None:
         """Report a JOIN; the bot's own is the reference time for replayed messages of the room."""
         if is_own := self._same(prefix.partition("!")[0], self.nickname):
-            self._replay.joined(self.casemapping.fold(params[0]), self.tags)
-        self._rooms.joined(prefix, params[0])
+            self.replay.joined(self.casemapping.fold(params[0]), self.tags)
+        self.rooms.joined(prefix, params[0])
         if is_own:
             # Who waits for the reply finds the bot in the room.
             self.room_replies.accepted("JOIN", params[0])
 
     def irc_TOPIC(self, prefix: str, params: list[str]) -> None:
-        self._rooms.topic_received(params[0], params[1], True)
+        self.rooms.topic_received(params[0], params[1], True)
         if self._same(prefix.partition("!")[0], self.nickname):
             self.room_replies.accepted("TOPIC", params[0])
 
-    def irc_RPL_INVITING(self, prefix: str, params: list[str]) -> None:
-        self.room_replies.accepted("INVITE", params[2], params[1])
-
     def irc_QUIT(self, prefix: str, params: list[str]) -> None:
-        self._rooms.quit(prefix)
+        self.rooms.quit(prefix)
         self.nick.released(prefix.partition("!")[0])
 
     def irc_NICK(self, prefix: str, params: list[str]) -> None:
         self.nick.changed(prefix.partition("!")[0], params[0])
-        self._rooms.nick_changed(prefix, params[0])
+        self.rooms.nick_changed(prefix, params[0])
 
     def irc_RPL_NAMREPLY(self, prefix: str, params: list[str]) -> None:
         """Report nicks in a room, without their prefixes such as "@" (RFC 1459, section 6.2, reply 353)."""
         marks = "".join(mark for mark, _ in self.supported.getFeature("PREFIX", {}).values()) + "~&@%+"
-        self._rooms.names_received(params[2], [name.lstrip(marks) for name in params[3].split()])
+        self.rooms.names_received(params[2], [name.lstrip(marks) for name in params[3].split()])
+
+
+_SHORT: Mapping[str, Callable[[IRCProtocol, str, list[str]], object]] = {
+    "PART": lambda its, mask, params: its.rooms.parted(mask, params[0]),
+    "KICK": lambda its, mask, params: its.rooms.kicked(params[1], params[0], mask, params[-1]),
+    "INVITE": lambda its, mask, params: its.rooms.invited(params[1], mask),
+    "RPL_TOPIC": lambda its, mask, params: its.rooms.topic_received(params[1], params[2], False),
+    "RPL_NOTOPIC": lambda its, mask, params: its.rooms.topic_received(params[1], "", False),
+    "RPL_INVITING": lambda its, mask, params: its.room_replies.accepted("INVITE", params[2], params[1]),
+    "RPL_MYINFO": lambda its, mask, params: its.backend.limiter.server_is(params[2]),
+    "PING": lambda its, mask, params: its.sendLine(f"PONG :{params[-1]}"),
+    "BATCH": lambda its, mask, params: its.replay.batch(params, its.tags),
+    # Twisted's parser logs errors for modes that it doesn't know.
+    "MODE": lambda its, mask, params: None,
+}
+"""Handlers of messages that do one thing, before methods with names such as `irc_JOIN`."""
 
 
 def decode_line(line: bytes) -> str:
