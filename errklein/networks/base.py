@@ -9,27 +9,23 @@ from itertools import count
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from errklein.chat import (
-    EXACT,
     ONLINE,
     Identifier,
     Message,
-    NameRules,
     Person,
     Room,
-    RoomDoesNotExistError,
     RoomNotJoinedError,
     RoomOccupant,
     read_only,
     same_network,
 )
-from errklein.chat.features import BARE, Features
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.identifiers import LookupFailed
-from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Unsupported, Wanted
+from errklein.chat.operations import Edit, Kind, Operation, Unsupported, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text
 from errklein.ports.chat import Backend, BackendEvents
@@ -62,14 +58,7 @@ class NetworkBase(Backend):
     :param config: The configuration of this network.
     """
 
-    mode = ""
-    message_size_limit = 0
     outbox: Any = None
-    joins_configured_rooms = False
-    name_rules: NameRules = EXACT
-    is_encrypted: bool = False
-    unreadable: Sequence[str] = ()
-    bot_identifier: Identifier | None = None
     build_message = staticmethod(Message)  # type: ignore[assignment]
     events: BackendEvents | None = None
     """Receives the events; None before `connect`."""
@@ -81,9 +70,6 @@ class NetworkBase(Backend):
         self.config = config
         self.network = config.network
         self.message_size_limit = getattr(config, "MESSAGE_SIZE_LIMIT", None) or MESSAGE_SIZE_LIMIT
-
-    def features(self, to: Identifier | str) -> Features:
-        return BARE
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
         accepted: Receipt = self.outbox.perform(
@@ -125,18 +111,9 @@ class NetworkBase(Backend):
             raise ValueError(f"the recipient must be a person or room of {self.network}, not {message.to!r}")
         return str(message.to)
 
-    def send_message(self, message: Message) -> Receipt:
-        if not (message.thread or message.mentioned or message.quote):
-            return self.perform(message, NOTHING_ELSE)
-        wanted = Wanted(mentions=message.mentioned, quote=message.quote)
-        return self.perform(message, wanted.into(message.thread))
-
     def wait_of(self, record: MessageRecord) -> Wait | None:
         found: Wait | None = self.outbox.wait_of(record.id)
         return found
-
-    def resolve(self, text: str) -> Deferred[Identifier]:
-        return maybeDeferred(self.build_identifier, text)
 
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
         """Return a reply to the room of the message, or to its sender if the message is direct or `private` is set.
@@ -165,24 +142,8 @@ class NetworkBase(Backend):
         message.body = f"@{name.removeprefix('@')}{space}{message.body}"
         message.mentioned = (*message.mentioned, str(self.person_of(identifier)))
 
-    def is_from_self(self, message: Message) -> bool:
-        return message.frm == self.bot_identifier
-
     def rooms(self) -> Sequence[Room]:
         return self.joined_rooms
-
-    def query_room(self, name: str) -> Room:
-        """Return the room that `build_identifier` returns; raises RoomDoesNotExistError for the name of a person."""
-        found = self.build_identifier(name)
-        if not isinstance(found, Room):
-            raise RoomDoesNotExistError(f"{name} is not a room of {self.network}")
-        return found
-
-    def room_status(self, name: str) -> Wait | None:
-        return None
-
-    def change_presence(self, status: str, message: str) -> None:
-        """Do nothing: the network shows no presence."""
 
 
 class ConnectedNetwork(NetworkBase):

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
-from errklein.chat import Identifier, Message, NameRules, Presence, Reaction, Room, RoomOccupant, Stream
-from errklein.chat.features import Features
+from errklein.chat import EXACT, Identifier, Message, NameRules, Presence, Reaction, Room, RoomOccupant, Stream
+from errklein.chat.features import BARE, Features
 from errklein.chat.handles import MessageRef
-from errklein.chat.operations import Wanted
+from errklein.chat.identifiers import RoomDoesNotExistError
+from errklein.chat.operations import NOTHING_ELSE, Wanted
 from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.ports.outbox import NetworkOutbox
 from errklein.ports.receipts import Receipt
@@ -21,48 +22,42 @@ class Backend(Protocol):
     """The connection to one chat network.
 
     A method marked "Any thread" never waits for the network; threads other than the reactor's may wait in it for space in the
-    outbox, or for a name to be looked up. One marked "Reactor" is called only there. `networks.base.NetworkBase` has defaults.
+    outbox, or for a name to be looked up. One marked "Reactor" is called only there. `networks.base.NetworkBase` has further defaults.
     """
 
-    network: str
+    network: str = ""
     """The name of the network in the configuration."""
 
-    joins_configured_rooms: bool
+    mode: str = ""
+    """The kind of network in lower case, such as "irc", "text", "test" or "null". Any thread."""
+
+    joins_configured_rooms: bool = False
     """True if the network joins the rooms of CHATROOM_PRESENCE itself. Otherwise the core plugin ChatRoom does."""
 
-    @property
-    def mode(self) -> str:
-        """The kind of network in lower case, such as "irc", "text", "test" or "null". Any thread."""
+    message_size_limit: int = 0
+    """The maximum length of one part of a message, in the network's unit (bytes or characters). Any thread."""
 
-    @property
-    def message_size_limit(self) -> int:
-        """The maximum length of one part of a message, in the network's unit (bytes or characters). Any thread."""
+    bot_identifier: Identifier | None = None
+    """The identifier of the bot; None until the network has assigned it. Any thread."""
 
-    @property
-    def bot_identifier(self) -> Identifier | None:
-        """The identifier of the bot; None until the network has assigned it. Any thread."""
+    name_rules: NameRules = EXACT
+    """The rules for the comparison of names, the latest that the server has announced. Any thread."""
 
-    @property
-    def name_rules(self) -> NameRules:
-        """The rules for the comparison of names, the latest that the server has announced. Any thread."""
+    is_encrypted: bool = False
+    """Whether nobody else can read messages on their way to the network. Otherwise, secrets aren't sent. Any thread."""
 
-    @property
-    def is_encrypted(self) -> bool:
-        """Whether nobody else can read messages on their way to the network. Otherwise, secrets aren't sent. Any thread."""
+    unreadable: Sequence[str] = ()
+    """The names of rooms that the bot is in and can't read, since they are encrypted. Any thread."""
 
-    @property
-    def unreadable(self) -> Sequence[str]:
-        """The names of rooms that the bot is in and can't read, since they are encrypted. Any thread."""
-
-    @property
-    def outbox(self) -> NetworkOutbox:
-        """The messages that wait to be sent. Any thread."""
+    outbox: NetworkOutbox
+    """The messages that wait to be sent. Any thread."""
 
     def features(self, to: Identifier | str) -> Features:
         """Return what the network can do in a room, or in the conversation with a person, or with the one of that text. Any thread.
 
         It is asked when a message's turn comes, since it may change, for example with the bot's rights in a room.
         """
+        return BARE
 
     def connect(self, events: BackendEvents) -> None:
         """Start to connect, and reconnect until `disconnect`. Events of the network are passed to `events`. Reactor."""
@@ -75,6 +70,10 @@ class Backend(Protocol):
 
     def send_message(self, message: Message) -> Receipt:
         """Accept `message` into the outbox: `perform` with the message's own thread and mentions. Any thread."""
+        if not (message.thread or message.mentioned or message.quote):
+            return self.perform(message, NOTHING_ELSE)
+        wanted = Wanted(mentions=message.mentioned, quote=message.quote)
+        return self.perform(message, wanted.into(message.thread))
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
         """Accept into the outbox what is wanted with `message`: that it is sent, edits another one, and so on. Any thread.
@@ -105,6 +104,7 @@ class Backend(Protocol):
         Fails with ValueError if the text is invalid, with RoomDoesNotExistError or UserDoesNotExistError if the network knows nothing
         of that name, and with LookupFailed if it can't be asked.
         """
+        return maybeDeferred(self.build_identifier, text)
 
     def build_message(self, text: str) -> Message:
         """Return a message with that text, without sender and recipient. Any thread."""
@@ -117,21 +117,28 @@ class Backend(Protocol):
 
     def is_from_self(self, message: Message) -> bool:
         """Return whether the bot itself has sent the message. Any thread."""
+        return message.frm == self.bot_identifier
 
     def rooms(self) -> Sequence[Room]:
         """Return the rooms that the bot is in. Any thread."""
 
     def query_room(self, name: str) -> Room:
         """Return the room of that name; raise RoomDoesNotExistError if the network knows that it doesn't exist. Any thread."""
+        found = self.build_identifier(name)
+        if not isinstance(found, Room):
+            raise RoomDoesNotExistError(f"{name} is not a room of {self.network}")
+        return found
 
     def room_status(self, name: str) -> Wait | None:
         """Return whether the bot is in a room, since when, why not, and when it tries again. Reactor.
 
         None if it should not be there, or if that isn't known.
         """
+        return None
 
     def change_presence(self, status: str, message: str) -> None:
-        """Set the bot's status, such as `ONLINE`, and the text shown with it. Any thread."""
+        """Set the bot's status, such as `ONLINE`, and the text shown with it; here nothing. Any thread."""
+        return
 
 
 @runtime_checkable
