@@ -10,20 +10,18 @@ import json
 import logging
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from functools import partialmethod
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import werkzeug.wrappers
-from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 from werkzeug.test import Client
 
 from errklein.compat._running_bots import RouteMap, running_bots
 from errklein.web.facade import Flask as StandIn
-from errklein.web.facade import Request, Response, current_context, make_response, response_of_error
+from errklein.web.facade import Request, Response, current_context
 from errklein.web.facade import request as current_request
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.declaration import normalise_methods
@@ -64,16 +62,17 @@ def _end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 class PlainApp(_ServedApp, StandIn):
-    """The application if Flask isn't installed: rules are Werkzeug's, and views run in errklein's request context."""
+    """The application if Flask isn't installed: it has routes alone, whose views run in errklein's request context."""
 
     def __init__(self, import_name: str = "errbot.core_plugins") -> None:
         super().__init__(import_name)
         self.url_map = _UrlMap()
         self.view_functions: dict[str, F] = {}
-        self.error_handlers: list[tuple[Any, F]] = []
-        self.before: list[F] = []
-        self.after: list[F] = []
         self.wsgi_app = self.__call__
+
+    def __getattr__(self, name: str) -> Any:
+        error = f"flask_app.{name} requires Flask, which isn't installed; run `pip install Flask`"
+        raise AttributeError(error, name=name, obj=self)
 
     def add_url_rule(
         self,
@@ -86,21 +85,15 @@ class PlainApp(_ServedApp, StandIn):
         **options: Any,
     ) -> None:
         """Add a route that calls `view_func`. Raises ValueError and AssertionError."""
-        if endpoint is None:
-            if view_func is None:
-                raise ValueError(f"the rule {rule!r} needs an endpoint or a view function")
-            endpoint = view_func.__name__
-        if view_func is not None and self.view_functions.setdefault(endpoint, view_func) is not view_func:
+        if view_func is None:
+            raise ValueError(f"the rule {rule!r} needs a view function")
+        endpoint = endpoint or view_func.__name__
+        if self.view_functions.setdefault(endpoint, view_func) is not view_func:
             raise AssertionError(f"another view function already has the endpoint {endpoint!r}")
         defaults = options.get("defaults") or {}
-        name = endpoint
-
-        def answer(request: Any, **captures: Any) -> Any:
-            return self._dispatch(name, {**defaults, **captures})
-
         methods = normalise_methods(methods or getattr(view_func, "methods", None) or ("GET",))
         self.url_map.add(Rule("/" + rule.lstrip("/"), endpoint=endpoint, methods=[*methods, "OPTIONS"], **options))
-        running_bots.add(NAME, endpoint, rule, methods, answer)
+        running_bots.add(NAME, endpoint, rule, methods, lambda _, **captures: view_func(**{**defaults, **captures}))
 
     def route(self, rule: str, **options: Any) -> Any:
         """Return a decorator that adds a view function; see `add_url_rule`."""
@@ -111,61 +104,9 @@ class PlainApp(_ServedApp, StandIn):
 
         return decorate
 
-    get = partialmethod(route, methods=["GET"])
-    post = partialmethod(route, methods=["POST"])
-
-    def endpoint(self, endpoint: str) -> Any:
-        def decorate(function: F) -> F:
-            self.view_functions[endpoint] = function
-            return function
-
-        return decorate
-
-    def before_request(self, function: F) -> F:
-        """Register a function that is called before each view. If it returns something other than None, that is the
-        response."""
-        self.before.append(function)
-        return function
-
-    def after_request(self, function: F) -> F:
-        """Register a function that gets each response and returns the one to send."""
-        self.after.append(function)
-        return function
-
-    def errorhandler(self, code_or_exception: Any) -> Any:
-        def decorate(function: F) -> F:
-            self.register_error_handler(code_or_exception, function)
-            return function
-
-        return decorate
-
-    def register_error_handler(self, code_or_exception: Any, function: F) -> None:
-        """Register a function that returns the response for an exception class or an HTTP status."""
-        self.error_handlers.append((code_or_exception, function))
-
     def test_client(self, **options: Any) -> Client:
         """Return a Werkzeug test client for the server. Use it in a thread."""
         return Client(self, Response, **options)
-
-    def _dispatch(self, endpoint: str, captures: dict[str, Any]) -> Any:
-        try:
-            answer = next((value for function in self.before if (value := function()) is not None), None)
-            if answer is None:
-                answer = self.view_functions[endpoint](**captures)
-            response = make_response(answer)
-        except Exception as error:
-            response = self._answer_for(error)
-        for function in reversed(self.after):
-            response = function(response)
-        return response
-
-    def _answer_for(self, error: Exception) -> Any:
-        for what, function in self.error_handlers:
-            if what == getattr(error, "code", None) or (isinstance(what, type) and isinstance(error, what)):
-                return make_response(function(error))
-        if isinstance(error, HTTPException):
-            return response_of_error(error)
-        raise error
 
 
 def _real_app() -> Any:

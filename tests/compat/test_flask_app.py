@@ -217,14 +217,26 @@ class PlainAppTests(FlaskAppTests):
         self.assertIsInstance(self.app, Flask)
 
     def test_endpoints(self) -> None:
-        """An endpoint has one function, which may be set later."""
-        self.app.add_url_rule("/a", "same")
-        self.app.endpoint("same")(lambda: "given later")
-        self.assertEqual(self.get("/a").text, "given later")
+        """An endpoint has one function."""
+        self.app.add_url_rule("/a/<n>", "same", lambda n, more: n + more, defaults={"more": "!"})
+        self.assertEqual(self.get("/a/b").text, "b!")
         self.assertRaises(AssertionError, self.app.add_url_rule, "/b", "same", lambda: "other")
         self.assertRaises(ValueError, self.app.add_url_rule, "/c")
-        self.app.get("/g")(lambda: "got")
-        self.assertEqual(self.get("/g").text, "got")
+
+    def test_before_after_and_errors(self) -> None:
+        """Only Flask has `before_request`, `after_request` and error handlers; the error says so."""
+        for name in ("before_request", "after_request", "errorhandler"):
+            error = self.assertRaises(AttributeError, getattr, self.app, name)
+            self.assertEqual(
+                str(error), f"flask_app.{name} requires Flask, which isn't installed; run `pip install Flask`"
+            )
+
+    def test_failing_view(self) -> None:
+        """An error in a view leads to 500 and a warning."""
+        self.app.add_url_rule("/bug", "bug", lambda: 1 / 0)
+        self.assertEqual(self.get("/bug").status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIn("flask_app:bug", self.bot.sent_to("@admin")[-1])
 
 
 class ChoiceTests(PluginTestCase):
