@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from difflib import get_close_matches
 from shutil import which
 from typing import Any
 
@@ -17,12 +17,9 @@ from errklein.text.suggestions import did_you_mean
 
 _KNOWN = (*SETTINGS, *DEPENDENT)
 
-_SIMILARITY = 0.81
-"""The difflib ratio that a name must exceed as a whole, and each of its words, to count as misspelt."""
-
-_SIMILARITY_WITHOUT_WORD = 0.88
-"""The ratio for names with another number of words. BOT_EXTRA_BACKEND reaches it for BOT_EXTRA_BACKEND_DIR, LOG_LEVEL doesn't
-for BOT_LOG_LEVEL."""
+_SIMILARITY = 0.88
+"""The difflib ratio from which a name counts as misspelt. BOT_EXTRA_BACKEND reaches it for BOT_EXTRA_BACKEND_DIR; LOG_LEVEL for
+BOT_LOG_LEVEL, and CHATROOM_NAME for CHATROOM_FN, don't."""
 
 
 def misspelt_settings(config: Config, read_by_plugins: Callable[[], Collection[str]] = frozenset) -> Iterator[str]:
@@ -49,24 +46,7 @@ def _misspellings(config: Config) -> Iterator[tuple[str, str]]:
     """Yield pairs of an unknown name and the known name that it resembles most."""
     for name in config.own:
         if name.isupper() and name not in _KNOWN:
-            close = difflib.get_close_matches(name, _KNOWN, 3, _SIMILARITY)
-            if meant := next((one for one in close if _is_misspelling(name, one)), ""):
-                yield name, meant
-
-
-def _is_misspelling(name: str, meant: str) -> bool:
-    """Return whether the names differ in letters, not in a whole word, as CHATROOM_NAME and CHATROOM_FN do."""
-    words, others = name.split("_"), meant.split("_")
-    if len(words) != len(others):
-        return "".join(words) == "".join(others) or _ratio(name, meant) >= _SIMILARITY_WITHOUT_WORD
-    return all(
-        _ratio(word, other) >= _SIMILARITY or sorted(word) == sorted(other)
-        for word, other in zip(words, others, strict=True)
-    )
-
-
-def _ratio(first: str, second: str) -> float:
-    return difflib.SequenceMatcher(None, first, second).ratio()
+            yield from ((name, meant) for meant in get_close_matches(name, _KNOWN, 1, _SIMILARITY))
 
 
 _PLACEHOLDERS = ("…", "your_nick", "your.host", "your-room", "CHANGE_ME")

@@ -33,6 +33,7 @@ class MisspeltSettings(SynchronousTestCase):
             ("BOT_EXTRA_BACKEND", "BOT_EXTRA_BACKEND_DIR"),
             ("WEBHOOK_TIME_OUT", "WEBHOOK_TIMEOUT"),
             ("COMPACT_OUTPUTS", "COMPACT_OUTPUT"),
+            ("BOT_LOG_FORMAT", "BOT_LOG_FORMATTER"),
         ):
             [warning] = self.warnings(f"\n{name} = 'x'\n")
             self.assertEqual(warning, f"config.py line 3: unknown setting {name}; did you mean {meant}?")
@@ -85,7 +86,7 @@ class MisspeltSettings(SynchronousTestCase):
                 import logging as BACKEND_logging
                 HERE, GITHUB_TOKEN, BOT_ADMINS_FILE, SLACK_LOG_LEVEL, JIRA_DATA_DIR, BOT_ROOM = "abcdef"
                 bot_admin = _BOT_ADMIN = "x"
-                CHATROOM_NAME = IRC_CHANNEL = LOG_LEVEL = BOT_LOG_FORMAT = MESSAGE_LIMIT = "x"
+                CHATROOM_NAME = IRC_CHANNEL = LOG_LEVEL = MESSAGE_LIMIT = "x"
                 ADMINS_OF_BOT, BOT_ADMIN = "alice", "bob"
                 BOT_ADMINS = (ADMINS_OF_BOT, f"{BOT_ADMIN}")
             """),
