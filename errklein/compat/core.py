@@ -6,13 +6,12 @@ import logging
 import random
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from multiprocessing.pool import ThreadPool
-from typing import Any, Protocol, Self, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from errklein.chat import ONLINE, Identifier, Message, Person, Presence, Room, RoomOccupant
 from errklein.plugins.store_mixin import StoreMixin
-from errklein.running.context import assigned, bot_expected
 from errklein.text import split_message
 
 MESSAGE_SIZE_LIMIT = 10_000
@@ -37,10 +36,6 @@ EVENTS: Mapping[str, str] = {
 """The method of `ports.chat.BackendEvents` for each callback that only reports an event."""
 
 log = logging.getLogger("errbot.core")
-
-
-for_a_bot = partial(assigned, bot_expected, True)
-"""A context in which new backends get a bot after their `__init__`, and raise errors if they use it earlier."""
 
 
 @runtime_checkable
@@ -114,14 +109,7 @@ class ErrBot(BackendBase, StoreMixin):
     creates without a bot sends messages by itself; see `Alone`."""
 
     _network: Any = None  # has the methods that the bot provides
-    _gets_a_bot = False
     _next_delay = _FIRST_DELAY
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Record whether the backend will get a bot, before `__init__` runs."""
-        made = super().__new__(cls)
-        made._gets_a_bot = bot_expected.get()
-        return made
 
     def __init__(self, bot_config: Any) -> None:
         super().__init__()
@@ -139,8 +127,7 @@ class ErrBot(BackendBase, StoreMixin):
     def __getattr__(self, name: str) -> Any:
         # A property of the class that raises AttributeError ends up here, too. `getattr` on the bot would recurse,
         # since the bot looks up unknown attributes here.
-        own = name in _OWN or name.startswith("__") or hasattr(type(self), name)
-        if own or (self._network is None and self._gets_a_bot):
+        if name in _OWN or name.startswith("__") or hasattr(type(self), name):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
         return self._here.lookup(name)
 
@@ -299,11 +286,7 @@ class ErrBot(BackendBase, StoreMixin):
 
     @property
     def _here(self) -> Any:
-        if self._network is None:
-            if self._gets_a_bot:
-                raise RuntimeError(f"{type(self).__name__} can't use the bot before its __init__ has returned")
-            self._network = Alone(self)
-        return self._network
+        return Alone(self) if self._network is None else self._network
 
     def _dispatch_to_plugins(self, method: str | Callable[..., Any], *args: Any) -> None:
         self._here.call_plugins(method if isinstance(method, str) else method.__name__, *args)
@@ -338,9 +321,9 @@ def part_of(message: Message, text: str) -> Message:
 
 
 class Alone:
-    """The network of a backend without a bot: a test of a backend creates one as `SomeBackend(config)`. Messages are
-    passed to the backend's own `send_message`, in the caller's thread. Events are ignored, since there are no plugins,
-    and everything else that a bot does raises RuntimeError."""
+    """The network of a backend without a bot: in its `__init__`, or in a test that creates it as `SomeBackend(config)`.
+    Messages are passed to the backend's own `send_message`, in the caller's thread. Events are ignored, since there are
+    no plugins, and everything else that a bot does raises RuntimeError."""
 
     def __init__(self, backend: ErrBot) -> None:
         self._backend = backend
@@ -380,7 +363,5 @@ class Alone:
         raise AttributeError(self._needs_a_bot(name), name=name, obj=self._backend)
 
     def _needs_a_bot(self, name: str) -> str:
-        backend = type(self._backend).__name__
-        return (
-            f"{backend} can't provide {name!r} without a bot; test it with the fixture testbot of errbot.backends.test"
-        )
+        needed = f"{type(self._backend).__name__} can't provide {name!r} in its __init__, or without a bot"
+        return f"{needed}; test it with the fixture testbot of errbot.backends.test"

@@ -36,9 +36,6 @@ running_change: ContextVar[object] = ContextVar("errklein.change", default=None)
 running_activation: ContextVar[object] = ContextVar("errklein.activation", default=None)
 """The activation of a plugin that the running code belongs to; read it with `plugins.running_activations.current`."""
 
-bot_expected: ContextVar[bool] = ContextVar("errklein.bot_expected", default=False)
-"""Whether a backend written for errbot that is being created will get a bot."""
-
 
 def causing_delivery() -> int:
     """Return the id of the delivery that has caused the work in progress; 0 for none. A poller that a handler has

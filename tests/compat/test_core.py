@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import bootstrap
 from errklein.chat import ONLINE, Message, Presence
-from errklein.compat.core import ErrBot, for_a_bot
+from errklein.compat.core import ErrBot
 from errklein.networks.test import TestOccupant, TestPerson, TestRoom
 from errklein.storage import MemoryStorage
 
@@ -99,7 +99,10 @@ class RestTests(AloneCase):
         self.assertFalse(hasattr(self.backend, "send_stream_request"))
         for name in ("commands", "cmd_history", "startup_time", "nonesuch"):
             error: Exception = self.assertRaises(AttributeError, getattr, self.backend, name)
-            self.assertIn(f"Plain can't provide '{name}' without a bot; test it with the fixture testbot", str(error))
+            self.assertIn(
+                f"Plain can't provide '{name}' in its __init__, or without a bot; test it with the fixture testbot",
+                str(error),
+            )
         for call in (
             self.backend.connect_callback,
             self.backend.serve_forever,
@@ -118,7 +121,7 @@ class RestTests(AloneCase):
         self.assertFalse(self.backend.is_open_storage())
 
     def test_while_made_for_a_bot(self) -> None:
-        """A backend for a bot raises an error if it uses the bot in its `__init__`."""
+        """A backend raises an error if it uses the bot in its `__init__`."""
         case = self
 
         class Eager(Plain):
@@ -127,6 +130,5 @@ class RestTests(AloneCase):
                 case.assertFalse(hasattr(self, "commands"))
                 self.connect_callback()
 
-        with for_a_bot():
-            error = self.assertRaises(RuntimeError, Eager, self.backend.bot_config)
-        self.assertIn("can't use the bot before its __init__ has returned", str(error))
+        error = self.assertRaises(RuntimeError, Eager, self.backend.bot_config)
+        self.assertIn("Eager can't provide 'connected' in its __init__", str(error))

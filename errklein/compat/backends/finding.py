@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from errklein.compat.backends.network import ThreadedNetwork
-from errklein.compat.core import ErrBot, for_a_bot
+from errklein.compat.core import ErrBot
 from errklein.config import ConfigError
 from errklein.config.networks import known_networks
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
@@ -77,8 +77,7 @@ def make_network(reactor: Any, config: Any) -> ThreadedNetwork:
 
     def make(config: Any) -> ErrBot:
         cls, _ = plugin_class(load_module(plug), ErrBot, plug.name)
-        with for_a_bot():
-            made = cls(config)
+        made = cls(config)
         if made.mode is None:
             raise TypeError(f'the mode of {cls.__name__} is None; expected a word such as "irc"')
         return made
