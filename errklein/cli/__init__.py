@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
@@ -105,6 +106,32 @@ def check(known: argparse.Namespace) -> NoReturn:
     check(known, len(problems))
 
 
+def print_config_template(_: argparse.Namespace) -> int:
+    sys.stdout.write((files("errklein") / "compat" / "errbot_package" / "config-template.py").read_text("utf-8"))
+    return 0
+
+
+def show_config(known: argparse.Namespace) -> int:
+    """Print each setting that is set, or with --all each one, with its value and its source. The options are those of `errklein run`."""
+    from errklein.config.warnings import shown_settings
+    from errklein.logs import escape
+    from errklein.service import errors_end_program, load_with_options
+
+    with errors_end_program():
+        config = load_with_options(known.config, known.network, known.data_dir, known.plugin_dir)
+    options = {
+        "BACKEND": ("--network", known.network and config.BACKEND),
+        "BOT_DATA_DIR": ("--data-dir", known.data_dir and config.BOT_DATA_DIR),
+        "WEB": ("--web", known.web),
+        "STATUS": ("--status", known.status),
+    }
+    lines = [*shown_settings(config, options, with_defaults=known.all)]
+    lines = lines or ["# each setting has its default, which --all prints"]
+    # Secrets are masked already, and references to them stay.
+    sys.stdout.write("".join(f"{escape(line)}\n" for line in lines))
+    return 0
+
+
 def work_on_data(known: argparse.Namespace) -> int:
     """Run a command for the stored data by the function of `_data` with its name, and return the exit status."""
     from errklein.cli import _data
@@ -141,8 +168,8 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "check": check,
     "config check": check,
     "config reload": _late("_control", "reload_config"),
-    "config show": _late("_config", "show"),
-    "config template": _late("_config", "print_template"),
+    "config show": show_config,
+    "config template": print_config_template,
     "healthcheck": _late("_healthcheck", "check_health"),
     "network": _check_or_list_networks,
     "person": _late("_control", "forget_person"),

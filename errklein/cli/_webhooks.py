@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
+from errklein.cli._control import CHANGES, change_webhook
 from errklein.cli._output import complain, print_lines
 from errklein.cli._parser import Parser
-from errklein.cli._room_webhooks import CHANGES, change_webhook
 from errklein.cli._sign import content_type_of, parse_header, read_body
 from errklein.commands.operations import Actor
 from errklein.config import Config, SecretError, SecretStore, read_secret
