@@ -26,26 +26,11 @@ if TYPE_CHECKING:
 _current: ContextVar[RequestContext | None] = ContextVar("errklein.web.context", default=None)
 
 
-class _Globals:
-    """The object `g`: attributes that exist for the time of a request, with some methods of a dict."""
+class _Globals(dict[str, Any]):
+    """The object `g`: attributes that exist for the time of a request, which are the items of a dict, too."""
 
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return the attribute, or the default if it is missing."""
-        return self.__dict__.get(name, default)
-
-    def pop(self, name: str, *default: Any) -> Any:
-        """Remove the attribute and return it, or the default if it is missing; raises KeyError without a default."""
-        return self.__dict__.pop(name, *default)
-
-    def setdefault(self, name: str, default: Any = None) -> Any:
-        """Return the attribute. If it is missing, set it to the default first."""
-        return self.__dict__.setdefault(name, default)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.__dict__
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.__dict__)
+    def __init__(self) -> None:
+        self.__dict__ = self
 
 
 class RequestContext:
