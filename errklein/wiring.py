@@ -78,18 +78,17 @@ def wire(
     :param values: `COPY` for a bot that isn't started, and works on a copy of the stored values.
     :param make_agent: returns what sends the requests of plugins; see `HTTPClients`.
     """
-    from errklein.running import KeyedQueues, PooledRunner, Runner, ThreadWaits, WorkerPool, Workers
+    from errklein.running import KeyedQueues, Runner, ThreadWaits, WorkerPool, Workers
     from errklein.web import WebServer, WebSettings
 
     bot: ErrbotBot
     # The bot is created later, since its data is opened after a daemon has forked.
     pool = partial(make_pool or WorkerPool, report=lambda status: bot.pool_is_full(status))  # noqa: PLW0108 -- assigned below
-    runner = Runner(reactor)
     waiting = {"queue": config.WEBHOOK_QUEUE, "wait": config.WEBHOOK_QUEUE_WAIT}
+    runner = Runner(reactor, pool(reactor, "webhooks", config.WEBHOOK_POOLSIZE, **waiting, shared=True))
     web = WebServer(
         reactor,
         runner,
-        pool(reactor, "webhooks", config.WEBHOOK_POOLSIZE, **waiting, shared=True),
         settings=WebSettings.of(config),
         # Decoding is limited by the processor: more threads would only slow down the reactor's thread.
         decoding_pool=pool(reactor, "decoding", 2, **waiting),
@@ -130,9 +129,9 @@ def wire(
         backends = {name: make_backend(reactor, view, **services) for name, view in config.networks.items()}
         plugin_pool = partial(pool, reactor, shared=True, spare=_SPARE)
         workers = Workers(
-            PooledRunner(runner, plugin_pool("commands", config.BOT_ASYNC_POOLSIZE)),
-            PooledRunner(runner, plugin_pool("core commands", _CORE_THREADS)),
-            PooledRunner(runner, plugin_pool("plugins", config.BOT_ASYNC_POOLSIZE)),
+            runner.using(plugin_pool("commands", config.BOT_ASYNC_POOLSIZE)),
+            runner.using(plugin_pool("core commands", _CORE_THREADS)),
+            runner.using(plugin_pool("plugins", config.BOT_ASYNC_POOLSIZE)),
             values_pool,
             KeyedQueues(reactor),
             ThreadWaits(reactor),
@@ -186,7 +185,7 @@ def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManag
     from errklein.plugins.loading import Loader
 
     config = bot.bot_config
-    execution = PluginExecution(bot.reactor, bot.runner, bot.plugin_pool, bot.waits)
+    execution = PluginExecution(bot.reactor, bot.runner, bot.waits)
     loader = Loader(execution, config, lambda cls, name: cls(bot, name=name), packages)
 
     def tell_admins(text: str, summary: str) -> None:

@@ -102,7 +102,6 @@ class Target:
         self.web = WebServer(
             clock,
             world.runner,
-            world.pool,
             settings,
             now=lambda: vector.now,
             bot=lambda: BotParts(world.events, journal, self.queue, ThreadWaits(clock)),
@@ -121,8 +120,7 @@ class World:
         self.directory = directory
         self.clock = ThreadClock()
         register_reactor_thread(self.clock)
-        self.runner = Runner(self.clock)
-        self.pool = WorkerPool(self.clock, "webhook", 2, queue=10, wait=10)
+        self.runner = Runner(self.clock, WorkerPool(self.clock, "webhook", 2, queue=10, wait=10))
         self.events = Recorder()
         self.errors: list[str] = []
         self.target = cache(self._target)
@@ -321,7 +319,7 @@ def main() -> int:
                 failures += 1
                 if failures <= 20:
                     print(f"seed {seed}, {EVERY[seed % len(EVERY)].name}: {text[:2000]}")
-        world.pool.stop()
+        world.runner.pool.stop()
     seconds = time.process_time() - begun
     print("\n".join(f"{count:7,} × {name}" for name, count in sorted(results.items()) if count))
     print(

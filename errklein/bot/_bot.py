@@ -91,7 +91,7 @@ class Bot:
         self.reactor, self.bot_config, self.startup_time = reactor, config, datetime.now()
         self.backends, self.storage, self.web = dict(backends), storage, web
         self.http_clients, self.journal = http_clients, journal
-        self.runner = workers.commands.runner
+        self.runner = workers.others
         self.command_pool, self.plugin_pool = workers.commands.pool, workers.others.pool
         self.pools = (self.command_pool, workers.core.pool, self.plugin_pool, *self.web.pools)
         self.restart, self.read_config, self.now = restart, read_config, now

@@ -24,9 +24,9 @@ from errklein.running import (
     KeyedQueueFull,
     KeyedQueues,
     Placement,
-    PooledRunner,
     QueuedWork,
     RateLimit,
+    Runner,
     TimeSlices,
     on_reactor_soon,
 )
@@ -47,7 +47,7 @@ class Callbacks:
 
     log = Logger()
 
-    def __init__(self, reactor: Any, runner: PooledRunner, queues: KeyedQueues, find: FindCallbacks) -> None:
+    def __init__(self, reactor: Any, runner: Runner, queues: KeyedQueues, find: FindCallbacks) -> None:
         self.find = find
         self._reactor = reactor
         self._runner = runner
@@ -68,7 +68,7 @@ class Callbacks:
                 if one.placement is Placement.REACTOR:
                     # Without a Deferred, which costs as much as a short callback.
                     try:
-                        running = self._runner.runner.start(one.method, *args)
+                        running = self._runner.start_in(copy_context(), one.method, args, {})
                     except BaseException:
                         self._failed(Failure(), one.plugin, callback)
                         continue
@@ -93,7 +93,7 @@ class Callbacks:
         # The plugin may have been deactivated meanwhile.
         if one not in self.find(callback):
             return succeed(None)
-        return self._runner.runner.call_in(self._runner.pool, lambda: partial(one.method, *args))
+        return self._runner.call_in(lambda: partial(one.method, *args))
 
     def _failed(self, failure: Failure, plugin: str, callback: str) -> None:
         if not failure.check(KeyedQueueFull):

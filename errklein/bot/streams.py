@@ -241,7 +241,7 @@ class Streams:
         pool = self._new_pool(copy)
         try:
             with assigned(origin, f"plugin:{plugin}"):
-                running = self._runner.run(callback, copy, pool=pool)
+                running = self._runner.using(pool).run(callback, copy)
             await running
         except Exception:
             self.log.failure("{plugin}: callback_stream failed", plugin=plugin)

@@ -62,7 +62,7 @@ class Replaced:
             if not in_reactor_thread(bot.reactor):
                 result = method(*args)
                 return result if isinstance(result, Awaitable) else None
-            work = partial(bot.runner.run, method, *args, pool=bot.plugin_pool)
+            work = partial(bot.runner.run, method, *args)
             queued = bot.queues.run(("replaced", name in CALLBACKS.values(), backend.network), work)
         return queued.result.addErrback(self._failed, name)
 

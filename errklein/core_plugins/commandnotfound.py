@@ -63,7 +63,7 @@ class CommandNotFoundFilter(CorePlugin):
         method = self._bot.unknown_command
         if isinstance(backend, HasOwnReplies):
             # The backend's own method may block.
-            reply: str = await self._bot.runner.run(method, msg, name, rest, pool=self._bot.plugin_pool)
+            reply: str = await self._bot.runner.run(method, msg, name, rest)
         else:
             reply = method(msg, name, rest)
         return reply

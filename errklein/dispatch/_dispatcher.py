@@ -28,8 +28,8 @@ from errklein.running import (
     InFlightCounter,
     Overloaded,
     Placement,
-    PooledRunner,
     PoolStopped,
+    Runner,
     SerialQueue,
     Workers,
     placement_of,
@@ -76,7 +76,7 @@ class Dispatcher:
         when_settled: Callable[[], Deferred[Any] | None],
     ) -> None:
         def wait_for(awaitable: Awaitable[Any]) -> Any:
-            return workers.waits.result_of(workers.commands.runner.result_of, awaitable)
+            return workers.waits.result_of(workers.commands.result_of, awaitable)
 
         self._reactor = reactor
         self._networks = networks
@@ -274,7 +274,7 @@ class Dispatcher:
             result.addCallback(self._rendered, template, command.owner)
         return result.addCallback(give)
 
-    def _runner(self, invocation: Invocation) -> PooledRunner:
+    def _runner(self, invocation: Invocation) -> Runner:
         return self._workers.core if invocation.command.core else self._workers.commands
 
     def _rendered(self, item: Any, template: str, owner: str) -> Any:

@@ -28,7 +28,7 @@ from errklein.commands import (
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.replies import DetailedError, Disclosure, refused
 from errklein.ports.chat import Backend
-from errklein.running import InFlightCounter, PooledRunner, PoolStopped, on_reactor_soon
+from errklein.running import InFlightCounter, PoolStopped, Runner, on_reactor_soon
 from errklein.running.context import assigned, handled_network, origin, person_origin, running_command
 from errklein.text import plain
 from errklein.text.errors import error_text, one_line
@@ -54,7 +54,7 @@ class FlowExecutor:
         reactor: Any,
         networks: Networks,
         registry: CommandRegistry,
-        runner: PooledRunner,
+        runner: Runner,
         send: Callable[[Identifier, str], object],
         disclosure: Disclosure,
     ) -> None:

@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.running import Runner, WorkerPool, on_reactor_soon
+from errklein.running import Runner, on_reactor_soon
 from errklein.running.context import assigned, origin
 
 OVERDUE = 60.0  # seconds after which a call that has not returned is logged
@@ -60,7 +60,7 @@ class _Poller:
             if self._left <= 0:
                 self._pollers.end(self)
         with assigned(origin, f"plugin:{self._pollers.owner}"):
-            running = self._pollers.runner.run(method, *args, pool=self._pollers.pool, **kwargs)
+            running = self._pollers.runner.run(method, *args, **kwargs)
         if not (running.called or self._warned or self._stopped):
             self._warning = self._pollers.reactor.callLater(OVERDUE, self._warn)
             running.addBoth(self._forget_warning)
@@ -88,10 +88,9 @@ class Pollers:
 
     log = Logger()
 
-    def __init__(self, reactor: Any, runner: Runner, pool: WorkerPool, owner: str) -> None:
+    def __init__(self, reactor: Any, runner: Runner, owner: str) -> None:
         self.reactor = reactor
         self.runner = runner
-        self.pool = pool
         self.owner = owner
         self._pollers: list[_Poller] = []
 

@@ -84,7 +84,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         self.is_activated = False
         self.dependencies: list[str] = []
         self.log = logging.getLogger(f"errbot.plugins.{self._name}")
-        self.__pollers = Pollers(bot.reactor, bot.runner, bot.plugin_pool, self._name)
+        self.__pollers = Pollers(bot.reactor, bot.runner, self._name)
         self.__dynamic_plugins: dict[str, BotPlugin] = {}
         self.__mounts: dict[str, IResource] = {}
 

@@ -16,7 +16,7 @@ from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.method_sources import overrides
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import PluginTimeout
-from errklein.running import Deadline, Runner, ThreadWaits, TimedOut, WorkerPool, result_within
+from errklein.running import Deadline, Runner, ThreadWaits, TimedOut, result_within
 from errklein.running.context import assigned, origin, running_activation
 
 T = TypeVar("T")
@@ -44,7 +44,6 @@ class PluginExecution:
 
     reactor: Any
     runner: Runner
-    pool: WorkerPool
     waits: ThreadWaits
 
     log: ClassVar = Logger()
@@ -54,7 +53,7 @@ class PluginExecution:
     def run(self, method: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """Call a method of a plugin or of flows, on the reactor or in a thread."""
         with assigned(origin, f"plugin:{getattr(getattr(method, '__self__', None), 'name', '')}"):
-            return self.runner.run(method, *args, pool=self.pool).addErrback(_as_raised)
+            return self.runner.run(method, *args).addErrback(_as_raised)
 
     async def call(self, instance: BotPlugin, method: str, *args: Any) -> Any:
         """Call a method that activates, configures or deactivates the plugin. BotPlugin's own implementations don't
@@ -68,7 +67,7 @@ class PluginExecution:
 
     def in_thread(self, work: Callable[[], T], name: str) -> Deferred[T]:
         """Call `work`, which may block, in a thread. Log messages contain the name."""
-        return self.pool.run(lambda: work, name=lambda: name).addErrback(_as_raised)
+        return self.runner.pool.run(lambda: work, name=lambda: name).addErrback(_as_raised)
 
     def deadline(self) -> Deadline:
         """Return the deadline of a change to several plugins that begins now."""

@@ -22,7 +22,7 @@ from errklein.running._placement import (
     placement_of,
 )
 from errklein.running._queues import KeyedQueueFull, KeyedQueues, QueuedWork, SerialQueue, TimeSlices, Workers
-from errklein.running._runner import InFlightCounter, PooledRunner, Runner
+from errklein.running._runner import InFlightCounter, Runner
 from errklein.running.pool import (
     Overloaded,
     PoolStatus,

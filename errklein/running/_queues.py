@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 
 from errklein.running._limits import result_within
-from errklein.running._runner import InFlightCounter, PooledRunner
+from errklein.running._runner import InFlightCounter, Runner
 from errklein.running.pool import WorkerPool
 from errklein.running.threads import ThreadWaits
 
@@ -212,9 +212,9 @@ class Workers:
     `core` runs the core's own commands, so that they work while plugins hold all threads. `values` reads and writes plugins' values.
     """
 
-    commands: PooledRunner
-    core: PooledRunner
-    others: PooledRunner
+    commands: Runner
+    core: Runner
+    others: Runner
     values: WorkerPool
     queues: KeyedQueues
     waits: ThreadWaits

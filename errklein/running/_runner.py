@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Hashable
 from contextvars import Context, copy_context
-from dataclasses import dataclass
+from copy import copy
 from functools import partial
 from types import CoroutineType
 from typing import Any, NamedTuple
@@ -89,44 +89,52 @@ class Runner:
 
     log = Logger()
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, pool: WorkerPool) -> None:
+        self.pool = pool  # the threads of blocking handlers
         self._reactor = reactor
         self._loop = loop_of(reactor)
         self._in_flight = InFlightCounter()
         self._calls: dict[object, RunningMethod] = {}  # the calls that wait or run in a thread
 
-    def run(self, handler: Callable[..., Any], *args: Any, pool: WorkerPool, **kwargs: Any) -> Deferred[Any]:
-        """Call the handler with the arguments, on the reactor or in `pool`. The Deferred fires on the reactor with the
+    def using(self, pool: WorkerPool) -> Runner:
+        """Return a runner with the threads of another pool, which counts and lists its handlers together with those of this one."""
+        other = copy(self)
+        other.pool = pool
+        return other
+
+    def run(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        """Call the handler with the arguments, on the reactor or in the pool. The Deferred fires on the reactor with the
         result, after awaiting a coroutine or Deferred. It fails with the handler's exception, or with Overloaded or
         PoolStopped. What `send` returns counts as None here and in the other methods; the network isn't waited for."""
         if placement_of(handler) is Placement.REACTOR:
             return self.call(handler, *args, **kwargs)
-        return self.call_in(pool, lambda: partial(handler, *args, **kwargs))
+        return self.call_in(lambda: partial(handler, *args, **kwargs))
 
-    def run_generator(
-        self, deliver: Callable[[Any], Any], handler: Callable[..., Any], *args: Any, pool: WorkerPool
-    ) -> Deferred[None]:
+    def run_generator(self, deliver: Callable[[Any], Any], handler: Callable[..., Any], *args: Any) -> Deferred[None]:
         """Run a generator function, plain or `async`, as `run` does. `deliver` is called with each item when it is
         yielded. `deliver` is called where the generator runs, in its context. On the reactor, awaitable items are
         awaited before; in a thread, where nothing can be awaited, `deliver` gets the item itself."""
         if placement_of(handler) is Placement.REACTOR:
             return self.call(_drain_on_reactor, handler, deliver, args)
-        return self.call_in(pool, lambda: partial(_drain, handler, deliver, args))
+        return self.call_in(lambda: partial(_drain, handler, deliver, args))
 
     def result_of(self, awaitable: Awaitable[Any]) -> Deferred[Any]:
         """Return the result of a coroutine, Deferred or other awaitable. Call it on the reactor."""
         return maybeDeferred(self._awaited, awaitable, copy_context())
 
     def call(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
-        return maybeDeferred(self.start, handler, *args, **kwargs)
+        """Call a handler that is placed on the reactor."""
+        return maybeDeferred(self.start_in, copy_context(), handler, args, kwargs)
 
-    def start(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a handler that is placed on the reactor. A handler that doesn't wait has its result returned, or its
-        exception raised, without a Deferred."""
-        return self.start_in(copy_context(), handler, args, kwargs)
+    def start(self, handler: Callable[..., Any], *args: Any) -> Any:
+        """Call the handler, as `run` does. One on the reactor that doesn't wait has its result returned, or its exception
+        raised, without a Deferred."""
+        if placement_of(handler) is Placement.REACTOR:
+            return self.start_in(copy_context(), handler, args, {})
+        return self.call_in(lambda: partial(handler, *args))
 
     def start_in(self, context: Context, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
-        """Call a handler as `start` does, in a context that is used for nothing else."""
+        """Call a handler on the reactor as `start` does, in a context that is used for nothing else."""
         method = _method(args[0] if handler is _drain_on_reactor else handler)
         subject = getattr(method, "__self__", None)
         key = None if subject is None else id(subject)
@@ -146,9 +154,7 @@ class Runner:
         self._in_flight.leave(key)
         return result
 
-    def call_in(
-        self, pool: WorkerPool, prepare: Prepare, *, context: Context | None = None, follow_up: bool = False
-    ) -> Deferred[Any]:
+    def call_in(self, prepare: Prepare, *, context: Context | None = None, follow_up: bool = False) -> Deferred[Any]:
         """Call a handler that is placed in a thread, as `run` does. `prepare` is called on the reactor when a thread of
         the pool is free, and returns the function to call there, so the handler is chosen at the last moment. The
         `context`, by default a copy of the current one, is used for nothing else. `follow_up` is as for
@@ -186,7 +192,7 @@ class Runner:
             return "a function that isn't a plugin's method" if running.subject is None else str(running)
 
         self._in_flight.enter()
-        return pool.run(prepared, follow_up=follow_up, name=name, origin=context.get(origin, "")).addBoth(end)
+        return self.pool.run(prepared, follow_up=follow_up, name=name, origin=context.get(origin, "")).addBoth(end)
 
     def running(self, subject: Any = None) -> int:
         """Return the number of running handlers of `subject`, a plugin's instance. Without `subject`, return the number
@@ -219,28 +225,6 @@ class Runner:
         self._in_flight.leave(None if subject is None else id(subject))
         # A callback that returned it would wait for the network.
         return None if isinstance(result, Handle) else result
-
-
-@dataclass(frozen=True)
-class PooledRunner:
-    """Runs handlers on the reactor or, if they block, in the threads of one pool."""
-
-    runner: Runner
-    pool: WorkerPool
-
-    def run(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
-        return self.runner.run(handler, *args, pool=self.pool, **kwargs)
-
-    def start(self, handler: Callable[..., Any], *args: Any) -> Any:
-        """Call the handler, as `run` does. One on the reactor that doesn't wait has its result returned, or its exception
-        raised, without a Deferred.
-        """
-        if placement_of(handler) is Placement.REACTOR:
-            return self.runner.start(handler, *args)
-        return self.runner.call_in(self.pool, lambda: partial(handler, *args))
-
-    def run_generator(self, deliver: Callable[[Any], Any], handler: Callable[..., Any], *args: Any) -> Deferred[None]:
-        return self.runner.run_generator(deliver, handler, *args, pool=self.pool)
 
 
 def _method(job: Any) -> Any:

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from errklein.listening import client_of
 from errklein.ports.outbox import OutboxStore, RoomUnavailable
-from errklein.running import NEVER, DeadlineSweeper, Overloaded, Placement, PoolStopped, Runner, TimeSlices, WorkerPool
+from errklein.running import NEVER, DeadlineSweeper, Overloaded, Placement, PoolStopped, Runner, TimeSlices
 from errklein.web._decoding import Lanes
 from errklein.web._error_pages import Problem, problem_of, retry_after
 from errklein.web._responses import (
@@ -48,14 +48,12 @@ _QUICK_SIZE = 12 * 1024
 class WebServices:
     """What deliveries use.
 
-    `pool` has the threads of blocking handlers; in those of `lanes`, large bodies are decoded before. Recorded deliveries have
-    their own. Streamed responses share `time_slices`, the time slice of each turn of the reactor. `open_requests`
+    `runner` calls handlers; in the threads of `lanes`, large bodies are decoded before. Recorded deliveries have their own. Streamed responses share `time_slices`, the time slice of each turn of the reactor. `open_requests`
     watches the deadlines of the requests without a response.
     """
 
     settings: WebSettings
     runner: Runner
-    pool: WorkerPool
     lanes: Lanes
     time_slices: TimeSlices
     open_requests: DeadlineSweeper
@@ -162,7 +160,7 @@ class Delivery:
     def _call_handler(self) -> Any:
         runner, context = self.services.runner, self.context
         if self._route.placement is Placement.THREAD:
-            return runner.call_in(self.services.pool, self._begin_in_thread, context=context.new_context())
+            return runner.call_in(self._begin_in_thread, context=context.new_context())
         self._begin()
         return runner.start_in(context.new_context(), self.hook.handler, (context.payload(),), context.captures)
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred, succeed
 
-from errklein.running import NEVER, WorkerPool
+from errklein.running import NEVER, Runner
 from errklein.verify import ImmediateResponse
 from errklein.web._decoding import Lanes
 from errklein.web._delivery import Delivery, WebServices
@@ -48,11 +48,11 @@ class Intake:
     request, and a mapper bound to the request's host."""
 
     def __init__(
-        self, make_services: Callable[[], WebServices], routes: Routes, recorded_pool: WorkerPool, recorded_lanes: Lanes
+        self, make_services: Callable[[], WebServices], routes: Routes, recorded_runner: Runner, recorded_lanes: Lanes
     ) -> None:
         self.routes = routes
         self._make_services = make_services
-        self._recorded_pool = recorded_pool
+        self._recorded_runner = recorded_runner
         self._recorded_lanes = recorded_lanes
         self._variables = copy_context()
 
@@ -63,7 +63,7 @@ class Intake:
     @cached_property
     def _recorded_services(self) -> WebServices:
         # Without messages: the end of a recorded delivery writes them itself.
-        return replace(self.services, pool=self._recorded_pool, lanes=self._recorded_lanes, outbox_store=None)
+        return replace(self.services, runner=self._recorded_runner, lanes=self._recorded_lanes, outbox_store=None)
 
     def use(self, settings: WebSettings) -> None:
         """Use other settings for the next requests. The limits of clients begin anew if they change."""

@@ -31,18 +31,17 @@ from errklein.webhooks.options import configured
 class WebServer:
     """The web server of a bot: endpoints, connections, routes, and the handling of requests by plugins.
 
-    :param decoding_pool: The threads that decode bodies above 64 KiB, which then don't wait for blocking handlers; by default `pool`.
+    :param decoding_pool: The threads that decode bodies above 64 KiB, which then don't wait for blocking handlers; by default that of `runner`.
     :param large_pool: The threads that decode bodies above 256 KiB, so that smaller ones don't wait for them; by default
         `decoding_pool`.
     :param recorded_pool: The threads of blocking handlers of recorded deliveries, for which other requests don't wait then; by
-        default `pool`.
+        default that of `runner`.
     """
 
     def __init__(
         self,
         reactor: Any,
         runner: Runner,
-        pool: WorkerPool,
         settings: WebSettings | None = None,
         *,
         decoding_pool: WorkerPool | None = None,
@@ -52,16 +51,17 @@ class WebServer:
         bot: Callable[[], BotParts] = BotParts,
     ) -> None:
         settings = settings or WebSettings()
+        pool = runner.pool
         decoding_pool = decoding_pool or pool
         pools = decoding_pool, large_pool or decoding_pool
         self.now = now  # returns the Unix time in seconds
-        self._runner, self._pool, self._recorded_pool = runner, pool, recorded_pool or pool
-        self.pools = tuple(dict.fromkeys((pool, self._recorded_pool, *pools)))  # the pools of threads
+        self._runner, self._recorded_runner = runner, runner.using(recorded_pool or pool)
+        self.pools = tuple(dict.fromkeys((pool, self._recorded_runner.pool, *pools)))  # the pools of threads
         self._bot = bot
         self._open_requests = DeadlineSweeper(reactor)
         self.routes = Routes(self._enter, self._shadowed, self._configured, self._prepare, settings.prefix)
         self._lanes, self._recorded_lanes = (Lanes(reactor, settings.body_memory, *pools) for _ in range(2))
-        self._intake = Intake(self._make_services, self.routes, self._recorded_pool, self._recorded_lanes)
+        self._intake = Intake(self._make_services, self.routes, self._recorded_runner, self._recorded_lanes)
         self.site = Site(reactor, settings, self._intake, decoding_pool)
         self.app = self.routes.app
         """The Klein application of all webhooks. `app.resource()` answers them under any Twisted site, also in tests."""
@@ -90,7 +90,6 @@ class WebServer:
         return WebServices(
             settings,
             self._runner,
-            self._pool,
             self._lanes,
             site.time_slices,
             self._open_requests,
@@ -133,8 +132,8 @@ class WebServer:
 
     def refuse_waiting(self) -> None:
         """Respond with 503 to requests that wait for a thread. Running handlers continue."""
-        self._pool.stop()
-        self._recorded_pool.stop()
+        self._runner.pool.stop()
+        self._recorded_runner.pool.stop()
         self._lanes.stop()
         self._recorded_lanes.stop()
 

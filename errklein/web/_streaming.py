@@ -96,9 +96,7 @@ class ResponseStream:
                     return self._pulled_item(await anext(items, _END))
 
                 return self.services.runner.call(following)
-            return self.services.runner.call_in(
-                self.services.pool, lambda: lambda: self._pulled_item(next(items, _END)), follow_up=True
-            )
+            return self.services.runner.call_in(lambda: lambda: self._pulled_item(next(items, _END)), follow_up=True)
 
     def _pulled_item(self, item: Any) -> Any:
         """Return the item. Called where the generator runs, as the functions of `after_this_request` may block."""
@@ -181,7 +179,7 @@ class ResponseStream:
             if isinstance(items, AsyncIterator):
                 closed = self.services.runner.call(closing)
             else:
-                closed = self.services.runner.call_in(self.services.pool, lambda: close or items.close, follow_up=True)
+                closed = self.services.runner.call_in(lambda: close or items.close, follow_up=True)
         closed.addErrback(lambda _: None)
 
 

@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 from errklein import BotPlugin
 from errklein.core_plugins import callable_anywhere
 from errklein.plugins.loading import CORE_PLUGINS
-from errklein.running import Placement, Runner, placement_of
+from errklein.running import Placement, Runner, WorkerPool, placement_of
 from errklein.running.threads import ThreadWaits
 from errklein.testing import PluginTestCase
 
@@ -87,7 +87,7 @@ class ThreadTests(TestCase):
         gate: Deferred[str] = Deferred()
 
         class Caller:
-            _bot = SimpleNamespace(waits=ThreadWaits(reactor), runner=Runner(reactor))
+            _bot = SimpleNamespace(waits=ThreadWaits(reactor), runner=Runner(reactor, WorkerPool(reactor, "test", 1)))
 
             @callable_anywhere  # type: ignore[type-var]
             async def wait(self, word: str) -> str:

@@ -257,7 +257,7 @@ class HandshakeTests(StoreCase):
     def test_alpn(self) -> None:
         """HTTP/1.1 is negotiated with each certificate."""
         clock = TestReactor()
-        site = WebServer(clock, Runner(clock), InlinePool(clock, "test", 1)).site
+        site = WebServer(clock, Runner(clock, InlinePool(clock, "test", 1))).site
         self.addCleanup(site.sweeper.stop)
         for name in ("a.example.org", "b.example.org"):
             context = self.client()

@@ -421,7 +421,7 @@ class SocketTests(TestCase):
         pool = WorkerPool(self.reactor, "webhook", 2)
         self.addCleanup(pool.stop)
         settings = WebSettings(max_connections_per_client=3)
-        self.web = WebServer(self.reactor, Runner(self.reactor), pool, settings)
+        self.web = WebServer(self.reactor, Runner(self.reactor, pool), settings)
         self.addCleanup(self.web.close)
         self.web.routes.replace("Served", hooks_of(Served()))
 

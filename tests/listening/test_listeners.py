@@ -192,7 +192,7 @@ class ListeningTests(TestCase):
         self.reactor: Any = reactor
         pool = WorkerPool(self.reactor, "webhook", 2)
         self.addCleanup(pool.stop)
-        self.web = WebServer(self.reactor, Runner(self.reactor), pool)
+        self.web = WebServer(self.reactor, Runner(self.reactor, pool))
         self.web.routes.replace("Hello", hooks_of(Hello()))
         self.connections = HTTPConnectionPool(self.reactor, persistent=False)  # type: ignore[no-untyped-call]
         self.addCleanup(self.web.close)

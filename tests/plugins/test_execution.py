@@ -20,9 +20,9 @@ class ExecutionTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Create the execution."""
         self.clock = Clock()
-        runner: Any = SimpleNamespace(run=lambda method, pool: method())
+        runner: Any = SimpleNamespace(run=lambda method: method())
         unused: Any = None
-        self.execution = PluginExecution(self.clock, runner, unused, unused)
+        self.execution = PluginExecution(self.clock, runner, unused)
 
     def test_timeout(self) -> None:
         """The error contains the method, the timeout and the consequence; a later failure is logged."""

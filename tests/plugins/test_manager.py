@@ -83,7 +83,7 @@ class LifeTests(PluginTestCase):
             await gate
             self.painter["late"] = "kept"
 
-        running = self.bot.bot.runner.run(_method(self.painter, handler), pool=self.bot.bot.command_pool)
+        running = self.bot.bot.runner.run(_method(self.painter, handler))
         self.command("!plugin deactivate Painter")
         gate.callback(None)
         self.successResultOf(running)

@@ -75,8 +75,8 @@ class RunnerTests(TestCase):
         from twisted.internet import reactor
 
         self.reactor: Any = reactor
-        self.runner = Runner(reactor)
         self.pool = WorkerPool(reactor, "test", 2)  # type: ignore[arg-type]
+        self.runner = Runner(reactor, self.pool)
         self.addCleanup(self.pool.stop)
         self.plugin = Plugin(reactor)
         self.addCleanup(self.plugin.gate.set)
@@ -84,7 +84,7 @@ class RunnerTests(TestCase):
     async def run_it(self, handler: Any, *args: Any) -> Any:
         """Return the handler's result."""
         colour.set("green")
-        return await self.runner.run(handler, *args, pool=self.pool)
+        return await self.runner.run(handler, *args)
 
     async def test_plain_handlers_run_in_a_thread(self) -> None:
         """A plain handler runs in a thread with its arguments and its caller's context."""
@@ -95,7 +95,7 @@ class RunnerTests(TestCase):
         pool = WorkerPool(self.reactor, "test", 1, shared=True, start_thread=lambda target, name: None)
         context = contextvars.copy_context()
         context.run(origin.set, "route:Builds:report")
-        self.runner.call_in(pool, lambda: str, context=context)
+        self.runner.using(pool).call_in(lambda: str, context=context)
         self.assertEqual(pool.status().running, {"route:Builds:report": 1})
 
     async def test_coroutines_run_on_the_reactor(self) -> None:
@@ -109,7 +109,7 @@ class RunnerTests(TestCase):
     async def test_errors_arrive(self) -> None:
         """Every exception of a handler, including SystemExit, fails the Deferred."""
         for handler, error in ((self.plugin.raises, RuntimeError), (self.plugin.leaves, SystemExit)):
-            await self.assertFailure(self.runner.run(handler, pool=self.pool), error)
+            await self.assertFailure(self.runner.run(handler), error)
 
     async def test_a_deferred_out_of_a_thread_is_continued(self) -> None:
         """A Deferred that a handler in a thread returns gives its result, with a warning in the log."""
@@ -149,13 +149,13 @@ class RunnerTests(TestCase):
                 items.append(item)
                 where.append(isInIOThread())
 
-            await self.runner.run_generator(deliver, handler, pool=self.pool)
+            await self.runner.run_generator(deliver, handler)
             self.assertEqual(items, [("green", expected)] * 2)
             self.assertEqual(where, [expected] * 2)
 
     async def test_knows_what_is_running(self) -> None:
         """Running handlers are counted by plugin and in total; waiting ones only in total."""
-        jobs = [self.runner.run(self.plugin.waits, pool=self.pool) for _ in range(3)]
+        jobs = [self.runner.run(self.plugin.waits) for _ in range(3)]
         self.assertEqual((self.runner.running(self.plugin), self.runner.running()), (2, 3))
         idle = self.runner.when_idle(self.plugin)
         self.assertNoResult(idle)
@@ -176,11 +176,11 @@ class RunnerTests(TestCase):
 
     async def test_no_cyclic_garbage(self) -> None:
         """A handler that has run in a thread needs no run of the garbage collector."""
-        await gatherResults([self.runner.run(self.plugin.plain, pool=self.pool) for _ in range(10)])
+        await gatherResults([self.runner.run(self.plugin.plain) for _ in range(10)])
         gc.collect()
         gc.disable()
         self.addCleanup(gc.enable)
-        await gatherResults([self.runner.run(self.plugin.plain, pool=self.pool) for _ in range(10)])
+        await gatherResults([self.runner.run(self.plugin.plain) for _ in range(10)])
         self.assertLess(gc.collect(), 10)
 
     async def test_asyncio_and_deferreds_in_one_coroutine(self) -> None:
@@ -231,7 +231,7 @@ class RunnerTests(TestCase):
         async def waits() -> None:
             await endless
 
-        running = self.runner.run(waits, pool=self.pool)
+        running = self.runner.run(waits)
         await deferLater(self.reactor, 0)
         running.cancel()
         running.addErrback(lambda _: None)

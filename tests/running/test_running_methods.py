@@ -52,10 +52,10 @@ class RunningMethodsTests(SynchronousTestCase):
         """Create a runner, and a pool whose threads begin when the test lets them."""
         self.reactor = Reactor()
         register_reactor_thread(self.reactor)
-        self.runner = Runner(self.reactor)
         self.plugin = Plugin()
         self.threads: list[Callable[[], None]] = []
         self.pool = WorkerPool(self.reactor, "test", 1, start_thread=lambda target, _: self.threads.append(target))
+        self.runner = Runner(self.reactor, self.pool)
 
     def going(self) -> list[tuple[str, float]]:
         """Return the names of the running methods with their start times."""
@@ -65,10 +65,10 @@ class RunningMethodsTests(SynchronousTestCase):
     def test_on_the_reactor(self) -> None:
         """A handler on the reactor is listed until it has ended, also by an exception."""
         self.reactor.advance(5)
-        running = self.runner.run(self.plugin.waits, pool=self.pool)
+        running = self.runner.run(self.plugin.waits)
         self.reactor.advance(5)
-        failing = self.runner.run(self.plugin.fails, pool=self.pool)
-        yielding = self.runner.run_generator(lambda item: None, self.plugin.yields, pool=self.pool)
+        failing = self.runner.run(self.plugin.fails)
+        yielding = self.runner.run_generator(lambda item: None, self.plugin.yields)
         self.assertEqual(self.going(), [("waits", 5.0), ("fails", 10.0), ("yields", 10.0)])
         self.plugin.gate.callback(None)
         self.successResultOf(running)
@@ -78,9 +78,9 @@ class RunningMethodsTests(SynchronousTestCase):
 
     def test_in_a_thread(self) -> None:
         """A handler in a thread is listed while it runs, and not while it waits for a thread."""
-        first = self.runner.run(self.plugin.plain, pool=self.pool)
+        first = self.runner.run(self.plugin.plain)
         self.reactor.advance(1)
-        second = self.runner.run(self.plugin.plain, pool=self.pool)
+        second = self.runner.run(self.plugin.plain)
         self.assertEqual(self.going(), [("plain", 0.0)])
         self.pool.stop()
         (work,) = self.threads
@@ -96,7 +96,7 @@ class RunningMethodsTests(SynchronousTestCase):
         async def nobody() -> None:
             await self.plugin.gate
 
-        running = self.runner.run(nobody, pool=self.pool)
+        running = self.runner.run(nobody)
         self.assertEqual(self.going(), [])
         self.plugin.gate.callback(None)
         self.successResultOf(running)

@@ -170,8 +170,8 @@ class WebCase(SynchronousTestCase):
         """Create a server without routes. Blocking handlers run in real threads."""
         self.clock = self.clock_type()
         self.events = Recorder()
-        self.runner = Runner(self.clock)
         self.pool = WorkerPool(self.clock, "webhook", 20, queue=200, wait=10)
+        self.runner = Runner(self.clock, self.pool)
         self.addCleanup(self.pool.stop)
         decoding_pool = WorkerPool(self.clock, "decoding", 1, wait=10)
         self.addCleanup(decoding_pool.stop)
@@ -180,7 +180,6 @@ class WebCase(SynchronousTestCase):
         self.web = WebServer(
             self.clock,
             self.runner,
-            self.pool,
             self.settings,
             decoding_pool=decoding_pool,
             recorded_pool=recorded_pool,

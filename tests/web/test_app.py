@@ -97,7 +97,7 @@ class WebhookContract:
         pool = WorkerPool(reactor, "webhook", 2)
         self.addCleanup(pool.stop)  # type: ignore[attr-defined]
         self.events = Recorder()
-        self.web = WebServer(reactor, Runner(reactor), pool, WebSettings(), bot=lambda: BotParts(self.events))
+        self.web = WebServer(reactor, Runner(reactor, pool), WebSettings(), bot=lambda: BotParts(self.events))
         self.web.routes.replace("Shop", hooks_of(Shop()))
         self.addCleanup(self.web.close)  # type: ignore[attr-defined]
         self.client = self.make_client()

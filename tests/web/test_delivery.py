@@ -303,7 +303,7 @@ class RealReactorTests(TestCase):
         events = Recorder()
         pool = WorkerPool(reactor, "webhook", 2)  # type: ignore[arg-type]
         self.addCleanup(pool.stop)
-        web = WebServer(reactor, Runner(reactor), pool, bot=lambda: BotParts(events))
+        web = WebServer(reactor, Runner(reactor, pool), bot=lambda: BotParts(events))
         self.addCleanup(web.close)
         web.routes.replace("Raises", hooks_of(Raises()))
         for how in ("exit", "interrupt", "generator"):

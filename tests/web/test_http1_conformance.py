@@ -154,7 +154,7 @@ class SocketTests(TestCase):
         self.reactor: Any = reactor
         pool = WorkerPool(self.reactor, "webhook", 2)
         self.addCleanup(pool.stop)
-        web = WebServer(self.reactor, Runner(self.reactor), pool)
+        web = WebServer(self.reactor, Runner(self.reactor, pool))
         self.addCleanup(web.close)
         self.target = Target()
         web.routes.replace("Target", hooks_of(self.target))

@@ -143,7 +143,7 @@ class ProxyCase(TestCase):
         """Start the bot on an endpoint."""
         pool = WorkerPool(self.reactor, "webhook", 2)
         self.addCleanup(pool.stop)
-        web = WebServer(self.reactor, Runner(self.reactor), pool, settings)
+        web = WebServer(self.reactor, Runner(self.reactor, pool), settings)
         web.routes.replace("Where", hooks_of(Where()))
         self.addCleanup(web.close)
         await web.listeners.open(description)

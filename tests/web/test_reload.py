@@ -159,7 +159,7 @@ class ReloadTests(WebCase):
         sleeping: list[Any] = []
         pool = WorkerPool(self.clock, "webhook", 2, start_thread=lambda target, name: sleeping.append(target))
         self.addCleanup(pool.stop)
-        self.web = WebServer(self.clock, self.runner, pool)
+        self.web = WebServer(self.clock, self.runner.using(pool))
         return sleeping
 
     def wake_up(self, sleeping: list[Any]) -> None:

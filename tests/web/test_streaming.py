@@ -652,7 +652,7 @@ class SocketTests(TestCase):
         reactor: Any = imported
         pool = WorkerPool(reactor, "webhook", 2)
         self.addCleanup(pool.stop)
-        web = WebServer(reactor, Runner(reactor), pool)
+        web = WebServer(reactor, Runner(reactor, pool))
         self.addCleanup(web.close)
         web.routes.replace("Generators", hooks_of(plugin))
         await web.listeners.open("tcp:0:interface=127.0.0.1")
