@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from errklein.config import ConfigError
 from errklein.networks._connection import Unusable
@@ -42,11 +41,7 @@ def text_of(value: Any) -> str:
 class MatrixClient:
     """Makes requests with the bot's access token. Use it on the reactor. Failures are those of `JSONClient`."""
 
-    def __init__(
-        self,
-        context: NetworkContext,
-        settings: MatrixSettings,
-    ) -> None:
+    def __init__(self, context: NetworkContext, settings: MatrixSettings) -> None:
         self.user = ""
         """The bot's id; "" before the first login."""
         self._state, self._settings, self._seconds = context.state, settings, context.reactor.seconds
@@ -92,39 +87,34 @@ class MatrixClient:
     def call(self, method: str, path: str, json: Any = None, version: str = "v3", **options: Any) -> Deferred[Any]:
         return self._http.call(method, f"/_matrix/client/{version}{path}", json, **options)
 
-    def send(self, room: str, type: str, content: Mapping[str, Any], key: str) -> Deferred[str]:
-        """Send an event. The Deferred fires with its id; with the same key it is the same event."""
-        return self._write(room, f"send/{quoted(type)}/{quoted(key)}", content)
+    async def send(self, room: str, type: str, content: Mapping[str, Any], key: str) -> str:
+        """Send an event, and return its id. With the same key it is the same event."""
+        path = f"/rooms/{quoted(room)}/send/{quoted(type)}/{quoted(key)}"
+        return await self._made(self.call("PUT", path, content), "event_id", room)
 
-    def redact(self, room: str, event: str, key: str) -> Deferred[str]:
-        return self._write(room, f"redact/{quoted(event)}/{quoted(key)}", {})
+    async def redact(self, room: str, event: str, key: str) -> str:
+        path = f"/rooms/{quoted(room)}/redact/{quoted(event)}/{quoted(key)}"
+        return await self._made(self.call("PUT", path, {}), "event_id", room)
 
-    def upload(self, name: str, type: str, content: bytes) -> Deferred[str]:
-        file = File(content, name, type)
-        stored = self._http.upload("POST", "/_matrix/media/v3/upload", file, params={"filename": name})
-        return stored.addCallbacks(
-            lambda answer: text_of(mapping(answer).get("content_uri")), self._not_sent, errbackArgs=("",)
-        )
+    async def upload(self, name: str, type: str, content: bytes) -> str:
+        """Store a file, and return its address."""
+        file, path = File(content, name, type), "/_matrix/media/v3/upload"
+        return await self._made(self._http.upload("POST", path, file, params={"filename": name}), "content_uri")
 
     def download(self, address: str, most: int) -> Deferred[bytes]:
         server, _, media = address.removeprefix("mxc://").partition("/")
         return self._http.fetch(f"/_matrix/client/v1/media/download/{quoted(server)}/{quoted(media)}", most)
 
-    def _write(self, room: str, what: str, content: Mapping[str, Any]) -> Deferred[str]:
-        sent = self.call("PUT", f"/rooms/{quoted(room)}/{what}", content)
-        return sent.addCallbacks(
-            lambda answer: text_of(mapping(answer).get("event_id")), self._not_sent, errbackArgs=(room,)
-        )
-
-    def _not_sent(self, failure: Failure, room: str) -> Failure:
-        error = failure.value
-        if isinstance(error, RetryLater):
+    async def _made(self, request: Deferred[Any], name: str, room: str = "") -> str:
+        try:
+            return text_of(mapping(await request).get(name))
+        except RetryLater as error:
             # Homeservers limit rooms or the bot, and don't say which.
             now = self._seconds()
             self._limited = {one: until for one, until in self._limited.items() if until > now and one != room}
             self._limited[room] = now + error.seconds
             error.scope = "network" if len(self._limited) > 1 else "recipient"
-        return failure
+            raise
 
     async def _new_token(self, device: str) -> dict[str, str]:
         self._http.headers.pop("Authorization", None)
