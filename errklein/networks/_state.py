@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from errklein.ports.values import OF_NETWORK, Storage
 from errklein.running import cancel_timers
@@ -94,4 +95,10 @@ class Seen:
     def _store(self) -> Deferred[None]:
         self._timer = None
         stored = self._state.set(self._name, {"position": self._position, "ids": list(self._ids)})
-        return stored.addErrback(lambda failure: self.log.failure("The position in events was not stored", failure))
+        return stored.addErrback(self._not_stored)
+
+    def _not_stored(self, failure: Failure) -> None:
+        # The session that waits for it is ended.
+        if failure.check(CancelledError):
+            failure.raiseException()
+        self.log.failure("The position in events was not stored", failure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.networks._state import DurableState, Seen
@@ -75,6 +75,20 @@ class SeenTests(SynchronousTestCase):
         self.successResultOf(seen.flush())
         self.assertEqual(stored, [99, 100])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_ended_while_the_disk_is_slow(self) -> None:
+        """A session that is cancelled while it waits for the disk ends, and no error is logged."""
+
+        class Slow(DurableState):
+            def set(self, key: str, value: Any) -> Deferred[None]:
+                return Deferred()
+
+        self.state = Slow("chat", None)
+        seen = self.loaded()
+        seen.position = 1
+        stored = seen.flush()
+        stored.cancel()
+        self.failureResultOf(stored, CancelledError)
 
     def test_broken_disk(self) -> None:
         """A write that fails is logged, and the next one is tried."""

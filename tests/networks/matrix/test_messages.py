@@ -121,6 +121,24 @@ class ReceivedTests(MessageCase):
         reply = self.bot.backend.build_reply(message, "answer")
         self.assertEqual((reply.thread, reply.to), (root, message.to))
 
+    async def test_connection_that_breaks_while_the_disk_is_slow(self) -> None:
+        """A message that was read before the connection breaks is handled, since nothing reads it again."""
+        writing: list[Deferred[Any]] = []
+
+        def in_background(work: Any) -> Deferred[Any]:
+            writing.append(Deferred())
+            return writing[-1]
+
+        patched = self.patch(self.bot.storage, "in_background", in_background)
+        await self.alice.say(self.room, "!status")
+        await self.events.until(lambda: writing, "the write")
+        self.assertEqual(self.events.texts, [])
+        patched.restore()
+        self.server.fail("PUT .*/send/", Fault(Answer(502, b"")))
+        await self.perform("sent again")
+        self.assertEqual(self.events.texts, ["!status"])
+        self.assertEqual(len(self.events.named("backend_disconnected")), 1)
+
     async def test_own_messages(self) -> None:
         """The bot doesn't hear itself."""
         await self.perform("!status")
