@@ -126,7 +126,11 @@ class Connection:
         """Cancel the session, which hasn't noticed that the connection is broken."""
         if self.is_connected and self._broken is None:
             self._broken = error
-            self._current.cancel()
+            self._reactor.callLater(0, self._cancel)
+
+    def _cancel(self) -> None:
+        # Later than the interruption: a session that has sent the part itself runs at the time, and can't be cancelled.
+        self._current.cancel()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Send the outbox for up to `grace` seconds, if the network is connected by then, and cancel the session."""
@@ -169,9 +173,6 @@ class Connection:
         while True:
             try:
                 self._current = Deferred.fromCoroutine(self._run_session())
-                if self._broken is not None:
-                    # By a part that was sent at once.
-                    self._current.cancel()
                 reason = await self._current
                 delay = self._lost(reason if reason and isinstance(reason, str) else "the connection was closed")
             except Exception as raised:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Message
@@ -25,11 +26,13 @@ class PlayedNetwork(ConnectedNetwork):
 
     def __init__(self, context: NetworkContext) -> None:
         super().__init__(context)
-        self.failures = 0
+        self.failures, self.connects_after = 0, 0.0
         self.sent: list[tuple[str, str]] = []
 
     async def session(self) -> None:
-        """Connect at once."""
+        """Connect at once, or later."""
+        if self.connects_after:
+            await deferLater(self.context.reactor, self.connects_after)
         self.connection.connected()
         await Deferred()
 
@@ -74,6 +77,7 @@ class ConnectedNetworkTests(SynchronousTestCase):
         self.connect()
         self.network.failures = 1
         accepted = self.network.send_message(Message("one", to=LocalPerson("alice")))
+        self.reactor.advance(0)
         self.assertIn(("backend_disconnected", "the server has answered with status 500"), self.events.recorded)
         self.assertNoResult(accepted)
         self.reactor.advance(1)
@@ -89,6 +93,11 @@ class ConnectedNetworkTests(SynchronousTestCase):
         for _ in range(40):
             self.reactor.advance(1)
         self.assertEqual(sorted(self.network.sent), [("alice", "early"), ("bob", "early")])
+
+    def test_error_after_a_while(self) -> None:
+        """It is the same if the connection needs time."""
+        self.network.connects_after = 0.5
+        self.test_error_at_once()
 
     def test_occupant(self) -> None:
         """A message to a person in a room is for the person."""

@@ -148,6 +148,7 @@ class ConnectionTests(SynchronousTestCase):
         self.connection.connected()
         self.connection.interrupt(NotConfirmed("status 500"))
         self.connection.interrupt(NotConfirmed("status 502"))
+        self.reactor.advance(0)
         self.assertEqual(self.events[1:], ["disconnected: status 500"])
         self.assertEqual(self.outbox.calls, ["resume", "pause: status 500"])
         self.assertTrue(self.sessions[0].called)
@@ -162,6 +163,7 @@ class ConnectionTests(SynchronousTestCase):
         self.start()
         self.connection.connected()
         self.connection.interrupt(Unusable("the token was revoked"))
+        self.reactor.advance(0)
         self.assertEqual(self.connection.next_attempt_in, 300)
         self.assertEqual(len(self.notices), 1)
         self.assertIn("the token was revoked", self.notices[0])
@@ -176,6 +178,7 @@ class ConnectionTests(SynchronousTestCase):
 
         connection = self.connection = self.connection._context.stay_connected(session, self.outbox)
         self.start()
+        self.reactor.advance(0)
         self.assertEqual(self.events[1:], ["disconnected: status 500"])
         self.assertEqual(connection.next_attempt_in, 1)
 
