@@ -25,7 +25,7 @@ from errklein.chat import (
 )
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.identifiers import LookupFailed
-from errklein.chat.operations import Edit, Kind, Operation, Unsupported, Wanted
+from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Unsupported, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text
 from errklein.ports.chat import Backend, BackendEvents
@@ -70,6 +70,12 @@ class NetworkBase(Backend):
         self.config = config
         self.network = config.network
         self.message_size_limit = getattr(config, "MESSAGE_SIZE_LIMIT", None) or MESSAGE_SIZE_LIMIT
+
+    def send_message(self, message: Message) -> Receipt:
+        if not (message.thread or message.mentioned or message.quote):
+            return self.perform(message, NOTHING_ELSE)
+        wanted = Wanted(mentions=message.mentioned, quote=message.quote)
+        return self.perform(message, wanted.into(message.thread))
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
         accepted: Receipt = self.outbox.perform(

@@ -12,7 +12,7 @@ from errklein.chat import EXACT, Identifier, Message, NameRules, Presence, React
 from errklein.chat.features import BARE, Features
 from errklein.chat.handles import MessageRef
 from errklein.chat.identifiers import RoomDoesNotExistError
-from errklein.chat.operations import NOTHING_ELSE, Wanted
+from errklein.chat.operations import Wanted
 from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.ports.outbox import NetworkOutbox
 from errklein.ports.receipts import Receipt
@@ -70,10 +70,6 @@ class Backend(Protocol):
 
     def send_message(self, message: Message) -> Receipt:
         """Accept `message` into the outbox: `perform` with the message's own thread and mentions. Any thread."""
-        if not (message.thread or message.mentioned or message.quote):
-            return self.perform(message, NOTHING_ELSE)
-        wanted = Wanted(mentions=message.mentioned, quote=message.quote)
-        return self.perform(message, wanted.into(message.thread))
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
         """Accept into the outbox what is wanted with `message`: that it is sent, edits another one, and so on. Any thread.
