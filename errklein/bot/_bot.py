@@ -14,7 +14,7 @@ from twisted.logger import Logger, globalLogPublisher
 from errklein.bot._events import Callbacks, Events
 from errklein.bot._health import HealthChecks
 from errklein.bot._notices import MissedNotices, NoticeBoard, NoticeFallback
-from errklein.bot._operations import CoreHost, ProcessOperations, RunningState, overview
+from errklein.bot._operations import CoreHost, RunningState, overview
 from errklein.bot._room_messages import RoomMessages
 from errklein.bot._sending import Sending, restore_outboxes
 from errklein.bot._webhook_notices import WebhookNotices, pool_notice
@@ -34,15 +34,13 @@ from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.method_sources import handlers
 from errklein.plugins.names import Named, plugin_name
-from errklein.plugins.operations import PluginOperations
 from errklein.plugins.repos import BotRepoManager, Downloads
-from errklein.plugins.repos.operations import RepoOperations
 from errklein.plugins.store_mixin import StoredValues
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
 from errklein.ports.chat import Backend, BackendEvents
 from errklein.ports.journal import Journal
 from errklein.ports.values import Storage
-from errklein.running import Deadline, PoolStatus, SerialQueue, TimedOut, Workers, result_within
+from errklein.running import Deadline, PoolStatus, TimedOut, Workers, result_within
 from errklein.sources import find_source
 from errklein.web import BotParts, WebServer
 from errklein.webhooks.room_webhooks import room_webhooks
@@ -158,18 +156,7 @@ class Bot:
             reactor,
             now,
         )
-        self.core_host = CoreHost(
-            networks,
-            dispatcher,
-            self.plugin_manager,
-            self.web,
-            webhooks,
-            PluginOperations(self.plugin_manager),
-            RepoOperations(self.repo_manager, self.plugin_manager, self.plugin_pool, SerialQueue(reactor)),
-            rooms,
-            ProcessOperations(self),
-            self.room_webhooks,
-        )
+        self.core_host = CoreHost(self, webhooks, rooms)
         self.web_parts = BotParts(hooks, self.journal, queue, self.waits)  # what the web server uses of the bot
         self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices)
 

@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import ReactorNotRunning
 
-from errklein.bot.room_webhooks import RoomWebhooks
 from errklein.chat import Message
 from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.commands.operations import Actor, operation
 from errklein.config import Config, ConfigError
-from errklein.dispatch import Dispatcher, Networks, RoomOperations
+from errklein.dispatch import RoomOperations
 from errklein.journal import back_up
 from errklein.journal.operations import PAUSED_WEBHOOK, BotState, WebhookOperations
 from errklein.listening import endpoint_url
 from errklein.logs import destinations
-from errklein.plugins.manager import PluginManager
 from errklein.plugins.operations import PluginOperations, PluginSummary
 from errklein.plugins.plugin import UnknownPlugin
 from errklein.plugins.repos.operations import RepoOperations
@@ -32,9 +30,8 @@ from errklein.ports.chat import Backend, BotOverview, ManagesRooms
 from errklein.ports.journal import JournalError
 from errklein.ports.outbox import OutboxStatus
 from errklein.ports.values import OF_NETWORK
-from errklein.running import PoolStatus, TimedOut, result_within
+from errklein.running import PoolStatus, SerialQueue, TimedOut, result_within
 from errklein.storage import BACKUP_NAME, OWN_NAMESPACES, rows_of, write_backup
-from errklein.web import WebServer
 from errklein.webhooks.deliveries import DeliveryState, QueueDepth, StoredDelivery
 
 if TYPE_CHECKING:
@@ -259,23 +256,20 @@ class ProcessOperations:
         return NetworkStatus(name, connected_for, state.ended, state.reconnects, waiting, oldest_for, unreadable)
 
 
-@dataclass(frozen=True)
 class CoreHost:
     """What core plugins use of the bot, and what a console will use. Other plugins use `self._bot`.
 
     The operations of administrators are in `webhooks`, `plugins`, `repositories`, `rooms`, `process`, `room_webhooks` and `persons`.
     """
 
-    networks: Networks
-    dispatcher: Dispatcher
-    plugin_manager: PluginManager
-    web: WebServer
-    webhooks: WebhookOperations
-    plugins: PluginOperations
-    repositories: RepoOperations
-    rooms: RoomOperations
-    process: ProcessOperations
-    room_webhooks: RoomWebhooks
+    def __init__(self, bot: Bot, webhooks: WebhookOperations, rooms: RoomOperations) -> None:
+        self._bot = bot
+        self.networks, self.dispatcher, self.web = bot.networks, bot.dispatcher, bot.web
+        self.plugin_manager, self.plugins = bot.plugin_manager, PluginOperations(bot.plugin_manager)
+        changes = SerialQueue(bot.reactor)
+        self.repositories = RepoOperations(bot.repo_manager, bot.plugin_manager, bot.plugin_pool, changes)
+        self.webhooks, self.room_webhooks, self.rooms = webhooks, bot.room_webhooks, rooms
+        self.process = ProcessOperations(bot)
 
     @property
     def persons(self) -> PersonOperations:
@@ -283,7 +277,7 @@ class CoreHost:
         # Imported late, since it is rarely used.
         from errklein.bot.persons import PersonOperations
 
-        return PersonOperations(self.process._bot)
+        return PersonOperations(self._bot)
 
     @property
     def prefix(self) -> str:
