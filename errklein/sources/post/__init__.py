@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from errklein.sources.post._dialects import Dialect, markdown, mrkdwn
-from errklein.sources.post._formats import converted
+from errklein.sources.post._formats import Dialect, converted, markdown, mrkdwn
 from errklein.verify import ImmediateResponse, Received, url_token
 from errklein.webhooks.payload import BadPayload, decode_payload, decode_text, read_json
 from errklein.webhooks.source import Source, header
