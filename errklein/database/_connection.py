@@ -192,7 +192,6 @@ class Database:
 
 
 def _inode(file: Path) -> tuple[int, int] | None:
-    """Return the identity of the file; None if there is none."""
     try:
         status = file.stat()
     except OSError:
@@ -229,7 +228,6 @@ def explained(path: Path, error: sqlite3.Error) -> DatabaseError:
 
 
 def connect(path: Path, options: str = "") -> sqlite3.Connection:
-    """Return a connection to the file, with options of SQLite's URIs."""
     # Without an isolation level, the sqlite3 module begins no transactions, and each statement is one.
     # Statements that `execute_rows` runs with different numbers of rows stay prepared.
     return sqlite3.connect(

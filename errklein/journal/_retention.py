@@ -67,8 +67,6 @@ class Retention:
 
 
 class Pruner:
-    """Removes what the retention doesn't keep."""
-
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
         self._turn = self._excess = 0

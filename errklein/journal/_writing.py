@@ -294,8 +294,6 @@ def replay(connection: sqlite3.Connection, ids: Sequence[int], force: bool) -> l
 
 
 class _Rows:
-    """New rows by table."""
-
     def __init__(self) -> None:
         self.deliveries: list[Sequence[Any]] = []
         self.contents: list[Sequence[Any]] = []
@@ -346,7 +344,6 @@ def head_of(request: StoredRequest, target: str, headers: Sequence[tuple[bytes, 
 
 
 def bounded(delivery: StoredDelivery) -> StoredDelivery:
-    """Return the delivery with texts that can be stored."""
     return delivery._replace(
         key=stored_key(delivery.key),
         request_id=_bounded_text(delivery.request_id, MAX_KEY),
@@ -355,7 +352,6 @@ def bounded(delivery: StoredDelivery) -> StoredDelivery:
 
 
 def bounded_outcome(outcome: Outcome) -> Outcome:
-    """Return the outcome with a reason that can be stored: with masked secrets, on one line."""
     return outcome._replace(reason=bounded_reason(outcome.reason))
 
 

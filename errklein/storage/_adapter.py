@@ -130,8 +130,6 @@ class _Opened:
 
 
 class AdaptedStore:
-    """The values of one namespace of a AdaptedStorage."""
-
     def __init__(self, storage: AdaptedStorage, namespace: str, opened: _Opened) -> None:
         self._storage = storage
         self._namespace = namespace

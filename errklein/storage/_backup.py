@@ -286,7 +286,6 @@ class _ProgramReader:
             self._rows[namespace, key] = (namespace, key, data)
 
     def _note_unexpected(self, line: int, statement: str) -> None:
-        """Add a problem for a statement that errbot doesn't write."""
         self._unexpected += 1
         if self._unexpected > _MOST_UNEXPECTED:
             raise BackupError(

@@ -19,7 +19,6 @@ _NEWLINES = re.compile("\n+")
 
 
 def truncated(text: str, most: int) -> str:
-    """Return the text, or its first `most` characters and an ellipsis if it is longer."""
     return text if len(text) <= most else text[:most] + "…"
 
 
@@ -133,7 +132,6 @@ def _cut(text: str, limit: int, length: Length, start: int) -> int:
 
 
 def _longest(text: str, limit: int, length: Length) -> int:
-    """Return the number of characters from the beginning that fit into `limit`."""
     most = min(limit, len(text))
     if length(text[:most]) <= limit:
         return most

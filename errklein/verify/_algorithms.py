@@ -201,7 +201,6 @@ class SignedBody:
         delivery_id: Callable[[Received], str | None] | None = None,
         event_header: str = "",
     ) -> Verification:
-        """Return the verification of signatures of this form."""
         names = frozenset(self.headers)
         return Verification(scheme, self.check, references(secret), {}, delivery_id, names, self.sign, event_header)
 
@@ -346,7 +345,6 @@ class StandardWebhooks:
         check_tolerance(self.tolerance)
 
     def verification(self, scheme: str, secret: Secrets, event_header: str = "") -> Verification:
-        """Return the verification of signatures of this form."""
         return Verification(
             scheme,
             self.check,
