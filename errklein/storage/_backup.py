@@ -241,64 +241,46 @@ def read_errbot_backup(path: Path) -> ErrbotBackup:
     with warnings.catch_warnings():
         # Python would print a warning for each invalid escape sequence in a key.
         warnings.simplefilter("ignore")
-        return _ProgramReader(path).read(text)
+        return _read_program(path, text)
 
 
-@dataclass
-class _ProgramReader:
-    _path: Path
+def _read_program(path: Path, text: str) -> ErrbotBackup:
     # If a key is assigned twice, the later value counts, as if the program was executed.
-    _rows: dict[tuple[str, str], Row] = field(default_factory=dict)
-    _problems: list[str] = field(default_factory=list)
-    _plugin: str | None = None
-    _unexpected: int = 0
-
-    def read(self, text: str) -> ErrbotBackup:
-        for line, statement in _statements(text):
-            if not _WITHOUT_VALUES.match(statement) and not self._is_read(line, statement):
-                self._note_unexpected(line, statement)
-        return ErrbotBackup(list(self._rows.values()), self._problems)
-
-    def _is_read(self, line: int, statement: str) -> bool:
-        """Read the statement if it names a plugin or assigns a value, and return whether it does."""
-        if plugin := _PLUGIN.match(statement):
-            self._plugin = _literal(plugin[1])
-            return self._plugin is not None
-        value = _VALUE.match(statement)
-        if value is None:
-            return False
-        namespace = self._plugin if value[1] == "pobj" else _NAMESPACES.get(value[1])
-        key = _literal(value[2])
-        if namespace is None or key is None:
-            return False
-        self._read_value(line, namespace, key, statement[value.end() :])
-        return True
-
-    def _read_value(self, line: int, namespace: str, key: str, text: str) -> None:
-        if text.count(",") > _MOST_PARTS:
-            self._note(line, f"{namespace}: the value of {shortly(key)} has too many elements and is left out")
-            return
-        try:
-            data = dumps(ast.literal_eval(text))
-        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-            self._note(line, f"{namespace}: the value of {shortly(key)} is not a Python literal and is left out")
-        else:
-            self._rows[namespace, key] = (namespace, key, data)
-
-    def _note_unexpected(self, line: int, statement: str) -> None:
-        self._unexpected += 1
-        if self._unexpected > _MOST_UNEXPECTED:
+    rows: dict[tuple[str, str], Row] = {}
+    problems: list[str] = []
+    plugin: str | None = None
+    unexpected = 0
+    for line, statement in _statements(text):
+        if _WITHOUT_VALUES.match(statement):
+            continue
+        where = f"{path}, line {line}"
+        if (named := _PLUGIN.match(statement)) and (name := _literal(named[1])) is not None:
+            plugin = name
+            continue
+        if value := _VALUE.match(statement):
+            namespace = plugin if value[1] == "pobj" else _NAMESPACES.get(value[1])
+            key = _literal(value[2])
+            if namespace is not None and key is not None:
+                reason, literal = "has too many elements", statement[value.end() :]
+                if literal.count(",") <= _MOST_PARTS:
+                    try:
+                        rows[namespace, key] = (namespace, key, dumps(ast.literal_eval(literal)))
+                        continue
+                    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+                        reason = "is not a Python literal"
+                problems.append(f"{where}: {namespace}: the value of {shortly(key)} {reason} and is left out")
+                continue
+        # errbot doesn't write such a statement.
+        unexpected += 1
+        if unexpected > _MOST_UNEXPECTED:
             raise BackupError(
-                f"{self._path}, line {line}: more than {_MOST_UNEXPECTED} unexpected statements; "
-                "the file is damaged or not an errbot backup"
+                f"{where}: more than {_MOST_UNEXPECTED} unexpected statements; the file is damaged or not an errbot backup"
             )
         if not statement.startswith(("pobj[", "pobj.")):
             # It may name the plugin whose values follow.
-            self._plugin = None
-        self._note(line, f"unexpected statement {statement[:200].split(maxsplit=1)[0][:40]!r} is ignored")
-
-    def _note(self, line: int, text: str) -> None:
-        self._problems.append(f"{self._path}, line {line}: {text}")
+            plugin = None
+        problems.append(f"{where}: unexpected statement {statement[:200].split(maxsplit=1)[0][:40]!r} is ignored")
+    return ErrbotBackup(list(rows.values()), problems)
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
