@@ -255,13 +255,13 @@ def proxy_for(uri: bytes) -> Proxy | None:
 
 
 @implementer(IStreamClientEndpoint)
+@dataclass(frozen=True)
 class TunnelEndpoint:
-    """Connects to `target`, a host and port, in a tunnel: the proxy passes on all bytes (RFC 9110, section 9.3.6)."""
+    """Connects to a host and port in a tunnel: the proxy passes on all bytes (RFC 9110, section 9.3.6)."""
 
-    def __init__(self, reactor: Any, proxy: Proxy, target: bytes) -> None:
-        self._reactor = reactor
-        self._proxy = proxy
-        self._target = target
+    _reactor: Any
+    _proxy: Proxy
+    _target: bytes
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         lines = [b"CONNECT %s HTTP/1.1" % self._target, b"Host: %s" % self._target]
@@ -269,15 +269,13 @@ class TunnelEndpoint:
             lines.append(b"Proxy-Authorization: %s" % self._proxy.authorization)
         tunnel = _Tunnel(b"\r\n".join([*lines, b"", b""]), protocolFactory, str(self._proxy))
         tunnel.opened.addTimeout(_CONNECT_TIMEOUT, self._reactor, self._timed_out)
-        connecting = self._proxy.endpoint(self._reactor).connect(_OneTunnel.forProtocol(lambda: tunnel))
+        factory = Factory.forProtocol(lambda: tunnel)
+        factory.noisy = False
+        connecting = self._proxy.endpoint(self._reactor).connect(factory)
         return connecting.addCallback(lambda _: tunnel.opened)
 
     def _timed_out(self, _: object, seconds: float) -> NoReturn:
         raise ProxyError(f"the proxy {self._proxy} has opened no tunnel within {seconds:g} s") from None
-
-
-class _OneTunnel(Factory):
-    noisy = False
 
 
 class _Tunnel(Protocol):
