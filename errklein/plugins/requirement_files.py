@@ -79,13 +79,15 @@ def environment_problems() -> list[str]:
     return [_with_repair(problem, wanted) for wanted, problem in unfulfilled(["errklein"])]
 
 
-def unfulfilled(names: Iterable[str], provided: Collection[str] = ()) -> Iterator[tuple[str, str]]:
-    """Yield the requirements of the named distributions, direct or indirect, that are missing or have a wrong version.
-    Each is a pair of the requirement and a sentence. Requirements in `provided`, which are normalized names, count as
+def unfulfilled(
+    names: Iterable[str], provided: Collection[str] = (), extras: Iterable[str] = ()
+) -> Iterator[tuple[str, str]]:
+    """Yield the requirements of the named distributions and their `extras`, direct or indirect, that are missing or have
+    a wrong version. Each is a pair of the requirement and a sentence. Requirements in `provided`, which are normalized names, count as
     fulfilled."""
     from packaging.utils import canonicalize_name
 
-    waiting = [(name, frozenset[str]()) for name in names]
+    waiting = [(name, frozenset(extras)) for name in names]
     seen = set(waiting)
     while waiting:
         name, extras = waiting.pop()
@@ -288,7 +290,7 @@ def examine(requirements: RequirementFile) -> Examined:
             examined.missing.append(line)
         elif not requirement.specifier.contains(there, prereleases=True):
             examined.conflicts.append(line)
-        elif not _has_extras(requirement):
+        elif requirement.extras and any(unfulfilled([requirement.name], PROVIDED, requirement.extras)):
             examined.missing.append(line)
     return examined
 
@@ -309,17 +311,3 @@ def above(directory: Path, tops: Iterable[Path]) -> list[Path]:
         if top in chain:
             return chain[: chain.index(top) + 1]
     return [directory]
-
-
-def _has_extras(requirement: Requirement, seen: frozenset[str] = frozenset()) -> bool:
-    """Return whether the additional requirements of the extras are installed in allowed versions."""
-    if not requirement.extras or str(requirement) in seen:
-        return True
-    seen |= {str(requirement)}
-    for needed in requirements_of(requirement.name, requirement.extras):
-        if applies(needed):
-            continue
-        there = installed_version(needed.name)
-        if there is None or not needed.specifier.contains(there, prereleases=True) or not _has_extras(needed, seen):
-            return False
-    return True

@@ -18,9 +18,8 @@ from twisted.logger import Logger
 
 from errklein.plugins.repos import index, sources
 from errklein.plugins.repos._archives import MOST_PACKED, unpack
-from errklein.plugins.repos._downloads import Downloads
 from errklein.plugins.repos.git import check_links, git_clone, git_pull, go_back, head
-from errklein.plugins.repos.index import RepoEntry
+from errklein.plugins.repos.index import Downloads, RepoEntry
 from errklein.plugins.repos.sources import RepoException, RepoSource, UnknownRepo, check_name, shown
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports.values import Storage
