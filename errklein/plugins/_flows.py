@@ -12,7 +12,6 @@ from errklein.plugins.botflow import BotFlow
 from errklein.plugins.discovery import find_plug_files
 from errklein.plugins.execution import RAISED, PluginExecution, PluginFactory
 from errklein.plugins.imports import load_module, plugin_class, unload
-from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import PluginError, PluginProblem, PluginTimeout, UnknownPlugin
 from errklein.running import Deadline
@@ -40,7 +39,8 @@ class FlowFiles:
             try:
                 problem = await self._find(path, activate, deadline)
             except Exception as error:
-                problem = _failure(str(error), path)
+                summary = "The flows in a file don't work"
+                problem = PluginProblem(str(error), path=path, source=getattr(error, "source", ""), summary=summary)
             if problem is not None:
                 problems.append(problem)
         return problems
@@ -48,36 +48,31 @@ class FlowFiles:
     async def activate(self, name: str, within: float | None = None) -> None:
         """Activate the flows. Raises PluginTimeout if `activate` doesn't return within `within` seconds; it continues
         in the background."""
-        flows = self._named(name)
-        if flows.is_activated:
-            raise PluginError(f"{name} is already activated.")
-        activated = self._execution.run(flows.activate)
-        try:
-            await self._execution.in_time(activated, f"{name}.activate", within, "It continues in the background.")
-        except PluginTimeout:
-            raise
-        except RAISED as error:
-            BotFlow.deactivate(flows)
-            self.log.failure("The flows {name} could not be activated", name=name)
-            raise PluginError(f"The flows {name} could not be activated: {masker(str(error))}") from error
+        await self._change(name, True, "It continues in the background.", within)
 
     async def deactivate(self, name: str, within: float | None = None) -> None:
         """Deactivate the flows and end those in progress. Raises PluginTimeout if `deactivate` doesn't return within
         `within` seconds; the flows are inactive nevertheless."""
-        flows = self._named(name)
-        if not flows.is_activated:
-            raise PluginError(f"{name} is already deactivated.")
-        deactivated = self._execution.run(flows.deactivate)
+        await self._change(name, False, "The flows have been removed nevertheless.", within)
+
+    async def _change(self, name: str, active: bool, then: str, within: float | None) -> None:
+        flows, method = self._named(name), "activate" if active else "deactivate"
+        if flows.is_activated is active:
+            raise PluginError(f"{name} is already {method}d.")
         try:
-            then = "The flows have been removed nevertheless."
-            await self._execution.in_time(deactivated, f"{name}.deactivate", within, then)
-        except PluginTimeout:
-            BotFlow.deactivate(flows)
-            raise
-        except RAISED:
-            self.log.failure("The flows {name} raised an exception in deactivate", name=name)
-            BotFlow.deactivate(flows)
-        flows.is_activated = False
+            running = self._execution.run(getattr(flows, method))
+            await self._execution.in_time(running, f"{name}.{method}", within, then)
+        except RAISED as error:
+            is_late = isinstance(error, PluginTimeout)
+            if not (active and is_late):
+                BotFlow.deactivate(flows)
+            if is_late:
+                raise
+            self.log.failure("The flows {name} raised an exception in {method}", name=name, method=method)
+            if active:
+                raise PluginError(f"The flows {name} could not be activated: {masker(str(error))}") from error
+        if not active:
+            flows.is_activated = False
 
     async def remove_below(self, directory: Path) -> None:
         for name, file in list(self._files.items()):
@@ -111,10 +106,7 @@ class FlowFiles:
             return None if known.path == path else exists
         if refusal := file.refusal():
             return PluginProblem(f"{file.name} can't be used: {refusal} ({path})", path=path)
-        try:
-            flows, warning = await self._execution.load(file, partial(self._load, file), deadline.left)
-        except PluginLoadError as error:
-            return _failure(str(error), path, error.source)
+        flows, warning = await self._execution.load(file, partial(self._load, file), deadline.left)
         self.flows[file.name] = flows
         self._files[file.name] = file
         if activate:
@@ -124,7 +116,3 @@ class FlowFiles:
     def _load(self, file: PlugFile) -> tuple[BotFlow, str | None]:
         cls, warning = plugin_class(load_module(file, fresh=True), BotFlow)
         return self._make(cls, file.name), warning
-
-
-def _failure(text: str, path: Path, source: str = "") -> PluginProblem:
-    return PluginProblem(text, path=path, source=source, summary="The flows in a file don't work")
