@@ -5,15 +5,3 @@ from errklein.web._routes import Routes
 from errklein.web._server import WebServer
 from errklein.web._settings import BotParts, WebSettings
 from errklein.web._site import BOUNDS, REFUSALS, ResponseCounts
-
-__all__ = [
-    "BOUNDS",
-    "REFUSALS",
-    "BotParts",
-    "ClientResponse",
-    "ConnectionBroken",
-    "ResponseCounts",
-    "Routes",
-    "WebServer",
-    "WebSettings",
-]

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import werkzeug.utils
+from werkzeug.exceptions import abort as abort
 from werkzeug.routing import Map
 
 from errklein.web.facade import json_text
