@@ -158,14 +158,6 @@ def _timeout(value: Any) -> float:
     return float(value)
 
 
-def _rule(value: Any) -> Any:
-    if not isinstance(value, str):
-        methods = isinstance(value, (list, tuple)) and value and all(str(one).upper() in METHODS for one in value)
-        hint = f"; write @webhook(methods={value!r})" if methods else "; write @webhook('/builds')"
-        raise InvalidOption("a path such as '/builds'", value, hint)
-    return value
-
-
 def _are_texts(value: Any) -> bool:
     is_several = isinstance(value, Collection) and all(isinstance(one, str) for one in value)
     return value is None or is_several
@@ -177,8 +169,6 @@ def is_number(value: Any, kinds: Any) -> bool:
 
 
 _whole = _where(lambda value: is_number(value, int) and value >= 1, "a whole number, at least 1")
-# errbot takes any value as true or false; a text or a list is a mistake.
-_flag = _where(lambda value: isinstance(value, int), "True or False")
 
 CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "ack": _where(lambda value: value in ("after", "now"), "'after' or 'now'"),
@@ -202,9 +192,8 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
     **CHECKS,
     "form_param": _where(lambda value: isinstance(value, str), "the name of a field, such as 'payload'"),
     "methods": _where(_are_texts, "HTTP methods such as ['POST']"),
-    "raw": _flag,
-    "threaded": _flag,
-    "uri_rule": _rule,
+    **dict.fromkeys(("raw", "threaded"), _where(lambda value: isinstance(value, int), "True or False")),
+    "uri_rule": _where(lambda value: isinstance(value, str), "a path such as '/builds'"),
 }
 """The arguments of the decorator, where plugins may use any HTTP method."""
 
