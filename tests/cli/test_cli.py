@@ -380,18 +380,14 @@ class Processes(SynchronousTestCase):
         self.assertIn("\nNew: can be activated\n", result.stdout)
         self.assertRegex(result.stdout, r"\nproblem: \S+ requires packages that are not installed: no-such-thing\n")
 
-    def test_check_tells_what_blocks_the_reactor(self) -> None:
-        """A plain handler that runs on the reactor is shown with the reason, and is a warning if it blocks."""
+    def test_check_tells_what_runs_on_the_reactor(self) -> None:
+        """A plain handler that runs on the reactor because of a name is shown with the name."""
         write_plugin(self.directory, "Mixed", MIXED)
         write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
         result = run(ERRKLEIN, "check", cwd=self.directory)
         self.assertEqual(result.returncode, 0, result.stdout)
         reason = "names treq in _notify"
         self.assertIn(f"    POST, GET /mixed: mixed, on the reactor ({reason}), not verified\n", result.stdout)
-        self.assertIn(
-            f"warning: Mixed.mixed runs on the reactor, since it {reason}, and would block it: it uses time.sleep. ",
-            result.stdout,
-        )
 
     def damage(self) -> None:
         """Pretend that errklein requires missing packages; the current directory is searched first."""
