@@ -256,7 +256,6 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="walks-") as name:
             irc, web_port = IRCServer(), free_port()
             service = bot(Path(name), await irc.serve(), web_port)
-            service.privilegedStartService()
             service.startService()
             try:
                 async with asyncio.timeout(60):

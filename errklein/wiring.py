@@ -106,7 +106,6 @@ def wire(
         from errklein.http_client import HTTPClients
         from errklein.plugins.packages import PackageDirectory
 
-        # The process is no longer root, so code in the data directory may be imported.
         packages = PackageDirectory(Path(config.BOT_DATA_DIR), installed=compat.step_aside)
         packages.activate()
         compat.install()

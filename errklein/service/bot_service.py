@@ -119,13 +119,10 @@ class BotService(Service):
         self._on_terminal = False
         self._stopping = False
 
-    def privilegedStartService(self) -> None:
-        """Create the data directory and listen. Called by twistd."""
-        Service.privilegedStartService(self)
-        self._or_exit(self._listen)
-
     def startService(self) -> None:
+        """Create the data directory, listen and start the bot. Called by twistd."""
         Service.startService(self)
+        self._or_exit(self._listen)
         self._or_exit(self._start)
 
     def stopService(self) -> Deferred[None]:

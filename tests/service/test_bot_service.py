@@ -94,12 +94,6 @@ class FakeSupervision:
         self.seconds = seconds
 
 
-def start(service: BotService) -> None:
-    """Start the service as twistd does."""
-    service.privilegedStartService()
-    service.startService()
-
-
 class BotServiceTests(SynchronousTestCase):
     """The service with a bot and listeners that record their calls."""
 
@@ -144,20 +138,20 @@ class BotServiceTests(SynchronousTestCase):
         before = getrlimit(RLIMIT_NOFILE)
         self.addCleanup(setrlimit, RLIMIT_NOFILE, before)
         setrlimit(RLIMIT_NOFILE, (before[1] - 1, before[1]))
-        self.service().privilegedStartService()
+        self.service().startService()
         self.assertEqual(getrlimit(RLIMIT_NOFILE), (before[1], before[1]))
 
     def test_threads_that_compute(self) -> None:
         """While a thread computes, the reactor waits for the interpreter for at most half a millisecond."""
         self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(0.005)
-        start(self.service())
+        self.service().startService()
         self.assertAlmostEqual(sys.getswitchinterval(), 0.0005)
 
     def test_life(self) -> None:
         """The service locks the data, listens and starts the bot; at the stop the bot gets the grace period and the lock is released."""
         running = self.service()
-        start(running)
+        running.startService()
         self.assertEqual(self.listeners.opened, ["tcp:1", "tcp:2"])
         self.assertRaises(DataDirectoryError, DataDirectory(self.directory).lock)
         stopping = running.stopService()
@@ -171,7 +165,7 @@ class BotServiceTests(SynchronousTestCase):
         """Requests wait until the bot has started."""
         started: Deferred[None] = Deferred()
         running = self.service(started=started)
-        start(running)
+        running.startService()
         self.assertTrue(self.listeners.paused)
         started.callback(None)
         self.assertFalse(self.listeners.paused)
@@ -179,17 +173,17 @@ class BotServiceTests(SynchronousTestCase):
     def test_endpoint_fails(self) -> None:
         """An endpoint that can't be opened ends the process: with a line in the foreground, with an exception in a daemon."""
         running = self.service(opening=fail(ListenError("tcp:1", "in use")))
-        exit_ = self.assertRaises(SystemExit, running.privilegedStartService)
+        exit_ = self.assertRaises(SystemExit, running.startService)
         self.assertEqual((exit_.code, self.told), (1, ["can't listen on tcp:1: in use"]))
         running = self.service(opening=fail(ListenError("tcp:1", "in use")), daemon=True)
-        error = self.assertRaises(CannotStart, running.privilegedStartService)
+        error = self.assertRaises(CannotStart, running.startService)
         self.assertEqual(str(error), "can't listen on tcp:1: in use")
 
     def test_endpoint_fails_later(self) -> None:
         """An endpoint that fails later stops the reactor, with exit status 1."""
         opening: Deferred[None] = Deferred()
         running = self.service(opening=opening)
-        start(running)
+        running.startService()
         opening.errback(RuntimeError("no"))
         self.flushLoggedErrors(RuntimeError)
         self.assertTrue(self.reactor.hasStopped or self.reactor.whenRunningHooks)
@@ -201,7 +195,7 @@ class BotServiceTests(SynchronousTestCase):
     def test_bot_fails(self) -> None:
         """A bot that can't start stops the reactor, with exit status 1."""
         running = self.service(started=fail(RuntimeError("no storage")))
-        start(running)
+        running.startService()
         self.flushLoggedErrors(RuntimeError)
         self.assertIn("no storage", self.told)
         self.assertTrue(self.reactor.triggers["after"]["shutdown"])
@@ -209,7 +203,7 @@ class BotServiceTests(SynchronousTestCase):
     def test_hang_up(self) -> None:
         """SIGHUP reopens the log files and reads certificates again."""
         running = self.service()
-        start(running)
+        running.startService()
         running.hang_up()
         self.assertEqual((self.reopened, self.listeners.reloaded), (1, 1))
 
@@ -217,7 +211,7 @@ class BotServiceTests(SynchronousTestCase):
         """SIGHUP stops a bot whose terminal has closed."""
         self.patch(service, "is_terminal", lambda: True)
         running = self.service()
-        start(running)
+        running.startService()
         self.patch(service, "is_terminal", lambda: False)
         running.hang_up()
         self.assertTrue(self.reactor.hasStopped)
@@ -231,5 +225,5 @@ class BotServiceTests(SynchronousTestCase):
         before = asyncio.get_event_loop_policy()
         self.addCleanup(asyncio.set_event_loop_policy, before)
         asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())
-        start(self.service())
+        self.service().startService()
         self.assertIs(asyncio.get_event_loop(), loop)
