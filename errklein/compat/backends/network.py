@@ -119,12 +119,10 @@ class ThreadedNetwork(NetworkBase):
 
     @property
     def mode(self) -> str:  # type: ignore[override]
-        """The kind of network, as the backend names it."""
         return self.legacy.mode
 
     @property
     def message_size_limit(self) -> int:  # type: ignore[override]
-        """The length at which messages are split, in characters."""
         return self.legacy.message_size_limit
 
     @property
@@ -183,22 +181,18 @@ class ThreadedNetwork(NetworkBase):
         return Deferred.fromCoroutine(look_up())
 
     def build_message(self, text: str) -> Message:  # type: ignore[override]
-        """Return a message of the backend."""
         message: Message = self.legacy.build_message(text)
         return message
 
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
-        """Return the backend's reply to the message."""
         reply = self.legacy.build_reply(message, text, private=private, threaded=threaded)
         self._stamp.message(reply)
         return reply
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
-        """Put the recipient's name before the body, as the backend does."""
         self.legacy.prefix_groupchat_reply(message, identifier)
 
     def is_from_self(self, message: Message) -> bool:
-        """Return whether the bot itself sent the message."""
         try:
             return bool(self.legacy.is_from_self(message))
         except Exception:
@@ -206,7 +200,6 @@ class ThreadedNetwork(NetworkBase):
             return False
 
     def rooms(self) -> Sequence[Room]:
-        """Return the rooms that the bot is in."""
         rooms = self.legacy.rooms
         found: Iterable[Room] = rooms() if callable(rooms) else rooms
         return [self._stamp.identifier(room) for room in found or ()]
@@ -217,7 +210,6 @@ class ThreadedNetwork(NetworkBase):
         return room
 
     def change_presence(self, status: str, message: str) -> None:
-        """Add a change of the bot's presence to the outbox."""
         self.outbox.put([partial(self.legacy.change_presence, status, message)], text=f"change of presence: {status}")
 
     def send_card(self, card: Card) -> Receipt:
@@ -242,11 +234,9 @@ class ThreadedNetwork(NetworkBase):
 
     @property
     def error_reply(self) -> str:
-        """The backend's reply to a command that failed."""
         return str(self.legacy.MSG_ERROR_OCCURRED)
 
     def unknown_command_reply(self, message: Message | None, name: str, args: str) -> str:
-        """Return the backend's reply to an unknown command."""
         return str(self.legacy.unknown_command(message, name, args))
 
     # Methods for ErrBot; they may be called in any thread.
@@ -256,21 +246,17 @@ class ThreadedNetwork(NetworkBase):
         return self.send_message(card_as_text(card))
 
     def send(self, identifier: Identifier, text: str, in_reply_to: Message | None, groupchat_nick_reply: bool) -> Any:
-        """Send Markdown text to a person or room on this network."""
         recipient = self._stamp.identifier(identifier)
         return Sending.send(self._there.sending, recipient, text, in_reply_to, groupchat_nick_reply)
 
     def reply(self, message: Message, text: str, private: bool, threaded: bool) -> Any:
-        """Reply to a message of the network."""
         self._stamp.message(message)
         return self._there.sending.send_simple_reply(message, text, private, threaded)
 
     def warn_admins(self, warning: str) -> None:
-        """Send the text to the administrators of all networks."""
         self._there.warn_admins(warning)
 
     def unknown_command(self, message: Message | None, text: str) -> str:
-        """Return the reply to an unknown command, with suggestions."""
         return self._there.dispatcher.permissions.suggestions(self, message, text)
 
     def lookup(self, name: str) -> Any:
@@ -288,20 +274,17 @@ class ThreadedNetwork(NetworkBase):
         on_reactor_soon(self._reactor, self._disconnected, reason)
 
     def report_event(self, callback: str, *details: Any) -> None:
-        """Report the event that belongs to the callback."""
         self._stamp.details(details)
         if self.events is not None and not self.leaving:
             on_reactor_soon(self._reactor, getattr(self.events, EVENTS[callback]), self, *details)
 
     def run_command(self, message: Message) -> None:
-        """Run the command in the message, if there is one."""
         self._stamp.message(message)
         ask_beforehand(message.frm, message.to)
         if self.bot is not None and not self.leaving:
             on_reactor_soon(self._reactor, self.bot.events.command_received, self, message)
 
     def call_plugins(self, callback: str, *details: Any) -> None:
-        """Call the callback of all active plugins."""
         self._stamp.details(details)
         if self.bot is not None and not self.leaving:
             on_reactor_soon(self._reactor, self.bot.events.callback_requested, self, callback, *details)
@@ -313,7 +296,6 @@ class ThreadedNetwork(NetworkBase):
             self.call_plugins("callback_botmessage", message)
 
     def failed(self) -> None:
-        """Log the exception that is being handled."""
         self.log.failure("{network}: connection failed", network=self.network)
 
     def pause(self, seconds: float) -> None:
@@ -340,7 +322,6 @@ class ThreadedNetwork(NetworkBase):
     # Methods for the SendingThread
 
     def try_again(self) -> None:
-        """Resume sending if the backend is connected."""
         if self._is_connected:
             self.outbox.resume()
 
@@ -460,7 +441,6 @@ class SendingThread:
         self._pool.stop()
 
     def estimate(self, body: str) -> int:
-        """Return about how many parts a text has."""
         return self._network.estimate(body)
 
     def features(self, recipient: str) -> Features:
@@ -482,7 +462,6 @@ class SendingThread:
         return 0.0
 
     def transmit(self, parts: Sequence[Part], keys: Sequence[str]) -> Sequence[Deferred[Any]]:
-        """Call the parts in the thread."""
         return [self._pool.run(partial(partial, _send, part)).addCallbacks(self._sent, self._failed) for part in parts]
 
     def _sent(self, _: object) -> None:
@@ -582,7 +561,6 @@ class NetworkThread:
                 )
 
     def end(self) -> None:
-        """Let the thread end after the queued functions."""
         self._jobs.put(None)
 
     def _running_loop(self) -> asyncio.AbstractEventLoop | None:
