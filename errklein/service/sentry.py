@@ -3,20 +3,19 @@ nothing here waits for the network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from errklein.config import Config, ConfigError
 from errklein.logs import FROM_TWISTED, record_of
 from errklein.text.masking import masker
-
-log = Logger()
 
 _DEFAULTS: Mapping[str, Any] = {
     # Local variables contain passwords and messages.
@@ -52,11 +51,18 @@ def start_sentry(config: Config) -> Callable[[], None]:
         return lambda: None
     check_sentry(config)
     import sentry_sdk
+    from sentry_sdk.integrations import DidNotEnable
     from sentry_sdk.integrations.logging import LoggingIntegration
 
     options = _init_options(config)
     # Records of the standard library arrive through Twisted's log; with LoggingIntegration they would be sent twice.
-    ours = [LoggingIntegration(level=None, event_level=None), *(_flask() if config.BOT_LOG_SENTRY_FLASK else ())]
+    ours: list[Any] = [LoggingIntegration(level=None, event_level=None)]
+    if config.BOT_LOG_SENTRY_FLASK:
+        # find_spec can't tell whether Flask is installed, since errklein provides the module otherwise.
+        with suppress(DidNotEnable):
+            from sentry_sdk.integrations.flask import FlaskIntegration
+
+            ours.append(FlaskIntegration())
     options["integrations"] = [*ours, *options.get("integrations", ())]
     options["before_send"] = partial(_mask, options.get("before_send"))
     try:
@@ -110,18 +116,6 @@ def _mask(before_send: Callable[[Any, Any], Any] | None, event: Any, hint: Any) 
     """Return the event with masked secrets, after the operator's own `before_send`; None if it isn't to be sent."""
     event = masker.values(event)
     return event if before_send is None else before_send(event, hint)
-
-
-def _flask() -> Iterator[Any]:
-    from sentry_sdk.integrations import DidNotEnable
-
-    try:
-        # find_spec can't tell whether Flask is installed, since errklein provides the module otherwise.
-        from sentry_sdk.integrations.flask import FlaskIntegration
-    except DidNotEnable:
-        log.info("BOT_LOG_SENTRY_FLASK is ignored, since Flask isn't installed")
-    else:
-        yield FlaskIntegration()
 
 
 def _transport(given: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Lets `twistd errklein` and `twist errklein` find errklein, without importing it."""
+"""Lets `twistd errklein` find errklein, without importing it."""
 
 from twisted.application.service import ServiceMaker
 

@@ -1,5 +1,3 @@
 """The module of irc.plug."""
 
-from errklein.networks.irc import IRCBackend
-
-__all__ = ["IRCBackend"]
+from errklein.networks.irc import IRCBackend as IRCBackend

@@ -1,5 +1,3 @@
 """The module of null.plug."""
 
-from errklein.networks.null import NullBackend
-
-__all__ = ["NullBackend"]
+from errklein.networks.null import NullBackend as NullBackend

@@ -1,5 +1,3 @@
 """The module of test.plug."""
 
-from errklein.networks.test import TestBackend
-
-__all__ = ["TestBackend"]
+from errklein.networks.test import TestBackend as TestBackend

@@ -1,5 +1,3 @@
 """The module of text.plug."""
 
-from errklein.networks.text import TextBackend
-
-__all__ = ["TextBackend"]
+from errklein.networks.text import TextBackend as TextBackend

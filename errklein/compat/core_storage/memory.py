@@ -1,5 +1,3 @@
 """The module of memory.plug."""
 
-from errklein.compat.storages.base import MemoryStoragePlugin
-
-__all__ = ["MemoryStoragePlugin"]
+from errklein.compat.storages.base import MemoryStoragePlugin as MemoryStoragePlugin

@@ -1,5 +1,3 @@
 """The module of shelf.plug."""
 
-from errklein.compat.storages.base import ShelfStoragePlugin
-
-__all__ = ["ShelfStoragePlugin"]
+from errklein.compat.storages.base import ShelfStoragePlugin as ShelfStoragePlugin
