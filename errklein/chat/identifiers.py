@@ -1,5 +1,5 @@
-"""Base classes of identifiers: persons, rooms, and occupants of rooms. Each backend has its own subclasses. An
-identifier has the name of its network, by which the bot finds the backend to send a message with."""
+"""Base classes of identifiers: persons, rooms, and occupants of rooms. Each network has its own subclasses. An
+identifier has the name of its network, by which the bot finds the one to send a message with."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Identifier(ABC):  # noqa: B024 - abstract by its purpose; subclasses defin
     """
 
     network: str = ""
-    """The name of the network: a key of NETWORKS, or an empty string for an identifier that no backend has built."""
+    """The name of the network: a key of NETWORKS, or an empty string for an identifier that no network has built."""
 
     @property
     def name_rules(self) -> NameRules:

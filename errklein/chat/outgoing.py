@@ -17,14 +17,14 @@ class OutgoingMessage(NamedTuple):
 
     :param id: The number of the message. A later message has a larger one, also after a restart.
     :param network: The name of the network.
-    :param recipient: The recipient, as text from which the backend's `build_identifier` makes it again.
+    :param recipient: The recipient, as text from which the network's `build_identifier` makes it again.
     :param body: The text in Markdown, cut to what the network accepts of one message.
     :param origin: The route, person or plugin that has caused the message; see `running.context.origin`.
     :param priority: True if it is sent before messages without priority.
     :param accepted_at: The Unix time.
     :param sent: The share of the parts that the network has confirmed, from 0.0 to 1.0. A number of parts wouldn't show that a
         later process splits the message differently.
-    :param details: JSON with what else the backend needs, such as extras and the thread; "" for nothing.
+    :param details: JSON with what else the network needs, such as extras and the thread; "" for nothing.
     :param delivery: The id of the webhook's delivery whose handler has caused the message; 0 for none.
     :param key: The key of its handle, which no other message has, also if the data directory was deleted or restored.
     :param wanted: JSON with what is wanted besides the text; see `chat.operations.Wanted`. "" for nothing.

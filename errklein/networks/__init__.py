@@ -1,5 +1,4 @@
-"""Backends for chat networks: IRC, Text (this terminal), Test (in memory) and Null (no chat). Each backend implements
-`ports.chat.Backend` in a module or package of its own, and imports no other. They share the base classes of networks
-inside this process (`base`) and the queue of outgoing messages (`outbox`)."""
+"""Chat networks, each in a module or package of its own that imports no other. They share base classes (`base`), what errklein
+lends them (`context`), and the queue of outgoing messages (`outbox`)."""
 
 __all__: list[str] = []

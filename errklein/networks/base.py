@@ -348,7 +348,7 @@ class LocalRoom(NamedRoom):
     :param name: The name, as `str()` returns it.
     :param occupants: The people in the room.
     :param topic: The topic.
-    :param bot: The backend, which reports changes to plugins. None for a room that belongs to no backend.
+    :param bot: The network, which reports changes to plugins. None for a room that belongs to none.
     """
 
     exists: bool = read_only("_exists", "True if the room was created or joined.")
@@ -424,7 +424,7 @@ class LocalRoom(NamedRoom):
         return list(self._occupants)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Plugins store identifiers. The backend can't be pickled, and who is in the room changes.
+        # Plugins store identifiers. The network can't be pickled, and who is in the room changes.
         return {**vars(self), "_backend": None, "_occupants": [], "_joined": False}
 
     def _must_be_joined(self) -> None:
@@ -437,7 +437,7 @@ class LocalRoom(NamedRoom):
 
 
 class LocalBackend(NetworkBase):
-    """Base class of backends for networks inside this process, on which messages are sent at once.
+    """Base class of networks inside this process, on which messages are sent at once.
 
     Create instances in the reactor's thread. Subclasses set `mode` and the classes of identifiers, and override `show`.
 

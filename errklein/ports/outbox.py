@@ -100,7 +100,7 @@ class OutboxStore(Protocol):
 
 
 class NetworkOutbox(Protocol):
-    """The outbox of a network, as others than its backend use it."""
+    """The outbox of a network, as others than the network use it."""
 
     @property
     def status(self) -> OutboxStatus:

@@ -26,8 +26,10 @@ class _BoundedAdapter(HTTPAdapter):
     def send(self, *args: Any, **options: Any) -> requests.Response:
         end, content = monotonic() + LONGEST, bytearray()
         response = super().send(*args, **options)
+        # urllib3 1 has no `read1`, and fills the buffer before it returns.
+        read = getattr(response.raw, "read1", response.raw.read)
         try:
-            while data := response.raw.read1(65_536, decode_content=True):
+            while data := read(65_536, decode_content=True):
                 content += data
                 if len(content) > LARGEST or monotonic() > end:
                     raise requests.ConnectionError(f"the answer has more than {LARGEST:,} bytes, or takes too long")

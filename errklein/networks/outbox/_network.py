@@ -79,7 +79,7 @@ class Transport(Protocol[P]):
 
 
 STABLE_AFTER = 31.0
-"""The age in seconds from which on a connection is stable: a backend reconnects soon after it is lost."""
+"""The age in seconds from which on a connection is stable: a network reconnects soon after it is lost."""
 
 SHORT_LIVED = 3
 """Number of connections in a row that broke before they were stable after which parts that may be the cause wait."""
