@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
 
 from tests.networks.double import Answer, Call, Double, Routes
 
@@ -654,6 +656,19 @@ class FakeHomeserver(Double):
             "account_data": {"events": []},
             "ephemeral": {"events": []},
         }
+
+
+def started(test: TestCase, reactor: Any) -> FakeHomeserver:
+    """Return a homeserver for a test. It is stopped in the end, and must have understood everything."""
+    server = FakeHomeserver(reactor, time.time)
+
+    async def stop() -> None:
+        await server.stop()
+        test.assertEqual([failure.getTraceback() for failure in server.unexpected], [])
+
+    server.start()
+    test.addCleanup(lambda: Deferred.fromCoroutine(stop()))
+    return server
 
 
 def fields(call: Call, *required: str, **optional: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from twisted.internet import reactor as the_reactor
@@ -16,7 +15,7 @@ from errklein.networks.matrix import NETWORK, _rooms, _sync
 from tests import needs_network
 from tests.networks.double import Answer, Fault
 from tests.networks.matrix.connection import ConnectionTests
-from tests.networks.matrix.server import FakeHomeserver, limited
+from tests.networks.matrix.server import limited, started
 
 
 class DoubleTests(ConnectionTests, TestCase):
@@ -26,15 +25,8 @@ class DoubleTests(ConnectionTests, TestCase):
         """Start the double."""
         needs_network()
         self.patch(Backoff, "FIRST", 0.02)
-        self.server = FakeHomeserver(the_reactor, time.time)
-        self.server.start()
-        self.addCleanup(self.stop_server)
+        self.server = started(self, the_reactor)
         self.url = self.server.url
-
-    async def stop_server(self) -> None:
-        """Stop the double, which must have understood everything."""
-        await self.server.stop()
-        self.assertEqual([failure.getTraceback() for failure in self.server.unexpected], [])
 
     async def test_forged_alias(self) -> None:
         """A room doesn't become the configured one by writing the alias into it."""

@@ -18,7 +18,7 @@ from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson
 from tests import needs_network
 from tests.networks.double import Answer, Fault
 from tests.networks.matrix.people import Connected, Person
-from tests.networks.matrix.server import FakeHomeserver
+from tests.networks.matrix.server import started
 
 THUMB = "\N{THUMBS UP SIGN}"
 
@@ -32,9 +32,7 @@ class MessageCase(TestCase):
         """Start the double, and let the bot join the room."""
         needs_network()
         self.patch(Backoff, "FIRST", 0.02)
-        self.server = FakeHomeserver(the_reactor, time.time)
-        self.server.start()
-        self.addCleanup(self.stop_server)
+        self.server = started(self, the_reactor)
         self.alice = await self.person("alice")
         self.bob = await self.person("bob")
         await self.person("err")
@@ -46,11 +44,6 @@ class MessageCase(TestCase):
         await self.bot.start()
         self.events = self.bot.events
         await self.events.until(lambda: self.bot.backend.membership.is_joined(self.room), "joining")
-
-    async def stop_server(self) -> None:
-        """Stop the double, which must have understood everything."""
-        await self.server.stop()
-        self.assertEqual([failure.getTraceback() for failure in self.server.unexpected], [])
 
     async def person(self, name: str) -> Person:
         """Return a person with an account."""

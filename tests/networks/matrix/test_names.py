@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from errklein.config import load_config
 from errklein.wiring import wire
 from tests import needs_network
 from tests.networks.matrix.people import Person
-from tests.networks.matrix.server import FakeHomeserver
+from tests.networks.matrix.server import started
 
 
 class NameTests(TestCase):
@@ -31,9 +30,7 @@ class NameTests(TestCase):
 
         needs_network()
         self.reactor: Any = reactor
-        self.server = FakeHomeserver(reactor, time.time)
-        self.server.start()
-        self.addCleanup(self.server.stop)
+        self.server = started(self, reactor)
         self.alice, self.bob, self.err = [await self.person(name) for name in ("alice", "bob", "err")]
         alias = {"type": "m.room.canonical_alias", "content": {"alias": "#ops:localhost"}}
         self.ops = await self.bob.make_room(room_alias_name="ops", initial_state=[alias])
