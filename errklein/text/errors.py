@@ -47,12 +47,9 @@ def line_in(directory: Path, error: BaseException) -> tuple[Path, int | None] | 
     for one in _with_causes(error):
         if isinstance(one, SyntaxError) and Path(one.filename or "").is_relative_to(directory):
             return Path(one.filename or ""), one.lineno
-        found = None
-        for file, line in _lines(one):
-            if file.is_relative_to(directory):
-                found = file, line
-        if found is not None:
-            return found
+        found = [(file, line) for file, line in _lines(one) if file.is_relative_to(directory)]
+        if found:
+            return found[-1]
     return None
 
 
@@ -104,6 +101,8 @@ def remedy(error: BaseException, *, quote: bool = False) -> str:
     :param error: the exception, with its traceback.
     :param quote: whether an unknown name is probably a string without quotes, as in a config.py.
     """
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    scope = {**frames[-1].f_globals, **frames[-1].f_locals} if frames else {}
     if isinstance(error, ModuleNotFoundError):
         return _of_missing_module(error.name or "")
     if isinstance(error, ImportError):
@@ -112,8 +111,8 @@ def remedy(error: BaseException, *, quote: bool = False) -> str:
         similar = most_similar(unknown[1], dir(sys.modules.get(error.name or ""))) if unknown else ""
         return f"did you mean {similar}?" if similar else ""
     if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
-        return _of_unknown_name(error.name or "", _defined(error), quote)
-    if isinstance(error, KeyError) and error.args and _is_of_environment(error):
+        return _of_unknown_name(error.name or "", {name for name in scope if not name.startswith("__")}, quote)
+    if isinstance(error, KeyError) and error.args and scope.get("__name__") == "os":
         return f"set the environment variable {error.args[0]} before errklein starts"
     return ""
 
@@ -137,13 +136,6 @@ def _of_unknown_name(name: str, defined: Iterable[str], quote: bool) -> str:
     return f"write '{name}' in quotes if it is text" if quote else ""
 
 
-def _defined(error: BaseException) -> set[str]:
-    """Return the names that are defined where the error was raised."""
-    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    names = {*frames[-1].f_globals, *frames[-1].f_locals} if frames else set()
-    return {name for name in names if not name.startswith("__")}
-
-
 def _of_missing_module(name: str) -> str:
     top = name.partition(".")[0]
     if not top or top in sys.stdlib_module_names or top in _PROVIDED:
@@ -151,11 +143,6 @@ def _of_missing_module(name: str) -> str:
     similar = most_similar(top, {*sys.stdlib_module_names, *packages_distributions()} - {top})
     meant = f"did you mean {similar}? Otherwise " if similar else ""
     return f"{meant}install the package that contains {top}, with `{sys.executable} -m pip install …`"
-
-
-def _is_of_environment(error: KeyError) -> bool:
-    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    return bool(frames) and frames[-1].f_globals.get("__name__") == "os"
 
 
 _LONGEST = 120
