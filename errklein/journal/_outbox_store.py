@@ -186,8 +186,7 @@ class SQLiteOutboxStore:
             return False
         with self._lock:
             some = self._waiting, self._writing
-            changed = (fields for changes in some for fields in changes.changed.values())
-            return any(changes.added for changes in some) or any(fields.keys() - {"sent"} for fields in changed)
+            return any(one.added or any(fields.keys() - {"sent"} for fields in one.changed.values()) for one in some)
 
     def add(self, message: OutgoingMessage) -> OutgoingMessage:
         with self._lock:
