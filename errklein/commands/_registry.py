@@ -8,11 +8,14 @@ from collections import deque
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from operator import attrgetter
 from typing import Any
 
 from errklein.commands._declaration import CommandDeclaration, is_admin_by_default, joined
 from errklein.text import code, plain
 from errklein.text.suggestions import most_similar
+
+_rank = attrgetter("rank")
 
 
 def find_command(text: str, names: Container[str], most_words: int) -> tuple[str, str] | None:
@@ -222,7 +225,10 @@ def _put(
     final name, and the command that it displaced or None; the latter needs another name. Appends a sentence to
     `clashes` if the command was renamed."""
     name, first, displaced = command.name, None, None
-    while (other := commands.get(name)) is not None and not _same_method(other, command.owner, command.handler):
+    while (other := commands.get(name)) is not None:
+        # A plugin registers the same method again if it is activated once more.
+        if other.owner == command.owner and _function(other.handler) is _function(command.handler):
+            break
         if other.rank > command.rank:
             displaced = other
             break
@@ -255,10 +261,6 @@ class RegisteredFilter:
     decides: bool
     catches: bool
     rank: int
-
-
-def _rank(one: RegisteredCommand | RegisteredFilter) -> int:
-    return one.rank
 
 
 class FilterRegistry:
@@ -298,11 +300,6 @@ class FilterRegistry:
             self._filters = tuple(sorted(change(self._filters), key=_rank))
             self.all = tuple(one for one in self._filters if one.decides)
             self.unprocessed = tuple(one for one in self._filters if one.catches)
-
-
-def _same_method(other: RegisteredCommand, owner: str, handler: Callable[..., Any]) -> bool:
-    """Return whether a plugin registers the same method again, as an activated plugin does that is activated once more."""
-    return other.owner == owner and _function(other.handler) is _function(handler)
 
 
 def _function(handler: Any) -> Any:

@@ -46,7 +46,7 @@ class Webhooks(CorePlugin):
         """
         words, options, signed = _words(args, self.host.prefix)
         if not words:
-            return _sources(f"{self.host.prefix}{_NEW}")
+            return f"Usage: {self.host.prefix}{_NEW}\n\nSources: {', '.join(map(code, known_sources()))}."
         room = self._room(msg, options.get("in", ""))
         if not await self.may_use(msg, args, "", room):
             raise CommandError(
@@ -197,7 +197,3 @@ def _exactly(args: str, count: int, usage: str) -> Sequence[str]:
     if len(words) != count:
         raise CommandError(f"Usage: {usage}")
     return words
-
-
-def _sources(usage: str) -> str:
-    return f"Usage: {usage}\n\nSources: {', '.join(map(code, known_sources()))}."

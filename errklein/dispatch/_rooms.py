@@ -40,7 +40,12 @@ class RoomOperations:
     @operation("room_list")
     async def rooms(self, by: Actor) -> list[tuple[str, str]]:
         """Return the rooms that the bot is in, each as the name of its network and its own."""
-        return await self._pool.run(lambda: lambda: [(one.network, _shown(one)) for one in self._networks.rooms()])
+
+        def listed() -> list[tuple[str, str]]:
+            # Ids of some networks mean nothing to people.
+            return [(one.network, getattr(one, "shown", "") or str(one)) for one in self._networks.rooms()]
+
+        return await self._pool.run(lambda: listed)
 
     @operation("room_join", "name", "password")
     async def join(self, by: Actor, name: str, password: str | None = None) -> bool:
@@ -134,11 +139,6 @@ class RoomOperations:
         if isinstance(self._networks.of(room), ManagesRooms):
             return room.joined is not False
         return await self._pool.run(lambda: lambda: room.joined is not False)
-
-
-def _shown(room: Room) -> str:
-    # Ids of some networks mean nothing to people.
-    return getattr(room, "shown", "") or str(room)
 
 
 def _no_reply(*_: object) -> NoReturn:

@@ -217,7 +217,7 @@ class FlowExecutor:
             if not steps or any(outcome is not _Outcome.DONE for _, outcome in outcomes):
                 return
             await deferLater(self._reactor, 0)
-        self._send_text(flow, f"The flow {flow.name} was ended after {MOST_AUTOSTEPS} automatic steps.")
+        self._send(flow.requestor, f"The flow {flow.name} was ended after {MOST_AUTOSTEPS} automatic steps.")
         self._end(flow)
 
     async def _true_steps(self, flow: Flow, here: FlowNode) -> list[FlowNode]:
@@ -240,11 +240,11 @@ class FlowExecutor:
         """Run the command of a step on behalf of `mover`, and report a failure or denial to the requestor."""
         command = None if step.command is None else self._registry.get(step.command)
         if command is None:
-            self._send_text(flow, f"The flow {flow.name} can't continue: unknown command {step}.")
+            self._send(flow.requestor, f"The flow {flow.name} can't continue: unknown command {step}.")
             return _Outcome.FAILED
         refusal = self._refusal_of_step(flow, mover, command)
         if refusal:
-            self._send_text(flow, f'{flow} errored at {step} with "{refusal}"')
+            self._send(flow.requestor, f'{flow} errored at {step} with "{refusal}"')
             return _Outcome.REFUSED
         # The steps of a room's flow have the room as the sender, as on errbot.
         sender = flow.requestor if isinstance(flow.requestor, Room) else mover
@@ -267,9 +267,9 @@ class FlowExecutor:
         assert error is not None
         text = f'{summary} with "{error_text(error)}"'
         if isinstance(error, DetailedError):
-            self._send_text(flow, self._disclosure.text(text, summary, self._may_read(flow)))
+            self._send(flow.requestor, self._disclosure.text(text, summary, self._may_read(flow)))
         elif isinstance(error, CommandError):
-            self._send_text(flow, masker.known(text))
+            self._send(flow.requestor, masker.known(text))
         else:
             event = "The command {command} of {plugin} failed as a step of the flow {flow}"
             self._report_failure(flow, event, text, summary, plugin=command.owner, command=command.name)
@@ -298,7 +298,9 @@ class FlowExecutor:
         if flow not in self.in_flight or not flow.current_step.hints:
             return
         lines = [f"- {self._how_to_take(step)}" for step in flow.next_steps()]
-        self._send_text(flow, "\n".join([f"You are in the flow **{flow.name}**, you can continue with:", "", *lines]))
+        self._send(
+            flow.requestor, "\n".join([f"You are in the flow **{flow.name}**, you can continue with:", "", *lines])
+        )
 
     def _how_to_take(self, step: FlowNode) -> str:
         """Return the command of the step with its syntax, or its pattern, in Markdown."""
@@ -311,15 +313,12 @@ class FlowExecutor:
             return (prefix if declared.prefixed else "") + plain(declared.pattern.pattern)
         return f"{prefix}{str(step).replace('_', ' ')} {declared.syntax or ''}".rstrip()
 
-    def _send_text(self, flow: Flow, text: str) -> None:
-        self._send(flow.requestor, text)
-
     def _report_failure(self, flow: Flow, event: str, text: str, summary: str, **details: str) -> None:
         """Log the current exception and report it to the requestor; see `Disclosure.failed`."""
         reply = self._disclosure.failed(
             Failure(), event, text, summary, self._may_read(flow), flow=flow.name, **details
         )
-        self._send_text(flow, reply)
+        self._send(flow.requestor, reply)
 
     def _may_read(self, flow: Flow) -> bool:
         return self._disclosure.is_admin(self._backend_of(flow, flow.requestor), flow.requestor)

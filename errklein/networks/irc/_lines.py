@@ -22,8 +22,6 @@ LINE = 512  # the maximum length of a line in bytes, CR LF included (RFC 2812, s
 _USER = 11
 _HOST = 63
 
-_LONGEST_CHARACTER = 4
-
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 
 # Bold, colour, hex colour, reset, monospace, reverse, italics, strikethrough and underline are kept. \x01 marks CTCP
@@ -49,11 +47,8 @@ def text_capacity(nick: str, user: str, command: str, target: str) -> int:
 
 
 def split_lines(text: str, size: int) -> list[str]:
-    """Split text into non-empty lines of at most `size` bytes of UTF-8. A long line is split after a space in the
-    second half of the piece, else between characters. Pieces keep their spaces: joined, they are the line. Raises
-    ValueError if `size` is less than 4, the length of the longest character."""
-    if size < _LONGEST_CHARACTER:
-        raise ValueError(f"size must be at least {_LONGEST_CHARACTER}, not {size}")
+    """Split text into non-empty lines of at most `size` bytes of UTF-8, which is enough for any character. A long line is
+    split after a space in the second half of the piece, else between characters. Joined, the pieces are the line."""
     lines: list[str] = []
     for line in _NEWLINE.split(text):
         line = strip_controls(line)

@@ -85,23 +85,15 @@ _MASK = rf"(?P<nick>{_NICK})(?:!(?P<user>[^\s\x00-\x1f\x7f!@]+)@(?P<host>[^\s\x0
 _ROOM_CHARACTER = r"[^\s\x00-\x1f\x7f,]"
 _ROOM = rf"[#&+!]{_ROOM_CHARACTER}{{1,199}}"
 
-_IS_NICK = re.compile(_NICK)
 _IS_MASK = re.compile(_MASK)
-_IS_ROOM = re.compile(_ROOM)
 _IS_OCCUPANT = re.compile(rf"(?P<room>[#&+!]{_ROOM_CHARACTER}{{1,199}}?)/{_MASK}")
 
 ACL_PATTERN = "{nick}!{user}@{host}"
 """The default of IRC_ACL_PATTERN: the format of the text that access rules are matched against."""
 
-
-def is_nick(text: str) -> bool:
-    """Return whether `text` is a valid nick."""
-    return _IS_NICK.fullmatch(text) is not None
-
-
-def is_room(text: str) -> bool:
-    """Return whether `text` is a valid name of a room."""
-    return _IS_ROOM.fullmatch(text) is not None
+is_nick: Callable[[str], object] = re.compile(_NICK).fullmatch
+is_room: Callable[[str], object] = re.compile(_ROOM).fullmatch
+"""Return a true value for a valid nick, or a valid name of a room."""
 
 
 class _FoldsNames:

@@ -82,11 +82,6 @@ class LineTests(SynchronousTestCase):
         self.assertEqual("".join(split_lines("é" * 4_000_000, 400)), "é" * 4_000_000)
         self.assertLess(process_time() - begun, 2)
 
-    def test_no_room(self) -> None:
-        """A size without room for one character raises ValueError."""
-        self.assertRaises(ValueError, split_lines, "hi", 3)
-        self.assertRaises(ValueError, split_lines, "hi", text_capacity("errklein", "errklein", "PRIVMSG", "a" * 1000))
-
     def test_action_request_is_neutral(self) -> None:
         """Text can't be a CTCP request; colours are kept."""
         self.assertEqual(split_lines("\x01DCC SEND x\x01 \x0304red\x0f", 100), ["DCC SEND x \x0304red\x0f"])
