@@ -28,7 +28,6 @@ from errklein.networks.irc.identifiers import (
     IRCPerson,
     IRCRoom,
     IRCRoomOccupant,
-    same_name,
     split_occupant,
 )
 from errklein.networks.irc.settings import IRCSettings
@@ -312,10 +311,6 @@ class IRCBackend(ConnectedNetwork):
         self.connection.connected(resumes=False)
         self.membership.join_configured(self.NICKSERV_TIMEOUT if self.settings.nickserv_password else 0.0)
 
-    def rooms_changed(self) -> None:
-        """Send what waits for a room, since the bot begins to join its rooms, or has joined one."""
-        self.outbox.resume()
-
     def connection_lost(self, reason: Failure) -> None:
         self.outbox.pause()
         self.membership.connection_lost()
@@ -323,37 +318,6 @@ class IRCBackend(ConnectedNetwork):
             self.limiter.slow_down()
         lost, self._lost = self._lost, Deferred()
         lost.callback(describe_failure(reason, _CERTIFICATES))
-
-    def privmsg_received(
-        self, sender: str, target: str, text: str, kind: str, replayed: bool, from_bot: bool = False
-    ) -> None:
-        """Report a PRIVMSG or NOTICE to the bot or to a room.
-
-        :param sender: The mask of the sender.
-        :param target: The bot's nick or a room.
-        :param kind: "message", "notice" or "action".
-        :param replayed: True if the message was sent before the bot connected or joined the room. The message is then
-            marked as delayed.
-        :param from_bot: True if the server marks the sender as a bot. The message then has `extras["bot"]`.
-        """
-        if "!" not in sender:
-            # Messages from the server itself have no mask.
-            return
-        if kind == "notice" and not replayed and same_name(nick_of(sender), "NickServ", self.name_rules):
-            if self.protocol is not None:
-                self.protocol.nick.nickserv_replied(text)
-            self.membership.nickserv_replied()
-        extras = {} if kind == "message" else {kind: True}
-        if from_bot:
-            extras["bot"] = True
-        parties = self.membership.parties(sender, target, text, replayed)
-        if parties is None or self.events is None:
-            return
-        frm, to, mentioned = parties
-        message = Message(text, frm=frm, to=to, delayed=replayed, extras=extras)
-        self.events.message_received(self, message)
-        if mentioned and not replayed:
-            self.events.mention_received(self, message, mentioned)
 
     def _make_protocol(self) -> IRCProtocol:
         # Imported late: the import installs a reactor, and the command line may choose another.

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols import irc
 
-from errklein.chat import RoomError
+from errklein.chat import Message, RoomError
 from errklein.networks.irc._ircv3 import BEGIN, REFUSALS, WANTED, Capabilities, Replay, authenticate_lines, parse_tags
 from errklein.networks.irc._lines import Transmission, encode_line
 from errklein.networks.irc.identifiers import CaseMapping, is_room, same_name
@@ -350,16 +350,36 @@ class IRCProtocol(irc.IRCClient):
             self._report_message(prefix, target, text, "notice")
 
     def _report_message(self, sender: str, target: str, text: str, kind: str) -> None:
-        """Report a message, and whether it is replayed. `kind` is "message", "notice" or "action"."""
-        replayed = bool(self.tags) and self.replay.is_replayed(
-            self.tags, self.casemapping.fold(target) if is_room(target) else None
-        )
+        """Report a message to the bot or to a room. `kind` is "message", "notice" or "action".
+
+        A message that was sent before the bot has connected or joined the room is marked as delayed. One of a sender that the server
+        marks as a bot has `extras["bot"]`.
+        """
+        if "!" not in sender:
+            # Messages from the server itself have no mask.
+            return
+        tags, events = self.tags, self.backend.events
+        room = self.casemapping.fold(target) if tags and is_room(target) else None
+        replayed = bool(tags) and self.replay.is_replayed(tags, room)
         if replayed and not self._replay_logged:
             self._replay_logged = True
             self.log.info(
                 "{network}: the server replays old messages; they run no commands", network=self.settings.network
             )
-        self.backend.privmsg_received(sender, target, text, kind, replayed, from_bot="bot" in self.tags)
+        if kind == "notice" and not replayed and self._same(sender.partition("!")[0], "NickServ"):
+            self.nick.nickserv_replied(text)
+            self.rooms.nickserv_replied()
+        parties = self.rooms.parties(sender, target, text, replayed)
+        if parties is None or events is None:
+            return
+        frm, to, mentioned = parties
+        extras = {} if kind == "message" else {kind: True}
+        if "bot" in tags:
+            extras["bot"] = True
+        message = Message(text, frm=frm, to=to, delayed=replayed, extras=extras)
+        events.message_received(self.backend, message)
+        if mentioned and not replayed:
+            events.mention_received(self.backend, message, mentioned)
 
     def irc_JOIN(self, prefix: str, params: list[str]) -> None:
         """Report a JOIN; the bot's own is the reference time for replayed messages of the room."""

@@ -408,7 +408,8 @@ class RoomMembership:
             inviter = self._inviters.pop(self.key(state.name), None) if itself else None
             self._backend.events.room_joined(self._backend, occupant.room, occupant, inviter)
         if itself:
-            self._backend.rooms_changed()
+            # What waits for the room is sent.
+            self._backend.outbox.resume()
 
     def join_failed(self, room: str, reason: str) -> None:
         if self.is_missing(room):
@@ -501,7 +502,8 @@ class RoomMembership:
             if before.get(name) != password:
                 self._want(name, password)
         self.joins.join(*self._wanted)
-        self._backend.rooms_changed()
+        # From now on, messages to rooms wait for these.
+        self._backend.outbox.resume()
 
     def _join(self, name: str) -> None:
         if self._nickname is not None:
