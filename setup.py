@@ -153,9 +153,10 @@ setup(
         "sentry": ["sentry-sdk>=2"],
         # The Apprise network: messages to services that are only sent to.
         "apprise": ["apprise>=2.3"],
-        # What errbot 6.2 installs and its plugins may import, but for what errklein itself provides (Flask's names, Jinja2,
-        # Markdown, pyOpenSSL) and what only errbot's program uses (daemonize, pygments-markdown-lexer).
+        # What errbot 6.2 installs and its plugins may import, but for what errklein itself requires (Jinja2, Markdown, pyOpenSSL)
+        # and what only errbot's program uses (daemonize, pygments-markdown-lexer).
         "errbot": [
+            "Flask>=3.1",
             "requests>=2.32.5",
             "Pygments>=2.20",
             "WebTest>=3.0.7",

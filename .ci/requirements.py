@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ("errbot", "errbot==6.1.9", "flask<2", "Jinja2<3", "requests", "-r more.txt")
 """The requirements of plugins. With each, the plugin is loaded."""
 
-IMPORTED = ("ansi", "cgi", "colorlog", "deepmerge", "dulwich", "pygments", "requests", "setuptools", "webtest")
+IMPORTED = ("ansi", "cgi", "colorlog", "deepmerge", "dulwich", "flask", "pygments", "requests", "setuptools", "webtest")
 """The modules of the packages that errklein[errbot] installs."""
 
 CONFIG = """

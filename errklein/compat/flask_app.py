@@ -9,14 +9,13 @@ import inspect
 import json
 import logging
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import werkzeug.wrappers
-from werkzeug.routing import Rule
 from werkzeug.test import Client
 
 from errklein.compat._running_bots import RouteMap, running_bots
@@ -24,7 +23,6 @@ from errklein.web.facade import Flask as StandIn
 from errklein.web.facade import Request, Response, current_context
 from errklein.web.facade import request as current_request
 from errklein.webhooks import Hook, HookDeclaration
-from errklein.webhooks.declaration import normalise_methods
 from errklein.webhooks.payload import decode_payload
 
 NAME = "flask_app"
@@ -62,51 +60,22 @@ def _end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 class PlainApp(_ServedApp, StandIn):
-    """The application if Flask isn't installed: it has routes alone, whose views run in errklein's request context."""
+    """The application if Flask isn't installed: it lists the routes of webhooks and passes requests to the server."""
 
     def __init__(self, import_name: str = "errbot.core_plugins") -> None:
         super().__init__(import_name)
         self.url_map = _UrlMap()
-        self.view_functions: dict[str, F] = {}
         self.wsgi_app = self.__call__
-
-    def __getattr__(self, name: str) -> Any:
-        error = f"flask_app.{name} requires Flask, which isn't installed; run `pip install Flask`"
-        raise AttributeError(error, name=name, obj=self)
-
-    def add_url_rule(
-        self,
-        rule: str,
-        endpoint: str | None = None,
-        view_func: F | None = None,
-        provide_automatic_options: bool | None = None,
-        *,
-        methods: Sequence[str] | None = None,
-        **options: Any,
-    ) -> None:
-        """Add a route that calls `view_func`. Raises ValueError and AssertionError."""
-        if view_func is None:
-            raise ValueError(f"the rule {rule!r} needs a view function")
-        endpoint = endpoint or view_func.__name__
-        if self.view_functions.setdefault(endpoint, view_func) is not view_func:
-            raise AssertionError(f"another view function already has the endpoint {endpoint!r}")
-        defaults = options.get("defaults") or {}
-        methods = normalise_methods(methods or getattr(view_func, "methods", None) or ("GET",))
-        self.url_map.add(Rule("/" + rule.lstrip("/"), endpoint=endpoint, methods=[*methods, "OPTIONS"], **options))
-        running_bots.add(NAME, endpoint, rule, methods, lambda _, **captures: view_func(**{**defaults, **captures}))
-
-    def route(self, rule: str, **options: Any) -> Any:
-        """Return a decorator that adds a view function; see `add_url_rule`."""
-
-        def decorate(function: F) -> F:
-            self.add_url_rule(rule, options.pop("endpoint", None), function, **options)
-            return function
-
-        return decorate
 
     def test_client(self, **options: Any) -> Client:
         """Return a Werkzeug test client for the server. Use it in a thread."""
         return Client(self, Response, **options)
+
+    def route(self, *_: Any, **__: Any) -> Any:
+        """Raise ImportError, since only Flask has such methods."""
+        raise ImportError("routes of flask_app require Flask; run `pip install 'errklein[errbot]'`", name="flask")
+
+    add_url_rule = before_request = after_request = errorhandler = register_blueprint = run = route
 
 
 def _real_app() -> Any:
