@@ -121,7 +121,7 @@ class MatrixBackend(ConnectedNetwork):
             details["mentions"] = True
         parent = message.parent
         if parent is not None and parent.ref and message.to == (parent.to if parent.is_group else parent.frm):
-            details["reply"], details["thread"] = parent.ref.id, parent.ref.thread
+            details["reply"] = parent.ref.id
         return json.dumps(details) if details else ""
 
     def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[_Part]:
@@ -157,7 +157,7 @@ class MatrixBackend(ConnectedNetwork):
         if isinstance(operation, Edit):
             content = edit_content(operation.ref.id, content)
         else:
-            content = related(content, operation.thread or details.get("thread", ""), details.get("reply", ""))
+            content = related(content, operation.thread, details.get("reply", ""))
         return await self.client.send(room, "m.room.message", content, key)
 
     async def _react(self, room: str, operation: React, key: str) -> str:
