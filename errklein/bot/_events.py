@@ -235,8 +235,8 @@ class Events:
 
     def gap_found(self, backend: Backend, room: Room, since: float, until: float) -> None:
         begin, end = (datetime.fromtimestamp(time, UTC).strftime("%H:%M") for time in (since, until))
-        text = f"Some messages to {room} on {backend.network} between {begin} and {end} UTC were not read: while the bot was "
-        text += "away, there were more than it reads afterwards."
+        text = f"Some messages to {room} on {backend.network} between {begin} and {end} UTC were not read: there were more "
+        text += "than the bot reads after it was away, or the network didn't send them in time."
         self.log.warn("{text}", text=text)
         self._notices.post(("gap", backend.network, str(room)), text)
 
