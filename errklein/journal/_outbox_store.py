@@ -46,9 +46,10 @@ _COLUMNS = ", ".join(OutgoingMessage._fields)
 
 _INSERT = f"INSERT OR REPLACE INTO outbox ({_COLUMNS}, owner) VALUES {{}}"  # noqa: S608 -- the names of fields
 
-_CHANGEABLE = ("body", "wanted", "sent")
+_CHANGEABLE = ("body", "wanted", "recipient", "sent")
 _CHANGE = """
-    UPDATE outbox SET body = coalesce(v.column2, body), wanted = coalesce(v.column3, wanted), sent = coalesce(v.column4, sent)
+    UPDATE outbox SET body = coalesce(v.column2, body), wanted = coalesce(v.column3, wanted),
+    recipient = coalesce(v.column4, recipient), sent = coalesce(v.column5, sent)
     FROM (VALUES {}) AS v WHERE outbox.id = v.column1
 """
 
@@ -203,8 +204,9 @@ class SQLiteOutboxStore:
             self._waiting.change(id, {"sent": sent})
         self._write_within(LAZY_DELAY)
 
-    def change(self, id: int, body: str | None = None, wanted: str | None = None) -> None:
-        fields = {name: text for name, text in (("body", body), ("wanted", wanted)) if text is not None}
+    def change(self, id: int, body: str | None = None, wanted: str | None = None, recipient: str | None = None) -> None:
+        texts = zip(_CHANGEABLE, (body, wanted, recipient), strict=False)
+        fields = {name: text for name, text in texts if text is not None}
         with self._lock:
             self._waiting.change(id, fields)
         self._write_within(WRITE_DELAY)

@@ -70,8 +70,8 @@ class OutboxStore(Protocol):
     def advance(self, id: int, sent: float) -> None:
         """Store soon that the network has confirmed this share of the parts of the message, below 1.0."""
 
-    def change(self, id: int, body: str | None = None, wanted: str | None = None) -> None:
-        """Store soon another text of a message that isn't sent, or what else is wanted; it keeps its place. May be called in any thread."""
+    def change(self, id: int, body: str | None = None, wanted: str | None = None, recipient: str | None = None) -> None:
+        """Store soon other values of a message that isn't sent; it keeps its place. May be called in any thread."""
 
     def end(self, record: MessageRecord, refs: Sequence[MessageRef] = ()) -> None:
         """Remove a message soon that was sent, rejected or dropped. May be called in any thread.

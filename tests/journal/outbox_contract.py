@@ -161,9 +161,10 @@ class OutboxStoreContract(_TestCase):
         self.assertTrue(self.store.unwritten or not self.store.durable)
         self.store.change(written.id, "\ud800")
         self.store.change(last.id, wanted=thread)
+        self.store.change(first.id, recipient="!room")
         self.store.change(12345678, "unknown")
         changed = [
-            first,
+            first._replace(recipient="!room"),
             at_once._replace(body="other"),
             written._replace(body="\ud800", wanted=thread),
             last._replace(wanted=thread),

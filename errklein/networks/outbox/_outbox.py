@@ -278,6 +278,8 @@ class Outbox(OutboxLanes[P]):
             if not is_isolated:
                 self._remove_from_lane(entry)
             entry.message = entry.message._replace(recipient=to)
+            if self._store is not None and entry.message.id > 0:
+                self._store.change(entry.message.id, recipient=to)
             if not is_isolated:
                 self._add_to_lane(entry)
         if moved and (hold := self._holds.pop(recipient, None)) is not None:

@@ -42,8 +42,9 @@ class KeptMessages:
     def advance(self, id: int, sent: float) -> None:
         self.kept[id] = self.kept[id]._replace(sent=sent)
 
-    def change(self, id: int, body: str | None = None, wanted: str | None = None) -> None:
-        fields = {name: text for name, text in (("body", body), ("wanted", wanted)) if text is not None}
+    def change(self, id: int, body: str | None = None, wanted: str | None = None, recipient: str | None = None) -> None:
+        texts = (("body", body), ("wanted", wanted), ("recipient", recipient))
+        fields = {name: text for name, text in texts if text is not None}
         self.kept[id] = self.kept[id]._replace(**fields)
 
     def end(self, record: MessageRecord, refs: Sequence[MessageRef] = ()) -> None:

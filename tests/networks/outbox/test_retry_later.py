@@ -102,6 +102,8 @@ class RenamedTests(PausesCase):
         for text in ("a b", "c"):
             self.send(text, "#alias", by="route:x")
         self.outbox.rename("#alias", "!room")
+        # A later process keeps this order.
+        self.assertEqual({message.recipient for message in self.store.kept.values()}, {"!room"})
         self.send("d", "!room", by="route:x")
         self.clock.advance(0)
         self.assertEqual(self.network.got, ["a"])
