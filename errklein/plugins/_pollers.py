@@ -94,40 +94,24 @@ class Pollers:
         self.owner = owner
         self._pollers: list[_Poller] = []
 
-    def start(
-        self,
-        interval: float,
-        method: Callable[..., Any],
-        times: int | None = None,
-        args: Iterable[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Call `method` with the arguments every `interval` seconds, `times` times or until it is stopped. Replaces a
-        poller with the same method and arguments. Raises TypeError if `method` isn't callable."""
-        if not callable(method):
-            raise TypeError(f"{self.owner}: start_poller() requires a callable, not {method!r}")
-        poller = _Poller(self, interval, times, (method, args or (), kwargs or {}))
-        for running in self._with(poller.signature):
+    def start(self, interval: float, times: int | None, signature: Signature) -> None:
+        """Make the call every `interval` seconds, `times` times or until it is stopped. Replaces the poller of the same
+        call. Raises TypeError if the method isn't callable."""
+        if not callable(signature[0]):
+            raise TypeError(f"{self.owner}: start_poller() requires a callable, not {signature[0]!r}")
+        poller = _Poller(self, interval, times, signature)
+        for running in self._with(signature):
             self.end(running)
         if isinstance(times, (int, float)) and times <= 0:
             return
         self._pollers.append(poller)
         on_reactor_soon(self.reactor, poller.begin)
 
-    def stop(
-        self,
-        method: Callable[..., Any] | None = None,
-        args: Iterable[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Stop the poller with this method and these arguments; without a method, stop all pollers. Raises ValueError
-        if there is no such poller."""
-        if method is None:
-            found = list(self._pollers)
-        else:
-            found = self._with((method, args or (), kwargs or {}))
-        if not found and method is not None:
-            raise ValueError(f"{self.owner}: no poller calls {method!r} with these arguments")
+    def stop(self, signature: Signature | None = None) -> None:
+        """Stop the poller of this call, or all. Raises ValueError if there is no such poller."""
+        found = list(self._pollers) if signature is None else self._with(signature)
+        if not found and signature is not None:
+            raise ValueError(f"{self.owner}: no poller calls {signature[0]!r} with these arguments")
         for poller in found:
             self.end(poller)
 

@@ -400,7 +400,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         :param kwargs: The method's keyword arguments.
         :raises TypeError: If `method` isn't callable.
         """
-        self.__pollers.start(interval, method, times, args, kwargs)
+        self.__pollers.start(interval, times, (method, args or (), kwargs or {}))
 
     def stop_poller(
         self,
@@ -415,7 +415,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         :param kwargs: The keyword arguments that were passed to `start_poller`.
         :raises ValueError: If no poller has this method and these arguments.
         """
-        self.__pollers.stop(method, args, kwargs)
+        self.__pollers.stop(None if method is None else (method, args or (), kwargs or {}))
 
     def ask(self, msg: Message, question: str, timeout: float | None = 60.0) -> Any:
         """Ask the sender of a message a question, and wait for the reply.
