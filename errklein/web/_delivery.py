@@ -377,7 +377,7 @@ class Delivery:
         """Note that the client has its response, or gets none."""
         self._stop_waiting()
         if self._when_ended is None:
-            self.services.recording.log(self)
+            self.services.recording.log(self.hook, self.request, self.outcome(), self.body)
 
     def _stop_waiting(self) -> None:
         if self._waits:

@@ -291,7 +291,7 @@ class Admission:
             request.source_id, answer = checked.source_id, checked.answer
             checks.route_rate(hook)
             if checked.ignored and answer is not None:
-                recording.log_ignored(hook, request, checked.body, Outcome(answer.status, checked.ignored))
+                recording.log(hook, request, Outcome(answer.status, checked.ignored), lambda: checked.body)
             if answer is None and recording.runs_later(hook):
                 answer = await recording.accept(hook, request, checked.body, checked.response)
             if answer is None and not hook.active:

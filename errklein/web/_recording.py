@@ -104,32 +104,17 @@ class Recording:
             raise Problem(409, "the same delivery is still being handled", retry_after(_RETRY_AFTER))
         return ImmediateResponse(earlier.outcome.status, (), b"")
 
-    def log(self, delivery: Delivery) -> None:
-        """Log a delivery that has its response. If a webhook has very many successful ones, further ones are only counted."""
-        hook = delivery.hook
-        if self._logs_each(hook, is_success=0 < delivery.status < 400):
-            self._log(hook, delivery.request, delivery.outcome(), delivery.body)
-
-    def log_ignored(self, hook: Hook, request: WebhookRequest, body: bytes, outcome: Outcome) -> None:
-        """Log a request for which the handler isn't called, with the reason in its outcome."""
-        if self._logs_each(hook, is_success=True):
-            self._log(hook, request, outcome, lambda: body)
-
-    def _logs_each(self, hook: Hook, *, is_success: bool) -> bool:
-        """Return whether a delivery is logged. One that isn't is counted, if any are logged."""
+    def log(self, hook: Hook, request: WebhookRequest, outcome: Outcome, body: Callable[[], bytes | None]) -> None:
+        """Log a request that has its response. If a webhook has very many successful ones, further ones are only counted."""
         journal = self._journal
         if not self._logs or journal is None or not hook.declaration.may_be_recorded:
-            return False
-        if self._buckets is not None and is_success and self._buckets.bucket(hook.full_name).take():
+            return
+        if self._buckets is not None and outcome.succeeded and self._buckets.bucket(hook.full_name).take():
             journal.count(hook.full_name)
-            return False
-        return True
-
-    def _log(self, hook: Hook, request: WebhookRequest, outcome: Outcome, body: Callable[[], bytes | None]) -> None:
-        assert self._journal is not None
+            return
         state = DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED
         stored = body() if self._with_bodies and request.body_size <= MAX_LOGGED_BODY else None
-        self._journal.log(self._record_of(hook, request, state, stored, outcome=outcome))
+        journal.log(self._record_of(hook, request, state, stored, outcome=outcome))
 
     def log_refused(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
         if self._journal is None or not hook.declaration.may_be_recorded or problem.status == 409:
