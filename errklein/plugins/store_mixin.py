@@ -226,11 +226,6 @@ class StoreMixin(MutableMapping[str, Any]):
     def mutable(self, key: str, default: Any = None) -> Iterator[Any]:
         """Provide a value that is changed in place and stored at the end of the `with` block.
 
-        For example::
-
-            with self.mutable("votes", {}) as votes:
-                votes[str(msg.frm.person)] = args
-
         If the block raises an exception, nothing is stored.
 
         No change is lost if several blocks use a key at the same time. In threads, they run one after the other; one that takes over
@@ -302,8 +297,9 @@ class StoredValues:
             number = await self.store.update("number", lambda number: number + 1, 0)
             await self.store.set(f"{project} {number}", payload["status"])
 
-    In a thread, so in a plain method, the same methods wait and return the result itself. The values are those of the
-    plugin's mapping: what an awaited `set` has stored, `self["key"]` and `self.mutable` see, and the other way round.
+    In a thread, so in a plain method, the same methods wait and return the result itself; :doc:`/guides/storage` has
+    examples. The values are those of the plugin's mapping: what an awaited `set` has stored, `self["key"]` and
+    `self.mutable` see, and the other way round.
 
     The methods raise StoreNotOpenError and StorageError as the mapping does; on the reactor, the Deferred may fail with
     StorageError.
@@ -316,9 +312,7 @@ class StoredValues:
         self._locks: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a value::
-
-            color = await self.store.get("color", "blue")
+        """Return a value.
 
         A change of the object doesn't change the stored value.
 
@@ -329,9 +323,7 @@ class StoredValues:
         return self._result(lambda: store.read(key, default)[1])
 
     def set(self, key: str, value: Any) -> Any:
-        """Store a value. It is on disk when the Deferred fires::
-
-            await self.store.set("color", "red")
+        """Store a value. It is on disk when the Deferred fires.
 
         The value is stored as it is at the time of the call.
 
@@ -354,9 +346,7 @@ class StoredValues:
         return self._result(lambda: list(store.keys()))
 
     def update(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
-        """Replace a value by a function of it, so that no change is lost, and return the new value::
-
-            uses = await self.store.update("uses", lambda uses: uses + 1, 0)
+        """Replace a value by a function of it, so that no change is lost, and return the new value.
 
         Nothing else changes the value between the reading and the writing: no thread, no coroutine, no block of `mutable`,
         and no other process that uses the same database. If something has, the function is called again with the new value,
