@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import Counter
+from pkgutil import resolve_name
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -11,6 +13,7 @@ import errklein
 import errklein.testing
 from errklein import BotPlugin
 from errklein.plugins.messages import PluginMessages
+from tests.processes import ROOT
 from tests.test_pages import TEXTS
 
 PAGES = {name: text for name, text in TEXTS.items() if name.startswith("docs/reference/api/")}
@@ -37,6 +40,18 @@ class ApiPageTests(SynchronousTestCase):
             r"(?m)^\.\. auto\w+:: errklein\.BotPlugin\.(\w+)$", PAGES["docs/reference/api/botplugin.md"]
         )
         self.assertEqual(public - set(entries), set(), "add them to docs/reference/api/botplugin.md")
+
+    def test_networks(self) -> None:
+        """All classes that the network of the guide imports have an entry, and so have the ports of networks."""
+        example = ast.parse((ROOT / "docs" / "examples" / "network" / "errklein_parley.py").read_text("utf-8"))
+        imports = [node for node in ast.walk(example) if isinstance(node, ast.ImportFrom)]
+        names = [f"{node.module}:{name.name}" for node in imports for name in node.names]
+        names += [
+            f"errklein.ports.chat:{name}" for name in ("Backend", "BackendEvents", "ManagesRooms", "KnowsHolders")
+        ]
+        found = {resolve_name(name) for name in names if name.startswith("errklein.")}
+        entries = [resolve_name(name) for name in documented() if not name.startswith("errklein.BotPlugin.")]
+        self.assertEqual({one for one in found if isinstance(one, type) and one not in entries}, set())
 
     def test_every_name_has_one_page(self) -> None:
         """No name has two entries."""
