@@ -211,6 +211,7 @@ setup(
             "**/*.txt",
             "**/payloads/*",
             "**/templates/*",
+            "**/static/*",
             "examples/**",
         ],
         "twisted.plugins": ["errklein_plugin.py"],

@@ -32,6 +32,15 @@ class Part:
 
 PARTS: Mapping[str, Part] = {
     "status": Part(("errklein/status", "tests/status", "long_tests/status")),
+    "console": Part(
+        (
+            "errklein/console",
+            "errklein/core_plugins/console.plug",
+            "errklein/core_plugins/console.py",
+            "tests/console",
+            "tests/core_plugins/test_console.py",
+        )
+    ),
     "verify.discord": Part(
         ("errklein/verify/_discord.py", "tests/verify/test_discord.py"),
         "errklein/verify/__init__.py",

@@ -22,6 +22,7 @@ from errklein.service import (
     DataDirectory,
     Listening,
     ServiceOptions,
+    SideServer,
     Supervision,
     errors_end_program,
     load_with_options,
@@ -68,6 +69,7 @@ class Options(usage.Options):
             None,
             "Serve /health, /ready and /metrics on this Twisted endpoint, which must not be public. Replaces STATUS.",
         ],
+        ["console", None, None, "Serve the console for administrators on this Twisted endpoint. Replaces CONSOLE."],
     ]
     optFlags: ClassVar = [
         ["watch", None, "Reload plugins when their files change; load added and remove deleted plugins."],
@@ -150,14 +152,15 @@ def _make_service(options: Options) -> IService:
     # Before config.py runs and plugins are loaded.
     variables = take_variables(os.environ)
     config = load_with_options(*given, variables)
-    listening = Listening.of(config, options["web"], options["status"])
+    listening = Listening(config, options["web"], options["status"], options["console"])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
     data_directory = DataDirectory(Path(config.BOT_DATA_DIR), data_source)
     check_start(config, twistd, data_directory, listening, options["data-dir"], no_import=bool(options["no-import"]))
     with located_errors(config):
         set_up_log(config, twistd, data_directory)
     # A config.py that is missing later is an error.
-    later = [options["web"], options["status"], options["config"] or ("config.py" if config.path else None), *given[1:]]
+    config_path = options["config"] or ("config.py" if config.path else None)
+    later = [options["web"], options["status"], options["console"], config_path, *given[1:]]
     check = check_in_process(later)
     process_exit = ProcessExit(reactor, twistd.pid_file, check, variables)
     web, make_bot = wire(
@@ -168,11 +171,15 @@ def _make_service(options: Options) -> IService:
         read_config=partial(load_checked, Path.cwd(), *later, variables),
     )
 
-    status = None
+    beside: list[SideServer] = []
     if listening.status is not None:
         from errklein.status import StatusServer
 
-        status = StatusServer(reactor, listening.status, listening.web)
+        beside.append(StatusServer(reactor, listening.status, listening.web))
+    if listening.console is not None:
+        from errklein.console import ConsoleServer
+
+        beside.append(ConsoleServer(reactor, listening.console, config.CONSOLE_URL, config.TRUSTED_PROXIES))
 
     bot: Bot
 
@@ -180,8 +187,8 @@ def _make_service(options: Options) -> IService:
         nonlocal bot
         start_sentry(config)
         bot = make_bot()
-        if status is not None:
-            status.watch(bot)
+        for server in beside:
+            server.watch(bot)
         warn_of_problems(bot)
         reactor.callWhenRunning(ControlSocket(reactor, data_directory.path, bot.core_host).open)
         return ReloadingBot(bot, reactor) if options["watch"] else bot
@@ -195,5 +202,5 @@ def _make_service(options: Options) -> IService:
     supervision = Supervision(reactor, web.lag, data_directory.path, grace, deadline, notify)
     service_options = ServiceOptions(listening.web, grace, twistd.daemon)
     return BotService(
-        reactor, service_options, process_exit, data_directory, web.listeners, make_managed_bot, supervision, status
+        reactor, service_options, process_exit, data_directory, web.listeners, make_managed_bot, supervision, beside
     )

@@ -21,7 +21,7 @@ FLOORS = (
     ("service",),
     ("wiring",),
     ("compat",),
-    ("core_plugins", "status"),
+    ("core_plugins", "status", "console"),
     ("bot",),
     ("plugins",),
     ("dispatch",),
@@ -40,7 +40,7 @@ FLOOR_OF = {member: number for number, floor in enumerate(reversed(FLOORS)) for 
 ROOT = len(FLOORS)
 """Above all: the package errklein itself, which plugin authors import from."""
 
-OPTIONAL = {"status"}
+OPTIONAL = {"status", "console"}
 """The packages that can be deleted."""
 
 ANYWHERE = "_version"

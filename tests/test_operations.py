@@ -97,10 +97,7 @@ class OperationsTests(SynchronousTestCase):
     def permitted(self, message: Message, function: Callable[..., Any], **values: object) -> bool:
         """Return whether the sender may perform the operation."""
         permissions = self.bot.bot.dispatcher.permissions
-        permitted: bool = self.successResultOf(
-            Deferred.fromCoroutine(permissions.permits_operation(message, function, **values))
-        )
-        return permitted
+        return not self.successResultOf(Deferred.fromCoroutine(permissions.judge(message, function, **values)))
 
 
 class Keeper(BotPlugin):

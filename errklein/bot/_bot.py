@@ -14,7 +14,7 @@ from twisted.logger import Logger, globalLogPublisher
 from errklein.bot._events import Callbacks, Events
 from errklein.bot._health import HealthChecks
 from errklein.bot._notices import MissedNotices, NoticeBoard, NoticeFallback
-from errklein.bot._operations import CoreHost, RunningState, overview
+from errklein.bot._operations import ConsoleLinks, CoreHost, RunningState, overview
 from errklein.bot._room_messages import RoomMessages
 from errklein.bot._sending import Sending, restore_outboxes
 from errklein.bot._webhook_notices import WebhookNotices, pool_notice
@@ -96,6 +96,7 @@ class Bot:
         self._roots, self._classes, self._workers = roots, classes, workers
         self.phase: Phase = "starting"
         """The phase of the bot: plugins are activated, everything runs, or the stop sequence has begun."""
+        self.console: ConsoleLinks | None = None
         self.recent_errors = RecentErrors(now)
         self.queues, self.waits = workers.queues, workers.waits
 

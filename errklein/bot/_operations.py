@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import ReactorNotRunning
 
-from errklein.chat import Message
+from errklein.chat import Identifier, Message
 from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.commands.operations import Actor, operation
 from errklein.config import Config, ConfigError
@@ -156,6 +156,14 @@ class BotStatus:
     pools: Sequence[PoolStatus]
 
 
+@dataclass(frozen=True)
+class WrittenBackup:
+    """A backup, and the number of the values in it."""
+
+    path: Path
+    count: int
+
+
 class ProcessOperations:
     """Shows, backs up, reloads, restarts and stops the bot."""
 
@@ -189,10 +197,10 @@ class ProcessOperations:
         return self._bot.startup_time
 
     @operation("backup")
-    def back_up(self, by: Actor) -> tuple[Path, int]:
-        """Write all stored values, secrets included, and the journal to files. Return the path, and the number of values.
+    def back_up(self, by: Actor) -> WrittenBackup:
+        """Write all stored values, secrets included, and the journal to files. Call it in a thread.
 
-        Call it in a thread. Raises StorageError.
+        Raises StorageError.
         """
         bot = self._bot
         path = Path(bot.bot_config.BOT_DATA_DIR) / BACKUP_NAME
@@ -203,7 +211,7 @@ class ProcessOperations:
         count = write_backup(path, rows_of(bot.storage, names))
         if bot.bot_config.STORAGE != "Memory":
             back_up(path.parent, path)
-        return path, count
+        return WrittenBackup(path, count)
 
     @operation("config_reload", "option")
     async def reload_config(self, by: Actor, option: str = "") -> list[Change]:
@@ -256,8 +264,18 @@ class ProcessOperations:
         return NetworkStatus(name, connected_for, state.ended, state.reconnects, waiting, oldest_for, unreadable)
 
 
+class ConsoleLinks(Protocol):
+    """The console, as far as commands use it."""
+
+    def link(self, name: str, network: str = "", person: Identifier | None = None) -> str:
+        """Return a link by which a person enters the console; without a person, the bot's user or root."""
+
+    def end_all(self) -> int:
+        """End all sessions and links, and return the number of sessions."""
+
+
 class CoreHost:
-    """What core plugins use of the bot, and what a console will use. Other plugins use `self._bot`.
+    """What core plugins and the console use of the bot. Other plugins use `self._bot`.
 
     The operations of administrators are in `webhooks`, `plugins`, `repositories`, `rooms`, `process`, `room_webhooks` and `persons`.
     """
@@ -278,6 +296,11 @@ class CoreHost:
         from errklein.bot.persons import PersonOperations
 
         return PersonOperations(self._bot)
+
+    @property
+    def console(self) -> ConsoleLinks | None:
+        """The console; None unless CONSOLE or --console opens it."""
+        return self._bot.console
 
     @property
     def prefix(self) -> str:

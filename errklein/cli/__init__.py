@@ -124,6 +124,7 @@ def show_config(known: argparse.Namespace) -> int:
         "BOT_DATA_DIR": ("--data-dir", known.data_dir and config.BOT_DATA_DIR),
         "WEB": ("--web", known.web),
         "STATUS": ("--status", known.status),
+        "CONSOLE": ("--console", known.console),
     }
     lines = [*shown_settings(config, options, with_defaults=known.all)]
     lines = lines or ["# each setting has its default, which --all prints"]
@@ -172,6 +173,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "config template": print_config_template,
     "healthcheck": _late("_healthcheck", "check_health"),
     "network": _check_or_list_networks,
+    "console-link": _late("_control", "print_console_link"),
     "person": _late("_control", "forget_person"),
     "report": _late("_report", "report"),
     "sign": _late("_sign", "sign"),

@@ -74,7 +74,7 @@ def check(known: argparse.Namespace, found_before: int = 0) -> NoReturn:
         config = load_with_options(known.config, data_dir=known.data_dir, plugin_dirs=known.plugin_dir)
         check_config(config)
         with located_errors(config):
-            Listening.of(config).check()
+            Listening(config).check()
         data = DataDirectory(Path(config.BOT_DATA_DIR))
         (data.check_access if data.is_own() else data.check_readable)()
         if config.BOT_LOG_FILE:

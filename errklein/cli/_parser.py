@@ -116,6 +116,7 @@ def make_parser() -> Parser:
         _add_deliveries,
         _add_why,
         _add_person,
+        _add_console_link,
         _add_data,
     ):
         add_commands(partial(_add, commands))
@@ -183,6 +184,7 @@ def _add_running(add: Callable[..., Parser]) -> None:
     showing.add_argument("--network", "-n", metavar="NAME", help="as of `errklein run`")
     showing.add_argument("--web", "-w", metavar="ENDPOINT", action="append", default=[], help="as of `errklein run`")
     showing.add_argument("--status", metavar="ENDPOINT", help="as of `errklein run`")
+    showing.add_argument("--console", metavar="ENDPOINT", help="as of `errklein run`")
     add_action("check", "check the configuration and the plugins", _CONFIG, _DATA, _PLUGINS, _CHECK)
     reloading = add_action(
         "reload", "let the running bot read its configuration again, and print what has changed", _CONFIG, _DATA
@@ -281,6 +283,10 @@ def _add_person(add: Callable[..., Parser]) -> None:
     forget.add_argument("person", metavar="PERSON", help="the person, on one of several networks as NETWORK:PERSON")
     removed = "remove the headers and bodies of these deliveries instead"
     forget.add_argument("--deliveries", metavar="ID", nargs="+", type=_delivery_id, help=removed)
+
+
+def _add_console_link(add: Callable[..., Parser]) -> None:
+    add("console-link", _CONFIG, _DATA)
 
 
 def _add_data(add: Callable[..., Parser]) -> None:

@@ -462,6 +462,8 @@ SETTINGS: Mapping[str, Setting] = {
     "NETWORKS": Setting({}, _networks),
     "WEB": Setting((), _endpoints),
     "STATUS": Setting(None, _optional(_endpoint)),
+    "CONSOLE": Setting(None, _optional(_endpoint)),
+    "CONSOLE_URL": Setting("", _optional(public_url, "")),
     "BOT_NICK_PREFIX": Setting(True, _flag, reload=True),
     "COMMAND_RATE": Setting("200/h", _optional(rate), reload=True),
     "WEBHOOK_TIMEOUT": Setting(60.0, _some_seconds, reload=True),
@@ -500,6 +502,7 @@ TEXTS = frozenset(
         "BOT_EXTRA_STORAGE_PLUGINS_DIR",
         "BOT_LOG_FILE",
         "BOT_LOG_LEVEL",
+        "CONSOLE",
         "SENTRY_EVENTLEVEL",
         "SENTRY_LOGLEVEL",
         "STATUS",
@@ -525,6 +528,7 @@ def needs_restart(name: str) -> bool:
 _MAYBE_OF_PLUGINS: Mapping[str, tuple[type, ...]] = {
     "NETWORKS": (Mapping,),
     "STATUS": (str, type(None)),
+    "CONSOLE": (str, type(None)),
     "WEB": (str, tuple, list),
     "WEBHOOKS": (Mapping, type(None)),
 }

@@ -72,6 +72,10 @@ class CorePlugin(BotPlugin):
         holder: Any = backend.current_holder(message.frm)
         return holder is not None and holder.client == getattr(message.frm, "client", None)
 
+    def reads_alone(self, message: Message) -> bool:
+        """Return whether only the sender of a message reads a private one."""
+        return self.host.networks.of(message).is_encrypted and self.is_current(message)
+
     async def may_use(self, message: Message, args: str, webhook: str, *rooms: str) -> bool:
         """Return whether the sender may use the running command for a webhook, and for further rooms.
 

@@ -90,7 +90,7 @@ class Webhooks(CorePlugin):
         """
         [name] = _exactly(args, 1, f"{self.host.prefix}webhook rotate NAME")
         await self.check_use(msg, args, name)
-        if not self._reads_alone(msg):
+        if not self.reads_alone(msg):
             # Nobody would know the new address, and only the last one before stays valid.
             raise CommandError(f"Nothing has changed. {_by_shell(name)}")
         made = await self.host.room_webhooks.rotate(Actor(name_of(msg.frm)), name)
@@ -146,15 +146,11 @@ class Webhooks(CorePlugin):
         network = self.host.networks.of(msg)
         return network.is_encrypted and not isinstance(network, OperatorConsole)
 
-    def _reads_alone(self, msg: Message) -> bool:
-        """Return whether only the sender of a message reads a private one."""
-        return self.host.networks.of(msg).is_encrypted and self.is_current(msg)
-
     def _given(self, msg: Message, made: MadeWebhook, done: str, more: str = "") -> str:
         """Send the address and the secret in private, if only the sender reads them. Return the reply to the command."""
         name, secret = made.webhook.name, made.secret
         is_secret = bool(secret or made.webhook.token)
-        if is_secret and not self._reads_alone(msg):
+        if is_secret and not self.reads_alone(msg):
             return f"{done}. {_by_shell(name)}"
         lines = [f"URL: {code(made.url)}", *([f"Secret: {code(secret)}"] if secret else []), *made.setup]
         if not is_secret:

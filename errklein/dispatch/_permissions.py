@@ -138,13 +138,19 @@ class Permissions:
             return False
         return await self._let_through(message, command.name, args, dry_run=True) is not None
 
-    async def permits_operation(self, message: Message, operation: Callable[..., Any], **values: object) -> bool:
-        """Return whether the sender of the message may perform the operation with these values. The access rules and
-        filters of its command decide; without the command, nobody may."""
+    async def judge(
+        self, message: Message, operation: Callable[..., Any], *, dry_run: bool = False, **values: object
+    ) -> str:
+        """Return why the sender of the message may not perform the operation with these values; "" if the access rules and
+        filters of its command let it pass. One that changes the message or the arguments blocks it."""
         guard = Guard.of(operation)
         if guard is None or (command := self._registry.find(guard.command)) is None:
-            return False
-        return await self.permits(message, command, guard.arguments(**values))
+            return "the command that guards it isn't loaded"
+        args = guard.arguments(**values)
+        if denial := self.denial(self._networks.current, message, command, args):
+            return denial
+        given = message, command.name, args
+        return "" if await self._let_through(*given, dry_run=dry_run) == given else "a filter of commands blocks it"
 
     def denial(self, backend: Backend, message: Message, command: RegisteredCommand, args: Any = None) -> str | None:
         """Return the reply if an access rule denies the command to the sender of the message, else None. Rules for

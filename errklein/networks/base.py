@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
@@ -91,6 +91,9 @@ class NetworkBase(Backend):
 
     def estimate(self, body: str) -> int:
         return min(PARTS_CAP, 1 + body.count("\n") + len(body) // self.message_size_limit)
+
+    def is_certain(self, person: Identifier) -> bool:
+        return False
 
     def take_turn(self, recipient: str) -> float:
         return 0.0
@@ -187,17 +190,19 @@ class ConnectedNetwork(NetworkBase):
         return to.person if isinstance(to, RoomOccupant) and isinstance(to, Person) else text
 
     def resolve(self, text: str) -> Deferred[Identifier]:
-        from errklein.networks.outbox import NotConfirmed, RetryLater
-
-        def failed(failure: Failure) -> NoReturn:
-            failure.trap(NotConfirmed, RetryLater)
-            raise LookupFailed(str(failure.value)) from failure.value
-
-        return Deferred.fromCoroutine(self.look_up(text)).addErrback(failed)
+        return Deferred.fromCoroutine(self._resolve(text))
 
     async def look_up(self, text: str) -> Identifier:
         """Return what the text names, after asking the server if necessary. NotConfirmed and RetryLater become LookupFailed."""
         return self.build_identifier(text)
+
+    async def _resolve(self, text: str) -> Identifier:
+        from errklein.networks.outbox import NotConfirmed, RetryLater
+
+        try:
+            return await self.look_up(text)
+        except (NotConfirmed, RetryLater) as error:
+            raise LookupFailed(str(error)) from error
 
     def connect(self, events: BackendEvents) -> None:
         self.events = events
@@ -514,6 +519,9 @@ class LocalBackend(NetworkBase):
         :param partial: Whether there are further operations for the message.
         """
         return None
+
+    def is_certain(self, person: Identifier) -> bool:
+        return True
 
     def build_identifier(self, text: str) -> Identifier:
         if not text.strip():

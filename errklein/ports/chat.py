@@ -115,6 +115,9 @@ class Backend(Protocol):
         """Return whether the bot itself has sent the message. Any thread."""
         return message.frm == self.bot_identifier
 
+    def is_certain(self, person: Identifier) -> bool:
+        """Return whether an entry of BOT_ADMINS names the person by more than a name that others can take. Any thread."""
+
     def rooms(self) -> Sequence[Room]:
         """Return the rooms that the bot is in. Any thread."""
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from resource import RLIMIT_NOFILE, getrlimit, setrlimit
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from errklein.bot import Bot
     from errklein.listening import Listeners
     from errklein.service.reloading import ReloadingBot
-    from errklein.status import StatusServer
 
 
 class ServiceManager:
@@ -89,6 +88,19 @@ class ServiceOptions:
     daemon: bool = False
 
 
+class SideServer(Protocol):
+    """A server beside that of webhooks, such as for monitoring."""
+
+    def open(self) -> Deferred[None]:
+        """Open the endpoint. The Deferred fails with ListenError."""
+
+    def watch(self, bot: Bot) -> None:
+        """Show this bot from now on."""
+
+    def close(self) -> Deferred[None]:
+        """Close the endpoint, after the bot has stopped."""
+
+
 class BotService(Service):
     """Runs the bot, with its data directory locked and its endpoints open. Nothing is opened, started or locked before
     twistd starts the service, which is after the fork."""
@@ -104,7 +116,7 @@ class BotService(Service):
         listeners: Listeners,
         make_bot: Callable[[], Bot | ReloadingBot],
         supervision: Supervision,
-        status: StatusServer | None = None,
+        beside: Sequence[SideServer] = (),
     ) -> None:
         self._reactor = reactor
         self._options = options
@@ -113,7 +125,7 @@ class BotService(Service):
         self._listeners = listeners
         self._make_bot = make_bot
         self._supervision = supervision
-        self._status = status
+        self._beside = beside
         self._manager = ServiceManager(reactor, os.environ)
         self._bot: Bot | ReloadingBot | None = None
         self._on_terminal = False
@@ -156,8 +168,8 @@ class BotService(Service):
         self._listeners.pause()
         for endpoint in self._options.endpoints:
             self._opened(self._listeners.open(endpoint))
-        if self._status is not None:
-            self._opened(self._status.open())
+        for server in self._beside:
+            self._opened(server.open())
 
     def _opened(self, opening: Deferred[None]) -> None:
         failures: list[Failure] = []
@@ -211,8 +223,8 @@ class BotService(Service):
                 self.log.failure("The bot could not be stopped cleanly")
         self._data_directory.unlock()
         # Last, so that the stop can be watched.
-        if self._status is not None:
-            await self._status.close()
+        for server in self._beside:
+            await server.close()
 
     def _or_exit(self, step: Callable[[], None]) -> None:
         """Call the step. An error ends the process with one line, before a daemon has reported a successful start."""

@@ -68,33 +68,37 @@ START_ERRORS = (ConfigError, DataDirectoryError, SecretError, StorageError)
 """Errors of the operator's configuration or data, with a text of one line."""
 
 
-@dataclass(frozen=True)
 class Listening:
-    """The endpoints of the web server and of the server for monitoring, each with the option or setting that names it."""
+    """The endpoints of the web server, and of the servers for monitoring and for administrators.
 
-    web: Sequence[str] = ()
-    status: str | None = None
-    web_source: str = "--web"
-    status_source: str = "--status"
+    :param web: The endpoints of --web.
+    :param status: The endpoint of --status.
+    :param console: The endpoint of --console.
+    """
 
-    @classmethod
-    def of(cls, config: Config, web: Sequence[str] = (), status: str | None = None) -> Listening:
-        """Return the endpoints of the options --web and --status; without them, those of WEB and STATUS."""
-        sources = "--web" if web else "WEB", "STATUS" if status is None else "--status"
-        return cls(web or config.setting("WEB"), config.setting("STATUS") if status is None else status, *sources)
+    def __init__(
+        self, config: Config, web: Sequence[str] = (), status: str | None = None, console: str | None = None
+    ) -> None:
+        self.web: Sequence[str] = web or config.setting("WEB")
+        self.status: str | None = config.setting("STATUS") if status is None else status
+        self.console: str | None = config.setting("CONSOLE") if console is None else console
+        self._named = [("--web" if web else "WEB", endpoint) for endpoint in self.web]
+        for name, given, endpoint in (("STATUS", status, self.status), ("CONSOLE", console, self.console)):
+            if endpoint is not None:
+                self._named.append((name if given is None else f"--{name.lower()}", endpoint))
 
     def check(self) -> None:
         """Raise ConfigError if the description of an endpoint is invalid. Nothing is opened: an address may be in use."""
         # Imported late, so that problems of the environment are reported first.
         from errklein.listening import description_problem, identify
 
-        named = [(self.web_source, endpoint) for endpoint in self.web]
-        for source, endpoint in [*named, *([] if self.status is None else [(self.status_source, self.status)])]:
+        others: dict[object, str] = {}
+        for source, endpoint in self._named:
             if problem := description_problem(endpoint):
                 raise ConfigError(f"{source} {endpoint or repr(endpoint)}: {problem}")
-        if self.status is not None and identify(self.status) in map(identify, self.web):
-            where = f"{self.status_source} {self.status}: the endpoint is also that of {self.web_source}"
-            raise ConfigError(f"{where}; expected one that isn't public")
+            if (other := others.setdefault(identify(endpoint), source)) != source:
+                where = f"{source} {endpoint}: the endpoint is also that of {other}"
+                raise ConfigError(f"{where}; expected one that isn't public")
 
 
 @contextmanager
@@ -168,8 +172,8 @@ def _check_options(*options: Any) -> None:
         load_checked(Path.cwd(), *options)
 
 
-def load_checked(directory: Path, web: Sequence[str], status: str | None, *options: Any) -> Config:
-    """Return the configuration with the options --web and --status, and those of `load_with_options`, checked as a running bot can.
+def load_checked(directory: Path, web: Sequence[str], status: str | None, console: str | None, *options: Any) -> Config:
+    """Return the configuration with --web, --status and --console, and those of `load_with_options`, checked as a running bot can.
 
     Raises one of START_ERRORS, also if this isn't the directory in which the options were given.
     """
@@ -180,7 +184,7 @@ def load_checked(directory: Path, web: Sequence[str], status: str | None, *optio
     config = load_with_options(*options, is_again=True)
     check_config(config)
     with located_errors(config):
-        Listening.of(config, web, status).check()
+        Listening(config, web, status, console).check()
     return config
 
 

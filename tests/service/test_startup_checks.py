@@ -120,11 +120,12 @@ class ListeningTests(SynchronousTestCase):
 
     def test_status(self) -> None:
         """The endpoint of --status can't be one of --web, also in another spelling; errors name the option."""
-        Listening(["tcp:3141"], "tcp:9141:interface=127.0.0.1").check()
-        both = Listening(["tcp:port=9141:interface=127.0.0.1"], "tcp:9141:interface=127.0.0.1")
+        config = load_config(None)
+        Listening(config, ["tcp:3141"], "tcp:9141:interface=127.0.0.1").check()
+        both = Listening(config, ["tcp:port=9141:interface=127.0.0.1"], "tcp:9141:interface=127.0.0.1")
         error = self.assertRaises(ConfigError, both.check)
         self.assertIn("--status tcp:9141:interface=127.0.0.1: the endpoint is also that of --web", str(error))
-        error = self.assertRaises(ConfigError, Listening([], "9141").check)
+        error = self.assertRaises(ConfigError, Listening(config, [], "9141").check)
         self.assertTrue(str(error).startswith("--status 9141: "), error)
 
 
@@ -147,7 +148,7 @@ class CheckInProcessTests(SynchronousTestCase):
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         (directory / "config.py").write_text(config)
-        options = [[], None, str(directory / "config.py"), None, None, []]
+        options = [[], None, None, str(directory / "config.py"), None, None, []]
         done = run([sys.executable], *check_in_process(options), cwd=directory, fresh=True)
         return done.stderr
 

@@ -117,6 +117,11 @@ DIVERT_TO_THREAD = ()  # Commands whose replies are sent to a thread; "ALL_COMMA
 # The Twisted endpoint of /health, /ready and /metrics, which must not be public. The option --status takes precedence.
 #     STATUS = "tcp:9141:interface=127.0.0.1"
 # STATUS = None
+# The Twisted endpoint of the console for administrators. The option --console takes precedence.
+#     CONSOLE = "tcp:9142:interface=127.0.0.1"
+# CONSOLE = None
+# CONSOLE_URL = ""  # The address by which people reach the console behind a proxy, such as "https://console.example.org"
+
 # WEBHOOK_TIMEOUT = 60.0  # Seconds until a request whose handler has not finished gets the response 504
 # WEBHOOK_POOLSIZE = 20  # The number of threads for blocking handlers, which webhooks share
 # WEBHOOK_QUEUE = 200  # The number of requests that may wait for a thread

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from errklein.chat import ONLINE, Identifier, Message, Room, RoomError, RoomOccupant, read_only
 from errklein.chat.features import Features
+from errklein.chat.names import matches_any, patterns_of
 from errklein.chat.operations import Operation, Post, Wanted
 from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks._connection import Backoff, describe_failure
@@ -24,6 +25,7 @@ from errklein.networks.context import NetworkContext
 from errklein.networks.irc._lines import WINDOW, IRCRateLimiter, MessageLine, split_lines, strip_controls, text_capacity
 from errklein.networks.irc._rooms import RoomMembership, nick_of
 from errklein.networks.irc.identifiers import (
+    ACL_PATTERN,
     CaseMapping,
     IRCPerson,
     IRCRoom,
@@ -245,6 +247,13 @@ class IRCBackend(ConnectedNetwork):
 
     def current_holder(self, person: Identifier) -> IRCPerson | None:
         return self.membership.holder(person.nick) if isinstance(person, IRCPerson) else None
+
+    def is_certain(self, person: Identifier) -> bool:
+        # A host without wildcards, in a mask of the usual form.
+        if not isinstance(person, IRCPerson) or not person.host or self.config.IRC_ACL_PATTERN != ACL_PATTERN:
+            return False
+        masks = [mask for mask in patterns_of(self.config.BOT_ADMINS) if not {*"*?["} & {*mask.rpartition("@")[2]}]
+        return matches_any(person.name_rules, person.aclattr, [mask for mask in masks if "!" in mask and "@" in mask])
 
     # ManagesRooms
 

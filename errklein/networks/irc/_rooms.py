@@ -353,10 +353,16 @@ class RoomMembership:
         cancel_timers(self._identifying)
         self._identifying = None
 
+    def join_configured(self, delay: float) -> None:
+        if delay:
+            self._identifying = self._reactor.callLater(delay, self._join_configured)
+        else:
+            self._join_configured()
+
     def nickserv_replied(self) -> None:
         if self._identifying is not None:
             self._identifying.cancel()
-            self.join_configured()
+            self._join_configured()
 
     def parties(
         self, sender: str, target: str, text: str, replayed: bool
@@ -486,11 +492,8 @@ class RoomMembership:
                 self._inviters[self.key(room)] = inviter
             self._join(room)
 
-    def join_configured(self, delay: float = 0.0) -> None:
-        """Join the rooms of CHATROOM_PRESENCE, and those that plugins have joined, after so many seconds."""
-        self._identifying = self._reactor.callLater(delay, self.join_configured) if delay else None
-        if delay:
-            return
+    def _join_configured(self) -> None:
+        self._identifying = None
         before = self._configured
         try:
             self._configured = self._settings.rooms()

@@ -182,6 +182,9 @@ class MatrixBackend(ConnectedNetwork):
 
     # Names
 
+    def is_certain(self, person: Identifier) -> bool:
+        return True
+
     def build_identifier(self, text: str) -> Identifier:
         """Return the person of @name:server, the room of an id or alias, or the occupant of ROOM/@name:server."""
         if text[:1] not in ("!", "#"):

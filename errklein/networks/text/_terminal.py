@@ -13,7 +13,6 @@ import termios
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import repeat
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -179,12 +178,13 @@ class TerminalConsole(Console):
 
     def _flush(self) -> None:
         """Show the pending texts in order."""
-        if self._pending:
-            asyncio.ensure_future(run_in_terminal(self._print_pending))  # noqa: RUF006
+        if not self._pending:
+            return
+        asyncio.ensure_future(run_in_terminal(self._print_pending))  # noqa: RUF006
 
     def _print_pending(self) -> None:
         assert self._session is not None
-        shown: list[Deferred[None]] = []
+        shown = []
         output = self._session.app.output
         while self._pending:
             text, done = self._pending.popleft()
@@ -193,7 +193,7 @@ class TerminalConsole(Console):
                 shown.append(done)
         output.flush()
         if shown:
-            self._reactor.callFromThread(lambda: [*map(Deferred.callback, shown, repeat(None))])
+            self._reactor.callFromThread(_fire, shown)
 
     def _redraw(self) -> None:
         if self._session is not None:
@@ -230,6 +230,11 @@ class TerminalConsole(Console):
 
     def _restore_terminal(self) -> None:
         termios.tcsetattr(self._source, termios.TCSADRAIN, self._settings)
+
+
+def _fire(shown: list[Deferred[None]]) -> None:
+    for done in shown:
+        done.callback(None)
 
 
 def _open_history(path: Path) -> History:

@@ -1,0 +1,337 @@
+"""The console's server: a site on an endpoint of its own, with the checks that each request passes, and the login."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Callable
+from functools import cached_property
+from hashlib import sha256
+from inspect import signature
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from klein import Klein
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+from werkzeug.exceptions import HTTPException
+
+from errklein.bot import Bot
+from errklein.chat import Identifier
+from errklein.commands.operations import Actor, operation
+
+# They register their pages.
+from errklein.console import _bot_pages, _delivery_pages  # noqa: F401
+from errklein.console._access import Left, NotPermitted, VisitorAccess
+from errklein.console._sessions import LINK_SECONDS, Sessions, Visitor
+from errklein.console._visit import ACTIONS, PAGES, OtherResponse, Page, Values, Visit, read_value
+from errklein.listening import Listeners, endpoint_url
+from errklein.running import WorkerPool
+from errklein.text.errors import error_text
+from errklein.text.masking import masker
+from errklein.webhooks.forwarding import UNIX, TrustedProxies
+
+_IDLE = 60  # the seconds after which an idle connection is closed
+_MOST_BYTES = 1_000_000  # the size of a form
+_FILES = {path.name: path.read_bytes() for path in (Path(__file__).parent / "static").iterdir()}
+_NAMES = {name: f"/{sha256(body).hexdigest()[:12]}-{name}" for name, body in _FILES.items()}
+"""The addresses of the files by their names. They change with the content, so browsers may keep them."""
+
+_TYPES = {"css": b"text/css; charset=utf-8", "js": b"text/javascript; charset=utf-8"}
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # With "no-referrer", browsers send the Origin "null" with forms.
+    "Referrer-Policy": "same-origin",
+}
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class ConsoleServer:
+    """Serves the console from the start of the bot to its end.
+
+    :param endpoint: The endpoint as Twisted's description.
+    :param url: The address by which people reach it, if that isn't the endpoint's; CONSOLE_URL.
+    :param proxies: TRUSTED_PROXIES, which may forward requests in clear.
+    :param make_pool: Called instead of WorkerPool.
+    """
+
+    log = Logger(namespace="errklein.audit")
+    app = Klein()
+
+    def __init__(
+        self,
+        reactor: Any,
+        endpoint: str,
+        url: str = "",
+        proxies: Any = None,
+        make_pool: Callable[..., WorkerPool] = WorkerPool,
+    ) -> None:
+        self.endpoint, self._reactor = endpoint, reactor
+        self._url = url or endpoint_url(endpoint).partition(" ")[0]
+        self._hosts = {urlsplit(url).netloc} if url else set[str]()
+        self._proxies = TrustedProxies(proxies or {})
+        self.sessions = Sessions(reactor.seconds)
+        self._bot: Bot | None = None
+        # Templates of long lists take milliseconds.
+        self._pool = make_pool(reactor, "console", 1, queue=100)
+        self.resource = _Checked(self)
+        site = _Site(self.resource, reactor=reactor, timeout=_IDLE)  # type: ignore[no-untyped-call]
+        self._listeners = Listeners(reactor, site)
+
+    def open(self) -> Deferred[None]:
+        """Open the endpoint. The Deferred fails with ListenError."""
+        return self._listeners.open(self.endpoint)
+
+    def watch(self, bot: Bot) -> None:
+        """Show this bot from now on, and make links to it."""
+        self._bot = bot
+        bot.console = self
+
+    def close(self) -> Deferred[None]:
+        """Close the endpoint."""
+        self._pool.stop()
+        return self._listeners.close_all()
+
+    # ConsoleLinks
+
+    def link(self, name: str, network: str = "", person: Identifier | None = None) -> str:
+        """Return a link by which a person enters; without one, the bot's user or root."""
+        return f"{self._url}/enter/{self.sessions.invite(Visitor(name, network, person))}"
+
+    @operation("console")
+    async def invite(self, by: Actor) -> str:
+        """Return a link for the bot's user or root, who asks by the control socket."""
+        return self.link(by.name)
+
+    def end_all(self) -> int:
+        return self.sessions.end_all()
+
+    # Requests
+
+    def problem(self, request: Request) -> str:
+        """Return why a request may not be answered, whoever sends it; "" if it may."""
+        host = (request.getHeader("host") or "").lower()
+        if host not in self._hosts and _host_name(host) not in _LOCAL:
+            return "the address isn't one of the console; CONSOLE_URL names it"
+        peer = request.getClientAddress()
+        address = UNIX if isinstance(peer, UNIXAddress) else getattr(peer, "host", "")
+        if not (request.isSecure() or address in _LOCAL or address == UNIX or self._proxies.trusts(address)):
+            return "the console isn't served in clear over a network; use TLS, or a proxy of TRUSTED_PROXIES"
+        return ""
+
+    def is_secure(self, request: Request) -> bool:
+        return bool(request.isSecure()) or self._url.startswith("https:")
+
+    @cached_property
+    def _templates(self) -> Environment:
+        loader = FileSystemLoader(Path(__file__).parent / "templates")
+        made = Environment(
+            loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        made.globals["static"] = _NAMES.__getitem__
+        return made
+
+    async def render(self, request: Request, template: str, values: Values) -> bytes:
+        """Return a page as HTML."""
+        request.setHeader("Content-Type", "text/html; charset=utf-8")
+        made = self._templates.get_template(template)
+        text: str = await self._pool.run(lambda: lambda: made.render(values))
+        return text.encode("utf-8", "replace")
+
+    def _enter(self, request: Request) -> Visit:
+        """Return the visit of a request with a valid session."""
+        bot = self._bot
+        if bot is None:
+            raise OtherResponse(503, "The bot is starting.")
+        session = self.sessions.find((request.getCookie(self.cookie_name(request)) or b"").decode("ascii", "replace"))
+        if session is None:
+            raise OtherResponse(
+                401, "Ask the bot for a link by `!console`, or run `errklein console-link` on its machine."
+            )
+        access = VisitorAccess(bot)
+        try:
+            access.check(session.visitor)
+        except Left as reason:
+            self.sessions.end(session)
+            self.log.info("{who} left the console: {reason}", who=session.visitor.name, reason=str(reason))
+            raise OtherResponse(401, f"Your session has ended, since {reason}.") from None
+        return Visit(request, session, access)
+
+    def cookie_name(self, request: Request) -> bytes:
+        return b"__Host-errklein" if self.is_secure(request) else b"errklein"
+
+    async def error_page(self, request: Request, status: int, text: str) -> bytes:
+        request.setResponseCode(status)
+        return await self.render(
+            request, "error.html", {"title": f"Error {status}", "text": text, "visit": None, "done": ""}
+        )
+
+    @app.handle_errors(Exception)  # type: ignore[arg-type]
+    async def _failed(self, request: Request, failure: Failure) -> bytes:
+        error: Any = failure.value
+        if isinstance(error, OtherResponse):
+            if error.to:
+                request.setResponseCode(error.status)
+                request.setHeader("Location", error.to)
+                return b""
+            return await self.error_page(request, error.status, error.text)
+        if isinstance(error, NotPermitted):
+            return await self.error_page(request, 403, f"You may not do that: {error}.")
+        if isinstance(error, HTTPException):
+            return await self.error_page(request, error.code or 500, error.description or "")
+        if type(error).__module__.startswith("errklein."):
+            # errklein's own exceptions have texts for operators.
+            return await self.error_page(request, 400, masker(error_text(error)))
+        self.log.failure("A page of the console failed", failure)
+        return await self.error_page(request, 500, "The page failed; the bot's log says why.")
+
+    # The login
+
+    @app.route("/enter/<token>", methods=["GET"])
+    async def ask(self, request: Request, token: str) -> bytes:
+        """Show a button, since programs open links to show what they lead to."""
+        return await self.render(request, "enter.html", {"title": "Enter", "visit": None, "done": "", "token": token})
+
+    @app.route("/enter/<token>", methods=["POST"])
+    async def enter(self, request: Request, token: str) -> bytes:
+        """Use up the link, and set the cookie of a session."""
+        self.check_origin(request)
+        found, bot = self.sessions.enter(token), self._bot
+        if found is None or bot is None:
+            self.log.warn(
+                "A link to the console was refused: unknown, used or older than {age:.0f} s", age=LINK_SECONDS
+            )
+            raise OtherResponse(401, f"This link is unknown, was used, or is older than {LINK_SECONDS:.0f} s.")
+        cookie, session = found
+        try:
+            VisitorAccess(bot).check(session.visitor)
+        except Left as reason:
+            self.sessions.end(session)
+            raise OtherResponse(401, f"You can't enter, since {reason}.") from None
+        request.addCookie(
+            self.cookie_name(request).decode(),
+            cookie,
+            path="/",
+            secure=self.is_secure(request),
+            httpOnly=True,
+            sameSite="strict",
+        )
+        who, address = session.visitor.name, str(getattr(request.getClientAddress(), "host", "a local socket"))
+        self.log.info("{who} entered the console from {address}", who=who, address=address)
+        text = f"{who} entered the console from {address}. If that is wrong, `!console end` ends all sessions."
+        bot.notices.post(("console", who, address), text, "Somebody entered the console.")
+        raise OtherResponse(303, to="/")
+
+    def check_origin(self, request: Request) -> None:
+        """Raise OtherResponse unless a form was sent from a page of the console."""
+        origin = request.getHeader("origin")
+        if origin is None or urlsplit(origin).netloc.lower() != (request.getHeader("host") or "").lower():
+            raise OtherResponse(403, "The form wasn't sent from a page of the console.")
+
+    @app.route("/leave", methods=["POST"])
+    async def leave(self, request: Request) -> bytes:
+        visit = self.acting(request)
+        self.sessions.end(visit.session)
+        raise OtherResponse(401, "You have left the console.")
+
+    def acting(self, request: Request) -> Visit:
+        """Return the visit of a request that changes something: its form comes from a page of the session."""
+        self.check_origin(request)
+        visit = self._enter(request)
+        if not hmac.compare_digest(visit.field("form_token").encode(), visit.session.form_token.encode()):
+            raise OtherResponse(403, "The form is of another session. Load the page again.")
+        return visit
+
+    @app.route("/do/<name>", methods=["POST"])
+    async def act(self, request: Request, name: str) -> bytes:
+        """Perform an operation, whose arguments are the fields of the form, and go back to the page."""
+        visit = self.acting(request)
+        if (show := ACTIONS.get(name)) is None:
+            raise OtherResponse(404, "There is no such action.")
+        operation, values = visit.operation(name), {}
+        for parameter in list(signature(operation).parameters.values())[1:]:
+            given = visit.field(parameter.name)
+            if given or parameter.default is parameter.empty:
+                values[parameter.name] = read_value(given, str(parameter.annotation))
+        self.log.info("{who} performs {name} on the console", who=visit.session.visitor.name, name=name)
+        number = visit.session.remember(show(await visit.perform(name, **values), values))
+        back = visit.field("back")
+        path = back if re.fullmatch(r"/(?!/)[^\s\\]*", back) else "/"
+        raise OtherResponse(303, to=f"{path}{'&' if '?' in path else '?'}done={number}")
+
+    for _page in PAGES:
+
+        @app.route(_page.rule, methods=["GET"], endpoint=_page.template)
+        async def _show(self, request: Request, page: Page = _page, **parts: Any) -> bytes:
+            visit = self._enter(request)
+            values = {"visit": visit, "done": visit.done, **await page.function(visit, **parts)}
+            return await self.render(request, page.template, values)
+
+    for _file in _FILES:
+
+        @app.route(_NAMES[_file], methods=["GET"], endpoint=_file)
+        def _send(self, request: Request, name: str = _file) -> bytes:
+            request.setHeader("Content-Type", _TYPES[name.rpartition(".")[2]])
+            request.setHeader("Cache-Control", "public, max-age=31536000, immutable")
+            return _FILES[name]
+
+
+def _host_name(host: str) -> str:
+    return urlsplit(f"//{host}").hostname or "" if host else ""
+
+
+class _Request(Request):
+    """A request with a small form. Twisted would keep a body of any size."""
+
+    def gotLength(self, length: int | None) -> None:
+        """Refuse a large body at its head. Called by Twisted."""
+        super().gotLength(length)  # type: ignore[no-untyped-call]
+        if length is None or length > _MOST_BYTES:
+            self.channel.forceAbortClient()
+
+
+class _Checked(Resource):
+    """Sets the headers of all responses, and passes requests on that may be answered."""
+
+    isLeaf = True
+
+    def __init__(self, server: ConsoleServer) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._server, self._pages = server, server.app.resource()
+
+    def render(self, request: Request) -> Any:
+        """Respond. Called by Twisted."""
+        for name, value in _HEADERS.items():
+            request.setHeader(name, value)
+        if self._server.is_secure(request):
+            request.setHeader("Strict-Transport-Security", "max-age=31536000")
+        if problem := self._server.problem(request):
+            request.setResponseCode(403)
+            request.setHeader("Content-Type", "text/plain; charset=utf-8")
+            return f"403: {problem}\n".encode()
+        return self._pages.render(request)
+
+
+class _Site(Site):
+    """A site without an access log and without tracebacks in responses."""
+
+    requestFactory = _Request
+    noisy = False
+    displayTracebacks = False
+
+    def log(self, request: Any) -> None:
+        """Do nothing."""

@@ -1,0 +1,104 @@
+"""A request of a visitor, as pages and actions use it, and the tables of these."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qs
+
+from twisted.web.server import Request
+
+from errklein.console._access import VisitorAccess
+from errklein.console._sessions import Session
+
+Values = Mapping[str, Any]
+
+
+class OtherResponse(Exception):
+    """A response other than a page: a status with a sentence, or an address to go to."""
+
+    def __init__(self, status: int, text: str = "", to: str = "") -> None:
+        super().__init__(text)
+        self.status, self.text, self.to = status, text, to
+
+
+Action = Callable[[Any, Values], str]
+"""Returns the sentence about the result of an operation, which had these arguments."""
+
+ACTIONS: dict[str, Action] = {}
+"""The operations that forms perform, by their place in `bot.CoreHost`. Pages add theirs."""
+
+
+class Visit:
+    """A request of a visitor, as pages use it."""
+
+    def __init__(self, request: Request, session: Session, access: VisitorAccess) -> None:
+        self.request, self.session, self.access = request, session, access
+        self.bot, self.host = access.bot, access.bot.core_host
+        self.path = request.uri.decode("ascii", "replace")
+        self._only_shows = request.method == b"GET"
+
+    @cached_property
+    def _fields(self) -> Mapping[str, Sequence[str]]:
+        query = self.request.uri.partition(b"?")[2]
+        content: Any = self.request.content
+        given = query if self._only_shows else content.read()
+        return parse_qs(given.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000)
+
+    def field(self, name: str) -> str:
+        """Return the value of a field of the form, or of the address."""
+        return self._fields.get(name, ("",))[0]
+
+    @property
+    def done(self) -> str:
+        """The result of the last action; "" without one."""
+        number = self.field("done")
+        return self.session.results.get(int(number), "") if number.isdecimal() else ""
+
+    def operation(self, name: str) -> Callable[..., Any]:
+        part, _, method = name.partition(".")
+        found: Callable[..., Any] = getattr(getattr(self.host, part), method)
+        return found
+
+    def perform(self, name: str, **values: Any) -> Awaitable[Any]:
+        """Return the result of an operation, named by its place in `bot.CoreHost`. Fails with NotPermitted."""
+        return self.access.perform(self.session.visitor, self.operation(name), dry_run=self._only_shows, **values)
+
+    async def may(self, name: str, **values: Any) -> bool:
+        """Return whether the visitor may perform an operation."""
+        return not await self.access.refusal(self.session.visitor, self.operation(name), dry_run=True, **values)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: its address as a rule of Klein, its template, and a function of a `Visit` and the parts of the address, which
+    returns the values of the template."""
+
+    rule: str
+    template: str
+    function: Callable[..., Awaitable[Values]]
+
+
+PAGES: list[Page] = []
+"""All pages that visitors see."""
+
+
+def page(rule: str, template: str) -> Callable[[Callable[..., Awaitable[Values]]], Callable[..., Awaitable[Values]]]:
+    """Add the decorated function to the pages; see `Page`."""
+
+    def add(function: Callable[..., Awaitable[Values]]) -> Callable[..., Awaitable[Values]]:
+        PAGES.append(Page(rule, template, function))
+        return function
+
+    return add
+
+
+def read_value(given: str, annotation: str) -> Any:
+    """Return the value of a parameter with this annotation."""
+    words = shlex.split(given) if annotation.startswith("Sequence") else []
+    if "int" in annotation:
+        return [int(word) for word in words] if annotation.startswith("Sequence") else int(given)
+    return words if annotation.startswith("Sequence") else bool(given) if annotation == "bool" else given
