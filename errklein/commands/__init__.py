@@ -31,7 +31,6 @@ from errklein.commands._registry import (
     RegisteredCommand,
     RegisteredFilter,
     command_hint,
-    find_command,
     similar_commands,
     unknown_command,
 )

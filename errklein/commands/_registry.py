@@ -178,12 +178,15 @@ class CommandRegistry:
         """Return the command with that name or alias, or None. Commands with a pattern aren't found."""
         return self._by_name.get(name)
 
+    def begins(self, text: str) -> tuple[RegisteredCommand, str] | None:
+        """Return the command with whose name or alias the text begins, and the arguments after it; see `find_command`."""
+        names = self._by_name
+        found = find_command(text, names, self.most_words)
+        return None if found is None else (names[found[0]], found[1])
+
     def find(self, name: str) -> RegisteredCommand | None:
         """Return the command with that name or alias, commands with a pattern included, or None."""
         return self._by_name.get(name) or self._patterns.get(name)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._by_name
 
     def __iter__(self) -> Iterator[RegisteredCommand]:
         return iter(sorted([*self._named.values(), *self._patterns.values()], key=lambda command: command.name))

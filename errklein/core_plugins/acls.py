@@ -13,7 +13,6 @@ from errklein.commands import (
     botcmd,
     check_access,
     explain_access,
-    find_command,
     get_acl_room,
     get_acl_usr,
 )
@@ -77,8 +76,8 @@ class ACLS(CorePlugin):
         The arguments are None if the text is the method name of a command with a pattern.
         """
         registry = self.host.dispatcher.registry
-        found = find_command(text, registry, registry.most_words)
-        command = registry.get(found[0]) if found is not None else registry.find("_".join(text.split()))
+        found = registry.begins(text)
+        command = found[0] if found is not None else registry.find("_".join(text.split()))
         if command is None:
             for command in registry.by_pattern:
                 if command.declaration.match(text):

@@ -13,7 +13,6 @@ from errklein.commands import (
     RegisteredCommand,
     Sender,
     contains_recall,
-    find_command,
     recall_position,
 )
 from errklein.dispatch._networks import Networks
@@ -87,9 +86,8 @@ class CommandFinder:
 
     def _named(self, backend: Backend, message: Message, text: str, settings: Any) -> Invocation | None:
         """Return the command with whose name the text begins, or None."""
-        found = find_command(text, self._registry, self._registry.most_words)
-        command = None if found is None else self._registry.get(found[0])
-        return Invocation(backend, message, command, found[1], settings) if found and command else None
+        found = self._registry.begins(text)
+        return None if found is None else Invocation(backend, message, *found, settings)
 
     def begins_with_prefix(self, backend: Backend, message: Message) -> bool:
         """Return whether the message begins with a prefix, or with a command's name after the bot's nick or an empty prefix."""
@@ -111,11 +109,11 @@ class CommandFinder:
         """Return the text after the prefix, or None without a prefix. A prefix that ends with a letter or digit may
         also be the beginning of another word: then a command must follow."""
         text, prefix = strip_prefix(body, settings, optional), settings.BOT_PREFIX
-        if text and prefix[-1:].isalnum() and text[0].isalnum() and body.startswith(prefix + text[0]):
-            known = find_command(text, self._registry, self._registry.most_words) is not None
-            if not known and all(command.declaration.match(text) is None for command in self._registry.by_pattern):
-                return None
-        return text
+        if not (text and prefix[-1:].isalnum() and text[0].isalnum() and body.startswith(prefix + text[0])):
+            return text
+        if self._registry.begins(text):
+            return text
+        return text if any(command.declaration.match(text) for command in self._registry.by_pattern) else None
 
     def _repeated(self, backend: Backend, message: Message, back: int, settings: Any) -> Invocation:
         given = self._histories[backend.network].recall(Sender.of(message), back)

@@ -27,7 +27,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from errklein.chat import Attachment, Person
-from errklein.commands import find_command, recall_position, similar_commands
+from errklein.commands import recall_position, similar_commands
 from errklein.config import load_config
 from errklein.http_client import BodyTooLarge
 from errklein.journal import INLINE
@@ -318,7 +318,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             return "" if replies else f"{text}: not a command without the prefix; did you mean {prefix}{text}?"
         given = text.removeprefix(prefix)
         matching = (command for command in registry.by_pattern if command.declaration.match(given))
-        is_known = find_command(given, registry, registry.most_words) or any(matching)
+        is_known = registry.begins(given) or any(matching)
         if is_known or recall_position(given, prefix) is not None:
             return ""
         names = [command.name for command in self.bot.dispatcher.permissions.visible(backend, None)]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.commands import find_command
+from errklein.commands._registry import find_command
 
 NAMES = {"echo": 1, "status": 1, "status_plugins": 1, "plugin_config": 1, "a_b_c": 1, "grün": 1}
 
