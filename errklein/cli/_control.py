@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import socket
 import sys
@@ -28,7 +29,8 @@ def perform(directory: Path, operation: str, *, seconds: float = _TIMEOUT, **arg
     :param seconds: The time that it may take.
     :raises SystemExit: No bot runs, or it has refused or failed to perform the operation; with a message for the operator.
     """
-    request = json.dumps({"operation": operation, "arguments": arguments}).encode()
+    by = os.environ.get("SUDO_USER", "")
+    request = json.dumps({"operation": operation, "arguments": arguments, "sudo_by": by}).encode()
     try:
         with control_address(directory) as address, socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(seconds)
@@ -44,6 +46,21 @@ def perform(directory: Path, operation: str, *, seconds: float = _TIMEOUT, **arg
         # Root may ask, and the bot's user answers.
         raise SystemExit("errklein: " + "\n".join(map(escape, response["error"].split("\n"))))
     return response["result"]
+
+
+class RunningBot(NamedTuple):
+    """The replays and pauses of the bot that runs with a data directory; a `journal.operations.Queue`."""
+
+    directory: Path
+
+    def replay(self, ids: Sequence[int], force: bool, user: str) -> Sequence[int]:
+        words = [*map(str, ids), *(["force"] if force else [])]
+        return (
+            [number for number, *_ in perform(self.directory, "webhooks.replay", words=words)["begun"]] if ids else []
+        )
+
+    def set_paused(self, webhook: str, paused: bool) -> None:
+        perform(self.directory, "webhooks.pause" if paused else "webhooks.resume", webhook=webhook)
 
 
 def directory_of(known: argparse.Namespace) -> Path:

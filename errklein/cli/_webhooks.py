@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from errklein.cli._control import CHANGES, change_webhook
+from errklein.cli._control import CHANGES, RunningBot, change_webhook
 from errklein.cli._output import complain, print_lines
 from errklein.cli._parser import Parser
 from errklein.cli._sign import content_type_of, parse_header, read_body
@@ -22,7 +22,7 @@ from errklein.commands.operations import Actor
 from errklein.config import Config, SecretError, SecretStore, read_secret
 from errklein.database import Access, DatabaseError
 from errklein.journal import DATABASE, JournalArchive
-from errklein.journal.operations import BotState, WebhookOperations
+from errklein.journal.operations import BotState, Queue, WebhookOperations
 from errklein.logs import escape
 from errklein.service import DataDirectory, errors_end_program, load_with_options, user_name
 from errklein.sources import example_of, find_source
@@ -70,10 +70,10 @@ def operations_on(
     """Return the operations on the file of a journal."""
     site = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}"
     asked = "only the running bot knows why: ask it with !why, or see `errklein network check`"
-    unknown = asked if data.is_used() else "no bot is running"
+    unknown = asked if (is_running := data.is_used()) else "no bot is running"
     found = (in_rooms or {}).get
     state = BotState(list(config.networks), archive.paused(), site, unknown, lambda: routes, found)
-    return WebhookOperations(archive, archive.messages, archive, state)
+    return WebhookOperations(archive, archive.messages, RunningBot(data.path) if is_running else archive, state)
 
 
 def shell_user() -> Actor:
@@ -201,7 +201,7 @@ def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> in
     """Pause or resume webhooks. Plugins, which may be broken, are only loaded if the journal doesn't know the webhook."""
     if config.STORAGE == "Memory":
         raise SystemExit(f"errklein: STORAGE is 'Memory', so only the running bot can do it; use !webhook {known.what}")
-    with closing(JournalArchive(data.path / DATABASE, Access.SHARE)) as archive:
+    with closing(JournalArchive(data.path / DATABASE, Access.READ if data.is_used() else Access.SHARE)) as archive:
         recorded, operations = archive.webhooks(), operations_on(archive, config, data)
         try:
             names = operations.named(known.name, recorded)
@@ -280,9 +280,10 @@ def work_on_deliveries(known: argparse.Namespace) -> int:
             "errklein: STORAGE is 'Memory', so only the running bot has its deliveries; use !delivery list"
         )
     try:
-        access = Access.SHARE if known.what == "replay" else Access.READ
+        bot = RunningBot(data.path) if data.is_used() else None
+        access = Access.SHARE if known.what == "replay" and bot is None else Access.READ
         with closing(JournalArchive(data.path / DATABASE, access)) as archive:
-            return run_action(archive, known, data.is_used)
+            return run_action(archive, known, bot)
     except (UnknownWebhook, DatabaseError) as error:
         raise SystemExit(f"errklein: {error}") from None
     except InvalidWords as error:
@@ -290,14 +291,14 @@ def work_on_deliveries(known: argparse.Namespace) -> int:
         parser.error(str(error))
 
 
-def run_action(archive: JournalArchive, known: argparse.Namespace, is_running: Callable[[], bool]) -> int:
+def run_action(archive: JournalArchive, known: argparse.Namespace, bot: Queue | None) -> int:
     """Run list, show, replay or export, and return the exit status. Raises DatabaseError and InvalidWords."""
-    operations = WebhookOperations(archive, archive.messages, archive, BotState())
+    operations = WebhookOperations(archive, archive.messages, bot or archive, BotState())
     if known.what == "list":
         return _list(operations, [*known.words, *(["grouped"] if known.grouped else [])], known.json)
     if known.what == "replay":
         words = [*known.words, *(["force"] if known.force else [])]
-        return _replay(operations, archive, words, known.wait, is_running)
+        return _replay(operations, archive, words, known.wait, bot is not None)
     if known.what == "export":
         return _each(operations, known.ids, lambda delivery: _export(delivery, Path(known.directory)))
     return _each(operations, known.ids, _print_json if known.json else _print_details)
@@ -320,7 +321,7 @@ def _replay(
     archive: JournalArchive,
     words: Sequence[str],
     wait: float,
-    is_running: Callable[[], bool],
+    is_running: bool,
 ) -> int:
     """Let deliveries run, and print their outcome, or what they wait for. Return 0 if each has succeeded, or can't run
     yet. Those that the source has repeated are skipped, which is a failure only if they were given by their ids."""
@@ -332,14 +333,14 @@ def _replay(
     succeeded = not replay.others and not (replay.repeated and parse_ids(words))
     before = {one.id: one.attempt for one in replay.begun}
     left = list(before)
-    if left and not is_running():
+    if left and not is_running:
         print_lines([f"no bot is running; after its next start, it runs {', '.join(map(str, left))}"])
         return 0 if succeeded else 1
     end = time.monotonic() + wait
     while left:
         found = {one.id: one for one in archive.find(DeliveryQuery(ids=left, limit=len(left)))}
         now = [found[number] for number in left if number in found]
-        # The bot takes the request later, so the states may still be those of the attempt before.
+        # A replayed delivery may wait, with the outcome of the attempt before.
         ended = [one for one in now if one.attempt > before[one.id] and one.state not in _WAITING]
         print_lines(summary(delivery) for delivery in ended)
         succeeded = succeeded and all(delivery.state is DeliveryState.DONE for delivery in ended)

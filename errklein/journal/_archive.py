@@ -9,9 +9,9 @@ from pathlib import Path
 from errklein.chat.outgoing import PAUSED, MessageRecord
 from errklein.database import Access, Database, DatabaseError, upgrade_of, write_copy
 from errklein.journal._outbox_store import find_messages
-from errklein.journal._reading import JournalReader, as_ids
+from errklein.journal._reading import JournalReader
 from errklein.journal._sqlite import DATABASE, MIGRATIONS
-from errklein.journal._writing import replayable
+from errklein.journal._writing import replay
 
 
 class JournalArchive(JournalReader):
@@ -32,19 +32,12 @@ class JournalArchive(JournalReader):
         return dict(rows)
 
     def replay(self, ids: Sequence[int], force: bool = False, user: str = "") -> Sequence[int]:
-        """Let the bot run deliveries once more: a running bot within about a second, otherwise when it is started.
-
-        :returns: The ids of those that can be replayed; see `Journal.replay`.
-        """
+        """Let the bot, which doesn't run, run deliveries once more after its next start. Return the ids of those; see `Journal.replay`."""
         with self._database.transaction() as connection:
-            found = replayable(connection, ids, force)
-            connection.execute(
-                "INSERT OR REPLACE INTO replays SELECT value, ?, ? FROM json_each(?)", (force, user, as_ids(found))
-            )
-            return found
+            return replay(connection, ids, force)
 
     def set_paused(self, webhook: str, paused: bool) -> None:
-        """Let the deliveries of the webhook wait or run: in a running bot within about a second, and after its next start."""
+        """Let the deliveries of the webhook wait or run after the next start of the bot, which doesn't run."""
         with self._database.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO routes (name) VALUES (?)", (webhook,))
             connection.execute("UPDATE routes SET paused = ? WHERE name = ?", (paused, webhook))
@@ -96,7 +89,6 @@ def restore_paused(directory: Path, backup: Path) -> tuple[int, int]:
                 connection.execute(
                     "UPDATE routes SET paused = 1 WHERE id IN (SELECT route FROM deliveries WHERE state < 3)"
                 )
-                connection.execute("DELETE FROM replays")
                 connection.execute(
                     "UPDATE outbox SET network = CAST(? || network AS BLOB) WHERE instr(network, CAST(? AS BLOB)) != 1",
                     (PAUSED, PAUSED),

@@ -16,7 +16,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat.outgoing import Wait
-from errklein.journal._sqlite import log_replay
 from errklein.journal._writing import FURTHEST, LEASE_BYTES, PROCESS_ENDED
 from errklein.ports.journal import Journal, JournalError
 from errklein.running import RateLimit
@@ -39,6 +38,7 @@ attempts to use a journal with errors."""
 _NEVER = float("inf")
 
 _log = Logger()
+_audit = Logger(namespace="errklein.audit")
 
 
 @dataclass(frozen=True)
@@ -220,6 +220,8 @@ class DeliveryQueue:
             self._pausing -= 1
             if isinstance(result, Failure):
                 self._note_paused(webhook, before)
+            else:
+                _log.info("Paused webhooks: {webhooks}", webhooks=", ".join(sorted(self.paused)) or "none")
             return self._changed(result)
 
         return self._journal.pause(webhook, paused).addBoth(ended)
@@ -232,7 +234,7 @@ class DeliveryQueue:
         replayed = await self._journal.replay(ids, force)
         self.look()
         if replayed:
-            log_replay(sorted(replayed), user)
+            _audit.info("{user} replays the deliveries {ids}", user=user, ids=", ".join(map(str, sorted(replayed))))
         return replayed
 
     def look(self) -> None:

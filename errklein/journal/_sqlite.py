@@ -19,7 +19,7 @@ from errklein.database import Database, DatabaseError, GroupCommit, JobThread, O
 from errklein.journal._outbox_store import SQLiteOutboxStore, begin_process
 from errklein.journal._reading import JournalReader
 from errklein.journal._redaction import Redaction
-from errklein.journal._retention import SLICE, Pruner, Retention
+from errklein.journal._retention import Pruner, Retention
 from errklein.journal._writing import End, JournalWriter
 from errklein.ports.journal import JournalError
 from errklein.running import ThreadReactor, call_from_thread
@@ -41,7 +41,6 @@ INLINE: tuple[Run, Run] = (maybeDeferred, maybeDeferred)
 """Call at once what a journal passes to its threads, for tests. Nothing is removed from such a journal."""
 
 _log = Logger()
-_audit = Logger(namespace="errklein.audit")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -107,8 +106,6 @@ class SQLiteJournal:
         )
         self.next_id: Callable[[], int] = count(last_id + 1).__next__
         self._reader = JournalReader(self._database)
-        self._paused = self._reader.paused()
-        self._woken: Callable[[], None] = lambda: None
         self._threads: list[JobThread] = []
         if runs is None:
             self._threads = [JobThread(reactor, "journal writes", self.maintain), JobThread(reactor, "journal reads")]
@@ -170,7 +167,7 @@ class SQLiteJournal:
         self._must_erase = not self._database.empty_log()
 
     def wake_up(self, function: Callable[[], None]) -> None:
-        self._woken = function
+        """Call nothing: no other process changes deliveries while this one uses the file."""
 
     def log(self, delivery: StoredDelivery) -> None:
         if not self._logs:
@@ -225,7 +222,7 @@ class SQLiteJournal:
         self._dropped += count
 
     def maintain(self) -> bool:
-        """Look for replays and pauses that another process has requested, and remove old deliveries. Called in the thread that writes.
+        """Remove old deliveries. Called in the thread that writes.
 
         If nothing has changed since the last call, the write-ahead log is emptied, which has removed secrets.
 
@@ -234,10 +231,6 @@ class SQLiteJournal:
         if self._database.closed:
             return False
         try:
-            with self._database.transaction() as connection:
-                replays = self._writer.take_replays(connection, SLICE)
-            if replays:
-                call_from_thread(self._reactor, self._wake, replays)
             with self._database.transaction() as connection:
                 has_more = self._pruner.prune(connection, self._now(), self._writer.unverified)
                 if self._pruner.waiting_bytes is not None:
@@ -254,9 +247,6 @@ class SQLiteJournal:
             self._maintenance_failed = True
             return False
         self._maintenance_failed = False
-        before, self._paused = self._paused, self._reader.paused()
-        if self._paused != before:
-            call_from_thread(self._reactor, self._pauses_changed, self._paused)
         if self._pruner.route not in (0, self._forgetting):
             ((name,),) = self._database.read("SELECT name FROM routes WHERE id = ?", (self._pruner.route,))
             self._warn(
@@ -265,19 +255,10 @@ class SQLiteJournal:
                 webhook=name,
             )
         self._forgetting = self._pruner.route
-        return has_more or len(replays) == SLICE
+        return has_more
 
     def _warn(self, text: str, **values: str) -> None:
         call_from_thread(self._reactor, partial(_log.warn, text, **values))
-
-    def _pauses_changed(self, paused: Sequence[str]) -> None:
-        _log.info("Paused webhooks: {webhooks}", webhooks=", ".join(paused) or "none")
-        self._woken()
-
-    def _wake(self, replays: Sequence[tuple[int, str]]) -> None:
-        for user in sorted({user for _, user in replays}):
-            log_replay([number for number, other in replays if other == user], user)
-        self._woken()
 
     def close(self) -> Deferred[None]:
         """See `Journal.close`. A closed journal stays so: its threads have ended."""
@@ -305,10 +286,6 @@ class SQLiteJournal:
 
     def _read(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         return self._run_read(partial(function, *args, **kwargs)).addErrback(_as_journal_error)
-
-
-def log_replay(ids: Sequence[int], user: str) -> None:
-    _audit.info("{user} replays the deliveries {ids}", user=user, ids=", ".join(map(str, ids)))
 
 
 def _as_journal_error(failure: Failure) -> Any:

@@ -258,19 +258,14 @@ class JournalWriter:
 
     def check(self, connection: sqlite3.Connection) -> None:
         # SQLite doesn't write a page whose new content is the same, but it does write one that was changed back.
-        connection.execute("INSERT INTO replays (id) VALUES (0)")
-        connection.execute("DELETE FROM replays WHERE id = 0")
+        connection.execute("INSERT INTO once VALUES (0, '')")
+        connection.execute("DELETE FROM once WHERE id = 0")
 
     def once(self, connection: sqlite3.Connection, id: int, key: str) -> bool:
         return connection.execute("INSERT OR IGNORE INTO once VALUES (?, ?)", (id, key)).rowcount == 1
 
     def replay(self, connection: sqlite3.Connection, ids: Sequence[int], force: bool = False) -> Sequence[int]:
-        found = replayable(connection, ids, force)
-        connection.execute(
-            "UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' WHERE id IN (SELECT value FROM json_each(?))",
-            (as_ids(found),),
-        )
-        return found
+        return replay(connection, ids, force)
 
     def remove_requests(self, connection: sqlite3.Connection, ids: Sequence[int]) -> Sequence[int]:
         ended = "SELECT id FROM deliveries WHERE state >= 3 AND id IN (SELECT value FROM json_each(?))"
@@ -279,16 +274,6 @@ class JournalWriter:
             connection.execute(f"{change} WHERE id IN (SELECT value FROM json_each(?))", (as_ids(found),))
         return found
 
-    def take_replays(self, connection: sqlite3.Connection, count: int) -> list[tuple[int, str]]:
-        """Let up to `count` deliveries run once more that another process has requested, and return them with who has done so."""
-        rows = connection.execute("SELECT id, forced, requested_by FROM replays LIMIT ?", (count,)).fetchall()
-        for force in {forced for _, forced, _ in rows}:
-            self.replay(connection, [number for number, forced, _ in rows if forced == force], force)
-        ids = as_ids([number for number, _, _ in rows])
-        if rows:
-            connection.execute("DELETE FROM replays WHERE id IN (SELECT value FROM json_each(?))", (ids,))
-        return [(number, user) for number, _, user in rows]
-
     def _route(self, connection: sqlite3.Connection, name: str) -> int:
         if name not in self._routes:
             connection.execute("INSERT OR IGNORE INTO routes (name) VALUES (?)", (name,))
@@ -296,12 +281,13 @@ class JournalWriter:
         return self._routes[name]
 
 
-def replayable(connection: sqlite3.Connection, ids: Sequence[int], force: bool) -> list[int]:
-    """Return those of the deliveries that can run once more: they have ended or wait for a retry, and their body is stored."""
+def replay(connection: sqlite3.Connection, ids: Sequence[int], force: bool) -> list[int]:
+    """Let those of the deliveries run once more that can: they have ended or wait for a retry, and their body is stored."""
     rows = connection.execute(
-        "SELECT id FROM deliveries d WHERE id IN (SELECT value FROM json_each(?)) AND state >= 2 AND (superseded_by = 0 OR ?) "
-        "AND (EXISTS (SELECT 1 FROM contents c WHERE c.id = d.id AND c.body IS NOT NULL) "
-        "OR EXISTS (SELECT 1 FROM private p WHERE p.id = d.id AND p.body IS NOT NULL))",
+        "UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' "
+        "WHERE id IN (SELECT value FROM json_each(?)) AND state >= 2 AND (superseded_by = 0 OR ?) "
+        "AND (EXISTS (SELECT 1 FROM contents c WHERE c.id = deliveries.id AND c.body IS NOT NULL) "
+        "OR EXISTS (SELECT 1 FROM private p WHERE p.id = deliveries.id AND p.body IS NOT NULL)) RETURNING id",
         (as_ids(ids), force),
     )
     return [number for (number,) in rows.fetchall()]

@@ -9,12 +9,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from errklein.chat.outgoing import MOST_FOUND, PAUSED, MessageRecord, MessageState, Wait
 from errklein.commands.operations import Actor, operation
 from errklein.journal._archive import JournalArchive
-from errklein.journal._queue import DeliveryQueue
 from errklein.ports.journal import Journal
 from errklein.webhooks.deliveries import UNFINISHED, DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.delivery_words import (
@@ -33,9 +32,18 @@ from errklein.webhooks.precedence import RouteInfo
 from errklein.webhooks.room_webhooks import RoomWebhook
 
 T = TypeVar("T")
-Queue = DeliveryQueue | JournalArchive
 Records = Journal | JournalArchive
 """The journal of a running bot, whose methods return awaitables, or the file of a journal, whose methods return values."""
+
+
+class Queue(Protocol):
+    """Replays and pauses: `DeliveryQueue`, another process that has it, or `JournalArchive` while no bot runs."""
+
+    def replay(self, ids: Sequence[int], force: bool, user: str) -> Awaitable[Sequence[int]] | Sequence[int]: ...
+
+    def set_paused(self, webhook: str, paused: bool) -> Awaitable[None] | None: ...
+
+
 Messages = Callable[..., Awaitable[Sequence[MessageRecord]] | Sequence[MessageRecord]]
 
 PAUSED_WEBHOOK = "paused: requests are accepted and wait for `webhook resume`"

@@ -1,7 +1,7 @@
 """The control socket of a running bot, over which the command line performs operations: `control.sock` in the data directory.
 
 A connection has one request and one response, each a line of JSON. The request names an operation by its place in `bot.CoreHost`,
-and has its arguments without the `Actor`: `{"operation": "process.status", "arguments": {}}`. It must be a coroutine function that
+and has its arguments without the `Actor`: `{"operation": "process.status", "arguments": {}}`, and who uses sudo as `sudo_by`. It must be a coroutine function that
 is marked by `@operation`. The response is `{"result": …}` or `{"error": "…"}`. Only the bot's user and root may use the socket, and
 they may do everything, since they could also change the bot's files: access rules and filters of commands aren't asked.
 """
@@ -108,7 +108,8 @@ class ControlConnection(LineOnlyReceiver):
             raise DataDirectoryError(
                 f"unknown operation {part}.{name}; is the bot of another version than this command?"
             )
-        by = Actor(f"{user_name(uid)} on the command line", reads_details=True)
+        sudo = f" (sudo by {request['sudo_by']})" if request.get("sudo_by") else ""
+        by = Actor(f"{user_name(uid)}{sudo} on the command line", reads_details=True)
         return await operation(by, **request["arguments"])
 
 
