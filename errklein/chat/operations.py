@@ -64,15 +64,9 @@ class Wanted(NamedTuple):
         fields = json.loads(text)
         if not isinstance(fields, dict):
             raise ValueError(f"expected a JSON object, not {text[:40]!r}")
-        target, fields = fields.get("target", ""), {name: fields[name] for name in cls._fields if name in fields}
-        return cls(
-            **{
-                **fields,
-                "kind": Kind(fields.get("kind", Kind.POST)),
-                "target": target if isinstance(target, str) else MessageRef(*target),
-                "mentions": tuple(fields.get("mentions", ())),
-            }
-        )
+        read = cls(**{name: fields[name] for name in cls._fields if name in fields})
+        target = read.target if isinstance(read.target, str) else MessageRef(*read.target)
+        return read._replace(kind=Kind(read.kind), target=target, mentions=tuple(read.mentions))
 
 
 NOTHING_ELSE = Wanted()
