@@ -99,7 +99,7 @@ class SendingProcess(Process):
         world, before = self._world, self.outbox.status
         try:
             with assigned(origin, source):
-                sent = self.outbox.send(recipient, message.body, priority=priority)
+                sent = self.outbox.perform(recipient, message.body, priority=priority)
         except OutboxFull:
             parts, size = before.parts + message.parts, before.size + len(message.body)
             share = 4 if self.transport.unavailable(recipient) else 2

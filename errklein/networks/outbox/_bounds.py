@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple
 
 from errklein.ports.outbox import OutboxClosed, OutboxFull
@@ -65,10 +65,10 @@ class Usage:
     parts: int = 0
     size: int = 0
 
-    def add(self, other: Load | Usage, messages: int = 1) -> None:
-        self.messages += messages
-        self.parts += other.parts if messages > 0 else -other.parts
-        self.size += other.size if messages > 0 else -other.size
+    def add(self, load: Load, sign: int = 1) -> None:
+        self.messages += sign
+        self.parts += sign * load.parts
+        self.size += sign * load.size
 
 
 class Bounds:
@@ -99,8 +99,7 @@ class Bounds:
                 raise OutboxClosed(f"the bot has disconnected from {self._network}; the message can't be sent")
             if lack := self._lack(load):
                 raise OutboxFull(f"the outbox of {self._network} is full: {lack}")
-            self.usage.add(load)
-            self._by_lane[load[:2]].add(load)
+            self.exceed(load)
 
     def exceed(self, load: Load) -> None:
         """Count a message, whatever the limits are."""
@@ -134,10 +133,8 @@ class Bounds:
         if self.usage.messages and (limit := self._exceeded(self.usage, load, 1)):
             return f"{self.usage.messages} messages are waiting, which is {limit}"
         if self._unavailable(load.recipient):
-            outside = Usage()
-            for (recipient, _), usage in self._by_lane.items():
-                if self._unavailable(recipient):
-                    outside.add(usage, usage.messages)
+            closed = [usage for (recipient, _), usage in self._by_lane.items() if self._unavailable(recipient)]
+            outside = Usage(*(sum(numbers) for numbers in zip(*map(astuple, closed), strict=True)))
             if outside.messages and (limit := self._exceeded(outside, load, 4)):
                 return (
                     f"{outside.messages} messages wait for rooms that the bot is not in, which is a quarter of {limit}"

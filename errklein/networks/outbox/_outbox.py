@@ -111,14 +111,11 @@ class Outbox(OutboxLanes[P]):
 
     # Messages are accepted.
 
-    def send(self, recipient: str, body: str, **options: Any) -> Receipt:
-        return self.perform(recipient, body, NOTHING_ELSE, **options)
-
     def perform(
         self,
         recipient: str,
         body: str,
-        wanted: Wanted,
+        wanted: Wanted = NOTHING_ELSE,
         file: bytes = b"",
         *,
         details: str = "",
@@ -346,32 +343,31 @@ class Outbox(OutboxLanes[P]):
         if result and isinstance(result, str):
             entry.ids = entry.ids or {}
             entry.ids[index] = result
-        expected = result.check(NotConfirmed, RetryLater) if isinstance(result, Failure) else None
-        is_rejected = isinstance(result, Failure) and not expected
-        # Also if the message is over: nothing may be sent until the next connection.
-        self._ready = self._ready and expected is not NotConfirmed
-        if expected is RetryLater:
-            self._pause(entry, index, result.value)
-        elif is_rejected and self._unavailable(entry.message.recipient) is not None:
+        error, is_waiting = (
+            result.value if isinstance(result, Failure) else None,
+            self._entries.get(entry.message.id) is entry,
+        )
+        if isinstance(error, RetryLater):
+            self._pause(entry, index, error)
+        elif isinstance(error, NotConfirmed):
+            # Also if the message is over: nothing may be sent until the next connection.
+            self._ready = False
+            if is_waiting:
+                self._repeat(entry, index, result)
+            self._report_broken(error)
+        elif error is not None and self._unavailable(entry.message.recipient) is not None:
             # The bot was removed from the room before the network got the part.
             self._postpone(entry, index)
-        elif self._entries.get(entry.message.id) is entry:
-            if not isinstance(result, Failure):
-                self._confirm(entry, index)
-            elif is_rejected:
-                self._reject(entry, result)
-            else:
-                self._repeat(entry, index, result)
-        elif self._closed and (is_rejected or not isinstance(result, Failure)):
+        elif is_waiting:
+            self._confirm(entry, index) if error is None else self._reject(entry, result)
+        elif self._closed:
             # It was settled after `close`, and the next start must not send it again.
             entry.unconfirmed.discard(index)
-            if isinstance(result, Failure):
-                self._log_rejection(entry, result)
-            else:
+            if error is None:
                 entry.refs = entry.addresses()
-            self._store_progress(entry, is_rejected, result if is_rejected else None)
-        if expected is NotConfirmed:
-            self._report_broken(result.value)
+            else:
+                self._log_rejection(entry, result)
+            self._store_progress(entry, error is not None, None if error is None else result)
         self._go_on_soon()
 
     def _confirm(self, entry: Entry[P], index: int) -> None:

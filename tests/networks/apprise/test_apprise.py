@@ -214,7 +214,7 @@ class TargetTests(AppriseCase):
     def test_removed_target(self) -> None:
         """A message of an earlier run to a target that isn't configured any more is rejected with that reason."""
         backend = self.backend()
-        sent = backend.outbox.send("#gone", "late")
+        sent = backend.outbox.perform("#gone", "late")
         self.clock.advance(0)
         self.failureResultOf(sent)
         self.assertIn("push has no target '#gone'", " ".join(self.logged))

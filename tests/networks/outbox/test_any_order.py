@@ -141,7 +141,7 @@ class World:
         """Send a message."""
         lane, text = self.lane(), self.text()
         with assigned(origin, lane[1]):
-            receipt = self.outbox.send(self.alias if lane[0] == "x" else "y", text, priority=lane[2])
+            receipt = self.outbox.perform(self.alias if lane[0] == "x" else "y", text, priority=lane[2])
         if self.has_restarts and lane[0] == "x":
             # What is left of an earlier process has the name that it was sent to.
             lane = self.alias, *lane[1:]

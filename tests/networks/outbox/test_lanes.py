@@ -82,9 +82,15 @@ class LanesCase(SynchronousTestCase):
         self.closed: dict[str, str] = {}
         self.outbox = self.make()
 
-    def make(self, store: KeptMessages | None = None, **settings: Any) -> Outbox[str]:
+    def network_for(self, window: int = 1, pace: Any = None) -> Network:
+        """Return a new network."""
+        return Network(window, pace)
+
+    def make(
+        self, store: KeptMessages | None = None, window: int = 1, pace: Any = None, **settings: Any
+    ) -> Outbox[str]:
         """Return an outbox for a new network."""
-        self.network = Network(settings.pop("window", 1), settings.pop("pace", None))
+        self.network = self.network_for(window, pace)
         outbox = Outbox(
             self.clock,
             "net",
@@ -103,7 +109,7 @@ class LanesCase(SynchronousTestCase):
     def send(self, text: str, recipient: str = "#ops", by: str = "", priority: bool = False) -> Deferred[None]:
         """Send a message of an origin."""
         with assigned(origin, by):
-            sent = self.outbox.send(recipient, text, priority=priority)
+            sent = self.outbox.perform(recipient, text, priority=priority)
         assert sent is not None
         return sent
 
@@ -220,7 +226,7 @@ class LanesTests(LanesCase):
         self.outbox.resume()
         for text in ("d", "e"):
             self.send(text, f"#{text}")
-        self.outbox.send("#ops", "alert", priority=True)
+        self.outbox.perform("#ops", "alert", priority=True)
         self.reconnect()
         self.confirm_all()
         self.assertEqual(self.network.batches[1:], [["alert", "d", "e"], ["a"], ["b"], ["c"]])
@@ -311,7 +317,7 @@ class LanesTests(LanesCase):
         """A message with priority that may have broken the connection is sent alone, before all others."""
         self.outbox = self.make(window=3)
         self.send("a", "#a")
-        self.outbox.send("#ops", "alert", priority=True)
+        self.outbox.perform("#ops", "alert", priority=True)
         self.outbox.resume()
         self.send("b", "#b")
         self.send("c", "#c")
@@ -342,7 +348,7 @@ class LanesTests(LanesCase):
     def test_suspect_alert_waits_for_what_is_unconfirmed(self) -> None:
         """An alert that may have broken the connection is sent alone, when parts that were sent meanwhile are confirmed."""
         self.outbox = self.make(window=3)
-        self.outbox.send("#ops", "alert", priority=True)
+        self.outbox.perform("#ops", "alert", priority=True)
         self.outbox.resume()
         waits = {"#ops": 5.0}
         self.network.take_turn = lambda recipient: waits.get(recipient, 0.0)  # type: ignore[method-assign]
@@ -359,7 +365,7 @@ class LanesTests(LanesCase):
     def test_isolated_alert_is_sent_after_others(self) -> None:
         """An alert at which connections broke again and again is sent after all others."""
         self.outbox = self.make(window=3)
-        self.outbox.send("#ops", "alert", priority=True)
+        self.outbox.perform("#ops", "alert", priority=True)
         self.outbox.resume()
         self.reconnect()
         self.send("b c d", "#b")
@@ -445,9 +451,9 @@ class LanesTests(LanesCase):
     def test_details_count(self) -> None:
         """Details count as characters, since a plugin may put anything into the extras of a message."""
         self.outbox = self.make(size=100)
-        self.outbox.send("#ops", "a", details="x" * 40)
+        self.outbox.perform("#ops", "a", details="x" * 40)
         with self.assertRaises(OutboxFull):
-            self.outbox.send("#ops", "b", details="x" * 40)
+            self.outbox.perform("#ops", "b", details="x" * 40)
 
     def test_single_message_always_has_room(self) -> None:
         """A message that exceeds the limit by itself is accepted into an empty outbox."""
@@ -732,7 +738,7 @@ class LanesTests(LanesCase):
         self.outbox = self.make(store)
         for text in (["a"], ("a",), b"a", None):
             with self.assertRaises(TypeError):
-                self.outbox.send("#ops", text)  # type: ignore[arg-type]
+                self.outbox.perform("#ops", text)  # type: ignore[arg-type]
         self.assertEqual((store.kept, len(self.outbox)), ({}, 0))
 
     def test_priority_that_is_no_bool(self) -> None:
@@ -740,7 +746,7 @@ class LanesTests(LanesCase):
         store = KeptMessages()
         self.outbox = self.make(store)
         for priority in (None, "yes", object()):
-            self.outbox.send("#ops", "a", priority=priority)  # type: ignore[arg-type]
+            self.outbox.perform("#ops", "a", priority=priority)  # type: ignore[arg-type]
         self.assertEqual([message.priority for message in store.kept.values()], [False, True, True])
 
     def test_work_while_others_wait(self) -> None:

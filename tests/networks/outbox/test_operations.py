@@ -15,7 +15,7 @@ from errklein.chat.features import Features
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import Delete, Edit, Kind, Operation, Post, React, Unsupported, Upload, Wanted
 from errklein.chat.outgoing import MessageState, OutgoingMessage
-from errklein.networks.outbox import NotConfirmed, Outbox, OutboxLimits
+from errklein.networks.outbox import NotConfirmed, Outbox
 from errklein.ports.outbox import OutboxExpired, OutboxFull, RoomUnavailable, SentLater
 from errklein.ports.receipts import Receipt
 from tests.networks.outbox.test_lanes import KeptMessages, LanesCase
@@ -63,26 +63,18 @@ class OperationsCase(LanesCase):
     """An outbox of a `Forum`."""
 
     def make(self, store: KeptMessages | None = None, **settings: Any) -> Outbox[str]:
-        """Return an outbox for a new network."""
-        outbox = super().make(None, **settings)
-        self.network = self.forum = Forum()
-        outbox = Outbox(
-            self.clock,
-            "net",
-            self.network,
-            OutboxLimits(**settings),
-            dropped=lambda count, reason: self.dropped.append((count, reason)),
-            undelivered=lambda *undelivered: self.undelivered.append(undelivered),
-            unavailable=lambda recipient: self.closed.get(recipient),
-            now=lambda: NOON + self.clock.seconds(),
-        )
+        """Return an outbox for a new forum, with a store."""
         self.store = store or KeptMessages()
-        outbox.use_store(self.store, list(self.store.kept.values()))
-        return outbox
+        return super().make(self.store, **settings)
+
+    def network_for(self, window: int = 1, pace: Any = None) -> Network:
+        """Return a new forum."""
+        self.forum = Forum()
+        return self.forum
 
     def post(self, text: str, recipient: str = "#ops", **options: Any) -> Receipt:
         """Send a text."""
-        return self.outbox.send(recipient, text, **options)
+        return self.outbox.perform(recipient, text, **options)
 
     def do(self, kind: Kind, target: str | MessageRef, text: str = "", recipient: str = "", **fields: Any) -> Receipt:
         """Edit or delete a message, or react to it."""

@@ -123,8 +123,8 @@ class OutboxTests(SynchronousTestCase):
 
     def test_message_that_the_end_of_an_empty_one_sends(self) -> None:
         """A message without text ends at once. What its awaitable leads to is sent, too, also with priority."""
-        done: Any = self.outbox.send("#ops", "")
-        done.addCallback(lambda _: self.outbox.send("#ops", "alert", priority=True))
+        done: Any = self.outbox.perform("#ops", "")
+        done.addCallback(lambda _: self.outbox.perform("#ops", "alert", priority=True))
         self.outbox.resume()
         self.assertEqual(self.network.got, ["alert"])
 
@@ -134,7 +134,7 @@ class OutboxTests(SynchronousTestCase):
         self.outbox = self.make()
         waits = iter((0.00005, 0.0))
         self.network.take_turn = lambda recipient: next(waits)  # type: ignore[method-assign]
-        self.outbox.send("#ops", "now")
+        self.outbox.perform("#ops", "now")
         self.outbox.resume()
         self.clock.advance(5.0)
         self.assertEqual(self.network.got, ["now"])
@@ -145,7 +145,7 @@ class OutboxTests(SynchronousTestCase):
 
         def send() -> None:
             for number in range(20):
-                self.outbox.send(f"#ops{number}", "text")
+                self.outbox.perform(f"#ops{number}", "text")
                 self.network.confirm()
 
         send()
@@ -164,8 +164,8 @@ class OutboxTests(SynchronousTestCase):
             raise ZeroDivisionError
 
         self.network.transmit = broken  # type: ignore[method-assign]
-        lost: Any = self.outbox.send("#ops", "lost")
-        self.outbox.send("#ops", "kept")
+        lost: Any = self.outbox.perform("#ops", "lost")
+        self.outbox.perform("#ops", "kept")
         self.outbox.resume()
         self.failureResultOf(lost, ZeroDivisionError)
         self.assertEqual(self.network.got, ["kept"])
