@@ -96,11 +96,8 @@ class Connection:
         """Why the last connection was lost or could not be established."""
         self._context, self._session, self._outbox = context, session, outbox
         self._reactor, self.network = context.reactor, context.network
-        self._place, self._backoff, self._rarely = (
-            place,
-            Backoff(context.chance, first),
-            Backoff(context.chance, 300.0, 3600.0),
-        )
+        self._place, self._backoff = place, Backoff(context.chance, first)
+        self._rarely = Backoff(context.chance, 300.0, 3600.0)
         self._link: tuple[Backend, BackendEvents] | None = None
         self._running: Deferred[None] = succeed(None)
         self._current: Deferred[object] = succeed(None)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
@@ -190,19 +190,17 @@ class ConnectedNetwork(NetworkBase):
         return to.person if isinstance(to, RoomOccupant) and isinstance(to, Person) else text
 
     def resolve(self, text: str) -> Deferred[Identifier]:
-        return Deferred.fromCoroutine(self._resolve(text))
+        from errklein.networks.outbox import NotConfirmed, RetryLater
+
+        def failed(failure: Failure) -> NoReturn:
+            failure.trap(NotConfirmed, RetryLater)
+            raise LookupFailed(str(failure.value)) from failure.value
+
+        return Deferred.fromCoroutine(self.look_up(text)).addErrback(failed)
 
     async def look_up(self, text: str) -> Identifier:
         """Return what the text names, after asking the server if necessary. NotConfirmed and RetryLater become LookupFailed."""
         return self.build_identifier(text)
-
-    async def _resolve(self, text: str) -> Identifier:
-        from errklein.networks.outbox import NotConfirmed, RetryLater
-
-        try:
-            return await self.look_up(text)
-        except (NotConfirmed, RetryLater) as error:
-            raise LookupFailed(str(error)) from error
 
     def connect(self, events: BackendEvents) -> None:
         self.events = events

@@ -84,12 +84,9 @@ class JSONClient:
     ) -> Deferred[Any]:
         """Return the value of the response's JSON, None if it is empty. The path is below the base, and quoted. More than
         `most` bytes are BodyTooLarge."""
-        options = {
-            "max_body": most,
-            "timeout": timeout,
-            "params": params or {},
-            **({} if json is None else {"json": json}),
-        }
+        options: dict[str, Any] = {"max_body": most, "timeout": timeout, "params": params or {}}
+        if json is not None:
+            options["json"] = json
         return Deferred.fromCoroutine(self._call(method, path, scope, **options))
 
     def upload(
@@ -166,10 +163,9 @@ class JSONClient:
         if (error := self._read_failure(status, headers, value)) is not None:
             raise error
         answer = value if isinstance(value, dict) else {}
-        if (seconds := _pause(headers, answer)) is not None and status in (429, 503):
-            raise RetryLater(seconds, scope if status == 429 else "network")
-        if status == 429:
-            raise RetryLater(_LATER, scope)
+        seconds = _pause(headers, answer)
+        if status == 429 or (status == 503 and seconds is not None):
+            raise RetryLater(_LATER if seconds is None else seconds, scope if status == 429 else "network")
         if status >= 500 or (status < 300 and not is_valid):
             what = "" if is_valid else ", and not with JSON"
             raise NotConfirmed(f"{self.host} has answered with status {status}{what}")
