@@ -46,12 +46,12 @@ class TextBackend(LocalBackend):
 
     mode = "text"
     default_name = "@errbot"
+    person_type = TextPerson
     occupant_type = TextOccupant
     room_type = TextRoom
 
     def __init__(self, reactor: Any, config: Any, *, stdin: TextIO | None = None, stdout: TextIO | None = None) -> None:
         admins = [*getattr(config, "BOT_ADMINS", ()), *getattr(config, "BOT_ADMINS_NOTIFICATIONS", ())]
-        self._admins = {f"@{admin.removeprefix('@')}": admin for admin in reversed(admins)}
         self._admin_names = frozenset(admins)
         super().__init__(reactor, config)
         self.administrator = self.person_named(admins[0] if admins else "@user")
@@ -161,12 +161,6 @@ class TextBackend(LocalBackend):
             return self.person_named(text)
         raise ValueError(f"expected @user, #room or #room/user, not {text!r}")
 
-    def person_named(self, name: str) -> LocalPerson:
-        person = TextPerson(name)
-        person.written = self._admins.get(str(person))
-        person.network = self.network
-        return person
-
     def query_room(self, name: str) -> LocalRoom:
         return super().query_room(f"#{name.removeprefix('#')}")
 
@@ -245,25 +239,16 @@ class TextBackend(LocalBackend):
             self._time_slices.do(partial(self._take, part))
 
     def _take(self, text: str) -> None:
-        if self._lines is None:
+        if self._lines is not None:
             if text.strip():
-                self._send_to_bot(text)
-        elif text.strip():
-            self._lines.append(text)
-        else:
-            self._end_message()
-
-    def _end_message(self) -> None:
-        if self._lines:
-            text = "\n".join(self._lines)
-            self._lines = []
-            self._send_to_bot(text)
-
-    def _send_to_bot(self, text: str) -> None:
-        self._answered = self.room or self.user
-        if self.room is not None:
-            self.room.enter(self.user.person)
-        self.receive_message(self._message(text))
+                self._lines.append(text)
+                return
+            text, self._lines = "\n".join(self._lines), []
+        if text.strip():
+            self._answered = self.room or self.user
+            if self.room is not None:
+                self.room.enter(self.user.person)
+            self.receive_message(self._message(text))
 
     def _message(self, text: str) -> Message:
         if self.room is None:
@@ -277,7 +262,7 @@ class TextBackend(LocalBackend):
         self._time_slices.do(self._end)
 
     def _end(self) -> None:
-        self._end_message()
+        self._take("")
         if self._on_terminal and self._console is not None:
             self._console.show(farewell(self._overview.remaining))
         self.notify("backend_ended")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from errklein.chat import RoomOccupant
+from errklein.chat.identifiers import Purpose
 from errklein.networks.base import LocalBackend, LocalOccupant, LocalPerson, LocalRoom
 
 
@@ -21,13 +22,15 @@ class TextPerson(LocalPerson):
         self, person: str, client: str | None = None, nick: str | None = None, fullname: str | None = None
     ) -> None:
         super().__init__(person.removeprefix("@"), client, nick, fullname)
-        self.written: str | None = None
-        """The name's spelling in BOT_ADMINS, or None for people who aren't administrators."""
 
     @property
     def aclattr(self) -> str:
-        """The name for access rules: the spelling in BOT_ADMINS, or else `@user`."""
-        return self.written or f"@{self.person}"
+        """The name for access rules: `@user`. They may also leave the `@` out."""
+        return f"@{self.person}"
+
+    def access_names(self, purpose: Purpose) -> tuple[str, ...]:
+        """Return the name with and without `@`."""
+        return self.aclattr, self.person
 
     def __str__(self) -> str:
         return f"@{self.person}"
@@ -66,15 +69,6 @@ class TextRoom(LocalRoom):
     def enter(self, name: str) -> LocalOccupant:
         """Return the occupant of that name, after adding it to the occupants if it is missing; the `@` may be omitted."""
         return super().enter(name.removeprefix("@"))
-
-    def occupant_named(self, name: str) -> LocalOccupant:
-        """Return an identifier for a person in this room, whose `aclattr` is the same as outside the room."""
-        occupant = super().occupant_named(name)
-        if self._backend is not None:
-            person = self._backend.person_named(name)
-            if isinstance(occupant, TextOccupant) and isinstance(person, TextPerson):
-                occupant.written = person.written
-        return occupant
 
     def __str__(self) -> str:
         return f"#{self.name}"
