@@ -217,6 +217,13 @@ class BackendContract(_TestCase):
         self.bring_online(backend)
         return backend, events
 
+    def heard(self, text: str = "hello", to: str | None = None) -> tuple[Backend, RecordedEvents, Message]:
+        """Return a backend that is online, its events, and a message that `person_text` has sent, by default to the room."""
+        backend, events = self.online()
+        self.receive(backend, self.room_text if to is None else to, text)
+        [message] = events.messages
+        return backend, events, message
+
     def test_contract_attributes(self) -> None:
         """A backend has a network name, a kind in lower case, and a maximal message size."""
         backend = self.make_backend()
@@ -246,10 +253,8 @@ class BackendContract(_TestCase):
 
     def test_contract_occupants_round_trip(self) -> None:
         """The text of somebody in a room builds an equal identifier."""
-        backend, events = self.online()
-        self.receive(backend, self.room_text, "hello all")
-        sender = events.messages[0].frm
-        self.assertEqual(backend.build_identifier(str(sender)), sender)
+        backend, _, message = self.heard()
+        self.assertEqual(backend.build_identifier(str(message.frm)), message.frm)
 
     def test_contract_rejects_invalid_identifiers(self) -> None:
         """`build_identifier` raises ValueError for an invalid text."""
@@ -259,9 +264,7 @@ class BackendContract(_TestCase):
 
     def test_contract_direct_message_and_reply(self) -> None:
         """A message to the bot is direct, and the reply goes to its sender."""
-        backend, events = self.online()
-        self.receive(backend, "", "hello bot")
-        [message] = events.messages
+        backend, _, message = self.heard("hello bot", "")
         self.assertEqual(message.body, "hello bot")
         self.assertTrue(message.is_direct)
         self.assertFalse(message.is_group)
@@ -275,9 +278,7 @@ class BackendContract(_TestCase):
 
     def test_contract_room_message_and_replies(self) -> None:
         """The reply to a message in a room goes to the room, or to the sender if it is private."""
-        backend, events = self.online()
-        self.receive(backend, self.room_text, "hello all")
-        [message] = events.messages
+        backend, _, message = self.heard()
         room = backend.build_identifier(self.room_text)
         self.assertTrue(message.is_group)
         self.assertEqual(message.to, room)
@@ -290,18 +291,15 @@ class BackendContract(_TestCase):
 
     def test_contract_message_to_an_occupant(self) -> None:
         """A message to the sender of a message in a room is private."""
-        backend, events = self.online()
-        self.receive(backend, self.room_text, "hello all")
-        backend.send_message(Message("psst", to=events.messages[0].frm))
+        backend, _, message = self.heard()
+        backend.send_message(Message("psst", to=message.frm))
         [(recipient, text)] = self.sent(backend)
         self.assertEqual(text, "psst")
         self.assertNotEqual(recipient, self.room_text)
 
     def test_contract_nick_prefix(self) -> None:
         """A prefixed reply contains the recipient's nick before the text."""
-        backend, events = self.online()
-        self.receive(backend, self.room_text, "hello all")
-        message = events.messages[0]
+        backend, _, message = self.heard()
         assert message.frm is not None
         reply = backend.build_reply(message, "hello")
         backend.prefix_groupchat_reply(reply, message.frm)
@@ -392,9 +390,7 @@ class BackendContract(_TestCase):
 
     def test_contract_threads(self) -> None:
         """A threaded reply is in a thread, and a reply to a message there, too (on networks with threads)."""
-        backend, events = self.online()
-        self.receive(backend, self.room_text, "hello all")
-        [message] = events.messages
+        backend, _, message = self.heard()
         assert message.to is not None
         if backend.features(message.to).threads:
             reply = backend.build_reply(message, "hello", threaded=True)
@@ -407,10 +403,8 @@ class BackendContract(_TestCase):
 
     def test_contract_edits_by_others(self) -> None:
         """An edit is reported with the id of the message, and as no other message."""
-        backend, events = self.online()
-        self.receive(backend, self.room_text, "hello")
+        backend, events, message = self.heard()
         if self.receive_edit(backend, "hello all"):
-            [message] = events.messages
             [edited] = [call[1] for call in events.recorded if call[0] == "message_edited"]
             self.assertEqual((edited.body, edited.edited, message.edited), ("hello all", True, False))
             assert message.ref is not None and edited.ref is not None
@@ -484,9 +478,7 @@ class BackendContract(_TestCase):
 
     def test_contract_methods_for_threads(self) -> None:
         """The methods that the port allows in any thread don't use the reactor there."""
-        backend, events = self.online()
-        self.receive(backend, self.room_text, "hello all")
-        [message] = events.messages
+        backend, _, message = self.heard()
         sender = message.frm
         assert sender is not None
 
