@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from errklein.chat import Message
 from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.commands.operations import Actor
 from errklein.core_plugins import CorePlugin, shown_lines
 from errklein.ports.journal import JournalError
-from errklein.text import code, fenced, plain, truncated
+from errklein.text import beginning, code, fenced, plain, truncated
 from errklein.text.masking import masker
 from errklein.webhooks.delivery_words import InvalidWords, parse_ids
 from errklein.webhooks.exported import body_text, details
@@ -95,11 +95,11 @@ class Deliveries(CorePlugin):
         text = f"Replaying {number} {'delivery' if number == 1 else 'deliveries'}."
         if replay.repeated:
             force = f"add {code('force')} to replay {'them' if len(replay.repeated) > 1 else 'it'}, too"
-            repeated = _beginning([f"{one} as {later}" for one, later in replay.repeated.items()])
+            repeated = beginning([f"{one} as {later}" for one, later in replay.repeated.items()], 20)
             text += f" The source has repeated {repeated}; {force}."
         if replay.others:
             reasons = "they are unknown, due or running already, or their body isn't stored"
-            text += f" Others can't be replayed: {reasons}: {_beginning([*map(str, replay.others)])}"
+            text += f" Others can't be replayed: {reasons}: {beginning([*map(str, replay.others)], 20)}"
         return text
 
     @admin_by_default
@@ -182,7 +182,3 @@ def _webhook(args: str) -> str:
     if len(words) != 1:
         raise CommandError("Name a webhook, as Plugin:method, a plugin, or a webhook of a room, as in `webhook list`.")
     return words[0]
-
-
-def _beginning(items: Sequence[str]) -> str:
-    return ", ".join(items[:20]) + (" …" if items[20:] else "")

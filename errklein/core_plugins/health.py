@@ -17,7 +17,7 @@ from errklein.plugins.operations import PluginSummary
 from errklein.running import PoolStatus
 from errklein.running.restart import CannotRestart
 from errklein.storage import StorageError
-from errklein.text import code, plain, plain_lines
+from errklein.text import beginning, code, plain, plain_lines
 
 _MOST_SOURCES = 10
 _MOST_NAMES = 20
@@ -33,7 +33,7 @@ class Health(CorePlugin):
         found = await self.host.process.status(by)
         counted = str(sum(found.errors.values())) if found.errors else "none"
         if found.errors and by.reads_details:
-            counted = _beginning([f"{source} ({count})" for source, count in found.errors.items()], _MOST_SOURCES)
+            counted = beginning([f"{source} ({count})" for source, count in found.errors.items()], _MOST_SOURCES)
         waiting = sum(sum(pool.waiting.values()) for pool in found.pools)
         jobs = f", {waiting} jobs waiting" if waiting else ""
         commands = ("status plugins", "status load", "webstatus", "delivery list")
@@ -159,7 +159,7 @@ def _network(status: NetworkStatus) -> str:
         oldest = "only for rooms" if status.oldest_for is None else f"the oldest for {_spoken(int(status.oldest_for))}"
         shown += f", messages waiting: {status.waiting.messages}, {oldest}"
     if status.unreadable:
-        shown += f", encrypted rooms that can't be read: {_beginning(status.unreadable, _MOST_NAMES)}"
+        shown += f", encrypted rooms that can't be read: {beginning(status.unreadable, _MOST_NAMES)}"
     return shown
 
 
@@ -180,12 +180,8 @@ def _plugin_states(plugins: Sequence[PluginSummary]) -> str:
     changed = [one.name for one in plugins if one.changes and (one.changes.changed or one.changes.removed)]
     text = f"{sum(one.is_active for one in plugins)} active"
     for label, names in (("not active", inactive), ("files changed", changed)):
-        text += f"; {label}: {_beginning(names, _MOST_NAMES)}" if names else ""
+        text += f"; {label}: {beginning(names, _MOST_NAMES)}" if names else ""
     return text
-
-
-def _beginning(items: Sequence[str], most: int) -> str:
-    return ", ".join([*items[:most], *(["…"] if len(items) > most else [])])
 
 
 def _pool(status: PoolStatus) -> str:

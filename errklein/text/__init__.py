@@ -4,6 +4,7 @@ from errklein.text._quoting import code, fenced, plain, plain_but_html, plain_li
 from errklein.text._splitting import (
     PARTS_CAP,
     at_most,
+    beginning,
     grapheme_boundary,
     split_message,
     split_rendered,

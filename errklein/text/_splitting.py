@@ -22,6 +22,11 @@ def truncated(text: str, most: int) -> str:
     return text if len(text) <= most else text[:most] + "…"
 
 
+def beginning(items: Sequence[str], most: int) -> str:
+    """Return the first items, separated by commas, and an ellipsis if there are more than `most`."""
+    return ", ".join(items[:most]) + (" …" if len(items) > most else "")
+
+
 def at_most(parts: Sequence[str], cut: bool = False, most: int = PARTS_CAP) -> list[str]:
     """Return at most `most` parts of a message. If some are missing, the last one is LEFT_OUT. `cut` states that the
     message has more text than the parts."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from errklein.text import beginning
 from errklein.text.suggestions import did_you_mean
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.option_values import duration_of
@@ -162,8 +163,7 @@ def parse_webhook(word: str, hooks: Mapping[str, str], webhooks: Iterable[str]) 
     if word in hooks or word in plugins or word in names:
         return hooks.get(word, word)
     suggestion = did_you_mean(word, (*plugins, *names, *hooks)) or ";"
-    known = ", ".join(names[:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "")
-    raise UnknownWebhook(f"unknown webhook {word!r}{suggestion} known are {known or 'none'}")
+    raise UnknownWebhook(f"unknown webhook {word!r}{suggestion} known are {beginning(names, _MOST_NAMES) or 'none'}")
 
 
 def _webhook(word: str, hooks: Mapping[str, str], webhooks: Iterable[str]) -> str:
