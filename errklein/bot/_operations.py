@@ -156,14 +156,6 @@ class BotStatus:
     pools: Sequence[PoolStatus]
 
 
-@dataclass(frozen=True)
-class WrittenBackup:
-    """A backup, and the number of the values in it."""
-
-    path: Path
-    count: int
-
-
 class ProcessOperations:
     """Shows, backs up, reloads, restarts and stops the bot."""
 
@@ -197,10 +189,10 @@ class ProcessOperations:
         return self._bot.startup_time
 
     @operation("backup")
-    def back_up(self, by: Actor) -> WrittenBackup:
-        """Write all stored values, secrets included, and the journal to files. Call it in a thread.
+    def back_up(self, by: Actor) -> tuple[Path, int]:
+        """Write all stored values, secrets included, and the journal to files. Return the path, and the number of values.
 
-        Raises StorageError.
+        Call it in a thread. Raises StorageError.
         """
         bot = self._bot
         path = Path(bot.bot_config.BOT_DATA_DIR) / BACKUP_NAME
@@ -211,7 +203,7 @@ class ProcessOperations:
         count = write_backup(path, rows_of(bot.storage, names))
         if bot.bot_config.STORAGE != "Memory":
             back_up(path.parent, path)
-        return WrittenBackup(path, count)
+        return path, count
 
     @operation("config_reload", "option")
     async def reload_config(self, by: Actor, option: str = "") -> list[Change]:

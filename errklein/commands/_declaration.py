@@ -101,10 +101,6 @@ class ArgumentParser(argparse.ArgumentParser):
         # Only actions print otherwise, such as action="version".
         raise HelpRequested(message)
 
-    def parse_command(self, text: str) -> argparse.Namespace:
-        """Return the parsed arguments. Raises ArgumentParseError, HelpRequested, or ValueError if a quote isn't closed."""
-        return self.parse_args(words_of(text))
-
 
 def words_of(text: str) -> Sequence[str]:
     for character, plain in ARG_BOTCMD_CHARACTER_REPLACEMENTS.items():
@@ -656,7 +652,7 @@ def _parsing(function: Any, parser: ArgumentParser, unpack_args: bool) -> Any:
 def _parsed(parser: ArgumentParser, text: str) -> tuple[argparse.Namespace | None, list[str]]:
     """Return the parsed arguments and no replies, or None and the replies to an error or to `--help`."""
     try:
-        return parser.parse_command(text), []
+        return parser.parse_args(words_of(text)), []
     except ArgumentParseError as error:
         return None, [f"I couldn't parse the arguments; {error}", parser.format_usage()]
     except HelpRequested as requested:

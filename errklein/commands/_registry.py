@@ -154,8 +154,11 @@ class CommandRegistry:
         return clashes
 
     def remove(self, owner: str, instance: object = None) -> None:
+        def remaining(commands: dict[str, RegisteredCommand]) -> dict[str, RegisteredCommand]:
+            return {name: one for name, one in commands.items() if one.owner != owner or one.instance is not instance}
+
         with self._lock:
-            self._settle(*(_without(commands, owner, instance) for commands in (self._named, self._patterns)))
+            self._settle(remaining(self._named), remaining(self._patterns))
 
     def assign(self, name: str, handler: Callable[..., Any] | None, *, by_pattern: bool) -> None:
         """Let the name stand for that handler only, or for none. Raises ValueError if it isn't declared as a command."""
@@ -243,14 +246,6 @@ def _put(
         command = replace(command, name=name, declaration=replace(command.declaration, name=name))
     commands[name] = command
     return command, displaced
-
-
-def _without(commands: dict[str, RegisteredCommand], owner: str, instance: object) -> dict[str, RegisteredCommand]:
-    return {
-        name: command
-        for name, command in commands.items()
-        if command.owner != owner or command.instance is not instance
-    }
 
 
 _MARKS = ("_err_command_filter", "catch_unprocessed")

@@ -20,8 +20,8 @@ class Backup(CorePlugin):
         The files are backup.jsonl and backup.journal.sqlite in BOT_DATA_DIR. `errklein restore` reads them.
         """
         try:
-            written = self.host.process.back_up(self.actor(msg))
+            path, count = self.host.process.back_up(self.actor(msg))
         except StorageError as error:
             summary = "The backup failed"
             raise DetailedError(f"{summary}: {code(str(error))}", summary) from error
-        return f"Backup of {written.count} values written to {code(str(written.path))}. It contains their secrets."
+        return f"Backup of {count} values written to {code(str(path))}. It contains their secrets."

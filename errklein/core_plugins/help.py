@@ -69,7 +69,7 @@ class Help(CorePlugin):
         owners = sorted(name for name in names if name.lower() == topic.lower())
         if owners:
             # As on errbot, it lists commands that are declared as hidden unless restricted ones are left out.
-            shown = listed if self._hides_restricted else permitted
+            shown = listed if self.host.config.HIDE_RESTRICTED_COMMANDS else permitted
             return "\n\n".join(self._of_plugin(owner, shown) for owner in owners)
         if named := [self._described(command) for command in self._named(topic, permitted)]:
             # Two lists in a row would be one.
@@ -78,14 +78,10 @@ class Help(CorePlugin):
             return "\n".join(self._line(command) for command in group)
         return self._not_defined(topic, listed)
 
-    @property
-    def _hides_restricted(self) -> bool:
-        return bool(self.host.config.HIDE_RESTRICTED_COMMANDS)
-
     async def _permitted(self, msg: Message) -> Sequence[RegisteredCommand]:
         """Return the commands that the sender may see, sorted by name."""
         commands = list(self.host.dispatcher.registry)
-        if self._hides_restricted:
+        if self.host.config.HIDE_RESTRICTED_COMMANDS:
             return [command for command in commands if await self.host.dispatcher.permissions.permits(msg, command)]
         return commands
 
@@ -137,8 +133,13 @@ class Help(CorePlugin):
             command
             for command in commands
             if name.lower() in (command.name.lower(), *(alias.lower() for alias in command.declaration.aliases))
-            or topic.lower() in _as_pattern(command)
+            or topic.lower() in (text.lower() for text in self._patterns(command) if text)
         ]
+
+    def _patterns(self, command: RegisteredCommand) -> tuple[str | None, ...]:
+        """Return the texts that lists show for a command with a pattern."""
+        declared = command.declaration
+        return () if declared.pattern is None else (declared.pattern.pattern, declared.re_cmd_name_help)
 
     def _beginning_with(self, topic: str, commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:
         """Return the commands whose first words are the topic."""
@@ -199,14 +200,6 @@ def _listed(commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:
 
 def _of(owner: str, commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:
     return [command for command in commands if command.owner == owner]
-
-
-def _as_pattern(command: RegisteredCommand) -> tuple[str, ...]:
-    """Return the texts that lists show for a command with a pattern, in lower case."""
-    declared = command.declaration
-    if declared.pattern is None:
-        return ()
-    return tuple(text.lower() for text in (declared.pattern.pattern, declared.re_cmd_name_help) if text)
 
 
 def _summary(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentError, ArgumentTypeError
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
@@ -75,9 +75,6 @@ class Dispatcher:
         send: Callable[[Identifier, str], object],
         when_settled: Callable[[], Deferred[Any] | None],
     ) -> None:
-        def wait_for(awaitable: Awaitable[Any]) -> Any:
-            return workers.waits.result_of(workers.commands.result_of, awaitable)
-
         self._reactor = reactor
         self._networks = networks
         self._workers = workers
@@ -90,6 +87,7 @@ class Dispatcher:
             network: backend for network, backend in networks.backends.items() if isinstance(backend, OperatorConsole)
         }
         self.disclosure = Disclosure(networks)
+        wait_for = partial(workers.waits.result_of, workers.commands.result_of)
         self.replies = replies = Replies(networks, deliver, self.disclosure, wait_for)
         self.conversations = Conversations(reactor, networks, replies)
         self.flow_executor = FlowExecutor(reactor, networks, registry, workers.commands, send, self.disclosure)

@@ -353,16 +353,10 @@ class RoomMembership:
         cancel_timers(self._identifying)
         self._identifying = None
 
-    def join_configured(self, delay: float) -> None:
-        if delay:
-            self._identifying = self._reactor.callLater(delay, self._join_configured)
-        else:
-            self._join_configured()
-
     def nickserv_replied(self) -> None:
         if self._identifying is not None:
             self._identifying.cancel()
-            self._join_configured()
+            self.join_configured()
 
     def parties(
         self, sender: str, target: str, text: str, replayed: bool
@@ -492,8 +486,11 @@ class RoomMembership:
                 self._inviters[self.key(room)] = inviter
             self._join(room)
 
-    def _join_configured(self) -> None:
-        self._identifying = None
+    def join_configured(self, delay: float = 0.0) -> None:
+        """Join the rooms of CHATROOM_PRESENCE, and those that plugins have joined, after so many seconds."""
+        self._identifying = self._reactor.callLater(delay, self.join_configured) if delay else None
+        if delay:
+            return
         before = self._configured
         try:
             self._configured = self._settings.rooms()

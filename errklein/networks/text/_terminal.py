@@ -13,6 +13,7 @@ import termios
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -178,13 +179,12 @@ class TerminalConsole(Console):
 
     def _flush(self) -> None:
         """Show the pending texts in order."""
-        if not self._pending:
-            return
-        asyncio.ensure_future(run_in_terminal(self._print_pending))  # noqa: RUF006
+        if self._pending:
+            asyncio.ensure_future(run_in_terminal(self._print_pending))  # noqa: RUF006
 
     def _print_pending(self) -> None:
         assert self._session is not None
-        shown = []
+        shown: list[Deferred[None]] = []
         output = self._session.app.output
         while self._pending:
             text, done = self._pending.popleft()
@@ -193,7 +193,7 @@ class TerminalConsole(Console):
                 shown.append(done)
         output.flush()
         if shown:
-            self._reactor.callFromThread(_fire, shown)
+            self._reactor.callFromThread(lambda: [*map(Deferred.callback, shown, repeat(None))])
 
     def _redraw(self) -> None:
         if self._session is not None:
@@ -230,11 +230,6 @@ class TerminalConsole(Console):
 
     def _restore_terminal(self) -> None:
         termios.tcsetattr(self._source, termios.TCSADRAIN, self._settings)
-
-
-def _fire(shown: list[Deferred[None]]) -> None:
-    for done in shown:
-        done.callback(None)
 
 
 def _open_history(path: Path) -> History:
