@@ -171,12 +171,10 @@ def _holders(uses: Sequence[ThreadUse]) -> str:
     for use in uses:
         by_origin[use.origin].append(use)
     holders = sorted(by_origin.items(), key=lambda held: -len(held[1]))
-    texts = [f"{origin.replace(':', ' ', 1) or 'the bot'} {_methods(held)}" for origin, held in holders[:_MOST_ORIGINS]]
+    texts = []
+    for origin, held in holders[:_MOST_ORIGINS]:
+        longest, who = max(held, key=lambda use: use.seconds), origin.replace(":", " ", 1) or "the bot"
+        texts.append(f"{who} ({len(held)}; {longest.name} for {longest.seconds:.0f} s)")
     if len(holders) > _MOST_ORIGINS:
         texts.append(f"{len(holders) - _MOST_ORIGINS} others")
     return f"{len(uses)} threads are held by {', '.join(texts)}"
-
-
-def _methods(uses: Sequence[ThreadUse]) -> str:
-    longest = max(uses, key=lambda use: use.seconds)
-    return f"({len(uses)}; {longest.name} for {longest.seconds:.0f} s)"

@@ -395,12 +395,12 @@ class LocalRoom(NamedRoom):
 
     def enter(self, name: str) -> LocalOccupant:
         """Return the occupant of that name, after adding it to the occupants if it is missing."""
+        entering = self.occupant_named(name)
         for occupant in self._occupants:
-            if isinstance(occupant, LocalOccupant) and occupant.person == name:
+            if isinstance(occupant, LocalOccupant) and occupant.person == entering.person:
                 return occupant
-        occupant = self.occupant_named(name)
-        self._occupants.append(occupant)
-        return occupant
+        self._occupants.append(entering)
+        return entering
 
     def occupant_named(self, name: str) -> LocalOccupant:
         """Return an identifier for a person in this room, without adding it to the occupants."""

@@ -66,9 +66,5 @@ class TextRoom(LocalRoom):
     ) -> None:
         super().__init__(name.removeprefix("#"), occupants, topic, bot)
 
-    def enter(self, name: str) -> LocalOccupant:
-        """Return the occupant of that name, after adding it to the occupants if it is missing; the `@` may be omitted."""
-        return super().enter(name.removeprefix("@"))
-
     def __str__(self) -> str:
         return f"#{self.name}"
