@@ -335,13 +335,10 @@ class Alone:
         """Report the event to the backend itself, which a test may replace."""
         self._backend._dispatch_to_plugins(callback, *details)
 
-    def call_plugins(self, callback: str, *details: Any) -> None:
-        """Do nothing: there are no plugins."""
+    def run_command(self, *_: Any) -> None:
+        """Do nothing: there are neither commands nor plugins."""
 
-    def run_command(self, message: Message) -> None:
-        """Do nothing: there are no commands."""
-
-    message_sent = run_command
+    message_sent = call_plugins = run_command
 
     def send(self, identifier: Identifier, text: str, in_reply_to: Message | None, groupchat_nick_reply: bool) -> None:
         """Send a message, in several parts if it is too long. Raises ValueError if `identifier` is not an Identifier."""

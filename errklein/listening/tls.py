@@ -143,7 +143,6 @@ class CertificateStore:
         self._by_name: dict[str, Identity] = {}
         self._default: Identity | None = None
         self._seen: object = None
-        self._known: set[tuple[Path, tuple[int, ...] | None, str]] = set()
         self.problems = self.reload()  # the errors in the files when the store was created, in one line each
         if all(identity.is_expired(now()) for identity in self._served):
             reasons = "; ".join(self.problems[:3])
@@ -158,14 +157,12 @@ class CertificateStore:
         return [(identity.path, identity.expires) for identity in self._in_use()]
 
     def refresh(self) -> list[str] | None:
-        """Read the files again if they have changed. Return the new errors in them, or None if nothing has changed."""
+        """Read the files again if they have changed. Return the errors in them, or None if nothing has changed."""
         if self._look()[1] == self._seen:
             # Time has passed: a certificate may have become valid or expired.
             self._arrange()
             return None
-        known = self._known
-        self.reload()
-        return [line for path, status, line in sorted(self._known) if (path, status, line) not in known]
+        return self.reload()
 
     def reload(self) -> list[str]:
         files, self._seen = self._look()
@@ -198,7 +195,6 @@ class CertificateStore:
         for identity in self._in_use():
             if identity.is_expired(now):
                 problems.setdefault(identity.path, _expired(identity))
-        self._known = {(path, _status(path), line) for path, line in problems.items()}
         return list(problems.values())
 
     def _look(self) -> tuple[list[Path] | CertificateError, object]:

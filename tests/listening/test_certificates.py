@@ -382,9 +382,9 @@ class RenewalTests(StoreCase):
             self.assertIsNone(self.refresh())
             self.assert_served(self.certificates, "one.example.org", self.one)
             self.assert_served(self.certificates, "two.example.org", self.two)
-            # A change elsewhere is no reason to say it again; a reload, which somebody has asked for, is.
+            # After any change, each file that can't be used is logged.
             self.bundle("three.pem", f"three{number}.example.org")
-            self.assertEqual(self.refresh(), [])
+            self.assertEqual(self.refresh(), [problem])
             self.assertEqual(self.certificates.reload(), [problem])
         path.write_bytes(AUTHORITY.bundle(other))
         self.assertEqual(self.refresh(), [])
