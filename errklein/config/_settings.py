@@ -349,15 +349,6 @@ def _backend(value: Any) -> Any:
     return found.name if (found := find_network(value)) is not None else value
 
 
-def _transport(value: Any) -> Any:
-    given = tuple(value) if isinstance(value, (tuple, list)) else value
-    if not (
-        len(given) == 2 and all(map(_is_text, given)) and all(given) if isinstance(given, tuple) else callable(given)
-    ):
-        raise InvalidValue("a class of sentry_sdk.transport, or the pair of its name and its module")
-    return given
-
-
 def _pattern(value: Any) -> Any:
     try:
         if isinstance(value, str):
@@ -419,7 +410,7 @@ SETTINGS: Mapping[str, Setting] = {
     "SENTRY_LOGLEVEL": Setting(logging.INFO, _level),
     "SENTRY_EVENTLEVEL": Setting(logging.ERROR, _level),
     "SENTRY_OPTIONS": Setting({}, _optional(_sentry_options, {})),
-    "SENTRY_TRANSPORT": Setting(None, _optional(_transport)),
+    "SENTRY_TRANSPORT": Setting(None, _anything),
     "BOT_ASYNC": Setting(True, _flag, reload=True),
     "BOT_ASYNC_POOLSIZE": Setting(10, _whole(1)),
     "BOT_IDENTITY": Setting({}, _mapping),

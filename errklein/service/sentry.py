@@ -81,8 +81,12 @@ def _init_options(config: Config) -> dict[str, Any]:
     options = {**_DEFAULTS, **config.SENTRY_OPTIONS}
     if config.SENTRY_DSN:
         options["dsn"] = config.SENTRY_DSN
-    if config.SENTRY_TRANSPORT is not None:
-        options["transport"] = _transport(config.SENTRY_TRANSPORT)
+    if (given := config.SENTRY_TRANSPORT) is not None:
+        try:
+            options["transport"] = given if callable(given) else getattr(import_module(given[1]), given[0])
+        except Exception as error:
+            expected = "a class of sentry_sdk.transport, or the pair of its name and its module"
+            raise ConfigError(f"SENTRY_TRANSPORT: {error}; expected {expected}") from None
     return options
 
 
@@ -116,13 +120,3 @@ def _mask(before_send: Callable[[Any, Any], Any] | None, event: Any, hint: Any) 
     """Return the event with masked secrets, after the operator's own `before_send`; None if it isn't to be sent."""
     event = masker.values(event)
     return event if before_send is None else before_send(event, hint)
-
-
-def _transport(given: Any) -> Any:
-    if not isinstance(given, tuple):
-        return given
-    name, module = given
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"SENTRY_TRANSPORT: {error}; expected a pair of a class's name and its module") from None

@@ -408,8 +408,6 @@ class Mistakes(ConfigCase):
             ("BOT_LOG_FORMATTER = '%(message)s'", "BOT_LOG_FORMATTER", "a logging.Formatter", "'%(message)s'"),
             ("SENTRY_EVENTLEVEL = 'LOUD'", "SENTRY_EVENTLEVEL", "'INFO'"),
             ("SENTRY_OPTIONS = {1: 2}", "SENTRY_OPTIONS", "a dict of arguments of sentry_sdk.init"),
-            ("SENTRY_TRANSPORT = ('A',)", "SENTRY_TRANSPORT", "the pair of its name and its module"),
-            ("SENTRY_TRANSPORT = 'A'", "SENTRY_TRANSPORT", "a class of sentry_sdk.transport"),
             ("COMPACT_OUTPUT = 'yes'", "COMPACT_OUTPUT", "True or False", "'yes'"),
             ("IRC_ACL_PATTERN = '{nick'", "IRC_ACL_PATTERN", "{user}"),
             ("TEXT_COLOR_THEME = None", "TEXT_COLOR_THEME", "a string"),

@@ -89,9 +89,12 @@ class MistakesTests(SentryCase):
         self.assertNotIn("hunter2", line)
 
     def test_no_such_transport(self) -> None:
-        """A transport that can't be imported is an error that names it."""
-        self.assertIn("SENTRY_TRANSPORT", self.refusal(SENTRY_TRANSPORT=("Nowhere", "sentry_sdk.transport")))
+        """A transport that can't be imported, or is no class, is an error that names the setting and what is expected."""
         self.assertIn("no_such_module", self.refusal(SENTRY_TRANSPORT=("Nowhere", "no_such_module")))
+        for invalid in (("Nowhere", "sentry_sdk.transport"), ("A",), "A", ("A", ""), ("A", 1), 7):
+            line = self.refusal(SENTRY_TRANSPORT=invalid)
+            self.assertIn("SENTRY_TRANSPORT: ", line)
+            self.assertIn("expected a class of sentry_sdk.transport, or the pair of its name and its module", line)
 
     def test_options(self) -> None:
         """An unknown option of sentry_sdk is an error."""
