@@ -233,7 +233,8 @@ _CLASSES = (*map(str, BOUNDS), "+Inf")
 
 
 class Snapshot:
-    """The metrics at one time. It is created on the reactor, which only copies numbers; the rest is done in a thread.
+    """The metrics at one time. It is created on the reactor, where those of webhooks, of which there may be thousands,
+    are only copied; the rest is done in a thread.
 
     :param depth: The depth of the journal.
     :param problems: The problems of the bot's parts.
@@ -241,36 +242,19 @@ class Snapshot:
 
     def __init__(self, bot: Bot, depth: QueueDepth, problems: Mapping[str, str]) -> None:
         self._depth = depth
-        self._problems = problems
         self._now = bot.now()
         self._data_directory = bot.bot_config.BOT_DATA_DIR
-        self._reactor = type(bot.reactor).__name__
-        states = bot.events.states
-        self._connected = {name: float(state.connected_at is not None) for name, state in states.items()}
-        self._reconnects = {name: state.reconnects for name, state in states.items()}
-        self._received = {name: state.received for name, state in states.items()}
-        self._outboxes = {name: backend.outbox.status for name, backend in bot.backends.items()}
-        self._pools = [pool.status() for pool in bot.pools]
-        self._lag = bot.web.lag.take_maximum()
-        self._commands = dict(bot.dispatcher.outcomes)
-        self._errors = bot.recent_errors.total
-        self._plugins = {(plugin.name, _state(plugin)): 1.0 for plugin in bot.plugin_manager.found}
+        self._of_bot = [*_of_bot(bot, problems), *_of_pools(bot), *self._of_networks(bot)]
         self._webhooks = bot.web.routes.declarations()
         self._refused = dict(bot.web.counts.refused)
         self._paused = frozenset(bot.delivery_queue.paused)
         self._certificates = bot.web.listeners.expiries()
-        self._responses = {
-            (webhook, str(status)): count for (webhook, status), count in bot.web.counts.responses.items()
-        }
+        self._responses = dict(bot.web.counts.responses)
         self._handlers = {key: ([*one.counts], one.total) for key, one in bot.web.counts.handlers.items()}
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics. Called by prometheus_client."""
-        build = (__version__, COMMIT, platform.python_version(), twisted.__version__, self._reactor)
-        yield _gauge("build_info", "Versions", ("version", "commit", "python", "twisted", "reactor"), {build: 1.0})
-        ready = {part: float(not problem) for part, problem in self._problems.items()}
-        yield _gauge("ready", "1 if the part of the bot works", ("part",), ready)
-        yield _gauge("plugin_state", "1 for the state of the plugin", ("plugin", "state"), self._plugins)
+        yield from self._of_bot
         try:
             disk = os.statvfs(self._data_directory)
         except OSError:
@@ -278,44 +262,21 @@ class Snapshot:
             pass
         else:
             yield _gauge("data_free_bytes", "Free space for the data", (), {(): float(disk.f_bavail * disk.f_frsize)})
-        text = "Longest time for which events waited for the reactor since the last scrape"
-        yield _gauge("reactor_lag_seconds", text, (), {(): self._lag})
-        yield _counter("logged_errors", "Errors in the log", (), {(): self._errors})
-        yield _counter("commands", "Commands that have ended", ("outcome",), self._commands)
-        yield from self._of_pools()
-        yield from self._of_networks()
         yield from self._of_webhooks()
 
-    def _of_pools(self) -> Iterator[Metric]:
-        label, pools = ("pool",), self._pools
-        yield _gauge("pool_size", "Threads that all origins share", label, {one.name: one.size for one in pools})
-        running = {one.name: sum(one.running.values()) for one in pools}
-        yield _gauge("pool_running", "Jobs in threads", label, running)
-        waiting = {one.name: sum(one.waiting.values()) for one in pools}
-        yield _gauge("pool_waiting", "Jobs that wait for a thread", label, waiting)
-
-    def _of_networks(self) -> Iterator[Metric]:
-        label, outboxes = ("network",), self._outboxes
-        yield _counter("network_reconnects", "Connections after the first one", label, self._reconnects)
-        yield _counter("messages_received", "Messages that others have sent", label, self._received)
-        yield _gauge("network_connected", "1 while the network is connected", label, self._connected)
-        sent = {network: status.sent for network, status in outboxes.items()}
-        yield _counter("messages_sent", "Messages that the network has confirmed", label, sent)
-        messages = {network: status.messages for network, status in outboxes.items()}
-        yield _gauge("outbox_messages", "Messages that wait to be sent", label, messages)
-        parts = {network: status.parts for network, status in outboxes.items()}
-        yield _gauge("outbox_parts", "Parts, such as lines, of these messages", label, parts)
-        sizes = {network: status.size for network, status in outboxes.items()}
-        yield _gauge("outbox_characters", "Characters of these messages", label, sizes)
-        ages = {network: self._age(status.oldest_at) for network, status in outboxes.items()}
-        yield _gauge("outbox_oldest_age_seconds", "Age of the oldest of these messages", label, ages)
+    def _of_networks(self, bot: Bot) -> Iterator[Metric]:
+        networks = [(name, state, bot.backends[name].outbox.status) for name, state in bot.events.states.items()]
+        for metric, name, text, value in _OF_NETWORKS:
+            yield metric(name, text, ("network",), {network: value(*both) for network, *both in networks})
+        ages = {network: self._age(outbox.oldest_at) for network, _, outbox in networks}
+        yield _gauge("outbox_oldest_age_seconds", "Age of the oldest of these messages", ("network",), ages)
 
     def _of_webhooks(self) -> Iterator[Metric]:
         # Prometheus' `increase` misses what a series has at its first scrape, so those of errors begin with 0. Thousands of
         # webhooks of rooms, whose names have no colon, would take megabytes and seconds.
         webhooks = dict(sorted(self._webhooks.items(), key=lambda named: ":" not in named[0])[:_MOST_ZEROS])
         responses = dict.fromkeys(product(webhooks, ("500", "503")), 0)
-        responses |= self._responses
+        responses |= {(webhook, str(status)): count for (webhook, status), count in self._responses.items()}
         yield _counter("http_responses", "Responses of the web server", ("webhook", "status"), responses)
         text, labels = "Durations of the handlers of webhooks", ("webhook", "outcome")
         handlers = HistogramMetricFamily("errklein_handler_seconds", text, labels=labels)
@@ -386,3 +347,35 @@ def _filled(
 
 _gauge = partial(_filled, GaugeMetricFamily)
 _counter = partial(_filled, CounterMetricFamily)
+
+_OF_NETWORKS: Sequence[tuple[Callable[..., Metric], str, str, Callable[[Any, Any], float]]] = (
+    (_counter, "network_reconnects", "Connections after the first one", lambda state, _: state.reconnects),
+    (_counter, "messages_received", "Messages that others have sent", lambda state, _: state.received),
+    (_gauge, "network_connected", "1 while the network is connected", lambda state, _: state.connected_at is not None),
+    (_counter, "messages_sent", "Messages that the network has confirmed", lambda _, outbox: outbox.sent),
+    (_gauge, "outbox_messages", "Messages that wait to be sent", lambda _, outbox: outbox.messages),
+    (_gauge, "outbox_parts", "Parts, such as lines, of these messages", lambda _, outbox: outbox.parts),
+    (_gauge, "outbox_characters", "Characters of these messages", lambda _, outbox: outbox.size),
+)
+"""The metrics of networks: kind, name, help, and the value for the state of a network and the status of its outbox."""
+
+
+def _of_bot(bot: Bot, problems: Mapping[str, str]) -> Iterator[Metric]:
+    build = (__version__, COMMIT, platform.python_version(), twisted.__version__, type(bot.reactor).__name__)
+    yield _gauge("build_info", "Versions", ("version", "commit", "python", "twisted", "reactor"), {build: 1.0})
+    ready = {part: float(not problem) for part, problem in problems.items()}
+    yield _gauge("ready", "1 if the part of the bot works", ("part",), ready)
+    plugins = {(plugin.name, _state(plugin)): 1.0 for plugin in bot.plugin_manager.found}
+    yield _gauge("plugin_state", "1 for the state of the plugin", ("plugin", "state"), plugins)
+    text = "Longest time for which events waited for the reactor since the last scrape"
+    yield _gauge("reactor_lag_seconds", text, (), {(): bot.web.lag.take_maximum()})
+    yield _counter("logged_errors", "Errors in the log", (), {(): bot.recent_errors.total})
+    yield _counter("commands", "Commands that have ended", ("outcome",), bot.dispatcher.outcomes)
+
+
+def _of_pools(bot: Bot) -> Iterator[Metric]:
+    label, pools = ("pool",), [pool.status() for pool in bot.pools]
+    yield _gauge("pool_size", "Threads that all origins share", label, {one.name: one.size for one in pools})
+    yield _gauge("pool_running", "Jobs in threads", label, {one.name: sum(one.running.values()) for one in pools})
+    waiting = {one.name: sum(one.waiting.values()) for one in pools}
+    yield _gauge("pool_waiting", "Jobs that wait for a thread", label, waiting)
