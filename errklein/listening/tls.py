@@ -82,6 +82,8 @@ class CertificateDirectory:
 
     def files(self) -> list[Path]:
         try:
+            # Unreadable subdirectories are skipped.
+            os.scandir(self.path).close()
             return sorted(self._walk())
         except OSError as error:
             raise CertificateError(f"the directory {self.path} can't be read: {error.strerror}") from None
@@ -89,7 +91,7 @@ class CertificateDirectory:
     def _walk(self) -> Iterator[Path]:
         seen = set()
         entries = 0
-        for directory, directories, names in os.walk(self.path, onerror=self._unreadable, followlinks=True):
+        for directory, directories, names in os.walk(self.path, followlinks=True):
             status = Path(directory).stat()
             # Symbolic links may form a cycle.
             if (status.st_dev, status.st_ino) in seen:
@@ -101,11 +103,6 @@ class CertificateDirectory:
                 raise CertificateError(f"the directory {self.path} has more than {_MOST_ENTRIES} entries")
             directories[:] = [name for name in directories if not name.startswith(".")]
             yield from (Path(directory, name) for name in names if name.endswith(".pem") and not name.startswith("."))
-
-    def _unreadable(self, error: OSError) -> None:
-        # Unreadable subdirectories are skipped.
-        if error.filename == str(self.path):
-            raise error
 
     def load(self, files: list[Path]) -> Loaded:
         read = []
