@@ -1,4 +1,2 @@
 """`.plug` files and modules of errklein's own backends. Tools find them by the directory
 `errbot.bootstrap.CORE_BACKENDS`."""
-
-__all__: list[str] = []

@@ -1,4 +1,2 @@
 """`.plug` files and modules of errklein's own storages. Tools find them by the directory
 `errbot.bootstrap.CORE_STORAGE`."""
-
-__all__: list[str] = []

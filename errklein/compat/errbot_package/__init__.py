@@ -2,5 +2,3 @@
 
 It has the file config-template.py, a configuration with every setting.
 """
-
-__all__: list[str] = []
