@@ -325,6 +325,8 @@ class Alone:
     Messages are passed to the backend's own `send_message`, in the caller's thread. Events are ignored, since there are
     no plugins, and everything else that a bot does raises RuntimeError."""
 
+    leaving = False
+
     def __init__(self, backend: ErrBot) -> None:
         self._backend = backend
 
@@ -339,6 +341,16 @@ class Alone:
         """Do nothing: there are neither commands nor plugins."""
 
     message_sent = call_plugins = run_command
+
+    def connected(self) -> None:
+        """Do nothing in a test that has attached a plugin manager, which may be a mock."""
+        if self._backend.plugin_manager is None:
+            raise RuntimeError(self._needs_a_bot("plugin_manager"))
+
+    disconnected = connected
+
+    def shut_down(self) -> None:
+        self._backend.shutdown()
 
     def send(self, identifier: Identifier, text: str, in_reply_to: Message | None, groupchat_nick_reply: bool) -> None:
         """Send a message, in several parts if it is too long. Raises ValueError if `identifier` is not an Identifier."""
@@ -360,5 +372,5 @@ class Alone:
         raise AttributeError(self._needs_a_bot(name), name=name, obj=self._backend)
 
     def _needs_a_bot(self, name: str) -> str:
-        needed = f"{type(self._backend).__name__} can't provide {name!r} in its __init__, or without a bot"
+        needed = f"{type(self._backend).__name__} can't provide {name} in its __init__, or without a bot"
         return f"{needed}; test it with the fixture testbot of errbot.backends.test"

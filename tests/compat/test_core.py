@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -87,12 +88,16 @@ class RestTests(AloneCase):
     """Other attributes and methods of such a backend."""
 
     def test_events(self) -> None:
-        """Events and the bot's own messages are accepted, and nobody gets them."""
+        """Events and the bot's own messages are accepted, and nobody gets them, although a test attaches a plugin manager."""
+        manager = mock.Mock()
+        self.backend.attach_plugin_manager(manager)
+        self.backend.connect_callback()
         self.backend.callback_message(self.message)
         self.backend.callback_message(Message("own", frm=self.backend.bot_identifier))
         self.backend.callback_presence(Presence(self.alice, ONLINE))
         self.backend.callback_room_joined("room")
-        self.assertEqual(self.sent(), [])
+        self.backend.disconnect_callback()
+        self.assertEqual((self.sent(), manager.mock_calls), ([], []))
 
     def test_what_needs_a_bot(self) -> None:
         """The error about what a bot provides names the fixture with which the backend can be tested."""
@@ -100,7 +105,7 @@ class RestTests(AloneCase):
         for name in ("commands", "cmd_history", "startup_time", "nonesuch"):
             error: Exception = self.assertRaises(AttributeError, getattr, self.backend, name)
             self.assertIn(
-                f"Plain can't provide '{name}' in its __init__, or without a bot; test it with the fixture testbot",
+                f"Plain can't provide {name} in its __init__, or without a bot; test it with the fixture testbot",
                 str(error),
             )
         for call in (
@@ -131,4 +136,4 @@ class RestTests(AloneCase):
                 self.connect_callback()
 
         error = self.assertRaises(RuntimeError, Eager, self.backend.bot_config)
-        self.assertIn("Eager can't provide 'connected' in its __init__", str(error))
+        self.assertIn("Eager can't provide plugin_manager in its __init__", str(error))

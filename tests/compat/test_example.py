@@ -32,6 +32,7 @@ class ExampleTests(SynchronousTestCase):
         backend = runpy.run_path(str(EXAMPLE))["FileBackend"](config)
         received: list[Any] = []
         self.patch(backend, "callback_message", received.append)
+        backend.attach_plugin_manager(mock.Mock())
         backend.serve_forever()
         (message,) = received
         self.assertEqual((str(message.frm), message.body, message.is_direct), ("alice", "hello", True))

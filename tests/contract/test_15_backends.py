@@ -516,7 +516,7 @@ class OfItsOwnTests(Case):
     @decided("the tables are empty")
     def test_names_of_the_bot(self) -> None:
         """The error about a name of the bot names the fixture that has one."""
-        with self.assertRaisesRegex(AttributeError, "can't provide 'commands' .*without a bot.*testbot"):
+        with self.assertRaisesRegex(AttributeError, "can't provide commands .*without a bot.*testbot"):
             self.backend.commands
 
     @decided("an AttributeError is raised, since there is no plugin manager")

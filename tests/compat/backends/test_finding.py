@@ -128,7 +128,7 @@ class FindingTests(PluginFilesTestCase):
             (
                 "Eager",
                 f"{WORKS}\n        def __init__(self, config):\n            self.connect_callback()",
-                "can't provide 'connected' in its __init__",
+                "can't provide plugin_manager in its __init__",
             ),
             ("Mode", WORKS.replace('mode = "mine"', "pass"), "Mine doesn't implement mode"),
         ):
