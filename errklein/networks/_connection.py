@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.chat.outgoing import MessageRecord, Wait
+from errklein.chat.outgoing import Wait
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.running import cancel_timers
 
@@ -92,8 +92,6 @@ class Connection:
         place: str = "",
         first: float | None = None,
     ) -> None:
-        self.problem = ""
-        """Why the last connection was lost or could not be established."""
         self._context, self._session, self._outbox = context, session, outbox
         self._reactor, self.network = context.reactor, context.network
         self._place, self._backoff = place, Backoff(context.chance, first)
@@ -104,7 +102,6 @@ class Connection:
         self._broken: NotConfirmed | None = None
         self._pause: IDelayedCall | None = None
         self._connected_at: float | None = None
-        self._since = context.now()
 
     def start(self, backend: Backend, events: BackendEvents) -> None:
         self._link = backend, events
@@ -116,7 +113,7 @@ class Connection:
         """Note that the session has connected. It may call this again. Without `resumes`, it resumes the outbox itself."""
         if self._link is not None and not self.is_connected:
             backend, events = self._link
-            self._connected_at, self.problem = self._reactor.seconds(), ""
+            self._connected_at = self._reactor.seconds()
             self._rarely.reset()
             events.backend_connected(backend)
             if resumes:
@@ -149,14 +146,7 @@ class Connection:
     @property
     def absence(self) -> Wait | None:
         """The state of the network while it isn't connected; else None."""
-        if self.is_connected:
-            return None
-        again_at = 0.0 if (seconds := self.next_attempt_in) is None else self._context.now() + seconds
-        return Wait(f"{self.network} is not connected", self._since, self.problem, again_at)
-
-    def wait_of(self, record: MessageRecord) -> Wait | None:
-        wait = self._outbox.wait_of(record.id)
-        return wait and (self.absence or wait)
+        return None if self.is_connected else self._outbox.absence
 
     def will_connect_within(self, seconds: float) -> bool:
         """Return whether the network is connected, or a session runs or begins within `seconds`."""
@@ -171,6 +161,7 @@ class Connection:
 
     async def _run(self) -> None:
         while True:
+            self._outbox.absence = self._outbox.absence._replace(again_at=0.0)
             try:
                 self._current = Deferred.fromCoroutine(self._run_session())
                 reason = await self._current
@@ -186,7 +177,8 @@ class Connection:
             if self._link is None:
                 return
             text = "{network}: not connected{place} ({reason}); next try in {delay:.0f} s"
-            self.log.warn(text, network=self.network, place=self._place, reason=self.problem, delay=delay)
+            absence = self._outbox.absence = self._outbox.absence._replace(again_at=self._context.now() + delay)
+            self.log.warn(text, network=self.network, place=self._place, reason=absence.cause, delay=delay)
             over: Deferred[None] = Deferred(lambda _: cancel_timers(self._pause))
             self._pause = self._reactor.callLater(delay, over.callback, None)
             await over
@@ -197,10 +189,9 @@ class Connection:
 
     def _lost(self, reason: str) -> float:
         """Note that there is no connection any more, and return the seconds until the next attempt."""
-        self.problem = reason
+        self._outbox.absence = self._outbox.absence._replace(cause=reason)
         connected_at, self._connected_at = self._connected_at, None
         if connected_at is not None and self._link is not None:
-            self._since = self._context.now()
             self._outbox.pause(reason)
             backend, events = self._link
             events.backend_disconnected(backend, reason)

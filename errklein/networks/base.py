@@ -210,7 +210,7 @@ class ConnectedNetwork(NetworkBase):
         return self.connection.disconnect(grace)
 
     def wait_of(self, record: MessageRecord) -> Wait | None:
-        wait = self.connection.wait_of(record)
+        wait = super().wait_of(record)
         if wait is not None and self.connection.is_connected and self.unavailable(record.recipient) is not None:
             return self.room_status(record.recipient) or wait
         return wait

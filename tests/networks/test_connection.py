@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseNeverReceived
 
+from errklein.chat.outgoing import Wait
 from errklein.networks._connection import Unusable
 from errklein.networks.context import NetworkContext
 from errklein.networks.outbox import NotConfirmed, RetryLater
@@ -20,6 +21,7 @@ class PlayedOutbox:
 
     def __init__(self) -> None:
         self.calls: list[object] = []
+        self.absence = Wait("chat is not connected", 1000.0)
 
     def resume(self) -> None:
         """Note it."""
@@ -28,6 +30,7 @@ class PlayedOutbox:
     def pause(self, reason: str = "") -> None:
         """Note it."""
         self.calls.append(f"pause: {reason}")
+        self.absence = Wait("chat is not connected", 1000.0, reason)
 
     def close(self, grace: float = 0.0) -> Deferred[None]:
         """Note it."""

@@ -84,7 +84,7 @@ class Outbox(OutboxLanes[P]):
         self._sent = 0
         self._closed = False
         self.absence = Wait(f"{network} is not connected", now())
-        """The state of the network since the last `pause`, which messages wait for until `resume`."""
+        """The state of the network since the last `pause`, which messages wait for until `resume`. A `Connection` adds to it."""
         self._watch: IDelayedCall | None = None
         self._too_late: IDelayedCall | None = None
 
