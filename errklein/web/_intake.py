@@ -30,7 +30,7 @@ from errklein.web._routes import Match, NamedPath, NoRoute, Route, Routes
 from errklein.web.facade.context import RequestContext
 from errklein.web.request import HTTPRequest, WebhookRequest, accepts_html, clean_path, not_found
 from errklein.webhooks import Hook
-from errklein.webhooks.deliveries import Outcome, Postponed, StoredDelivery
+from errklein.webhooks.deliveries import REMOVED_WEBHOOK, Outcome, Postponed, StoredDelivery
 
 if TYPE_CHECKING:
     from errklein.web._settings import WebSettings
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _STOPPING = Problem(503, "the service is stopping", ((b"Retry-After", b"10"),))
 _INACTIVE = Postponed("the webhook is not active", 60.0)
-_REMOVED = Outcome(410, "the webhook was removed")
+_REMOVED = Outcome(410, REMOVED_WEBHOOK)
 _STILL_RUNNING = Postponed("the handler is still running since the request", 10.0)
 
 

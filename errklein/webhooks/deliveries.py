@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 MAX_LOGGED_BODY = 1_000_000  # the size in bytes of the largest body that the log stores
 
+REMOVED_WEBHOOK = "the webhook was removed"
+"""The reason of deliveries that were given up with status 410, since their webhook is no more."""
+
 
 class DeliveryState(StrEnum):
     """The state of a delivery. With `ack="now"`: RECEIVED, RUNNING, RETRY and RECEIVED again, then DONE or DEAD. With
@@ -67,11 +70,15 @@ class StoredRequest(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The end of an attempt: the response's status, 0 if there was none, and the reason if it failed."""
+    """The end of an attempt: the response's status, 0 if there was none, and the reason if it failed.
+
+    :param traceback: The end of the traceback of the handler's exception, without secrets; "" in lists.
+    """
 
     status: int
     reason: str = ""
     seconds: float = 0.0
+    traceback: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -140,6 +147,7 @@ class StoredDelivery(NamedTuple):
     :param verified: Whether only a known source can have sent the request.
     :param superseded_by: The id of a later delivery with which the source has repeated this one after it was given up or refused, or 0.
     :param began_at: The beginning of the last attempt; 0.0 in lists.
+    :param answered: The status of the response that the source has got; 0 if there was none, or it isn't known.
     """
 
     id: int
@@ -158,13 +166,14 @@ class StoredDelivery(NamedTuple):
     verified: bool = True
     superseded_by: int = 0
     began_at: float = 0.0
+    answered: int = 0
 
     def without_reasons(self) -> StoredDelivery:
-        """Return the delivery without the reasons of its attempts, which may be texts of exceptions."""
+        """Return the delivery without the reasons and tracebacks of its attempts, which may be texts of exceptions."""
         if self.outcome is None:
             return self
-        attempts = [one._replace(outcome=one.outcome._replace(reason="")) for one in self.attempts]
-        return self._replace(outcome=self.outcome._replace(reason=""), attempts=attempts)
+        attempts = [one._replace(outcome=one.outcome._replace(reason="", traceback="")) for one in self.attempts]
+        return self._replace(outcome=self.outcome._replace(reason="", traceback=""), attempts=attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +188,7 @@ class DeliveryQuery:
     :param limit: The size of the page.
     :param key: The key.
     :param status: The status of the last outcome.
+    :param answered: The status of the response that the source has got.
     :param reason: A part of the reason of the last outcome, in upper or lower case.
     :param ids: The ids.
     :param request_id: The id of the request, which its response has as X-Request-Id.
@@ -197,6 +207,7 @@ class DeliveryQuery:
     ids: Sequence[int] | None = None
     request_id: str | None = None
     text: str | None = None
+    answered: int | None = None
 
     @property
     def has_counted(self) -> bool:
@@ -205,3 +216,80 @@ class DeliveryQuery:
         return not any(field is not None for field in fields) and (
             self.states is None or DeliveryState.DONE in self.states
         )
+
+
+class Total(NamedTuple):
+    """The numbers of requests in a minute or hour, by the time of their receipt.
+
+    :param at: Its beginning, as Unix time.
+    :param accepted: The deliveries, with those that were removed since, and without those in `counted`.
+    :param counted: Successful deliveries that were only counted.
+    :param failed: Deliveries that are in the state FAILED now and weren't superseded; `dead` are those in the state DEAD.
+    """
+
+    at: float
+    accepted: int = 0
+    refused: int = 0
+    repeated: int = 0
+    counted: int = 0
+    failed: int = 0
+    dead: int = 0
+
+
+class FailureGroup(NamedTuple):
+    """Deliveries of a webhook with the same state, status and cause: their reasons differ only in numbers and quoted words.
+
+    :param reason: The reason of the latest one.
+    :param repeated: The number of those that the source has sent again: they are superseded.
+    :param first: The time of receipt of the first one; `last` is that of the latest.
+    :param key: What identifies the group.
+    :param ids: The latest ids, first those that the source hasn't sent again; empty in lists of groups.
+    :param sources: The source's ids of those that it hasn't sent again, "" for unknown ones; empty in lists of groups.
+    """
+
+    webhook: str
+    state: DeliveryState
+    status: int
+    reason: str
+    number: int
+    repeated: int
+    first: float
+    last: float
+    key: str
+    ids: Sequence[int] = ()
+    sources: Sequence[str] = ()
+
+
+class Action(NamedTuple):
+    """Something that a person has done with the bot: an operation with its arguments, as text without secrets.
+
+    :param way: "chat", "shell" or "console".
+    """
+
+    at: float
+    who: str
+    way: str
+    operation: str
+    arguments: str
+    id: int = 0
+
+
+class Balance(NamedTuple):
+    """What has become of everything that was accepted in a period.
+
+    :param kind: "deliveries" or "messages".
+    :param parts: Their numbers by what has become of them.
+    :param missing: The ids, of all times, that must have a row and have none; at most 1,000.
+    :param kills: The times at which a process began after one that was killed.
+    """
+
+    kind: str
+    accepted: int
+    parts: Mapping[str, int]
+    missing: Sequence[int]
+    kills: Sequence[float]
+
+    @property
+    def difference(self) -> int:
+        """The number of those of which nothing is known; 0 if nothing was lost."""
+        return self.accepted - sum(self.parts.values())
