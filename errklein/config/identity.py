@@ -76,3 +76,18 @@ def check_flag(key: str, value: Any) -> bool:
 def is_local(host: str) -> bool:
     """Return whether a host is this computer."""
     return host in {"localhost", "::1"} or (isIPAddress(host) and host.startswith("127."))
+
+
+def configured_rooms(config: Any, is_room: Callable[[str], object], expected: str) -> dict[str, str]:
+    """Return the rooms of CHATROOM_PRESENCE with their passwords or empty strings. Raises ConfigError if one is invalid."""
+    rooms = {}
+    for entry in getattr(config, "CHATROOM_PRESENCE", ()):
+        name, password = (*entry, "")[:2] if isinstance(entry, (tuple, list)) and entry else (entry, "")
+        if not isinstance(name, str) or not is_room(name):
+            raise ConfigError(f"CHATROOM_PRESENCE: {name!r} is not a room; expected {expected}")
+        if not isinstance(password, str) or any(character in password for character in " ,\r\n\0"):
+            raise ConfigError(
+                f"CHATROOM_PRESENCE: the password of {name!r} must be a string without spaces, commas or line breaks"
+            )
+        rooms[name] = password
+    return rooms

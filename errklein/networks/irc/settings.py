@@ -12,8 +12,10 @@ from typing import Any
 from twisted.internet.abstract import isIPv6Address
 
 from errklein.config import Config, ConfigError
-from errklein.config.identity import IdentityKey, NetworkSettings, check_flag, check_text, is_local
+from errklein.config.identity import IdentityKey, NetworkSettings, check_flag, check_text, configured_rooms, is_local
 from errklein.networks.irc.identifiers import ACL_PATTERN, is_nick, is_room
+
+_ROOM = "a name such as '#errklein', or a pair such as ('#errklein', 'password')"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class IRCSettings:
         identity = {{"ssl": "tls", "ssl_ca": "tls_ca"}.get(name, name): value for name, value in given.items()}
         for name in ("username", "realname", "sasl_account"):
             identity[name] = identity.get(name) or identity["nickname"]
-        rooms = partial(_rooms, config)
+        rooms = partial(configured_rooms, config, is_room, _ROOM)
         rooms()
         return cls(
             **identity,
@@ -153,23 +155,6 @@ def _address(key: str, value: Any) -> tuple[str, int] | None:
         f"BOT_IDENTITY: {key!r} is {value!r}; it must be an IP address of this machine, or a pair such as "
         "('192.0.2.1', 0)"
     )
-
-
-def _rooms(config: Any) -> dict[str, str]:
-    rooms = {}
-    for entry in getattr(config, "CHATROOM_PRESENCE", ()):
-        name, password = (*entry, "")[:2] if isinstance(entry, (tuple, list)) and entry else (entry, "")
-        if not isinstance(name, str) or not is_room(name):
-            raise ConfigError(
-                f"CHATROOM_PRESENCE: {name!r} is not a room; expected a name such as '#errklein', or a pair such as "
-                "('#errklein', 'password')"
-            )
-        if not isinstance(password, str) or any(character in password for character in " ,\r\n\0"):
-            raise ConfigError(
-                f"CHATROOM_PRESENCE: the password of {name!r} must be a string without spaces, commas or line breaks"
-            )
-        rooms[name] = password
-    return rooms
 
 
 def _warnings(view: Config) -> Iterator[str]:

@@ -298,7 +298,7 @@ class MatrixRooms:
     def connected(self) -> None:
         """Join the rooms that are configured now, and those to which the bot was invited."""
         try:
-            self._wanted = self._settings.rooms()
+            self._wanted = dict.fromkeys(self._settings.rooms())
         except ConfigError as error:
             self._warn(f"{error}; CHATROOM_PRESENCE is unchanged")
         self._join_soon()

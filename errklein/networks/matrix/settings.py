@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from errklein.config import Config, ConfigError
-from errklein.config.identity import IdentityKey, NetworkSettings, check_text, is_local
+from errklein.config.identity import IdentityKey, NetworkSettings, check_text, configured_rooms, is_local
 from errklein.networks.matrix.identifiers import is_room, is_user
 
 
@@ -24,7 +24,7 @@ class MatrixSettings:
     token: str = field(default="", repr=False)
     missed: int = 200
     invitations: str = "direct"
-    rooms: Callable[[], dict[str, None]] = field(default=dict, repr=False)
+    rooms: Callable[[], Mapping[str, str]] = field(default=dict, repr=False)
     """Returns the rooms of CHATROOM_PRESENCE, which plugins may change."""
 
     @classmethod
@@ -35,7 +35,7 @@ class MatrixSettings:
             raise ConfigError("BOT_IDENTITY: expected either 'user' and 'password', or 'token'")
         if identity.get("password") and not identity.get("user"):
             raise ConfigError("BOT_IDENTITY: 'user' is missing; with 'password' it is the bot's id or name")
-        rooms = partial(_rooms, config)
+        rooms = partial(configured_rooms, config, is_room, "'#ops:example.org', or an id as '!abc'")
         rooms()
         return cls(network=config.network, rooms=rooms, **identity)
 
@@ -73,18 +73,6 @@ def _invitations(key: str, value: Any) -> str:
     if value not in ("direct", "all", "admins"):
         raise ConfigError(f"BOT_IDENTITY: {key!r} is {value!r}; expected 'direct', 'all' or 'admins'")
     return str(value)
-
-
-def _rooms(config: Any) -> dict[str, None]:
-    rooms: dict[str, None] = {}
-    for entry in getattr(config, "CHATROOM_PRESENCE", ()):
-        name = entry[0] if isinstance(entry, (tuple, list)) and entry else entry
-        if not isinstance(name, str) or not is_room(name):
-            raise ConfigError(
-                f"CHATROOM_PRESENCE: {name!r} is not a room; expected '#ops:example.org', or an id as '!abc'"
-            )
-        rooms[name] = None
-    return rooms
 
 
 def _warnings(view: Config) -> Iterator[str]:
