@@ -113,8 +113,8 @@ class JournalReader:
         if not query.has_counted:
             return 0
         ((number,),) = self._database.read(
-            "SELECT total(number) FROM counted WHERE minute BETWEEN ? AND ? AND route IN (SELECT value FROM json_each(?))",
-            ((query.since or 0) // 60, inf if query.until is None else query.until // 60, as_ids(self._routes(query))),
+            "SELECT total(counted) FROM totals WHERE at BETWEEN ? AND ? AND route IN (SELECT value FROM json_each(?))",
+            ((query.since or 0) // 60 * 60, inf if query.until is None else query.until, as_ids(self._routes(query))),
         )
         return int(number)
 

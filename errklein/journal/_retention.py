@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
+from typing import Any
 
+from errklein.database import execute_rows
 from errklein.journal._reading import FIRST_ID, as_ids
+from errklein.journal._writing import ADD_TOTALS, add_to_total
 
 SLICE = 256
 SLICE_BYTES = 16_000_000
@@ -69,7 +73,7 @@ class Retention:
 class Pruner:
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
-        self._turn = self._excess = 0
+        self._turn = self._excess = self._merged = 0
         self._excess_rows: dict[str, int] = {}
         self._of_strangers = 0.0
         self.route = 0  # the webhook whose keys are forgotten before their time; 0 for none
@@ -80,7 +84,7 @@ class Pruner:
         """Remove a slice, and return whether there may be more to remove."""
         limits = self._retention
         removed = [
-            connection.execute(_REMOVE_OLD, {"time": now - limits.seconds}).rowcount,
+            _remove(connection, "aged", _OLD, {"time": now - limits.seconds}),
             connection.execute(
                 "DELETE FROM dedupe WHERE (route, key) IN "
                 "(SELECT route, key FROM dedupe INDEXED BY expiring WHERE expires <= ? LIMIT ?)",
@@ -96,7 +100,8 @@ class Pruner:
                 (SLICE,),
             ).rowcount,
         ]
-        connection.execute("DELETE FROM counted WHERE minute < ?", ((now - limits.seconds) // 60,))
+        connection.execute("DELETE FROM totals WHERE at < ?", ((now - limits.seconds) // 3600 * 3600,))
+        removed.append(self._merge_minutes(connection, int(now // 3600 - 1) * 3600))
         self.waiting_bytes = None
         if self._of_strangers <= limits.unverified_bytes:
             self._of_strangers, self.waiting_bytes = connection.execute(_UNVERIFIED_SIZES).fetchone()
@@ -106,6 +111,19 @@ class Pruner:
         self._of_strangers = self._of_strangers - of_strangers if of_strangers and not of_all else 0.0
         of_refused = self._evict_refused(connection)
         return bool(of_strangers or of_all or of_refused) or SLICE in removed
+
+    def _merge_minutes(self, connection: sqlite3.Connection, before: int) -> int:
+        """Add a slice of the totals of minutes, before this hour, to those of their hours."""
+        if self._merged >= before:
+            return 0
+        rows = connection.execute(
+            "DELETE FROM totals WHERE (at, route) IN "
+            "(SELECT at, route FROM totals WHERE at BETWEEN ? AND ? AND at % 3600 > 0 ORDER BY at LIMIT ?) RETURNING *",
+            (self._merged, before, SLICE),
+        ).fetchall()
+        self._merged = before if len(rows) < SLICE else max(at for at, *_ in rows)
+        execute_rows(connection, ADD_TOTALS, [(at // 3600 * 3600, *numbers) for at, *numbers in rows])
+        return len(rows)
 
     def _remove_rows(self, connection: sqlite3.Connection, table: str, most: int, before: float) -> int:
         """Remove a slice of the rows about messages that are old, or too many."""
@@ -145,9 +163,7 @@ class Pruner:
                 # Each before which too few bytes are removed.
                 ends = zip(sizes, accumulate(sizes.values(), initial=0), strict=False)
                 ids = [number for number, before in ends if before < min(excess, SLICE_BYTES)]
-                connection.execute(
-                    "DELETE FROM deliveries WHERE id IN (SELECT value FROM json_each(?))", (as_ids(ids),)
-                )
+                _remove(connection, "evicted", "SELECT value FROM json_each(?)", (as_ids(ids),))
                 return sum(sizes[number] for number in ids)
         return 0
 
@@ -157,15 +173,30 @@ class Pruner:
         if found is None or found[0] <= min(self._retention.refused_bytes, self._retention.max_bytes // 10):
             return False
         _, route, reason, number = found
-        connection.execute(
-            "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries INDEXED BY refused "
-            "WHERE state = 7 AND route = ? AND reason IS ? ORDER BY id LIMIT ? OFFSET ?)",
+        _remove(
+            connection,
+            "evicted",
+            "SELECT id FROM deliveries INDEXED BY refused "
+            "WHERE state = 7 AND route = ? AND reason IS ? ORDER BY id LIMIT ? OFFSET ?",
             (route, reason, min(SLICE, (number + 1) // 2), min(FIRST_KEPT, number // 4)),
         )
         return True
 
 
-_REMOVE_OLD = f"DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE state >= 3 AND id < ({FIRST_ID}) ORDER BY id LIMIT {SLICE})"
+def _remove(connection: sqlite3.Connection, column: str, ids: str, parameters: Any) -> int:
+    """Remove the deliveries of a query of ids, also from the ledger, and count those that were accepted in this column of `totals`."""
+    rows = connection.execute(
+        f"DELETE FROM deliveries WHERE id IN ({ids}) RETURNING id, CAST(received_at / 3600 AS INTEGER) * 3600, route, state < 6",
+        parameters,
+    ).fetchall()
+    connection.execute(
+        "DELETE FROM ledger WHERE id IN (SELECT value FROM json_each(?))", (as_ids([row[0] for row in rows]),)
+    )
+    add_to_total(connection, column, Counter((at, route) for _, at, route, accepted in rows if accepted))
+    return len(rows)
+
+
+_OLD = f"SELECT id FROM deliveries WHERE state >= 3 AND id < ({FIRST_ID}) ORDER BY id LIMIT {SLICE}"
 
 _REMOVE = {
     "ended_messages": """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import Any, NamedTuple
@@ -53,8 +54,20 @@ _SUPERSEDE = """
     WHERE state IN (4, 5, 7) AND key <> '' AND superseded_by = 0 AND route = v.column1 AND key = v.column2 AND id < v.column3
 """
 
+_TOTALS = ("accepted", "refused", "repeated", "counted", "aged", "evicted")
+_COLUMN_OF = {DeliveryState.REFUSED: 1, DeliveryState.DUPLICATE: 2}  # the index of a state in `_TOTALS`; 0 for others
+
+ADD_TOTALS = f"INSERT INTO totals (at, route, {', '.join(_TOTALS)}) VALUES {{}} ON CONFLICT DO UPDATE SET " + ", ".join(
+    f"{column} = {column} + excluded.{column}" for column in _TOTALS
+)
+
 _CANDIDATES = "SELECT id, due_at FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = :route {due} ORDER BY id LIMIT :count"
 
+
+_COLUMN_OF = {
+    DeliveryState.REFUSED: 1,
+    DeliveryState.DUPLICATE: 2,
+}  # which of the numbers of `totals`; 0 otherwise: accepted
 
 _SPREAD = "10.0 * (1 << min(attempt - 2, 8)) * ((id * 31 + attempt) * 7919 % 1000) / 1000"
 """Seconds up to a maximum that doubles with each attempt. They are the same each time, so that a simulation can be repeated."""
@@ -169,11 +182,8 @@ class JournalWriter:
         return [None] * len(arguments)
 
     def count(self, connection: sqlite3.Connection, counts: Mapping[str, int]) -> None:
-        for route, number in counts.items():
-            connection.execute(
-                "INSERT INTO counted VALUES (?, ?, ?) ON CONFLICT (minute, route) DO UPDATE SET number = number + excluded.number",
-                (self._now() // 60, self._route(connection, route), number),
-            )
+        at = int(self._now() // 60) * 60
+        add_to_total(connection, "counted", {(at, self._route(connection, name)): counts[name] for name in counts})
 
     def _add(self, rows: _Rows, delivery: StoredDelivery, route: int, began_at: float = 0.0) -> int:
         request, size = delivery.request, 0
@@ -193,6 +203,7 @@ class JournalWriter:
                 if not delivery.verified:
                     size += len(whole) + (0 if same_body else len(request.body or b""))
         rows.deliveries.append(delivery_row(delivery, route, began_at, size))
+        rows.totals[int(delivery.received_at // 60) * 60, route][_COLUMN_OF.get(delivery.state, 0)] += 1
         if delivery.key and delivery.state not in (DeliveryState.DUPLICATE, DeliveryState.REFUSED):
             rows.superseding[route, delivery.key] = delivery.id
         return size
@@ -293,6 +304,12 @@ def replay(connection: sqlite3.Connection, ids: Sequence[int], force: bool) -> l
     return [number for (number,) in rows.fetchall()]
 
 
+def add_to_total(connection: sqlite3.Connection, column: str, numbers: Mapping[tuple[int, int], int]) -> None:
+    """Add numbers, by the beginning of their time and by route, in a column of `totals`."""
+    rows = [(*key, *(number * (column == one) for one in _TOTALS)) for key, number in numbers.items()]
+    execute_rows(connection, ADD_TOTALS, rows)
+
+
 class _Rows:
     def __init__(self) -> None:
         self.deliveries: list[Sequence[Any]] = []
@@ -300,9 +317,12 @@ class _Rows:
         self.private: list[Sequence[Any]] = []
         self.dedupe: list[Sequence[Any]] = []
         self.superseding: dict[tuple[int, str], int] = {}
+        self.totals: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * 6)
 
     def insert(self, connection: sqlite3.Connection) -> None:
         execute_rows(connection, "INSERT INTO deliveries VALUES {}", self.deliveries)
+        execute_rows(connection, "INSERT INTO ledger VALUES {}", [row[:1] for row in self.deliveries])
+        execute_rows(connection, ADD_TOTALS, [(*key, *numbers) for key, numbers in self.totals.items()])
         execute_rows(connection, "INSERT INTO contents VALUES {}", self.contents)
         execute_rows(connection, "INSERT INTO private VALUES {}", self.private)
         execute_rows(connection, "INSERT OR REPLACE INTO dedupe VALUES {}", self.dedupe)
@@ -328,6 +348,8 @@ def delivery_row(delivery: StoredDelivery, route: int, began_at: float, request_
         _ROW_SIZE + request_size,
         delivery.verified,
         delivery.superseded_by,
+        0,
+        None,
     )
 
 

@@ -114,13 +114,13 @@ class AgeTests(RetentionCase):
         self.record(key="k", window=10 * DAY)
 
     def test_counts_are_removed(self) -> None:
-        """Numbers of counted deliveries are removed after the same time."""
+        """Numbers of counted deliveries are removed after the same time, with the whole hour in which they were counted."""
         self.journal.count("Builds:build")
         self.settle()
         self.time += 7 * DAY
         self.maintain()
         self.assertEqual(self.result_of(self.journal.counted(DeliveryQuery())), 1)
-        self.time += 60
+        self.time += 3600
         self.maintain()
         self.assertEqual(self.result_of(self.journal.counted(DeliveryQuery())), 0)
 
@@ -147,6 +147,78 @@ class AgeTests(RetentionCase):
             self.result_of(self.journal.once(number, "mail"))
         self.maintain()
         self.assertEqual(self.tables()["once"], 1)
+
+
+class TotalsTests(RetentionCase):
+    """The numbers of deliveries, also of those that were removed."""
+
+    retention = Retention(max_bytes=3_000_000)
+
+    def test_states(self) -> None:
+        """Repeated and refused requests are counted apart from accepted ones, whatever becomes of these."""
+        number = self.record(key="k", lease=60, window=60)
+        self.journal.record(self.delivery(key="k"), window=60)
+        self.result_of(self.journal.bury(number, ERROR))
+        self.log(DeliveryState.FAILED)
+        self.log(DeliveryState.REFUSED)
+        self.journal.count("Builds:build")
+        self.settle()
+        columns = ("accepted", "repeated", "refused", "counted", "aged", "evicted")
+        self.assertEqual([self.total(one) for one in columns], [2, 1, 1, 1, 0, 0])
+        self.check_balance()
+
+    def test_removed_ones(self) -> None:
+        """Deliveries that are removed for their size or their age are counted by the hour of their receipt."""
+        self.fill(400, apart=30.0)
+        self.maintain()
+        self.check_balance()
+        evicted = self.total("evicted")
+        self.assertGreater(evicted, 100)
+        self.assertEqual(self.total("accepted"), 400)
+        for _ in range(3):
+            self.fill(1, apart=DAY)
+        # Before the totals of these hours are removed, too.
+        self.time += 4 * DAY - 1000
+        self.maintain()
+        self.check_balance()
+        self.assertGreater(self.total("aged"), 0)
+        self.time += 30 * DAY
+        self.maintain()
+        self.assertEqual(self.rows("SELECT * FROM totals"), [])
+        self.assertEqual(self.rows("SELECT * FROM ledger"), [])
+
+    def test_minutes_become_hours(self) -> None:
+        """An hour after its end, an hour has one total for each webhook, and the numbers are the same."""
+        self.time = 36_000.0
+        for _ in range(300):
+            self.record(webhook="Other:hook")
+            self.record()
+            self.time += 60
+        before = self.total("accepted")
+        self.maintain()
+        self.assertEqual(self.total("accepted"), before)
+        hours = [(hour, 60) for hour in (36_000, 39_600, 43_200)]
+        found = self.rows("SELECT at, accepted FROM totals WHERE route = 1")
+        self.assertEqual(found, [*hours, (46_800, 60), *((50_400 + 60 * minute, 1) for minute in range(60))])
+        self.time += 7200
+        self.maintain()
+        found = self.rows("SELECT at, accepted FROM totals WHERE route = 1")
+        self.assertEqual(found, [*hours, (46_800, 60), (50_400, 60)])
+
+    def test_clock(self) -> None:
+        """When the clock is set, nothing is counted twice or not at all."""
+        for step in (7200, -7200, -7200, 7200, 3 * 7200):
+            self.fill(70)
+            self.maintain()
+            self.check_balance()
+            self.time += step
+        self.assertEqual(self.total("accepted"), 350)
+
+    def test_one_way_to_remove(self) -> None:
+        """Nothing else removes deliveries, so that nothing is missing in the ledger."""
+        sources = "".join(path.read_text() for path in Path(_retention.__file__).parent.glob("*.py"))
+        self.assertEqual(sources.count("DELETE FROM deliveries"), 1)
+        self.assertEqual(sources.count("DELETE FROM ledger"), 1)
 
 
 class KeyTests(RetentionCase):

@@ -67,6 +67,17 @@ class FileCase(JournalCase, SynchronousTestCase):
         with closing(sqlite3.connect(self.path)) as connection:
             return connection.execute(query).fetchall()
 
+    def total(self, column: str) -> int:
+        """Return the sum of a column of the totals."""
+        ((number,),) = self.rows(f"SELECT coalesce(sum({column}), 0) FROM totals")
+        return int(number)
+
+    def check_balance(self) -> None:
+        """Check that each accepted delivery has a row, or was counted as removed, and that each row is in the ledger."""
+        ((rows,),) = self.rows("SELECT count(*) FROM deliveries WHERE state < 6")
+        self.assertEqual(self.total("accepted"), rows + self.total("aged") + self.total("evicted"))
+        self.assertEqual(self.rows("SELECT id FROM ledger"), self.rows("SELECT id FROM deliveries ORDER BY id"))
+
 
 class RestartTests(FileCase):
     def test_kept_over_a_restart(self) -> None:
@@ -373,6 +384,8 @@ class UpgradeTests(FileCase):
             earlier.write("INSERT INTO contents VALUES (?, ?, ?)", (number, head, REQUEST.body))
         earlier.close()
         self.open()
+        self.check_balance()
+        self.assertEqual(self.rows("SELECT at, route, accepted FROM totals"), [(0, 1, 2)])
         found = self.result_of(self.journal.find(DeliveryQuery()))
         self.assertEqual([(one.id, one.verified, one.superseded_by) for one in found], [(2, True, 0), (1, True, 0)])
         self.assertEqual([one.request for one in self.lease()], [REQUEST])
@@ -380,6 +393,24 @@ class UpgradeTests(FileCase):
         self.assertEqual(self.result_of(self.journal.replay([2])), [2])
         copy = self.path.with_name("journal.sqlite.before-3")
         Database(copy, _sqlite.MIGRATIONS[:2], Access.READ).close()
+
+    def test_totals(self) -> None:
+        """What an earlier format has counted, and the rows that it has, are the totals of their hours."""
+        self.result_of(self.journal.close())
+        for file in self.directory.iterdir():
+            file.unlink()
+        earlier = Database(self.path, _sqlite.MIGRATIONS[:7])
+        earlier.write("INSERT INTO routes VALUES (1, 'Builds:build', 0)")
+        for number, state in enumerate((3, 3, 4, 6, 7), 1):
+            row = (number, 1, state, 7000.0 + 100 * number, "", 0, 1, 0, "", "", 0.0, 200, "", 0.0, 200, 1, 0)
+            earlier.write(f"INSERT INTO deliveries VALUES ({', '.join('?' * len(row))})", row)
+        for minute, number in ((119, 3), (121, 4), (122, 5)):
+            earlier.write("INSERT INTO counted VALUES (?, 1, ?)", (minute, number))
+        earlier.close()
+        self.open()
+        self.check_balance()
+        found = self.rows("SELECT at, accepted, repeated, refused, counted FROM totals")
+        self.assertEqual(found, [(3600, 1, 0, 0, 3), (7200, 2, 1, 1, 9)])
 
 
 class FullDiskTests(FileCase):
