@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from inspect import signature
 from pathlib import Path
@@ -29,6 +29,7 @@ from errklein.commands.operations import Actor, operation
 # They register their pages.
 from errklein.console import _bot_pages, _delivery_pages  # noqa: F401
 from errklein.console._access import Left, NotPermitted, VisitorAccess
+from errklein.console._live import Live
 from errklein.console._sessions import LINK_SECONDS, Sessions, Visitor
 from errklein.console._visit import ACTIONS, PAGES, OtherResponse, Page, Values, Visit, read_value
 from errklein.listening import Listeners, endpoint_url
@@ -88,6 +89,7 @@ class ConsoleServer:
         self._bot: Bot | None = None
         # Templates of long lists take milliseconds.
         self._pool = make_pool(reactor, "console", 1, queue=100)
+        self.live = Live(reactor, self._enter, lambda name, values: self._fill(name, {**values, "only_live": True}))
         self.resource = _Checked(self)
         site = _Site(self.resource, reactor=reactor, timeout=_IDLE)  # type: ignore[no-untyped-call]
         self._listeners = Listeners(reactor, site)
@@ -103,6 +105,7 @@ class ConsoleServer:
 
     def close(self) -> Deferred[None]:
         """Close the endpoint."""
+        self.live.end()
         self._pool.stop()
         return self._listeners.close_all()
 
@@ -142,13 +145,18 @@ class ConsoleServer:
         made = Environment(
             loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        made.globals["static"] = _NAMES.__getitem__
+        made.globals |= {"static": _NAMES.__getitem__, "only_live": False}
         return made
 
     async def render(self, request: Request, template: str, values: Values) -> bytes:
         """Return a page as HTML."""
         request.setHeader("Content-Type", "text/html; charset=utf-8")
+        return await self._fill(template, values)
+
+    async def _fill(self, template: str, values: Values) -> bytes:
         made = self._templates.get_template(template)
+        if "only_live" in values and "live" not in made.blocks:
+            raise OtherResponse(406, "This page doesn't follow changes.")
         text: str = await self._pool.run(lambda: lambda: made.render(values))
         return text.encode("utf-8", "replace")
 
@@ -278,7 +286,10 @@ class ConsoleServer:
         @app.route(_page.rule, methods=["GET"], endpoint=_page.template)
         async def _show(self, request: Request, page: Page = _page, **parts: Any) -> bytes:
             visit = self._enter(request)
-            values = {"visit": visit, "done": visit.done, **await page.function(visit, **parts)}
+            make_values = partial(page.function, visit, **parts)
+            if "text/event-stream" in (request.getHeader("accept") or ""):
+                return await self.live.follow(request, make_values, page.template)
+            values = {"visit": visit, "done": visit.done, **await make_values()}
             return await self.render(request, page.template, values)
 
     for _file in _FILES:

@@ -39,7 +39,7 @@ class Visit:
         self.request, self.session, self.access = request, session, access
         self.bot, self.host = access.bot, access.bot.core_host
         self.path = request.uri.decode("ascii", "replace")
-        self._only_shows = request.method == b"GET"
+        self._only_shows = request.method != b"POST"
 
     @cached_property
     def _fields(self) -> Mapping[str, Sequence[str]]:
