@@ -17,6 +17,7 @@ from errklein.bot._room_messages import RoomMessages
 from errklein.chat import RoomError
 from errklein.commands.operations import Actor, operation
 from errklein.config import SecretError, SecretStore
+from errklein.config.identity import is_local
 from errklein.dispatch import RoomOperations
 from errklein.journal.operations import WebhookOperations
 from errklein.listening import endpoint_url
@@ -450,7 +451,7 @@ def _reach(endpoints: Iterable[str]) -> tuple[str, str]:
         who = "Only a proxy can reach the bot. Replace YOUR-HOST by its address."
     elif is_everywhere:
         who = "Computers in this network can reach this address, with the name of this one in place of localhost."
-    elif host == "localhost" or host.startswith("127.") or host == "::1":
+    elif is_local(host):
         who = "Only this computer can reach this address."
     else:
         who = f"Only computers that can connect to {host} can reach this address."

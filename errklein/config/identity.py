@@ -75,6 +75,7 @@ def check_flag(key: str, value: Any) -> bool:
 
 def is_local(host: str) -> bool:
     """Return whether a host is this computer."""
+    host = host.removeprefix("::ffff:")  # of an IPv4 address on a socket of IPv6
     return host in {"localhost", "::1"} or (isIPAddress(host) and host.startswith("127."))
 
 

@@ -1,19 +1,24 @@
-"""Decides who may do what on the console, by the access rules and filters of the commands in chat."""
+"""Decides which requests the console answers, and who may do what, by the access rules and filters of the commands in chat."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Any
+from urllib.parse import urlsplit
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.web.server import Request
 
 from errklein.bot import Bot
-from errklein.chat import Identifier
+from errklein.chat import Identifier, Message
 from errklein.commands.operations import Actor, Guard
+from errklein.config.identity import is_local
 from errklein.console._sessions import Visitor
 from errklein.ports.chat import Backend, KnowsHolders
 from errklein.running.context import handled_network, origin, person_origin
+from errklein.webhooks.forwarding import UNIX, TrustedProxies, is_host
 
 
 class NotPermitted(Exception):
@@ -22,6 +27,58 @@ class NotPermitted(Exception):
 
 class Left(Exception):
     """The visitor isn't who has got the link any more, or may not enter the console now. The text is the reason."""
+
+
+class RequestChecks:
+    """The checks that a request passes before the console answers it, whoever sends it.
+
+    :param url: CONSOLE_URL.
+    :param proxies: TRUSTED_PROXIES.
+    """
+
+    def __init__(self, url: str, proxies: Any) -> None:
+        self._url = urlsplit(url.lower())
+        self._proxies = TrustedProxies(proxies)
+
+    def problem(self, request: Request) -> str:
+        """Return why a request may not be answered; "" if it may."""
+        host = _host(request)
+        if not is_host(host.encode()) or not (
+            host == self._url.netloc or is_local(urlsplit(f"//{host}").hostname or "")
+        ):
+            return "the address isn't one of the console; CONSOLE_URL names it"
+        peer, proxy = self._peer(request)
+        from_here = proxy is None and (peer == UNIX or is_local(peer))
+        if not (request.isSecure() or from_here or self._proxies.trusts(proxy or peer)):
+            return "the console isn't served in clear over a network; use TLS, or a proxy of TRUSTED_PROXIES"
+        return ""
+
+    def is_secure(self, request: Request) -> bool:
+        """Return whether the browser uses HTTPS."""
+        return bool(request.isSecure()) or (self._url.scheme == "https" and _host(request) == self._url.netloc)
+
+    def is_own_form(self, request: Request) -> bool:
+        """Return whether a form was sent from a page of the console."""
+        own = f"{'https' if self.is_secure(request) else 'http'}://{_host(request)}"
+        return request.requestHeaders.getRawHeaders(b"origin") == [own.encode()]
+
+    def client(self, request: Request) -> str:
+        """Return the address of the browser, as far as trusted proxies report it."""
+        peer, proxy = self._peer(request)
+        headers = [(name.lower(), one) for name, values in request.requestHeaders.getAllRawHeaders() for one in values]
+        reported = self._proxies.forwarded(peer, request.isSecure(), headers, proxy).client
+        return peer if reported is None else reported[0]
+
+    def _peer(self, request: Request) -> tuple[str, str | None]:
+        """Return the address of the client, and of the proxy that has reported it in a PROXY header."""
+        address = request.getClientAddress()
+        peer = UNIX if isinstance(address, UNIXAddress) else str(getattr(address, "host", ""))
+        return peer, getattr(request.transport, "proxy", None)
+
+
+def _host(request: Request) -> str:
+    # Several values are invalid.
+    return b",".join(request.requestHeaders.getRawHeaders(b"host", ())).decode("utf-8", "replace").lower()
 
 
 class VisitorAccess:
@@ -42,6 +99,9 @@ class VisitorAccess:
             raise Left("you are no administrator any more")
         if not backend.is_certain(holder):
             raise Left("no entry of BOT_ADMINS names you by more than a name that others can take")
+        command, permissions = self.bot.registry.find("console"), self.bot.dispatcher.permissions
+        if command is None or permissions.denial(backend, self._message(visitor, "console"), command, "") is not None:
+            raise Left("the access rules don't let you use !console any more")
 
     async def perform(
         self, visitor: Visitor, operation: Callable[..., Any], *, dry_run: bool = False, **values: Any
@@ -64,10 +124,7 @@ class VisitorAccess:
             raise TypeError(f"{operation!r} isn't an operation")
         if visitor.person is None:
             return ""
-        backend = self._backend(visitor)
-        text = f"{guard.command.replace('_', ' ')} {guard.arguments(**values)}"
-        message = backend.build_message(f"{self.bot.networks.config(backend).BOT_PREFIX}{text.strip()}")
-        message.frm, message.to = _holder(backend, visitor.person), backend.bot_identifier
+        message = self._message(visitor, f"{guard.command.replace('_', ' ')} {guard.arguments(**values)}".strip())
         judging = self.bot.dispatcher.permissions.judge(message, operation, dry_run=dry_run, **values)
         found: str = await self._in_context(visitor, lambda: Deferred.fromCoroutine(judging))
         return found
@@ -77,6 +134,13 @@ class VisitorAccess:
         if backend is None:
             raise Left(f"the bot has no network {visitor.network} any more")
         return backend
+
+    def _message(self, visitor: Visitor, text: str) -> Message:
+        """Return a command as if the visitor had sent it in private."""
+        backend = self._backend(visitor)
+        message = backend.build_message(f"{self.bot.networks.config(backend).BOT_PREFIX}{text}")
+        message.frm, message.to = visitor.person and _holder(backend, visitor.person), backend.bot_identifier
+        return message
 
     def _in_context(self, visitor: Visitor, start: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
         """Start something as if a message of the visitor were handled."""

@@ -10,11 +10,9 @@ from hashlib import sha256
 from inspect import signature
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from klein import Klein
-from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -28,7 +26,7 @@ from errklein.commands.operations import Actor, operation
 
 # They register their pages.
 from errklein.console import _bot_pages, _delivery_pages  # noqa: F401
-from errklein.console._access import Left, NotPermitted, VisitorAccess
+from errklein.console._access import Left, NotPermitted, RequestChecks, VisitorAccess
 from errklein.console._live import Live
 from errklein.console._sessions import LINK_SECONDS, Sessions, Visitor
 from errklein.console._visit import ACTIONS, PAGES, OtherResponse, Page, Values, Visit, read_value
@@ -36,7 +34,6 @@ from errklein.listening import Listeners, endpoint_url
 from errklein.running import WorkerPool
 from errklein.text.errors import error_text
 from errklein.text.masking import masker
-from errklein.webhooks.forwarding import UNIX, TrustedProxies
 
 _IDLE = 60  # the seconds after which an idle connection is closed
 _MOST_BYTES = 1_000_000  # the size of a form
@@ -58,7 +55,6 @@ _HEADERS = {
     # With "no-referrer", browsers send the Origin "null" with forms.
     "Referrer-Policy": "same-origin",
 }
-_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class ConsoleServer:
@@ -83,8 +79,7 @@ class ConsoleServer:
     ) -> None:
         self.endpoint, self._reactor = endpoint, reactor
         self._url = url or endpoint_url(endpoint).partition(" ")[0]
-        self._hosts = {urlsplit(url).netloc} if url else set[str]()
-        self._proxies = TrustedProxies(proxies or {})
+        self.checks = RequestChecks(url, proxies or {})
         self.sessions = Sessions(reactor.seconds)
         self._bot: Bot | None = None
         # Templates of long lists take milliseconds.
@@ -124,20 +119,6 @@ class ConsoleServer:
         return self.sessions.end_all()
 
     # Requests
-
-    def problem(self, request: Request) -> str:
-        """Return why a request may not be answered, whoever sends it; "" if it may."""
-        host = (request.getHeader("host") or "").lower()
-        if host not in self._hosts and _host_name(host) not in _LOCAL:
-            return "the address isn't one of the console; CONSOLE_URL names it"
-        peer = request.getClientAddress()
-        address = UNIX if isinstance(peer, UNIXAddress) else getattr(peer, "host", "")
-        if not (request.isSecure() or address in _LOCAL or address == UNIX or self._proxies.trusts(address)):
-            return "the console isn't served in clear over a network; use TLS, or a proxy of TRUSTED_PROXIES"
-        return ""
-
-    def is_secure(self, request: Request) -> bool:
-        return bool(request.isSecure()) or self._url.startswith("https:")
 
     @cached_property
     def _templates(self) -> Environment:
@@ -180,7 +161,7 @@ class ConsoleServer:
         return Visit(request, session, access)
 
     def cookie_name(self, request: Request) -> bytes:
-        return b"__Host-errklein" if self.is_secure(request) else b"errklein"
+        return b"__Host-errklein" if self.checks.is_secure(request) else b"errklein"
 
     async def error_page(self, request: Request, status: int, text: str) -> bytes:
         request.setResponseCode(status)
@@ -234,20 +215,20 @@ class ConsoleServer:
             self.cookie_name(request).decode(),
             cookie,
             path="/",
-            secure=self.is_secure(request),
+            secure=self.checks.is_secure(request),
             httpOnly=True,
             sameSite="strict",
         )
-        who, address = session.visitor.name, str(getattr(request.getClientAddress(), "host", "a local socket"))
+        who, address = session.visitor.name, self.checks.client(request)
         self.log.info("{who} entered the console from {address}", who=who, address=address)
         text = f"{who} entered the console from {address}. If that is wrong, `!console end` ends all sessions."
-        bot.notices.post(("console", who, address), text, "Somebody entered the console.")
+        # Not by a key: each login is told, also soon after another one.
+        bot.tell_admins(text, "Somebody entered the console.")
         raise OtherResponse(303, to="/")
 
     def check_origin(self, request: Request) -> None:
         """Raise OtherResponse unless a form was sent from a page of the console."""
-        origin = request.getHeader("origin")
-        if origin is None or urlsplit(origin).netloc.lower() != (request.getHeader("host") or "").lower():
+        if not self.checks.is_own_form(request):
             raise OtherResponse(403, "The form wasn't sent from a page of the console.")
 
     @app.route("/leave", methods=["POST"])
@@ -301,10 +282,6 @@ class ConsoleServer:
             return _FILES[name]
 
 
-def _host_name(host: str) -> str:
-    return urlsplit(f"//{host}").hostname or "" if host else ""
-
-
 class _Request(Request):
     """A request with a small form. Twisted would keep a body of any size."""
 
@@ -328,9 +305,9 @@ class _Checked(Resource):
         """Respond. Called by Twisted."""
         for name, value in _HEADERS.items():
             request.setHeader(name, value)
-        if self._server.is_secure(request):
+        if self._server.checks.is_secure(request):
             request.setHeader("Strict-Transport-Security", "max-age=31536000")
-        if problem := self._server.problem(request):
+        if problem := self._server.checks.problem(request):
             request.setResponseCode(403)
             request.setHeader("Content-Type", "text/plain; charset=utf-8")
             return f"403: {problem}\n".encode()

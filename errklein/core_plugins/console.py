@@ -20,13 +20,14 @@ class ConsolePlugin(CorePlugin):
 
         It is valid once, for two minutes. It is for administrators whom BOT_ADMINS names by more than a name that others can take.
         """
-        network, person, links = self.host.networks.of(msg), msg.frm, self._links()
-        shell = f"Run {code('errklein console-link')} on the bot's machine"
+        network, links = self.host.networks.of(msg), self._links()
+        reply = network.build_reply(msg, "", private=True)
+        person, shell = reply.to, f"Run {code('errklein console-link')} on the bot's machine"
         if person is None or not network.is_certain(person):
             raise CommandError(f"BOT_ADMINS names you only by what others can take, such as a nick. {shell}.")
         if not self.reads_alone(msg):
             raise CommandError(f"{shell}: others could read the link here.")
-        reply = network.build_reply(msg, links.link(str(person), network.network, person), private=True)
+        reply.body = links.link(str(person), network.network, person)
         # The journal must not keep it.
         reply.unstored = True
         # Not by a part of the bot that also shows it to plugins.

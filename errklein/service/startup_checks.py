@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from errklein import logs
 from errklein.config import (
@@ -24,6 +25,7 @@ from errklein.config import (
     settings_set,
     take_variables,
 )
+from errklein.config.identity import is_local
 from errklein.config.networks import IN_ERRBOT, check_libraries, find_network, network_of
 from errklein.plugins.requirement_files import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, user_name
@@ -82,6 +84,7 @@ class Listening:
         self.web: Sequence[str] = web or config.setting("WEB")
         self.status: str | None = config.setting("STATUS") if status is None else status
         self.console: str | None = config.setting("CONSOLE") if console is None else console
+        self._config = config
         self._named = [("--web" if web else "WEB", endpoint) for endpoint in self.web]
         for name, given, endpoint in (("STATUS", status, self.status), ("CONSOLE", console, self.console)):
             if endpoint is not None:
@@ -99,6 +102,26 @@ class Listening:
             if (other := others.setdefault(identify(endpoint), source)) != source:
                 where = f"{source} {endpoint}: the endpoint is also that of {other}"
                 raise ConfigError(f"{where}; expected one that isn't public")
+        if self.console is not None and (problem := self._console_problem(self.console)):
+            raise ConfigError(f"{self._named[-1][0]} {self.console}: {problem}")
+
+    def _console_problem(self, endpoint: str) -> str:
+        """Return the reason why nobody could use the console safely, as far as the settings show it; "" if there is none."""
+        from errklein.listening import endpoint_url
+
+        own, is_everywhere, _ = endpoint_url(endpoint).partition(" ")
+        url = urlsplit(self._config.CONSOLE_URL or own)
+        if url.scheme not in ("http", "https"):
+            return "links need an address; set CONSOLE_URL"
+        if url.scheme == "http" and not is_local(url.hostname or ""):
+            return "links would lead to the console in clear over a network; set CONSOLE_URL to an address with https"
+        clear = own.startswith("http:") and (is_everywhere or not is_local(urlsplit(own).hostname or ""))
+        if clear and not self._config.TRUSTED_PROXIES:
+            return (
+                "the console isn't served in clear over a network; add :interface=127.0.0.1, use an endpoint with TLS, "
+                "or name the proxy in TRUSTED_PROXIES"
+            )
+        return ""
 
 
 @contextmanager
