@@ -128,6 +128,37 @@ class ListeningTests(SynchronousTestCase):
         error = self.assertRaises(ConfigError, Listening(config, [], "9141").check)
         self.assertTrue(str(error).startswith("--status 9141: "), error)
 
+    def test_console(self) -> None:
+        """A console to which no link would lead, or only one in clear over a network, is an error at the start."""
+        proxies = {"TRUSTED_PROXIES": {"192.0.2.7": ["X-Forwarded-For"]}}
+        at = {"CONSOLE_URL": "https://console.example"}
+        clear = "the console isn't served in clear over a network"
+        for endpoint, settings, problem in (
+            ("tcp:9142:interface=127.0.0.1", {}, ""),
+            ("tcp6:9142:interface=\\:\\:1", {}, ""),
+            ("tcp:9142", {}, clear),
+            ("tcp:9142:interface=192.0.2.1", {}, "CONSOLE_URL to an address with https"),
+            ("tcp:9142:interface=192.0.2.1", at, clear),
+            ("tcp:9142:interface=192.0.2.1", {**at, **proxies}, ""),
+            ("tcp:9142", proxies, ""),
+            (
+                "tcp:9142:interface=127.0.0.1",
+                {"CONSOLE_URL": "http://console.example"},
+                "CONSOLE_URL to an address with https",
+            ),
+            ("tcp:9142:interface=127.0.0.1", {"CONSOLE_URL": "http://localhost:80"}, ""),
+            ("tcp:0:interface=127.0.0.1", {}, "set CONSOLE_URL"),
+            ("unix:/run/errklein/console.sock", {}, "set CONSOLE_URL"),
+            ("unix:/run/errklein/console.sock", at, ""),
+        ):
+            config = load_config(None, {"BACKEND": "Null", "CONSOLE": endpoint, **settings})
+            if problem:
+                error = str(self.assertRaises(ConfigError, Listening(config).check))
+                self.assertTrue(error.startswith(f"CONSOLE {endpoint}: "), error)
+                self.assertIn(problem, error)
+            else:
+                Listening(config).check()
+
 
 class ErrorsTests(SynchronousTestCase):
     """The errors that end the program."""
