@@ -221,7 +221,7 @@ class ConsoleServer:
         )
         who, address = session.visitor.name, self.checks.client(request)
         self.log.info("{who} entered the console from {address}", who=who, address=address)
-        text = f"{who} entered the console from {address}. If that is wrong, `!console end` ends all sessions."
+        text = f"{who} entered the console from {address}. If that is wrong, !console end ends all sessions."
         # Not by a key: each login is told, also soon after another one.
         bot.tell_admins(text, "Somebody entered the console.")
         raise OtherResponse(303, to="/")

@@ -64,7 +64,7 @@ class Sessions:
         """Return the token of a link that is valid once, for LINK_SECONDS."""
         self._forget_ended()
         own = [key for key, (other, _) in self._links.items() if other == visitor]
-        for key in own[: len(own) + 1 - _MOST_LINKS]:
+        for key in own[: max(0, len(own) + 1 - _MOST_LINKS)]:
             del self._links[key]
         token = token_urlsafe(32)
         self._links[_hash(token)] = visitor, self._seconds() + LINK_SECONDS

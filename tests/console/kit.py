@@ -72,14 +72,24 @@ class ConsoleCase(SynchronousTestCase):
 
     plugins: tuple[type[BotPlugin], ...] = ()
     config: dict[str, Any] = {}
+    networks: dict[str, dict[str, Any]] | None = None
+
+    url = ""
+    proxies: dict[str, list[str]] = {}
+    """CONSOLE_URL and TRUSTED_PROXIES, as the console knows them."""
 
     def setUp(self) -> None:
         """Start the bot, and a browser of nobody."""
-        self.bot = TestBot(self.plugins, config=self.config)
-        self.server = ConsoleServer(self.bot.bot.reactor, "tcp:9142:interface=127.0.0.1", make_pool=InlinePool)
-        self.server.watch(self.bot.bot)
+        self.bot = TestBot(self.plugins, config=self.config, networks=self.networks)
         self.bot.start()
         self.addCleanup(self.bot.stop)
+        self.open_console()
+
+    def open_console(self) -> None:
+        """Open the console of the bot, and a browser of nobody."""
+        endpoint = "tcp:9142:interface=127.0.0.1"
+        self.server = ConsoleServer(self.bot.bot.reactor, endpoint, self.url, self.proxies, make_pool=InlinePool)
+        self.server.watch(self.bot.bot)
         self.addCleanup(lambda: self.successResultOf(self.server.close()))
         self.client = StubTreq(self.server.resource)
         self.browser = Browser(self)
