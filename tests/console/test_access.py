@@ -1,4 +1,4 @@
-"""Who may enter the console, and which requests it answers."""
+"""Links, sessions and rules of the console, and the requests that it answers."""
 
 from __future__ import annotations
 
