@@ -174,16 +174,14 @@ def serving(bot: Bot, port: int, log: Path) -> Iterator[int]:
 
 
 @contextmanager
-def running(bot: Bot, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the bot, whose output is appended to `log`. It is stopped at the end of the block."""
+def running(bot: Bot, log: Path, **pipes: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the bot, whose output is appended to `log`, except for `pipes`. It is stopped at the end of the block."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             bot.command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
             env={**ENVIRONMENT, **bot.environment},
             cwd=log.parent,
+            **{"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, **pipes},  # type: ignore[call-overload]
         )
         try:
             yield process

@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ async def in_parallel(jobs: Iterable[Callable[[], Deferred[Any]]], width: int) -
     await DeferredList([Deferred.fromCoroutine(work()) for _ in range(width)], fireOnOneErrback=True)
 
 
-def fill(path: Path, rows: int) -> None:
+def fill(path: Path, rows: int, webhooks: Sequence[str] = WEBHOOKS, body: int = 100) -> None:
     """Create a file with deliveries of the last week, as the journal writes them."""
     database = Database(path, MIGRATIONS)
     now = time.time()
@@ -113,8 +113,8 @@ def fill(path: Path, rows: int) -> None:
         deliveries = [
             new_delivery(
                 number,
-                100,
-                webhook=WEBHOOKS[(number * 7919 >> 4) % len(WEBHOOKS)],
+                body,
+                webhook=webhooks[(number * 7919 >> 4) % len(webhooks)],
                 state=STATES[number % len(STATES)],
                 received_at=now - 6 * DAY * (1 - number / rows),
                 outcome=OK,

@@ -59,6 +59,18 @@ class JournalTests(SynchronousTestCase):
             self.assertIn(text, ended.stdout, ended.stderr)
 
 
+class ConsoleTests(SynchronousTestCase):
+    """The measurements of the console."""
+
+    timeout = 60
+
+    def test_pages_and_streams(self) -> None:
+        """Each page responds while deliveries arrive, and browsers follow pages."""
+        ended = run([sys.executable, str(ROOT / "benchmarks" / "console.py")], "--check", cwd=Path.cwd(), limit=55)
+        self.assertIn("all requests have succeeded", ended.stdout, ended.stderr)
+        self.assertIn("browsers on 100 pages", ended.stdout)
+
+
 class MistakesTests(SynchronousTestCase):
     """Mistakes that are corrected by their error messages."""
 
