@@ -28,7 +28,7 @@ async def delivery(visit: Visit, id: int) -> Values:
     return {"title": f"Delivery {id}", "one": found, "lines": details(found), "body": body, "may_replay": may_replay}
 
 
-def _replayed(result: ReplayResult, values: Values) -> str:
+def _replayed(visit: Visit, result: ReplayResult, values: Values) -> str:
     number = len(result.begun)
     return f"Replaying {number} {'delivery' if number == 1 else 'deliveries'}."
 

@@ -253,11 +253,15 @@ class ConsoleServer:
             raise OtherResponse(404, "There is no such action.")
         operation, values = visit.operation(name), {}
         for parameter in list(signature(operation).parameters.values())[1:]:
-            given = visit.field(parameter.name)
-            if given or parameter.default is parameter.empty:
-                values[parameter.name] = read_value(given, str(parameter.annotation))
+            given, annotation = visit.field(parameter.name), str(parameter.annotation)
+            if annotation.startswith("Mapping"):
+                values[parameter.name] = visit.fields(parameter.name) or given
+            elif given or parameter.default is parameter.empty:
+                values[parameter.name] = read_value(given, annotation)
+            else:
+                values[parameter.name] = parameter.default
         self.log.info("{who} performs {name} on the console", who=visit.session.visitor.name, name=name)
-        number = visit.session.remember(show(await visit.perform(name, **values), values))
+        number = visit.session.remember(show(visit, await visit.perform(name, **values), values))
         back = visit.field("back")
         path = back if re.fullmatch(r"/(?!/)[^\s\\]*", back) else "/"
         raise OtherResponse(303, to=f"{path}{'&' if '?' in path else '?'}done={number}")

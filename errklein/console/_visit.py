@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,20 +26,13 @@ class OtherResponse(Exception):
         self.status, self.text, self.to = status, text, to
 
 
-Action = Callable[[Any, Values], str]
-"""Returns the sentence about the result of an operation, which had these arguments."""
-
-ACTIONS: dict[str, Action] = {}
-"""The operations that forms perform, by their place in `bot.CoreHost`. Pages add theirs."""
-
-
 class Visit:
     """A request of a visitor, as pages use it."""
 
     def __init__(self, request: Request, session: Session, access: VisitorAccess) -> None:
         self.request, self.session, self.access = request, session, access
         self.bot, self.host = access.bot, access.bot.core_host
-        self.path = request.uri.decode("ascii", "replace")
+        self.path = re.sub("[?&]done=[0-9]+", "", request.uri.decode("ascii", "replace"))
         self._only_shows = request.method != b"POST"
 
     @cached_property
@@ -51,6 +45,10 @@ class Visit:
     def field(self, name: str) -> str:
         """Return the value of a field of the form, or of the address."""
         return self._fields.get(name, ("",))[0]
+
+    def fields(self, name: str) -> dict[str, str]:
+        """Return the values of the fields `NAME.KEY` by their keys."""
+        return {key.removeprefix(f"{name}."): self.field(key) for key in self._fields if key.startswith(f"{name}.")}
 
     @property
     def done(self) -> str:
@@ -70,6 +68,13 @@ class Visit:
     async def may(self, name: str, **values: Any) -> bool:
         """Return whether the visitor may perform an operation."""
         return not await self.access.refusal(self.session.visitor, self.operation(name), dry_run=True, **values)
+
+
+Action = Callable[[Visit, Any, Values], str]
+"""Returns the sentence about the result of an operation, which had these arguments."""
+
+ACTIONS: dict[str, Action] = {}
+"""The operations that forms perform, by their place in `bot.CoreHost`. Pages add theirs."""
 
 
 @dataclass(frozen=True)
@@ -101,4 +106,4 @@ def read_value(given: str, annotation: str) -> Any:
     words = shlex.split(given) if annotation.startswith("Sequence") else []
     if "int" in annotation:
         return [int(word) for word in words] if annotation.startswith("Sequence") else int(given)
-    return words if annotation.startswith("Sequence") else bool(given) if annotation == "bool" else given
+    return words if annotation.startswith("Sequence") else bool(given) if annotation.startswith("bool") else given
