@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import product
-from math import inf, nextafter
+from math import ceil, inf, nextafter
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 from errklein.database import Database
 from errklein.webhooks.deliveries import (
+    Action,
     Attempt,
     DeliveryQuery,
     DeliveryState,
+    FailureGroup,
     Outcome,
     QueueDepth,
     StoredDelivery,
     StoredRequest,
+    Total,
 )
+from errklein.webhooks.exported import merged, shape_of
 
 STATES = tuple(DeliveryState)  # the states by their number in the database
 
@@ -28,7 +32,7 @@ NUMBERS = {state: number for number, state in enumerate(STATES)}
 
 DELIVERY = (
     "d.id, r.name, d.state, d.received_at, d.request_id, d.durable, d.attempt, d.due_at, d.origin, d.key, "
-    "d.verified, d.superseded_by, d.status, d.reason, d.seconds"
+    "d.verified, d.superseded_by, d.answered, d.status, d.reason, d.seconds"
 )
 """The columns of a delivery in a query with `deliveries d` and `routes r`, for `delivery_of`."""
 
@@ -57,12 +61,58 @@ _FILTERS = {
     "key": " AND key = :key",
     "request_id": " AND request_id = :request_id",
     "status": " AND status = :status",
+    "answered": " AND answered = :answered",
     "reason": " AND instr(lower(reason), lower(:reason))",
     "ids": " AND id IN (SELECT value FROM json_each(:ids))",
     "text": f" AND EXISTS (SELECT 1 FROM json_each(:text) AS spelling WHERE {_CONTAINED})",
 }
 _OF_ROUTE = f"SELECT id FROM deliveries INDEXED BY {{}} 3 AND route = {{}} AND state = {{}} AND {_BOUNDS}"
 _INDEXES = ("unfinished WHERE state <", "finished WHERE state >=")
+
+_OF_ROUTES = "route IN (SELECT value FROM json_each(:routes))"
+_TOTALS = f"""
+    SELECT CAST(time / :step AS INTEGER) * :step AS at, sum(accepted), sum(refused), sum(repeated), sum(counted), sum(failed), sum(dead)
+    FROM (
+        SELECT at AS time, accepted, refused, repeated, counted, 0 AS failed, 0 AS dead
+        FROM totals WHERE at >= :since AND at < :until AND {_OF_ROUTES}
+        UNION ALL
+        SELECT received_at, 0, 0, 0, 0, state = 5, state = 4 FROM deliveries INDEXED BY failures
+        WHERE state IN (4, 5) AND superseded_by = 0 AND received_at >= :since AND received_at < :until AND {_OF_ROUTES}
+    )
+    GROUP BY 1
+"""
+_FAILURES = {"failures": "state IN (4, 5)", "refused": "state = 7"}  # the conditions of indexes of failed deliveries
+_CAUSES = " UNION ALL ".join(
+    "SELECT route, state, status, reason, count(*), sum(superseded_by > 0), min(received_at), max(received_at) "
+    f"FROM deliveries INDEXED BY {index} WHERE {states} AND received_at >= :since AND {_OF_ROUTES} GROUP BY route, state, status, reason"
+    for index, states in _FAILURES.items()
+)
+_OF_CAUSE = """
+    SELECT id, key, superseded_by FROM deliveries INDEXED BY {} WHERE {} AND state = :state AND route = :route
+    AND coalesce(status, 0) = :status AND coalesce(reason, '') IN (SELECT value FROM json_each(:reasons)) AND received_at >= :since
+    ORDER BY superseded_by > 0, id DESC LIMIT 1000
+"""
+MOST_GROUPS = 200  # the number of groups of failures that are returned
+
+_LAST_IDS = "SELECT max(coalesce((SELECT max(id) FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = routes.id), 0), {}) FROM routes".format(
+    ", ".join(
+        f"coalesce((SELECT max(id) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = {state} AND route = routes.id), 0)"
+        for state in range(3, len(STATES))
+    )
+)
+_BY_KEY = (
+    "SELECT :id UNION SELECT dedupe.id FROM routes CROSS JOIN dedupe ON dedupe.route = routes.id AND dedupe.key = :key"
+)
+_SEARCHED = f"SELECT id FROM deliveries WHERE {_BOUNDS} AND :text <> '' AND (request_id = :text OR key = :key) ORDER BY id DESC LIMIT :limit"
+_SLICE, _SLICES = 50_000, 20  # the number of ids that one query of a search reads, and of these queries
+
+REPLAYABLE = """
+    id IN (SELECT value FROM json_each(?)) AND state >= 2 AND (superseded_by = 0 OR ?) AND (
+        EXISTS (SELECT 1 FROM contents c WHERE c.id = deliveries.id AND c.body IS NOT NULL)
+        OR EXISTS (SELECT 1 FROM private p WHERE p.id = deliveries.id AND p.body IS NOT NULL)
+    )
+"""
+"""The condition of deliveries that can run once more: they have ended or wait for a retry, and their body is stored."""
 
 _MAX_ID = 2**62
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
@@ -88,6 +138,7 @@ class JournalReader:
             "key": query.key and stored_key(query.key),
             "request_id": query.request_id,
             "status": query.status,
+            "answered": query.answered,
             "reason": query.reason,
             "ids": None if query.ids is None else as_ids(query.ids),
             "text": None if query.text is None else json.dumps(_spellings(query.text)),
@@ -97,7 +148,7 @@ class JournalReader:
             return self._page(
                 f"SELECT id FROM deliveries WHERE {_BOUNDS}{filters} ORDER BY id DESC LIMIT :limit", parameters
             )
-        routes = self._routes(query)
+        routes = self._routes(query.webhook)
         states = range(len(STATES)) if numbers is None else sorted(numbers)
         terms = [_OF_ROUTE.format(_INDEXES[state >= 3], route, state) for route, state in product(routes, states)]
         found: list[StoredDelivery] = []
@@ -110,20 +161,96 @@ class JournalReader:
         return sorted(found, key=lambda delivery: delivery.id, reverse=True)[: query.limit]
 
     def counted(self, query: DeliveryQuery) -> int:
-        if not query.has_counted:
+        selected = DeliveryQuery(query.webhook, query.states, query.since, query.until, query.before, query.limit)
+        if query != selected or DeliveryState.DONE not in (query.states or STATES):
+            # They have no key, for instance.
             return 0
         ((number,),) = self._database.read(
-            "SELECT total(counted) FROM totals WHERE at BETWEEN ? AND ? AND route IN (SELECT value FROM json_each(?))",
-            ((query.since or 0) // 60 * 60, inf if query.until is None else query.until, as_ids(self._routes(query))),
+            f"SELECT total(counted) FROM totals WHERE at BETWEEN :since AND :until AND {_OF_ROUTES}",
+            {
+                "since": (query.since or 0) // 60 * 60,
+                "until": inf if query.until is None else query.until,
+                "routes": as_ids(self._routes(query.webhook)),
+            },
         )
         return int(number)
 
-    def _routes(self, query: DeliveryQuery) -> list[int]:
-        return [
-            route
-            for route, name in self._database.read("SELECT id, name FROM routes")
-            if query.webhook is None or name == query.webhook or name.startswith(query.webhook + ":")
+    def totals(self, since: float, until: float, step: int, webhook: str | None = None) -> Sequence[Total]:
+        first, end = int(since // step) * step, ceil(until / step) * step
+        parameters = {"since": first, "until": end, "step": step, "routes": as_ids(self._routes(webhook))}
+        found = {row[0]: Total(*row) for row in self._database.read(_TOTALS, parameters)}
+        return [found.get(at) or Total(at) for at in range(first, end, step)]
+
+    def failures(self, since: float = 0.0, webhook: str = "", key: str = "") -> Sequence[FailureGroup]:
+        routes = self._routes(webhook or None)
+        rows = self._database.read(_CAUSES, {"since": since, "routes": as_ids(routes)})
+        causes = [
+            FailureGroup(routes[route], STATES[state], status or 0, reason or "", *numbers)
+            for route, state, status, reason, *numbers in rows
         ]
+        found = merged(causes)
+        if not key:
+            return found[:MOST_GROUPS]
+        return [self._with_ids(one, since, routes, causes) for one in found if one.key == key]
+
+    def _with_ids(
+        self, group: FailureGroup, since: float, routes: dict[int, str], causes: Sequence[FailureGroup]
+    ) -> FailureGroup:
+        shape, is_refused = shape_of(group.reason), group.state is DeliveryState.REFUSED
+        parameters = {
+            "since": since,
+            "state": NUMBERS[group.state],
+            "route": next(route for route, name in routes.items() if name == group.webhook),
+            "status": group.status,
+            "reasons": json.dumps([one.reason for one in causes if shape_of(one.reason) == shape]),
+        }
+        rows = self._database.read(_OF_CAUSE.format(*list(_FAILURES.items())[is_refused]), parameters)
+        sources = [key for _, key, later in rows if is_refused and not later]
+        return group._replace(ids=[number for number, _, _ in rows], sources=sources)
+
+    def last_requests(self) -> Sequence[StoredDelivery]:
+        return self._page(_LAST_IDS, {"limit": -1})
+
+    def search(self, text: str, before: int | None = None) -> tuple[Sequence[StoredDelivery], int]:
+        *_, result = self.searching(text, before)
+        return result
+
+    def searching(self, text: str, before: int | None = None) -> Iterator[tuple[Sequence[StoredDelivery], int]]:
+        """Yield the result of a search after each slice of the deliveries; it has what all slices until then have found."""
+        parameters = {"text": text, "key": stored_key(text), "limit": 50}
+        found = []
+        if before is None:
+            number = int(text) if text.isdecimal() and len(text) < 19 else 0
+            found = self._page(_BY_KEY, {**parameters, "id": number})
+            ((before,),) = self._database.read("SELECT coalesce(max(id), 0) + 1 FROM deliveries")
+        for _ in range(_SLICES):
+            low = max(0, before - _SLICE)
+            some = self._page(_SEARCHED, {**parameters, "low": low, "high": before})
+            before = some[-1].id if len(some) == parameters["limit"] else low
+            found += [one for one in some if one not in found]
+            yield found, before
+            if not before or len(found) >= 50:
+                return
+
+    def replayable(self, ids: Sequence[int], force: bool = False) -> Sequence[int]:
+        return [
+            number
+            for (number,) in self._database.read(f"SELECT id FROM deliveries WHERE {REPLAYABLE}", (as_ids(ids), force))
+        ]
+
+    def actions(self, before: int | None = None, limit: int = 50) -> Sequence[Action]:
+        rows = self._database.read(
+            "SELECT at, who, way, operation, arguments, id FROM actions WHERE id < ? ORDER BY id DESC LIMIT ?",
+            (before or _MAX_ID, limit),
+        )
+        return [Action(*row) for row in rows]
+
+    def _routes(self, webhook: str | None) -> dict[int, str]:
+        return {
+            route: name
+            for route, name in self._database.read("SELECT id, name FROM routes")
+            if webhook is None or name == webhook or name.startswith(webhook + ":")
+        }
 
     def _first_id(self, time: float) -> int:
         ((first,),) = self._database.read(FIRST_ID, {"time": time})
@@ -139,20 +266,21 @@ class JournalReader:
 
     def get(self, id: int) -> StoredDelivery | None:
         rows = self._database.read(
-            f"SELECT d.began_at, c.head, c.body, {DELIVERY} FROM deliveries d JOIN routes r ON r.id = d.route "
+            f"SELECT d.began_at, coalesce(d.traceback, ''), c.head, c.body, {DELIVERY} FROM deliveries d JOIN routes r ON r.id = d.route "
             "LEFT JOIN contents c ON c.id = d.id WHERE d.id = ?",
             (id,),
         )
         if not rows:
             return None
-        ((began_at, head, body, *row),) = rows
+        ((began_at, traceback, head, body, *row),) = rows
         delivery = delivery_of(row, request_of(head, body))
         earlier = self._database.read(
-            "SELECT number, began_at, status, reason, seconds FROM attempts WHERE id = ? AND number < ? ORDER BY number",
+            "SELECT number, began_at, status, reason, seconds, coalesce(traceback, '') FROM attempts WHERE id = ? AND number < ? ORDER BY number",
             (id, delivery.attempt),
         )
         return delivery._replace(
             began_at=began_at,
+            outcome=delivery.outcome and delivery.outcome._replace(traceback=traceback),
             attempts=[Attempt(number, began_at, Outcome(*outcome)) for number, began_at, *outcome in earlier],
         )
 
@@ -197,14 +325,13 @@ class JournalReader:
         return due_at  # type: ignore[no-any-return]
 
 
-def as_ids(ids: Sequence[int]) -> str:
+def as_ids(ids: Iterable[int]) -> str:
     return json.dumps(list(ids))
 
 
 def delivery_of(row: Sequence[Any], request: StoredRequest | None = None) -> StoredDelivery:
-    number, route, state, received_at, request_id, durable, attempt, due_at, origin, key, verified, later, *outcome = (
-        row
-    )
+    number, route, state, received_at, request_id, durable, attempt, due_at, origin, key, *rest = row
+    verified, later, answered, *outcome = rest
     return StoredDelivery(
         number,
         route,
@@ -220,6 +347,7 @@ def delivery_of(row: Sequence[Any], request: StoredRequest | None = None) -> Sto
         request,
         verified=bool(verified),
         superseded_by=later,
+        answered=answered,
     )
 
 

@@ -147,6 +147,19 @@ class SQLiteJournal:
     find = _reading(JournalReader.find, flushed=True)
     get = _reading(JournalReader.get, flushed=True)
     counted = _reading(JournalReader.counted, flushed=True)
+    totals = _reading(JournalReader.totals, flushed=True)
+    failures = _reading(JournalReader.failures, flushed=True)
+    last_requests = _reading(JournalReader.last_requests, flushed=True)
+    replayable = _reading(JournalReader.replayable, flushed=True)
+    actions = _reading(JournalReader.actions, flushed=True)
+
+    async def search(self, text: str, before: int | None = None) -> tuple[Sequence[StoredDelivery], int]:
+        self.flush()
+        slices, result = self._reader.searching(text, before), ((), 0)
+        # Other reads happen between the slices.
+        while found := await self._read(next, slices, None):
+            result = found
+        return result
 
     def retry_at(self, id: int, due_at: float, outcome: Outcome | None) -> Deferred[None]:
         return self._submit(self._end_attempt, End(id, DeliveryState.RETRY, outcome, due_at))

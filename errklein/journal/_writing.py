@@ -9,7 +9,16 @@ from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 from errklein.database import execute_rows
-from errklein.journal._reading import DELIVERY, MAX_KEY, NUMBERS, as_ids, delivery_of, request_of, stored_key
+from errklein.journal._reading import (
+    DELIVERY,
+    MAX_KEY,
+    NUMBERS,
+    REPLAYABLE,
+    as_ids,
+    delivery_of,
+    request_of,
+    stored_key,
+)
 from errklein.journal._redaction import Redaction, redacted_head
 from errklein.ports.journal import JournalError
 from errklein.text.masking import masker
@@ -295,10 +304,7 @@ class JournalWriter:
 def replay(connection: sqlite3.Connection, ids: Sequence[int], force: bool) -> list[int]:
     """Let those of the deliveries run once more that can: they have ended or wait for a retry, and their body is stored."""
     rows = connection.execute(
-        "UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' "
-        "WHERE id IN (SELECT value FROM json_each(?)) AND state >= 2 AND (superseded_by = 0 OR ?) "
-        "AND (EXISTS (SELECT 1 FROM contents c WHERE c.id = deliveries.id AND c.body IS NOT NULL) "
-        "OR EXISTS (SELECT 1 FROM private p WHERE p.id = deliveries.id AND p.body IS NOT NULL)) RETURNING id",
+        f"UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' WHERE {REPLAYABLE} RETURNING id",
         (as_ids(ids), force),
     )
     return [number for (number,) in rows.fetchall()]

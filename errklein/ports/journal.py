@@ -8,7 +8,15 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 
 from errklein.ports.outbox import OutboxStore
-from errklein.webhooks.deliveries import DeliveryQuery, Outcome, QueueDepth, StoredDelivery
+from errklein.webhooks.deliveries import (
+    Action,
+    DeliveryQuery,
+    FailureGroup,
+    Outcome,
+    QueueDepth,
+    StoredDelivery,
+    Total,
+)
 
 
 class Journal(Protocol):
@@ -106,10 +114,35 @@ class Journal(Protocol):
         """Count a successful delivery of the webhook soon, instead of storing it. A crash may lose the last second."""
 
     def counted(self, query: DeliveryQuery) -> Deferred[int]:
-        """Return the number of deliveries that were only counted, of the query's webhook, states and times, to the minute.
-
-        Such a delivery is DONE, and has neither a key nor a reason.
+        """Return the number of deliveries that were only counted, of the query's webhook, states and times, to the minute,
+        after two hours to the hour. Such a delivery is DONE, and has neither a key nor a reason.
         """
+
+    def totals(self, since: float, until: float, step: int, webhook: str | None = None) -> Deferred[Sequence[Total]]:
+        """Return the numbers of each whole step in a period: of 3600 seconds, or of 60 in the last hour. `webhook` is as in a query."""
+
+    def failures(self, since: float = 0.0, webhook: str = "", key: str = "") -> Deferred[Sequence[FailureGroup]]:
+        """Return the groups of deliveries that failed, were given up or refused, the latest first, at most 200.
+
+        :param since: The earliest time of receipt.
+        :param webhook: As in a query; "" for all.
+        :param key: Return only the group with this key, with its latest ids, at most 1,000.
+        """
+
+    def last_requests(self) -> Deferred[Sequence[StoredDelivery]]:
+        """Return the latest delivery of each webhook in any state, without its request."""
+
+    async def search(self, text: str, before: int | None = None) -> tuple[Sequence[StoredDelivery], int]:
+        """Return deliveries, newest first, with this id, request's id or source's id, and the id down to which was searched.
+
+        The id is 0 if all were searched. Otherwise, pass it as `before` to go on.
+        """
+
+    def replayable(self, ids: Sequence[int], force: bool = False) -> Deferred[Sequence[int]]:
+        """Return the ids of those that `replay` would let run."""
+
+    def actions(self, before: int | None = None, limit: int = 50) -> Deferred[Sequence[Action]]:
+        """Return what people have done, newest first; with `before`, only actions with a lower id."""
 
     def wake_up(self, function: Callable[[], None]) -> None:
         """Call the function when deliveries may have become due that another process has changed."""

@@ -209,14 +209,6 @@ class DeliveryQuery:
     text: str | None = None
     answered: int | None = None
 
-    @property
-    def has_counted(self) -> bool:
-        """Whether deliveries that are only counted may be among those of the query: they are DONE, and have no key."""
-        fields = (self.key, self.status, self.reason, self.ids, self.request_id, self.text)
-        return not any(field is not None for field in fields) and (
-            self.states is None or DeliveryState.DONE in self.states
-        )
-
 
 class Total(NamedTuple):
     """The numbers of requests in a minute or hour, by the time of their receipt.
@@ -255,7 +247,7 @@ class FailureGroup(NamedTuple):
     repeated: int
     first: float
     last: float
-    key: str
+    key: str = ""
     ids: Sequence[int] = ()
     sources: Sequence[str] = ()
 

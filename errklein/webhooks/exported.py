@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 from errklein.text.masking import SHOWN_TARGET, SHOWN_VALUE, masker
-from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
+from errklein.webhooks.deliveries import DeliveryState, FailureGroup, Outcome, StoredDelivery, StoredRequest
 
 VERSION = 2  # the version of the JSON format, which changes if a program that reads it must change
+
+
+_VARIABLE = re.compile(
+    r"""(?<!\w)'[^']*'|"[^"]*"|`[^`]*`|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(?=[a-f]*[0-9])[0-9a-f]{6,}\b|[0-9]+""",
+    re.I,
+)
 
 
 class InvalidExport(ValueError):
@@ -28,25 +37,59 @@ def summary(delivery: StoredDelivery) -> str:
     return " ".join([*parts, *([described(delivery.outcome)] if delivery.outcome else ())])
 
 
-def grouped(deliveries: Sequence[StoredDelivery]) -> list[str]:
-    """Return lines about the deliveries, a group for each webhook, state, status and reason, with what can be done about it."""
-    groups: dict[tuple[str, str, str], list[StoredDelivery]] = {}
-    for one in deliveries:
-        outcome = f"{one.outcome.status or 'no response'}: {_one_line(one.outcome.reason)}" if one.outcome else ""
-        groups.setdefault((one.webhook, one.state, outcome), []).append(one)
-    lines = []
-    for (webhook, state, outcome), group in groups.items():
-        period = f"{shown_time(group[-1].received_at)} to {shown_time(group[0].received_at)}"
-        lines.append(f"{len(group)} {state} {webhook}, {period}, {outcome}".rstrip(", :"))
-        left = [one for one in reversed(group) if not one.superseded_by]
-        if len(left) < len(group):
-            lines.append(f"  the source has repeated {len(group) - len(left)} of them")
-        if left and state == DeliveryState.REFUSED:
-            ids = ", ".join(dict.fromkeys(_one_line(one.key) or "unknown" for one in left))
-            lines.append(f"  not stored: the source must send {len(left)} again, with source-id: {ids}")
-        elif left and state in (DeliveryState.FAILED, DeliveryState.DEAD):
-            lines.append(f"  to replay: {' '.join(str(one.id) for one in left)}")
+def grouped(deliveries: Iterable[StoredDelivery]) -> list[str]:
+    """Return lines about groups of deliveries that differ only in numbers and quoted words of their reasons, with what can be done."""
+    groups = [
+        FailureGroup(
+            *(one.webhook, one.state, *(one.outcome or Outcome(0))[:2], 1, bool(one.superseded_by)),
+            *(one.received_at, one.received_at, "", [one.id], [] if one.superseded_by else [one.key]),
+        )
+        for one in sorted(deliveries, key=lambda one: one.superseded_by > 0)
+    ]
+    return [line for group in merged(groups) for line in group_lines(group)]
+
+
+def group_lines(group: FailureGroup) -> list[str]:
+    """Return lines about a group with its ids, with what can be done about it."""
+    outcome = f"{group.status or 'no response'}: {_one_line(group.reason)}" if group.status or group.reason else ""
+    period = f"{shown_time(group.first)} to {shown_time(group.last)}"
+    lines = [f"{group.number} {group.state} {group.webhook}, {period}, {outcome}".rstrip(", :")]
+    if group.repeated:
+        lines.append(f"  the source has repeated {group.repeated} of them")
+    left = group.number - group.repeated
+    if left and group.state is DeliveryState.REFUSED:
+        ids = ", ".join(dict.fromkeys(_one_line(key) or "unknown" for key in reversed(group.sources)))
+        lines.append(f"  not stored: the source must send {left} again, with source-id: {ids}")
+    elif left and group.state in (DeliveryState.FAILED, DeliveryState.DEAD):
+        lines.append(f"  to replay: {' '.join(map(str, reversed(group.ids[:left])))}")
     return lines
+
+
+def merged(groups: Iterable[FailureGroup]) -> list[FailureGroup]:
+    """Return one group for those whose reasons differ only in numbers and quoted words, the latest first."""
+    found: dict[str, FailureGroup] = {}
+    for one in groups:
+        cause = repr((one.webhook, one.state.value, one.status, shape_of(one.reason)))
+        known = found.get(cause)
+        if known is None:
+            found[cause] = one._replace(key=sha256(cause.encode()).hexdigest()[:16])
+            continue
+        found[cause] = known._replace(
+            reason=max(known, one, key=lambda group: group.last).reason,
+            number=known.number + one.number,
+            repeated=known.repeated + one.repeated,
+            first=min(known.first, one.first),
+            last=max(known.last, one.last),
+            ids=[*known.ids, *one.ids],
+            sources=[*known.sources, *one.sources],
+        )
+    return sorted(found.values(), key=lambda group: -group.last)
+
+
+@lru_cache(2000)
+def shape_of(reason: str) -> str:
+    """Return the reason without what differs between failures of the same cause: numbers, hexadecimal ids and quoted words."""
+    return _VARIABLE.sub("…", reason)
 
 
 def not_recorded(number: int) -> list[str]:

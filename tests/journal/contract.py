@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
 
 from errklein.ports.journal import Journal
-from errklein.webhooks.deliveries import Attempt, DeliveryQuery, DeliveryState, Outcome, StoredDelivery, StoredRequest
+from errklein.webhooks.deliveries import (
+    Attempt,
+    DeliveryQuery,
+    DeliveryState,
+    FailureGroup,
+    Outcome,
+    StoredDelivery,
+    StoredRequest,
+    Total,
+)
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase as _TestCase
@@ -594,7 +603,6 @@ class JournalContract(JournalCase):
         self.record()
         self.assertEqual(self.find(request_id="0123456789-00000a"), [number])
         self.assertEqual(self.find(request_id="0123456789-00000b"), [])
-        self.assertFalse(DeliveryQuery(request_id="r1").has_counted)
 
     def test_routes(self) -> None:
         """`webhooks` returns the webhooks with deliveries, also those that were only counted or paused."""
@@ -637,3 +645,100 @@ class JournalContract(JournalCase):
         self.assertEqual(self.find(since=1010.0, until=1030.0, webhook="Builds"), ids[3:0:-1])
         self.assertEqual(self.find(since=1060.0), [])
         self.assertEqual(self.find(until=999.0), [])
+
+    def test_totals(self) -> None:
+        """Requests are counted by the minute or hour of their receipt, also in steps without any, and failures as they are now."""
+        self.time = 7200.0
+        done, dead, again = (self.record(lease=9, key=key) for key in ("", "", "k"))
+        self.result_of(self.journal.finish(done, OK))
+        self.result_of(self.journal.bury(dead, ERROR))
+        self.result_of(self.journal.bury(again, ERROR))
+        self.log(DeliveryState.REFUSED)
+        self.time = 7265.0
+        self.record(key="k", window=60)
+        self.result_of(self.journal.record(self.delivery(key="k"), window=60))
+        self.log(DeliveryState.FAILED, webhook="Other:hook")
+        self.journal.count("Builds:build")
+        self.settle()
+        first, last = Total(7200, 3, 1, dead=1), Total(7260, 2, repeated=1, counted=1, failed=1)
+        for arguments, totals in (
+            ((7130, 7400, 60), [Total(7080), Total(7140), first, last, Total(7320), Total(7380)]),
+            ((7200, 7201, 3600), [Total(7200, 5, 1, 1, 1, failed=1, dead=1)]),
+            ((7200, 7320, 60, "Builds"), [first, Total(7260, 1, repeated=1, counted=1)]),
+            ((7260, 7320, 60, "Other:hook"), [Total(7260, 1, failed=1)]),
+            ((7200, 7260, 60, "Unknown"), [Total(7200)]),
+        ):
+            self.assertEqual(self.result_of(self.journal.totals(*arguments)), totals, arguments)
+
+    def test_failures(self) -> None:
+        """Failures are grouped by cause; reasons may differ in numbers, ids and quoted words. A group is read with its ids."""
+        texts = ("build 7 of 'a' failed", "build 8 of 'b b' failed", 'build 0a1b2c3 of "c" failed', "the disk failed")
+        ids = []
+        for text in texts:
+            self.time += 1
+            self.result_of(self.journal.bury(number := self.record(lease=1), Outcome(500, text)))
+            ids.append(number)
+        refused = [self.log(DeliveryState.REFUSED, Outcome(401, "no"), key=key) for key in ("x", "y", "")]
+        failed = self.log(DeliveryState.FAILED, Outcome(0, "it took 7 s"), webhook="Other:hook")
+        self.record(key="y", lease=9)
+        groups = self.result_of(self.journal.failures())
+        self.assertEqual(
+            [(one.webhook, one.state, one.status, one.reason, one.number, one.repeated) for one in groups],
+            [
+                ("Builds:build", DeliveryState.DEAD, 500, texts[3], 1, 0),
+                ("Other:hook", DeliveryState.FAILED, 0, "it took 7 s", 1, 0),
+                ("Builds:build", DeliveryState.REFUSED, 401, "no", 3, 1),
+                ("Builds:build", DeliveryState.DEAD, 500, texts[2], 3, 0),
+            ],
+        )
+        self.assertEqual([(one.first, one.last) for one in groups[2:]], [(1004.0, 1004.0), (1001.0, 1003.0)])
+        self.assertEqual([list(one.ids) for one in groups], [[]] * 4)
+
+        def group(number: int, **options: Any) -> FailureGroup:
+            (found,) = self.result_of(self.journal.failures(key=groups[number].key, **options))
+            return cast(FailureGroup, found)
+
+        self.assertEqual(group(3), groups[3]._replace(ids=ids[2::-1]))
+        self.assertEqual(group(3, since=1002.0).ids, ids[2:0:-1])
+        self.assertEqual(group(1, webhook="Other").ids, [failed])
+        self.assertEqual((group(2).ids, group(2).sources), ([refused[2], refused[0], refused[1]], ["", "x"]))
+        self.assertEqual(self.result_of(self.journal.failures(webhook="Builds", key=groups[1].key)), [])
+        self.assertEqual(self.result_of(self.journal.failures(since=1005.0)), [])
+
+    def test_last_requests(self) -> None:
+        """The latest delivery of each webhook is found, whatever its state is."""
+        self.record()
+        waiting, other = self.record(), self.record(webhook="Other:hook", lease=1)
+        self.result_of(self.journal.finish(other, OK))
+        refused = self.log(DeliveryState.REFUSED, webhook="A:a")
+        self.journal.count("Counted:only")
+        self.settle()
+        found = self.result_of(self.journal.last_requests())
+        self.assertEqual([one.id for one in found], [refused, other, waiting])
+        self.assertEqual(found[1], self.result_of(self.journal.find(DeliveryQuery(ids=[other])))[0])
+
+    def test_search(self) -> None:
+        """A search finds ids, request ids and the source's ids, also long ones, in pages."""
+        long = "ä" * 200
+        ids = [self.record(request_id="0123456789-00000a"), self.record(key=long, window=9), self.record(key="7" * 30)]
+
+        def search(text: str, before: int | None = None) -> tuple[list[int], int]:
+            coroutine = self.journal.search(text, before)
+            found, searched = self.result_of(Deferred.fromCoroutine(coroutine))
+            return [one.id for one in found], searched
+
+        for text, number in ((str(ids[2]), ids[2]), ("0123456789-00000a", ids[0]), (long, ids[1]), ("7" * 30, ids[2])):
+            self.assertEqual(search(text), ([number], 0), text)
+        self.assertEqual((search("unknown"), search("")), (([], 0), ([], 0)))
+        same = [self.log(DeliveryState.DUPLICATE, key="again") for _ in range(51)]
+        self.assertEqual(search("again"), (same[:0:-1], same[1]))
+        self.assertEqual(search("again", same[1]), ([same[0]], 0))
+
+    def test_replayable(self) -> None:
+        """Those are named that a replay would let run; nothing changes."""
+        self.result_of(self.journal.bury(dead := self.record(lease=1, key="k"), ERROR))
+        self.assertEqual(self.result_of(self.journal.replayable([dead, 99, self.record()])), [dead])
+        self.record(key="k")
+        self.assertEqual(self.result_of(self.journal.replayable([dead])), [])
+        self.assertEqual(self.result_of(self.journal.replayable([dead], force=True)), [dead])
+        self.assertEqual(self.state(dead), DeliveryState.DEAD)
