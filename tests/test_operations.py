@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 import errklein
 from errklein import BotPlugin, cmdfilter, webhook
 from errklein.chat import Message
 from errklein.commands.operations import Actor, Guard, operation
+from errklein.service.control import ControlSocket
 from errklein.testing import ADMIN, TestBot
+from errklein.webhooks.deliveries import Action
+from tests.service.test_control import Transport
 
 
 def operations() -> Iterator[tuple[Any, str, Guard]]:
@@ -98,6 +105,63 @@ class OperationsTests(SynchronousTestCase):
         """Return whether the sender may perform the operation."""
         permissions = self.bot.bot.dispatcher.permissions
         return not self.successResultOf(Deferred.fromCoroutine(permissions.judge(message, function, **values)))
+
+
+SHOWING = (
+    "configuration deliveries delivery installed load occupants paused plugin plugins repositories rooms search "
+    "started_at status topic unusable webhook webhooks why"
+)
+"""The operations that change nothing."""
+
+
+class NoteTests(SynchronousTestCase):
+    """What is noted of those who change something."""
+
+    def setUp(self) -> None:
+        """Start a bot whose journal hands out what it is to note."""
+        self.bot = TestBot()
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+        self.notes: list[Action] = []
+        self.patch(self.bot.bot.journal, "note", self.notes.append)
+
+    def test_marked(self) -> None:
+        """Each operation that changes something notes its command, and passwords and secrets aren't in what it notes."""
+        for owner, name, guard in operations():
+            self.assertEqual(guard.changes, name not in SHOWING.split(), name)
+            noted: list[tuple[str, str]] = []
+            values = dict.fromkeys((one for one in guard.parameters if one[0] != "-"), "s3cret")
+            by = Actor("alice", note=lambda *note, noted=noted: noted.append(note))  # type: ignore[misc]
+            # Those that aren't coroutines begin, on nothing.
+            with contextlib.suppress(TypeError):
+                performed = getattr(owner, name)(Mock(), by, **values) if guard.changes else None
+                if inspect.iscoroutine(performed):
+                    performed.close()
+            self.assertEqual([command for command, _ in noted], [guard.command] * guard.changes, name)
+            if {"configuration", "value", "password"} & {*values}:
+                self.assertEqual((noted[0][1].count("s3cret"), noted[0][1].count("…")), (len(values) - 1, 1), name)
+
+    def test_ways(self) -> None:
+        """The note says who has done it, and whether in a chat or in the shell."""
+        host = self.bot.bot.core_host
+        self.bot.command("!webhook pause Shop:order")
+        connection: Any = ControlSocket(MemoryReactor(), Path(), host).buildProtocol(None)
+        connection.makeConnection(Transport())
+        arguments = {"webhook": "Shop:paid"}
+        connection.dataReceived(json.dumps({"operation": "webhooks.pause", "arguments": arguments}).encode() + b"\n")
+        self.bot.advance(0)
+        self.assertEqual(
+            [(one.way, one.operation, one.arguments) for one in self.notes],
+            [("chat", "webhook_pause", "Shop:order"), ("shell", "webhook_pause", "Shop:paid")],
+        )
+        self.assertIn(ADMIN, self.notes[0].who)
+        self.assertIn("command line", self.notes[1].who)
+
+    def test_noted_everywhere(self) -> None:
+        """Nobody performs an operation without a note, but the bot itself."""
+        top = Path(errklein.__file__).parent
+        made = {str(path.relative_to(top)) for path in top.rglob("*.py") if "Actor(" in path.read_text("utf-8")}
+        self.assertEqual(made, {"bot/_operations.py", "bot/room_webhooks.py", "cli/_webhooks.py"})
 
 
 class Keeper(BotPlugin):

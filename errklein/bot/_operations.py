@@ -30,9 +30,9 @@ from errklein.ports.chat import Backend, BotOverview, ManagesRooms
 from errklein.ports.journal import JournalError
 from errklein.ports.outbox import OutboxStatus
 from errklein.ports.values import OF_NETWORK
-from errklein.running import PoolStatus, SerialQueue, TimedOut, result_within
+from errklein.running import PoolStatus, SerialQueue, TimedOut, call_from_thread, result_within
 from errklein.storage import BACKUP_NAME, OWN_NAMESPACES, rows_of, write_backup
-from errklein.webhooks.deliveries import DeliveryState, QueueDepth, StoredDelivery
+from errklein.webhooks.deliveries import Action, DeliveryState, QueueDepth, StoredDelivery
 
 if TYPE_CHECKING:
     from errklein.bot._bot import Bot
@@ -188,7 +188,7 @@ class ProcessOperations:
     def started_at(self, by: Actor) -> datetime:
         return self._bot.startup_time
 
-    @operation("backup")
+    @operation("backup", changes=True)
     def back_up(self, by: Actor) -> tuple[Path, int]:
         """Write all stored values, secrets included, and the journal to files. Return the path, and the number of values.
 
@@ -205,7 +205,7 @@ class ProcessOperations:
             back_up(path.parent, path)
         return path, count
 
-    @operation("config_reload", "option")
+    @operation("config_reload", "option", changes=True)
     async def reload_config(self, by: Actor, option: str = "") -> list[Change]:
         """Read the configuration again, apply what needs no restart, and return what differs. All of it applies, or nothing.
 
@@ -227,17 +227,17 @@ class ProcessOperations:
             raise ConfigError("a later reload has begun before this one could read the file")
         return change_config(bot, fresh, by, is_forced=bool(option))
 
-    @operation("restart")
+    @operation("restart", changes=True)
     async def restart(self, by: Actor) -> None:
         """Restart the bot with the same command line. Raises CannotRestart."""
         await maybeDeferred(self._bot.restart)
 
-    @operation("shutdown", "--confirm")
+    @operation("shutdown", "--confirm", changes=True)
     def shut_down(self, by: Actor) -> None:
         """Stop the bot, soon after the call."""
         self._bot.reactor.callLater(0, self._stop)
 
-    @operation("shutdown", "--confirm", "--kill")
+    @operation("shutdown", "--confirm", "--kill", changes=True)
     def kill(self, by: Actor) -> None:
         """End the process, soon after the call: running commands and webhooks don't finish."""
         self._bot.reactor.callLater(0, os.kill, os.getpid(), signal.SIGKILL)
@@ -304,7 +304,19 @@ class CoreHost:
 
     def actor(self, message: Message) -> Actor:
         """Return the sender of a message, who reads texts of exceptions only in private, and only as an administrator."""
-        return Actor(str(message.frm), self.dispatcher.disclosure.allowed(self.networks.current, message))
+        return self.by(str(message.frm), "chat", self.dispatcher.disclosure.allowed(self.networks.current, message))
+
+    def by(self, name: str, way: str, reads_details: bool = False) -> Actor:
+        """Return somebody who performs operations, those that change something with a note in the journal.
+
+        :param way: "chat", "shell" or "console".
+        """
+        bot = self._bot
+
+        def note(command: str, arguments: str) -> None:
+            call_from_thread(bot.reactor, bot.journal.note, Action(bot.now(), name, way, command, arguments))
+
+        return Actor(name, reads_details, note)
 
     @property
     def plugins_read_messages(self) -> bool:

@@ -56,7 +56,7 @@ class PersonOperations:
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
 
-    @operation("person_forget", "person")
+    @operation("person_forget", "person", changes=True)
     async def forget(self, by: Actor, person: str) -> ForgottenPerson:
         """Remove commands and notices, and let plugins remove their values. Deliveries are only listed."""
         bot, (network, found, only) = self._bot, await self._find(person)
@@ -82,7 +82,7 @@ class PersonOperations:
         older = [f"deliveries below {before} that mention {text}: they weren't searched"] if before else []
         return ForgottenPerson(removed, [*await self._remaining(network, found, {*results}), *older], deliveries)
 
-    @operation("person_forget", "person", "--deliveries", "ids")
+    @operation("person_forget", "person", "--deliveries", "ids", changes=True)
     async def forget_deliveries(self, by: Actor, person: str, ids: Sequence[int]) -> list[str]:
         """Remove the headers and bodies of deliveries that have ended. Return sentences about these and others."""
         await self._find(person)

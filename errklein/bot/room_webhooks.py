@@ -176,7 +176,7 @@ class RoomWebhooks:
         """Return all webhooks of rooms by name."""
         return [one for _, one in sorted({**self._stored, **self._configured}.items())]
 
-    @operation("webhook_new", "source", "name", "room")
+    @operation("webhook_new", "source", "name", "room", changes=True)
     async def create(
         self, by: Actor, source: str, room: str, name: str = "", signed: bool | None = None, expires: str = ""
     ) -> MadeWebhook:
@@ -200,7 +200,7 @@ class RoomWebhooks:
         _audit.info("{by} has made the webhook {name} of {room}", by=by.name, name=name, room=room)
         return self._shown(made, found, token, secret)
 
-    @operation("webhook_set", "name", "option", "value")
+    @operation("webhook_set", "name", "option", "value", changes=True, hidden=("value",))
     async def change(self, by: Actor, name: str, option: str, value: str) -> RoomWebhook:
         """Change an option of a webhook: events, expires, messages, rate, text, or the secret that its source has made.
 
@@ -220,7 +220,7 @@ class RoomWebhooks:
         _audit.info("{by} has changed {option} of the webhook {name}", by=by.name, option=option, name=name)
         return changed
 
-    @operation("webhook_rotate", "name")
+    @operation("webhook_rotate", "name", changes=True)
     async def rotate(self, by: Actor, name: str) -> MadeWebhook:
         """Make a new token or secret. The one before stays valid for a day."""
         async with self._changes:
@@ -233,7 +233,7 @@ class RoomWebhooks:
         _audit.info("{by} has rotated the webhook {name}", by=by.name, name=name)
         return self._shown(rotated, source, token, secret)
 
-    @operation("webhook_move", "name", "room")
+    @operation("webhook_move", "name", "room", changes=True)
     async def move(self, by: Actor, name: str, room: str) -> RoomWebhook:
         """Send the messages of a webhook to another room from now on."""
         room = await self._checked(room)
@@ -244,7 +244,7 @@ class RoomWebhooks:
         _audit.info("{by} has moved the webhook {name} to {room}", by=by.name, name=name, room=room)
         return moved
 
-    @operation("webhook_remove", "name")
+    @operation("webhook_remove", "name", changes=True)
     async def remove(self, by: Actor, name: str) -> None:
         """Remove a webhook and its secret. A new one of its name isn't paused."""
         async with self._changes:
@@ -267,7 +267,7 @@ class RoomWebhooks:
         self._schedule()
         await self._forget(webhook.references)
         if webhook.name in self._deliveries.paused(by):
-            await self._deliveries.resume(by, webhook.name)
+            await self._deliveries.resume(Actor(by.name), webhook.name)
 
     async def _rotate(self, webhook: RoomWebhook, secret: str, token: str) -> RoomWebhook:
         def write() -> RoomWebhook:

@@ -4,11 +4,18 @@ formats. Its `Guard` is the chat command whose access rules and filters decide w
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from inspect import signature
+from typing import Any, TypeVar, cast
+
+from errklein.text import truncated
+from errklein.text.masking import masker
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_LONGEST = 200  # the characters of arguments that are noted
 
 
 @dataclass(frozen=True)
@@ -17,10 +24,12 @@ class Actor:
 
     :param name: The person in a chat, or the user of the shell, for the log.
     :param reads_details: Whether only an administrator reads the result, which may then contain the texts of exceptions.
+    :param note: Stores a command and its arguments before its operation changes something; None if nothing is to be stored.
     """
 
     name: str
     reads_details: bool = False
+    note: Callable[[str, str], None] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -29,10 +38,12 @@ class Guard:
 
     :param command: The name of the command, such as "webhook_pause".
     :param parameters: The parameters of the operation that are the command's arguments, in order; or options such as "--confirm".
+    :param changes: Whether the operation changes something, which is noted.
     """
 
     command: str
     parameters: tuple[str, ...]
+    changes: bool = False
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Guard | None:
@@ -40,18 +51,34 @@ class Guard:
         guard: Guard | None = getattr(function, "_errklein_guard", None)
         return guard
 
-    def arguments(self, **values: object) -> str:
+    def arguments(self, /, **values: object) -> str:
         """Return the command's arguments for the values of the parameters. Items of a sequence are separated by spaces."""
         texts = [name if name.startswith("-") else values[name] for name in self.parameters]
         return " ".join(text if isinstance(text, str) else " ".join(map(str, _items(text))) for text in texts).strip()
 
 
-def operation(command: str, *parameters: str) -> Callable[[F], F]:
-    """Mark a function or method as an operation that the command guards; see `Guard`."""
+def operation(command: str, *parameters: str, changes: bool = False, hidden: Sequence[str] = ()) -> Callable[[F], F]:
+    """Mark a function or method as an operation that the command guards; see `Guard`.
+
+    :param changes: Whether it changes something. It is noted then before it begins, unless its argument `dry` is true.
+    :param hidden: The parameters that aren't noted, since they may be secret.
+    """
 
     def mark(function: F) -> F:
-        function._errklein_guard = Guard(command, parameters)  # type: ignore[attr-defined]
-        return function
+        guard, its = Guard(command, parameters, changes), signature(function)
+
+        @wraps(function)
+        def perform(*args: Any, **kwargs: Any) -> Any:
+            (given := its.bind(*args, **kwargs)).apply_defaults()
+            values = given.arguments
+            if (note := values["by"].note) is not None and not values.get("dry"):
+                shown = {name: "…" if name in hidden else value for name, value in values.items()}
+                note(command, truncated(masker(guard.arguments(**shown)), _LONGEST))
+            return function(*args, **kwargs)
+
+        made = cast(F, perform) if changes else function
+        made._errklein_guard = guard  # type: ignore[attr-defined]
+        return made
 
     return mark
 

@@ -13,7 +13,7 @@ from twisted.web.server import Request
 
 from errklein.bot import Bot
 from errklein.chat import Identifier, Message
-from errklein.commands.operations import Actor, Guard
+from errklein.commands.operations import Guard
 from errklein.config.identity import is_local
 from errklein.console._sessions import Visitor
 from errklein.ports.chat import Backend, KnowsHolders
@@ -114,7 +114,7 @@ class VisitorAccess:
         """
         if reason := await self.refusal(visitor, operation, dry_run=dry_run, **values):
             raise NotPermitted(reason)
-        by = Actor(visitor.name, reads_details=True)
+        by = self.bot.core_host.by(visitor.name, "console", reads_details=True)
         return await self._in_context(visitor, lambda: maybeDeferred(operation, by, **values))
 
     async def refusal(self, visitor: Visitor, operation: Callable[..., Any], *, dry_run: bool, **values: Any) -> str:

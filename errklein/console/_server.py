@@ -110,7 +110,7 @@ class ConsoleServer:
         """Return a link by which a person enters; without one, the bot's user or root."""
         return f"{self._url}/enter/{self.sessions.invite(Visitor(name, network, person))}"
 
-    @operation("console")
+    @operation("console", changes=True)
     async def invite(self, by: Actor) -> str:
         """Return a link for the bot's user or root, who asks by the control socket."""
         return self.link(by.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from errklein.bot import MadeWebhook
 from errklein.chat import Message, RoomOccupant
@@ -52,8 +53,8 @@ class Webhooks(CorePlugin):
             raise CommandError(
                 f"You may make webhooks only for rooms that you are in, not for {self._shown(msg, room)}."
             )
-        by, name, expires = Actor(name_of(msg.frm)), "".join(words[1:]), options.get("expires", "")
-        made = await self.host.room_webhooks.create(by, words[0], room, name, signed, expires)
+        name, expires = "".join(words[1:]), options.get("expires", "")
+        made = await self.host.room_webhooks.create(self._maker(msg), words[0], room, name, signed, expires)
         return self._given(msg, made, f"Made {code(made.webhook.name)} for {self._shown(msg, room)}")
 
     @also_in_rooms
@@ -75,7 +76,7 @@ class Webhooks(CorePlugin):
             read = " Make a new one at the source first, since others may have read this one." if value else ""
             shell = code(f"errklein webhook set {name} secret")
             raise CommandError(f"Run {shell} on the bot's machine, which reads the secret from standard input.{read}")
-        await self.host.room_webhooks.change(Actor(name_of(msg.frm)), name, option, value)
+        await self.host.room_webhooks.change(self._maker(msg), name, option, value)
         return f"Changed {code(option)} of {code(name)}."
 
     @also_in_rooms
@@ -93,7 +94,7 @@ class Webhooks(CorePlugin):
         if not self.reads_alone(msg):
             # Nobody would know the new address, and only the last one before stays valid.
             raise CommandError(f"Nothing has changed. {_by_shell(name)}")
-        made = await self.host.room_webhooks.rotate(Actor(name_of(msg.frm)), name)
+        made = await self.host.room_webhooks.rotate(self._maker(msg), name)
         return self._given(msg, made, f"Rotated {code(name)}", "What was valid before stays so for a day.")
 
     @also_in_rooms
@@ -107,7 +108,7 @@ class Webhooks(CorePlugin):
         name, given = _exactly(args, 2, f"{self.host.prefix}webhook move NAME ROOM")
         room = self._room(msg, given)
         await self.check_use(msg, args, name, room)
-        await self.host.room_webhooks.move(Actor(name_of(msg.frm)), name, room)
+        await self.host.room_webhooks.move(self._maker(msg), name, room)
         return f"Moved {code(name)} to {self._shown(msg, room)}."
 
     @also_in_rooms
@@ -120,8 +121,11 @@ class Webhooks(CorePlugin):
         """
         [name] = _exactly(args, 1, f"{self.host.prefix}webhook remove NAME")
         await self.check_use(msg, args, name)
-        await self.host.room_webhooks.remove(Actor(name_of(msg.frm)), name)
+        await self.host.room_webhooks.remove(self._maker(msg), name)
         return f"Removed {code(name)}."
+
+    def _maker(self, msg: Message) -> Actor:
+        return replace(self.actor(msg), name=name_of(msg.frm))
 
     def _room(self, msg: Message, given: str) -> str:
         """Return the room that is named, or that of the message, with its network."""

@@ -47,7 +47,7 @@ class RoomOperations:
 
         return await self._pool.run(lambda: listed)
 
-    @operation("room_join", "name", "password")
+    @operation("room_join", "name", "password", changes=True, hidden=("password",))
     async def join(self, by: Actor, name: str, password: str | None = None) -> bool:
         """Join a room, which most networks create if it is missing. Return False if the network hasn't confirmed it yet."""
         room = await self.room(name)
@@ -66,19 +66,19 @@ class RoomOperations:
                 await entering.pop()
         await gatherResults(entering)
 
-    @operation("room_leave", "name", "reason")
+    @operation("room_leave", "name", "reason", changes=True)
     async def leave(self, by: Actor, name: str, reason: str | None = None) -> None:
         await self.do("leave", name, reason or "")
 
-    @operation("room_create", "name")
+    @operation("room_create", "name", changes=True)
     async def create(self, by: Actor, name: str) -> None:
         await self.do("create", name)
 
-    @operation("room_destroy", "name")
+    @operation("room_destroy", "name", changes=True)
     async def destroy(self, by: Actor, name: str) -> None:
         await self.do("destroy", name)
 
-    @operation("room_invite", "name", "people")
+    @operation("room_invite", "name", "people", changes=True)
     async def invite(self, by: Actor, name: str, people: Sequence[str]) -> None:
         for person in people:
             try:
@@ -96,7 +96,7 @@ class RoomOperations:
         topic: str = await self.do("topic", name)
         return topic
 
-    @operation("room_topic", "name", "topic")
+    @operation("room_topic", "name", "topic", changes=True)
     async def set_topic(self, by: Actor, name: str, topic: str) -> None:
         await self.do("set_topic", name, topic)
 

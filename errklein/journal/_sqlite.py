@@ -23,7 +23,7 @@ from errklein.journal._retention import Pruner, Retention
 from errklein.journal._writing import End, JournalWriter
 from errklein.ports.journal import JournalError
 from errklein.running import ThreadReactor, call_from_thread
-from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery
+from errklein.webhooks.deliveries import Action, DeliveryState, Outcome, StoredDelivery
 
 DATABASE = "journal.sqlite"  # the file name of the database in BOT_DATA_DIR
 
@@ -136,6 +136,7 @@ class SQLiteJournal:
     pause = _changing(JournalWriter.pause)
     once = _changing(JournalWriter.once)
     check = _changing(JournalWriter.check)
+    _note = _changing(JournalWriter.note)
     replay = _changing(JournalWriter.replay, flushed=True)
     _remove_requests = _changing(JournalWriter.remove_requests, flushed=True)
     _count = _changing(JournalWriter.count)
@@ -203,6 +204,14 @@ class SQLiteJournal:
         self._counts[webhook] += 1
         if self._flush is None and self._logs:
             self._flush = self._reactor.callLater(LOG_DELAY, self.flush)
+
+    def note(self, action: Action) -> None:
+        text = f"{action.who}: {action.operation} {action.arguments}"
+        self._note(action).addErrback(
+            lambda failure: _log.warn(
+                "An action isn't noted: {text}: {error}", text=text, error=failure.getErrorMessage()
+            )
+        )
 
     def flush(self) -> None:
         buffer, size, timer = self._buffer, self._buffer_size, self._flush

@@ -22,7 +22,7 @@ from errklein.journal._reading import (
 from errklein.journal._redaction import Redaction, redacted_head
 from errklein.ports.journal import JournalError
 from errklein.text.masking import masker
-from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
+from errklein.webhooks.deliveries import Action, DeliveryState, Outcome, StoredDelivery, StoredRequest
 
 MAX_TEXT = 500  # the largest stored size of a reason, in characters
 
@@ -275,6 +275,10 @@ class JournalWriter:
     def pause(self, connection: sqlite3.Connection, webhook: str, paused: bool) -> None:
         number = self._route(connection, webhook)
         connection.execute("UPDATE routes SET paused = ? WHERE id = ?", (paused, number))
+
+    def note(self, connection: sqlite3.Connection, action: Action) -> None:
+        row = action.at, action.who, action.way, action.operation, action.arguments
+        connection.execute("INSERT INTO actions (at, who, way, operation, arguments) VALUES (?, ?, ?, ?, ?)", row)
 
     def check(self, connection: sqlite3.Connection) -> None:
         # SQLite doesn't write a page whose new content is the same, but it does write one that was changed back.

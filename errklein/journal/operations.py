@@ -501,12 +501,12 @@ class WebhookOperations:
         """Return the webhooks that are paused, also those of inactive plugins."""
         return sorted(self._state.paused)
 
-    @operation("webhook_pause", "webhook")
+    @operation("webhook_pause", "webhook", changes=True)
     async def pause(self, by: Actor, webhook: str) -> None:
         """Let the deliveries of a webhook wait: requests are verified, recorded and get 202."""
         await fetched(self._queue.set_paused(webhook, True))
 
-    @operation("webhook_resume", "webhook")
+    @operation("webhook_resume", "webhook", changes=True)
     async def resume(self, by: Actor, webhook: str) -> None:
         """Run the deliveries of a paused webhook."""
         await fetched(self._queue.set_paused(webhook, False))
@@ -527,7 +527,7 @@ class WebhookOperations:
         found = await fetched(self._records.get(id))
         return None if found is None else _readable(found, by)
 
-    @operation("delivery_replay", "words")
+    @operation("delivery_replay", "words", changes=True)
     async def replay(self, by: Actor, words: Sequence[str]) -> ReplayResult:
         """Run the deliveries once more that the words select; see `parse_replay`."""
         given = parse_replay(words, self._state.now(), *await self._names())

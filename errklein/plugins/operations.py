@@ -118,32 +118,32 @@ class PluginOperations:
         template = await self._manager.configuration_template(name)
         return template, visible(self._manager.configuration(name), by)
 
-    @operation("plugin_config", "name", "configuration")
+    @operation("plugin_config", "name", "configuration", changes=True, hidden=("configuration",))
     async def configure(self, by: Actor, name: str, configuration: object) -> None:
         """Check, store and apply a plugin's configuration, which activates the plugin."""
         self._log(by, "configures", name)
         await self._manager.configure(name, configuration)
 
-    @operation("plugin_activate", "name")
+    @operation("plugin_activate", "name", changes=True)
     async def activate(self, by: Actor, name: str) -> None:
         """Activate a plugin after its dependencies."""
         self._log(by, "activates", name)
         await self._manager.activate(name)
 
-    @operation("plugin_deactivate", "name")
+    @operation("plugin_deactivate", "name", changes=True)
     async def deactivate(self, by: Actor, name: str) -> None:
         """Deactivate a plugin, its commands and its webhooks."""
         self._log(by, "deactivates", name)
         await self._manager.deactivate(name)
 
-    @operation("plugin_reload", "name")
+    @operation("plugin_reload", "name", changes=True)
     async def reload(self, by: Actor, name: str) -> bool:
         """Reload the code of a plugin. Return whether it is active."""
         self._log(by, "reloads", name)
         await self._manager.reload(name)
         return self._manager.plugin(name).active
 
-    @operation("plugin_blacklist", "name")
+    @operation("plugin_blacklist", "name", changes=True)
     async def blacklist(self, by: Actor, name: str) -> bool:
         """Deactivate a plugin now and at every start. Return False if it was blacklisted already."""
         plugin, guard = self._manager.plugin(name), Guard.of(PluginOperations.unblacklist)
@@ -155,7 +155,7 @@ class PluginOperations:
             await self._manager.deactivate(name)
         return is_new
 
-    @operation("plugin_unblacklist", "name")
+    @operation("plugin_unblacklist", "name", changes=True)
     async def unblacklist(self, by: Actor, name: str) -> bool:
         """Allow a plugin to be active. Return False if it wasn't blacklisted. It may be one that was removed meanwhile."""
         if not self._manager.is_blacklisted(name):

@@ -165,6 +165,9 @@ class Journal(Protocol):
         :returns: The ids of those that can be replayed: their request is complete, and they aren't RECEIVED or RUNNING.
         """
 
+    def note(self, action: Action) -> None:
+        """Store soon what somebody does, for 90 days. Errors are logged, and never raised."""
+
     def forget(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
         """Remove headers, bodies and reasons of deliveries that have ended, also from files. Return the ids of these.
 

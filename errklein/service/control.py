@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, is_dataclass
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, unwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
 
-from errklein.commands.operations import Actor, Guard
+from errklein.commands.operations import Guard
 from errklein.service._data_directory import DataDirectoryError, user_name
 from errklein.text.errors import error_text
 from errklein.text.masking import masker
@@ -103,13 +103,13 @@ class ControlConnection(LineOnlyReceiver):
             )
         request = json.loads(line)
         part, _, name = str(request["operation"]).partition(".")
-        operation = getattr(getattr(self.factory.host, part, None), name, None)
-        if not (iscoroutinefunction(operation) and Guard.of(operation)):
+        operation: Any = getattr(getattr(self.factory.host, part, None), name, None)
+        if Guard.of(operation) is None or not iscoroutinefunction(unwrap(operation)):
             raise DataDirectoryError(
                 f"unknown operation {part}.{name}; is the bot of another version than this command?"
             )
         sudo = f" (sudo by {request['sudo_by']})" if request.get("sudo_by") else ""
-        by = Actor(f"{user_name(uid)}{sudo} on the command line", reads_details=True)
+        by = self.factory.host.by(f"{user_name(uid)}{sudo} on the command line", "shell", reads_details=True)
         return await operation(by, **request["arguments"])
 
 

@@ -52,6 +52,10 @@ class Host:
 
     parts = Parts()
 
+    def by(self, name: str, way: str, reads_details: bool) -> Actor:
+        """Return who performs an operation."""
+        return Actor(f"{name}, by {way}", reads_details)
+
 
 class Transport(StringTransport):
     """A connection of a process of some user."""
@@ -84,7 +88,7 @@ class RequestTests(SynchronousTestCase):
         """The result is JSON, and the operation knows who has asked."""
         result = self.perform("parts.add", numbers=[1, 2])["result"]
         self.assertEqual((result["total"], result["path"]), (3, "/sums"))
-        self.assertTrue(result["by"].endswith(" on the command line"))
+        self.assertTrue(result["by"].endswith(" on the command line, by shell"))
 
     def test_error(self) -> None:
         """errklein's own errors are passed on; others are logged, too."""

@@ -48,6 +48,9 @@ class InstalledRepo:
     removed: Sequence[str]
     problems: Sequence[str]
 
+    def __str__(self) -> str:
+        return self.name
+
 
 class NotInstalled(RepoException):
     """A repository was not installed, since its plugins can't be loaded. `problems` may contain texts of exceptions."""
@@ -90,7 +93,7 @@ class RepoOperations:
             by_name.setdefault(entry.entry_name, []).append(entry)
         return Repositories(by_name, frozenset(self._repos.get_installed_plugin_repos()))
 
-    @operation("repos_install", "repo")
+    @operation("repos_install", "repo", changes=True)
     async def install(self, by: Actor, repo: str) -> InstalledRepo:
         """Install a repository, by its name in the index or its URL, and load its plugins. `activate` activates them.
 
@@ -107,7 +110,7 @@ class RepoOperations:
             raise NotInstalled(name, problems)
         return InstalledRepo(name, {}, added, (), problems)
 
-    @operation("repos_install", "repo")
+    @operation("repos_install", "repo", changes=True)
     async def activate(self, by: Actor, repo: InstalledRepo) -> list[str]:
         """Activate the plugins that are new in a repository. Return a line for each that stays inactive."""
         lines = []
@@ -121,7 +124,7 @@ class RepoOperations:
                     lines.append(str(error))
         return lines
 
-    @operation("repos_update", "name")
+    @operation("repos_update", "name", changes=True)
     async def update(self, by: Actor, name: str) -> InstalledRepo:
         """Update a repository, and reload, add and remove its plugins.
 
@@ -156,7 +159,7 @@ class RepoOperations:
         are_active = {plugin.name: plugin.active for plugin in before if plugin.name in reloaded}
         return InstalledRepo(name, are_active, added, gone, problems)
 
-    @operation("repos_uninstall", "name")
+    @operation("repos_uninstall", "name", changes=True)
     async def uninstall(self, by: Actor, name: str) -> InstalledRepo:
         """Remove a repository and its plugins. Their stored values stay."""
         self.log.info("{by} removes the repository {repo}", by=by.name, repo=shown(name))
