@@ -25,7 +25,7 @@ from errklein.chat import Identifier
 from errklein.commands.operations import Actor, operation
 
 # They register their pages.
-from errklein.console import _bot_pages, _delivery_pages  # noqa: F401
+from errklein.console import _bot_pages, _delivery_pages, _overview  # noqa: F401
 from errklein.console._access import Left, NotPermitted, RequestChecks, VisitorAccess
 from errklein.console._live import Live
 from errklein.console._sessions import LINK_SECONDS, Sessions, Visitor
@@ -34,6 +34,7 @@ from errklein.listening import Listeners, endpoint_url
 from errklein.running import WorkerPool
 from errklein.text.errors import error_text
 from errklein.text.masking import masker
+from errklein.webhooks.exported import shown_time
 
 _IDLE = 60  # the seconds after which an idle connection is closed
 _MOST_BYTES = 1_000_000  # the size of a form
@@ -126,7 +127,7 @@ class ConsoleServer:
         made = Environment(
             loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        made.globals |= {"static": _NAMES.__getitem__, "only_live": False}
+        made.globals |= {"static": _NAMES.__getitem__, "only_live": False, "shown_time": shown_time}
         return made
 
     async def render(self, request: Request, template: str, values: Values) -> bytes:
