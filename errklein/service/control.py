@@ -103,6 +103,8 @@ class ControlConnection(LineOnlyReceiver):
             )
         request = json.loads(line)
         part, _, name = str(request["operation"]).partition(".")
+        if part == "console" and self.factory.host.console is None:
+            raise DataDirectoryError("the console isn't open; set CONSOLE, or start the bot with --console")
         operation: Any = getattr(getattr(self.factory.host, part, None), name, None)
         if Guard.of(operation) is None or not iscoroutinefunction(unwrap(operation)):
             raise DataDirectoryError(
