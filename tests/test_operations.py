@@ -108,8 +108,8 @@ class OperationsTests(SynchronousTestCase):
 
 
 SHOWING = (
-    "configuration deliveries delivery installed load occupants paused plugin plugins repositories rooms search "
-    "started_at status topic unusable webhook webhooks why"
+    "actions configuration deliveries delivery failures installed last_requests load occupants paused plugin plugins "
+    "repositories rooms search started_at status topic totals unusable webhook webhooks why"
 )
 """The operations that change nothing."""
 
@@ -208,6 +208,9 @@ class DisclosureTests(SynchronousTestCase):
             (lambda by: plugins.configuration(by, "Keeper"), "t0ken"),
             (lambda by: webhooks.deliveries(by, []), "certain place"),
             (lambda by: webhooks.delivery(by, 1), "certain place"),
+            (lambda by: webhooks.failures(by), "certain place"),
+            (lambda by: webhooks.search(by, "1"), "certain place"),
+            (lambda by: webhooks.last_requests(by), "certain place"),
             (lambda by: webhooks.webhook(by, "Keeper"), "certain place"),
             (lambda by: webhooks.why(by, "1"), "certain place"),
             (lambda by: self.host.process.status(by), "errors={'Keeper"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -15,7 +14,15 @@ from errklein.chat.outgoing import MOST_FOUND, PAUSED, MessageRecord, MessageSta
 from errklein.commands.operations import Actor, operation
 from errklein.journal._archive import JournalArchive
 from errklein.ports.journal import Journal
-from errklein.webhooks.deliveries import UNFINISHED, DeliveryQuery, DeliveryState, StoredDelivery
+from errklein.webhooks.deliveries import (
+    UNFINISHED,
+    Action,
+    DeliveryQuery,
+    DeliveryState,
+    FailureGroup,
+    StoredDelivery,
+    Total,
+)
 from errklein.webhooks.delivery_words import (
     MAX_COUNT,
     InvalidWords,
@@ -437,16 +444,14 @@ class WebhookReport:
 
     :param found: Its URLs and options; none if no plugin has it.
     :param explanations: Its state, and what has become of the latest requests.
-    :param states: The numbers of the deliveries of 24 hours, at most MAX_COUNT, by state.
-    :param counted: The number of those that were only counted.
+    :param day: The numbers of 24 hours, from the beginning of their first hour.
     :param responses: The number of responses since the start; None if no bot runs in this process.
     """
 
     name: str
     found: Sequence[WebhookInfo]
     explanations: Sequence[Explanation]
-    states: dict[DeliveryState, int]
-    counted: int
+    day: Total
     responses: int | None
 
     def lines(self) -> list[str]:
@@ -456,10 +461,10 @@ class WebhookReport:
             # A running bot explains why it has no such webhook.
             lines.append(f"{self.name}: no plugin has this webhook")
         lines += [line for one in self.explanations for line in one.lines()]
-        numbers = [*(f"{number} {state}" for state, number in self.states.items()), *not_recorded(self.counted)]
-        if numbers:
-            period = f"Of the last {MAX_COUNT} requests" if sum(self.states.values()) == MAX_COUNT else "In 24 hours"
-            lines.append(f"{period}: {', '.join(numbers).removeprefix('and ')}")
+        numbers = self.day._replace(accepted=self.day.accepted + self.day.counted)._asdict()
+        names = "accepted", "refused", "repeated", "failed", "dead"
+        if shown := [f"{numbers[name]} {name}" for name in names if numbers[name]]:
+            lines.append(f"In 24 hours: {', '.join(shown)}")
         return [
             *lines,
             *([] if self.responses is None else [f"Responses since the start of the bot: {self.responses}"]),
@@ -484,16 +489,13 @@ class WebhookOperations:
     async def webhook(self, by: Actor, name: str) -> list[WebhookReport]:
         """Return what is known of a webhook, of all of a plugin, or of the one at a path; see `named`."""
         routes, recorded = self._state.routes(), await fetched(self._records.webhooks())
-        day = DeliveryQuery(since=self._state.now() - _DAY, limit=MAX_COUNT)
-        reports = []
+        reports, now = [], self._state.now()
         for one in self.named(name, recorded):
-            query = replace(day, webhook=one)
-            numbers = Counter(delivery.state for delivery in await fetched(self._records.find(query)))
-            states = {state: numbers[state] for state in DeliveryState if numbers[state]}
+            hours = await fetched(self._records.totals(now - _DAY, now, 3600, one))
+            day = Total(*map(sum, zip(*hours, strict=True)))
             found = [self._info(route) for route in routes if route.hook.full_name == one]
             explained = await self._explainer(by).answers(one)
-            counted, responses = await fetched(self._records.counted(query)), self._state.responses(one)
-            reports.append(WebhookReport(one, found, explained, states, counted, responses))
+            reports.append(WebhookReport(one, found, explained, day, self._state.responses(one)))
         return reports
 
     @operation("webhook_pause")
@@ -521,6 +523,35 @@ class WebhookOperations:
         older = next_page(words, found[-1].id) if found and len(found) == query.limit else ""
         return DeliveryPage([_readable(one, by) for one in found], is_grouped, counted, older)
 
+    @operation("delivery_list")
+    async def totals(
+        self, by: Actor, since: float, until: float, step: int, webhook: str | None = None
+    ) -> Sequence[Total]:
+        """Return the numbers of each step of time; see `Journal.totals`."""
+        return await fetched(self._records.totals(since, until, step, webhook))
+
+    @operation("delivery_list")
+    async def failures(self, by: Actor, since: float = 0.0, webhook: str = "", key: str = "") -> Sequence[FailureGroup]:
+        """Return groups of deliveries that failed for the same reason; see `Journal.failures`."""
+        found = await fetched(self._records.failures(since, webhook, key))
+        return found if by.reads_details else [one._replace(reason="") for one in found]
+
+    @operation("delivery_list", "text")
+    async def search(self, by: Actor, text: str, before: int | None = None) -> tuple[Sequence[StoredDelivery], int]:
+        """Return the deliveries with an id, and the one down to which was searched; see `Journal.search`."""
+        found, down_to = await fetched(self._records.search(text, before))
+        return [_readable(one, by) for one in found], down_to
+
+    @operation("webstatus")
+    async def last_requests(self, by: Actor) -> Sequence[StoredDelivery]:
+        """Return the last request of each webhook."""
+        return [_readable(one, by) for one in await fetched(self._records.last_requests())]
+
+    @operation("plugin_info")
+    async def actions(self, by: Actor, before: int | None = None) -> Sequence[Action]:
+        """Return what people have done with the bot, the latest first."""
+        return await fetched(self._records.actions(before))
+
     @operation("delivery_show", "id")
     async def delivery(self, by: Actor, id: int) -> StoredDelivery | None:
         """Return a delivery with its request and attempts; None if it is unknown."""
@@ -528,12 +559,15 @@ class WebhookOperations:
         return None if found is None else _readable(found, by)
 
     @operation("delivery_replay", "words", changes=True)
-    async def replay(self, by: Actor, words: Sequence[str]) -> ReplayResult:
-        """Run the deliveries once more that the words select; see `parse_replay`."""
+    async def replay(self, by: Actor, words: Sequence[str], dry: bool = False) -> ReplayResult:
+        """Run the deliveries once more that the words select; see `parse_replay`. With `dry`, only return what would run."""
         given = parse_replay(words, self._state.now(), *await self._names())
         ids = given.ids or [one.id for one in await fetched(self._records.find(given.query))]
         before = {one.id: one for one in await fetched(self._records.find(DeliveryQuery(ids=ids, limit=len(ids))))}
-        begun = set(await fetched(self._queue.replay(ids, given.force, by.name)))
+        if dry:
+            begun = set(await fetched(self._records.replayable(ids, given.force)))
+        else:
+            begun = set(await fetched(self._queue.replay(ids, given.force, by.name)))
         left = [one for one in ids if one not in begun]
         later = {} if given.force else {one: before[one].superseded_by for one in left if one in before}
         repeated = {one: other for one, other in later.items() if other}

@@ -115,7 +115,7 @@ class WebhookCommandTests(SynchronousTestCase):
         shown = self.printed("show", "Shop:order").splitlines()
         self.assertTrue(shown[0].endswith(', ack="now", paused'), shown)
         self.assertRegex(shown[2], "1 of Shop:order: accepted .*, waits: the webhook is paused$")
-        self.assertEqual(shown[3], "In 24 hours: 1 received")
+        self.assertEqual(shown[3], "In 24 hours: 1 accepted")
         self.assertEqual(self.printed("resume", "Shop"), "resumed Shop:order\n")
         bot.wait_for("handled {'ref': 'main'}")
         refused = self.run_command("test", f"http://127.0.0.1:{port}/orders")

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, webhook
 from errklein.bot._operations import RunningState
+from errklein.commands.operations import Actor
 from errklein.journal import DeliveryQueue, RetryPolicy
 from errklein.journal.operations import WebhookOperations
 from errklein.ports.journal import JournalError
@@ -281,7 +282,7 @@ class WebhookShowTests(DeliveriesCase):
             refused,
             rf"^- delivery 2 of Github:notification: refused {re.escape(TIME)} \(401: \*no\*; from 198.51.100.7\)",
         )
-        expected = ["In 24 hours: 1 done, 1 failed, 1 refused", "Responses since the start of the bot: 0"]
+        expected = ["In 24 hours: 2 accepted, 1 refused, 1 failed", "Responses since the start of the bot: 0"]
         self.assertEqual(numbers, expected)
         self.bot.config.ACCESS_CONTROLS = {"webhook_show": {"allowusers": ("*",)}}
         self.assertNotIn("ValueError", self.command("!webhook show Github", frm="@bob"))
@@ -293,7 +294,7 @@ class WebhookShowTests(DeliveriesCase):
         self.patch(self.bot.bot, "now", lambda: RECEIVED_AT)
         self.journal.count("Builds:status")
         shown = self.command("!webhook show Builds:status")
-        self.assertIn("\nIn 24 hours: 1 not recorded: successful ones above WEBHOOK_LOG_RATE\n", shown)
+        self.assertIn("\nIn 24 hours: 1 accepted\n", shown)
 
     def test_all_of_a_plugin(self) -> None:
         """The name of a plugin shows each of its webhooks, also those of one that is inactive."""
@@ -325,6 +326,17 @@ class ReplayTests(DeliveriesCase):
         self.assertTrue(reply.startswith("Replaying 2 deliveries. Others can't be replayed"), reply)
         self.assertTrue(reply.endswith(": 3, 99"), reply)
         self.assertEqual(self.states(), ["received", "received", "failed"])
+
+    def test_dry_run(self) -> None:
+        """What would run is known before, without a change and without a note."""
+        self.add()
+        self.add(request=None)
+        notes: list[object] = []
+        by = Actor("alice", note=lambda *note: notes.append(note))
+        webhooks = self.bot.bot.core_host.webhooks
+        found = self.successResultOf(Deferred.fromCoroutine(webhooks.replay(by, ["failed"], dry=True)))
+        self.assertEqual(([one.id for one in found.begun], found.others, notes), ([1], [2], []))
+        self.assertEqual(self.states(), ["failed", "failed"])
 
     def test_ranges(self) -> None:
         """A webhook, states and times select deliveries, by default failed and dead ones."""
