@@ -22,7 +22,7 @@ from errklein.journal._reading import (
 from errklein.journal._redaction import Redaction, redacted_head
 from errklein.ports.journal import JournalError
 from errklein.text.masking import masker
-from errklein.webhooks.deliveries import Action, DeliveryState, Outcome, StoredDelivery, StoredRequest
+from errklein.webhooks.deliveries import MAX_TRACEBACK, Action, DeliveryState, Outcome, StoredDelivery, StoredRequest
 
 MAX_TEXT = 500  # the largest stored size of a reason, in characters
 
@@ -53,7 +53,9 @@ _END = """
         state = v.column2, due_at = v.column3,
         attempt = attempt - (v.column4 IS NULL),
         status = coalesce(v.column4, status), reason = coalesce(v.column5, reason), seconds = coalesce(v.column6, seconds),
-        size = size + iif(verified OR v.column4 IS NULL, 0, 100 + length(v.column5))
+        size = size + iif(verified OR v.column4 IS NULL, 0, 100 + length(v.column5) + coalesce(length(v.column7), 0)),
+        answered = iif(answered = 0 AND origin = '' AND NOT durable, coalesce(v.column4, 0), answered),
+        traceback = iif(v.column4 IS NULL, traceback, v.column7)
     FROM (VALUES {}) AS v WHERE deliveries.id = v.column1
 """
 
@@ -91,8 +93,8 @@ _BODY_SIZE = """
 _REMOVE_REQUESTS = (
     "DELETE FROM contents",
     "DELETE FROM private",
-    "UPDATE attempts SET reason = ''",
-    f"UPDATE deliveries SET reason = iif(reason IS NULL, NULL, ''), size = {_ROW_SIZE}",
+    "UPDATE attempts SET reason = '', traceback = NULL",
+    f"UPDATE deliveries SET reason = iif(reason IS NULL, NULL, ''), traceback = NULL, size = {_ROW_SIZE}",
 )
 
 
@@ -130,7 +132,8 @@ class JournalWriter:
         for state, durable in ((DeliveryState.RETRY, True), (DeliveryState.FAILED, False)):
             connection.execute(
                 "UPDATE deliveries INDEXED BY unfinished "
-                f"SET state = ?, due_at = iif(reason = ?, ? + {_SPREAD}, 0), status = 0, reason = ?, seconds = 0 "
+                f"SET state = ?, due_at = iif(reason = ?, ? + {_SPREAD}, 0), status = 0, reason = ?, seconds = 0, "
+                "traceback = NULL "
                 "WHERE state < 3 AND state = 1 AND durable = ?",
                 (NUMBERS[state], PROCESS_ENDED, self._now(), PROCESS_ENDED, durable),
             )
@@ -147,8 +150,11 @@ class JournalWriter:
             route = self._route(connection, delivery.webhook)
             known_as = (route, delivery.key)
             if window and known_as in known:
-                results.append(known[known_as]._replace(request=None))
-                self._add(rows, delivery._replace(state=DeliveryState.DUPLICATE, request=None), route, now)
+                earlier = known[known_as]._replace(request=None)
+                results.append(earlier)
+                answered = delivery.answered or earlier.status_of_repeated
+                duplicate = delivery._replace(state=DeliveryState.DUPLICATE, request=None, answered=answered)
+                self._add(rows, duplicate, route, now)
                 continue
             if not delivery.verified and self.waiting_bytes > self._unverified_bytes:
                 results.append(JournalError(UNVERIFIED_FULL))
@@ -221,10 +227,10 @@ class JournalWriter:
         rows = []
         for number, state, outcome, due_at in arguments:
             if outcome is None:
-                result: tuple[object, ...] = (None, None, None)
+                result: tuple[object, ...] = (None, None, None, None)
             else:
                 outcome = bounded_outcome(outcome)
-                result = (outcome.status, outcome.reason, outcome.seconds)
+                result = (outcome.status, outcome.reason, outcome.seconds, outcome.traceback or None)
             rows.append((number, NUMBERS[state], due_at, *result))
         execute_rows(connection, _END, rows)
         return [None] * len(arguments)
@@ -358,8 +364,8 @@ def delivery_row(delivery: StoredDelivery, route: int, began_at: float, request_
         _ROW_SIZE + request_size,
         delivery.verified,
         delivery.superseded_by,
-        0,
-        None,
+        delivery.answered,
+        (outcome and outcome.traceback) or None,
     )
 
 
@@ -384,7 +390,8 @@ def bounded(delivery: StoredDelivery) -> StoredDelivery:
 
 
 def bounded_outcome(outcome: Outcome) -> Outcome:
-    return outcome._replace(reason=bounded_reason(outcome.reason))
+    traceback = _bounded_text(outcome.traceback[-MAX_TRACEBACK:], MAX_TRACEBACK) if outcome.traceback else ""
+    return outcome._replace(reason=bounded_reason(outcome.reason), traceback=traceback)
 
 
 def bounded_reason(reason: str) -> str:

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 from errklein.listening import client_of
 from errklein.ports.outbox import OutboxStore, RoomUnavailable
 from errklein.running import NEVER, DeadlineSweeper, Overloaded, Placement, PoolStopped, Runner, TimeSlices
+from errklein.text.masking import masker
 from errklein.web._decoding import Lanes
 from errklein.web._error_pages import Problem, problem_of, retry_after
 from errklein.web._responses import (
@@ -31,7 +32,7 @@ from errklein.web._streaming import ResponseStream
 from errklein.web.facade import Flask
 from errklein.web.facade.context import RequestContext
 from errklein.web.request import WebhookRequest, shown_path
-from errklein.webhooks.deliveries import Outcome
+from errklein.webhooks.deliveries import MAX_TRACEBACK, Outcome
 
 if TYPE_CHECKING:
     from errklein.web._checks import Checks
@@ -97,7 +98,9 @@ class Delivery:
         self.hook = context.hook
         self.request = context.incoming
         self.status = 0  # the status of the response; 0 until it begins
-        self.reason = ""  # the reason of an error response
+        self.reason = self.traceback = (
+            ""  # the reason of an error response, and the end of the traceback if there is one
+        )
         self.services = context.services
         self._route = route
         self.context = context
@@ -331,6 +334,8 @@ class Delivery:
         )
         self.services.bot.report(lambda events: events.handler_failed(hook, request.request_id, failure))
         self.reason = self.reason or f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
+        text = failure.getTraceback()
+        self.traceback = masker.part(text, max(0, len(text) - MAX_TRACEBACK), len(text))
         self._send_error(Problem(500, "the handler failed; the log has the details under this request id"))
 
     def deadline_passed(self) -> None:
@@ -386,7 +391,7 @@ class Delivery:
             self.request.drop_body()
 
     def outcome(self) -> Outcome:
-        return Outcome(self.status, self.reason, self.request.site.now() - self.request.begun)
+        return Outcome(self.status, self.reason, self.request.site.now() - self.request.begun, self.traceback)
 
     def body(self) -> bytes | None:
         """Return the body of the request, for the log; None if it is on disk and was not read."""

@@ -73,7 +73,7 @@ class Recording:
         if self._later is None:
             raise Problem(503, "the journal is not available", retry_after(_RETRY_AFTER))
         # A delivery of a paused webhook has the same promise.
-        delivery = self._record_of(hook, request, DeliveryState.RECEIVED, body, ack="now")
+        delivery = self._record_of(hook, request, DeliveryState.RECEIVED, body, ack="now", answered=response.status)
         try:
             await self._later.accept(delivery, hook.declaration.window)
         except JournalError as error:
@@ -100,9 +100,9 @@ class Recording:
         if earlier is None:
             later = self._later
             return lambda ended: later.finish(delivery.id, ended.outcome())
-        if earlier.outcome is None or earlier.state is not DeliveryState.DONE:
+        if earlier.status_of_repeated == 409:
             raise Problem(409, "the same delivery is still being handled", retry_after(_RETRY_AFTER))
-        return ImmediateResponse(earlier.outcome.status, (), b"")
+        return ImmediateResponse(earlier.status_of_repeated, (), b"")
 
     def log(self, hook: Hook, request: WebhookRequest, outcome: Outcome, body: Callable[[], bytes | None]) -> None:
         """Log a request that has its response. If a webhook has very many successful ones, further ones are only counted."""
@@ -114,14 +114,14 @@ class Recording:
             return
         state = DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED
         stored = body() if self._with_bodies and request.body_size <= MAX_LOGGED_BODY else None
-        journal.log(self._record_of(hook, request, state, stored, outcome=outcome))
+        journal.log(self._record_of(hook, request, state, stored, outcome, answered=outcome.status))
 
     def log_refused(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
         if self._journal is None or not hook.declaration.may_be_recorded or problem.status == 409:
             return
         cause = f": {problem.__cause__}" if isinstance(problem.__cause__, JournalError) else ""
         outcome = Outcome(problem.status, problem.detail + cause)
-        refused = self._record_of(hook, request, DeliveryState.REFUSED, None, outcome=outcome)
+        refused = self._record_of(hook, request, DeliveryState.REFUSED, None, outcome, answered=problem.status)
         if self._logs:
             self._journal.log(refused)
         assert refused.request is not None
@@ -147,6 +147,7 @@ class Recording:
         body: bytes | None,
         outcome: Outcome | None = None,
         ack: str = "",
+        answered: int = 0,
     ) -> StoredDelivery:
         head, client, server, verification = request.head, request.client, request.host, hook.declaration.verify
         assert request.received_at is not None
@@ -173,6 +174,8 @@ class Recording:
                 secret_headers=frozenset() if verification is None else verification.secret_headers,
             ),
             verified=verification is not None,
+            # The response to a test isn't one to the source.
+            answered=0 if request.origin else answered,
         )
 
     def _unavailable(self, error: JournalError) -> Problem:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 MAX_LOGGED_BODY = 1_000_000  # the size in bytes of the largest body that the log stores
 
+MAX_TRACEBACK = 4000  # the number of characters that are kept of a traceback: its end, which has the exception
+
 REMOVED_WEBHOOK = "the webhook was removed"
 """The reason of deliveries that were given up with status 410, since their webhook is no more."""
 
@@ -167,6 +169,11 @@ class StoredDelivery(NamedTuple):
     superseded_by: int = 0
     began_at: float = 0.0
     answered: int = 0
+
+    @property
+    def status_of_repeated(self) -> int:
+        """The status of the response to a request that repeats this one: 409 as long as its own isn't known."""
+        return self.outcome.status if self.outcome is not None and self.state is DeliveryState.DONE else 409
 
     def without_reasons(self) -> StoredDelivery:
         """Return the delivery without the reasons and tracebacks of its attempts, which may be texts of exceptions."""

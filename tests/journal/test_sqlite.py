@@ -350,6 +350,60 @@ class ManyRoutesTests(FileCase):
         self.assertEqual(self.find(states=[DeliveryState.DONE, DeliveryState.RETRY]), [])
 
 
+class ResponseTests(FileCase):
+    """What the source was sent, and the tracebacks of attempts."""
+
+    def answered(self) -> list[int]:
+        """Return the statuses of responses, by id."""
+        return [status for (status,) in self.rows("SELECT answered FROM deliveries ORDER BY id")]
+
+    def test_status_of_the_response(self) -> None:
+        """It is that of the record, or of the first outcome while the source waits; an attempt after the response doesn't change it."""
+        now = self.record(answered=202, lease=60)
+        waits = self.record(ack="after", lease=60, key="k", window=600)
+        self.journal.record(self.delivery(ack="after", key="k"), window=600)
+        self.assertEqual(self.answered(), [202, 0, 409])
+        self.result_of(self.journal.bury(now, ERROR))
+        self.result_of(self.journal.finish(waits, OK))
+        self.journal.record(self.delivery(ack="after", key="k"), window=600)
+        self.log(DeliveryState.REFUSED, Outcome(401), answered=401)
+        self.assertEqual(self.answered(), [202, 200, 409, 200, 401])
+        lost = self.record(ack="after", lease=60)
+        self.restart()
+        self.result_of(self.journal.replay([lost]))
+        self.lease()
+        self.result_of(self.journal.finish(lost, OK))
+        self.assertEqual(self.answered()[-1], 0)
+
+    def test_tracebacks(self) -> None:
+        """Each attempt keeps the end of its own traceback, until the request is forgotten."""
+        number = self.record(lease=60)
+        for text in ("first", "", "x" * 5000 + "third"):
+            self.result_of(self.journal.retry_at(number, 0.0, ERROR._replace(traceback=text)))
+            self.lease()
+        kept = self.rows("SELECT number, traceback FROM attempts")
+        self.assertEqual([(one, text and text[-5:]) for one, text in kept], [(1, "first"), (2, None), (3, "third")])
+        self.result_of(self.journal.retry_at(number, 0.0, None))
+        self.assertEqual(len(self.rows("SELECT traceback FROM deliveries")[0][0]), 4000)
+        self.lease()
+        self.result_of(self.journal.bury(number, ERROR._replace(traceback="last \udc80")))
+        self.assertEqual(self.rows("SELECT traceback FROM deliveries"), [("last ?",)])
+        self.result_of(self.journal.forget([number]))
+        query = "SELECT traceback FROM deliveries UNION SELECT traceback FROM attempts"
+        self.assertEqual(self.rows(query), [(None,)])
+
+    def test_process_ended(self) -> None:
+        """An attempt during which the process ended has no traceback: an earlier one isn't its own."""
+        number = self.record(lease=60)
+        self.result_of(self.journal.retry_at(number, 0.0, ERROR._replace(traceback="first")))
+        self.lease()
+        self.restart()
+        self.assertEqual(
+            self.rows("SELECT traceback FROM deliveries UNION ALL SELECT traceback FROM attempts"),
+            [(None,), ("first",)],
+        )
+
+
 class FilePermissionTests(FileCase):
     def test_private(self) -> None:
         """The file and its side files have mode 0600."""
