@@ -363,6 +363,36 @@ class LogTests(IntakeCase):
         [delivery] = self.deliveries()
         self.assertEqual((delivery.state, delivery.origin, delivery.attempt), (DeliveryState.DONE, "replay", 2))
 
+    def test_traceback(self) -> None:
+        """The traceback of a handler's exception is stored, with masked secrets, and an attempt without one has none."""
+        self.plugin.result = ValueError("https://ann:5ecre7@host/ has failed")
+        self.post("/raw")
+        self.clock.advance(1)
+        self.plugin.result = "OK"
+        self.pass_time(30)
+        self.flushLoggedErrors(ValueError)
+        [first] = [self.successResultOf(self.journal.get(one.id)) for one in self.deliveries()]
+        assert first is not None and first.outcome is not None
+        self.assertEqual((first.state, first.outcome.traceback), (DeliveryState.DONE, ""))
+        [text] = [one.outcome.traceback for one in first.attempts]
+        self.assertIn("in raw\n", text)
+        self.assertIn("ValueError: https://", text)
+        self.assertNotIn("5ecre7", text)
+
+    def test_status_of_the_response(self) -> None:
+        """It is stored what the source was sent, also if the outcome came later; a test has no source."""
+        self.plugin.result = ValueError("no such room")
+        body = signed(b"{}", "72d3162e")
+        for path, headers in (("/plain", {}), ("/verified", {}), ("/durable", body), ("/durable", body)):
+            self.post(path, b"{}", headers)
+        self.plugin.result = "OK"
+        for _ in range(2):
+            self.post("/once", b"{}", body)
+        self.successResultOf(self.web.request("POST", "/plain", {}, b"x", origin="test"))
+        self.clock.advance(1)
+        self.flushLoggedErrors(ValueError)
+        self.assertEqual([one.answered for one in self.deliveries()], [500, 401, 202, 202, 200, 200, 0])
+
     def test_refused(self) -> None:
         """A refused request is logged with the reason, without its body."""
         self.post("/verified", b'{"a": 1}')
