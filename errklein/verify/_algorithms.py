@@ -151,7 +151,7 @@ def url_token(
     :param delivery_id: See `Verification`.
     """
 
-    def check(received: Received, secrets: Sequence[bytes]) -> None:
+    def check(received: Received, secrets: Sequence[bytes], digests: Sequence[str]) -> None:
         if not received.path_token:
             raise Refused("the address has no token", "malformed")
         given = digest_of(received.path_token)
@@ -160,7 +160,8 @@ def url_token(
         if sum([hmac.compare_digest(given, one) for one in known]) == 0:
             raise Refused("the token in the address doesn't match")
 
-    return Verification(ADDRESS_SCHEME, check, references(secret) if secret else (), delivery_id=delivery_id)
+    known = references(secret) if secret else ()
+    return Verification(ADDRESS_SCHEME, check, known, {"digests": digests}, delivery_id=delivery_id)
 
 
 def digest_of(token: bytes) -> str:

@@ -61,6 +61,7 @@ class RoomWebhook:
     :param rate: The rate of requests, beyond which they are refused.
     :param noticed: Whether the notice of the expiry was sent.
     :param made_by: Who has made it, and `made_at` the Unix time.
+    :param rotated_at: The Unix time of the last rotation; 0 without one.
     :param is_from_file: Whether it is in the configuration file.
     :param unusable: Why what is stored can't be used, so that all requests get 503; "" if it can.
     """
@@ -82,6 +83,7 @@ class RoomWebhook:
     rate: str = "600/min"
     made_by: str = ""
     made_at: float = 0.0
+    rotated_at: float = 0.0
     is_from_file: bool = False
     unusable: str = ""
 
@@ -152,7 +154,8 @@ class RoomWebhook:
     def rotated(self, now: float) -> Self:
         """Return the webhook without its token or secret, which stays valid for a day."""
         before = self.token or self.secret
-        return replace(self, secret="", token="", previous=(before, now + PREVIOUS_IS_VALID) if before else None)
+        previous = (before, now + PREVIOUS_IS_VALID) if before else None
+        return replace(self, secret="", token="", previous=previous, rotated_at=now)
 
     def declaration(self, find_source: FindSource, prefix: str) -> HookDeclaration:
         """Return the declaration of the webhook's route."""
