@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
 
 from errklein.bot import Bot
@@ -31,12 +31,13 @@ from errklein.console._live import Live
 from errklein.console._sessions import LINK_SECONDS, Sessions, Visitor
 from errklein.console._visit import ACTIONS, PAGES, OtherResponse, Page, Values, Visit, read_value
 from errklein.listening import Listeners, endpoint_url
+from errklein.listening.side_site import side_site
 from errklein.running import WorkerPool
 from errklein.text.errors import error_text
 from errklein.text.masking import masker
 from errklein.webhooks.exported import shown_time
 
-_IDLE = 60  # the seconds after which an idle connection is closed
+_CONNECTIONS = 300  # most of them for pages that follow changes
 _MOST_BYTES = 1_000_000  # the size of a form
 _FILES = {path.name: path.read_bytes() for path in (Path(__file__).parent / "static").iterdir()}
 _NAMES = {name: f"/{sha256(body).hexdigest()[:12]}-{name}" for name, body in _FILES.items()}
@@ -87,8 +88,7 @@ class ConsoleServer:
         self._pool = make_pool(reactor, "console", 1, queue=100)
         self.live = Live(reactor, self._enter, lambda name, values: self._fill(name, {**values, "only_live": True}))
         self.resource = _Checked(self)
-        site = _Site(self.resource, reactor=reactor, timeout=_IDLE)  # type: ignore[no-untyped-call]
-        self._listeners = Listeners(reactor, site)
+        self._listeners = Listeners(reactor, side_site(self.resource, reactor, _CONNECTIONS, _MOST_BYTES))
 
     def open(self) -> Deferred[None]:
         """Open the endpoint. The Deferred fails with ListenError."""
@@ -287,16 +287,6 @@ class ConsoleServer:
             return _FILES[name]
 
 
-class _Request(Request):
-    """A request with a small form. Twisted would keep a body of any size."""
-
-    def gotLength(self, length: int | None) -> None:
-        """Refuse a large body at its head. Called by Twisted."""
-        super().gotLength(length)  # type: ignore[no-untyped-call]
-        if length is None or length > _MOST_BYTES:
-            self.channel.forceAbortClient()
-
-
 class _Checked(Resource):
     """Sets the headers of all responses, and passes requests on that may be answered."""
 
@@ -312,19 +302,11 @@ class _Checked(Resource):
             request.setHeader(name, value)
         if self._server.checks.is_secure(request):
             request.setHeader("Strict-Transport-Security", "max-age=31536000")
-        if problem := self._server.checks.problem(request):
-            request.setResponseCode(403)
+        status, problem = 403, self._server.checks.problem(request)
+        if not problem and getattr(request, "received", 0) > _MOST_BYTES:
+            status, problem = 413, f"the form has over {_MOST_BYTES:,} bytes"
+        if problem:
+            request.setResponseCode(status)
             request.setHeader("Content-Type", "text/plain; charset=utf-8")
-            return f"403: {problem}\n".encode()
+            return f"{status}: {problem}\n".encode()
         return self._pages.render(request)
-
-
-class _Site(Site):
-    """A site without an access log and without tracebacks in responses."""
-
-    requestFactory = _Request
-    noisy = False
-    displayTracebacks = False
-
-    def log(self, request: Any) -> None:
-        """Do nothing."""

@@ -10,30 +10,27 @@ from functools import partial
 from itertools import accumulate, product
 from typing import Any
 
+from klein import Klein
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import Request
+from werkzeug.exceptions import HTTPException
 
 import twisted
 from errklein._version import COMMIT, __version__
 from errklein.bot import Bot
 from errklein.listening import Listeners
+from errklein.listening.side_site import side_site
 from errklein.plugins.plugin import Plugin
 from errklein.running import Overloaded, PoolStopped, WorkerPool
 from errklein.web import BOUNDS, REFUSALS
 from errklein.webhooks.deliveries import QueueDepth
 
-_IDLE = 30  # the seconds after which an idle connection is closed
-
 _CONNECTIONS = 100
-"""The number of open connections. A further one closes another, since the web server needs file descriptors, too."""
-
 _MOST_ZEROS = 500  # the number of webhooks whose series of errors begin with 0
 LONGEST_WAIT = 300.0  # the seconds that a message may wait in an outbox
 
@@ -57,6 +54,9 @@ class StatusServer:
     :param make_pool: Called instead of WorkerPool.
     """
 
+    log = Logger(namespace="errklein.status")
+    app = Klein()
+
     def __init__(
         self, reactor: Any, endpoint: str, public: Sequence[str] = (), make_pool: Callable[..., WorkerPool] = WorkerPool
     ) -> None:
@@ -64,14 +64,10 @@ class StatusServer:
         self._reactor = reactor
         self._public = public
         self._bot: Bot | None = None
-        self.resource = Resource()
-        self.resource.putChild(b"health", _Page(lambda _: (200, b"ok\n")))
-        self.resource.putChild(b"ready", _Page(self._ready))
-        self.resource.putChild(b"metrics", _Page(self._metrics))
+        self.resource = self.app.resource()
         # A thread of its own, since those of the bot may all be busy.
         self._pool = make_pool(reactor, "metrics", 1, queue=10)
-        site = _QuietSite(self.resource, reactor=reactor, timeout=_IDLE)  # type: ignore[no-untyped-call]
-        self._listeners = Listeners(reactor, _FewConnections(site))  # type: ignore[no-untyped-call]
+        self._listeners = Listeners(reactor, side_site(self.resource, reactor, _CONNECTIONS))
 
     def open(self) -> Deferred[None]:
         """Open the endpoint. The Deferred fails with ListenError."""
@@ -103,23 +99,45 @@ class StatusServer:
             "plugins": _plugins(bot),
         }
 
-    def _ready(self, request: Request) -> tuple[int, bytes]:
+    @app.route("/health", methods=["GET"])
+    def _health(self, request: Request) -> bytes:
+        return _response(request, 200, b"ok\n")
+
+    @app.route("/ready", methods=["GET"])
+    @app.route("/ready/<part>", methods=["GET"])
+    def _ready(self, request: Request, part: str = "") -> bytes:
         found = self.problems()
-        if request.path.startswith(b"/ready/intake"):
+        if part == "intake":
             found = {part: problem for part, problem in found.items() if part in INTAKE}
         ready = not any(found.values())
         parts = {part: problem or "ok" for part, problem in found.items()}
-        request.setHeader(b"Content-Type", b"application/json")
-        return 200 if ready else 503, json.dumps({"ready": ready, **parts}).encode() + b"\n"
+        body = json.dumps({"ready": ready, **parts}).encode() + b"\n"
+        return _response(request, 200 if ready else 503, body, "application/json")
 
-    async def _metrics(self, request: Request) -> tuple[int, bytes]:
+    @app.route("/metrics", methods=["GET"])
+    async def _metrics(self, request: Request) -> bytes:
         if self._bot is None:
-            return 503, b"the bot is starting\n"
+            return _response(request, 503, b"the bot is starting\n")
         snapshot = Snapshot(self._bot, self._bot.health.depth, self.problems())
         accept = request.getHeader("accept") or ""
         kind, body = await self._pool.run(lambda: partial(encode, snapshot, accept))
-        request.setHeader(b"Content-Type", kind.encode())
-        return 200, body
+        return _response(request, 200, body, kind)
+
+    @app.handle_errors(Exception)  # type: ignore[arg-type]
+    def _failed(self, request: Request, failure: Failure) -> bytes:
+        if isinstance(failure.value, HTTPException):
+            # Such as for a path that doesn't exist.
+            return _response(request, failure.value.code or 500, b"")
+        if not failure.check(Overloaded, PoolStopped):
+            self.log.failure("The status could not be shown", failure)
+        return _response(request, 503, b"the status could not be shown\n")
+
+
+def _response(request: Request, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> bytes:
+    request.setResponseCode(status)
+    request.setHeader("Content-Type", kind)
+    request.setHeader("Cache-Control", "no-store")
+    return body
 
 
 def _plugins(bot: Bot) -> str:
@@ -147,86 +165,6 @@ def _outbox(bot: Bot) -> str:
 def _listeners(bot: Bot, endpoints: Sequence[str]) -> str:
     closed = [endpoint for endpoint in endpoints if not bot.web.listeners.is_open(endpoint)]
     return f"closed: {', '.join(closed)}" if closed else ""
-
-
-class _Page(Resource):
-    """A page whose function gets the request, and returns the status and the body."""
-
-    isLeaf = True
-    log = Logger(namespace="errklein.status")
-
-    def __init__(self, respond: Callable[[Request], Any]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._respond = respond
-
-    def render_GET(self, request: Request) -> int:
-        """Respond when the function has its result. Called by Twisted."""
-        request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
-        request.setHeader(b"Cache-Control", b"no-store")
-        gone = request.notifyFinish()
-        gone.addErrback(lambda _: None)
-        responding = maybeDeferred(self._respond, request).addErrback(self._failed)
-        responding.addCallback(self._send, request, gone)
-        return NOT_DONE_YET
-
-    def _failed(self, failure: Failure) -> tuple[int, bytes]:
-        if not failure.check(Overloaded, PoolStopped):
-            self.log.failure("The status could not be shown", failure)
-        return 503, b"the status could not be shown\n"
-
-    def _send(self, response: tuple[int, bytes], request: Request, gone: Deferred[None]) -> None:
-        if not gone.called:
-            status, body = response
-            request.setResponseCode(status)
-            request.write(body)
-            request.finish()
-
-
-class _BodilessRequest(Request):
-    """A request whose body is discarded. Twisted would keep it, whatever its size."""
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Do nothing."""
-
-
-class _QuietSite(Site):
-    """A site without an access log and without tracebacks in responses."""
-
-    requestFactory = _BodilessRequest
-    noisy = False
-    displayTracebacks = False
-
-    def log(self, request: Any) -> None:
-        """Do nothing."""
-
-
-class _Connection(ProtocolWrapper):
-    """A connection whose last activity is known."""
-
-    def dataReceived(self, data: bytes) -> None:
-        """Move the connection behind those that have been idle for longer. Called by Twisted."""
-        if self in self.factory.protocols:
-            self.factory.protocols[self] = self.factory.protocols.pop(self)
-            super().dataReceived(data)  # type: ignore[no-untyped-call]
-
-
-class _FewConnections(WrappingFactory):
-    """Closes the connection that has been idle for longest when there are too many; logs nothing, as that may happen often."""
-
-    noisy = False
-    protocol = _Connection
-
-    def buildProtocol(self, addr: Any) -> Any:
-        """Return the protocol of a new connection. Called by Twisted."""
-        if len(self.protocols) >= _CONNECTIONS:
-            idle = next(iter(self.protocols))
-            del self.protocols[idle]
-            idle.transport.abortConnection()
-        return super().buildProtocol(addr)
-
-    def unregisterProtocol(self, p: Any) -> None:
-        """Forget a connection that has ended. Called by Twisted."""
-        self.protocols.pop(p, None)
 
 
 _CLASSES = (*map(str, BOUNDS), "+Inf")

@@ -142,6 +142,15 @@ class LiveTests(LiveCase):
         for stream in streams:
             self.assertIn("Shop:order", stream.take()[-1])
 
+    def test_nobody_looks(self) -> None:
+        """When the last browser has left, pages aren't made any more."""
+        self.follow().leave()
+        self.pass_by(1)
+        Shop.asked = 0
+        self.receive()
+        self.pass_by(10)
+        self.assertEqual(Shop.asked, 0)
+
     def test_without_a_session(self) -> None:
         """Without a session, there is no stream."""
         self.assertEqual(self.follow(browser=self.browser).status, 401)

@@ -1,0 +1,86 @@
+"""Sites beside that of webhooks, for few clients: for monitoring, and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+_IDLE = 30  # the seconds after which an idle connection is closed
+
+
+def side_site(resource: Resource, reactor: Any, connections: int, body: int = 0) -> IProtocolFactory:
+    """Return a site without an access log and without tracebacks in responses.
+
+    :param connections: The number of open connections. A further one closes the one that has been idle for longest, since the
+        web server needs file descriptors, too.
+    :param body: The bytes that are kept of the body of a request; Twisted would keep any size. `received` of the request is its size.
+    """
+    site = _Site(resource, reactor=reactor, timeout=_IDLE)  # type: ignore[no-untyped-call]
+    site.body = body
+    few = _FewConnections(site)  # type: ignore[no-untyped-call]
+    few.most = connections
+    return few
+
+
+class _Request(Request):
+    """A request that may have a large body."""
+
+    received = 0
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self.received += len(data)
+        if self.received <= self.channel.site.body:  # type: ignore[attr-defined]
+            super().handleContentChunk(data)  # type: ignore[no-untyped-call]
+
+
+class _Site(Site):
+    requestFactory = _Request
+    noisy = False
+    displayTracebacks = False
+    body = 0
+
+    def log(self, request: Any) -> None:
+        """Do nothing."""
+
+
+class _Connection(ProtocolWrapper):
+    """A connection whose last activity is known."""
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._use():
+            super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        self._use()
+        super().writeSequence(data)  # type: ignore[no-untyped-call]
+
+    def _use(self) -> bool:
+        """Move the connection behind those that have been idle for longer, unless it was closed for another one."""
+        if self not in self.factory.protocols:
+            return False
+        self.factory.protocols[self] = self.factory.protocols.pop(self)
+        return True
+
+
+class _FewConnections(WrappingFactory):
+    """Closes connections when there are too many; logs nothing, as that may happen often."""
+
+    noisy = False
+    protocol = _Connection
+    most = 0
+
+    def buildProtocol(self, addr: Any) -> Any:
+        if len(self.protocols) >= self.most:
+            idle = next(iter(self.protocols))
+            del self.protocols[idle]
+            idle.transport.abortConnection()
+        return super().buildProtocol(addr)
+
+    def unregisterProtocol(self, p: Any) -> None:
+        """Forget a connection that has ended. Called by Twisted."""
+        self.protocols.pop(p, None)
