@@ -109,7 +109,7 @@ class OperationsTests(SynchronousTestCase):
 
 SHOWING = (
     "actions configuration deliveries delivery failures installed last_requests load occupants paused plugin plugins "
-    "repositories rooms search started_at status topic totals unusable webhook webhooks why"
+    "repositories rooms search started_at status topic totals unusable waiting webhook webhooks why"
 )
 """The operations that change nothing."""
 

@@ -36,6 +36,7 @@ from errklein.webhooks.deliveries import Action, DeliveryState, QueueDepth, Stor
 
 if TYPE_CHECKING:
     from errklein.bot._bot import Bot
+    from errklein.bot._messages import MessageOperations
     from errklein.bot.persons import PersonOperations
     from errklein.config.changes import Change
 
@@ -269,7 +270,8 @@ class ConsoleLinks(Protocol):
 class CoreHost:
     """What core plugins and the console use of the bot. Other plugins use `self._bot`.
 
-    The operations of administrators are in `webhooks`, `plugins`, `repositories`, `rooms`, `process`, `room_webhooks` and `persons`.
+    The operations of administrators are in `webhooks`, `plugins`, `repositories`, `rooms`, `process`, `room_webhooks`, `persons`
+    and `messages`.
     """
 
     def __init__(self, bot: Bot, webhooks: WebhookOperations, rooms: RoomOperations) -> None:
@@ -288,6 +290,13 @@ class CoreHost:
         from errklein.bot.persons import PersonOperations
 
         return PersonOperations(self._bot)
+
+    @property
+    def messages(self) -> MessageOperations:
+        """The operations on messages that wait."""
+        from errklein.bot._messages import MessageOperations
+
+        return MessageOperations(self._bot)
 
     @property
     def console(self) -> ConsoleLinks | None:

@@ -1,4 +1,4 @@
-"""The commands `!delivery list`, `show` and `replay`, `!webhook show`, `pause` and `resume`, and `!why`."""
+"""The commands `!delivery list`, `show` and `replay`, `!webhook show`, `pause` and `resume`, `!message list` and `drop`, and `!why`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from errklein.ports.journal import JournalError
 from errklein.text import beginning, code, fenced, plain, truncated
 from errklein.text.masking import masker
 from errklein.webhooks.delivery_words import InvalidWords, parse_ids
-from errklein.webhooks.exported import body_text, details
+from errklein.webhooks.exported import body_text, details, shown_time
 
 _LINE = 300
 _SHOWN = 2000
@@ -24,7 +24,7 @@ _MOST_LINES = 100
 
 
 class Deliveries(CorePlugin):
-    """List, show, replay and explain the deliveries of webhooks."""
+    """List, show, replay and explain the deliveries of webhooks, and what waits to be sent."""
 
     refusals = JournalError, InvalidWords
 
@@ -157,6 +157,34 @@ class Deliveries(CorePlugin):
         explained = await self.host.webhooks.why(self.actor(msg), args.strip())
         lines = [line for one in explained for line in one.lines()]
         return "\n".join(shown_lines(lines, _EXPLAINED)[:_MOST_LINES])
+
+    @admin_by_default
+    @botcmd(syntax="[NETWORK]")
+    async def message_list(self, msg: Message, args: str) -> str:
+        """List the rooms and people for whom messages wait.
+
+        Usage: !message list [NETWORK]
+        """
+        waiting = await self.host.messages.waiting(self.actor(msg), args.strip())
+        lines = [
+            f"{network} {one.recipient}: {one.messages}, the oldest of {shown_time(one.oldest_at)}"
+            for network, recipients in waiting.items()
+            for one in recipients
+        ]
+        return "\n".join(shown_lines(lines[:_MOST_LINES])) or "No message waits."
+
+    @admin_by_default
+    @botcmd(syntax="NETWORK RECIPIENT")
+    async def message_drop(self, msg: Message, args: str) -> str:
+        """Drop what waits for a room or person.
+
+        Usage: !message drop NETWORK RECIPIENT
+
+        The names are those of !message list.
+        """
+        network, _, recipient = args.strip().partition(" ")
+        number = await self.host.messages.drop(self.actor(msg), network, recipient.strip())
+        return f"Dropped {number} {'message' if number == 1 else 'messages'}."
 
     async def _each(self, msg: Message, args: str, change: Callable[[Actor, str], Awaitable[None]]) -> str:
         """Change the webhooks of a name or path. Return their names. It may be that of an inactive plugin."""

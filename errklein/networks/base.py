@@ -29,7 +29,7 @@ from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Unsupp
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text
 from errklein.ports.chat import Backend, BackendEvents
-from errklein.ports.outbox import OutboxClosed, OutboxStatus, OutboxStore
+from errklein.ports.outbox import OutboxClosed, OutboxStatus, OutboxStore, RecipientStatus
 from errklein.ports.receipts import Receipt
 from errklein.running import on_reactor_soon
 from errklein.running.context import causing_delivery
@@ -231,6 +231,14 @@ class SentAtOnce:
     @property
     def status(self) -> OutboxStatus:
         return OutboxStatus(0, 0, 0, 0.0, self._sent)
+
+    def recipients(self) -> Sequence[RecipientStatus]:
+        """Return none."""
+        return ()
+
+    def drop(self, recipient: str, reason: str) -> int:
+        """Drop nothing."""
+        return 0
 
     def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
         """Store what becomes of the messages of deliveries from now on. What an earlier process left to be sent stays in the store."""

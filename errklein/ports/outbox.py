@@ -28,7 +28,7 @@ class RoomUnavailable(Exception):
 
 
 class OutboxExpired(Exception):
-    """A message was dropped, since the network was absent or too slow for OUTBOX_MAX_AGE."""
+    """A message was dropped: the network was absent or too slow for OUTBOX_MAX_AGE, or an administrator has dropped it."""
 
 
 class OutboxStatus(NamedTuple):
@@ -43,6 +43,14 @@ class OutboxStatus(NamedTuple):
     """The Unix time at which the oldest message was accepted, apart from those that wait for a room; 0.0 without others."""
     sent: int = 0
     """The number of messages that were sent since the start."""
+
+
+class RecipientStatus(NamedTuple):
+    """The number of messages that wait for a room or person, and the Unix time at which the oldest was accepted."""
+
+    recipient: str
+    messages: int
+    oldest_at: float
 
 
 class OutboxStore(Protocol):
@@ -105,6 +113,12 @@ class NetworkOutbox(Protocol):
     @property
     def status(self) -> OutboxStatus:
         """What waits to be sent."""
+
+    def recipients(self) -> Sequence[RecipientStatus]:
+        """Return those for whom messages wait, the one with the oldest first."""
+
+    def drop(self, recipient: str, reason: str) -> int:
+        """Drop what waits for a recipient, and return the number of messages. What the network may have isn't dropped."""
 
     def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
         """Keep messages in the store from now on, and send those of an earlier process first. Called once, before `Backend.connect`."""

@@ -16,10 +16,13 @@ from errklein.bot._operations import RunningState
 from errklein.commands.operations import Actor
 from errklein.journal import DeliveryQueue, RetryPolicy
 from errklein.journal.operations import WebhookOperations
+from errklein.networks.outbox import Outbox
 from errklein.ports.journal import JournalError
+from errklein.ports.outbox import OutboxExpired
 from errklein.testing import PluginTestCase, TestBot
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, Postponed, StoredDelivery, StoredRequest
 from tests.journal.inline import memory_journal
+from tests.networks.outbox.test_outbox import Network, ThreadClock
 
 RECEIVED_AT = datetime(2026, 11, 28, 18, 56, 6).timestamp()
 TIME, LATER = (datetime(2026, 11, 28, 18, minute, 6).astimezone().isoformat() for minute in (56, 57))
@@ -312,6 +315,26 @@ class WebhookShowTests(DeliveriesCase):
             self.command("!webhook show"),
             "Name a webhook, as Plugin:method, a plugin, or a webhook of a room, as in webhook list.",
         )
+
+
+class MessageTests(DeliveriesCase):
+    """`!message list` and `drop`."""
+
+    def test_flood(self) -> None:
+        """A room for which messages wait is listed, and what waits for it is dropped."""
+        self.assertEqual(self.command("!message list"), "No message waits.")
+        outbox = Outbox[str](ThreadClock(), "text", Network(), now=lambda: RECEIVED_AT)
+        self.patch(self.bot.backend, "outbox", outbox)
+        lost: Any = [outbox.perform("#ops", "too much") for _ in range(2)]
+        self.assertEqual(self.command("!message list"), f"test #ops: 2, the oldest of {TIME}")
+        self.assertEqual(self.command("!message drop test #ops"), "Dropped 2 messages.")
+        self.assertEqual(self.command("!message list test"), "No message waits.")
+        for one in lost:
+            self.failureResultOf(one, OutboxExpired)
+
+    def test_unknown_network(self) -> None:
+        """An unknown network is an error that names those of the bot."""
+        self.assertEqual(self.command("!message list libera"), "there is no network 'libera'; the bot has test.")
 
 
 class ReplayTests(DeliveriesCase):

@@ -22,7 +22,15 @@ from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks.outbox._bounds import Bounds, Load, OutboxLimits, Unavailable
 from errklein.networks.outbox._lanes import SHOWN, Entry, Hold, OutboxLanes
 from errklein.networks.outbox._network import NotConfirmed, P, RetryLater, Transport
-from errklein.ports.outbox import OutboxClosed, OutboxExpired, OutboxStatus, OutboxStore, RoomUnavailable, SentLater
+from errklein.ports.outbox import (
+    OutboxClosed,
+    OutboxExpired,
+    OutboxStatus,
+    OutboxStore,
+    RecipientStatus,
+    RoomUnavailable,
+    SentLater,
+)
 from errklein.ports.receipts import Receipt
 from errklein.running import ThreadReactor, call_from_thread, cancel_timers
 from errklein.running.context import causing_delivery, handled_delivery, origin
@@ -98,6 +106,19 @@ class Outbox(OutboxLanes[P]):
         accepted_at = 0.0 if oldest is None else self._now() - (self._reactor.seconds() - oldest.since)
         usage = self._bounds.usage
         return OutboxStatus(usage.messages, usage.parts, usage.size, accepted_at, self._sent)
+
+    def recipients(self) -> Sequence[RecipientStatus]:
+        found: defaultdict[str, list[float]] = defaultdict(list)
+        for entry in self._entries.values():
+            found[entry.message.recipient].append(entry.message.accepted_at)
+        waiting = [RecipientStatus(name, len(times), min(times)) for name, times in found.items()]
+        return sorted(waiting, key=lambda one: one.oldest_at)
+
+    def drop(self, recipient: str, reason: str) -> int:
+        to = [one for one in self._entries.values() if one.message.recipient == recipient and not one.unconfirmed]
+        if to:
+            self._drop(to, reason, Failure(OutboxExpired(f"the message was dropped, since {reason}")))
+        return len(to)
 
     def use_store(self, store: OutboxStore, restored: Iterable[OutgoingMessage] = ()) -> None:
         """Store messages from now on, and queue those of an earlier process, oldest first. Called once, at first."""

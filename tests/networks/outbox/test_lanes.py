@@ -539,6 +539,22 @@ class LanesTests(LanesCase):
         self.outbox.resume()
         self.assertEqual(self.network.got, ["new"])
 
+    def test_dropped_by_an_administrator(self) -> None:
+        """What waits for one recipient is dropped and reported, but not what the network may have."""
+        self.outbox.perform("#ops", "sent")
+        self.outbox.resume()
+        self.clock.advance(1.0)
+        results: list[Any] = [self.outbox.perform("#ops", f"lost{number}") for number in range(2)]
+        self.outbox.perform("#dev", "kept")
+        expected = [("#ops", 3, NOON), ("#dev", 1, NOON + 1)]
+        self.assertEqual(list(map(tuple, self.outbox.recipients())), expected)
+        self.assertEqual((self.outbox.drop("#ops", "of a flood"), self.outbox.drop("#no", "")), (2, 0))
+        for result in results:
+            self.failureResultOf(result, OutboxExpired)
+        self.assertEqual(self.dropped, [(2, "of a flood")])
+        self.network.confirm()
+        self.assertEqual(self.network.got, ["sent", "kept"])
+
     def test_old_messages_of_an_earlier_process(self) -> None:
         """The age of a message counts from when an earlier process accepted it; one from the future is as old as the process."""
         store = KeptMessages()
