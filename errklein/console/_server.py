@@ -122,7 +122,7 @@ class ConsoleServer:
     # Requests
 
     @cached_property
-    def _templates(self) -> Environment:
+    def templates(self) -> Environment:
         loader = FileSystemLoader(Path(__file__).parent / "templates")
         made = Environment(
             loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -136,7 +136,7 @@ class ConsoleServer:
         return await self._fill(template, values)
 
     async def _fill(self, template: str, values: Values) -> bytes:
-        made = self._templates.get_template(template)
+        made = self.templates.get_template(template)
         if "only_live" in values and "live" not in made.blocks:
             raise OtherResponse(406, "This page doesn't follow changes.")
         text: str = await self._pool.run(lambda: lambda: made.render(values))
