@@ -49,6 +49,8 @@ class GroupCommit:
     :param run: Calls a function in a thread. The functions of one database must run one after the other.
     :param undone: Called in the thread after a transaction was undone, so that nothing refers to its rows.
     :param committed: Called in the thread after a transaction is on disk.
+
+    `ended`, which may be set, is called on the reactor after each transaction.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class GroupCommit:
         self._pending: list[_Write] = []
         self._committing = False
         self._closed: Deferred[None] | None = None
+        self.ended: Callable[[], None] = lambda: None
 
     def submit(self, operation: Operation, argument: Any) -> Deferred[Any]:
         """Call the operation with this argument, and others. The Deferred fires with its result when the change is on disk."""
@@ -120,6 +123,7 @@ class GroupCommit:
                 write.done.errback(result)
             else:
                 write.done.callback(result)
+        self.ended()
         if self._closed is not None and not self._committing and not self._closed.called:
             self._closed.callback(None)
 

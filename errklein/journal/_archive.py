@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -31,10 +32,10 @@ class JournalArchive(JournalReader):
         rows = self._database.read("SELECT CAST(network AS TEXT), count(*) FROM outbox GROUP BY network")
         return dict(rows)
 
-    def replay(self, ids: Sequence[int], force: bool = False, user: str = "") -> Sequence[int]:
+    def replay(self, ids: Sequence[int], force: bool = False, user: str = "", spacing: float = 0.0) -> Sequence[int]:
         """Let the bot, which doesn't run, run deliveries once more after its next start. Return the ids of those; see `Journal.replay`."""
         with self._database.transaction() as connection:
-            return replay(connection, ids, force)
+            return replay(connection, ids, force, spacing, time.time())
 
     def set_paused(self, webhook: str, paused: bool) -> None:
         """Let the deliveries of the webhook wait or run after the next start of the bot, which doesn't run."""

@@ -200,8 +200,11 @@ class DeliveryQueue:
         postponed_until, reason = self._postponed.get(webhook, (0.0, ""))
         if reason and postponed_until > self._reactor.seconds():
             return Wait(reason, again_at=now + postponed_until - self._reactor.seconds())
-        if delivery.state is DeliveryState.RETRY and delivery.due_at > now:
-            return Wait("the attempt has failed", again_at=delivery.due_at)
+        if delivery.due_at > now:
+            has_failed = delivery.state is DeliveryState.RETRY
+            return Wait(
+                "the attempt has failed" if has_failed else "it is replayed at a rate", again_at=delivery.due_at
+            )
         if not self._running:
             return Wait("the bot is starting or stopping")
         ordered = self._policy(webhook).ordered
@@ -229,9 +232,9 @@ class DeliveryQueue:
     def _note_paused(self, webhook: str, paused: bool) -> None:
         (self.paused.add if paused else self.paused.discard)(webhook)
 
-    async def replay(self, ids: Sequence[int], force: bool, user: str) -> Sequence[int]:
+    async def replay(self, ids: Sequence[int], force: bool, user: str, spacing: float = 0.0) -> Sequence[int]:
         """Run deliveries once more, and log that the user requests it. Return the ids of those that can; see `Journal.replay`."""
-        replayed = await self._journal.replay(ids, force)
+        replayed = await self._journal.replay(ids, force, spacing)
         self.look()
         if replayed:
             _audit.info("{user} replays the deliveries {ids}", user=user, ids=", ".join(map(str, sorted(replayed))))

@@ -107,12 +107,12 @@ _SEARCHED = f"SELECT id FROM deliveries WHERE {_BOUNDS} AND :text <> '' AND (req
 _SLICE, _SLICES = 50_000, 20  # the number of ids that one query of a search reads, and of these queries
 
 REPLAYABLE = """
-    id IN (SELECT value FROM json_each(?)) AND state >= 2 AND (superseded_by = 0 OR ?) AND (
+    id IN (SELECT value FROM json_each(?)) AND (state >= 2 OR (state = 0 AND due_at > 0)) AND (superseded_by = 0 OR ?) AND (
         EXISTS (SELECT 1 FROM contents c WHERE c.id = deliveries.id AND c.body IS NOT NULL)
         OR EXISTS (SELECT 1 FROM private p WHERE p.id = deliveries.id AND p.body IS NOT NULL)
     )
 """
-"""The condition of deliveries that can run once more: they have ended or wait for a retry, and their body is stored."""
+"""The condition of deliveries that can run once more: they have ended or wait for a time, and their body is stored."""
 
 _MAX_ID = 2**62
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)

@@ -27,6 +27,9 @@ KEY_SIZE = 190
 
 MESSAGE_SIZE = 100  # the bytes that the record of a message takes in the file
 
+RECORDS_AGE = 90 * 24 * 3600.0
+"""The seconds for which actions of people, the beginnings of processes and the totals of messages are kept."""
+
 TURNS = 300
 """The number of turns, of about a second each, after which the keys, the records and the ids of messages are counted again."""
 
@@ -101,6 +104,8 @@ class Pruner:
             ).rowcount,
         ]
         connection.execute("DELETE FROM totals WHERE at < ?", ((now - limits.seconds) // 3600 * 3600,))
+        for removal in _REMOVE_AFTER_MONTHS:
+            connection.execute(removal, (now,))
         removed.append(self._merge_minutes(connection, int(now // 3600 - 1) * 3600))
         self.waiting_bytes = None
         if self._of_strangers <= limits.unverified_bytes:
@@ -195,6 +200,15 @@ def _remove(connection: sqlite3.Connection, column: str, ids: str, parameters: A
     add_to_total(connection, column, Counter((at, route) for _, at, route, accepted in rows if accepted))
     return len(rows)
 
+
+# A clock that is only this journal's must not remove what a trigger keeps.
+_MONTHS_AGO = f"min(?, CAST(strftime('%s', 'now') AS INTEGER)) - {RECORDS_AGE}"
+
+_REMOVE_AFTER_MONTHS = (
+    f"DELETE FROM actions WHERE id IN (SELECT id FROM actions ORDER BY id LIMIT {SLICE}) AND at < {_MONTHS_AGO}",
+    f"DELETE FROM runs WHERE id < (SELECT max(id) FROM runs) AND began < {_MONTHS_AGO}",
+    f"DELETE FROM message_totals WHERE at < {_MONTHS_AGO}",
+)
 
 _OLD = f"SELECT id FROM deliveries WHERE state >= 3 AND id < ({FIRST_ID}) ORDER BY id LIMIT {SLICE}"
 

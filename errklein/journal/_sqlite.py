@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -205,6 +206,9 @@ class SQLiteJournal:
         if self._flush is None and self._logs:
             self._flush = self._reactor.callLater(LOG_DELAY, self.flush)
 
+    def watch(self, changed: Callable[[], None] | None) -> None:
+        self._commits.ended = changed or (lambda: None)
+
     def note(self, action: Action) -> None:
         text = f"{action.who}: {action.operation} {action.arguments}"
         self._note(action).addErrback(
@@ -289,11 +293,13 @@ class SQLiteJournal:
         self.outbox.close()
         self.flush()
         self._logs = False
-        return (
-            self._commits.close()
-            .addCallback(lambda _: self._run_write(self._database.close))
-            .addCallback(self._stop_threads)
-        )
+        return self._commits.close().addCallback(lambda _: self._run_write(self._end)).addCallback(self._stop_threads)
+
+    def _end(self) -> None:
+        # If this fails, writes before may have failed, too: the process counts as killed.
+        with suppress(Exception):
+            self._database.write("UPDATE runs SET ended = ? WHERE id = (SELECT max(id) FROM runs)", (self._now(),))
+        self._database.close()
 
     def _stop_threads(self, _: None) -> None:
         for thread in self._threads:

@@ -124,9 +124,10 @@ class JournalWriter:
         self._routes.clear()
 
     def begin(self, connection: sqlite3.Connection) -> None:
-        """Set the connection up, and end the attempts of an earlier process. Deliveries with `ack="now"` are due at
+        """Set the connection up, note that a process begins, and end the attempts of an earlier process. Deliveries with `ack="now"` are due at
         once then, others have failed. One during which processes have ended repeatedly is due later, at a time of its
         own: one of these may be what ends them, and must not take the others along each time."""
+        connection.execute("INSERT INTO runs (began) VALUES (?)", (self._now(),))
         connection.execute(f"PRAGMA cache_size = -{CACHE}")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_FILE_SIZE}")
         for state, durable in ((DeliveryState.RETRY, True), (DeliveryState.FAILED, False)):
@@ -294,8 +295,10 @@ class JournalWriter:
     def once(self, connection: sqlite3.Connection, id: int, key: str) -> bool:
         return connection.execute("INSERT OR IGNORE INTO once VALUES (?, ?)", (id, key)).rowcount == 1
 
-    def replay(self, connection: sqlite3.Connection, ids: Sequence[int], force: bool = False) -> Sequence[int]:
-        return replay(connection, ids, force)
+    def replay(
+        self, connection: sqlite3.Connection, ids: Sequence[int], force: bool = False, spacing: float = 0.0
+    ) -> Sequence[int]:
+        return replay(connection, ids, force, spacing, self._now())
 
     def remove_requests(self, connection: sqlite3.Connection, ids: Sequence[int]) -> Sequence[int]:
         ended = "SELECT id FROM deliveries WHERE state >= 3 AND id IN (SELECT value FROM json_each(?))"
@@ -311,13 +314,16 @@ class JournalWriter:
         return self._routes[name]
 
 
-def replay(connection: sqlite3.Connection, ids: Sequence[int], force: bool) -> list[int]:
-    """Let those of the deliveries run once more that can: they have ended or wait for a retry, and their body is stored."""
+def replay(connection: sqlite3.Connection, ids: Sequence[int], force: bool, spacing: float, now: float) -> list[int]:
+    """Let those of the deliveries run once more that can, `spacing` seconds apart in the order of their ids."""
     rows = connection.execute(
         f"UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' WHERE {REPLAYABLE} RETURNING id",
         (as_ids(ids), force),
     )
-    return [number for (number,) in rows.fetchall()]
+    found = sorted(number for (number,) in rows.fetchall())
+    due = [(now + place * spacing, number) for place, number in enumerate(found if spacing else ())]
+    connection.executemany("UPDATE deliveries SET due_at = ? WHERE id = ?", due)
+    return found
 
 
 def add_to_total(connection: sqlite3.Connection, column: str, numbers: Mapping[tuple[int, int], int]) -> None:

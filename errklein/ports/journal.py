@@ -156,17 +156,21 @@ class Journal(Protocol):
     def webhooks(self) -> Deferred[Sequence[str]]:
         """Return the webhooks that have or had deliveries, or were paused."""
 
-    def replay(self, ids: Sequence[int], force: bool = False) -> Deferred[Sequence[int]]:
+    def replay(self, ids: Sequence[int], force: bool = False, spacing: float = 0.0) -> Deferred[Sequence[int]]:
         """Let deliveries run once more, whatever their state is; their origin becomes "replay".
 
         A delivery that waits for a retry is due at once then.
 
         :param force: Replay also those that are superseded.
+        :param spacing: The seconds after which each may begin after the one before, in the order of their ids.
         :returns: The ids of those that can be replayed: their request is complete, and they aren't RECEIVED or RUNNING.
         """
 
     def note(self, action: Action) -> None:
         """Store soon what somebody does, for 90 days. Errors are logged, and never raised."""
+
+    def watch(self, changed: Callable[[], None] | None) -> None:
+        """Call the function on the reactor after each transaction, in place of an earlier one; None: call nothing."""
 
     def forget(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
         """Remove headers, bodies and reasons of deliveries that have ended, also from files. Return the ids of these.

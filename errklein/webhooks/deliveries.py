@@ -140,7 +140,7 @@ class StoredDelivery(NamedTuple):
     :param request_id: The request's id in the log.
     :param ack: "now" or "after".
     :param attempt: The number of the present or last attempt; 0 before the first.
-    :param due_at: The time of the next attempt for RETRY, and the end of the lease for RUNNING.
+    :param due_at: The time of the next attempt for RETRY, and for RECEIVED if it is replayed at a rate; the end of the lease for RUNNING.
     :param origin: "" for a request of a client, "test" for `!webhook test`, "replay" for a replayed delivery.
     :param key: What identifies repeated requests, such as the source's id of the delivery; "" if nothing does.
     :param outcome: The last outcome, if an attempt has ended.

@@ -325,6 +325,19 @@ class JournalContract(JournalCase):
         self.result_of(self.journal.replay([number]))
         self.assertEqual([(leased.id, leased.attempt) for leased in self.lease()], [(number, 2)])
 
+    def test_replay_at_a_rate(self) -> None:
+        """With `spacing`, each delivery is due so long after the one before, in the order of their ids; a second replay is due at once."""
+        numbers = [self.log(DeliveryState.FAILED) for _ in range(3)]
+        self.assertEqual(sorted(self.result_of(self.journal.replay(numbers[::-1], spacing=20.0))), numbers)
+        self.assertEqual(self.leased_ids(), numbers[:1])
+        self.assertEqual(self.result_of(self.journal.next_due("Builds:build")), 1020.0)
+        stored = self.get(numbers[2])
+        self.assertEqual((stored.state, stored.due_at), (DeliveryState.RECEIVED, 1040.0))
+        self.time += 20
+        self.assertEqual(self.leased_ids(), numbers[1:2])
+        self.assertEqual(self.result_of(self.journal.replay(numbers)), numbers[2:])
+        self.assertEqual(self.leased_ids(), numbers[2:])
+
     def test_replay_of_ack_after_runs_once(self) -> None:
         """A replayed delivery with `ack="after"` is leased, its lease doesn't end, and the attempt of the request is kept."""
         number = self.log(DeliveryState.FAILED)

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.chat.outgoing import Wait
 from errklein.journal import DeliveryQueue, RetryPolicy
 from errklein.ports.journal import JournalError
 from errklein.webhooks.deliveries import DeliveryState, Outcome, Postponed, StoredDelivery, StoredRequest
@@ -483,6 +484,22 @@ class AttemptTests(QueueCase):
         self.turn()
         self.assertEqual(self.handler.ids, [number, number])
         self.assertEqual(self.state(number), DeliveryState.DONE)
+
+    def test_replay_at_a_rate(self):
+        """Deliveries that are replayed at a rate run one after the other, and what they wait for can be told."""
+        numbers = [self.accept(results=[REJECTED]) for _ in range(3)]
+        self.turn()
+        self.handler.runs.clear()
+        replayed = Deferred.fromCoroutine(self.queue.replay(numbers, False, "ann", spacing=30.0))
+        self.assertEqual(sorted(self.successResultOf(replayed)), numbers)
+        self.turn()
+        last = self.successResultOf(self.journal.get(numbers[2]))
+        self.assertEqual(self.queue.wait_of(last), Wait("it is replayed at a rate", again_at=last.due_at))
+        self.assertEqual(self.handler.ids, numbers[:1])
+        for count in (2, 3):
+            self.clock.advance(30)
+            self.turn()
+            self.assertEqual(self.handler.ids, numbers[:count])
 
 
 class ClockTests(QueueCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.outgoing import MessageRecord, MessageState
+from errklein.database import DatabaseError
 from errklein.journal import Retention, SQLiteJournal, _retention
 from errklein.ports.journal import JournalError
-from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome
+from errklein.webhooks.deliveries import Action, DeliveryQuery, DeliveryState, Outcome
 from tests.journal.contract import ERROR, OK, REQUEST
 from tests.journal.inline import INLINE
 from tests.journal.test_sqlite import FileCase
@@ -219,6 +221,33 @@ class TotalsTests(RetentionCase):
         sources = "".join(path.read_text() for path in Path(_retention.__file__).parent.glob("*.py"))
         self.assertEqual(sources.count("DELETE FROM deliveries"), 1)
         self.assertEqual(sources.count("DELETE FROM ledger"), 1)
+
+
+class MonthsTests(RetentionCase):
+    """What is kept for 90 days, whatever WEBHOOK_LOG_DAYS is."""
+
+    def test_actions(self) -> None:
+        """Actions are removed after 90 days, and not before: also if the journal's clock was set, or by another program."""
+        today = time.time()
+        for at in (self.time, self.time + 1, today):
+            self.journal.note(Action(at, "ann", "chat", "webhooks.pause", "Builds:build"))
+        self.settle()
+        self.time += 90 * DAY + 0.5
+        self.maintain()
+        self.assertEqual([one.at for one in self.result_of(self.journal.actions())], [today, 1001.0])
+        self.time = today + 1000 * DAY
+        self.maintain()
+        self.assertEqual([one.at for one in self.result_of(self.journal.actions())], [today])
+        for statement in ("DELETE FROM actions", "UPDATE actions SET who = 'bob'"):
+            with self.assertRaises(DatabaseError):
+                self.journal._database.write(statement)
+
+    def test_processes(self) -> None:
+        """The beginnings of processes are removed after 90 days, but for that of the present one."""
+        self.restart()
+        self.time += 100 * DAY
+        self.maintain()
+        self.assertEqual(self.rows("SELECT id FROM runs"), [(2,)])
 
 
 class KeyTests(RetentionCase):

@@ -404,6 +404,38 @@ class ResponseTests(FileCase):
         )
 
 
+class RunTests(FileCase):
+    def runs(self) -> list[tuple[float, float | None]]:
+        """Return when processes have begun and ended."""
+        return self.rows("SELECT began, ended FROM runs ORDER BY id")  # type: ignore[return-value]
+
+    def test_killed_processes_have_no_end(self) -> None:
+        """Each process that uses the file is noted with its end, unless it was killed."""
+        self.time = 1010.0
+        self.restart()
+        self.time = 1020.0
+        # As if the process was killed.
+        self.journal._database.close()
+        self.open()
+        self.assertEqual(self.runs(), [(1000.0, 1010.0), (1010.0, None), (1020.0, None)])
+
+    def test_changes_are_told(self) -> None:
+        """Whoever watches the journal is called after each transaction, until another one watches, or nobody."""
+        told: list[int] = []
+        self.journal.watch(lambda: told.append(1))
+        number = self.record(lease=60)
+        self.assertEqual(told, [1])
+        self.result_of(self.journal.get(number))
+        self.assertEqual(told, [1])
+        self.result_of(self.journal.finish(number, OK))
+        self.journal.count("Builds:build")
+        self.settle()
+        self.assertEqual(told, [1, 1, 1])
+        self.journal.watch(None)
+        self.record()
+        self.assertEqual(told, [1, 1, 1])
+
+
 class FilePermissionTests(FileCase):
     def test_private(self) -> None:
         """The file and its side files have mode 0600."""
