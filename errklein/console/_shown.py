@@ -1,0 +1,92 @@
+"""Requests of deliveries for use elsewhere: as a curl command, as the file of a test, and their bodies. None has secrets."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from shlex import quote
+
+from errklein.text.masking import MASK, is_secret, masker
+from errklein.verify import Received, Verification
+from errklein.webhooks.deliveries import StoredDelivery, StoredRequest
+from errklein.webhooks.exported import as_values
+
+SHOWN_BODY = 20_000  # the characters of a body on a page, and in a command
+
+_STORED_MASK = "***"  # what the journal stores in place of a secret of a URL
+_BY_CURL = ("connection", "content-length", "expect", "host", "transfer-encoding")
+
+
+def shown_headers(request: StoredRequest) -> list[tuple[str, str]]:
+    texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
+    return [(masker(name), MASK if is_secret(name) else masker(value)) for name, value in texts]
+
+
+def shown_body(request: StoredRequest) -> bytes:
+    body = request.body or b""
+    try:
+        return _masked(body.decode()).encode()
+    except UnicodeDecodeError:
+        return _plainly(_masked(body.decode("latin-1")))
+
+
+def exported(delivery: StoredDelivery) -> bytes:
+    """Return a delivery with its request as `errklein delivery export` writes it, which tests can replay."""
+    if (request := delivery.request) is not None:
+        headers = [(_plainly(name), _plainly(value)) for name, value in shown_headers(request)]
+        target = _plainly(masker(request.target)).decode("latin-1")
+        body = None if request.body is None else shown_body(request)
+        delivery = delivery._replace(request=request._replace(target=target, headers=headers, body=body))
+    return json.dumps(as_values(delivery._replace(key=masker(delivery.key))), indent=2).encode()
+
+
+def curl(request: StoredRequest, site: str, verification: Verification | None, file: str) -> str:
+    """Return a command that sends the request again. Secrets are variables of the shell, without which the command ends.
+
+    :param site: The URL before the target.
+    :param verification: That of the webhook; the headers that it needs are never stored.
+    :param file: The name of the file with the body, for one that can't be in a command.
+    """
+    url = f"{site}{masker(request.target).replace(_STORED_MASK, MASK)}"
+    signed = _signed_headers(request, url, verification)
+    headers = [one for one in shown_headers(request) if one[0] not in (*_BY_CURL, *signed)]
+    lines = [f"curl --globoff --path-as-is --request {quote(request.method)} {_quoted(url, 'SECRET')}"]
+    if "content-type" not in dict(headers):
+        lines.append("--header content-type:")  # else curl would add one
+    for name, value in [*headers, *((name, MASK) for name in signed)]:
+        variable = f"HEADER_{re.sub('[^A-Z0-9]+', '_', name.upper())}"
+        lines.append(f"--header {_quoted(f'{name}: {value}' if value else f'{name};', variable)}")
+    text = (request.body or b"").decode("utf-8", "surrogateescape")
+    if len(text) > SHOWN_BODY or not all(one.isprintable() or one in "\n\t" for one in text):
+        lines.append(f"--data-binary {quote(f'@{file}')}")
+    elif text:
+        # `--data-binary` would read the file of a text that begins with "@".
+        lines.append(f"--data-raw {_quoted(masker(text), 'BODY')}")
+    return " \\\n  ".join(lines)
+
+
+def _signed_headers(request: StoredRequest, url: str, verification: Verification | None) -> Sequence[str]:
+    if verification is None:
+        return []
+    received = Received(request.method, url, request.headers, request.body or b"", "", time.time())
+    try:
+        names = [name for name, _ in verification.sign(received, b"whsec_" + b"A" * 32)]
+    except ValueError:
+        names = sorted(verification.secret_headers)
+    return [name.decode("latin-1").lower() for name in names]
+
+
+def _masked(text: str) -> str:
+    # In parts, since a long search holds all threads.
+    return "".join(masker.part(text, begin, begin + SHOWN_BODY) for begin in range(0, len(text), SHOWN_BODY))
+
+
+def _plainly(text: str) -> bytes:
+    return text.replace(MASK, _STORED_MASK).encode("latin-1", "replace")
+
+
+def _quoted(text: str, variable: str) -> str:
+    """Return the text as a word of the shell, with the value of the variable in place of each secret."""
+    return quote(text).replace(MASK, f"'\"${{{variable}:?}}\"'")
