@@ -8,7 +8,7 @@ from functools import partial
 
 from errklein.console._shown import SHOWN_BODY, curl, exported, shown_body, shown_headers
 from errklein.console._visit import ACTIONS, OtherResponse, Values, Visit, page
-from errklein.journal.operations import ReplayResult
+from errklein.journal.operations import ReplayResult, shown_wait
 from errklein.listening import endpoint_url
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import Attempt, DeliveryState, FailureGroup, StoredDelivery
@@ -53,7 +53,7 @@ async def failures(visit: Visit) -> Values:
 async def failure(visit: Visit) -> Values:
     group, plan = next(iter(await _groups(visit, visit.field("key"))), None), None
     force = bool(visit.field("force"))
-    if group is not None and group.state is not DeliveryState.REFUSED:
+    if group is not None and group.state is not DeliveryState.REFUSED and not visit.is_following:
         words = [*map(str, group.ids), *["force"] * force]
         if await visit.may("webhooks.replay", words=words):
             plan = await visit.perform("webhooks.replay", words=words, dry=True)
@@ -72,11 +72,14 @@ async def _groups(visit: Visit, key: str = "") -> Sequence[FailureGroup]:
 async def delivery(visit: Visit, id: int) -> Values:
     one, subject = await _delivery(visit, id), str(id)
     may_ask = await visit.may("webhooks.why", subject=subject)
+    if not may_ask and visit.is_following:
+        raise OtherResponse(406, "Events of this page are for those who may use the command why.")
     ended = one.outcome if one.state is not DeliveryState.RUNNING else None
     values = {
         "title": f"Delivery {id}",
         "one": one,
         "attempts": [*one.attempts, *([Attempt(one.attempt, one.began_at, ended)] if one.attempt else ())],
+        "shown_wait": shown_wait,
         "explained": await visit.perform("webhooks.why", subject=subject) if may_ask else (),
         "may_replay": await visit.may("webhooks.replay", words=[subject]),
     }

@@ -128,6 +128,7 @@ class ConsoleServer:
             loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
         made.globals |= {"static": _NAMES.__getitem__, "only_live": False, "shown_time": shown_time}
+        made.filters["masked"] = masker
         return made
 
     async def render(self, request: Request, template: str, values: Values) -> bytes:
@@ -174,6 +175,11 @@ class ConsoleServer:
     async def _failed(self, request: Request, failure: Failure) -> bytes:
         error: Any = failure.value
         if isinstance(error, OtherResponse):
+            if error.file:
+                name, make = error.file
+                request.setHeader("Content-Type", "application/octet-stream")
+                request.setHeader("Content-Disposition", f'attachment; filename="{name}"')
+                return await self._pool.run(lambda: make)
             if error.to:
                 request.setResponseCode(error.status)
                 request.setHeader("Location", error.to)
@@ -254,7 +260,8 @@ class ConsoleServer:
             raise OtherResponse(404, "There is no such action.")
         operation, values = visit.operation(name), {}
         for parameter in list(signature(operation).parameters.values())[1:]:
-            given, annotation = visit.field(parameter.name), str(parameter.annotation)
+            annotation = str(parameter.annotation)
+            given = " ".join(visit.values(parameter.name)[: None if annotation.startswith("Sequence") else 1])
             if annotation.startswith("Mapping"):
                 values[parameter.name] = visit.fields(parameter.name) or given
             elif given or parameter.default is parameter.empty:
@@ -269,11 +276,11 @@ class ConsoleServer:
 
     for _page in PAGES:
 
-        @app.route(_page.rule, methods=["GET"], endpoint=_page.template)
+        @app.route(_page.rule, methods=["GET"], endpoint=_page.rule)
         async def _show(self, request: Request, page: Page = _page, **parts: Any) -> bytes:
             visit = self._enter(request)
             make_values = partial(page.function, visit, **parts)
-            if "text/event-stream" in (request.getHeader("accept") or ""):
+            if visit.is_following:
                 return await self.live.follow(request, make_values, page.template)
             values = {"visit": visit, "done": visit.done, **await make_values()}
             return await self.render(request, page.template, values)

@@ -19,11 +19,14 @@ Values = Mapping[str, Any]
 
 
 class OtherResponse(Exception):
-    """A response other than a page: a status with a sentence, or an address to go to."""
+    """A response other than a page: a status with a sentence, an address to go to, or the name of a file and a function that
+    returns its content, which is called in a thread."""
 
-    def __init__(self, status: int, text: str = "", to: str = "") -> None:
+    def __init__(
+        self, status: int, text: str = "", to: str = "", file: tuple[str, Callable[[], bytes]] | None = None
+    ) -> None:
         super().__init__(text)
-        self.status, self.text, self.to = status, text, to
+        self.status, self.text, self.to, self.file = status, text, to, file
 
 
 class Visit:
@@ -34,6 +37,7 @@ class Visit:
         self.bot, self.host = access.bot, access.bot.core_host
         self.path = re.sub("[?&]done=[0-9]+", "", request.uri.decode("ascii", "replace"))
         self._only_shows = request.method != b"POST"
+        self.is_following = "text/event-stream" in (request.getHeader("accept") or "")
 
     @cached_property
     def _fields(self) -> Mapping[str, Sequence[str]]:
@@ -44,7 +48,11 @@ class Visit:
 
     def field(self, name: str) -> str:
         """Return the value of a field of the form, or of the address."""
-        return self._fields.get(name, ("",))[0]
+        return next(iter(self.values(name)), "")
+
+    def values(self, name: str) -> Sequence[str]:
+        """Return the values of all fields of that name."""
+        return self._fields.get(name, ())
 
     def fields(self, name: str) -> dict[str, str]:
         """Return the values of the fields `NAME.KEY` by their keys."""
