@@ -49,9 +49,9 @@ async def failures(visit: Visit) -> Values:
         return {**shown, "problem": str(error)}
 
 
-@page("/failure", "failure.html")
-async def failure(visit: Visit) -> Values:
-    group, plan = next(iter(await _groups(visit, visit.field("key"))), None), None
+@page("/failures/<key>", "failure.html")
+async def failure(visit: Visit, key: str) -> Values:
+    group, plan = next(iter(await _groups(visit, key)), None), None
     force = bool(visit.field("force"))
     if group is not None and group.state is not DeliveryState.REFUSED and not visit.is_following:
         words = [*map(str, group.ids), *["force"] * force]
