@@ -11,7 +11,7 @@ from errklein.console._visit import ACTIONS, OtherResponse, Values, Visit, page
 from errklein.journal.operations import ReplayResult, shown_wait
 from errklein.listening import endpoint_url
 from errklein.text.masking import masker
-from errklein.webhooks.deliveries import Attempt, DeliveryState, FailureGroup, StoredDelivery
+from errklein.webhooks.deliveries import DeliveryState, FailureGroup, StoredDelivery
 from errklein.webhooks.delivery_words import parse_time
 from errklein.webhooks.exported import body_text
 
@@ -78,7 +78,7 @@ async def delivery(visit: Visit, id: int) -> Values:
     values = {
         "title": f"Delivery {id}",
         "one": one,
-        "attempts": [*one.attempts, *([Attempt(one.attempt, one.began_at, ended)] if one.attempt else ())],
+        "attempts": [*one.attempts, *([(one.attempt, one.began_at, ended)] if one.attempt else ())],
         "shown_wait": shown_wait,
         "explained": await visit.perform("webhooks.why", subject=subject) if may_ask else (),
         "may_replay": await visit.may("webhooks.replay", words=[subject]),
