@@ -242,7 +242,7 @@ class MonthsTests(RetentionCase):
             with self.assertRaises(DatabaseError):
                 self.journal._database.write(statement)
 
-    def test_processes(self) -> None:
+    def test_beginnings_of_processes(self) -> None:
         """The beginnings of processes are removed after 90 days, but for that of the present one."""
         self.restart()
         self.time += 100 * DAY
