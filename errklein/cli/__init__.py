@@ -180,6 +180,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "webhook": _late("_webhooks", "work_on_webhooks"),
     "delivery": _late("_webhooks", "work_on_deliveries"),
     "why": _late("_webhooks", "explain"),
+    "audit": _late("_webhooks", "audit"),
 }
 """The function that runs each command, by its name, or by its name and action; `work_on_data` runs the others."""
 

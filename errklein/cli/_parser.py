@@ -276,6 +276,9 @@ def _add_why(add: Callable[..., Parser]) -> None:
         "the id of a delivery, a room, a webhook as Plugin:method or Plugin, or refused for the last refused request"
     )
     add("why", _CONFIG, _DATA).add_argument("subject", metavar="ID|ROOM|WEBHOOK|refused", help=subjects)
+    add("audit", _CONFIG, _DATA).add_argument(
+        "words", metavar="WORD", nargs="*", help="since TIME, until TIME; by default, all that is kept"
+    )
 
 
 def _add_person(add: Callable[..., Parser]) -> None:

@@ -1,4 +1,4 @@
-"""The commands `errklein webhook`, `delivery` and `why`, which work beside a running bot, since they don't lock the data directory."""
+"""The commands `errklein webhook`, `delivery`, `why` and `audit`, which work beside a running bot, since they don't lock the data directory."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from errklein.sources import example_of, find_source
 from errklein.verify import Received, Verification, url_token, verification
 from errklein.webhooks import HookDeclaration
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
-from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook, parse_ids
-from errklein.webhooks.exported import as_values, body_text, details, summary
+from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook, parse_ids, parse_list
+from errklein.webhooks.exported import as_values, body_text, details, shown_time, summary
 from errklein.webhooks.precedence import RouteInfo
 from errklein.webhooks.room_webhooks import RoomWebhook, room_webhooks
 
@@ -49,6 +49,39 @@ def explain(known: argparse.Namespace) -> int:
     except (InvalidWords, DatabaseError) as error:
         raise SystemExit(f"errklein: {error}") from None
     return 0
+
+
+def audit(known: argparse.Namespace) -> int:
+    config, data = open_data(known)
+    if config.STORAGE == "Memory":
+        raise SystemExit("errklein: STORAGE is 'Memory', so there is no file with deliveries and messages")
+    now = time.time()
+    try:
+        query, _ = parse_list(known.words, now, {})
+        if query != DeliveryQuery(since=query.since, until=query.until):
+            known.parser.error("expected only since TIME and until TIME")
+        with closing(JournalArchive(data.path / DATABASE)) as archive:
+            balances = archive.balances(query.since or 0.0, query.until or now + 86400)
+    except (InvalidWords, DatabaseError) as error:
+        raise SystemExit(f"errklein: {error}") from None
+    status = 0
+    for one in balances:
+        parts = ", ".join(f"{number} {name}" for name, number in one.parts.items())
+        print_lines(
+            [
+                f"{one.accepted} {one.kind} accepted since {shown_time(min(one.since, now))}: {parts}; difference {one.difference}"
+            ]
+        )
+        if one.missing:
+            complain([f"{one.kind} without their row, of all times: {' '.join(map(str, one.missing))}"])
+        for restart in one.kills:
+            if restart or not data.is_used():
+                before = f"before {shown_time(restart)}" if restart else "last"
+                print_lines(
+                    [f"  a bot was killed {before}: what was only counted in its last second isn't in these numbers"]
+                )
+        status |= bool(one.difference or one.missing)
+    return status
 
 
 def open_data(known: argparse.Namespace, *, missing_ok: bool = False) -> tuple[Config, DataDirectory]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,9 +11,10 @@ from pathlib import Path
 from errklein.chat.outgoing import PAUSED, MessageRecord
 from errklein.database import Access, Database, DatabaseError, upgrade_of, write_copy
 from errklein.journal._outbox_store import find_messages
-from errklein.journal._reading import JournalReader
+from errklein.journal._reading import QUERIES, JournalReader
 from errklein.journal._sqlite import DATABASE, MIGRATIONS
 from errklein.journal._writing import replay
+from errklein.webhooks.deliveries import REMOVED_WEBHOOK, Balance
 
 
 class JournalArchive(JournalReader):
@@ -42,6 +44,15 @@ class JournalArchive(JournalReader):
         with self._database.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO routes (name) VALUES (?)", (webhook,))
             connection.execute("UPDATE routes SET paused = ? WHERE name = ?", (paused, webhook))
+
+    def balances(self, since: float, until: float) -> Sequence[Balance]:
+        """Return what has become of the deliveries and messages that were accepted in a period, which is rounded to whole hours.
+
+        It begins later if the numbers of its first hours aren't kept any more.
+        """
+        period = {"since": since // 3600 * 3600, "until": -(-until // 3600 * 3600), "removed": REMOVED_WEBHOOK}
+        rows = self._database.read(QUERIES["balances"], period)
+        return [Balance(kind, first, accepted, *map(json.loads, others)) for kind, first, accepted, *others in rows]
 
     def close(self) -> None:
         self._database.close()

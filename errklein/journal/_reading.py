@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import product
 from math import ceil, inf, nextafter
+from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -39,18 +40,12 @@ DELIVERY = (
 MAX_KEY = 100
 """The largest size of a key that is stored itself; of a longer one, its hash is. Also that of a request's id."""
 
-FIRST_ID = """
-    WITH RECURSIVE search (low, high) AS (
-        SELECT 0, coalesce((SELECT max(id) FROM deliveries), 0) + 1
-        UNION ALL
-        SELECT
-            iif((SELECT received_at FROM deliveries WHERE id >= (low + high) / 2 ORDER BY id LIMIT 1) < :time, (low + high) / 2, low),
-            iif((SELECT received_at FROM deliveries WHERE id >= (low + high) / 2 ORDER BY id LIMIT 1) < :time, high, (low + high) / 2)
-        FROM search WHERE high - low > 1
-    )
-    SELECT min(high) FROM search
-"""
-"""A query of an id: lower ones were received before `:time`, others not. Ids increase with time, so it is a binary search."""
+QUERIES = dict(
+    query.split("\n", 1)
+    for query in Path(__file__).with_name("queries.sql").read_text("utf-8").split("\n-- query ")[1:]
+)
+
+FIRST_ID = QUERIES["first id"]
 
 _BOUNDS = "id >= :low AND id < :high"
 _CONTAINED = " OR ".join(
@@ -69,50 +64,10 @@ _FILTERS = {
 _OF_ROUTE = f"SELECT id FROM deliveries INDEXED BY {{}} 3 AND route = {{}} AND state = {{}} AND {_BOUNDS}"
 _INDEXES = ("unfinished WHERE state <", "finished WHERE state >=")
 
-_OF_ROUTES = "route IN (SELECT value FROM json_each(:routes))"
-_TOTALS = f"""
-    SELECT CAST(time / :step AS INTEGER) * :step AS at, sum(accepted), sum(refused), sum(repeated), sum(counted), sum(failed), sum(dead)
-    FROM (
-        SELECT at AS time, accepted, refused, repeated, counted, 0 AS failed, 0 AS dead
-        FROM totals WHERE at >= :since AND at < :until AND {_OF_ROUTES}
-        UNION ALL
-        SELECT received_at, 0, 0, 0, 0, state = 5, state = 4 FROM deliveries INDEXED BY failures
-        WHERE state IN (4, 5) AND superseded_by = 0 AND received_at >= :since AND received_at < :until AND {_OF_ROUTES}
-    )
-    GROUP BY 1
-"""
-_FAILURES = {"failures": "state IN (4, 5)", "refused": "state = 7"}  # the conditions of indexes of failed deliveries
-_CAUSES = " UNION ALL ".join(
-    "SELECT route, state, status, reason, count(*), sum(superseded_by > 0), min(received_at), max(received_at) "
-    f"FROM deliveries INDEXED BY {index} WHERE {states} AND received_at >= :since AND {_OF_ROUTES} GROUP BY route, state, status, reason"
-    for index, states in _FAILURES.items()
-)
-_OF_CAUSE = """
-    SELECT id, key, superseded_by FROM deliveries INDEXED BY {} WHERE {} AND state = :state AND route = :route
-    AND coalesce(status, 0) = :status AND coalesce(reason, '') IN (SELECT value FROM json_each(:reasons)) AND received_at >= :since
-    ORDER BY superseded_by > 0, id DESC LIMIT 1000
-"""
+_FAILURES = ("failures WHERE state IN (4, 5)", "refused WHERE state = 7")
+
 MOST_GROUPS = 200  # the number of groups of failures that are returned
-
-_LAST_IDS = "SELECT max(coalesce((SELECT max(id) FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = routes.id), 0), {}) FROM routes".format(
-    ", ".join(
-        f"coalesce((SELECT max(id) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = {state} AND route = routes.id), 0)"
-        for state in range(3, len(STATES))
-    )
-)
-_BY_KEY = (
-    "SELECT :id UNION SELECT dedupe.id FROM routes CROSS JOIN dedupe ON dedupe.route = routes.id AND dedupe.key = :key"
-)
-_SEARCHED = f"SELECT id FROM deliveries WHERE {_BOUNDS} AND :text <> '' AND (request_id = :text OR key = :key) ORDER BY id DESC LIMIT :limit"
 _SLICE, _SLICES = 50_000, 20  # the number of ids that one query of a search reads, and of these queries
-
-REPLAYABLE = """
-    id IN (SELECT value FROM json_each(?)) AND (state >= 2 OR (state = 0 AND due_at > 0)) AND (superseded_by = 0 OR ?) AND (
-        EXISTS (SELECT 1 FROM contents c WHERE c.id = deliveries.id AND c.body IS NOT NULL)
-        OR EXISTS (SELECT 1 FROM private p WHERE p.id = deliveries.id AND p.body IS NOT NULL)
-    )
-"""
-"""The condition of deliveries that can run once more: they have ended or wait for a time, and their body is stored."""
 
 _MAX_ID = 2**62
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
@@ -166,24 +121,20 @@ class JournalReader:
             # They have no key, for instance.
             return 0
         ((number,),) = self._database.read(
-            f"SELECT total(counted) FROM totals WHERE at BETWEEN :since AND :until AND {_OF_ROUTES}",
-            {
-                "since": (query.since or 0) // 60 * 60,
-                "until": inf if query.until is None else query.until,
-                "routes": as_ids(self._routes(query.webhook)),
-            },
+            "SELECT total(counted) FROM totals WHERE at BETWEEN ? AND ? AND route IN (SELECT value FROM json_each(?))",
+            ((query.since or 0) // 60 * 60, query.until or _MAX_ID, as_ids(self._routes(query.webhook))),
         )
         return int(number)
 
     def totals(self, since: float, until: float, step: int, webhook: str | None = None) -> Sequence[Total]:
         first, end = int(since // step) * step, ceil(until / step) * step
         parameters = {"since": first, "until": end, "step": step, "routes": as_ids(self._routes(webhook))}
-        found = {row[0]: Total(*row) for row in self._database.read(_TOTALS, parameters)}
+        found = {row[0]: Total(*row) for row in self._database.read(QUERIES["totals"], parameters)}
         return [found.get(at) or Total(at) for at in range(first, end, step)]
 
     def failures(self, since: float = 0.0, webhook: str = "", key: str = "") -> Sequence[FailureGroup]:
         routes = self._routes(webhook or None)
-        rows = self._database.read(_CAUSES, {"since": since, "routes": as_ids(routes)})
+        rows = self._database.read(QUERIES["causes"], {"since": since, "routes": as_ids(routes)})
         causes = [
             FailureGroup(routes[route], STATES[state], status or 0, reason or "", *numbers)
             for route, state, status, reason, *numbers in rows
@@ -204,12 +155,12 @@ class JournalReader:
             "status": group.status,
             "reasons": json.dumps([one.reason for one in causes if shape_of(one.reason) == shape]),
         }
-        rows = self._database.read(_OF_CAUSE.format(*list(_FAILURES.items())[is_refused]), parameters)
+        rows = self._database.read(QUERIES["of cause"].format(_FAILURES[is_refused]), parameters)
         sources = [key for _, key, later in rows if is_refused and not later]
         return group._replace(ids=[number for number, _, _ in rows], sources=sources)
 
     def last_requests(self) -> Sequence[StoredDelivery]:
-        return self._page(_LAST_IDS, {"limit": -1})
+        return self._page(QUERIES["last requests"], {"limit": -1})
 
     def search(self, text: str, before: int | None = None) -> tuple[Sequence[StoredDelivery], int]:
         *_, result = self.searching(text, before)
@@ -221,11 +172,11 @@ class JournalReader:
         found = []
         if before is None:
             number = int(text) if text.isdecimal() and len(text) < 19 else 0
-            found = self._page(_BY_KEY, {**parameters, "id": number})
+            found = self._page(QUERIES["by id or key"], {**parameters, "id": number})
             ((before,),) = self._database.read("SELECT coalesce(max(id), 0) + 1 FROM deliveries")
         for _ in range(_SLICES):
             low = max(0, before - _SLICE)
-            some = self._page(_SEARCHED, {**parameters, "low": low, "high": before})
+            some = self._page(QUERIES["searched"], {**parameters, "low": low, "high": before})
             before = some[-1].id if len(some) == parameters["limit"] else low
             found += [one for one in some if one not in found]
             yield found, before
@@ -233,10 +184,8 @@ class JournalReader:
                 return
 
     def replayable(self, ids: Sequence[int], force: bool = False) -> Sequence[int]:
-        return [
-            number
-            for (number,) in self._database.read(f"SELECT id FROM deliveries WHERE {REPLAYABLE}", (as_ids(ids), force))
-        ]
+        query = f"SELECT id FROM deliveries WHERE {QUERIES['replayable']}"
+        return [number for (number,) in self._database.read(query, (as_ids(ids), force))]
 
     def actions(self, before: int | None = None, limit: int = 50) -> Sequence[Action]:
         rows = self._database.read(
@@ -285,12 +234,7 @@ class JournalReader:
         )
 
     def depth(self) -> QueueDepth:
-        ((waiting, running, oldest_at, oldest_kept_at),) = self._database.read(
-            "SELECT number - running, running, coalesce((SELECT received_at FROM deliveries WHERE id = oldest), 0.0), "
-            "coalesce((SELECT received_at FROM deliveries ORDER BY id LIMIT 1), 0.0) "
-            "FROM (SELECT count(*) AS number, total(state = 1) AS running, min(id) AS oldest "
-            "FROM deliveries INDEXED BY unfinished WHERE state < 3)"
-        )
+        ((waiting, running, oldest_at, oldest_kept_at),) = self._database.read(QUERIES["depth"])
         of_routes = self._database.read(
             "SELECT name, (SELECT count(*) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 4 AND route = routes.id) "
             "FROM routes"

@@ -13,7 +13,7 @@ from errklein.journal._reading import (
     DELIVERY,
     MAX_KEY,
     NUMBERS,
-    REPLAYABLE,
+    QUERIES,
     as_ids,
     delivery_of,
     request_of,
@@ -317,7 +317,7 @@ class JournalWriter:
 def replay(connection: sqlite3.Connection, ids: Sequence[int], force: bool, spacing: float, now: float) -> list[int]:
     """Let those of the deliveries run once more that can, `spacing` seconds apart in the order of their ids."""
     rows = connection.execute(
-        f"UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' WHERE {REPLAYABLE} RETURNING id",
+        f"UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' WHERE {QUERIES['replayable']} RETURNING id",
         (as_ids(ids), force),
     )
     found = sorted(number for (number,) in rows.fetchall())

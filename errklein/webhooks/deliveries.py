@@ -277,12 +277,14 @@ class Balance(NamedTuple):
     """What has become of everything that was accepted in a period.
 
     :param kind: "deliveries" or "messages".
+    :param since: The beginning of the period, as Unix time.
     :param parts: Their numbers by what has become of them.
     :param missing: The ids, of all times, that must have a row and have none; at most 1,000.
-    :param kills: The times at which a process began after one that was killed.
+    :param kills: The times of starts after a process was killed; 0.0 for one that was killed or runs, and none was started since.
     """
 
     kind: str
+    since: float
     accepted: int
     parts: Mapping[str, int]
     missing: Sequence[int]
@@ -290,5 +292,5 @@ class Balance(NamedTuple):
 
     @property
     def difference(self) -> int:
-        """The number of those of which nothing is known; 0 if nothing was lost."""
+        """The number of those of which nothing is known."""
         return self.accepted - sum(self.parts.values())

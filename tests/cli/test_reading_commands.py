@@ -29,6 +29,7 @@ COMMANDS = (
     ("storage", "get", "Keeper"),
     ("delivery", "list"),
     ("delivery", "show", "1"),
+    ("audit",),
     ("--storage-get", "Keeper"),
     ("--list",),
 )

@@ -1,0 +1,116 @@
+-- Queries of the journal, by their name. `_reading.py` fills the braces.
+
+-- query first id
+-- Lower ids were received before `:time`, others not. Ids increase with time, so it is a binary search.
+WITH RECURSIVE search (low, high) AS (
+    SELECT 0, coalesce((SELECT max(id) FROM deliveries), 0) + 1
+    UNION ALL
+    SELECT
+        iif((SELECT received_at FROM deliveries WHERE id >= (low + high) / 2 ORDER BY id LIMIT 1) < :time, (low + high) / 2, low),
+        iif((SELECT received_at FROM deliveries WHERE id >= (low + high) / 2 ORDER BY id LIMIT 1) < :time, high, (low + high) / 2)
+    FROM search WHERE high - low > 1
+)
+SELECT min(high) FROM search
+
+-- query replayable
+-- The condition of deliveries that can run once more: they have ended or wait for a time, and their body is stored.
+id IN (SELECT value FROM json_each(?)) AND (state >= 2 OR (state = 0 AND due_at > 0)) AND (superseded_by = 0 OR ?) AND (
+    EXISTS (SELECT 1 FROM contents c WHERE c.id = deliveries.id AND c.body IS NOT NULL)
+    OR EXISTS (SELECT 1 FROM private p WHERE p.id = deliveries.id AND p.body IS NOT NULL)
+)
+
+-- query depth
+SELECT
+    number - running, running, coalesce((SELECT received_at FROM deliveries WHERE id = oldest), 0.0),
+    coalesce((SELECT received_at FROM deliveries ORDER BY id LIMIT 1), 0.0)
+FROM (
+    SELECT count(*) AS number, total(state = 1) AS running, min(id) AS oldest
+    FROM deliveries INDEXED BY unfinished WHERE state < 3
+)
+
+-- query totals
+SELECT CAST(time / :step AS INTEGER) * :step, sum(accepted), sum(refused), sum(repeated), sum(counted), sum(failed), sum(dead)
+FROM (
+    SELECT at AS time, accepted, refused, repeated, counted, 0 AS failed, 0 AS dead
+    FROM totals WHERE at >= :since AND at < :until AND route IN (SELECT value FROM json_each(:routes))
+    UNION ALL
+    SELECT received_at, 0, 0, 0, 0, state = 5, state = 4 FROM deliveries INDEXED BY failures
+    WHERE state IN (4, 5) AND superseded_by = 0 AND received_at >= :since AND received_at < :until
+    AND route IN (SELECT value FROM json_each(:routes))
+)
+GROUP BY 1
+
+-- query causes
+SELECT route, state, status, reason, count(*), sum(superseded_by > 0), min(received_at), max(received_at)
+FROM deliveries INDEXED BY failures WHERE state IN (4, 5) AND received_at >= :since
+AND route IN (SELECT value FROM json_each(:routes)) GROUP BY route, state, status, reason
+UNION ALL
+SELECT route, state, status, reason, count(*), sum(superseded_by > 0), min(received_at), max(received_at)
+FROM deliveries INDEXED BY refused WHERE state = 7 AND received_at >= :since
+AND route IN (SELECT value FROM json_each(:routes)) GROUP BY route, status, reason
+
+-- query of cause
+SELECT id, key, superseded_by FROM deliveries INDEXED BY {} AND state = :state AND route = :route
+AND coalesce(status, 0) = :status AND coalesce(reason, '') IN (SELECT value FROM json_each(:reasons)) AND received_at >= :since
+ORDER BY superseded_by > 0, id DESC LIMIT 1000
+
+-- query last requests
+-- Each of the SELECTs seeks the end of a range.
+SELECT max(
+    coalesce((SELECT max(id) FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = routes.id), 0),
+    coalesce((SELECT max(id) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 3 AND route = routes.id), 0),
+    coalesce((SELECT max(id) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 4 AND route = routes.id), 0),
+    coalesce((SELECT max(id) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 5 AND route = routes.id), 0),
+    coalesce((SELECT max(id) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 6 AND route = routes.id), 0),
+    coalesce((SELECT max(id) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 7 AND route = routes.id), 0)
+) FROM routes
+
+-- query by id or key
+SELECT :id UNION SELECT dedupe.id FROM routes CROSS JOIN dedupe ON dedupe.route = routes.id AND dedupe.key = :key
+
+-- query searched
+SELECT id FROM deliveries WHERE id >= :low AND id < :high AND :text <> '' AND (request_id = :text OR key = :key)
+ORDER BY id DESC LIMIT :limit
+
+-- query balances
+-- All in one statement, so as of one moment. What is older than the first total that is kept doesn't count.
+WITH
+    first AS (
+        SELECT max(:since, coalesce((SELECT min(at) / 3600 * 3600 FROM totals), :until)) AS deliveries,
+        max(:since, coalesce((SELECT min(at) FROM message_totals), :until)) AS messages
+    ),
+    added AS (
+        SELECT coalesce(sum(accepted), 0) AS accepted, coalesce(sum(counted), 0) AS counted,
+        coalesce(sum(aged), 0) AS aged, coalesce(sum(evicted), 0) AS evicted
+        FROM totals WHERE at >= (SELECT deliveries FROM first) AND at < :until
+    ),
+    found AS (
+        SELECT state, state = 4 AND status = 410 AND reason = :removed AS cancelled
+        FROM deliveries WHERE state < 6 AND received_at >= (SELECT deliveries FROM first) AND received_at < :until
+    ),
+    killed AS (
+        SELECT began, coalesce((SELECT min(began) FROM runs later WHERE later.id > runs.id), 0.0) AS again
+        FROM runs WHERE ended IS NULL
+    )
+SELECT
+    'deliveries', first.deliveries, accepted + counted,
+    (
+        SELECT json_object(
+            'done', count(*) FILTER (WHERE state = 3), 'only counted', counted, 'failed', count(*) FILTER (WHERE state = 5),
+            'dead', count(*) FILTER (WHERE state = 4 AND NOT cancelled), 'cancelled', count(*) FILTER (WHERE cancelled),
+            'waiting', count(*) FILTER (WHERE state < 3), 'removed by age', aged, 'removed by size', evicted
+        ) FROM found
+    ),
+    (SELECT json_group_array(id) FROM (SELECT id FROM ledger WHERE id NOT IN (SELECT id FROM deliveries) LIMIT 1000)),
+    (SELECT json_group_array(again) FROM killed WHERE began < :until AND (again = 0.0 OR again >= :since))
+FROM first, added
+UNION ALL
+SELECT
+    'messages', first.messages, coalesce(sum(accepted), 0),
+    json_object(
+        'sent', coalesce(sum(sent), 0), 'dropped', coalesce(sum(dropped), 0), 'rejected', coalesce(sum(rejected), 0),
+        'waiting', (SELECT count(*) FROM outbox WHERE accepted_at >= first.messages AND accepted_at < :until)
+    ),
+    (SELECT json_group_array(id) FROM (SELECT id FROM message_ledger WHERE id NOT IN (SELECT id FROM outbox) LIMIT 1000)),
+    '[]'
+FROM first LEFT JOIN message_totals ON at >= first.messages AND at < :until
