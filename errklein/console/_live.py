@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -25,16 +26,13 @@ _LONGEST = 600.0  # the seconds after which browsers connect anew
 
 @implementer(IPushProducer)
 class _Stream:
-    """The stream of a browser.
-
-    :param make_event: Returns the present content of the page, if its visitor may see it.
-    """
+    """The stream of a browser. `ended` is cancelled when it ends. `make_event` returns the present content of the page, if
+    its visitor may see it."""
 
     def __init__(self, request: Request, make_event: Callable[[], Awaitable[bytes]], now: float) -> None:
         self.request, self.make_event = request, make_event
         self.ended: Deferred[None] = Deferred()
-        self.sent = b""
-        self.ends_at = now + _LONGEST
+        self.sent, self.ends_at = b"", now + _LONGEST
         self._sent_at, self._full = now, False
         request.setHeader("Content-Type", "text/event-stream")
         request.setHeader("X-Accel-Buffering", "no")
@@ -49,10 +47,6 @@ class _Stream:
             self.request.write(event if event != self.sent else b":\n\n")
             self.sent, self._sent_at = event, now
 
-    def end(self) -> None:
-        if not self.ended.called:
-            self.ended.callback(None)
-
     def pauseProducing(self) -> None:
         self._full = True
 
@@ -60,33 +54,27 @@ class _Stream:
         self._full = False
 
     def stopProducing(self) -> None:
-        """Do nothing, since Klein cancels the handler. Called by Twisted when the connection is lost."""
+        """Do nothing, since Klein cancels the handler of a lost connection."""
 
 
 class Live:
     """Sends visitors what has changed on the pages that they look at.
 
     In a round, each page is made once for all who look at it. A round begins soon after a change of the journal, and
-    regularly for what isn't in the journal, but so late that rounds take at most `_PART` of the time.
-
-    :param check: Raises OtherResponse if the session of a request has ended.
-    :param render: Returns the live part of a template as HTML.
+    regularly for what isn't in the journal, but so late that rounds take at most `_PART` of the time. `check` raises
+    OtherResponse if the session of a request has ended. `render` returns the live part of a template as HTML.
     """
 
     log = Logger(namespace="errklein.console")
 
     def __init__(
-        self,
-        reactor: Any,
-        check: Callable[[Request], object],
-        render: Callable[[str, Values], Awaitable[bytes]],
+        self, reactor: Any, check: Callable[[Request], object], render: Callable[[str, Values], Awaitable[bytes]]
     ) -> None:
         self._reactor, self._check, self._render = reactor, check, render
-        self._streams: dict[bytes, list[_Stream]] = {}
+        self._streams: list[_Stream] = []
         self._looking = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
         self._looking.clock = reactor
-        self._changed = False
-        self._soonest = self._latest = 0.0
+        self._changed, self._soonest, self._latest = False, 0.0, 0.0
 
     def changed(self) -> None:
         """Begin a round soon. Called after each change of the journal."""
@@ -96,9 +84,8 @@ class Live:
         """End all streams, with the server."""
         if self._looking.running:
             self._looking.stop()
-        for streams in list(self._streams.values()):
-            for stream in list(streams):
-                stream.end()
+        for stream in list(self._streams):
+            stream.ended.cancel()
 
     async def follow(self, request: Request, make_values: Callable[[], Awaitable[Values]], template: str) -> bytes:
         """Send the live part of a page, and again after changes, until the stream ends."""
@@ -110,18 +97,16 @@ class Live:
 
         event, now = await make_event(), self._reactor.seconds()
         stream = _Stream(request, make_event, now)
-        self._streams.setdefault(request.uri, []).append(stream)
+        self._streams.append(stream)
         self.changed()  # perhaps while the content was made
         if not self._looking.running:
             self._looking.start(_INTERVAL, now=False)
-        try:
-            stream.send(event, now)
+        stream.send(event, now)
+        with suppress(CancelledError):
             await stream.ended
+        self._streams.remove(stream)
+        if request.channel is not None:
             request.unregisterProducer()
-        finally:
-            self._streams[request.uri].remove(stream)
-            if not self._streams[request.uri]:
-                del self._streams[request.uri]
         return b""
 
     async def _look(self) -> None:
@@ -131,28 +116,23 @@ class Live:
         began = self._reactor.seconds()
         is_due = began >= (self._soonest if self._changed else self._latest)
         self._changed &= not is_due
-        for streams in list(self._streams.values()):
-            await self._show(list(streams), began, is_due)
+        events: dict[bytes, bytes] = {}
+        for stream in list(self._streams):
+            page = stream.request.uri
+            try:
+                if is_due:
+                    self._check(stream.request)
+                    events[page] = events.get(page) or await stream.make_event()
+                if began > stream.ends_at:
+                    stream.ended.cancel()
+                elif not stream.ended.called:
+                    stream.send(events.get(page, stream.sent), began)
+            except Exception as error:
+                # The browser connects once more, and gets the reason.
+                stream.ended.cancel()
+                if not isinstance(error, OtherResponse | NotPermitted):
+                    self.log.failure("A page could not be shown again")
         if is_due:
             now = self._reactor.seconds()
             self._soonest = now + max(_SOONEST, (now - began) / _PART)
             self._latest = max(self._soonest, now + _LATEST)
-
-    async def _show(self, streams: list[_Stream], now: float, is_due: bool) -> None:
-        """Send the same content to the streams of a page."""
-        event = b""
-        for stream in streams:
-            try:
-                if is_due:
-                    self._check(stream.request)
-                    event = event or await stream.make_event()
-                if now > stream.ends_at:
-                    stream.end()
-                elif not stream.ended.called:
-                    stream.send(event or stream.sent, now)
-            except (OtherResponse, NotPermitted):
-                # The browser connects once more, and gets the reason.
-                stream.end()
-            except Exception:
-                self.log.failure("A page could not be shown again")
-                stream.end()
