@@ -22,7 +22,6 @@ from errklein.service import (
     DataDirectory,
     Listening,
     ServiceOptions,
-    SideServer,
     Supervision,
     errors_end_program,
     load_with_options,
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from twisted.application.service import IService
 
     from errklein.bot import Bot
+    from errklein.listening.side_server import SideServer
     from errklein.service.reloading import ReloadingBot
 
 

@@ -30,8 +30,8 @@ from errklein.console._access import Left, NotPermitted, RequestChecks, VisitorA
 from errklein.console._live import Live
 from errklein.console._sessions import LINK_SECONDS, Sessions, Visitor
 from errklein.console._visit import ACTIONS, PAGES, OtherResponse, Page, Values, Visit, read_value
-from errklein.listening import Listeners, endpoint_url
-from errklein.listening.side_site import side_site
+from errklein.listening import endpoint_url
+from errklein.listening.side_server import SideServer
 from errklein.running import WorkerPool
 from errklein.text.errors import error_text
 from errklein.text.masking import masker
@@ -59,7 +59,7 @@ _HEADERS = {
 }
 
 
-class ConsoleServer:
+class ConsoleServer(SideServer):
     """Serves the console from the start of the bot to its end.
 
     :param endpoint: The endpoint as Twisted's description.
@@ -70,6 +70,7 @@ class ConsoleServer:
 
     log = Logger(namespace="errklein.audit")
     app = Klein()
+    _bot: Bot | None = None
 
     def __init__(
         self,
@@ -79,31 +80,21 @@ class ConsoleServer:
         proxies: Any = None,
         make_pool: Callable[..., WorkerPool] = WorkerPool,
     ) -> None:
-        self.endpoint, self._reactor = endpoint, reactor
-        self._url = url or endpoint_url(endpoint).partition(" ")[0]
-        self.checks = RequestChecks(url, proxies or {})
-        self.sessions = Sessions(reactor.seconds)
-        self._bot: Bot | None = None
         # Templates of long lists take milliseconds.
-        self._pool = make_pool(reactor, "console", 1, queue=100)
+        pool = make_pool(reactor, "console", 1, queue=100)
+        self.checks = RequestChecks(url, proxies or {})
+        super().__init__(reactor, endpoint, _Checked(self), pool, _CONNECTIONS, _MOST_BYTES)
+        self._url = url or endpoint_url(endpoint).partition(" ")[0]
+        self.sessions = Sessions(reactor.seconds)
         self.live = Live(reactor, self._enter, lambda name, values: self._fill(name, {**values, "only_live": True}))
-        self.resource = _Checked(self)
-        self._listeners = Listeners(reactor, side_site(self.resource, reactor, _CONNECTIONS, _MOST_BYTES))
-
-    def open(self) -> Deferred[None]:
-        """Open the endpoint. The Deferred fails with ListenError."""
-        return self._listeners.open(self.endpoint)
 
     def watch(self, bot: Bot) -> None:
-        """Show this bot from now on, and make links to it."""
-        self._bot = bot
+        super().watch(bot)
         bot.console = self
 
     def close(self) -> Deferred[None]:
-        """Close the endpoint."""
         self.live.end()
-        self._pool.stop()
-        return self._listeners.close_all()
+        return super().close()
 
     # ConsoleLinks
 

@@ -6,7 +6,6 @@ from errklein.service.bot_service import (
     BotService,
     CannotStart,
     ServiceOptions,
-    SideServer,
     configure_garbage_collector,
 )
 from errklein.service.startup_checks import Listening, errors_end_program, load_with_options

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from resource import RLIMIT_NOFILE, getrlimit, setrlimit
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -33,6 +33,7 @@ from errklein.text.masking import masker
 if TYPE_CHECKING:
     from errklein.bot import Bot
     from errklein.listening import Listeners
+    from errklein.listening.side_server import SideServer
     from errklein.service.reloading import ReloadingBot
 
 
@@ -86,19 +87,6 @@ class ServiceOptions:
     endpoints: Sequence[str]
     grace: float
     daemon: bool = False
-
-
-class SideServer(Protocol):
-    """A server beside that of webhooks, such as for monitoring."""
-
-    def open(self) -> Deferred[None]:
-        """Open the endpoint. The Deferred fails with ListenError."""
-
-    def watch(self, bot: Bot) -> None:
-        """Show this bot from now on."""
-
-    def close(self) -> Deferred[None]:
-        """Close the endpoint, after the bot has stopped."""
 
 
 class BotService(Service):

@@ -23,8 +23,7 @@ from werkzeug.exceptions import HTTPException
 import twisted
 from errklein._version import COMMIT, __version__
 from errklein.bot import Bot
-from errklein.listening import Listeners
-from errklein.listening.side_site import side_site
+from errklein.listening.side_server import SideServer
 from errklein.plugins.plugin import Plugin
 from errklein.running import Overloaded, PoolStopped, WorkerPool
 from errklein.web import BOUNDS, REFUSALS
@@ -44,7 +43,7 @@ FULL = 0.95
 """The part of OUTBOX_LIMIT and OUTBOX_SIZE from which on an outbox is full, since many messages don't fit any more."""
 
 
-class StatusServer:
+class StatusServer(SideServer):
     """Responds to `/health`, `/ready`, `/ready/intake` and `/metrics` from before the start of the bot until after its end.
 
     Requests aren't authenticated, and responses contain no secrets.
@@ -56,34 +55,24 @@ class StatusServer:
 
     log = Logger(namespace="errklein.status")
     app = Klein()
+    _bot: Bot | None = None
 
     def __init__(
         self, reactor: Any, endpoint: str, public: Sequence[str] = (), make_pool: Callable[..., WorkerPool] = WorkerPool
     ) -> None:
-        self.endpoint = endpoint
-        self._reactor = reactor
+        super().__init__(
+            reactor, endpoint, self.app.resource(), make_pool(reactor, "metrics", 1, queue=10), _CONNECTIONS
+        )
         self._public = public
-        self._bot: Bot | None = None
-        self.resource = self.app.resource()
-        # A thread of its own, since those of the bot may all be busy.
-        self._pool = make_pool(reactor, "metrics", 1, queue=10)
-        self._listeners = Listeners(reactor, side_site(self.resource, reactor, _CONNECTIONS))
-
-    def open(self) -> Deferred[None]:
-        """Open the endpoint. The Deferred fails with ListenError."""
-        return self._listeners.open(self.endpoint)
 
     def watch(self, bot: Bot) -> None:
-        """Report the state of the bot from now on."""
-        self._bot = bot
+        super().watch(bot)
         bot.health.watch()
 
     def close(self) -> Deferred[None]:
-        """Close the endpoint."""
         if self._bot is not None:
             self._bot.health.stop()
-        self._pool.stop()
-        return self._listeners.close_all()
+        return super().close()
 
     def problems(self) -> Mapping[str, str]:
         """Return the problem of each part of the bot; "" if the part works."""

@@ -1,30 +1,55 @@
-"""Sites beside that of webhooks, for few clients: for monitoring, and for people."""
+"""Servers beside that of webhooks, for few clients: for monitoring, and for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.defer import Deferred
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from errklein.listening import Listeners
+from errklein.running import WorkerPool
+
 _IDLE = 30  # the seconds after which an idle connection is closed
 
 
-def side_site(resource: Resource, reactor: Any, connections: int, body: int = 0) -> IProtocolFactory:
-    """Return a site without an access log and without tracebacks in responses.
+class SideServer:
+    """A server on an endpoint of its own, which is open from before the start of the bot until after its end.
 
+    :param endpoint: The endpoint as Twisted's description.
+    :param pool: The threads of the server, since those of the bot may all be busy.
     :param connections: The number of open connections. A further one closes the one that has been idle for longest, since the
         web server needs file descriptors, too.
     :param body: The bytes that are kept of the body of a request; Twisted would keep any size. `received` of the request is its size.
     """
-    site = _Site(resource, reactor=reactor, timeout=_IDLE)  # type: ignore[no-untyped-call]
-    site.body = body
-    few = _FewConnections(site)  # type: ignore[no-untyped-call]
-    few.most = connections
-    return few
+
+    _bot: Any = None
+
+    def __init__(
+        self, reactor: Any, endpoint: str, resource: Resource, pool: WorkerPool, connections: int, body: int = 0
+    ) -> None:
+        self.endpoint, self.resource, self._pool = endpoint, resource, pool
+        site = _Site(resource, reactor=reactor, timeout=_IDLE)  # type: ignore[no-untyped-call]
+        site.body = body
+        few = _FewConnections(site)  # type: ignore[no-untyped-call]
+        few.most = connections
+        self._listeners = Listeners(reactor, few)
+
+    def open(self) -> Deferred[None]:
+        """Open the endpoint. The Deferred fails with ListenError."""
+        return self._listeners.open(self.endpoint)
+
+    def watch(self, bot: Any) -> None:
+        """Show this bot from now on."""
+        self._bot = bot
+
+    def close(self) -> Deferred[None]:
+        """Close the endpoint, after the bot has stopped."""
+        self._pool.stop()
+        return self._listeners.close_all()
 
 
 class _Request(Request):
@@ -39,6 +64,8 @@ class _Request(Request):
 
 
 class _Site(Site):
+    """A site without an access log and without tracebacks in responses."""
+
     requestFactory = _Request
     noisy = False
     displayTracebacks = False

@@ -1,17 +1,17 @@
-"""Sites for few clients."""
+"""Servers for few clients."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from errklein.listening.side_site import side_site
+from errklein.listening.side_server import SideServer
+from errklein.testing._reactor import InlinePool
 
 
 class Shown(Resource):
@@ -33,13 +33,16 @@ class Shown(Resource):
         return b"%d bytes, kept: %b" % (request.received, request.content.read())
 
 
-class SideSiteTests(SynchronousTestCase):
-    """The limits of a site with three connections and bodies of ten bytes."""
+class SideServerTests(SynchronousTestCase):
+    """The limits of a server with three connections and bodies of ten bytes."""
 
     def setUp(self) -> None:
         """Make the site."""
         self.shown = Shown()
-        self.factory = side_site(self.shown, Clock(), 3, 10)
+        reactor = MemoryReactorClock()
+        server = SideServer(reactor, "tcp:1", self.shown, InlinePool(reactor, "side", 1), 3, 10)
+        self.successResultOf(server.open())
+        self.factory = reactor.tcpServers[0][1]
 
     def connect(self, sent: bytes = b"") -> StringTransport:
         """Return the transport of a new connection that has sent something."""
