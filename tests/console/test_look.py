@@ -26,6 +26,8 @@ HOSTILE = ("<b>x</b>", "'\"><i>", "{{ 1 }}", "a\r\nb", "\0\x1b[1m", "\u202egro",
 ON_PAGES = ("text", "quiet", "link", "good", "wait", "bad")
 """The colors of texts on pages and cards."""
 
+_WITHOUT_END = ("input", "link", "meta", "br", "hr", "rect", "line", "img", "option")
+
 
 def luminance(color: str) -> float:
     """Return the relative luminance of a color such as "#1b1f24", as WCAG 2.2 defines it."""
@@ -88,7 +90,7 @@ class Checked(HTMLParser):
             self._named = given.get("aria-label") or ""
         if "id" in given:
             self.ids[given["id"] or ""] += 1
-        if tag not in ("input", "link", "meta", "br", "hr", "rect", "line", "img"):
+        if tag not in _WITHOUT_END:
             self._open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -97,6 +99,8 @@ class Checked(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         """Check the end of an element. Called by HTMLParser."""
+        if tag in _WITHOUT_END:
+            return
         if not self._open or self._open.pop() != tag:
             self.errors.append(f"</{tag}> ends another element")
         if tag in ("a", "button", "summary", "caption", "h1", "h2") and not self._named.strip():
