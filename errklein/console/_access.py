@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -51,6 +51,11 @@ class RequestChecks:
         from_here = proxy is None and (peer == UNIX or is_local(peer))
         if not (request.isSecure() or from_here or self._proxies.trusts(proxy or peer)):
             return "the console isn't served in clear over a network; use TLS, or a proxy of TRUSTED_PROXIES"
+        try:
+            unquote(request.path, errors="strict")
+        except UnicodeDecodeError:
+            # Klein would log a traceback.
+            return "the path isn't UTF-8"
         return ""
 
     def is_secure(self, request: Request) -> bool:

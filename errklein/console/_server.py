@@ -256,13 +256,16 @@ class ConsoleServer(SideServer):
             if annotation.startswith("Mapping"):
                 values[parameter.name] = visit.fields(parameter.name) or given
             elif given or parameter.default is parameter.empty:
-                values[parameter.name] = read_value(given, annotation)
+                try:
+                    values[parameter.name] = read_value(given, annotation)
+                except ValueError as error:
+                    raise OtherResponse(400, f"{parameter.name}: {error}.") from None
             else:
                 values[parameter.name] = parameter.default
         self.log.info("{who} performs {name} on the console", who=visit.session.visitor.name, name=name)
         number = visit.session.remember(show(visit, await visit.perform(name, **values), values))
         back = visit.field("back")
-        path = back if re.fullmatch(r"/(?!/)[^\s\\]*", back) else "/"
+        path = back if re.fullmatch(r"/(?!/)[!-\[\]-~]*", back) else "/"
         raise OtherResponse(303, to=f"{path}{'&' if '?' in path else '?'}done={number}")
 
     for _page in PAGES:

@@ -38,14 +38,14 @@ class Session:
     visitor: Visitor
     ends_at: float
     form_token: str = field(default_factory=token_urlsafe, repr=False)
-    results: dict[int, str] = field(default_factory=dict)
+    results: dict[str, str] = field(default_factory=dict)
     _number: int = 0
 
     def remember(self, result: str) -> int:
         """Keep the result of an action for the next page, and return its number."""
         self._number += 1
-        self.results[self._number] = result
-        self.results.pop(self._number - _MOST_RESULTS, None)
+        self.results[str(self._number)] = result
+        self.results.pop(str(self._number - _MOST_RESULTS), None)
         return self._number
 
 

@@ -44,7 +44,10 @@ class Visit:
         query = self.request.uri.partition(b"?")[2]
         content: Any = self.request.content
         given = query if self._only_shows else content.read()
-        return parse_qs(given.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000)
+        try:
+            return parse_qs(given.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000)
+        except ValueError:
+            raise OtherResponse(400, "The form has too many fields.") from None
 
     def field(self, name: str) -> str:
         """Return the value of a field of the form, or of the address."""
@@ -61,8 +64,7 @@ class Visit:
     @property
     def done(self) -> str:
         """The result of the last action; "" without one."""
-        number = self.field("done")
-        return self.session.results.get(int(number), "") if number.isdecimal() else ""
+        return self.session.results.get(self.field("done"), "")
 
     def operation(self, name: str) -> Callable[..., Any]:
         part, _, method = name.partition(".")

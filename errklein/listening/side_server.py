@@ -62,6 +62,11 @@ class _Request(Request):
         if self.received <= self.channel.site.body:  # type: ignore[attr-defined]
             super().handleContentChunk(data)  # type: ignore[no-untyped-call]
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        # Twisted would parse a form of anybody, which takes a second for many fields.
+        self.requestHeaders.removeHeader(b"content-type")
+        super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]
+
 
 class _Site(Site):
     """A site without an access log and without tracebacks in responses."""

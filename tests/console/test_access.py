@@ -8,17 +8,18 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import twisted.web.http
 from treq.testing import StubTreq
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.testing import StringTransport
 from twisted.logger import formatEvent, globalLogPublisher
-from twisted.web.server import Site
 
 from errklein import BotPlugin, cmdfilter
 from errklein.chat import Message
 from errklein.config import load_config
 from errklein.console import ConsoleServer
 from errklein.listening._haproxy import ProxiedFactory
+from errklein.listening.side_site import side_site
 from errklein.testing._reactor import InlinePool
 from tests.console.kit import ADDRESS, Browser, ConsoleCase
 from tests.networks.irc.whole_bot import WholeBotCase
@@ -276,6 +277,46 @@ class RequestTests(ConsoleCase):
         browser.get(f"/do/webhooks.replay?form_token={token}&words=1")
         self.assertEqual(browser.status, 405)
 
+    def test_odd_requests(self) -> None:
+        """What isn't valid gets a status of its own, without a traceback in the log: paths, fields, numbers, quotes."""
+        browser = self.enter()
+        token = re.findall(r'name="form_token" value="([^"]+)"', browser.text)[0]
+        for path, status in (("/%ff", 403), ("/enter/%c3%28", 403), ("/%00", 404), (f"/?done={'9' * 5000}", 200)):
+            browser.get(path)
+            self.assertEqual(browser.status, status, path)
+        many = {f"f{number}": "" for number in range(2000)}
+        for fields in ({"words": "'"}, {"words": "\\"}, many):
+            browser.post("/do/webhooks.replay", {"form_token": token, **fields})
+            self.assertEqual(browser.status, 400)
+
+    def test_large_forms(self) -> None:
+        """A form of anybody isn't parsed: that would take a second for many fields, in which the bot does nothing else."""
+        parsed: list[bytes] = []
+        self.patch(twisted.web.http, "parse_qs", lambda given, *_: parsed.append(given) or {})
+        kind = "Content-Type: application/x-www-form-urlencoded\r\n"
+        head = f"POST /enter/x HTTP/1.1\r\nHost: localhost\r\n{kind}Content-Length: 4\r\n"
+        self.assertEqual(self.raw(f"{head}Connection: close\r\n\r\na&b&"), 403)
+        self.assertNotIn(b"a&b&", parsed)
+
+    def test_back(self) -> None:
+        """After an action, browsers only go to a page of the console."""
+        browser = self.enter()
+        token = re.findall(r'name="form_token" value="([^"]+)"', browser.text)[0]
+        for back in (
+            "//evil.example",
+            "/\\evil.example",
+            "http://evil.example",
+            "/\r\nSet-Cookie: x=y",
+            "/\x00",
+            "/\u00e4",
+            "",
+        ):
+            fields = {"form_token": token, "words": "1", "back": back}
+            browser.post("/do/webhooks.replay", fields)
+            self.assertTrue(browser.path.startswith("/?done="), browser.path)
+        browser.post("/do/webhooks.replay", {"form_token": token, "words": "1", "back": "/deliveries?words=1"})
+        self.assertTrue(browser.path.startswith("/deliveries?words=1&done="), browser.path)
+
     def test_forged_login(self) -> None:
         """Another site can't make a browser enter."""
         link = self.link()
@@ -318,13 +359,14 @@ class RequestTests(ConsoleCase):
 
     def raw(self, request: str, peer: Any = None, *, proxied: bool = False) -> int:
         """Return the status of the response to a request, whose bytes are sent as they are."""
-        site: Any = Site(self.server.resource, reactor=self.bot.bot.reactor)
+        site: Any = side_site(self.server.resource, self.bot.bot.reactor, 10, 1000)
         factory = ProxiedFactory(self.bot.bot.reactor, site) if proxied else site
         transport = StringTransport(peerAddress=peer or IPv4Address("TCP", "127.0.0.1", 1))
         transport.abortConnection = transport.loseConnection  # type: ignore[method-assign,assignment]
         protocol = factory.buildProtocol(peer)
         protocol.makeConnection(transport)
-        protocol.dataReceived(f"{request}Connection: close\r\n\r\n".encode("latin-1"))
+        end = "" if "\r\n\r\n" in request else "Connection: close\r\n\r\n"
+        protocol.dataReceived(f"{request}{end}".encode("latin-1"))
         for _ in range(20):
             self.bot.advance(0)
         self.received = transport.value().decode()
