@@ -48,7 +48,7 @@ class Clockwork(BotPlugin):
     def announce(self, msg: Any, args: str) -> str:
         """Send messages to others, too."""
         self.only_others(msg, args)
-        self.warn_admins("something is wrong")
+        self.warn_admins("the disk is full")
         return "announced"
 
     @botcmd
@@ -92,7 +92,7 @@ class TestBotTests(SynchronousTestCase):
         """The reply of `command` is the message to the sender; messages to rooms and notices to administrators don't count."""
         self.assertEqual(self.bot.command("!announce"), "announced")
         self.assertEqual(self.bot.command("!announce", frm="@alice"), "announced")
-        self.assertEqual(self.bot.sent_to(ADMIN), ["something is wrong", "announced", "something is wrong"])
+        self.assertEqual(self.bot.sent_to(ADMIN), ["the disk is full", "announced", "the disk is full"])
         error = self.assertRaises(AssertionError, self.bot.command, "!only others")
         self.assertIn("no replies instead of one", str(error))
         self.assertIn("Sent('#testroom', 'for all')", str(error))

@@ -125,9 +125,9 @@ class ParleyTests(BackendContract, SynchronousTestCase):
 
     def test_unknown_token(self):
         """With a token that is wrong, the network says why it isn't connected."""
-        backend = NETWORK.make(self.context({"server": URL, "token": "wrong"}))
+        backend = NETWORK.make(self.context({"server": URL, "token": "not-the-token"}))
         backend.connect(None)
         self.clock.advance(1)
-        self.assertIn("the server refuses the token", backend.connection.problem)
+        self.assertIn("the server refuses the token", backend.connection.absence.cause)
         self.clock.advance(300)
         self.assertEqual(len(self.http.requests), 2)
