@@ -91,6 +91,7 @@ class ConsoleServer(SideServer):
     def watch(self, bot: Bot) -> None:
         super().watch(bot)
         bot.console = self
+        bot.journal.watch(self.live.changed)
 
     def close(self) -> Deferred[None]:
         self.live.end()
