@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable
 from functools import cached_property, partial
 from hashlib import sha256
 from inspect import signature
@@ -60,25 +59,15 @@ _HEADERS = {
 
 
 class ConsoleServer(SideServer):
-    """Serves the console from the start of the bot to its end.
-
-    :param endpoint: The endpoint as Twisted's description.
-    :param url: The address by which people reach it, if that isn't the endpoint's; CONSOLE_URL.
-    :param proxies: TRUSTED_PROXIES, which may forward requests in clear.
-    :param make_pool: Called instead of WorkerPool.
-    """
+    """Serves the console. `url` is CONSOLE_URL, the address by which people reach it, if that isn't the endpoint's.
+    `proxies` are TRUSTED_PROXIES, which may forward requests in clear."""
 
     log = Logger(namespace="errklein.audit")
     app = Klein()
     _bot: Bot | None = None
 
     def __init__(
-        self,
-        reactor: Any,
-        endpoint: str,
-        url: str = "",
-        proxies: Any = None,
-        make_pool: Callable[..., WorkerPool] = WorkerPool,
+        self, reactor: Any, endpoint: str, url: str = "", proxies: Any = None, make_pool: Any = WorkerPool
     ) -> None:
         # Templates of long lists take milliseconds.
         pool = make_pool(reactor, "console", 1, queue=100)
@@ -119,7 +108,13 @@ class ConsoleServer(SideServer):
         made = Environment(
             loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        made.globals |= {"static": _NAMES.__getitem__, "only_live": False, "shown_time": shown_time}
+        made.globals |= {
+            "static": _NAMES.__getitem__,
+            "only_live": False,
+            "visit": None,
+            "done": "",
+            "shown_time": shown_time,
+        }
         made.filters["masked"] = masker
         return made
 
@@ -157,12 +152,6 @@ class ConsoleServer(SideServer):
     def cookie_name(self, request: Request) -> bytes:
         return b"__Host-errklein" if self.checks.is_secure(request) else b"errklein"
 
-    async def error_page(self, request: Request, status: int, text: str) -> bytes:
-        request.setResponseCode(status)
-        return await self.render(
-            request, "error.html", {"title": f"Error {status}", "text": text, "visit": None, "done": ""}
-        )
-
     @app.handle_errors(Exception)  # type: ignore[arg-type]
     async def _failed(self, request: Request, failure: Failure) -> bytes:
         error: Any = failure.value
@@ -173,26 +162,27 @@ class ConsoleServer(SideServer):
                 request.setHeader("Content-Disposition", f'attachment; filename="{name}"')
                 return await self._pool.run(lambda: make)
             if error.to:
-                request.setResponseCode(error.status)
                 request.setHeader("Location", error.to)
-                return b""
-            return await self.error_page(request, error.status, error.text)
-        if isinstance(error, NotPermitted):
-            return await self.error_page(request, 403, f"You may not do that: {error}.")
-        if isinstance(error, HTTPException):
-            return await self.error_page(request, error.code or 500, error.description or "")
-        if type(error).__module__.startswith("errklein."):
+            status, text = error.status, error.text
+        elif isinstance(error, NotPermitted):
+            status, text = 403, f"You may not do that: {error}."
+        elif isinstance(error, HTTPException):
+            status, text = error.code or 500, error.description or ""
+        elif type(error).__module__.startswith("errklein."):
             # errklein's own exceptions have texts for operators.
-            return await self.error_page(request, 400, masker(error_text(error)))
-        self.log.failure("A page of the console failed", failure)
-        return await self.error_page(request, 500, "The page failed; the bot's log says why.")
+            status, text = 400, masker(error_text(error))
+        else:
+            self.log.failure("A page of the console failed", failure)
+            status, text = 500, "The page failed; the bot's log says why."
+        request.setResponseCode(status)
+        return await self.render(request, "error.html", {"title": f"Error {status}", "text": text})
 
     # The login
 
     @app.route("/enter/<token>", methods=["GET"])
     async def ask(self, request: Request, token: str) -> bytes:
         """Show a button, since programs open links to show what they lead to."""
-        return await self.render(request, "enter.html", {"title": "Enter", "visit": None, "done": "", "token": token})
+        return await self.render(request, "enter.html", {"title": "Enter", "token": token})
 
     @app.route("/enter/<token>", methods=["POST"])
     async def enter(self, request: Request, token: str) -> bytes:

@@ -71,12 +71,8 @@ START_ERRORS = (ConfigError, DataDirectoryError, SecretError, StorageError)
 
 
 class Listening:
-    """The endpoints of the web server, and of the servers for monitoring and for administrators.
-
-    :param web: The endpoints of --web.
-    :param status: The endpoint of --status.
-    :param console: The endpoint of --console.
-    """
+    """The endpoints of the web server, and of the servers for monitoring and for administrators: those of --web, --status
+    and --console, or else those of the settings."""
 
     def __init__(
         self, config: Config, web: Sequence[str] = (), status: str | None = None, console: str | None = None
@@ -145,10 +141,8 @@ def load_with_options(
     """Return the configuration with the options --config, --network, --data-dir and --plugin-dir. Raises ConfigError.
 
     Without --config, ./config.py is used if it exists, else the built-in defaults: a name, and, without --network, WEB.
-
-    :param variables: variables ERRKLEIN_SET__NAME and ERRKLEIN_FILE__NAME; by default those of the environment, from which they
-        are removed.
-    :param is_again: see `load_config`.
+    `variables` are ERRKLEIN_SET__NAME and ERRKLEIN_FILE__NAME; by default those of the environment, from which they are
+    removed.
     """
     variables = take_variables(os.environ) if variables is None else variables
     if config is None:
@@ -196,10 +190,8 @@ def _check_options(*options: Any) -> None:
 
 
 def load_checked(directory: Path, web: Sequence[str], status: str | None, console: str | None, *options: Any) -> Config:
-    """Return the configuration with --web, --status and --console, and those of `load_with_options`, checked as a running bot can.
-
-    Raises one of START_ERRORS, also if this isn't the directory in which the options were given.
-    """
+    """Return the configuration with --web, --status and --console, and those of `load_with_options`, checked as a running
+    bot can. Raises one of START_ERRORS, also if this isn't the directory in which the options were given."""
     if Path.cwd() != directory:
         raise ConfigError(
             f"the bot runs in {Path.cwd()} (--rundir), and only a restart in {directory} reads paths again"
@@ -265,14 +257,7 @@ def check_start(
     data_dir: str | None,
     no_import: bool,
 ) -> None:
-    """Raise one of START_ERRORS if the bot can't start with this configuration and these options.
-
-    :param twistd: the options of twistd.
-    :param data_directory: the data directory.
-    :param listening: the endpoints.
-    :param data_dir: the option --data-dir.
-    :param no_import: the option --no-import.
-    """
+    """Raise one of START_ERRORS if the bot can't start with this configuration and these options."""
     if twistd.daemon and (of_terminal := on_terminal(config)):
         raise ConfigError(
             f"BACKEND is {of_terminal!r}, which needs a terminal, and a daemon has none; "
@@ -311,10 +296,8 @@ def _check_requirements(bot: Bot) -> None:
 
 
 def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> None:
-    """Set the log's destinations, level and format, and forward the logging module's records to it.
-
-    Raises ConfigError if a log file can't be used.
-    """
+    """Set the log's destinations, level and format, and forward the logging module's records to it. Raises ConfigError if
+    a log file can't be used."""
     log = logs.destinations
     log.level = config.BOT_LOG_LEVEL
     log.theme = config.TEXT_COLOR_THEME
@@ -332,12 +315,8 @@ def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> N
 
 
 def check_log_file(output: str, setting: str, data: DataDirectory) -> None:
-    """Raise ConfigError if the log file can't be written. A file in the data directory, which may be missing, is not checked.
-
-    :param output: the path of the log file.
-    :param setting: the setting or option that has the path, which begins the error.
-    :param data: the data directory.
-    """
+    """Raise ConfigError, with the name of the setting or option, if the log file can't be written. A file in the data
+    directory, which may be missing, is not checked."""
     path = Path(output).absolute()
     if path.parent == data.path or os.access(path if path.exists() else path.parent, os.W_OK):
         return
@@ -349,9 +328,7 @@ def check_log_file(output: str, setting: str, data: DataDirectory) -> None:
 
 def outputs(config: Config, options: TwistdOptions, *, terminal: bool) -> list[str]:
     """Return the log's destinations: --logfile, BOT_LOG_FILE or a default, but never standard output if a network uses it.
-
-    :param terminal: whether standard input is a terminal.
-    """
+    `terminal` is whether standard input is one."""
     text = bool(on_terminal(config))
     if options.log_file:
         return ["+"] if options.log_file == "-" and text else [options.log_file]

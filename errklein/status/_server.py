@@ -44,14 +44,8 @@ FULL = 0.95
 
 
 class StatusServer(SideServer):
-    """Responds to `/health`, `/ready`, `/ready/intake` and `/metrics` from before the start of the bot until after its end.
-
-    Requests aren't authenticated, and responses contain no secrets.
-
-    :param endpoint: The endpoint as Twisted's description.
-    :param public: The endpoints of the web server.
-    :param make_pool: Called instead of WorkerPool.
-    """
+    """Responds to `/health`, `/ready`, `/ready/intake` and `/metrics`. Requests aren't authenticated, and responses contain
+    no secrets. `public` are the endpoints of the web server."""
 
     log = Logger(namespace="errklein.status")
     app = Klein()
@@ -60,9 +54,8 @@ class StatusServer(SideServer):
     def __init__(
         self, reactor: Any, endpoint: str, public: Sequence[str] = (), make_pool: Callable[..., WorkerPool] = WorkerPool
     ) -> None:
-        super().__init__(
-            reactor, endpoint, self.app.resource(), make_pool(reactor, "metrics", 1, queue=10), _CONNECTIONS
-        )
+        pool = make_pool(reactor, "metrics", 1, queue=10)
+        super().__init__(reactor, endpoint, self.app.resource(), pool, _CONNECTIONS)
         self._public = public
 
     def watch(self, bot: Bot) -> None:
