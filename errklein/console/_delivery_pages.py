@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from functools import partial
 
@@ -11,48 +10,40 @@ from errklein.console._visit import ACTIONS, OtherResponse, Values, Visit, page
 from errklein.journal.operations import ReplayResult, shown_wait
 from errklein.listening import endpoint_url
 from errklein.text.masking import masker
-from errklein.webhooks.deliveries import DeliveryState, FailureGroup, StoredDelivery
+from errklein.webhooks.deliveries import DeliveryState, FailureGroup, StoredDelivery, StoredRequest
 from errklein.webhooks.delivery_words import parse_time
 from errklein.webhooks.exported import body_text
 
 _PAGE = 50  # the deliveries of a page
-_FIELDS = ("webhook", "state", "answered", "status", "reason", "since", "until", "source-id", "before", "words")
-_WITHOUT_KEYWORD = ("webhook", "state")
+_FIELDS = ("webhook", "state", "words", "answered", "status", "reason", "since", "until", "source-id", "before")
+_WITHOUT_KEYWORD = _FIELDS[:3]
 
 
 @page("/deliveries", "deliveries.html")
 async def deliveries(visit: Visit) -> Values:
     given = [(name, one) for name in _FIELDS for one in visit.values(name) if one.strip()]
-    shown = {"title": "Deliveries", "given": given, "text": visit.field("text").strip(), "states": list(DeliveryState)}
-    try:
-        if shown["text"]:
-            before = int(visit.field("before") or 0) or None
-            found, low = await visit.perform("webhooks.search", text=shown["text"], before=before)
-            return {**shown, "found": found, "counted": 0, "older": low, "problem": ""}
-        words: list[str] = []
-        for name, one in given:
-            words += shlex.split(one) if name == "words" else [one] if name in _WITHOUT_KEYWORD else [name, one]
-        listed = await visit.perform("webhooks.deliveries", words=words, most=_PAGE)
-    except ValueError as error:
-        return {**shown, "found": (), "counted": 0, "older": 0, "problem": str(error)}
+    text, before = visit.field("text").strip(), visit.field("before")
+    values = {"title": "Deliveries", "given": given, "text": text, "counted": 0}
+    if text:
+        at = int(before) if before.isdecimal() else None
+        found, older = await visit.perform("webhooks.search", text=text, before=at)
+        return {**values, "found": found, "older": older}
+    words = [word for name, one in given for word in (one.split() if name in _WITHOUT_KEYWORD else (name, one))]
+    words += ["limit", str(_PAGE)] * ("limit" not in words)
+    listed = await visit.perform("webhooks.deliveries", words=words, most=_PAGE)
     older = listed.deliveries[-1].id if listed.older else 0
-    return {**shown, "found": listed.deliveries, "counted": listed.counted, "older": older, "problem": ""}
+    return {**values, "found": listed.deliveries, "counted": listed.counted, "older": older}
 
 
 @page("/failures", "failures.html")
 async def failures(visit: Visit) -> Values:
-    since = visit.field("since") or "1d"
-    shown = {"title": "Failures", "webhook": visit.field("webhook"), "since": since, "groups": (), "problem": ""}
-    try:
-        return {**shown, "groups": await _groups(visit)}
-    except ValueError as error:
-        return {**shown, "problem": str(error)}
+    given = {name: visit.field(name) for name in ("since", "webhook")}
+    return {"title": "Failures", "groups": await _groups(visit), "given": given}
 
 
 @page("/failures/<key>", "failure.html")
 async def failure(visit: Visit, key: str) -> Values:
-    group, plan = next(iter(await _groups(visit, key)), None), None
-    force = bool(visit.field("force"))
+    group, force, plan = next(iter(await _groups(visit, key)), None), bool(visit.field("force")), None
     if group is not None and group.state is not DeliveryState.REFUSED and not visit.is_following:
         words = [*map(str, group.ids), *["force"] * force]
         if await visit.may("webhooks.replay", words=words):
@@ -61,40 +52,30 @@ async def failure(visit: Visit, key: str) -> Values:
 
 
 async def _groups(visit: Visit, key: str = "") -> Sequence[FailureGroup]:
-    since = parse_time(visit.field("since") or "1d", visit.bot.now())
-    found: Sequence[FailureGroup] = await visit.perform(
-        "webhooks.failures", since=since, webhook=visit.field("webhook"), key=key
-    )
+    values = {"since": parse_time(visit.field("since") or "1d", visit.bot.now()), "webhook": visit.field("webhook")}
+    found: Sequence[FailureGroup] = await visit.perform("webhooks.failures", **values, key=key)
     return found
 
 
 @page("/deliveries/<int:id>", "delivery.html")
 async def delivery(visit: Visit, id: int) -> Values:
-    one, subject = await _delivery(visit, id), str(id)
-    may_ask = await visit.may("webhooks.why", subject=subject)
-    if not may_ask and visit.is_following:
-        raise OtherResponse(406, "Events of this page are for those who may use the command why.")
-    ended = one.outcome if one.state is not DeliveryState.RUNNING else None
-    values = {
+    one, may_ask = await _delivery(visit, id), await visit.may("webhooks.why", subject=str(id))
+    if visit.is_following and not may_ask:  # all who follow the page get the same
+        raise OtherResponse(406, "Only those who may use `why` can follow this page.")
+    request, hook = one.request or StoredRequest("", "", (), None), visit.bot.web.routes.declaration(one.webhook)
+    urls = [visit.bot.bot_config.PUBLIC_URL, *map(endpoint_url, visit.bot.web.listeners.open_now), "https://YOUR-HOST"]
+    site, (described, text) = next(filter(None, urls)).partition(" ")[0], body_text(request)
+    return {
         "title": f"Delivery {id}",
         "one": one,
-        "attempts": [*one.attempts, *([(one.attempt, one.began_at, ended)] if one.attempt else ())],
+        "ended": one.outcome if one.state is not DeliveryState.RUNNING else None,
+        "explained": await visit.perform("webhooks.why", subject=str(id)) if may_ask else (),
         "shown_wait": shown_wait,
-        "explained": await visit.perform("webhooks.why", subject=subject) if may_ask else (),
-        "may_replay": await visit.may("webhooks.replay", words=[subject]),
-    }
-    if (request := one.request) is None:
-        return values
-    endpoints = map(endpoint_url, visit.bot.web.listeners.open_now)
-    site = visit.bot.bot_config.PUBLIC_URL or next(endpoints, "https://YOUR-HOST").partition(" ")[0]
-    declaration, (described, text) = visit.bot.web.routes.declaration(one.webhook), body_text(request)
-    verification = None if declaration is None else declaration.verify
-    return {
-        **values,
+        "may_replay": await visit.may("webhooks.replay", words=[str(id)]),
         # These look for secrets, which takes a while, so the template calls them in its thread.
         "headers": partial(shown_headers, request),
         "body": (described, partial(masker.part, text, 0, SHOWN_BODY), len(text) > SHOWN_BODY),
-        "curl": partial(curl, request, site, verification, f"delivery-{id}-body"),
+        "curl": partial(curl, request, site, None if hook is None else hook.verify, f"delivery-{id}-body"),
     }
 
 
@@ -119,8 +100,7 @@ def _replayed(visit: Visit, result: ReplayResult, values: Values) -> str:
     number, repeated, others = len(result.begun), len(result.repeated), len(result.others)
     text = f"Replaying {number} {'delivery' if number == 1 else 'deliveries'}."
     text += f" The source has sent {repeated} again, which are not replayed." * bool(repeated)
-    reasons = "unknown, due or running already, or without a stored body"
-    return text + f" {others} can't be replayed: {reasons}." * bool(others)
+    return text + f" {others} are unknown, due or running already, or have no stored body." * bool(others)
 
 
 ACTIONS["webhooks.replay"] = _replayed

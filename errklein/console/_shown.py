@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Sequence
 from shlex import quote
 
 from errklein.text.masking import MASK, is_secret, masker
-from errklein.verify import Received, Verification
+from errklein.verify import Verification
 from errklein.webhooks.deliveries import StoredDelivery, StoredRequest
 from errklein.webhooks.exported import as_values
 
@@ -33,49 +31,34 @@ def shown_body(request: StoredRequest) -> bytes:
 
 
 def exported(delivery: StoredDelivery) -> bytes:
-    """Return a delivery with its request as `errklein delivery export` writes it, which tests can replay."""
+    """Return a delivery as `errklein delivery export` writes it, which tests can replay."""
     if (request := delivery.request) is not None:
         headers = [(_plainly(name), _plainly(value)) for name, value in shown_headers(request)]
         target = _plainly(masker(request.target)).decode("latin-1")
-        body = None if request.body is None else shown_body(request)
-        delivery = delivery._replace(request=request._replace(target=target, headers=headers, body=body))
-    return json.dumps(as_values(delivery._replace(key=masker(delivery.key))), indent=2).encode()
+        request = request._replace(target=target, headers=headers, body=request.body and shown_body(request))
+    return json.dumps(as_values(delivery._replace(request=request, key=masker(delivery.key))), indent=2).encode()
 
 
 def curl(request: StoredRequest, site: str, verification: Verification | None, file: str) -> str:
-    """Return a command that sends the request again. Secrets are variables of the shell, without which the command ends.
-
-    :param site: The URL before the target.
-    :param verification: That of the webhook; the headers that it needs are never stored.
-    :param file: The name of the file with the body, for one that can't be in a command.
-    """
+    """Return a command that sends the request to a site. Secrets, also those of the verification, which are never
+    stored, are variables of the shell, without which it ends. A body that can't be in the command is in the file."""
     url = f"{site}{masker(request.target).replace(_STORED_MASK, MASK)}"
-    signed = _signed_headers(request, url, verification)
-    headers = [one for one in shown_headers(request) if one[0] not in (*_BY_CURL, *signed)]
-    lines = [f"curl --globoff --path-as-is --request {quote(request.method)} {_quoted(url, 'SECRET')}"]
+    lines = [f"curl --globoff --path-as-is --request {quote(request.method)} {_word(url, 'SECRET')}"]
+    signed = sorted(verification.secret_headers) if verification else ()
+    headers = [*shown_headers(request), *((name.decode("latin-1"), MASK) for name in signed)]
     if "content-type" not in dict(headers):
-        lines.append("--header content-type:")  # else curl would add one
-    for name, value in [*headers, *((name, MASK) for name in signed)]:
-        variable = f"HEADER_{re.sub('[^A-Z0-9]+', '_', name.upper())}"
-        lines.append(f"--header {_quoted(f'{name}: {value}' if value else f'{name};', variable)}")
+        lines.append("--header content-type:")  # else curl adds one
+    for name, value in headers:
+        if name not in _BY_CURL:
+            variable = f"HEADER_{re.sub('[^A-Z0-9]+', '_', name.upper())}"
+            lines.append(f"--header {_word(f'{name}: {value}' if value else f'{name};', variable)}")
     text = (request.body or b"").decode("utf-8", "surrogateescape")
     if len(text) > SHOWN_BODY or not all(one.isprintable() or one in "\n\t" for one in text):
         lines.append(f"--data-binary {quote(f'@{file}')}")
     elif text:
-        # `--data-binary` would read the file of a text that begins with "@".
-        lines.append(f"--data-raw {_quoted(masker(text), 'BODY')}")
+        # `--data-binary` would send the file that a text after "@" names.
+        lines.append(f"--data-raw {_word(masker(text), 'BODY')}")
     return " \\\n  ".join(lines)
-
-
-def _signed_headers(request: StoredRequest, url: str, verification: Verification | None) -> Sequence[str]:
-    if verification is None:
-        return []
-    received = Received(request.method, url, request.headers, request.body or b"", "", time.time())
-    try:
-        names = [name for name, _ in verification.sign(received, b"whsec_" + b"A" * 32)]
-    except ValueError:
-        names = sorted(verification.secret_headers)
-    return [name.decode("latin-1").lower() for name in names]
 
 
 def _masked(text: str) -> str:
@@ -87,6 +70,6 @@ def _plainly(text: str) -> bytes:
     return text.replace(MASK, _STORED_MASK).encode("latin-1", "replace")
 
 
-def _quoted(text: str, variable: str) -> str:
+def _word(text: str, variable: str) -> str:
     """Return the text as a word of the shell, with the value of the variable in place of each secret."""
     return quote(text).replace(MASK, f"'\"${{{variable}:?}}\"'")
