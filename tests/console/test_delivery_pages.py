@@ -15,6 +15,7 @@ from errklein import BotPlugin, webhook
 from errklein.text.masking import masker
 from errklein.verify import github
 from tests.console.kit import Browser, ConsoleCase
+from tests.console.test_live import LiveCase
 
 SECRET, HOSTILE = "correct-horse-battery", "<script>alert('x')</script>\""
 
@@ -286,6 +287,36 @@ class DeliveryTests(PagesCase):
         run = [sys.executable, "-m", "twisted.trial", "--temp-directory", "trial", "test_delivery"]
         ended = subprocess.run(run, cwd=directory, capture_output=True, text=True, check=False)
         self.assertIn("PASSED (successes=1)", ended.stdout, ended.stderr)
+
+
+class FollowedTests(LiveCase):
+    """The pages while they are open."""
+
+    plugins = (Shop,)
+
+    def test_pages(self) -> None:
+        """Each page shows what happens after it was loaded; a form isn't among it."""
+        headers = {"X-Id": "1"}
+        self.successResultOf(self.bot.post("/order", json={"id": "1"}, headers=headers))
+        self.pass_by(1)
+        self.visitor.get("/failures")
+        [group] = re.findall(r"/failures/\w+[^\"]*", self.visitor.text)
+        paths = ("/deliveries", "/deliveries?text=1", "/failures", unescape(group), "/deliveries/1")
+        streams = [self.follow(path) for path in paths]
+        for path, stream in zip(paths, streams, strict=True):
+            [event] = stream.take()
+            self.assertIn("no stock of 1", event, path)
+            self.assertNotIn("<form", event, path)
+        self.successResultOf(self.bot.post("/order", json={"id": "1"}, headers=headers))
+        self.pass_by(5)
+        self.flushLoggedErrors(ValueError)
+        for path, stream, text in zip(
+            paths,
+            streams,
+            ('id="d2"', "sent again as", ">2</td>", "already sent 1 again", "the source as"),
+            strict=True,
+        ):
+            self.assertIn(text, stream.take()[-1], path)
 
 
 class RulesTests(PagesCase):
