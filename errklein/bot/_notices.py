@@ -388,7 +388,6 @@ class NoticeFallback:
             self.start_thread(partial(self._pass_on, way, notices), "errklein notices")
 
     def _pass_on(self, way: MailFallback | Sequence[str], waiting: Sequence[tuple[float, Notice]]) -> None:
-        """Pass the notices on; called in a thread."""
         lines = [f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}: {_indented(one.text)}" for at, one in waiting]
         text = "\n\n".join(["These notices have reached no administrator in chat:", *lines]) + "\n"
         try:

@@ -172,7 +172,6 @@ class Sending:
 
 
 def _read(file: File, name: str) -> tuple[bytes, str]:
-    """Return the content and the name of a file."""
     if isinstance(file, Path) and file.is_file():
         with file.open("rb") as opened:
             return _read(opened, name)

@@ -100,7 +100,6 @@ def operations_on(
     routes: Sequence[RouteInfo] = (),
     in_rooms: Mapping[str, RoomWebhook] | None = None,
 ) -> WebhookOperations:
-    """Return the operations on the file of a journal."""
     site = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}"
     asked = "only the running bot knows why: ask it with !why, or see `errklein network check`"
     unknown = asked if (is_running := data.is_used()) else "no bot is running"

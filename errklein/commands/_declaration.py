@@ -61,7 +61,6 @@ class SeparatorArgParser(ArgParserBase):
         self.maxsplit = maxsplit
 
     def parse_args(self, args: str) -> list[str]:
-        """Return the parts between separators."""
         return args.split(self.separator, self.maxsplit)
 
 

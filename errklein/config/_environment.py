@@ -33,7 +33,6 @@ def take_variables(environment: MutableMapping[str, str]) -> Mapping[str, str]:
 
 
 def settings_set(variables: Iterable[str]) -> frozenset[str]:
-    """Return the names of the settings that the variables set."""
     return frozenset(variable.partition("__")[2] for variable in variables)
 
 

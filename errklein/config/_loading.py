@@ -130,13 +130,11 @@ class Config:
 
     @property
     def names_networks(self) -> bool:
-        """Whether NETWORKS has the settings of each network."""
         whole = self._above or self
         return "NETWORKS" not in whole._left_to_plugins and bool(whole.NETWORKS)
 
     @property
     def path(self) -> Path | None:
-        """The absolute path of the config.py; None without one."""
         return self._path
 
     def directories(self, setting: str) -> list[str]:

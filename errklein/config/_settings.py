@@ -314,7 +314,6 @@ def _path(value: Any) -> Any:
 
 
 def _directories(value: Any) -> Any:
-    """Return the existing directories as a list of paths."""
     if value is None or value == "":
         return []
     given = [value] if isinstance(value, (str, os.PathLike)) else value

@@ -166,5 +166,4 @@ def _after_nick(backend: Backend, body: str, settings: Any) -> str | None:
 
 
 def folded(backend: Backend, name: str) -> str:
-    """Return the name folded by the rules of the network."""
     return backend.name_rules.fold(name)

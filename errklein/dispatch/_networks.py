@@ -69,7 +69,6 @@ class Networks:
         return backend.query_room(name)
 
     def rooms(self) -> list[Room]:
-        """Return the rooms that the bot is in, on all networks."""
         return [room for backend in self.backends.values() for room in backend.rooms()]
 
     def change_presence(self, status: str, message: str) -> None:

@@ -228,7 +228,6 @@ class Runner:
 
 
 def _method(job: Any) -> Any:
-    """Return the handler that the job calls in the end."""
     while isinstance(job, partial):
         job = job.args[0] if job.func in _DRAINS else job.func
     return job

@@ -304,7 +304,6 @@ class TracebackFile:
 
     @property
     def kept(self) -> Path:
-        """The file with the last tracebacks."""
         return self._path.with_name(f"{self._path.stem}.1{self._path.suffix}")
 
     def end_after(self, seconds: float) -> None:

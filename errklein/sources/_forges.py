@@ -100,7 +100,6 @@ def branch(payload: Any) -> Mapping[str, str]:
 
 
 def _has_link(payload: Any, text: str) -> bool:
-    """Return whether the payload has the address of the text's first link."""
     return at(payload, text.partition("]({")[2].partition("}")[0]).startswith(("https://", "http://"))
 
 

@@ -222,7 +222,6 @@ class SignedBody:
         match(given, (self._of(message, one) for one in secrets))
 
     def sign(self, received: Received, secret: bytes) -> Sequence[Header]:
-        """Return the headers of a request that is signed now."""
         timestamp = b"%d" % received.now
         headers = [(self.timestamp_header, timestamp)] if self.timestamp_header else []
         signature = self._of(self._message(received.body, timestamp), secret)

@@ -379,7 +379,6 @@ class Delivery:
             self.services.recording.overdue.discard(self.request.delivery_id)
 
     def _note_response(self) -> None:
-        """Note that the client has its response, or gets none."""
         self._stop_waiting()
         if self._when_ended is None:
             self.services.recording.log(self.hook, self.request, self.outcome(), self.body)

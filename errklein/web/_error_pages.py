@@ -53,7 +53,6 @@ def problem_of(error: BaseException | None) -> Problem | None:
 
 
 def error_page(problem: Problem, request_id: str, *, as_html: bool) -> tuple[Headers, bytes]:
-    """Return the headers and the body of an error response, as HTML or as JSON."""
     title = responses[problem.status]
     headers = list(problem.headers)
     if not as_html:

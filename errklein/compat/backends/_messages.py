@@ -69,7 +69,6 @@ def ask_beforehand(*identifiers: Identifier | None) -> None:
 
 
 def neutral_text(mode: str, message: Message) -> str:
-    """Return the body of the message for a network of that mode."""
     return _neutral(mode, message, message.body)
 
 
@@ -100,7 +99,6 @@ def details_of(message: Message, is_card: bool = False) -> str:
 
 
 def is_card(message: OutgoingMessage) -> bool:
-    """Return whether the message is sent as a card."""
     return bool(message.details) and "card" in json.loads(message.details)
 
 

@@ -67,13 +67,11 @@ class Target:
     is_busy: bool = False
 
     def render(self, markdown: str) -> str:
-        """Return the text in the format of the service."""
         if self.format == "text":
             return to_plain(markdown, indented=False)
         return to_xhtml(markdown) if self.format == "html" else to_md(markdown)
 
     def ended(self, result: T) -> T:
-        """Note that the thread has ended."""
         self.is_busy = False
         return result
 

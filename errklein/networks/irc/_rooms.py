@@ -69,7 +69,6 @@ class RoomState:
 
 
 def nick_of(mask: str) -> str:
-    """Return the nick of a mask such as nick!user@host."""
     return mask.partition("!")[0]
 
 

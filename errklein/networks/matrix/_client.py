@@ -97,7 +97,6 @@ class MatrixClient:
         return await self._made(self.call("PUT", path, {}), "event_id", room)
 
     async def upload(self, name: str, type: str, content: bytes) -> str:
-        """Store a file, and return its address."""
         file, path = File(content, name, type), "/_matrix/media/v3/upload"
         return await self._made(self._http.upload("POST", path, file, params={"filename": name}), "content_uri")
 

@@ -62,7 +62,6 @@ def edit_content(event: str, content: Content) -> Content:
 
 
 def related(content: Content, thread: str, reply_to: str = "") -> Content:
-    """Return the content in a thread, or as a reply to an event, or as it is."""
     if not (thread or reply_to):
         return content
     # Clients without threads show what has no `reply_to` as a reply to the message that begins the thread.

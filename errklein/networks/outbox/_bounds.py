@@ -37,7 +37,6 @@ class OutboxLimits:
 
 
 def outbox_limits(config: Any, message_size_limit: int) -> OutboxLimits:
-    """Return the limits of the configuration of a network."""
     default = OutboxLimits()
     return OutboxLimits(
         getattr(config, "OUTBOX_LIMIT", default.parts),

@@ -220,7 +220,6 @@ class TextBackend(LocalBackend):
         self._show_speaker()
 
     def _speaker(self) -> str:
-        """Return the sender and the room for the prompt."""
         return sanitize(str(self.user if self.room is None else self.room.occupant_named(self.user.person)))
 
     def _show_speaker(self) -> None:
@@ -269,7 +268,6 @@ class TextBackend(LocalBackend):
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    """Return whether the stream is a terminal that can move its cursor."""
     return stream is not None and not stream.closed and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 

@@ -165,7 +165,6 @@ def _rich(element: _Object) -> str:
 
 
 def _text(given: object) -> str:
-    """Return the text of a value: of a text, a number, or an object with a text."""
     if isinstance(given, Mapping):
         given = given.get("text")
     if isinstance(given, bool) or not isinstance(given, (str, int, float)):
