@@ -58,11 +58,8 @@ KeptNotice = tuple[float, str]  # the Unix time of a notice, and its text in Mar
 
 @dataclass(eq=False)
 class Notice:
-    """A notice to administrators.
-
-    `text` is the plain text, and `markdown` the same for chat; `summary` is the Markdown for rooms and for people who aren't known to
-    be administrators, if they must not read the notice.
-    """
+    """A notice to administrators. `text` is the plain text, and `markdown` the same for chat; `summary` is the Markdown
+    for rooms and for people who aren't known to be administrators, if they must not read the notice."""
 
     text: str
     markdown: str
@@ -115,14 +112,7 @@ class NoticeBoard:
         self._stopped = False
 
     def post(
-        self,
-        key: Hashable,
-        text: str,
-        summary: str = "",
-        *,
-        more: str = "",
-        interval: float = INTERVAL,
-        count: int = 1,
+        self, key: Hashable, text: str, summary: str = "", *, more: str = "", interval: float = INTERVAL, count: int = 1
     ) -> None:
         """Send a notice, unless one with the same key was sent within `interval` seconds. Then it is counted.
 

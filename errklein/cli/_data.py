@@ -70,11 +70,7 @@ _SET_BY_THE_BOT = {("core", "requirements"), ("repomgr", "repo_index"), MARK, SE
 """The namespaces and keys of values that the first start stores. A bot without other values counts as empty."""
 
 
-_OF_ERRBOT = {
-    "core": ("bl_plugins", "configs"),
-    "repomgr": ("installed_repos", "repo_index"),
-    ROOM_WEBHOOKS: (),
-}
+_OF_ERRBOT = {"core": ("bl_plugins", "configs"), "repomgr": ("installed_repos", "repo_index"), ROOM_WEBHOOKS: ()}
 """The keys of the bot's own values that errbot has, too, by namespace."""
 
 

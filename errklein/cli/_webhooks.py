@@ -349,11 +349,7 @@ def _list(operations: WebhookOperations, words: Sequence[str], as_json: bool) ->
 
 
 def _replay(
-    operations: WebhookOperations,
-    archive: JournalArchive,
-    words: Sequence[str],
-    wait: float,
-    is_running: bool,
+    operations: WebhookOperations, archive: JournalArchive, words: Sequence[str], wait: float, is_running: bool
 ) -> int:
     """Let deliveries run, and print their outcome, or what they wait for. Return 0 if each has succeeded, or can't run
     yet. Those that the source has repeated are skipped, which is a failure only if they were given by their ids."""

@@ -18,12 +18,9 @@ PERSONS = 10_000  # maximum number of persons with a history; beyond it, the old
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """The sender of a command, and the place where it was sent.
-
-    `person` is the sender's name and `aclattr` the name in access rules, both folded. Because both are compared, a person who
-    takes over a nick neither sees nor repeats the commands of its former holder. `place` is PRIVATE for a direct message, else
-    it identifies the room.
-    """
+    """The sender of a command, and the place where it was sent. `person` is the sender's name and `aclattr` the name in
+    access rules, both folded. Because both are compared, a person who takes over a nick neither sees nor repeats the
+    commands of its former holder. `place` is PRIVATE for a direct message, else it identifies the room."""
 
     person: str
     aclattr: str = ""

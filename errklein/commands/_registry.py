@@ -76,11 +76,9 @@ def command_hint(prefix: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class RegisteredCommand:
-    """A command of an active plugin: its declaration and the method `handler` of the plugin named `owner`.
-
-    `yields` is whether the handler is a generator function, each item of which is a reply. `name` differs from the
-    declaration's if the command was renamed because of a clash.
-    """
+    """A command of an active plugin: its declaration and the method `handler` of the plugin named `owner`. `yields` is
+    whether the handler is a generator function, each item of which is a reply. `name` differs from the declaration's if
+    the command was renamed because of a clash."""
 
     owner: str
     name: str
@@ -253,11 +251,9 @@ _MARKS = ("_err_command_filter", "catch_unprocessed")
 
 @dataclass(frozen=True, eq=False)
 class RegisteredFilter:
-    """A filter of the plugin named `owner`.
-
-    Filters are called in the order of `rank`, the plugin's number in the order of activation: those that `decides` marks for
-    commands, those that `catches` marks for messages with a prefix that match no command.
-    """
+    """A filter of the plugin named `owner`. Filters are called in the order of `rank`, the plugin's number in the order
+    of activation: those that `decides` marks for commands, those that `catches` marks for messages with a prefix that
+    match no command."""
 
     owner: str
     handler: Callable[..., Any]

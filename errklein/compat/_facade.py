@@ -24,10 +24,8 @@ PACKAGE_DIRECTORY = Path(errbot_package.__file__).parent
 
 
 class FacadeModule(ModuleType):
-    """A module whose names refer to objects in errklein's modules.
-
-    An unknown name raises an AttributeError with errbot's name for the module.
-    """
+    """A module whose names refer to objects in errklein's modules. An unknown name raises an AttributeError with
+    errbot's name for the module."""
 
     def __init__(self, name: str, errbot_name: str, names: Mapping[str, str]) -> None:
         # PYTEST_DONT_REWRITE prevents pytest's warning that it can't rewrite the assertions of this module.

@@ -56,10 +56,8 @@ def enable_format(name: str, chr_table: CharacterTable, borders: bool = True) ->
 
 
 class AnsiExtension(Extension):
-    """A Markdown extension that prepares a parser for the formats of `enable_format`.
-
-    It must be the last extension in the list.
-    """
+    """A Markdown extension that prepares a parser for the formats of `enable_format`. It must be the last extension in
+    the list."""
 
     def extendMarkdown(self, md: Markdown) -> None:
         adapt(md)

@@ -204,10 +204,8 @@ class PluginNotFoundException(Exception):
 
 
 def enumerate_backend_plugins(all_plugins_paths: Iterable[str | Path]) -> Iterator[PluginInfo]:
-    """Return an iterator over the information in all `.plug` files in and below the directories.
-
-    Unreadable files are skipped.
-    """
+    """Return an iterator over the information in all `.plug` files in and below the directories. Unreadable files are
+    skipped."""
     return map(PluginInfo.of, load_plug_files(all_plugins_paths))
 
 

@@ -75,12 +75,7 @@ class Config:
     BOT_ADMINS: Sequence[str]
 
     def __init__(
-        self,
-        settings: Mapping[str, Any],
-        *,
-        network: str = "",
-        path: Path | None = None,
-        above: Config | None = None,
+        self, settings: Mapping[str, Any], *, network: str = "", path: Path | None = None, above: Config | None = None
     ) -> None:
         self._networks: Mapping[str, Config] = {}
         self._network, self._path, self._above = network, path, above
@@ -138,11 +133,9 @@ class Config:
         return self._path
 
     def directories(self, setting: str) -> list[str]:
-        """Return the directories of BOT_EXTRA_PLUGIN_DIR or BOT_EXTRA_BACKEND_DIR as absolute paths.
-
-        Those of the option --plugin-dir are included. The settings themselves keep the type given, a string or a list, since
-        plugins read them.
-        """
+        """Return the directories of BOT_EXTRA_PLUGIN_DIR or BOT_EXTRA_BACKEND_DIR as absolute paths. Those of the
+        option --plugin-dir are included. The settings themselves keep the type given, a string or a list, since plugins
+        read them."""
         if setting in self._directories or self._above is None:
             return self._directories.get(setting, [])
         return self._above.directories(setting)
@@ -251,10 +244,8 @@ def load_config(
 
 @contextmanager
 def located_errors(config: Config, view: Config | None = None) -> Iterator[None]:
-    """Add the setting's line in config.py, or its variable, to a ConfigError of the context, such as " (config.py line 12)".
-
-    With a network's view, the error also begins with the network, if NETWORKS has several.
-    """
+    """Add the setting's line in config.py, or its variable, to a ConfigError of the context, such as " (config.py line
+    12)". With a network's view, the error also begins with the network, if NETWORKS has several."""
     try:
         yield
     except ConfigError as error:

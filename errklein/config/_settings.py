@@ -184,9 +184,7 @@ _endpoint = _where(_is_text, f"a Twisted endpoint such as {_ENDPOINT!r}")
 _endpoints = _each(_is_text, f"a Twisted endpoint such as {_ENDPOINT!r}, or a list of them", (tuple, list))
 _names = _each(_is_text, "a tuple of names, such as ('@alice',)")
 _order = _each(
-    lambda item: item is None or _is_text(item),
-    "a tuple of plugins' names, with None for all others",
-    (tuple, list),
+    lambda item: item is None or _is_text(item), "a tuple of plugins' names, with None for all others", (tuple, list)
 )
 _rooms = _each(
     # errbot also takes (room, nickname or password) pairs.
@@ -203,8 +201,7 @@ _sentry_options = _where(
     lambda value: isinstance(value, Mapping) and all(map(_is_text, value)), "a dict of arguments of sentry_sdk.init"
 )
 _formatter = _where(
-    lambda value: callable(getattr(value, "format", None)) and not isinstance(value, (str, type)),
-    "a logging.Formatter",
+    lambda value: callable(getattr(value, "format", None)) and not isinstance(value, (str, type)), "a logging.Formatter"
 )
 
 

@@ -58,12 +58,10 @@ class _Stream:
 
 
 class Live:
-    """Sends visitors what has changed on the pages that they look at.
-
-    In a round, each page is made once for all who look at it. A round begins soon after a change of the journal, and
-    regularly for what isn't in the journal, but so late that rounds take at most `_PART` of the time. `check` raises
-    OtherResponse if the session of a request has ended. `render` returns the live part of a template as HTML.
-    """
+    """Sends visitors what has changed on the pages that they look at. In a round, each page is made once for all who
+    look at it. A round begins soon after a change of the journal, and regularly for what isn't in the journal, but so
+    late that rounds take at most `_PART` of the time. `check` raises OtherResponse if the session of a request has
+    ended. `render` returns the live part of a template as HTML."""
 
     log = Logger(namespace="errklein.console")
 

@@ -7,25 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from errklein.chat import Message
-from errklein.commands import (
-    CommandRegistry,
-    History,
-    RegisteredCommand,
-    Sender,
-    contains_recall,
-    recall_position,
-)
+from errklein.commands import CommandRegistry, History, RegisteredCommand, Sender, contains_recall, recall_position
 from errklein.dispatch._networks import Networks
 from errklein.ports.chat import Backend
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """A command that a message runs, on its way to the reply.
-
-    `args` is at first the text after the command's name, or the whole text for a command with a pattern, and later the split
-    arguments or the match. `settings` are the network's settings at the time when the message was received.
-    """
+    """A command that a message runs, on its way to the reply. `args` is at first the text after the command's name, or
+    the whole text for a command with a pattern, and later the split arguments or the match. `settings` are the
+    network's settings at the time when the message was received."""
 
     backend: Backend
     message: Message

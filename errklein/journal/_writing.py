@@ -9,16 +9,7 @@ from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 from errklein.database import execute_rows
-from errklein.journal._reading import (
-    DELIVERY,
-    MAX_KEY,
-    NUMBERS,
-    QUERIES,
-    as_ids,
-    delivery_of,
-    request_of,
-    stored_key,
-)
+from errklein.journal._reading import DELIVERY, MAX_KEY, NUMBERS, QUERIES, as_ids, delivery_of, request_of, stored_key
 from errklein.journal._redaction import Redaction, redacted_head
 from errklein.ports.journal import JournalError
 from errklein.text.masking import masker

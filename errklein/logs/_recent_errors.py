@@ -15,10 +15,8 @@ _PARTS = ("callback", "method", "command")  # the fields of an event that name t
 
 @implementer(ILogObserver)
 class RecentErrors:
-    """Counts errors by the part of the bot: a webhook, a plugin with its method, such as "Builds.deploy", or else a logger.
-
-    Of more than 10,000 errors an hour, the latest are counted. It may be called in any thread.
-    """
+    """Counts errors by the part of the bot: a webhook, a plugin with its method, such as "Builds.deploy", or else a
+    logger. Of more than 10,000 errors an hour, the latest are counted. It may be called in any thread."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.total = 0  # the number of errors since the start

@@ -10,16 +10,7 @@ from queue import Empty, Queue
 from time import time
 from typing import Any, BinaryIO
 
-from errklein.chat import (
-    REACTION_ADDED,
-    REACTION_REMOVED,
-    Identifier,
-    Message,
-    Presence,
-    Reaction,
-    Room,
-    RoomOccupant,
-)
+from errklein.chat import REACTION_ADDED, REACTION_REMOVED, Identifier, Message, Presence, Reaction, Room, RoomOccupant
 from errklein.chat.features import Features
 from errklein.chat.handles import MessageRef
 from errklein.chat.messages import Attachment

@@ -24,10 +24,8 @@ from errklein.webhooks import HookDeclaration
 
 @dataclass(eq=False)
 class Configurator:
-    """Calls the methods that configure plugins. Only `check`, `template` and `reconfigured` have a timeout.
-
-    `stored` returns the configuration that is stored under a plugin's name; None if there is none.
-    """
+    """Calls the methods that configure plugins. Only `check`, `template` and `reconfigured` have a timeout. `stored`
+    returns the configuration that is stored under a plugin's name; None if there is none."""
 
     execution: PluginExecution
     stored: Callable[[str], Any]

@@ -153,12 +153,9 @@ async def _never_called(payload: object) -> None:
 
 @dataclass(eq=False, repr=False)
 class Lifecycle:
-    """Activates, deactivates and reloads plugins. Only one change may use it at a time.
-
-    After the timeout, an activation continues unless the plugin is deactivated, reloaded or removed. A plugin whose
-    `deactivate` doesn't return is inactive. `changed` is called when the active plugins change; `tell_admins` is passed
-    to Activations.
-    """
+    """Activates, deactivates and reloads plugins. Only one change may use it at a time. After the timeout, an
+    activation continues unless the plugin is deactivated, reloaded or removed. A plugin whose `deactivate` doesn't
+    return is inactive. `changed` is called when the active plugins change; `tell_admins` is passed to Activations."""
 
     log = Logger()
 

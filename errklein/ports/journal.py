@@ -8,15 +8,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 
 from errklein.ports.outbox import OutboxStore
-from errklein.webhooks.deliveries import (
-    Action,
-    DeliveryQuery,
-    FailureGroup,
-    Outcome,
-    QueueDepth,
-    StoredDelivery,
-    Total,
-)
+from errklein.webhooks.deliveries import Action, DeliveryQuery, FailureGroup, Outcome, QueueDepth, StoredDelivery, Total
 
 
 class Journal(Protocol):

@@ -39,10 +39,7 @@ class Placement(Enum):
 
 @dataclass(frozen=True)
 class ExplainedPlacement:
-    """Where a handler runs, and the reason.
-
-    `reason` is a phrase such as "async def" or "names treq in _notify".
-    """
+    """Where a handler runs, and the reason. `reason` is a phrase such as "async def" or "names treq in _notify"."""
 
     placement: Placement
     reason: str

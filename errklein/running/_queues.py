@@ -208,9 +208,8 @@ class TimeSlices:
 @dataclass(frozen=True)
 class Workers:
     """Runners of plugins' code: commands in one pool, the rest in another. Filters and callbacks queue by plugin.
-
-    `core` runs the core's own commands, so that they work while plugins hold all threads. `values` reads and writes plugins' values.
-    """
+    `core` runs the core's own commands, so that they work while plugins hold all threads. `values` reads and writes
+    plugins' values."""
 
     commands: Runner
     core: Runner

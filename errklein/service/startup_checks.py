@@ -16,15 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from errklein import logs
-from errklein.config import (
-    Config,
-    ConfigError,
-    SecretError,
-    load_config,
-    located_errors,
-    settings_set,
-    take_variables,
-)
+from errklein.config import Config, ConfigError, SecretError, load_config, located_errors, settings_set, take_variables
 from errklein.config.identity import is_local
 from errklein.config.networks import IN_ERRBOT, check_libraries, find_network, network_of
 from errklein.plugins.requirement_files import environment_problems

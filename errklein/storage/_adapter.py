@@ -33,12 +33,10 @@ _UNKNOWN = object()
 
 class AdaptedStorage:
     """A storage that only gets, sets and removes values, such as a third-party one, made usable in any thread.
-
-    `open_namespace` opens a namespace in the storage called `name`. One that is opened several times is opened once there.
-    Exceptions of the storage are raised as StorageError, in one line. `config` is its STORAGE_CONFIG, whose secrets are
-    masked in errors. `run` calls the functions that must not block the reactor, one after the other; by default they are
-    called at once.
-    """
+    `open_namespace` opens a namespace in the storage called `name`. One that is opened several times is opened once
+    there. Exceptions of the storage are raised as StorageError, in one line. `config` is its STORAGE_CONFIG, whose
+    secrets are masked in errors. `run` calls the functions that must not block the reactor, one after the other; by
+    default they are called at once."""
 
     log = Logger()
 

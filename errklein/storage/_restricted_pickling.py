@@ -200,12 +200,10 @@ def _as_in_python_3(module: str, name: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class ValueReader:
-    """Unpickles values, with a lookup for the bot's own values and a restricted one for restored values.
-
-    `find_class` looks up each class that a value of the bot's own uses; if it returns None, the class is imported from
-    the module that the value names. For a restored value, `find_restored_class` looks up the classes that aren't in
-    STANDARD_NAMES; if it returns None, the value is refused.
-    """
+    """Unpickles values, with a lookup for the bot's own values and a restricted one for restored values. `find_class`
+    looks up each class that a value of the bot's own uses; if it returns None, the class is imported from the module
+    that the value names. For a restored value, `find_restored_class` looks up the classes that aren't in
+    STANDARD_NAMES; if it returns None, the value is refused."""
 
     find_class: FindStoredClass = _unknown
     find_restored_class: FindStoredClass = _unknown

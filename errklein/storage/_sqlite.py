@@ -96,11 +96,9 @@ class SQLiteStorage:
 
 @dataclass(eq=False)
 class SQLiteStore:
-    """The values of one namespace of a SQLiteStorage. Each `get` unpickles the value, so it returns a new object.
-
-    A value whose class is missing or not allowed raises UnreadableValue, but can be removed. One that can't be pickled raises
-    UnstorableValue. After `close`, all raise StorageError.
-    """
+    """The values of one namespace of a SQLiteStorage. Each `get` unpickles the value, so it returns a new object. A
+    value whose class is missing or not allowed raises UnreadableValue, but can be removed. One that can't be pickled
+    raises UnstorableValue. After `close`, all raise StorageError."""
 
     _database: Database
     _values: ValueReader

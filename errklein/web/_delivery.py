@@ -47,11 +47,9 @@ _QUICK_SIZE = 12 * 1024
 
 @dataclass(frozen=True)
 class WebServices:
-    """What deliveries use.
-
-    `runner` calls handlers; in the threads of `lanes`, large bodies are decoded before. Recorded deliveries have their own. Streamed responses share `time_slices`, the time slice of each turn of the reactor. `open_requests`
-    watches the deadlines of the requests without a response.
-    """
+    """What deliveries use. `runner` calls handlers; in the threads of `lanes`, large bodies are decoded before.
+    Recorded deliveries have their own. Streamed responses share `time_slices`, the time slice of each turn of the
+    reactor. `open_requests` watches the deadlines of the requests without a response."""
 
     settings: WebSettings
     runner: Runner

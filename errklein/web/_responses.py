@@ -31,10 +31,9 @@ _OURS = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "
 
 @dataclass(slots=True)
 class PreparedResponse:
-    """A response that is ready to be sent. The body is the sequence of `items` if there are any, else `body`.
-
-    `reason` is that of an HTTPException. A generator may call `after_this_request` before its first item. `source` is the response that these functions get.
-    """
+    """A response that is ready to be sent. The body is the sequence of `items` if there are any, else `body`. `reason`
+    is that of an HTTPException. A generator may call `after_this_request` before its first item. `source` is the
+    response that these functions get."""
 
     status: int
     headers: Headers

@@ -39,14 +39,7 @@ from errklein.networks.base import NetworkBase
 from errklein.networks.outbox import NotConfirmed, Outbox, outbox_limits
 from errklein.ports.chat import BackendEvents
 from errklein.ports.receipts import Receipt
-from errklein.running import (
-    TimedOut,
-    WorkerPool,
-    cancel_timers,
-    on_reactor_soon,
-    result_within,
-    start_daemon_thread,
-)
+from errklein.running import TimedOut, WorkerPool, cancel_timers, on_reactor_soon, result_within, start_daemon_thread
 from errklein.running.context import assigned, sent_by_bot
 from errklein.text import split_message
 

@@ -145,11 +145,9 @@ def copy_current_request_context(function: F) -> F:
 
 
 class Flask:
-    """The application that `current_app` refers to, for libraries and handlers that read its attributes.
-
-    It has `config`, `logger`, `json`, `extensions`, `make_response` and the classes of requests and responses. It has no
-    routes: plugins declare theirs with `@webhook`.
-    """
+    """The application that `current_app` refers to, for libraries and handlers that read its attributes. It has
+    `config`, `logger`, `json`, `extensions`, `make_response` and the classes of requests and responses. It has no
+    routes: plugins declare theirs with `@webhook`."""
 
     json = json_text
     request_class = Request
