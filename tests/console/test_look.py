@@ -236,7 +236,7 @@ class MacroTests(ConsoleCase):
         """Each cell has its heading, which phones show before it."""
         template = "{% call table('Plugins', heads) %}{{ row(heads, ['Shop', 1234]) }}{% endcall %}"
         found = self.render(template, heads=["Name", "Errors"])
-        self.assertIn('<th scope="row" role="rowheader">Shop</th>', found)
+        self.assertIn('<th scope="row" role="rowheader" data-head="Name">Shop</th>', found)
         self.assertIn('<td role="cell" data-head="Errors" class="number">1,234</td>', found)
 
 
