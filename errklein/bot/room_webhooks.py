@@ -203,9 +203,7 @@ class RoomWebhooks:
     @operation("webhook_set", "name", "option", "value", changes=True, hidden=("value",))
     async def change(self, by: Actor, name: str, option: str, value: str) -> RoomWebhook:
         """Change an option of a webhook: events, expires, messages, rate, text, or the secret that its source has made.
-
-        A secret that was valid before stays valid for a day.
-        """
+        A secret that was valid before stays valid for a day."""
         async with self._changes:
             webhook = self._changeable(name)
             if option == "secret":

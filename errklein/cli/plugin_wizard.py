@@ -74,10 +74,8 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]*")
 
 @dataclass(frozen=True)
 class NewPlugin:
-    """The name and description of a plugin to create, and the texts of its files.
-
-    The constructor raises ValueError with one line for an invalid name or description.
-    """
+    """The name and description of a plugin to create, and the texts of its files. The constructor raises ValueError
+    with one line for an invalid name or description."""
 
     name: str
     description: str = ""

@@ -46,10 +46,8 @@ class JournalArchive(JournalReader):
             connection.execute("UPDATE routes SET paused = ? WHERE name = ?", (paused, webhook))
 
     def balances(self, since: float, until: float) -> Sequence[Balance]:
-        """Return what has become of the deliveries and messages that were accepted in a period, which is rounded to whole hours.
-
-        It begins later if the numbers of its first hours aren't kept any more.
-        """
+        """Return what has become of the deliveries and messages that were accepted in a period, which is rounded to
+        whole hours. It begins later if the numbers of its first hours aren't kept any more."""
         period = {"since": since // 3600 * 3600, "until": -(-until // 3600 * 3600), "removed": REMOVED_WEBHOOK}
         rows = self._database.read(QUERIES["balances"], period)
         return [Balance(kind, first, accepted, *map(json.loads, others)) for kind, first, accepted, *others in rows]

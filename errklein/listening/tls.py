@@ -72,11 +72,9 @@ class CertificateFiles:
 
 @dataclass(frozen=True)
 class CertificateDirectory:
-    """All `.pem` files in the directory `path` and its subdirectories, the layout of certbot and Kubernetes.
-
-    A key and its certificate may be in different files; the chain is behind the certificate. Symbolic links are followed. Names that
-    begin with a dot are skipped.
-    """
+    """All `.pem` files in the directory `path` and its subdirectories, the layout of certbot and Kubernetes. A key and
+    its certificate may be in different files; the chain is behind the certificate. Symbolic links are followed. Names
+    that begin with a dot are skipped."""
 
     path: Path
 

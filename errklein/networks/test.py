@@ -102,21 +102,17 @@ class IncomingQueue(Queue[tuple[Any, ...]]):
 @dataclass(frozen=True)
 class SentMessage:
     """A message of the bot, or the new text of one that it has edited, and its text rendered as plain text.
-
-    `message.ref` is its id, and `message.edited` is true for an edit.
-    """
+    `message.ref` is its id, and `message.edited` is true for an edit."""
 
     message: Message
     text: str
 
 
 class TestBackend(LocalBackend):
-    """A network in memory. `receive` delivers a message to the bot, and `sent` lists the bot's messages in order.
-
-    Tests in threads other than the reactor's use the queues: `incoming_stanza_queue` for messages to the bot, and
-    `outgoing_message_queue` for the bot's messages as plain text. `sender` is the default sender: the first of BOT_ADMINS
-    unless a test assigns another identifier.
-    """
+    """A network in memory. `receive` delivers a message to the bot, and `sent` lists the bot's messages in order. Tests
+    in threads other than the reactor's use the queues: `incoming_stanza_queue` for messages to the bot, and
+    `outgoing_message_queue` for the bot's messages as plain text. `sender` is the default sender: the first of
+    BOT_ADMINS unless a test assigns another identifier."""
 
     __test__ = False
 
@@ -152,11 +148,8 @@ class TestBackend(LocalBackend):
         self._as_on_errbot = False
 
     def be_as_on_errbot(self) -> None:
-        """Follow errbot's test backend in its names.
-
-        The bot is `Err`, and `err` among the occupants of a room; `@bob` mentions `bob`; every name is a person's,
-        also that of a room or an empty one.
-        """
+        """Follow errbot's test backend in its names. The bot is `Err`, and `err` among the occupants of a room; `@bob`
+        mentions `bob`; every name is a person's, also that of a room or an empty one."""
         self.bot_identifier = self.person_named("Err")
         self.bot_in_rooms = "err"
         self._as_on_errbot = True
@@ -280,11 +273,9 @@ class TestBackend(LocalBackend):
         self.notify("reaction_changed", Reaction(by or self.sender, message.frm, action, "", emoji, where))
 
     def build_identifier(self, text: str) -> Identifier:
-        """Return the room, occupant or person of that name.
-
-        A known room, or a name that begins with `#`, is a room. `person@room` is an occupant. Any other name is a person.
-        Raises ValueError for a blank name. After `be_as_on_errbot`, every name is a person.
-        """
+        """Return the room, occupant or person of that name. A known room, or a name that begins with `#`, is a room.
+        `person@room` is an occupant. Any other name is a person. Raises ValueError for a blank name. After
+        `be_as_on_errbot`, every name is a person."""
         if self._as_on_errbot:
             return self.person_named(text)
         if text in self._rooms:
@@ -314,10 +305,8 @@ class TestBackend(LocalBackend):
         self.incoming_stanza_queue.put((STZ_PRE, presence))
 
     def pop_message(self, timeout: float = 5, block: bool = True) -> str | bytes:
-        """Remove and return the bot's next message.
-
-        Raises queue.Empty after `timeout` seconds. Don't call it in the reactor's thread, which it would block.
-        """
+        """Remove and return the bot's next message. Raises queue.Empty after `timeout` seconds. Don't call it in the
+        reactor's thread, which it would block."""
         return self.outgoing_message_queue.get(block, timeout)
 
     def zap_queues(self) -> None:

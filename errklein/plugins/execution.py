@@ -35,12 +35,10 @@ class PluginFactory(Protocol):
 
 @dataclass(eq=False)
 class PluginExecution:
-    """Runs the methods of plugins where each may run, and waits for them with a timeout.
-
-    The Deferreds fail only with the exceptions in `RAISED`; asyncio's CancelledError, for instance, is converted.
-    `waits` makes threads wait for work on the reactor. A change waits `timeout` seconds for methods of plugins; if
-    several plugins share that time one after the other, each has at least `minimum` seconds.
-    """
+    """Runs the methods of plugins where each may run, and waits for them with a timeout. The Deferreds fail only with
+    the exceptions in `RAISED`; asyncio's CancelledError, for instance, is converted. `waits` makes threads wait for
+    work on the reactor. A change waits `timeout` seconds for methods of plugins; if several plugins share that time one
+    after the other, each has at least `minimum` seconds."""
 
     reactor: Any
     runner: Runner

@@ -17,10 +17,8 @@ _PACKAGE = re.compile(rf"\b{PACKAGE}\.\w+\.")  # the name of the package that co
 
 
 class PluginLoadError(Exception):
-    """A plugin's code can't be loaded. The text is one line with the plugin, the file and line, and the error.
-
-    `source` is the line of the source, and a remedy if it is known, each on a line; "" if the source can't be read.
-    """
+    """A plugin's code can't be loaded. The text is one line with the plugin, the file and line, and the error. `source`
+    is the line of the source, and a remedy if it is known, each on a line; "" if the source can't be read."""
 
     source = ""
 
@@ -36,10 +34,8 @@ class PluginLoadError(Exception):
 
 
 def located_error(plug: PlugFile, error: BaseException) -> str:
-    """Return the error with the file and line of the plugin's own code that raised it or called what raised it.
-
-    For example `/srv/plugins/hello.py, line 7: ZeroDivisionError: division by zero`.
-    """
+    """Return the error with the file and line of the plugin's own code that raised it or called what raised it. For
+    example `/srv/plugins/hello.py, line 7: ZeroDivisionError: division by zero`."""
     return f"{error_place(plug, error)}: {described_error(error)}"
 
 

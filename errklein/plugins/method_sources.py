@@ -39,10 +39,8 @@ def overrides(plugin: BotPlugin, callback: str) -> bool:
 
 @dataclass(frozen=True)
 class Finding:
-    """A mistake in a plugin's code. If `is_error`, the code can't work; otherwise it is probably wrong.
-
-    `text` names the method and the correction; `str()` puts `path:line: ` before it, if the path isn't "".
-    """
+    """A mistake in a plugin's code. If `is_error`, the code can't work; otherwise it is probably wrong. `text` names
+    the method and the correction; `str()` puts `path:line: ` before it, if the path isn't ""."""
 
     path: str
     line: int

@@ -39,11 +39,8 @@ class PlugError(Exception):
 
 @dataclass(frozen=True)
 class PlugFile:
-    """The values of a `.plug` file.
-
-    `name` identifies the plugin in its storage, templates and access rules. `module` is the name of the Python file
-    beside `path`, without `.py`. The versions are as written, and valid.
-    """
+    """The values of a `.plug` file. `name` identifies the plugin in its storage, templates and access rules. `module`
+    is the name of the Python file beside `path`, without `.py`. The versions are as written, and valid."""
 
     name: str
     module: str

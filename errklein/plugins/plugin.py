@@ -88,12 +88,10 @@ class PluginProblem:
 
 @dataclass(eq=False)
 class Plugin:
-    """A plugin that was found: its file, its instance if it could be loaded, and its problems.
-
-    `problem` is the reason why the plugin doesn't work, and `source` the lines that show where, if it is in the code. `notes` are less serious problems, `templates` are errors in
-    its templates, and `has_templates` is True if its templates are registered. Except for `source`, each is one line. `duplicates` are other
-    `.plug` files with its name, which are ignored.
-    """
+    """A plugin that was found: its file, its instance if it could be loaded, and its problems. `problem` is the reason
+    why the plugin doesn't work, and `source` the lines that show where, if it is in the code. `notes` are less serious
+    problems, `templates` are errors in its templates, and `has_templates` is True if its templates are registered.
+    Except for `source`, each is one line. `duplicates` are other `.plug` files with its name, which are ignored."""
 
     plug: PlugFile
     instance: BotPlugin | None = None

@@ -32,12 +32,10 @@ class Batch:
 
 @dataclass(eq=False)
 class Activation:
-    """One activation of a plugin's instance, from its start until its last method has returned.
-
-    `step` is the method called last, and `waits_for` names the plugins that it waits for. `late` is True once the
-    timeout has passed, `given_up` if the plugin is to be inactive when the activation ends, and `ended` if the instance
-    was deactivated meanwhile.
-    """
+    """One activation of a plugin's instance, from its start until its last method has returned. `step` is the method
+    called last, and `waits_for` names the plugins that it waits for. `late` is True once the timeout has passed,
+    `given_up` if the plugin is to be inactive when the activation ends, and `ended` if the instance was deactivated
+    meanwhile."""
 
     plugin: Plugin
     instance: BotPlugin
@@ -105,13 +103,10 @@ def given_up(name: str) -> PluginActivationException:
 
 @dataclass(eq=False)
 class Activations:
-    """The activations in progress. Those of one change run concurrently, each after the plugins that it depends on.
-
-    A change waits for all of them until the timeout; then they continue in the background. `begin` activates a
-    configured instance. `tell_admins` gets the error of an activation in the background, and a summary for people who
-    aren't administrators. `hanging` contains instances that are to be inactive, with their methods that haven't
-    returned.
-    """
+    """The activations in progress. Those of one change run concurrently, each after the plugins that it depends on. A
+    change waits for all of them until the timeout; then they continue in the background. `begin` activates a configured
+    instance. `tell_admins` gets the error of an activation in the background, and a summary for people who aren't
+    administrators. `hanging` contains instances that are to be inactive, with their methods that haven't returned."""
 
     execution: PluginExecution
     plugins: Mapping[str, Plugin]

@@ -15,11 +15,8 @@ _LONGEST = 1000  # the maximum length of a line of output in an error, in charac
 
 
 class ProgramError(Exception):
-    """A program couldn't be run, or failed.
-
-    The text is one line: the program's fatal error, or its last error, or the last line of its output. `output` is the
-    complete output; "" if the program couldn't be run or was stopped.
-    """
+    """A program couldn't be run, or failed. The text is one line: the program's fatal error, or its last error, or the
+    last line of its output. `output` is the complete output; "" if the program couldn't be run or was stopped."""
 
     def __init__(self, message: str, output: str = "") -> None:
         super().__init__(message)
@@ -34,10 +31,8 @@ def run(
     directory: Path | None = None,
     text: str = "",
 ) -> str:
-    """Run a program with `text` as its standard input, and return its output, including standard error.
-
-    Raises ProgramError if it fails. After `seconds`, the program and its child processes are killed.
-    """
+    """Run a program with `text` as its standard input, and return its output, including standard error. Raises
+    ProgramError if it fails. After `seconds`, the program and its child processes are killed."""
     name, environment = Path(command[0]).name, {**os.environ, **(env or {})}
     try:
         process = subprocess.Popen(

@@ -25,10 +25,8 @@ _SETTING = re.compile(r"config(?:\.|\[[\"']|,\s*[\"'])([A-Z][A-Z0-9_]*)\b")
 def unknown_names(
     config: Config, plugins: Iterable[tuple[str, BotPlugin | None]], registered: Iterable[RegisteredCommand] = ()
 ) -> list[str]:
-    """Return a warning for each unknown name in settings.
-
-    `plugins` are all plugins found, active or not, and `registered` the active commands.
-    """
+    """Return a warning for each unknown name in settings. `plugins` are all plugins found, active or not, and
+    `registered` the active commands."""
     found = list(plugins)
     commands = {(command.owner, command.name) for command in registered}
     for name, instance in found:
@@ -66,10 +64,8 @@ def _in_settings(
 def unknown_webhooks(
     config: Config, plugins: Iterable[tuple[str, BotPlugin | None]], others: Iterable[Hook] = ()
 ) -> list[tuple[str, str]]:
-    """Return the plugin and an error for each name in WEBHOOKS that isn't a webhook.
-
-    `plugins` are all plugins found, active or not, and `others` are webhooks that may belong to other objects.
-    """
+    """Return the plugin and an error for each name in WEBHOOKS that isn't a webhook. `plugins` are all plugins found,
+    active or not, and `others` are webhooks that may belong to other objects."""
     # The methods of other plugins aren't looked at, since this is called after each change of plugins.
     options = [route for route in config.setting("WEBHOOKS") if ":" in route]
     named = {route.rpartition(":")[0] for route in options}

@@ -12,10 +12,9 @@ from errklein.webhooks.deliveries import Action, DeliveryQuery, FailureGroup, Ou
 
 
 class Journal(Protocol):
-    """The durable store of webhooks' deliveries. A Deferred fires on the reactor when the change is on disk.
-
-    Every method that returns a Deferred fails with JournalError if the store can't be read or written; nothing is changed then.
-    """
+    """The durable store of webhooks' deliveries. A Deferred fires on the reactor when the change is on disk. Every
+    method that returns a Deferred fails with JournalError if the store can't be read or written; nothing is changed
+    then."""
 
     @property
     def outbox(self) -> OutboxStore:
@@ -58,16 +57,12 @@ class Journal(Protocol):
         """Let the leases of these deliveries end in this many seconds."""
 
     def retry_at(self, id: int, due_at: float, outcome: Outcome | None) -> Deferred[None]:
-        """End an attempt that failed, or that was not begun if the outcome is None: it isn't counted then.
-
-        The next one may begin at this Unix time; the state is RETRY.
-        """
+        """End an attempt that failed, or that was not begun if the outcome is None: it isn't counted then. The next one
+        may begin at this Unix time; the state is RETRY."""
 
     def finish(self, id: int, outcome: Outcome) -> Deferred[None]:
-        """End the last attempt: DONE if it succeeded, else FAILED.
-
-        What only a further attempt needs is removed: the headers that authenticate the source, and large bodies.
-        """
+        """End the last attempt: DONE if it succeeded, else FAILED. What only a further attempt needs is removed: the
+        headers that authenticate the source, and large bodies."""
 
     def bury(self, id: int, outcome: Outcome) -> Deferred[None]:
         """End the last attempt of a delivery that is given up: DEAD. Its request stays complete, for a replay."""
@@ -83,9 +78,8 @@ class Journal(Protocol):
 
     def next_due(self, webhook: str, ordered: bool = False) -> Deferred[float | None]:
         """Return the Unix time at which `lease` has something to return for the webhook; None if nothing is waiting.
-
-        Deliveries in the state RUNNING aren't waiting. With `ordered`, it is the time of the oldest unfinished delivery.
-        """
+        Deliveries in the state RUNNING aren't waiting. With `ordered`, it is the time of the oldest unfinished
+        delivery."""
 
     def pause(self, webhook: str, paused: bool) -> Deferred[None]:
         """Store that the deliveries of the webhook wait, or don't any more. `lease` and `next_due` ignore it."""
@@ -97,18 +91,15 @@ class Journal(Protocol):
         """Return True the first time that it is called for this delivery and key, also in later attempts; False afterwards."""
 
     def log(self, delivery: StoredDelivery) -> None:
-        """Store a finished delivery soon: one of `ack="after"`, or a refused request.
-
-        Nothing waits for it, so a crash may lose the last second of them. Errors are logged, and never raised.
-        """
+        """Store a finished delivery soon: one of `ack="after"`, or a refused request. Nothing waits for it, so a crash
+        may lose the last second of them. Errors are logged, and never raised."""
 
     def count(self, webhook: str) -> None:
         """Count a successful delivery of the webhook soon, instead of storing it. A crash may lose the last second."""
 
     def counted(self, query: DeliveryQuery) -> Deferred[int]:
-        """Return the number of deliveries that were only counted, of the query's webhook, states and times, to the minute,
-        after two hours to the hour. Such a delivery is DONE, and has neither a key nor a reason.
-        """
+        """Return the number of deliveries that were only counted, of the query's webhook, states and times, to the
+        minute, after two hours to the hour. Such a delivery is DONE, and has neither a key nor a reason."""
 
     def totals(self, since: float, until: float, step: int, webhook: str | None = None) -> Deferred[Sequence[Total]]:
         """Return the numbers of each whole step in a period: of 3600 seconds, or of 60 in the last hour. `webhook` is as in a query."""
@@ -125,10 +116,8 @@ class Journal(Protocol):
         """Return the latest delivery of each webhook in any state, without its request."""
 
     async def search(self, text: str, before: int | None = None) -> tuple[Sequence[StoredDelivery], int]:
-        """Return deliveries, newest first, with this id, request's id or source's id, and the id down to which was searched.
-
-        The id is 0 if all were searched. Otherwise, pass it as `before` to go on.
-        """
+        """Return deliveries, newest first, with this id, request's id or source's id, and the id down to which was
+        searched. The id is 0 if all were searched. Otherwise, pass it as `before` to go on."""
 
     def replayable(self, ids: Sequence[int], force: bool = False) -> Deferred[Sequence[int]]:
         """Return the ids of those that `replay` would let run."""
@@ -166,9 +155,7 @@ class Journal(Protocol):
 
     def forget(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
         """Remove headers, bodies and reasons of deliveries that have ended, also from files. Return the ids of these.
-
-        While another process reads the files, what was removed stays in them, and is removed a moment later.
-        """
+        While another process reads the files, what was removed stays in them, and is removed a moment later."""
 
     def close(self) -> Deferred[None]:
         """Write what is pending, and close the store."""

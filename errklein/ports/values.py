@@ -45,11 +45,9 @@ class Store(BlockingStore, Protocol):
         """Return the version of the value, for `prepare`, and a new object with the value, or the default if there is none."""
 
     def prepare(self, key: str, value: Any, version: object = ANY_VERSION) -> Callable[[], bool]:
-        """Return a function that stores the value as it is now, for any thread.
-
-        The function returns True, or False if the stored value no longer has the version. Then another thread, or another
-        process if the storage is one for several processes, has changed it, and it stays as it is.
-        """
+        """Return a function that stores the value as it is now, for any thread. The function returns True, or False if
+        the stored value no longer has the version. Then another thread, or another process if the storage is one for
+        several processes, has changed it, and it stays as it is."""
 
 
 class Storage(Protocol):
@@ -62,10 +60,9 @@ class Storage(Protocol):
         """Return the namespaces that have values. A storage may be unable to list all of them."""
 
     def in_background(self, work: Callable[[], T]) -> Deferred[T]:
-        """Call a function that uses the stores, so that the reactor isn't blocked. Call this on the reactor.
-
-        Functions that change values take effect in the order of these calls. The Deferred fires on the reactor with the result.
-        """
+        """Call a function that uses the stores, so that the reactor isn't blocked. Call this on the reactor. Functions
+        that change values take effect in the order of these calls. The Deferred fires on the reactor with the
+        result."""
 
     def close(self) -> None:
         """Close all stores, and release files and locks."""
@@ -84,7 +81,5 @@ class UsesFiles(Protocol):
     """Implemented by storages and journals whose files may be deleted while the bot runs."""
 
     def check_files(self) -> None:
-        """Raise an exception, whose text is one line, if a file was deleted or replaced since it was opened, or is locked.
-
-        Writing fails then. May be called in any thread, and waits for the disk.
-        """
+        """Raise an exception, whose text is one line, if a file was deleted or replaced since it was opened, or is
+        locked. Writing fails then. May be called in any thread, and waits for the disk."""

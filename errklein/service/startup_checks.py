@@ -131,11 +131,9 @@ def load_with_options(
     is_again: bool = False,
 ) -> Config:
     """Return the configuration with the options --config, --network, --data-dir and --plugin-dir. Raises ConfigError.
-
     Without --config, ./config.py is used if it exists, else the built-in defaults: a name, and, without --network, WEB.
     `variables` are ERRKLEIN_SET__NAME and ERRKLEIN_FILE__NAME; by default those of the environment, from which they are
-    removed.
-    """
+    removed."""
     variables = take_variables(os.environ) if variables is None else variables
     if config is None:
         check_current_directory()

@@ -17,10 +17,8 @@ Claim = tuple[str, str]  # a rule without the names of its variables, and an HTT
 
 @dataclass(frozen=True)
 class RouteInfo:
-    """A hook with its rule and the methods of which it gets the requests.
-
-    `shadowed_by` is a hook that gets the requests of other methods that this one declares; None if there is none.
-    """
+    """A hook with its rule and the methods of which it gets the requests. `shadowed_by` is a hook that gets the
+    requests of other methods that this one declares; None if there is none."""
 
     hook: Hook
     rule: str

@@ -60,10 +60,8 @@ _INDEX = re.compile(r"-?[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class _Placeholder:
-    """Alternatives, of which the first one with a text is shown, and the filters that it passes through.
-
-    An alternative is the path of a value, or a text in quotes.
-    """
+    """Alternatives, of which the first one with a text is shown, and the filters that it passes through. An alternative
+    is the path of a value, or a text in quotes."""
 
     terms: tuple[tuple[str, ...] | str, ...]
     filters: tuple[str, ...]

@@ -96,9 +96,7 @@ class RepoOperations:
     @operation("repos_install", "repo", changes=True)
     async def install(self, by: Actor, repo: str) -> InstalledRepo:
         """Install a repository, by its name in the index or its URL, and load its plugins. `activate` activates them.
-
-        Raises NotInstalled, and installs nothing, if it has no plugins, or one that can't be loaded.
-        """
+        Raises NotInstalled, and installs nothing, if it has no plugins, or one that can't be loaded."""
         # Code of a repository runs with the rights of the bot, so the log says who has chosen it.
         self.log.info("{by} installs the repository {repo}", by=by.name, repo=shown(repo))
         path = Path(await self._in_thread(partial(self._repos.install_repo, repo)))
@@ -126,10 +124,8 @@ class RepoOperations:
 
     @operation("repos_update", "name", changes=True)
     async def update(self, by: Actor, name: str) -> InstalledRepo:
-        """Update a repository, and reload, add and remove its plugins.
-
-        If a plugin can't be loaded, the update is undone, all plugins are as before, and PluginError is raised.
-        """
+        """Update a repository, and reload, add and remove its plugins. If a plugin can't be loaded, the update is
+        undone, all plugins are as before, and PluginError is raised."""
         self.log.info("{by} updates the repository {repo}", by=by.name, repo=shown(name))
         updated = await self._in_thread(partial(self._repos.renew, name))
         manager, path = self._manager, self._repos.path_of(name)
