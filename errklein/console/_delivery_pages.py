@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from errklein.console._shown import SHOWN_BODY, curl, exported, shown_body, shown_headers
+from errklein.console import _shown
 from errklein.console._visit import ACTIONS, OtherResponse, Values, Visit, page
 from errklein.journal.operations import ReplayResult, shown_wait
 from errklein.listening import endpoint_url
-from errklein.text.masking import masker
-from errklein.webhooks.deliveries import DeliveryState, FailureGroup, StoredDelivery, StoredRequest
+from errklein.webhooks.deliveries import DeliveryState, FailureGroup, StoredDelivery
 from errklein.webhooks.delivery_words import parse_time
-from errklein.webhooks.exported import body_text
 
 _PAGE = 50  # the deliveries of a page
 _FIELDS = ("webhook", "state", "words", "answered", "status", "reason", "since", "until", "source-id", "before")
@@ -62,31 +60,23 @@ async def delivery(visit: Visit, id: int) -> Values:
     one, may_ask = await _delivery(visit, id), await visit.may("webhooks.why", subject=str(id))
     if visit.is_following and not may_ask:  # all who follow the page get the same
         raise OtherResponse(406, "Only those who may use `why` can follow this page.")
-    request, hook = one.request or StoredRequest("", "", (), None), visit.bot.web.routes.declaration(one.webhook)
+    explained = await visit.perform("webhooks.why", subject=str(id)) if may_ask else ()
+    may_replay = await visit.may("webhooks.replay", words=[str(id)])
+    values = {"title": f"Delivery {id}", "one": one, "explained": explained, "may_replay": may_replay}
     urls = [visit.bot.bot_config.PUBLIC_URL, *map(endpoint_url, visit.bot.web.listeners.open_now), "https://YOUR-HOST"]
-    site, (described, text) = next(filter(None, urls)).partition(" ")[0], body_text(request)
-    return {
-        "title": f"Delivery {id}",
-        "one": one,
-        "ended": one.outcome if one.state is not DeliveryState.RUNNING else None,
-        "explained": await visit.perform("webhooks.why", subject=str(id)) if may_ask else (),
-        "shown_wait": shown_wait,
-        "may_replay": await visit.may("webhooks.replay", words=[str(id)]),
-        # These look for secrets, which takes a while, so the template calls them in its thread.
-        "headers": partial(shown_headers, request),
-        "body": (described, partial(masker.part, text, 0, SHOWN_BODY), len(text) > SHOWN_BODY),
-        "curl": partial(curl, request, site, None if hook is None else hook.verify, f"delivery-{id}-body"),
-    }
+    site, hook = next(filter(None, urls)).partition(" ")[0], visit.bot.web.routes.declaration(one.webhook)
+    # The functions of `_shown` look for secrets, which takes a while, so the template calls them in its thread.
+    return {**values, "shown": _shown, "shown_wait": shown_wait, "site": site, "hook": hook}
 
 
 @page("/deliveries/<int:id>/<any(body, export):what>", "")
 async def attachment(visit: Visit, id: int, what: str) -> Values:
     one = await _delivery(visit, id)
     if what == "export":
-        raise OtherResponse(200, file=(f"delivery-{id}.json", partial(exported, one)))
-    if one.request is None or one.request.body is None:
-        raise OtherResponse(404, "The body is not stored.")
-    raise OtherResponse(200, file=(f"delivery-{id}-body", partial(shown_body, one.request)))
+        raise OtherResponse(200, file=(f"delivery-{id}.json", partial(_shown.exported, one)))
+    if one.request is None:
+        raise OtherResponse(404, "The request is not stored.")
+    raise OtherResponse(200, file=(f"delivery-{id}-body", partial(_shown.body, one.request)))
 
 
 async def _delivery(visit: Visit, id: int) -> StoredDelivery:

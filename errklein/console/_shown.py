@@ -9,33 +9,39 @@ from shlex import quote
 from errklein.text.masking import MASK, is_secret, masker
 from errklein.verify import Verification
 from errklein.webhooks.deliveries import StoredDelivery, StoredRequest
-from errklein.webhooks.exported import as_values
+from errklein.webhooks.exported import as_values, body_text
 
-SHOWN_BODY = 20_000  # the characters of a body on a page, and in a command
+MOST = 20_000  # the characters of a body on a page, and in a command
 
 _STORED_MASK = "***"  # what the journal stores in place of a secret of a URL
 _BY_CURL = ("connection", "content-length", "expect", "host", "transfer-encoding")
 
 
-def shown_headers(request: StoredRequest) -> list[tuple[str, str]]:
+def headers(request: StoredRequest) -> list[tuple[str, str]]:
     texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
     return [(masker(name), MASK if is_secret(name) else masker(value)) for name, value in texts]
 
 
-def shown_body(request: StoredRequest) -> bytes:
-    body = request.body or b""
+def body(request: StoredRequest) -> bytes:
+    content = request.body or b""
     try:
-        return _masked(body.decode()).encode()
+        return _masked(content.decode()).encode()
     except UnicodeDecodeError:
-        return _plainly(_masked(body.decode("latin-1")))
+        return _plainly(_masked(content.decode("latin-1")))
+
+
+def beginning(request: StoredRequest) -> tuple[str, str]:
+    """Return a description of the body, and its beginning if it is text."""
+    described, text = body_text(request)
+    return described, masker.part(text, 0, MOST)
 
 
 def exported(delivery: StoredDelivery) -> bytes:
     """Return a delivery as `errklein delivery export` writes it, which tests can replay."""
     if (request := delivery.request) is not None:
-        headers = [(_plainly(name), _plainly(value)) for name, value in shown_headers(request)]
+        pairs = [(_plainly(name), _plainly(value)) for name, value in headers(request)]
         target = _plainly(masker(request.target)).decode("latin-1")
-        request = request._replace(target=target, headers=headers, body=request.body and shown_body(request))
+        request = request._replace(target=target, headers=pairs, body=request.body and body(request))
     return json.dumps(as_values(delivery._replace(request=request, key=masker(delivery.key))), indent=2).encode()
 
 
@@ -45,15 +51,13 @@ def curl(request: StoredRequest, site: str, verification: Verification | None, f
     url = f"{site}{masker(request.target).replace(_STORED_MASK, MASK)}"
     lines = [f"curl --globoff --path-as-is --request {quote(request.method)} {_word(url, 'SECRET')}"]
     signed = sorted(verification.secret_headers) if verification else ()
-    headers = [*shown_headers(request), *((name.decode("latin-1"), MASK) for name in signed)]
-    if "content-type" not in dict(headers):
+    pairs = [*headers(request), *((name.decode("latin-1"), MASK) for name in signed)]
+    if "content-type" not in dict(pairs):
         lines.append("--header content-type:")  # else curl adds one
-    for name, value in headers:
-        if name not in _BY_CURL:
-            variable = f"HEADER_{re.sub('[^A-Z0-9]+', '_', name.upper())}"
-            lines.append(f"--header {_word(f'{name}: {value}' if value else f'{name};', variable)}")
+    sent = [(name, f"{name}: {value}" if value else f"{name};") for name, value in pairs if name not in _BY_CURL]
+    lines += [f"--header {_word(line, f'HEADER_{name}')}" for name, line in sent]
     text = (request.body or b"").decode("utf-8", "surrogateescape")
-    if len(text) > SHOWN_BODY or not all(one.isprintable() or one in "\n\t" for one in text):
+    if len(text) > MOST or not all(one.isprintable() or one in "\n\t" for one in text):
         lines.append(f"--data-binary {quote(f'@{file}')}")
     elif text:
         # `--data-binary` would send the file that a text after "@" names.
@@ -63,7 +67,7 @@ def curl(request: StoredRequest, site: str, verification: Verification | None, f
 
 def _masked(text: str) -> str:
     # In parts, since a long search holds all threads.
-    return "".join(masker.part(text, begin, begin + SHOWN_BODY) for begin in range(0, len(text), SHOWN_BODY))
+    return "".join(masker.part(text, begin, begin + MOST) for begin in range(0, len(text), MOST))
 
 
 def _plainly(text: str) -> bytes:
@@ -72,4 +76,4 @@ def _plainly(text: str) -> bytes:
 
 def _word(text: str, variable: str) -> str:
     """Return the text as a word of the shell, with the value of the variable in place of each secret."""
-    return quote(text).replace(MASK, f"'\"${{{variable}:?}}\"'")
+    return quote(text).replace(MASK, f"'\"${{{re.sub('[^A-Z0-9]+', '_', variable.upper())}:?}}\"'")
