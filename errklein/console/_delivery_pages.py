@@ -55,7 +55,7 @@ async def _groups(visit: Visit, key: str = "") -> Sequence[FailureGroup]:
     return found
 
 
-@page("/deliveries/<int:id>", "delivery.html")
+@page("/deliveries/<int(max=9223372036854775807):id>", "delivery.html")
 async def delivery(visit: Visit, id: int) -> Values:
     one, may_ask = await _delivery(visit, id), await visit.may("webhooks.why", subject=str(id))
     if visit.is_following and not may_ask:  # all who follow the page get the same
@@ -69,7 +69,7 @@ async def delivery(visit: Visit, id: int) -> Values:
     return {**values, "shown": _shown, "shown_wait": shown_wait, "site": site, "hook": hook}
 
 
-@page("/deliveries/<int:id>/<any(body, export):what>", "")
+@page("/deliveries/<int(max=9223372036854775807):id>/<any(body, export):what>", "")
 async def attachment(visit: Visit, id: int, what: str) -> Values:
     one = await _delivery(visit, id)
     if what == "export":

@@ -14,7 +14,7 @@ from twisted.web.server import Request
 from zope.interface import implementer
 
 from errklein.console._access import NotPermitted
-from errklein.console._visit import OtherResponse, Values
+from errklein.console._visit import OtherResponse, Values, Visit
 
 _PART = 0.01  # the part of the time that rounds take at most
 _INTERVAL = 0.2  # the seconds from one look for changes to the next
@@ -58,15 +58,15 @@ class _Stream:
 
 
 class Live:
-    """Sends visitors what has changed on the pages that they look at. In a round, each page is made once for all who
-    look at it. A round begins soon after a change of the journal, and regularly for what isn't in the journal, but so
+    """Sends visitors what has changed on the pages that they look at. In a round, each page is made once for each
+    visitor who looks at it. A round begins soon after a change of the journal, and regularly for what isn't in the journal, but so
     late that rounds take at most `_PART` of the time. `check` raises OtherResponse if the session of a request has
     ended. `render` returns the live part of a template as HTML."""
 
     log = Logger(namespace="errklein.console")
 
     def __init__(
-        self, reactor: Any, check: Callable[[Request], object], render: Callable[[str, Values], Awaitable[bytes]]
+        self, reactor: Any, check: Callable[[Request], Visit], render: Callable[[str, Values], Awaitable[bytes]]
     ) -> None:
         self._reactor, self._check, self._render = reactor, check, render
         self._streams: list[_Stream] = []
@@ -114,12 +114,13 @@ class Live:
         began = self._reactor.seconds()
         is_due = began >= (self._soonest if self._changed else self._latest)
         self._changed &= not is_due
-        events: dict[bytes, bytes] = {}
+        events: dict[object, bytes] = {}
         for stream in list(self._streams):
-            page = stream.request.uri
+            page: object = None
             try:
                 if is_due:
-                    self._check(stream.request)
+                    # Another visitor may be permitted less.
+                    page = stream.request.uri, self._check(stream.request).session.visitor
                     events[page] = events.get(page) or await stream.make_event()
                 if began > stream.ends_at:
                     stream.ended.cancel()

@@ -37,7 +37,7 @@ class Visit:
         self.bot, self.host = access.bot, access.bot.core_host
         self.path = re.sub("[?&]done=[0-9]+", "", request.uri.decode("ascii", "replace"))
         self._only_shows = request.method != b"POST"
-        self.is_following = "text/event-stream" in (request.getHeader("accept") or "")
+        self.is_following = b"text/event-stream" in (request.getHeader(b"accept") or b"")
 
     @cached_property
     def _fields(self) -> Mapping[str, Sequence[str]]:

@@ -19,7 +19,6 @@ from errklein.chat import Message
 from errklein.config import load_config
 from errklein.console import ConsoleServer
 from errklein.listening._haproxy import ProxiedFactory
-from errklein.listening.side_site import side_site
 from errklein.testing._reactor import InlinePool
 from tests.console.kit import ADDRESS, Browser, ConsoleCase
 from tests.networks.irc.whole_bot import WholeBotCase
@@ -206,6 +205,11 @@ class RequestTests(ConsoleCase):
     url = "https://console.example:8443"
     proxies = {"192.0.2.7": ["X-Forwarded-For", "X-Forwarded-Proto"]}
 
+    def setUp(self) -> None:
+        """Listen, in memory."""
+        super().setUp()
+        self.successResultOf(self.server.open())
+
     def test_hosts(self) -> None:
         """Other names that lead to this machine aren't answered, since a name server could send a browser here."""
         own = ("localhost", "LOCALHOST:9142", "127.0.0.1:1", "127.5.5.5", "[::1]:9142", "console.example:8443")
@@ -281,9 +285,18 @@ class RequestTests(ConsoleCase):
         """What isn't valid gets a status of its own, without a traceback in the log: paths, fields, numbers, quotes."""
         browser = self.enter()
         token = re.findall(r'name="form_token" value="([^"]+)"', browser.text)[0]
-        for path, status in (("/%ff", 403), ("/enter/%c3%28", 403), ("/%00", 404), (f"/?done={'9' * 5000}", 200)):
+        for path, status in (
+            ("/%ff", 403),
+            ("/enter/%c3%28", 403),
+            ("/%00", 404),
+            (f"/deliveries/{'9' * 20}", 404),
+            (f"/deliveries/{'9' * 5000}/body", 404),
+            (f"/?done={'9' * 5000}", 200),
+        ):
             browser.get(path)
             self.assertEqual(browser.status, status, path)
+        cookie = f"Cookie: errklein={browser.cookies['errklein']}\r\n"
+        self.assertEqual(self.raw(f"GET / HTTP/1.1\r\nHost: localhost\r\n{cookie}Accept: \xff\r\n"), 200)
         many = {f"f{number}": "" for number in range(2000)}
         for fields in ({"words": "'"}, {"words": "\\"}, many):
             browser.post("/do/webhooks.replay", {"form_token": token, **fields})
@@ -359,7 +372,7 @@ class RequestTests(ConsoleCase):
 
     def raw(self, request: str, peer: Any = None, *, proxied: bool = False) -> int:
         """Return the status of the response to a request, whose bytes are sent as they are."""
-        site: Any = side_site(self.server.resource, self.bot.bot.reactor, 10, 1000)
+        site = self.bot.bot.reactor.tcpServers[-1][1]
         factory = ProxiedFactory(self.bot.bot.reactor, site) if proxied else site
         transport = StringTransport(peerAddress=peer or IPv4Address("TCP", "127.0.0.1", 1))
         transport.abortConnection = transport.loseConnection  # type: ignore[method-assign,assignment]
@@ -406,7 +419,7 @@ class FilterTests(ConsoleCase):
         Judge.asked = []
         browser.get("/deliveries?words=dead")
         self.assertEqual({dry_run for _, _, dry_run in Judge.asked}, {True})
-        self.assertIn(("delivery_list", "dead", True), Judge.asked)
+        self.assertTrue(any(cmd == "delivery_list" and args.startswith("dead") for cmd, args, _ in Judge.asked))
         Judge.asked = []
         token = re.findall(r'name="form_token" value="([^"]+)"', browser.text)[0]
         browser.post("/do/webhooks.replay", {"form_token": token, "words": "1 2"})

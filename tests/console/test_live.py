@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from twisted.internet.protocol import Protocol
 
@@ -103,6 +104,19 @@ class LiveTests(LiveCase):
         self.receive()
         self.assertIn("Shop:order", stream.take(0.5)[-1])
         self.assertEqual(stream.take(15), [])
+
+    def test_other_visitors(self) -> None:
+        """Who may not see a page any more gets nothing of it, while others who look at it do."""
+        shell = Browser(self)
+        shell.get(urlsplit(self.server.link("root")).path)
+        shell.press("Enter the console")
+        of_shell, of_admin = self.follow(browser=shell), self.follow()
+        for stream in (of_shell, of_admin):
+            stream.take(4)
+        Shop.closed = True
+        self.receive()
+        self.assertIn("Shop:order", of_shell.take(1)[-1])
+        self.assertEqual((of_admin.take(1), of_admin.is_open), ([], False))
 
     def test_only_the_live_part(self) -> None:
         """Events have what changes on the page: neither forms nor the token that they need."""
