@@ -25,7 +25,7 @@ from errklein.ports.outbox import OutboxFull
 from errklein.ports.values import Storage, Store
 from errklein.sources import find_source
 from errklein.storage import ROOM_WEBHOOKS, MemoryStorage
-from errklein.text import plain
+from errklein.text import code, plain
 from errklein.text.masking import OWN_SECRET
 from errklein.text.suggestions import did_you_mean
 from errklein.verify import digest_of
@@ -72,6 +72,14 @@ class MadeWebhook:
     secret: str = field(repr=False)
     setup: Sequence[str] = field(repr=False)
     reach: str = ""
+
+    def lines(self, prefix: str = "") -> list[str]:
+        """Return all of it as lines of Markdown. `prefix` is that of commands where a secret of the source may be given, if anywhere."""
+        name, secret = self.webhook.name, [f"Secret: {code(self.secret)}"] if self.secret else []
+        if not (self.secret or self.webhook.token):
+            told = f"{code(f'{prefix}webhook set {name} secret SECRET')} here"
+            secret = [f"Then set the secret with {told if prefix else code(f'errklein webhook set {name} secret')}."]
+        return [f"URL: {code(self.url)}", *secret, *self.setup, *([plain(self.reach)] if self.reach else [])]
 
 
 class RoomWebhooks:

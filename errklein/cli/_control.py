@@ -18,6 +18,7 @@ from errklein.logs import escape
 from errklein.service import errors_end_program, load_with_options
 from errklein.service.control import control_address
 from errklein.text import to_plain
+from errklein.webhooks.room_webhooks import RoomWebhook
 
 _TIMEOUT = 300.0  # the seconds that an operation may take
 
@@ -118,11 +119,10 @@ def change_webhook(known: argparse.Namespace) -> int:
     made = perform(directory, f"room_webhooks.{change.operation}", **given) or {}
     lines = [change.done.format(**{**given, **made.get("webhook", made)})]
     if "url" in made:
-        secret = [f"Secret: {made['secret']}"] if made["secret"] else []
-        setup = to_plain("\n".join(made["setup"])).splitlines()
-        lines += [f"URL: {made['url']}", *secret, *setup, *filter(None, [made["reach"]])]
-        if not (made["secret"] or made["webhook"]["token"]):
-            lines.append(f"Then set the secret with: errklein webhook set {made['webhook']['name']} secret")
+        from errklein.bot import MadeWebhook
+
+        webhook = RoomWebhook(**made["webhook"])
+        lines += to_plain("\n".join(MadeWebhook(**{**made, "webhook": webhook}).lines())).splitlines()
     # Not masked: the secrets are what this is for.
     sys.stdout.write("".join(f"{escape(line)}\n" for line in lines))
     return 0

@@ -152,16 +152,11 @@ class Webhooks(CorePlugin):
 
     def _given(self, msg: Message, made: MadeWebhook, done: str, more: str = "") -> str:
         """Send the address and the secret in private, if only the sender reads them. Return the reply to the command."""
-        name, secret = made.webhook.name, made.secret
-        is_secret = bool(secret or made.webhook.token)
+        is_secret = bool(made.secret or made.webhook.token)
         if is_secret and not self.reads_alone(msg):
-            return f"{done}. {_by_shell(name)}"
-        lines = [f"URL: {code(made.url)}", *([f"Secret: {code(secret)}"] if secret else []), *made.setup]
-        if not is_secret:
-            command = f"{self.host.prefix}webhook set {name} secret SECRET"
-            told = f"{code(command)} here" if self._takes_secrets(msg) else code(f"errklein webhook set {name} secret")
-            lines.append(f"Then set the secret with {told}.")
-        text = "\n".join([f"{done}.", *lines, *filter(None, [more, plain(made.reach)])])
+            return f"{done}. {_by_shell(made.webhook.name)}"
+        lines = made.lines(self.host.prefix if self._takes_secrets(msg) else "")
+        text = "\n".join([f"{done}.", *lines, *filter(None, [more])])
         network = self.host.networks.of(msg)
         reply = network.build_reply(msg, text, private=True)
         if is_secret:

@@ -109,7 +109,7 @@ class RoomWebhookCommandTests(SynchronousTestCase):
         self.bot.wait_for("pushed")
         secret = re.findall("^Secret: (eks[a-z2-7]{32})$", made, re.MULTILINE)
         made = self.printed("new", "pagerduty", "#ops")
-        self.assertIn("Then set the secret with: errklein webhook set pagerduty secret\n", made)
+        self.assertIn("Then set the secret with errklein webhook set pagerduty secret.\n", made)
         self.assertIn("a secret is read from standard input", self.refused("set", "pagerduty", "secret", "b3tween"))
         self.assertEqual(self.printed("set", "pagerduty", "secret", stdin="b3tween\n"), "changed secret of pagerduty\n")
         stored = {path.read_text(): path for path in (self.directory / "data" / "secrets").iterdir()}
