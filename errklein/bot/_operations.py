@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+from urllib.parse import unquote_plus, urlsplit
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import ReactorNotRunning
@@ -31,7 +33,10 @@ from errklein.ports.journal import JournalError
 from errklein.ports.outbox import OutboxStatus
 from errklein.ports.values import OF_NETWORK
 from errklein.running import PoolStatus, SerialQueue, TimedOut, call_from_thread, result_within
+from errklein.sources import example_of
 from errklein.storage import BACKUP_NAME, OWN_NAMESPACES, rows_of, write_backup
+from errklein.web import ClientResponse
+from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Action, DeliveryState, QueueDepth, StoredDelivery
 
 if TYPE_CHECKING:
@@ -157,8 +162,17 @@ class BotStatus:
     pools: Sequence[PoolStatus]
 
 
+class WebhookTest(NamedTuple):
+    """A request that was sent to a webhook by an administrator, and the response."""
+
+    url: str
+    content: str
+    content_type: str
+    response: ClientResponse
+
+
 class ProcessOperations:
-    """Shows, backs up, reloads, restarts and stops the bot."""
+    """Shows, backs up, reloads, restarts and stops the bot, and sends requests to its webhooks."""
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
@@ -242,6 +256,26 @@ class ProcessOperations:
     def kill(self, by: Actor) -> None:
         """End the process, soon after the call: running commands and webhooks don't finish."""
         self._bot.reactor.callLater(0, os.kill, os.getpid(), signal.SIGKILL)
+
+    @operation("webhook_test", "webhook", "content", changes=True)
+    async def test_webhook(self, by: Actor, webhook: str, content: str = "") -> WebhookTest:
+        """Send a POST request to a webhook, or to a path; without content, the example of its source. Raises ConnectionBroken."""
+        url, hook = self.webhook_of(webhook)
+        headers: Mapping[str, str] = {}
+        if hook is not None and (source := hook.declaration.source) is not None and not content:
+            content, verify = example_of(source).decode(), hook.declaration.verify
+            if verify is not None and verify.event_header:
+                headers = verify.headers_of_source(source.example.partition(".")[0])
+        headers = {"Content-Type": _guess_content_type(content), **headers}
+        body = content.encode("utf-8", "surrogateescape")
+        response = await self._bot.web.request("POST", url, headers, body, origin="test")
+        return WebhookTest(url, content, headers["Content-Type"], response)
+
+    def webhook_of(self, name: str) -> tuple[str, Hook | None]:
+        """Return the path of a webhook, given by its name or path, and the webhook that gets POST requests there."""
+        rules = {route.hook.full_name: route.rule for route in self._bot.web.routes.hooks()}
+        path = "/" + rules.get(name, name).lstrip("/")
+        return path, self._bot.web.webhook_at("POST", urlsplit(path).path)
 
     def _stop(self) -> None:
         # Another command or a signal may have stopped the reactor meanwhile.
@@ -331,6 +365,15 @@ class CoreHost:
     def plugins_read_messages(self) -> bool:
         core = {plugin.name for plugin in self.plugin_manager.found if plugin.plug.core}
         return any(one.plugin not in core for one in self.plugin_manager.callbacks("callback_message"))
+
+
+def _guess_content_type(content: str) -> str:
+    form = unquote_plus(content.partition("=")[2])
+    for text, content_type in ((content, "application/json"), (form, "application/x-www-form-urlencoded")):
+        with suppress(ValueError, RecursionError):
+            json.loads(text)
+            return content_type
+    return "text/plain"
 
 
 def overview(bot: Bot, backend: Backend) -> BotOverview:

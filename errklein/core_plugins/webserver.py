@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_plus, urlsplit
 
 from twisted.internet.endpoints import quoteStringArgument
 
@@ -16,7 +13,6 @@ from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin, callable_anywhere
 from errklein.listening import ListenError, identify
 from errklein.plugins import ValidationException, recurse_check_structure
-from errklein.sources import example_of
 from errklein.text import code, fenced, plain
 from errklein.text.masking import masker
 from errklein.web import ConnectionBroken
@@ -167,27 +163,16 @@ class Webserver(CorePlugin):
         WEBHOOK is Plugin:method, or the name of a webhook of a room. Content that is JSON is sent as application/json, FIELD=JSON as a
         form, and anything else as text/plain. Without content, a webhook with a source gets the source's example.
         """
-        url, _, content = args.lstrip().partition(" ")
-        rules = {route.hook.full_name: route.rule for route in self.host.web.routes.hooks()}
-        url = "/" + rules.get(url, url).lstrip("/")
-        hook = self.host.web.webhook_at("POST", urlsplit(url).path)
-        headers: Mapping[str, str] = {}
-        example = ""
+        name, _, given = args.lstrip().partition(" ")
+        _, hook = self.host.process.webhook_of(name)
         if hook is not None:
             await self.check_use(msg, args, hook.full_name)
-            if (source := hook.declaration.source) is not None and not content:
-                content = example = example_of(source).decode()
-                verify = hook.declaration.verify
-                if verify is not None and verify.event_header:
-                    headers = verify.headers_of_source(source.example.partition(".")[0])
-        content_type = _guess_content_type(content)
-        body = content.encode("utf-8", "surrogateescape")
         try:
-            headers = {"Content-Type": content_type, **headers}
-            response = await self.host.web.request("POST", url, headers, body, origin="test")
+            sent = await self.host.process.test_webhook(self.actor(msg), name, given)
         except ConnectionBroken as error:
             raise CommandError(f"The request got no response: {plain(str(error))}.") from error
-        if example and response.status < 400:
+        response, url, content = sent.response, sent.url, sent.content
+        if content != given and response.status < 400:
             return f"Sent the example of its source to {code(url)}: {response.status} {response.reason}."
         shown = f"\n{fenced(content)}" if "\n" in content else code(content) if content else ""
         lines = "\n".join(f"{name}: {value}" for name, value in response.headers)
@@ -195,7 +180,7 @@ class Webserver(CorePlugin):
             "*** Test Report\n\n"
             f"URL: {code(masker(url))}\n\n"
             f"Content: {shown}\n\n"
-            f"Detected your post as: {content_type}\n\n"
+            f"Detected your post as: {sent.content_type}\n\n"
             f"Status code: {response.status} {response.reason}\n\n"
             f"Headers:\n{fenced(lines)}\n\n"
             f"Body:\n{fenced(response.text)}"
@@ -245,15 +230,6 @@ def endpoints(configuration: Mapping[str, Any] | None) -> list[str]:
     else:
         main = f"tcp:{configuration['PORT']}:interface={quoted(configuration['HOST'])}"
     return [main, *configuration["ENDPOINTS"]]
-
-
-def _guess_content_type(content: str) -> str:
-    form = unquote_plus(content.partition("=")[2])
-    for text, content_type in ((content, "application/json"), (form, "application/x-www-form-urlencoded")):
-        with suppress(ValueError, RecursionError):
-            json.loads(text)
-            return content_type
-    return "text/plain"
 
 
 def _port(description: str) -> str:
