@@ -108,7 +108,7 @@ class OperationsTests(SynchronousTestCase):
 
 
 SHOWING = (
-    "actions configuration deliveries delivery failures installed last_requests load occupants paused plugin plugins "
+    "actions configuration deliveries delivery failures form installed last_requests load occupants paused plugin plugins "
     "repositories rooms search started_at status topic totals unusable waiting webhook webhooks why"
 )
 """The operations that change nothing."""
@@ -130,7 +130,7 @@ class NoteTests(SynchronousTestCase):
         for owner, name, guard in operations():
             self.assertEqual(guard.changes, name not in SHOWING.split(), name)
             noted: list[tuple[str, str]] = []
-            values = dict.fromkeys((one for one in guard.parameters if one[0] != "-"), "s3cret")
+            values = dict.fromkeys((one for one in guard.parameters if one[0] != "-"), "plain")
             by = Actor("alice", note=lambda *note, noted=noted: noted.append(note))  # type: ignore[misc]
             # Those that aren't coroutines begin, on nothing.
             with contextlib.suppress(TypeError):
@@ -138,8 +138,8 @@ class NoteTests(SynchronousTestCase):
                 if inspect.iscoroutine(performed):
                     performed.close()
             self.assertEqual([command for command, _ in noted], [guard.command] * guard.changes, name)
-            if {"configuration", "value", "password"} & {*values}:
-                self.assertEqual((noted[0][1].count("s3cret"), noted[0][1].count("…")), (len(values) - 1, 1), name)
+            if {"configuration", "given", "value", "password"} & {*values}:
+                self.assertEqual((noted[0][1].count("plain"), noted[0][1].count("…")), (len(values) - 1, 1), name)
 
     def test_ways(self) -> None:
         """The note says who has done it, and whether in a chat or in the shell."""

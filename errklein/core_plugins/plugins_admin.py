@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pprint import pformat
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ from errklein.commands import CommandError, botcmd
 from errklein.commands.operations import Actor
 from errklein.core_plugins import CorePlugin
 from errklein.dispatch import DetailedError
+from errklein.plugins.config_forms import literal
 from errklein.plugins.operations import not_shown
 from errklein.plugins.plugin import PluginConfigurationException, PluginError
 from errklein.plugins.repos import RepoEntry, RepoException
@@ -21,8 +21,6 @@ from errklein.text import code, fenced, plain, plain_lines, truncated
 T = TypeVar("T")
 
 _SHOWN = 500
-_LONGEST = 100_000
-"""Maximum number of characters of a configuration. Parsing a longer one would block the reactor."""
 _UNKNOWN = "unknown, since the disk doesn't respond"
 _MOST_FOUND = 100  # maximum number of repositories in the reply to a search, since everyone may search
 
@@ -38,7 +36,7 @@ class Plugins(CorePlugin):
 
         CONFIGURATION is a Python literal, as in !plugin config Example {'TOKEN': 'abc'}
         """
-        name, literal = [*args.split(maxsplit=1), "", ""][:2]
+        name, text = [*args.split(maxsplit=1), "", ""][:2]
         by, name = self.actor(msg), self._named(name, "configure")
         if self.host.plugin_manager.is_blacklisted(name):
             unblacklist = code(f"{self.host.prefix}plugin unblacklist {name}")
@@ -53,7 +51,7 @@ class Plugins(CorePlugin):
             raise DetailedError(f"{summary}: {plain(plugin.problem)}", summary)
         if template is None:
             return f"{name} is not configurable."
-        if not literal:
+        if not text:
             command = f"{self.host.prefix}plugin config {name}"
             reply = "Default configuration (paste and adapt this command):\n\n" + fenced(
                 f"{command} {pformat(template)}"
@@ -62,7 +60,7 @@ class Plugins(CorePlugin):
                 reply += f"\n\nCurrent configuration:\n\n{fenced(f'{command} {_represented(stored, by, pformat)}')}"
             return reply
         try:
-            configuration = _literal(literal.strip())
+            configuration = literal(text.strip())
         except ValueError as error:
             raise CommandError(f"Syntax error in the given configuration: {plain(str(error))}") from error
         if type(configuration) is not type(template):
@@ -333,26 +331,6 @@ def _refused(error: PluginError, summary: str, text: str = "") -> CommandError:
     """
     text = text or plain_lines(str(error))
     return DetailedError(text, summary) if error.repeats_exception else CommandError(text)
-
-
-def _literal(text: str) -> Any:
-    """Return the value of a Python literal. Raises ValueError with a reason."""
-    if len(text) > _LONGEST:
-        raise ValueError(f"it has more than {_LONGEST} characters")
-    try:
-        value = ast.literal_eval(text)
-        # Python refuses to show numbers with too many digits.
-        repr(value)
-    except (SyntaxError, TypeError) as error:
-        raise ValueError(str(error)) from error
-    except (MemoryError, RecursionError) as error:
-        raise ValueError("it is nested too deeply") from error
-    except ValueError as error:
-        # Python's message describes its syntax tree.
-        if "digits" in str(error):
-            raise
-        raise ValueError("expected a Python literal such as {'TOKEN': 'abc', 'ROOMS': ['#a']}") from error
-    return value
 
 
 def _described(entries: Sequence[RepoEntry]) -> str:

@@ -11,8 +11,9 @@ from twisted.logger import Logger
 from errklein.commands.operations import Actor, Guard, operation
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.changed_files import FileChanges
+from errklein.plugins.config_forms import ConfigForm, configuration_of, form_of
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.plugin import Plugin, PluginError, State
+from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError, State
 from errklein.text.masking import mask_values, masker
 
 if TYPE_CHECKING:
@@ -121,6 +122,22 @@ class PluginOperations:
     @operation("plugin_config", "name", "configuration", changes=True, hidden=("configuration",))
     async def configure(self, by: Actor, name: str, configuration: object) -> None:
         """Check, store and apply a plugin's configuration, which activates the plugin."""
+        self._log(by, "configures", name)
+        await self._manager.configure(name, configuration)
+
+    @operation("plugin_config", "name")
+    async def form(self, by: Actor, name: str) -> ConfigForm:
+        """Return a plugin's configuration as a form, without secrets for anybody."""
+        return form_of(await self._manager.configuration_template(name), self._manager.configuration(name))
+
+    @operation("plugin_config", "name", "given", changes=True, hidden=("given",))
+    async def configure_from(self, by: Actor, name: str, given: Mapping[str, str] | str) -> None:
+        """Check, store and apply the configuration of a form; see `form`."""
+        template, stored = await self._manager.configuration_template(name), self._manager.configuration(name)
+        try:
+            configuration = configuration_of(template, stored, given)
+        except ValueError as error:
+            raise PluginConfigurationException(f"The configuration of {name} isn't changed: {error}") from error
         self._log(by, "configures", name)
         await self._manager.configure(name, configuration)
 
