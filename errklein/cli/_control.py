@@ -54,8 +54,9 @@ class RunningBot(NamedTuple):
 
     directory: Path
 
-    def replay(self, ids: Sequence[int], force: bool, user: str) -> Sequence[int]:
-        words = [*map(str, ids), *(["force"] if force else [])]
+    def replay(self, ids: Sequence[int], force: bool, user: str, spacing: float = 0.0) -> Sequence[int]:
+        rate = ["rate", f"{round(3600 / spacing)}/h"] if spacing else []
+        words = [*map(str, ids), *rate, *(["force"] if force else [])]
         return (
             [number for number, *_ in perform(self.directory, "webhooks.replay", words=words)["begun"]] if ids else []
         )

@@ -30,14 +30,14 @@ class Deliveries(CorePlugin):
 
     @admin_by_default
     @botcmd(
-        syntax="[WEBHOOK] [STATE …] [since TIME] [until TIME] [status STATUS] [reason TEXT] [source-id ID] [limit COUNT] [before ID] [grouped]",
+        syntax="[WEBHOOK] [STATE …] [since TIME] [until TIME] [status STATUS] [answered STATUS] [reason TEXT] [source-id ID] [limit COUNT] [before ID] [grouped]",
         aliases=("deliveries",),
     )
     async def delivery_list(self, msg: Message, args: str) -> str:
         """List the latest deliveries of webhooks, or groups of them.
 
-        Usage: !delivery list [WEBHOOK] [STATE …] [since TIME] [until TIME] [status STATUS] [reason TEXT] [source-id ID]
-        [limit COUNT] [before ID] [grouped]
+        Usage: !delivery list [WEBHOOK] [STATE …] [since TIME] [until TIME] [status STATUS] [answered STATUS] [reason TEXT]
+        [source-id ID] [limit COUNT] [before ID] [grouped]
 
         WEBHOOK is Plugin:method, Plugin, the name of a webhook of a room, or a path. A state is received, running, retry, done, dead, failed,
         duplicate or refused. A time is a duration such as 10min, 2h or 3d, or an ISO date. With grouped, deliveries with the
@@ -80,15 +80,16 @@ class Deliveries(CorePlugin):
         return "\n".join(lines)
 
     @admin_by_default
-    @botcmd(syntax="ID … | [WEBHOOK] [STATE …] [since TIME] [until TIME] [force]")
+    @botcmd(syntax="ID … | [WEBHOOK] [STATE …] [since TIME] [until TIME] [rate RATE] [force]")
     async def delivery_replay(self, msg: Message, args: str) -> str:
         """Run deliveries once more.
 
-        Usage: !delivery replay ID … [force]
-        !delivery replay [WEBHOOK] [STATE …] [since TIME] [until TIME] [force]
+        Usage: !delivery replay ID … [rate RATE] [force]
+        !delivery replay [WEBHOOK] [STATE …] [since TIME] [until TIME] [rate RATE] [force]
 
         The words of the second form are those of !delivery list. Without a state, failed and dead deliveries run. At most 1000
-        run at a time, the latest ones. Those that the source has repeated meanwhile run only with force.
+        run at a time, the latest ones; with a rate such as 2/s or 500/h, one after the other. Those that the source has repeated
+        meanwhile run only with force.
         """
         replay = await self.host.webhooks.replay(self.actor(msg), _split(args))
         number = len(replay.begun)

@@ -46,7 +46,9 @@ Records = Journal | JournalArchive
 class Queue(Protocol):
     """Replays and pauses: `DeliveryQueue`, another process that has it, or `JournalArchive` while no bot runs."""
 
-    def replay(self, ids: Sequence[int], force: bool, user: str) -> Awaitable[Sequence[int]] | Sequence[int]: ...
+    def replay(
+        self, ids: Sequence[int], force: bool, user: str, spacing: float = 0.0
+    ) -> Awaitable[Sequence[int]] | Sequence[int]: ...
 
     def set_paused(self, webhook: str, paused: bool) -> Awaitable[None] | None: ...
 
@@ -59,7 +61,7 @@ _ROOM_MARKS = ("#", "&", "+", "!")
 _REQUEST_ID = re.compile(r"[0-9a-f]{10}-[0-9a-f]{6,16}")
 _MOST_LOST = 5  # the number of messages to a room that were dropped or rejected: the latest ones
 
-_DAY = 86400.0
+_DAY, _LONGEST_REPLAY = 86400.0, 7200.0
 _OPTIONS = ("form_param", "raw", "dedupe", "dedupe_window", "attempts", "ordered", "max_body", "timeout")
 """The options that the summary of a declaration doesn't have."""
 
@@ -564,16 +566,29 @@ class WebhookOperations:
         given = parse_replay(words, self._state.now(), *await self._names())
         ids = given.ids or [one.id for one in await fetched(self._records.find(given.query))]
         before = {one.id: one for one in await fetched(self._records.find(DeliveryQuery(ids=ids, limit=len(ids))))}
+        if given.spacing:
+            self._check_rate(given.spacing, before.values())
         if dry:
             begun = set(await fetched(self._records.replayable(ids, given.force)))
         else:
-            begun = set(await fetched(self._queue.replay(ids, given.force, by.name)))
+            begun = set(await fetched(self._queue.replay(ids, given.force, by.name, given.spacing)))
         left = [one for one in ids if one not in begun]
         later = {} if given.force else {one: before[one].superseded_by for one in left if one in before}
         repeated = {one: other for one, other in later.items() if other}
         return ReplayResult(
             [before[one] for one in ids if one in begun], repeated, [one for one in left if one not in repeated]
         )
+
+    def _check_rate(self, spacing: float, deliveries: Collection[StoredDelivery]) -> None:
+        if spacing * (len(deliveries) - 1) > _LONGEST_REPLAY:
+            raise InvalidWords(
+                f"{len(deliveries)} deliveries would take over two hours at this rate; replay fewer, or faster"
+            )
+        ordered = {one.hook.full_name for one in self._state.routes() if one.hook.declaration.ordered}
+        if found := ordered.intersection(one.webhook for one in deliveries):
+            raise InvalidWords(
+                f"the deliveries of {min(found)} run in order, one after the other; replay them without a rate"
+            )
 
     @operation("why", "subject")
     async def why(self, by: Actor, subject: str) -> list[Explanation]:

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from errklein.text import beginning
 from errklein.text.suggestions import did_you_mean
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
-from errklein.webhooks.option_values import duration_of
+from errklein.webhooks.option_values import InvalidOption, Rate, duration_of
 
 MAX_COUNT = 1000  # the maximal number of deliveries in a list or replay
 
 _STATES = tuple(state.value for state in DeliveryState)
-_KEYWORDS = ("since", "until", "before", "limit", "source-id", "status", "reason")
+_KEYWORDS = ("since", "until", "before", "limit", "source-id", "status", "answered", "reason")
 _FIELDS = {"source-id": "key"}  # the fields of a query by their keyword, where they differ
 
 _WEBHOOK = "Plugin:method, Plugin, the name of a webhook of a room or (in chat) a path"
@@ -34,11 +34,13 @@ class UnknownWebhook(InvalidWords):
 
 
 class ReplayWords(NamedTuple):
-    """What to replay: the deliveries with these ids, or without any, those of the query; also superseded ones if `force` is true."""
+    """What to replay: the deliveries with these ids, or without any, those of the query; also superseded ones if `force` is true.
+    With a rate, they begin so many seconds apart."""
 
     ids: Sequence[int]
     query: DeliveryQuery
     force: bool
+    spacing: float = 0.0
 
 
 def parse_time(text: str, now: float) -> float:
@@ -68,14 +70,14 @@ def parse_list(
     :raises InvalidWords: A word is unknown or repeated, or a value is missing or invalid.
     :raises UnknownWebhook: There is no webhook or plugin of this name.
     """
-    query, is_grouped, is_limited = _parsed(words, now, hooks, webhooks, "grouped")
+    query, is_grouped, is_limited, _ = _parsed(words, now, hooks, webhooks, "grouped")
     return (replace(query, limit=MAX_COUNT) if is_grouped and not is_limited else query), is_grouped
 
 
 def _parsed(
     words: Iterable[str], now: float, hooks: Mapping[str, str], webhooks: Iterable[str], option: str
-) -> tuple[DeliveryQuery, bool, bool]:
-    """Return the query, and whether the words have the option and a limit."""
+) -> tuple[DeliveryQuery, bool, bool, float]:
+    """Return the query, whether the words have the option and a limit, and the seconds of a rate, which only replays have."""
     states: list[DeliveryState] = []
     has_option = False
     fields: dict[str, Any] = {}
@@ -87,21 +89,23 @@ def _parsed(
         if word in _STATES:
             states.append(DeliveryState(word))
             continue
-        name, value = (word, next(remaining, None)) if word in _KEYWORDS else ("webhook", word)
+        is_keyword = word in _KEYWORDS or (word == "rate" and option == "force")
+        name, value = (word, next(remaining, None)) if is_keyword else ("webhook", word)
         if value is None:
             raise InvalidWords(f"the value after {name!r} is missing")
         read = _webhook(value, hooks, webhooks) if name == "webhook" else _value(name, value, now)
         if name in fields:
             raise InvalidWords(f"{name} is given twice; the second is {value!r}")
         fields[name] = read
+    spacing = fields.pop("rate", 0.0)
     values = {_FIELDS.get(name, name): value for name, value in fields.items()}
-    return DeliveryQuery(**values, states=tuple(states) or None), has_option, "limit" in fields
+    return DeliveryQuery(**values, states=tuple(states) or None), has_option, "limit" in fields, spacing
 
 
 def parse_replay(
     words: Sequence[str], now: float, hooks: Mapping[str, str], webhooks: Iterable[str] = ()
 ) -> ReplayWords:
-    """Return what to replay: that of ids or of the words of `parse_list`, and of the word `force`.
+    """Return what to replay: that of ids or of the words of `parse_list`, and of the words `force` and `rate`, as in `rate 2/s`.
 
     Without a state, the query is of those that are failed or dead. Its limit is by default MAX_COUNT.
 
@@ -110,12 +114,15 @@ def parse_replay(
     others = [word for word in words if word != "force"]
     if not others:
         raise InvalidWords("name ids of deliveries, a webhook, a state or a time")
-    ids = parse_ids(others)
+    at = others.index("rate") if "rate" in others else len(others)
+    ids = parse_ids([*others[:at], *others[at + 2 :]])
     if ids is not None:
-        return ReplayWords(ids[:MAX_COUNT], DeliveryQuery(), "force" in words)
-    query, force, is_limited = _parsed(words, now, hooks, webhooks, "force")
+        spacing = _value("rate", "".join(others[at + 1 : at + 2]), now) if at < len(others) else 0.0
+        return ReplayWords(ids[:MAX_COUNT], DeliveryQuery(), "force" in words, float(spacing))
+    query, force, is_limited, spacing = _parsed(words, now, hooks, webhooks, "force")
     states = query.states or (DeliveryState.FAILED, DeliveryState.DEAD)
-    return ReplayWords((), replace(query, states=states, limit=query.limit if is_limited else MAX_COUNT), force)
+    query = replace(query, states=states, limit=query.limit if is_limited else MAX_COUNT)
+    return ReplayWords((), query, force, spacing)
 
 
 def next_page(words: Sequence[str], last: int) -> str:
@@ -145,13 +152,18 @@ def _value(name: str, value: str, now: float) -> float | str:
         return parse_time(value, now)
     if name in ("source-id", "reason"):
         return value
+    if name == "rate":
+        try:
+            return Rate.of(value).interval
+        except InvalidOption as error:
+            raise InvalidWords(f"the value after 'rate': {error}") from None
     number = _number(value)
-    if name == "status" and number is not None and number < 600:
+    is_status = name in ("status", "answered")
+    if is_status and number is not None and number < 600:
         return number
-    if not number or name == "status" or (name == "limit" and number > MAX_COUNT):
-        expected = {"limit": f"a number from 1 to {MAX_COUNT}", "status": "an HTTP status, or 0 for none"}.get(
-            name, "the id of a delivery"
-        )
+    if not number or is_status or (name == "limit" and number > MAX_COUNT):
+        other = f"a number from 1 to {MAX_COUNT}" if name == "limit" else "the id of a delivery"
+        expected = "an HTTP status, or 0 for none" if is_status else other
         raise InvalidWords(f"the value after {name!r}: expected {expected}, not {value!r}")
     return number
 
@@ -176,7 +188,7 @@ def _webhook(word: str, hooks: Mapping[str, str], webhooks: Iterable[str]) -> st
     plugins = {name.partition(":")[0] for name in names}
     suggestion = did_you_mean(word, (*_STATES, *_KEYWORDS, *sorted({*plugins, *names}))) or ";"
     raise InvalidWords(
-        f"unknown word {word!r}{suggestion} valid are {_WEBHOOK}, {', '.join(_STATES)}, since TIME, until TIME, status STATUS, "
+        f"unknown word {word!r}{suggestion} valid are {_WEBHOOK}, {', '.join(_STATES)}, since TIME, until TIME, status STATUS, answered STATUS, "
         "reason TEXT, source-id ID, before ID and limit COUNT"
     )
 

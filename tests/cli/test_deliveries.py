@@ -82,9 +82,9 @@ class DeliveriesCase(SynchronousTestCase):
         self.reactor.advance(1)
         return delivery.id
 
-    def replay(self, ids: Sequence[int], force: bool, user: str) -> Sequence[int]:
+    def replay(self, ids: Sequence[int], force: bool, user: str, spacing: float = 0.0) -> Sequence[int]:
         """Replay deliveries, as the running bot does."""
-        replayed: Sequence[int] = self.successResultOf(self.journal.replay(ids, force))
+        replayed: Sequence[int] = self.successResultOf(self.journal.replay(ids, force, spacing))
         return replayed
 
     def set_paused(self, webhook: str, paused: bool) -> None:

@@ -51,10 +51,17 @@ class Builds(BotPlugin):
         return "noted"
 
 
+class Steps(BotPlugin):
+    """Has a webhook whose deliveries run in order."""
+
+    @webhook(ack="now", ordered=True)
+    def step(self, payload: Any) -> None: ...
+
+
 class DeliveriesCase(PluginTestCase):
     """A test with a journal in memory."""
 
-    plugins = (Github, Builds)
+    plugins = (Github, Builds, Steps)
 
     def setUp(self) -> None:
         """Replace the bot's journal, and its queue, which isn't started."""
@@ -349,6 +356,19 @@ class ReplayTests(DeliveriesCase):
         self.assertTrue(reply.startswith("Replaying 2 deliveries. Others can't be replayed"), reply)
         self.assertTrue(reply.endswith(": 3, 99"), reply)
         self.assertEqual(self.states(), ["received", "received", "failed"])
+
+    def test_rate(self) -> None:
+        """With a rate, deliveries begin one after the other: within two hours, and not those of a webhook that runs in order."""
+        for _ in range(3):
+            self.add()
+        self.assertEqual(self.command("!delivery replay failed rate 1/min"), "Replaying 3 deliveries.")
+        found = self.successResultOf(self.journal.find(DeliveryQuery()))
+        self.assertEqual([one.due_at - found[-1].due_at for one in found], [120.0, 60.0, 0.0])
+        for _ in range(4):
+            self.add()
+        self.assertIn("over two hours at this rate", self.command("!delivery replay failed rate 1/h"))
+        self.add(webhook="Steps:step")
+        self.assertIn("Steps:step run in order", self.command("!delivery replay 8 rate 1/s"))
 
     def test_dry_run(self) -> None:
         """What would run is known before, without a change and without a note."""

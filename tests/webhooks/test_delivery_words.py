@@ -128,6 +128,7 @@ class ParseWordsTests(SynchronousTestCase):
             ("limit 0", "the value after 'limit': expected a number from 1 to 1000, not '0'"),
             ("limit 1001", "the value after 'limit': expected a number from 1 to 1000, not '1001'"),
             ("status 600", "the value after 'status': expected an HTTP status, or 0 for none, not '600'"),
+            ("answered 99999", "the value after 'answered': expected an HTTP status, or 0 for none, not '99999'"),
             ("before x", "the value after 'before': expected the id of a delivery, not 'x'"),
         ):
             self.assertEqual(self.invalid(words), error)
@@ -142,6 +143,10 @@ class ParseWordsTests(SynchronousTestCase):
         self.assertEqual(parse_replay(["done", "limit", "1000"], NOW, HOOKS).query, done)
         self.assertEqual(parse_replay(["done", "limit", "7"], NOW, HOOKS).query.limit, 7)
         self.assertEqual(parse_replay(["7", "force", "9"], NOW, HOOKS), ReplayWords([7, 9], DeliveryQuery(), True))
+        for words, spacing in (("7 rate 2/s", 0.5), ("rate 500/h Github", 7.2), ("7 force", 0.0)):
+            self.assertEqual(parse_replay(words.split(), NOW, HOOKS).spacing, spacing)
+        for words in (["7", "rate"], ["7", "rate", "fast"], ["rate", "0/s", "failed"]):
+            self.assertIn("'rate'", str(self.assertRaises(InvalidWords, parse_replay, words, NOW, HOOKS)))
         for words in ([], ["force"]):
             self.assertIn("name ids", str(self.assertRaises(InvalidWords, parse_replay, words, NOW, HOOKS)))
 
