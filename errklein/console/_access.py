@@ -30,22 +30,16 @@ class Left(Exception):
 
 
 class RequestChecks:
-    """The checks that a request passes before the console answers it, whoever sends it.
-
-    :param url: CONSOLE_URL.
-    :param proxies: TRUSTED_PROXIES.
-    """
+    """The checks that a request passes before the console answers it, whoever sends it, by CONSOLE_URL and TRUSTED_PROXIES."""
 
     def __init__(self, url: str, proxies: Any) -> None:
-        self._url = urlsplit(url.lower())
-        self._proxies = TrustedProxies(proxies)
+        self._url, self._proxies = urlsplit(url.lower()), TrustedProxies(proxies)
 
     def problem(self, request: Request) -> str:
         """Return why a request may not be answered; "" if it may."""
         host = _host(request)
-        if not is_host(host.encode()) or not (
-            host == self._url.netloc or is_local(urlsplit(f"//{host}").hostname or "")
-        ):
+        is_own = is_host(host.encode()) and (host == self._url.netloc or is_local(urlsplit(f"//{host}").hostname or ""))
+        if not is_own:
             return "the address isn't one of the console; CONSOLE_URL names it"
         peer, proxy = self._peer(request)
         from_here = proxy is None and (peer == UNIX or is_local(peer))
@@ -59,7 +53,6 @@ class RequestChecks:
         return ""
 
     def is_secure(self, request: Request) -> bool:
-        """Return whether the browser uses HTTPS."""
         return bool(request.isSecure()) or (self._url.scheme == "https" and _host(request) == self._url.netloc)
 
     def is_own_form(self, request: Request) -> bool:
@@ -111,14 +104,11 @@ class VisitorAccess:
     async def perform(
         self, visitor: Visitor, operation: Callable[..., Any], *, dry_run: bool = False, **values: Any
     ) -> Any:
-        """Return the result of an operation with these values.
-
-        :param dry_run: The operation only shows something: filters are asked, and do nothing else.
-
-        :raises NotPermitted: The visitor may not perform it.
-        """
+        """Return the result of an operation with these values. With `dry_run` it only shows something. Raises NotPermitted."""
         if reason := await self.refusal(visitor, operation, dry_run=dry_run, **values):
             raise NotPermitted(reason)
+        # Filters may have taken a while.
+        self.check(visitor)
         by = self.bot.core_host.by(visitor.name, "console", reads_details=True)
         return await self._in_context(visitor, lambda: maybeDeferred(operation, by, **values))
 

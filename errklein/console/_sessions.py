@@ -16,10 +16,7 @@ _MOST_RESULTS = 20  # the results of actions that a session remembers
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who uses the console: a person on a network, or without one the bot's user or root, who may do everything.
-
-    :param name: The name in logs and on pages.
-    """
+    """Who uses the console: a person on a network, or without one the bot's user or root, who may do everything."""
 
     name: str
     network: str = ""
@@ -28,17 +25,12 @@ class Visitor:
 
 @dataclass(eq=False)
 class Session:
-    """A visitor's session.
-
-    :param ends_at: The reactor's time at which it ends.
-    :param form_token: The text that each form must send.
-    :param results: The results of the latest actions, by number.
-    """
+    """A visitor's session."""
 
     visitor: Visitor
-    ends_at: float
-    form_token: str = field(default_factory=token_urlsafe, repr=False)
-    results: dict[str, str] = field(default_factory=dict)
+    ends_at: float  # by the reactor
+    form_token: str = field(default_factory=token_urlsafe, repr=False)  # what each form must send
+    results: dict[str, str] = field(default_factory=dict)  # of the latest actions, by number
     _number: int = 0
 
     def remember(self, result: str) -> int:
@@ -50,10 +42,7 @@ class Session:
 
 
 class Sessions:
-    """Links and sessions. Tokens are kept as hashes, so that a comparison takes no time that depends on them.
-
-    :param seconds: Returns the reactor's time.
-    """
+    """Links and sessions. Tokens are kept as hashes, so that a comparison takes no time that depends on them."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds

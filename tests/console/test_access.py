@@ -425,6 +425,20 @@ class FilterTests(ConsoleCase):
         browser.post("/do/webhooks.replay", {"form_token": token, "words": "1 2"})
         self.assertIn(("delivery_replay", "1 2", False), Judge.asked)
 
+    def test_leaving_meanwhile(self) -> None:
+        """An action isn't performed if its person leaves while a filter judges it."""
+        browser = self.enter()
+        token = re.findall(r'name="form_token" value="([^"]+)"', browser.text)[0]
+
+        def leave(*given: Any) -> Any:
+            self.patch(type(self.bot.backend), "is_certain", lambda *_: False)
+            return given
+
+        Judge.verdicts[0] = leave
+        text = browser.post("/do/webhooks.replay", {"form_token": token, "words": "1"})
+        self.assertIn("no entry of BOT_ADMINS names you", text)
+        self.assertNotIn("Replaying", text)
+
 
 class RulesTests(ConsoleCase):
     """Access rules for single commands."""
