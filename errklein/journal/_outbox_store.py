@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import count
@@ -59,6 +60,11 @@ _KEEP_REFS = """
     WHERE v.column1 = 0 OR v.column1 IN (SELECT id FROM outbox)
 """
 
+_REMOVE = """
+    DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?)) RETURNING CAST(accepted_at / 3600 AS INTEGER) * 3600, id
+"""
+_ADD_TOTAL = "INSERT INTO message_totals (at, {0}) VALUES (?, ?) ON CONFLICT DO UPDATE SET {0} = {0} + excluded.{0}"
+
 _OF_OTHERS = f"SELECT {_COLUMNS} FROM outbox WHERE owner <> ? ORDER BY id"  # noqa: S608 -- the names of fields
 
 _FIND = """
@@ -97,18 +103,29 @@ class _Sent(NamedTuple):
 
 
 class _Changes:
-    """Changes of messages that aren't on disk. True if messages change; records alone don't count. `changed` has the
-    new fields of messages that aren't in `added`, and `refs` the ids of messages by their networks and keys."""
+    """Changes of messages that aren't on disk. True if messages change; records and totals alone don't count. `changed` has the
+    new fields of messages that aren't in `added`, `removed` the ends of messages, `refs` the ids of messages by their networks and
+    keys, and `totals` the numbers of messages that were never on disk, by hour and column."""
 
     def __init__(self) -> None:
         self.added: dict[int, OutgoingMessage] = {}
         self.changed: dict[int, dict[str, Any]] = {}
-        self.removed: set[int] = set()
+        self.removed: dict[int, str] = {}
         self.records: dict[int, MessageRecord] = {}
         self.refs: dict[tuple[str, str], _Sent] = {}
+        self.totals: Counter[tuple[int, str]] = Counter()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed or self.refs)
+
+    @property
+    def has_any(self) -> bool:
+        return bool(self or self.records or self.totals)
+
+    def count(self, accepted_at: float, end: str) -> None:
+        hour = int(accepted_at // 3600) * 3600
+        self.totals[hour, "accepted"] += 1
+        self.totals[hour, end] += 1
 
     def change(self, number: int, fields: dict[str, Any]) -> None:
         """Change a message, which keeps its place."""
@@ -123,15 +140,19 @@ class _Changes:
             left.added[number] = self.added.pop(number)
 
     def followed_by(self, later: _Changes) -> _Changes:
-        """Return both as one. A message that is added and then removed is in neither."""
+        """Return both as one. A message that is added and then removed is in neither, and counted."""
         both = _Changes()
+        both.totals = self.totals + later.totals
         both.added, both.changed = self.added | later.added, dict(self.changed)
         for number, fields in later.changed.items():
             both.change(number, fields)
-        for number in later.removed:
-            both.added.pop(number, None)
+        both.removed = dict(self.removed)
+        for number, end in later.removed.items():
+            if (message := both.added.pop(number, None)) is None:
+                both.removed[number] = end
+            else:
+                both.count(message.accepted_at, end)
             both.changed.pop(number, None)
-        both.removed = self.removed | (later.removed - self.added.keys())
         both.records, both.refs = self.records | later.records, self.refs | later.refs
         return both
 
@@ -216,8 +237,11 @@ class SQLiteOutboxStore:
             changes = self._waiting
             if not record.id:
                 record = record._replace(id=next(self._ids))
-            elif changes.added.pop(record.id, None) is None:
-                changes.removed.add(record.id)
+                changes.count(record.at, record.state)
+            elif (message := changes.added.pop(record.id, None)) is not None:
+                changes.count(message.accepted_at, record.state)
+            else:
+                changes.removed[record.id] = record.state
             changes.changed.pop(record.id, None)
             if refs and record.key:
                 changes.refs[record.network, record.key] = _Sent(record.id, record.recipient, tuple(refs), record.at)
@@ -331,7 +355,7 @@ class SQLiteOutboxStore:
                 # Another program has written it. It must not keep the bot from starting.
                 _log.error("A message that waits to be sent can't be read, and is lost: {error}", error=str(error))
                 with self._lock:
-                    self._waiting.removed.add(row[0])
+                    self._waiting.removed[row[0]] = MessageState.DROPPED
                 self._write_within(LAZY_DELAY)
         return messages
 
@@ -342,7 +366,7 @@ class SQLiteOutboxStore:
         self._timer = None
         if self._flushes:
             self._flush()
-        if self._waiting or self._writing or self._waiting.records:
+        if self._waiting.has_any or self._writing:
             self._write_now()
 
     # Called in the journal's thread, within or after a transaction.
@@ -373,7 +397,7 @@ class SQLiteOutboxStore:
 
     def write(self, connection: sqlite3.Connection, is_due: Callable[[OutgoingMessage], bool]) -> None:
         """Make the changes, without the new messages of deliveries that aren't due."""
-        if not (self._waiting or self._waiting.records):
+        if not self._waiting.has_any:
             return
         with self._lock:
             changes, self._waiting = self._waiting, _Changes()
@@ -403,9 +427,17 @@ class SQLiteOutboxStore:
             for handle, one in changes.refs.items()
         ]
         execute_rows(connection, _KEEP_REFS, refs)
+        execute_rows(
+            connection, "INSERT OR IGNORE INTO message_ledger VALUES {}", [(number,) for number in changes.added]
+        )
+        totals = changes.totals + Counter((int(one.accepted_at // 3600) * 3600, "accepted") for one in new)
         if changes.removed:
             ids = as_ids(list(changes.removed))
-            connection.execute("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+            removed = connection.execute(_REMOVE, (ids,)).fetchall()
+            totals.update((hour, changes.removed[number]) for hour, number in removed)
+            connection.execute("DELETE FROM message_ledger WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+        for (hour, column), number in totals.items():
+            connection.execute(_ADD_TOTAL.format(column), (hour, number))
 
     def committed(self) -> None:
         """Forget what the last transaction has taken: it is on disk."""

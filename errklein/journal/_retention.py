@@ -76,7 +76,7 @@ class Retention:
 class Pruner:
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
-        self._turn = self._excess = self._merged = 0
+        self.turn = self._excess = self._merged = 0
         self._excess_rows: dict[str, int] = {}
         self._of_strangers = 0.0
         self.route = 0  # the webhook whose keys are forgotten before their time; 0 for none
@@ -132,7 +132,7 @@ class Pruner:
 
     def _remove_rows(self, connection: sqlite3.Connection, table: str, most: int, before: float) -> int:
         """Remove a slice of the rows about messages that are old, or too many."""
-        if not self._turn % TURNS:
+        if not self.turn % TURNS:
             ((number,),) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
             self._excess_rows[table] = number - most
         excess = self._excess_rows[table]
@@ -143,7 +143,7 @@ class Pruner:
 
     def _forget_keys(self, connection: sqlite3.Connection, unverified: Collection[int]) -> int:
         """Forget a slice of the keys of the webhook with most of them, if they are too many."""
-        if not self._turn % TURNS:
+        if not self.turn % TURNS:
             keys = dict(connection.execute("SELECT route, count(*) FROM dedupe GROUP BY route").fetchall())
             others = {route: number for route, number in keys.items() if route in unverified}
             for counted, most in ((others, self._retention.max_keys // 4), (keys, self._retention.max_keys)):
@@ -151,7 +151,7 @@ class Pruner:
                 self.route = max(counted, key=counted.__getitem__) if self._excess > 0 else 0
                 if self.route:
                     break
-        self._turn += 1
+        self.turn += 1
         forgotten = connection.execute(
             "DELETE FROM dedupe WHERE (route, key) IN "
             "(SELECT route, key FROM dedupe INDEXED BY expiring WHERE route = ? ORDER BY expires LIMIT ?)",

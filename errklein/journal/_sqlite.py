@@ -258,10 +258,15 @@ class SQLiteJournal:
             return False
         try:
             with self._database.transaction() as connection:
+                if writes_messages := not self._pruner.turn % 60:
+                    # Totals of messages that were never on disk wait for no other transaction longer than a minute.
+                    self.outbox.write(connection, lambda message: False)
                 has_more = self._pruner.prune(connection, self._now(), self._writer.unverified)
                 if self._pruner.waiting_bytes is not None:
                     self._writer.waiting_bytes = self._pruner.waiting_bytes
                 changes = connection.total_changes
+            if writes_messages:
+                self.outbox.committed()
             if changes == self._changes or self._must_erase:
                 self._empty_log()
             self._changes = changes
