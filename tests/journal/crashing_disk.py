@@ -55,7 +55,7 @@ class CrashingDisk:
     def statement(self, sql: str) -> Iterator[None]:
         """Return the context of a statement: it may fail, or be the last one."""
         verb = sql.split(None, 1)[0].upper()
-        if verb in ("SELECT", "PRAGMA", "ROLLBACK", "WITH"):
+        if verb in ("SELECT", "PRAGMA", "ROLLBACK", "WITH", "--"):
             yield
             return
         self._meanwhile()

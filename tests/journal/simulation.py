@@ -8,6 +8,7 @@ at that moment. The wall clock is set, the disk is full at times, and handlers f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,10 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from errklein.journal import DeliveryQueue, RetryPolicy, SQLiteJournal
+from errklein.journal import DeliveryQueue, JournalArchive, RetryPolicy, SQLiteJournal
 from errklein.ports.journal import JournalError
 from errklein.webhooks.deliveries import (
+    Balance,
     DeliveryQuery,
     DeliveryState,
     Outcome,
@@ -185,6 +187,8 @@ class Process:
         self.threads = SimulatedThreads(self.clock, simulation.random)
         self.journal = simulation.journal_class(path, self.clock, simulation.now, runs=self.threads.runs)
         self._finish, self.journal.finish = self.journal.finish, self._finish_and_note  # type: ignore[method-assign]
+        self._path = path
+        self.check_balance()
         simulation.check_stored(self.stored())
         self.queue = simulation.queue_class(
             self.clock,  # type: ignore[arg-type]
@@ -267,6 +271,12 @@ class Process:
         self.journal.find(DeliveryQuery(limit=10_000)).addCallback(found.extend)
         self.threads.inline = False
         return {one.id: one for one in found}
+
+    def check_balance(self) -> None:
+        """Check that the audit finds all that was accepted."""
+        with closing(JournalArchive(self._path)) as archive:
+            for balance in archive.balances(0.0, 1e12):
+                self._simulation.check_balance(balance)
 
     def end(self) -> None:
         """End at this moment: whatever the code still does has no effect."""
@@ -515,7 +525,12 @@ class Simulation:
                 # If the handler has succeeded, the journal doesn't know it.
                 send.ended = send.succeeded = False
 
+    def check_balance(self, balance: Balance) -> None:
+        """Check that what was accepted is somewhere."""
+        self._require(not balance.difference and not balance.missing, "the balance is {}", balance)
+
     def _check_end(self) -> None:
+        self._process.check_balance()
         self._require(self.clock.seconds() < END, "the process doesn't come to rest")
         self._require(self._process.queue.running == 0, "a delivery still runs")
         stored = self._process.stored()

@@ -402,6 +402,57 @@ class WritingTests(StoreCase):
         self.assertEqual(self.written(), [message.id])
         JournalArchive(self.path).close()
 
+    def totals(self) -> list[tuple[int, ...]]:
+        """Return the numbers of messages by hour that another program sees: accepted, sent, dropped, rejected, and the ids of the ledger."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            ids = [number for (number,) in connection.execute("SELECT id FROM message_ledger ORDER BY id")]
+            self.assertEqual(ids, self.written())
+            return connection.execute("SELECT * FROM message_totals ORDER BY at").fetchall()
+
+    def test_totals(self) -> None:
+        """Each message is counted once when it was accepted and once at its end, whether it was on disk or not."""
+        waits, stored = self.add(), self.add()
+        self.store.change(waits.id, body="later")
+        self.wait(0.015)
+        self.assertEqual(self.totals(), [(0, 2, 0, 0, 0)])
+        # Twice, as after a connection that broke.
+        for _ in range(2):
+            self.store.end(sent(stored.id))
+        self.end(MessageState.REJECTED, "no")
+        self.store.end(sent(0)._replace(at=7300.0))
+        self.wait(0.05)
+        self.assertEqual(self.totals(), [(0, 3, 1, 0, 1), (7200, 1, 1, 0, 0)])
+        self.store.end(sent(stored.id))
+        self.store.end(sent(waits.id)._replace(state=MessageState.DROPPED))
+        self.wait(0.05)
+        self.assertEqual(self.totals(), [(0, 3, 1, 1, 1), (7200, 1, 1, 0, 0)])
+
+    def test_totals_of_what_was_never_on_disk(self) -> None:
+        """The numbers of messages that were sent at once are written by maintenance, within a minute, and when the journal is closed."""
+        for _ in range(3):
+            self.end()
+        self.wait(10)
+        self.assertEqual(self.totals(), [])
+        for _ in range(60):
+            self.journal.maintain()
+        self.assertEqual(self.totals(), [(0, 3, 3, 0, 0)])
+        self.end()
+        self.close()
+        self.assertEqual(self.totals(), [(0, 4, 4, 0, 0)])
+
+    def test_totals_on_a_full_disk(self) -> None:
+        """Nothing is counted twice, or not at all, when a transaction is undone and a message is sent meanwhile."""
+        self.set_disk_full(True)
+        message = self.add("x" * 100_000)
+        self.wait(0.015)
+        self.store.end(sent(message.id))
+        self.set_disk_full(False)
+        self.end()
+        self.wait(60)
+        self.add()
+        self.wait(0.015)
+        self.assertEqual(self.totals(), [(0, 3, 2, 0, 0)])
+
     def test_records_share_a_transaction(self) -> None:
         """Records are written a second after the first one, or with what else is written, and cost no transaction of their own."""
         first = self.end(delivery=7)
