@@ -15,6 +15,7 @@ from errklein.webhooks.delivery_words import parse_time
 _PAGE = 50  # the deliveries of a page
 _FIELDS = ("webhook", "state", "words", "answered", "status", "reason", "since", "until", "source-id", "before")
 _WITHOUT_KEYWORD = _FIELDS[:3]
+_ONE = "/deliveries/<int(max=9223372036854775807):id>"
 
 
 @page("/deliveries", "deliveries.html")
@@ -23,7 +24,7 @@ async def deliveries(visit: Visit) -> Values:
     text, before = visit.field("text").strip(), visit.field("before")
     values = {"title": "Deliveries", "given": given, "text": text, "counted": 0}
     if text:
-        at = int(before) if before.isdecimal() else None
+        at = int(before[:18]) if before.isdecimal() else None
         found, older = await visit.perform("webhooks.search", text=text, before=at)
         return {**values, "found": found, "older": older}
     words = [word for name, one in given for word in (one.split() if name in _WITHOUT_KEYWORD else (name, one))]
@@ -55,11 +56,9 @@ async def _groups(visit: Visit, key: str = "") -> Sequence[FailureGroup]:
     return found
 
 
-@page("/deliveries/<int(max=9223372036854775807):id>", "delivery.html")
+@page(_ONE, "delivery.html")
 async def delivery(visit: Visit, id: int) -> Values:
     one, may_ask = await _delivery(visit, id), await visit.may("webhooks.why", subject=str(id))
-    if visit.is_following and not may_ask:  # all who follow the page get the same
-        raise OtherResponse(406, "Only those who may use `why` can follow this page.")
     explained = await visit.perform("webhooks.why", subject=str(id)) if may_ask else ()
     may_replay = await visit.may("webhooks.replay", words=[str(id)])
     values = {"title": f"Delivery {id}", "one": one, "explained": explained, "may_replay": may_replay}
@@ -69,7 +68,7 @@ async def delivery(visit: Visit, id: int) -> Values:
     return {**values, "shown": _shown, "shown_wait": shown_wait, "site": site, "hook": hook}
 
 
-@page("/deliveries/<int(max=9223372036854775807):id>/<any(body, export):what>", "")
+@page(f"{_ONE}/<any(body, export):what>", "")
 async def attachment(visit: Visit, id: int, what: str) -> Values:
     one = await _delivery(visit, id)
     if what == "export":

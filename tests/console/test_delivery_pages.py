@@ -85,6 +85,8 @@ class ListTests(PagesCase):
             ("state=dead", 2),
             ("state=dead&state=done", 3),
             ("status=500", 2),
+            ("answered=202", 3),
+            ("answered=401", 1),
             ("reason=stock+of+2", 1),
             ("since=1h", 4),
             ("until=1h", 0),
@@ -121,6 +123,8 @@ class ListTests(PagesCase):
             self.visitor.get(f"/deliveries?text={text}")
             self.assertEqual(self.ids(), [last], text)
         self.assertIn("No delivery matches", self.visitor.get(f"/deliveries?text={quote(HOSTILE)}"))
+        self.visitor.get(f"/deliveries?text=order-2&before={'9' * 5000}")
+        self.assertEqual(self.visitor.status, 200)
 
     def test_invalid_words(self) -> None:
         """An invalid filter is answered with the reason, not with another list."""
@@ -158,6 +162,23 @@ class FailuresTests(PagesCase):
         self.visitor.get("/failures")
         self.open("no stock")
         self.assertIn("0 deliveries would run.", self.visitor.text)
+
+    def test_rate(self) -> None:
+        """With a rate, the deliveries run one after the other, and the page of one that waits says so."""
+        self.receive("1", "2", "3")
+        self.visitor.get("/failures")
+        self.open("no stock")
+        Shop.broken = False
+        self.assertIn('<option value="rate 1/s">', self.visitor.text)
+        [token] = set(re.findall(r'name="form_token" value="([^"]+)"', self.visitor.text))
+        [words] = re.findall(r'name="words" value="([^"]+)"', self.visitor.text)
+        fields: dict[str, Any] = {"form_token": token, "back": "/failures", "words": [words, "rate 1/s"]}
+        self.assertIn("Replaying 3 deliveries.", self.visitor.post("/do/webhooks.replay", fields))
+        self.assertIn("it is replayed at a rate", self.visitor.get(f"/deliveries/{words.partition(' ')[0]}"))
+        self.bot.advance(1.5)
+        self.assertEqual(len(self.bot.sent_to("#shop")), 2)
+        self.bot.advance(1)
+        self.assertEqual(len(self.bot.sent_to("#shop")), 3)
 
     def test_seen_is_replayed(self) -> None:
         """A replay runs what the page has shown, not what has failed since; and not what the source has sent since."""
@@ -265,7 +286,13 @@ class DeliveryTests(PagesCase):
             [f'attachment; filename="delivery-{number}-body"'],
         )
         self.assertEqual(self.visitor.headers.getRawHeaders("content-type"), ["application/octet-stream"])
-        for path in ("/deliveries/99", "/deliveries/99/body", "/deliveries/99/export", "/deliveries/99/other"):
+        for path in (
+            f"/deliveries/{'9' * 30}",
+            "/deliveries/99",
+            "/deliveries/99/body",
+            "/deliveries/99/export",
+            "/deliveries/99/other",
+        ):
             self.visitor.get(path)
             self.assertEqual(self.visitor.status, 404, path)
         Browser(self).get(f"/deliveries/{number}/body")
@@ -325,11 +352,9 @@ class RulesTests(PagesCase):
     config = {"ACCESS_CONTROLS": {"why": {"denyusers": ("*",)}, "delivery_replay": {"denyusers": ("*",)}}}
 
     def test_left_out(self) -> None:
-        """The pages leave out what the person may not ask or do. Others who follow the page don't get that."""
+        """The pages leave out what the person may not ask or do."""
         self.receive("1")
         self.visitor.get("/failures")
         self.assertNotIn("Dry run", self.open("no stock"))
         page = self.visitor.get("/deliveries/1")
         self.assertEqual((self.visitor.status, "Replay" in page, "What has become" in page), (200, False, False))
-        self.visitor.get("/deliveries/1", Accept="text/event-stream")
-        self.assertEqual(self.visitor.status, 406)
