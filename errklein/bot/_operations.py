@@ -249,7 +249,6 @@ class ProcessOperations:
 
     @operation("shutdown", "--confirm", changes=True)
     def shut_down(self, by: Actor) -> None:
-        """Stop the bot, soon after the call."""
         self._bot.reactor.callLater(0, self._stop)
 
     @operation("shutdown", "--confirm", "--kill", changes=True)
@@ -319,7 +318,6 @@ class CoreHost:
 
     @property
     def persons(self) -> PersonOperations:
-        """The operations on what is stored of people."""
         # Imported late, since it is rarely used.
         from errklein.bot.persons import PersonOperations
 
@@ -327,7 +325,6 @@ class CoreHost:
 
     @property
     def messages(self) -> MessageOperations:
-        """The operations on messages that wait."""
         from errklein.bot._messages import MessageOperations
 
         return MessageOperations(self._bot)

@@ -90,7 +90,6 @@ class PluginHTTPClient(HTTPClient):
         max_body: int = LARGEST,
         **options: Any,
     ) -> Deferred[Any]:
-        """Make a request; see the class."""
         if not may_use_reactor(self._reactor):
             raise RuntimeError(
                 "self.http was used in a thread, but works only on the reactor; make the handler async def and await the "
@@ -295,7 +294,6 @@ class _Tunnel(Protocol):
         self.transport.write(self._request)
 
     def dataReceived(self, data: bytes) -> None:
-        """Read the proxy's response; then pass on the bytes."""
         if self._inner is not None:
             self._inner.dataReceived(data)
             return
@@ -305,7 +303,6 @@ class _Tunnel(Protocol):
             self._decide(head.partition(b"\r\n")[0], rest)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Pass on the end of the connection."""
         if self._inner is not None:
             self._inner.connectionLost(reason)
         elif not self.opened.called:

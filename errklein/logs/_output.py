@@ -214,7 +214,6 @@ class Destinations:
         self._filter: LevelFilter | None = None
 
     def observer(self) -> LevelFilter:
-        """Open the destinations, and return the observer that writes to them."""
         self._filter = LevelFilter([self.writer(stream) for stream in self.streams()], self.level)
         return self._filter
 
@@ -227,7 +226,6 @@ class Destinations:
             bridge_stdlib(level)
 
     def writer(self, stream: IO[Any]) -> FileLogObserver:
-        """Return the observer that writes events to one of the `streams`."""
         if self.formatter is not None:
             return FileLogObserver(stream, FormattedByLogging(self.formatter))
         return FileLogObserver(stream, partial(format_line, theme=self.theme if _shows_colors(stream) else ""))

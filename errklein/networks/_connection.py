@@ -42,7 +42,6 @@ class Backoff:
         self._first = self._next = self.FIRST if first is None else first
 
     def delay(self) -> float:
-        """Return the seconds until the next attempt."""
         base = self._next
         self._next = min(max(base * 2, self.FIRST), self._longest)
         return min(base * (1 + self._chance() / 2), self._longest)

@@ -41,7 +41,6 @@ def json_value(received: Received) -> Any:
 
 
 def json_object(received: Received) -> Mapping[str, Any]:
-    """Return the JSON object of a request. Raises BadPayload."""
     payload = json_value(received)
     if not isinstance(payload, Mapping):
         raise BadPayload(400, "the body must be a JSON object")
@@ -100,7 +99,6 @@ def described(payload: Any, root: str = "", most: int = 6) -> list[str]:
 
 
 def _leaves(payload: Any, root: str) -> Iterator[tuple[str, Any]]:
-    """Yield the paths and values of texts and numbers, those of the outer objects first."""
     level = [(root, payload)]
     for _ in range(_DEPTH):
         inner: list[tuple[str, Any]] = []

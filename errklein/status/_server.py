@@ -173,7 +173,6 @@ class Snapshot:
         self._handlers = {key: ([*one.counts], one.total) for key, one in bot.web.counts.handlers.items()}
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics. Called by prometheus_client."""
         yield from self._of_bot
         try:
             disk = os.statvfs(self._data_directory)

@@ -70,7 +70,6 @@ class Sent(str):
     edited: bool
 
     def __new__(cls, to: str, text: str, network: str = "test", is_notice: bool = False) -> Sent:
-        """Create a message."""
         sent = super().__new__(cls, text)
         sent.to, sent.network, sent.is_notice, sent.thread, sent.edited = to, network, is_notice, "", False
         return sent
@@ -464,11 +463,9 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return _detail(response) + (f"; source={verify.scheme!r} signs a request" if verify and verify.signer else "")
 
     def _begin(self) -> None:
-        """Forget the errors of earlier requests and messages."""
         self._explanation, self._log.failure = "", None
 
     def _call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Call the function while the reactor's asyncio loop runs, if it has one."""
         loop = loop_of(self.reactor)
         return loop.enter(function, *args, **kwargs) if isinstance(loop, TestLoop) else function(*args, **kwargs)
 
@@ -554,13 +551,11 @@ def _explain_failure(failure: Failure) -> str:
 
 
 def is_own(file: str) -> bool:
-    """Return whether the file is neither errklein's nor that of a library."""
     path = Path(file)
     return not path.is_relative_to(_PACKAGE) and not any(path.is_relative_to(library) for library in _LIBRARIES)
 
 
 def _detail(response: ClientResponse) -> str:
-    """Return the reason in the body of an error response."""
     if "problem+json" in (response.header("content-type") or ""):
         return str(response.json().get("detail", response.reason))
     found = _DETAIL.search(response.text)
@@ -583,7 +578,6 @@ def _explain_left_over(left: Sequence[str], waiting: Sequence[str]) -> str:
 
 
 def _describe_call(call: Any) -> str:
-    """Return the function of a delayed call, or the callback of an asyncio timer."""
     handle = next(iter(getattr(call, "args", ())), None)
     if not isinstance(handle, asyncio.TimerHandle):
         return f"delayed call of {getattr(call, 'func', call)!r}"

@@ -121,7 +121,6 @@ class Requests(Generic[R_co]):
 
 
 def _directory_of_caller() -> Path:
-    """Return the directory of the file that has called a method of this package."""
     frame = sys._getframe(1)
     while frame.f_back is not None and Path(frame.f_code.co_filename).parent == Path(__file__).parent:
         frame = frame.f_back

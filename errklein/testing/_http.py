@@ -84,7 +84,6 @@ class Answer:
     serve: Callable[[OutgoingRequest], Any] | None = None
 
     def matches(self, method: str, url: str) -> bool:
-        """Return whether a request gets it."""
         ours, query = _parts(self.url)
         theirs, their_query = _parts(url)
         return self.left != 0 and (self.method, ours) == (method, theirs) and (not query or query == their_query)
@@ -190,7 +189,6 @@ class StubHTTP:
             raise UnexpectedRequest("\n".join(self._unexpected))
 
     def agent(self, reactor: Any) -> Any:
-        """Return the agent for the clients of a bot on this reactor."""
         return _StubAgent(reactor, self)
 
     def answer(self, method: str, url: str) -> Answer:
@@ -216,7 +214,6 @@ class StubHTTP:
 
 
 def _parts(url: str) -> tuple[tuple[object, ...], list[tuple[str, str]]]:
-    """Return scheme, host, port and path of a URL, and the sorted parameters of its query."""
     parts = urlsplit(url)
     address = (parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme), quote(unquote(parts.path)) or "/")
     return address, sorted(parse_qsl(parts.query, keep_blank_values=True))
@@ -237,7 +234,6 @@ class _StubAgent:
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
     ) -> Deferred[IResponse]:
-        """Make a request, and record it."""
         url = uri.decode("ascii")
         answer = self._stub.answer(method.decode("ascii"), url)
         agent = self._agent_for(_Server(self._stub.requests, url, answer))
@@ -255,7 +251,6 @@ class _StubAgent:
         return sent
 
     def close(self) -> Deferred[None]:
-        """Do nothing, since there are no connections."""
         return succeed(None)
 
 
@@ -271,7 +266,6 @@ class _Server(Resource):
         self._answer = answer
 
     def render(self, request: Any) -> bytes:
-        """Record the request, and return the body."""
         method = request.method.decode("ascii")
         headers = {
             name.decode("iso-8859-1"): ", ".join(value.decode("iso-8859-1") for value in values)

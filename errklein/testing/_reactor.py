@@ -69,7 +69,6 @@ class TestLoop(asyncio.BaseEventLoop):
         return task.result()
 
     def timers(self) -> Collection[IDelayedCall]:
-        """Return the delayed calls of the loop's timers."""
         return self._timers.values()
 
     def is_running(self) -> bool:
@@ -104,7 +103,6 @@ class TestLoop(asyncio.BaseEventLoop):
         return handle
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        """Create a task, named after the coroutine unless it has a name."""
         task: asyncio.Task[Any] = super().create_task(coro, **options)
         if options.get("name") is None:
             task.set_name(getattr(coro, "__qualname__", repr(coro)))
@@ -114,7 +112,6 @@ class TestLoop(asyncio.BaseEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> asyncio.Future[Any]:
-        """Call the function at once, and return a future that is done."""
         future = self.create_future()
         try:
             with blocking_apart():
@@ -126,7 +123,6 @@ class TestLoop(asyncio.BaseEventLoop):
         return future
 
     async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> NoReturn:
-        """Raise OSError: a test has no network."""
         raise OSError(f"a TestBot has no network to look up {host!r}; replace the plugin's client in the test")
 
     async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:

@@ -68,13 +68,11 @@ class HelperModuleFinder(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return a spec for a helper module that a plugin has imported; None for other modules."""
         if path is not None or fullname in sys.stdlib_module_names or self._module(fullname) is None:
             return None
         return ModuleSpec(fullname, self)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Replace the empty module by the plugin's."""
         sys.modules[module.__name__] = self._module(module.__name__) or module
 
     def _module(self, name: str) -> ModuleType | None:

@@ -116,7 +116,6 @@ class Bounds:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Refuse further messages, and those that wait in threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -200,7 +200,6 @@ _OF_DISCORD = re.compile(
 
 
 def literal(text: str) -> str:
-    """Return Markdown that shows a text as it is, line by line."""
     return text if text.isspace() else plain_lines(sanitize(text))
 
 
@@ -294,7 +293,6 @@ class _Mrkdwn:
 
 
 def unescaped(text: str) -> str:
-    """Return a text of Slack without the three entities that it may have."""
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
