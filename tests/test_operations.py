@@ -108,7 +108,7 @@ class OperationsTests(SynchronousTestCase):
 
 
 SHOWING = (
-    "actions configuration deliveries delivery failures form installed last_requests load occupants paused plugin plugins "
+    "actions configuration deliveries delivery failures form installed last_requests load log_file occupants paused plugin plugins "
     "repositories rooms search started_at status topic totals unusable waiting webhook webhooks why"
 )
 """The operations that change nothing."""

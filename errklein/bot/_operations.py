@@ -203,6 +203,12 @@ class ProcessOperations:
     def started_at(self, by: Actor) -> datetime:
         return self._bot.startup_time
 
+    @operation("log_tail")
+    def log_file(self, by: Actor) -> Path | None:
+        """Return the path of the log; None if it isn't a file. Mask its lines: they may be from before a secret was known."""
+        configured = self._bot.bot_config.BOT_LOG_FILE
+        return next(iter(destinations.files), Path(configured) if configured else None)
+
     @operation("backup", changes=True)
     def back_up(self, by: Actor) -> tuple[Path, int]:
         """Write all stored values, secrets included, and the journal to files. Return the path, and the number of values.

@@ -131,6 +131,16 @@ def read_file(reference: str, path: str, writers: int = stat.S_IWGRP | stat.S_IW
     return content.removesuffix(b"\n").removesuffix(b"\r")
 
 
+def changed_at(reference: str, stored_in: Path) -> float:
+    """Return the Unix time at which the file of a secret was written; 0 without a file. See `read_secret`. Waits for the disk."""
+    kind, name = parse_reference(reference)
+    directories = {"file": "/", "credential": os.environ.get("CREDENTIALS_DIRECTORY"), "secret": stored_in}
+    directory = directories.get(kind)
+    with suppress(OSError):
+        return Path(directory, name).stat().st_mtime if directory else 0.0
+    return 0.0
+
+
 class SecretStore:
     """The secrets that the bot makes or gets at run time: a file of mode 0600 for each, which "secret:NAME" names.
 

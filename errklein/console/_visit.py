@@ -71,11 +71,11 @@ class Visit:
         found: Callable[..., Any] = getattr(getattr(self.host, part), method)
         return found
 
-    def perform(self, name: str, **values: Any) -> Awaitable[Any]:
+    def perform(self, name: str, /, **values: Any) -> Awaitable[Any]:
         """Return the result of an operation, named by its place in `bot.CoreHost`. Fails with NotPermitted."""
         return self.access.perform(self.session.visitor, self.operation(name), dry_run=self._only_shows, **values)
 
-    async def may(self, name: str, **values: Any) -> bool:
+    async def may(self, name: str, /, **values: Any) -> bool:
         """Return whether the visitor may perform an operation."""
         return not await self.access.refusal(self.session.visitor, self.operation(name), dry_run=True, **values)
 

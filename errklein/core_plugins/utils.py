@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from errklein.chat import Message, RoomOccupant, UserDoesNotExistError, UserNotUniqueError
 from errklein.commands import CommandError, Sender, botcmd
 from errklein.core_plugins import CorePlugin, shown_lines
-from errklein.logs import destinations, last_lines
+from errklein.logs import last_lines
 from errklein.ports.journal import JournalError
 from errklein.storage import StorageError
 from errklein.text import code, fenced, plain
@@ -88,21 +86,19 @@ class Utils(CorePlugin):
 
         By default it shows 40 lines.
         """
-        if not self.actor(msg).reads_details:
+        if not (by := self.actor(msg)).reads_details:
             # The log contains the texts of exceptions.
             raise CommandError("The log is shown only to administrators in a private chat.")
         wanted = args.strip() or str(_LINES)
         if not wanted.isdecimal() or len(wanted) > 4 or not 0 < int(wanted) <= _MOST_LINES:
             raise CommandError(f"The number of lines must be from 1 to {_MOST_LINES}, not {code(wanted)}.")
-        configured = self.bot_config.BOT_LOG_FILE
-        path = next(iter(destinations.files), Path(configured) if configured else None)
+        path = self.host.process.log_file(by)
         if path is None:
             raise CommandError("There is no log file; set BOT_LOG_FILE to its path.")
         try:
             lines = last_lines(path, int(wanted))
         except OSError as error:
             raise CommandError(f"The log file can't be read: {error.strerror}.") from error
-        # The file may contain lines of other programs, and lines written before a secret was known.
         return fenced(masker("\n".join(lines))) if lines else "The log is empty."
 
     @botcmd

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -174,6 +176,17 @@ class Verification:
         if (self.secrets or secrets) and not (secrets and all(secrets)):
             raise Refused("the secret is missing or empty")
         return self.check(received, secrets, **self.options)
+
+    def match(self, received: Received, secrets: Sequence[bytes]) -> str:
+        """Return which secret fits an authentic request: its reference, or the digest of the token; "" without secrets."""
+        digests = self.options.get("digests")
+        if digests and (digest := sha256(received.path_token).hexdigest()) in digests:
+            return digest
+        for reference, secret in zip(self.secrets[:-1], secrets, strict=False):
+            with suppress(Refused):
+                self.check(received, [secret], **self.options)
+                return reference
+        return self.secrets[-1] if self.secrets else ""
 
     def sign(self, received: Received, secret: bytes) -> Sequence[Header]:
         """Return the headers with which a request becomes authentic.

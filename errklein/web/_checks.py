@@ -13,16 +13,7 @@ from twisted.logger import Logger
 from errklein.config.secrets import SecretError, read_secrets
 from errklein.listening import client_of
 from errklein.running import Overloaded, RateLimit, TokenBucket, TokenBuckets
-from errklein.verify import (
-    Expired,
-    Header,
-    ImmediateResponse,
-    Received,
-    Refused,
-    UnusableSecret,
-    Verification,
-    digest_of,
-)
+from errklein.verify import Expired, Header, ImmediateResponse, Received, Refused, UnusableSecret
 from errklein.web._decoding import Lanes
 from errklein.web._delivery import takes_long_to_decode
 from errklein.web._error_pages import Problem, retry_after
@@ -80,8 +71,7 @@ class Checks:
         self._warnings = RateLimit(clock)
         self.unusable: dict[str, str] = {}  # why webhooks respond with 503 to all requests, by their names
         self.matched: dict[tuple[str, str], float] = {}
-        """When each secret has last verified a request, as Unix times since the start, by the webhook's name and the reference to
-        the secret, or the digest of the token; "" for a webhook without secrets."""
+        """When each secret has last verified a request since the start, as Unix times, by the webhook's name and `Verification.match`."""
 
     def limit_clients(self, rate: Rate | None) -> None:
         self._clients = None if rate is None else TokenBuckets(self._clock, rate.interval, rate.count)
@@ -161,7 +151,7 @@ class Checks:
             answer = None
             if verification is not None:
                 answer = verification.verify(received, secrets)
-                self.matched[hook.full_name, _match(verification, received, secrets)] = received.now
+                self.matched[hook.full_name, verification.match(received, secrets)] = received.now
             response, ignored = declaration.response or ACCEPTED, ""
             if source is not None and answer is None:
                 response = declaration.response or source.respond(received)
@@ -233,18 +223,6 @@ class Checks:
         url = site + target.decode("latin-1")
         method, host = request.method.decode("ascii"), _host(request)
         return Received(method, url, headers, request.body(), host, self._now(), request.path_token)
-
-
-def _match(verification: Verification, received: Received, secrets: Sequence[bytes]) -> str:
-    """Return which secret has verified a request: its reference, or the digest of the token; "" if there is none."""
-    digests, references = verification.options.get("digests", ()), verification.secrets
-    if digests and (given := digest_of(received.path_token)) in digests:
-        return given
-    for reference, secret in zip(references[:-1], secrets, strict=False):
-        with suppress(Refused):
-            verification.verify(received, [secret])
-            return reference
-    return references[-1] if references else ""
 
 
 def _host(request: WebhookRequest) -> str:
