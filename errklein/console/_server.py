@@ -124,11 +124,14 @@ class ConsoleServer(SideServer):
         return await self._fill(template, values)
 
     async def _fill(self, template: str, values: Values) -> bytes:
-        made = self.templates.get_template(template)
-        if "only_live" in values and "live" not in made.blocks:
-            raise OtherResponse(406, "This page doesn't follow changes.")
-        text: str = await self._pool.run(lambda: lambda: made.render(values))
-        return text.encode("utf-8", "replace")
+        def fill() -> bytes:
+            # The first use of a template compiles it, which takes longer than most renderings.
+            made = self.templates.get_template(template)
+            if "only_live" in values and "live" not in made.blocks:
+                raise OtherResponse(406, "This page doesn't follow changes.")
+            return made.render(values).encode("utf-8", "replace")
+
+        return await self._pool.run(lambda: fill)
 
     def _enter(self, request: Request) -> Visit:
         """Return the visit of a request with a valid session."""
