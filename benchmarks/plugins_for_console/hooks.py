@@ -24,13 +24,14 @@ class Hooks(BotPlugin):
     async def pause(self, payload):
         if self.pauses is None:
             self.pauses = []
-            self.again(time.perf_counter())
+            self.again(time.perf_counter(), time.process_time())
             return "[]"
         self.call.cancel()
-        found, self.pauses = sorted(self.pauses)[-10:], None
-        return repr([round(pause * 1000, 1) for pause in found])
+        found, self.pauses = self.pauses, None
+        return repr([sorted(round(one[kind] * 1000, 1) for one in found)[-5:] for kind in (0, 1)])
 
-    def again(self, last):
-        now = time.perf_counter()
-        self.pauses.append(now - last)
-        self.call = reactor.callLater(0.001, self.again, now)
+    def again(self, last, last_used):
+        now, used = time.perf_counter(), time.process_time()
+        # The second one has no time in which only other processes ran.
+        self.pauses.append((now - last, min(now - last, used - last_used)))
+        self.call = reactor.callLater(0.001, self.again, now, used)
