@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Sequence
 from datetime import datetime
 
-from errklein.bot import BotStatus, NetworkStatus
 from errklein.chat import Message
 from errklein.commands import CommandError, botcmd, concurrent
 from errklein.config import ConfigError
 from errklein.core_plugins import CorePlugin, shown_lines
 from errklein.dispatch import DetailedError
-from errklein.plugins.operations import PluginSummary
-from errklein.running import PoolStatus
 from errklein.running.restart import CannotRestart
 from errklein.storage import StorageError
 from errklein.text import beginning, code, plain, plain_lines
 
 _MOST_SOURCES = 10
-_MOST_NAMES = 20
 
 
 class Health(CorePlugin):
@@ -31,20 +26,18 @@ class Health(CorePlugin):
         """Show the status in four lines, and where the details are."""
         by = self.actor(msg)
         found = await self.host.process.status(by)
-        counted = str(sum(found.errors.values())) if found.errors else "none"
-        if found.errors and by.reads_details:
-            counted = beginning([f"{source} ({count})" for source, count in found.errors.items()], _MOST_SOURCES)
+        # Core plugins that don't apply are inactive.
+        others = [one for one in found.plugins if not (one.is_active or (one.is_core and one.letters == "D"))]
         waiting = sum(sum(pool.waiting.values()) for pool in found.pools)
-        jobs = f", {waiting} jobs waiting" if waiting else ""
-        commands = ("status plugins", "status load", "webstatus", "delivery list")
+        errors = [f"{source} ({count})" if by.reads_details else str(count) for source, count in found.errors.items()]
         values = {
-            "networks": [f"{one.name}: {_network(one)}" for one in found.networks],
-            "endpoints": found.endpoints,
-            "deliveries": _deliveries(found),
-            "plugins": _plugin_states(found.plugins),
-            "errors": counted,
-            "threads": f"{sum(len(pool.uses) for pool in found.pools)} busy{jobs}",
-            "details": [f"{self.host.prefix}{name}" for name in commands],
+            "found": found,
+            "inactive": [f"{one.name} ({one.letters})" for one in others],
+            "changed": [one.name for one in found.plugins if one.changes and any(one.changes.remarks(""))],
+            "errors": beginning(errors, _MOST_SOURCES),
+            "threads": f"{sum(len(pool.uses) for pool in found.pools)} busy{f', {waiting} jobs waiting' * bool(waiting)}",
+            "beginning": beginning,
+            "prefix": self.host.prefix,
         }
         return self.render("status", values)
 
@@ -78,8 +71,7 @@ class Health(CorePlugin):
     async def status_load(self, msg: Message, args: str) -> str:
         """Show the machine's load and the busy threads."""
         loads = [f"{average:.2f}" for average in os.getloadavg()]
-        values = {"loads": loads, "threads": [*map(_pool, self.host.process.load(self.actor(msg)))]}
-        return self.render("status_load", values)
+        return self.render("status_load", {"loads": loads, "pools": self.host.process.load(self.actor(msg))})
 
     @botcmd
     async def status_gc(self, msg: Message, args: str) -> str:
@@ -90,8 +82,7 @@ class Health(CorePlugin):
     async def uptime(self, msg: Message, args: str) -> str:
         """Show how long the bot has been running."""
         since = self.host.process.started_at(self.actor(msg))
-        running = datetime.now() - since
-        return f"I've been up for {_spoken(int(running.total_seconds()))} (since {since:%A, %b %d at %H:%M})."
+        return self.render("uptime", {"since": since, "seconds": (datetime.now() - since).total_seconds()})
 
     @concurrent
     @botcmd(admin_only=True)
@@ -145,56 +136,3 @@ class Health(CorePlugin):
             return "Killing the process."
         self.host.process.shut_down(self.actor(msg))
         return "Shutting down."
-
-
-def _network(status: NetworkStatus) -> str:
-    """Return the connection and the outbox of a network."""
-    if status.connected_for is None:
-        shown = "ended" if status.ended else "not connected"
-    else:
-        shown = f"connected for {_spoken(int(status.connected_for))}"
-    if status.reconnects:
-        shown += f", reconnects: {status.reconnects}"
-    if status.waiting is not None and status.waiting.messages:
-        oldest = "only for rooms" if status.oldest_for is None else f"the oldest for {_spoken(int(status.oldest_for))}"
-        shown += f", messages waiting: {status.waiting.messages}, {oldest}"
-    if status.unreadable:
-        shown += f", encrypted rooms that can't be read: {beginning(status.unreadable, _MOST_NAMES)}"
-    return shown
-
-
-def _deliveries(status: BotStatus) -> str:
-    if status.depth is None:
-        return "the journal can't be read"
-    paused = f"; paused webhooks: {status.paused}" if status.paused else ""
-    return (
-        f"deliveries: {status.depth.waiting} waiting, {status.depth.running} running, {status.depth.dead} dead{paused}"
-    )
-
-
-def _plugin_states(plugins: Sequence[PluginSummary]) -> str:
-    """Return the number of active plugins, the others with their state, and those whose files have changed."""
-    # Core plugins that don't apply are inactive.
-    others = [one for one in plugins if not (one.is_active or (one.is_core and one.letters == "D"))]
-    inactive = [f"{one.name} ({one.letters})" for one in others]
-    changed = [one.name for one in plugins if one.changes and (one.changes.changed or one.changes.removed)]
-    text = f"{sum(one.is_active for one in plugins)} active"
-    for label, names in (("not active", inactive), ("files changed", changed)):
-        text += f"; {label}: {beginning(names, _MOST_NAMES)}" if names else ""
-    return text
-
-
-def _pool(status: PoolStatus) -> str:
-    waiting = sum(status.waiting.values())
-    busy = f"{status.name} {sum(status.running.values())} of {status.size} busy"
-    return busy + (f", {waiting} waiting" if waiting else "")
-
-
-def _spoken(seconds: int) -> str:
-    """Return a duration in its two largest units."""
-    parts = []
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
-        count, seconds = divmod(seconds, length)
-        if count:
-            parts.append(f"{count} {unit}" + ("s" if count > 1 else ""))
-    return " and ".join(parts[:2]) or "less than a second"
