@@ -38,10 +38,10 @@ class CorePlugin(BotPlugin):
     refusals: tuple[type[Exception], ...] = ()
     """The exceptions of operations that are refused. Raised by a command, the text is its reply."""
 
-    def refusal(self, error: Exception) -> str:
+    def refusal(self, error: Exception) -> CommandError:
         """Return the reply to a command that has raised one of `refusals`."""
         text = truncated(str(error), _LONGEST_REFUSAL)
-        return plain(text if text.endswith((".", "?")) else f"{text}.")
+        return CommandError(plain(text if text.endswith((".", "?")) else f"{text}."))
 
     @cached_property
     def host(self) -> CoreHost:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pprint import pformat
 from typing import Any, TypeVar
 
@@ -28,6 +28,15 @@ _MOST_FOUND = 100  # maximum number of repositories in the reply to a search, si
 class Plugins(CorePlugin):
     """Configure, activate and reload plugins, and install repositories of plugins."""
 
+    refusals = PluginError, RepoException
+
+    def refusal(self, error: Exception) -> CommandError:
+        """Return the error, whose text only administrators get, and only in private, if it may be that of a plugin's exception."""
+        is_about_config = isinstance(error, PluginConfigurationException)
+        summary = "Incorrect plugin configuration" if is_about_config else "The plugin has failed"
+        text = f"{summary}: {plain(str(error))}" if is_about_config else plain_lines(str(error))
+        return DetailedError(text, summary) if getattr(error, "repeats_exception", False) else CommandError(text)
+
     @botcmd(admin_only=True, historize=False)
     async def plugin_config(self, msg: Message, args: str) -> str:
         """Show or set the configuration of a plugin.
@@ -41,11 +50,8 @@ class Plugins(CorePlugin):
         if self.host.plugin_manager.is_blacklisted(name):
             unblacklist = code(f"{self.host.prefix}plugin unblacklist {name}")
             return f"{name} is blacklisted; use {unblacklist} first."
-        try:
-            template, stored = await self.host.plugins.configuration(by, name)
-            plugin = self.host.plugin_manager.plugin(name)
-        except PluginError as error:
-            raise _refused(error, f"{name}.get_configuration_template failed") from error
+        template, stored = await self.host.plugins.configuration(by, name)
+        plugin = self.host.plugin_manager.plugin(name)
         if plugin.instance is None:
             summary = f"{name} could not be loaded"
             raise DetailedError(f"{summary}: {plain(plugin.problem)}", summary)
@@ -68,13 +74,7 @@ class Plugins(CorePlugin):
                 f"The given configuration looks fishy: it must be a {type(template).__name__} such as "
                 f"{code(repr(template))}, not a {type(configuration).__name__}."
             )
-        try:
-            await self.host.plugins.configure(by, name, configuration)
-        except PluginConfigurationException as error:
-            summary = "Incorrect plugin configuration"
-            raise _refused(error, summary, f"{summary}: {plain(str(error))}") from error
-        except PluginError as error:
-            raise _refused(error, f"{name} could not be configured") from error
+        await self.host.plugins.configure(by, name, configuration)
         return "Plugin configuration done."
 
     @botcmd(admin_only=True)
@@ -84,7 +84,7 @@ class Plugins(CorePlugin):
         Usage: !plugin activate PLUGIN
         """
         name = self._named(args, "activate")
-        await _done(self.host.plugins.activate(self.actor(msg), name), f"{name} could not be activated")
+        await self.host.plugins.activate(self.actor(msg), name)
         return f"Plugin {name} activated."
 
     @botcmd(admin_only=True)
@@ -96,7 +96,7 @@ class Plugins(CorePlugin):
         The bot activates it again at its next start. To prevent that, use !plugin blacklist.
         """
         name = self._named(args, "deactivate")
-        await _done(self.host.plugins.deactivate(self.actor(msg), name), f"{name} could not be deactivated")
+        await self.host.plugins.deactivate(self.actor(msg), name)
         return f"Plugin {name} deactivated."
 
     @botcmd(admin_only=True)
@@ -108,7 +108,7 @@ class Plugins(CorePlugin):
         An inactive plugin stays inactive.
         """
         name = self._named(args, "reload")
-        is_active = await _done(self.host.plugins.reload(self.actor(msg), name), f"{name} could not be reloaded")
+        is_active = await self.host.plugins.reload(self.actor(msg), name)
         activate = code(f"{self.host.prefix}plugin activate {name}")
         return f"Plugin {name} reloaded." + ("" if is_active else f" It is inactive; use {activate} to activate it.")
 
@@ -119,7 +119,7 @@ class Plugins(CorePlugin):
         Usage: !plugin blacklist PLUGIN
         """
         name = self._named(args, "blacklist")
-        is_new = await _done(self.host.plugins.blacklist(self.actor(msg), name), f"{name} could not be deactivated")
+        is_new = await self.host.plugins.blacklist(self.actor(msg), name)
         return f"Plugin {name} is {'now' if is_new else 'already'} blacklisted."
 
     @botcmd(admin_only=True)
@@ -129,7 +129,7 @@ class Plugins(CorePlugin):
         Usage: !plugin unblacklist PLUGIN
         """
         by, name = self.actor(msg), self._named(args, "unblacklist")
-        if not await _done(self.host.plugins.unblacklist(by, name), ""):
+        if not await self.host.plugins.unblacklist(by, name):
             return f"Plugin {name} is not blacklisted."
         reply = f"Plugin {name} removed from blacklist."
         try:
@@ -149,7 +149,7 @@ class Plugins(CorePlugin):
         Secrets and stored values are masked except in private.
         """
         by = self.actor(msg)
-        found = await _done(self.host.plugins.plugin(by, self._named(args, "show")), "")
+        found = await self.host.plugins.plugin(by, self._named(args, "show"))
         plug, changes = found.plug, found.changes
         rows = {
             "name": plug.name,
@@ -234,8 +234,6 @@ class Plugins(CorePlugin):
             if not error.problems:
                 raise CommandError(f"{error}:\n\n" + _list(["it contains no plugins"])) from error
             raise DetailedError(f"{error}:\n\n" + _list(error.problems), str(error)) from error
-        except RepoException as error:
-            raise CommandError(plain(str(error))) from error
         yield f"{installed.name} is installed. Activating its plugins …"
         problems = [*installed.problems, *await repositories.activate(by, installed)]
         yield self._problems(msg, problems) or "All its plugins are active."
@@ -253,10 +251,7 @@ class Plugins(CorePlugin):
             raise CommandError(f"Please name the repository to remove; {self._see_repos}.")
         if name not in self.host.repositories.installed(self.actor(msg)):
             raise CommandError(f"{code(name)} is not installed; {self._see_repos}.")
-        try:
-            removed = await self.host.repositories.uninstall(self.actor(msg), name)
-        except RepoException as error:
-            raise CommandError(plain(str(error))) from error
+        removed = await self.host.repositories.uninstall(self.actor(msg), name)
         kept = f" The stored data of {', '.join(removed.removed)} is kept." if removed.removed else ""
         return f"Repository {name} removed.{kept}" + (f"\n\n{_list(removed.problems)}" if removed.problems else "")
 
@@ -309,28 +304,11 @@ class Plugins(CorePlugin):
         return self.host.dispatcher.disclosure.text(text, summary, self.actor(msg).reads_details)
 
 
-async def _done(operation: Awaitable[T], summary: str) -> T:
-    """Return the result of the operation. A PluginError becomes a CommandError; see `_refused`."""
-    try:
-        return await operation
-    except PluginError as error:
-        raise _refused(error, summary) from error
-
-
 def _represented(value: Any, by: Actor, represent: Callable[[Any], str] = repr) -> str:
     try:
         return represent(value)
     except Exception as error:
         return f"({not_shown(error, by)})"
-
-
-def _refused(error: PluginError, summary: str, text: str = "") -> CommandError:
-    """Return a CommandError with the text, by default the error's.
-
-    It is a DetailedError if the error's text contains that of a plugin's exception.
-    """
-    text = text or plain_lines(str(error))
-    return DetailedError(text, summary) if error.repeats_exception else CommandError(text)
 
 
 def _described(entries: Sequence[RepoEntry]) -> str:

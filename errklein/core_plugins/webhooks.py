@@ -28,10 +28,10 @@ class Webhooks(CorePlugin):
 
     refusals = HookError, SecretError, StorageError
 
-    def refusal(self, error: Exception) -> str:
+    def refusal(self, error: Exception) -> CommandError:
         """Return the error as a sentence."""
-        text = super().refusal(error)
-        return text[:1].upper() + text[1:]
+        text = str(super().refusal(error))
+        return CommandError(text[:1].upper() + text[1:])
 
     @also_in_rooms
     @admin_by_default

@@ -256,11 +256,11 @@ def card_as_text(card: Card) -> Message:
 
 
 def refused(failure: Failure, command: RegisteredCommand) -> Failure:
-    """Return a failure of a command, with a CommandError in place of one of the `refusals` of a core plugin."""
+    """Return a failure of a command, with the reply in place of one of the `refusals` of a core plugin."""
     plugin: Any = command.instance if command.core else None
     if plugin is None or not failure.check(*plugin.refusals):
         return failure
-    return Failure(CommandError(plugin.refusal(failure.value)))
+    return Failure(plugin.refusal(failure.value))
 
 
 def failure_text(failure: Failure) -> str:

@@ -118,8 +118,8 @@ class RoomTests(SynchronousTestCase):
     def test_commands(self) -> None:
         """In a room, the reply is a sentence with the error id of the log; in private, it is the exception."""
         for command, summary in (
-            ("activate", "Leaking could not be activated"),
-            ("config", "Leaking.get_configuration_template failed"),
+            ("activate", "The plugin has failed"),
+            ("config", "Incorrect plugin configuration"),
         ):
             self.assertIn("secret/place", self.bot.command(f"!plugin {command} Leaking"))
             (told,) = self.bot.say(f"!plugin {command} Leaking", room="#ops")
