@@ -40,10 +40,10 @@ DELIVERY = (
 MAX_KEY = 100
 """The largest size of a key that is stored itself; of a longer one, its hash is. Also that of a request's id."""
 
-QUERIES = dict(
-    query.split("\n", 1)
+QUERIES = {
+    query.partition(":")[0]: query.partition("\n")[2]
     for query in Path(__file__).with_name("queries.sql").read_text("utf-8").split("\n-- query ")[1:]
-)
+}
 
 FIRST_ID = QUERIES["first id"]
 

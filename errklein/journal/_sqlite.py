@@ -176,7 +176,8 @@ class SQLiteJournal:
     def forget(self, ids: Sequence[int]) -> Deferred[Sequence[int]]:
         self._must_erase = True
         forgotten = self._remove_requests(ids)
-        return forgotten.addCallback(lambda found: self._run_write(self._empty_log).addCallback(lambda _: found))
+        forgotten.addCallback(lambda found: self._run_write(self._empty_log).addCallback(lambda _: found))
+        return forgotten.addErrback(_as_journal_error)
 
     def _empty_log(self) -> None:
         self._must_erase = not self._database.empty_log()

@@ -1,7 +1,6 @@
--- Queries of the journal, by their name. `_reading.py` fills the braces.
+-- Queries of the journal by their names.
 
--- query first id
--- Lower ids were received before `:time`, others not. Ids increase with time, so it is a binary search.
+-- query first id: lower ones were received before `:time`, others not. Ids increase with time, so it is a binary search.
 WITH RECURSIVE search (low, high) AS (
     SELECT 0, coalesce((SELECT max(id) FROM deliveries), 0) + 1
     UNION ALL
@@ -12,14 +11,13 @@ WITH RECURSIVE search (low, high) AS (
 )
 SELECT min(high) FROM search
 
--- query replayable
--- The condition of deliveries that can run once more: they have ended or wait for a time, and their body is stored.
+-- query replayable: the condition of deliveries that can run once more: they have ended or wait for a time, and their body is stored.
 id IN (SELECT value FROM json_each(?)) AND (state >= 2 OR (state = 0 AND due_at > 0)) AND (superseded_by = 0 OR ?) AND (
     EXISTS (SELECT 1 FROM contents c WHERE c.id = deliveries.id AND c.body IS NOT NULL)
     OR EXISTS (SELECT 1 FROM private p WHERE p.id = deliveries.id AND p.body IS NOT NULL)
 )
 
--- query depth
+-- query depth: what waits and runs, and when the oldest of it, and of all, was received.
 SELECT
     number - running, running, coalesce((SELECT received_at FROM deliveries WHERE id = oldest), 0.0),
     coalesce((SELECT received_at FROM deliveries ORDER BY id LIMIT 1), 0.0)
@@ -28,7 +26,7 @@ FROM (
     FROM deliveries INDEXED BY unfinished WHERE state < 3
 )
 
--- query totals
+-- query totals: the numbers of `Total` in each step.
 SELECT CAST(time / :step AS INTEGER) * :step, sum(accepted), sum(refused), sum(repeated), sum(counted), sum(failed), sum(dead)
 FROM (
     SELECT at AS time, accepted, refused, repeated, counted, 0 AS failed, 0 AS dead
@@ -40,7 +38,7 @@ FROM (
 )
 GROUP BY 1
 
--- query causes
+-- query causes: failed and refused deliveries by their reasons.
 SELECT route, state, status, reason, count(*), sum(superseded_by > 0), min(received_at), max(received_at)
 FROM deliveries INDEXED BY failures WHERE state IN (4, 5) AND received_at >= :since
 AND route IN (SELECT value FROM json_each(:routes)) GROUP BY route, state, status, reason
@@ -49,13 +47,12 @@ SELECT route, state, status, reason, count(*), sum(superseded_by > 0), min(recei
 FROM deliveries INDEXED BY refused WHERE state = 7 AND received_at >= :since
 AND route IN (SELECT value FROM json_each(:routes)) GROUP BY route, status, reason
 
--- query of cause
+-- query of cause: the deliveries of some of these reasons; the braces stand for the index and its condition.
 SELECT id, key, superseded_by FROM deliveries INDEXED BY {} AND state = :state AND route = :route
 AND coalesce(status, 0) = :status AND coalesce(reason, '') IN (SELECT value FROM json_each(:reasons)) AND received_at >= :since
 ORDER BY superseded_by > 0, id DESC LIMIT 1000
 
--- query last requests
--- Each of the SELECTs seeks the end of a range.
+-- query last requests: the latest id of each webhook. Each SELECT seeks the end of a range.
 SELECT max(
     coalesce((SELECT max(id) FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = routes.id), 0),
     coalesce((SELECT max(id) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 3 AND route = routes.id), 0),
@@ -65,15 +62,14 @@ SELECT max(
     coalesce((SELECT max(id) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 7 AND route = routes.id), 0)
 ) FROM routes
 
--- query by id or key
+-- query by id or key: the id itself, and those by which the source's id is remembered.
 SELECT :id UNION SELECT dedupe.id FROM routes CROSS JOIN dedupe ON dedupe.route = routes.id AND dedupe.key = :key
 
--- query searched
+-- query searched: the ids of a slice.
 SELECT id FROM deliveries WHERE id >= :low AND id < :high AND :text <> '' AND (request_id = :text OR key = :key)
 ORDER BY id DESC LIMIT :limit
 
--- query balances
--- All in one statement, so as of one moment. What is older than the first total that is kept doesn't count.
+-- query balances: all as of one moment. What is older than the first total that is kept doesn't count.
 WITH
     first AS (
         SELECT max(:since, coalesce((SELECT min(at) / 3600 * 3600 FROM totals), :until)) AS deliveries,
