@@ -50,7 +50,7 @@ T = TypeVar("T")
 LIMIT = 30.0
 """The seconds within which anything must happen."""
 
-SECRET = "aPHq3Bv8sKx2mZ7wT9rY"
+SECRET, KEY = "aPHq3Bv8sKx2mZ7wT9rY", "kQ5vN1xW8zD4sF6gH2jL"
 PHONE, DESKTOP = (360, 800), (1280, 900)
 
 CONFIG = """
@@ -277,12 +277,21 @@ class Browser:
     def _click(self, path: str) -> None:
         self.clicks += 1
         old = self.driver.find_element(By.TAG_NAME, "html")
-        found = wait_for(f"{path} on {self.driver.current_url}", lambda: self.driver.find_elements(By.XPATH, path))[0]
-        # A fold may hide it.
-        for fold in found.find_elements(By.XPATH, "ancestor::details[not(@open)]/summary"):
-            fold.click()
-            self.clicks += 1
-        found.click()
+
+        def click() -> bool:
+            try:
+                found = self.driver.find_element(By.XPATH, path)
+                # A fold may hide it.
+                for fold in found.find_elements(By.XPATH, "ancestor::details[not(@open)]/summary"):
+                    fold.click()
+                    self.clicks += 1
+                found.click()
+            except (StaleElementReferenceException, NoSuchElementException):
+                # The page has just shown a change.
+                return False
+            return True
+
+        wait_for(f"{path} on {self.driver.current_url}", click)
 
         def is_gone() -> bool:
             try:
@@ -392,6 +401,51 @@ class Trial:
         check("both attempts are shown", len(re.findall("no stock", source)) >= 1 and source.count("200") >= 1)
         self.pages = ["/", "/deliveries", urlsplit(delivery).path]
 
+    def pause(self, number: int) -> None:
+        """Pause and resume a webhook."""
+        bot, browser = self.bot, self.browser
+        browser.get("/webhooks")
+        browser.follow("Shop:order")
+        self.pages += ["/webhooks", urlsplit(browser.driver.current_url).path]
+        check("a webhook is paused", "Paused Shop:order" in browser.press("Pause"))
+        bot.order(number)
+        browser.get("/deliveries")
+        check("its deliveries wait", "received" in browser.text)
+        browser.get(self.pages[-1])
+        check("it is resumed", "Resumed Shop:order" in browser.press("Resume"))
+        self.alice.wait(f"order {number} is on its way")
+
+    def replay_group(self, first: int) -> None:
+        """Replay the failures with the same cause."""
+        bot, browser = self.bot, self.browser
+        bot.stock.unlink()
+        for number in range(first, first + 3):
+            bot.order(number)
+        wait_for("three failures", lambda: f"no stock for order {first + 2}" in bot.text())
+        browser.get("/failures")
+        browser.await_text("no stock", reload=True)
+        browser.follow("no stock")
+        browser.await_text("3 deliveries would run", reload=True)
+        check("failures with the same cause are one group, and a dry run shows what would run", True)
+        self.pages += ["/failures", urlsplit(browser.driver.current_url).path]
+        bot.stock.touch()
+        check("the group is replayed", "Replaying 3 deliveries" in browser.press("Replay 3"))
+        for number in range(first, first + 3):
+            self.alice.wait(f"order {number} is on its way")
+
+    def configure(self, limit: int) -> None:
+        """Change the configuration of a plugin, whose secret stays."""
+        browser = self.browser
+        self.alice.ask(f"!plugin config Shop {{'api_key': '{KEY}', 'limit': 3, 'greeting': 'hello'}}")
+        browser.get("/plugins")
+        browser.follow("Shop")
+        check("the secret isn't in the page", KEY not in browser.driver.page_source)
+        browser.fill("given.limit", str(limit))
+        check("the configuration is changed", "Shop uses the new configuration" in browser.press("Save"))
+        kept = f"{KEY[-4:]}, at most {limit}"
+        check("the secret is kept", kept in wait_for("a reply", lambda: self.alice.ask("!shop key")))
+        self.pages += ["/plugins", urlsplit(browser.driver.current_url).path, "/networks", "/log", "/actions"]
+
     def leave(self) -> None:
         """Leave by the button."""
         check("leaving ends the session", "have left" in self.browser.press("Leave", "//nav"))
@@ -496,6 +550,9 @@ def main() -> int:
                 browser.run_scripts(scripts)
                 trial.enter()
                 trial.deliver(number, scripts)
+                trial.pause(number + 1)
+                trial.replay_group(number + 2)
+                trial.configure(number + 5)
                 trial.leave()
             browser.run_scripts(True)
             print("refused")
