@@ -1,6 +1,5 @@
-"""The fallbacks of networks: from what is wanted, and what a network can do, to the operations that come nearest to it.
-No other module asks what a network can do, apart from the one that splits texts, and the check for names that notify
-people."""
+"""The fallbacks of networks: from what is wanted, and what a network can do, to the operations that come nearest to it. No
+other module asks what a network can do, apart from the one that splits texts, and the check for names that notify people."""
 
 from __future__ import annotations
 

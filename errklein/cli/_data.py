@@ -200,10 +200,9 @@ def release_messages(config: Config, _: Namespace) -> int:
 
 
 def restore(config: Config, known: Namespace) -> int:
-    """Store the values of a backup of errklein or errbot in an empty bot, and the secrets of webhooks beside it. If a
-    value uses a name that is neither allowed nor in `trust`, nothing is restored. With `force`, values of the same name
-    are replaced; a backup of them is written first. With `with_deliveries`, so is the journal, and what waits in it is
-    paused."""
+    """Store the values of a backup of errklein or errbot in an empty bot, and the secrets of webhooks beside it. If a value
+    uses a name that is neither allowed nor in `trust`, nothing is restored. With `force`, values of the same name are
+    replaced; a backup of them is written first. With `with_deliveries`, so is the journal, and what waits in it is paused."""
     file: Path = _default_backup(config) if known.file is None else known.file
     read = read_any_backup(file)
     secrets = _read_secrets(file)

@@ -373,8 +373,7 @@ class ErrbotBot(Bot):
         return self.events if isinstance(backend, RunsErrBot) else cast(BackendEvents, self.incoming)
 
     def _report(self, event: str, *details: Any) -> None:
-        """Report an event in the name of the network of the message being handled, else of the first one. For any
-        thread."""
+        """Report an event in the name of the network of the message being handled, else of the first one. For any thread."""
         on_reactor_soon(self.reactor, copy_context().run, getattr(self.events, event), self.backend, *details)
 
     @property

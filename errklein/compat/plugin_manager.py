@@ -120,8 +120,7 @@ class BotPluginManager(PluginManager):
         return self._waited(self.reload, name)
 
     def activate_non_started_plugins(self) -> Any:
-        """Activate all plugins that are neither active nor blacklisted. The result is a text with a line for each
-        problem."""
+        """Activate all plugins that are neither active nor blacklisted. The result is a text with a line for each problem."""
         return self._waited(lambda: self.activate_rest().addCallback(lambda found: "".join(f"{x}\n" for x in found)))
 
     def deactivate_all_plugins(self) -> Any:

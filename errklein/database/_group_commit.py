@@ -131,10 +131,9 @@ class GroupCommit:
 def execute_rows(
     connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[object]]
 ) -> list[sqlite3.Cursor]:
-    """Run the statement, in which `{}` stands for the rows of a VALUES clause, and return a cursor for each MAX_ROWS of
-    them. The sqlite3 module releases the interpreter lock for each step of a statement. In a busy process a thread
-    waits for it up to half a millisecond then, so one statement with twenty rows takes less time than twenty
-    statements."""
+    """Run the statement, in which `{}` stands for the rows of a VALUES clause, and return a cursor for each MAX_ROWS of them.
+    The sqlite3 module releases the interpreter lock for each step of a statement. In a busy process a thread waits for it up
+    to half a millisecond then, so one statement with twenty rows takes less time than twenty statements."""
     return [
         connection.execute(_with_rows(statement, len(some), len(some[0])), tuple(chain.from_iterable(some)))
         for some in (rows[start : start + MAX_ROWS] for start in range(0, len(rows), MAX_ROWS))

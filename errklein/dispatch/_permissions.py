@@ -63,8 +63,7 @@ class Permissions:
 
     def too_many(self, backend: Backend, message: Message, settings: Any) -> bool:
         """Count a command, and return whether it is beyond the sender's COMMAND_RATE. Administrators have no limit. The
-        sender gets at most one reply a minute. Two bots that reply to each other with commands get to the limit, and
-        stop."""
+        sender gets at most one reply a minute. Two bots that reply to each other with commands get to the limit, and stop."""
         rate = settings.COMMAND_RATE
         if rate is None:
             return False

@@ -431,10 +431,8 @@ class BotPlugin(PluginMessages, StoreMixin):
         :param msg: The message whose sender is asked.
         :param question: The question, in Markdown.
         :param timeout: The time to wait for the reply, in seconds; None to wait without a limit.
-        :returns: The text of the reply without surrounding white space, a `str` whose attribute `message` is the
-            message.
-        :raises TimeoutError: If there is no reply in time. A command that doesn't catch it replies with a sentence
-            about it.
+        :returns: The text of the reply without surrounding white space, a `str` whose attribute `message` is the message.
+        :raises TimeoutError: If there is no reply in time. A command that doesn't catch it replies with a sentence about it.
         :raises CommandError: If the plugin is deactivated, the bot stops, or the person has too many open questions.
         """
         return self._bot.waits.result_of(self._bot.conversations.ask, self, msg, question, timeout)

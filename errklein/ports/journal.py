@@ -12,9 +12,8 @@ from errklein.webhooks.deliveries import Action, DeliveryQuery, FailureGroup, Ou
 
 
 class Journal(Protocol):
-    """The durable store of webhooks' deliveries. A Deferred fires on the reactor when the change is on disk. Every
-    method that returns a Deferred fails with JournalError if the store can't be read or written; nothing is changed
-    then."""
+    """The durable store of webhooks' deliveries. A Deferred fires on the reactor when the change is on disk. Every method
+    that returns a Deferred fails with JournalError if the store can't be read or written; nothing is changed then."""
 
     @property
     def outbox(self) -> OutboxStore:
@@ -78,8 +77,7 @@ class Journal(Protocol):
 
     def next_due(self, webhook: str, ordered: bool = False) -> Deferred[float | None]:
         """Return the Unix time at which `lease` has something to return for the webhook; None if nothing is waiting.
-        Deliveries in the state RUNNING aren't waiting. With `ordered`, it is the time of the oldest unfinished
-        delivery."""
+        Deliveries in the state RUNNING aren't waiting. With `ordered`, it is the time of the oldest unfinished delivery."""
 
     def pause(self, webhook: str, paused: bool) -> Deferred[None]:
         """Store that the deliveries of the webhook wait, or don't any more. `lease` and `next_due` ignore it."""

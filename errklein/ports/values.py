@@ -60,9 +60,8 @@ class Storage(Protocol):
         """Return the namespaces that have values. A storage may be unable to list all of them."""
 
     def in_background(self, work: Callable[[], T]) -> Deferred[T]:
-        """Call a function that uses the stores, so that the reactor isn't blocked. Call this on the reactor. Functions
-        that change values take effect in the order of these calls. The Deferred fires on the reactor with the
-        result."""
+        """Call a function that uses the stores, so that the reactor isn't blocked. Call this on the reactor. Functions that
+        change values take effect in the order of these calls. The Deferred fires on the reactor with the result."""
 
     def close(self) -> None:
         """Close all stores, and release files and locks."""

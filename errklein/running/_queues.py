@@ -168,9 +168,8 @@ class KeyedQueues:
 
 
 class TimeSlices:
-    """Runs work in order: at once, until it has used `share` seconds of this reactor turn, then in the next turn. Work
-    must not raise exceptions. Twisted's Cooperator keeps no order between tasks, and begins none of them before the
-    next turn."""
+    """Runs work in order: at once, until it has used `share` seconds of this reactor turn, then in the next turn. Work must
+    not raise exceptions. Twisted's Cooperator keeps no order between tasks, and begins none of them before the next turn."""
 
     def __init__(self, reactor: Any, share: float = 0.01) -> None:
         self._reactor = reactor

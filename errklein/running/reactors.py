@@ -1,6 +1,5 @@
-"""The asyncio reactor: its installation, and one in a separate thread, for tests and programs that embed a bot and
-block. A process has one such thread, since a reactor can't run twice. It is started on first use and runs until the
-process ends."""
+"""The asyncio reactor: its installation, and one in a separate thread, for tests and programs that embed a bot and block. A
+process has one such thread, since a reactor can't run twice. It is started on first use and runs until the process ends."""
 
 from __future__ import annotations
 

@@ -151,8 +151,7 @@ class ThreadWaits:
         self._stopped = False
 
     def result_of(self, work: Callable[..., Any], *args: Any, seconds: float | None = None) -> Any:
-        """Call `work` on the reactor in the caller's context, and return its result, or that of the Deferred that it
-        returns.
+        """Call `work` on the reactor in the caller's context, and return its result, or that of the Deferred that it returns.
 
         In a thread the call waits, and raises the exception of `work`, or Stopping. On the reactor, which must not
         wait, it returns a Deferred. In `blocking_here`, which tests use, it returns a result that is available at

@@ -280,10 +280,9 @@ _TIMER_TIME = "4l"  # struct itimerspec: the interval, and the time until the en
 
 
 class TracebackFile:
-    """Ends the process with status 1 when a time has passed, and writes the tracebacks of all threads to a file.
-    faulthandler does both in a thread that needs no interpreter lock. The process has one such timer. The file is
-    opened in advance, with mode 0600, and is empty as long as it isn't needed. If it can't be opened, the process ends
-    without it."""
+    """Ends the process with status 1 when a time has passed, and writes the tracebacks of all threads to a file. faulthandler
+    does both in a thread that needs no interpreter lock. The process has one such timer. The file is opened in advance, with
+    mode 0600, and is empty as long as it isn't needed. If it can't be opened, the process ends without it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

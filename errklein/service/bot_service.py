@@ -269,9 +269,8 @@ def adopt_event_loop(reactor: Any) -> None:
 
 
 def configure_garbage_collector() -> None:
-    """Enable garbage collection, and exempt the objects that exist now. A collection of all objects would block the
-    reactor for about 50 ms. Python's default, a collection after each 700 new objects, halves the number of commands
-    per second."""
+    """Enable garbage collection, and exempt the objects that exist now. A collection of all objects would block the reactor
+    for about 50 ms. Python's default, a collection after each 700 new objects, halves the number of commands per second."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(3_000, 10, 10)

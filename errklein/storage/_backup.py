@@ -65,8 +65,7 @@ def _checked_lines(lines: Sequence[dict[str, Any]]) -> Iterator[bytes]:
 def read_backup(path: Path) -> list[Row]:
     """Return the rows of the backup; raises BackupError if it is incomplete, changed, or of an unknown version."""
     data = read_file(path)
-    # A hostile file may consist of line ends, which would take much memory as a list. So the checksum is verified
-    # first.
+    # A hostile file may consist of line ends, which would take much memory as a list. So the checksum is verified first.
     count = data.count(b"\n") + (not data.endswith(b"\n"))
     last = data.rfind(b"\n", 0, -1) + 1
     lines = BytesIO(data)
@@ -212,8 +211,7 @@ _NAMESPACES = {"bot.plugin_manager": "core", "bot.repo_manager": "repomgr"}
 _MOST_UNEXPECTED = 1000  # the limit for the number of statements that errbot doesn't write
 
 _MOST_PARTS = 1_000_000
-"""The limit for the number of commas in a value. Python takes a kilobyte of memory for each element while it parses
-one."""
+"""The limit for the number of commas in a value. Python takes a kilobyte of memory for each element while it parses one."""
 
 
 @dataclass

@@ -1,8 +1,7 @@
-"""Restricted unpickling, for values from outside: those from a backup or an errbot shelf. Unpickling calls the
-functions that a pickle names. For a restored value, `ValueReader` calls only the names in STANDARD_NAMES, those for
-which `find_restored_class` returns an object, and those that the operator trusts. docs/design.md, "The restricted
-unpickler", has the rules and their reasons. `rewritten` replaces names for the export to errbot, and calls nothing
-either."""
+"""Restricted unpickling, for values from outside: those from a backup or an errbot shelf. Unpickling calls the functions that
+a pickle names. For a restored value, `ValueReader` calls only the names in STANDARD_NAMES, those for which
+`find_restored_class` returns an object, and those that the operator trusts. docs/design.md, "The restricted unpickler", has
+the rules and their reasons. `rewritten` replaces names for the export to errbot, and calls nothing either."""
 
 from __future__ import annotations
 
@@ -63,8 +62,7 @@ def standard_object(module: str, name: str) -> object:
 
 
 FindStoredClass = Callable[[str, str, str], object]
-"""Looks up a class or function by the namespace of a value and the module and name in it; returns None if it is
-unknown."""
+"""Looks up a class or function by the namespace of a value and the module and name in it; returns None if it is unknown."""
 
 
 def _called(function: PickledName | PickledObject, *args: object) -> PickledObject:

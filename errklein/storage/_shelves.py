@@ -150,8 +150,7 @@ _IS_TABLE = "SELECT 1 FROM sqlite_master WHERE name = 'Dict' AND type = 'table' 
 
 
 def _sqlite_items(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the items of a copy of the shelf. SQLite writes files beside a database in WAL mode, even when it only
-    reads."""
+    """Yield the items of a copy of the shelf. SQLite writes files beside a database in WAL mode, even when it only reads."""
     with tempfile.TemporaryDirectory(prefix="errklein-shelf-") as directory:
         copy = Path(directory) / "shelf"
         for suffix in ("", "-wal"):

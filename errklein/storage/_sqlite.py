@@ -37,10 +37,9 @@ Row = tuple[str, str, bytes]  # a stored value: namespace, key, pickle
 
 
 class SQLiteStorage:
-    """All namespaces, in the database at `path`. Any thread may use it. A value is on disk when `SQLiteStore.set`
-    returns, but for a copy. `values` unpickles the values. `run` calls the functions that must not block the reactor,
-    one after the other; by default they are called at once. Every method raises StorageError if the database can't be
-    read or written."""
+    """All namespaces, in the database at `path`. Any thread may use it. A value is on disk when `SQLiteStore.set` returns,
+    but for a copy. `values` unpickles the values. `run` calls the functions that must not block the reactor, one after the
+    other; by default they are called at once. Every method raises StorageError if the database can't be read or written."""
 
     def __init__(
         self, path: Path, values: ValueReader = DEFAULT_READER, access: Access = Access.OWN, run: Run = maybeDeferred

@@ -1,8 +1,7 @@
-"""The lanes in which bodies are read and decoded in threads, before their handlers are called. A body of at most 1 MiB
-stays in memory from its arrival to its response, while there is room for it (`request.BodyMemory`); other bodies are in
-temporary files. A body in a file, or one that takes long to decode, passes a lane: it waits for memory, is read and
-decoded in a thread, and leaves when its handler has ended. Small bodies have a lane of their own, and so never wait for
-large ones."""
+"""The lanes in which bodies are read and decoded in threads, before their handlers are called. A body of at most 1 MiB stays
+in memory from its arrival to its response, while there is room for it (`request.BodyMemory`); other bodies are in temporary
+files. A body in a file, or one that takes long to decode, passes a lane: it waits for memory, is read and decoded in a
+thread, and leaves when its handler has ended. Small bodies have a lane of their own, and so never wait for large ones."""
 
 from __future__ import annotations
 

@@ -56,9 +56,8 @@ class ReactorValue:
 
 
 def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | ReactorValue:
-    """Return the response for a handler's return value, or for an HTTPException that it raised. The request's context
-    must be the current one. For a value that needs the reactor, return a `ReactorValue`. What `send` returns counts as
-    None."""
+    """Return the response for a handler's return value, or for an HTTPException that it raised. The request's context must be
+    the current one. For a value that needs the reactor, return a `ReactorValue`. What `send` returns counts as None."""
     value = without_handle(value)
     if not context.after and (simple := simple_response(value)) is not None:
         return simple

@@ -1,7 +1,6 @@
-"""Texts of messages with placeholders, such as `{alerts.0.labels.alertname|title}`, and values that have no effect in
-them. A text is Markdown that the author of a source or an administrator wrote. A value comes from a payload, so it is
-shown literally: it adds no address, mention or style. Rendering takes linear time, and the size of its result is
-limited."""
+"""Texts of messages with placeholders, such as `{alerts.0.labels.alertname|title}`, and values that have no effect in them. A
+text is Markdown that the author of a source or an administrator wrote. A value comes from a payload, so it is shown
+literally: it adds no address, mention or style. Rendering takes linear time, and the size of its result is limited."""
 
 from __future__ import annotations
 

@@ -58,8 +58,7 @@ class NetworkStamp:
 
 
 def ask_beforehand(*identifiers: Identifier | None) -> None:
-    """Read the attributes that access control uses on the reactor, in a thread where they may block. Backends cache
-    them."""
+    """Read the attributes that access control uses on the reactor, in a thread where they may block. Backends cache them."""
     for identifier in identifiers:
         for name in ("person", "aclattr", "nick") if isinstance(identifier, Person) else ("aclattr",):
             with suppress(Exception):

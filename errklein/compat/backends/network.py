@@ -71,8 +71,7 @@ class ThreadedNetwork(NetworkBase):
     """Seconds from the end of sending until `disconnect` abandons the code, since a thread can't be killed."""
 
     HURRY = 0.1
-    """The minimum of SHUT_DOWN_AFTER if the grace period ends earlier, in seconds; twice that is the one of
-    LEAVE_WITHIN."""
+    """The minimum of SHUT_DOWN_AFTER if the grace period ends earlier, in seconds; twice that is the one of LEAVE_WITHIN."""
 
     def __init__(self, reactor: Any, config: Any, make: Callable[[Any], ErrBot]) -> None:
         self.network: str = config.network
@@ -283,8 +282,7 @@ class ThreadedNetwork(NetworkBase):
             on_reactor_soon(self._reactor, self.bot.events.callback_requested, self, callback, *details)
 
     def message_sent(self, message: Message) -> None:
-        """Call `callback_botmessage` for a message that the backend sends by itself. For other messages the bot calls
-        it."""
+        """Call `callback_botmessage` for a message that the backend sends by itself. For other messages the bot calls it."""
         if not sent_by_bot.get():
             self.call_plugins("callback_botmessage", message)
 

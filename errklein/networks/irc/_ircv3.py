@@ -43,8 +43,7 @@ class Capabilities:
         self._requested: set[str] = set()
 
     def received(self, subcommand: str, params: Sequence[str]) -> list[str]:
-        """Handle a CAP line of the server, and return the lines to send. `params` are the parameters after the
-        subcommand."""
+        """Handle a CAP line of the server, and return the lines to send. `params` are the parameters after the subcommand."""
         tokens = [token.lstrip("-~=").partition("=") for token in params[-1].split()] if params else []
         names = [name for name, _, _ in tokens]
         requests: list[str] = []

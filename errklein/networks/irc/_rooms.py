@@ -360,9 +360,8 @@ class RoomMembership:
     def parties(
         self, sender: str, target: str, text: str, replayed: bool
     ) -> tuple[IRCPerson, IRCPerson | IRCRoom | None, list[IRCRoomOccupant]] | None:
-        """Return the sender and the recipient of a message, and the occupants of the room whose nicks are in the text.
-        None if it is neither for the bot nor for one of its rooms. Stores the sender's mask unless the message is
-        replayed."""
+        """Return the sender and the recipient of a message, and the occupants of the room whose nicks are in the text. None
+        if it is neither for the bot nor for one of its rooms. Stores the sender's mask unless the message is replayed."""
         state = self._state(target)
         if state is not None:
             if not replayed:

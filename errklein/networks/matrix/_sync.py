@@ -197,9 +197,8 @@ class MatrixSync:
             self._rooms.complete(room)
 
     def _first(self, timeline: Sequence[Event]) -> int:
-        """Return the number of the first event for the bot: of its invitation, or its join, if that is in the timeline.
-        With a position of the account data, which may be some seconds old, it is the bot's last message: what it has
-        answered."""
+        """Return the number of the first event for the bot: of its invitation, or its join, if that is in the timeline. With
+        a position of the account data, which may be some seconds old, it is the bot's last message: what it has answered."""
         first = 0
         for number, event in enumerate(timeline):
             if event.get("type") == "m.room.member" and event.get("state_key") == self._client.user:

@@ -86,10 +86,9 @@ SHORT_LIVED = 3
 
 
 class Connections:
-    """Notes which messages were unconfirmed when a connection broke. Each of their parts is a suspect, and is sent
-    alone. A message at which connections broke again and again is isolated: it has left its lane, and waits for a
-    stable connection. Then the network is away for a second instead of minutes, so that messages to others are hardly
-    delayed."""
+    """Notes which messages were unconfirmed when a connection broke. Each of their parts is a suspect, and is sent alone. A
+    message at which connections broke again and again is isolated: it has left its lane, and waits for a stable connection.
+    Then the network is away for a second instead of minutes, so that messages to others are hardly delayed."""
 
     def __init__(self, seconds: Callable[[], float], isolates: bool) -> None:
         self._seconds = seconds
