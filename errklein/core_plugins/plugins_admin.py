@@ -21,7 +21,6 @@ from errklein.text import code, fenced, plain, plain_lines, truncated
 T = TypeVar("T")
 
 _SHOWN = 500
-_UNKNOWN = "unknown, since the disk doesn't respond"
 _MOST_FOUND = 100  # maximum number of repositories in the reply to a search, since everyone may search
 
 
@@ -150,25 +149,14 @@ class Plugins(CorePlugin):
         """
         by = self.actor(msg)
         found = await self.host.plugins.plugin(by, self._named(args, "show"))
-        plug, changes = found.plug, found.changes
-        rows = {
-            "name": plug.name,
-            "description": plug.description,
-            "module": plug.module,
-            "file": str(plug.module_path),
-            "class": found.class_name,
-            "log": f"errbot.plugins.{plug.name}",
-            "depends on": ", ".join(plug.depends_on) or "nothing",
-            "state": found.state.name.lower(),
-            "problems": found.remark,
-            "changed after loading": ", ".join(changes.changed) if changes else _UNKNOWN,
-            "removed after loading": ", ".join(changes.removed) if changes else "",
+        values = {
+            "found": found,
+            "plug": found.plug,
             "configuration": "" if found.configuration is None else _represented(found.configuration, by),
-            **{f"stored {key}": value for key, value in found.stored},
-            "stored under other keys": f"{found.more} more values" if found.more else "",
+            "code": code,
+            "shown": lambda value: code(truncated(str(value), _SHOWN)),
         }
-        lines = [f"- {code(name)}: {code(truncated(str(value), _SHOWN))}" for name, value in rows.items() if value]
-        return self.render("plugin_info", {"path": code(str(plug.path)), "lines": lines})
+        return self.render("plugin_info", values)
 
     def _named(self, args: str, verb: str) -> str:
         """Return the name of a plugin in the arguments. Raises CommandError with all names if it is missing."""
