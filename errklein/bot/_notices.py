@@ -64,8 +64,7 @@ class Notice:
     text: str
     markdown: str
     summary: str = ""
-    reached: bool = False
-    """Whether an administrator has got it. May be set in any thread."""
+    reached: bool = False  # whether an administrator has got it. May be set in any thread.
 
 
 @dataclass

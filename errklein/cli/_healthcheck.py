@@ -10,8 +10,7 @@ from http.client import HTTPConnection, HTTPException
 from errklein.cli._output import complain, print_lines
 from errklein.listening import identify
 
-TIMEOUT = 5.0
-"""The seconds to wait for the response. The reactor of a bot that works needs some milliseconds."""
+TIMEOUT = 5.0  # the seconds to wait for the response. The reactor of a bot that works needs some milliseconds.
 
 _LOCAL = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 """The addresses to connect to for endpoints on all addresses."""

@@ -123,8 +123,7 @@ def finished(operation: Coroutine[object, None, T]) -> T:
     raise AssertionError("the operation waits")
 
 
-_TIMEOUT = 90.0
-"""The seconds to wait for a response. WEBHOOK_TIMEOUT is 60 by default."""
+_TIMEOUT = 90.0  # the seconds to wait for a response. WEBHOOK_TIMEOUT is 60 by default.
 
 
 def work_on_webhooks(known: argparse.Namespace) -> int:

@@ -27,8 +27,7 @@ from errklein.text.errors import error_text, remedy_line, source_excerpt
 from errklein.text.masking import masker, secrets_in
 from errklein.text.suggestions import did_you_mean_path
 
-LOCAL_ADMIN = "@admin"
-"""The administrator of a bot on the backends Text, Test and Null if BOT_ADMINS isn't set."""
+LOCAL_ADMIN = "@admin"  # the administrator of a bot on the backends Text, Test and Null if BOT_ADMINS isn't set
 
 _NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -511,8 +510,7 @@ class ConfigSource:
     of_environment: frozenset[str] = frozenset()
     """The names whose values the file reads from the environment, in the assignment itself."""
 
-    names_read: frozenset[str] = frozenset()
-    """The names whose values the file itself uses."""
+    names_read: frozenset[str] = frozenset()  # the names whose values the file itself uses
 
     @classmethod
     def of(cls, path: Path | None) -> ConfigSource:

@@ -103,8 +103,7 @@ STORAGES = ("Shelf", "Memory")
 """The storages that errklein includes: Shelf keeps values in BOT_DATA_DIR, Memory until the bot stops."""
 
 
-_SETTING = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*\b(?!\[)")
-"""The name of a setting at the beginning of a message."""
+_SETTING = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*\b(?!\[)")  # the name of a setting at the beginning of a message
 
 
 class ConfigError(Exception):
@@ -256,8 +255,7 @@ def _whole(least: int) -> Check:
     return _where(lambda value: is_number(value, int) and value >= least, f"a whole number, at least {least}")
 
 
-_MOST_SECONDS = 1_000_000_000
-"""About thirty years."""
+_MOST_SECONDS = 1_000_000_000  # About thirty years
 
 
 def _seconds(value: Any) -> Any:

@@ -20,8 +20,7 @@ class IdentityKey(NamedTuple):
     """Called with the key and its value. Returns the value as it is used, or raises ConfigError."""
     default: str
     meaning: str
-    required: bool = False
-    """Whether it must be a string that isn't empty."""
+    required: bool = False  # whether it must be a string that isn't empty
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,12 @@ from errklein.verify import ADDRESS_SCHEME, Verification, parse_reference
 
 MOST_BYTES = 64 * 1024
 
-_SHORTEST_TOKEN = 22
-"""The characters of 128 random bits in Base64."""
+_SHORTEST_TOKEN = 22  # the characters of 128 random bits in Base64
 
 _WRITERS_OF_OWN = stat.S_IWOTH
 """Kubernetes lets a group write all files of a volume (fsGroup), which could then change the bot's database, too."""
 
-_read: set[str] = set()
-"""All secrets that this process has read. They stay masked, as an old one may still be in use."""
+_read: set[str] = set()  # All secrets that this process has read. They stay masked, as an old one may still be in use.
 
 
 class SecretError(Exception):

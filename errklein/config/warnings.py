@@ -52,8 +52,7 @@ def _misspellings(config: Config) -> Iterator[tuple[str, str]]:
 _PLACEHOLDERS = ("…", "your_nick", "your.host", "your-room", "CHANGE_ME")
 """Parts of values that stand for real ones in the examples of errklein's documentation and of errbot's."""
 
-IRC_SIZE_LIMIT = 510
-"""The length of a line on IRC in bytes, without the line end (RFC 1459, section 2.3)."""
+IRC_SIZE_LIMIT = 510  # the length of a line on IRC in bytes, without the line end (RFC 1459, section 2.3)
 
 
 def configuration_warnings(config: Config, read_by_plugins: Callable[[], Collection[str]] = frozenset) -> list[str]:

@@ -97,8 +97,7 @@ class Page:
     function: Callable[..., Awaitable[Values]]
 
 
-PAGES: list[Page] = []
-"""All pages that visitors see."""
+PAGES: list[Page] = []  # All pages that visitors see
 
 
 def page(rule: str, template: str) -> Callable[[Callable[..., Awaitable[Values]]], Callable[..., Awaitable[Values]]]:

@@ -19,8 +19,7 @@ _LINE = 300
 _SHOWN = 2000
 _EXPLAINED = 1000
 
-_MOST_LINES = 100
-"""The number of lines of a reply. More would hold the reactor for too long."""
+_MOST_LINES = 100  # the number of lines of a reply. More would hold the reactor for too long.
 
 
 class Deliveries(CorePlugin):

@@ -18,8 +18,7 @@ from errklein.text.masking import masker
 from errklein.web import ConnectionBroken
 from errklein.webhooks import webhook
 
-_MOST_SHOWN = 100
-"""The number of webhooks in a list. More would fill a room."""
+_MOST_SHOWN = 100  # the number of webhooks in a list. More would fill a room.
 
 
 class Webserver(CorePlugin):

@@ -61,8 +61,7 @@ class Access(Enum):
     """Change the file of a bot that may be running. A missing one, or one with another schema, is an error."""
     READ = auto()
     """Read such a file. Neither the file nor its directory is changed, whatever the user may do with them."""
-    COPY = auto()
-    """Use a copy in memory, which is upgraded. Neither the file nor its directory is changed."""
+    COPY = auto()  # Use a copy in memory, which is upgraded. Neither the file nor its directory is changed.
 
 
 class Database:

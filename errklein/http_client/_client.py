@@ -41,11 +41,9 @@ from errklein.text.masking import masker
 if TYPE_CHECKING:
     from hyperlink import DecodedURL, EncodedURL
 
-TIMEOUT = 30.0
-"""The default timeout of a request, in seconds."""
+TIMEOUT = 30.0  # the default timeout of a request, in seconds
 
-LARGEST = 50_000_000
-"""The default limit of a body, in bytes."""
+LARGEST = 50_000_000  # the default limit of a body, in bytes
 
 _CONNECT_TIMEOUT = 30.0
 _IDLE_PER_HOST = 10

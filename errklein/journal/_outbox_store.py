@@ -35,8 +35,7 @@ RECORD_DELAY = 1.0  # the seconds after which records are written, unless anothe
 
 RETRY_DELAY = 3.0  # the seconds between attempts while the file can't be written
 
-MOST_RECORDS = 1000
-"""The number of records that wait for the disk. Above it, none are kept of messages that were sent."""
+MOST_RECORDS = 1000  # the number of records that wait for the disk. Above it, none are kept of messages that were sent.
 
 MOST_UNSENT = 10_000  # the number of records that are in memory: the latest ones
 

@@ -21,15 +21,13 @@ from errklein.ports.journal import Journal, JournalError
 from errklein.running import RateLimit
 from errklein.webhooks.deliveries import DeliveryState, Outcome, Postponed, StoredDelivery
 
-CAPACITY = 128
-"""The number of deliveries in memory. A webhook alone gets half of it."""
+CAPACITY = 128  # the number of deliveries in memory. A webhook alone gets half of it.
 
 MEMORY = 64_000_000
 """The size of the bodies in memory, in bytes. A webhook alone gets half of it, but at least one lease. The limit for bodies that wait
 for the disk is the same."""
 
-LEASE = 60.0
-"""The seconds of a lease. It is extended twice within that time."""
+LEASE = 60.0  # the seconds of a lease. It is extended twice within that time.
 
 LONGEST_WAIT = 60.0
 """The seconds after which a due time is compared with the wall clock again, since that may be set. Also those between two

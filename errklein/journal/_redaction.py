@@ -20,8 +20,7 @@ MASK = "***"
 
 MAX_TARGET = 4000  # the largest stored size of a target, and of the value of a header
 
-MAX_NAME = 100
-"""The size of the longest name of a header or parameter that is examined. Longer ones count as secret."""
+MAX_NAME = 100  # the size of the longest name of a header or parameter that is examined. Longer ones count as secret.
 
 MAX_HEADERS = 200  # the number of headers that are stored
 

@@ -22,8 +22,7 @@ MOST_IDS, ID_SIZE = 500_000, 200
 
 IDS_AGE = 30 * 24 * 3600.0  # the seconds for which they are kept: so long messages of the bot can be edited and deleted
 
-KEY_SIZE = 190
-"""The bytes that a key takes: a hash in hexadecimal digits. One of 36 characters takes two thirds."""
+KEY_SIZE = 190  # the bytes that a key takes: a hash in hexadecimal digits. One of 36 characters takes two thirds.
 
 MESSAGE_SIZE = 100  # the bytes that the record of a message takes in the file
 

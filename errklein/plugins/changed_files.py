@@ -13,8 +13,7 @@ from errklein.plugins.imports import PluginLoader, package_of
 from errklein.plugins.plug_file import PlugFile
 from errklein.running import SerialQueue, TimedOut, result_within
 
-TIMEOUT = 3.0
-"""The seconds after which a comparison that hasn't ended is left out."""
+TIMEOUT = 3.0  # the seconds after which a comparison that hasn't ended is left out
 
 
 @dataclass

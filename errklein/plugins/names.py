@@ -5,8 +5,7 @@ from __future__ import annotations
 import keyword
 from typing import Protocol
 
-PACKAGE = "errklein_plugins"
-"""The package that contains a package for each plugin, with its modules."""
+PACKAGE = "errklein_plugins"  # the package that contains a package for each plugin, with its modules
 
 
 class Named(Protocol):

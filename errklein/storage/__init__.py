@@ -34,5 +34,4 @@ ROOM_WEBHOOKS = "room webhooks"  # the namespace of the webhooks that were made 
 OWN_NAMESPACES = ("core", "repomgr", ROOM_WEBHOOKS)
 """The namespaces of the bot's own values: configurations of plugins and notices, repositories, and webhooks."""
 
-__all__ = ["StorageError"]
-"""What plugins use. Further names are those that other packages of errklein use."""
+__all__ = ["StorageError"]  # What plugins use. Further names are those that other packages of errklein use.

@@ -174,8 +174,7 @@ def _switched(loop: asyncio.AbstractEventLoop | None) -> Iterator[None]:
             asyncio.tasks._enter_task(outer, task)
 
 
-_LONGEST = 120.0
-"""The virtual seconds that `TestReactor.advance_until` lets pass at most."""
+_LONGEST = 120.0  # the virtual seconds that `TestReactor.advance_until` lets pass at most
 
 
 class TestReactor(MemoryReactorClock):

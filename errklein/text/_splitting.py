@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 
 Length = Callable[[str], int]
 
-PARTS_CAP = 500
-"""Maximum number of parts of a message. More would delay other messages on a slow network for minutes."""
+PARTS_CAP = 500  # Maximum number of parts of a message. More would delay other messages on a slow network for minutes.
 
 LEFT_OUT = "... (the rest of this message is too long to be sent)"
 """The last part of a message that is cut off at PARTS_CAP."""

@@ -13,8 +13,7 @@ _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*+)([^<>]*+)>")
 _ATTRIBUTE = re.compile(r'(?<![\w:.-])([\w:.-]++)="([^"]*)"')
 _EMPTY = frozenset({"br", "hr", "img"})
 _INLINE = frozenset({"a", "abbr", "b", "code", "del", "em", "i", "s", "span", "strike", "strong", "sub", "sup", "u"})
-_DEEPEST = 60
-"""The number of tags that may be open. Networks refuse or cut what is nested deeper than about 100."""
+_DEEPEST = 60  # the number of tags that may be open. Networks refuse or cut what is nested deeper than about 100.
 
 
 def subset(xhtml: str, tags: Collection[str], attributes: Mapping[str, Collection[str]]) -> str:

@@ -25,8 +25,7 @@ from errklein.text import styles
 from errklein.text._quoting import sanitize
 from errklein.text.styles import strip_styles
 
-LINK_CAP = 2000
-"""Maximum length of a link's label, and of its address, in characters."""
+LINK_CAP = 2000  # Maximum length of a link's label, and of its address, in characters
 
 BRACKETS_CAP = 500
 """Maximum number of opening brackets in a paragraph with links. With more, links aren't searched for: it takes too long."""
@@ -182,8 +181,7 @@ class _Capped(LinkInlineProcessor):
         return super().getLink(data[: index + LINK_CAP], index)
 
 
-Row = Sequence[str]
-"""The texts of the cells, which may have several lines and style marks."""
+Row = Sequence[str]  # the texts of the cells, which may have several lines and style marks
 
 PADDED_CAP = 200_000
 """Maximum size of a table in characters, with padding. In a larger table the columns are narrowed, and long cells exceed

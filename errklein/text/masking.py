@@ -26,20 +26,15 @@ from weakref import WeakKeyDictionary
 
 from errklein.text._quoting import plain, plain_but_html
 
-MASK = "•••"
-"""The replacement for a secret."""
+MASK = "•••"  # the replacement for a secret
 
-SHORTEST = 5
-"""Minimum length of a known secret. Shorter values aren't replaced, since they occur in ordinary words."""
+SHORTEST = 5  # Minimum length of a known secret. Shorter values aren't replaced, since they occur in ordinary words.
 
-SHOWN_TARGET = 1024
-"""The number of characters of a request's target that are displayed."""
+SHOWN_TARGET = 1024  # the number of characters of a request's target that are displayed
 
-SHOWN_VALUE = 4096
-"""The number of characters of a header's value that are displayed."""
+SHOWN_VALUE = 4096  # the number of characters of a header's value that are displayed
 
-SHOWN_TEXT = 10_000
-"""The number of characters of a notice, or of an exception's text in a reply, that are displayed."""
+SHOWN_TEXT = 10_000  # the number of characters of a notice, or of an exception's text in a reply, that are displayed
 
 _NO_SECRETS = frozenset({"basic", "bearer", "digest", "oauth", "oauth2"}) | frozenset(
     {"changeme", "false", "password", "private", "public", "secret", "token", "username"}

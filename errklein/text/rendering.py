@@ -11,17 +11,14 @@ from errklein.text._quoting import sanitize
 from errklein.text.neutralising import without_unsafe_links
 from errklein.text.styles import IMTEXT_CHRS, replace_styles, strip_styles, styles_to_ansi, styles_to_irc
 
-MARKDOWN_CAP = 20_000
-"""Maximum number of characters of a text that is parsed as Markdown."""
+MARKDOWN_CAP = 20_000  # Maximum number of characters of a text that is parsed as Markdown
 
-LINES_CAP = 2_000
-"""Maximum number of lines. The parser's time grows with the square of it."""
+LINES_CAP = 2_000  # Maximum number of lines. The parser's time grows with the square of it.
 
 STYLED_CAP = 2_500
 """Maximum number of delimiters of emphasis, code, links and entities. The parser's time grows with the square of it."""
 
-FOOTNOTES_CAP = 200
-"""Maximum number of occurrences of `[^`, with which footnotes begin."""
+FOOTNOTES_CAP = 200  # Maximum number of occurrences of `[^`, with which footnotes begin
 
 TERMS_CAP = 500
 """Maximum number of lines that begin with a colon, as definitions do. Markdown reads the rest of the text after each."""
@@ -30,8 +27,7 @@ REREAD_CAP = 4_000_000
 """Maximum number of characters that are read again: the parser reads a block of lines once more after each heading, rule,
 definition and link definition in it."""
 
-CELLS_CAP = 20_000
-"""Maximum number of table cells, including those that short rows leave out."""
+CELLS_CAP = 20_000  # Maximum number of table cells, including those that short rows leave out
 
 REPEATED_CAP = 1_000_000
 """Maximum number of characters that definitions, such as those of links, may add where they are referred to."""

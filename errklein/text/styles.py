@@ -205,8 +205,7 @@ class CharacterTable(NamedTuple):
         return {mark: str(characters) for mark, characters in written.items() if str(characters)}
 
 
-TEXT_CHRS = CharacterTable()
-"""No characters: plain text."""
+TEXT_CHRS = CharacterTable()  # No characters: plain text
 
 IMTEXT_CHRS = CharacterTable(
     fx_bold=NSC("*"),

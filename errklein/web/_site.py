@@ -35,8 +35,7 @@ OTHER = "other"  # the webhook of requests that no webhook gets
 REFUSALS = ("signature", "malformed", "time", "address", "payload", "rate", "size", "slow", "unavailable")
 """The kinds of reasons for which requests for webhooks are refused."""
 
-_MOST = 2000
-"""The number of webhooks with each of their statuses. Later ones are counted as OTHER."""
+_MOST = 2000  # the number of webhooks with each of their statuses. Later ones are counted as OTHER.
 
 LONGEST_METHOD = 20  # the number of characters of a method that are logged
 

@@ -13,11 +13,9 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-LARGEST = 1_000_000
-"""The bytes of the largest answer. Services give a few hundred."""
+LARGEST = 1_000_000  # the bytes of the largest answer. Services give a few hundred.
 
-LONGEST = 60.0
-"""The seconds after which an answer ends that comes bit by bit."""
+LONGEST = 60.0  # the seconds after which an answer ends that comes bit by bit
 
 
 class _BoundedAdapter(HTTPAdapter):

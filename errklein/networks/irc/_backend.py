@@ -47,8 +47,7 @@ _ROOM_MARKS = ("#", "&", "+", "!")
 
 _CERTIFICATES = "BOT_IDENTITY['ssl_ca']"
 
-_LEAST_ROOM = 64
-"""The minimum number of bytes for text in a line. Names that servers allow leave more."""
+_LEAST_ROOM = 64  # the minimum number of bytes for text in a line. Names that servers allow leave more.
 
 _LOOK_AGAIN = 0.1
 """Seconds after which to ask again whether the server has caught up. The outbox also asks when a line is confirmed."""

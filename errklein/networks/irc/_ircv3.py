@@ -19,8 +19,7 @@ expect clients with it to fetch the history themselves, and stop replaying misse
 """
 
 
-BEGIN = "CAP LS 302"
-"""The first line to send. Version 302 enables multi-line lists, CAP NEW and CAP DEL."""
+BEGIN = "CAP LS 302"  # the first line to send. Version 302 enables multi-line lists, CAP NEW and CAP DEL.
 
 
 class Capabilities:
@@ -121,8 +120,7 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:)(?:60(?:\.\d+)?|(\d\d(?:\.\d+)?
 _PLAYBACK = frozenset({"chathistory", "playback"})
 """Types of playback batches, without the vendor prefix of `draft/chathistory` and `znc.in/playback`."""
 
-MOST_BATCHES = 100
-"""Limit of open batches. Beyond it the oldest is dropped, since a server may never end a batch."""
+MOST_BATCHES = 100  # Limit of open batches. Beyond it the oldest is dropped, since a server may never end a batch.
 
 
 def server_time(tags: Mapping[str, str]) -> datetime | None:

@@ -190,8 +190,7 @@ WINDOW = 16
 """Maximum number of unconfirmed lines: those that may arrive twice if the connection breaks. With one PING for so many, a slow
 server spends a seventeenth of its time on PINGs. With 430 bytes each they fit into a receive queue of 8192 bytes."""
 
-BEHIND_AFTER = 1.0
-"""Seconds without a reply after which the server is assumed to delay lines. Further ones wait then."""
+BEHIND_AFTER = 1.0  # Seconds without a reply after which the server is assumed to delay lines. Further ones wait then.
 
 ASK_AFTER = 5.0
 """Seconds after which a PING is sent if lines are still unconfirmed: a label, an echo or further lines may be missing."""

@@ -10,8 +10,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from errklein.networks.context import NetworkContext
 from errklein.networks.irc._backend import IRCBackend
 
-TIMEOUT = 30.0
-"""Seconds that the server has to complete the registration."""
+TIMEOUT = 30.0  # Seconds that the server has to complete the registration
 
 
 class ConnectionCheck(IRCBackend):

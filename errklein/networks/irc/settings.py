@@ -44,8 +44,7 @@ class IRCSettings:
     channel_rate: float | None = None
     private_rate: float | None = None
     rejoin_after_kick: float | None = 5.0
-    reconnect_after: float | None = None
-    """Seconds from the loss of a connection to the first attempt to reconnect."""
+    reconnect_after: float | None = None  # Seconds from the loss of a connection to the first attempt to reconnect
     acl_pattern: str = ACL_PATTERN
     message_size_limit: int = 510
     """Maximum number of bytes of text in a line. Long names of people and rooms reduce it further."""

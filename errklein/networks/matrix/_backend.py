@@ -41,8 +41,7 @@ from errklein.text.neutralising import without_effects
 MOST_BYTES = 60_000
 """The largest content of an event. The whole event, with what the servers add, may have 65,536 bytes."""
 
-_MOST_EDITED = 29_000
-"""The same for an edit, which has its text twice."""
+_MOST_EDITED = 29_000  # the same for an edit, which has its text twice
 
 _FEATURES = Features(
     measure=size_of, threads=True, edits=True, deletions=True, reactions=True, files=True, mentions=True

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
 Event = Mapping[str, Any]
 
-_MOST_KNOWN = 10_000
-"""The number of events whose senders are known, for edits, deletions and reactions to them."""
+_MOST_KNOWN = 10_000  # the number of events whose senders are known, for edits, deletions and reactions to them
 
 _EVENT = re.compile(r"\$[^\s\x00-\x1f\x7f\ud800-\udfff]{1,254}")
 _QUOTE = re.compile(r"(?:>[^\n]*(?:\n|$))+\n?")
@@ -49,8 +48,7 @@ class _Known(NamedTuple):
 
     sender: str
     thread: str = ""
-    target: str = ""
-    """The event that it is a reaction to; "" if it is a message."""
+    target: str = ""  # the event that it is a reaction to; "" if it is a message
     emoji: str = ""
 
 

@@ -26,8 +26,7 @@ MOST_MENTIONED, _MOST_IDS = 50, 3000
 
 _USER_IN_TEXT = re.compile(r"(?<![^\s(\[{<\"'])@[\w.=/+-]{1,200}:[\w.:\[\]-]{1,200}(?<![.:])", re.ASCII)
 
-KINDS = {"notice": "m.notice", "action": "m.emote"}
-"""The types of messages by the key of `extras` that stands for them."""
+KINDS = {"notice": "m.notice", "action": "m.emote"}  # the types of messages by the key of `extras` that stands for them
 
 Content = dict[str, Any]
 

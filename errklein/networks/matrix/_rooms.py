@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MOST = 1000
-"""The maximal numbers of invitations that wait, and of rooms of which it is known why the bot isn't there."""
+_MOST = 1000  # the maximal numbers of invitations that wait, and of rooms of which it is known why the bot isn't there
 
 _PATIENCE, _AGAIN, _TRIES = 30.0, 300.0, 3
 """The seconds for which the state of a joined room is waited for, those between attempts to join one that is refused, and

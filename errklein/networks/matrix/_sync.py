@@ -26,8 +26,7 @@ Event = Mapping[str, Any]
 POLL, PATIENCE = 30.0, 15.0
 """The seconds for which the homeserver waits for events, and those that its response may take beyond."""
 
-TIMELINE = 50
-"""The number of events of a room in a response. What was before is read as a gap."""
+TIMELINE = 50  # the number of events of a room in a response. What was before is read as a gap.
 
 _DAY, _RENEW = 86400.0, 3600.0
 """The age from which a position isn't used, since nobody expects answers to older commands, and that of one to be stored again."""
@@ -35,16 +34,14 @@ _DAY, _RENEW = 86400.0, 3600.0
 _LARGEST_STATE = 100_000_000
 """The bytes of the largest response with the state of all rooms: some 2,000 for each, and more if somebody makes it large."""
 
-_INVITED = 300.0
-"""The seconds before the bot's join in which those who invited it may have written to it."""
+_INVITED = 300.0  # the seconds before the bot's join in which those who invited it may have written to it
 
 _MARK, _EACH = "errklein.position", 30.0
 """The account data with a copy of the position, and the seconds between changes. It is newer than that of a restored backup."""
 
 _POSITION: Mapping[str, Any] = {"user": str, "since": str, "at": (int, float), "number": int}
 
-_READERS = 8
-"""The number of rooms whose missed messages are read at the same time."""
+_READERS = 8  # the number of rooms whose missed messages are read at the same time
 
 _STATE = ["canonical_alias", "create", "encryption", "member", "name", "tombstone", "topic"]
 

@@ -331,8 +331,7 @@ class ClosedRoom(Generic[P]):
     is_reported: bool = False
 
 
-_Part = tuple[Entry[P], int, P]
-"""An entry, the index of a part of it, and the part."""
+_Part = tuple[Entry[P], int, P]  # an entry, the index of a part of it, and the part
 
 
 class OutboxLanes(ABC, Generic[P]):

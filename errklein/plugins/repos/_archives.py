@@ -15,11 +15,9 @@ from errklein.plugins.repos.sources import RepoException, shown
 MOST_PACKED = 50_000_000
 MOST_UNPACKED = 200_000_000
 MOST_FILES = 10_000
-DEEPEST = 50
-"""The number of nested directories. Python can't remove directories that are nested much deeper."""
+DEEPEST = 50  # the number of nested directories. Python can't remove directories that are nested much deeper.
 
-MOST_HEADERS = 64_000
-"""The limit for the headers of one file or directory, in bytes. tarfile keeps them in memory."""
+MOST_HEADERS = 64_000  # the limit for the headers of one file or directory, in bytes. tarfile keeps them in memory.
 
 _EXPECTED = "expected a .tar.gz archive of regular files in one directory"
 
