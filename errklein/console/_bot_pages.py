@@ -20,12 +20,12 @@ _PAGE = 50  # the webhooks of a page
 @page("/webhooks", "webhooks.html")
 async def webhooks(visit: Visit) -> Values:
     after, text = visit.field("after"), visit.field("text")
-    found = sorted(await visit.perform("webhooks.webhooks"), key=lambda one: one.name)
-    matching = [one for one in found if one.name > after and text in f"{one.name} {one.url}"]
+    routes = [(one.hook.full_name, one.rule) for one in visit.host.web.routes.hooks()]
+    names = sorted({name for name, rule in routes if name > after and text in f"{name} {rule}"})
     return {
         "title": "Webhooks",
-        "found": matching[:_PAGE],
-        "more": len(matching) > _PAGE,
+        "found": await visit.perform("webhooks.webhooks", names={*names[:_PAGE]}),
+        "more": len(names) > _PAGE,
         "text": text,
         "last": {one.webhook: one for one in await visit.perform("webhooks.last_requests")},
         "sources": known_sources(),
@@ -42,7 +42,7 @@ async def webhook(visit: Visit, name: str) -> Values:
         "title": f"Webhook {name}",
         "name": name,
         "report": reports[0],
-        "paused": name in await visit.perform("webhooks.paused"),
+        "paused": name in visit.bot.delivery_queue.paused,
         "of_room": visit.host.room_webhooks.find(name),
         "hook": next((one.hook for one in web.routes.hooks() if one.hook.full_name == name), None),
         "matched": web.services.checks.matched,
@@ -75,7 +75,7 @@ async def log(visit: Visit) -> Values:
 
     def lines() -> list[str]:
         """Return the last lines with this text. Called in a thread."""
-        found = masker("\n".join(last_lines(path, 1000))).splitlines() if path is not None else []
+        found = masker("\n".join(last_lines(path, 1000 if text else 100))).splitlines() if path is not None else []
         return [line for line in found if text in line][-100:]
 
     return {"title": "Log", "path": path, "text": text, "lines": lines}
@@ -84,7 +84,7 @@ async def log(visit: Visit) -> Values:
 @page("/actions", "actions.html")
 async def actions(visit: Visit) -> Values:
     before = visit.field("before")
-    found = await visit.perform("webhooks.actions", before=int(before) if before.isdecimal() else None)
+    found = await visit.perform("webhooks.actions", before=int(before[:18]) if before.isdecimal() else None)
     return {"title": "Who did what", "found": found, "before": before}
 
 

@@ -483,9 +483,10 @@ class WebhookOperations:
         self._state = state
 
     @operation("webstatus")
-    def webhooks(self, by: Actor) -> list[WebhookInfo]:
-        """Return the webhooks of the plugins and of rooms."""
-        return [self._info(route) for route in self._state.routes()]
+    def webhooks(self, by: Actor, names: Collection[str] | None = None) -> list[WebhookInfo]:
+        """Return the webhooks of the plugins and of rooms, or those with these names."""
+        routes = self._state.routes()
+        return [self._info(one) for one in routes if names is None or one.hook.full_name in names]
 
     @operation("webhook_show", "name")
     async def webhook(self, by: Actor, name: str) -> list[WebhookReport]:

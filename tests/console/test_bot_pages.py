@@ -13,9 +13,12 @@ from twisted.internet.defer import Deferred
 
 from errklein import BotPlugin, cmdfilter, webhook
 from errklein.commands.operations import Actor
+from errklein.networks.outbox import Outbox
+from errklein.ports.outbox import OutboxExpired
 from errklein.verify import github
 from tests.console.kit import Browser, ConsoleCase
 from tests.console.test_live import LiveCase
+from tests.networks.outbox.test_outbox import Network, ThreadClock
 from tests.web.test_intake import signed
 
 REFERENCE = "env:TEST_BOT_PAGES_SECRET"
@@ -234,6 +237,18 @@ class NetworkPagesTests(BotPagesCase):
         """A network shows since when it is connected, and that nothing waits."""
         self.assertRegex(self.get("/networks"), "test connected")
         self.assertIn("Nothing waits on test", self.get("/networks"))
+
+    def test_drop(self) -> None:
+        """What waits is listed by its recipient with the time of the oldest message, and can be dropped."""
+        outbox = Outbox[str](ThreadClock(), "text", Network(), now=lambda: 1000.0)
+        self.patch(self.bot.backend, "outbox", outbox)
+        lost: Any = [outbox.perform(f"#{HOSTILE}", "too much") for _ in range(2)]
+        self.assertIn(f"#{HOSTILE} 2 1970-01-01 00:16:40 +00:00", self.get("/networks"))
+        self.assertNotIn("<script>alert", self.page.text)
+        self.assertIn("Dropped 2 of the messages to", self.page.press("Drop"))
+        self.assertIn("Nothing waits on test", _text(self.page.text))
+        for one in lost:
+            self.failureResultOf(one, OutboxExpired)
 
 
 class PluginPagesTests(BotPagesCase):
