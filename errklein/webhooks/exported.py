@@ -7,8 +7,8 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any
 
 from errklein.text.masking import SHOWN_TARGET, SHOWN_VALUE, masker
@@ -17,10 +17,8 @@ from errklein.webhooks.deliveries import DeliveryState, FailureGroup, Outcome, S
 VERSION = 2  # the version of the JSON format, which changes if a program that reads it must change
 
 
-_VARIABLE = re.compile(
-    r"""(?<!\w)'[^']*'|"[^"]*"|`[^`]*`|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(?=[a-f]*[0-9])[0-9a-f]{6,}\b|[0-9]+""",
-    re.I,
-)
+_VARIABLE = re.compile(r"""(?<!\w)'[^']*'|"[^"]*"|`[^`]*`|(?<![0-9A-Fa-f-])[A-Fa-f-]*[0-9][0-9A-Fa-f-]*""")
+_LAST = attrgetter("last")
 
 
 class InvalidExport(ValueError):
@@ -67,26 +65,23 @@ def group_lines(group: FailureGroup) -> list[str]:
 
 def merged(groups: Iterable[FailureGroup]) -> list[FailureGroup]:
     """Return one group for those whose reasons differ only in numbers and quoted words, the latest first."""
-    found: dict[str, FailureGroup] = {}
+    found: dict[tuple[object, ...], list[FailureGroup]] = {}
     for one in groups:
-        cause = repr((one.webhook, one.state.value, one.status, shape_of(one.reason)))
-        known = found.get(cause)
-        if known is None:
-            found[cause] = one._replace(key=sha256(cause.encode()).hexdigest()[:16])
-            continue
-        found[cause] = known._replace(
-            reason=max(known, one, key=lambda group: group.last).reason,
-            number=known.number + one.number,
-            repeated=known.repeated + one.repeated,
-            first=min(known.first, one.first),
-            last=max(known.last, one.last),
-            ids=[*known.ids, *one.ids],
-            sources=[*known.sources, *one.sources],
+        found.setdefault((one.webhook, one.state.value, one.status, shape_of(one.reason)), []).append(one)
+    merged = [
+        max(same, key=_LAST)._replace(
+            number=sum(one.number for one in same),
+            repeated=sum(one.repeated for one in same),
+            first=min(one.first for one in same),
+            key=sha256(repr(cause).encode()).hexdigest()[:16],
+            ids=[number for one in same for number in one.ids],
+            sources=[source for one in same for source in one.sources],
         )
-    return sorted(found.values(), key=lambda group: -group.last)
+        for cause, same in found.items()
+    ]
+    return sorted(merged, key=_LAST, reverse=True)
 
 
-@lru_cache(2000)
 def shape_of(reason: str) -> str:
     """Return the reason without what differs between failures of the same cause: numbers, hexadecimal ids and quoted words."""
     return _VARIABLE.sub("…", reason)

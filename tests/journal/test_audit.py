@@ -1,4 +1,4 @@
-"""What has become of everything that was accepted, in spite of crashes, full disks, clocks that are set, and removals."""
+"""The audit accounts for everything that was accepted, in spite of crashes, full disks, clocks that are set, and removals."""
 
 from __future__ import annotations
 
