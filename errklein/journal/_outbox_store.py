@@ -20,7 +20,7 @@ from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import Wanted
 from errklein.chat.outgoing import MOST_FOUND, MessageRecord, MessageState, OutgoingMessage, waiting_record
 from errklein.database import MAX_ROWS, Database, Operation, each, execute_rows
-from errklein.journal._reading import as_ids
+from errklein.journal._reading import QUERIES, as_ids
 from errklein.journal._writing import bounded_reason
 from errklein.running import ThreadReactor, call_from_thread, cancel_timers
 
@@ -47,30 +47,12 @@ _COLUMNS = ", ".join(OutgoingMessage._fields)
 _INSERT = f"INSERT OR REPLACE INTO outbox ({_COLUMNS}, owner) VALUES {{}}"  # noqa: S608 -- the names of fields
 
 _CHANGEABLE = ("body", "wanted", "recipient", "sent")
-_CHANGE = """
-    UPDATE outbox SET body = coalesce(v.column2, body), wanted = coalesce(v.column3, wanted),
-    recipient = coalesce(v.column4, recipient), sent = coalesce(v.column5, sent)
-    FROM (VALUES {}) AS v WHERE outbox.id = v.column1
-"""
-
-# A message that was on disk has ids if this process removes it.
-_KEEP_REFS = """
-    INSERT OR REPLACE INTO sent_ids SELECT v.column2, v.column3, v.column4, v.column5, v.column6 FROM (VALUES {}) AS v
-    WHERE v.column1 = 0 OR v.column1 IN (SELECT id FROM outbox)
-"""
-
 _REMOVE = """
     DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?)) RETURNING CAST(accepted_at / 3600 AS INTEGER) * 3600, id
 """
 _ADD_TOTAL = "INSERT INTO message_totals (at, {0}) VALUES (?, ?) ON CONFLICT DO UPDATE SET {0} = {0} + excluded.{0}"
 
 _OF_OTHERS = f"SELECT {_COLUMNS} FROM outbox WHERE owner <> ? ORDER BY id"  # noqa: S608 -- the names of fields
-
-_FIND = """
-    SELECT id, network, recipient, delivery, 0, accepted_at, '' FROM outbox WHERE {}
-    UNION ALL SELECT id, network, recipient, delivery, state, ended_at, reason FROM ended_messages WHERE {}
-    ORDER BY id DESC LIMIT :count
-"""
 _OF_DELIVERY = ("delivery = :delivery AND delivery > 0",) * 2
 _TO_RECIPIENT = [
     f"{state} lower(CAST(recipient AS TEXT)) = lower(CAST(:recipient AS TEXT))" for state in ("", "state > 1 AND")
@@ -415,7 +397,7 @@ class SQLiteOutboxStore:
         changed = [
             (number, *(_stored(fields.get(name)) for name in _CHANGEABLE)) for number, fields in changes.changed.items()
         ]
-        execute_rows(connection, _CHANGE, changed)
+        execute_rows(connection, QUERIES["change messages"], changed)
         refs = [
             (
                 one.ended if one.ended in changes.removed else 0,
@@ -425,7 +407,7 @@ class SQLiteOutboxStore:
             )
             for handle, one in changes.refs.items()
         ]
-        execute_rows(connection, _KEEP_REFS, refs)
+        execute_rows(connection, QUERIES["keep refs"], refs)
         execute_rows(
             connection, "INSERT OR IGNORE INTO message_ledger VALUES {}", [(number,) for number in changes.added]
         )
@@ -517,7 +499,8 @@ def begin_process(connection: sqlite3.Connection) -> int:
 def find_messages(database: Database, delivery: int = 0, recipient: str = "") -> list[MessageRecord]:
     conditions = _OF_DELIVERY if delivery else _TO_RECIPIENT
     rows = database.read(
-        _FIND.format(*conditions), {"delivery": delivery, "recipient": _stored(recipient), "count": MOST_FOUND}
+        QUERIES["find messages"].format(*conditions),
+        {"delivery": delivery, "recipient": _stored(recipient), "count": MOST_FOUND},
     )
     return [
         MessageRecord(number, _text(network), _text(to), of, _STATES[state], at, reason)

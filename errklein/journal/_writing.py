@@ -39,23 +39,6 @@ _KNOWN = f"""
     WHERE d.state IS NULL OR d.state NOT IN (4, 5)
 """
 
-_END = """
-    UPDATE deliveries SET
-        state = v.column2, due_at = v.column3,
-        attempt = attempt - (v.column4 IS NULL),
-        status = coalesce(v.column4, status), reason = coalesce(v.column5, reason), seconds = coalesce(v.column6, seconds),
-        size = size + iif(verified OR v.column4 IS NULL, 0, 100 + length(v.column5) + coalesce(length(v.column7), 0)),
-        answered = iif(answered = 0 AND origin = '' AND NOT durable, coalesce(v.column4, 0), answered),
-        traceback = iif(v.column4 IS NULL, traceback, v.column7)
-    FROM (VALUES {}) AS v WHERE deliveries.id = v.column1
-"""
-
-_SUPERSEDE = """
-    UPDATE deliveries INDEXED BY given_up SET superseded_by = v.column3
-    FROM (VALUES {}) AS v
-    WHERE state IN (4, 5, 7) AND key <> '' AND superseded_by = 0 AND route = v.column1 AND key = v.column2 AND id < v.column3
-"""
-
 _TOTALS = ("accepted", "refused", "repeated", "counted", "aged", "evicted")
 _COLUMN_OF = {DeliveryState.REFUSED: 1, DeliveryState.DUPLICATE: 2}  # the index of a state in `_TOTALS`; 0 for others
 
@@ -66,19 +49,8 @@ ADD_TOTALS = f"INSERT INTO totals (at, route, {', '.join(_TOTALS)}) VALUES {{}} 
 _CANDIDATES = "SELECT id, due_at FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = :route {due} ORDER BY id LIMIT :count"
 
 
-_COLUMN_OF = {
-    DeliveryState.REFUSED: 1,
-    DeliveryState.DUPLICATE: 2,
-}  # which of the numbers of `totals`; 0 otherwise: accepted
-
 _SPREAD = "10.0 * (1 << min(attempt - 2, 8)) * ((id * 31 + attempt) * 7919 % 1000) / 1000"
 """Seconds up to a maximum that doubles with each attempt. They are the same each time, so that a simulation can be repeated."""
-
-_BODY_SIZE = """
-    coalesce(
-        (SELECT length(body) FROM private p WHERE p.id = due.id), (SELECT length(body) FROM contents c WHERE c.id = due.id), 0
-    )
-"""
 
 
 _REMOVE_REQUESTS = (
@@ -224,7 +196,7 @@ class JournalWriter:
                 outcome = bounded_outcome(outcome)
                 result = (outcome.status, outcome.reason, outcome.seconds, outcome.traceback or None)
             rows.append((number, NUMBERS[state], due_at, *result))
-        execute_rows(connection, _END, rows)
+        execute_rows(connection, QUERIES["end"], rows)
         return [None] * len(arguments)
 
     def lease(
@@ -247,7 +219,7 @@ class JournalWriter:
         due = "(due_at <= :now OR due_at > :furthest) AND id NOT IN (SELECT value FROM json_each(:busy))"
         candidates = _CANDIDATES.format(due="" if ordered else f"AND {due}")
         rows = connection.execute(
-            f"SELECT id, {_BODY_SIZE} FROM ({candidates}) AS due WHERE {due}", parameters
+            f"SELECT id, {QUERIES['body size']} FROM ({candidates}) AS due WHERE {due}", parameters
         ).fetchall()
         ids = as_ids([number for number, _ in rows[: fitting(size for _, size in rows)]])
         connection.execute(
@@ -339,7 +311,9 @@ class _Rows:
         execute_rows(connection, "INSERT INTO contents VALUES {}", self.contents)
         execute_rows(connection, "INSERT INTO private VALUES {}", self.private)
         execute_rows(connection, "INSERT OR REPLACE INTO dedupe VALUES {}", self.dedupe)
-        execute_rows(connection, _SUPERSEDE, [(*known_as, number) for known_as, number in self.superseding.items()])
+        execute_rows(
+            connection, QUERIES["supersede"], [(*known_as, number) for known_as, number in self.superseding.items()]
+        )
 
 
 def delivery_row(delivery: StoredDelivery, route: int, began_at: float, request_size: int) -> Sequence[object]:

@@ -110,3 +110,37 @@ SELECT
     (SELECT json_group_array(id) FROM (SELECT id FROM message_ledger WHERE id NOT IN (SELECT id FROM outbox) LIMIT 1000)),
     '[]'
 FROM first LEFT JOIN message_totals ON at >= first.messages AND at < :until
+
+-- query end: of attempts. The rows are id, state, due_at, status, reason, seconds, traceback; the last four are NULL for one that isn't counted.
+UPDATE deliveries SET
+    state = v.column2, due_at = v.column3,
+    attempt = attempt - (v.column4 IS NULL),
+    status = coalesce(v.column4, status), reason = coalesce(v.column5, reason), seconds = coalesce(v.column6, seconds),
+    size = size + iif(verified OR v.column4 IS NULL, 0, 100 + length(v.column5) + coalesce(length(v.column7), 0)),
+    answered = iif(answered = 0 AND origin = '' AND NOT durable, coalesce(v.column4, 0), answered),
+    traceback = iif(v.column4 IS NULL, traceback, v.column7)
+FROM (VALUES {}) AS v WHERE deliveries.id = v.column1
+
+-- query supersede: earlier deliveries of these routes and keys, by later ids.
+UPDATE deliveries INDEXED BY given_up SET superseded_by = v.column3
+FROM (VALUES {}) AS v
+WHERE state IN (4, 5, 7) AND key <> '' AND superseded_by = 0 AND route = v.column1 AND key = v.column2 AND id < v.column3
+
+-- query body size: of a delivery of `due`.
+coalesce(
+    (SELECT length(body) FROM private p WHERE p.id = due.id), (SELECT length(body) FROM contents c WHERE c.id = due.id), 0
+)
+
+-- query change messages: the rows are id, body, wanted, recipient, sent; NULL changes nothing.
+UPDATE outbox SET body = coalesce(v.column2, body), wanted = coalesce(v.column3, wanted),
+recipient = coalesce(v.column4, recipient), sent = coalesce(v.column5, sent)
+FROM (VALUES {}) AS v WHERE outbox.id = v.column1
+
+-- query keep refs: the ids of messages. One that was on disk has ids only if this process removes it: the first column is its id, or 0.
+INSERT OR REPLACE INTO sent_ids SELECT v.column2, v.column3, v.column4, v.column5, v.column6 FROM (VALUES {}) AS v
+WHERE v.column1 = 0 OR v.column1 IN (SELECT id FROM outbox)
+
+-- query find messages: the braces stand for conditions of those that wait, and of those that have ended.
+SELECT id, network, recipient, delivery, 0, accepted_at, '' FROM outbox WHERE {}
+UNION ALL SELECT id, network, recipient, delivery, state, ended_at, reason FROM ended_messages WHERE {}
+ORDER BY id DESC LIMIT :count
