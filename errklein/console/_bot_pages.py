@@ -75,7 +75,10 @@ async def log(visit: Visit) -> Values:
 
     def lines() -> list[str]:
         """Return the last lines with this text. Called in a thread."""
-        found = masker("\n".join(last_lines(path, 1000 if text else 100))).splitlines() if path is not None else []
+        try:
+            found = masker("\n".join(last_lines(path, 1000 if text else 100))).splitlines()
+        except OSError as error:
+            return [f"The log can't be read: {error.strerror}."]
         return [line for line in found if text in line][-100:]
 
     return {"title": "Log", "path": path, "text": text, "lines": lines}

@@ -10,19 +10,30 @@ from typing import Any
 from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, cmdfilter, webhook
 from errklein.commands.operations import Actor
+from errklein.console._visit import ACTIONS
 from errklein.networks.outbox import Outbox
 from errklein.ports.outbox import OutboxExpired
 from errklein.verify import github
 from tests.console.kit import Browser, ConsoleCase
 from tests.console.test_live import LiveCase
 from tests.networks.outbox.test_outbox import Network, ThreadClock
+from tests.test_operations import operations
 from tests.web.test_intake import signed
 
 REFERENCE = "env:TEST_BOT_PAGES_SECRET"
 HOSTILE = '"><script>alert(1)</script>'
+WITHOUT_BUTTON = {
+    "configure": "configure_from takes the form instead",
+    "install uninstall update": "no page installs code",
+    "reload_config": "its file is on the bot's machine, and isn't edited by a page",
+    "back_up restart shut_down kill": "the console only sees and repairs; these end its sessions, or write all secrets to a file",
+    "forget forget_deliveries": "it lists what else there is to do, which takes a conversation",
+    "join leave destroy invite set_topic": "people who are in rooms use their own client, or chat",
+}
 OWN_SECRET = re.compile("ek[ts][a-z2-7]{26}")
 
 
@@ -326,6 +337,11 @@ class LogTests(BotPagesCase):
         """Without a file, the page says where the log is."""
         self.assertIn("journalctl", self.page.text)
 
+    def test_unreadable(self) -> None:
+        """A file that can't be read is no failure of the page."""
+        self.bot.bot.bot_config.BOT_LOG_FILE = str(self.path)
+        self.assertIn("The log can't be read: No such file or directory.", self.get("/log"))
+
     def test_lines(self) -> None:
         """The last lines are shown without secrets, all or those with a text."""
         self.bot.command("!plugin config Shop {'API_TOKEN': 'tok-9876543', 'CITY': 'Paris', 'LIMIT': 5, 'OPEN': True}")
@@ -351,6 +367,16 @@ class ActionTests(BotPagesCase):
         text = self.get("/actions")
         self.assertIn("chat webhook pause Shop:order", text)
         self.assertIn("console webhook resume Shop:order", text)
+
+
+class ButtonTests(SynchronousTestCase):
+    """What can be done by buttons."""
+
+    def test_all(self) -> None:
+        """Each operation that changes something has a button, or there is a reason why it has none."""
+        pressed = {name.rpartition(".")[2] for name in ACTIONS}
+        changing = {name for _, name, guard in operations() if guard.changes}
+        self.assertEqual(changing - pressed, {name for names in WITHOUT_BUTTON for name in names.split()})
 
 
 class FollowingTests(LiveCase):
