@@ -15,6 +15,7 @@ from errklein import BotPlugin, console, webhook
 from errklein.verify import bearer
 from errklein.webhooks.deliveries import Total
 from tests.console.kit import ConsoleCase
+from tests.processes import ROOT
 
 FOLDER = Path(console.__file__).parent
 CSS = (FOLDER / "static" / "style.css").read_text("utf-8")
@@ -184,6 +185,14 @@ class PageTests(ConsoleCase):
         browser = self.enter()
         self.assertIn('<a href="/" aria-current="page">Overview</a>', browser.text)
         self.assertIn('<a href="/deliveries" aria-current="page">Deliveries</a>', browser.get("/deliveries?words=dead"))
+
+
+    def test_guide(self) -> None:
+        """The guide has a row for each page of the navigation, in its order."""
+        guide = (ROOT / "docs" / "guides" / "console.md").read_text("utf-8")
+        rows = re.findall(r"^\| (\w+) \|", guide.partition("## Pages")[2].partition("\n## ")[0], re.MULTILINE)
+        navigation = self.enter().text.partition("<nav")[2].partition("</nav>")[0]
+        self.assertEqual([row for row in rows if row != "page"], re.findall(r"<a [^>]*>([^<]*)</a>", navigation))
 
 
 class MacroTests(ConsoleCase):

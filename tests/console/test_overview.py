@@ -82,10 +82,10 @@ class OverviewTests(ConsoleCase):
 
     def test_problems(self) -> None:
         """Plugins with a problem are named with it, and the others aren't; networks have their state."""
-        self.assertRegex(self.browser.text, r">Till</th>.*broken.*the till is shut")
-        self.assertNotIn(">Shop</th>", self.browser.text)
-        self.assertRegex(self.browser.text, r'>\w+</th><td[^>]*><span class="state good">connected</span>')
+        self.assertRegex(self.browser.text, r">Till</a></th>.*broken.*the till is shut")
+        self.assertNotIn(">Shop</a></th>", self.browser.text)
+        self.assertRegex(self.browser.text, r'>\w+</a></th><td[^>]*><span class="state good">connected</span>')
 
     def test_errors(self) -> None:
         """The parts of the bot with errors in the last hour are named."""
-        self.assertRegex(self.browser.text, r">Shop:bill</th><td[^>]*>2</td>")
+        self.assertRegex(self.browser.text, r">Shop:bill</a></th><td[^>]*>2</td>")
