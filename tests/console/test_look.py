@@ -186,7 +186,6 @@ class PageTests(ConsoleCase):
         self.assertIn('<a href="/" aria-current="page">Overview</a>', browser.text)
         self.assertIn('<a href="/deliveries" aria-current="page">Deliveries</a>', browser.get("/deliveries?words=dead"))
 
-
     def test_guide(self) -> None:
         """The guide has a row for each page of the navigation, in its order."""
         guide = (ROOT / "docs" / "guides" / "console.md").read_text("utf-8")
