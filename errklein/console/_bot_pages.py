@@ -10,6 +10,7 @@ from errklein.bot import MadeWebhook
 from errklein.config.secrets import changed_at
 from errklein.console._visit import ACTIONS, OtherResponse, Values, Visit, page
 from errklein.logs import last_lines
+from errklein.ports.chat import Backend
 from errklein.sources import known_sources
 from errklein.text.masking import masker
 from errklein.webhooks.room_webhooks import OPTIONS
@@ -48,6 +49,7 @@ async def webhook(visit: Visit, name: str) -> Values:
         "matched": web.services.checks.matched,
         "changed_at": partial(changed_at, stored_in=secrets),
         "options": list(OPTIONS),
+        "reads_alone": _private_network(visit) is not None,
     }
 
 
@@ -91,13 +93,18 @@ async def actions(visit: Visit) -> Values:
     return {"title": "Who did what", "found": found, "before": before}
 
 
+def _private_network(visit: Visit) -> Backend | None:
+    """Return the network on which the visitor gets secrets; None if there is none that nobody else reads."""
+    network = visit.bot.backends.get(visit.session.visitor.network)
+    return network if network is not None and network.is_encrypted else None
+
+
 def _given(visit: Visit, made: MadeWebhook, values: Values) -> str:
     """Send the address and the secret in private, since no page shows them."""
-    name, visitor = made.webhook.name, visit.session.visitor
+    name, network, visitor = made.webhook.name, _private_network(visit), visit.session.visitor
     if not (made.secret or made.webhook.token):
         return f"{name} is ready. Enter its address at the source, and then the secret of the source on the page of {name}."
-    network = visit.bot.backends.get(visitor.network)
-    if network is None or not network.is_encrypted:
+    if network is None:
         return f"{name} is ready. Run `errklein webhook rotate {name}` on the bot's machine, which shows the address."
     visit.access.check(visitor)
     message = network.build_message("\n".join(made.lines(visit.host.prefix)))

@@ -192,6 +192,10 @@ class WebhookPagesTests(BotPagesCase):
         shell.get("/webhooks")
         shell.press("Make", source="json", room="test:#ops")
         self.assertIn("errklein webhook rotate json", shell.text)
+        # Two rotations would end the token that the source uses.
+        shell.get("/webhooks/json")
+        self.assertNotIn("<button>Rotate</button>", shell.text)
+        self.assertIn("errklein webhook rotate json", shell.text)
         self.assertNotRegex(shell.text, OWN_SECRET)
 
     def test_test(self) -> None:
