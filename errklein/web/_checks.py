@@ -151,7 +151,9 @@ class Checks:
             answer = None
             if verification is not None:
                 answer = verification.verify(received, secrets)
-                self.matched[hook.full_name, verification.match(received, secrets)] = received.now
+                one, *others = verification.secrets or ("",)
+                by = verification.match(received, secrets) if others or not one else one
+                self.matched[hook.full_name, by] = received.now
             response, ignored = declaration.response or ACCEPTED, ""
             if source is not None and answer is None:
                 response = declaration.response or source.respond(received)
