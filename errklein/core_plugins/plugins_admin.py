@@ -11,7 +11,6 @@ from errklein.commands import CommandError, botcmd
 from errklein.commands.operations import Actor
 from errklein.core_plugins import CorePlugin
 from errklein.dispatch import DetailedError
-from errklein.plugins.config_forms import literal
 from errklein.plugins.operations import not_shown
 from errklein.plugins.plugin import PluginConfigurationException, PluginError
 from errklein.plugins.repos import RepoEntry, RepoException
@@ -64,16 +63,7 @@ class Plugins(CorePlugin):
             if stored is not None:
                 reply += f"\n\nCurrent configuration:\n\n{fenced(f'{command} {_represented(stored, by, pformat)}')}"
             return reply
-        try:
-            configuration = literal(text.strip())
-        except ValueError as error:
-            raise CommandError(f"Syntax error in the given configuration: {plain(str(error))}") from error
-        if type(configuration) is not type(template):
-            raise CommandError(
-                f"The given configuration looks fishy: it must be a {type(template).__name__} such as "
-                f"{code(repr(template))}, not a {type(configuration).__name__}."
-            )
-        await self.host.plugins.configure(by, name, configuration)
+        await self.host.plugins.configure_from(by, name, text.strip())
         return "Plugin configuration done."
 
     @botcmd(admin_only=True)

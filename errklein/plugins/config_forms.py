@@ -10,7 +10,7 @@ from typing import Any
 
 from errklein.text.masking import MASK, is_secret, masker
 
-LONGEST = 100_000  # the characters of a literal
+_LONGEST = 100_000  # the characters of a literal
 
 _MISSING = object()
 
@@ -47,9 +47,10 @@ def configuration_of(template: Any, stored: Any, given: Mapping[str, str] | str)
     """
     base = template if stored is None else stored
     if isinstance(given, str):
-        value = literal(given)
+        value = _literal(given)
         if type(value) is not type(template):
-            raise ValueError(f"it must be a {type(template).__name__}, not a {type(value).__name__}")
+            expected, found = f"{type(template).__name__} such as {template!r}", type(value).__name__
+            raise ValueError(f"The given configuration looks fishy: it must be a {expected}, not a {found}")
         return _restored(value, base, "the configuration")
     fields = form_of(template, stored).fields
     if fields is None or not given.keys() <= fields.keys():
@@ -59,24 +60,21 @@ def configuration_of(template: Any, stored: Any, given: Mapping[str, str] | str)
     return {**template, **base, **read}
 
 
-def literal(text: str) -> Any:
-    """Return the value of a Python literal. Raises ValueError with a reason."""
-    if len(text) > LONGEST:
-        raise ValueError(f"it has more than {LONGEST} characters")
+def _literal(text: str) -> Any:
+    problem = f"it has more than {_LONGEST} characters" if len(text) > _LONGEST else ""
     try:
-        value = ast.literal_eval(text)
+        value = None if problem else ast.literal_eval(text)
         # Python refuses to show numbers with too many digits.
         repr(value)
-    except (SyntaxError, TypeError) as error:
-        raise ValueError(str(error)) from error
-    except (MemoryError, RecursionError) as error:
-        raise ValueError("it is nested too deeply") from error
-    except ValueError as error:
-        # Python's message describes its syntax tree.
-        if "digits" in str(error):
-            raise
-        raise ValueError("expected a Python literal such as {'TOKEN': 'abc', 'ROOMS': ['#a']}") from error
-    return value
+    except (MemoryError, RecursionError):
+        problem = "it is nested too deeply"
+    except (SyntaxError, TypeError, ValueError) as error:
+        # Python's message about values that aren't literals describes its syntax tree.
+        is_tree = isinstance(error, ValueError) and "digits" not in str(error)
+        problem = "expected a Python literal such as {'TOKEN': 'abc', 'ROOMS': ['#a']}" if is_tree else str(error)
+    if not problem:
+        return value
+    raise ValueError(f"Syntax error in the given configuration: {problem}")
 
 
 def _is_flat(value: Any) -> bool:

@@ -119,12 +119,6 @@ class PluginOperations:
         template = await self._manager.configuration_template(name)
         return template, visible(self._manager.configuration(name), by)
 
-    @operation("plugin_config", "name", "configuration", changes=True, hidden=("configuration",))
-    async def configure(self, by: Actor, name: str, configuration: object) -> None:
-        """Check, store and apply a plugin's configuration, which activates the plugin."""
-        self._log(by, "configures", name)
-        await self._manager.configure(name, configuration)
-
     @operation("plugin_config", "name")
     async def form(self, by: Actor, name: str) -> ConfigForm:
         """Return a plugin's configuration as a form, without secrets for anybody."""
@@ -132,12 +126,12 @@ class PluginOperations:
 
     @operation("plugin_config", "name", "given", changes=True, hidden=("given",))
     async def configure_from(self, by: Actor, name: str, given: Mapping[str, str] | str) -> None:
-        """Check, store and apply the configuration of a form; see `form`."""
+        """Check, store and apply the configuration of a form, or a Python literal, which activates the plugin; see `form`."""
         template, stored = await self._manager.configuration_template(name), self._manager.configuration(name)
         try:
             configuration = configuration_of(template, stored, given)
         except ValueError as error:
-            raise PluginConfigurationException(f"The configuration of {name} isn't changed: {error}") from error
+            raise PluginConfigurationException(str(error)) from None
         self._log(by, "configures", name)
         await self._manager.configure(name, configuration)
 
