@@ -149,7 +149,10 @@ def work_on_data(known: argparse.Namespace) -> int:
             directory.check_user()
         # Stored values may be instances of classes that plugins' packages define.
         PackageDirectory(Path(config.BOT_DATA_DIR)).extend_path()
-        return getattr(_data, name)(config, known)  # type: ignore[no-any-return]
+        status: int = getattr(_data, name)(config, known)
+        if name in _data.CHANGES:
+            _data.note(config, known)
+        return status
 
 
 def init(directory: Path) -> int:

@@ -11,7 +11,7 @@ import sys
 from argparse import Namespace
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from errklein.compat.storages import check_storage, command_for, database_of, ma
 from errklein.compat.stored_classes import STORED_VALUES, NameJudge, plugs_of
 from errklein.config import Config, SecretStore
 from errklein.config.secrets import write_private_file
-from errklein.database import Access
+from errklein.database import Access, DatabaseError
+from errklein.journal import DATABASE, JournalArchive
 from errklein.ports.values import OF_NETWORK, Storage
 from errklein.service import DataDirectory
 from errklein.storage import (
@@ -53,6 +54,9 @@ from errklein.text.masking import masker, secrets_in
 from errklein.text.suggestions import did_you_mean
 
 ERRBOT_BACKUP_NAME = "backup.py"
+
+CHANGES = ("import_errbot", "release_messages", "restore", "storage_merge", "storage_set")
+"""The commands that change the bot's data, which are noted in the journal."""
 
 _SECRETS_FORMAT = "errklein secrets"
 
@@ -190,6 +194,17 @@ def _read_secrets(values: Path) -> dict[str, bytes]:
         raise StorageError(
             f"{path} has no secrets that this errklein can read; move it away to restore the values alone"
         ) from None
+
+
+def note(config: Config, known: Namespace) -> None:
+    """Note in the journal, if there is one, that one of CHANGES was made."""
+    from errklein.cli._webhooks import shell_user
+
+    command, path = f"{known.command} {getattr(known, 'what', '')}".strip(), Path(config.BOT_DATA_DIR, DATABASE)
+    with suppress(DatabaseError), closing(JournalArchive(path, Access.SHARE)) as archive:
+        by = shell_user(archive)
+        assert by.note is not None
+        by.note(command, str(getattr(known, "namespace", None) or getattr(known, "file", None) or ""))
 
 
 def release_messages(config: Config, _: Namespace) -> int:

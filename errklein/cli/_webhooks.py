@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -108,9 +109,11 @@ def operations_on(
     return WebhookOperations(archive, archive.messages, RunningBot(data.path) if is_running else archive, state)
 
 
-def shell_user() -> Actor:
+def shell_user(archive: JournalArchive | None = None) -> Actor:
+    """Return who uses the shell, with notes in the file of a journal: a bot that runs makes them itself."""
     user, by = user_name(os.getuid()), os.environ.get("SUDO_USER")
-    return Actor(f"{user} (sudo by {by})" if by else user, reads_details=True)
+    name = f"{user} (sudo by {by})" if by else user
+    return Actor(name, True, None if archive is None else partial(archive.note, name))
 
 
 def finished(operation: Coroutine[object, None, T]) -> T:
@@ -240,7 +243,7 @@ def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> in
             names = operations_on(archive, config, data, *_load_routes(config)).named(known.name, recorded)
         change = operations.pause if known.what == "pause" else operations.resume
         for name in names:
-            finished(change(shell_user(), name))
+            finished(change(shell_user(None if data.is_used() else archive), name))
     when = "" if data.is_used() else "; no bot is running, so it holds from its next start"
     return print_lines([f"{known.what}d {', '.join(names)}{when}"])
 
@@ -352,7 +355,7 @@ def _replay(
 ) -> int:
     """Let deliveries run, and print their outcome, or what they wait for. Return 0 if each has succeeded, or can't run
     yet. Those that the source has repeated are skipped, which is a failure only if they were given by their ids."""
-    replay = finished(operations.replay(shell_user(), words))
+    replay = finished(operations.replay(shell_user(None if is_running else archive), words))
     for number, later in replay.repeated.items():
         complain([f"{number} is skipped: the source has repeated it as {later}; --force replays it, too"])
     for number in replay.others:

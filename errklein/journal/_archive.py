@@ -13,8 +13,8 @@ from errklein.database import Access, Database, DatabaseError, upgrade_of, write
 from errklein.journal._outbox_store import find_messages
 from errklein.journal._reading import QUERIES, JournalReader
 from errklein.journal._sqlite import DATABASE, MIGRATIONS
-from errklein.journal._writing import replay
-from errklein.webhooks.deliveries import REMOVED_WEBHOOK, Balance
+from errklein.journal._writing import note, replay
+from errklein.webhooks.deliveries import REMOVED_WEBHOOK, Action, Balance
 
 
 class JournalArchive(JournalReader):
@@ -44,6 +44,11 @@ class JournalArchive(JournalReader):
         with self._database.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO routes (name) VALUES (?)", (webhook,))
             connection.execute("UPDATE routes SET paused = ? WHERE name = ?", (paused, webhook))
+
+    def note(self, who: str, operation: str, arguments: str) -> None:
+        """Store what somebody does in the shell while no bot runs."""
+        with self._database.transaction() as connection:
+            note(connection, Action(time.time(), who, "shell", operation, arguments))
 
     def balances(self, since: float, until: float) -> Sequence[Balance]:
         """Return what has become of the deliveries and messages that were accepted in a period, which is rounded to

@@ -247,8 +247,7 @@ class JournalWriter:
         connection.execute("UPDATE routes SET paused = ? WHERE id = ?", (paused, number))
 
     def note(self, connection: sqlite3.Connection, action: Action) -> None:
-        row = action.at, action.who, action.way, action.operation, action.arguments
-        connection.execute("INSERT INTO actions (at, who, way, operation, arguments) VALUES (?, ?, ?, ?, ?)", row)
+        note(connection, action)
 
     def check(self, connection: sqlite3.Connection) -> None:
         # SQLite doesn't write a page whose new content is the same, but it does write one that was changed back.
@@ -275,6 +274,11 @@ class JournalWriter:
             connection.execute("INSERT OR IGNORE INTO routes (name) VALUES (?)", (name,))
             ((self._routes[name],),) = connection.execute("SELECT id FROM routes WHERE name = ?", (name,)).fetchall()
         return self._routes[name]
+
+
+def note(connection: sqlite3.Connection, action: Action) -> None:
+    row = action.at, action.who, action.way, action.operation, action.arguments
+    connection.execute("INSERT INTO actions (at, who, way, operation, arguments) VALUES (?, ?, ?, ?, ?)", row)
 
 
 def replay(connection: sqlite3.Connection, ids: Sequence[int], force: bool, spacing: float, now: float) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
@@ -11,7 +12,7 @@ from errklein.bot._sending import restore_outboxes
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage
 from errklein.database import Access, Database
-from errklein.journal import DATABASE, SQLiteJournal
+from errklein.journal import DATABASE, JournalArchive, SQLiteJournal
 from errklein.journal._sqlite import MIGRATIONS
 from errklein.service import DataDirectory
 from tests.cli.test_data import DataCase
@@ -127,6 +128,8 @@ class RestoreTests(DeliveriesCase):
         self.assertEqual(self.run_command("release-messages"), 0)
         self.assertIn("OUTBOX_MAX_AGE: 1\n", self.out.getvalue())
         self.assertEqual(self.networks(), ["irc"])
+        with closing(JournalArchive(self.data / DATABASE)) as archive:
+            self.assertEqual([one.operation for one in archive.actions()], ["release-messages", "restore"])
 
     def test_old_messages(self) -> None:
         """Restored messages that are older than OUTBOX_MAX_AGE are dropped with a notice, released or not."""

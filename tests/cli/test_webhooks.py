@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from textwrap import dedent
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.journal import JournalArchive
 from tests.processes import ERRKLEIN, Program, free_port, run, write_config, write_plugin
 from tests.service.test_daemon import CONNECTED
 
@@ -127,6 +129,10 @@ class WebhookCommandTests(SynchronousTestCase):
         bot.wait()
         paused = "paused Shop:item; no bot is running, so it holds from its next start\n"
         self.assertEqual(self.printed("pause", "Shop:item"), paused)
+        with closing(JournalArchive(self.directory / "data" / "journal.sqlite")) as archive:
+            noted = [(one.way, one.operation, one.arguments) for one in archive.actions()]
+        expected = [("webhook_pause", "Shop:item"), ("webhook_resume", "Shop:order"), ("webhook_pause", "Shop:order")]
+        self.assertEqual(noted, [("shell", *one) for one in expected])
 
     def start(self, port: int) -> Program:
         """Start the bot."""
