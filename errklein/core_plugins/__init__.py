@@ -53,6 +53,11 @@ class CorePlugin(BotPlugin):
         """Return the sender of a message, who performs an operation."""
         return self.host.actor(message)
 
+    def note(self, message: Message, command: str, arguments: str = "") -> None:
+        """Note that the sender of a message changes something by a command without an operation."""
+        if (note := self.actor(message).note) is not None:
+            note(command, masker(arguments))
+
     def render(self, template: str, values: Mapping[str, Any]) -> str:
         """Return the Markdown of a template."""
         return self.host.dispatcher.replies.process_template(template, values, self.name)

@@ -30,6 +30,7 @@ class ConsolePlugin(CorePlugin):
         reply.body = links.link(str(person), network.network, person)
         # The journal must not keep it.
         reply.unstored = True
+        self.note(msg, "console")
         # Not by a part of the bot that also shows it to plugins.
         network.send_message(reply)
 
@@ -39,6 +40,7 @@ class ConsolePlugin(CorePlugin):
 
         Usage: !console end
         """
+        self.note(msg, "console_end")
         number = self._links().end_all()
         return f"Ended {number} {'session' if number == 1 else 'sessions'}."
 

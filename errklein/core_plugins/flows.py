@@ -109,6 +109,7 @@ class Flows(CorePlugin):
             missing = "flow_name" if name else "user, flow_name"
             required = f"the following arguments are required: {missing}"
             raise CommandError(f"I couldn't parse the arguments; {required}\n{_KILL_USAGE}")
+        self.note(msg, "flows_kill", args.strip())
         killed = self.host.dispatcher.flow_executor.stop_flow(name, self.identifier_of(user.strip()))
         return "Flow not found." if killed is None else f"{name} killed."
 

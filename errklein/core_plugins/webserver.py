@@ -198,6 +198,7 @@ class Webserver(CorePlugin):
         from errklein.listening.tls import generate_certificate
 
         yield "Generating a new private key and certificate."
+        self.note(msg, "generate_certificate", " ".join(args))
         configuration = self.config or self.get_configuration_template()
         data = Path(self.bot_config.BOT_DATA_DIR)
         key, certificate = data / "webserver_key.pem", data / "webserver_certificate.pem"
