@@ -73,36 +73,26 @@ def unexpected(
     return f"unknown option {option!r}{meant or '.'} '{help_command}' lists the options."
 
 
-_EXAMPLES = """\
-examples:
-  errklein init bot          create a bot in the folder bot
-  errklein check             check ./config.py and the plugins
-  errklein network check     check that the bot can connect to its networks
-  errklein run --watch       run the bot, and reload plugins when they change
-  errklein run --help        show the options of a command, here of run
-
-Without a command, errklein runs the bot of ./config.py. It also accepts errbot's options:
-`errklein -T` runs the bot on this terminal, and `errklein -T --help` lists the others.
-"""
-
-RUN_EXAMPLES = """
-examples:
-  errklein run
-  errklein run --web tcp:3141:interface=127.0.0.1 --watch
-  errklein run --config /etc/errklein/config.py --web tls:/etc/errklein/certificates:443
-  errklein run --network Text --data-dir /tmp/trial
-"""
-"""Printed after the options of `errklein run`, which are those of `twistd errklein`."""
-
 _COMMANDS = (Path(__file__).parent / "templates" / "commands.txt").read_text("utf-8")
 """The summary, the description and the examples of each command."""
 
 
+def _section(name: str) -> tuple[str, str, str]:
+    summary, _, details = _COMMANDS.partition(f"\n# {name}: ")[2].partition("\n\n#")[0].partition("\n")
+    description, heading, examples = details.partition("examples:\n")
+    return summary, description, heading + examples
+
+
+RUN_EXAMPLES = f"\n{_section('run')[2]}\n"
+"""Printed after the options of `errklein run`, which are those of `twistd errklein`."""
+
+
 def make_parser() -> Parser:
+    description, _, examples = _section("errklein")
     parser = Parser(
         prog="errklein",
-        description="Run a chat bot with commands, webhooks and errbot's plugins.",
-        epilog=_EXAMPLES,
+        description=description,
+        epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -114,9 +104,7 @@ def make_parser() -> Parser:
         _add_sign,
         _add_webhooks,
         _add_deliveries,
-        _add_why,
-        _add_person,
-        _add_console_link,
+        _add_questions,
         _add_data,
     ):
         add_commands(partial(_add, commands))
@@ -124,14 +112,12 @@ def make_parser() -> Parser:
 
 
 def _add(commands: argparse._SubParsersAction[Parser], name: str, *parents: Any, **settings: Any) -> Parser:
-    section = _COMMANDS.partition(f"\n# {name}: ")[2].partition("\n\n#")[0]
-    summary, _, details = section.partition("\n")
-    description, heading, examples = details.partition("examples:\n")
+    summary, description, examples = _section(name)
     return commands.add_parser(
         name,
         help=summary,
         description=description,
-        epilog=heading + examples,
+        epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=parents,
         **settings,
@@ -271,7 +257,7 @@ def _add_deliveries(add: Callable[..., Parser]) -> None:
     export.add_argument("--directory", metavar="DIR", default=".", help="the directory (default: the current one)")
 
 
-def _add_why(add: Callable[..., Parser]) -> None:
+def _add_questions(add: Callable[..., Parser]) -> None:
     subjects = (
         "the id of a delivery, a room, a webhook as Plugin:method or Plugin, or refused for the last refused request"
     )
@@ -279,16 +265,10 @@ def _add_why(add: Callable[..., Parser]) -> None:
     add("audit", _CONFIG, _DATA).add_argument(
         "words", metavar="WORD", nargs="*", help="since TIME, until TIME; by default, all that is kept"
     )
-
-
-def _add_person(add: Callable[..., Parser]) -> None:
     forget = _add_actions(add("person"), _CONFIG, _DATA)("forget", "remove what is stored of a person")
     forget.add_argument("person", metavar="PERSON", help="the person, on one of several networks as NETWORK:PERSON")
     removed = "remove the headers and bodies of these deliveries instead"
     forget.add_argument("--deliveries", metavar="ID", nargs="+", type=_delivery_id, help=removed)
-
-
-def _add_console_link(add: Callable[..., Parser]) -> None:
     add("console-link", _CONFIG, _DATA)
 
 
