@@ -167,7 +167,7 @@ class Console:
 
     def pauses(self) -> list[list[float]]:
         """Begin to measure the reactor's pauses; or end it, and return the longest ones in milliseconds: by the clock, and
-        without the time in which only other processes ran."""
+        without the time in which its thread waited for a processor."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.request("POST", "/pause/", "{}", {"Content-Type": "application/json"})
         text = connection.getresponse().read().decode()
@@ -200,7 +200,7 @@ def console(directory: Path, rows: int) -> Iterator[Console]:
 
 
 def _shown(pauses: Sequence[Sequence[float]]) -> str:
-    return f"{pauses[0]} ms; without other processes {pauses[1]} ms"
+    return f"{pauses[0]} ms; without waiting for a processor {pauses[1]} ms"
 
 
 def measure_pages(bot: Console, rate: float, loads: int, warm_up: float) -> list[str]:
@@ -212,24 +212,21 @@ def measure_pages(bot: Console, rate: float, loads: int, warm_up: float) -> list
         bot.pauses()
         time.sleep(warm_up)
         print(f"the reactor's longest pauses without the console: {_shown(bot.pauses())}")
-        times: dict[str, list[float]] = {path: [] for path in pages}
-        bot.pauses()
         before, began = sources.answered, time.monotonic()
-        for _ in range(loads):
-            for path in pages:
+        for path in pages:
+            bot.pauses()
+            times = []
+            for _ in range(loads):
                 asked = time.perf_counter()
                 bot.browser.get(path)
-                times[path].append((time.perf_counter() - asked) * 1000)
-        seconds = time.monotonic() - began
-        pauses = bot.pauses()
-        print(f"{loads} loads of each page, beside {(sources.answered - before) / seconds:.0f} deliveries per second")
-        for path, found in times.items():
-            print(f"  {path:50} median {median(found):6.1f} ms, worst {max(found):6.1f} ms")
-            if median(found) > MOST_MEDIAN or max(found) > MOST_WORST:
-                problems.append(f"{path} takes too long")
-        print(f"the reactor's longest pauses: {_shown(pauses)}")
-        if pauses[0][-1] > MOST_PAUSE:
-            problems.append(f"the reactor paused for {pauses[0][-1]} ms, {pauses[1][-1]} ms by its own work")
+                times.append((time.perf_counter() - asked) * 1000)
+            pauses = bot.pauses()
+            shown = f"{path[:50]:50} median {median(times):5.1f} ms, worst {max(times):5.1f} ms"
+            print(f"  {shown}, longest pause {pauses[0][-1]:5.1f} ms, {pauses[1][-1]:5.1f} ms with a processor")
+            if median(times) > MOST_MEDIAN or max(times) > MOST_WORST or pauses[0][-1] > MOST_PAUSE:
+                problems.append(shown)
+        rate = (sources.answered - before) / (time.monotonic() - began)
+        print(f"{loads} loads of each page, beside {rate:.0f} deliveries per second")
     if sources.wrong:
         problems.append(f"{sources.wrong} requests were not accepted")
     return problems
