@@ -295,10 +295,8 @@ class Bot:
     # Calls of plugins that are activated or deactivated, in any thread.
 
     def inject_commands_from(self, plugin: BotPlugin) -> None:
-        """Register the plugin's commands. Administrators are notified of commands that are renamed.
-
-        :raises PluginActivationException: The plugin was deactivated while its `activate` was still running.
-        """
+        """Register the plugin's commands. Administrators are notified of commands that are renamed. Raises
+        PluginActivationException: the plugin was deactivated while its `activate` was still running."""
         activations = self.plugin_manager.activations
         activations.check_wanted(plugin)
         rank, methods = activations.rank(), [handler for _, handler in handlers(plugin)]

@@ -17,10 +17,8 @@ from errklein.verify import Header, Received, verification
 
 
 def sign(known: argparse.Namespace) -> int:
-    """Print a curl command with a signed request, or its headers as JSON. Only a secret that is itself a token is among them.
-
-    :raises SystemExit: An argument is invalid, or the file or the secret can't be read.
-    """
+    """Print a curl command with a signed request, or its headers as JSON. Only a secret that is itself a token is among
+    them. Raises SystemExit: an argument is invalid, or the file or the secret can't be read."""
     options = dict(_option(text) for text in known.option)
     if known.secret is not None:
         options["secret"] = known.secret

@@ -256,9 +256,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 def write_copy(path: Path, copy: Path) -> None:
     """Copy the file as of its last transaction. When this returns, the copy is complete and on disk, with mode 0600.
-
-    :raises DatabaseError: if the file can't be read, or the copy can't be written; there is no part of it then.
-    """
+    Raises DatabaseError: the file can't be read, or the copy can't be written; there is no part of it then."""
     unfinished = copy.with_name(f"{copy.name}.unfinished")
     try:
         unfinished.unlink(missing_ok=True)
@@ -349,9 +347,7 @@ def check_version(connection: sqlite3.Connection, path: Path, migrations: Sequen
 
 def upgrade_of(path: Path, migrations: Sequence[str]) -> str:
     """Return the sentence that the start of the bot will convert the file; "" if it won't, or if there is no file.
-
-    :raises DatabaseError: if the file can't be read, or used by this errklein.
-    """
+    Raises DatabaseError: the file can't be read, or used by this errklein."""
     if not path.exists():
         return ""
     try:

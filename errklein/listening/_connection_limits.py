@@ -228,10 +228,8 @@ _CLOSED = ("REMOTE_CLOSING", "LOCAL_CLOSING", "CLOSED")
 
 
 def receive_frames(websocket: Any, data: bytes, most: int = LARGEST_MESSAGE) -> bool:
-    """Pass received bytes to Twisted's WebSocket, unless it is closed. It is closed with status 1009 if its message is too large.
-
-    :returns: False if the message is too large.
-    """
+    """Pass received bytes to Twisted's WebSocket, unless it is closed. It is closed with status 1009 if its message is
+    too large. Returns False if the message is too large."""
     connection = websocket._wsconn
     if connection.state.name in _CLOSED:
         return True

@@ -152,10 +152,8 @@ class Listeners:
         return identify(description) in self._open
 
     def open(self, description: str) -> Deferred[None]:
-        """Listen on an endpoint, unless it is open already.
-
-        :returns: A Deferred that fires when the endpoint is bound, or fails with ListenError.
-        """
+        """Listen on an endpoint, unless it is open already. Return a Deferred that fires when it is bound, or fails with
+        ListenError."""
         return self._opening.run(self._listen, description)
 
     async def _listen(self, description: str) -> None:

@@ -67,9 +67,7 @@ def location_of(frame: FrameType) -> CodeLocation:
 
 def line_in_tracebacks(tracebacks: str) -> str:
     """Return the file and line of the innermost code that is neither Python's, an installed package's nor errklein's.
-
-    :returns: "" if there is no such line.
-    """
+    Returns "" if there is no such line."""
     libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
     libraries.append(Path(__file__).parent.parent)
     for thread in reversed(tracebacks.split("\n\n")):

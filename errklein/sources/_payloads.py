@@ -31,10 +31,8 @@ def texts_beside(module: str) -> Mapping[str, Any]:
 
 
 def json_value(received: Received) -> Any:
-    """Return the decoded JSON of a request, whatever its Content-Type, since not every sender sets it.
-
-    :raises BadPayload: The body isn't JSON.
-    """
+    """Return the decoded JSON of a request, whatever its Content-Type, since not every sender sets it. Raises
+    BadPayload: the body isn't JSON."""
     if not received.body:
         raise BadPayload(400, "the body is empty; expected JSON")
     return decode_payload(received.body, "application/json")

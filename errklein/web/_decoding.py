@@ -66,10 +66,8 @@ class Lane:
     def run(
         self, client: str, size: int, prepare: Callable[[], Callable[[], T]], handle: Callable[[T], Any]
     ) -> Deferred[Any]:
-        """Decode a body, pass the result to `handle`, and return a Deferred of that function's result.
-
-        :returns: A Deferred that may fail with Overloaded or PoolStopped.
-        """
+        """Decode a body, pass the result to `handle`, and return a Deferred of that function's result. It may fail with
+        Overloaded or PoolStopped."""
         weight = size * WEIGHT
 
         def decode(_: None) -> Deferred[Any]:

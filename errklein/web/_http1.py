@@ -51,10 +51,8 @@ NO_HEAD = Head(b"-", b"*", b"HTTP/1.1", (), (), 0, False, False)  # stands for a
 
 
 def read_head(received: bytes) -> tuple[Head | None, bytes]:
-    """Return the head at the beginning of the bytes, or None while it is incomplete, and the bytes after it.
-
-    :raises Problem: The head is malformed, too long, or not supported.
-    """
+    """Return the head at the beginning of the bytes, or None while it is incomplete, and the bytes after it. Raises
+    Problem: the head is malformed, too long, or not supported."""
     # RFC 9112, 2.2: old clients send an empty line after a body.
     received = received.removeprefix(b"\r\n")
     end = _end_of_headers(received, 0)
@@ -122,10 +120,8 @@ class ChunkedBody:
         self._left = 0
 
     def receive(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """Return the decoded bytes in `data`, and the bytes after the body; None while it is incomplete.
-
-        :raises Problem: A chunk or a trailer is malformed or too long.
-        """
+        """Return the decoded bytes in `data`, and the bytes after the body; None while it is incomplete. Raises
+        Problem: A chunk or a trailer is malformed or too long."""
         data = self._buffer + data
         body = []
         at = 0

@@ -50,10 +50,8 @@ class MatrixClient:
         self._token = self._revoked = ""
 
     async def log_in(self) -> None:
-        """Use the access token of the configuration, or the stored one, or get one with the password.
-
-        :raises Unusable: The homeserver refuses the token or the password.
-        """
+        """Use the access token of the configuration, or the stored one, or get one with the password. Raises Unusable:
+        the homeserver refuses the token or the password."""
         settings = self._settings
         if settings.token:
             self._use(settings.token)
