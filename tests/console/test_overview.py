@@ -78,7 +78,7 @@ class OverviewTests(ConsoleCase):
         """An hour and a day are plotted, with the numbers as tables."""
         for title in ("The last hour", "The last day"):
             self.assertIn(f'aria-label="{title}: 6 accepted, 0 refused, 3 failed or dead', self.browser.text)
-            self.assertIn(f"<caption>{title}, without each", self.browser.text)
+            self.assertIn(f"<caption>{title}: each", self.browser.text)
 
     def test_problems(self) -> None:
         """Plugins with a problem are named with it, and the others aren't; networks have their state."""
