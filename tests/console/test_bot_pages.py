@@ -27,7 +27,6 @@ from tests.web.test_intake import signed
 REFERENCE = "env:TEST_BOT_PAGES_SECRET"
 HOSTILE = '"><script>alert(1)</script>'
 WITHOUT_BUTTON = {
-    "configure": "configure_from takes the form instead",
     "install uninstall update": "no page installs code",
     "reload_config": "its file is on the bot's machine, and isn't edited by a page",
     "back_up restart shut_down kill": "the console only sees and repairs; these end its sessions, or write all secrets to a file",
