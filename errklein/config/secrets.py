@@ -132,8 +132,7 @@ def read_file(reference: str, path: str, writers: int = stat.S_IWGRP | stat.S_IW
 def changed_at(reference: str, stored_in: Path) -> float:
     """Return the Unix time at which the file of a secret was written; 0 without a file. See `read_secret`. Waits for the disk."""
     kind, name = parse_reference(reference)
-    directories = {"file": "/", "credential": os.environ.get("CREDENTIALS_DIRECTORY"), "secret": stored_in}
-    directory = directories.get(kind)
+    directory = {"file": "/", "credential": os.environ.get("CREDENTIALS_DIRECTORY"), "secret": stored_in}.get(kind)
     with suppress(OSError):
         return Path(directory, name).stat().st_mtime if directory else 0.0
     return 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from errklein.bot import MadeWebhook
 from errklein.config.secrets import changed_at
@@ -90,7 +89,7 @@ async def log(visit: Visit) -> Values:
 async def actions(visit: Visit) -> Values:
     before = visit.field("before")
     found = await visit.perform("webhooks.actions", before=int(before[:18]) if before.isdecimal() else None)
-    return {"title": "Who did what", "found": found, "before": before}
+    return {"title": "Who did what", "found": found}
 
 
 def _private_network(visit: Visit) -> Backend | None:
@@ -113,18 +112,14 @@ def _given(visit: Visit, made: MadeWebhook, values: Values) -> str:
     return f"{name} is ready; its address is in your private messages."
 
 
-def _tested(visit: Visit, result: Any, values: Values) -> str:
-    response = result.response
-    return masker(f"{result.url} has responded: {response.status} {response.reason}\n{response.text:.1000}")
-
-
-def _done(text: str, visit: Visit, result: Any, values: Values) -> str:
-    return text.format(result=result, **values)
+def _done(text: str, visit: Visit, result: object, values: Values) -> str:
+    return masker(text.format(result=result, **values))
 
 
 _TEXTS = {
     "webhooks.pause": "Paused {webhook}: its requests are accepted, and wait.",
     "webhooks.resume": "Resumed {webhook}.",
+    "process.test_webhook": "{result.url}: {result.response.status} {result.response.reason}\n{result.response.text:.1000}",
     "room_webhooks.change": "Changed {option} of {name}.",
     "room_webhooks.move": "Moved {name} to {room}.",
     "room_webhooks.remove": "Removed {name}.",
@@ -137,4 +132,4 @@ _TEXTS = {
     "plugins.configure_from": "{name} uses the new configuration.",
 }
 ACTIONS |= {name: partial(_done, text) for name, text in _TEXTS.items()}
-ACTIONS |= {"room_webhooks.create": _given, "room_webhooks.rotate": _given, "process.test_webhook": _tested}
+ACTIONS |= {"room_webhooks.create": _given, "room_webhooks.rotate": _given}

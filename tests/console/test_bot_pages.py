@@ -201,7 +201,7 @@ class WebhookPagesTests(BotPagesCase):
         """A test shows the response."""
         self.page.get("/webhooks/Shop:order")
         self.page.press("Send a test", content='{"id": 7}')
-        self.assertIn("/order has responded: 200 OK", self.page.text)
+        self.assertIn("/order: 200 OK", self.page.text)
 
     def test_many(self) -> None:
         """A page has fifty webhooks, and a link to the next ones."""
