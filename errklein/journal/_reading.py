@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from itertools import product
 from math import ceil, inf, nextafter
@@ -84,17 +85,13 @@ class JournalReader:
     def find(self, query: DeliveryQuery) -> Sequence[StoredDelivery]:
         numbers = None if query.states is None else {NUMBERS[state] for state in query.states}
         parameters = {
+            **asdict(query),
             "low": self._first_id(query.since) if query.since is not None else 0,
             "high": min(
                 query.before or _MAX_ID,
                 self._first_id(nextafter(query.until, inf)) if query.until is not None else _MAX_ID,
             ),
-            "limit": query.limit,
             "key": query.key and stored_key(query.key),
-            "request_id": query.request_id,
-            "status": query.status,
-            "answered": query.answered,
-            "reason": query.reason,
             "ids": None if query.ids is None else as_ids(query.ids),
             "text": None if query.text is None else json.dumps(_spellings(query.text)),
         }
@@ -139,23 +136,16 @@ class JournalReader:
             FailureGroup(routes[route], STATES[state], status or 0, reason or "", *numbers)
             for route, state, status, reason, *numbers in rows
         ]
-        found = merged(causes)
-        if not key:
-            return found[:MOST_GROUPS]
-        return [self._with_ids(one, since, routes, causes) for one in found if one.key == key]
+        found = [one for one in merged(causes) if key in ("", one.key)][:MOST_GROUPS]
+        return [self._with_ids(one, since, causes) for one in found] if key else found
 
-    def _with_ids(
-        self, group: FailureGroup, since: float, routes: dict[int, str], causes: Sequence[FailureGroup]
-    ) -> FailureGroup:
+    def _with_ids(self, group: FailureGroup, since: float, causes: Sequence[FailureGroup]) -> FailureGroup:
         shape, is_refused = shape_of(group.reason), group.state is DeliveryState.REFUSED
-        parameters = {
-            "since": since,
-            "state": NUMBERS[group.state],
-            "route": next(route for route, name in routes.items() if name == group.webhook),
-            "status": group.status,
-            "reasons": json.dumps([one.reason for one in causes if shape_of(one.reason) == shape]),
-        }
-        rows = self._database.read(QUERIES["of cause"].format(_FAILURES[is_refused]), parameters)
+        reasons = json.dumps([one.reason for one in causes if shape_of(one.reason) == shape])
+        rows = self._database.read(
+            QUERIES["of cause"].format(_FAILURES[is_refused]),
+            {**group._asdict(), "state": NUMBERS[group.state], "since": since, "reasons": reasons},
+        )
         sources = [key for _, key, later in rows if is_refused and not later]
         return group._replace(ids=[number for number, _, _ in rows], sources=sources)
 

@@ -48,7 +48,7 @@ FROM deliveries INDEXED BY refused WHERE state = 7 AND received_at >= :since
 AND route IN (SELECT value FROM json_each(:routes)) GROUP BY route, status, reason
 
 -- query of cause: the deliveries of some of these reasons; the braces stand for the index and its condition.
-SELECT id, key, superseded_by FROM deliveries INDEXED BY {} AND state = :state AND route = :route
+SELECT id, key, superseded_by FROM deliveries INDEXED BY {} AND state = :state AND route = (SELECT id FROM routes WHERE name = :webhook)
 AND coalesce(status, 0) = :status AND coalesce(reason, '') IN (SELECT value FROM json_each(:reasons)) AND received_at >= :since
 ORDER BY superseded_by > 0, id DESC LIMIT 1000
 
