@@ -57,6 +57,8 @@ class Browser:
                 method, ADDRESS + path, data=fields, headers={**own, **headers}, allow_redirects=False
             )
         )
+        # The client is shared by all browsers, and would send the cookies of one for another.
+        response._cookiejar.clear()
         self.status, self.headers, self.path = response.code, response.headers, path
         for cookie in response.headers.getRawHeaders("set-cookie", ()):
             name, _, value = cookie.partition(";")[0].partition("=")
