@@ -14,6 +14,7 @@ from urllib.parse import quote
 from errklein import BotPlugin, webhook
 from errklein.text.masking import masker
 from errklein.verify import github
+from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
 from tests.console.kit import Browser, ConsoleCase
 from tests.console.test_live import LiveCase
 
@@ -201,6 +202,27 @@ class FailuresTests(PagesCase):
         for one in ("1", "2"):
             self.assertIn(f"<code>{one}</code>", page)
         self.assertNotIn("Replay", page)
+
+    def test_large_group(self) -> None:
+        """Of a large group, the latest 1,000 are replayed at once, and the page says so."""
+        journal, request = self.bot.bot.journal, StoredRequest("POST", "/order", (), b"{}")
+        for _ in range(1002):
+            ended = Outcome(500, "no stock")
+            journal.log(
+                StoredDelivery(
+                    journal.next_id(),
+                    "Shop:order",
+                    DeliveryState.FAILED,
+                    0.0,
+                    attempt=1,
+                    outcome=ended,
+                    request=request,
+                )
+            )
+        self.bot.advance(1)
+        self.visitor.get("/failures?since=1970-01-01")
+        self.assertIn("1,000 deliveries would run, of the latest 1,000 of 1002.", self.open("no stock"))
+        self.assertIn("<button>Replay 1000</button>", self.visitor.text)
 
     def test_gone(self) -> None:
         """The group of deliveries that have run is empty, and the page says so."""
