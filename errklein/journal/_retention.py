@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
-from typing import Any
+from math import ceil, inf
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from errklein.database import execute_rows
 from errklein.journal._reading import FIRST_ID, as_ids
@@ -17,24 +19,39 @@ SLICE = 256
 SLICE_BYTES = 16_000_000
 """The number and size of deliveries that one transaction removes, so that others don't wait for long."""
 
-MOST_IDS, ID_SIZE = 500_000, 200
-"""The number of messages whose ids on their networks are kept, and the bytes that those of one take."""
-
 IDS_AGE = 30 * 24 * 3600.0  # the seconds for which they are kept: so long messages of the bot can be edited and deleted
-
-KEY_SIZE = 190  # the bytes that a key takes: a hash in hexadecimal digits. One of 36 characters takes two thirds.
-
-MESSAGE_SIZE = 100  # the bytes that the record of a message takes in the file
 
 RECORDS_AGE = 90 * 24 * 3600.0
 """The seconds for which actions of people, the beginnings of processes and the totals of messages are kept."""
 
-TURNS = 300
-"""The number of turns, of about a second each, after which the keys, the records and the ids of messages are counted again."""
-
+TURNS, ROWS = 300, 10_000
+"""The most turns, of about a second each, after which the rows of `SHARES` are counted again, and how many rows are counted each turn.
+Keys are counted, too, when there are a thirtieth more."""
 
 FIRST_KEPT = 8
 """The number of refused requests of a webhook and reason that are kept beside the latest ones: they show when it began."""
+
+
+class _Share(NamedTuple):
+    """The part of the size that a table may have, the bytes that a row takes in it and in its indexes, as SQL, and the most rows."""
+
+    part: float
+    size: str
+    most: float = inf
+
+
+SHARES = {
+    # Of the half for keys of deliveries, unverified webhooks have a quarter.
+    "dedupe": _Share(1 / 2, "40 + 2.34 * length(key)"),
+    "ended_messages": _Share(
+        1 / 20,
+        "26 + 17 * (delivery > 0) + 21 * (state > 1) + 1.07 * (length(network) + length(recipient) + length(CAST(reason AS BLOB)))",
+    ),
+    "sent_ids": _Share(
+        1 / 10, "32 + 2.43 * (length(network) + length(key)) + 1.36 * (length(room) + length(refs))", 500_000
+    ),
+}
+"""What keeps the ids of requests, the records of messages, and the ids that networks have given to messages."""
 
 
 @dataclass(frozen=True)
@@ -56,34 +73,22 @@ class Retention:
         """The size of the deliveries of unverified webhooks: a quarter. Those that wait and run are refused above it."""
         return self.max_bytes // 4
 
-    @property
-    def max_messages(self) -> int:
-        """The number of records of messages that are kept: those that fit into a twentieth."""
-        return self.max_bytes // (20 * MESSAGE_SIZE)
-
-    @property
-    def max_ids(self) -> int:
-        """The number of messages whose ids are kept: those that fit into a tenth, at most MOST_IDS."""
-        return min(MOST_IDS, self.max_bytes // (10 * ID_SIZE))
-
-    @property
-    def max_keys(self) -> int:
-        """The number of keys that are remembered: those that fit into a half. Of them, unverified webhooks have a quarter."""
-        return self.max_bytes // (2 * KEY_SIZE)
-
 
 class Pruner:
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
-        self.turn = self._excess = self._merged = 0
+        self.turn = self._excess = self._merged = self._most_keys = 0
         self._excess_rows: dict[str, int] = {}
+        self._next_counts: dict[str, int] = {}
         self._of_strangers = 0.0
         self.route = 0  # the webhook whose keys are forgotten before their time; 0 for none
         self.waiting_bytes: float | None = None
         """The size of the unverified deliveries that wait or run; None if it wasn't added up this time."""
 
-    def prune(self, connection: sqlite3.Connection, now: float, unverified: Collection[int] = ()) -> bool:
-        """Remove a slice, and return whether there may be more to remove."""
+    def prune(
+        self, connection: sqlite3.Connection, now: float, unverified: Collection[int] = (), keys: int = 0
+    ) -> bool:
+        """Remove a slice, and return whether there may be more to remove. `keys` is the number of those that the process has added."""
         limits = self._retention
         removed = [
             _remove(connection, "aged", _OLD, {"time": now - limits.seconds}),
@@ -92,9 +97,9 @@ class Pruner:
                 "(SELECT route, key FROM dedupe INDEXED BY expiring WHERE expires <= ? LIMIT ?)",
                 (now, SLICE),
             ).rowcount,
-            self._remove_rows(connection, "ended_messages", limits.max_messages, now - limits.seconds),
-            self._remove_rows(connection, "sent_ids", limits.max_ids, now - IDS_AGE),
-            self._forget_keys(connection, unverified),
+            self._remove_rows(connection, "ended_messages", now - limits.seconds),
+            self._remove_rows(connection, "sent_ids", now - IDS_AGE),
+            self._forget_keys(connection, unverified, keys),
             # Those of deliveries that were never stored.
             connection.execute(
                 "DELETE FROM once WHERE (id, key) IN "
@@ -129,27 +134,42 @@ class Pruner:
         execute_rows(connection, ADD_TOTALS, [(at // 3600 * 3600, *numbers) for at, *numbers in rows])
         return len(rows)
 
-    def _remove_rows(self, connection: sqlite3.Connection, table: str, most: int, before: float) -> int:
+    def _count(self, connection: sqlite3.Connection, table: str, group: str = "0") -> list[Any] | None:
+        """Return number and size of a table's rows by group, if they are to be counted now: those of a small table each turn."""
+        if self.turn < self._next_counts.get(table, 0):
+            return None
+        query = f"SELECT {group}, count(*), total({SHARES[table].size}) FROM {table} GROUP BY 1"
+        groups = connection.execute(query).fetchall()
+        self._next_counts[table] = self.turn + min(TURNS, sum(number for _, number, _ in groups) // ROWS)
+        return groups
+
+    def _remove_rows(self, connection: sqlite3.Connection, table: str, before: float) -> int:
         """Remove a slice of the rows about messages that are old, or too many."""
-        if not self.turn % TURNS:
-            ((number,),) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
-            self._excess_rows[table] = number - most
+        share = SHARES[table]
+        groups = self._count(connection, table)
+        if groups is not None:
+            _, number, size = groups[0] if groups else (0, 0, 1.0)
+            fitting = number * self._retention.max_bytes * share.part / size
+            self._excess_rows[table] = number - int(min(fitting, share.most))
         excess = self._excess_rows[table]
         count = min(SLICE, excess) if excess > 0 else SLICE
         removed = connection.execute(_REMOVE[table], {"time": before, "count": count, "excess": excess}).rowcount
         self._excess_rows[table] -= removed
         return removed
 
-    def _forget_keys(self, connection: sqlite3.Connection, unverified: Collection[int]) -> int:
+    def _forget_keys(self, connection: sqlite3.Connection, unverified: Collection[int], added: int) -> int:
         """Forget a slice of the keys of the webhook with most of them, if they are too many."""
-        if not self.turn % TURNS:
-            keys = dict(connection.execute("SELECT route, count(*) FROM dedupe GROUP BY route").fetchall())
-            others = {route: number for route, number in keys.items() if route in unverified}
-            for counted, most in ((others, self._retention.max_keys // 4), (keys, self._retention.max_keys)):
-                self._excess = sum(counted.values()) - most
-                self.route = max(counted, key=counted.__getitem__) if self._excess > 0 else 0
-                if self.route:
-                    break
+        if added > self._most_keys:
+            self._next_counts.pop("dedupe", None)
+        keys = self._count(connection, "dedupe", "route")
+        if keys is not None:
+            self._most_keys = added + sum(number for _, number, _ in keys) // 30
+            self._excess = self.route = 0
+            most = self._retention.max_bytes * SHARES["dedupe"].part
+            for some, share in ((keys, most), ([row for row in keys if row[0] in unverified], most / 4)):
+                if (excess := sum(size for *_, size in some) - share) > 0:
+                    self.route, number, size = max(some, key=itemgetter(2))
+                    self._excess = ceil(excess * number / size)
         self.turn += 1
         forgotten = connection.execute(
             "DELETE FROM dedupe WHERE (route, key) IN "

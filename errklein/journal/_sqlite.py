@@ -262,7 +262,7 @@ class SQLiteJournal:
                 if writes_messages := not self._pruner.turn % 60:
                     # Totals of messages that were never on disk wait for no other transaction longer than a minute.
                     self.outbox.write(connection, lambda message: False)
-                has_more = self._pruner.prune(connection, self._now(), self._writer.unverified)
+                has_more = self._pruner.prune(connection, self._now(), self._writer.unverified, self._writer.keys)
                 if self._pruner.waiting_bytes is not None:
                     self._writer.waiting_bytes = self._pruner.waiting_bytes
                 changes = connection.total_changes

@@ -27,7 +27,13 @@ PROCESS_ENDED = "the process ended"  # the reason of an attempt during which the
 UNVERIFIED_FULL = "what waits and runs of unverified webhooks has reached its share of WEBHOOK_LOG_SIZE"
 """The reason why an unverified delivery isn't recorded."""
 
-_ROW_SIZE = 200
+_IN_INDEXES = (
+    DeliveryState.DEAD,
+    DeliveryState.FAILED,
+    DeliveryState.REFUSED,
+)  # the states by whose reasons and keys is searched
+
+_ROW_SIZE = 90  # the bytes of a delivery's row, and of its entries in indexes and the ledger, without its texts
 
 CACHE = 16_000  # the size of the cache of pages, in KiB
 LOG_FILE_SIZE = 64_000_000  # the size in bytes to which the write-ahead log is cut after it has been larger
@@ -80,6 +86,7 @@ class JournalWriter:
         self._unverified_bytes = unverified_bytes
         self._routes: dict[str, int] = {}
         self.waiting_bytes = 0.0  # the size of the unverified deliveries that wait or run, at most
+        self.keys = 0  # the number of keys that were added, also by transactions that were undone
         self.unverified: set[int] = set()  # the routes to whose keys anybody may add some
 
     def forget(self) -> None:
@@ -133,6 +140,7 @@ class JournalWriter:
             if delivery.key and window:
                 known[known_as] = delivery
                 rows.dedupe.append((*known_as, delivery.id, now + window))
+        self.keys += len(rows.dedupe)
         rows.insert(connection)
         return results
 
@@ -165,7 +173,11 @@ class JournalWriter:
         add_to_total(connection, "counted", {(at, self._route(connection, name)): counts[name] for name in counts})
 
     def _add(self, rows: _Rows, delivery: StoredDelivery, route: int, began_at: float = 0.0) -> int:
-        request, size = delivery.request, 0
+        request = delivery.request
+        outcome_size = 0 if delivery.outcome is None else len(delivery.outcome.reason)
+        size = _ROW_SIZE + len(delivery.request_id) + len(delivery.key) + outcome_size
+        if delivery.state in _IN_INDEXES:
+            size += 30 + len(delivery.key) + outcome_size + len(delivery.outcome.traceback if delivery.outcome else "")
         if request is not None:
             durable = delivery.ack == "now" and delivery.state in (DeliveryState.RECEIVED, DeliveryState.RUNNING)
             target, headers = redacted_head(request)
@@ -173,14 +185,14 @@ class JournalWriter:
             logged = self._redaction.level != "off"
             if logged:
                 head = head_of(request, target, headers)
-                size = len(head) + len(body or b"")
+                size += _pages(len(head) + len(body or b""))
                 rows.contents.append((delivery.id, head, body))
             same_body = logged and body is request.body
             if durable and not (same_body and target == request.target and headers == list(request.headers)):
                 whole = head_of(request, request.target, request.headers)
                 rows.private.append((delivery.id, whole, None if same_body else request.body))
                 if not delivery.verified:
-                    size += len(whole) + (0 if same_body else len(request.body or b""))
+                    size += _pages(len(whole) + (0 if same_body else len(request.body or b"")))
         rows.deliveries.append(delivery_row(delivery, route, began_at, size))
         rows.totals[int(delivery.received_at // 60) * 60, route][_COLUMN_OF.get(delivery.state, 0)] += 1
         if delivery.key and delivery.state not in (DeliveryState.DUPLICATE, DeliveryState.REFUSED):
@@ -320,7 +332,7 @@ class _Rows:
         )
 
 
-def delivery_row(delivery: StoredDelivery, route: int, began_at: float, request_size: int) -> Sequence[object]:
+def delivery_row(delivery: StoredDelivery, route: int, began_at: float, size: int) -> Sequence[object]:
     outcome = delivery.outcome
     durable = delivery.ack == "now"
     return (
@@ -336,12 +348,19 @@ def delivery_row(delivery: StoredDelivery, route: int, began_at: float, request_
         delivery.key,
         began_at,
         *((None, None, None) if outcome is None else (outcome.status, outcome.reason, outcome.seconds)),
-        _ROW_SIZE + request_size,
+        size,
         delivery.verified,
         delivery.superseded_by,
         delivery.answered,
         (outcome and outcome.traceback) or None,
     )
+
+
+def _pages(size: int) -> int:
+    """Return the bytes in the file of a request of this size: whole pages, and an equal part of the page that has the rest and others."""
+    pages = (size + 30) // 4092
+    rest = max(489 * (pages > 0), size - 4092 * pages)
+    return 4096 * pages + 4096 // max(1, 4088 // (rest + 10))
 
 
 def head_of(request: StoredRequest, target: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:

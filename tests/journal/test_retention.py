@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,6 +17,7 @@ from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.outgoing import MessageRecord, MessageState
 from errklein.database import DatabaseError
 from errklein.journal import Retention, SQLiteJournal, _retention
+from errklein.journal._retention import SHARES
 from errklein.ports.journal import JournalError
 from errklein.webhooks.deliveries import Action, DeliveryQuery, DeliveryState, Outcome
 from tests.journal.contract import ERROR, OK, REQUEST
@@ -250,6 +254,93 @@ class MonthsTests(RetentionCase):
         self.assertEqual(self.rows("SELECT id FROM runs"), [(2,)])
 
 
+class ShareTests(RetentionCase):
+    """What is kept of the parts of WEBHOOK_LOG_SIZE: twice as much comes as they have room for, in several rounds."""
+
+    retention = Retention(seconds=DAY, max_bytes=5_000_000)
+
+    def setUp(self) -> None:
+        """Set the clock to a usual time, add a webhook, and count each turn, since rounds are faster than a bot is."""
+        super().setUp()
+        self.patch(_retention, "ROWS", 10**9)
+        # SQLite stores small and whole numbers in fewer bytes.
+        self.time = 1_800_000_000.3
+        self.result_of(self.journal.pause("Builds:build", False))
+
+    def used(self) -> int:
+        """Return the bytes in use of the file."""
+        ((size,),) = self.rows(_retention._USED)
+        return int(size)
+
+    def check_share(self, share: float, fill: Callable[[int], object], size: float) -> None:
+        """Fill a share twice over with rows of about this size, and check that at most 5 % more are kept, and the last page of each tree."""
+        before = self.used()
+        for _ in range(40):
+            fill(int(share / size / 20))
+            self.maintain()
+            self.assertLess(self.used() - before, 1.05 * share + 3 * 4096)
+        self.assertGreater(self.used() - before, 0.93 * share)
+
+    def insert(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """Insert rows into the file, as another program."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.executemany(statement, rows)
+            connection.commit()
+
+    def test_keys(self) -> None:
+        """Keys of any length take half of the size."""
+        ids, random = count(1), Random(1)
+        for length in (20, 36, 64, 100):
+
+            def fill(number: int, length: int = length) -> None:
+                rows = (
+                    (1, random.randbytes(50).hex()[:length], next(ids), self.time + 1000 + next(ids) / 3)
+                    for _ in range(number)
+                )
+                self.insert("INSERT INTO dedupe VALUES (?, ?, ?, ?)", rows)
+
+            self.check_share(2_500_000, fill, 40 + 2.4 * length)
+            self.insert("DELETE FROM dedupe", [()])
+
+    def test_records_of_messages(self) -> None:
+        """Records of messages take a twentieth, with and without reasons."""
+        ids = count(5 * 2**32)
+        for reason, state, size in (("", 1, 50), ("the network doesn't know the room", 3, 110), ("é" * 250, 2, 620)):
+
+            def fill(number: int, reason: str = reason, state: int = state) -> None:
+                rows = ((next(ids), b"irc", b"#ops", 10**6, state, self.time, reason) for _ in range(number))
+                self.insert("INSERT INTO ended_messages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+            self.check_share(250_000, fill, size)
+            self.insert("DELETE FROM ended_messages", [()])
+
+    def test_ids_of_messages(self) -> None:
+        """The ids of messages on their networks take a tenth, long and short ones."""
+        ids, random = count(1), Random(1)
+        for length, size in ((20, 110), (150, 290)):
+
+            def fill(number: int, length: int = length) -> None:
+                rows = (
+                    (b"irc", random.randbytes(8).hex().encode(), b"#ops", "x" * length, self.time + next(ids) / 1e3)
+                    for _ in range(number)
+                )
+                self.insert("INSERT INTO sent_ids VALUES (?, ?, ?, ?, ?)", rows)
+
+            self.check_share(500_000, fill, size)
+            self.insert("DELETE FROM sent_ids", [()])
+
+    def test_deliveries_of_strangers(self) -> None:
+        """Deliveries of unverified webhooks take a quarter, whatever the size of their bodies is."""
+        for body, size in ((100, 450), (1500, 2200), (2500, 4200), (3900, 4700), (20_000, 20_700)):
+            self.check_share(1_250_000, lambda number, body=body: self.fill(number, body=body, verified=False), size)  # type: ignore[misc]
+            self.time += 2 * DAY
+            self.maintain()
+
+    def test_refused_requests(self) -> None:
+        """Refused requests take a tenth."""
+        self.check_share(500_000, lambda number: self.fill(number, DeliveryState.REFUSED), 400)
+
+
 class KeyTests(RetentionCase):
     """A source that uses very many ids."""
 
@@ -257,7 +348,7 @@ class KeyTests(RetentionCase):
 
     def setUp(self) -> None:
         """Let keys take so many bytes that 100 of them are remembered."""
-        self.patch(_retention, "KEY_SIZE", 20_000)
+        self.patch(_retention, "SHARES", {**SHARES, "dedupe": SHARES["dedupe"]._replace(size="20000")})
         super().setUp()
 
     def test_oldest_keys_are_forgotten(self) -> None:
@@ -290,22 +381,29 @@ class KeyTests(RetentionCase):
         self.assertIsNotNone(self.result_of(self.journal.record(self.delivery(key="0"), window=600)))
 
     def test_keys_are_counted_from_time_to_time(self) -> None:
-        """Keys that come later are forgotten too, but they aren't counted each second, which takes long for millions."""
-        self.patch(_retention, "TURNS", 3)
-        counts = []
-        for number in range(12):
-            for key in range(20):
-                self.journal.record(self.delivery(key=f"{number} {key}"), window=600)
+        """Many keys aren't counted each second, which takes long for millions, but when there are a thirtieth more, or after minutes."""
+        self.patch(_retention, "ROWS", 1)
+        numbers, counts = count(), []
+        for added in [100, *[3] * 4, *[0] * 299]:
+            for _ in range(added):
+                self.journal.record(self.delivery(key=str(next(numbers))), window=600)
             self.maintain()
             counts.append(self.tables()["dedupe"])
-        self.assertEqual(counts, [20, 40, 60, 80, 100, 120, 100, 120, 140, 100, 120, 140])
+        self.assertEqual((counts[:5], counts[-2:]), ([100, 103, 100, 103, 100], [100, 100]))
+        for number in range(3):
+            self.journal.record(self.delivery(key=f"last {number}"), window=600)
+        self.maintain()
+        self.assertEqual(self.tables()["dedupe"], 103)
+        for _ in range(300):
+            self.maintain()
+        self.assertEqual(self.tables()["dedupe"], 100)
 
 
 class DefaultTests(SynchronousTestCase):
     def test_defaults(self) -> None:
         """By default, deliveries are kept for seven days or 1 GB, 250 MB of unverified ones and 10 MB of refused requests."""
         self.assertEqual(Retention(), Retention(7 * DAY, 10**9, 10**7))
-        self.assertEqual((Retention().unverified_bytes, Retention().max_keys), (250_000_000, 2_631_578))
+        self.assertEqual(Retention().unverified_bytes, 250_000_000)
 
 
 class SizeTests(RetentionCase):
@@ -526,7 +624,7 @@ class RefusedTests(RetentionCase):
         kept = self.find(states=[DeliveryState.REFUSED], limit=10_000)
         self.assertLessEqual(set(kept), set(refused))
         self.assertGreater(len(kept), 200)
-        self.assertLess(len(kept), 700)
+        self.assertLess(len(kept), 800)
         self.assertEqual(self.find(states=[DeliveryState.DONE], limit=1000), done[::-1])
 
 
@@ -586,7 +684,12 @@ class ErrorTests(RetentionCase):
 class MessageTests(RetentionCase):
     """Records of messages that were sent, dropped or rejected of one day, at most 400."""
 
-    retention = Retention(seconds=DAY, max_bytes=20 * _retention.MESSAGE_SIZE * 400)
+    retention = Retention(seconds=DAY, max_bytes=20 * 400 * 100)
+
+    def setUp(self) -> None:
+        """Let a record take 100 bytes."""
+        self.patch(_retention, "SHARES", {**SHARES, "ended_messages": SHARES["ended_messages"]._replace(size="100")})
+        super().setUp()
 
     def end(self, count: int, state: MessageState = MessageState.SENT) -> None:
         """Add records of a delivery's messages."""
@@ -623,7 +726,12 @@ class MessageTests(RetentionCase):
 class IdsTests(RetentionCase):
     """Ids of messages that were sent, at most 400."""
 
-    retention = Retention(seconds=DAY, max_bytes=10 * _retention.ID_SIZE * 400)
+    retention = Retention(seconds=DAY, max_bytes=10 * 400 * 100)
+
+    def setUp(self) -> None:
+        """Let the ids of a message take 100 bytes."""
+        self.patch(_retention, "SHARES", {**SHARES, "sent_ids": SHARES["sent_ids"]._replace(size="100")})
+        super().setUp()
 
     def end(self, count: int, first: int = 0) -> None:
         """End messages to which the network has given ids."""
@@ -664,4 +772,11 @@ class IdsTests(RetentionCase):
         self.end(700)
         self.maintain()
         self.assertEqual(self.known(), [*range(300, 700)])
-        self.assertEqual(Retention(max_bytes=10**12).max_ids, 500_000)
+
+    def test_most_ids(self) -> None:
+        """However large WEBHOOK_LOG_SIZE is, no more than a fixed number is kept."""
+        self.patch(_retention, "SHARES", {**SHARES, "sent_ids": SHARES["sent_ids"]._replace(most=100)})
+        self.end(300)
+        self.maintain()
+        self.assertEqual(self.known(), [*range(200, 300)])
+        self.assertEqual(SHARES["sent_ids"].most, 500_000)

@@ -274,16 +274,6 @@ class SecretsTests(FileCase):
             self.record(request=request)
         self.assertEqual([delivery.request for delivery in self.lease()], requests)
 
-    def test_sizes(self) -> None:
-        """The size of a delivery is that of its logged request, and a constant for its row."""
-        self.log(DeliveryState.FAILED)
-        self.record()
-        self.record(request=None)
-        rows = self.rows(
-            "SELECT size, coalesce(length(head) + length(body), 0) FROM deliveries LEFT JOIN contents USING (id)"
-        )
-        self.assertEqual([size - length for size, length in rows], [200, 200, 200])
-
     def test_request_without_secrets_is_stored_once(self) -> None:
         """A request from which nothing is left out has no second copy, and is complete."""
         request = LOGGED._replace(target="/build")

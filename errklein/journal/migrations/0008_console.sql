@@ -5,6 +5,23 @@ ALTER TABLE deliveries ADD COLUMN answered INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN traceback TEXT;
 ALTER TABLE attempts ADD COLUMN traceback TEXT;
 
+-- As `size` counts it: whole pages, and an equal part of the page that has the rest and others.
+DROP TRIGGER finished;
+
+CREATE TRIGGER finished AFTER UPDATE OF state ON deliveries
+WHEN NEW.state IN (3, 5)
+BEGIN
+    UPDATE deliveries SET size = size - (
+        SELECT total(4096 * pages + 4096 / max(1, 4088 / (max(489 * (pages > 0), size - 4092 * pages) + 10)))
+        FROM (
+            SELECT size, (size + 30) / 4092 AS pages
+            FROM (SELECT length(head) + coalesce(length(body), 0) AS size FROM private WHERE id = NEW.id)
+        )
+    )
+    WHERE id = NEW.id AND verified = 0;
+    DELETE FROM private WHERE id = NEW.id;
+END;
+
 DROP TRIGGER attempt_begun;
 
 CREATE TRIGGER attempt_begun AFTER UPDATE OF attempt ON deliveries
