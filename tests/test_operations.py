@@ -20,6 +20,7 @@ import errklein
 from errklein import BotPlugin, cmdfilter, webhook
 from errklein.chat import Message
 from errklein.commands.operations import Actor, Guard, operation
+from errklein.journal.operations import WebhookOperations
 from errklein.service.control import ControlSocket
 from errklein.testing import ADMIN, TestBot
 from errklein.webhooks.deliveries import Action
@@ -44,8 +45,11 @@ def operations() -> Iterator[tuple[Any, str, Guard]]:
 class Watch(BotPlugin):
     """Blocks a command with one argument."""
 
+    asked: list[bool] = []
+
     @cmdfilter
     async def block(self, msg: Message, cmd: str, args: Any, dry_run: bool) -> Any:
+        self.asked.append(dry_run)
         return (None, None, None) if (cmd, args) == ("webhook_pause", "Shop:order") else (msg, cmd, args)
 
 
@@ -100,6 +104,17 @@ class OperationsTests(SynchronousTestCase):
         self.assertTrue(self.permitted(admin, pause, webhook="Shop:item"))
         self.assertFalse(self.permitted(admin, unknown))
         self.assertFalse(self.permitted(admin, operations))
+
+    def test_page(self) -> None:
+        """A page asks filters whether they would let it pass, and an action asks for real."""
+        admin = Message(frm=self.bot.backend.build_identifier(ADMIN), to=self.bot.backend.bot_identifier)
+        asked: list[bool] = []
+        self.patch(Watch, "asked", asked)
+        judge = self.bot.bot.dispatcher.permissions.judge
+        for dry_run in (True, False):
+            judging = judge(admin, WebhookOperations.pause, dry_run=dry_run, webhook="Shop:paid")
+            self.assertEqual(self.successResultOf(Deferred.fromCoroutine(judging)), "")
+        self.assertEqual(asked, [True, False])
 
     def permitted(self, message: Message, function: Callable[..., Any], **values: object) -> bool:
         """Return whether the sender may perform the operation."""

@@ -260,7 +260,8 @@ class ProcessOperations:
     @operation("shutdown", "--confirm", "--kill", changes=True)
     def kill(self, by: Actor) -> None:
         """End the process, soon after the call: running commands and webhooks don't finish."""
-        self._bot.reactor.callLater(0, os.kill, os.getpid(), signal.SIGKILL)
+        # The note of who does it is written first.
+        self._bot.reactor.callLater(0.1, os.kill, os.getpid(), signal.SIGKILL)
 
     @operation("webhook_test", "webhook", "content", changes=True)
     async def test_webhook(self, by: Actor, webhook: str, content: str = "") -> WebhookTest:

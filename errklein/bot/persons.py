@@ -144,6 +144,7 @@ class PersonOperations:
     async def _remaining(self, network: str, person: Person, asked: set[str]) -> list[str]:
         """Return what wasn't removed, after a removal. `asked` are the plugins that have removed their values."""
         bot, what = self._bot, ["records of messages, without their texts, as long as deliveries are kept"]
+        what.append("what people have done with the bot as administrators, for 90 days")
         records = [
             one for name in {str(person), person.person} for one in await bot.journal.outbox.find(recipient=name)
         ]

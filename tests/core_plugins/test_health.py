@@ -235,7 +235,7 @@ class ShutdownTests(PluginTestCase):
         self.assertIn("--confirm", self.command("!shutdown --kill"))
         self.command("!shutdown --confirm --kill")
         self.assertEqual(killed, [])
-        self.bot.advance(0)
+        self.bot.advance(0.1)
         self.assertEqual(killed, [(os.getpid(), signal.SIGKILL)])
         self.assertFalse(self.bot.reactor.hasStopped)
 
