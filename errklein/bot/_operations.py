@@ -15,6 +15,7 @@ from urllib.parse import unquote_plus, urlsplit
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
 
 from errklein.chat import Identifier, Message
 from errklein.chat.outgoing import MessageRecord, Wait
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from errklein.bot._messages import MessageOperations
     from errklein.bot.persons import PersonOperations
     from errklein.config.changes import Change
+
+_audit = Logger(namespace="errklein.audit")
 
 _LONGEST_WAIT = 3.0  # the seconds after which a disk that does not respond is a problem
 
@@ -354,13 +357,15 @@ class CoreHost:
         return self.by(str(message.frm), "chat", self.dispatcher.disclosure.allowed(self.networks.current, message))
 
     def by(self, name: str, way: str, reads_details: bool = False) -> Actor:
-        """Return somebody who performs operations, those that change something with a note in the journal.
+        """Return somebody who performs operations, those that change something with a note in the log and the journal.
 
         :param way: "chat", "shell" or "console".
         """
         bot = self._bot
 
         def note(command: str, arguments: str) -> None:
+            shown = f"{command.replace('_', ' ')} {arguments}".rstrip()
+            _audit.info("{who} ({way}): {what}", who=name, way=way, what=shown)
             call_from_thread(bot.reactor, bot.journal.note, Action(bot.now(), name, way, command, arguments))
 
         return Actor(name, reads_details, note)

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twisted.logger import Logger
-
 from errklein.chat import Person, RoomOccupant, UserDoesNotExistError, UserNotUniqueError, rules_of
 from errklein.chat.outgoing import MessageState
 from errklein.commands.operations import Actor, operation
@@ -29,7 +27,6 @@ MOST_LISTED, SLICE, MOST_SEARCHED = 20, 200, 20_000
 
 _ENDED = [state for state in DeliveryState if state not in UNFINISHED]
 _COPIES = ("*backup*", "before-*", "*.before-*", "nightly*", "*.db")
-_audit = Logger(namespace="errklein.audit")
 
 
 @dataclass(frozen=True)
@@ -56,11 +53,10 @@ class PersonOperations:
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
 
-    @operation("person_forget", "person", changes=True)
+    @operation("person_forget", "person", changes=True, hidden=("person",))
     async def forget(self, by: Actor, person: str) -> ForgottenPerson:
         """Remove commands and notices, and let plugins remove their values. Deliveries are only listed."""
         bot, (network, found, only) = self._bot, await self._find(person)
-        _audit.info("{by} removes what is stored of a person on {network}", by=by.name, network=network)
         made = await bot.room_webhooks.forget_maker(network, {name_of(found), str(found), str(found.person)})
         results, errors = await bot.plugin_manager.results_of("callback_forget_person", found)
         commands = bot.dispatcher.histories[network].forget(found.person, only)
@@ -82,13 +78,12 @@ class PersonOperations:
         older = [f"deliveries below {before} that mention {text}: they weren't searched"] if before else []
         return ForgottenPerson(removed, [*await self._remaining(network, found, {*results}), *older], deliveries)
 
-    @operation("person_forget", "person", "--deliveries", "ids", changes=True)
+    @operation("person_forget", "person", "--deliveries", "ids", changes=True, hidden=("person",))
     async def forget_deliveries(self, by: Actor, person: str, ids: Sequence[int]) -> list[str]:
         """Remove the headers and bodies of deliveries that have ended. Return sentences about these and others."""
         await self._find(person)
         found = await self._bot.journal.forget(ids)
         removed, others = (", ".join(map(str, sorted(some))) or "none" for some in (found, {*ids}.difference(found)))
-        _audit.info("{by} removes the headers and bodies of the deliveries {ids}", by=by.name, ids=removed)
         return [f"Deliveries without headers and bodies now: {removed}", f"Unknown, or not ended: {others}"]
 
     async def _find(self, name: str) -> tuple[str, Person, str]:

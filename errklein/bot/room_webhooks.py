@@ -53,8 +53,6 @@ RETRY = 60.0  # the seconds after which a change that is due is tried again, if 
 _MOST_NAMED = 100
 _LONGEST_SECRET = 1000
 
-_audit = Logger(namespace="errklein.audit")
-
 
 @dataclass(frozen=True)
 class MadeWebhook:
@@ -205,7 +203,6 @@ class RoomWebhooks:
             made = await self._replace(lambda: self._with_secrets(new, secret, token))
             name = made.name
         self._join_missing([room])
-        _audit.info("{by} has made the webhook {name} of {room}", by=by.name, name=name, room=room)
         return self._shown(made, found, token, secret)
 
     @operation("webhook_set", "name", "option", "value", changes=True, hidden=("value",))
@@ -223,7 +220,6 @@ class RoomWebhooks:
             else:
                 fresh = webhook.changed(option, value, self._now())
                 changed = await self._replace(lambda: fresh)
-        _audit.info("{by} has changed {option} of the webhook {name}", by=by.name, option=option, name=name)
         return changed
 
     @operation("webhook_rotate", "name", changes=True)
@@ -236,7 +232,6 @@ class RoomWebhooks:
                 raise HookError(f"{source.title} makes the secret; make a new one there, and set it as `secret`")
             secret, token = ("", new_token()) if webhook.token else (new_secret(), "")
             rotated = await self._rotate(webhook, secret, token)
-        _audit.info("{by} has rotated the webhook {name}", by=by.name, name=name)
         return self._shown(rotated, source, token, secret)
 
     @operation("webhook_move", "name", "room", changes=True)
@@ -247,7 +242,6 @@ class RoomWebhooks:
             fresh = replace(self._changeable(name), room=room)
             moved = await self._replace(lambda: fresh)
         self._join_missing([room])
-        _audit.info("{by} has moved the webhook {name} to {room}", by=by.name, name=name, room=room)
         return moved
 
     @operation("webhook_remove", "name", changes=True)
@@ -255,7 +249,6 @@ class RoomWebhooks:
         """Remove a webhook and its secret. A new one of its name isn't paused."""
         async with self._changes:
             await self._remove(by, self._changeable(name, is_removed=True))
-        _audit.info("{by} has removed the webhook {name}", by=by.name, name=name)
 
     async def forget_maker(self, network: str, names: Collection[str]) -> list[str]:
         """Remove who has made the webhooks of a network's rooms, if it is one of these names. Return the names of the webhooks."""
@@ -351,7 +344,7 @@ class RoomWebhooks:
             return
         if webhook.noticed and 0 < webhook.expires <= now - KEPT_EXPIRED:
             await self._remove(Actor("the expiry"), webhook)
-            _audit.info("The expired webhook {name} was removed", name=name)
+            self.log.info("The expired webhook {name} was removed", name=name)
             return
         fresh = webhook
         if fresh.expires and fresh.expires - NOTICE_BEFORE <= now:

@@ -256,7 +256,6 @@ class ConsoleServer(SideServer):
                     raise OtherResponse(400, f"{parameter.name}: {error}.") from None
             else:
                 values[parameter.name] = parameter.default
-        self.log.info("{who} performs {name} on the console", who=visit.session.visitor.name, name=name)
         number = visit.session.remember(show(visit, await visit.perform(name, **values), values))
         back = visit.field("back")
         path = back if re.fullmatch(r"/(?!/)[!-\[\]-~]*", back) else "/"

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from twisted.logger import Logger
-
 from errklein.commands.operations import Actor, Guard, operation
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.changed_files import FileChanges
@@ -62,13 +60,8 @@ class PluginDetails(PluginSummary):
 class PluginOperations:
     """Lists, shows, activates, configures and reloads plugins. All raise PluginError."""
 
-    log = Logger()
-
     def __init__(self, manager: PluginManager) -> None:
         self._manager = manager
-
-    def _log(self, by: Actor, verb: str, name: str) -> None:
-        self.log.info("{by} {verb} the plugin {name}", by=by.name, verb=verb, name=name)
 
     @operation("status_plugins")
     async def plugins(self, by: Actor) -> list[PluginSummary]:
@@ -132,25 +125,21 @@ class PluginOperations:
             configuration = configuration_of(template, stored, given)
         except ValueError as error:
             raise PluginConfigurationException(str(error)) from None
-        self._log(by, "configures", name)
         await self._manager.configure(name, configuration)
 
     @operation("plugin_activate", "name", changes=True)
     async def activate(self, by: Actor, name: str) -> None:
         """Activate a plugin after its dependencies."""
-        self._log(by, "activates", name)
         await self._manager.activate(name)
 
     @operation("plugin_deactivate", "name", changes=True)
     async def deactivate(self, by: Actor, name: str) -> None:
         """Deactivate a plugin, its commands and its webhooks."""
-        self._log(by, "deactivates", name)
         await self._manager.deactivate(name)
 
     @operation("plugin_reload", "name", changes=True)
     async def reload(self, by: Actor, name: str) -> bool:
         """Reload the code of a plugin. Return whether it is active."""
-        self._log(by, "reloads", name)
         await self._manager.reload(name)
         return self._manager.plugin(name).active
 
@@ -160,7 +149,6 @@ class PluginOperations:
         plugin, guard = self._manager.plugin(name), Guard.of(PluginOperations.unblacklist)
         if guard is not None and hasattr(plugin.instance, guard.command):
             raise PluginError(f"The plugin {name} can't be blacklisted: it provides the command to undo that.")
-        self._log(by, "blacklists", name)
         is_new = self._manager.set_blacklisted(name, True)
         if self._manager.is_active_or_late(plugin):
             await self._manager.deactivate(name)
@@ -171,7 +159,6 @@ class PluginOperations:
         """Allow a plugin to be active. Return False if it wasn't blacklisted. It may be one that was removed meanwhile."""
         if not self._manager.is_blacklisted(name):
             self._manager.plugin(name)
-        self._log(by, "unblacklists", name)
         return self._manager.set_blacklisted(name, False)
 
 

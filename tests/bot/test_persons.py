@@ -197,7 +197,7 @@ class ForgetTests(PersonsCase):
         with capturedLogs() as events:
             self.forget()
         lines = [formatEvent(event) for event in events if event["log_namespace"] == "errklein.audit"]
-        self.assertEqual(lines, ["@admin removes what is stored of a person on test"])
+        self.assertEqual(lines, ["@admin (chat): person forget …"])
 
     def test_others_may_not(self) -> None:
         """Only administrators may use the command, in private."""
@@ -273,7 +273,7 @@ class DeliveriesTests(PersonsCase):
         with capturedLogs() as events:
             lines = self.forget(f"@alice --deliveries {first} 99")
         self.assertEqual(lines, [f"Deliveries without headers and bodies now: {first}", "Unknown, or not ended: 99"])
-        self.assertIn(f"@admin removes the headers and bodies of the deliveries {first}", map(formatEvent, events))
+        self.assertIn(f"@admin (chat): person forget … --deliveries {first} 99", map(formatEvent, events))
         removed = self.stored(first)
         self.assertEqual((removed.state, removed.received_at, removed.request), (DeliveryState.FAILED, 1000.0, None))
         self.assertEqual(removed.outcome, Outcome(500, "", 0.2))

@@ -61,16 +61,9 @@ class ReposTests(SynchronousTestCase):
         self.say("!repos update all")
         self.say("!repos uninstall me/thing")
         self.say("!repos install gopher://bot:hunter2@127.0.0.1/thing")
-        changes = [line for line in self.bot.log if " the repository " in line]
-        self.assertEqual(
-            [line.partition("@127")[0].removeprefix("@admin ") for line in changes],
-            [
-                "installs the repository 'me/thing'",
-                "updates the repository 'me/thing'",
-                "removes the repository 'me/thing'",
-                "installs the repository 'gopher://•••",
-            ],
-        )
+        changes = [line.partition("(chat): repos ")[2] for line in self.bot.log if "(chat): repos " in line]
+        thing = ["install me/thing", "install me/thing", "update me/thing", "install me/thing", "uninstall me/thing"]
+        self.assertEqual(changes, [*thing, "install gopher://•••@127.0.0.1/thing"])
 
     def test_installing_forbidden(self) -> None:
         """With INSTALL_FROM_CHAT = False, nothing is installed or updated; removing is possible."""

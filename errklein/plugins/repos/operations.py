@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from errklein.commands.operations import Actor, operation
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginError, PluginTimeout
 from errklein.plugins.repos.index import RepoEntry
 from errklein.plugins.repos.manager import BotRepoManager
-from errklein.plugins.repos.sources import RepoException, shown
+from errklein.plugins.repos.sources import RepoException
 from errklein.running import SerialQueue, WorkerPool
 
 if TYPE_CHECKING:
@@ -63,8 +62,6 @@ class NotInstalled(RepoException):
 class RepoOperations:
     """Lists, installs, updates and removes repositories, and loads their plugins. The methods raise RepoException."""
 
-    log = Logger()
-
     def __init__(self, repos: BotRepoManager, manager: PluginManager, pool: WorkerPool, readings: SerialQueue) -> None:
         self._repos = repos
         self._manager = manager
@@ -97,8 +94,6 @@ class RepoOperations:
     async def install(self, by: Actor, repo: str) -> InstalledRepo:
         """Install a repository, by its name in the index or its URL, and load its plugins. `activate` activates them.
         Raises NotInstalled, and installs nothing, if it has no plugins, or one that can't be loaded."""
-        # Code of a repository runs with the rights of the bot, so the log says who has chosen it.
-        self.log.info("{by} installs the repository {repo}", by=by.name, repo=shown(repo))
         path = Path(await self._in_thread(partial(self._repos.install_repo, repo)))
         name = self._repos.name_of(path)
         problems = [*map(str, await self._manager.add([path]))]
@@ -126,7 +121,6 @@ class RepoOperations:
     async def update(self, by: Actor, name: str) -> InstalledRepo:
         """Update a repository, and reload, add and remove its plugins. If a plugin can't be loaded, the update is
         undone, all plugins are as before, and PluginError is raised."""
-        self.log.info("{by} updates the repository {repo}", by=by.name, repo=shown(name))
         updated = await self._in_thread(partial(self._repos.renew, name))
         manager, path = self._manager, self._repos.path_of(name)
         before = self._below(path)
@@ -158,7 +152,6 @@ class RepoOperations:
     @operation("repos_uninstall", "name", changes=True)
     async def uninstall(self, by: Actor, name: str) -> InstalledRepo:
         """Remove a repository and its plugins. Their stored values stay."""
-        self.log.info("{by} removes the repository {repo}", by=by.name, repo=shown(name))
         path = self._repos.path_of(name)
         names = [plugin.name for plugin in self._below(path)]
         return InstalledRepo(name, {}, (), names, await self._forget(name, path))
