@@ -54,7 +54,6 @@ ADD_TOTALS = f"INSERT INTO totals (at, route, {', '.join(_TOTALS)}) VALUES {{}} 
 
 _CANDIDATES = "SELECT id, due_at FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = :route {due} ORDER BY id LIMIT :count"
 
-
 _SPREAD = "10.0 * (1 << min(attempt - 2, 8)) * ((id * 31 + attempt) * 7919 % 1000) / 1000"
 """Seconds up to a maximum that doubles with each attempt. They are the same each time, so that a simulation can be repeated."""
 
@@ -321,15 +320,16 @@ class _Rows:
         self.totals: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * 6)
 
     def insert(self, connection: sqlite3.Connection) -> None:
+        ids = [row[:1] for row in self.deliveries]
+        totals = [(*key, *numbers) for key, numbers in self.totals.items()]
+        superseding = [(*known_as, number) for known_as, number in self.superseding.items()]
         execute_rows(connection, "INSERT INTO deliveries VALUES {}", self.deliveries)
-        execute_rows(connection, "INSERT INTO ledger VALUES {}", [row[:1] for row in self.deliveries])
-        execute_rows(connection, ADD_TOTALS, [(*key, *numbers) for key, numbers in self.totals.items()])
+        execute_rows(connection, "INSERT INTO ledger VALUES {}", ids)
+        execute_rows(connection, ADD_TOTALS, totals)
         execute_rows(connection, "INSERT INTO contents VALUES {}", self.contents)
         execute_rows(connection, "INSERT INTO private VALUES {}", self.private)
         execute_rows(connection, "INSERT OR REPLACE INTO dedupe VALUES {}", self.dedupe)
-        execute_rows(
-            connection, QUERIES["supersede"], [(*known_as, number) for known_as, number in self.superseding.items()]
-        )
+        execute_rows(connection, QUERIES["supersede"], superseding)
 
 
 def delivery_row(delivery: StoredDelivery, route: int, began_at: float, size: int) -> Sequence[object]:
