@@ -10,8 +10,17 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.text.masking import masker
-from errklein.webhooks.deliveries import Attempt, DeliveryState, Outcome, StoredDelivery, StoredRequest
-from errklein.webhooks.exported import InvalidExport, as_values, body_text, details, read_request, summary
+from errklein.webhooks.deliveries import Attempt, DeliveryState, FailureGroup, Outcome, StoredDelivery, StoredRequest
+from errklein.webhooks.exported import (
+    InvalidExport,
+    as_values,
+    body_text,
+    details,
+    merged,
+    read_request,
+    shape_of,
+    summary,
+)
 
 RECEIVED_AT = datetime(2026, 11, 28, 18, 56, 6).timestamp()
 TIME, LATER = (datetime(2026, 11, 28, 18, minute, 6).astimezone().isoformat() for minute in (56, 57))
@@ -167,3 +176,33 @@ class JSONTests(SynchronousTestCase):
         ):
             error = self.assertRaises(InvalidExport, read_request, text)
             self.assertTrue(str(error).startswith(reason), str(error))
+
+
+class GroupTests(SynchronousTestCase):
+    """Groups of failures with the same cause."""
+
+    def test_shapes(self) -> None:
+        """Numbers, ids and quoted words don't make another cause; other words do."""
+        for first, second, is_same in (
+            ("build 7 failed", "build 812 failed", True),
+            ("no user 'a'", "no user 'b c'", True),
+            ('no "x" in `y`', 'no "z" in `1`', True),
+            ("commit 0a1b2c3 is unknown", "commit fe01234 is unknown", True),
+            ("6fa459ea-ee8a-3ca4-894e-db77e160355e", "16fd2706-8baf-433b-82eb-8c7fada847da", True),
+            ("since 2026-11-28T18:56:06", "since 2026-11-30T08:00:11", True),
+            ("the disk is full", "the disk is slow", False),
+            ("it doesn't work, isn't here", "it doesn't begin, isn't here", False),
+        ):
+            self.assertEqual(shape_of(first) == shape_of(second), is_same, (first, second))
+
+    def test_merged(self) -> None:
+        """The groups of a cause become one with the latest reason; the latest group is the first."""
+        one = FailureGroup("A:a", DeliveryState.DEAD, 500, "build 7", 2, 1, 10.0, 20.0, ids=[1, 2])
+        other = one._replace(webhook="A:b", last=25.0)
+        found = merged([one, one._replace(reason="build 8", first=5.0, last=30.0, ids=[3, 4]), other])
+        self.assertEqual(
+            [group[:8] for group in found],
+            [one._replace(reason="build 8", number=4, repeated=2, first=5.0, last=30.0)[:8], other[:8]],
+        )
+        self.assertEqual([group.ids for group in found], [[1, 2, 3, 4], [1, 2]])
+        self.assertEqual(len({group.key for group in found}), 2)
