@@ -11,11 +11,12 @@ from errklein.chat import Identifier, Message, RoomError, rules_of
 from errklein.chat.identifiers import LookupFailed
 from errklein.commands import Caller, CommandError, RegisteredCommand, check_access
 from errklein.commands.operations import Actor
+from errklein.dispatch import DetailedError
 from errklein.logs import escape
 from errklein.plugins import BotPlugin
 from errklein.ports.chat import KnowsHolders
 from errklein.running.context import running_command
-from errklein.text import code, plain, truncated
+from errklein.text import code, plain, plain_lines, truncated
 from errklein.text.masking import masker
 
 if TYPE_CHECKING:
@@ -38,8 +39,13 @@ class CorePlugin(BotPlugin):
     refusals: tuple[type[Exception], ...] = ()
     """The exceptions of operations that are refused. Raised by a command, the text is its reply."""
 
+    failure = ""
+    """A sentence that precedes these texts, if they may be those of other exceptions. People who may not read them get it alone."""
+
     def refusal(self, error: Exception) -> CommandError:
         """Return the reply to a command that has raised one of `refusals`."""
+        if self.failure:
+            return DetailedError(f"{self.failure}: {plain_lines(str(error))}", self.failure)
         text = truncated(str(error), _LONGEST_REFUSAL)
         return CommandError(plain(text if text.endswith((".", "?")) else f"{text}."))
 

@@ -10,16 +10,17 @@ from errklein.chat import Message
 from errklein.commands import CommandError, botcmd, concurrent
 from errklein.config import ConfigError
 from errklein.core_plugins import CorePlugin, shown_lines
-from errklein.dispatch import DetailedError
 from errklein.running.restart import CannotRestart
 from errklein.storage import StorageError
-from errklein.text import beginning, code, plain, plain_lines
+from errklein.text import beginning, code, plain
 
 _MOST_SOURCES = 10
 
 
 class Health(CorePlugin):
     """Show the bot's status, reload its configuration, and restart or stop it."""
+
+    refusals, failure = (ConfigError, StorageError), "The configuration stays as it was"
 
     @botcmd
     async def status(self, msg: Message, args: str) -> str:
@@ -107,11 +108,7 @@ class Health(CorePlugin):
         An error changes nothing, and what needs a restart is named. --force also removes the last administrator of a network, or a webhook's verification.
         """
         by = self.actor(msg)
-        try:
-            changes = await self.host.process.reload_config(by, args.strip())
-        except (ConfigError, StorageError) as error:
-            summary = "The configuration stays as it was"
-            raise DetailedError(f"{summary}: {plain_lines(str(error))}", summary) from error
+        changes = await self.host.process.reload_config(by, args.strip())
         lines = [one.line(details=by.reads_details) for one in changes]
         return "\n".join(shown_lines(lines, 1000)) or "Nothing has changed."
 

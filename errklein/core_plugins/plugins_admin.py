@@ -112,22 +112,18 @@ class Plugins(CorePlugin):
         return f"Plugin {name} is {'now' if is_new else 'already'} blacklisted."
 
     @botcmd(admin_only=True)
-    async def plugin_unblacklist(self, msg: Message, args: str) -> str:
+    async def plugin_unblacklist(self, msg: Message, args: str) -> AsyncIterator[str]:
         """Activate a blacklisted plugin now and at every start.
 
         Usage: !plugin unblacklist PLUGIN
         """
         by, name = self.actor(msg), self._named(args, "unblacklist")
         if not await self.host.plugins.unblacklist(by, name):
-            return f"Plugin {name} is not blacklisted."
-        reply = f"Plugin {name} removed from blacklist."
-        try:
-            if any(plugin.name == name and not plugin.active for plugin in self.host.plugin_manager.found):
-                await self.host.plugins.activate(by, name)
-        except PluginError as error:
-            text, summary = plain_lines(str(error)), f"{name} could not be activated"
-            return f"{reply}\n\n{self._disclosed(msg, text, summary) if error.repeats_exception else text}"
-        return reply
+            yield f"Plugin {name} is not blacklisted."
+            return
+        yield f"Plugin {name} removed from blacklist."
+        if any(plugin.name == name and not plugin.active for plugin in self.host.plugin_manager.found):
+            await self.host.plugins.activate(by, name)
 
     @botcmd(admin_only=True)
     async def plugin_info(self, msg: Message, args: str) -> str:

@@ -127,8 +127,9 @@ class RoomTests(SynchronousTestCase):
             [line] = [line for line in self.bot.log if told[-10:-2] in line]
             self.assertIn("secret/place", line)
         self.bot.command("!plugin blacklist Leaking")
-        (told,) = self.bot.say("!plugin unblacklist Leaking", room="#ops")
-        self.assertRegex(told, r"\s+Leaking could not be activated \(error [0-9a-f]{8}\)\.$")
+        done, told = self.bot.say("!plugin unblacklist Leaking", room="#ops")
+        self.assertIn("removed from blacklist", done)
+        self.assertRegex(told, r"^The plugin has failed \(error [0-9a-f]{8}\)\.$")
         (told,) = self.bot.say("!plugin info Leaking", room="#ops")
         self.assertNotIn("secret/place", told)
         self.flushLoggedErrors()
