@@ -266,7 +266,7 @@ class ProcessOperations:
         # The note of who does it is written first.
         self._bot.reactor.callLater(0.1, os.kill, os.getpid(), signal.SIGKILL)
 
-    @operation("webhook_test", "webhook", "content", changes=True)
+    @operation("webhook_test", "webhook", "content", changes=True, hidden=("content",))
     async def test_webhook(self, by: Actor, webhook: str, content: str = "") -> WebhookTest:
         """Send a POST request to a webhook, or to a path; without content, the example of its source. Raises ConnectionBroken."""
         url, hook = self.webhook_of(webhook)
