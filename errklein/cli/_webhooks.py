@@ -77,7 +77,7 @@ def audit(known: argparse.Namespace) -> int:
             complain([f"{one.kind} without their row, of all times: {' '.join(map(str, one.missing))}"])
         for restart in one.kills:
             if restart or not data.is_used():
-                before = f"before {shown_time(restart)}" if restart else "last"
+                before = f"before {shown_time(restart)}" if restart else "and not started again"
                 print_lines(
                     [f"  a bot was killed {before}: what was only counted in its last second isn't in these numbers"]
                 )

@@ -119,7 +119,7 @@ class AuditTests(SynchronousTestCase):
                 f"INSERT INTO runs (began, ended) VALUES ({self.hour + began}, {self.hour + ended if ended != 'NULL' else ended})"
             )
         text = "a bot was killed {}: what was only counted in its last second isn't in these numbers"
-        early, last = text.format(f"before {shown_time(self.hour - 6000)}"), text.format("last")
+        early, last = text.format(f"before {shown_time(self.hour - 6000)}"), text.format("and not started again")
         self.assertEqual([line.strip() for line in self.audit()[1].splitlines()[1:-1]], [early, last])
         self.running = True
         self.assertEqual(self.audit()[1].count("killed"), 1)
