@@ -7,6 +7,7 @@ once with JavaScript and once without:
   gone; both attempts and the message that it caused are seen.
 - A webhook is paused and resumed, a group of failures is replayed after a dry run, and a configuration is changed while its secret
   stays.
+- 40 deliveries that have failed for six reasons are replayed, and 16 refused ones explained, in at most 25 clicks.
 - Pages of other sites neither frame the console, nor send its forms, nor reach it by a name of theirs; a preview, a link that was
   used, and somebody who isn't known for certain don't enter; a session ends when its person leaves.
 
@@ -29,7 +30,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,6 +53,8 @@ LIMIT = 30.0
 
 SECRET, KEY = "aPHq3Bv8sKx2mZ7wT9rY", "kQ5vN1xW8zD4sF6gH2jL"
 PHONE, DESKTOP = (360, 800), (1280, 900)
+FAULTS = ("no stock", "no price", "no printer", "no address", "a wrong size", "a lost parcel")
+"""The reasons for which orders fail."""
 
 CONFIG = """
 NETWORKS = {{
@@ -88,10 +91,10 @@ class Shop(BotPlugin):
     @webhook("/order", ack="now", attempts=1)
     def order(self, payload):
         if not Path({stock!r}).exists():
-            raise ValueError(f"no stock for order {payload['id']}")
+            raise ValueError(f"{payload['fault']} for order {payload['id']}")
         self.send(self.build_identifier("#ops"), f"order {payload['id']} is on its way")
 
-    @webhook("/paid", ack="now")
+    @webhook("/paid", ack="now", dedupe="header:X-Id")
     def paid(self, payload):
         pass
 
@@ -217,11 +220,20 @@ class Bot:
         self.process.stdin.flush()
         return wait_for(f"a reply to {text}", lambda: "".join(self.said[before:]))
 
-    def order(self, number: int) -> None:
-        """Post an order."""
-        given = json.dumps({"id": number}).encode()
-        head = {"Content-Type": "application/json", "X-Request-Id": f"order-{number}"}
-        urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{self.web}/order", given, head), timeout=LIMIT)
+    def order(self, number: int, fault: str = "no stock") -> None:
+        """Post an order, with the reason for which it fails while there is no stock."""
+        self._post("order", number, fault, "none")
+
+    def pay(self, number: int) -> None:
+        """Post a payment with a wrong token."""
+        with suppress(urllib.error.HTTPError):
+            self._post("paid", number, "", "wrong")
+
+    def _post(self, path: str, number: int, fault: str, token: str) -> None:
+        given = json.dumps({"id": number, "fault": fault}).encode()
+        head = {"Content-Type": "application/json", "X-Id": f"payment-{number}", "Authorization": f"Bearer {token}"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.web}/{path}", given, head)
+        urllib.request.urlopen(request, timeout=LIMIT)
 
 
 class Browser:
@@ -231,7 +243,14 @@ class Browser:
         self.address = address
         options = webdriver.ChromeOptions()
         options.binary_location = "/usr/bin/chromium"
-        for option in ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={directory}", "--lang=en"):
+        for option in (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            f"--user-data-dir={directory}",
+            "--lang=en",
+        ):
             options.add_argument(option)
         self.driver: Any = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
         self.show(DESKTOP)
@@ -517,12 +536,42 @@ class Trial:
         self.browser.show(DESKTOP)
         return problems
 
+    def bad_morning(self) -> None:
+        """Let 40 deliveries fail for six reasons, and 16 be refused."""
+        self.bot.stock.unlink(missing_ok=True)
+        for number in range(40):
+            self.bot.order(1000 + number, FAULTS[number % len(FAULTS)])
+        for number in range(16):
+            self.bot.pay(number)
+
+    def operate(self) -> None:
+        """Replay what has failed, and find out about what was refused, as an operator who knows only the overview."""
+        browser = self.browser
+        self.bot.stock.touch()
+        browser.get("/")
+        browser.clicks = 0
+        browser.follow("Failures", "//nav")
+        for fault in FAULTS:
+            browser.follow(f"500 ValueError: {fault} for order")
+            check(f"{fault}: a group is replayed", "Replaying" in browser.press("Replay"))
+            browser.follow("Failures", "//nav")
+        text = browser.follow("401 the source")
+        known = all(f"payment-{number}" in text for number in range(16))
+        check("the ids of the refused requests are shown, and why they were refused", known and "token" in text)
+        for number in range(40):
+            self.alice.wait(f"order {1000 + number} is on its way")
+        check(f"it takes at most 25 clicks: {browser.clicks}", browser.clicks <= 25)
+
     def screenshots(self, directory: Path) -> None:
-        """Write the pictures of the documentation."""
+        """Write the pictures of the guide."""
         directory.mkdir(parents=True, exist_ok=True)
-        for number, path in enumerate(self.pages):
-            name = re.sub(r"[^a-z]+", "-", path.partition("?")[0]).strip("-") or "overview"
-            self.browser.show(PHONE if number == 2 else DESKTOP, dark=number % 2 == 1)
+        delivery = next(one for one in self.pages if re.fullmatch(r"/deliveries/\d+", one))
+        for name, path, size, dark in (
+            ("overview", "/", (1080, 880), False),
+            ("failures", "/failures", (1080, 640), True),
+            ("delivery", delivery, PHONE, False),
+        ):
+            self.browser.show(size, dark=dark)
             self.browser.get(path)
             self.browser.driver.save_screenshot(str(directory / f"console-{name}.png"))
         self.browser.show(DESKTOP)
@@ -559,9 +608,12 @@ def main() -> int:
             trial.refusals()
             print("terminal")
             trial.terminal()
+            trial.bad_morning()
             problems = trial.accessible(given.axe) if given.axe else []
             if given.screenshots:
                 trial.screenshots(given.screenshots)
+            print("a bad morning")
+            trial.operate()
             if given.keep:
                 input(f"{bot.address}, the bot's directory is {directory}; press Enter to end ")
         except (Failed, WebDriverException) as error:
