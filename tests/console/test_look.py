@@ -217,7 +217,8 @@ class MacroTests(ConsoleCase):
     def test_times(self) -> None:
         """Times are shown with their zone. There is none for 0."""
         self.assertRegex(
-            self.render("{{ times(86400.5) }}"), r'<time datetime="[-+:\dT]{25}"><span>19[-: \d]{17}</span> <small>[-+]\d\d:\d\d<'
+            self.render("{{ times(86400.5) }}"),
+            r'<time datetime="[-+:\dT]{25}"><span>19[-: \d]{17}</span> <small>[-+]\d\d:\d\d<',
         )
         self.assertEqual(self.render("{{ times(0) }}"), "")
 
