@@ -45,9 +45,6 @@ class Plugins(CorePlugin):
         """
         name, text = [*args.split(maxsplit=1), "", ""][:2]
         by, name = self.actor(msg), self._named(name, "configure")
-        if self.host.plugin_manager.is_blacklisted(name):
-            unblacklist = code(f"{self.host.prefix}plugin unblacklist {name}")
-            return f"{name} is blacklisted; use {unblacklist} first."
         template, stored = await self.host.plugins.configuration(by, name)
         plugin = self.host.plugin_manager.plugin(name)
         if plugin.instance is None:

@@ -109,8 +109,13 @@ class PluginOperations:
     @operation("plugin_config", "name")
     async def configuration(self, by: Actor, name: str) -> tuple[Any, Any]:
         """Return the template of a plugin's configuration, and the stored one, with secrets masked; None if there is none."""
-        template = await self._manager.configuration_template(name)
-        return template, visible(self._manager.configuration(name), by)
+        template, stored = await self._configurable(name)
+        return template, visible(stored, by)
+
+    async def _configurable(self, name: str) -> tuple[Any, Any]:
+        if self._manager.is_blacklisted(name):
+            raise PluginError(f"{name} is blacklisted; use `plugin unblacklist {name}` first.")
+        return await self._manager.configuration_template(name), self._manager.configuration(name)
 
     @operation("plugin_config", "name")
     async def form(self, by: Actor, name: str) -> ConfigForm:
@@ -120,9 +125,8 @@ class PluginOperations:
     @operation("plugin_config", "name", "given", changes=True, hidden=("given",))
     async def configure_from(self, by: Actor, name: str, given: Mapping[str, str] | str) -> None:
         """Check, store and apply the configuration of a form, or a Python literal, which activates the plugin; see `form`."""
-        template, stored = await self._manager.configuration_template(name), self._manager.configuration(name)
         try:
-            configuration = configuration_of(template, stored, given)
+            configuration = configuration_of(*await self._configurable(name), given)
         except ValueError as error:
             raise PluginConfigurationException(str(error)) from None
         await self._manager.configure(name, configuration)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein import BotPlugin
 from errklein.commands.operations import Actor
 from errklein.plugins.config_forms import configuration_of, form_of
-from errklein.plugins.plugin import PluginConfigurationException
+from errklein.plugins.plugin import PluginConfigurationException, PluginError
 from errklein.testing import TestBot
 from errklein.text.masking import MASK
 
@@ -156,3 +156,7 @@ class OperationTests(SynchronousTestCase):
         error = self.failureResultOf(Deferred.fromCoroutine(failed), PluginConfigurationException)
         self.assertIn("PORT must be a number", error.getErrorMessage())
         self.assertEqual(notes, [("plugin_config", "Shop …")] * 2)
+        bot.command("!plugin blacklist Shop")
+        refused = Deferred.fromCoroutine(plugins.configure_from(by, "Shop", {"PORT": "82"}))
+        self.assertIn("Shop is blacklisted", self.failureResultOf(refused, PluginError).getErrorMessage())
+        self.assertFalse(bot.plugin("Shop").is_activated)
