@@ -22,12 +22,13 @@ async def webhooks(visit: Visit) -> Values:
     after, text = visit.field("after"), visit.field("text")
     routes = [(one.hook.full_name, one.rule) for one in visit.host.web.routes.hooks()]
     names = sorted({name for name, rule in routes if name > after and text in f"{name} {rule}"})
+    last = await visit.perform("webhooks.last_requests", webhooks=names[:_PAGE])
     return {
         "title": "Webhooks",
         "found": await visit.perform("webhooks.webhooks", names={*names[:_PAGE]}),
         "more": len(names) > _PAGE,
         "text": text,
-        "last": {one.webhook: one for one in await visit.perform("webhooks.last_requests")},
+        "last": {one.webhook: one for one in last},
         "sources": known_sources(),
     }
 

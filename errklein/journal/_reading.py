@@ -149,8 +149,9 @@ class JournalReader:
         sources = [key for _, key, later in rows if is_refused and not later]
         return group._replace(ids=[number for number, _, _ in rows], sources=sources)
 
-    def last_requests(self) -> Sequence[StoredDelivery]:
-        return self._page(QUERIES["last requests"], {"limit": -1})
+    def last_requests(self, webhooks: Sequence[str] | None = None) -> Sequence[StoredDelivery]:
+        names = None if webhooks is None else json.dumps(list(webhooks))
+        return self._page(QUERIES["last requests"], {"limit": -1, "names": names})
 
     def search(self, text: str, before: int | None = None) -> tuple[Sequence[StoredDelivery], int]:
         *_, result = self.searching(text, before)

@@ -546,9 +546,9 @@ class WebhookOperations:
         return [_readable(one, by) for one in found], down_to
 
     @operation("webstatus")
-    async def last_requests(self, by: Actor) -> Sequence[StoredDelivery]:
-        """Return the last request of each webhook."""
-        return [_readable(one, by) for one in await fetched(self._records.last_requests())]
+    async def last_requests(self, by: Actor, webhooks: Sequence[str] | None = None) -> Sequence[StoredDelivery]:
+        """Return the last request of each webhook, or of each of these."""
+        return [_readable(one, by) for one in await fetched(self._records.last_requests(webhooks))]
 
     @operation("plugin_info")
     async def actions(self, by: Actor, before: int | None = None) -> Sequence[Action]:

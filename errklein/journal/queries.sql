@@ -52,7 +52,7 @@ SELECT id, key, superseded_by FROM deliveries INDEXED BY {} AND state = :state A
 AND coalesce(status, 0) = :status AND coalesce(reason, '') IN (SELECT value FROM json_each(:reasons)) AND received_at >= :since
 ORDER BY superseded_by > 0, id DESC LIMIT 1000
 
--- query last requests: the latest id of each webhook. Each SELECT seeks the end of a range.
+-- query last requests: the latest id of each webhook, or of each that is named. Each SELECT seeks the end of a range.
 SELECT max(
     coalesce((SELECT max(id) FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = routes.id), 0),
     coalesce((SELECT max(id) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 3 AND route = routes.id), 0),
@@ -60,7 +60,7 @@ SELECT max(
     coalesce((SELECT max(id) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 5 AND route = routes.id), 0),
     coalesce((SELECT max(id) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 6 AND route = routes.id), 0),
     coalesce((SELECT max(id) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 7 AND route = routes.id), 0)
-) FROM routes
+) FROM routes WHERE :names IS NULL OR name IN (SELECT value FROM json_each(:names))
 
 -- query by id or key: the id itself, and those by which the source's id is remembered.
 SELECT :id UNION SELECT dedupe.id FROM routes CROSS JOIN dedupe ON dedupe.route = routes.id AND dedupe.key = :key

@@ -110,8 +110,8 @@ class Journal(Protocol):
         :param key: Return only the group with this key, with its latest ids, at most 1,000.
         """
 
-    def last_requests(self) -> Deferred[Sequence[StoredDelivery]]:
-        """Return the latest delivery of each webhook in any state, without its request."""
+    def last_requests(self, webhooks: Sequence[str] | None = None) -> Deferred[Sequence[StoredDelivery]]:
+        """Return the latest delivery of each webhook, or of each of these, in any state, without its request."""
 
     async def search(self, text: str, before: int | None = None) -> tuple[Sequence[StoredDelivery], int]:
         """Return deliveries, newest first, with this id, request's id or source's id, and the id down to which was

@@ -728,6 +728,8 @@ class JournalContract(JournalCase):
         self.settle()
         found = self.result_of(self.journal.last_requests())
         self.assertEqual([one.id for one in found], [refused, other, waiting])
+        some = self.result_of(self.journal.last_requests(["Other:hook", "Counted:only", "Unknown"]))
+        self.assertEqual([one.id for one in some], [other])
         self.assertEqual(found[1], self.result_of(self.journal.find(DeliveryQuery(ids=[other])))[0])
 
     def test_search(self) -> None:
