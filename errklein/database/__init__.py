@@ -9,4 +9,13 @@ from errklein.database._connection import (
     upgrade_of,
     write_copy,
 )
-from errklein.database._group_commit import MAX_ROWS, GroupCommit, JobThread, Operation, Run, each, execute_rows
+from errklein.database._group_commit import (
+    MAX_ROWS,
+    GroupCommit,
+    JobThread,
+    Operation,
+    Run,
+    each,
+    execute_rows,
+    insert_all,
+)

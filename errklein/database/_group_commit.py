@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import chain
 from queue import Empty, SimpleQueue
@@ -67,7 +67,7 @@ class GroupCommit:
         self._pending: list[_Write] = []
         self._committing = False
         self._closed: Deferred[None] | None = None
-        self.ended: Callable[[], None] = lambda: None
+        self.ended: Callable[[], None] | None = None
 
     def submit(self, operation: Operation, argument: Any) -> Deferred[Any]:
         """Call the operation with this argument, and others. The Deferred fires with its result when the change is on disk."""
@@ -123,7 +123,8 @@ class GroupCommit:
                 write.done.errback(result)
             else:
                 write.done.callback(result)
-        self.ended()
+        if self.ended is not None:
+            self.ended()
         if self._closed is not None and not self._committing and not self._closed.called:
             self._closed.callback(None)
 
@@ -138,6 +139,13 @@ def execute_rows(
         connection.execute(_with_rows(statement, len(some), len(some[0])), tuple(chain.from_iterable(some)))
         for some in (rows[start : start + MAX_ROWS] for start in range(0, len(rows), MAX_ROWS))
     ]
+
+
+def insert_all(connection: sqlite3.Connection, rows: Mapping[str, Sequence[Sequence[object]]]) -> None:
+    """Run statements as `execute_rows` does, each with its rows if it has any."""
+    for statement, some in rows.items():
+        if some:
+            execute_rows(connection, statement, some)
 
 
 @lru_cache(1024)

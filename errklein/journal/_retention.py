@@ -12,8 +12,8 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from errklein.database import execute_rows
-from errklein.journal._reading import FIRST_ID, as_ids
-from errklein.journal._writing import ADD_TOTALS, add_to_total
+from errklein.journal._reading import FIRST_ID, QUERIES, as_ids
+from errklein.journal._writing import ADD_TOTALS, JournalWriter, add_to_total
 
 SLICE = 256
 SLICE_BYTES = 16_000_000
@@ -82,40 +82,31 @@ class Pruner:
         self._next_counts: dict[str, int] = {}
         self._of_strangers = 0.0
         self.route = 0  # the webhook whose keys are forgotten before their time; 0 for none
-        self.waiting_bytes: float | None = None
-        """The size of the unverified deliveries that wait or run; None if it wasn't added up this time."""
 
-    def prune(
-        self, connection: sqlite3.Connection, now: float, unverified: Collection[int] = (), keys: int = 0
-    ) -> bool:
-        """Remove a slice, and return whether there may be more to remove. `keys` is the number of those that the process has added."""
+    def prune(self, connection: sqlite3.Connection, now: float, writer: JournalWriter) -> bool:
+        """Remove a slice, and return whether there may be more to remove. Tell the writer what waits of unverified webhooks."""
         limits = self._retention
         removed = [
-            _remove(connection, "aged", _OLD, {"time": now - limits.seconds}),
-            connection.execute(
-                "DELETE FROM dedupe WHERE (route, key) IN "
-                "(SELECT route, key FROM dedupe INDEXED BY expiring WHERE expires <= ? LIMIT ?)",
-                (now, SLICE),
-            ).rowcount,
+            _remove(
+                connection,
+                "aged",
+                f"{QUERIES['old']} ({FIRST_ID}) ORDER BY id LIMIT {SLICE}",
+                {"time": now - limits.seconds},
+            ),
+            connection.execute(QUERIES["remove expired keys"], (now, SLICE)).rowcount,
             self._remove_rows(connection, "ended_messages", now - limits.seconds),
             self._remove_rows(connection, "sent_ids", now - IDS_AGE),
-            self._forget_keys(connection, unverified, keys),
-            # Those of deliveries that were never stored.
-            connection.execute(
-                "DELETE FROM once WHERE (id, key) IN "
-                "(SELECT id, key FROM once WHERE id < (SELECT coalesce(min(id), (SELECT max(id) FROM once)) FROM deliveries) LIMIT ?)",
-                (SLICE,),
-            ).rowcount,
+            self._forget_keys(connection, writer.unverified, writer.keys),
+            connection.execute(QUERIES["remove once"], (SLICE,)).rowcount,
         ]
         connection.execute("DELETE FROM totals WHERE at < ?", ((now - limits.seconds) // 3600 * 3600,))
-        for removal in _REMOVE_AFTER_MONTHS:
-            connection.execute(removal, (now,))
+        for table in ("actions", "runs", "message_totals"):
+            connection.execute(QUERIES[f"remove {table}"], (now, RECORDS_AGE))
         removed.append(self._merge_minutes(connection, int(now // 3600 - 1) * 3600))
-        self.waiting_bytes = None
         if self._of_strangers <= limits.unverified_bytes:
-            self._of_strangers, self.waiting_bytes = connection.execute(_UNVERIFIED_SIZES).fetchone()
-        of_strangers = self._evict(connection, self._of_strangers - limits.unverified_bytes, [0])
-        of_all = self._evict(connection, connection.execute(_USED).fetchone()[0] - limits.max_bytes, [0, 1])
+            self._of_strangers, writer.waiting_bytes = connection.execute(QUERIES["unverified sizes"]).fetchone()
+        of_strangers = self._evict(connection, self._of_strangers - limits.unverified_bytes, _KINDS[:1])
+        of_all = self._evict(connection, connection.execute(QUERIES["used"]).fetchone()[0] - limits.max_bytes, _KINDS)
         # What is left of them is known after a slice of their own only.
         self._of_strangers = self._of_strangers - of_strangers if of_strangers and not of_all else 0.0
         of_refused = self._evict_refused(connection)
@@ -125,11 +116,7 @@ class Pruner:
         """Add a slice of the totals of minutes, before this hour, to those of their hours."""
         if self._merged >= before:
             return 0
-        rows = connection.execute(
-            "DELETE FROM totals WHERE (at, route) IN "
-            "(SELECT at, route FROM totals WHERE at BETWEEN ? AND ? AND at % 3600 > 0 ORDER BY at LIMIT ?) RETURNING *",
-            (self._merged, before, SLICE),
-        ).fetchall()
+        rows = connection.execute(QUERIES["remove minutes"], (self._merged, before, SLICE)).fetchall()
         self._merged = before if len(rows) < SLICE else max(at for at, *_ in rows)
         execute_rows(connection, ADD_TOTALS, [(at // 3600 * 3600, *numbers) for at, *numbers in rows])
         return len(rows)
@@ -153,7 +140,9 @@ class Pruner:
             self._excess_rows[table] = number - int(min(fitting, share.most))
         excess = self._excess_rows[table]
         count = min(SLICE, excess) if excess > 0 else SLICE
-        removed = connection.execute(_REMOVE[table], {"time": before, "count": count, "excess": excess}).rowcount
+        removed = connection.execute(
+            QUERIES[f"remove {table}"], {"time": before, "count": count, "excess": excess}
+        ).rowcount
         self._excess_rows[table] -= removed
         return removed
 
@@ -171,18 +160,15 @@ class Pruner:
                     self.route, number, size = max(some, key=itemgetter(2))
                     self._excess = ceil(excess * number / size)
         self.turn += 1
-        forgotten = connection.execute(
-            "DELETE FROM dedupe WHERE (route, key) IN "
-            "(SELECT route, key FROM dedupe INDEXED BY expiring WHERE route = ? ORDER BY expires LIMIT ?)",
-            (self.route, max(0, min(SLICE, self._excess))),
-        ).rowcount
+        most = max(0, min(SLICE, self._excess))
+        forgotten = connection.execute(QUERIES["remove keys"], (self.route, most)).rowcount
         self._excess -= forgotten
         return forgotten
 
-    def _evict(self, connection: sqlite3.Connection, excess: float, verified: Sequence[int]) -> int:
+    def _evict(self, connection: sqlite3.Connection, excess: float, kinds: Sequence[str]) -> int:
         """Remove the oldest deliveries of the first kind that there is: a slice, of about so many bytes. Return their size."""
-        for kind, state in product(verified, _ENDED) if excess > 0 else ():
-            sizes = dict(connection.execute(_OLDEST[kind], (state,)).fetchall())
+        for kind, state in product(kinds, _ENDED) if excess > 0 else ():
+            sizes = dict(connection.execute(QUERIES[kind], (state, SLICE)).fetchall())
             if sizes:
                 # Each before which too few bytes are removed.
                 ends = zip(sizes, accumulate(sizes.values(), initial=0), strict=False)
@@ -193,72 +179,23 @@ class Pruner:
 
     def _evict_refused(self, connection: sqlite3.Connection) -> bool:
         """Remove refused requests if they have too many bytes: of the webhook with most of them, and there of its main reason."""
-        found = connection.execute(_MOST_REFUSED).fetchone()
+        found = connection.execute(QUERIES["most refused"]).fetchone()
         if found is None or found[0] <= min(self._retention.refused_bytes, self._retention.max_bytes // 10):
             return False
         _, route, reason, number = found
-        _remove(
-            connection,
-            "evicted",
-            "SELECT id FROM deliveries INDEXED BY refused "
-            "WHERE state = 7 AND route = ? AND reason IS ? ORDER BY id LIMIT ? OFFSET ?",
-            (route, reason, min(SLICE, (number + 1) // 2), min(FIRST_KEPT, number // 4)),
-        )
+        limits = min(SLICE, (number + 1) // 2), min(FIRST_KEPT, number // 4)
+        _remove(connection, "evicted", QUERIES["first refused"], (route, reason, *limits))
         return True
 
 
 def _remove(connection: sqlite3.Connection, column: str, ids: str, parameters: Any) -> int:
     """Remove the deliveries of a query of ids, also from the ledger, and count those that were accepted in this column of `totals`."""
-    rows = connection.execute(
-        f"DELETE FROM deliveries WHERE id IN ({ids}) RETURNING id, CAST(received_at / 3600 AS INTEGER) * 3600, route, state < 6",
-        parameters,
-    ).fetchall()
-    connection.execute(
-        "DELETE FROM ledger WHERE id IN (SELECT value FROM json_each(?))", (as_ids([row[0] for row in rows]),)
-    )
+    rows = connection.execute(QUERIES["remove deliveries"].format(ids), parameters).fetchall()
+    connection.execute(QUERIES["remove from ledger"], (as_ids([number for number, *_ in rows]),))
     add_to_total(connection, column, Counter((at, route) for _, at, route, accepted in rows if accepted))
     return len(rows)
 
 
-# A clock that is only this journal's must not remove what a trigger keeps.
-_MONTHS_AGO = f"min(?, CAST(strftime('%s', 'now') AS INTEGER)) - {RECORDS_AGE}"
-
-_REMOVE_AFTER_MONTHS = (
-    f"DELETE FROM actions WHERE id IN (SELECT id FROM actions ORDER BY id LIMIT {SLICE}) AND at < {_MONTHS_AGO}",
-    f"DELETE FROM runs WHERE id < (SELECT max(id) FROM runs) AND began < {_MONTHS_AGO}",
-    f"DELETE FROM message_totals WHERE at < {_MONTHS_AGO}",
-)
-
-_OLD = f"SELECT id FROM deliveries WHERE state >= 3 AND id < ({FIRST_ID}) ORDER BY id LIMIT {SLICE}"
-
-_REMOVE = {
-    "ended_messages": """
-        DELETE FROM ended_messages WHERE id IN
-        (SELECT id FROM (SELECT id, ended_at FROM ended_messages ORDER BY id LIMIT :count) WHERE ended_at < :time OR :excess > 0)
-    """,
-    "sent_ids": """
-        DELETE FROM sent_ids WHERE (network, key) IN (
-            SELECT network, key FROM (SELECT * FROM sent_ids INDEXED BY sent_times ORDER BY sent_at LIMIT :count)
-            WHERE sent_at < :time OR :excess > 0
-        )
-    """,
-}
+_KINDS = ("oldest unverified", "oldest verified")
 
 _ENDED = (6, 3, 5, 4)  # the states of deliveries that have ended, in the order in which they are removed
-
-_OLDEST = [
-    f"SELECT id, size FROM deliveries WHERE {kind} AND state = ? ORDER BY id LIMIT {SLICE}"
-    for kind in ("verified = 0 AND state < 7", "verified = 1 AND state >= 3")
-]
-
-_UNVERIFIED_SIZES = "SELECT total(size), total(size * (state < 3)) FROM deliveries INDEXED BY unverified WHERE verified = 0 AND state < 7"
-
-_MOST_REFUSED = """
-    SELECT sum(total(size)) OVER (), route, reason, count(*) FROM deliveries INDEXED BY refused WHERE state = 7
-    GROUP BY route, reason ORDER BY sum(total(size)) OVER (PARTITION BY route) DESC, total(size) DESC LIMIT 1
-"""
-
-_USED = (
-    "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
-)
-"""A query of the bytes in use; the rest of the file is used for new rows."""

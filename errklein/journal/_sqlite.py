@@ -208,7 +208,7 @@ class SQLiteJournal:
             self._flush = self._reactor.callLater(LOG_DELAY, self.flush)
 
     def watch(self, changed: Callable[[], None] | None) -> None:
-        self._commits.ended = changed or (lambda: None)
+        self._commits.ended = changed
 
     def note(self, action: Action) -> None:
         text = f"{action.who}: {action.operation} {action.arguments}"
@@ -259,15 +259,12 @@ class SQLiteJournal:
             return False
         try:
             with self._database.transaction() as connection:
-                if writes_messages := not self._pruner.turn % 60:
-                    # Totals of messages that were never on disk wait for no other transaction longer than a minute.
+                if not self._pruner.turn % 60:
+                    # The totals of messages that were never on disk wait for no other transaction longer than a minute.
                     self.outbox.write(connection, lambda message: False)
-                has_more = self._pruner.prune(connection, self._now(), self._writer.unverified, self._writer.keys)
-                if self._pruner.waiting_bytes is not None:
-                    self._writer.waiting_bytes = self._pruner.waiting_bytes
+                has_more = self._pruner.prune(connection, self._now(), self._writer)
                 changes = connection.total_changes
-            if writes_messages:
-                self.outbox.committed()
+            self.outbox.committed()
             if changes == self._changes or self._must_erase:
                 self._empty_log()
             self._changes = changes

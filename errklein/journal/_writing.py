@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
-from errklein.database import execute_rows
+from errklein.database import execute_rows, insert_all
 from errklein.journal._reading import DELIVERY, MAX_KEY, NUMBERS, QUERIES, as_ids, delivery_of, request_of, stored_key
 from errklein.journal._redaction import Redaction, redacted_head
 from errklein.ports.journal import JournalError
@@ -193,7 +192,8 @@ class JournalWriter:
                 if not delivery.verified:
                     size += _pages(len(whole) + (0 if same_body else len(request.body or b"")))
         rows.deliveries.append(delivery_row(delivery, route, began_at, size))
-        rows.totals[int(delivery.received_at // 60) * 60, route][_COLUMN_OF.get(delivery.state, 0)] += 1
+        minute = int(delivery.received_at // 60) * 60
+        rows.totals.setdefault((minute, route), [0] * 6)[_COLUMN_OF.get(delivery.state, 0)] += 1
         if delivery.key and delivery.state not in (DeliveryState.DUPLICATE, DeliveryState.REFUSED):
             rows.superseding[route, delivery.key] = delivery.id
         return size
@@ -317,19 +317,19 @@ class _Rows:
         self.private: list[Sequence[Any]] = []
         self.dedupe: list[Sequence[Any]] = []
         self.superseding: dict[tuple[int, str], int] = {}
-        self.totals: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * 6)
+        self.totals: dict[tuple[int, int], list[int]] = {}
 
     def insert(self, connection: sqlite3.Connection) -> None:
-        ids = [row[:1] for row in self.deliveries]
-        totals = [(*key, *numbers) for key, numbers in self.totals.items()]
-        superseding = [(*known_as, number) for known_as, number in self.superseding.items()]
-        execute_rows(connection, "INSERT INTO deliveries VALUES {}", self.deliveries)
-        execute_rows(connection, "INSERT INTO ledger VALUES {}", ids)
-        execute_rows(connection, ADD_TOTALS, totals)
-        execute_rows(connection, "INSERT INTO contents VALUES {}", self.contents)
-        execute_rows(connection, "INSERT INTO private VALUES {}", self.private)
-        execute_rows(connection, "INSERT OR REPLACE INTO dedupe VALUES {}", self.dedupe)
-        execute_rows(connection, QUERIES["supersede"], superseding)
+        rows: dict[str, Sequence[Sequence[object]]] = {
+            "INSERT INTO deliveries VALUES {}": self.deliveries,
+            "INSERT INTO ledger VALUES {}": [row[:1] for row in self.deliveries],
+            ADD_TOTALS: [(*key, *numbers) for key, numbers in self.totals.items()],
+            "INSERT INTO contents VALUES {}": self.contents,
+            "INSERT INTO private VALUES {}": self.private,
+            "INSERT OR REPLACE INTO dedupe VALUES {}": self.dedupe,
+            QUERIES["supersede"]: [(*known_as, number) for known_as, number in self.superseding.items()],
+        }
+        insert_all(connection, rows)
 
 
 def delivery_row(delivery: StoredDelivery, route: int, began_at: float, size: int) -> Sequence[object]:

@@ -144,3 +144,71 @@ WHERE v.column1 = 0 OR v.column1 IN (SELECT id FROM outbox)
 SELECT id, network, recipient, delivery, 0, accepted_at, '' FROM outbox WHERE {}
 UNION ALL SELECT id, network, recipient, delivery, state, ended_at, reason FROM ended_messages WHERE {}
 ORDER BY id DESC LIMIT :count
+
+-- query remove deliveries: those of a query of ids. What is removed in another way is missing.
+DELETE FROM deliveries WHERE id IN ({}) RETURNING id, CAST(received_at / 3600 AS INTEGER) * 3600, route, state < 6
+
+-- query remove from ledger: ids of deliveries.
+DELETE FROM ledger WHERE id IN (SELECT value FROM json_each(?))
+
+-- query old: the deliveries that have ended, before an id.
+SELECT id FROM deliveries WHERE state >= 3 AND id <
+
+-- query oldest unverified: deliveries in a state, with their sizes.
+SELECT id, size FROM deliveries WHERE verified = 0 AND state < 7 AND state = ? ORDER BY id LIMIT ?
+
+-- query oldest verified: as before.
+SELECT id, size FROM deliveries WHERE verified = 1 AND state >= 3 AND state = ? ORDER BY id LIMIT ?
+
+-- query unverified sizes: of all, and of those that wait or run.
+SELECT total(size), total(size * (state < 3)) FROM deliveries INDEXED BY unverified WHERE verified = 0 AND state < 7
+
+-- query most refused: the size of all refused requests; then webhook, reason and number of those with most bytes.
+SELECT sum(total(size)) OVER (), route, reason, count(*) FROM deliveries INDEXED BY refused WHERE state = 7
+GROUP BY route, reason ORDER BY sum(total(size)) OVER (PARTITION BY route) DESC, total(size) DESC LIMIT 1
+
+-- query first refused: those of a webhook and reason.
+SELECT id FROM deliveries INDEXED BY refused WHERE state = 7 AND route = ? AND reason IS ? ORDER BY id LIMIT ? OFFSET ?
+
+-- query used: the bytes in use. The rest of the file is used for new rows.
+SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size
+
+-- query remove expired keys: a slice.
+DELETE FROM dedupe WHERE (route, key) IN (SELECT route, key FROM dedupe INDEXED BY expiring WHERE expires <= ? LIMIT ?)
+
+-- query remove keys: of a webhook, those that expire first.
+DELETE FROM dedupe
+WHERE (route, key) IN (SELECT route, key FROM dedupe INDEXED BY expiring WHERE route = ? ORDER BY expires LIMIT ?)
+
+-- query remove once: what was noted for deliveries that were never stored.
+DELETE FROM once WHERE (id, key) IN (
+    SELECT id, key FROM once WHERE id < (SELECT coalesce(min(id), (SELECT max(id) FROM once)) FROM deliveries) LIMIT ?
+)
+
+-- query remove minutes: totals that aren't those of hours.
+DELETE FROM totals WHERE (at, route) IN (
+    SELECT at, route FROM totals WHERE at BETWEEN ? AND ? AND at % 3600 > 0 ORDER BY at LIMIT ?
+)
+RETURNING *
+
+-- query remove ended_messages: the oldest, if they are old or too many.
+DELETE FROM ended_messages WHERE id IN (
+    SELECT id FROM (SELECT id, ended_at FROM ended_messages ORDER BY id LIMIT :count) WHERE ended_at < :time OR :excess > 0
+)
+
+-- query remove sent_ids: the oldest, if they are old or too many.
+DELETE FROM sent_ids WHERE (network, key) IN (
+    SELECT network, key FROM (SELECT * FROM sent_ids INDEXED BY sent_times ORDER BY sent_at LIMIT :count)
+    WHERE sent_at < :time OR :excess > 0
+)
+
+-- query remove actions: those of some age. A clock that is only this journal's must not remove what the file's trigger keeps.
+DELETE FROM actions
+WHERE id IN (SELECT id FROM actions ORDER BY id LIMIT 256) AND at < min(?, CAST(strftime('%s', 'now') AS INTEGER)) - ?
+
+-- query remove runs: those of some age, but the last one.
+DELETE FROM runs
+WHERE id < (SELECT max(id) FROM runs) AND began < min(?, CAST(strftime('%s', 'now') AS INTEGER)) - ?
+
+-- query remove message_totals: those of some age.
+DELETE FROM message_totals WHERE at < min(?, CAST(strftime('%s', 'now') AS INTEGER)) - ?

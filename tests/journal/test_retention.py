@@ -17,6 +17,7 @@ from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.outgoing import MessageRecord, MessageState
 from errklein.database import DatabaseError
 from errklein.journal import Retention, SQLiteJournal, _retention
+from errklein.journal._reading import QUERIES
 from errklein.journal._retention import SHARES
 from errklein.ports.journal import JournalError
 from errklein.webhooks.deliveries import Action, DeliveryQuery, DeliveryState, Outcome
@@ -222,9 +223,11 @@ class TotalsTests(RetentionCase):
 
     def test_one_way_to_remove(self) -> None:
         """Nothing else removes deliveries, so that nothing is missing in the ledger."""
-        sources = "".join(path.read_text() for path in Path(_retention.__file__).parent.glob("*.py"))
+        folder = Path(_retention.__file__).parent
+        sources = "".join(path.read_text() for path in (*folder.glob("*.py"), folder / "queries.sql"))
         self.assertEqual(sources.count("DELETE FROM deliveries"), 1)
         self.assertEqual(sources.count("DELETE FROM ledger"), 1)
+        self.assertEqual(sources.count("DELETE FROM outbox"), 1)
 
 
 class MonthsTests(RetentionCase):
@@ -269,7 +272,7 @@ class ShareTests(RetentionCase):
 
     def used(self) -> int:
         """Return the bytes in use of the file."""
-        ((size,),) = self.rows(_retention._USED)
+        ((size,),) = self.rows(QUERIES["used"])
         return int(size)
 
     def check_share(self, share: float, fill: Callable[[int], object], size: float) -> None:
@@ -412,7 +415,7 @@ class SizeTests(RetentionCase):
     def size(self) -> int:
         """Return the used bytes of the file."""
         with closing(sqlite3.connect(self.path)) as connection:
-            used: int = connection.execute(_retention._USED).fetchone()[0]
+            used: int = connection.execute(QUERIES["used"]).fetchone()[0]
             return used
 
     def test_oldest_are_removed_above_the_size(self) -> None:
@@ -508,7 +511,7 @@ class StrangerTests(RetentionCase):
         self.journal._database._writer.set_trace_callback(statements.append)
         self.fill(2000, verified=False, body=1000)
         self.assertGreater(self.maintain(), 4)
-        self.assertEqual(sum(_retention._UNVERIFIED_SIZES in statement for statement in statements), 2)
+        self.assertEqual(sum(QUERIES["unverified sizes"] in statement for statement in statements), 2)
 
     def test_strangers_are_removed_first(self) -> None:
         """If others need the space, deliveries of strangers are removed first, then those that have succeeded."""
