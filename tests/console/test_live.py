@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
 
 from errklein import BotPlugin, cmdfilter, webhook
+from errklein.console._live import Live
 from tests.console.kit import ADDRESS, Browser, ConsoleCase
+
+if TYPE_CHECKING:
+    from errklein.console._visit import Values, Visit
 
 
 class Shop(BotPlugin):
@@ -88,6 +103,47 @@ class Stream(Protocol):
         """Close the connection, as a browser whose page is closed."""
         self.transport.loseConnection()
         self._case.client.flush()
+
+
+class SlowBrowserTests(LiveCase):
+    """A browser that doesn't read."""
+
+    def setUp(self) -> None:
+        """Follow a page on a connection of its own, whose transport has too much to send."""
+        super().setUp()
+        self.successResultOf(self.server.open())
+        reactor: Any = self.bot.bot.reactor
+        address = IPv4Address("TCP", "127.0.0.1", 1)
+        protocol = reactor.tcpServers[-1][1].buildProtocol(address)
+        self.transport = StringTransport(peerAddress=address)
+        protocol.makeConnection(self.transport)
+        self.addCleanup(protocol.connectionLost, Failure(ConnectionDone()))
+        cookies = "; ".join(f"{name}={value}" for name, value in self.visitor.cookies.items())
+        head = f"GET /deliveries HTTP/1.1\r\nHost: localhost:9142\r\nCookie: {cookies}\r\nAccept: text/event-stream\r\n\r\n"
+        protocol.dataReceived(head.encode())
+        self.pass_by(2)
+        self.assertIn(b"data: ", self.transport.value())
+        self.transport.clear()
+        self.transport.producer.pauseProducing()
+
+    def test_reads_again(self) -> None:
+        """It gets nothing that would wait in memory, and the latest content as soon as it reads again."""
+        for _ in range(3):
+            self.receive()
+            self.pass_by(2)
+        self.assertEqual(self.transport.value(), b"")
+        self.transport.producer.resumeProducing()
+        self.pass_by(6)
+        text = self.transport.value().decode()
+        self.assertEqual(len(set(re.findall(r'href="/deliveries/(\d+)"', text))), 3)
+        self.assertEqual(text.count("\n\n"), 1)
+
+    def test_never_reads_again(self) -> None:
+        """Its connection is closed when it hasn't read for half a minute."""
+        self.pass_by(25)
+        self.assertFalse(self.transport.disconnected)
+        self.pass_by(10)
+        self.assertTrue(self.transport.disconnected)
 
 
 class LiveTests(LiveCase):
@@ -201,3 +257,83 @@ class LiveTests(LiveCase):
         self.successResultOf(self.server.close())
         self.pass_by(1)
         self.assertFalse(stream.is_open)
+
+
+class Followed(Resource):
+    """Streams of a page that takes `seconds` to be made."""
+
+    isLeaf = True
+    html = b"one"
+    seconds = 0.0
+    made = 0
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self.live = Live(reactor, lambda request: cast("Visit", self), self.make)
+        self.session = SimpleNamespace(visitor="alice")
+
+    async def make(self, template: str, values: Values) -> bytes:
+        """Return the page."""
+        await deferLater(self._reactor, self.seconds)
+        self.made += 1
+        return self.html
+
+    async def values(self) -> Values:
+        """Return nothing."""
+        return {}
+
+    def render_GET(self, request: Any) -> int:
+        """Follow the page. Called by Twisted."""
+        Deferred.fromCoroutine(self.live.follow(request, self.values, "page"))
+        return NOT_DONE_YET
+
+
+class RoundTests(SynchronousTestCase):
+    """When pages are made again, and how they are sent."""
+
+    def setUp(self) -> None:
+        """Make a page."""
+        self.reactor = MemoryReactorClock()
+        self.page = Followed(self.reactor)
+
+    def follow(self) -> StringTransport:
+        """Return the transport of a browser that follows the page."""
+        protocol: Any = Site(self.page).buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        protocol.callLater = self.reactor.callLater
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        protocol.dataReceived(b"GET / HTTP/1.0\r\n\r\n")
+        self.pass_by(self.page.seconds + 0.1)
+        return transport
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass."""
+        self.reactor.pump([0.1] * round(seconds / 0.1))
+
+    def test_line_ends(self) -> None:
+        """A carriage return in a page ends no line of an event, which would lose the rest."""
+        self.page.html = b"<p>a\rretry: 1\r\n\r\ndata: b</p>\n"
+        text = self.follow().value().partition(b"\r\n\r\n")[2]
+        self.assertEqual(text, b"data: <p>a\ndata: retry: 1\ndata: \ndata: data: b</p>\n\n")
+
+    def test_part_of_the_time(self) -> None:
+        """However often the journal changes, pages that take long are made so seldom that little time is spent on them."""
+        self.page.seconds = 0.3
+        self.follow()
+        self.pass_by(5)
+        made = self.page.made
+        for _ in range(60):
+            self.page.live.changed()
+            self.pass_by(1)
+        self.assertIn(self.page.made - made, (2, 3))
+
+    def test_at_most_once_a_second(self) -> None:
+        """A page that is made quickly follows each second."""
+        self.follow()
+        self.pass_by(5)
+        made = self.page.made
+        for _ in range(100):
+            self.page.live.changed()
+            self.pass_by(0.1)
+        self.assertIn(self.page.made - made, (8, 9))
