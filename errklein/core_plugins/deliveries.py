@@ -90,17 +90,11 @@ class Deliveries(CorePlugin):
         run at a time, the latest ones; with a rate such as 2/s or 500/h, one after the other. Those that the source has repeated
         meanwhile run only with force.
         """
-        replay = await self.host.webhooks.replay(self.actor(msg), _split(args))
-        number = len(replay.begun)
-        text = f"Replaying {number} {'delivery' if number == 1 else 'deliveries'}."
-        if replay.repeated:
-            force = f"add {code('force')} to replay {'them' if len(replay.repeated) > 1 else 'it'}, too"
-            repeated = beginning([f"{one} as {later}" for one, later in replay.repeated.items()], 20)
-            text += f" The source has repeated {repeated}; {force}."
-        if replay.others:
-            reasons = "they are unknown, due or running already, or their body isn't stored"
-            text += f" Others can't be replayed: {reasons}: {beginning([*map(str, replay.others)], 20)}"
-        return text
+        found = await self.host.webhooks.replay(self.actor(msg), _split(args))
+        repeated = [f"{one} as {later}" for one, later in found.repeated.items()]
+        others = list(map(str, found.others))
+        values = {"number": len(found.begun), "repeated": repeated, "others": others, "beginning": beginning}
+        return self.render("replayed", values)
 
     @admin_by_default
     @botcmd(syntax="WEBHOOK")
