@@ -170,20 +170,13 @@ class Webserver(CorePlugin):
             sent = await self.host.process.test_webhook(self.actor(msg), name, given)
         except ConnectionBroken as error:
             raise CommandError(f"The request got no response: {plain(str(error))}.") from error
-        response, url, content = sent.response, sent.url, sent.content
+        response, content = sent.response, sent.content
         if content != given and response.status < 400:
-            return f"Sent the example of its source to {code(url)}: {response.status} {response.reason}."
+            return f"Sent the example of its source to {code(sent.url)}: {response.status} {response.reason}."
         shown = f"\n{fenced(content)}" if "\n" in content else code(content) if content else ""
-        lines = "\n".join(f"{name}: {value}" for name, value in response.headers)
-        return (
-            "*** Test Report\n\n"
-            f"URL: {code(masker(url))}\n\n"
-            f"Content: {shown}\n\n"
-            f"Detected your post as: {sent.content_type}\n\n"
-            f"Status code: {response.status} {response.reason}\n\n"
-            f"Headers:\n{fenced(lines)}\n\n"
-            f"Body:\n{fenced(response.text)}"
-        )
+        headers = fenced("\n".join(f"{name}: {value}" for name, value in response.headers))
+        values = {"sent": sent, "shown": shown, "headers": headers, "fenced": fenced, "code": code, "mask": masker}
+        return self.render("webhook_test", values)
 
     @botcmd(admin_only=True, split_args_with=None)
     async def generate_certificate(self, msg: Message, args: list[str]) -> AsyncIterator[str]:
