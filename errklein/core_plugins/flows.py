@@ -62,15 +62,7 @@ class Flows(CorePlugin):
         name = args.strip()
         in_flight = self.host.dispatcher.flow_executor.in_flight
         if not name:
-            return (
-                "\n".join(
-                    # Unescaped, "#room/…" would be a heading.
-                    f"- {plain(str(flow.requestor))} is using flow **{flow.name}** on step **{flow.current_step}**, "
-                    f"next step(s): {', '.join(f'**{step}**' for step in flow.next_steps()) or 'none'}"
-                    for flow in in_flight
-                )
-                or "No Flow started."
-            )
+            return self.render("flows_status", {"in_flight": in_flight})
         root = self._root(name)
 
         def described(node: FlowNode) -> str:

@@ -40,14 +40,8 @@ class Utils(CorePlugin):
         rows = [(name, getattr(who, name, None)) for name in ("person", "nick", "fullname", "client", "email")]
         if isinstance(who, RoomOccupant):
             rows.append(("room", who.room))
-        table = [f"| {name} | {plain(str(value))} |" for name, value in rows]
-        facts = [
-            f"- string representation is '{plain(str(who))}'",
-            f"- class is '{type(who).__name__}'",
-            f"- name in access rules (aclattr) is '{plain(str(getattr(who, 'aclattr', '')))}'",
-            f"- network is '{plain(getattr(who, 'network', ''))}'",
-        ]
-        return "\n".join(["| key | value |", "| --- | --- |", *table, "", *facts])
+        values = {"rows": rows, "who": who, "kind": type(who).__name__, "network": getattr(who, "network", "")}
+        return self.render("whoami", {**values, "aclattr": getattr(who, "aclattr", "")})
 
     @botcmd(historize=False)
     async def history(self, msg: Message, args: str) -> str:
