@@ -108,14 +108,10 @@ class ConsoleServer(SideServer):
         made = Environment(
             loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        made.globals |= {
-            "static": _NAMES.__getitem__,
-            "only_live": False,
-            "visit": None,
-            "done": "",
-            "shown_time": shown_time,
-        }
+        values = {"visit": None, "done": "", "only_live": False, "static": _NAMES.__getitem__, "shown_time": shown_time}
+        made.globals |= values
         made.filters["masked"] = masker
+        made.globals |= vars(made.get_template("macros.html").module)
         return made
 
     async def render(self, request: Request, template: str, values: Values) -> bytes:
