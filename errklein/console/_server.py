@@ -31,7 +31,7 @@ from errklein.console._sessions import LINK_SECONDS, Sessions, Visitor
 from errklein.console._visit import ACTIONS, PAGES, OtherResponse, Page, Values, Visit, read_value
 from errklein.listening import endpoint_url
 from errklein.listening.side_server import SideServer
-from errklein.running import WorkerPool
+from errklein.running import Overloaded, WorkerPool
 from errklein.text.errors import error_text
 from errklein.text.masking import masker
 from errklein.webhooks.exported import shown_time
@@ -74,7 +74,7 @@ class ConsoleServer(SideServer):
         self.checks = RequestChecks(url, proxies or {})
         super().__init__(reactor, endpoint, _Checked(self), pool, _CONNECTIONS, _MOST_BYTES)
         self._url = url or endpoint_url(endpoint).partition(" ")[0]
-        self.sessions = Sessions(reactor.seconds)
+        self.sessions, self._compiled = Sessions(reactor.seconds), set[str]()
         self.live = Live(reactor, self._enter, lambda name, values: self._fill(name, {**values, "only_live": True}))
 
     def watch(self, bot: Bot) -> None:
@@ -125,8 +125,13 @@ class ConsoleServer(SideServer):
             made = self.templates.get_template(template)
             if "only_live" in values and "live" not in made.blocks:
                 raise OtherResponse(406, "This page doesn't follow changes.")
-            return made.render(values).encode("utf-8", "replace")
+            text = made.render(values).encode("utf-8", "replace")
+            self._compiled.add(template)
+            return text
 
+        if template in self._compiled and not {"visit", "only_live"} & values.keys():
+            # Anybody may ask for it. It is small, and the thread is for visitors.
+            return fill()
         return await self._pool.run(lambda: fill)
 
     def _enter(self, request: Request) -> Visit:
@@ -169,7 +174,7 @@ class ConsoleServer(SideServer):
             status, text = error.code or 500, error.description or ""
         elif type(error).__module__.startswith("errklein."):
             # errklein's own exceptions have texts for operators.
-            status, text = 400, masker(error_text(error))
+            status, text = 503 if isinstance(error, Overloaded) else 400, masker(error_text(error))
         else:
             self.log.failure("A page of the console failed", failure)
             status, text = 500, "The page failed; the bot's log says why."

@@ -11,6 +11,7 @@ from typing import Any
 import twisted.web.http
 from treq.testing import StubTreq
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import fail
 from twisted.internet.testing import StringTransport
 from twisted.logger import formatEvent, globalLogPublisher
 
@@ -19,6 +20,7 @@ from errklein.chat import Message
 from errklein.config import load_config
 from errklein.console import ConsoleServer
 from errklein.listening._haproxy import ProxiedFactory
+from errklein.running import Overloaded
 from errklein.testing._reactor import InlinePool
 from tests.console.kit import ADDRESS, Browser, ConsoleCase
 from tests.networks.irc.whole_bot import WholeBotCase
@@ -310,6 +312,19 @@ class RequestTests(ConsoleCase):
         head = f"POST /enter/x HTTP/1.1\r\nHost: localhost\r\n{kind}Content-Length: 4\r\n"
         self.assertEqual(self.raw(f"{head}Connection: close\r\n\r\na&b&"), 403)
         self.assertNotIn(b"a&b&", parsed)
+
+    def test_many_strangers(self) -> None:
+        """While the thread is busy, pages for anybody are still shown, without it, and a visitor gets 503."""
+        browser, nobody = self.enter(), Browser(self)
+        expected = {"/enter/x": 200, "/": 401, "/missing": 404}
+        for path in expected:
+            nobody.get(path)
+        self.patch(InlinePool, "run", lambda *_, **__: fail(Overloaded("console", "its queue is full", 1.0)))
+        for path, status in expected.items():
+            nobody.get(path)
+            self.assertEqual(nobody.status, status, path)
+        self.assertIn("the console pool is overloaded", browser.get("/"))
+        self.assertEqual(browser.status, 503)
 
     def test_back(self) -> None:
         """After an action, browsers only go to a page of the console."""
