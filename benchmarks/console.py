@@ -275,7 +275,7 @@ def main() -> int:
             if options.only in ("", "pages"):
                 problems += measure_pages(bot, options.rate, *((2, 0.5) if options.check else (LOADS, 5.0)))
             if options.only in ("", "live"):
-                numbers = (1, 2.0, 0.5) if options.check else (options.rounds, options.seconds, 5.0)
+                numbers = (1, 2.0, 0.5) if options.check else (options.rounds, options.seconds, 2.0)
                 problems += measure_live(bot, options.rate, *numbers)
     if options.check:
         problems = [one for one in problems if "not accepted" in one]
