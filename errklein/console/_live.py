@@ -16,7 +16,7 @@ from zope.interface import implementer
 from errklein.console._access import NotPermitted
 from errklein.console._visit import OtherResponse, Values, Visit
 
-_PART = 0.015  # the part of the time that rounds may take, about half of which is processor time
+_PART = 0.01  # the part of the time that rounds may take, about half of which is processor time
 _INTERVAL = 0.2  # the seconds from one look for changes to the next
 _SOONEST, _LATEST = 1.0, 5.0  # the seconds from a round to the next, with and without a change of the journal
 _SILENT = 20.0  # the seconds after which something is sent, lest proxies close the connection
