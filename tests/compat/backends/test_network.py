@@ -85,6 +85,10 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertEqual(to, "bob")
         self.assertIn("admin", text)
 
+    def test_certain(self) -> None:
+        """Nobody is certain for the console: whether others can take a name isn't known."""
+        self.assertFalse(self.network.is_certain(self.network.build_identifier("alice")))
+
     def test_what_plugins_are_told(self) -> None:
         """Callbacks are called in the order of events, and `callback_botmessage` once for a message in parts."""
         watcher = self.plugin(Watcher)

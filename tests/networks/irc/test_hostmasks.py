@@ -6,9 +6,35 @@ from typing import Any
 
 from errklein.chat.names import matches_any
 from errklein.networks.irc._rooms import LIFETIME
-from errklein.networks.irc.identifiers import IRCPerson
+from errklein.networks.irc.identifiers import ACL_PATTERN, IRCPerson
 from errklein.ports.chat import KnowsHolders
 from tests.networks.irc.test_backend import PlayedTests
+
+
+class CertainTests(PlayedTests):
+    """`is_certain` of the backend."""
+
+    def test_masks(self) -> None:
+        """An entry of BOT_ADMINS names people for certain if it has a host without a wildcard, which is theirs."""
+        for admins, pattern, certain in (
+            (("alice!*@home.example",), ACL_PATTERN, True),
+            (("*!*@home.example",), ACL_PATTERN, True),
+            (("ALICE!~al@home.example",), ACL_PATTERN, True),
+            (("alice", "alice!*@home.example"), ACL_PATTERN, True),
+            (("alice!*@*",), ACL_PATTERN, False),
+            (("alice!*@*.example",), ACL_PATTERN, False),
+            (("alice!*@home.exampl?",), ACL_PATTERN, False),
+            (("alice",), ACL_PATTERN, False),
+            (("alice!*", "*@home.example"), ACL_PATTERN, False),
+            (("alice!*@*", "bob!*@home.example"), ACL_PATTERN, False),
+            (("alice",), "{nick}", False),
+            (("alice!*@home.example",), "{nick}", False),
+            (("alice!*@home.example",), "{nick}!{user}@home.example", False),
+        ):
+            backend = self.server.backend(BOT_ADMINS=admins, IRC_ACL_PATTERN=pattern)
+            self.assertIs(backend.is_certain(IRCPerson("alice!~al@home.example", network="irc")), certain, admins)
+            self.assertFalse(backend.is_certain(IRCPerson("alice", network="irc")))
+            self.assertFalse(backend.is_certain(backend.build_identifier("#ops")))
 
 
 class CurrentHolderTests(PlayedTests):
