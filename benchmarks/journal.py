@@ -1,10 +1,14 @@
 """The journal of webhooks: lists and removal with a million deliveries, and memory.
 
     python benchmarks/journal.py [--only lists|memory] [--rows 1000000] [--deliveries 200000] [--dir DIR] [--check]
+    python benchmarks/journal.py --against CHECKOUT [--rounds 20]
 
 - lists: the time of a page by webhook, plugin, state, time and id, then the removal of all deliveries, each with the longest
   pause of the reactor, and the longest `record` during the removal.
 - memory: the resident memory after each tenth of the deliveries.
+
+- record: microseconds of processor time, and of waiting, of a call of `record`: alone and for each of 16 at once, without and with
+  keys. --against compares them with those of another checkout: the median of the ratios of alternating rounds.
 
 --check uses few deliveries, and exits with 1 if a page takes 100 ms or the reactor
 pauses for 20 ms.
@@ -12,7 +16,10 @@ pauses for 20 ms.
 
 from __future__ import annotations
 
+import gc
 import os
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, os.environ.get("CHECKOUT", str(Path(__file__).resolve().parents[1])))
 
 from bots import arguments, resident
 from twisted.internet import reactor
@@ -227,16 +234,72 @@ async def measure_memory(directory: Path, deliveries: int) -> bool:
     return True
 
 
+async def measure_record(directory: Path, calls: int) -> bool:
+    """Print the time of `record`, with a file that has some deliveries already."""
+    path = directory / "record.sqlite"
+    if not path.exists():
+        fill(path, 20_000)
+    journal = opened(path)
+    for width, window in ((1, 0.0), (1, 3600.0), (16, 0.0), (16, 3600.0)):
+        batches = [[journal.next_id() for _ in range(width)] for _ in range(calls // width)]
+        times = []
+        gc.collect()
+        for batch in batches:
+            key = "72d3162e-cc78-11e3-81ab-{:012}" if window else ""
+            deliveries = [new_delivery(number, key=key.format(number)) for number in batch]
+            waited, used = time.perf_counter(), time.process_time()
+            await DeferredList([journal.record(one, lease=60.0, window=window) for one in deliveries])
+            times.append((time.process_time() - used, time.perf_counter() - waited))
+        used, waited = (statistics.median(some) * 1e6 / width for some in zip(*times, strict=True))
+        print(f"{width} at once, {'with' if window else 'without'} keys: {used:.1f} {waited:.1f}", flush=True)
+    await journal.close()
+    return True
+
+
+def compare_record(other: Path, rounds: int, directory: Path) -> None:
+    """Print the medians of `record` in both checkouts, and of the ratios of rounds."""
+    found: dict[str, list[list[list[float]]]] = {}
+    for number in range(rounds):
+        for place in (0, 1) if number % 2 else (1, 0):
+            files = directory / str(place)
+            files.mkdir(exist_ok=True)
+            checkout = other if place == 0 else Path(__file__).resolve().parents[1]
+            environment = {**os.environ, "CHECKOUT": str(checkout)}
+            command = [sys.executable, __file__, "--only", "record", "--dir", str(files)]
+            output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+            for line in output.splitlines():
+                name, colon, values = line.partition(": ")
+                if colon:
+                    found.setdefault(name, [[], []])[place].append([float(value) for value in values.split()])
+    for name, (before, after) in found.items():
+        for what, values in zip(
+            ("processor", "waiting"), zip(*map(zip_columns, (before, after)), strict=True), strict=True
+        ):
+            ratio = statistics.median(new / old for old, new in zip(*values, strict=True))
+            middles = [statistics.median(some) for some in values]
+            print(f"{name}, {what}: {middles[0]:.1f} and {middles[1]:.1f} µs, {ratio - 1:+.1%}")
+
+
+def zip_columns(rows: Iterable[Iterable[float]]) -> list[tuple[float, ...]]:
+    """Return the columns of a table."""
+    return list(zip(*rows, strict=True))
+
+
 async def measure(options: Any) -> int:
     """Run the measurements that were chosen, and return the exit status."""
     scale = 50 if options.check else 1
     measurements = {
         "lists": (measure_lists, options.rows // scale),
         "memory": (measure_memory, options.deliveries // scale),
+        "record": (measure_record, 1600 // scale),
     }
     results = []
     for name in [options.only] if options.only else measurements:
         function, count = measurements[name]
+        if name == "record" and options.dir:
+            # The file is used again.
+            results.append(await function(options.dir, count))
+            continue
         with tempfile.TemporaryDirectory(dir=options.dir) as directory:
             results.append(await function(Path(directory), count))
     print("all within the limits" if all(results) else "a limit is exceeded")
@@ -245,7 +308,13 @@ async def measure(options: Any) -> int:
 
 def main() -> int:
     """Run the reactor until everything is measured."""
-    options = arguments(__doc__, only="", rows=1_000_000, deliveries=200_000, dir=Path, check=False)
+    options = arguments(
+        __doc__, only="", rows=1_000_000, deliveries=200_000, dir=Path, check=False, against=Path, rounds=20
+    )
+    if options.against:
+        with tempfile.TemporaryDirectory(dir=options.dir) as directory:
+            compare_record(options.against.resolve(), options.rounds, Path(directory))
+        return 0
     # As in a running bot.
     sys.setswitchinterval(0.0005)
     status: list[int] = []
