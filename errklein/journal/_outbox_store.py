@@ -47,11 +47,6 @@ _COLUMNS = ", ".join(OutgoingMessage._fields)
 _INSERT = f"INSERT OR REPLACE INTO outbox ({_COLUMNS}, owner) VALUES {{}}"  # noqa: S608 -- the names of fields
 
 _CHANGEABLE = ("body", "wanted", "recipient", "sent")
-_REMOVE = """
-    DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?)) RETURNING CAST(accepted_at / 3600 AS INTEGER) * 3600, id
-"""
-_ADD_TOTAL = "INSERT INTO message_totals (at, {0}) VALUES (?, ?) ON CONFLICT DO UPDATE SET {0} = {0} + excluded.{0}"
-
 _OF_OTHERS = f"SELECT {_COLUMNS} FROM outbox WHERE owner <> ? ORDER BY id"  # noqa: S608 -- the names of fields
 _OF_DELIVERY = ("delivery = :delivery AND delivery > 0",) * 2
 _TO_RECIPIENT = [
@@ -414,11 +409,11 @@ class SQLiteOutboxStore:
         totals = changes.totals + Counter((int(one.accepted_at // 3600) * 3600, "accepted") for one in new)
         if changes.removed:
             ids = as_ids(list(changes.removed))
-            removed = connection.execute(_REMOVE, (ids,)).fetchall()
+            removed = connection.execute(QUERIES["remove messages"], (ids,)).fetchall()
             totals.update((hour, changes.removed[number]) for hour, number in removed)
-            connection.execute("DELETE FROM message_ledger WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+            connection.execute(QUERIES["remove from message_ledger"], (ids,))
         for (hour, column), number in totals.items():
-            connection.execute(_ADD_TOTAL.format(column), (hour, number))
+            connection.execute(QUERIES["add message total"].format(column), (hour, number))
 
     def committed(self) -> None:
         """Forget what the last transaction has taken: it is on disk."""

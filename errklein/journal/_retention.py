@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from errklein.database import execute_rows
 from errklein.journal._reading import FIRST_ID, QUERIES, as_ids
-from errklein.journal._writing import ADD_TOTALS, JournalWriter, add_to_total
+from errklein.journal._writing import JournalWriter, add_to_total
 
 SLICE = 256
 SLICE_BYTES = 16_000_000
@@ -118,7 +118,7 @@ class Pruner:
             return 0
         rows = connection.execute(QUERIES["remove minutes"], (self._merged, before, SLICE)).fetchall()
         self._merged = before if len(rows) < SLICE else max(at for at, *_ in rows)
-        execute_rows(connection, ADD_TOTALS, [(at // 3600 * 3600, *numbers) for at, *numbers in rows])
+        execute_rows(connection, QUERIES["add totals"], [(at // 3600 * 3600, *numbers) for at, *numbers in rows])
         return len(rows)
 
     def _count(self, connection: sqlite3.Connection, table: str, group: str = "0") -> list[Any] | None:

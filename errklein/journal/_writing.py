@@ -26,36 +26,18 @@ PROCESS_ENDED = "the process ended"  # the reason of an attempt during which the
 UNVERIFIED_FULL = "what waits and runs of unverified webhooks has reached its share of WEBHOOK_LOG_SIZE"
 """The reason why an unverified delivery isn't recorded."""
 
-_IN_INDEXES = (
-    DeliveryState.DEAD,
-    DeliveryState.FAILED,
-    DeliveryState.REFUSED,
-)  # the states by whose reasons and keys is searched
+# The states by whose reasons and keys is searched.
+_IN_INDEXES = DeliveryState.DEAD, DeliveryState.FAILED, DeliveryState.REFUSED
 
 _ROW_SIZE = 90  # the bytes of a delivery's row, and of its entries in indexes and the ledger, without its texts
 
 CACHE = 16_000  # the size of the cache of pages, in KiB
 LOG_FILE_SIZE = 64_000_000  # the size in bytes to which the write-ahead log is cut after it has been larger
 
-_KNOWN = f"""
-    SELECT k.route, k.key, k.id, {DELIVERY}
-    FROM (VALUES {{}}) AS v CROSS JOIN dedupe k ON k.route = v.column1 AND k.key = v.column2 AND k.expires > v.column3
-    LEFT JOIN deliveries d ON d.id = k.id LEFT JOIN routes r ON r.id = d.route
-    WHERE d.state IS NULL OR d.state NOT IN (4, 5)
-"""
+_KNOWN, _LEASED = QUERIES["known"].format(DELIVERY, "{}"), QUERIES["leased"].format(DELIVERY)
 
 _TOTALS = ("accepted", "refused", "repeated", "counted", "aged", "evicted")
 _COLUMN_OF = {DeliveryState.REFUSED: 1, DeliveryState.DUPLICATE: 2}  # the index of a state in `_TOTALS`; 0 for others
-
-ADD_TOTALS = f"INSERT INTO totals (at, route, {', '.join(_TOTALS)}) VALUES {{}} ON CONFLICT DO UPDATE SET " + ", ".join(
-    f"{column} = {column} + excluded.{column}" for column in _TOTALS
-)
-
-_CANDIDATES = "SELECT id, due_at FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = :route {due} ORDER BY id LIMIT :count"
-
-_SPREAD = "10.0 * (1 << min(attempt - 2, 8)) * ((id * 31 + attempt) * 7919 % 1000) / 1000"
-"""Seconds up to a maximum that doubles with each attempt. They are the same each time, so that a simulation can be repeated."""
-
 
 _REMOVE_REQUESTS = (
     "DELETE FROM contents",
@@ -99,13 +81,8 @@ class JournalWriter:
         connection.execute(f"PRAGMA cache_size = -{CACHE}")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_FILE_SIZE}")
         for state, durable in ((DeliveryState.RETRY, True), (DeliveryState.FAILED, False)):
-            connection.execute(
-                "UPDATE deliveries INDEXED BY unfinished "
-                f"SET state = ?, due_at = iif(reason = ?, ? + {_SPREAD}, 0), status = 0, reason = ?, seconds = 0, "
-                "traceback = NULL "
-                "WHERE state < 3 AND state = 1 AND durable = ?",
-                (NUMBERS[state], PROCESS_ENDED, self._now(), PROCESS_ENDED, durable),
-            )
+            values = NUMBERS[state], PROCESS_ENDED, self._now(), PROCESS_ENDED, durable
+            connection.execute(QUERIES["end running"], values)
 
     def record(
         self, connection: sqlite3.Connection, arguments: Sequence[tuple[StoredDelivery, float, float]]
@@ -228,22 +205,13 @@ class JournalWriter:
             "busy": as_ids(busy),
         }
         due = "(due_at <= :now OR due_at > :furthest) AND id NOT IN (SELECT value FROM json_each(:busy))"
-        candidates = _CANDIDATES.format(due="" if ordered else f"AND {due}")
+        candidates = QUERIES["candidates"].format(due="" if ordered else f"AND {due}")
         rows = connection.execute(
             f"SELECT id, {QUERIES['body size']} FROM ({candidates}) AS due WHERE {due}", parameters
         ).fetchall()
         ids = as_ids([number for number, _ in rows[: fitting(size for _, size in rows)]])
-        connection.execute(
-            "UPDATE deliveries SET state = 1, attempt = attempt + 1, began_at = ?, due_at = iif(durable, ?, NULL) "
-            "WHERE id IN (SELECT value FROM json_each(?))",
-            (now, now + seconds, ids),
-        )
-        leased = connection.execute(
-            "SELECT coalesce(p.head, c.head), coalesce(p.body, c.body), " + DELIVERY + " FROM deliveries d "
-            "JOIN routes r ON r.id = d.route LEFT JOIN contents c ON c.id = d.id LEFT JOIN private p ON p.id = d.id "
-            "WHERE d.id IN (SELECT value FROM json_each(?)) ORDER BY d.id",
-            (ids,),
-        ).fetchall()
+        connection.execute(QUERIES["lease"], (now, now + seconds, ids))
+        leased = connection.execute(_LEASED, (ids,)).fetchall()
         return [delivery_of(row, request_of(head, body)) for head, body, *row in leased]
 
     def extend(self, connection: sqlite3.Connection, ids: Sequence[int], seconds: float) -> None:
@@ -307,7 +275,7 @@ def replay(connection: sqlite3.Connection, ids: Sequence[int], force: bool, spac
 def add_to_total(connection: sqlite3.Connection, column: str, numbers: Mapping[tuple[int, int], int]) -> None:
     """Add numbers, by the beginning of their time and by route, in a column of `totals`."""
     rows = [(*key, *(number * (column == one) for one in _TOTALS)) for key, number in numbers.items()]
-    execute_rows(connection, ADD_TOTALS, rows)
+    execute_rows(connection, QUERIES["add totals"], rows)
 
 
 class _Rows:
@@ -323,7 +291,7 @@ class _Rows:
         rows: dict[str, Sequence[Sequence[object]]] = {
             "INSERT INTO deliveries VALUES {}": self.deliveries,
             "INSERT INTO ledger VALUES {}": [row[:1] for row in self.deliveries],
-            ADD_TOTALS: [(*key, *numbers) for key, numbers in self.totals.items()],
+            QUERIES["add totals"]: [(*key, *numbers) for key, numbers in self.totals.items()],
             "INSERT INTO contents VALUES {}": self.contents,
             "INSERT INTO private VALUES {}": self.private,
             "INSERT OR REPLACE INTO dedupe VALUES {}": self.dedupe,

@@ -212,3 +212,42 @@ WHERE id < (SELECT max(id) FROM runs) AND began < min(?, CAST(strftime('%s', 'no
 
 -- query remove message_totals: those of some age.
 DELETE FROM message_totals WHERE at < min(?, CAST(strftime('%s', 'now') AS INTEGER)) - ?
+
+-- query known: deliveries with these routes and keys that aren't given up, or the ids of removed ones. The braces stand for columns and rows.
+SELECT k.route, k.key, k.id, {}
+FROM (VALUES {}) AS v CROSS JOIN dedupe k ON k.route = v.column1 AND k.key = v.column2 AND k.expires > v.column3
+LEFT JOIN deliveries d ON d.id = k.id LEFT JOIN routes r ON r.id = d.route
+WHERE d.state IS NULL OR d.state NOT IN (4, 5)
+
+-- query add totals: of minutes or hours, and routes.
+INSERT INTO totals (at, route, accepted, refused, repeated, counted, aged, evicted) VALUES {} ON CONFLICT DO UPDATE SET
+accepted = accepted + excluded.accepted, refused = refused + excluded.refused, repeated = repeated + excluded.repeated,
+counted = counted + excluded.counted, aged = aged + excluded.aged, evicted = evicted + excluded.evicted
+
+-- query end running: the attempts of an earlier process. After a repeated end, the wait is up to a maximum that doubles, and the same each time.
+UPDATE deliveries INDEXED BY unfinished
+SET state = ?, due_at = iif(
+    reason = ?, ? + 10.0 * (1 << min(attempt - 2, 8)) * ((id * 31 + attempt) * 7919 % 1000) / 1000, 0
+), status = 0, reason = ?, seconds = 0, traceback = NULL
+WHERE state < 3 AND state = 1 AND durable = ?
+
+-- query candidates: for a lease; the braces stand for a condition.
+SELECT id, due_at FROM deliveries INDEXED BY unfinished WHERE state < 3 AND route = :route {due} ORDER BY id LIMIT :count
+
+-- query lease: begin an attempt.
+UPDATE deliveries SET state = 1, attempt = attempt + 1, began_at = ?, due_at = iif(durable, ?, NULL)
+WHERE id IN (SELECT value FROM json_each(?))
+
+-- query leased: deliveries with their requests, as they were received.
+SELECT coalesce(p.head, c.head), coalesce(p.body, c.body), {} FROM deliveries d
+JOIN routes r ON r.id = d.route LEFT JOIN contents c ON c.id = d.id LEFT JOIN private p ON p.id = d.id
+WHERE d.id IN (SELECT value FROM json_each(?)) ORDER BY d.id
+
+-- query remove messages: their ids, and the hours in which they were accepted.
+DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?)) RETURNING CAST(accepted_at / 3600 AS INTEGER) * 3600, id
+
+-- query remove from message_ledger: ids.
+DELETE FROM message_ledger WHERE id IN (SELECT value FROM json_each(?))
+
+-- query add message total: to a column of an hour.
+INSERT INTO message_totals (at, {0}) VALUES (?, ?) ON CONFLICT DO UPDATE SET {0} = {0} + excluded.{0}
