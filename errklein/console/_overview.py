@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from typing import Any
 
 from errklein.console._visit import Values, Visit, page
 
 
 @page("/", "overview.html")
 async def overview(visit: Visit) -> Values:
-    def totals(step: int, number: int) -> Awaitable[object]:
-        until = (visit.bot.now() // step + 1) * step
-        return visit.perform("webhooks.totals", since=until - number * step, until=until, step=step)
-
     status = await visit.perform("process.status")
-    return {"title": "Overview", "status": status, "hour": await totals(60, 60), "day": await totals(3600, 24)}
+    values: dict[str, Any] = {"title": "Overview", "status": status, "hour": (), "day": ()}
+    # Without a depth, the journal can't be read, or doesn't respond.
+    for name, step, number in (("hour", 60, 60), ("day", 3600, 24)) if status.depth else ():
+        until = (visit.bot.now() // step + 1) * step
+        since = until - number * step
+        values[name] = await visit.perform("webhooks.totals", since=since, until=until, step=step)
+    return values

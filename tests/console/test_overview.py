@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from twisted.internet.defer import fail
+
 from errklein import BotPlugin, webhook
+from errklein.ports.journal import JournalError
 from tests.console.kit import ConsoleCase
 
 
@@ -89,3 +92,12 @@ class OverviewTests(ConsoleCase):
     def test_errors(self) -> None:
         """The parts of the bot with errors in the last hour are named."""
         self.assertRegex(self.browser.text, r">Shop:bill</a></th><td[^>]*>2</td>")
+
+    def test_journal_that_cannot_be_read(self) -> None:
+        """If the journal can't be read, the overview says so, and shows the rest."""
+        self.patch(self.bot.bot.journal, "depth", lambda: fail(JournalError("journal.sqlite: disk I/O error")))
+        page = self.browser.get("/")
+        self.assertEqual(self.browser.status, 200)
+        self.assertIn("The journal can", page)
+        self.assertIn("connected", page)
+        self.assertNotIn("<svg", page)
