@@ -39,6 +39,7 @@ del CORE_PLUGINS
 WEBHOOK_LOG = "heads"
 WEBHOOK_LOG_SIZE = 10**12
 """
+SEARCHES = ("/deliveries?text=nothing", "/deliveries?answered=500", "/deliveries?reason=nothing")
 LOADS = 50
 MOST_MEDIAN, MOST_WORST, MOST_PAUSE = 150.0, 400.0, 20.0
 """The targets of pages and of the reactor's pauses, in milliseconds."""
@@ -101,8 +102,9 @@ class Browser:
         return text
 
     def pages(self) -> Sequence[str]:
-        """Return a page of each kind that can be reached by links."""
-        found, new = {_kind("/"): "/"}, ["/"]
+        """Return a page of each kind that can be reached by links, and the forms' searches."""
+        new = ["/", *SEARCHES]
+        found = {_kind(path): path for path in new}
         for path in new:
             for link in re.findall(r'<a (?:class="[^"]*" )?href="(/[^"#]*)', self.get(path)):
                 link = link.replace("&amp;", "&")
