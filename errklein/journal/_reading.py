@@ -58,7 +58,7 @@ _FILTERS = {
     "request_id": " AND request_id = :request_id",
     "status": " AND status = :status",
     "answered": " AND answered = :answered",
-    "reason": " AND instr(lower(reason), lower(:reason))",
+    "reason": " AND reason != '' AND instr(lower(reason), lower(:reason))",
     "ids": " AND id IN (SELECT value FROM json_each(:ids))",
     "text": f" AND EXISTS (SELECT 1 FROM json_each(:text) AS spelling WHERE {_CONTAINED})",
 }
