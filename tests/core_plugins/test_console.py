@@ -38,6 +38,14 @@ class ConsoleTests(PluginTestCase):
         self.assertEqual(self.command("!console"), "http://localhost:9142/enter/x")
         self.assertEqual(links.given, ("@admin", "test", self.bot.backend.build_identifier("@admin")))
 
+    def test_unstored(self) -> None:
+        """The journal keeps no link, also if the network is away."""
+        self.bot.bot.console = Links()
+        sent: list[Any] = []
+        self.patch(self.bot.backend, "send_message", sent.append)
+        self.bot.say("!console")
+        self.assertEqual([message.unstored for message in sent], [True])
+
     def test_strangers(self) -> None:
         """Others get no link, and end no sessions."""
         links = self.bot.bot.console = Links()
