@@ -33,4 +33,4 @@ __all__ = [
     "UserDoesNotExistError",
     "UserNotUniqueError",
 ]
-"""What plugins use, besides the names that `errklein` itself has. Further names are for other packages of errklein."""
+"""The names for plugins, besides the names that `errklein` itself has. Further names are for other packages of errklein."""

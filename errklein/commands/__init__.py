@@ -38,4 +38,4 @@ from errklein.commands.access import Caller, check_access, explain_access, get_a
 from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, botflow, never
 
 __all__ = ["SeparatorArgParser", "ShlexArgParser"]
-"""What plugins use. Further names are those that other packages of errklein use."""
+"""The names for plugins. Further names are those that other packages of errklein use."""

@@ -7,4 +7,4 @@ from errklein.config.secrets import SecretError, SecretStore, read_secret, read_
 from errklein.config.warnings import configuration_warnings, placeholders
 
 __all__ = ["Config", "ConfigError", "load_config"]
-"""What plugins use. Further names are those that other packages of errklein use."""
+"""The names for plugins. Further names are those that other packages of errklein use."""

@@ -51,7 +51,7 @@ SHARES = {
         1 / 10, "32 + 2.43 * (length(network) + length(key)) + 1.36 * (length(room) + length(refs))", 500_000
     ),
 }
-"""What keeps the ids of requests, the records of messages, and the ids that networks have given to messages."""
+"""The tables of the ids of requests, the records of messages, and the ids that networks have given to messages."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ HOSTILE = (
 """A text with addresses, mentions and formatting."""
 
 REPLACEMENTS: Sequence[Any] = (None, 10**30, [7, "x", None], HOSTILE, f"x {HOSTILE}", HOSTILE * 46)
-"""What each value of a payload is replaced with."""
+"""The values that take the place of each value of a payload."""
 
 _SECRETS = (b"b25lIHNlY3JldCBvZiBhIHdlYmhvb2s", b"YW5vdGhlciBzZWNyZXQgb2YgYSB3ZWJob29r")
 _REFERENCE = "env:WEBHOOK_SECRET"

@@ -23,7 +23,7 @@ CONTENT_WINDOW = 300.0
 """The seconds for which the content of deliveries is remembered, since equal content may be a new event."""
 
 Response = int | str | Mapping[str, Any] | tuple[str | Mapping[str, Any], int]
-"""What the source gets with `ack="now"`: a status, a text, or a JSON object, or one of the latter with a status."""
+"""The response to the source with `ack="now"`: a status, a text, or a JSON object, or one of the latter with a status."""
 
 Ack = Literal["after", "now"]
 """When the source gets its response: after the handler has run, or as soon as the request is recorded."""
