@@ -11,6 +11,7 @@ from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.listening import description_problem, listen_problem, unix_problem
+from tests import needs_network
 from tests.authority import Authority
 
 
@@ -85,6 +86,7 @@ class DescriptionTests(SynchronousTestCase):
 
     def test_what_others_have(self) -> None:
         """An address in use, and a socket that systemd hasn't passed, are valid, also within a wrapping endpoint."""
+        needs_network()
         with socket.socket() as other:
             other.bind(("127.0.0.1", 0))
             port = other.getsockname()[1]
