@@ -19,6 +19,7 @@ from errklein.text.masking import masker
 from errklein.verify import verification
 from errklein.webhooks.deliveries import DeliveryState, StoredDelivery, StoredRequest
 from errklein.webhooks.exported import read_request
+from tests import needs_network
 
 reactor: Any = _reactor
 HEADERS = ((b"host", b"bot"), (b"content-type", b"application/json"), (b"x-event", b'it\'s $HOME `id` "q" \\'))
@@ -51,6 +52,7 @@ class CommandTests(TestCase):
 
     async def run_command(self, stored: StoredRequest, check: Any = None, **variables: str) -> tuple[str, int, Any]:
         """Run the command, and return its errors, its status, and the request that has arrived."""
+        needs_network()
         found = Received()
         port = reactor.listenTCP(0, Site(found), interface="127.0.0.1")  # type: ignore[no-untyped-call]
         self.addCleanup(port.stopListening)
