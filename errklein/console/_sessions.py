@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from secrets import token_urlsafe
+from secrets import token_hex
 
 from errklein.chat import Identifier
 
@@ -29,7 +29,7 @@ class Session:
 
     visitor: Visitor
     ends_at: float  # by the reactor
-    form_token: str = field(default_factory=token_urlsafe, repr=False)  # what each form must send
+    form_token: str = field(default_factory=token_hex, repr=False)  # what each form must send
     results: dict[str, str] = field(default_factory=dict)  # of the latest actions, by number
     _number: int = 0
 
@@ -55,7 +55,8 @@ class Sessions:
         own = [key for key, (other, _) in self._links.items() if other == visitor]
         for key in own[: max(0, len(own) + 1 - _MOST_LINKS)]:
             del self._links[key]
-        token = token_urlsafe(32)
+        # Only digits and letters: chat takes underscores for markup.
+        token = token_hex(32)
         self._links[_hash(token)] = visitor, self._seconds() + LINK_SECONDS
         return token
 
@@ -65,7 +66,7 @@ class Sessions:
         found = self._links.pop(_hash(token), None)
         if found is None:
             return None
-        cookie, session = token_urlsafe(32), Session(found[0], self._seconds() + SESSION_SECONDS)
+        cookie, session = token_hex(32), Session(found[0], self._seconds() + SESSION_SECONDS)
         self._sessions[_hash(cookie)] = session
         return cookie, session
 

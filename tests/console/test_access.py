@@ -44,6 +44,10 @@ class Judge(BotPlugin):
 class LinkTests(ConsoleCase):
     """Links, and the sessions that they start."""
 
+    def test_characters(self) -> None:
+        """A link has nothing that chat takes for markup, such as underscores, which would change it."""
+        self.assertRegex(self.link(), "^/enter/[0-9a-f]{64}$")
+
     def test_link(self) -> None:
         """A link shows a button, which starts a session. It works once."""
         link = self.link()
