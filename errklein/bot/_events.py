@@ -17,6 +17,7 @@ from errklein.bot._notices import INTERVAL, NoticeBoard
 from errklein.bot.streams import Streams
 from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.chat.handles import MessageRef
+from errklein.chat.operations import Press
 from errklein.dispatch import Dispatcher, Networks
 from errklein.plugins.manager import Callback
 from errklein.ports.chat import Backend, BotOverview
@@ -257,6 +258,9 @@ class Events:
 
     def reaction_changed(self, backend: Backend, reaction: Reaction) -> None:
         self._callbacks.call(backend, "callback_reaction", reaction)
+
+    def choice_made(self, backend: Backend, press: Press) -> str:
+        return "This question isn't open any more."
 
     def stream_offered(self, backend: Backend, stream: Stream) -> None:
         """Pass a copy to each plugin that overrides `callback_stream`. If none does, the stream is rejected."""

@@ -20,6 +20,7 @@ class Features:
     :param emoji: The emoji of reactions; empty for any.
     :param files: Whether the bot can send files.
     :param mentions: Whether a message can notify people; otherwise their names are put before the text.
+    :param choices: The most choices that a message offers as buttons; 0 without buttons.
     :param highlights_names: Whether a name in a text notifies its holder.
     """
 
@@ -33,6 +34,7 @@ class Features:
     emoji: frozenset[str] = frozenset()
     files: bool = False
     mentions: bool = False
+    choices: int = 0
     highlights_names: bool = False
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from errklein.chat.handles import Handle, MessageRef
+from errklein.chat.identifiers import Identifier
 
 MOST_FILE = 25_000_000
 """The largest number of bytes of a file that is sent."""
@@ -36,6 +37,7 @@ class Wanted(NamedTuple):
     :param type: The content type of a file.
     :param mentions: The people whom the message notifies, as text that `build_identifier` reads.
     :param quote: The first line of the message whose thread is meant, which networks without threads show; "" for none.
+    :param choices: The labels of the choices that a text offers; empty for none.
     """
 
     kind: Kind = Kind.POST
@@ -46,6 +48,7 @@ class Wanted(NamedTuple):
     type: str = ""
     mentions: tuple[str, ...] = ()
     quote: str = ""
+    choices: tuple[str, ...] = ()
 
     def into(self, thread: str) -> Wanted:
         """Return the same for a thread, given as an id or as the handle of the message that begins it."""
@@ -66,11 +69,26 @@ class Wanted(NamedTuple):
             raise ValueError(f"expected a JSON object, not {text[:40]!r}")
         read = cls(**{name: fields[name] for name in cls._fields if name in fields})
         target = read.target if isinstance(read.target, str) else MessageRef(*read.target)
-        return read._replace(kind=Kind(read.kind), target=target, mentions=tuple(read.mentions))
+        return read._replace(
+            kind=Kind(read.kind), target=target, mentions=tuple(read.mentions), choices=tuple(read.choices)
+        )
 
 
 NOTHING_ELSE = Wanted()
 """A plain text."""
+
+
+class Press(NamedTuple):
+    """Somebody has pressed a button of a message.
+
+    :param ref: The message.
+    :param by: The person, or the occupant of the room.
+    :param number: The position of the choice, from 0.
+    """
+
+    ref: MessageRef
+    by: Identifier
+    number: int
 
 
 class Unsupported(Exception):
@@ -79,16 +97,17 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True)
 class Post:
-    """Send a text: a message of its own."""
+    """Send a text: a message of its own, with a button for each of the choices."""
 
     text: str
     thread: str = ""
     mentions: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Edit:
-    """Replace the text of a message of the bot."""
+    """Replace the text of a message of the bot, and remove its buttons."""
 
     ref: MessageRef
     text: str

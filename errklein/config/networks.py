@@ -33,6 +33,19 @@ class NetworkFinding(NamedTuple):
     is_problem: bool = False
 
 
+class CommandText(NamedTuple):
+    """A command, as networks list it.
+
+    :param name: The name without prefix and with underscores, such as "plugin_list".
+    :param description: The first sentence of its help, without markup.
+    :param syntax: Its arguments, such as "[--force] NAME"; "" for none that are known.
+    """
+
+    name: str
+    description: str
+    syntax: str
+
+
 @dataclass(frozen=True)
 class Network:
     """Describes a chat network: the attribute `NETWORK` of its module.
@@ -53,6 +66,8 @@ class Network:
     :param mentions_all: Whether a text such as "@channel" may notify a whole room.
     :param check: Tries the connection for `errklein network check`, given a `NetworkContext`. Returns what it has found, or raises
         ConfigError, ConnectionError or an exception of `errklein.networks.errors` with what is wrong.
+    :param push_commands: Makes the commands known to the network, or with `dry` only finds out what would change, given a
+        `NetworkContext`. Commands of others stay. Returns a line for each change, and raises as `check` does.
     """
 
     name: str
@@ -70,6 +85,7 @@ class Network:
     admin: str = "@alice"
     mentions_all: bool = True
     check: Callable[[Any], Awaitable[Sequence[NetworkFinding]]] | None = None
+    push_commands: Callable[[Any, Sequence[CommandText], bool], Awaitable[Sequence[str]]] | None = None
 
 
 IN_ERRBOT = ("IRC", "Null", "Test", "Text")

@@ -12,7 +12,7 @@ from errklein.chat import EXACT, Identifier, Message, NameRules, Presence, React
 from errklein.chat.features import BARE, Features
 from errklein.chat.handles import MessageRef
 from errklein.chat.identifiers import RoomDoesNotExistError
-from errklein.chat.operations import Wanted
+from errklein.chat.operations import Press, Wanted
 from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.ports.outbox import NetworkOutbox
 from errklein.ports.receipts import Receipt
@@ -246,6 +246,9 @@ class BackendEvents(Protocol):
 
     def reaction_changed(self, backend: Backend, reaction: Reaction) -> None:
         """A reaction was added to a message or removed."""
+
+    def choice_made(self, backend: Backend, press: Press) -> str:
+        """Somebody has pressed a button. Return why that counts for nothing, which only this person is shown; "" if it counts."""
 
     def stream_offered(self, backend: Backend, stream: Stream) -> None:
         """A file is offered to the bot. It is read in a thread; the status of the stream shows the result."""
