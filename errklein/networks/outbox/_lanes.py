@@ -20,8 +20,7 @@ from errklein.chat import Message
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Post, Unsupported, Upload, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage
-from errklein.networks.outbox._bounds import Load, Unavailable
-from errklein.networks.outbox._network import Connections, P, RetryLater, Transport
+from errklein.networks.outbox._network import Connections, Load, P, RetryLater, Transport, Unavailable
 from errklein.ports.receipts import Receipt
 from errklein.running import ThreadReactor, cancel_timers
 from errklein.text import split_rendered, truncated

@@ -19,9 +19,17 @@ from errklein.chat import Message
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import MOST_FILE, NOTHING_ELSE, Kind, Unsupported, Wanted
 from errklein.chat.outgoing import OutgoingMessage, Wait
-from errklein.networks.outbox._bounds import Bounds, Load, OutboxLimits, Unavailable
 from errklein.networks.outbox._lanes import SHOWN, Entry, Hold, OutboxLanes
-from errklein.networks.outbox._network import NotConfirmed, P, RetryLater, Transport
+from errklein.networks.outbox._network import (
+    Bounds,
+    Load,
+    NotConfirmed,
+    OutboxLimits,
+    P,
+    RetryLater,
+    Transport,
+    Unavailable,
+)
 from errklein.ports.outbox import (
     OutboxClosed,
     OutboxExpired,
