@@ -1,18 +1,25 @@
-"""The backend that sends messages to the targets of Apprise, in threads."""
+"""The backend that sends messages to the targets of Apprise, in threads, and by requests with bounds."""
 
 from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from threading import get_ident
-from typing import TYPE_CHECKING, TypeVar
+from time import monotonic
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+import requests
+from requests.adapters import HTTPAdapter
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
+from urllib3.exceptions import HTTPError
 
 from errklein.chat import Identifier, Message
 from errklein.chat.features import Features
@@ -171,8 +178,6 @@ def open_targets(config: Config) -> Mapping[str, Target]:
     """Return the targets by `#name`, without sending anything; raise ConfigError with what is wrong, and without URLs."""
     from apprise import Apprise, AppriseAsset
 
-    from errklein.networks.apprise._requests import bound_requests
-
     # At lower levels, it logs addresses.
     _LOGGER.setLevel(max(_LOGGER.level, logging.WARNING))
     identity = NETWORK.settings.read_identity(config.BOT_IDENTITY)
@@ -196,5 +201,59 @@ def open_targets(config: Config) -> Mapping[str, Target]:
         targets[f"#{name}"] = Target(scheme, service.resolve_format("markdown").value, size, service)
     if not targets:
         raise ConfigError("BOT_IDENTITY: 'targets' is missing, such as {'teams': 'env:TEAMS_URL'}")
-    bound_requests()
+    _bound_requests()
     return targets
+
+
+LARGEST_ANSWER = 1_000_000  # bytes; services give a few hundred
+LONGEST_ANSWER = 60.0  # the seconds after which an answer ends that comes bit by bit
+
+
+class _BoundedAdapter(HTTPAdapter):
+    """Reads answers up to LARGEST_ANSWER and LONGEST_ANSWER, whatever the caller reads of them."""
+
+    def send(self, *args: Any, **options: Any) -> requests.Response:
+        end, content = monotonic() + LONGEST_ANSWER, bytearray()
+        response = super().send(*args, **options)
+        # urllib3 1 has no `read1`, and fills the buffer before it returns.
+        read = getattr(response.raw, "read1", response.raw.read)
+        try:
+            while data := read(65_536, decode_content=True):
+                content += data
+                if len(content) > LARGEST_ANSWER or monotonic() > end:
+                    raise requests.ConnectionError(f"the answer has more than {LARGEST_ANSWER:,} bytes, or takes too long")
+        except HTTPError as error:
+            raise requests.ConnectionError(error) from None
+        finally:
+            response.raw.close()
+        response.raw = BytesIO(content)
+        return response
+
+
+class _Session(requests.Session):
+    """A session with bounds. It follows no redirects, which may lead to addresses that nobody has configured."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _BoundedAdapter())
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+def _request(method: str, *args: Any, **options: Any) -> requests.Response:
+    with _Session() as session:
+        sent: requests.Response = getattr(session, method)(*args, **options)
+        return sent
+
+
+_METHODS = {name: partial(_request, name) for name in ("request", "get", "post", "put", "patch", "delete", "head")}
+_BOUNDED = SimpleNamespace(**{**vars(requests), **_METHODS})
+
+
+def _bound_requests() -> None:
+    """Let the services of Apprise that are loaded send requests with bounds. It has no setting for that."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("apprise.plugins.") and getattr(module, "requests", None) is requests:
+            module.requests = _BOUNDED  # type: ignore[attr-defined]

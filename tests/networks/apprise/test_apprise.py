@@ -35,7 +35,7 @@ from tests.processes import ROOT
 if find_spec("apprise") is not None:
     from apprise.manager_plugins import NotificationManager
 
-    from errklein.networks.apprise import _backend, _requests
+    from errklein.networks.apprise import _backend
     from errklein.networks.apprise._backend import SCHEMES, AppriseBackend
 
 TOKEN = "Zq4tX9wLkP2vB7nM"
@@ -174,7 +174,7 @@ class SendingTests(AppriseCase):
 
     def test_slow_answer(self) -> None:
         """An answer that comes bit by bit is given up, although each bit comes in time."""
-        self.patch(_requests, "LONGEST", 0.0)
+        self.patch(_backend, "LONGEST_ANSWER", 0.0)
         backend = self.backend()
         self.service.endless[f"/one/{TOKEN}"] = 200
         self.assertNoResult(self.send(backend, "hello"))
