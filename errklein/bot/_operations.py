@@ -1,4 +1,5 @@
-"""The parts of the bot that core plugins and consoles use: its state, and the operations of administrators."""
+"""The parts of the bot that core plugins and consoles use: its state, and the operations of administrators, such as the
+reload of the configuration."""
 
 from __future__ import annotations
 
@@ -7,10 +8,10 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import unquote_plus, urlsplit
 
 from twisted.internet.defer import maybeDeferred
@@ -20,7 +21,8 @@ from twisted.logger import Logger
 from errklein.chat import Identifier, Message
 from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.commands.operations import Actor, operation
-from errklein.config import Config, ConfigError
+from errklein.config import Config, ConfigError, SecretError, located_errors, read_secrets
+from errklein.config.changes import Change, apply, changes_of, risks
 from errklein.dispatch import RoomOperations
 from errklein.journal import back_up
 from errklein.journal.operations import PAUSED_WEBHOOK, BotState, WebhookOperations
@@ -31,20 +33,22 @@ from errklein.plugins.plugin import UnknownPlugin
 from errklein.plugins.repos.operations import RepoOperations
 from errklein.ports.chat import Backend, BotOverview, ManagesRooms
 from errklein.ports.journal import JournalError
-from errklein.ports.outbox import OutboxStatus
+from errklein.ports.outbox import NetworkOutbox, OutboxStatus, RecipientStatus
 from errklein.ports.values import OF_NETWORK
 from errklein.running import PoolStatus, SerialQueue, TimedOut, call_from_thread, result_within
-from errklein.sources import example_of
+from errklein.sources import example_of, find_source
 from errklein.storage import BACKUP_NAME, OWN_NAMESPACES, rows_of, write_backup
-from errklein.web import ClientResponse
+from errklein.web import ClientResponse, WebSettings
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Action, DeliveryState, QueueDepth, StoredDelivery
+from errklein.webhooks.delivery_words import InvalidWords
+from errklein.webhooks.option_values import HookError
+from errklein.webhooks.options import configured
+from errklein.webhooks.room_webhooks import room_webhooks
 
 if TYPE_CHECKING:
     from errklein.bot._bot import Bot
-    from errklein.bot._messages import MessageOperations
     from errklein.bot.persons import PersonOperations
-    from errklein.config.changes import Change
 
 _audit = Logger(namespace="errklein.audit")
 
@@ -237,9 +241,6 @@ class ProcessOperations:
 
         :param option: "--force" to remove also the last administrator of a network, and the verification of a webhook.
         """
-        # Imported late, since this is rare.
-        from errklein.bot._reload import change_config
-
         bot, read = self._bot, self._bot.read_config
         if option not in ("", "--force"):
             raise ConfigError(f"unknown option {option!r}; the only one is --force")
@@ -300,6 +301,101 @@ class ProcessOperations:
         return NetworkStatus(name, connected_for, state.ended, state.reconnects, waiting, oldest_for, unreadable)
 
 
+class MessageOperations:
+    """Lists and drops messages that wait. Both raise InvalidWords for an unknown network."""
+
+    def __init__(self, bot: Bot) -> None:
+        self._bot = bot
+
+    @operation("message_list", "network")
+    async def waiting(self, by: Actor, network: str = "") -> Mapping[str, Sequence[RecipientStatus]]:
+        """Return the recipients for whom messages wait, by network; those of all networks without one."""
+        return {name: self._outbox(name).recipients() for name in ([network] if network else self._bot.backends)}
+
+    @operation("message_drop", "network", "recipient", changes=True)
+    async def drop(self, by: Actor, network: str, recipient: str) -> int:
+        """Drop what waits for a recipient, and return the number of messages. One that is being sent isn't dropped."""
+        return self._outbox(network).drop(recipient, f"an administrator has dropped what waits for {recipient}")
+
+    def _outbox(self, network: str) -> NetworkOutbox:
+        if (backend := self._bot.backends.get(network)) is None:
+            raise InvalidWords(f"there is no network {network!r}; the bot has {', '.join(self._bot.backends)}")
+        return backend.outbox
+
+
+_UNKNOWN = object()  # the verification that an inactive plugin declares, or doesn't
+
+
+def change_config(bot: Bot, fresh: Config, by: Actor, *, is_forced: bool) -> list[Change]:
+    """Apply what needs no restart of a configuration that was read again, all of it or nothing, and return what
+    differs. Raises ConfigError, before anything changes."""
+    config = bot.bot_config
+    changes = list(changes_of(config, fresh))
+    settings = WebSettings.of(fresh if config.names_networks == fresh.names_networks else config)
+    options = _options(bot, settings, config, fresh)
+    dangers = [*risks(config, fresh), *_unverified(bot, options)]
+    if dangers and not is_forced:
+        raise ConfigError(f"{'; '.join(dangers)}. Add --force to apply this nevertheless")
+    if changes:
+        done = f"{by.name} has reloaded the configuration"
+        texts, names = ("; ".join(one.line(details=details) for one in changes) for details in (True, False))
+        # Before the change, so that an administrator who is removed is notified, too.
+        bot.tell_admins(f"{done}: {texts}", f"{done}: {names}")
+    apply(config, fresh)
+    bot.web.use(replace(WebSettings.of(config), webhooks=options))
+    bot.room_webhooks.use_settings(room_webhooks(config.setting("WEBHOOKS"), find_source))
+    bot.plugin_manager.standby.look()
+    destinations.use_level(config.BOT_LOG_LEVEL)
+    bot.plugins_changed()
+    return changes
+
+
+def _options(bot: Bot, settings: WebSettings, config: Config, fresh: Config) -> Mapping[str, Any]:
+    """Return the options of webhooks, those that don't change as the same objects. Raises ConfigError if they can't be
+    used. Then their webhooks stay the same objects, too, with the rates that they have used up."""
+    before, after = config.setting("WEBHOOKS"), fresh.setting("WEBHOOKS")
+    used = bot.web.site.settings.webhooks
+    options = dict(settings.webhooks)
+    options |= {name: used[name] for name in options if name in used and before.get(name) == after.get(name)}
+    with located_errors(fresh):
+        try:
+            verifications = {name: its.get("verify") for name, its in options.items()}
+            for hook in _declared(bot).values():
+                declaration = configured(hook, options, settings.default_methods, find_source).declaration
+                verifications[hook.full_name] = declaration.verify
+            for name in [name for name, its in options.items() if its is not used.get(name)]:
+                verify = verifications[name]
+                read_secrets(None if verify is None or verify.unusable else verify)
+            for name, one in room_webhooks(after, find_source).items():
+                if one != bot.room_webhooks.find(name):
+                    read_secrets(one.declaration(find_source, "").verify)
+        except HookError as error:
+            raise ConfigError(str(error), "WEBHOOKS") from None
+        except SecretError as error:
+            raise ConfigError(f"WEBHOOKS[{name!r}]: {error}", "WEBHOOKS") from None
+    return options
+
+
+def _declared(bot: Bot) -> Mapping[str, Hook]:
+    return {hook.full_name: hook for hooks in bot.web.routes.declared.values() for hook in hooks}
+
+
+def _unverified(bot: Bot, options: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each webhook that would no longer be verified, those of inactive plugins included."""
+    declared = {name: hook.declaration for name, hook in _declared(bot).items()}
+    # A webhook with a source has its verification.
+    own, used = (
+        {name: one.verify or one.source_name or None for name, one in declared.items()},
+        bot.web.site.settings.webhooks,
+    )
+    lost = []
+    for name in sorted({*used, *options}):
+        before, after = (its.get(name, {}).get("verify", own.get(name, _UNKNOWN)) for its in (used, options))
+        if before is not None and (after is None or (after is _UNKNOWN and before is not _UNKNOWN)):
+            lost.append(name)
+    return [f"WEBHOOKS: {name} would no longer be verified" for name in lost]
+
+
 class ConsoleLinks(Protocol):
     """The console, as far as commands use it."""
 
@@ -324,7 +420,7 @@ class CoreHost:
         changes = SerialQueue(bot.reactor)
         self.repositories = RepoOperations(bot.repo_manager, bot.plugin_manager, bot.plugin_pool, changes)
         self.webhooks, self.room_webhooks, self.rooms = webhooks, bot.room_webhooks, rooms
-        self.process = ProcessOperations(bot)
+        self.process, self.messages = ProcessOperations(bot), MessageOperations(bot)
 
     @property
     def persons(self) -> PersonOperations:
@@ -332,12 +428,6 @@ class CoreHost:
         from errklein.bot.persons import PersonOperations
 
         return PersonOperations(self._bot)
-
-    @property
-    def messages(self) -> MessageOperations:
-        from errklein.bot._messages import MessageOperations
-
-        return MessageOperations(self._bot)
 
     @property
     def console(self) -> ConsoleLinks | None:

@@ -185,5 +185,5 @@ class OnePlaceTests(SynchronousTestCase):
         # The contract of networks tests each by what it can do.
         self.assertTrue(found.pop("testing/backend_contract.py"))
         asked = {(module, name.rpartition(".")[2]) for module, names in found.items() for name in names}
-        allowed = {("bot/_room_messages.py", "highlights_names"), ("networks/outbox/_lanes.py", "size")}
+        allowed = {("bot/room_webhooks.py", "highlights_names"), ("networks/outbox/_lanes.py", "size")}
         self.assertEqual(asked - allowed, set())

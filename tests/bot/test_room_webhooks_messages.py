@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.filepath import FilePath
 
-from errklein.bot._room_messages import RoomMessages
+from errklein.bot.room_webhooks import RoomMessages
 from errklein.chat import Message
 from errklein.chat.features import Features
 from errklein.ports.outbox import OutboxClosed, OutboxFull
