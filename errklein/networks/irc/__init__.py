@@ -33,9 +33,9 @@ def _make(context: NetworkContext) -> IRCBackend:
 
 
 async def _check(context: NetworkContext) -> list[NetworkFinding]:
-    from errklein.networks.irc.connection_check import ConnectionCheck
+    from errklein.networks.irc._backend import ConnectionCheck
 
-    return [NetworkFinding(await ConnectionCheck(context).result(context.is_running))]
+    return [NetworkFinding(await ConnectionCheck(context).result())]
 
 
 NETWORK = Network(

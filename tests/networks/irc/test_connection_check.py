@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.networks.context import NetworkContext
-from errklein.networks.irc.connection_check import TIMEOUT, ConnectionCheck
+from errklein.networks.irc._backend import CHECK_TIMEOUT, ConnectionCheck
 from tests.networks.irc.listening import config, logged
 from tests.networks.irc.played import PlayedServer
 
@@ -101,6 +101,6 @@ class ConnectionCheckTests(SynchronousTestCase):
             result = self.check()
             if accepts:
                 self.server.accept()
-            self.server.clock.advance(TIMEOUT)
+            self.server.clock.advance(CHECK_TIMEOUT)
             self.server.clock.advance(1)
             self.assertIn("the server didn't respond, or complete the registration, within 30 s", self.reason(result))
