@@ -24,6 +24,7 @@ from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks._connection import Backoff, describe_failure
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
+from errklein.networks.irc import IRCSettings
 from errklein.networks.irc._lines import WINDOW, IRCRateLimiter, MessageLine, split_lines, strip_controls, text_capacity
 from errklein.networks.irc._rooms import RoomMembership, nick_of
 from errklein.networks.irc.identifiers import (
@@ -34,7 +35,6 @@ from errklein.networks.irc.identifiers import (
     IRCRoomOccupant,
     split_occupant,
 )
-from errklein.networks.irc.settings import IRCSettings
 from errklein.networks.outbox import NotConfirmed, Outbox, RetryLater, outbox_limits
 from errklein.ports.receipts import Receipt
 from errklein.running import cancel_timers, on_reactor_soon

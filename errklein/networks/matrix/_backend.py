@@ -18,6 +18,7 @@ from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
 from errklein.networks.json_client import RequestRefused
+from errklein.networks.matrix import MatrixSettings
 from errklein.networks.matrix._client import MatrixClient, mapping, quoted, text_of
 from errklein.networks.matrix._events import Receiver, one_line, relation_of
 from errklein.networks.matrix._formatting import (
@@ -32,7 +33,6 @@ from errklein.networks.matrix._formatting import (
 from errklein.networks.matrix._rooms import MatrixRooms
 from errklein.networks.matrix._sync import MatrixSync
 from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, split_occupant
-from errklein.networks.matrix.settings import MatrixSettings
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.running import on_reactor_soon
 from errklein.text import plain

@@ -16,7 +16,7 @@ from errklein.text.masking import masker
 
 if TYPE_CHECKING:
     from errklein.networks.context import NetworkContext
-    from errklein.networks.matrix.settings import MatrixSettings
+    from errklein.networks.matrix import MatrixSettings
 
 
 class TokenRevoked(NotConfirmed):

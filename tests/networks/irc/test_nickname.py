@@ -5,9 +5,9 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.networks.irc import IRCSettings
 from errklein.networks.irc._protocol import REGAIN_EVERY, Nickname
 from errklein.networks.irc.identifiers import CaseMapping, same_name
-from errklein.networks.irc.settings import IRCSettings
 from tests.networks.irc.listening import logged
 
 

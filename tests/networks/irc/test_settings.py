@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import errklein
 from errklein.config import ConfigError, load_config
-from errklein.networks.irc.settings import SETTINGS, IRCSettings
+from errklein.networks.irc import SETTINGS, IRCSettings
 from errklein.service.startup_checks import check_config, network_warnings
 
 IDENTITY = {"nickname": "errklein", "server": "irc.example.net"}

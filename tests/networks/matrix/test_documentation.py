@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.networks.matrix.settings import SETTINGS
+from errklein.networks.matrix import SETTINGS
 from tests.processes import ROOT
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import ConfigError, load_config
-from errklein.networks.matrix.settings import SETTINGS, MatrixSettings
+from errklein.networks.matrix import SETTINGS, MatrixSettings
 from errklein.service.startup_checks import check_network
 
 PASSWORD = {"homeserver": "https://matrix.example.org/", "user": "@err:example.org", "password": "v3ry-s3cret"}
