@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, cmdfilter, webhook
 from errklein.commands.operations import Actor
-from errklein.console._visit import ACTIONS
+from errklein.console._pages import ACTIONS
 from errklein.networks.outbox import Outbox
 from errklein.ports.outbox import OutboxExpired
 from errklein.verify import github

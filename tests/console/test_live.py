@@ -19,7 +19,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from errklein import BotPlugin, cmdfilter, webhook
-from errklein.console._live import Live
+from errklein.console._server import Live
 from tests.console.kit import ADDRESS, Browser, ConsoleCase
 
 if TYPE_CHECKING:
