@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from werkzeug.routing import Map, Rule
 
 from errklein import journal, storage
-from errklein.cli._output import print_lines
+from errklein.cli._parser import print_lines
 from errklein.commands import CommandDeclaration, CommandRegistry, is_admin_by_default
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import

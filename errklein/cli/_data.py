@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from errklein import journal
-from errklein.cli._output import complain, print_lines
+from errklein.cli._parser import complain, print_lines
 from errklein.compat.errbot_values import ErrbotPickles, without_endpoints
 from errklein.compat.storages import check_storage, command_for, database_of, make_storage, shelves_to_import
 from errklein.compat.stored_classes import STORED_VALUES, NameJudge, plugs_of

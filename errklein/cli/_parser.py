@@ -1,15 +1,18 @@
-"""The command line of `errklein` as an argparse parser, with the help of each command, and errors of one line."""
+"""The command line of `errklein` as an argparse parser, with the help of each command and errors of one line, and lines that commands print."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Collection, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from errklein._version import __version__
+from errklein.logs import escape
+from errklein.text.masking import masker
 from errklein.text.suggestions import did_you_mean
 from errklein.webhooks.delivery_words import parse_ids
 
@@ -358,3 +361,16 @@ _TRUST = _parent(
     type=_trusted_name,
     help="allow values to use this class or function, as module.name; may be given several times",
 )
+
+
+def print_lines(lines: Iterable[str]) -> int:
+    """Print the lines, and return the exit status 0."""
+    sys.stdout.write("".join(f"{escape(masker(line))}\n" for line in lines))
+    return 0
+
+
+def complain(lines: Iterable[str]) -> int:
+    """Print the lines to standard error. Return the exit status: 1, or 0 if there are none."""
+    text = "".join(f"errklein: {escape(masker(line))}\n" for line in lines)
+    sys.stderr.write(text)
+    return 1 if text else 0

@@ -13,7 +13,7 @@ from threading import Thread
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
-from errklein.cli import _healthcheck
+from errklein.cli import _control
 from tests import needs_network
 from tests.processes import ERRKLEIN, Program, free_port, run, write_config
 
@@ -86,7 +86,7 @@ class HealthcheckTests(SynchronousTestCase):
     def test_bot_that_hangs(self) -> None:
         """Without a response in time, the status is 1."""
         needs_network()
-        self.patch(_healthcheck, "TIMEOUT", 0.1)
+        self.patch(_control, "HEALTH_TIMEOUT", 0.1)
         with socket.create_server(("127.0.0.1", 0)) as server:
             endpoint = f"tcp:{server.getsockname()[1]}"
             self.assertEqual(
