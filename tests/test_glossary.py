@@ -20,7 +20,7 @@ from errklein import tap
 from errklein.cli._parser import make_parser
 from errklein.commands import CommandDeclaration
 from errklein.config import SETTINGS
-from errklein.plugins.method_sources import handlers_once_active
+from errklein.plugins.methods import handlers_once_active
 from errklein.testing import PluginTestCase, TestBot
 from tests.processes import ROOT
 from tests.test_pages import TEXTS

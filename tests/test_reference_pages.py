@@ -20,7 +20,7 @@ from twisted.web.template import tags
 
 from errklein import BotPlugin, cli, webhook
 from errklein.commands import CommandDeclaration, is_admin_by_default
-from errklein.plugins.method_sources import handlers_once_active
+from errklein.plugins.methods import handlers_once_active
 from errklein.testing import PluginTestCase
 from errklein.testing._bot import TestBot
 from errklein.verify import SCHEMES, verification

@@ -31,7 +31,7 @@ from errklein.plugins import BotPlugin
 from errklein.plugins.botflow import build_flows
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
-from errklein.plugins.method_sources import handlers
+from errklein.plugins.methods import handlers
 from errklein.plugins.names import Named, plugin_name
 from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.store_mixin import StoredValues

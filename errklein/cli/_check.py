@@ -27,8 +27,7 @@ from errklein.networks.context import NetworkContext
 from errklein.plugins import BotPlugin
 from errklein.plugins.botflow import build_flows
 from errklein.plugins.discovery import directory_warnings
-from errklein.plugins.method_checks import check_methods
-from errklein.plugins.method_sources import handlers_once_active
+from errklein.plugins.methods import check_methods, handlers_once_active
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin import PluginProblem, State
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks

@@ -2,7 +2,7 @@
 
 A plugin is a `.plug` file and a Python module with a subclass of `BotPlugin`. `discovery` finds the files, and
 `plug_file` reads them. `imports` loads the modules, separately for each plugin. `packages` installs the distributions
-that a plugin requires, and `method_checks` finds mistakes in its methods. `manager.PluginManager` activates,
+that a plugin requires, and `methods` finds mistakes in its methods. `manager.PluginManager` activates,
 configures, reloads and deactivates plugins, one change at a time. Collections of flows (`.flow` files, `BotFlow`) are
 handled likewise. `repos` installs repositories of plugins.
 """

@@ -18,7 +18,7 @@ from errklein.plugins.botplugin import BotPlugin, mounts_of
 from errklein.plugins.execution import RAISED, PluginExecution
 from errklein.plugins.load_errors import located_error
 from errklein.plugins.loading import Loader
-from errklein.plugins.method_sources import handlers
+from errklein.plugins.methods import handlers
 from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
     Plugin,

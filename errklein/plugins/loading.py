@@ -17,8 +17,7 @@ from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.execution import PluginExecution, PluginFactory
 from errklein.plugins.imports import know_neighbours, load_module, plugin_class, unload
 from errklein.plugins.load_errors import PluginLoadError
-from errklein.plugins.method_checks import check_constructor, check_initialized, check_methods
-from errklein.plugins.method_sources import Finding
+from errklein.plugins.methods import Finding, check_constructor, check_initialized, check_methods
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plug_file import PlugError, PlugFile, defines_storage
 from errklein.plugins.plugin import (

@@ -7,8 +7,7 @@ from typing import Any
 
 from errklein.plugins import BotPlugin
 from errklein.plugins.imports import load_module, plugin_class
-from errklein.plugins.method_checks import check_methods
-from errklein.plugins.method_sources import Finding
+from errklein.plugins.methods import Finding, check_methods
 from tests.plugin_files import PluginFilesTestCase
 
 IMPORTS = "from errklein import BotPlugin, arg_botcmd, botcmd, botmatch, cmdfilter, re_botcmd, webhook\n"

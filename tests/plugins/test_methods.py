@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from errklein.plugins import BotPlugin, method_checks
-from errklein.plugins.method_checks import check_constructor, check_initialized, check_methods
+from errklein.plugins import BotPlugin, methods
+from errklein.plugins.methods import check_constructor, check_initialized, check_methods
 from errklein.testing import PluginTestCase, TestBot
 from tests.plugin_files import PluginFilesTestCase
 from tests.plugins.method_check_case import ChecksTestCase
@@ -323,7 +323,7 @@ class UnusualPluginTests(ChecksTestCase):
             raise RecursionError
 
         plugin = self.create("class P(BotPlugin):\n @botcmd\n def f(self): ...\n")
-        self.patch(method_checks, "_missing_super_calls", fail)
+        self.patch(methods, "_missing_super_calls", fail)
         self.assertEqual(check_methods(plugin), [])
         self.assertEqual(len(self.flushLoggedErrors(RecursionError)), 1)
 
