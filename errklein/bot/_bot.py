@@ -32,7 +32,7 @@ from errklein.plugins.botflow import build_flows
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.methods import handlers
-from errklein.plugins.names import Named, plugin_name
+from errklein.plugins.plug_file import Named, plugin_name
 from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.store_mixin import StoredValues
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks

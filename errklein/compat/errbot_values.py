@@ -11,8 +11,7 @@ from errklein.compat.former_identifiers import NickMask
 from errklein.compat.stored_classes import find_class, value_class_name
 from errklein.networks.irc.identifiers import IRCPerson
 from errklein.networks.text.identifiers import TextPerson, TextRoom
-from errklein.plugins.names import PACKAGE, slug
-from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.plug_file import PACKAGE, PlugFile, slug
 from errklein.storage import NotExportable, PickledName, dumps, names_in, plain_value, rewritten
 
 _ATTRIBUTES = {here: there for there, here in ERRBOT_ATTRIBUTES.items()}

@@ -13,9 +13,8 @@ from errklein.compat.plugin_info import PluginInfo
 from errklein.plugins import BotFlow, BotPlugin
 from errklein.plugins.loading import CORE_PLUGINS as _CORE_PLUGINS
 from errklein.plugins.manager import BL_PLUGINS, PluginManager
-from errklein.plugins.names import plugin_name
 from errklein.plugins.packages import PackageDirectory
-from errklein.plugins.plug_file import ERRBOT_VERSION, parse_errbot_version
+from errklein.plugins.plug_file import ERRBOT_VERSION, parse_errbot_version, plugin_name
 from errklein.plugins.plugin import IncompatiblePluginException, PluginProblem
 from errklein.plugins.running_activations import activation_order
 

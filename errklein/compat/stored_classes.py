@@ -24,8 +24,7 @@ from errklein.config import Config
 from errklein.config.networks import is_value as is_network_value
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.loading import CORE_PLUGINS
-from errklein.plugins.names import PACKAGE, slug
-from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.plug_file import PACKAGE, PlugFile, slug
 from errklein.storage import NameStatus, ValueReader, is_standard
 
 _ERRBOT_PLUGINS = "errbot.plugins."

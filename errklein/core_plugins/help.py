@@ -12,7 +12,7 @@ from errklein._version import __version__
 from errklein.chat import Message
 from errklein.commands import RegisteredCommand, botcmd
 from errklein.core_plugins import CorePlugin
-from errklein.plugins.names import plugin_name
+from errklein.plugins.plug_file import plugin_name
 from errklein.text import code, plain, plain_lines
 
 _LONGEST = 80  # characters of a description in a list

@@ -9,7 +9,7 @@ from typing import Any
 
 from errklein.commands import FlowRoot, RegisteredCommand
 from errklein.plugins._host import PluginHost
-from errklein.plugins.names import Named, plugin_name
+from errklein.plugins.plug_file import Named, plugin_name
 
 
 class BotFlow:

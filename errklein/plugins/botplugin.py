@@ -18,7 +18,7 @@ from errklein.plugins._host import PluginHost
 from errklein.plugins._pollers import Pollers
 from errklein.plugins.configuration_check import recurse_check_structure
 from errklein.plugins.messages import PluginMessages
-from errklein.plugins.names import plugin_name
+from errklein.plugins.plug_file import plugin_name
 from errklein.plugins.store_mixin import StoredValues, StoreMixin
 from errklein.running import on_reactor_soon
 from errklein.webhooks.declaration import normalise_rule

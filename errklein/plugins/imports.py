@@ -23,8 +23,7 @@ from typing import Any, TypeVar
 
 from errklein.plugins._monkey_patches import MonkeyPatchFinder
 from errklein.plugins.load_errors import PluginLoadError
-from errklein.plugins.names import PACKAGE, slug
-from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.plug_file import PACKAGE, PlugFile, slug
 
 IMPORTLIB = "errklein.plugins._dynamic_imports"
 """The module that replaces `importlib`, so that `importlib.import_module` is redirected too."""

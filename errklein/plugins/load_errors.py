@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from traceback import format_exception_only
 
-from errklein.plugins.names import PACKAGE
-from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.plug_file import PACKAGE, PlugFile
 from errklein.text import truncated
 from errklein.text.errors import line_in, remedy_line, source_excerpt
 from errklein.text.masking import masker

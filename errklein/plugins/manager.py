@@ -21,7 +21,7 @@ from errklein.plugins.execution import RAISED, PluginExecution
 from errklein.plugins.load_errors import located_error
 from errklein.plugins.loading import Loader
 from errklein.plugins.methods import overrides
-from errklein.plugins.names import plugin_name
+from errklein.plugins.plug_file import plugin_name
 from errklein.plugins.plugin import (
     KnownProblem,
     Plugin,

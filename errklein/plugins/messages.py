@@ -13,7 +13,7 @@ from errklein.chat.handles import Target, thread_of
 from errklein.chat.operations import Kind
 from errklein.plugins._default_attributes import DefaultMethod
 from errklein.plugins._host import PluginHost
-from errklein.plugins.names import plugin_name
+from errklein.plugins.plug_file import plugin_name
 from errklein.ports.receipts import Receipt
 
 

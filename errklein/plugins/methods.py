@@ -20,7 +20,7 @@ from werkzeug.routing import Map, Rule
 
 from errklein.commands import CommandDeclaration, arg_botcmd
 from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.names import plugin_name
+from errklein.plugins.plug_file import plugin_name
 from errklein.running import function_layers
 from errklein.webhooks import HookDeclaration
 

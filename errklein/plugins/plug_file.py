@@ -1,7 +1,8 @@
-"""`.plug` files: their format, their values, and the versions of Python and errbot that they require."""
+"""`.plug` files: their format, their values, the versions of Python and errbot that they require, and names of plugins."""
 
 from __future__ import annotations
 
+import keyword
 import os
 import re
 import sys
@@ -14,12 +15,14 @@ from configparser import (
 )
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from errklein.logs import escape
 from errklein.ports.values import OF_NETWORK
 from errklein.storage import OWN_NAMESPACES
 from errklein.text.suggestions import did_you_mean
 
+PACKAGE = "errklein_plugins"  # the package that contains a package for each plugin, with its modules
 ERRBOT_VERSION = "6.2.1"  # the version of errbot that errklein reports to plugins
 
 _PYTHON = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?\+?(?:-[\w.]+)?", re.ASCII)
@@ -238,3 +241,34 @@ def errbot_refusal(oldest: str | None, newest: str | None) -> str | None:
     if newest is not None and here > parse_errbot_version(newest):
         return f"it requires errbot {newest} or older, but errklein provides {ERRBOT_VERSION}; expected [Errbot] Max = {ERRBOT_VERSION} or newer"
     return None
+
+
+class Named(Protocol):
+    """A plugin or a collection of flows."""
+
+    _name: str
+
+    @property
+    def name(self) -> str:
+        """The name, as in the `.plug` or `.flow` file."""
+
+
+def plugin_name(plugin: Named) -> str:
+    """Return the plugin's name. That is `name`, which a plugin may override with a string. A plugin may also have a
+    command named `name`, which is ignored here."""
+    name: object = plugin.name
+    return name if isinstance(name, str) else plugin._name
+
+
+def slug(name: str) -> str:
+    """Return an identifier for a plugin's name. ASCII letters and digits stay, other characters become `_<hex>_`. For
+    example, "My Plugin" becomes `My_20_Plugin`. Different names have different slugs. A slug doesn't begin with a digit
+    and is never a keyword."""
+    written = "".join(one if one.isascii() and one.isalnum() else _escaped(one) for one in name)
+    if written[:1].isdigit() or keyword.iskeyword(written):
+        return _escaped(written[0]) + written[1:]
+    return written
+
+
+def _escaped(character: str) -> str:
+    return f"_{ord(character):x}_"

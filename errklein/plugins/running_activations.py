@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from errklein.plugins._configuration import Configurator
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.execution import PluginExecution
-from errklein.plugins.names import plugin_name
+from errklein.plugins.plug_file import plugin_name
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginActivationException, PluginError, PluginTimeout
 from errklein.running import TimedOut, result_within
 from errklein.running.context import running_activation

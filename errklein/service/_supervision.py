@@ -25,7 +25,7 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from errklein.plugins.names import PACKAGE
+from errklein.plugins.plug_file import PACKAGE
 from errklein.ports.notices import Notify
 from errklein.running import ReactorLag, start_daemon_thread
 

@@ -23,8 +23,7 @@ from twisted.logger import FileLogObserver, LogEvent, formatEvent, globalLogPubl
 
 from errklein.config import ConfigError
 from errklein.logs import FROM_STDLIB, FROM_TWISTED, Bridge, FormattedByLogging, LevelFilter, format_line, level_number
-from errklein.plugins.names import PACKAGE, slug
-from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.plug_file import PACKAGE, PlugFile, slug
 
 
 @contextmanager

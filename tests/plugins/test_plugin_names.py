@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein import BotFlow, BotPlugin, botcmd, botflow, webhook
 from errklein.plugins.botflow import build_flows
 from errklein.plugins.methods import check_methods
-from errklein.plugins.names import plugin_name
+from errklein.plugins.plug_file import plugin_name
 from errklein.running import may_use_reactor
 from errklein.testing import PluginTestCase, TestBot
 from tests import takes_long
