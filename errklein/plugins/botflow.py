@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from errklein.commands import FlowRoot, RegisteredCommand
-from errklein.plugins._host import PluginHost
+from errklein.plugins._base import PluginHost
 from errklein.plugins.plug_file import Named, plugin_name
 
 

@@ -13,9 +13,7 @@ from twisted.web.resource import IResource
 from errklein.chat import Identifier, Message, Person, Presence, Reaction, Room, Stream
 from errklein.chat.handles import MessageRef
 from errklein.commands import Command
-from errklein.plugins._default_attributes import DefaultMethod, DefaultProperty
-from errklein.plugins._host import PluginHost
-from errklein.plugins._pollers import Pollers
+from errklein.plugins._base import DefaultMethod, DefaultProperty, PluginHost, Pollers
 from errklein.plugins.configuration_check import recurse_check_structure
 from errklein.plugins.messages import PluginMessages
 from errklein.plugins.plug_file import plugin_name

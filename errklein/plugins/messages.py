@@ -11,8 +11,7 @@ from twisted.internet.defer import Deferred
 from errklein.chat import ONLINE, Card, Identifier, Message, Room, Stream
 from errklein.chat.handles import Target, thread_of
 from errklein.chat.operations import Kind
-from errklein.plugins._default_attributes import DefaultMethod
-from errklein.plugins._host import PluginHost
+from errklein.plugins._base import DefaultMethod, PluginHost
 from errklein.plugins.plug_file import plugin_name
 from errklein.ports.receipts import Receipt
 

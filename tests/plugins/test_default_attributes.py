@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins._default_attributes import DefaultMethod, DefaultProperty
+from errklein.plugins._base import DefaultMethod, DefaultProperty
 
 
 class Base:

@@ -1,9 +1,11 @@
-"""Pollers: methods of a plugin that are called periodically."""
+"""The parts of BotPlugin: the bot as plugins use it, attributes that a plugin may define otherwise, and pollers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
@@ -11,13 +13,103 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.running import Runner, on_reactor_soon
+from errklein.chat import Identifier, Room, Stream
+from errklein.http_client import HTTPClients
+from errklein.ports.receipts import Receipt
+from errklein.ports.values import Storage
+from errklein.running import Runner, ThreadWaits, WorkerPool, on_reactor_soon
 from errklein.running.context import assigned, origin
 
-OVERDUE = 60.0  # seconds after which a call that has not returned is logged
+if TYPE_CHECKING:
+    from errklein.dispatch.conversations import Conversations
+    from errklein.plugins.manager import PluginManager
 
+T = TypeVar("T")
+
+OVERDUE = 60.0  # seconds after which a call of a poller that has not returned is logged
 
 Signature = tuple[Callable[..., Any], Any, Any]  # a method with its positional and keyword arguments
+
+
+class MessageChanges(Protocol):
+    """What the bot does with messages; messages.py has the parameters."""
+
+    change: Callable[..., Receipt]
+    send_file: Callable[..., Receipt]
+    change_reaction: Callable[..., None]
+
+
+class PluginHost(Protocol):
+    """The part of the bot that BotPlugin and BotFlow use. Plugins may use all other attributes of the bot, too."""
+
+    reactor: Any
+    runner: Runner
+    plugin_pool: WorkerPool
+    storage: Storage
+    http_clients: HTTPClients
+    waits: ThreadWaits
+    bot_config: Any
+
+    @property
+    def conversations(self) -> Conversations: ...
+    @property
+    def plugin_manager(self) -> PluginManager: ...
+    @property
+    def sending(self) -> MessageChanges: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def bot_identifier(self) -> Identifier | None: ...
+    @property
+    def plugins_directory(self) -> Path: ...
+
+    # botplugin.py has the parameters.
+    send: Callable[..., Receipt]
+    send_templated: Callable[..., Receipt]
+    send_card: Callable[..., Receipt]
+    send_stream_request: Callable[..., Stream | None]
+    build_identifier: Callable[..., Identifier]
+    rooms: Callable[[], list[Room]]
+    query_room: Callable[[str], Room]
+
+    def __getattr__(self, name: str) -> Any: ...
+
+
+class DefaultMethod:
+    """A decorator for a method of BotPlugin whose name plugins written for errbot may use for something else. A
+    plugin's own attribute of that name takes precedence, wherever it is: in the instance, in a subclass, or in another
+    base class, also one after BotPlugin. An assignment to the instance hides the method, since there is no `__set__`.
+    """
+
+    def __init__(self, attribute: Any) -> None:
+        self.__doc__ = attribute.__doc__
+        self._attribute = attribute
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner, self._name = owner, name
+
+    def __get__(self, plugin: object | None, cls: type) -> Any:
+        after: Any = super(self._owner, cls if plugin is None else plugin)
+        try:
+            return getattr(after, self._name)
+        except AttributeError:
+            return self._attribute.__get__(plugin, cls)
+
+
+class DefaultProperty(DefaultMethod, Generic[T]):
+    """The same for a property whose value is created once."""
+
+    def __init__(self, create: Callable[[Any], T], library: str = "") -> None:
+        super().__init__(cached_property(create))
+        self._errklein_library = library
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        super().__set_name__(owner, name)
+        self._attribute.__set_name__(owner, name)
+
+    def __get__(self, plugin: object | None, cls: type) -> T:
+        value: T = super().__get__(plugin, cls)
+        return value
 
 
 class _Poller:
