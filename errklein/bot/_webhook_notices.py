@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.bot._notices import NoticeBoard
-from errklein.plugins.load_errors import described_error, error_place
+from errklein.plugins.imports import described_error, error_place
 from errklein.plugins.plugin import Plugin, UnknownPlugin
 from errklein.running import PoolStatus, ThreadUse
 from errklein.text import truncated

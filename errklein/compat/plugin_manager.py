@@ -11,7 +11,7 @@ from typing import Any
 
 from errklein.compat.plugin_info import PluginInfo
 from errklein.plugins import BotFlow, BotPlugin
-from errklein.plugins.loading import CORE_PLUGINS as _CORE_PLUGINS
+from errklein.plugins.imports import CORE_PLUGINS as _CORE_PLUGINS
 from errklein.plugins.manager import BL_PLUGINS, PluginManager
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plug_file import ERRBOT_VERSION, parse_errbot_version, plugin_name

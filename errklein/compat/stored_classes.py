@@ -23,7 +23,7 @@ from errklein.compat.former_identifiers import FormerIdentifier, NickMask, is_fo
 from errklein.config import Config
 from errklein.config.networks import is_value as is_network_value
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
-from errklein.plugins.loading import CORE_PLUGINS
+from errklein.plugins.imports import CORE_PLUGINS
 from errklein.plugins.plug_file import PACKAGE, PlugFile, slug
 from errklein.storage import NameStatus, ValueReader, is_standard
 

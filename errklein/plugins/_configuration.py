@@ -15,7 +15,7 @@ from errklein.commands import CommandDeclaration
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.configuration_check import ValidationException
 from errklein.plugins.execution import RAISED, PluginExecution
-from errklein.plugins.load_errors import located_error
+from errklein.plugins.imports import located_error
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginTimeout
 from errklein.text.errors import one_line
 from errklein.text.masking import masker, secrets_in

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from errklein.plugins._configuration import Configurator
 from errklein.plugins.botplugin import BotPlugin, mounts_of
 from errklein.plugins.execution import RAISED, PluginExecution
-from errklein.plugins.load_errors import located_error
+from errklein.plugins.imports import located_error
 from errklein.plugins.loading import Loader
 from errklein.plugins.methods import handlers
 from errklein.plugins.plug_file import plugin_name

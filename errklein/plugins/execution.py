@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.load_errors import PluginLoadError
+from errklein.plugins.imports import PluginLoadError
 from errklein.plugins.methods import overrides
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import PluginTimeout

@@ -1,13 +1,14 @@
 """Loads the Python modules of plugins, separately for each plugin, as `errklein_plugins.<slug of the plugin's
 name>.<module>`. The meaning of `import helper` in a plugin is decided when the importing module is compiled:
 docs/design.md, "Modules of plugins", has the rules. `importlib.import_module("helper")` and `__import__("helper")`
-follow them, too; see `_dynamic_imports`."""
+follow them, too; see `_dynamic_imports`. Also the errors of plugins' code, as one line with file and line number."""
 
 from __future__ import annotations
 
 import ast
 import importlib
 import importlib.machinery as machinery
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,21 +16,119 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.abc import MetaPathFinder
-from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
+from importlib.machinery import FileFinder, ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import find_spec, module_from_spec, source_hash
 from pathlib import Path
+from traceback import format_exception_only
 from types import CodeType, ModuleType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from errklein.plugins._monkey_patches import MonkeyPatchFinder
-from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PACKAGE, PlugFile, slug
+from errklein.text import truncated
+from errklein.text.errors import line_in, remedy_line, source_excerpt
+from errklein.text.masking import masker
+
+B = TypeVar("B")
+
+_LONGEST = 500  # the characters of an error
+
+_PACKAGE = re.compile(rf"\b{PACKAGE}\.\w+\.")  # the name of the package that contains a plugin's modules
+
+_PATCHING = {"gevent.monkey": "patch_", "eventlet.patcher": "monkey_patch"}
+"""The beginning of the names of the functions that patch, by module."""
 
 IMPORTLIB = "errklein.plugins._dynamic_imports"
 """The module that replaces `importlib`, so that `importlib.import_module` is redirected too."""
 
 Redirect = Callable[[str], str | None]
 """Returns the full name that replaces the name of a top-level module; None if the name stays as it is."""
+
+_NEVER_BESIDE = frozenset(sys.stdlib_module_names) | {"errklein", PACKAGE}
+
+CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
+
+# Held during a load or unload, so another one may wait as long as a plugin's import takes.
+_lock = threading.RLock()
+
+
+class PluginLoadError(Exception):
+    """A plugin's code can't be loaded. The text is one line with the plugin, the file and line, and the error. `source`
+    is the line of the source, and a remedy if it is known, each on a line; "" if the source can't be read."""
+
+    source = ""
+
+    @classmethod
+    def of(cls, plug: PlugFile, error: BaseException) -> PluginLoadError:
+        """Return the PluginLoadError for an exception of the plugin's code."""
+        made = cls(f"{plug.name} could not be loaded: {located_error(plug, error)}")
+        path, line = line_in(plug.directory, error) or (plug.module_path, None)
+        column = error.offset if isinstance(error, SyntaxError) else None
+        excerpt = source_excerpt(path, line, column) if line is not None else ""
+        made.source = "\n".join(part for part in (excerpt, remedy_line(error)) if part)
+        return made
+
+
+def located_error(plug: PlugFile, error: BaseException) -> str:
+    """Return the error with the file and line of the plugin's own code that raised it or called what raised it. For
+    example `/srv/plugins/hello.py, line 7: ZeroDivisionError: division by zero`."""
+    return f"{error_place(plug, error)}: {described_error(error)}"
+
+
+def error_place(plug: PlugFile, error: BaseException) -> str:
+    """Return the file and line of the plugin's own code, for example `/srv/plugins/hello.py, line 7`."""
+    path, line = line_in(plug.directory, error) or (plug.module_path, None)
+    return str(path) if line is None else f"{path}, line {line}"
+
+
+def described_error(error: BaseException) -> str:
+    """Return the exception's type and text on one line, with secrets masked."""
+    if isinstance(error, SyntaxError):
+        text = f"{type(error).__name__}: {error.msg}"
+    else:
+        text = format_exception_only(error)[0]
+        # The modules of errklein's own exceptions are of no use to operators, and some are private.
+        if type(error).__module__.startswith("errklein."):
+            text = text.removeprefix(f"{type(error).__module__}.")
+    # The text may contain the body of a request. Without the package, modules have the names that the plugin's author knows.
+    text = _PACKAGE.sub("", masker.part(text, 0, 10 * _LONGEST))
+    return truncated(" ".join(text.split()), _LONGEST)
+
+
+class MonkeyPatchesRefused(RuntimeError):
+    """A plugin applies monkey patches that would stop the bot."""
+
+
+class _MonkeyPatchFinder(MetaPathFinder):
+    """Lets the functions that apply monkey patches raise MonkeyPatchesRefused, in modules that are imported from now on."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in _PATCHING:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            loader: Any = spec.loader
+            execute = loader.exec_module
+
+            def execute_and_replace(module: ModuleType) -> None:
+                execute(module)
+                for name, value in list(vars(module).items()):
+                    if name.startswith(_PATCHING[fullname]) and callable(value):
+                        setattr(module, name, _refusal(f"{fullname}.{name}"))
+
+            loader.exec_module = execute_and_replace
+        return spec
+
+
+def _refusal(function: str) -> Any:
+    def refuse(*args: Any, **kwargs: Any) -> NoReturn:
+        raise MonkeyPatchesRefused(
+            f"{function}() would replace the threads and sockets of the whole bot. Remove the call: blocking handlers run in "
+            "threads anyway"
+        )
+
+    return refuse
 
 
 def rewrite_imports(tree: ast.Module, redirect: Redirect) -> None:
@@ -81,16 +180,6 @@ def _imports(alias: ast.alias, redirect: Redirect) -> Iterator[ast.alias]:
 def _target(name: str, redirect: Redirect) -> str:
     top, dot, rest = name.partition(".")
     return (redirect(top) or top) + dot + rest
-
-
-B = TypeVar("B")
-
-_NEVER_BESIDE = frozenset(sys.stdlib_module_names) | {"errklein", PACKAGE}
-
-_CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
-
-# Held during a load or unload, so another one may wait as long as a plugin's import takes.
-_lock = threading.RLock()
 
 
 def load_module(plug: PlugFile, *, fresh: bool = False) -> ModuleType:
@@ -304,7 +393,7 @@ class PluginLoader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType | None:
         """Return the code of the source, or for a core plugin, of its bytecode."""
         path = self.get_filename(fullname)
-        if Path(path).parent == _CORE_PLUGINS:
+        if Path(path).parent == CORE_PLUGINS:
             return super().get_code(fullname)
         data = self.get_data(path)
         self._loaded = source_hash(data)
@@ -329,7 +418,7 @@ class PluginLoader(SourceFileLoader):
         """Compile the source with redirected imports."""
         home = _finder.home_of(self.name)
         tree = ast.parse(data, path)
-        if home is not None and home.directory != _CORE_PLUGINS:
+        if home is not None and home.directory != CORE_PLUGINS:
             beside = home
             rewrite_imports(tree, cache(lambda name: beside.redirect(self.name, name)))
         code: CodeType = compile(tree, path, "exec", dont_inherit=True, optimize=_optimize)
@@ -378,7 +467,7 @@ _LOADERS = (
 )
 _finder = _PluginFinder()
 # First, since the standard finder would find the files too, without redirecting their imports.
-sys.meta_path[:0] = [MonkeyPatchFinder(), _finder]
+sys.meta_path[:0] = [_MonkeyPatchFinder(), _finder]
 
 
 def _find_file(fullname: str, path: Iterable[str]) -> ModuleSpec | None:

@@ -15,8 +15,7 @@ from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.execution import PluginExecution, PluginFactory
-from errklein.plugins.imports import know_neighbours, load_module, plugin_class, unload
-from errklein.plugins.load_errors import PluginLoadError
+from errklein.plugins.imports import CORE_PLUGINS, PluginLoadError, know_neighbours, load_module, plugin_class, unload
 from errklein.plugins.methods import Finding, check_constructor, check_initialized, check_methods
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plug_file import PlugError, PlugFile, defines_storage
@@ -34,8 +33,6 @@ T = TypeVar("T")
 
 _Loaded = tuple[BotPlugin, str | None, list[Finding]]
 """An instance, the warning about its class, and the mistakes in its methods."""
-
-CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
 
 
 class Loader:

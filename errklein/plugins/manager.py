@@ -18,7 +18,7 @@ from errklein.plugins._lifecycle import Lifecycle, StandbyWebhooks
 from errklein.plugins.botplugin import BotPlugin, mounts_of
 from errklein.plugins.changed_files import ChangedFiles
 from errklein.plugins.execution import RAISED, PluginExecution
-from errklein.plugins.load_errors import located_error
+from errklein.plugins.imports import located_error
 from errklein.plugins.loading import Loader
 from errklein.plugins.methods import overrides
 from errklein.plugins.plug_file import plugin_name

@@ -12,7 +12,7 @@ from typing import Any
 from errklein.commands import CommandDeclaration, RegisteredCommand, unmatched
 from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.loading import CORE_PLUGINS
+from errklein.plugins.imports import CORE_PLUGINS
 from errklein.plugins.methods import handlers_once_active
 from errklein.plugins.plug_file import PlugFile
 from errklein.text.suggestions import did_you_mean

@@ -41,7 +41,7 @@ _reactor_thread = reactor_thread()
 
 from errklein.compat.bot import ErrbotBot  # noqa: E402
 from errklein.compat.flask_app import reset_app  # noqa: E402
-from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
+from errklein.plugins.imports import CORE_PLUGINS  # noqa: E402
 from errklein.testing._client import UNSET, Requests, WebhookClient  # noqa: E402
 from errklein.web import ClientResponse  # noqa: E402
 

@@ -309,7 +309,7 @@ class RestoredClassesTests(StoredClassesCase):
 
     def test_core_plugins(self) -> None:
         """Names in core plugins, which store no instances, are refused."""
-        from errklein.plugins.loading import CORE_PLUGINS
+        from errklein.plugins.imports import CORE_PLUGINS
 
         plug = PlugFile.load(CORE_PLUGINS / "backup.plug")
         module = load_module(plug)

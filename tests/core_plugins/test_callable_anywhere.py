@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from errklein import BotPlugin
 from errklein.core_plugins import callable_anywhere
-from errklein.plugins.loading import CORE_PLUGINS
+from errklein.plugins.imports import CORE_PLUGINS
 from errklein.running import Placement, Runner, WorkerPool, placement_of
 from errklein.running.threads import ThreadWaits
 from errklein.testing import PluginTestCase

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, webhook
-from errklein.plugins.load_errors import located_error
+from errklein.plugins.imports import located_error
 from errklein.plugins.plug_file import PlugFile
 from errklein.testing import TestBot
 from errklein.web._routes import RuleError

@@ -6,8 +6,7 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.imports import PluginLoadError, load_module
-from errklein.plugins.load_errors import described_error, located_error
+from errklein.plugins.imports import PluginLoadError, described_error, load_module, located_error
 from errklein.text.masking import masker
 from tests.plugin_files import PluginFilesTestCase
 

@@ -11,8 +11,7 @@ from errklein.compat.core import ErrBot
 from errklein.config import ConfigError
 from errklein.config.networks import known_networks
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
-from errklein.plugins.imports import load_module, plugin_class
-from errklein.plugins.load_errors import PluginLoadError
+from errklein.plugins.imports import PluginLoadError, load_module, plugin_class
 from errklein.plugins.plug_file import PlugFile
 from errklein.text.suggestions import did_you_mean
 

@@ -16,8 +16,7 @@ from errklein.compat.stored_classes import STORED_VALUES
 from errklein.config import STORAGES, Config, ConfigError
 from errklein.database import Access, Run
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
-from errklein.plugins.imports import load_module, plugin_class
-from errklein.plugins.load_errors import PluginLoadError
+from errklein.plugins.imports import PluginLoadError, load_module, plugin_class
 from errklein.plugins.plug_file import PlugFile
 from errklein.ports.values import Storage
 from errklein.storage import (
