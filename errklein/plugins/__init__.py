@@ -8,7 +8,6 @@ handled likewise. `repos` installs repositories of plugins.
 """
 
 from errklein.plugins.botflow import BotFlow
-from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.configuration_check import ValidationException, recurse_check_structure
+from errklein.plugins.botplugin import BotPlugin, ValidationException, recurse_check_structure
 
 __all__ = ["BotFlow", "BotPlugin", "ValidationException", "recurse_check_structure"]

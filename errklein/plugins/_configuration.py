@@ -12,8 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from errklein.commands import CommandDeclaration
-from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.configuration_check import ValidationException
+from errklein.plugins.botplugin import BotPlugin, ValidationException
 from errklein.plugins.execution import RAISED, PluginExecution
 from errklein.plugins.imports import located_error
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginTimeout

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.configuration_check import ValidationException
+from errklein.plugins.botplugin import BotPlugin, ValidationException
 from errklein.plugins.plug_file import PlugError, PlugFile
 
 
