@@ -15,7 +15,7 @@ from twisted.python import usage
 
 from errklein._version import __version__
 from errklein.config import located_errors, take_variables
-from errklein.plugins.requirement_files import environment_problems
+from errklein.plugins.packages import environment_problems
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import (
     BotService,

@@ -97,7 +97,7 @@ def _new_plugin(known: argparse.Namespace) -> None:
 def check(known: argparse.Namespace) -> NoReturn:
     """Check errklein's environment, then the configuration and the plugins. The environment comes first, since the
     other checks may fail in a damaged one. Raises SystemExit."""
-    from errklein.plugins.requirement_files import environment_problems
+    from errklein.plugins.packages import environment_problems
 
     problems = environment_problems()
     sys.stdout.write("".join(f"problem: {line}\n" for line in problems))

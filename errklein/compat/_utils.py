@@ -25,8 +25,7 @@ from errklein.logs import warn_deprecated
 from errklein.plugins import BotPlugin
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import load_module, plugin_class
-from errklein.plugins.packages import InstallError
-from errklein.plugins.requirement_files import RequirementFile, UnreadableRequirements, examine
+from errklein.plugins.packages import InstallError, RequirementFile, UnreadableRequirements, examine
 from errklein.running.restart import cannot_restart
 
 log = logging.getLogger("errbot")

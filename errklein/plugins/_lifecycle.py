@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from errklein.plugins._configuration import Configurator
 from errklein.plugins.botplugin import BotPlugin, mounts_of
-from errklein.plugins.execution import RAISED, PluginExecution
+from errklein.plugins.execution import RAISED, Configurator, PluginExecution
 from errklein.plugins.imports import located_error
 from errklein.plugins.loading import Loader
 from errklein.plugins.methods import handlers

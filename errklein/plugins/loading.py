@@ -1,9 +1,11 @@
-"""Loads plugins: finds their files, installs requirements, imports modules and creates instances."""
+"""Loads plugins: finds their files, installs requirements, imports modules and creates instances; and compares files with the code."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -15,9 +17,18 @@ from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.execution import PluginExecution, PluginFactory
-from errklein.plugins.imports import CORE_PLUGINS, PluginLoadError, know_neighbours, load_module, plugin_class, unload
+from errklein.plugins.imports import (
+    CORE_PLUGINS,
+    PluginLoader,
+    PluginLoadError,
+    know_neighbours,
+    load_module,
+    package_of,
+    plugin_class,
+    unload,
+)
 from errklein.plugins.methods import Finding, check_constructor, check_initialized, check_methods
-from errklein.plugins.packages import PackageDirectory
+from errklein.plugins.packages import FILE_NAME, PackageDirectory, above, requirement_files
 from errklein.plugins.plug_file import PlugError, PlugFile, defines_storage
 from errklein.plugins.plugin import (
     IncompatiblePluginException,
@@ -26,13 +37,14 @@ from errklein.plugins.plugin import (
     PluginProblem,
     PluginTimeout,
 )
-from errklein.plugins.requirement_files import FILE_NAME, above, requirement_files
-from errklein.running import Deadline
+from errklein.running import Deadline, SerialQueue, TimedOut, result_within
 
 T = TypeVar("T")
 
 _Loaded = tuple[BotPlugin, str | None, list[Finding]]
 """An instance, the warning about its class, and the mistakes in its methods."""
+
+_TIMEOUT = 3.0  # seconds after which a comparison of files that has not ended is left out
 
 
 class Loader:
@@ -208,3 +220,61 @@ def _read(path: Path) -> tuple[PlugFile, bool]:
     """Return the `.plug` file, and whether it is that of a storage."""
     plug = PlugFile.load(path)
     return plug, path.parent != CORE_PLUGINS and defines_storage(plug)
+
+
+@dataclass
+class FileChanges:
+    """The names of a plugin's files that were changed or removed after they were loaded; "" for people who may not read them."""
+
+    changed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+    def remarks(self, reload: str) -> Iterator[str]:
+        """Yield a line for each kind of change. `reload` is the command to apply changes."""
+        if self.changed:
+            yield f"{_subject(self.changed)} changed after loading: {reload}"
+        if self.removed:
+            verb = "was" if len(self.removed) == 1 else "were"
+            yield f"{_subject(self.removed)} {verb} removed after loading"
+
+
+class ChangedFiles:
+    """Compares plugins' files with the running code in a thread, in one at a time, since a network drive may hang."""
+
+    def __init__(self, execution: PluginExecution) -> None:
+        self._execution = execution
+        self._comparisons = SerialQueue(execution.reactor)
+
+    async def find(self, plugs: Sequence[PlugFile]) -> Mapping[str, FileChanges] | None:
+        """Return the changes by the plugin's name; None if the disk doesn't respond within 3 seconds."""
+        compare = partial(self._execution.in_thread, partial(_compare, plugs), "comparing plugins' files")
+        try:
+            return await result_within(self._execution.reactor, _TIMEOUT, self._comparisons.run(compare))
+        except TimedOut:
+            return None
+
+
+def _compare(plugs: Sequence[PlugFile]) -> dict[str, FileChanges]:
+    """Return the changes of plugins that have any. Blocks on the disk."""
+    names = {package_of(plug): plug.name for plug in plugs}
+    found: dict[str, FileChanges] = {}
+    for module, loaded in sorted(sys.modules.copy().items()):
+        name = names.get(".".join(module.split(".", 2)[:2]))
+        if name is None:
+            continue
+        loader = getattr(getattr(loaded, "__spec__", None), "loader", None)
+        if not isinstance(loader, PluginLoader):
+            continue
+        try:
+            if loader.has_changed():
+                found.setdefault(name, FileChanges()).changed.append(Path(loader.path).name)
+        except (FileNotFoundError, NotADirectoryError):
+            found.setdefault(name, FileChanges()).removed.append(Path(loader.path).name)
+    return found
+
+
+def _subject(names: list[str]) -> str:
+    """Return the names, or only the kind if they aren't known."""
+    if all(names):
+        return ", ".join(names)
+    return "a file" if len(names) == 1 else "files"

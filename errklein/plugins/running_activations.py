@@ -12,9 +12,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.python.failure import Failure
 
-from errklein.plugins._configuration import Configurator
 from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.execution import PluginExecution
+from errklein.plugins.execution import Configurator, PluginExecution
 from errklein.plugins.plug_file import plugin_name
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginActivationException, PluginError, PluginTimeout
 from errklein.running import TimedOut, result_within

@@ -19,7 +19,7 @@ from errklein import logs
 from errklein.config import Config, ConfigError, SecretError, load_config, located_errors, settings_set, take_variables
 from errklein.config.identity import is_local
 from errklein.config.networks import IN_ERRBOT, check_libraries, find_network, network_of
-from errklein.plugins.requirement_files import environment_problems
+from errklein.plugins.packages import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, user_name
 from errklein.service.sentry import check_sentry
 from errklein.storage import StorageError

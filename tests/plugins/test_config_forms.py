@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin
 from errklein.commands.operations import Actor
-from errklein.plugins.config_forms import configuration_of, form_of
+from errklein.plugins.operations import configuration_of, form_of
 from errklein.plugins.plugin import PluginConfigurationException, PluginError
 from errklein.testing import TestBot
 from errklein.text.masking import MASK

@@ -12,7 +12,7 @@ import packaging.requirements
 import packaging.utils  # noqa: F401
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.requirement_files import environment_problems, installed_version, name_and_version, unfulfilled
+from errklein.plugins.packages import environment_problems, installed_version, name_and_version, unfulfilled
 
 
 class DistributionsTestCase(SynchronousTestCase):

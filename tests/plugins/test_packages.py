@@ -15,8 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.compat._facade import step_aside
 from errklein.compat._utils import install_packages
 from errklein.plugins import packages
-from errklein.plugins.packages import InstallError, PackageDirectory
-from errklein.plugins.requirement_files import RequirementFile
+from errklein.plugins.packages import InstallError, PackageDirectory, RequirementFile
 from errklein.plugins.subprocesses import ProgramError
 from errklein.testing import TestBot
 from tests import needs_network

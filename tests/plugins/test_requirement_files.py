@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.requirement_files import (
+from errklein.plugins.packages import (
     PROVIDED,
     RequirementFile,
     UnreadableRequirements,
@@ -191,7 +191,7 @@ class ExamineTests(SynchronousTestCase):
         """An extra is installed if everything that it requires is."""
         missing, _, _ = self.examine("twisted[tls]\ntwisted[no-such-extra]\n")
         self.assertEqual(missing, [])
-        with mock.patch("errklein.plugins.requirement_files.requirements_of", return_value=self.needed()):
+        with mock.patch("errklein.plugins.packages.requirements_of", return_value=self.needed()):
             self.assertEqual(self.examine("twisted[extra]\n")[0], ["twisted[extra]"])
 
     def needed(self) -> list[Any]:
