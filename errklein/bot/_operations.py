@@ -30,7 +30,7 @@ from errklein.listening import endpoint_url
 from errklein.logs import destinations
 from errklein.plugins.operations import PluginOperations, PluginSummary
 from errklein.plugins.plugin import UnknownPlugin
-from errklein.plugins.repos.operations import RepoOperations
+from errklein.plugins.repos.manager import RepoOperations
 from errklein.ports.chat import Backend, BotOverview, ManagesRooms
 from errklein.ports.journal import JournalError
 from errklein.ports.outbox import NetworkOutbox, OutboxStatus, RecipientStatus

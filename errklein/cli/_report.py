@@ -25,8 +25,7 @@ from errklein.config.warnings import shown_settings
 from errklein.journal import DATABASE, JournalArchive
 from errklein.logs import escape, last_lines
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.repos.git import head
-from errklein.plugins.repos.sources import RepoException
+from errklein.plugins.repos.sources import RepoException, head
 from errklein.plugins.subprocesses import ProgramError, run
 from errklein.service import DataDirectory, load_with_options
 from errklein.text.masking import masker, secrets_in

@@ -14,7 +14,7 @@ from errklein.dispatch import DetailedError
 from errklein.plugins.operations import not_shown
 from errklein.plugins.plugin import PluginConfigurationException, PluginError
 from errklein.plugins.repos import RepoEntry, RepoException
-from errklein.plugins.repos.operations import NotInstalled
+from errklein.plugins.repos.manager import NotInstalled
 from errklein.text import code, fenced, plain, plain_lines, truncated
 
 T = TypeVar("T")

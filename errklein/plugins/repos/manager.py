@@ -1,4 +1,4 @@
-"""BotRepoManager, which plugins use as `self._bot.repo_manager`."""
+"""BotRepoManager, which plugins use as `self._bot.repo_manager`, and the operations of administrators on repositories."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from errklein.commands.operations import Actor, operation
+from errklein.plugins.plugin import KnownProblem, Plugin, PluginError, PluginTimeout
 from errklein.plugins.repos import index, sources
-from errklein.plugins.repos._archives import MOST_PACKED, unpack
-from errklein.plugins.repos.git import check_links, git_clone, git_pull, go_back, head
 from errklein.plugins.repos.index import Downloads, RepoEntry
-from errklein.plugins.repos.sources import RepoException, RepoSource, UnknownRepo, check_name, shown
+from errklein.plugins.repos.sources import RepoException, RepoSource, shown
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports.values import Storage
+from errklein.running import SerialQueue, WorkerPool
+
+if TYPE_CHECKING:
+    from errklein.plugins.manager import PluginManager
 
 REPO_INDEX = "repo_index"
 LAST_UPDATE = "last_update"
@@ -31,6 +36,8 @@ INSTALLED_REPOS = "installed_repos"
 _FRESH = 3600.0
 _PAUSE = 60.0
 _SECONDS = 300
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class BotRepoManager(StoreMixin):
         for name in map(str, self.get_installed_plugin_repos()):
             try:
                 # A name from a backup could be a path to any directory, whose plugins would be loaded.
-                check_name(name)
+                sources.check_name(name)
             except RepoException as error:
                 self.log.warn("Installed repositories: {error}", error=str(error))
                 continue
@@ -189,14 +196,14 @@ class BotRepoManager(StoreMixin):
         _check_installed(name, repos)
         path, url = self.path_of(name), repos[name]
         if not sources.is_archive(url):
-            commit = head(path)
-            git_pull(path)
+            commit = sources.head(path)
+            sources.git_pull(path)
             try:
-                check_links(path)
+                sources.check_links(path)
             except RepoException:
-                go_back(path, commit)
+                sources.go_back(path, commit)
                 raise
-            return Updated(partial(go_back, path, commit), lambda: None)
+            return Updated(partial(sources.go_back, path, commit), lambda: None)
         with self._new(RepoSource.of(url, name)) as fetched:
             before = Path(tempfile.mkdtemp(prefix=".old-", dir=self.plugin_dir))
             path.rename(before / "repo")
@@ -235,16 +242,16 @@ class BotRepoManager(StoreMixin):
             fetched = Path(directory, "repo")
             if source.is_archive:
                 with self._archive(source.url) as archive:
-                    unpack(archive, fetched)
+                    sources.unpack(archive, fetched)
             else:
-                git_clone(source.url, fetched)
-                check_links(fetched)
+                sources.git_clone(source.url, fetched)
+                sources.check_links(fetched)
             yield fetched
 
     def _archive(self, url: str) -> IO[bytes]:
         """Open the archive at a URL or path for reading. Raises RepoException."""
         if not sources.is_local(url):
-            return io.BytesIO(self._downloads.fetch(url, most=MOST_PACKED, seconds=_SECONDS))
+            return io.BytesIO(self._downloads.fetch(url, most=sources.MOST_PACKED, seconds=_SECONDS))
         path = sources.local_path(url)
         # Opening a pipe blocks until another process writes to it.
         if path.exists() and not path.is_file():
@@ -257,5 +264,166 @@ class BotRepoManager(StoreMixin):
 
 def _check_installed(name: str, repos: Mapping[str, str]) -> None:
     if name not in repos:
-        raise UnknownRepo(f"{shown(name)} is not installed; installed repositories: {', '.join(repos) or 'none'}")
-    check_name(name)
+        raise sources.UnknownRepo(
+            f"{shown(name)} is not installed; installed repositories: {', '.join(repos) or 'none'}"
+        )
+    sources.check_name(name)
+
+
+@dataclass(frozen=True)
+class Repositories:
+    """Repositories by name, each with its plugins in the index, and the names of those that are installed."""
+
+    entries: Mapping[str, Sequence[RepoEntry]]
+    installed: frozenset[str]
+
+
+@dataclass(frozen=True)
+class InstalledRepo:
+    """A repository that was installed or updated.
+
+    :param reloaded: The names of the plugins that were reloaded, and whether they are active.
+    :param added: The plugins that are new, loaded and inactive.
+    :param removed: The names of the plugins that it doesn't have any more.
+    :param problems: What doesn't work, each in one line, which may contain texts of exceptions.
+    """
+
+    name: str
+    reloaded: Mapping[str, bool]
+    added: Sequence[Plugin]
+    removed: Sequence[str]
+    problems: Sequence[str]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class NotInstalled(RepoException):
+    """A repository was not installed, since its plugins can't be loaded. `problems` may contain texts of exceptions."""
+
+    def __init__(self, name: str, problems: Sequence[str]) -> None:
+        super().__init__(f"{name} was not installed")
+        self.problems = problems
+
+
+class RepoOperations:
+    """Lists, installs, updates and removes repositories, and loads their plugins. The methods raise RepoException."""
+
+    def __init__(self, repos: BotRepoManager, manager: PluginManager, pool: WorkerPool, readings: SerialQueue) -> None:
+        self._repos = repos
+        self._manager = manager
+        self._pool = pool
+        # Only one caller reads the index in a thread, so a server that hangs doesn't exhaust the pool.
+        self._readings = readings
+
+    @operation("repos")
+    async def repositories(self, by: Actor) -> Repositories:
+        await self._read_index()
+        names = sorted(self._repos.get_installed_plugin_repos())
+        return Repositories({name: self._repos.get_repo_from_index(name) for name in names}, frozenset(names))
+
+    @operation("repos")
+    def installed(self, by: Actor) -> list[str]:
+        return list(self._repos.get_installed_plugin_repos())
+
+    @operation("repos_search", "text")
+    async def search(self, by: Actor, text: str) -> Repositories | None:
+        """Return the repositories in the index that contain each word of the text; None if the index can't be read."""
+        await self._read_index()
+        if self._repos.without_index:
+            return None
+        by_name: dict[str, list[RepoEntry]] = {}
+        for entry in await self._in_thread(lambda: list(self._repos.search_repos(text))):
+            by_name.setdefault(entry.entry_name, []).append(entry)
+        return Repositories(by_name, frozenset(self._repos.get_installed_plugin_repos()))
+
+    @operation("repos_install", "repo", changes=True)
+    async def install(self, by: Actor, repo: str) -> InstalledRepo:
+        """Install a repository, by its name in the index or its URL, and load its plugins. `activate` activates them.
+        Raises NotInstalled, and installs nothing, if it has no plugins, or one that can't be loaded."""
+        path = Path(await self._in_thread(partial(self._repos.install_repo, repo)))
+        name = self._repos.name_of(path)
+        problems = [*map(str, await self._manager.add([path]))]
+        added = self._below(path)
+        if not added or any(plugin.instance is None for plugin in added):
+            await self._forget(name, path)
+            raise NotInstalled(name, problems)
+        return InstalledRepo(name, {}, added, (), problems)
+
+    @operation("repos_install", "repo", changes=True)
+    async def activate(self, by: Actor, repo: InstalledRepo) -> list[str]:
+        """Activate the plugins that are new in a repository. Return a line for each that stays inactive."""
+        lines = []
+        for plugin in repo.added:
+            if self._manager.is_blacklisted(plugin.name):
+                lines.append(f"{plugin.name} is blacklisted.")
+            elif not plugin.active:
+                try:
+                    await self._manager.activate(plugin.name)
+                except PluginError as error:
+                    lines.append(str(error))
+        return lines
+
+    @operation("repos_update", "name", changes=True)
+    async def update(self, by: Actor, name: str) -> InstalledRepo:
+        """Update a repository, and reload, add and remove its plugins. If a plugin can't be loaded, the update is
+        undone, all plugins are as before, and PluginError is raised."""
+        updated = await self._in_thread(partial(self._repos.renew, name))
+        manager, path = self._manager, self._repos.path_of(name)
+        before = self._below(path)
+        gone = [plugin.name for plugin in before if not plugin.plug.path.exists()]
+        await manager.remove_flows(path)
+        problems = [*map(str, await manager.add([path]))]
+        added = [plugin for plugin in self._below(path) if plugin not in before]
+        reloaded: list[str] = []
+        try:
+            for plugin in [plugin.name for plugin in before if plugin.name not in gone]:
+                problems += await _tolerated(manager.reload(plugin))
+                reloaded.append(plugin)
+            for one in added:
+                if one.instance is None:
+                    raise KnownProblem(one.problem)
+        except PluginError:
+            await self._in_thread(updated.undo)
+            await _tolerated(manager.remove([plugin.name for plugin in added]))
+            for plugin in reloaded:
+                await _tolerated(manager.reload(plugin))
+            await manager.remove_flows(path)
+            await manager.add([path])
+            raise
+        await self._in_thread(updated.keep)
+        problems += await _tolerated(manager.remove(gone))
+        are_active = {plugin.name: plugin.active for plugin in before if plugin.name in reloaded}
+        return InstalledRepo(name, are_active, added, gone, problems)
+
+    @operation("repos_uninstall", "name", changes=True)
+    async def uninstall(self, by: Actor, name: str) -> InstalledRepo:
+        """Remove a repository and its plugins. Their stored values stay."""
+        path = self._repos.path_of(name)
+        names = [plugin.name for plugin in self._below(path)]
+        return InstalledRepo(name, {}, (), names, await self._forget(name, path))
+
+    async def _forget(self, name: str, path: Path) -> list[str]:
+        """Remove a repository and its plugins; return a line for each plugin whose `deactivate` hangs."""
+        overdue = await _tolerated(self._manager.remove_below(path))
+        await self._in_thread(partial(self._repos.uninstall_repo, name))
+        return overdue
+
+    def _below(self, path: Path) -> list[Plugin]:
+        return [plugin for plugin in self._manager.found if plugin.plug.path.is_relative_to(path)]
+
+    def _read_index(self) -> Deferred[None]:
+        """Read the index if it is old."""
+        return self._readings.run(lambda: self._in_thread(self._repos.check_for_index_update))
+
+    def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
+        return self._pool.run(lambda: work, name=lambda: "a command for repositories")
+
+
+async def _tolerated(change: Deferred[None]) -> list[str]:
+    """Wait for the change; return a line for each plugin that hangs. The change succeeds nevertheless."""
+    try:
+        await change
+    except PluginTimeout as error:
+        return str(error).splitlines()
+    return []

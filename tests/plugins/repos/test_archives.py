@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.repos import _archives as archives
+from errklein.plugins.repos import sources as archives
 from errklein.plugins.repos.sources import RepoException
 from tests import takes_long
 from tests.plugins.repos.repositories import archive

@@ -8,8 +8,7 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.repos.git import git_clone, git_pull, git_tag_list, go_back, head
-from errklein.plugins.repos.sources import RepoException
+from errklein.plugins.repos.sources import RepoException, git_clone, git_pull, git_tag_list, go_back, head
 from errklein.plugins.subprocesses import ProgramError, run
 from tests.plugins.repos.repositories import GitRepository
 

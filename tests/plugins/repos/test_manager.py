@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.http_client import HTTPClients
-from errklein.plugins.repos import BotRepoManager, Downloads, RepoException, manager
+from errklein.plugins.repos import BotRepoManager, Downloads, RepoException, sources
 from errklein.running import ThreadWaits, blocking_here, register_reactor_thread
 from errklein.storage import MemoryStorage
 from errklein.testing import StubHTTP, TestReactor
@@ -137,7 +137,7 @@ class ManagerTests(SynchronousTestCase):
         self.assertIn("ConnectionRefusedError: nobody listens", self.refused(f"{SERVER}/me/none.tar.gz"))
         self.http.fail("GET", f"{SERVER}/me/none.tar.gz", TimeoutError())
         self.assertIn("exceeded the timeout of 300 s", self.refused(f"{SERVER}/me/none.tar.gz"))
-        self.patch(manager, "MOST_PACKED", 1_000_000)
+        self.patch(sources, "MOST_PACKED", 1_000_000)
         self.http.respond("GET", f"{SERVER}/me/none.tar.gz", body=b"x" * 1_000_001)
         self.assertIn("is larger than 1 MB", self.refused(f"{SERVER}/me/none.tar.gz"))
         self.assertIn("git", self.refused(str(self.top / "nothing")))
