@@ -33,7 +33,7 @@ from prompt_toolkit.utils import get_cwidth
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from errklein.networks.text._console import Console
+from errklein.networks.text._backend import Console
 from errklein.text import sanitize
 
 
