@@ -1,14 +1,22 @@
-"""A reactor in memory with an asyncio event loop, whose time passes when the test advances it, and a pool without threads."""
+"""The surroundings of a bot under test: a reactor in memory with an asyncio event loop, whose time passes when the test
+advances it, a pool without threads, secrets, and packages."""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextvars
+import os
+import shutil
+import tempfile
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import cache
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
+from unittest.mock import patch
 from weakref import WeakSet
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -248,3 +256,30 @@ class InlinePool(WorkerPool):
                 return result
 
         return maybeDeferred(do)
+
+
+@contextmanager
+def environment(secrets: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment in a `with` block, by name.
+
+    :raises ValueError: A name is invalid, such as "env:GH_SECRET" instead of "GH_SECRET".
+    """
+    for name in secrets:
+        if not name.isidentifier():
+            raise ValueError(f"secrets: invalid name {name!r}; expected a variable such as 'GH_SECRET'")
+    # `patch.dict` would also undo what plugins change.
+    with patch.dict(os.environ, secrets) if secrets else nullcontext():
+        yield
+
+
+def share_packages(data_dir: Path) -> None:
+    """Link the process's directory of packages into a data directory. It is shared because modules stay imported when a
+    bot stops, so their files must stay too."""
+    (data_dir / "packages").symlink_to(_shared(), target_is_directory=True)
+
+
+@cache
+def _shared() -> Path:
+    directory = tempfile.mkdtemp(prefix="errklein-test-packages-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return Path(directory)

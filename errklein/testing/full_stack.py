@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -13,26 +14,29 @@ import textwrap
 import threading
 import unittest
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from queue import Empty
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
+from twisted.logger import FileLogObserver, LogEvent, formatEvent, globalLogPublisher
 
 from errklein.chat import Identifier, Presence
-from errklein.config import Config, load_config
+from errklein.config import Config, ConfigError, load_config
+from errklein.logs import FROM_STDLIB, FROM_TWISTED, Bridge, FormattedByLogging, LevelFilter, format_line, level_number
 from errklein.networks.test import TestBackend
 from errklein.plugins.imports import share_with_tests, unload, unshare
-from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.plug_file import PACKAGE, PlugFile, slug
 from errklein.running import loop_of
 from errklein.running.reactors import reactor_thread
 from errklein.testing._http import StubHTTP
-from errklein.testing._surroundings import HelperModuleFinder, environment, forwarded_log, log_file, share_packages
 from errklein.text import to_plain
 from errklein.wiring import wire
 
@@ -43,6 +47,7 @@ from errklein.compat.bot import ErrbotBot  # noqa: E402
 from errklein.compat.flask_app import reset_app  # noqa: E402
 from errklein.plugins.imports import CORE_PLUGINS  # noqa: E402
 from errklein.testing._client import UNSET, Requests, WebhookClient  # noqa: E402
+from errklein.testing._reactor import environment, share_packages  # noqa: E402
 from errklein.web import ClientResponse  # noqa: E402
 
 _LONGEST_START = 60.0
@@ -233,10 +238,10 @@ class BlockingTestBot(Requests[ClientResponse]):
         given = self.secrets.items() if isinstance(self.secrets, Mapping) else [(None, None)]
         if all(isinstance(value, str) and str(name).isidentifier() for name, value in given):
             self._exits.enter_context(environment(self.secrets))
-        self._exits.enter_context(log_file(self.bot_config))
+        _append_log(self.bot_config, self._exits)
         _reactor_thread.start()
         self.bot_thread = _reactor_thread.thread
-        self._exits.enter_context(forwarded_log(self._loglevel))
+        _forward_log(self._loglevel, self._exits)
         self._share_modules()
         try:
             _reactor_thread.wait(self._start, timeout=max(timeout, _LONGEST_START), what="the start of the bot")
@@ -378,7 +383,7 @@ class BlockingTestBot(Requests[ClientResponse]):
 
     def _share_modules(self) -> None:
         """Make tests and plugins share modules until the bot is stopped; then unload the plugins' modules."""
-        finder = HelperModuleFinder(self._plugs)
+        finder = _HelperModuleFinder(self._plugs)
         # Before the ordinary finders, which would create a second module of the same file.
         sys.meta_path.insert(0, finder)
         share_with_tests()
@@ -394,6 +399,93 @@ class BlockingTestBot(Requests[ClientResponse]):
         found = self._bot.plugin_manager.found if hasattr(self, "_bot") else ()
         # Operators' plugins may have Core = True, too.
         return [plugin.plug for plugin in found if plugin.plug.path.parent != CORE_PLUGINS]
+
+
+class _HelperModuleFinder(MetaPathFinder, Loader):
+    """Makes `import helper` in a test return the module that the plugin has imported, while it is in `sys.meta_path`.
+
+    It doesn't find the plugin's own module: as on errbot, a test that imports it by its bare name gets another one.
+
+    :param plugs: Returns the `.plug` files of the plugins under test.
+    """
+
+    def __init__(self, plugs: Callable[[], Iterable[PlugFile]]) -> None:
+        self._plugs = plugs
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if path is not None or fullname in sys.stdlib_module_names or self._module(fullname) is None:
+            return None
+        return ModuleSpec(fullname, self)
+
+    def exec_module(self, module: ModuleType) -> None:
+        sys.modules[module.__name__] = self._module(module.__name__) or module
+
+    def _module(self, name: str) -> ModuleType | None:
+        for plug in self._plugs():
+            module = sys.modules.get(f"{PACKAGE}.{slug(plug.name)}.{name}")
+            if module is not None and name != plug.module:
+                return module
+        return None
+
+
+def _append_log(config: Any, exits: ExitStack) -> None:
+    """Append the log to BOT_LOG_FILE until the end, as the service does. Does nothing if the setting is empty; raises
+    ConfigError if the file can't be written to."""
+    path, formatter, root = config.BOT_LOG_FILE, config.BOT_LOG_FORMATTER, logging.getLogger()
+    if not path:
+        return
+    try:
+        # In append mode, so that tests may truncate or rewrite the file meanwhile.
+        file = open(path, "a", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115
+    except OSError as error:
+        raise ConfigError(f"BOT_LOG_FILE: {path} can't be written to: {error.strerror}") from error
+    write = FileLogObserver(file, format_line if formatter is None else FormattedByLogging(formatter))
+    passes = LevelFilter([write], config.BOT_LOG_LEVEL)
+    # A formatter may log something itself, and other threads may still log when the file is closed.
+    lock = threading.RLock()
+
+    def keep(event: LogEvent) -> None:
+        with lock:
+            if not file.closed:
+                passes(event)
+
+    def close() -> None:
+        with lock:
+            file.close()
+
+    exits.callback(close)
+    # Records of plugins arrive through the bridge.
+    _observe(keep, exits)
+    bridge = Bridge(keep)
+    root.addHandler(bridge)
+    exits.callback(root.removeHandler, bridge)
+
+
+def _forward_log(level: int, exits: ExitStack) -> None:
+    """Forward the bot's log to the root logger until the end, and set that logger to `level`. pytest's `caplog` and
+    reports, and `assertLogs` of unittest, then contain it."""
+
+    def forward(event: LogEvent) -> None:
+        level = level_number(event)
+        logger = logging.getLogger(event.get("log_namespace", "errklein"))
+        if logger.isEnabledFor(level):
+            failure = event.get("log_failure")
+            error = None if failure is None else (failure.type, failure.value, failure.getTracebackObject())
+            logger.log(level, "%s", formatEvent(event), exc_info=error, extra={FROM_TWISTED: True})
+
+    root = logging.getLogger()
+    exits.callback(root.setLevel, root.level)
+    root.setLevel(level)
+    _observe(forward, exits)
+
+
+def _observe(observe: Callable[[LogEvent], None], exits: ExitStack) -> None:
+    """Pass events to an observer until the end, apart from those that have come from `logging`."""
+    observer: Any = lambda event: None if FROM_STDLIB in event else observe(event)  # noqa: E731
+    globalLogPublisher.addObserver(observer)
+    exits.callback(globalLogPublisher.removeObserver, observer)
 
 
 class FullStackTest(unittest.TestCase, BlockingTestBot):
