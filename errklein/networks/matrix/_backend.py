@@ -20,13 +20,15 @@ from errklein.networks.context import NetworkContext
 from errklein.networks.json_client import RequestRefused
 from errklein.networks.matrix import MatrixSettings
 from errklein.networks.matrix._client import MatrixClient, mapping, quoted, text_of
-from errklein.networks.matrix._events import Receiver, one_line, relation_of
-from errklein.networks.matrix._formatting import (
+from errklein.networks.matrix._events import (
     KINDS,
+    Receiver,
     edit_content,
     file_content,
+    one_line,
     reaction_content,
     related,
+    relation_of,
     size_of,
     text_content,
 )
