@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 
 from errklein.chat import Identifier
-from errklein.compat._names import ERRBOT, FACADES
+from errklein.compat._facade import ERRBOT, FACADES
 from errklein.compat._running_bots import running_bots
 from errklein.compat.former_identifiers import FormerIdentifier, NickMask, is_former_identifier
 from errklein.config import Config

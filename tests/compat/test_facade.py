@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import errklein
 from errklein.chat import Message
 from errklein.compat import install
-from errklein.compat._names import FACADES
+from errklein.compat._facade import FACADES
 
 
 def run(source: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat._names import ERRBOT, EXPORTED, FACADES
+from errklein.compat._facade import ERRBOT, EXPORTED, FACADES
 
 
 class NamesTests(SynchronousTestCase):

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import errklein
 import errklein_pytest
-from errklein.compat._names import FACADES
+from errklein.compat._facade import FACADES
 
 CHECKOUT = Path(errklein.__file__).resolve().parent.parent
 GREETER = Path(__file__).resolve().parent / "fixtures" / "greeter"
