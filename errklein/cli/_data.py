@@ -17,9 +17,8 @@ from typing import Any
 
 from errklein import journal
 from errklein.cli._parser import complain, print_lines
-from errklein.compat.errbot_values import ErrbotPickles, without_endpoints
 from errklein.compat.storages import check_storage, command_for, database_of, make_storage, shelves_to_import
-from errklein.compat.stored_classes import STORED_VALUES, NameJudge, plugs_of
+from errklein.compat.stored_classes import STORED_VALUES, ErrbotPickles, NameJudge, plugs_of, without_endpoints
 from errklein.config import Config, SecretStore
 from errklein.config.secrets import write_private_file
 from errklein.database import Access, DatabaseError

@@ -1,31 +1,51 @@
-"""Lookup of the classes that stored values use, in errklein's and in errbot's modules. `find_class` is for values that
-the bot has stored itself, which may use any class. `find_restored_class` is for values from a backup or a shelf.
-`NameJudge` checks their names before they are stored, while no plugin is loaded: it parses the source of plugins'
-modules and executes none of it."""
+"""Lookup of the classes that stored values use, in errklein's and in errbot's modules, and their export to errbot.
+`find_class` is for values that the bot has stored itself, which may use any class. `find_restored_class` is for values
+from a backup or a shelf. `NameJudge` checks their names before they are stored, while no plugin is loaded: it parses the
+source of plugins' modules and executes none of it."""
 
 from __future__ import annotations
 
 import ast
 import enum
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType, ModuleType
+from typing import Any
 
-from errklein.chat import Identifier
+from errklein.chat import Card, Identifier, Message, Presence, Reaction
+from errklein.chat.messages import ERRBOT_ATTRIBUTES
 from errklein.compat._facade import ERRBOT, FACADES
 from errklein.compat._running_bots import running_bots
-from errklein.compat.former_identifiers import FormerIdentifier, NickMask, is_former_identifier
 from errklein.config import Config
 from errklein.config.networks import is_value as is_network_value
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import CORE_PLUGINS
 from errklein.plugins.plug_file import PACKAGE, PlugFile, slug
-from errklein.storage import NameStatus, ValueReader, is_standard
+from errklein.storage import (
+    NameStatus,
+    NotExportable,
+    PickledName,
+    ValueReader,
+    dumps,
+    is_standard,
+    names_in,
+    plain_value,
+    rewritten,
+)
+
+_TELEGRAM = ("TelegramMUCOccupant", "TelegramPerson", "TelegramRoom")
+_XMPP = ("XMPPPerson", "XMPPRoom", "XMPPRoomOccupant")
+_CLASSES = {
+    "errbot.backends.telegram_messenger": _TELEGRAM,
+    "errbot.backends.xmpp": _XMPP,
+    "errklein.compat.backends.telegram": _TELEGRAM,
+    "errklein.compat.backends.xmpp": _XMPP,
+}
 
 _ERRBOT_PLUGINS = "errbot.plugins."
 
@@ -37,12 +57,11 @@ VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.chat.messages": ("Message",),
     "errklein.chat.presence": ("Presence",),
     "errklein.chat.reactions": ("Reaction",),
-    "errklein.compat.former_identifiers": ("FormerIdentifier", "NickMask"),
+    "errklein.compat.stored_classes": ("FormerIdentifier", "NickMask"),
     "errklein.networks.base": ("LocalOccupant", "LocalPerson", "NamedRoom"),
     "errklein.plugins.repos.index": ("RepoEntry",),
 }
 """errklein's value classes by module, apart from those of networks. Creating an instance has no side effects."""
-
 
 _WITHOUT_NETWORKS = {"", "errklein", "errbot", PACKAGE, *sys.stdlib_module_names}
 
@@ -51,10 +70,53 @@ _MOVED = {
     "errklein.backends.irc.identifiers": "errklein.networks.irc.identifiers",
     "errklein.backends.test": "errklein.networks.test",
     "errklein.backends.text.identifiers": "errklein.networks.text.identifiers",
+    "errklein.compat.former_identifiers": "errklein.compat.stored_classes",
     "errklein.plugins.plugin_info": "errklein.compat.plugin_info",
     "errklein.plugins.stored_classes": "errklein.compat.stored_classes",
 }
 """The current names of errklein's modules, by the former names in values of older versions."""
+
+_ATTRIBUTES = {here: there for there, here in ERRBOT_ATTRIBUTES.items()}
+
+
+class FormerIdentifier(Identifier):
+    """A stored person or room, with the attributes of its former class. `str()` is the address: a number for Telegram,
+    `node@domain/resource` for XMPP. Messages can't be sent to it."""
+
+    @property
+    def aclattr(self) -> str:
+        """The address without the resource."""
+        state = vars(self)
+        return str(state["_id"]) if "_id" in state else "@".join(filter(None, map(state.get, ("_node", "_domain"))))
+
+    person = aclattr
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.aclattr, vars(self).get("_resource"))))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FormerIdentifier) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+class NickMask(str):
+    """The mask in a person that errbot has stored on IRC, which the package irc defines."""
+
+    __slots__ = ()
+
+    @property
+    def network(self) -> str:
+        """The name of the running bot's IRC network; "" without one. errbot has one network, and stores no name."""
+        bot = running_bots.newest
+        networks = {} if bot is None else bot.bot_config.networks
+        return next((name for name, view in networks.items() if view.BACKEND == "IRC"), "")
+
+
+def is_former_identifier(module: str, qualname: str) -> bool:
+    """Return whether FormerIdentifier replaces the class that a stored value uses."""
+    return qualname in _CLASSES.get(module, ())
 
 
 def find_class(namespace: str, module: str, qualname: str) -> object | None:
@@ -289,3 +351,69 @@ def _bindings(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.AST]]:
                     yield from _bindings([child])
                 elif isinstance(child, (ast.ExceptHandler, ast.match_case)):
                     yield from _bindings(child.body)
+
+
+class ErrbotPickles:
+    """Rewrites pickles for errbot. The plugins' `.plug` files determine errbot's names of their modules."""
+
+    def __init__(self, plugs: Iterable[PlugFile]) -> None:
+        self._modules = {slug(plug.name): plug.module for plug in plugs}
+
+    def __call__(self, data: bytes) -> bytes:
+        """Return the pickle for errbot. It is unchanged if errbot reads it as it is. Raises NotExportable or DamagedPickle."""
+        try:
+            plain_value(data)
+        except ValueError:
+            if any(self._find(*name) != PickledName(*name) for name in names_in(data)):
+                return rewritten(data, self._find, _reduced)
+        return data
+
+    def _find(self, module: str, name: str) -> object:
+        top, _, rest = module.partition(".")
+        if top == PACKAGE:
+            plugin, _, local = rest.partition(".")
+            if plugin not in self._modules:
+                raise NotExportable(f"it uses {name} of a plugin that isn't installed")
+            # errbot imports helper modules beside a plugin as top-level modules.
+            return PickledName(f"errbot.plugins.{local}" if local == self._modules[plugin] else local, name)
+        if top != "errklein":
+            # Python 3.13 has another name for the module of these classes.
+            return PickledName("pathlib" if module == "pathlib._local" else module, name)
+        if value_class_name(module, name) is None:
+            raise NotExportable(f"it uses {module}.{name}, which errbot doesn't have")
+        return find_class("", module, name)
+
+
+def without_endpoints(data: bytes) -> tuple[bytes, Sequence[str]]:
+    """Return the pickle of all configurations without the ENDPOINTS of Webserver, which errbot rejects, and these."""
+    try:
+        configs = plain_value(data)
+        endpoints = configs["Webserver"].pop("ENDPOINTS")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        # There are none, or another plugin's configuration isn't plain data.
+        return data, ()
+    return dumps(configs), endpoints
+
+
+def _reduced(value: object) -> tuple[Any, ...] | None:
+    """Return how errbot pickles an instance of one of errklein's value classes; None for any other object."""
+    # Imported late: most bots have no such network, and this is for the export.
+    from errklein.networks.irc.identifiers import IRCPerson
+    from errklein.networks.text.identifiers import TextPerson, TextRoom
+
+    kind = type(value)
+    if not kind.__module__.startswith("errklein.") or kind.__module__ == PickledName.__module__:
+        return None
+    if isinstance(value, (TextPerson, TextRoom)):
+        return PickledName("errbot.backends.text", "TextBackend._unpickle_identifier"), (str(value),)
+    new = PickledName("copyreg", "__newobj__")
+    if kind is NickMask:
+        return new, (PickledName("irc.client", "NickMask"), str(value))
+    if kind is IRCPerson:
+        state = {"_nickmask": NickMask(value), "_email": ""}
+        return new, (PickledName("errbot.backends.irc", "IRCPerson"),), state
+    if kind in (Card, Message, Presence, Reaction):
+        names = _ATTRIBUTES if isinstance(value, Message) else {name: f"_{name}" for name in vars(value)}
+        state = {names.get(name, name): one for name, one in vars(value).items()}
+        return new, (PickledName("errbot.backends.base", kind.__name__),), state
+    raise NotExportable(f"it contains an object of {kind.__name__}, which errbot can't store")

@@ -7,8 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Identifier
-from errklein.compat.former_identifiers import FormerIdentifier
-from errklein.compat.stored_classes import STORED_VALUES
+from errklein.compat.stored_classes import STORED_VALUES, FormerIdentifier
 from errklein.storage import SQLiteStorage, UnreadableValue
 from errklein.storage.pickling import dumps
 
