@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from errklein.bot.streams import StreamCopier
 from errklein.chat import Stream
 from errklein.compat._running_bots import running_bots
-from errklein.compat.plugin_info import PluginInfo
+from errklein.compat.plugin_manager import PluginInfo
 from errklein.logs import warn_deprecated
 from errklein.plugins import BotPlugin
 from errklein.plugins.discovery import entry_point_roots, load_plug_files

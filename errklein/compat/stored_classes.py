@@ -71,7 +71,8 @@ _MOVED = {
     "errklein.backends.test": "errklein.networks.test",
     "errklein.backends.text.identifiers": "errklein.networks.text.identifiers",
     "errklein.compat.former_identifiers": "errklein.compat.stored_classes",
-    "errklein.plugins.plugin_info": "errklein.compat.plugin_info",
+    "errklein.compat.plugin_info": "errklein.compat.plugin_manager",
+    "errklein.plugins.plugin_info": "errklein.compat.plugin_manager",
     "errklein.plugins.stored_classes": "errklein.compat.stored_classes",
 }
 """The current names of errklein's modules, by the former names in values of older versions."""

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Card, Message, Presence, Reaction
 from errklein.compat._running_bots import RunningBots
-from errklein.compat.plugin_info import PluginInfo
+from errklein.compat.plugin_manager import PluginInfo
 from errklein.compat.stored_classes import STORED_VALUES, VALUE_CLASSES, find_class, find_restored_class
 from errklein.networks.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.networks.text.identifiers import TextPerson
