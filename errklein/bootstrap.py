@@ -15,8 +15,13 @@ from twisted.logger import globalLogPublisher
 
 from errklein.compat import core_backends, core_storage
 from errklein.compat.core import ErrBot
-from errklein.compat.storages import load_storage_class, shelves_to_import
-from errklein.compat.storages.base import MemoryStoragePlugin, ShelfStoragePlugin, StoragePluginBase
+from errklein.compat.storages import (
+    MemoryStoragePlugin,
+    ShelfStoragePlugin,
+    StoragePluginBase,
+    load_storage_class,
+    shelves_to_import,
+)
 from errklein.compat.stored_classes import STORED_VALUES, NameJudge, plugs_of
 from errklein.config import SETTINGS, Config, ConfigError, load_config
 from errklein.logs import Destinations, bridge_stdlib

@@ -13,13 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import bootstrap
 from errklein.bootstrap import get_storage_plugin, restore_bot_from_backup
-from errklein.compat.storages.base import MemoryStoragePlugin, ShelfStoragePlugin
+from errklein.compat.storages import MemoryStoragePlugin, ShelfStoragePlugin
 from errklein.config import load_config
 from errklein.storage import MemoryStorage, StorageError
 from errklein.storage._backup import write_backup
 from errklein.storage._transfer import rows_of
 from errklein.storage.pickling import dumps
-from tests.compat.storages.test_finding import StorageCase
+from tests.compat.test_storages import StorageCase
 from tests.plugin_files import PluginFilesTestCase
 from tests.storage.hostile_pickles import hostile_pickles
 

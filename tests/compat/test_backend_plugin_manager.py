@@ -10,10 +10,10 @@ from errklein import bootstrap
 from errklein.bootstrap import CORE_STORAGE, get_storage_plugin
 from errklein.compat._utils import BackendPluginManager, PluginNotFoundException, enumerate_backend_plugins
 from errklein.compat.core import ErrBot
-from errklein.compat.storages.base import StoragePluginBase
+from errklein.compat.storages import StoragePluginBase
 from errklein.config import STORAGES
 from tests.compat import BACKENDS as FIXTURES
-from tests.compat.storages.test_finding import StorageCase
+from tests.compat.test_storages import StorageCase
 from tests.plugin_files import PluginFilesTestCase
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat.storages.base import StorageBase, StoragePluginBase
+from errklein.compat.storages import StorageBase, StoragePluginBase
 from errklein.ports.values import Storage
 from errklein.storage import AdaptedStorage, StorageError, UnstorableValue
 from errklein.testing.store_contract import StoreContract

@@ -1,3 +1,3 @@
 """The module of memory.plug."""
 
-from errklein.compat.storages.base import MemoryStoragePlugin as MemoryStoragePlugin
+from errklein.compat.storages import MemoryStoragePlugin as MemoryStoragePlugin

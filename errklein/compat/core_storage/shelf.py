@@ -1,3 +1,3 @@
 """The module of shelf.plug."""
 
-from errklein.compat.storages.base import ShelfStoragePlugin as ShelfStoragePlugin
+from errklein.compat.storages import ShelfStoragePlugin as ShelfStoragePlugin

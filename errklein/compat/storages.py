@@ -1,4 +1,5 @@
-"""The storage that STORAGE names: its lookup and creation, and the check that errbot's shelves are imported first."""
+"""The storage that STORAGE names: its lookup and creation, and the check that errbot's shelves are imported first; and base
+classes for third-party storages, the content of `errbot.storage.base`."""
 
 from __future__ import annotations
 
@@ -11,14 +12,13 @@ from typing import Any
 
 from twisted.internet.defer import maybeDeferred
 
-from errklein.compat.storages.base import StoragePluginBase
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.config import STORAGES, Config, ConfigError
 from errklein.database import Access, Run
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import PluginLoadError, load_module, plugin_class
 from errklein.plugins.plug_file import PlugFile
-from errklein.ports.values import Storage
+from errklein.ports.values import Storage, Store
 from errklein.storage import (
     DATABASE,
     AdaptedStorage,
@@ -32,16 +32,8 @@ from errklein.storage import (
 )
 from errklein.text.suggestions import did_you_mean
 
-__all__ = [
-    "check_shelves",
-    "check_storage",
-    "command_for",
-    "database_of",
-    "load_storage_class",
-    "make_storage",
-    "settle_shelves",
-    "shelves_to_import",
-]
+GROUPS = ("errbot.backend_plugins", "errklein.storages")
+"""The entry point groups in which distributions offer storages. errbot's group has backends, too."""
 
 
 def database_of(config: Config) -> Path:
@@ -96,8 +88,60 @@ def command_for(config: Config, data_dir: str | None, *words: str) -> str:
     return shlex.join(["errklein", *words, *options])
 
 
-GROUPS = ("errbot.backend_plugins", "errklein.storages")
-"""The entry point groups in which distributions offer storages. errbot's group has backends, too."""
+def _left_out(name: str) -> Any:
+    def method(self: object, *args: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} doesn't implement {name}()")
+
+    return method
+
+
+class StorageBase:
+    """The values of one namespace of a third-party storage. A subclass implements all methods; a method that it lacks
+    raises NotImplementedError."""
+
+    set, get, remove, len, keys, close = map(_left_out, ("set", "get", "remove", "len", "keys", "close"))
+
+
+class StoragePluginBase:
+    """The base class of the storage that STORAGE names. A subclass implements `open`.
+
+    The guide "Storage" has an example, and the test that a storage must pass.
+
+    `_storage_config` has STORAGE_CONFIG of the configuration; by default it is an empty dict.
+
+    :param bot_config: The configuration of the bot.
+    """
+
+    def __init__(self, bot_config: Any) -> None:
+        self._storage_config: Any = getattr(bot_config, "STORAGE_CONFIG", None) or {}
+        super().__init__()
+
+    open = _left_out("open")
+
+
+_MEMORY = MemoryStorage()  # the values of every MemoryStoragePlugin, until the process ends
+
+
+class MemoryStoragePlugin(StoragePluginBase):
+    """A storage in memory, which keeps references to values until the process ends. All instances share their values."""
+
+    def open(self, namespace: str) -> Store:
+        return _MEMORY.open(namespace)
+
+
+class ShelfStoragePlugin(StoragePluginBase):
+    """A storage in the bot's own database: in the `basedir` of STORAGE_CONFIG, by default in BOT_DATA_DIR."""
+
+    def __init__(self, bot_config: Any) -> None:
+        super().__init__(bot_config)
+        self._storage_config = {"basedir": bot_config.BOT_DATA_DIR, **self._storage_config}
+
+    def open(self, namespace: str) -> Store:
+        storage = SQLiteStorage(Path(self._storage_config["basedir"]) / DATABASE)
+        store = storage.open(namespace)
+        # Each store has its own connection to the database, which is closed with it.
+        store.close = storage.close  # type: ignore[method-assign]
+        return store
 
 
 def make_storage(config: Config, access: Access = Access.OWN, run: Run = maybeDeferred) -> Storage:

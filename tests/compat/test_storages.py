@@ -8,8 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat import storages as finding
-from errklein.compat.storages import check_storage, database_of, make_storage
-from errklein.compat.storages.base import ShelfStoragePlugin
+from errklein.compat.storages import ShelfStoragePlugin, check_storage, database_of, make_storage
 from errklein.config import Config, ConfigError, load_config
 from errklein.ports.values import Storage
 from errklein.storage import AdaptedStorage, MemoryStorage, SQLiteStorage, StorageError
