@@ -7,9 +7,11 @@ from errklein.storage._adapter import AdaptedStorage, MemoryStorage
 from errklein.storage._backup import BACKUP_NAME, read_any_backup, write_backup
 from errklein.storage._restricted_pickling import (
     DamagedPickle,
+    NameStatus,
     NotExportable,
     PickledName,
     ValueReader,
+    check_rows,
     is_standard,
     names_in,
     rewritten,
@@ -25,9 +27,8 @@ from errklein.storage._shelves import (
     unimported,
     write_shelves,
 )
-from errklein.storage._sqlite import DATABASE, MIGRATIONS, Row, SQLiteStorage
-from errklein.storage._transfer import NameStatus, check_rows, put_rows, rows_of
-from errklein.storage.pickling import UnreadableValue, UnstorableValue, dumps, plain_value
+from errklein.storage._sqlite import DATABASE, MIGRATIONS, SQLiteStorage, put_rows, rows_of
+from errklein.storage.pickling import Row, UnreadableValue, UnstorableValue, dumps, plain_value
 
 ROOM_WEBHOOKS = "room webhooks"  # the namespace of the webhooks that were made in chats and by `errklein webhook new`
 

@@ -23,8 +23,7 @@ from typing import Any
 from errklein._version import __version__
 from errklein.config.secrets import write_private_file
 from errklein.database import StorageError
-from errklein.storage._sqlite import Row
-from errklein.storage.pickling import dumps, plain_value
+from errklein.storage.pickling import Row, dumps, plain_value
 
 FORMAT = "errklein backup"
 VERSION = 1

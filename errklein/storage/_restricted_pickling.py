@@ -1,7 +1,8 @@
 """Restricted unpickling, for values from outside: those from a backup or an errbot shelf. Unpickling calls the functions that
 a pickle names. For a restored value, `ValueReader` calls only the names in STANDARD_NAMES, those for which
 `find_restored_class` returns an object, and those that the operator trusts. docs/design.md, "The restricted unpickler", has
-the rules and their reasons. `rewritten` replaces names for the export to errbot, and calls nothing either."""
+the rules and their reasons. `check_value` checks a value before it is stored, and `rewritten` replaces names for the export to
+errbot; neither calls anything."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import enum
 import pickle
 import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from importlib import import_module
@@ -18,7 +19,7 @@ from struct import unpack
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, ClassVar
 
-from errklein.storage.pickling import PLUGIN_GLOBAL, FindClass, loads, plain_value
+from errklein.storage.pickling import PLUGIN_GLOBAL, FindClass, Row, loads, plain_value
 from errklein.text.errors import one_line
 
 _PATHS = ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
@@ -323,3 +324,57 @@ class _RenamingPickler(pickle._Pickler):
         self.save(obj.name)
         self.write(pickle.STACK_GLOBAL)
         self.memoize(obj)
+
+
+class NameStatus(enum.Enum):
+    """The status of a class or function name that a restored value uses."""
+
+    ALLOWED = enum.auto()
+    MISSING = enum.auto()
+    """The name belongs to a plugin that isn't installed or doesn't define it. It becomes allowed when the plugin
+    defines it."""
+    REFUSED = enum.auto()
+
+
+Judge = Callable[[str, str, str], NameStatus]
+"""Returns the status of a name. Arguments: the namespace of the value, the module, and the name in the module."""
+
+
+def check_value(
+    namespace: str, key: str, data: bytes, judge: Judge, trusted: Collection[str]
+) -> tuple[str | None, str | None]:
+    """Check each name in the pickle `data` that isn't `trusted`; raises DamagedPickle. Returns a line with the refused
+    names and the options that allow them, and a line with the missing ones; None if there are none."""
+    refused, missing = [], []
+    for module, name in sorted(names_in(data)):
+        path = f"{module}.{name}"
+        status = NameStatus.ALLOWED if path in trusted else judge(namespace, module, name)
+        if status is NameStatus.REFUSED:
+            refused.append(path)
+        elif status is NameStatus.MISSING:
+            missing.append(path)
+    refusal = (
+        f"{namespace}: {key!r} uses {' and '.join(refused)}, which values from outside may not use; "
+        f"to allow that, add {' '.join(f'--trust {path}' for path in refused)}"
+    )
+    warning = f"{namespace}: {key!r} is kept as it is, and can be read when the plugin defines {' and '.join(missing)}"
+    return refusal if refused else None, warning if missing else None
+
+
+def check_rows(rows: Iterable[Row], judge: Judge, trusted: Collection[str]) -> tuple[list[str], list[str]]:
+    """Check the rows and return two lists of lines. The first has a line for each value with a refused name, the second
+    one for each value that can't be read for other reasons."""
+    refusals: list[str] = []
+    warnings: list[str] = []
+    for namespace, key, data in rows:
+        try:
+            refusal, warning = check_value(namespace, key, data, judge, trusted)
+        except DamagedPickle as error:
+            # Such a value is harmless, since reading it raises an error, and the operator may be able to repair it.
+            warnings.append(f"{namespace}: {key!r} is kept as it is, and can't be read: {error}")
+            continue
+        if refusal:
+            refusals.append(refusal)
+        if warning:
+            warnings.append(warning)
+    return refusals, warnings

@@ -22,10 +22,8 @@ from pathlib import Path
 from errklein.database import StorageError
 from errklein.logs import escape
 from errklein.ports.values import Storage
-from errklein.storage._restricted_pickling import DamagedPickle
-from errklein.storage._sqlite import Row
-from errklein.storage._transfer import Judge, check_value
-from errklein.storage.pickling import UnreadableValue, plain_value
+from errklein.storage._restricted_pickling import DamagedPickle, Judge, check_value
+from errklein.storage.pickling import Row, UnreadableValue, plain_value
 from errklein.text.errors import one_line
 
 MARK = ("core", "imported_shelves")

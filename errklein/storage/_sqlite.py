@@ -1,12 +1,13 @@
 """The storage Shelf: all values in one SQLite database, where each assignment is a durable transaction. Each value has
 a mark of its origin. A value that the bot has stored itself may use any class. A value from a backup or from an errbot
 shelf, which `SQLiteStorage.put` stores, is restricted until the bot assigns its key again; see `_restricted_pickling`.
-"""
+`rows_of` and `put_rows` copy values out of and into any storage."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,9 +15,9 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from errklein.database import Access, Database, Run, StorageError, read_migrations
-from errklein.ports.values import ANY_VERSION
+from errklein.ports.values import ANY_VERSION, Storage
 from errklein.storage._restricted_pickling import DEFAULT_READER, ValueReader
-from errklein.storage.pickling import UnreadableValue, pickled
+from errklein.storage.pickling import Row, UnreadableValue, pickled
 
 T = TypeVar("T")
 
@@ -32,8 +33,6 @@ _SET = (
 _SET_FIRST = "INSERT INTO stored (namespace, key, value) VALUES (?, ?, ?) ON CONFLICT (namespace, key) DO NOTHING"
 
 _REPLACE = "UPDATE stored SET value = ?, trusted = NULL WHERE namespace = ? AND key = ? AND value = ? AND trusted IS ?"
-
-Row = tuple[str, str, bytes]  # a stored value: namespace, key, pickle
 
 
 class SQLiteStorage:
@@ -164,3 +163,52 @@ def _encoded(text: str) -> bytes:
 
 def _decoded(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
+
+
+def rows_of(storage: Storage, names: Iterable[str] = ()) -> Iterator[Row]:
+    """Yield all values of the storage's namespaces and of `names`. May block. A SQLiteStorage yields the stored bytes
+    of one moment, even of values that can't be unpickled. Raises StorageError."""
+    if isinstance(storage, SQLiteStorage):
+        yield from storage.rows()
+        return
+    for namespace in sorted({*storage.namespaces(), *names}):
+        with closing(storage.open(namespace)) as store:
+            for key in sorted(set(store.keys())):
+                try:
+                    value = store.get(key)
+                except KeyError:
+                    # It was removed after the keys were listed.
+                    continue
+                yield namespace, key, pickled(namespace, key, value)
+
+
+def put_rows(
+    storage: Storage,
+    rows: Iterable[Row],
+    instead_of: Iterable[str] = (),
+    *,
+    trusted: Collection[str] | None = (),
+    values: ValueReader = DEFAULT_READER,
+) -> None:
+    """Store the rows, after removing all values of the namespaces in `instead_of`. May block. In a SQLiteStorage this
+    is one transaction that marks each value as restored, see `SQLiteStorage.put`. Other storages store objects and have
+    no such mark. For them, `values` first unpickles all values with the same restrictions, so the classes that the
+    values use must be importable. Raises UnreadableValue before anything is changed."""
+    if isinstance(storage, SQLiteStorage):
+        storage.put(rows, instead_of, trusted)
+        return
+
+    def value_of(namespace: str, key: str, data: bytes) -> object:
+        try:
+            return values.load(namespace, data, trusted)
+        except Exception as error:
+            raise UnreadableValue(namespace, key, error) from error
+
+    read = [(namespace, key, value_of(namespace, key, data)) for namespace, key, data in rows]
+    for namespace in instead_of:
+        with closing(storage.open(namespace)) as store:
+            for key in list(store.keys()):
+                store.remove(key)
+    for namespace, key, value in read:
+        with closing(storage.open(namespace)) as store:
+            store.set(key, value)

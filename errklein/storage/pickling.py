@@ -21,6 +21,8 @@ PLUGIN_PACKAGE = "errklein_plugins"
 
 PROTOCOL = 5
 
+Row = tuple[str, str, bytes]  # a stored value: namespace, key, pickle
+
 PLUGIN_GLOBAL = ("errklein.storage.pickling", "plugin_global")
 """The module and name of `plugin_global` in stored pickles. The function must therefore not be moved or renamed."""
 

@@ -16,9 +16,8 @@ from errklein.compat.stored_classes import STORED_VALUES, NameJudge, plugs_of
 from errklein.config import load_config
 from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
-from errklein.storage import SQLiteStorage
+from errklein.storage import SQLiteStorage, check_rows, rows_of
 from errklein.storage._backup import read_backup
-from errklein.storage._transfer import check_rows, rows_of
 
 WRITTEN = Path(__file__).parent / "earlier_version"
 
