@@ -1,4 +1,5 @@
-"""Functions and classes of errbot's small modules: utils, logs, streaming, backend_plugin_manager, and those for requirements."""
+"""Functions and classes of errbot's small modules: utils, logs, rendering, streaming, backend_plugin_manager, and those for
+requirements."""
 
 from __future__ import annotations
 
@@ -8,13 +9,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatch
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
+from xml.etree.ElementTree import Element
 
+from markdown import Markdown
+from markdown.extensions import Extension
+from markdown.treeprocessors import Treeprocessor
 from twisted.logger import Logger
 
 from errklein.bot.streams import StreamCopier
@@ -27,13 +33,23 @@ from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import load_module, plugin_class
 from errklein.plugins.packages import InstallError, RequirementFile, UnreadableRequirements, examine
 from errklein.running.restart import cannot_restart
+from errklein.text import to_ansi, to_imtext, to_md, to_plain, to_xhtml
+from errklein.text.layout import Fences, adapt, lay_out
+from errklein.text.rendering import is_too_much
+from errklein.text.styles import ANSI_CHRS, CharacterTable, replace_styles
 
 log = logging.getLogger("errbot")
-
+_log = logging.getLogger("errbot.utils")
 root_logger = logging.getLogger()
 
 console_hdlr = logging.StreamHandler()
 """The handler that writes to standard error. `format_logs` adds it to the root logger."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+PLUGINS_SUBDIR = "plugins"
+ON_WINDOWS = sys.platform == "win32"
 
 
 def format_logs(formatter: logging.Formatter | None = None, theme_color: str | None = None) -> None:
@@ -100,15 +116,6 @@ def check_dependencies(req_path: Path) -> tuple[str | None, list[str]]:
     examined = examine(RequirementFile.read(path))
     missing = [line.name_and_versions for line in (*examined.missing, *examined.conflicts)]
     return (f"{path} requires packages that are not installed: {', '.join(missing)}" if missing else None), missing
-
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-PLUGINS_SUBDIR = "plugins"
-ON_WINDOWS = sys.platform == "win32"
-
-_log = logging.getLogger("errbot.utils")
 
 
 def global_restart() -> None:
@@ -252,3 +259,74 @@ class BackendPluginManager:
             sys.path.append(directory)
         cls, _ = plugin_class(load_module(self._plug), self._base_class)
         return cls(self._config)
+
+
+@dataclass(frozen=True)
+class Converter:
+    """Converts Markdown to one format. It has no state, so threads may share it."""
+
+    convert: Callable[[str], str]
+
+
+def _to_ansi_with_reset(markdown: str) -> str:
+    """Return text for a terminal. Unless it is empty, it ends with the sequence that resets all attributes."""
+    converted = to_ansi(markdown)
+    return f"{converted}{ANSI_CHRS.fx_reset}" if converted else ""
+
+
+ansi = partial(Converter, _to_ansi_with_reset)
+text = partial(Converter, to_plain)
+imtext = partial(Converter, to_imtext)
+xhtml = partial(Converter, to_xhtml)
+md = partial(Converter, to_md)
+
+
+AnsiPreprocessor = Fences
+
+
+def enable_format(name: str, chr_table: CharacterTable, borders: bool = True) -> None:
+    """Register an output format that writes the characters of the table."""
+    characters = CharacterTable(*chr_table).by_mark()
+    reset = str(chr_table.fx_reset)
+
+    def serialize(root: Element) -> str:
+        raw = root.raw if isinstance(root, _Root) else []
+        return replace_styles(lay_out(root, raw, exact=True, compact=not borders), characters) + reset
+
+    # The stubs declare only Markdown's own two formats.
+    formats: dict[str, Any] = Markdown.output_formats  # type: ignore[assignment]
+    formats[name] = serialize
+
+
+class AnsiExtension(Extension):
+    """A Markdown extension that prepares a parser for the formats of `enable_format`. It must be the last extension in
+    the list."""
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        adapt(md)
+        md.stripTopLevelTags = False
+        # A low priority runs it after all others.
+        md.treeprocessors.register(_WithRaw(md), "errklein_raw", -1000)
+        convert = md.convert
+
+        def convert_if_quick(source: str) -> str:
+            return source if is_too_much(source) else convert(source)
+
+        md.convert = convert_if_quick  # type: ignore[method-assign]
+
+
+class _Root(Element):
+    """The tree, with the raw HTML blocks that its placeholders stand for."""
+
+    raw: list[str]
+
+
+class _WithRaw(Treeprocessor):
+    def run(self, root: Element) -> Element:
+        whole = _Root(root.tag, root.attrib)
+        whole.text = root.text
+        whole.extend(root)
+        whole.raw = [raw for raw in self.md.htmlStash.rawHtmlBlocks if isinstance(raw, str)]
+        # The parser converts the next text without a reset, so the blocks of this text are removed.
+        self.md.htmlStash.reset()
+        return whole
