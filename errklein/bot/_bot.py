@@ -51,17 +51,14 @@ SHORTEST_DEACTIVATION = 0.2
 
 
 class Bot:
-    """A bot: plugins that run on chat networks and a web server.
+    """A bot: plugins that run on chat networks and a web server. It delegates to its parts, and has the methods that
+    plugins call as `self._bot.…`. `wiring.wire` creates it.
 
-    It delegates to its parts, and has the methods that plugins call as `self._bot.…`. `wiring.wire` creates it.
-
-    :param make_manager: Creates the plugin manager. It is called before the bot has the parts that send messages.
-    :param ended: Called when all networks have ended, the web server does not listen, and no reply is pending.
-    :param restart: Stops the bot in order and starts the process again. It may be called from any thread, and raises CannotRestart
-        where a restart is impossible; its Deferred fails with CannotRestart if the configuration is invalid.
-    :param read_config: Reads and checks the configuration as at the start; None if it can't be read again. It may block, and raises
-        ConfigError or StorageError.
-    """
+    `make_manager` is called before the bot has the parts that send messages. `ended` is called when all networks have
+    ended, the web server does not listen, and no reply is pending. `restart` stops the bot in order and starts the
+    process again. It may be called from any thread, and raises CannotRestart where a restart is impossible; its
+    Deferred fails with CannotRestart if the configuration is invalid. `read_config` checks the configuration as at the
+    start; it is None if that can't be read again, may block, and raises ConfigError or StorageError."""
 
     log = Logger()
     process_template = staticmethod(process_template)

@@ -112,12 +112,8 @@ class Callbacks:
 
 @dataclass
 class NetworkState:
-    """The connection to a network, and the number of messages since the start.
-
-    :param connected_at: The Unix time of the last connection; None while there is none.
-    :param connections: The number of connections that were established.
-    :param ended: Whether the network has ended, and doesn't reconnect.
-    """
+    """The connection to a network, and the number of messages since the start. `connected_at` is the Unix time of the
+    last connection; None while there is none. A network that has `ended` doesn't reconnect."""
 
     connected_at: float | None = None
     connections: int = 0
@@ -131,13 +127,9 @@ class NetworkState:
 
 
 class Events:
-    """Implements `ports.chat.BackendEvents`: runs commands and calls plugins' callbacks.
-
-    :param notices: Gets messages that were dropped, and people who have come online or sent a direct message.
-    :param all_ended: Called when all networks have ended.
-    :param overview: Returns what an operator's console shows about the bot.
-    :param result_of: Lets threads wait for results of the reactor; see `ThreadWaits.result_of`.
-    """
+    """Implements `ports.chat.BackendEvents`: runs commands and calls plugins' callbacks. `notices` gets messages that
+    were dropped, and people who have come online or sent a direct message. `overview` returns what an operator's
+    console shows about the bot."""
 
     log = Logger()
 

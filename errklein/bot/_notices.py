@@ -79,16 +79,12 @@ class _Counted:
 
 class NoticeBoard:
     """Sends notices to administrators, those that repeat only as a number. The methods may be called from any thread.
-
     Of notices that are too many within PERIOD, the log has the texts, and administrators get the number.
 
-    The recipients are those in BOT_ADMINS_NOTIFICATIONS of each network. A notice that can't be sent to one of them is logged, and
-    the others get it. The person gets it as soon as `person_seen` is called.
-
-    :param missed: Keeps the notices that a person has missed: the network rejected the message, or it has no reliable names
-        and the recipient isn't known to be an administrator.
-    :param fallback: Gets all notices, and passes on those that reach nobody.
-    """
+    The recipients are those in BOT_ADMINS_NOTIFICATIONS of each network. A notice that can't be sent to one of them is
+    logged, and the others get it. `missed` keeps it if the network rejected the message, or has no reliable names and
+    the recipient isn't known to be an administrator. The person gets it as soon as `person_seen` is called. `fallback`
+    gets all notices, and passes on those that reach nobody."""
 
     log = Logger()
 
@@ -113,15 +109,11 @@ class NoticeBoard:
     def post(
         self, key: Hashable, text: str, summary: str = "", *, more: str = "", interval: float = INTERVAL, count: int = 1
     ) -> None:
-        """Send a notice, unless one with the same key was sent within `interval` seconds. Then it is counted.
-
-        At the end of the interval, administrators get one notice about those that were counted; there is none with `math.inf`.
-
-        :param text: As for `tell_admins`, like `summary`.
-        :param more: The text about those that were counted, in which `{count}` is replaced by their number, without an exception's
-            text. Without it, the last `text` is sent with the number.
-        :param count: The number of events that this notice is about.
-        """
+        """Send a notice, unless one with the same key was sent within `interval` seconds. Then it is counted, and at
+        the end of the interval administrators get one notice about those; none with `math.inf`. `text` and `summary`
+        are as for `tell_admins`. In `more`, the text about those that were counted, without an exception's text,
+        `{count}` is replaced by their number; without it, the last `text` is sent with the number. `count` is the
+        number of events that this notice is about."""
         on_reactor_soon(self._reactor, self._post, key, text, summary, more, interval, count)
 
     def warn_admins(self, warning: str) -> None:
@@ -129,12 +121,10 @@ class NoticeBoard:
         self._send(Notice(masker(warning), masker.known(warning)), MOST, self._distribute)
 
     def tell_admins(self, text: str, summary: str = "") -> None:
-        """Send a notice in plain text, such as a path or an error message. Secrets are masked.
-
-        :param text: The notice. Characters that have a meaning in Markdown are escaped.
-        :param summary: A sentence without an exception's text; required if `text` contains one. Rooms, and people who
-            aren't known to be administrators, get the summary and an error id. The log has the text with the same id.
-        """
+        """Send a notice in plain text, such as a path or an error message. Secrets are masked, and characters that have
+        a meaning in Markdown escaped. `summary` is required if the text contains that of an exception, which it has
+        not: rooms, and people who aren't known to be administrators, get it and an error id. The log has the text with
+        the same id."""
         self._tell(text, summary, MOST)
 
     def pass_on(self, notice: Notice) -> None:
@@ -286,10 +276,8 @@ class NoticeBoard:
 
 
 class MissedNotices:
-    """The missed notices of each recipient, stored across restarts. Used in the reactor's thread.
-
-    :param store: The bot's own values, and `values` the same without blocking.
-    """
+    """The missed notices of each recipient, stored across restarts. Used in the reactor's thread. `store` has the bot's
+    own values, and `values` the same without blocking."""
 
     log = Logger()
 
@@ -347,10 +335,7 @@ class MissedNotices:
 
 
 class NoticeFallback:
-    """Passes notices that have reached no administrator within PATIENCE to BOT_ADMINS_FALLBACK, many at a time.
-
-    :param config: Has the setting.
-    """
+    """Passes notices that have reached no administrator within PATIENCE to BOT_ADMINS_FALLBACK, many at a time."""
 
     log = Logger()
     start_thread = staticmethod(start_daemon_thread)

@@ -132,14 +132,10 @@ class RunningState(BotState):
 
 @dataclass(frozen=True)
 class NetworkStatus:
-    """The connection of a network.
-
-    :param connected_for: The seconds since it was established; None without one.
-    :param ended: Whether the network has ended.
-    :param waiting: What waits in the outbox; None for a network without one.
-    :param oldest_for: The seconds since the oldest message was accepted that doesn't wait for a room; None without one.
-    :param unreadable: The rooms that the bot can't read, since they are encrypted.
-    """
+    """The connection of a network. `connected_for` are the seconds since it was established; None without one.
+    `waiting` waits in the outbox; None for a network without one. `oldest_for` are the seconds since the oldest message
+    was accepted that doesn't wait for a room; None without one. `unreadable` are the rooms that the bot can't read,
+    since they are encrypted."""
 
     name: str
     connected_for: float | None
@@ -152,13 +148,9 @@ class NetworkStatus:
 
 @dataclass(frozen=True)
 class BotStatus:
-    """The state of the running bot.
-
-    :param endpoints: The addresses that are listened on.
-    :param depth: The number of deliveries that wait, run or were given up; None if the journal can't be read.
-    :param paused: The number of paused webhooks.
-    :param errors: The number of errors of the last hour by source; with a single source "" for people who may not read details.
-    """
+    """The state of the running bot. `endpoints` are those that are listened on, `depth` is None if the journal can't be
+    read, and `paused` the number of paused webhooks. `errors` has those of the last hour by source; a single source ""
+    for people who may not read details."""
 
     networks: Sequence[NetworkStatus]
     endpoints: Sequence[str]
@@ -218,10 +210,8 @@ class ProcessOperations:
 
     @operation("backup", changes=True)
     def back_up(self, by: Actor) -> tuple[Path, int]:
-        """Write all stored values, secrets included, and the journal to files. Return the path, and the number of values.
-
-        Call it in a thread. Raises StorageError.
-        """
+        """Write all stored values, secrets included, and the journal to files. Return the path, and the number of
+        values. Call it in a thread. Raises StorageError."""
         bot = self._bot
         path = Path(bot.bot_config.BOT_DATA_DIR) / BACKUP_NAME
         # Third-party storages can't list their namespaces.
@@ -235,12 +225,9 @@ class ProcessOperations:
 
     @operation("config_reload", "option", changes=True)
     async def reload_config(self, by: Actor, option: str = "") -> list[Change]:
-        """Read the configuration again, apply what needs no restart, and return what differs. All of it applies, or nothing.
-
-        Raises ConfigError or StorageError.
-
-        :param option: "--force" to remove also the last administrator of a network, and the verification of a webhook.
-        """
+        """Read the configuration again, apply what needs no restart, and return what differs. All of it applies, or
+        nothing. The option "--force" also removes the last administrator of a network, and the verification of a
+        webhook. Raises ConfigError or StorageError."""
         bot, read = self._bot, self._bot.read_config
         if option not in ("", "--force"):
             raise ConfigError(f"unknown option {option!r}; the only one is --force")
@@ -407,11 +394,8 @@ class ConsoleLinks(Protocol):
 
 
 class CoreHost:
-    """What core plugins and the console use of the bot. Other plugins use `self._bot`.
-
-    The operations of administrators are in `webhooks`, `plugins`, `repositories`, `rooms`, `process`, `room_webhooks`, `persons`
-    and `messages`.
-    """
+    """What core plugins and the console use of the bot, with the operations of administrators. Other plugins use
+    `self._bot`."""
 
     def __init__(self, bot: Bot, webhooks: WebhookOperations, rooms: RoomOperations) -> None:
         self._bot = bot
@@ -448,9 +432,7 @@ class CoreHost:
 
     def by(self, name: str, way: str, reads_details: bool = False) -> Actor:
         """Return somebody who performs operations, those that change something with a note in the log and the journal.
-
-        :param way: "chat", "shell" or "console".
-        """
+        `way` is "chat", "shell" or "console"."""
         bot = self._bot
 
         def note(command: str, arguments: str) -> None:

@@ -198,13 +198,9 @@ async def restore_outboxes(
     now: Callable[[], float],
     log: Logger = _LOG,
 ) -> None:
-    """Give each network the store of messages, and those of an earlier run. Those that are too old are dropped.
-
-    Others of a network that isn't configured stay in the store, for example while `--network` replaces the networks.
-
-    :param notify: Notifies administrators of messages that are dropped.
-    :param max_age: Returns OUTBOX_MAX_AGE of a network, in seconds.
-    """
+    """Give each network the store of messages, and those of an earlier run. Those that are older than `max_age` of the
+    network, in seconds, are dropped, and `notify` notifies administrators. Others of a network that isn't configured
+    stay in the store, for example while `--network` replaces the networks."""
     waiting: dict[str, list[OutgoingMessage]] = {backend.network: [] for backend in backends}
     old: list[OutgoingMessage] = []
     for message in await store.lease():

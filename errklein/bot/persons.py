@@ -31,10 +31,8 @@ _COPIES = ("*backup*", "before-*", "*.before-*", "nightly*", "*.db")
 
 @dataclass(frozen=True)
 class ForgottenPerson:
-    """Sentences about what was removed of a person, and clauses about what remains.
-
-    :param deliveries: Summaries of deliveries that have ended and mention the person, by id, newest first.
-    """
+    """Sentences about what was removed of a person, clauses about what remains, and summaries of deliveries that have
+    ended and mention the person, by id, newest first."""
 
     removed: Sequence[str]
     remaining: Sequence[str]

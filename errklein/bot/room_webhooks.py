@@ -77,15 +77,9 @@ class _Limit:
 
 
 class RoomMessages:
-    """Sends what webhooks of rooms receive.
-
-    Messages beyond the rate of a webhook are left out. When half of the rate is free again, one line gives their number, so that
-    in a long flood it alternates with some messages.
-
-    :param send: Sends a message, as `Bot.send`.
-    :param pool: The threads in which templates are rendered.
-    :param directory: The directory of templates, that of config.py; None without a configuration file.
-    """
+    """Sends what webhooks of rooms receive. Messages beyond the rate of a webhook are left out. When half of the rate
+    is free again, one line gives their number, so that in a long flood it alternates with some messages. Templates, in
+    the directory of config.py if there is one, are rendered in threads of the pool."""
 
     log = Logger(namespace="errklein.bot")
 
@@ -228,14 +222,10 @@ def _nicks(backend: Backend, room: Room) -> list[str]:
 
 @dataclass(frozen=True)
 class MadeWebhook:
-    """A webhook that was made or rotated, with what only its maker may see.
-
-    :param url: The address to enter at the source.
-    :param secret: The secret to enter at the source; empty for a source that makes it, or that signs nothing.
-    :param setup: At most three lines that tell what to do at the source.
-    :param reach: Who can reach the address, and what to do if that isn't the source, unless PUBLIC_URL is set; and how long it works
-        if it isn't stored.
-    """
+    """A webhook that was made or rotated, with what only its maker may see: `url` and `secret` are to be entered at the
+    source; the secret is empty for a source that makes it, or that signs nothing. `setup` are at most three lines that
+    tell what to do there. `reach` tells who can reach the address, and what to do if that isn't the source, unless
+    PUBLIC_URL is set; and how long it works if it isn't stored."""
 
     webhook: RoomWebhook
     url: str = field(repr=False)
@@ -254,12 +244,8 @@ class MadeWebhook:
 
 class RoomWebhooks:
     """The webhooks of rooms. Each operation raises HookError, SecretError or StorageError if nothing has changed.
-
-    :param notify: Sends a notice to administrators.
-    :param deliveries: Runs the deliveries of a webhook that an administrator has paused.
-    :param is_plugin: Returns whether a plugin has this name.
-    :param now: Returns the Unix time.
-    """
+    `notify` sends a notice to administrators, and `deliveries` runs those of a webhook that an administrator has
+    paused."""
 
     log = Logger(namespace="errklein.bot")
 
@@ -289,10 +275,9 @@ class RoomWebhooks:
         self._changes = DeferredLock()
 
     async def load(self, configured: Mapping[str, RoomWebhook], *, in_service: bool = True) -> None:
-        """Route the stored webhooks, and those of the configuration. Administrators get one notice about those that can't be used.
-
-        :param in_service: Whether this process runs the bot, and removes secrets that are used no longer.
-        """
+        """Route the stored webhooks, and those of the configuration. Administrators get one notice about those that
+        can't be used. `in_service` states that this process runs the bot, and removes secrets that are used no
+        longer."""
 
         def read() -> list[tuple[str, Any]]:
             return [(name, self._store.get(name)) for name in sorted(self._store.keys())]
@@ -358,12 +343,9 @@ class RoomWebhooks:
     async def create(
         self, by: Actor, source: str, room: str, name: str = "", signed: bool | None = None, expires: str = ""
     ) -> MadeWebhook:
-        """Make a webhook whose messages go to a room.
-
-        :param name: Its name, by default that of the source, with a number if it is taken.
-        :param signed: Whether the source signs its requests, instead of a token in the address; by default as is usual for it.
-        :param expires: When it expires, such as "90d" or "2027-01-31".
-        """
+        """Make a webhook whose messages go to a room. By default its name is that of the source, with a number if it is
+        taken, and it is `signed`, instead of having a token in the address, as is usual for the source. It expires at a
+        time such as "90d" or "2027-01-31"."""
         found, room = find_source(source), await self._checked(room)
         signs = found.signs if signed is None else signed
         check_signed(found, signed=signs)
@@ -638,10 +620,8 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _setup(lines: Sequence[str], base: str, url: str, secret: str, token: str) -> Sequence[str]:
-    """Return the lines of a source's set-up with their values, without those that this address can't have.
-
-    :param base: The address without the name and token.
-    """
+    """Return the lines of a source's set-up with their values, without those that this address can't have. `base` is
+    the address without the name and token."""
     scheme, _, host = base.partition("://")
     values = {
         "{url}": url,

@@ -28,15 +28,11 @@ SIZE_LIMIT = 1 << 30
 
 
 class StreamCopier:
-    """Copies a stream for several readers.
-
-    The incoming stream is accepted when a reader accepts its copy or begins to read it, and rejected if each reader rejects its
-    copy or returns without doing either. A reader may go on reading an accepted copy after it returned. The temporary file has no
-    name, so the system deletes it when the copying has ended and all copies are closed.
-
-    The constructor, which creates the file, and `run` block, so they are called in a thread. `returned` and `stop` may be
-    called in any thread.
-    """
+    """Copies a stream for several readers. The incoming stream is accepted when a reader accepts its copy or begins to
+    read it, and rejected if each reader rejects its copy or returns without doing either. A reader may go on reading an
+    accepted copy after it returned. The temporary file has no name, so the system deletes it when the copying has ended
+    and all copies are closed. The constructor, which creates the file, and `run` block, so they are called in a thread.
+    `returned` and `stop` may be called in any thread."""
 
     log = Logger()
 

@@ -55,10 +55,8 @@ def split_message(text: str, limit: int, length: Length = len, most: int = PARTS
 
 
 def split_rendered(text: str, measure: Length, limit: int, most: int = PARTS_CAP) -> list[str]:
-    """Split a Markdown message as `split_message` does, into parts whose rendered forms have at most `limit`.
-
-    :param measure: Returns the size of the rendered form of a text, such as the bytes of its HTML. It need not be a sum.
-    """
+    """Split a Markdown message as `split_message` does, into parts whose rendered forms have at most `limit`. `measure`
+    returns the size of the rendered form of a text, such as the bytes of its HTML. It need not be a sum."""
     if len(text) <= 4 * limit and measure(text) <= limit:
         return [text]
 

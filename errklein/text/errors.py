@@ -96,11 +96,8 @@ _CONSTANTS = {"false": "False", "none": "None", "null": "None", "true": "True"}
 
 
 def remedy(error: BaseException, *, quote: bool = False) -> str:
-    """Return how to correct the code that raised the error, in one sentence without a full stop; "" if unknown.
-
-    :param error: the exception, with its traceback.
-    :param quote: whether an unknown name is probably a string without quotes, as in a config.py.
-    """
+    """Return how to correct the code that raised the error, in one sentence without a full stop; "" if unknown. `quote`
+    states that an unknown name is probably a string without quotes, as in a config.py."""
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     scope = {**frames[-1].f_globals, **frames[-1].f_locals} if frames else {}
     if isinstance(error, ModuleNotFoundError):

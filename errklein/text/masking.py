@@ -168,12 +168,8 @@ def mask_values(value: Any, secret: bool = False) -> Any:
 
 def secrets_in(value: Any, secret: bool = False) -> set[str]:
     """Return the secrets in a configuration: strings, bytes and numbers under secret names, and passwords in URLs.
-
     Values shorter than SHORTEST and paths of files are left out, and so are user names and hosts below a secret name.
-
-    :param value: The configuration.
-    :param secret: True if the value itself has a secret name.
-    """
+    `secret` states that the value itself has a secret name."""
     found: set[str] = set()
     seen: set[int] = set()
     waiting = [(value, secret, False)]
@@ -296,10 +292,8 @@ class Masker:
         return masked
 
     def values(self, value: Any, name: str = "") -> Any:
-        """Return a text, or a mapping or sequence of texts, with the secrets in its keys and values masked.
-
-        :param name: The name of the field that contains the value. A text, or a list of texts, under a secret name is a secret.
-        """
+        """Return a text, or a mapping or sequence of texts, with the secrets in its keys and values masked. `name` is
+        that of the field with the value. A text, or a list of texts, under a secret name is a secret."""
         if isinstance(value, str):
             return MASK if value and is_secret(name) else self(value)
         if isinstance(value, Mapping):

@@ -87,11 +87,9 @@ _NAMES = re.compile(
 
 
 def without_people(markdown: str, nicks: Collection[str] = ()) -> str:
-    """Return the Markdown without mentions of single people, as far as they are written with an `@`.
-
-    :param nicks: Names that notify people wherever they occur, as on IRC. Each gets a space of no width after its first letter;
-        those of one letter can't be neutralised.
-    """
+    """Return the Markdown without mentions of single people, as far as they are written with an `@`. `nicks` are names
+    that notify people wherever they occur, as on IRC: each gets a space of no width after its first letter. Those of
+    one letter can't be neutralised."""
     words = {word[0].casefold() for nick in nicks if (word := _WORD.search(nick))}
 
     def neutralise(found: re.Match[str]) -> str:

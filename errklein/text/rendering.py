@@ -83,22 +83,14 @@ def to_plain(markdown: str, *, compact: bool = False, indented: bool = True) -> 
 
 
 def to_imtext(markdown: str, *, compact: bool = False) -> str:
-    """Render Markdown with the conventions of instant messaging: `*bold*`, `_emphasis_`, code and tables in backticks.
-
-    :param markdown: The text.
-    :param compact: Draw tables without borders.
-    """
+    """Render Markdown with the conventions of instant messaging: `*bold*`, `_emphasis_`, code and tables in backticks,
+    or with `compact` tables without borders."""
     return _rendered(markdown, lambda text: replace_styles(text, _IMTEXT), compact, exact=True).strip(" \n")
 
 
 def to_xhtml(markdown: str) -> str:
-    """Render Markdown as XHTML that is safe to show.
-
-    Tags in the text are shown as text, except `<br>`. Links and images with other schemes than those in `xhtml.SCHEMES` have
-    no address.
-
-    :param markdown: The text.
-    """
+    """Render Markdown as XHTML that is safe to show. Tags in the text are shown as text, except `<br>`. Links and
+    images with other schemes than those in `xhtml.SCHEMES` have no address."""
     markdown = sanitize(markdown)
     # In XHTML each use of an abbreviation repeats its definition.
     if is_too_much(markdown) or ("*[" in markdown and _repeats(markdown, len(markdown) // 2)):
@@ -113,12 +105,8 @@ def to_xhtml(markdown: str) -> str:
 
 
 def to_md(markdown: str) -> str:
-    """Return the Markdown for a network that renders it itself, without attributes such as `{: color='red'}`.
-
-    Links with other schemes than those in `xhtml.SCHEMES` are text.
-
-    :param markdown: The text.
-    """
+    """Return the Markdown for a network that renders it itself, without attributes such as `{: color='red'}`. Links
+    with other schemes than those in `xhtml.SCHEMES` are text."""
     return without_unsafe_links(_ATTRIBUTES.sub("", sanitize(markdown)))
 
 
@@ -129,24 +117,14 @@ def md_escape(text: str) -> str:
 
 
 def to_ansi(markdown: str, *, compact: bool = False) -> str:
-    """Render Markdown for a terminal, with bold, underlining and colours as ECMA-48 sequences.
-
-    Terminal sequences in the text itself are removed.
-
-    :param markdown: The text.
-    :param compact: Draw tables without borders.
-    """
+    """Render Markdown for a terminal, with bold, underlining and colours as ECMA-48 sequences; with `compact`, tables
+    without borders. Terminal sequences in the text itself are removed."""
     return _rendered(markdown, styles_to_ansi, compact)
 
 
 def to_irc(markdown: str, *, compact: bool = True) -> str:
-    """Render Markdown for IRC, with its formatting codes.
-
-    Lines are separated by newlines. Each line has its own codes, since it is sent as a message of its own.
-
-    :param markdown: The text.
-    :param compact: Draw tables without borders.
-    """
+    """Render Markdown for IRC, with its formatting codes, and tables without borders unless `compact` is false. Each
+    line has its own codes, since it is sent as a message of its own."""
     return _rendered(markdown, styles_to_irc, compact)
 
 

@@ -1,12 +1,10 @@
-"""Jinja2 templates for Markdown messages, in `.md` files of errklein and of plugins.
+"""Jinja2 templates for Markdown messages, in `.md` files of errklein and of plugins. The process has one environment.
+"Plugin/name.md" is the file of that plugin; "name.md" is searched for in errklein's templates and then in those of all
+active plugins.
 
-The process has one environment. "Plugin/name.md" is the file of that plugin; "name.md" is searched for in errklein's
-templates and then in those of all active plugins.
-
-Values are escaped for HTML, and rendering a message replaces the entities, so that no value becomes a tag. Markdown in values
-stays Markdown, as with errbot, since plugins rely on it. The filter `plain` shows untrusted values literally. The source of a
-template is always a file, never text from a chat.
-"""
+Values are escaped for HTML, and rendering a message replaces the entities, so that no value becomes a tag. Markdown in
+values stays Markdown, as with errbot, since plugins rely on it. The filter `plain` shows untrusted values literally.
+The source of a template is always a file, never text from a chat."""
 
 from __future__ import annotations
 
@@ -63,13 +61,9 @@ def md_image(address: Any) -> Markup:
 
 
 def md_table(rows: Sequence[Sequence[Any] | Mapping[Any, Any]], headers: Sequence[Any] | None = None) -> Markup:
-    """Return a Markdown table.
-
-    Cells are escaped unless they are Markup. A newline in a cell starts another line of the cell.
-
-    :param rows: Sequences of cells, or mappings from headers to cells.
-    :param headers: The headers. By default, the keys of the first row if that is a mapping; else none.
-    """
+    """Return a Markdown table of sequences of cells, or of mappings from headers to cells. By default, the headers are
+    the keys of the first row if that is a mapping; else none. Cells are escaped unless they are Markup. A newline in a
+    cell starts another line of the cell."""
     if headers is None and rows and isinstance(rows[0], Mapping):
         headers = list(rows[0])
     lines = [
@@ -168,16 +162,9 @@ def remove_templates(plugin: str) -> None:
 
 
 def render(name: str, parameters: Mapping[str, Any], plugin: str | None = None) -> str:
-    """Render a template as Markdown.
-
-    The plugin's own template takes precedence. If it is missing or can't be rendered, the shared one is used.
-
-    :param name: The template's name, without the suffix.
-    :param parameters: The values for the template.
-    :param plugin: The plugin's name, or None for the shared template.
-    :raises TemplateNotFound: There is no such template. The text is one line.
-    :raises BrokenTemplate: The template can't be rendered. The text is one line, about the plugin's template if both fail.
-    """
+    """Render a template, given without the suffix, as Markdown. A plugin's own template takes precedence. If it is
+    missing or can't be rendered, the shared one is used. Raises TemplateNotFound, or BrokenTemplate if the template, or
+    the plugin's if both fail, can't be rendered. The text is one line."""
     problem: TemplateError | None = None
     for candidate in (f"{plugin}/{name}", name) if plugin else (name,):
         try:
