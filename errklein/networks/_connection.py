@@ -67,16 +67,12 @@ def describe_failure(failure: Failure, certificates: str = "the variable SSL_CER
 
 
 class Connection:
-    """Keeps the bot connected to a network: runs the session again after it has ended, until `disconnect`. Pauses the outbox meanwhile.
-
-    A session that raises Unusable is tried again after 5 minutes, up to an hour; the first such failure is a notice. RetryLater names
-    the least delay. The events get connections and their losses.
-
-    :param session: Connects, calls `connected`, and returns the reason, or raises an exception, when the connection is lost. May be
-        cancelled.
-    :param place: The server, for the log, such as " to irc.example.org:6697".
-    :param first: The delay of the first attempt after a loss.
-    """
+    """Keeps the bot connected to a network: runs the session again after it has ended, until `disconnect`. Pauses the
+    outbox meanwhile. The events get connections and their losses. A session connects, calls `connected`, and returns
+    the reason, or raises an exception, when the connection is lost. It may be cancelled. After Unusable, the next one
+    begins in 5 minutes, up to an hour; the first such failure is a notice. RetryLater names the least delay, and
+    `first` is that of the first attempt after a loss. `place` is the server, for the log, such as " to
+    irc.example.org:6697"."""
 
     log = Logger(namespace="errklein.networks")
 

@@ -17,10 +17,8 @@ T = TypeVar("T")
 
 
 class DurableState:
-    """Values of JSON by key, in a namespace of the storage and thus in backups. Methods take effect in the order of their calls.
-
-    :param storage: None to keep the values in memory, as a check of the connection does.
-    """
+    """Values of JSON by key, in a namespace of the storage and thus in backups. Without a storage, they are in memory,
+    as in a check of the connection. Methods take effect in the order of their calls."""
 
     def __init__(self, network: str, storage: Storage | None) -> None:
         self._namespace, self._storage = OF_NETWORK + network, storage

@@ -53,10 +53,7 @@ LOCAL_SETTINGS = NetworkSettings({"username": IdentityKey(check_text, "`err`", "
 
 
 class NetworkBase(Backend):
-    """Defaults of `ports.chat.Backend` and, apart from `parts` and `transmit`, of `outbox.Transport`.
-
-    :param config: The configuration of this network.
-    """
+    """Defaults of `ports.chat.Backend` and, apart from `parts` and `transmit`, of `outbox.Transport`."""
 
     outbox: Any = None
     build_message = staticmethod(Message)  # type: ignore[assignment]
@@ -125,10 +122,8 @@ class NetworkBase(Backend):
         return found
 
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
-        """Return a reply to the room of the message, or to its sender if the message is direct or `private` is set.
-
-        The reply is in the thread of the message. With `threaded`, a message outside of threads begins one.
-        """
+        """Return a reply to the room of the message, or to its sender if the message is direct or `private` is set. The
+        reply is in the thread of the message. With `threaded`, a message outside of threads begins one."""
         reply, to_room = self.build_message(text), message.is_group and not private
         reply.frm, reply.to = self.bot_identifier, message.to if to_room else self.person_of(message.frm)
         reply.parent = message if threaded else None
@@ -156,12 +151,9 @@ class NetworkBase(Backend):
 
 
 class ConnectedNetwork(NetworkBase):
-    """Base class of networks with a connection to a server, and an outbox, whose `Transport` they implement.
-
-    The coroutine function `session` connects, calls `self.connection.connected()`, and reads events until the connection is lost.
-
-    :param options: Further parameters of the outbox.
-    """
+    """Base class of networks with a connection to a server, and an outbox, whose `Transport` they implement. `options`
+    are its further parameters. The coroutine function `session` connects, calls `self.connection.connected()`, and
+    reads events until the connection is lost."""
 
     session: Any
     place: str = ""
@@ -217,11 +209,7 @@ class ConnectedNetwork(NetworkBase):
 
 
 class SentAtOnce:
-    """The outbox of a network on which no message waits. Implements `ports.outbox.NetworkOutbox`.
-
-    :param network: The name of the network.
-    :param now: Returns the Unix time.
-    """
+    """The outbox of a network on which no message waits. Implements `ports.outbox.NetworkOutbox`."""
 
     def __init__(self, network: str, now: Callable[[], float] = time.time) -> None:
         self._network, self._now = network, now
@@ -256,14 +244,7 @@ class SentAtOnce:
 
 
 class LocalPerson(Person):
-    """A person, identified by name and network.
-
-    :param person: The name.
-    :param client: The device; None by default, as `nick` and `fullname`.
-    :param nick: The short name.
-    :param fullname: The full name.
-    :param email: The e-mail address.
-    """
+    """A person, identified by name and network. `client` is the device."""
 
     person: str = read_only("_person", "The name.")
     client: str | None = read_only("_client", "The device, or None.")
@@ -328,11 +309,7 @@ class LocalOccupant(RoomOccupant, LocalPerson):
 
 
 class NamedRoom(Room):
-    """A room, identified by name and network, that the bot is in. Its topic and its people aren't known.
-
-    :param name: The name, as `str()` returns it.
-    :param network: The name of the network.
-    """
+    """A room, identified by name and network, that the bot is in. Its topic and its people aren't known."""
 
     exists: bool = True
     joined: bool = True
@@ -354,13 +331,8 @@ class NamedRoom(Room):
 
 
 class LocalRoom(NamedRoom):
-    """A room, identified by name and network. Joining it creates it.
-
-    :param name: The name, as `str()` returns it.
-    :param occupants: The people in the room.
-    :param topic: The topic.
-    :param bot: The network, which reports changes to plugins. None for a room that belongs to none.
-    """
+    """A room, identified by name and network. Joining it creates it. `bot` is the network, which reports changes to
+    plugins; None for a room that belongs to none."""
 
     exists: bool = read_only("_exists", "True if the room was created or joined.")
     joined: bool = read_only("_joined", "True if the bot is in the room.")
@@ -448,14 +420,8 @@ class LocalRoom(NamedRoom):
 
 
 class LocalBackend(NetworkBase):
-    """Base class of networks inside this process, on which messages are sent at once.
-
-    Create instances in the reactor's thread. Subclasses set `mode` and the classes of identifiers, and override `show`.
-
-    :param reactor: The reactor.
-    :param config: The configuration of this network.
-    :param now: Returns the Unix time.
-    """
+    """Base class of networks inside this process, on which messages are sent at once. Create instances in the reactor's
+    thread. Subclasses set `mode` and the classes of identifiers, and override `show`."""
 
     default_name: ClassVar[str] = "err"
     """The bot's name if BOT_IDENTITY has no `username`."""
@@ -519,11 +485,8 @@ class LocalBackend(NetworkBase):
         receipt.settle(Handle(receipt))
 
     def show(self, operation: Operation, message: Message, to: str, partial: bool) -> MessageRef | None:
-        """Show an operation for an accepted message. Return the id of what is new. The base class drops it.
-
-        :param to: The text of the recipient.
-        :param partial: Whether there are further operations for the message.
-        """
+        """Show an operation for an accepted message. Return the id of what is new. The base class drops it. `partial`
+        states that there are further operations for the message."""
         return None
 
     def is_certain(self, person: Identifier) -> bool:

@@ -29,13 +29,9 @@ if TYPE_CHECKING:
 
 
 class NetworkContext:
-    """What a network's `make` gets. Use it on the reactor.
-
-    :param chance: Returns a random number from 0 to 1, for delays between attempts.
-    :param storage: The storage with the state; None to keep it in memory.
-    :param set_routes: Replaces the webhooks of an owner.
-    :param is_running: Whether the bot runs with this account, which a check of the connection has to bear in mind.
-    """
+    """What a network's `make` gets. Use it on the reactor. `chance` returns a random number from 0 to 1, for delays
+    between attempts. Without a storage, the state is in memory. `set_routes` replaces the webhooks of an owner.
+    `is_running` states that the bot runs with this account, which a check of the connection has to bear in mind."""
 
     def __init__(
         self,
@@ -91,13 +87,9 @@ class NetworkContext:
     def route(
         self, path: str, handler: Callable[[Any], object], scheme: str, secrets: Sequence[bytes], **options: Any
     ) -> None:
-        """Pass each verified POST request for the path to the handler, on the reactor; its value is the response.
-
-        Call it when the network connects. The requests aren't recorded: networks repeat what wasn't answered.
-
-        :param handler: Gets the request, as webhooks with `raw=True` do.
-        :param scheme: The name of a scheme of `errklein.verify`, whose `options` follow.
-        """
+        """Pass each verified POST request for the path to the handler, on the reactor; its value is the response. It
+        gets the request as webhooks with `raw=True` do. Call this when the network connects. The requests aren't
+        recorded: networks repeat what wasn't answered. `options` are those of the scheme of `errklein.verify`."""
         from errklein.networks._route import route_of
 
         owner = OF_NETWORK + self.network

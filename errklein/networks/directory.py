@@ -28,10 +28,8 @@ MOST, MOST_WAITING = 10_000, 1000
 
 
 class Directory(Generic[T]):
-    """What the names on a network mean, such as the ids of rooms. Several who ask for a name at the same time cause one lookup.
-
-    :param look_up: Asks the network what a name means; returns None if it means nothing. It must end.
-    """
+    """What the names on a network mean, such as the ids of rooms. Several who ask for a name at the same time cause one
+    lookup. `look_up` asks the network what a name means, and returns None if it means nothing. It must end."""
 
     log = Logger()
 
@@ -98,14 +96,10 @@ class Directory(Generic[T]):
 
 
 class AliasedRoom(Room):
-    """A room with an id and aliases, such as !abc and #ops:example.org on Matrix. `str()` is the id as soon as it is known.
-
-    A room that was built from an alias equals the same room with its id as soon as the alias was resolved. Then it keeps the
-    id, also if the alias means another room later. All rooms of a network have the same hash, since that must not change.
-
-    :param text: The id, or an alias.
-    :param names: Knows the ids of aliases; None for a room that belongs to no connection.
-    """
+    """A room with an id and aliases, such as !abc and #ops:example.org on Matrix. `str()` is the id as soon as it is
+    known. `names` knows the ids of aliases; None for a room that belongs to no connection. A room that was built from
+    an alias equals the same room with its id as soon as the alias was resolved. Then it keeps the id, also if the alias
+    means another room later. All rooms of a network have the same hash, since that must not change."""
 
     def __init__(self, text: str, network: str = "", id: str = "", names: Directory[str] | None = None) -> None:
         self.text, self.network, self._id, self._names = text, network, id, names

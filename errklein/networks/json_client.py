@@ -51,12 +51,10 @@ class File(NamedTuple):
 
 
 class JSONClient:
-    """Calls methods of a network's HTTP interface. Use it on the reactor. The Deferreds may be cancelled.
-
-    Status 429, or 503 with Retry-After or `retry_after_ms`, is RetryLater; another one from 300 to 499 RequestRefused; another one, or no
-    valid response, NotConfirmed. `read_failure` is asked before, also at status 200. Errors name the network's host, never the path,
-    which may have a token. `headers`, of each request, may be changed later.
-    """
+    """Calls methods of a network's HTTP interface. Use it on the reactor. The Deferreds may be cancelled. Status 429,
+    or 503 with Retry-After or `retry_after_ms`, is RetryLater; another one from 300 to 499 RequestRefused; another one,
+    or no valid response, NotConfirmed. `read_failure` is asked before, also at status 200. Errors name the network's
+    host, never the path, which may have a token. `headers`, of each request, may be changed later."""
 
     log = Logger(namespace="errklein.networks")
 

@@ -83,10 +83,8 @@ class TestRoomAcl(TestRoom):
 
 
 class IncomingQueue(Queue[tuple[Any, ...]]):
-    """A queue of items for the bot to receive: `(STZ_MSG, text, extras)` or `(STZ_PRE, presence)`.
-
-    :param item_received: Called after an item was added, in the thread that added it.
-    """
+    """A queue of items for the bot to receive: `(STZ_MSG, text, extras)` or `(STZ_PRE, presence)`. `item_received` is
+    called after an item was added, in the thread that added it."""
 
     def __init__(self, item_received: Callable[[], None]) -> None:
         super().__init__()
@@ -226,15 +224,9 @@ class TestBackend(LocalBackend):
         thread: str = "",
         attachments: Sequence[Attachment] = (),
     ) -> Message:
-        """Deliver a message to the bot, and return it. Call it on the reactor.
-
-        :param text: The text.
-        :param frm: The sender, or its name; `sender` by default. The sender of a message to a room becomes an occupant.
-        :param to: The recipient, or its name: the bot by default, or a room.
-        :param extras: The message's `extras`.
-        :param thread: The thread that the message is in: the id of its first message.
-        :param attachments: The files that come with the message.
-        """
+        """Deliver a message to the bot, and return it. Call it on the reactor. Sender and recipient may be names:
+        `sender` and the bot by default. The sender of a message to a room becomes an occupant. `thread` is the id of
+        the first message of the thread that the message is in."""
         speaker = self.build_identifier(frm) if isinstance(frm, str) else frm or self.sender
         listener = self.build_identifier(to) if isinstance(to, str) else to or self.bot_identifier
         if isinstance(listener, LocalRoom) and isinstance(speaker, LocalPerson):

@@ -83,8 +83,8 @@ def to_plain(markdown: str, *, compact: bool = False, indented: bool = True) -> 
 
 
 def to_imtext(markdown: str, *, compact: bool = False) -> str:
-    """Render Markdown with the conventions of instant messaging: `*bold*`, `_emphasis_`, code and tables in backticks,
-    or with `compact` tables without borders."""
+    """Render Markdown with the conventions of instant messaging: `*bold*`, `_emphasis_`, code and tables in backticks.
+    With `compact`, tables have no borders."""
     return _rendered(markdown, lambda text: replace_styles(text, _IMTEXT), compact, exact=True).strip(" \n")
 
 
@@ -117,14 +117,14 @@ def md_escape(text: str) -> str:
 
 
 def to_ansi(markdown: str, *, compact: bool = False) -> str:
-    """Render Markdown for a terminal, with bold, underlining and colours as ECMA-48 sequences; with `compact`, tables
-    without borders. Terminal sequences in the text itself are removed."""
+    """Render Markdown for a terminal, with bold, underlining and colours as ECMA-48 sequences. Terminal sequences in
+    the text itself are removed. With `compact`, tables have no borders."""
     return _rendered(markdown, styles_to_ansi, compact)
 
 
 def to_irc(markdown: str, *, compact: bool = True) -> str:
-    """Render Markdown for IRC, with its formatting codes, and tables without borders unless `compact` is false. Each
-    line has its own codes, since it is sent as a message of its own."""
+    """Render Markdown for IRC, with its formatting codes. Each line has its own codes, since it is sent as a message of
+    its own. With `compact`, tables have no borders."""
     return _rendered(markdown, styles_to_irc, compact)
 
 

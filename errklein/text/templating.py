@@ -61,9 +61,9 @@ def md_image(address: Any) -> Markup:
 
 
 def md_table(rows: Sequence[Sequence[Any] | Mapping[Any, Any]], headers: Sequence[Any] | None = None) -> Markup:
-    """Return a Markdown table of sequences of cells, or of mappings from headers to cells. By default, the headers are
-    the keys of the first row if that is a mapping; else none. Cells are escaped unless they are Markup. A newline in a
-    cell starts another line of the cell."""
+    """Return a Markdown table. Rows are sequences of cells, or mappings from headers to cells. By default, the headers
+    are the keys of the first row if that is a mapping; else none. Cells are escaped unless they are Markup. A newline
+    in a cell starts another line of the cell."""
     if headers is None and rows and isinstance(rows[0], Mapping):
         headers = list(rows[0])
     lines = [

@@ -73,12 +73,8 @@ def _endpoint(reactor: Any, settings: IRCSettings) -> IStreamClientEndpoint:
 
 
 class IRCBackend(ConnectedNetwork):
-    """A connection to one IRC network. Implements `outbox.Transport`, too.
-
-    It reconnects after each lost connection, joins its rooms again, and then sends the messages that are still queued.
-
-    :param endpoint: The client endpoint; by default, that of BOT_IDENTITY's `server` and `port`.
-    """
+    """A connection to one IRC network. Implements `outbox.Transport`, too. It reconnects after each lost connection,
+    joins its rooms again, and then sends the messages that are still queued."""
 
     mode = "irc"
 

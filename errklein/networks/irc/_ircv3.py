@@ -23,15 +23,10 @@ BEGIN = "CAP LS 302"  # the first line to send. Version 302 enables multi-line l
 
 
 class Capabilities:
-    """A capability negotiation: `enabled` has the capabilities in effect, and `settled` is True when CAP END may be sent.
-
-    With `label_lines`, lines may have labels, to which the server replies. With `confirm_lines`, the server replies to each line, or
-    sends it back.
-
-    `sasl_mechanisms` are those that the server has announced, in upper case; empty if it hasn't.
-
-    :param wanted: The capabilities to request if the server offers them.
-    """
+    """A capability negotiation: `enabled` has the capabilities in effect, and `settled` is True when CAP END may be
+    sent. With `label_lines`, lines may have labels, to which the server replies. With `confirm_lines`, the server
+    replies to each line, or sends it back. `sasl_mechanisms` are those that the server has announced, in upper case;
+    empty if it hasn't. `wanted` are requested if the server offers them."""
 
     def __init__(self, wanted: Iterable[str]) -> None:
         self.enabled: set[str] = set()

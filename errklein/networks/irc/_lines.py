@@ -85,15 +85,10 @@ RECOVERY, LONGEST_RECOVERY = 600.0, 6 * 3600.0
 
 @dataclass(frozen=True)
 class ServerPace:
-    """What a server accepts by default, without a delay or the end of the connection.
-
-    :param interval: Seconds between two commands.
-    :param burst: Number of commands that may be sent at once after a pause.
-    :param lines: Number of lines after which a PING is sent at the latest.
-    :param size: Number of bytes that may wait at the server to be handled. The server closes the connection if they are
-        more than its receive queue. A further line may follow, so this is less.
-    :param join: Number of commands that a JOIN counts as.
-    """
+    """What a server accepts by default, without a delay or the end of the connection: `burst` commands at once after a
+    pause, then one each `interval` seconds. A JOIN counts as `join` commands. A PING is sent at the latest after
+    `lines` lines. At most `size` bytes may wait at the server to be handled: it closes the connection if they are more
+    than its receive queue. A further line may follow, so this is less."""
 
     interval: float
     burst: int
@@ -121,12 +116,8 @@ PACES = {
 
 
 class IRCRateLimiter:
-    """Rate limits for lines to rooms and to people.
-
-    :param seconds: Returns the current time in seconds.
-    :param channel_rate: IRC_CHANNEL_RATE, in seconds per line; None for the server's pace.
-    :param private_rate: IRC_PRIVATE_RATE, likewise. Without either setting, both kinds of lines share one limit.
-    """
+    """Rate limits for lines to rooms and to people, by IRC_CHANNEL_RATE and IRC_PRIVATE_RATE in seconds per line, or
+    else the server's pace. Without either setting, both kinds of lines share one limit."""
 
     def __init__(self, seconds: Callable[[], float], channel_rate: float | None, private_rate: float | None) -> None:
         self.pace = USUAL
@@ -227,14 +218,8 @@ class _Unconfirmed:
 
 
 class Transmission:
-    """Sends lines on one connection, and reports which ones the server confirms or rejects.
-
-    :param clock: The reactor.
-    :param capabilities: The capabilities of the connection.
-    :param limiter: Has the pace of the server, and counts PINGs.
-    :param same: Returns whether two names are equal on the server.
-    :param write: Writes lines in one call.
-    """
+    """Sends lines on one connection, and reports which ones the server confirms or rejects. `limiter` has the server's
+    pace, and counts PINGs. `same` tells whether two names are equal there. `write` writes lines in one call."""
 
     def __init__(
         self,
@@ -274,12 +259,8 @@ class Transmission:
         return since is not None and self._clock.seconds() - since >= BEHIND_AFTER
 
     def transmit(self, lines: Sequence[MessageLine], more_follow: bool) -> list[Deferred[None]]:
-        """Write lines in one call, and return a Deferred for each that fires when the server has confirmed it.
-
-        It fails with LineRejected after a rejection, and as `lost` is called.
-
-        :param more_follow: True if more lines follow soon.
-        """
+        """Write lines in one call, and return a Deferred for each that fires when the server has confirmed it. It fails
+        with LineRejected after a rejection, and as `lost` is called. `more_follow` states that others come soon."""
         self._written_at = now = self._clock.seconds()
         if not self._lines:
             self._progress_at = now

@@ -1,11 +1,9 @@
 """The protocol of one connection to an IRC server: registration, the nick, confirmed transmission of lines, and events.
-
-Twisted's IRCClient raises for bytes that aren't UTF-8 and for lines that it can't parse, sends lines that are too long, and replies
-to CTCP requests without a limit. Its heartbeat runs on the global reactor, and doesn't detect a silent server. `IRCProtocol`
-replaces these parts.
-
 Importing this module imports the reactor.
-"""
+
+Twisted's IRCClient raises for bytes that aren't UTF-8 and for lines that it can't parse, sends lines that are too long,
+and replies to CTCP requests without a limit. Its heartbeat runs on the global reactor, and doesn't detect a silent
+server. `IRCProtocol` replaces these parts."""
 
 from __future__ import annotations
 
@@ -53,14 +51,12 @@ _JOIN_ERRORS = frozenset(
 
 class IRCProtocol(irc.IRCClient):
     """One connection to the server. Reports messages and its state to `backend`, and events in rooms to `rooms`.
-
     Invalid input from the server is ignored, and a connection on which nothing arrives is closed.
 
-    `signed_on_at` is the reactor's time of the server's welcome, None before it. `banned` is True if the server has refused
-    the bot for good, and `flooded` if it has closed the connection for flooding. `reason` is the reason for closing the
-    connection: the bot's, or that of the server's ERROR. `casemapping` is the server's case mapping; RFC1459 until it announces
-    one. `transmission` sends lines of messages. `tags` are the message tags of the line being handled.
-    """
+    `signed_on_at` is the reactor's time of the server's welcome, None before it. `banned` is True if the server has
+    refused the bot for good, and `flooded` if it has closed the connection for flooding. `reason` is the reason for
+    closing the connection: the bot's, or that of the server's ERROR. `casemapping` is the server's case mapping;
+    RFC1459 until it announces one. `tags` are the message tags of the line being handled."""
 
     log = Logger()
 
@@ -350,11 +346,8 @@ class IRCProtocol(irc.IRCClient):
             self._report_message(prefix, target, text, "notice")
 
     def _report_message(self, sender: str, target: str, text: str, kind: str) -> None:
-        """Report a message to the bot or to a room. `kind` is "message", "notice" or "action".
-
-        A message that was sent before the bot has connected or joined the room is marked as delayed. One of a sender that the server
-        marks as a bot has `extras["bot"]`.
-        """
+        """Report a message, notice or action to the bot or to a room. One that was sent before the bot has connected or
+        joined the room is marked as delayed. One of a sender that the server marks as a bot has `extras["bot"]`."""
         if "!" not in sender:
             # Messages from the server itself have no mask.
             return
@@ -462,10 +455,8 @@ _OF_MESSAGES = "404"  # the rejection of a message to a room
 
 
 class RoomReplies:
-    """Matches the server's replies to JOIN, TOPIC and INVITE, which have no labels, with the commands that the bot has sent.
-
-    :param same: Returns whether two names are equal on the server.
-    """
+    """Matches the server's replies to JOIN, TOPIC and INVITE, which have no labels, with the commands that were
+    sent."""
 
     def __init__(self, same: Callable[[str, str], bool]) -> None:
         self._same = same
@@ -507,11 +498,7 @@ _REJECTED = re.compile(
 
 
 class Nickname:
-    """The bot's nick on one connection: `current`, and `wanted`, the configured one, which it tries to regain.
-
-    :param same: `same(one, other)` compares nicks as the server does.
-    :param send_line: Sends a line to the server.
-    """
+    """The bot's nick on one connection: `current`, and `wanted`, the configured one, which it tries to regain."""
 
     log = Logger()
 

@@ -73,14 +73,9 @@ def nick_of(mask: str) -> str:
 
 
 def join_line(rooms: Iterable[tuple[str, str]], most: int, size: int = 500) -> tuple[str, Sequence[str]]:
-    """Return a JOIN command for the first of the rooms, as many as fit, and their names (RFC 1459, section 4.2.1).
-
-    Rooms with passwords come first in the command, since passwords are assigned by position.
-
-    :param rooms: Names, each with its password or an empty string.
-    :param most: Maximum number of rooms.
-    :param size: Maximum number of bytes after "JOIN ", unless the first room alone has more.
-    """
+    """Return a JOIN command for the first of the rooms, which are names with passwords or "", as many as fit, and their
+    names (RFC 1459, section 4.2.1). Rooms with passwords come first, since passwords are assigned by position. After
+    "JOIN " there are at most `size` bytes, unless the first room alone has more."""
     taken: list[tuple[str, str]] = []
     for name, key in islice(rooms, most):
         size -= len(name.encode("utf-8")) + 1 + (len(key.encode("utf-8")) + 1 if key else 0)
@@ -229,13 +224,8 @@ class Joins:
 
 
 class RoomMembership:
-    """The rooms of one backend, the identifiers of people in them, and the events in them, which it reports.
-
-    Names are compared by the server's case mapping. `joins` joins rooms.
-
-    :param backend: The backend, whose `events` get the events.
-    :param chance: Returns random numbers from 0 to 1, for the delays between attempts to join.
-    """
+    """The rooms of one backend, the identifiers of people in them, and the events in them, which it reports. Names are
+    compared by the server's case mapping. `chance` is for the delays between attempts to join."""
 
     log = Logger()
 

@@ -28,13 +28,10 @@ _TABLES = {
 
 
 class CaseMapping(Enum):
-    """A case mapping: the rules by which a server compares nicks and channels; implements `errklein.chat.names.NameRules`.
-
-    Two names are equal if they are equal after folding. A server announces its mapping as CASEMAPPING in RPL_ISUPPORT (005), see
-    https://modern.ircdocs.horse/#casemapping-parameter. The default is the mapping of RFC 1459, section 2.2.
-
-    The mappings are nested: names that are equal in ASCII (or UNKNOWN) are equal in RFC1459_STRICT, and these in RFC1459.
-    """
+    """A case mapping: the rules by which a server compares nicks and channels; implements
+    `errklein.chat.names.NameRules`. A server announces it as CASEMAPPING in RPL_ISUPPORT (005), see
+    https://modern.ircdocs.horse/#casemapping-parameter. The default is that of RFC 1459, section 2.2. The mappings are
+    nested: names that are equal in ASCII (or UNKNOWN) are equal in RFC1459_STRICT, and these in RFC1459."""
 
     ASCII = "ascii"
     RFC1459_STRICT = "rfc1459-strict"
@@ -126,14 +123,9 @@ class _FoldsNames:
 
 
 class IRCPerson(_FoldsNames, Person):
-    """A person on IRC, identified by nick and network. `user` and `host` are empty strings while they are unknown.
-
-    :param mask: The nick, or `nick!user@host`.
-    :param network: The network's name.
-    :param acl_pattern: The format of `aclattr`; see IRC_ACL_PATTERN.
-    :param casemapping: The case mapping for comparing nicks.
-    :raises ValueError: `mask` is invalid.
-    """
+    """A person on IRC, identified by nick and network; built from the nick, or `nick!user@host`, else raises
+    ValueError. `user` and `host` are empty strings while they are unknown. `acl_pattern` is the format of `aclattr`;
+    see IRC_ACL_PATTERN."""
 
     person: str = read_only("_nick", "The nick.")
     nick: str = read_only("_nick", "The nick.")
@@ -182,14 +174,8 @@ class IRCPerson(_FoldsNames, Person):
 
 
 class IRCRoom(_FoldsNames, Room):
-    """A channel such as #errklein, identified by name and network. `room` is the name.
-
-    :param name: The name, with its prefix.
-    :param network: The network's name.
-    :param actions: The rooms of the connection. Without them, methods raise NotImplementedError.
-    :param casemapping: The case mapping for comparing names.
-    :raises ValueError: `name` is invalid.
-    """
+    """A channel such as #errklein, identified by name and network. `room` is the name; an invalid one raises
+    ValueError. Without `actions`, the rooms of the connection, methods raise NotImplementedError."""
 
     _name: str = read_only("room", "The name.")
     exists: bool = read_only("joined", "True if the bot is in the room: IRC doesn't report whether other rooms exist.")

@@ -146,10 +146,8 @@ class Receiver:
         return self._backend.events
 
     def receive(self, room: str, event: Event, delayed: bool) -> None:
-        """Report an event of a room's timeline. `delayed` states that it is from before the bot was there.
-
-        A message waits until the server has said whose the aliases of its room are, since access rules may name them.
-        """
+        """Report an event of a room's timeline. `delayed` states that it is from before the bot was there. A message
+        waits until the server has said whose the aliases of its room are, since access rules may name them."""
         asked = self._rooms.unconfirmed(room) if event.get("type") == "m.room.message" else None
         self.order.do(room, asked, lambda: self.handle(room, event, delayed))
 

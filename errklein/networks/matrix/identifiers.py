@@ -1,7 +1,5 @@
-"""Persons, rooms and occupants on Matrix.
-
-Ids are compared exactly, as the specification demands: `@Alice:example.org` is another person than `@alice:example.org`.
-"""
+"""Persons, rooms and occupants on Matrix. Ids are compared exactly, as the specification demands: `@Alice:example.org`
+is another person than `@alice:example.org`."""
 
 from __future__ import annotations
 
@@ -37,13 +35,8 @@ def is_room(text: str) -> bool:
 
 
 class MatrixPerson(LocalPerson):
-    """A person on Matrix, identified by id and network.
-
-    :param user: The id, such as @alice:example.org.
-    :param network: The network's name.
-    :param name: The display name; "" if it is unknown. Anybody may choose any name.
-    :raises ValueError: `user` is invalid.
-    """
+    """A person on Matrix, identified by an id such as @alice:example.org and network. An invalid id raises ValueError.
+    `name` is the display name; "" if it is unknown. Anybody may choose any name."""
 
     def __init__(self, user: str, network: str = "", name: str = "") -> None:
         if not is_user(user):
@@ -53,14 +46,9 @@ class MatrixPerson(LocalPerson):
 
 
 class MatrixRoom(AliasedRoom):
-    """A room, identified by its id, or by an alias until that is resolved. `str()` returns the id if it is known.
-
-    In a thread, methods wait for the homeserver, and raise RoomError if it refuses.
-
-    :param text: The id, such as !abc:example.org, or an alias, such as #ops:example.org.
-    :param actions: The rooms of the connection. Without them, methods raise NotImplementedError.
-    :raises ValueError: `text` is neither.
-    """
+    """A room, identified by an id such as !abc:example.org, or by an alias such as #ops:example.org until that is
+    resolved; any other text raises ValueError. `str()` returns the id if it is known. In a thread, methods wait for the
+    homeserver, and raise RoomError if it refuses; without `actions`, NotImplementedError."""
 
     joined: bool = read_only("exists", "True if the bot is in the room.")
 

@@ -44,20 +44,19 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 3600.0  # the seconds between which a pause
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[P]):
-    """A message in an outbox, accepted at `since` on the reactor's clock, and split when its turn comes.
+    """A message in an outbox, accepted at `since` on the reactor's clock, and split when its turn comes. It has `count`
+    parts without its time. Those before `position` were transmitted on this connection, or confirmed earlier.
 
-    It has `count` parts without its time. Those before `position` were transmitted on this connection, or confirmed earlier.
+    The parts before `suspect` were unconfirmed when a connection broke, the last time on the one with the number
+    `broken`. They were so on `breaks` connections, and alone on `attempts` ones. An isolated message has left its lane,
+    so that it delays no other.
 
-    The parts before `suspect` were unconfirmed when a connection broke, the last time on the one with the number `broken`. They were
-    so on `breaks` connections, and alone on `attempts` ones. An isolated message has left its lane, so that it delays no other.
+    `names` is the key of the handle whose message it sends or changes, which has the addresses `refs` in the end. `of`
+    is that of the message that it refers to, whose addresses are `known`, or those of the entry `after` which it is
+    sent. `operations` and `ids` belong to its parts.
 
-    `names` is the key of the handle whose message it sends or changes, which has the addresses `refs` in the end. `of` is that of the
-    message that it refers to, whose addresses are `known`, or those of the entry `after` which it is sent. `operations` and `ids`
-    belong to its parts.
-
-    It isn't sent again until `not_before`, on the reactor's clock. Of messages to one recipient, that with the lowest `mark` is next:
-    the number of parts of its lane when it is over. It gets the mark when it can be next at first.
-    """
+    It isn't sent again until `not_before`, on the reactor's clock. Of messages to one recipient, that with the lowest
+    `mark` is next: the number of parts of its lane when it is over. It gets the mark when it can be next at first."""
 
     message: OutgoingMessage
     load: Load
@@ -105,10 +104,8 @@ class Entry(Generic[P]):
         return tuple(refs)
 
     def split(self, transport: Transport[P], seconds: float, now: float) -> None:
-        """Split the message, and skip what an earlier process has sent, unless that has split it differently.
-
-        If none of it was sent when it was late, its time is at the beginning.
-        """
+        """Split the message, and skip what an earlier process has sent, unless that has split it differently. If none
+        of it was sent when it was late, its time is at the beginning."""
         message = self.message
         self.parts = parts = self._parts(transport, message.body)
         self.count = len(parts)
@@ -194,13 +191,9 @@ class Entry(Generic[P]):
 
 @dataclass(slots=True, eq=False)
 class MessageLane(Generic[P]):
-    """Entries that are sent in their order. Those before `cursor` are transmitted.
-
-    A lane is queued if it is in its ring, or will return to it.
-
-    :param turn: A number that is higher for lanes that began to wait for the rate limit later; 0 if it doesn't wait.
-    :param finish: The mark of its last message that has begun.
-    """
+    """Entries that are sent in their order. Those before `cursor` are transmitted. A lane is queued if it is in its
+    ring, or will return to it. `turn` is higher for lanes that began to wait for the rate limit later; 0 if it doesn't
+    wait. `finish` is the mark of its last message that has begun."""
 
     recipient: Recipient[P]
     ring: deque[MessageLane[P]]
@@ -253,15 +246,11 @@ class MessageLane(Generic[P]):
 
 @dataclass(slots=True, eq=False)
 class Recipient(Generic[P]):
-    """The lanes with messages of one priority to a recipient, by origin.
-
-    Each of them has a turn for a part, among the lanes of all recipients. It gives the part to the message that has begun, until
-    that is over or has had TOGETHER parts. So messages stay together. The next one is chosen by fair queueing: that which would be
-    over first if the lanes took turns part by part.
-
-    :param begun: The message of which the last part was; `together` parts of it came after one another.
-    :param share: The number of parts that each lane would have had.
-    """
+    """The lanes with messages of one priority to a recipient, by origin. Each of them has a turn for a part, among the
+    lanes of all recipients. It gives the part to the message that has `begun`, until that is over or has had TOGETHER
+    parts, of which `together` counts those that came after one another. So messages stay together. The next one is
+    chosen by fair queueing: that which would be over first if the lanes took turns part by part. Then each lane would
+    have had `share` parts."""
 
     lanes: dict[str, MessageLane[P]] = field(default_factory=dict)
     begun: Entry[P] | None = None
@@ -335,10 +324,9 @@ _Part = tuple[Entry[P], int, P]  # an entry, the index of a part of it, and the 
 
 class OutboxLanes(ABC, Generic[P]):
     """The lanes of an outbox take turns for the parts that its network gets. `Outbox` accepts messages, and ends them.
-
-    Lanes that may send are in two rings: those with priority, and others. A lane that can't send now leaves its ring until the
-    rate limit lets it, the bot has joined its room, or nothing else is left. So a wake-up doesn't look at all lanes.
-    """
+    Lanes that may send are in two rings: those with priority, and others. A lane that can't send now leaves its ring
+    until the rate limit lets it, the bot has joined its room, or nothing else is left. So a wake-up looks at few
+    lanes."""
 
     def __init__(
         self,

@@ -32,13 +32,9 @@ Scope = Literal["part", "recipient", "network"]
 
 
 class RetryLater(Exception):
-    """The network asks for a pause. The outbox sends the part again afterwards, and doesn't count that as an attempt.
-
-    It also sends later parts of the message again. So a network that raises this is serial, or ignores keys that it has had.
-
-    :param seconds: The length of the pause, of which the outbox waits for an hour at most.
-    :param scope: The extent of the pause.
-    """
+    """The network asks for a pause. The outbox sends the part again after so many seconds, an hour at most, and doesn't
+    count that as an attempt. It also sends later parts of the message again. So a network that raises this is serial,
+    or ignores keys that it has had."""
 
     def __init__(self, seconds: float, scope: Scope = "recipient") -> None:
         super().__init__(f"the network asks to wait for {seconds:g} s")
@@ -64,23 +60,17 @@ class Transport(Protocol[P]):
         """Return what the network can do there. Asked when a message's turn comes."""
 
     def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[P]:
-        """Return the parts of an operation of the message, the same ones each time.
-
-        :param original: The message as it was sent; None if an earlier process has accepted it.
-        :raises Exception: The message can't be sent. It is dropped, and the text is logged.
-        """
+        """Return the parts of an operation of the message, the same ones each time. `original` is the message as it was
+        sent; None if an earlier process has accepted it. An exception drops the message, and the text is logged."""
 
     def take_turn(self, recipient: str) -> float:
         """Return 0.0 if a part may be sent to the recipient now, and count it; else the seconds after which to ask again."""
 
     def transmit(self, parts: Sequence[P], keys: Sequence[str]) -> Sequence[Deferred[Any]]:
-        """Send parts, and return a Deferred for each that fires when the network has it, with its id, or None if it has none.
-
-        It fails with NotConfirmed if the connection broke, with RetryLater if the network asks for a pause, and with any other
-        exception if the network rejects the part; the rest of that message is then dropped.
-
-        :param keys: Texts that no other part has, and that are the same each time a part is sent, also after a restart.
-        """
+        """Send parts, and return a Deferred for each that fires when the network has it, with its id, or None if it has
+        none. It fails with NotConfirmed if the connection broke, with RetryLater if the network asks for a pause, and
+        with any other exception if the network rejects the part; the rest of that message is then dropped. No other
+        part has the same key, and a part has it each time it is sent, also after a restart."""
 
 
 STABLE_AFTER = 31.0
@@ -147,15 +137,10 @@ the bot should be in, but isn't although it has tried. Called in any thread."""
 
 @dataclass(frozen=True)
 class OutboxLimits:
-    """The bounds of an outbox. One lane may use half of the parts and characters.
-
-    :param parts: Maximum number of parts that wait, an estimate.
-    :param size: Maximum number of characters and bytes that wait, in texts, details and files.
-    :param length: Maximum number of characters of a message; the rest is cut.
-    :param age: Seconds after which a message is dropped.
-    :param attempts: Number of broken connections after which a part that was sent alone is dropped, since it may be the cause.
-    :param isolates: Whether a message that has broken a connection alone is sent after all others, on stable connections.
-    """
+    """The bounds of an outbox: the parts that wait, an estimate, and their characters and bytes in texts, details and
+    files, of which one lane may use half; and the characters of a message, whose rest is cut. A message of that `age`
+    in seconds is dropped. So is a part that was sent alone at so many broken connections, since it may be the cause.
+    `isolates` states that such a message is sent after all others, on stable connections, once it has broken one."""
 
     parts: int = 20_000
     size: int = 20_000_000
@@ -201,9 +186,7 @@ class Usage:
 
 class Bounds:
     """Counts what waits in the outbox of a network, in total and by recipient and origin. May be used in any thread.
-
-    :param unavailable: As for `Outbox`. Only rooms that the bot is shut out of have a limit.
-    """
+    Rooms that the bot is shut out of, as `unavailable` tells, have a limit together."""
 
     def __init__(self, network: str, limits: OutboxLimits, unavailable: Unavailable) -> None:
         self.usage = Usage()
@@ -215,11 +198,8 @@ class Bounds:
         self._closed = False
 
     def take(self, load: Load, timeout: float = 0.0) -> None:
-        """Count a message. Wait until it doesn't exceed the limits for up to `timeout` seconds.
-
-        :raises OutboxFull: It exceeds them.
-        :raises OutboxClosed: `close` was called.
-        """
+        """Count a message. Wait for up to `timeout` seconds until it doesn't exceed the limits, or raise OutboxFull;
+        after `close`, OutboxClosed."""
         with self._changed:
             if timeout:
                 self._changed.wait_for(lambda: self._closed or not self._lack(load), timeout)

@@ -52,18 +52,11 @@ SINGLE, SHARED = 1_000, 50
 
 
 class Outbox(OutboxLanes[P]):
-    """A queue of messages. Create it in the reactor's thread. It is paused until `resume` is called.
-
-    :param network: The network's name, for log lines and errors.
-    :param transport: Sends parts.
-    :param limits: The bounds.
-    :param dropped: Gets the number of messages that were given up, and the reason; the log has them.
-    :param undelivered: Gets a recipient, the number of messages to it by origin, the reason, and whether the messages wait for the
-        recipient; otherwise the network has rejected them, and the log has them.
-    :param unavailable: Returns whether messages to a recipient wait, and why.
-    :param broken: Gets the NotConfirmed of a part, after which nothing is sent until `resume`.
-    :param put_timeout: Seconds that threads other than the reactor's wait while the outbox is full.
-    """
+    """A queue of messages. Create it in the reactor's thread. It is paused until `resume` is called. `dropped` gets the
+    number of messages that were given up, and the reason; `undelivered` a recipient, the number of messages to it by
+    origin, the reason, and whether they wait: otherwise the network has rejected them. The log has both. `broken` gets
+    the NotConfirmed of a part, after which nothing is sent until `resume`. Threads other than the reactor's wait for
+    `put_timeout` seconds while the outbox is full."""
 
     log = Logger()
 
@@ -152,15 +145,11 @@ class Outbox(OutboxLanes[P]):
         original: Message | None = None,
         stored: bool = True,
     ) -> Receipt:
-        """Accept a message, or what is to be done with one. May be called from any thread; in the context of its origin.
-
-        On the reactor this returns at once. In other threads it waits while the outbox is full, for up to `put_timeout` seconds.
-
-        :param stored: Whether a later process sends it if this one ends before.
-        :returns: The handle, which fires on the reactor when the network has the whole message, and fails if it is dropped.
-        :raises OutboxFull: The outbox, or the lane of the message, is full.
-        :raises OutboxClosed: `close` was called and its grace period is over.
-        """
+        """Accept a message, or what is to be done with one. May be called from any thread; in the context of its
+        origin. On the reactor this returns at once. In other threads it waits while the outbox is full, for up to
+        `put_timeout` seconds. A message that isn't `stored` is lost if this process ends before. The handle fires on
+        the reactor when the network has the whole message, and fails if it is dropped. Raises OutboxFull: the outbox,
+        or the lane of the message, is full; or OutboxClosed: `close` was called and its grace period is over."""
         if not isinstance(body, str):
             # A value that can't be stored would keep all others from being stored.
             raise TypeError(f"the text of a message must be a string, not {type(body).__name__}")
@@ -337,11 +326,9 @@ class Outbox(OutboxLanes[P]):
         return self._connections.wait_of(entry, usual) if self._ready else self.absence
 
     def close(self, grace: float = 0.0) -> Deferred[None]:
-        """Send the queue, and messages that are added to it, for up to `grace` seconds; then refuse new messages.
-
-        The rate limit applies, and reconnections are waited for, but not rooms that the bot is shut out of, if messages are
-        stored. The rest fails with OutboxClosed. A later process sends messages that are stored; others are logged.
-        """
+        """Send the queue, and messages that are added to it, for up to `grace` seconds; then refuse new messages. The
+        rate limit applies, and reconnections are waited for, but not rooms that the bot is shut out of, if messages are
+        stored. The rest fails with OutboxClosed. A later process sends messages that are stored; others are logged."""
         if not len(self) or not grace:
             self._give_up()
             return succeed(None)

@@ -34,16 +34,11 @@ _ATOMIC = 4096  # number of bytes that a ready pipe accepts without blocking (PI
 
 
 class Console:
-    """Base class of the output of a text conversation, and of what its input is reported to. Methods are called on the reactor.
-
-    Output doesn't block the reactor: text that fits is written at once, and other text in a thread. If writing fails, for example
-    because the reader has closed a pipe, the conversation ends and all further text is dropped.
-
-    :param target: The file descriptor for output, which is never closed; None to drop all text.
-    :param encoding: The encoding of the text.
-    :param line_received: Called on the reactor with each line, including empty ones.
-    :param ended: Called on the reactor once, after the last line, or when the output can't be written any more.
-    """
+    """Base class of the output of a text conversation to the descriptor `target`, which is never closed; None drops all
+    text. Methods are called on the reactor, and call `line_received` there with each line of input, and `ended` once,
+    after the last one, or when the output can't be written any more. Output doesn't block the reactor: text that fits
+    is written at once, and other text in a thread. If writing fails, for example because the reader has closed a pipe,
+    the conversation ends and all further text is dropped."""
 
     log = Logger()
 
@@ -143,15 +138,9 @@ _CHUNK = 65536
 
 
 class LineConsole(Console):
-    """Reads lines from one file descriptor and writes messages to another. There is no prompt.
-
-    A thread reads the input, since event loops can't watch regular files. It reads more only after the lines so far are
-    handled. The descriptors are never closed.
-
-    :param source: The descriptor for input; None for no input.
-    :param encoding: The encoding of input and output.
-    :param callbacks: `line_received` and `ended` of `Console`.
-    """
+    """Reads lines from the descriptor `source`, if there is one, and writes messages to another. There is no prompt. A
+    thread reads the input, since event loops can't watch regular files. It reads more only after the lines so far are
+    handled. The descriptors are never closed."""
 
     def __init__(
         self, reactor: Any, source: int | None, target: int | None, encoding: str, *callbacks: Callable[..., None]
@@ -230,15 +219,10 @@ _OCCUPANT = re.compile(r"(?P<room>#[^\s/#]+)/@?(?P<person>[^\s@/#][^\s/]*)")
 
 
 class TextBackend(LocalBackend):
-    """A conversation of one person, the first of BOT_ADMINS, with the bot. Implements `dispatch.replies.OperatorConsole`.
-
-    On a terminal there is a greeting, a prompt with history and completion, and colours. Otherwise each line of input is a
-    message, and the output contains the bot's messages as plain text, and nothing else.
-
-    :param config: The configuration of this network.
-    :param stdin: The input; by default that of the process.
-    :param stdout: The output; by default that of the process. It isn't sys.stdout, which twistd replaces by the log.
-    """
+    """A conversation of one person, the first of BOT_ADMINS, with the bot. Implements
+    `dispatch.replies.OperatorConsole`. On a terminal there is a greeting, a prompt with history and completion, and
+    colours. Otherwise each line of input is a message, and the output contains the bot's messages as plain text, and
+    nothing else. By default, they are those of the process; not sys.stdout, which twistd replaces by the log."""
 
     mode = "text"
     default_name = "@errbot"

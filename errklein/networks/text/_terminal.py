@@ -58,19 +58,10 @@ class CommandCompleter(Completer):
 
 
 class TerminalConsole(Console):
-    """Shows a prompt on a terminal, and messages above the prompt.
-
-    Ctrl-C sends SIGINT to this process. Ctrl-D, or the loss of the terminal, ends the input. Tab completes the command before the
-    cursor.
-
-    :param source: The terminal, for input.
-    :param target: The terminal, for output.
-    :param callbacks: `line_received` and `ended` of `Console`.
-    :param name: The name in the prompt.
-    :param history: The file for the lines that were typed.
-    :param commands: Called in the terminal's thread with the text before the cursor; returns the commands, with their prefix, that
-        it may become.
-    """
+    """Shows a prompt with a name on a terminal, and messages above the prompt. Ctrl-C sends SIGINT to this process.
+    Ctrl-D, or the loss of the terminal, ends the input. Tab completes the command before the cursor: `commands` is
+    called in the terminal's thread with the text there, and returns the commands, with their prefix, that it may
+    become. `history` is the file for the lines that were typed."""
 
     def __init__(
         self,

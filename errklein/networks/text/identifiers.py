@@ -10,13 +10,8 @@ from errklein.networks.base import LocalBackend, LocalOccupant, LocalPerson, Loc
 
 
 class TextPerson(LocalPerson):
-    """A person; `str()` returns `@user`. Persons that the backend builds have neither nick nor full name.
-
-    :param person: The name; the `@` may be omitted.
-    :param client: The device.
-    :param nick: The short name.
-    :param fullname: The full name.
-    """
+    """A person; `str()` returns `@user`. The `@` of the name may be omitted. Persons that the backend builds have
+    neither nick nor full name."""
 
     def __init__(
         self, person: str, client: str | None = None, nick: str | None = None, fullname: str | None = None
@@ -49,13 +44,7 @@ class TextOccupant(LocalOccupant, TextPerson):
 
 
 class TextRoom(LocalRoom):
-    """A room; `str()` returns `#room`.
-
-    :param name: The name; the `#` may be omitted.
-    :param occupants: The people in the room.
-    :param topic: The topic.
-    :param bot: The backend.
-    """
+    """A room; `str()` returns `#room`. The `#` of the name may be omitted."""
 
     def __init__(
         self,
