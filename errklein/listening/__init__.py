@@ -1,7 +1,12 @@
 """The endpoints of the web server: sockets, TLS certificates, the PROXY protocol, and the limits of connections."""
 
-from errklein.listening._connection_limits import LARGEST_MESSAGE, ConnectionLimits, client_of, receive_frames
-from errklein.listening._connections import seconds_waited
+from errklein.listening._connections import (
+    LARGEST_MESSAGE,
+    ConnectionLimits,
+    client_of,
+    receive_frames,
+    seconds_waited,
+)
 from errklein.listening._haproxy import address_of
 from errklein.listening._listeners import (
     ListenError,

@@ -1,18 +1,253 @@
-"""Accepted connections on the asyncio reactor, without the reactor's own work for each read and each write."""
+"""Accepted connections: their limits, in total and for each client, and their work on the asyncio reactor."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from functools import partial
+from ipaddress import IPv6Address, IPv6Network
+from socket import SOMAXCONN
+from typing import Any, Protocol
 
 from twisted.internet import tcp, unix
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from errklein.listening._haproxy import ProxiedFactory
+from errklein.running import NEVER, RateLimit
+
+_FULL_CLIENT = "Refused connections: {number}; their client has {most_of_client} open ones, the last is {client}"
+_SUSPENDED_CLIENT = (
+    "Refused connections: {number}; their client had to be disconnected before a request, the last is {client}"
+)
+_ALL_BUSY = "Refused connections: {number}; all {most} open ones have requests in progress"
+_FULL = "Closed connections: {number}; they waited for their clients, and {most} were open"
+_FEW = 16
+_WEIGHT_WITHOUT_HEAD = 20
+_TURNS = 0.05  # the time in which a head that arrives with its connection is read, in seconds
+_SUSPENSION = 60.0
+_MOST_CREDIT = 10
+_MOST_CLIENTS = 10_000
+_ACCEPTED_AT_ONCE = 16
+_TWISTEDS_BACKLOG = 50
+
+
+class LimitedConnection(Protocol):
+    """A connection that may be closed for others: while it waits for its client, it has a deadline."""
+
+    transport: Any
+    deadline: float  # the deadline on the reactor's clock, or NEVER
+    waits_since: float  # the time since which it waits
+    has_received_head: bool  # whether the client has sent a complete head of a request
+
+    def abort(self) -> None:
+        """Close now."""
+
+    def close_if_idle(self) -> None:
+        """Close now, or after the request that is being read or handled."""
+
+
+class ConnectionLimits:
+    """Knows the open connections, and closes some if there are too many.
+
+    A client beyond its own limit is refused. Beyond the total limit, connections are closed that wait for their clients, those that
+    have waited longest first. Without a complete head, the time counts 20 times, so that silent clients keep no others out. For a
+    client with more than 16 connections, it is multiplied by their number. A new connection is refused only if all others have
+    requests in progress.
+
+    A client whose connection was closed without a complete head is then refused for a minute. Otherwise clients that reconnect
+    immediately would fill the system's queue, in which others wait. Complete heads earn a client credit, at most 10, and a connection
+    that is closed without one costs a unit: clients with credit have time to send heads, and aren't refused.
+
+    :param exempt: Returns whether the client with this address has no limit of its own, such as a proxy.
+    """
+
+    log = Logger(namespace="errklein.web")
+
+    def __init__(self, most: int, most_of_client: int, now: Callable[[], float], exempt: Callable[[str], bool]) -> None:
+        self.connections: dict[LimitedConnection, tuple[str | None, float]] = {}
+        """The open connections, their clients, and when they were opened."""
+        self._files = 0
+        self._most = most
+        self._descriptors = math.inf
+        self._most_of_client = most_of_client
+        self._now = now
+        self._exempt = exempt
+        self._of_client: Counter[str | None] = Counter()
+        self._credit: Counter[str | None] = Counter()
+        self._suspended: dict[str | None, float] = {}
+        self._warnings = RateLimit(now)
+        self._unreported: Counter[str] = Counter()
+
+    def use_descriptors(self, number: int) -> None:
+        """Lower the limits so that an eighth of this number of file descriptors stays free, for files and other
+        connections. A client may use half of the others. A negative number is no limit."""
+        if number >= 0:
+            self._descriptors = number - number // 8
+            self._most = min(self._most, self._descriptors)
+            self._most_of_client = min(self._most_of_client, self._most // 2)
+
+    def guard(self, port: Any) -> None:
+        """Refuse clients of a listening port before connections are created for them, and accept few in a turn of the
+        reactor. Twisted accepts more than a hundred at once, faster than closed connections free their descriptors. Its
+        queue of 50 overflows if many clients connect; the system then ignores the packet of the next one, which tries
+        again after a second."""
+        if isinstance(port, Port):
+            if isinstance(port.factory, ProxiedFactory):
+                # The client is known later, when `opened` is called. Until then, the connection counts only for the total.
+                port.factory.opened, port.factory.closed = self._add, self.closed
+            else:
+                port.factory = _GuardedFactory(port.factory, self.accepts)  # type: ignore[assignment]
+            port.doRead = partial(_accept_some, port, port.doRead)  # type: ignore[method-assign]
+            if port.backlog == _TWISTEDS_BACKLOG:
+                port.socket.listen(SOMAXCONN)
+
+    def accepts(self, address: object) -> bool:
+        client = self._client_at(address)
+        if client is None:
+            return True
+        is_full = self._of_client[client] >= self._most_of_client
+        if is_full or self._suspended.get(client, 0) > self._now():
+            self._warn(_FULL_CLIENT if is_full else _SUSPENDED_CLIENT, client)
+            return False
+        return True
+
+    def opened(self, connection: LimitedConnection) -> None:
+        """Add a new connection. It, or others, are closed if there are too many."""
+        address = connection.transport.getPeer()
+        if self.accepts(address):
+            self._add(connection, self._client_at(address))
+        else:
+            connection.abort()
+
+    def _add(self, connection: LimitedConnection, client: str | None = None) -> None:
+        if self._has_room():
+            self.connections[connection] = client, self._now()
+            self._of_client[client] += 1
+        else:
+            connection.abort()
+            self._warn(_ALL_BUSY)
+
+    def closed(self, connection: LimitedConnection) -> None:
+        if connection in self.connections:
+            client, _ = self.connections.pop(connection)
+            self._of_client[client] -= 1
+            if not self._of_client[client]:
+                del self._of_client[client]
+            if connection.has_received_head and self._credit[client] < _MOST_CREDIT:
+                if len(self._credit) >= _MOST_CLIENTS:
+                    self._credit.clear()
+                self._credit[client] += 1
+
+    def file_opened(self) -> None:
+        """Count a body's file, which needs a descriptor too. Connections are closed if there are too many."""
+        self._has_room()
+        self._files += 1
+
+    def file_closed(self) -> None:
+        self._files -= 1
+
+    def _has_room(self) -> bool:
+        number = len(self.connections)
+        return (number < self._most and number + self._files < self._descriptors) or self._make_room()
+
+    def _make_room(self) -> bool:
+        """Close connections that wait for their clients. Return whether there were any."""
+        waiting = [connection for connection in self.connections if connection.deadline < NEVER]
+        waiting.sort(key=self._waited, reverse=True)
+        # Since all are examined, several are closed.
+        del waiting[len(self.connections) // 64 + 1 :]
+        for connection in waiting:
+            if not connection.has_received_head:
+                self._suspend(self.connections[connection][0])
+            self.closed(connection)
+            connection.abort()
+            self._warn(_FULL)
+        return bool(waiting)
+
+    def _waited(self, connection: LimitedConnection) -> float:
+        client, opened = self.connections[connection]
+        if connection.has_received_head or (client is not None and self._credit[client]):
+            waited = self._now() - connection.waits_since
+        else:
+            waited = _WEIGHT_WITHOUT_HEAD * max(self._now() - opened - _TURNS, 0)
+        return waited * max(_FEW, self._of_client[client] if client is not None else 0)
+
+    def _suspend(self, client: str | None) -> None:
+        if self._credit[client]:
+            self._credit[client] -= 1
+            return
+        if len(self._suspended) >= _MOST_CLIENTS:
+            self._suspended.clear()
+        self._suspended[client] = self._now() + _SUSPENSION
+
+    def _client_at(self, address: object) -> str | None:
+        host = getattr(address, "host", None)
+        return None if host is None or self._exempt(host) else client_of(host)
+
+    def _warn(self, text: str, client: str | None = None) -> None:
+        """Log a line once a minute, with the number of connections since the previous one."""
+        self._unreported[text] += 1
+        if self._warnings.allows(text):
+            number = self._unreported.pop(text)
+            self.log.warn(text, number=number, client=client, most=self._most, most_of_client=self._most_of_client)
+
+
+class _GuardedFactory:
+    """A factory that creates no connection for some clients; a port then closes their sockets."""
+
+    def __init__(self, factory: Any, accepts: Callable[[object], bool]) -> None:
+        self._factory = factory
+        self._accepts = accepts
+        self.doStop = factory.doStop
+
+    def buildProtocol(self, address: object) -> Any:
+        return self._factory.buildProtocol(address) if self._accepts(address) else None
+
+
+def _accept_some(port: Any, accept: Callable[[], None]) -> None:
+    # Twisted adapts the number to the traffic.
+    port.numberAccepts = _ACCEPTED_AT_ONCE
+    accept()
+
+
+def client_of(host: str) -> str:
+    """Return the client to which an address belongs: for IPv6 its network of 64 bits, of which a client has all addresses."""
+    if ":" not in host:
+        return host
+    address = IPv6Address(host)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((int(address), 64), strict=False))
+
+
+LARGEST_MESSAGE = 1024 * 1024  # the maximal size of a message on a WebSocket that plugins serve, in bytes
+
+
+_CLOSED = ("REMOTE_CLOSING", "LOCAL_CLOSING", "CLOSED")
+
+
+def receive_frames(websocket: Any, data: bytes, most: int = LARGEST_MESSAGE) -> bool:
+    """Pass received bytes to Twisted's WebSocket, unless it is closed. It is closed with status 1009 if its message is
+    too large. Returns False if the message is too large."""
+    connection = websocket._wsconn
+    if connection.state.name in _CLOSED:
+        return True
+    # Not the attribute of the instance, which may call this function.
+    type(websocket).dataReceived(websocket, data)
+    size = len(websocket._textBuffer.data) + len(websocket._bytesBuffer.data)
+    if size > most and connection.state.name == "OPEN":
+        websocket.loseConnection(1009)
+        return False
+    return True
+
 
 _LAST_DATA_RECEIVED = 52
 """The offset of `tcpi_last_data_recv` in Linux's struct tcp_info: the milliseconds since the last data arrived."""

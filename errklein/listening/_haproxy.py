@@ -16,8 +16,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
 
-from errklein.webhooks.forwarding import UNIX
-from errklein.webhooks.proxy_header import InvalidHeader, ProxyHeader, parse_proxy_header
+from errklein.webhooks.forwarding import UNIX, InvalidHeader, ProxyHeader, parse_proxy_header
 
 _DEADLINE = 10.0
 

@@ -18,8 +18,8 @@ from errklein.verify._senders import (
     slack,
     stripe,
     telegram,
+    twilio,
 )
-from errklein.verify._twilio import twilio
 from errklein.verify._verification import (
     SCHEMES,
     Expired,

@@ -1,12 +1,15 @@
-"""The schemes that need no algorithm of their own, each with the page of the source that describes it."""
+"""The schemes of services, each with the page of the service that describes it."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from base64 import b64encode
 from binascii import hexlify, unhexlify
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_address, ip_network
+from urllib.parse import parse_qs, parse_qsl, urlsplit, urlunsplit
 
 from errklein.verify._algorithms import (
     NO_MATCH,
@@ -17,11 +20,22 @@ from errklein.verify._algorithms import (
     id_in_json,
     json_of,
     load_key,
+    match,
     required,
     token_in_header,
     verifies,
 )
-from errklein.verify._verification import HeaderId, ImmediateResponse, Received, Refused, Secrets, Verification, scheme
+from errklein.verify._verification import (
+    Header,
+    HeaderId,
+    ImmediateResponse,
+    Received,
+    Refused,
+    Secrets,
+    Verification,
+    references,
+    scheme,
+)
 
 
 @scheme
@@ -274,3 +288,82 @@ def telegram(*, secret: Secrets) -> Verification:
     See https://core.telegram.org/bots/api#setwebhook.
     """
     return token_in_header("telegram", b"x-telegram-bot-api-secret-token", secret, id_in_json("update_id"))
+
+
+_OF_TWILIO = b"x-twilio-signature"
+_PORTS = {"http": 80, "https": 443}
+_MOST_FIELDS = 1000
+
+
+@scheme
+def twilio(*, secret: Secrets, algorithm: str = "sha1") -> Verification:
+    """Return the verification of Twilio's webhooks, by the HMAC of URL and form in `X-Twilio-Signature`.
+
+    The URL is that of PUBLIC_URL. A body that isn't a form is verified by its digest in the query, `bodySHA256`. See
+    https://www.twilio.com/docs/usage/security#validating-requests.
+
+    :param secret: The auth token, or the shared key of a webhooks rule.
+    :param algorithm: "sha1" for the auth token; "sha256" for a shared key with HMAC_SHA256.
+    """
+    if algorithm not in ("sha1", "sha256"):
+        raise ValueError(f"invalid algorithm: {algorithm!r}; expected 'sha1' or 'sha256'")
+    ident, headers, options = HeaderId(b"i-twilio-idempotency-token"), frozenset({_OF_TWILIO}), {"algorithm": algorithm}
+    return Verification("twilio", _check_twilio, references(secret), options, ident, headers, _sign_for_twilio)
+
+
+def _check_twilio(received: Received, secrets: Sequence[bytes], algorithm: str) -> None:
+    given = required(received, _OF_TWILIO)
+    fields = _signed_fields(received)
+    match(
+        [given],
+        [_twilio_signature(url + fields, secret, algorithm) for url in _spellings(received.url) for secret in secrets],
+    )
+
+
+def _sign_for_twilio(received: Received, secret: bytes, algorithm: str) -> Sequence[Header]:
+    return [(_OF_TWILIO, _twilio_signature(_bytes(received.url) + _signed_fields(received), secret, algorithm))]
+
+
+def _twilio_signature(message: bytes, secret: bytes, algorithm: str) -> bytes:
+    return b64encode(hmac.digest(secret, message, algorithm))
+
+
+def _spellings(url: str) -> Sequence[bytes]:
+    """Return the URL as it is, without its port, and with it: Twilio's services differ in what they sign.
+
+    :raises Refused: The URL is invalid.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        raise Refused("the URL is invalid", "malformed") from None
+    host = parts.netloc.removesuffix(f":{parts.port}") if parts.port else parts.netloc
+    both = (urlunsplit(parts._replace(netloc=netloc)) for netloc in (host, f"{host}:{port}"))
+    return [_bytes(one) for one in dict.fromkeys((url, *both))]
+
+
+def _signed_fields(received: Received) -> bytes:
+    """Return the names and values of the form's fields in order, without separators; b"" for a digest that fits the body.
+
+    :raises Refused: Twilio signs no such body.
+    """
+    digests = parse_qs(received.url.partition("?")[2].partition("#")[0]).get("bodySHA256")
+    if digests:
+        match([_bytes(digests[0])], [hashlib.sha256(received.body).hexdigest().encode()])
+        return b""
+    if not received.body:
+        return b""
+    kind = received.header(b"content-type").partition(b";")[0].strip().lower()
+    if kind != b"application/x-www-form-urlencoded":
+        raise Refused("the body isn't a form, and the query has no digest of it", "malformed")
+    try:
+        text = received.body.decode("utf-8", "surrogateescape")
+        fields = parse_qsl(text, True, errors="surrogateescape", max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise Refused("the form is invalid", "malformed") from None
+    return b"".join(_bytes(name + value) for name, value in sorted(set(fields)))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

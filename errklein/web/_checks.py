@@ -14,8 +14,7 @@ from errklein.config.secrets import SecretError, read_secrets
 from errklein.listening import client_of
 from errklein.running import Overloaded, RateLimit, TokenBucket, TokenBuckets
 from errklein.verify import Expired, Header, ImmediateResponse, Received, Refused, UnusableSecret
-from errklein.web._decoding import Lanes
-from errklein.web._delivery import takes_long_to_decode
+from errklein.web._delivery import Lanes, takes_long_to_decode
 from errklein.web._error_pages import Problem, retry_after
 from errklein.web._settings import BotParts, WebSettings
 from errklein.web._site import REFUSALS

@@ -20,13 +20,11 @@ from twisted.internet.defer import Deferred, succeed
 
 from errklein.running import NEVER, Runner
 from errklein.verify import ImmediateResponse
-from errklein.web._decoding import Lanes
-from errklein.web._delivery import Delivery, WebServices
+from errklein.web._delivery import Delivery, Lanes, WebServices
 from errklein.web._error_pages import Problem, retry_after, start_page, too_large
-from errklein.web._mounts import Mount, MountedResponse
 from errklein.web._recording import RecordedRequest
 from errklein.web._responses import HTML
-from errklein.web._routes import Match, NamedPath, NoRoute, Route, Routes
+from errklein.web._routes import Match, Mount, MountedResponse, NamedPath, NoRoute, Route, Routes
 from errklein.web.facade.context import RequestContext
 from errklein.web.request import HTTPRequest, WebhookRequest, accepts_html, clean_path, not_found
 from errklein.webhooks import Hook

@@ -13,8 +13,7 @@ from errklein.listening import Listeners
 from errklein.running import DeadlineSweeper, Runner, WorkerPool
 from errklein.sources import find_source
 from errklein.web._checks import Checks
-from errklein.web._decoding import Lanes
-from errklein.web._delivery import WebServices
+from errklein.web._delivery import Lanes, WebServices
 from errklein.web._error_pages import Problem
 from errklein.web._intake import Intake
 from errklein.web._memory_client import send_request

@@ -6,25 +6,353 @@ import math
 import os
 from bisect import bisect_left
 from contextvars import copy_context
+from functools import lru_cache
 from itertools import count
 from resource import RLIMIT_NOFILE, getrlimit
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web import server
-from twisted.web.http import datetimeToString
+from twisted.web.http import HTTPChannel, datetimeToString
 
-from errklein.listening import ConnectionLimits
-from errklein.running import DeadlineSweeper, ReactorLag, TimeSlices, WorkerPool, context
+from errklein.listening import LARGEST_MESSAGE, ConnectionLimits, address_of, receive_frames, seconds_waited
+from errklein.running import NEVER, DeadlineSweeper, ReactorLag, TimeSlices, WorkerPool, context
 from errklein.text import truncated
-from errklein.web._channel import Channel
-from errklein.web._http1 import NO_HEAD
+from errklein.web._error_pages import Problem, too_large
+from errklein.web._http1 import NO_HEAD, ChunkedBody, Head, read_head
 from errklein.web._settings import WebSettings
-from errklein.web.request import BodyMemory, HTTPRequest, shown_path
+from errklein.web.request import BodyMemory, HTTPRequest, apply_forwarding, shown_path
 
 if TYPE_CHECKING:
     from errklein.web._intake import Intake
+
+
+_LARGEST_PIPELINE = 16 * 1024
+_LARGEST_PIECE = 4 * 1024
+_LINGER = 2.0
+
+
+@lru_cache(64)
+def _shared(address: IAddress) -> IAddress:
+    """Return the first address that was equal, since all connections to a port have the same local one."""
+    return address
+
+
+class Channel(HTTPChannel):
+    """One HTTP/1.1 connection, with a deadline for everything that a client could delay. Twisted's channel reads
+    headers line by line, has no limit but an idle timeout that every byte resets, and closes the connection without a
+    response to invalid requests. This class replaces the reading side. It keeps the writing side, so that Twisted's
+    requests and resources work."""
+
+    site: Site
+    transport: Any
+    endless = True
+    origin = ""  # the origin of the requests, as in `StoredDelivery`
+    _websocket: Any = None
+    _unread = 0  # the number of bytes that were written to a WebSocket since its client has stopped reading
+
+    # Twisted's initialiser creates only what its reading side needs.
+    def __init__(self) -> None:
+        self.deadline = NEVER
+        self.waits_since = 0.0
+        self.plain = True
+        self.has_received_head = False
+        self._received = b""
+        self._head_begun = False
+        self._first_byte_at = 0.0
+        self._request: HTTPRequest | None = None  # the request that is being read or handled
+        self._chunks: ChunkedBody | None = None
+        self._left = 0  # the number of bytes that are missing from a body which isn't chunked
+        self._handling = False
+        self._closing = False
+        self._advancing = False
+        self._waits_for_turn = False
+        self._write_paused = False
+        self._reading = True
+        self._is_producer = False
+
+    # Events from Twisted.
+
+    def connectionMade(self) -> None:
+        self._variables = copy_context()
+        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
+        if set_no_delay is not None:
+            set_no_delay(True)
+        # A lost connection no longer has its addresses. An endpoint for IPv6 serves IPv4 too, with such addresses.
+        peer = self.transport.getPeer()
+        mapped = getattr(peer, "host", "").startswith("::ffff:")
+        self.peer: IAddress = address_of(peer.host[7:], peer.port) if mapped else peer
+        self.host = _shared(self.transport.getHost())
+        self.plain = not self.isSecure()  # type: ignore[no-untyped-call]
+        # A producer is what can be paused. The transport pauses this channel when the client doesn't read, and the channel then
+        # pauses a streamed response, `_requestProducer`. The other way, `_set_reading` pauses the transport.
+        self.transport.registerProducer(self, True)
+        self._is_producer = True
+        self._set_deadline(self.site.settings.idle_deadline)
+        self.site.channel_opened(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._closing = True
+        self.deadline = NEVER
+        self.site.sweeper.forget(self)
+        receiver = self._websocket or self._request
+        if receiver is not None:
+            receiver.connectionLost(reason)
+        if receiver is None or receiver is self._websocket:
+            self.site.limits.closed(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read requests from received bytes, or keep these until the response to the current request is sent."""
+        if self._closing:
+            return
+        self._received += data
+        if self._may_read():
+            self._advance()
+        elif len(self._received) > _LARGEST_PIPELINE:
+            self._set_reading(False)
+
+    def pauseProducing(self) -> None:
+        self._write_paused = True
+        self._set_deadline(self.site.settings.read_deadline)
+        if self._requestProducer is not None:
+            self._requestProducer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._write_paused = False
+        self._unread = 0
+        settings = self.site.settings
+        if self._handling:
+            self.deadline = NEVER
+        elif not self._closing:
+            self._set_deadline(settings.idle_deadline if self._request is None else settings.body_deadline)
+        if self._requestProducer is not None:
+            self._requestProducer.resumeProducing()
+        elif self._may_read():
+            self._advance()
+
+    def deadline_passed(self) -> None:
+        """Respond with 408, or close the connection, when the client has exceeded a deadline."""
+        if self._write_paused or self._closing or self._handling:
+            self.abort()
+        elif self._request is not None:
+            self._refuse(Problem(408, "the body took too long to arrive"))
+        elif self._received:
+            self._refuse(Problem(408, "the headers took too long to arrive"))
+        else:
+            self.loseConnection()
+
+    # Reading.
+
+    def _may_read(self) -> bool:
+        return not (self._handling or self._closing or self._write_paused or self._advancing or self._waits_for_turn)
+
+    def _advance(self) -> None:
+        """Read the received bytes. All connections share a time slice of each turn for further requests and pieces of chunked bodies."""
+        self._set_reading(True)
+        self._advancing = True
+        try:
+            while self._received and self._read_request():
+                if self._received and not self.site.time_slices.has_time():
+                    self._waits_for_turn = True
+                    self._set_reading(False)
+                    self.site.time_slices.do(self._take_turn)
+                    break
+        except Problem as problem:
+            self._refuse(problem)
+        finally:
+            self._advancing = False
+
+    def _take_turn(self) -> None:
+        self._waits_for_turn = False
+        if self._may_read():
+            self._advance()
+
+    def _read_request(self) -> bool:
+        """Read a piece of a request, and handle it when it is complete. Return whether what follows may be read."""
+        request = self._request
+        if request is None:
+            head, self._received = read_head(self._received)
+            if head is None:
+                self._await_head()
+                return False
+            request = self._request = self._begin(head)
+            if head.length != 0 and not self._accept_body(request, head):
+                return False
+        if (self._left or self._chunks is not None) and not self._read_body(request):
+            return True
+        self._handling = True
+        self.deadline = NEVER
+        # This code may run in the context of other code, which has sent the previous response.
+        self._variables.copy().run(request.process)
+        return self._request is None and not self._closing and not self._write_paused
+
+    def _await_head(self) -> None:
+        # The deadline is counted from the first byte.
+        if self._received and not self._head_begun:
+            self._head_begun = True
+            self._first_byte_at = self._received_at()
+            self._set_deadline(self.site.settings.head_deadline)
+
+    def _received_at(self) -> float:
+        """Return when the bytes arrived that were read just now. They may have waited for the reactor."""
+        now: float = self.site.now()
+        return now if now >= self.site.lag.backlog_until else now - seconds_waited(self.transport)
+
+    def _begin(self, head: Head) -> HTTPRequest:
+        first_byte_at = self._first_byte_at if self._head_begun else self._received_at()
+        self._head_begun = False
+        self.has_received_head = True
+        self._left = head.length or 0
+        self._chunks = ChunkedBody() if head.length is None else None
+        self.persistent = head.keep_alive and not self.site.stopping
+        request = HTTPRequest(self, self.site, head, next(self.site.request_ids), first_byte_at)
+        if self.site.settings.proxies is not None:
+            apply_forwarding(request, self.site.settings.proxies)
+        return request
+
+    def _accept_body(self, request: HTTPRequest, head: Head) -> bool:
+        """Let the intake check the head. Return whether the body is to be read."""
+        problem = self.site.intake.match_head(request, head.length, head.expects_continue)
+        if problem is not None:
+            self._refuse(problem)
+            return False
+        if head.expects_continue and not self._received:
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if len(self._received) != head.length:
+            self._set_deadline(self.site.settings.body_deadline)
+        return True
+
+    def _read_body(self, request: HTTPRequest) -> bool:
+        received = self._received
+        if self._chunks is None:
+            data, self._received = received[: self._left], received[self._left :]
+            self._left -= len(data)
+            complete = self._left == 0
+        else:
+            # Tiny chunks, and long extensions of chunks, take up to a microsecond for each byte.
+            data, rest = self._chunks.receive(received[:_LARGEST_PIECE])
+            self._received = (rest or b"") + received[_LARGEST_PIECE:]
+            complete = rest is not None
+        try:
+            kept = not data or request.receive_body(data)
+        except OSError as error:
+            # Large bodies wait in a temporary file.
+            self.site.log.error("Could not store a request's body in a temporary file: {error}", error=str(error))
+            raise Problem(503, "the server has no space for the body at the moment") from None
+        if not kept:
+            raise too_large(request.body_limit)
+        return complete
+
+    def _set_reading(self, on: bool) -> None:
+        if on is not self._reading:
+            self._reading = on
+            if on:
+                self.transport.resumeProducing()
+            else:
+                self.transport.pauseProducing()
+
+    def _set_deadline(self, seconds: float) -> None:
+        self.waits_since = self.site.now()
+        self.deadline = self.waits_since + seconds
+
+    # Responses and closing.
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def writeSequence(self, iovec: Any) -> None:
+        self.transport.write(b"".join(iovec))
+
+    def requestDone(self, request: Any) -> None:
+        """Read the next request, or close the connection, after a response."""
+        self._request = None
+        self._handling = False
+        if self._closing:
+            self._close_gently()
+        elif not self.persistent:
+            self.loseConnection()
+        elif not self._write_paused:
+            self._set_deadline(self.site.settings.idle_deadline)
+            if self._received and not self._advancing:
+                self._advance()
+
+    def close_if_idle(self) -> None:
+        self.persistent = False
+        if not (self._request or self._received or self._closing):
+            self.loseConnection()
+
+    def loseConnection(self) -> None:
+        self._closing = True
+        self._received = b""
+        self._set_deadline(self.site.settings.read_deadline)
+        self._stop_producing()
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        self._closing = True
+        self.deadline = NEVER
+        self.transport.abortConnection()
+
+    def _refuse(self, problem: Problem) -> None:
+        self.persistent = False
+        self._closing = True
+        self._received = b""
+        if self._request is None:
+            self._request = HTTPRequest(self, self.site, NO_HEAD, next(self.site.request_ids))
+            self._request.bad_target = problem
+        self.site.intake.refuse_early(self._request, problem)
+
+    def _close_gently(self) -> None:
+        """Close so that the client can read the response: closing a socket with unread bytes resets the connection."""
+        self._stop_producing()
+        self._set_reading(True)
+        self._set_deadline(_LINGER)
+        # With TLS, loseConnection sends a close alert and reads until the client's; loseWriteConnection would close the socket
+        # before the response is encrypted.
+        close_writing = getattr(self.transport, "loseWriteConnection", None) if self.plain else None
+        if close_writing is not None:
+            close_writing()
+        else:
+            self.transport.loseConnection()
+
+    def _stop_producing(self) -> None:
+        if self._is_producer:
+            self._is_producer = False
+            self.transport.unregisterProducer()
+
+    # WebSockets. Twisted's have no limit for messages in either direction.
+
+    def _protocolUpgradeForWebsockets(self, protocol: Any) -> None:  # noqa: N802
+        """Leave the connection to a WebSocket. Twisted's WebSocketResource calls this."""
+        request = self._request
+        assert request is not None and request.match is not None
+        request.upgraded()
+        self.site.intake.routes.streams[request.match.route.owner].add(self)
+        self._websocket = protocol
+        self.dataReceived = self._receive_frames  # type: ignore[method-assign]
+        self.write = self._send_frames  # type: ignore[method-assign]
+        protocol.makeConnection(self)
+        # It was paused if the client has sent much before the response, which isn't allowed and isn't read.
+        self._set_reading(True)
+
+    def end(self, problem: Problem) -> None:
+        if not self._closing:
+            self._websocket.loseConnection(1001)
+
+    def _receive_frames(self, data: bytes) -> None:
+        if not self._closing:
+            receive_frames(self._websocket, data)
+
+    def _send_frames(self, data: bytes) -> None:
+        if self._write_paused:
+            self._unread += len(data)
+            if self._unread > LARGEST_MESSAGE:
+                self.abort()
+        if not self._closing:
+            self.transport.write(data)
 
 
 BOUNDS = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0)

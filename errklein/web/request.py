@@ -28,9 +28,8 @@ from errklein.webhooks.deliveries import StoredDelivery
 from errklein.webhooks.forwarding import UNIX, TrustedProxies, is_host, port_of
 
 if TYPE_CHECKING:
-    from errklein.web._channel import Channel
     from errklein.web._routes import Match
-    from errklein.web._site import Site
+    from errklein.web._site import Channel, Site
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _AUTHORITY_END = re.compile(rb"[/?]")

@@ -11,8 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from errklein.listening import Listeners
-from errklein.listening.pem import CertificateError
-from errklein.listening.tls import CertificateFiles, CertificateStore, generate_certificate
+from errklein.listening.tls import CertificateError, CertificateFiles, CertificateStore, generate_certificate
 from tests.authority import issue
 
 

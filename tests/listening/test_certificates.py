@@ -11,8 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.listening.pem import CertificateError
-from errklein.listening.tls import CertificateDirectory, CertificateFiles, CertificateStore
+from errklein.listening.tls import CertificateDirectory, CertificateError, CertificateFiles, CertificateStore
 from errklein.running import Runner
 from errklein.testing._reactor import InlinePool, TestReactor
 from errklein.web import WebServer

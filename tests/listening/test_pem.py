@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.listening.pem import CertificateError, PEMFile, identities, read_pem
+from errklein.listening.tls import CertificateError, PEMFile, identities, read_pem
 from tests.authority import Authority, issue, serials
 
 AUTHORITY = Authority()

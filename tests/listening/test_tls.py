@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.listening.pem import CertificateError
-from errklein.listening.tls import CertificateFiles, CertificateStore, generate_certificate
+from errklein.listening.tls import CertificateError, CertificateFiles, CertificateStore, generate_certificate
 
 
 class CertificateTests(SynchronousTestCase):

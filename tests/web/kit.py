@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.listening import Listeners, identify
 from errklein.running import PoolStopped, Runner, WorkerPool
 from errklein.web import BotParts, ClientResponse, WebServer, WebSettings
-from errklein.web._channel import Channel
+from errklein.web._site import Channel
 from errklein.webhooks import Hook, HookDeclaration, webhook
 from tests.clocks import ThreadClock
 

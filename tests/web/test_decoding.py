@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running import Overloaded, PoolStopped, WorkerPool
 from errklein.web import WebSettings
-from errklein.web._decoding import WEIGHT, Lane
+from errklein.web._delivery import WEIGHT, Lane
 from errklein.webhooks import Hook, HookDeclaration, webhook
 from tests.clocks import ThreadClock
 from tests.web.kit import Connection, WebCase, request, status_of

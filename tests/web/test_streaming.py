@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from errklein.running import Runner, WorkerPool
 from errklein.web import ConnectionBroken, WebServer, facade
-from errklein.web._streaming import StreamStalled
+from errklein.web._responses import StreamStalled
 from errklein.web.facade import Response, after_this_request, make_response, stream_with_context
 from errklein.webhooks import webhook
 from tests import needs_network

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.webhooks.proxy_header import InvalidHeader, Node, ProxyHeader, parse_proxy_header
+from errklein.webhooks.forwarding import InvalidHeader, Node, ProxyHeader, parse_proxy_header
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 CLIENT, SERVER = ("203.0.113.9", 40000), ("198.51.100.1", 443)
