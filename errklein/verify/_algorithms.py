@@ -35,20 +35,13 @@ NO_MATCH = "the signature or token doesn't match"
 BODY, TIMESTAMP = b"{body}", b"{timestamp}"
 _DIGITS = re.compile(rb"[0-9]{1,12}")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_MOST_SIGNATURES = 10
-"""A source has one key, and for a while two. More signatures would cost time."""
+_MOST_SIGNATURES = 10  # a source has one key, and for a while two; more would cost time
 
 
 def matches(given: Sequence[bytes], expected: Iterable[bytes]) -> bool:
-    """Return whether one of the given values is one of the expected ones. The time doesn't depend on where they differ.
-
-    The encoded values are compared, so that there is one spelling of each signature.
-    """
-    found = False
-    for value in expected:
-        for one in given:
-            found |= hmac.compare_digest(one, value)
-    return found
+    """Return whether one of the given values is one of the expected ones. All are compared, so that the time doesn't tell
+    where they differ, and as they are encoded, so that there is one spelling of each signature."""
+    return sum([hmac.compare_digest(one, value) for value in expected for one in given]) > 0
 
 
 def match(given: Sequence[bytes], expected: Iterable[bytes]) -> None:
@@ -57,10 +50,7 @@ def match(given: Sequence[bytes], expected: Iterable[bytes]) -> None:
 
 
 def check_time(timestamp: bytes, now: float, tolerance: float) -> None:
-    """Return if a Unix time in seconds is at most `tolerance` seconds before or after `now`.
-
-    :raises Refused: It isn't, or it is malformed.
-    """
+    """Raise Refused if a Unix time in seconds is malformed, or more than `tolerance` seconds before or after `now`."""
     if not _DIGITS.fullmatch(timestamp):
         raise Refused("the timestamp is missing or invalid", "malformed")
     if not abs(now - int(timestamp)) <= tolerance:
@@ -74,10 +64,7 @@ def check_tolerance(tolerance: float) -> float:
 
 
 def required(received: Received, name: bytes) -> bytes:
-    """Return the value of the header.
-
-    :raises Refused: It is missing, empty or repeated.
-    """
+    """Return the value of the header. Raises Refused: it is missing, empty or repeated."""
     value = received.header(name)
     if not value:
         raise Refused(f"the header {name.decode()} is missing", "malformed")
@@ -114,10 +101,8 @@ def token_in_header(
     kind: bytes = b"",
     encode: Callable[[bytes], bytes] = bytes,
 ) -> Verification:
-    """Return the verification of a header that has the encoded secret itself, without a signature of the body.
-
-    :param kind: The kind of credentials before the secret, such as b"Bearer".
-    """
+    """Return the verification of a header that has the encoded secret itself, without a signature of the body. `kind` is that
+    of the credentials before the secret, such as b"Bearer"."""
 
     def check(received: Received, secrets: Sequence[bytes]) -> None:
         given = required(received, header)
@@ -135,8 +120,7 @@ def token_in_header(
     return Verification(scheme, check, references(secret), {}, delivery_id, frozenset({header}), sign, event_header)
 
 
-ADDRESS_SCHEME = "token in the address"
-"""The name of the scheme."""
+ADDRESS_SCHEME = "token in the address"  # the name of the scheme `url_token`
 
 
 def url_token(
@@ -144,11 +128,8 @@ def url_token(
 ) -> Verification:
     """Return the verification by the token at the end of the address, of which only the SHA-256 digest needs to be known.
 
-    The web server removes the token from the address before anything records or logs it: see `Received.path_token`.
-
-    :param secret: References to tokens.
-    :param digests: The hexadecimal SHA-256 digests of further tokens.
-    :param delivery_id: See `Verification`.
+    The web server removes the token from the address before anything records or logs it: see `Received.path_token`. `secret`
+    are references to tokens, `digests` the hexadecimal SHA-256 digests of further ones.
     """
 
     def check(received: Received, secrets: Sequence[bytes], digests: Sequence[str]) -> None:
@@ -170,27 +151,19 @@ def digest_of(token: bytes) -> str:
 
 @dataclass(frozen=True)
 class SignedBody:
-    """The form of a signature that is the HMAC of the body, or of a text that contains it. Most sources have such a scheme.
+    """The form of a signature that is the HMAC of the body, or of a text that contains it. Most sources have such a scheme."""
 
-    :param headers: The names of headers that may have the signature, in lower case. The first one that is present counts.
-    :param prefix: The text before the signature.
-    :param separator: The text between several signatures, of which one must match; None if there is only one.
-    :param encode: The encoding of the signature.
-    :param signed: The signed text, with the placeholders {body} and {timestamp}.
-    :param timestamp_header: The header with the Unix time in seconds that is signed, too.
-    :param timestamp_item: The beginning of the item with that time, if it is among the signatures.
-    :param tolerance: The greatest difference to the present time, in seconds.
-    """
-
-    headers: tuple[bytes, ...]
-    prefix: bytes = b""
-    separator: bytes | None = None
+    headers: tuple[bytes, ...]  # names of headers that may have the signature; the first one that is present counts
+    prefix: bytes = b""  # the text before the signature
+    separator: bytes | None = (
+        None  # the text between several signatures, of which one must match; None if there is only one
+    )
     algorithm: str = "sha256"
     encode: Callable[[bytes], bytes] = hexlify
-    signed: bytes = BODY
-    timestamp_header: bytes = b""
-    timestamp_item: bytes = b""
-    tolerance: float = 300.0
+    signed: bytes = BODY  # the signed text, with the placeholders {body} and {timestamp}
+    timestamp_header: bytes = b""  # the header with the Unix time in seconds that is signed, too
+    timestamp_item: bytes = b""  # the beginning of the item with that time, if it is among the signatures
+    tolerance: float = 300.0  # the greatest difference to the present time, in seconds
 
     def __post_init__(self) -> None:
         check_tolerance(self.tolerance)
@@ -286,10 +259,7 @@ def hmac_signature(
 
 
 def load_key(decode: Callable[[str], bytes], text: str) -> Ed25519PublicKey:
-    """Return the public key (RFC 8032) of an encoded text of 32 bytes.
-
-    :raises ValueError: The text is invalid.
-    """
+    """Return the public key (RFC 8032) of an encoded text of 32 bytes. Raises ValueError."""
     try:
         return Ed25519PublicKey.from_public_bytes(decode(text))
     except (ValueError, TypeError):
@@ -365,12 +335,8 @@ class StandardWebhooks:
             raise Refused("the id is invalid, or there are too many signatures", "malformed")
         message = b".".join((ident, timestamp, received.body))
         by_secret = matches(signatures, [_standard_signature(message, secret) for secret in secrets])
-        by_key = any(
-            verifies(key, b64decode, b64encode, one.removeprefix(b"v1a,"), message)
-            for one in signatures
-            if one.startswith(b"v1a,")
-            for key in self.keys
-        )
+        by_keys = [one.removeprefix(b"v1a,") for one in signatures if one.startswith(b"v1a,")]
+        by_key = any(verifies(key, b64decode, b64encode, one, message) for one in by_keys for key in self.keys)
         if not (by_secret or by_key):
             raise Refused(NO_MATCH)
 

@@ -238,25 +238,18 @@ def slack(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
     Slack's challenge, with which it verifies a URL of the Events API, is returned to it. See
     https://docs.slack.dev/authentication/verifying-requests-from-slack.
     """
-    form = SignedBody(
-        (b"x-slack-signature",),
-        prefix=b"v0=",
-        signed=b"v0:{timestamp}:{body}",
-        timestamp_header=b"x-slack-request-timestamp",
-        tolerance=tolerance,
-    )
+    signed, time = b"v0:{timestamp}:{body}", b"x-slack-request-timestamp"
+    form = SignedBody((b"x-slack-signature",), b"v0=", signed=signed, timestamp_header=time, tolerance=tolerance)
 
     def check(received: Received, secrets: Sequence[bytes]) -> ImmediateResponse | None:
         form.check(received, secrets)
         event = json_of(received.body) if b"url_verification" in received.body else None
-        challenge = (
-            event.get("challenge") if isinstance(event, dict) and event.get("type") == "url_verification" else None
-        )
+        is_challenge = isinstance(event, dict) and event.get("type") == "url_verification"
+        challenge = event.get("challenge") if is_challenge else None
         if not isinstance(challenge, str):
             return None
-        return ImmediateResponse(
-            200, [(b"content-type", b"text/plain; charset=utf-8")], challenge.encode("utf-8", "replace")
-        )
+        kind = b"text/plain; charset=utf-8"
+        return ImmediateResponse(200, [(b"content-type", kind)], challenge.encode("utf-8", "replace"))
 
     return replace(form.verification("slack", secret, id_in_json("event_id")), check=check)
 
@@ -270,14 +263,8 @@ def stripe(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
 
     :param tolerance: The greatest difference of the signed time to the present time, in seconds.
     """
-    form = SignedBody(
-        (b"stripe-signature",),
-        prefix=b"v1=",
-        separator=b",",
-        signed=b"{timestamp}.{body}",
-        timestamp_item=b"t=",
-        tolerance=tolerance,
-    )
+    signed = b"{timestamp}.{body}"
+    form = SignedBody((b"stripe-signature",), b"v1=", b",", signed=signed, timestamp_item=b"t=", tolerance=tolerance)
     return form.verification("stripe", secret, id_in_json("id"))
 
 
@@ -314,10 +301,8 @@ def twilio(*, secret: Secrets, algorithm: str = "sha1") -> Verification:
 def _check_twilio(received: Received, secrets: Sequence[bytes], algorithm: str) -> None:
     given = required(received, _OF_TWILIO)
     fields = _signed_fields(received)
-    match(
-        [given],
-        [_twilio_signature(url + fields, secret, algorithm) for url in _spellings(received.url) for secret in secrets],
-    )
+    messages = [url + fields for url in _spellings(received.url)]
+    match([given], [_twilio_signature(one, secret, algorithm) for one in messages for secret in secrets])
 
 
 def _sign_for_twilio(received: Received, secret: bytes, algorithm: str) -> Sequence[Header]:
@@ -329,10 +314,7 @@ def _twilio_signature(message: bytes, secret: bytes, algorithm: str) -> bytes:
 
 
 def _spellings(url: str) -> Sequence[bytes]:
-    """Return the URL as it is, without its port, and with it: Twilio's services differ in what they sign.
-
-    :raises Refused: The URL is invalid.
-    """
+    """Return the URL as it is, without its port, and with it: Twilio's services differ in what they sign. Raises Refused."""
     try:
         parts = urlsplit(url)
         port = parts.port or _PORTS.get(parts.scheme)
@@ -345,9 +327,7 @@ def _spellings(url: str) -> Sequence[bytes]:
 
 def _signed_fields(received: Received) -> bytes:
     """Return the names and values of the form's fields in order, without separators; b"" for a digest that fits the body.
-
-    :raises Refused: Twilio signs no such body.
-    """
+    Raises Refused: Twilio signs no such body."""
     digests = parse_qs(received.url.partition("?")[2].partition("#")[0]).get("bodySHA256")
     if digests:
         match([_bytes(digests[0])], [hashlib.sha256(received.body).hexdigest().encode()])

@@ -15,16 +15,12 @@ from errklein.text.suggestions import did_you_mean
 
 LONGEST_ID = 255
 
-Header = tuple[bytes, bytes]
-"""The name of a header in lower case, and its value."""
-
-Secrets = str | Sequence[str]
-"""One reference to a secret, or several, of which each is accepted: for rotation."""
+Header = tuple[bytes, bytes]  # the name of a header in lower case, and its value
+Secrets = str | Sequence[str]  # one reference to a secret, or several, of which each is accepted: for rotation
 
 _REFERENCE = re.compile(
     r"(env):([A-Za-z_][A-Za-z0-9_]*)|(file):(/[^\0]*)|(credential):([^\0/.][^\0/]*)|(secret):([A-Za-z0-9][A-Za-z0-9_-]{0,99})"
 )
-
 _EXPECTED = "'env:NAME', 'file:/path' or 'credential:NAME'"
 
 
@@ -102,10 +98,7 @@ def parse_reference(reference: str) -> tuple[str, str]:
 
 
 def references(secret: Secrets) -> tuple[str, ...]:
-    """Return the references as a tuple. `Verification` checks each of them.
-
-    :raises ValueError: There are none.
-    """
+    """Return the references as a tuple. `Verification` checks each of them. Raises ValueError: there are none."""
     given = (secret,) if isinstance(secret, str) else tuple(secret) if isinstance(secret, Sequence) else (secret,)
     if not given:
         raise ValueError(f"no secret is given; name one as {_EXPECTED}")
@@ -127,11 +120,10 @@ class HeaderId:
         return None
 
 
+# Called with a `Received`, the secrets as bytes, and the options of the scheme by name; raises Refused.
 Check = Callable[..., ImmediateResponse | None]
-"""Called with a `Received`, the secrets as bytes, and the options of the scheme by name. Raises Refused."""
-
+# Called with a `Received`, one secret, and the options of the scheme by name; returns the headers of the signature.
 Signer = Callable[..., Sequence[Header]]
-"""Called with a `Received`, one secret, and the options of the scheme by name. Returns the headers of the signature."""
 
 
 @dataclass(frozen=True)
@@ -189,10 +181,7 @@ class Verification:
         return self.secrets[-1] if self.secrets else ""
 
     def sign(self, received: Received, secret: bytes) -> Sequence[Header]:
-        """Return the headers with which a request becomes authentic.
-
-        :raises ValueError: The scheme has no secret, or a private key; or the request or the secret is unsuitable.
-        """
+        """Return the headers with which a request becomes authentic. Raises ValueError: that isn't possible."""
         if self.signer is None:
             raise ValueError(f"requests can't be signed for {self.scheme}: it has no secret, or a private key")
         try:
@@ -201,10 +190,8 @@ class Verification:
             raise ValueError(f"the request can't be signed for {self.scheme}: {refused}") from None
 
     def headers_of_source(self, event: str | None) -> Mapping[str, str]:
-        """Return the headers that the source adds beside the signature: the name of the event, if given, and a new id.
-
-        :raises ValueError: The source has no header for the event.
-        """
+        """Return the headers that the source adds beside the signature: the name of the event, if given, and a new id. Raises
+        ValueError: the source has no header for the event."""
         headers = {}
         if event is not None:
             if not self.event_header:
@@ -215,9 +202,9 @@ class Verification:
         return headers
 
 
-SCHEMES: dict[str, Callable[..., Verification]] = {}
-"""The functions that return a verification, by the name of the scheme."""
-
+SCHEMES: dict[
+    str, Callable[..., Verification]
+] = {}  # the functions that return a verification, by the name of the scheme
 Factory = TypeVar("Factory", bound=Callable[..., Verification])
 
 
@@ -244,16 +231,14 @@ def verification(scheme: str, /, **options: Any) -> Verification:
     factory = SCHEMES.get(scheme) if isinstance(scheme, str) else None
     if factory is None:
         known = ", ".join(sorted(SCHEMES))
-        raise ValueError(
-            f"unknown verification: {scheme!r}; expected one of {known}{did_you_mean(str(scheme), SCHEMES)}"
-        )
+        hint = did_you_mean(str(scheme), SCHEMES)
+        raise ValueError(f"unknown verification: {scheme!r}; expected one of {known}{hint}")
     parameters = inspect.signature(factory).parameters
     for name in options:
         if name not in parameters:
             known = ", ".join(parameters)
-            raise ValueError(
-                f"unknown option of the verification {scheme}: {name!r}; expected {known}{did_you_mean(name, parameters)}"
-            )
+            hint = did_you_mean(name, parameters)
+            raise ValueError(f"unknown option of the verification {scheme}: {name!r}; expected {known}{hint}")
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in options:
             example = ", such as 'secret': 'env:NAME'" if name == "secret" else ""

@@ -10,11 +10,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 MAX_LOGGED_BODY = 1_000_000  # the size in bytes of the largest body that the log stores
-
 MAX_TRACEBACK = 4000  # the number of characters that are kept of a traceback: its end, which has the exception
-
-REMOVED_WEBHOOK = "the webhook was removed"
-"""The reason of deliveries that were given up with status 410, since their webhook is no more."""
+REMOVED_WEBHOOK = "the webhook was removed"  # the reason of deliveries that were given up with status 410
 
 
 class DeliveryState(StrEnum):
@@ -37,30 +34,18 @@ UNFINISHED = (DeliveryState.RECEIVED, DeliveryState.RUNNING, DeliveryState.RETRY
 
 
 class StoredRequest(NamedTuple):
-    """A request from which a handler can be called again.
-
-    :param target: The path and the query, as received.
-    :param headers: The headers, with names in lower case.
-    :param body: The body; None if it was left out, so the request can't be replayed.
-    :param client: The client's address, or "".
-    :param secure: Whether the client used HTTPS.
-    :param server: The address and port of the server.
-    :param base_path: The path below which the client reached the webhooks.
-    :param secret_headers: The lower-case names of headers that the journal's log must leave out, beside those that it knows. They
-        aren't stored.
-
-    The repr leaves out what may contain secrets.
-    """
+    """A request from which a handler can be called again. The repr leaves out what may contain secrets."""
 
     method: str
-    target: str
-    headers: Sequence[tuple[bytes, bytes]]
-    body: bytes | None
-    client: str = ""
-    secure: bool = False
+    target: str  # the path and the query, as received
+    headers: Sequence[tuple[bytes, bytes]]  # with names in lower case
+    body: bytes | None  # None if it was left out, so the request can't be replayed
+    client: str = ""  # the client's address, or ""
+    secure: bool = False  # whether the client used HTTPS
     server: tuple[str, int] = ("localhost", 80)
-    base_path: str = ""
+    base_path: str = ""  # the path below which the client reached the webhooks
     secret_headers: frozenset[bytes] = frozenset()
+    """Names of headers that the journal's log must leave out, beside those that it knows. They aren't stored."""
 
     @property
     def size(self) -> int:
@@ -72,15 +57,12 @@ class StoredRequest(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The end of an attempt: the response's status, 0 if there was none, and the reason if it failed.
-
-    :param traceback: The end of the traceback of the handler's exception, without secrets; "" in lists.
-    """
+    """The end of an attempt: the response's status, 0 if there was none, and the reason if it failed."""
 
     status: int
     reason: str = ""
     seconds: float = 0.0
-    traceback: str = ""
+    traceback: str = ""  # the end of the traceback of the handler's exception, without secrets; "" in lists
 
     @property
     def succeeded(self) -> bool:
@@ -102,24 +84,15 @@ class Postponed:
 
 
 class QueueDepth(NamedTuple):
-    """The number of deliveries in the journal that wait, run, or were given up, and when the oldest of the first two was received.
+    """The number of deliveries in the journal that wait, run, or were given up, and when the oldest of the first two was received."""
 
-    :param waiting: Those in the states RECEIVED and RETRY.
-    :param running: Those in the state RUNNING.
-    :param dead: Those in the state DEAD.
-    :param oldest_at: The Unix time; 0.0 if none waits or runs.
-    :param dead_of: The number of those in the state DEAD by webhook, for webhooks that have any.
-    :param size: The size of the journal's files in bytes.
-    :param oldest_kept_at: The Unix time at which the oldest delivery in the journal was received; 0.0 if there is none.
-    """
-
-    waiting: int = 0
+    waiting: int = 0  # those in the states RECEIVED and RETRY
     running: int = 0
     dead: int = 0
-    oldest_at: float = 0.0
-    dead_of: Mapping[str, int] = MappingProxyType({})
-    size: int = 0
-    oldest_kept_at: float = 0.0
+    oldest_at: float = 0.0  # the Unix time; 0.0 if none waits or runs
+    dead_of: Mapping[str, int] = MappingProxyType({})  # the number of dead ones by webhook, for webhooks that have any
+    size: int = 0  # the size of the journal's files in bytes
+    oldest_kept_at: float = 0.0  # the Unix time of receipt of the oldest delivery in the journal; 0.0 if there is none
 
 
 class Attempt(NamedTuple):
@@ -131,44 +104,27 @@ class Attempt(NamedTuple):
 
 
 class StoredDelivery(NamedTuple):
-    """A delivery in the journal. Times are Unix times in seconds.
+    """A delivery in the journal. Times are Unix times in seconds."""
 
-    :param id: The number of the delivery, which increases with time.
-    :param webhook: The webhook as "Plugin:method".
-    :param state: The state.
-    :param received_at: The time of the request.
-    :param request_id: The request's id in the log.
-    :param ack: "now" or "after".
-    :param attempt: The number of the present or last attempt; 0 before the first.
-    :param due_at: The time of the next attempt for RETRY, and for RECEIVED if it is replayed at a rate; the end of the lease for RUNNING.
-    :param origin: "" for a request of a client, "test" for `!webhook test`, "replay" for a replayed delivery.
-    :param key: What identifies repeated requests, such as the source's id of the delivery; "" if nothing does.
-    :param outcome: The last outcome, if an attempt has ended.
-    :param request: The request; None in lists.
-    :param attempts: The earlier attempts; empty in lists.
-    :param verified: Whether only a known source can have sent the request.
-    :param superseded_by: The id of a later delivery with which the source has repeated this one after it was given up or refused, or 0.
-    :param began_at: The beginning of the last attempt; 0.0 in lists.
-    :param answered: The status of the response that the source has got; 0 if there was none, or it isn't known.
-    """
-
-    id: int
-    webhook: str
+    id: int  # increases with time
+    webhook: str  # as "Plugin:method"
     state: DeliveryState
     received_at: float
-    request_id: str = ""
-    ack: str = "after"
-    attempt: int = 0
+    request_id: str = ""  # the request's id in the log
+    ack: str = "after"  # or "now"
+    attempt: int = 0  # the number of the present or last attempt; 0 before the first
     due_at: float = 0.0
-    origin: str = ""
-    key: str = ""
-    outcome: Outcome | None = None
-    request: StoredRequest | None = None
-    attempts: Sequence[Attempt] = ()
-    verified: bool = True
+    """The time of the next attempt for RETRY, and for RECEIVED if it is replayed at a rate; the end of the lease for RUNNING."""
+    origin: str = ""  # "" for a request of a client, "test" for `!webhook test`, "replay" for a replayed delivery
+    key: str = ""  # what identifies repeated requests, such as the source's id of the delivery; "" if nothing does
+    outcome: Outcome | None = None  # the last outcome, if an attempt has ended
+    request: StoredRequest | None = None  # None in lists
+    attempts: Sequence[Attempt] = ()  # the earlier attempts; empty in lists
+    verified: bool = True  # whether only a known source can have sent the request
     superseded_by: int = 0
-    began_at: float = 0.0
-    answered: int = 0
+    """The id of a later delivery with which the source has repeated this one after it was given up or refused, or 0."""
+    began_at: float = 0.0  # the beginning of the last attempt; 0.0 in lists
+    answered: int = 0  # the status of the response that the source has got; 0 if there was none, or it isn't known
 
     @property
     def status_of_repeated(self) -> int:
@@ -185,110 +141,74 @@ class StoredDelivery(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryQuery:
-    """A page of a list of deliveries, newest first. Fields that are None don't restrict it.
+    """A page of a list of deliveries, newest first. Fields that are None don't restrict it."""
 
-    :param webhook: The webhook as "Plugin:method", or a plugin as "Plugin".
-    :param states: The states.
-    :param since: The earliest time of receipt, as Unix time.
-    :param until: The latest time of receipt.
-    :param before: Only deliveries with a lower id, to continue after a page.
-    :param limit: The size of the page.
-    :param key: The key.
-    :param status: The status of the last outcome.
-    :param answered: The status of the response that the source has got.
-    :param reason: A part of the reason of the last outcome, in upper or lower case.
-    :param ids: The ids.
-    :param request_id: The id of the request, which its response has as X-Request-Id.
-    :param text: A text in the headers or the body, in upper or lower case, as it is or as in JSON or a form. Each is read, so name few ids.
-    """
-
-    webhook: str | None = None
+    webhook: str | None = None  # as "Plugin:method", or a plugin as "Plugin"
     states: Sequence[DeliveryState] | None = None
-    since: float | None = None
+    since: float | None = None  # the earliest time of receipt, as Unix time
     until: float | None = None
-    before: int | None = None
+    before: int | None = None  # only deliveries with a lower id, to continue after a page
     limit: int = 20
     key: str | None = None
-    status: int | None = None
-    reason: str | None = None
+    status: int | None = None  # that of the last outcome
+    reason: str | None = None  # a part of the reason of the last outcome, in upper or lower case
     ids: Sequence[int] | None = None
-    request_id: str | None = None
+    request_id: str | None = None  # the id that the response has as X-Request-Id
     text: str | None = None
-    answered: int | None = None
+    """A text in the headers or the body, in any case, as it is or as in JSON or a form. Each is read, so name few ids."""
+    answered: int | None = None  # the status of the response that the source has got
 
 
 class Total(NamedTuple):
-    """The numbers of requests in a minute or hour, by the time of their receipt.
+    """The numbers of requests in a minute or hour, by the time of their receipt."""
 
-    :param at: Its beginning, as Unix time.
-    :param accepted: The deliveries, with those that were removed since, and without those in `counted`.
-    :param counted: Successful deliveries that were only counted.
-    :param failed: Deliveries that are in the state FAILED now and weren't superseded; `dead` are those in the state DEAD.
-    """
-
-    at: float
-    accepted: int = 0
+    at: float  # its beginning, as Unix time
+    accepted: int = 0  # the deliveries, with those that were removed since, and without those in `counted`
     refused: int = 0
     repeated: int = 0
-    counted: int = 0
-    failed: int = 0
+    counted: int = 0  # successful deliveries that were only counted
+    failed: int = 0  # deliveries that are in the state FAILED now and weren't superseded
     dead: int = 0
 
 
 class FailureGroup(NamedTuple):
-    """Deliveries of a webhook with the same state, status and cause: their reasons differ only in numbers and quoted words.
-
-    :param reason: The reason of the latest one.
-    :param repeated: The number of those that the source has sent again: they are superseded.
-    :param first: The time of receipt of the first one; `last` is that of the latest.
-    :param key: What identifies the group.
-    :param ids: The latest ids, first those that the source hasn't sent again; empty in lists of groups.
-    :param sources: The source's ids of those that it hasn't sent again, "" for unknown ones; empty in lists of groups.
-    """
+    """Deliveries of a webhook with the same state, status and cause: their reasons differ only in numbers and quoted words."""
 
     webhook: str
     state: DeliveryState
     status: int
-    reason: str
+    reason: str  # that of the latest one
     number: int
-    repeated: int
-    first: float
+    repeated: int  # the number of those that the source has sent again: they are superseded
+    first: float  # the time of receipt of the first one
     last: float
     key: str = ""
-    ids: Sequence[int] = ()
+    ids: Sequence[int] = ()  # the latest ids, first those that the source hasn't sent again; empty in lists of groups
     sources: Sequence[str] = ()
+    """The source's ids of those that it hasn't sent again, "" for unknown ones; empty in lists of groups."""
 
 
 class Action(NamedTuple):
-    """Something that a person has done with the bot: an operation with its arguments, as text without secrets.
-
-    :param way: "chat", "shell" or "console".
-    """
+    """Something that a person has done with the bot: an operation with its arguments, as text without secrets."""
 
     at: float
     who: str
-    way: str
+    way: str  # "chat", "shell" or "console"
     operation: str
     arguments: str
     id: int = 0
 
 
 class Balance(NamedTuple):
-    """What has become of everything that was accepted in a period.
+    """What has become of everything that was accepted in a period."""
 
-    :param kind: "deliveries" or "messages".
-    :param since: The beginning of the period, as Unix time.
-    :param parts: Their numbers by what has become of them.
-    :param missing: The ids, of all times, that must have a row and have none; at most 1,000.
-    :param kills: The times of starts after a process was killed; 0.0 for one that was killed or runs, and none was started since.
-    """
-
-    kind: str
-    since: float
+    kind: str  # "deliveries" or "messages"
+    since: float  # the beginning of the period, as Unix time
     accepted: int
-    parts: Mapping[str, int]
-    missing: Sequence[int]
+    parts: Mapping[str, int]  # their numbers by what has become of them
+    missing: Sequence[int]  # the ids, of all times, that must have a row and have none; at most 1,000
     kills: Sequence[float]
+    """The times of starts after a process was killed; 0.0 for one that was killed or runs, and none was started since."""
 
     @property
     def difference(self) -> int:

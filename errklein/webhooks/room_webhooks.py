@@ -28,64 +28,42 @@ from errklein.webhooks.texts import check_text
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _VERSION = 1
-
 DAY = 86400.0
 PREVIOUS_IS_VALID = DAY  # the seconds for which the token or secret before a rotation stays valid
 NOTICE_BEFORE = 3 * DAY  # the seconds between the notice of an expiry and the expiry
-KEPT_EXPIRED = 7 * DAY
-"""The seconds after which an expired webhook is removed. Until then, another expiry makes it valid again."""
-
+KEPT_EXPIRED = (
+    7 * DAY
+)  # the seconds until an expired webhook is removed; until then, another expiry makes it valid again
 _NOT_STORED = {"name", "is_from_file", "unusable"}
-
 _PATTERN = re.compile(r"[\w.:*?-]{1,100}")
 _MOST_PATTERNS = 50
 
 
 @dataclass(frozen=True)
 class RoomWebhook:
-    """A webhook whose source's messages go to a room.
+    """A webhook whose source's messages go to a room. Times are Unix times."""
 
-    :param name: The name in addresses and commands, such as "grafana".
-    :param source: The name of the source, such as "grafana".
-    :param room: The room, such as "#ops" or "libera:#ops". In the configuration file it may have placeholders.
-    :param rooms: The rooms that placeholders in `room` may choose from; the first one is for all others.
-    :param events: Patterns of the events that are shown; by default all.
-    :param text: A text with placeholders in place of the source's messages.
-    :param template: A file beside config.py that is a template in place of the source's messages.
-    :param secret: The reference to a secret.
-    :param signed: Whether a source that only signs its requests on demand does so.
-    :param token: The hexadecimal SHA-256 digest of the token in the address.
-    :param previous: The reference or digest before the last rotation, and the Unix time until which it is valid.
-    :param expires: The Unix time after which requests are refused; 0 without one.
-    :param messages: The rate of messages, beyond which they are counted.
-    :param rate: The rate of requests, beyond which they are refused.
-    :param noticed: Whether the notice of the expiry was sent.
-    :param made_by: Who has made it, and `made_at` the Unix time.
-    :param rotated_at: The Unix time of the last rotation; 0 without one.
-    :param is_from_file: Whether it is in the configuration file.
-    :param unusable: Why what is stored can't be used, so that all requests get 503; "" if it can.
-    """
-
-    name: str
-    source: str
-    room: str
-    rooms: tuple[str, ...] = ()
-    events: tuple[str, ...] = ()
-    text: str = ""
-    template: str = ""
-    secret: str = ""
-    signed: bool = False
-    token: str = ""
+    name: str  # the name in addresses and commands, such as "grafana"
+    source: str  # the name of the source, such as "grafana"
+    room: str  # such as "#ops" or "libera:#ops"; in the configuration file it may have placeholders
+    rooms: tuple[str, ...] = ()  # those that placeholders in `room` may choose from; the first one is for all others
+    events: tuple[str, ...] = ()  # patterns of the events that are shown; by default all
+    text: str = ""  # a text with placeholders in place of the source's messages
+    template: str = ""  # a file beside config.py that is a template in place of the source's messages
+    secret: str = ""  # the reference to a secret
+    signed: bool = False  # whether a source that only signs its requests on demand does so
+    token: str = ""  # the hexadecimal SHA-256 digest of the token in the address
     previous: tuple[str, float] | None = None
-    expires: float = 0.0
-    noticed: bool = False
-    messages: str = "20/min"
-    rate: str = "600/min"
+    """The reference or digest before the last rotation, and the time until which it is valid."""
+    expires: float = 0.0  # the time after which requests are refused; 0 without one
+    noticed: bool = False  # whether the notice of the expiry was sent
+    messages: str = "20/min"  # the rate of messages, beyond which they are counted
+    rate: str = "600/min"  # the rate of requests, beyond which they are refused
     made_by: str = ""
     made_at: float = 0.0
-    rotated_at: float = 0.0
-    is_from_file: bool = False
-    unusable: str = ""
+    rotated_at: float = 0.0  # 0 without a rotation
+    is_from_file: bool = False  # whether it is in the configuration file
+    unusable: str = ""  # why what is stored can't be used, so that all requests get 503; "" if it can
 
     def stored(self) -> dict[str, Any]:
         """Return the webhook as JSON values, without its name."""

@@ -40,10 +40,7 @@ def header(received: Received, name: bytes) -> str:
 
 
 def decoded(received: Received) -> Any:
-    """Return the payload of a request, which is decoded by its Content-Type as for handlers of `@webhook`.
-
-    :raises BadPayload: The body can't be decoded.
-    """
+    """Return the payload of a request, which is decoded by its Content-Type as for handlers of `@webhook`. Raises BadPayload."""
     kind, coding = header(received, b"content-type"), header(received, b"content-encoding")
     return decode_payload(received.body, kind, content_encoding=coding)
 
@@ -53,53 +50,39 @@ ACCEPTED = ImmediateResponse(202, (), b"")
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What errklein knows of a service that sends webhooks.
+    """What errklein knows of a service that sends webhooks."""
 
-    :param name: The name in commands and settings, such as "github".
-    :param title: The name for people, such as "GitHub".
-    :param lines: Called with the name of an event and its payload; returns the lines of the message as texts with placeholders,
-        such as `"**{sender.login}** opened [{issue.title}]({issue.html_url})"`. Values never get into a text in another way, so
-        each is escaped. Empty lines are left out.
-    :param verification: Returns the verification for `secret=` references.
-    :param event: Returns the name of the event of a request with this payload.
-    :param parse: Returns the payload of a request; raises BadPayload.
-    :param values: Returns what placeholders may refer to beside the payload's own keys.
-    :param signs: Whether the service signs its requests. If not, the address of a webhook contains a token.
-    :param issues_secret: Whether the service makes the secret and shows it when the address is entered there.
-    :param response: The response to a request that was recorded.
-    :param refusal: Returns the response for a status and a reason, for services that expect errors in a form of their own.
-    :param delivery_id: Returns the service's id of a delivery that it repeats; by default that of the verification.
-    :param short_url: Whether an address is the prefix and the token, without the webhook's name.
-    :param suffixes: Segments that the service appends to the address.
-    :param most_lines: The number of lines of a message.
-    :param setup: At most three lines that tell what to do at the service, with `{url}`, `{secret}`, `{token}`, `{host}` (with port
-        and base path) and `{s}` ("s" with TLS).
-    :param example: The file of an example in the source's folder `payloads`.
-    """
-
-    name: str
-    title: str
+    name: str  # the name in commands and settings, such as "github"
+    title: str  # the name for people, such as "GitHub"
     lines: Callable[[str, Any], Sequence[str]]
-    verification: Callable[..., Verification]
+    """Called with the name of an event and its payload; returns the lines of the message as texts with placeholders, such as
+    `"**{sender.login}** opened [{issue.title}]({issue.html_url})"`. Values never get into a text in another way, so each is
+    escaped. Empty lines are left out."""
+    verification: Callable[..., Verification]  # returns the verification for `secret=` references
     event: Callable[[Received, Any], str] = lambda received, payload: ""
-    parse: Callable[[Received], Any] = decoded
+    """Returns the name of the event of a request with this payload."""
+    parse: Callable[[Received], Any] = decoded  # returns the payload of a request; raises BadPayload
     values: Callable[[Any], Mapping[str, Any]] = lambda payload: {}
-    signs: bool = False
-    issues_secret: bool = False
-    response: ImmediateResponse | Callable[[Received], ImmediateResponse] = ACCEPTED
+    """Returns what placeholders may refer to beside the payload's own keys."""
+    signs: bool = False  # whether the service signs its requests; if not, the address of a webhook contains a token
+    issues_secret: bool = False  # whether the service makes the secret and shows it when the address is entered there
+    response: ImmediateResponse | Callable[[Received], ImmediateResponse] = (
+        ACCEPTED  # that to a request that was recorded
+    )
     refusal: Callable[[int, str], ImmediateResponse] | None = None
+    """Returns the response for a status and a reason, for services that expect errors in a form of their own."""
     delivery_id: Callable[[Received], str | None] | None = None
-    short_url: bool = False
-    suffixes: tuple[str, ...] = ()
-    most_lines: int = 10
+    """Returns the service's id of a delivery that it repeats; by default that of the verification."""
+    short_url: bool = False  # whether an address is the prefix and the token, without the webhook's name
+    suffixes: tuple[str, ...] = ()  # segments that the service appends to the address
+    most_lines: int = 10  # the number of lines of a message
     setup: Sequence[str] = ()
-    example: str = ""
+    """At most three lines that tell what to do at the service, with `{url}`, `{secret}`, `{token}`, `{host}` (with port and
+    base path) and `{s}` ("s" with TLS)."""
+    example: str = ""  # the file of an example in the source's folder `payloads`
 
     def read(self, received: Received) -> Event:
-        """Return the event that a request reports.
-
-        :raises BadPayload: The body can't be parsed.
-        """
+        """Return the event that a request reports. Raises BadPayload: the body can't be parsed."""
         payload = self.parse(received)
         own = payload if isinstance(payload, Mapping) else {}
         name = "".join(self.event(received, payload).split())[:_LONGEST_EVENT]
