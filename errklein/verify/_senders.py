@@ -9,6 +9,7 @@ from binascii import hexlify, unhexlify
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit, urlunsplit
 
 from errklein.verify._algorithms import (
@@ -243,7 +244,7 @@ def slack(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
 
     def check(received: Received, secrets: Sequence[bytes]) -> ImmediateResponse | None:
         form.check(received, secrets)
-        event = json_of(received.body) if b"url_verification" in received.body else None
+        event: Any = json_of(received.body) if b"url_verification" in received.body else None
         is_challenge = isinstance(event, dict) and event.get("type") == "url_verification"
         challenge = event.get("challenge") if is_challenge else None
         if not isinstance(challenge, str):

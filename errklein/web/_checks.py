@@ -26,25 +26,17 @@ from errklein.webhooks.source import ACCEPTED, wanted
 
 
 class Checked(NamedTuple):
-    """A request that is authentic.
-
-    :param source_id: What identifies repeated requests; empty if nothing does.
-    :param answer: The response to send instead of the handler's, if any.
-    :param response: The response as soon as the request is recorded.
-    :param ignored: Why the handler isn't called; "" if it is, or if the response is that of the verification.
-    """
+    """A request that is authentic."""
 
     body: bytes
-    source_id: str
-    answer: ImmediateResponse | None
-    response: ImmediateResponse
-    ignored: str = ""
+    source_id: str  # what identifies repeated requests; empty if nothing does
+    answer: ImmediateResponse | None  # the response to send instead of the handler's, if any
+    response: ImmediateResponse  # the response as soon as the request is recorded
+    ignored: str = ""  # why the handler isn't called; "" if it is, or if the response is that of the verification
 
 
 _UNAVAILABLE = "the secret of this webhook is not available; the log has the details"
-
 _KINDS = {408: "slow", 413: "size", 429: "rate"}
-
 _CHALLENGES = {"basic": b'Basic realm="errklein"', "bearer": b"Bearer"}
 
 
@@ -98,10 +90,10 @@ class Checks:
 
     def has_same_secrets(self, hook: Hook | None) -> bool:
         """Return whether the secrets of a webhook are still those that were read for it."""
+        if hook is None:
+            return False
         with suppress(SecretError):
-            return hook is not None and read_secrets(hook.declaration.verify, self._secrets_in) == self._secrets.get(
-                hook
-            )
+            return read_secrets(hook.declaration.verify, self._secrets_in) == self._secrets.get(hook)
         return False
 
     def client_rate(self, hook: Hook, request: WebhookRequest) -> None:
@@ -112,8 +104,7 @@ class Checks:
 
     def route_rate(self, hook: Hook) -> None:
         """Limit the requests of all clients that may be handled."""
-        bucket = self._rates.get(hook)
-        if bucket is not None:
+        if (bucket := self._rates.get(hook)) is not None:
             _limit(bucket)
 
     def note_refusal(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
@@ -202,11 +193,8 @@ class Checks:
     def sign(
         self, hook: Hook, method: str, target: str, headers: Sequence[Header], body: bytes, host: str
     ) -> Sequence[Header]:
-        """Return the headers of the signature with which a test's request passes the webhook's verification.
-
-        :raises SecretError: The secret was missing when the webhook was installed.
-        :raises ValueError: The scheme has no signature, or the request is unsuitable.
-        """
+        """Return the headers of the signature with which a test's request passes the webhook's verification. Raises SecretError:
+        the secret was missing when the webhook was installed. ValueError: the request can't be signed."""
         verification, secrets = hook.declaration.verify, self._secrets.get(hook, [])
         assert verification is not None
         if verification.secrets and not secrets:
@@ -231,16 +219,14 @@ def _host(request: WebhookRequest) -> str:
 
 
 def _limit(bucket: TokenBucket) -> None:
-    seconds = bucket.take()
-    if seconds:
+    if seconds := bucket.take():
         raise Problem(429, "too many requests", retry_after(seconds))
 
 
 def _key(hook: Hook, received: Received) -> str:
     if hook.declaration.dedupe == "content":
-        return hashlib.sha256(
-            b"%b %b\n%b" % (received.method.encode(), received.url.encode(), received.body)
-        ).hexdigest()
+        content = b"%b %b\n%b" % (received.method.encode(), received.url.encode(), received.body)
+        return hashlib.sha256(content).hexdigest()
     return _source_id(hook, received)
 
 

@@ -1,4 +1,8 @@
-"""A delivery, which is one request for a webhook: run, respond, record."""
+"""A delivery, which is one request for a webhook: run, respond, record; and the lanes that large bodies pass before.
+
+A body of at most 1 MiB stays in memory from its arrival to its response, while there is room for it (`request.BodyMemory`);
+other bodies are in temporary files. A body in a file, or one that takes long to decode, passes a lane: it waits for memory, is
+read and decoded in a thread, and leaves when its handler has ended. Small bodies never wait for large ones."""
 
 from __future__ import annotations
 
@@ -44,22 +48,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SMALL = 256 * 1024
-"""The maximal size of a body in the lane of small ones, in bytes. None of these takes more than 50 ms to decode."""
-
+SMALL = (
+    256 * 1024
+)  # the maximal size of a body in the lane of small ones; none of these takes more than 50 ms to decode
 WEIGHT = 8
 """The memory of a body and its decoded value, as a multiple of the body's size. Measured: 2 to 8, with the limits of JSON; up to 30
 for small bodies that consist of empty lists."""
 
 
 class Lanes:
-    """The lanes of a web server.
-
-    :param memory: The memory for all bodies in bytes; None if it is unlimited. Bodies that wait get an eighth, those in the lane of
-        small bodies a quarter, those in that of large ones the rest.
-    :param small_pool: The threads that decode small bodies.
-    :param large_pool: The threads that decode large bodies; with one thread, others wait least for the interpreter.
-    """
+    """The lanes of a web server. With one thread for large bodies, others wait least for the interpreter. Of the memory for all
+    bodies, those that wait get an eighth, those in the lane of small bodies a quarter, those in that of large ones the rest."""
 
     def __init__(self, clock: IReactorTime, memory: int | None, small_pool: WorkerPool, large_pool: WorkerPool) -> None:
         limit = math.inf if memory is None else memory
@@ -176,8 +175,7 @@ class WebServices:
     intake: Intake
     checks: Checks
     recording: Recording
-    outbox_store: OutboxStore | None = None
-    """The messages that handlers have sent, for which responses wait; None if they don't."""
+    outbox_store: OutboxStore | None = None  # the messages of handlers for which responses wait; None if they don't
     flask: Flask = field(default_factory=Flask)  # the object behind `flask.current_app`
 
 
@@ -197,10 +195,8 @@ class Delivery:
 
     **Record.** `_note_response` notes the response, `_end` the end of the handler, each once.
 
-    :param route: The route of the request.
-    :param context: The request, whose body is complete, and the webhook for which it was admitted.
-    :param when_ended: Stores the outcome at the end, if the request is recorded already. Without it, the delivery is logged when
-        it has its response.
+    `context` has the request, whose body is complete, and the webhook for which it was admitted. `when_ended` stores the outcome
+    at the end, if the request is recorded already. Without it, the delivery is logged when it has its response.
     """
 
     log = Logger(namespace="errklein.web")
@@ -211,9 +207,7 @@ class Delivery:
         self.hook = context.hook
         self.request = context.incoming
         self.status = 0  # the status of the response; 0 until it begins
-        self.reason = self.traceback = (
-            ""  # the reason of an error response, and the end of the traceback if there is one
-        )
+        self.reason = self.traceback = ""  # those of an error response, the end of the traceback if there is one
         self.services = context.services
         self._route = route
         self.context = context
@@ -229,7 +223,6 @@ class Delivery:
     # Run.
 
     def start(self) -> None:
-        """Call the handler, now or when the reload of its plugin has ended."""
         if self._is_current():
             self._run()
         else:
@@ -267,11 +260,12 @@ class Delivery:
         # The request may get its response meanwhile, 503.
         self.request.body_users += 1
         decoded = self.services.lanes.lane(size).run(client, size, lambda: decode, lambda _: self._call_handler())
-        return decoded.addBoth(self._drop_body)
 
-    def _drop_body(self, result: Any) -> Any:
-        self.request.drop_body()
-        return result
+        def drop_body(result: Any) -> Any:
+            self.request.drop_body()
+            return result
+
+        return decoded.addBoth(drop_body)
 
     def _call_handler(self) -> Any:
         runner, context = self.services.runner, self.context
@@ -340,11 +334,8 @@ class Delivery:
 
     def _send_value(self, value: Any) -> None:
         context = self.context
-        prepared: PreparedResponse | ReactorValue | None = None
-        if type(value) is PreparedResponse:
-            prepared = value
-        elif not context.after:
-            prepared = simple_response(value)
+        prepared: PreparedResponse | ReactorValue | None
+        prepared = value if type(value) is PreparedResponse else None if context.after else simple_response(value)
         if prepared is None:
             with context.active():
                 prepared = prepare_response(value, context)
@@ -426,7 +417,6 @@ class Delivery:
             self._handler_failed(failure)
 
     def _conversion_failed(self, failure: Failure) -> None:
-        """Respond to an error that occurred while the handler's return value was converted into a response."""
         if isinstance(failure.value, HTTPException):
             try:
                 self._send_value(failure.value)
@@ -506,7 +496,7 @@ class Delivery:
         return Outcome(self.status, self.reason, self.request.site.now() - self.request.begun, self.traceback)
 
     def body(self) -> bytes | None:
-        """Return the body of the request, for the log; None if it is on disk and was not read."""
+        """Return the body for the log; None if it is on disk and was not read."""
         return self.context.body if self.request.on_disk else self.request.body()
 
 

@@ -12,27 +12,19 @@ from errklein.ports.outbox import OutboxFull
 from errklein.webhooks.payload import BadPayload
 
 _OUTBOX_RETRY = 30.0  # seconds after which a source repeats a request whose messages had no room in the outbox
-
 Headers = list[tuple[bytes, bytes]]
-
 _HTML = (b"Content-Type", b"text/html; charset=utf-8")
 _START = "This is an errklein bot, and it is running. Its webhooks have addresses of their own."
 
 
 @dataclass(eq=False)
 class Problem(Exception):
-    """An error response of errklein's own.
-
-    :param status: The HTTP status.
-    :param detail: The reason, for the response's body.
-    :param headers: Additional headers, such as Retry-After.
-    :param kind: For a request that isn't authentic, the kind of the reason, as in `Refused`.
-    """
+    """An error response of errklein's own."""
 
     status: int
-    detail: str
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    kind: str = ""
+    detail: str  # the reason, for the response's body
+    headers: tuple[tuple[bytes, bytes], ...] = ()  # additional headers, such as Retry-After
+    kind: str = ""  # for a request that isn't authentic, the kind of the reason, as in `Refused`
 
 
 def retry_after(seconds: float) -> tuple[tuple[bytes, bytes]]:
@@ -53,18 +45,11 @@ def problem_of(error: BaseException | None) -> Problem | None:
 
 
 def error_page(problem: Problem, request_id: str, *, as_html: bool) -> tuple[Headers, bytes]:
-    title = responses[problem.status]
-    headers = list(problem.headers)
+    title, headers = responses[problem.status], problem.headers
     if not as_html:
-        fields = {
-            "type": "about:blank",
-            "title": title,
-            "status": problem.status,
-            "detail": problem.detail,
-            "request_id": request_id,
-        }
-        headers.append((b"Content-Type", b"application/problem+json"))
-        return headers, json.dumps(fields).encode("ascii") + b"\n"
+        fields = {"type": "about:blank", "title": title, "status": problem.status, "detail": problem.detail}
+        fields["request_id"] = request_id
+        return [*headers, (b"Content-Type", b"application/problem+json")], json.dumps(fields).encode("ascii") + b"\n"
     paragraphs = f"<h1>{title}</h1>\n<p>{escape(problem.detail)}</p>\n<p>Request {request_id}</p>\n"
     return [*headers, _HTML], _page(f"{problem.status} {title}", paragraphs)
 

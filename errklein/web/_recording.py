@@ -41,10 +41,8 @@ class Recording:
         self._journal, self._later, self._waits = bot.journal, bot.later, bot.waits
         self.now = now
         self.next_id: Callable[[], int] = (lambda: 0) if bot.journal is None else bot.journal.next_id
-        self.paused: Collection[str] = () if bot.later is None else bot.later.paused
-        """The webhooks that are paused, now and later."""
-        self.overdue: set[int] = set()
-        """The ids of deliveries whose handler is running after 504, so that no replay begins meanwhile."""
+        self.paused: Collection[str] = () if bot.later is None else bot.later.paused  # the webhooks that are paused
+        self.overdue: set[int] = set()  # deliveries whose handler runs after 504, so that no replay begins meanwhile
         self.refused: dict[str, StoredDelivery] = {}  # the last refused request of each webhook, logged or not
         self._warnings = RateLimit(now)
         rate = settings.log_rate
@@ -64,12 +62,8 @@ class Recording:
     async def accept(
         self, hook: Hook, request: WebhookRequest, body: bytes, response: ImmediateResponse = ACCEPTED
     ) -> ImmediateResponse:
-        """Record a request whose handler runs later, and return the response, to which the id of the delivery is added.
-
-        A repeated request is recorded as a duplicate, and gets the same response.
-
-        :raises Problem: The request can't be recorded.
-        """
+        """Record a request whose handler runs later, and return the response, to which the id of the delivery is added. A
+        repeated request is recorded as a duplicate, and gets the same response. Raises Problem."""
         if self._later is None:
             raise Problem(503, "the journal is not available", retry_after(_RETRY_AFTER))
         # A delivery of a paused webhook has the same promise.
@@ -84,11 +78,9 @@ class Recording:
     async def claim(
         self, hook: Hook, request: WebhookRequest, body: bytes
     ) -> Callable[[Delivery], None] | ImmediateResponse | None:
-        """Record a request that runs now, if repeated ones are recognised.
-
-        :returns: What records the end of the delivery; the response to a repeated request; or None if repeated requests run, too.
-        :raises Problem: The first of repeated requests is still being handled, or the request can't be recorded.
-        """
+        """Record a request that runs now, if repeated ones are recognised. Return what records the end of the delivery; the
+        response to a repeated request; or None if repeated requests run, too. Raises Problem: the first of repeated requests
+        is still being handled, or the request can't be recorded."""
         is_unique = request.source_id and hook.declaration.dedupe and hook.declaration.may_be_recorded
         if not is_unique or self._journal is None or self._later is None:
             return None

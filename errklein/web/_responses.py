@@ -89,11 +89,8 @@ async def value_of(value: Any, request: Any) -> Any:
     if isinstance(value, klein.Response):
         lists = {name: [item] if isinstance(item, (str, bytes)) else item for name, item in value.headers.items()}
         encoded = TwistedHeaders(cast(dict[str, Any], lists)).getAllRawHeaders()
-        status, pairs, body = (
-            value.code,
-            [(name.lower(), item) for name, items in encoded for item in items],
-            value.body,
-        )
+        pairs = [(name.lower(), item) for name, items in encoded for item in items]
+        status, body = value.code, value.body
     elif IResponse.providedBy(value):
         kinds = value.headers.getRawHeaders(b"Content-Type") or [b"application/octet-stream"]
         status, pairs, body = value.code, [(b"Content-Type", kinds[0])], await readBody(value)
@@ -117,9 +114,8 @@ def simple_response(value: Any) -> PreparedResponse | None:
 
 
 def _needs_reactor(value: Any) -> bool:
-    if isinstance(value, (Awaitable, klein.Response, Tag)):
-        return True
-    return bool(IResource.providedBy(value) or IRenderable.providedBy(value) or IResponse.providedBy(value))
+    is_of_class = isinstance(value, (Awaitable, klein.Response, Tag))
+    return is_of_class or any(one.providedBy(value) for one in (IResource, IRenderable, IResponse))
 
 
 def _apply_after(response: Any, context: RequestContext) -> Any:
@@ -140,11 +136,7 @@ def _prepare(response: Any, context: RequestContext) -> PreparedResponse:
         response.close()
         return PreparedResponse(status, headers, body)
     source = response.response
-    items: Iterator[Any] | AsyncIterator[Any]
-    if isinstance(source, AsyncIterable):
-        items = aiter(source)
-    else:
-        items = iter(source)
+    items: Any = aiter(source) if isinstance(source, AsyncIterable) else iter(source)
     return PreparedResponse(status, headers, b"", items, response.close, response)
 
 
@@ -238,12 +230,12 @@ class ResponseStream:
 
     def _pull(self) -> Deferred[Any]:
         items: Any = self.response.items
+
+        async def following() -> Any:
+            return self._pulled_item(await anext(items, _END))
+
         with self.context.active():
             if isinstance(items, AsyncIterator):
-
-                async def following() -> Any:
-                    return self._pulled_item(await anext(items, _END))
-
                 return self.services.runner.call(following)
             return self.services.runner.call_in(lambda: lambda: self._pulled_item(next(items, _END)), follow_up=True)
 
@@ -265,7 +257,10 @@ class ResponseStream:
             # The client has disconnected, or has its response.
             self._end(None)
         elif item is not _END and not data:
-            self._note_empty_item(request.site.now())
+            now, timeout = request.site.now(), self.delivery.timeout
+            self._empty_since = now if self._empty_since is None else self._empty_since
+            if self._begun and now - self._empty_since >= timeout:
+                self._end(Failure(StreamStalled(f"the generator has yielded only empty items for {timeout:g} s")))
         elif (not self._begun and not self._begin()) or item is _END:
             self._end(None)
         else:
@@ -280,13 +275,6 @@ class ResponseStream:
         if not self.request.finished:
             self.request.registerProducer(self, True)
         return has_body
-
-    def _note_empty_item(self, now: float) -> None:
-        timeout = self.delivery.timeout
-        if self._empty_since is None:
-            self._empty_since = now
-        elif self._begun and now - self._empty_since >= timeout:
-            self._end(Failure(StreamStalled(f"the generator has yielded only empty items for {timeout:g} s")))
 
     def _failed(self, failure: Failure) -> None:
         self._pulling = False

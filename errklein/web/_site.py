@@ -35,10 +35,8 @@ _LARGEST_PIECE = 4 * 1024
 _LINGER = 2.0
 
 
-@lru_cache(64)
-def _shared(address: IAddress) -> IAddress:
-    """Return the first address that was equal, since all connections to a port have the same local one."""
-    return address
+# All connections to a port have the same local address, so they share the first one that was equal.
+_shared = lru_cache(64)(lambda address: address)
 
 
 class Channel(HTTPChannel):
@@ -92,7 +90,8 @@ class Channel(HTTPChannel):
         self.transport.registerProducer(self, True)
         self._is_producer = True
         self._set_deadline(self.site.settings.idle_deadline)
-        self.site.channel_opened(self)
+        self.site.sweeper.watch(self)
+        self.site.limits.opened(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._closing = True
@@ -105,7 +104,6 @@ class Channel(HTTPChannel):
             self.site.limits.closed(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Read requests from received bytes, or keep these until the response to the current request is sent."""
         if self._closing:
             return
         self._received += data
@@ -134,7 +132,6 @@ class Channel(HTTPChannel):
             self._advance()
 
     def deadline_passed(self) -> None:
-        """Respond with 408, or close the connection, when the client has exceeded a deadline."""
         if self._write_paused or self._closing or self._handling:
             self.abort()
         elif self._request is not None:
@@ -176,7 +173,11 @@ class Channel(HTTPChannel):
         if request is None:
             head, self._received = read_head(self._received)
             if head is None:
-                self._await_head()
+                # The deadline is counted from the first byte.
+                if self._received and not self._head_begun:
+                    self._head_begun = True
+                    self._first_byte_at = self._received_at()
+                    self._set_deadline(self.site.settings.head_deadline)
                 return False
             request = self._request = self._begin(head)
             if head.length != 0 and not self._accept_body(request, head):
@@ -188,13 +189,6 @@ class Channel(HTTPChannel):
         # This code may run in the context of other code, which has sent the previous response.
         self._variables.copy().run(request.process)
         return self._request is None and not self._closing and not self._write_paused
-
-    def _await_head(self) -> None:
-        # The deadline is counted from the first byte.
-        if self._received and not self._head_begun:
-            self._head_begun = True
-            self._first_byte_at = self._received_at()
-            self._set_deadline(self.site.settings.head_deadline)
 
     def _received_at(self) -> float:
         """Return when the bytes arrived that were read just now. They may have waited for the reactor."""
@@ -249,10 +243,7 @@ class Channel(HTTPChannel):
     def _set_reading(self, on: bool) -> None:
         if on is not self._reading:
             self._reading = on
-            if on:
-                self.transport.resumeProducing()
-            else:
-                self.transport.pauseProducing()
+            (self.transport.resumeProducing if on else self.transport.pauseProducing)()
 
     def _set_deadline(self, seconds: float) -> None:
         self.waits_since = self.site.now()
@@ -267,7 +258,6 @@ class Channel(HTTPChannel):
         self.transport.write(b"".join(iovec))
 
     def requestDone(self, request: Any) -> None:
-        """Read the next request, or close the connection, after a response."""
         self._request = None
         self._handling = False
         if self._closing:
@@ -359,12 +349,10 @@ BOUNDS = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0)
 """The upper bounds in seconds of the classes in which durations are counted. The last class has no bound."""
 
 OTHER = "other"  # the webhook of requests that no webhook gets
-
 REFUSALS = ("signature", "malformed", "time", "address", "payload", "rate", "size", "slow", "unavailable")
 """The kinds of reasons for which requests for webhooks are refused."""
 
-_MOST = 2000  # the number of webhooks with each of their statuses. Later ones are counted as OTHER.
-
+_MOST = 2000  # the number of webhooks with each of their statuses; later ones are counted as OTHER
 LONGEST_METHOD = 20  # the number of characters of a method that are logged
 
 
@@ -377,13 +365,10 @@ class Durations:
         self.counts = [0] * (len(BOUNDS) + 1)
         self.total = 0.0
 
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(BOUNDS, seconds)] += 1
-        self.total += seconds
-
 
 class ResponseCounts:
-    """Counts for monitoring, in plain dicts, since each request changes them: the responses by webhook and status, the durations of handlers by webhook and outcome, and refused requests by webhook and reason.
+    """Counts for monitoring, in plain dicts, since each request changes them: the responses by webhook and status, the
+    durations of handlers by webhook and outcome, and refused requests by webhook and reason.
 
     The name is "Plugin:method" for a webhook and "Plugin:/path" for a mount. An outcome is "succeeded", "rejected" (4xx), "failed" (5xx) or "overdue" (504).
     """
@@ -403,19 +388,15 @@ class ResponseCounts:
         self.refused[webhook, kind] = self.refused.get((webhook, kind), 0) + 1
 
     def add_handler(self, webhook: str, status: int, seconds: float) -> None:
-        key = webhook, "succeeded" if status < 400 else _outcome(status)
+        failed = "rejected" if status < 500 else "overdue" if status == 504 else "failed"
+        key = webhook, "succeeded" if status < 400 else failed
         durations = self.handlers.get(key)
         if durations is None:
             if len(self.handlers) >= _MOST:
                 key = OTHER, key[1]
             durations = self.handlers.setdefault(key, Durations())
-        durations.add(seconds)
-
-
-def _outcome(status: int) -> str:
-    if status == 504:
-        return "overdue"
-    return "failed" if status >= 500 else "rejected"
+        durations.counts[bisect_left(BOUNDS, seconds)] += 1
+        durations.total += seconds
 
 
 class Site(server.Site):
@@ -471,10 +452,6 @@ class Site(server.Site):
             self._date_second = second
             self._date = datetimeToString()
         return self._date
-
-    def channel_opened(self, channel: Channel) -> None:
-        self.sweeper.watch(channel)
-        self.limits.opened(channel)
 
     def begin_stopping(self) -> None:
         self.stopping = True

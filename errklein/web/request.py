@@ -35,14 +35,10 @@ _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _AUTHORITY_END = re.compile(rb"[/?]")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _PLAIN = ((b"Content-Type", b"text/plain; charset=utf-8"),)
-
 LONGEST_PATH = 200  # the number of characters of a path that an error response has
-
 _HEADER_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _INVALID_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _REASONS = {code: responses.get(code, "Unknown").encode() for code in range(200, 600)}
-
-
 IN_MEMORY = 1024 * 1024  # the maximal size of a body that waits in memory, in bytes
 
 
@@ -58,8 +54,7 @@ class RequestState:
     query: bytes
     uri: bytes
     match: Match | None = None  # the route of the request, once it is known
-    base_path = ""
-    """The path below which the client reaches the webhooks. `path` is without it."""
+    base_path = ""  # the path below which the client reaches the webhooks; `path` is without it
     on_disk = False  # whether the body is in a temporary file
     origin = ""  # the origin, as in `StoredDelivery`
     admitted: HookDeclaration | None = None
@@ -201,11 +196,8 @@ class HTTPRequest(RequestState, server.Request):
     # Receiving.
 
     def receive_body(self, data: bytes) -> bool:
-        """Store a part of the body: in memory while it is small and there is room, then in a temporary file.
-
-        :returns: Whether the body is still within its limit.
-        :raises OSError: The disk is full.
-        """
+        """Store a part of the body: in memory while it is small and there is room, then in a temporary file. Return whether
+        the body is still within its limit. Raises OSError: the disk is full."""
         self.body_size += len(data)
         if self.body_size > self.body_limit:
             return False
@@ -215,19 +207,16 @@ class HTTPRequest(RequestState, server.Request):
                 self._body = data
                 return True
         elif not self.on_disk:
-            self._move_to_disk()
+            self.on_disk = True
+            self.site.bodies.connections.file_opened()
+            self.site.bodies.give_back(self._taken)
+            self._taken = 0
+            file, received = TemporaryFile(), self.content  # noqa: SIM115 -- closed by `drop_body`
+            received.seek(0)
+            file.write(received.read())
+            self.content = file
         self.content.write(data)
         return True
-
-    def _move_to_disk(self) -> None:
-        self.on_disk = True
-        self.site.bodies.connections.file_opened()
-        self.site.bodies.give_back(self._taken)
-        self._taken = 0
-        file, received = TemporaryFile(), self.content  # noqa: SIM115 -- closed by `drop_body`
-        received.seek(0)
-        file.write(received.read())
-        self.content = file
 
     def body(self) -> bytes:
         if not self.on_disk:
@@ -305,10 +294,8 @@ class HTTPRequest(RequestState, server.Request):
         return b"%bDate: %b\r\nX-Request-Id: %b\r\n%b" % (lines, self.site.date(), self.request_id.encode(), close)
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
-        """Set the status of a response that is written with Twisted's methods. `message` is ignored.
-
-        :raises InvalidResponse: The status is invalid. Twisted would notice it only when a part of the response is written.
-        """
+        """Set the status of a response that is written with Twisted's methods. `message` is ignored. Raises InvalidResponse at
+        once: Twisted would notice an invalid status only when a part of the response is written."""
         _check_status(code)
         super().setResponseCode(code, _REASONS[code])
 
@@ -366,7 +353,6 @@ class HTTPRequest(RequestState, server.Request):
         self.site.log_response(self)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Stop the response, since the client has disconnected. The channel calls this."""
         self._disconnected = True
         self._lost_channel, self.channel = self.channel, None
         self.finished = 1
@@ -397,9 +383,8 @@ class StockRequest(RequestState):
         self.path: bytes
         self.query: bytes
         self.path, _, self.query = request.uri.partition(b"?")
-        headers = [
-            (name.lower(), value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
-        ]
+        raw = request.requestHeaders.getAllRawHeaders()
+        headers = [(name.lower(), value) for name, values in raw for value in values]
         names, values = zip(*headers, strict=True) if headers else ((), ())
         self.head = Head(request.method, request.uri, request.clientproto, names, values, None, True, False)
         self.bad_target: Problem | None = None
@@ -417,7 +402,6 @@ class StockRequest(RequestState):
 
     @property
     def finished(self) -> bool:
-        """Whether the response is complete, or the client has disconnected."""
         return self._lost or bool(self._request.finished)
 
     @property
@@ -425,7 +409,6 @@ class StockRequest(RequestState):
         return None if self._lost else self._request.channel
 
     def readdress(self, path: bytes) -> None:
-        """Let the request have this path, also in the access log of the other site."""
         super().readdress(path)
         self._request.path, self._request.uri = self.path, self.uri
 
@@ -458,7 +441,6 @@ class StockRequest(RequestState):
         return True
 
     def write(self, data: bytes) -> None:
-        """Write a part of a response. Bytes after its end are discarded."""
         if not self.finished:
             self._request.write(data)
 
@@ -491,13 +473,11 @@ class BodyMemory:
 
     def take(self, size: int) -> bool:
         """Take memory for a body that waits in memory. Return False if there isn't enough."""
-        if size > self._room:
-            return False
-        self._room -= size
-        return True
+        has_room = size <= self._room
+        self._room -= size * has_room
+        return has_room
 
     def give_back(self, size: int) -> None:
-        """Give back what was taken."""
         self._room += size
 
     def discard(self, file: BinaryIO) -> None:
@@ -563,12 +543,8 @@ def shown_path(path: bytes) -> str:
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return the path and the query, still escaped, and the host of a target in origin or absolute form (RFC 9112, 3.2).
-
-    The host is empty in origin form.
-
-    :raises Problem: The target has another form, or an invalid host.
-    """
+    """Return the path and the query, still escaped, and the host of a target in absolute form, or b"" in origin form (RFC 9112,
+    3.2). Raises Problem: the target has another form, or an invalid host."""
     authority = b""
     if target[:1] != b"/":
         scheme, separator, rest = target.partition(b"://")
@@ -584,9 +560,7 @@ def split_target(target: bytes) -> tuple[bytes, bytes, bytes]:
 
 def without_base(path: bytes, base: bytes) -> bytes:
     """Return the path below `base`; the path itself if a proxy has removed the base already."""
-    if path == base or path.startswith(base + b"/"):
-        return path[len(base) :] or b"/"
-    return path
+    return (path[len(base) :] or b"/") if path == base or path.startswith(base + b"/") else path
 
 
 def not_found(path: bytes) -> Problem:
@@ -595,12 +569,10 @@ def not_found(path: bytes) -> Problem:
 
 
 def clean_path(path: bytes) -> str:
-    """Return the unescaped path.
+    """Return the unescaped path. Raises Problem: 400 for an ambiguous or malformed path, 404 for one that no route can have.
 
     An escaped slash would become a separator that a proxy in front has not seen, so it is rejected, as are control characters,
     broken escapes and invalid UTF-8. No route has doubled slashes or dot segments.
-
-    :raises Problem: 400 for an ambiguous or malformed path, 404 for one that no route can have.
     """
     if _BAD_ESCAPE.search(path):
         raise Problem(400, "the path has a broken escape")
