@@ -196,13 +196,9 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         self._exits = ExitStack()
 
     def start(self) -> None:
-        """Activate the plugins and connect.
-
-        Virtual time passes while an `activate` waits for asyncio timers.
-
-        :raises AssertionError: A plugin can't be loaded or activated, a `.plug` file in `plugin_dirs` is invalid, or an
-            `activate` waits for something else.
-        """
+        """Activate the plugins and connect. Virtual time passes while an `activate` waits for asyncio timers. Raises
+        AssertionError: a plugin can't be loaded or activated, a `.plug` file in `plugin_dirs` is invalid, or an
+        `activate` waits for something else."""
         self._exits.enter_context(environment(self.secrets))
         register_reactor_thread(self.reactor)
         self._threads = set(threading.enumerate())
@@ -224,11 +220,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             raise AssertionError("\n".join(problems))
 
     def stop(self) -> None:
-        """Deactivate the plugins and disconnect.
-
-        :raises LeftOver: A plugin left a delayed call, an asyncio task or a thread behind.
-        :raises UnexpectedRequest: A plugin sent a request for which no response is declared in `http`.
-        """
+        """Deactivate the plugins and disconnect. Raises LeftOver: a plugin left a delayed call, an asyncio task or a
+        thread behind; or UnexpectedRequest: it sent a request for which no response is declared in `http`."""
         waiting, requests = self.waiting(), list(self._requests)
         stopping = self._call(Deferred.fromCoroutine, self.bot.stop(0))
         self.reactor.advance(0)
@@ -253,11 +246,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return next(iter(self.backends.values()))
 
     def sent_to(self, name: str, network: str | None = None) -> list[str]:
-        """Return the texts that were sent to a person or room, in order.
-
-        :param name: The recipient, such as "@admin" or "#builds".
-        :param network: The name of a network; by default all networks.
-        """
+        """Return the texts that were sent to a person or room, such as "@admin" or "#builds", on all networks or one,
+        in order."""
         return [message.text for message in self.messages if message.to == name and network in (None, message.network)]
 
     def chat(self, name: str, network: str | None = None) -> list[str]:
@@ -289,8 +279,6 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
             self.assertEqual(self.bot.say("!build 7", frm="@alice", room="#builds"), ["build 7 is running"])
 
-        :param text: The message.
-        :param frm: The sender.
         :param room: A room, such as "#builds"; by default the message is sent to the bot directly.
         :param network: The name of a network; by default the first.
         :param thread: The thread that the message is in: the id of the message that begins it, such as "m1".
@@ -364,10 +352,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         self.reactor.advance(seconds)
 
     def plugin(self, name: str) -> Any:
-        """Return the instance of a plugin.
-
-        :raises PluginError: There is no such plugin, or it could not be loaded. The text lists the names of all plugins.
-        """
+        """Return the instance of a plugin. Raises PluginError: it could not be loaded, or there is none; the text lists
+        the names of all."""
         return self.bot.plugin_manager.instance(name)
 
     @property
@@ -392,10 +378,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return [f"{', '.join(route.methods)} {route.rule} -> {route.hook}" for route in self.bot.web.routes.hooks()]
 
     def waiting(self) -> list[str]:
-        """Return the names of the handlers that wait, such as "Builds.report".
-
-        A streaming handler that waits between two items is named by its request, as "the handler of GET /progress".
-        """
+        """Return the names of the handlers that wait, such as "Builds.report". A streaming handler that waits between
+        two items is named by its request, as "the handler of GET /progress"."""
         methods = [str(method) for method in self.bot.runner.running_methods()]
         return methods or [f"the handler of {request}" for request in self._requests.values()]
 
@@ -564,11 +548,7 @@ def _detail(response: ClientResponse) -> str:
 
 
 def _explain_left_over(left: Sequence[str], waiting: Sequence[str]) -> str:
-    """Return the text of the error.
-
-    :param left: What is left, as `_describe_call` returns it.
-    :param waiting: The handlers that waited when the test ended.
-    """
+    """Return the text of the error. `waiting` are the handlers that waited when the test ended."""
     found = f"left over after the bot has stopped: {', '.join(left)}"
     if waiting:
         handlers, respond = " and ".join(waiting), "it responds" if len(waiting) == 1 else "they respond"

@@ -81,10 +81,8 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
 
     @cached_property
     def http(self) -> StubHTTP:
-        """The network of `self.http` in plugins, see `StubHTTP`.
-
-        Declare the responses that a plugin needs in `activate` before `super().setUp()`.
-        """
+        """The network of `self.http` in plugins, see `StubHTTP`. Declare the responses that a plugin needs in
+        `activate` before `super().setUp()`."""
         return StubHTTP()
 
     @overload
@@ -94,22 +92,14 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
     def patch(self, obj: object, attribute: str, value: object, /) -> MonkeyPatcher: ...
 
     def patch(self, *args: Any, **request: Any) -> Any:
-        """Send a PATCH request; see `request`.
-
-        With an object, the name of an attribute and a value, replace the attribute until the test ends, as
-        `SynchronousTestCase.patch` does.
-        """
+        """Send a PATCH request; see `request`. With an object, the name of an attribute and a value, replace the
+        attribute until the test ends, as `SynchronousTestCase.patch` does."""
         if len(args) > 2 or "attribute" in request or "value" in request:
             return SynchronousTestCase.patch(self, *args, **request)
         return Requests.patch(self, *args, **request)
 
     def command(self, text: str, frm: str | None = None) -> str:
-        """Send a command to the bot, and return the reply; see `TestBot.command`.
-
-        :param text: The command with its prefix.
-        :param frm: The sender; by default an administrator.
-        :raises AssertionError: The bot sends no message, or more than one.
-        """
+        """Send a command to the bot, by default as an administrator, and return the reply; see `TestBot.command`."""
         return self.bot.command(text) if frm is None else self.bot.command(text, frm)
 
     def _send_request(self, method: str, url: str, body: object = UNSET, **request: Any) -> ClientResponse:
@@ -124,11 +114,9 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
 
 
 class FailedAssertion(AssertionError):
-    """An assertion of a `PluginTestCase` failed.
-
-    The text begins with the line of the test and the difference, such as "test_builds.py:17: 404 != 200". Then follow the error
-    of the last request or command, the deliveries that wait, the webhooks and the log.
-    """
+    """An assertion of a `PluginTestCase` failed. The text begins with the line of the test and the difference, such as
+    "test_builds.py:17: 404 != 200". Then follow the error of the last request or command, the deliveries that wait, the
+    webhooks and the log."""
 
     # Reports begin with the full name.
     __module__ = "errklein.testing"

@@ -43,13 +43,12 @@ class Requests(Generic[R_co]):
     """
 
     def request(self, method: str, url: str, body: object = UNSET, **request: Any) -> R_co:
-        """Send a request with any HTTP method.
+        """Send a request with any HTTP method, and return the response; a `TestBot` and a `WebhookClient` return a
+        Deferred of it.
 
-        :param method: The HTTP method, such as `"PATCH"`.
         :param url: The path, with or without a query.
         :param body: The body: text or bytes, or a value that is sent as JSON. `data` takes a form.
         :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
-        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
         """
         return self._send_request(method, url, body, **request)
 
@@ -61,12 +60,9 @@ class Requests(Generic[R_co]):
             def test_unknown_action(self):
                 self.assertEqual(self.bot.replay("delivery-4711.json").status, 200)
 
-        The source isn't verified, and the handler runs before the response, also with `ack="now"`. The origin of
-        `request.delivery` is "replay".
-
-        :param file: The file. A relative path begins in the directory of the calling test.
-        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
-        :raises ValueError: The file isn't an exported delivery, or the request's body isn't in it.
+        A relative path begins in the directory of the calling test. The source isn't verified, and the handler runs before
+        the response, also with `ack="now"`. The origin of `request.delivery` is "replay". Raises ValueError: the file isn't
+        an exported delivery, or the request's body isn't in it.
         """
         path = _directory_of_caller() / file
         try:
@@ -94,12 +90,7 @@ class Requests(Generic[R_co]):
             response = self.post("/builds/7", {"status": "ok"})
             response = self.post("/github", {"zen": "Keep it simple."}, source="github", event="ping")
 
-        With `source`, the request has the headers and the signature of the service that the webhook verifies.
-
-        :param url: The path, with or without a query.
-        :param body: The body: text or bytes, or a value that is sent as JSON. `data` takes a form.
-        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
-        :returns: The response; in a `TestBot` or `WebhookClient`, a Deferred that fires with it.
+        With `source`, the request has the headers and the signature of the service that the webhook verifies. See `request`.
         """
         return self._send_request("POST", url, body, **request)
 
@@ -135,11 +126,9 @@ def headers_of_source(
     web: WebServer, source: str, event: str | None, method: str, url: str, headers: Mapping[str, str], body: bytes
 ) -> dict[str, str]:
     """Return the headers with those that the source adds to a request: event, id of the delivery, and signature.
-
-    Headers that the test gives are kept. Nothing is added if there is no webhook at the URL: the response is 404 or 405.
-
-    :raises ValueError: The webhook doesn't verify this source, its secret is missing, or the source has no such header or signature.
-    """
+    Headers that the test gives are kept. Nothing is added if there is no webhook at the URL: the response is 404 or
+    405. Raises ValueError: the webhook doesn't verify this source, its secret is missing, or the source has no such
+    header or signature."""
     parts = urlsplit(url)
     hook = web.webhook_at(method.upper(), parts.path)
     if hook is None:
@@ -211,7 +200,6 @@ class WebhookClient(Requests[Deferred[ClientResponse]]):
     ) -> Deferred[ClientResponse]:
         """Send a request, and return a Deferred that fires with the response.
 
-        :param method: The HTTP method, such as `"POST"`.
         :param url: The path, with or without a query; a scheme and a host are allowed.
         :param body: The body: text or bytes, which are sent as they are, or a value, which is sent as JSON. Of the source
             `"twilio"`, a mapping is sent as a form.

@@ -132,12 +132,9 @@ class StubHTTP:
             self.http.respond("GET", URL, json={"up": True})
             self.http.respond("GET", URL, status=503, body="Try again later.", times=1)
 
-        :param method: The HTTP method.
         :param url: The URL. Without a query it matches requests with any query; otherwise the query must be the same, with
             the parameters in any order.
-        :param status: The status.
         :param json: A value that is sent as JSON, `None` included.
-        :param body: The body, as text or bytes.
         :param headers: Headers. They replace those that errklein would add, such as Content-Type.
         :param delay: The time until the response, in seconds. Use `self.bot.advance` to let it pass.
         :param times: The number of requests that get this response; by default unlimited.
@@ -158,29 +155,16 @@ class StubHTTP:
     def fail(
         self, method: str, url: str, error: BaseException, *, delay: float = 0.0, times: int | None = None
     ) -> None:
-        """Declare that a request fails; see `respond`.
+        """Declare that a request fails with an exception after `delay` seconds; see `respond`::
 
-        For example::
-
-            self.http.fail("GET", URL, ConnectionRefusedError("nobody listens"))
-
-        :param method: The HTTP method.
-        :param url: The URL.
-        :param error: The exception that the request raises.
-        :param delay: The time until then, in seconds.
-        :param times: The number of requests that fail; by default unlimited.
+        self.http.fail("GET", URL, ConnectionRefusedError("nobody listens"))
         """
         self._declare(Answer(method.upper(), url, times, delay=delay, error=error))
 
     def serve(self, url: str, respond: Callable[[OutgoingRequest], Any]) -> None:
-        """Let a function respond to the requests whose URLs begin with `url`, unless another response is declared.
-
-        It returns the value of the response's JSON; or a tuple of the status and the value, and optionally the seconds until the
-        response, as in a server that waits for events.
-
-        :param url: The beginning of the URLs.
-        :param respond: Called with each `OutgoingRequest`.
-        """
+        """Let a function respond to the requests whose URLs begin with `url`, unless another response is declared. It
+        gets each `OutgoingRequest`, and returns the value of the response's JSON; or a tuple of the status and the
+        value, and optionally the seconds until the response, as in a server that waits for events."""
         self._declare(Answer("", url, serve=respond))
 
     def check(self) -> None:

@@ -64,11 +64,8 @@ class TestLoop(asyncio.BaseEventLoop):
                 self._run_callbacks()
 
     def run_until_complete(self, future: Awaitable[T]) -> T:  # type: ignore[override]
-        """Return the result of an awaitable. Virtual time passes as it needs it.
-
-        :raises TimeoutError: The awaitable takes more than two minutes of virtual time, or no timer is left that it could wait
-            for.
-        """
+        """Return the result of an awaitable. Virtual time passes as it needs it. Raises TimeoutError: it takes more
+        than two minutes of virtual time, or no timer is left that it could wait for."""
         task = asyncio.ensure_future(future, loop=self)
         self._reactor.advance_until(task.done)
         if not task.done():
@@ -220,13 +217,8 @@ class TestReactor(MemoryReactorClock):
     def advance_until(
         self, done: Callable[[], bool], delayed_calls: Callable[[], Collection[IDelayedCall]] | None = None
     ) -> None:
-        """Let time pass until `done()` is true, for at most two minutes.
-
-        Time advances from one delayed call to the next, and stops when none is left.
-
-        :param done: Returns whether the awaited event has occurred.
-        :param delayed_calls: Returns the delayed calls that count; by default all.
-        """
+        """Let time pass until `done()` is true, for at most two minutes. It advances from one delayed call to the next,
+        of all or of those that are given, and stops when none is left."""
         calls = delayed_calls or self.getDelayedCalls
         end = self.rightNow + _LONGEST
         self.advance(0)
@@ -260,10 +252,8 @@ class InlinePool(WorkerPool):
 
 @contextmanager
 def environment(secrets: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of the environment in a `with` block, by name.
-
-    :raises ValueError: A name is invalid, such as "env:GH_SECRET" instead of "GH_SECRET".
-    """
+    """Set variables of the environment in a `with` block, by name. Raises ValueError: a name is invalid, such as
+    "env:GH_SECRET" instead of "GH_SECRET"."""
     for name in secrets:
         if not name.isidentifier():
             raise ValueError(f"secrets: invalid name {name!r}; expected a variable such as 'GH_SECRET'")

@@ -157,11 +157,8 @@ class BackendContract(_TestCase):
         return []
 
     def context(self, identity: Mapping[str, Any] | None = None, **settings: Any) -> NetworkContext:
-        """Return what the network's `make` gets. Its state outlives the backend, as over a restart.
-
-        :param identity: BOT_IDENTITY.
-        :param settings: Further settings.
-        """
+        """Return what the network's `make` gets, with BOT_IDENTITY and further settings. Its state outlives the
+        backend, as over a restart."""
         register_reactor_thread(self.clock)
         directory = {"BOT_DATA_DIR": self._directory, "BOT_IDENTITY": identity or {}, "BACKEND": "Null"}
         [config] = load_config(None, {**directory, **settings}).networks.values()
@@ -180,11 +177,7 @@ class BackendContract(_TestCase):
         raise NotImplementedError
 
     def receive(self, backend: Backend, to: str, text: str) -> None:
-        """Let `person_text` send a message on the network.
-
-        :param to: The room; "" for a message to the bot.
-        :param text: The text.
-        """
+        """Let `person_text` send a message to the room on the network; with "" to the bot."""
         raise NotImplementedError
 
     def sent(self, backend: Backend) -> Sequence[tuple[str, str]]:

@@ -226,12 +226,9 @@ class BlockingTestBot(Requests[ClientResponse]):
         return self._bot
 
     def start(self, timeout: float = 2) -> None:
-        """Activate the plugins, and wait until the bot accepts messages. Messages that it sends meanwhile are discarded.
-
-        :param timeout: The time for the plugins to become active, in seconds; at least 60 s.
-        :raises WaitTimeout: The plugins take longer; an AssertionError.
-        :raises RuntimeError: The bot is running already.
-        """
+        """Activate the plugins, and wait until the bot accepts messages. Messages that it sends meanwhile are
+        discarded. Raises WaitTimeout, an AssertionError: the plugins take longer than the timeout in seconds, at least
+        60 s; or RuntimeError: the bot is running already."""
         if self.bot_thread is not None:
             raise RuntimeError("the bot is running already; call stop() before start()")
         # Tests written for errbot may have something else of this name.
@@ -254,12 +251,9 @@ class BlockingTestBot(Requests[ClientResponse]):
         sys.path.extend({str(plug.directory) for plug in self._plugs()} - set(sys.path))
 
     def stop(self) -> None:
-        """Deactivate the plugins, unload their modules, and stop the bot.
-
-        :raises WaitTimeout: The bot does not stop within 20 s; an AssertionError.
-        :raises UnexpectedRequest: A plugin sent a request for which no response is declared in `http`.
-        :raises RuntimeError: The bot is not running.
-        """
+        """Deactivate the plugins, unload their modules, and stop the bot. Raises WaitTimeout, an AssertionError: it
+        does not stop within 20 s; UnexpectedRequest: a plugin sent a request for which no response is declared in
+        `http`; or RuntimeError: the bot is not running."""
         if self.bot_thread is None:
             raise RuntimeError("the bot is not running; call start() first")
         try:
@@ -271,11 +265,7 @@ class BlockingTestBot(Requests[ClientResponse]):
         self._http.check()
 
     def push_message(self, msg: str, extras: Any = "") -> None:
-        """Send a message to the bot, from `bot.sender`.
-
-        :param msg: The text.
-        :param extras: The message's `extras`.
-        """
+        """Send a message with these extras to the bot, from `bot.sender`."""
         self.bot.push_message(msg, extras)
 
     def push_presence(self, presence: Presence) -> None:
@@ -283,15 +273,9 @@ class BlockingTestBot(Requests[ClientResponse]):
         self.bot.push_presence(presence)
 
     def pop_message(self, timeout: float = REPLY_TIMEOUT, block: bool = True) -> Any:
-        """Return the next message that the bot sends, as a reader sees it.
-
-        Without a timeout of the test's own, `queue.Empty` is raised as soon as the bot is idle and no timer, task, thread or
-        socket could make it send a message.
-
-        :param timeout: The time to wait, in seconds.
-        :param block: With False, don't wait.
-        :raises queue.Empty: No message arrives in time.
-        """
+        """Return the next message that the bot sends, as a reader sees it. Without a timeout of the test's own, in
+        seconds, `queue.Empty` is raised as soon as the bot is idle and no timer, task, thread or socket could make it
+        send a message. With `block=False`, it is raised at once."""
         return self.bot.pop_message(timeout, block)
 
     def exec_command(self, command: str, timeout: float = REPLY_TIMEOUT) -> Any:
@@ -306,15 +290,9 @@ class BlockingTestBot(Requests[ClientResponse]):
     def assertInCommand(
         self, command: str, response: str, timeout: float = REPLY_TIMEOUT, dedent: bool = False
     ) -> None:
-        """Fail unless the bot's next message after the command contains a text.
-
-        :param command: The command with its prefix.
-        :param response: The text.
-        :param timeout: The time to wait, in seconds.
-        :param dedent: Remove the first line of `command`, and the indentation of the others, as of a text in triple quotes.
-        :raises AssertionError: The message doesn't contain the text.
-        :raises queue.Empty: No message arrives in time.
-        """
+        """Fail unless the bot's next message after the command contains a text. With `dedent`, the first line of the
+        command is removed, and the indentation of the others, as of a text in triple quotes. Raises AssertionError; or
+        queue.Empty: no message arrives within `timeout` seconds."""
         __tracebackhide__ = True
         if dedent:
             command = textwrap.dedent("\n".join(command.splitlines()[1:]))
@@ -326,24 +304,16 @@ class BlockingTestBot(Requests[ClientResponse]):
     """The newer name of assertInCommand."""
 
     def assertCommandFound(self, command: str, timeout: float = REPLY_TIMEOUT) -> None:
-        """Fail if the bot's reply is that the command is not found.
-
-        :raises AssertionError: The reply contains "not found".
-        :raises queue.Empty: No message arrives in time.
-        """
+        """Fail if the bot's reply is that the command is not found. Raises AssertionError; or queue.Empty: no message
+        arrives within `timeout` seconds."""
         __tracebackhide__ = True
         reply = self.exec_command(command, timeout)
         if "not found" in reply:
             raise AssertionError(f"{command!r} is not found:\n{reply}")
 
     def inject_mocks(self, plugin_name: str, mock_dict: Mapping[str, Any]) -> None:
-        """Replace attributes of a plugin's instance.
-
-        :param plugin_name: The name of an active plugin.
-        :param mock_dict: The new values by attribute name.
-        :raises ValueError: The plugin has no such attribute.
-        :raises Exception: No plugin has this name.
-        """
+        """Replace attributes of an active plugin's instance, by name. Raises ValueError: the plugin has no such
+        attribute; or Exception: no plugin has this name."""
         plugin = self.bot.plugin_manager.get_plugin_obj_by_name(plugin_name)
         if plugin is None:
             raise Exception(f'"{plugin_name}" is not loaded.')
@@ -402,12 +372,9 @@ class BlockingTestBot(Requests[ClientResponse]):
 
 
 class _HelperModuleFinder(MetaPathFinder, Loader):
-    """Makes `import helper` in a test return the module that the plugin has imported, while it is in `sys.meta_path`.
-
-    It doesn't find the plugin's own module: as on errbot, a test that imports it by its bare name gets another one.
-
-    :param plugs: Returns the `.plug` files of the plugins under test.
-    """
+    """Makes `import helper` in a test return the module that a plugin under test has imported, while it is in
+    `sys.meta_path`. It doesn't find the plugin's own module: as on errbot, a test that imports it by its bare name gets
+    another one."""
 
     def __init__(self, plugs: Callable[[], Iterable[PlugFile]]) -> None:
         self._plugs = plugs
