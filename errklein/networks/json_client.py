@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from errklein.http_client import BodyTooLarge
 from errklein.networks._connection import describe_failure
 from errklein.networks.outbox import NotConfirmed, RetryLater, Scope
+from errklein.text import sanitize
 
 if TYPE_CHECKING:
     from errklein.http_client import PluginHTTPClient
@@ -31,6 +32,21 @@ _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 ReadFailure = Callable[[int, Mapping[str, str], Any], Exception | None]
 """Gets status, headers with names in lower case, and the JSON, None without one. Returns the exception to raise, if any."""
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return a JSON object as it is, and an empty one for anything else: servers pass on what others have made up."""
+    return value if isinstance(value, dict) else {}
+
+
+def text_of(value: Any) -> str:
+    """Return a text as it is, and "" for anything else."""
+    return value if isinstance(value, str) else ""
+
+
+def one_line(value: Any) -> str:
+    """Return a text from outside as one line of at most 200 characters; "" for anything else."""
+    return " ".join(sanitize(text_of(value)).split())[:200]
 
 
 class RequestRefused(Exception):

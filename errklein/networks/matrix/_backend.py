@@ -17,15 +17,14 @@ from errklein.chat.operations import Delete, Edit, Operation, React, Upload, Wan
 from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
-from errklein.networks.json_client import RequestRefused
+from errklein.networks.json_client import RequestRefused, mapping, one_line, text_of
 from errklein.networks.matrix import MatrixSettings
-from errklein.networks.matrix._client import MatrixClient, mapping, quoted, text_of
+from errklein.networks.matrix._client import MatrixClient, quoted
 from errklein.networks.matrix._events import (
     KINDS,
     Receiver,
     edit_content,
     file_content,
-    one_line,
     reaction_content,
     related,
     relation_of,

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from errklein.config import ConfigError
 from errklein.networks._connection import Unusable
-from errklein.networks.json_client import File, RequestRefused
+from errklein.networks.json_client import File, RequestRefused, mapping, text_of
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.text.masking import masker
 
@@ -26,16 +26,6 @@ class TokenRevoked(NotConfirmed):
 def quoted(part: str) -> str:
     """Return a part of a path, such as the id of a room, as it is written in a URL."""
     return quote(part, safe="")
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """Return a JSON object as it is, and an empty one for anything else: servers pass on what others have made up."""
-    return value if isinstance(value, dict) else {}
-
-
-def text_of(value: Any) -> str:
-    """Return a text as it is, and "" for anything else."""
-    return value if isinstance(value, str) else ""
 
 
 class MatrixClient:

@@ -25,7 +25,8 @@ from errklein.chat import (
 )
 from errklein.chat.handles import MessageRef
 from errklein.networks.directory import RoomOrder
-from errklein.networks.matrix._client import mapping, quoted, text_of
+from errklein.networks.json_client import mapping, one_line, text_of
+from errklein.networks.matrix._client import quoted
 from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, is_user, split_occupant
 from errklein.text import is_only_text, sanitize, to_plain, to_xhtml, without_mentions
 from errklein.text.html_subset import subset
@@ -271,11 +272,6 @@ class Receiver:
 
     def _ref(self, room: str, id: str, thread: str) -> MessageRef:
         return MessageRef(self._backend.network, room, id, thread)
-
-
-def one_line(text: Any) -> str:
-    """Return a text from outside as one line of at most 200 characters; "" for anything else."""
-    return " ".join(sanitize(text_of(text)).split())[:200]
 
 
 def time_of(event: Event) -> float:

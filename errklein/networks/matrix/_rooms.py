@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -19,13 +18,13 @@ from errklein.chat.outgoing import Wait
 from errklein.commands.access import Caller
 from errklein.config import ConfigError
 from errklein.networks.directory import Directory
-from errklein.networks.json_client import RequestRefused
-from errklein.networks.matrix._client import mapping, quoted, text_of
-from errklein.networks.matrix._events import one_line
+from errklein.networks.json_client import RequestRefused, mapping, one_line, text_of
+from errklein.networks.matrix._client import quoted
 from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, is_room, is_user
 from errklein.networks.outbox import NotConfirmed, RetryLater
+from errklein.networks.rooms import RoomActions, reported
 from errklein.ports.outbox import OutboxClosed, OutboxFull
-from errklein.running import ThreadWaits, cancel_timers
+from errklein.running import cancel_timers
 from errklein.text import plain
 
 if TYPE_CHECKING:
@@ -64,27 +63,13 @@ class _State:
 _NOTHING = _State(0.0)
 
 
-def _reported(method: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Deferred[T]]:
-    """Let a method return a Deferred, which fails with RoomError and the homeserver's reason."""
-
-    async def run(*args: Any, **options: Any) -> T:
-        try:
-            return await method(*args, **options)
-        except RequestRefused as error:
-            raise (RoomDoesNotExistError if error.status == 404 else RoomError)(str(error)) from None
-        except (LookupFailed, NotConfirmed, RetryLater) as error:
-            raise RoomError(str(error)) from error
-
-    return wraps(method)(lambda *args, **options: Deferred.fromCoroutine(run(*args, **options)))
-
-
-class MatrixRooms:
+class MatrixRooms(RoomActions):
     """The rooms of a connection. Implements `ports.chat.ManagesRooms`."""
 
     def __init__(self, backend: MatrixBackend) -> None:
         self._backend, self._client, self._settings = backend, backend.client, backend.settings
-        self._reactor, self._now = backend.context.reactor, backend.context.now
-        self._waits = ThreadWaits(self._reactor)
+        super().__init__(backend.context.reactor, backend.network)
+        self._now = backend.context.now
         self.names: Directory[str] = Directory(self._reactor, self._look_up)
         """The ids of aliases, as the homeserver states them."""
         self.states: dict[str, _State] = {}
@@ -113,8 +98,11 @@ class MatrixRooms:
     def is_joined(self, name: str) -> bool:
         return self._id(name) in self.states
 
-    def occupants(self, rid: str) -> Sequence[MatrixOccupant]:
-        return self._named(rid, list(self.state_of(rid).members))
+    def occupants(self, room: MatrixRoom) -> Sequence[MatrixOccupant]:
+        return self._named(room.id, list(self.state_of(room.id).members))
+
+    def topic_of(self, room: MatrixRoom) -> str:
+        return self.state_of(room.id).topic
 
     def known(self, rid: str) -> _State:
         """Return what is known of a room: nothing if the bot isn't there."""
@@ -289,7 +277,7 @@ class MatrixRooms:
                 self._invited = (invited if is_admin else {}) | self._invited | invited
         elif alias not in self._wanted:
             others = "`room join` joins the room, and BOT_IDENTITY['invitations'] accepts others"
-            self._warn(f"the invitation of {by}, who is no administrator, to {alias or rid} isn't accepted; {others}")
+            self.warn(f"the invitation of {by}, who is no administrator, to {alias or rid} isn't accepted; {others}")
             return
         # Anybody can write any alias into a room: the homeserver decides which room it is.
         self._join_soon()
@@ -299,7 +287,7 @@ class MatrixRooms:
         try:
             self._wanted = dict.fromkeys(self._settings.rooms())
         except ConfigError as error:
-            self._warn(f"{error}; CHATROOM_PRESENCE is unchanged")
+            self.warn(f"{error}; CHATROOM_PRESENCE is unchanged")
         self._join_soon()
 
     @property
@@ -307,24 +295,18 @@ class MatrixRooms:
         return [self._shown(rid) for rid, state in self.states.items() if state.is_encrypted]
 
     def stop(self) -> None:
-        self._waits.stop()
+        super().stop()
         cancel_timers(self._again)
         if self._joining is not None:
             self._joining.cancel()
 
     # What administrators do
 
-    def carry_out(self, action: str, *args: Any) -> None:
-        """Call a method of ManagesRooms. Threads wait for the result; on the reactor a failure is logged."""
-        result = self._waits.result_of(getattr(self, action), *args)
-        if isinstance(result, Deferred):
-            result.addErrback(lambda failure: self._warn(f"{action} of {args[0]}: {failure.getErrorMessage()}"))
-
     def join(self, room: Room, password: str = "") -> Deferred[None]:
         """Join the room, and again after the bot was kicked."""
         return self._enter(str(room)).addCallback(lambda _: self._wanted.setdefault(str(room)))
 
-    @_reported
+    @reported
     async def _enter(self, name: str) -> None:
         if not self.is_joined(name):
             # The homeserver looks the alias up. A room of another server is joined by way of that one.
@@ -333,19 +315,19 @@ class MatrixRooms:
             answer = await self._client.call("POST", f"/join/{quoted(name)}", {}, params=params)
             await self._entered(text_of(mapping(answer).get("room_id")), name)
 
-    @_reported
+    @reported
     async def leave(self, room: Room, reason: str = "") -> None:
         await self._post(room, "leave", **({"reason": reason} if reason else {}))
         rid = self._id(str(room))
         self._wanted = {name: None for name in self._wanted if self._id(name) != rid}
 
-    @_reported
+    @reported
     async def invite(self, room: Room, person: str) -> None:
         if not is_user(person):
             raise RoomError(f"{person!r} is nobody on Matrix; expected an id such as @alice:example.org")
         await self._post(room, "invite", user_id=person)
 
-    @_reported
+    @reported
     async def create(self, room: Room) -> None:
         """Create the room of an alias. Who isn't invited can't join it."""
         local, _, server = str(room).partition(":")
@@ -355,7 +337,7 @@ class MatrixRooms:
         content = {"preset": "private_chat", "room_alias_name": local[1:], "name": local[1:]}
         await self._create(content, str(room))
 
-    @_reported
+    @reported
     async def destroy(self, room: Room) -> None:
         """Close the room, and remove all people and the alias. The homeserver keeps what was said."""
         rid = await self._found(str(room))
@@ -367,15 +349,15 @@ class MatrixRooms:
             self.names.put(alias, None)
         await self.leave(self.room(rid))
 
-    @_reported
+    @reported
     async def topic(self, room: Room) -> str:
         return self.state_of(await self._found(str(room))).topic
 
-    @_reported
+    @reported
     async def set_topic(self, room: Room, topic: str) -> None:
         await self._set(await self._found(str(room)), "topic", {"topic": topic})
 
-    @_reported
+    @reported
     async def members(self, room: Room) -> Sequence[MatrixOccupant]:
         rid = await self._found(str(room))
         answer = mapping(await self._client.call("GET", f"/rooms/{quoted(rid)}/joined_members")).get("joined")
@@ -508,7 +490,7 @@ class MatrixRooms:
         if name not in self._wanted and before is None and len(self._missing) >= _MOST:
             return
         if before is None or before.cause != cause:
-            self._warn(f"the bot is not in {name}: {cause}")
+            self.warn(f"the bot is not in {name}: {cause}")
         self._missing[name] = Wait(f"the bot is not in {name}", before.since if before else self._now(), cause)
         if self._again is None or not self._again.active():
             self._again = self._reactor.callLater(_AGAIN, self._join_soon)
@@ -538,7 +520,7 @@ class MatrixRooms:
     def _encrypted(self, rid: str, by: str) -> None:
         """Say in the log, and to the person who has invited the bot or has encrypted the room, that it can't be read."""
         shown = self._shown(rid)
-        self._warn(_UNREADABLE.format(shown))
+        self.warn(_UNREADABLE.format(shown))
         if is_user(by) and by != self._client.user:
             what = "The conversation" if shown == rid else shown
             text = f"{plain(what)} is encrypted, so that I can neither read nor write there."
@@ -557,6 +539,3 @@ class MatrixRooms:
     def _shown(self, rid: str) -> str:
         state = self.known(rid)
         return next(iter(state.aliases), state.name or rid)
-
-    def _warn(self, what: str) -> None:
-        self._backend.context.log.warn("{network}: {what}", network=self._settings.network, what=what)

@@ -12,8 +12,8 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, Defer
 
 from errklein.http_client import BodyTooLarge
 from errklein.networks._connection import Unusable
-from errklein.networks.json_client import LARGEST, RequestRefused
-from errklein.networks.matrix._client import mapping, quoted, text_of
+from errklein.networks.json_client import LARGEST, RequestRefused, mapping, text_of
+from errklein.networks.matrix._client import quoted
 from errklein.networks.matrix._events import time_of
 from errklein.networks.matrix.identifiers import is_room
 from errklein.networks.outbox import NotConfirmed, RetryLater

@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
-from errklein.chat import Identifier, Person, RoomOccupant, read_only
+from errklein.chat import RoomOccupant, read_only
 from errklein.networks.base import LocalPerson
-from errklein.networks.directory import AliasedRoom, Directory
-
-if TYPE_CHECKING:
-    from errklein.networks.matrix._rooms import MatrixRooms
+from errklein.networks.rooms import ManagedRoom
 
 # Of the characters that old ids may have, those that look like the end of a line or of a word are left out.
 _LOCAL = r"[^\s:\x00-\x1f\x7f\ud800-\udfff]{1,254}"
@@ -45,76 +42,22 @@ class MatrixPerson(LocalPerson):
         self.network = network
 
 
-class MatrixRoom(AliasedRoom):
-    """A room, identified by an id such as !abc:example.org, or by an alias such as #ops:example.org until that is
-    resolved; any other text raises ValueError. `str()` returns the id if it is known. In a thread, methods wait for the
-    homeserver, and raise RoomError if it refuses; without `actions`, NotImplementedError."""
+class MatrixRoom(ManagedRoom):
+    """A room, identified by its id, such as !abc:example.org, or by an alias, such as #ops:example.org, until that is resolved.
 
-    joined: bool = read_only("exists", "True if the bot is in the room.")
+    :raises ValueError: The text is neither.
+    """
 
-    def __init__(
-        self,
-        text: str,
-        network: str = "",
-        id: str = "",
-        names: Directory[str] | None = None,
-        actions: MatrixRooms | None = None,
-    ) -> None:
+    def __init__(self, text: str, network: str = "", id: str = "", *known: Any, **options: Any) -> None:
         if not is_room(text):
             raise ValueError(f"invalid room: {text!r}; expected an alias such as #ops:example.org, or an id such as !a")
-        super().__init__(text, network, id or (text if text[0] == "!" else ""), names)
-        self._actions = actions
-
-    @property
-    def _act(self) -> MatrixRooms:
-        if self._actions is None:
-            raise NotImplementedError(f"{self} belongs to no connection; use query_room to get a room that does")
-        return self._actions
+        super().__init__(text, network, id or (text if text[0] == "!" else ""), *known, **options)
 
     @property
     def claimed(self) -> Sequence[str]:
         """Aliases that somebody in the room has entered, and that the server hasn't confirmed."""
-        return self._actions.known(self.id).aliases if self._actions is not None else ()
-
-    def join(self, username: str | None = None, password: str | None = None) -> None:
-        """Join the room. The parameters are ignored."""
-        self._act.carry_out("join", self)
-
-    def leave(self, reason: str | None = None) -> None:
-        """Leave the room."""
-        self._act.carry_out("leave", self, reason or "")
-
-    def create(self) -> None:
-        """Create the room of an alias."""
-        self._act.carry_out("create", self)
-
-    def destroy(self) -> None:
-        """Remove all people and the alias, and leave the room."""
-        self._act.carry_out("destroy", self)
-
-    def invite(self, *args: Identifier | str) -> None:
-        """Invite persons, or people by id."""
-        for person in args:
-            self._act.carry_out("invite", self, person.person if isinstance(person, Person) else str(person))
-
-    @property
-    def exists(self) -> bool:
-        """True if the bot is in the room."""
-        return self._act.is_joined(str(self))
-
-    @property
-    def topic(self) -> str | None:
-        """The topic, or None. Assign a string to set it; raises RoomNotJoinedError outside the room."""
-        return self._act.state_of(self.id).topic or None
-
-    @topic.setter
-    def topic(self, topic: str) -> None:
-        self._act.carry_out("set_topic", self, topic)
-
-    @property
-    def occupants(self) -> Sequence[RoomOccupant]:
-        """The people who are known to be in the room; raises RoomNotJoinedError outside the room."""
-        return self._act.occupants(self.id)
+        aliases: Sequence[str] = self._act.known(self.id).aliases if self._actions is not None else ()
+        return aliases
 
 
 class MatrixOccupant(MatrixPerson, RoomOccupant):

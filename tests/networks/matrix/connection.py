@@ -87,7 +87,7 @@ class ConnectionTests(_TestCase):
         await bot.events.hear("!third")
         self.assertEqual(bot.events.texts, ["!second", "!third"])
         # The state is there, too.
-        self.assertEqual([one.person for one in bot.backend.membership.occupants(self.room)], [self.alice.user])
+        self.assertEqual([one.person for one in bot.backend.query_room(self.room).occupants], [self.alice.user])
 
     async def test_kill(self) -> None:
         """A process that is killed has stored what it has read before it handles that."""
@@ -410,12 +410,12 @@ class ConnectionTests(_TestCase):
         bot = await self.in_room()
         await bob.call("POST", f"/join/{quote(self.room)}")
         await bot.events.until(lambda: len(bot.events.named("room_joined")) > 1, "the join of bob")
-        names = [one.person for one in bot.backend.membership.occupants(self.room)]
+        names = [one.person for one in bot.backend.query_room(self.room).occupants]
         self.assertIn(bob.user, names)
         await self.alice.do(self.room, "kick", user_id=bob.user)
         [(room, who, by)] = await bot.events.until(lambda: bot.events.named("room_left"), "the kick")
         self.assertEqual((str(room), who.person, by.person), (self.room, bob.user, self.alice.user))
-        self.assertNotIn(bob.user, [one.person for one in bot.backend.membership.occupants(self.room)])
+        self.assertNotIn(bob.user, [one.person for one in bot.backend.query_room(self.room).occupants])
 
     async def test_names(self) -> None:
         """People have their display names, with the id if several in the room have the same."""

@@ -1,0 +1,132 @@
+"""Rooms whose methods let the server do something: in threads they wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from functools import wraps
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from errklein.chat import Identifier, Person, RoomDoesNotExistError, RoomError, RoomOccupant, read_only
+from errklein.chat.identifiers import LookupFailed
+from errklein.networks.directory import AliasedRoom, Directory
+from errklein.networks.json_client import RequestRefused
+from errklein.networks.outbox import NotConfirmed, RetryLater
+from errklein.running import ThreadWaits
+
+T = TypeVar("T")
+
+
+def reported(method: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Deferred[T]]:
+    """Let a method return a Deferred, which fails with RoomError and the server's reason."""
+
+    async def run(*args: Any, **options: Any) -> T:
+        try:
+            return await method(*args, **options)
+        except RequestRefused as error:
+            is_missing = error.status == 404 or error.code == "channel_not_found"
+            raise (RoomDoesNotExistError if is_missing else RoomError)(str(error)) from None
+        except (LookupFailed, NotConfirmed, RetryLater) as error:
+            raise RoomError(str(error)) from error
+
+    return wraps(method)(lambda *args, **options: Deferred.fromCoroutine(run(*args, **options)))
+
+
+class RoomActions:
+    """Base class of what implements `ports.chat.ManagesRooms` for a connection."""
+
+    log = Logger(namespace="errklein.networks")
+
+    def __init__(self, reactor: Any, network: str) -> None:
+        self._reactor, self.network = reactor, network
+        self._waits = ThreadWaits(reactor)
+
+    def result_of(self, action: str, *args: Any) -> Any:
+        """Call a method, and return its result. Threads wait for it; on the reactor it is a Deferred."""
+        return self._waits.result_of(getattr(self, action), *args)
+
+    def carry_out(self, action: str, *args: Any) -> None:
+        """Call a method. Threads wait until it is done; on the reactor a failure is logged."""
+        result = self.result_of(action, *args)
+        if isinstance(result, Deferred):
+            result.addErrback(lambda failure: self.warn(f"{action} of {args[0]}: {failure.getErrorMessage()}"))
+
+    def warn(self, what: str) -> None:
+        """Log a warning."""
+        self.log.warn("{network}: {what}", network=self.network, what=what)
+
+    def stop(self) -> None:
+        """End the waits of threads."""
+        self._waits.stop()
+
+
+class ManagedRoom(AliasedRoom):
+    """A room, identified by its id, or by an alias until that is resolved. `str()` returns the id if it is known.
+
+    In a thread, methods wait for the server, and raise RoomError if it refuses.
+
+    :param actions: The rooms of the connection. Without them, methods raise NotImplementedError.
+    """
+
+    joined: bool = read_only("exists", "True if the bot is in the room.")
+
+    def __init__(
+        self,
+        text: str,
+        network: str = "",
+        id: str = "",
+        names: Directory[str] | None = None,
+        actions: RoomActions | None = None,
+    ) -> None:
+        super().__init__(text, network, id, names)
+        self._actions = actions
+
+    @property
+    def _act(self) -> Any:
+        if self._actions is None:
+            raise NotImplementedError(f"{self} belongs to no connection; use query_room to get a room that does")
+        return self._actions
+
+    def join(self, username: str | None = None, password: str | None = None) -> None:
+        """Join the room. The parameters are ignored."""
+        self._act.carry_out("join", self)
+
+    def leave(self, reason: str | None = None) -> None:
+        """Leave the room."""
+        self._act.carry_out("leave", self, reason or "")
+
+    def create(self) -> None:
+        """Create the room of an alias."""
+        self._act.carry_out("create", self)
+
+    def destroy(self) -> None:
+        """Close the room for all."""
+        self._act.carry_out("destroy", self)
+
+    def invite(self, *args: Identifier | str) -> None:
+        """Invite persons, or people by id."""
+        for person in args:
+            self._act.carry_out("invite", self, person.person if isinstance(person, Person) else str(person))
+
+    @property
+    def exists(self) -> bool:
+        """True if the bot is in the room."""
+        found: bool = self._act.is_joined(str(self))
+        return found
+
+    @property
+    def topic(self) -> str | None:
+        """The topic, or None. Assign a string to set it; raises RoomError if it is unknown."""
+        return self._act.topic_of(self) or None
+
+    @topic.setter
+    def topic(self, topic: str) -> None:
+        self._act.carry_out("set_topic", self, topic)
+
+    @property
+    def occupants(self) -> Sequence[RoomOccupant]:
+        """The people in the room, as far as they are known; raises RoomError if that can't be known."""
+        people: Sequence[RoomOccupant] = self._act.occupants(self)
+        return people
