@@ -39,7 +39,7 @@ from errklein.plugins.unknown_names import settings_read, unknown_names, unknown
 from errklein.ports.chat import Backend, BackendEvents
 from errklein.ports.journal import Journal
 from errklein.ports.values import Storage
-from errklein.running import Deadline, PoolStatus, TimedOut, Workers, result_within
+from errklein.running import Deadline, PoolStatus, TimedOut, Workers, on_reactor_soon, result_within
 from errklein.sources import find_source
 from errklein.web import BotParts, WebServer
 from errklein.webhooks.room_webhooks import room_webhooks
@@ -106,6 +106,9 @@ class Bot:
         self.dispatcher, self.registry, self.filters = dispatcher, dispatcher.registry, dispatcher.filters
         self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.permissions.unknown_command
         self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
+        self.choices = choices = dispatcher.choices
+        choices.note = lambda who, text: self.core_host.note(who, "chat", "choose", text)
+        sending.changed = partial(on_reactor_soon, reactor, choices.changed)
         values = StoredValues(self.plugin_manager, self.storage, reactor)
         self.missed = missed = MissedNotices(self.plugin_manager, values, now)
         fallback = NoticeFallback(reactor, config, now)
@@ -224,6 +227,7 @@ class Bot:
         self.room_webhooks.stop()
         self.events.stop()
         self.conversations.stop()
+        self.choices.stop()
         self.web.begin_stopping()
         await self._at_most(grace, DeferredList([self.when_quiet(), self.web.when_idle()]))
         # No handler may start on a plugin that is being deactivated.

@@ -252,7 +252,8 @@ class Events:
         self._callbacks.call(backend, "callback_reaction", reaction)
 
     def choice_made(self, backend: Backend, press: Press) -> str:
-        return "This question isn't open any more."
+        with assigned(handled_network, backend.network):
+            return self._dispatcher.choices.press(backend, press)
 
     def stream_offered(self, backend: Backend, stream: Stream) -> None:
         """Pass a copy to each plugin that overrides `callback_stream`. If none does, the stream is rejected."""

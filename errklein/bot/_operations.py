@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import unquote_plus, urlsplit
@@ -433,14 +434,13 @@ class CoreHost:
     def by(self, name: str, way: str, reads_details: bool = False) -> Actor:
         """Return somebody who performs operations, those that change something with a note in the log and the journal.
         `way` is "chat", "shell" or "console"."""
-        bot = self._bot
+        return Actor(name, reads_details, partial(self.note, name, way))
 
-        def note(command: str, arguments: str) -> None:
-            shown = f"{command.replace('_', ' ')} {arguments}".rstrip()
-            _audit.info("{who} ({way}): {what}", who=name, way=way, what=shown)
-            call_from_thread(bot.reactor, bot.journal.note, Action(bot.now(), name, way, command, arguments))
-
-        return Actor(name, reads_details, note)
+    def note(self, name: str, way: str, command: str, arguments: str) -> None:
+        """Note what somebody does in the log and the journal. May be called from any thread."""
+        bot, shown = self._bot, f"{command.replace('_', ' ')} {arguments}".rstrip()
+        _audit.info("{who} ({way}): {what}", who=name, way=way, what=shown)
+        call_from_thread(bot.reactor, bot.journal.note, Action(bot.now(), name, way, command, arguments))
 
     @property
     def plugins_read_messages(self) -> bool:

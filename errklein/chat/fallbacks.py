@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from html import escape
+from typing import NamedTuple
 
 from errklein.chat.features import Features
 from errklein.chat.handles import MessageRef
@@ -18,6 +21,8 @@ MOST_SHOWN = 2_000
 """The largest number of bytes of a file whose text is sent on networks without files."""
 
 CORRECTED, WITHDRAWN, LESS = "(corrected)", "(withdrawn)", "…"
+
+_MARKDOWN = re.compile(r"[\\`*_\[\]|]")  # in labels, which are plain text
 
 
 def operations(
@@ -65,12 +70,47 @@ def operations(
             return posts(body) if body and wanted.kind is Kind.REACT else []
 
 
+class Offer(NamedTuple):
+    """How a network shows a question with choices: with buttons or without, as a message that can change, and in a thread."""
+
+    buttons: bool
+    edits: bool
+    threads: bool
+
+    @classmethod
+    def of(cls, choices: Sequence[str], features: Features) -> Offer:
+        """Return how the choices are shown."""
+        return cls(0 < len(choices) <= features.choices, features.edits, features.threads)
+
+
+def chosen(text: str, choices: Sequence[str]) -> int | None:
+    """Return the position of the choice that a reply names: by its label, or by its number unless labels are numbers; else None."""
+    reply = " ".join(text.split()).casefold()
+    labels = [choice.casefold() for choice in choices]
+    if _are_numbered(choices):
+        labels += [str(number) for number in range(1, len(choices) + 1)]
+    return labels.index(reply) % len(choices) if reply in labels else None
+
+
+def as_question(text: str, choices: Sequence[str]) -> str:
+    """Return the text of a question with its choices, for networks without buttons."""
+    shown = [_MARKDOWN.sub(r"\\\g<0>", escape(choice, quote=False)) for choice in choices]
+    if _are_numbered(choices):
+        shown = [f"{number} ({label})" for number, label in enumerate(shown, 1)]
+    *others, last = shown
+    return f"{text}\n\nAnswer {', '.join(others)}{' or ' if others else ''}{last}."
+
+
+def _are_numbered(choices: Sequence[str]) -> bool:
+    return not any(choice.isdecimal() for choice in choices)
+
+
 def beginning_with(mark: str, text: str) -> str:
     """Return the text with a mark before it. Markdown recognises headings, tables, quotes and code only at the beginning of a line."""
     return f"{mark}\n\n{text}" if text.startswith(("#", "|", ">", "`")) else f"{mark} {text}"
 
 
-def _posts(wanted: Wanted, features: Features, split: Split, body: str) -> list[Operation]:
+def _posts(wanted: Wanted, features: Features, split: Split, body: str) -> Sequence[Operation]:
     if not features.mentions:
         # The names, without the rooms and hosts of occupants.
         names = [person.rpartition("/")[2].partition("!")[0] for person in wanted.mentions]
@@ -78,12 +118,18 @@ def _posts(wanted: Wanted, features: Features, split: Split, body: str) -> list[
         body = beginning_with(f"{', '.join(missing)}:", body) if missing else body
     if wanted.quote and not features.threads:
         body = f"> {wanted.quote}\n\n{body}"
+    has_buttons = Offer.of(wanted.choices, features).buttons
+    if wanted.choices and not has_buttons:
+        body = as_question(body, wanted.choices)
     thread = wanted.thread if features.threads else ""
     mentions = wanted.mentions if features.mentions else ()
     texts = split(body, features.measure, features.size) if features.size else [body]
     # Networks with a size don't take blank texts. People are notified once.
     shown = [text for text in texts if text.strip() or not features.size]
-    return [Post(text, thread, () if number else mentions) for number, text in enumerate(shown)]
+    posts = [Post(text, thread, () if number else mentions) for number, text in enumerate(shown)]
+    if has_buttons and posts:
+        posts[-1] = replace(posts[-1], choices=wanted.choices)
+    return posts
 
 
 def _edits(

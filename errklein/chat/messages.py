@@ -95,6 +95,9 @@ class Message:
     thread = ""
     """The network's id of the thread that the message is in, or is sent to; "" outside of threads."""
 
+    choices: tuple[str, ...] = ()
+    """The labels of the choices that a message of the bot offers; see `choose`."""
+
     quote = ""
     """The first line of the message whose thread is meant, in Markdown, which is shown on networks without threads."""
 

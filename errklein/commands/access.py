@@ -121,6 +121,11 @@ def _matches(rules: NameRules, one: Any, usual: str, purpose: Purpose, patterns:
     return any(matches_any(rules, name, patterns, denies=purpose == "deny") for name in names)
 
 
+def is_named(person: Identifier, patterns: Iterable[str] | str) -> bool:
+    """Return whether one of the patterns, as in `allowusers`, names the person."""
+    return _matches(rules_of(person), person, _name_of(person), "allow", patterns)
+
+
 def check_access(
     command: RegisteredCommand, args: str | None, caller: Caller, config: AccessSettings
 ) -> AccessDecision:

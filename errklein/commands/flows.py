@@ -216,7 +216,7 @@ class Flow:
             return False
         if isinstance(self.requestor, Room):
             return self.requestor == (identifier.room if isinstance(identifier, RoomOccupant) else identifier)
-        return identifier == self.requestor and _same_person(identifier, self.requestor)
+        return identifier == self.requestor and same_person(identifier, self.requestor)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.requestor})"
@@ -251,7 +251,7 @@ def botflow(*functions: Any) -> Any:
     return applied("botflow", functions, declare)
 
 
-def _same_person(one: Identifier, other: Identifier) -> bool:
+def same_person(one: Identifier, other: Identifier) -> bool:
     """Return whether two identifiers with the same name are the same person in access rules.
 
     An identifier without a client, such as one built from a nick alone, stands for the nick's current holder.

@@ -62,12 +62,8 @@ class Conversations:
         QuestionWithdrawn, also if the person already has MOST_QUESTIONS open questions, or with the error of sending.
         Cancelling it withdraws the question.
         """
-        if self._stopped:
-            return fail(QuestionWithdrawn("The bot is stopping."))
-        if not getattr(plugin, "is_activated", True):
-            return fail(QuestionWithdrawn("The plugin is deactivated."))
-        if timeout is not None and not (isinstance(timeout, (int, float)) and timeout == timeout):
-            return fail(ValueError(f"timeout must be a number of seconds or None, not {timeout!r}"))
+        if (refusal := self.refusal(plugin, timeout)) is not None:
+            return fail(refusal)
         backend = self._networks.of(message)
         asked = self._replies.addressed(backend, message, text, running_command.get())
         key = _key_of_question(asked, backend, message)
@@ -81,6 +77,16 @@ class Conversations:
         if len(waiting) == 1:
             self._send(question)
         return answered
+
+    def refusal(self, plugin: object, timeout: object) -> Exception | None:
+        """Return why the plugin can't ask a question now; None if it can."""
+        if self._stopped:
+            return QuestionWithdrawn("The bot is stopping.")
+        if not getattr(plugin, "is_activated", True):
+            return QuestionWithdrawn("The plugin is deactivated.")
+        if timeout is not None and not (isinstance(timeout, (int, float)) and timeout == timeout):
+            return ValueError(f"timeout must be a number of seconds or None, not {timeout!r}")
+        return None
 
     def take(self, backend: Backend, message: Message) -> bool:
         """Return whether the message is the reply to an open question; if so, end the question with it."""

@@ -69,9 +69,9 @@ class NetworkBase(Backend):
         self.message_size_limit = getattr(config, "MESSAGE_SIZE_LIMIT", None) or MESSAGE_SIZE_LIMIT
 
     def send_message(self, message: Message) -> Receipt:
-        if not (message.thread or message.mentioned or message.quote):
+        if not (message.thread or message.mentioned or message.quote or message.choices):
             return self.perform(message, NOTHING_ELSE)
-        wanted = Wanted(mentions=message.mentioned, quote=message.quote)
+        wanted = Wanted(mentions=message.mentioned, quote=message.quote, choices=message.choices)
         return self.perform(message, wanted.into(message.thread))
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:

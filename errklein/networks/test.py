@@ -14,7 +14,7 @@ from errklein.chat import REACTION_ADDED, REACTION_REMOVED, Identifier, Message,
 from errklein.chat.features import Features
 from errklein.chat.handles import MessageRef
 from errklein.chat.messages import Attachment
-from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload, Wanted
+from errklein.chat.operations import Delete, Edit, Operation, Post, Press, React, Upload, Wanted
 from errklein.config.networks import Network
 from errklein.networks.base import LOCAL_SETTINGS, LocalBackend, LocalOccupant, LocalPerson, LocalRoom
 from errklein.ports.receipts import Receipt
@@ -131,13 +131,15 @@ class TestBackend(LocalBackend):
         """The bot's name among the occupants of rooms that it joins; None to leave the bot out of the occupants."""
         self.neutralises_mentions = False
         """True to neutralise `@channel`, `@here` and the like as on networks that have them."""
-        full = Features(threads=True, edits=True, deletions=True, reactions=True, files=True, mentions=True)
+        full = Features(threads=True, edits=True, deletions=True, reactions=True, files=True, mentions=True, choices=25)
         self.features_of_test = replace(full, size=self.message_size_limit)
         """The features of all rooms; a test may assign others, such as `chat.features.BARE`."""
         self.operations: list[Operation] = []
         """What the bot has done, in order: messages, edits, deletions, reactions and files."""
         self.seen: dict[MessageRef, list[str]] = {}
         """The messages that people see now: the text, or the name of a file in brackets, and the bot's reactions."""
+        self.buttons: dict[MessageRef, Sequence[str]] = {}
+        """The labels of the buttons that the messages of the bot have now."""
         self._ids = count(1)
         self._busy_until = 0.0
         self._held: list[tuple[Receipt, Message, Wanted, bytes, str]] = []
@@ -177,16 +179,20 @@ class TestBackend(LocalBackend):
         """Record an operation: the new text of a message, too, in `sent`, and the content of a file in the outgoing queue."""
         self.operations.append(operation)
         match operation:
-            case Post(text, thread):
+            case Post(text, thread, _, choices):
                 ref, is_new = self._new_ref(to, thread), True
+                if choices:
+                    self.buttons[ref] = choices
             case Edit(ref, text):
                 is_new = False
+                self.buttons.pop(ref, None)
             case Upload(name, _, content, thread):
                 self.outgoing_message_queue.put(content)
                 self.seen[ref := self._new_ref(to, thread)] = [f"[{name}]"]
                 return ref
             case Delete(ref):
                 self.seen.pop(ref, None)
+                self.buttons.pop(ref, None)
                 return None
             case React(ref, emoji, is_removed):
                 text, *others = self.seen.get(ref, [""])
@@ -196,13 +202,17 @@ class TestBackend(LocalBackend):
         part.body = without_mentions(text) if self.neutralises_mentions and not message.mentions else text
         part.partial, part.ref, part.thread, part.edited = partial, ref, ref.thread, not is_new
         part.to = message.to or self.build_identifier(ref.room)
-        sent = SentMessage(part, to_plain(part.body, compact=getattr(self.config, "COMPACT_OUTPUT", False)))
+        self._add_sent(part)
+        return ref if is_new else None
+
+    def _add_sent(self, message: Message) -> None:
+        sent = SentMessage(message, to_plain(message.body, compact=getattr(self.config, "COMPACT_OUTPUT", False)))
         self.sent.append(sent)
-        self.seen[ref] = [sent.text, *self.seen.get(ref, ())[1:]]
+        if (ref := message.ref) is not None:
+            self.seen[ref] = [sent.text, *self.seen.get(ref, ())[1:]]
         self.outgoing_message_queue.put(sent.text)
         for watcher in list(self._watchers):
             on_reactor_soon(self._reactor, watcher, sent)
-        return ref if is_new else None
 
     def _new_ref(self, room: str, thread: str) -> MessageRef:
         return MessageRef(self.network, room, f"m{next(self._ids)}", thread)
@@ -261,6 +271,22 @@ class TestBackend(LocalBackend):
         ref, action = message.ref, REACTION_REMOVED if removed else REACTION_ADDED
         where = ref._asdict() if ref is not None else None
         self.notify("reaction_changed", Reaction(by or self.sender, message.frm, action, "", emoji, where))
+
+    def press(self, ref: MessageRef, number: int, by: Identifier | str | None = None) -> str:
+        """Let a person, by default `sender`, press a button of a message of the bot, also one that it has no more.
+
+        Return the text that this person alone is shown, which is in `sent` too; "" if the press counts. Call it on the reactor.
+
+        :param number: The position of the button, from 0.
+        """
+        presser = self.build_identifier(by) if isinstance(by, str) else by or self.sender
+        where = self.build_identifier(ref.room)
+        if isinstance(where, LocalRoom) and isinstance(presser, LocalPerson):
+            presser = where.enter(presser.person)
+        refusal = "" if self.events is None else self.events.choice_made(self, Press(ref, presser, number))
+        if refusal:
+            self._add_sent(Message(refusal, frm=self.bot_identifier, to=self.person_of(presser)))
+        return refusal
 
     def build_identifier(self, text: str) -> Identifier:
         """Return the room, occupant or person of that name. A known room, or a name that begins with `#`, is a room.

@@ -21,6 +21,7 @@ from errklein.running import Runner, ThreadWaits, WorkerPool, on_reactor_soon
 from errklein.running.context import assigned, origin
 
 if TYPE_CHECKING:
+    from errklein.dispatch.choices import Choices
     from errklein.dispatch.conversations import Conversations
     from errklein.plugins.manager import PluginManager
 
@@ -52,6 +53,8 @@ class PluginHost(Protocol):
 
     @property
     def conversations(self) -> Conversations: ...
+    @property
+    def choices(self) -> Choices: ...
     @property
     def plugin_manager(self) -> PluginManager: ...
     @property

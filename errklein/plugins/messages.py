@@ -231,6 +231,40 @@ class PluginMessages:
         """
         return self._bot.sending.send_file(identifier, file, name, type, thread=thread, priority=priority)
 
+    @DefaultMethod
+    def choose(
+        self,
+        to: Message | Identifier,
+        question: str,
+        choices: Sequence[str],
+        *,
+        who: Identifier | str | Sequence[Identifier | str] | None = None,
+        timeout: float | None = 60.0,
+    ) -> Any:
+        """Ask a question with choices, and wait for the answer: a button that is pressed, or a number on networks without buttons.
+
+        ::
+
+            answer = await self.choose(message, "Deploy to production?", ["yes", "no"], who="@alice")
+            if answer == "yes":
+                return f"{answer.by.person} has approved the deployment."
+
+        A plain method, which runs in a thread, calls it without `await`. :doc:`/guides/commands` has more.
+
+        :param to: The message that the question replies to, or a room or person.
+        :param question: The question, in Markdown.
+        :param choices: The labels of the buttons.
+        :param who: Who may choose: a person, a text as in `allowusers` such as "@alice", or several of them. By default the sender of
+            the message, or the person that is asked. In a room without a message, everybody there; in a command, everybody there
+            who may run the command.
+        :param timeout: The time to wait for the answer, in seconds; None to wait without a limit.
+        :returns: The label that was chosen, a `str` with the attributes `by`, `number` (the position from 0), `ref` and `message`.
+        :raises TimeoutError: If there is no answer in time. A command that doesn't catch it replies with a sentence about it.
+        :raises CommandError: If the plugin is deactivated, edits or deletes the question, the bot stops, or too many are open.
+        :raises ValueError: If an argument is invalid.
+        """
+        return self._bot.waits.result_of(self._bot.choices.choose, self, to, question, choices, who, timeout)
+
     def send_stream_request(
         self,
         user: Identifier,

@@ -293,6 +293,32 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         self._explanation = self._cause_of_replies(text, sent, backend)
         return sent
 
+    def press(self, label: str, frm: str = ADMIN, room: str | None = None, network: str | None = None) -> list[Sent]:
+        """Press a button of a question of `choose`. Return all messages that the bot sends until it waits, as `say` does.
+
+        ::
+
+            self.bot.say("!deploy", room="#builds")
+            self.assertEqual(self.bot.press("yes", room="#builds")[-1], "deployed")
+
+        The reason why a press counts for nothing is a message to the person.
+
+        :param label: The label of the button; the latest one is pressed if several have it.
+        :param frm: The person.
+        :param room: The room of the question; by default it is in the conversation with the person.
+        :param network: The name of a network; by default the first.
+        :raises AssertionError: No message there has such a button.
+        """
+        backend = self.backend if network is None else self.backends[network]
+        there = {ref: labels for ref, labels in backend.buttons.items() if ref.room == (room or frm)}
+        if (ref := next((ref for ref, labels in reversed(there.items()) if label in labels), None)) is None:
+            raise AssertionError(f"no button {label!r} there; buttons: {list(there.values())}\n{self.report()}")
+        before = len(self.messages)
+        self._begin()
+        self._call(backend.press, ref, there[ref].index(label), frm)
+        self.advance(0)
+        return self.messages[before:]
+
     def _cause_of_replies(self, text: str, replies: Sequence[str], backend: Backend) -> str:
         """Return the cause of a failed command, such as "!buidl: command not found; did you mean !build?"; "" without an error."""
         if self._log.failure is not None:

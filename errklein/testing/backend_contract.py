@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from errklein.chat import AWAY, ONLINE, Identifier, Message, RoomDoesNotExistError
 from errklein.chat.handles import Handle
-from errklein.chat.operations import Kind, Wanted
+from errklein.chat.operations import Kind, Press, Wanted
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.config import load_config
 from errklein.http_client import HTTPClients
@@ -88,6 +88,14 @@ class RecordedEvents:
         """The messages of the `message_received` calls, in order."""
         return [call[1] for call in self.recorded if call[0] == "message_received"]
 
+    refusal = ""
+    """What `choice_made` returns."""
+
+    def choice_made(self, backend: Backend, press: Press) -> str:
+        """Record the call, and return `refusal`."""
+        self.recorded.append(("choice_made", press))
+        return self.refusal
+
     def overview(self, backend: Backend) -> BotOverview:
         """Return the facts about a bot without commands."""
         return BotOverview("!", (), "", False, (), lambda message: ())
@@ -107,7 +115,7 @@ class BackendContract(_TestCase):
     """Tests of the guarantees of `errklein.ports.chat.Backend`, to be mixed into a `SynchronousTestCase`.
 
     The test case implements `make_backend`, `bring_online`, `receive` and `sent`, which play the network and the other people on
-    it; and `receive_edit` and `refuse` if there is that on its network. `context` has virtual time, `self.clock`, and HTTP without
+    it; and `receive_edit`, `refuse`, `buttons` and `press` if there is that on its network. `context` has virtual time, `self.clock`, and HTTP without
     sockets, `self.http`. It overrides a test that its network can't pass, with the reason in the docstring. ::
 
         class MemoryNetworkTests(BackendContract, SynchronousTestCase):
@@ -195,6 +203,14 @@ class BackendContract(_TestCase):
     def receive_edit(self, backend: Backend, text: str) -> bool:
         """Let `person_text` edit the message that was sent last. Return False, as by default, if nobody can."""
         return False
+
+    def buttons(self, backend: Backend) -> Sequence[str]:
+        """Return the labels of the buttons that the bot's messages in the room have now; none by default."""
+        return ()
+
+    def press(self, backend: Backend, label: str) -> str:
+        """Let `person_text` press a button in the room. Return the text that only this person is shown then; "" for none."""
+        raise NotImplementedError
 
     def refuse(self, backend: Backend, seconds: float) -> bool:
         """Let the network ask to wait with messages for so many seconds. Return False, as by default, if it never does."""
@@ -380,6 +396,26 @@ class BackendContract(_TestCase):
         if features.deletions:
             backend.perform(Message(to=room), Wanted(Kind.DELETE, handle))
             self.assertEqual(list(self.shown(backend)), [])
+
+    def test_contract_choices(self) -> None:
+        """Choices are buttons, whose presses are reported, and which an edit removes. Without buttons, the text lists them."""
+        backend, events, message = self.heard()
+        assert message.frm is not None
+        room, choices = backend.build_identifier(self.room_text), ("yes", "not now")
+        asked = backend.perform(Message("Deploy?", to=room), Wanted(choices=choices))
+        text = "\n".join(self.shown(backend))
+        if not backend.features(room).choices:
+            self.assertIn("2 (not now)", " ".join(text.split()))
+            return
+        self.assertEqual((text, [*self.buttons(backend)]), ("Deploy?", [*choices]))
+        self.assertEqual(self.press(backend, choices[1]), "")
+        [press] = [call[1] for call in events.recorded if call[0] == "choice_made"]
+        self.assertEqual(press, Press(asked.refs[-1], message.frm, 1))
+        events.refusal = "This question isn't open any more."
+        self.assertEqual(self.press(backend, choices[0]), events.refusal)
+        self.assertEqual(len(events.messages), 1)
+        backend.perform(Message("Never", to=room), Wanted(Kind.EDIT, str(asked)))
+        self.assertEqual((list(self.shown(backend)), [*self.buttons(backend)]), (["Never"], []))
 
     def test_contract_threads(self) -> None:
         """A threaded reply is in a thread, and a reply to a message there, too (on networks with threads)."""

@@ -25,13 +25,14 @@ from errklein.wiring import wire
 from tests.processes import free_port, write_plugin
 
 LACKS: Mapping[str, Mapping[str, str]] = {
-    "Matrix": {},
+    "Matrix": {"button": "a line with numbers, of which one is the answer"},
     "Test": {
         "password": "people and bot are in one process",
         "mention": "the recipients of a message are all who see it",
         "unknown room": "joining makes the room",
     },
     "IRC": {
+        "button": "a line with numbers, of which one is the answer",
         "deletion": "what was sent stays; the plugin gets Unsupported",
         "edit": "a further message that begins with (corrected)",
         "edit by people": "people can't edit",
@@ -115,6 +116,11 @@ class Acceptance(BotPlugin):
             return f"not sent: {type(error).__name__}"
 
     @botcmd
+    async def decide(self, message, args):
+        answer = await self.choose(message, "Deploy to *production*?", ["yes", "no"], timeout=30)
+        return f"decided: {answer} by {answer.by.nick}"
+
+    @botcmd
     def noted(self, message, args):
         return "; ".join(self.events) or "nothing"
 
@@ -146,6 +152,7 @@ class Post(NamedTuple):
     thread: str = ""
     is_edited: bool = False
     html: str = ""
+    buttons: Sequence[str] = ()
     people: Sequence[str] = ()
     """Whom it notifies, where the network says so."""
     file: bytes | None = None
@@ -190,6 +197,10 @@ class Site(ABC):
     @abstractmethod
     async def posts(self, private: bool = False) -> Sequence[Post]:
         """Return the messages of the bot in the room, or to alice."""
+
+    async def press(self, post: Post, label: str, *, by: str = "alice") -> str:
+        """Press a button of a message in the room. Return the text that only this person is shown; "" for none."""
+        raise NotImplementedError
 
     @abstractmethod
     async def topic(self) -> str:
@@ -410,6 +421,23 @@ class AcceptanceCase(TestCase):
         await self.site.react(post.id, "\N{ROCKET}")
         await self.answer("!repeat then", "then")
         await self.answer("!noted", "added \N{ROCKET}")
+
+    async def check_choices(self) -> None:
+        """Only the asked person may choose, and afterwards the question shows the choice."""
+        post = await self.answer("!decide", "Deploy to production?")
+        if self.lacks("button"):
+            self.assertIn("Answer 1 (yes) or 2 (no).", "\n".join(each.text for each in await self.site.posts()))
+            await self.site.say("yes", by="bob")
+            await self.site.say("2")
+            await self.post("decided: no by alice")
+            return
+        self.assertEqual([*post.buttons], ["yes", "no"])
+        self.assertIn("may not", await self.site.press(post, "yes", by="bob"))
+        self.assertEqual(await self.site.press(post, "no"), "")
+        await self.post("decided: no by")
+        changed = await self.post("no (")
+        self.assertEqual((changed.id, [*changed.buttons]), (post.id, []))
+        self.assertIn("isn't open any more", await self.site.press(post, "no"))
 
     async def check_files(self) -> None:
         """The bot sends a file, and reads those of people."""

@@ -77,6 +77,11 @@ class InMemorySite(Site):
         file = Attachment(name, "application/octet-stream", len(content), lambda most: succeed(content))
         self._noted(self.backend.receive("", "@alice", self.room, attachments=[file]))
 
+    async def press(self, post: Post, label: str, *, by: str = "alice") -> str:
+        """Press a button, whose number the network knows, also afterwards."""
+        ref = next(ref for ref in self.backend.seen if ref.id == post.id)
+        return self.backend.press(ref, post.buttons.index(label), f"@{by}")
+
     async def posts(self, private: bool = False) -> Sequence[Post]:
         """Return what people see of what was sent."""
         to, posts = self.admin if private else self.room, []
@@ -90,7 +95,8 @@ class InMemorySite(Site):
             message, file = self.messages.get(ref.id), files.get(text)
             is_edited = message is not None and message.edited
             content = file.content if file is not None else None
-            posts.append(Post(file.name if file is not None else text, ref.id, ref.thread, is_edited, file=content))
+            shown, buttons = file.name if file is not None else text, self.backend.buttons.get(ref, ())
+            posts.append(Post(shown, ref.id, ref.thread, is_edited, buttons=buttons, file=content))
         return posts
 
     async def topic(self) -> str:

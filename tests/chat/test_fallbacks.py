@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import errklein
-from errklein.chat.fallbacks import operations
+from errklein.chat.fallbacks import chosen, operations
 from errklein.chat.features import BARE, Features
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import (
@@ -25,11 +25,20 @@ from errklein.chat.operations import (
 from errklein.text import split_rendered
 
 FULL = Features(
-    size=10, threads=True, edits=True, deletions=True, reactions=True, files=True, mentions=True, measure=len
+    size=10,
+    threads=True,
+    edits=True,
+    deletions=True,
+    reactions=True,
+    files=True,
+    mentions=True,
+    choices=2,
+    measure=len,
 )
 IRC = Features(highlights_names=True)
 ONE, TWO = MessageRef("net", "#ops", "m1", "t"), MessageRef("net", "#ops", "m2", "t")
 THUMB = "👍"
+YES_NO = ("yes", "no")
 
 Row = tuple[str, Wanted, str, Features, Sequence[MessageRef], Sequence[Operation] | str]
 
@@ -54,6 +63,26 @@ TABLE: Sequence[Row] = (
     ("mentioned in the text", Wanted(mentions=("al", "bo")), "Al: look", IRC, (), [Post("bo: Al: look")]),
     ("part of a word is no name", Wanted(mentions=("al",)), "already", BARE, (), [Post("al: already")]),
     ("name before a heading", Wanted(mentions=("al",)), "# Hi", BARE, (), [Post("al:\n\n# Hi")]),
+    ("buttons", Wanted(choices=YES_NO), "Go?", FULL, (), [Post("Go?", choices=YES_NO)]),
+    (
+        "buttons below a long text",
+        Wanted(choices=YES_NO),
+        "hello there",
+        FULL,
+        (),
+        [Post("hello"), Post("there", choices=YES_NO)],
+    ),
+    ("no buttons", Wanted(choices=YES_NO), "Go?", BARE, (), [Post("Go?\n\nAnswer 1 (yes) or 2 (no).")]),
+    (
+        "too many for buttons",
+        Wanted(choices=("a_b", "<c>", "d")),
+        "Go?",
+        replace(FULL, size=0),
+        (),
+        [Post(r"Go?" "\n\n" r"Answer 1 (a\_b), 2 (&lt;c&gt;) or 3 (d).")],
+    ),
+    ("one choice", Wanted(choices=("ok",)), "Go?", BARE, (), [Post("Go?\n\nAnswer 1 (ok).")]),
+    ("choices that are numbers", Wanted(choices=("2", "4")), "Go?", BARE, (), [Post("Go?\n\nAnswer 2 or 4.")]),
     ("an edit", Wanted(Kind.EDIT), "new", FULL, [ONE], [Edit(ONE, "new")]),
     (
         "an edit of two parts",
@@ -166,6 +195,26 @@ class FallbackTests(SynchronousTestCase):
             self.assertIn(expected, made, name)
         else:
             self.assertEqual(made, expected, name)
+
+
+class ChosenTests(SynchronousTestCase):
+    """The choices that texts name."""
+
+    def test_table(self) -> None:
+        """A choice is named by its number, or by its label in any case; labels that are numbers have no other numbers."""
+        for text, choices, expected in (
+            ("1", YES_NO, 0),
+            (" 2 ", YES_NO, 1),
+            ("YES", YES_NO, 0),
+            ("not  now", ("now", "Not now"), 1),
+            ("3", YES_NO, None),
+            ("0", YES_NO, None),
+            ("yes please", YES_NO, None),
+            ("", YES_NO, None),
+            ("2", ("2", "4"), 0),
+            ("1", ("2", "4"), None),
+        ):
+            self.assertEqual(chosen(text, choices), expected, (text, choices))
 
 
 class OnePlaceTests(SynchronousTestCase):

@@ -57,7 +57,16 @@ class ContractTests(BackendContract, SynchronousTestCase):
         assert isinstance(backend, TestBackend)
         shown = {sent.message.ref: sent.text for sent in backend.sent}
         deleted = [operation.ref for operation in backend.operations if isinstance(operation, Delete)]
-        return [text for ref, text in shown.items() if ref not in deleted]
+        return [text for ref, text in shown.items() if ref is not None and ref not in deleted]
+
+    def buttons(self, backend: Backend) -> Sequence[str]:
+        assert isinstance(backend, TestBackend)
+        return [label for labels in backend.buttons.values() for label in labels]
+
+    def press(self, backend: Backend, label: str) -> str:
+        assert isinstance(backend, TestBackend)
+        [(ref, labels)] = backend.buttons.items()
+        return backend.press(ref, labels.index(label), self.person_text)
 
     def receive_edit(self, backend: Backend, text: str) -> bool:
         assert isinstance(backend, TestBackend)

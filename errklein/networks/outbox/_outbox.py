@@ -261,7 +261,9 @@ class Outbox(OutboxLanes[P]):
         other.receipts += entry.receipts
         if kind is Kind.EDIT or had.kind is Kind.EDIT:
             is_deletion = kind is Kind.DELETE
-            wanted = entry.wanted if is_deletion else had._replace(mentions=entry.wanted.mentions or had.mentions)
+            mentions = entry.wanted.mentions or had.mentions
+            # An edit removes buttons.
+            wanted = entry.wanted if is_deletion else had._replace(mentions=mentions, choices=())
             new = self._entry(other.message._replace(body=message.body, wanted=wanted.as_json()), None)
             self._bounds.give_back(other.load)
             self._bounds.exceed(new.load)
