@@ -20,7 +20,7 @@ from errklein.config import Config, ConfigError
 from errklein.config.networks import check_libraries, find_network, known_networks, network_of
 from errklein.database import Access, Run
 from errklein.networks.context import NetworkContext
-from errklein.running.restart import cannot_restart
+from errklein.running.reactors import cannot_restart
 from errklein.text.suggestions import did_you_mean
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from errklein.plugins import BotPlugin
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import load_module, plugin_class
 from errklein.plugins.packages import InstallError, RequirementFile, UnreadableRequirements, examine
-from errklein.running.restart import cannot_restart
+from errklein.running.reactors import cannot_restart
 from errklein.text import to_ansi, to_imtext, to_md, to_plain, to_xhtml
 from errklein.text.layout import Fences, adapt, lay_out
 from errklein.text.rendering import is_too_much

@@ -10,7 +10,7 @@ from errklein.chat import Message
 from errklein.commands import CommandError, botcmd, concurrent
 from errklein.config import ConfigError
 from errklein.core_plugins import CorePlugin, shown_lines
-from errklein.running.restart import CannotRestart
+from errklein.running.reactors import CannotRestart
 from errklein.storage import StorageError
 from errklein.text import beginning, code, plain
 

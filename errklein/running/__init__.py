@@ -1,6 +1,5 @@
 """Runs handlers of every kind where each may run: on the reactor, or in a thread of a bounded pool."""
 
-from errklein.running._coroutines import install_task_factory
 from errklein.running._limits import (
     NEVER,
     Deadline,
@@ -21,8 +20,16 @@ from errklein.running._placement import (
     on_reactor,
     placement_of,
 )
-from errklein.running._queues import KeyedQueueFull, KeyedQueues, QueuedWork, SerialQueue, TimeSlices, Workers
-from errklein.running._runner import InFlightCounter, Runner
+from errklein.running._runner import (
+    InFlightCounter,
+    KeyedQueueFull,
+    KeyedQueues,
+    QueuedWork,
+    Runner,
+    SerialQueue,
+    TimeSlices,
+    Workers,
+)
 from errklein.running.pool import (
     Overloaded,
     PoolStatus,
@@ -32,6 +39,7 @@ from errklein.running.pool import (
     WorkerPool,
     start_daemon_thread,
 )
+from errklein.running.reactors import install_task_factory
 from errklein.running.threads import (
     ThreadWaits,
     blocking_here,

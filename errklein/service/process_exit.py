@@ -19,7 +19,7 @@ from twisted.internet.error import ReactorNotRunning
 
 from errklein.database import JobThread
 from errklein.plugins.subprocesses import ProgramError, run
-from errklein.running.restart import CannotRestart
+from errklein.running.reactors import CannotRestart
 
 _FIRST = 3  # the descriptor of the first socket: SD_LISTEN_FDS_START
 

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from errklein import BotPlugin
 from errklein.ports.journal import JournalError
 from errklein.ports.outbox import OutboxStatus
-from errklein.running.restart import CannotRestart
+from errklein.running.reactors import CannotRestart
 from errklein.testing import PluginTestCase, TestBot
 from tests.plugin_files import PluginFilesTestCase
 

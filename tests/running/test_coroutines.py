@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running._coroutines import start_coroutine
+from errklein.running.reactors import start_coroutine
 
 seen: ContextVar[str] = ContextVar("seen", default="nothing")
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running._queues import TIMEOUT, KeyedQueueFull, KeyedQueues, QueuedWork, SerialQueue, TimeSlices
+from errklein.running._runner import TIMEOUT, KeyedQueueFull, KeyedQueues, QueuedWork, SerialQueue, TimeSlices
 
 name: ContextVar[str] = ContextVar("name", default="nobody")
 
