@@ -7,6 +7,7 @@ from errklein.logs._output import (
     Destinations,
     FormattedByLogging,
     LevelFilter,
+    RecentErrors,
     bridge_stdlib,
     destinations,
     escape,
@@ -17,4 +18,3 @@ from errklein.logs._output import (
     record_of,
     warn_deprecated,
 )
-from errklein.logs._recent_errors import RecentErrors

@@ -1,6 +1,6 @@
-"""Destinations of the log, the format of its lines, the bridge from the standard library's logging, and warnings about
-deprecated names. An event is one line, followed by the indented lines of a traceback. Control characters are escaped,
-so that text from outside can neither forge a line nor control a terminal."""
+"""Destinations of the log, the format of its lines, the bridge from the standard library's logging, warnings about
+deprecated names, and counts of errors. An event is one line, followed by the indented lines of a traceback. Control
+characters are escaped, so that text from outside can neither forge a line nor control a terminal."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -353,3 +354,38 @@ def warn_deprecated(old: str, new: str = "", until: str = "", *, depth: int = 1)
         end, hint = until and f", and works until errklein {until}", new and f"; use {new}"
         text = "{path}, line {line}: {old} is deprecated{end}{hint}"
         Logger("errklein.deprecations").warn(text, path=line[0], line=line[1], old=old, end=end, hint=hint)
+
+
+PERIOD = 3600.0
+_MOST = 10_000
+_PARTS = ("callback", "method", "command")  # the fields of an event that name the part of the plugin
+
+
+@implementer(ILogObserver)
+class RecentErrors:
+    """Counts errors by the part of the bot: a webhook, a plugin with its method, such as "Builds.deploy", or else a
+    logger. Of more than 10,000 errors an hour, the latest are counted. It may be called in any thread."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.total = 0  # the number of errors since the start
+        self._now = now
+        self._errors: deque[tuple[float, str]] = deque(maxlen=_MOST)
+
+    def __call__(self, event: LogEvent) -> None:
+        level = event.get("log_level")
+        if level is LogLevel.critical or level is LogLevel.error:
+            self.total += 1
+            self._errors.append((self._now(), _part(event)))
+
+    def counts(self) -> Mapping[str, int]:
+        since = self._now() - PERIOD
+        return dict(Counter(part for time, part in self._errors.copy() if time > since).most_common())
+
+
+def _part(event: LogEvent) -> str:
+    if "webhook" in event:
+        return str(event["webhook"])
+    if "plugin" not in event:
+        return str(event.get("log_namespace", "-"))
+    part = next((event[name] for name in _PARTS if name in event), "")
+    return f"{event['plugin']}.{part}" if part else str(event["plugin"])
