@@ -149,14 +149,9 @@ def _log_to_file(config: Config) -> Callable[[], None]:
 
 
 def setup_bot(backend_name: str, logger: logging.Logger, config: Any, restore: str | None = None) -> EmbeddedBot:
-    """Return a bot that is ready to run.
-
-    :param backend_name: the backend, which replaces BACKEND.
-    :param logger: logs values of the backup that can't be restored.
-    :param config: a module or another object with the settings as attributes.
-    :param restore: the path of a backup to restore first.
-    :raises ConfigError, DataDirectoryError, StorageError: if the bot can't be set up.
-    """
+    """Return a bot that is ready to run, with a backend instead of BACKEND. The config is a module or another object
+    with the settings as attributes, and `restore` the path of a backup to restore first; values of it that can't be
+    restored are logged. Raises ConfigError, DataDirectoryError or StorageError."""
     bot_config_defaults(config)
     settings = {name: value for name, value in vars(config).items() if name.isupper() and value is not None}
     bot = EmbeddedBot({**settings, "BACKEND": backend_name})

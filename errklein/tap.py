@@ -120,10 +120,8 @@ class Options(usage.Options):
 
 
 def makeService(options: Options) -> IService:
-    """Return the service that runs the bot. Called by twistd.
-
-    :raises SystemExit: with a message of one line for any error that can be found before the service starts.
-    """
+    """Return the service that runs the bot. Called by twistd. Raises SystemExit, with a message of one line, for any
+    error that can be found before the service starts."""
     try:
         with errors_end_program():
             return _make_service(options)

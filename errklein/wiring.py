@@ -1,7 +1,5 @@
-"""The wiring of a bot: creates web server, storage, backends and thread pools, and connects them.
-
-Modules that import the reactor are imported late, since the caller chooses the reactor.
-"""
+"""The wiring of a bot: creates web server, storage, backends and thread pools, and connects them. Modules that import
+the reactor are imported late, since the caller chooses the reactor."""
 
 from __future__ import annotations
 
@@ -64,17 +62,13 @@ def wire(
 ) -> tuple[WebServer, Callable[[], ErrbotBot]]:
     """Return the web server, and a function that creates the bot, to be called when its data may be opened.
 
-    :param bot_class: the class of the bot, ErrbotBot by default.
     :param ended: called when all networks have ended and no webhooks can arrive; by default the reactor stops.
     :param check_stored: called with the storage before it is used; its exceptions are propagated.
-    :param restart: restarts the process; by default it raises CannotRestart.
     :param read_config: reads and checks the configuration again; see `Bot`.
     :param plugin_classes: plugins in addition to those in directories.
-    :param make_pool: called instead of WorkerPool.
     :param journal_runs: run the writes and reads of the journal, instead of its threads.
     :param values: `COPY` for a bot that isn't started, and works on a copy of the stored values.
-    :param make_agent: returns what sends the requests of plugins; see `HTTPClients`.
-    """
+    :param make_agent: returns what sends the requests of plugins; see `HTTPClients`."""
     from errklein.running import KeyedQueues, Runner, ThreadWaits, WorkerPool, Workers
     from errklein.web import WebServer, WebSettings
 
@@ -192,10 +186,8 @@ def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManag
 
 
 def make_backend(reactor: Any, config: Config, **services: Any) -> Backend:
-    """Return the connection that the view of a network configures; raise ConfigError.
-
-    :param services: Further parameters of the `NetworkContext`.
-    """
+    """Return the connection that the view of a network configures; raise ConfigError. The services are further
+    parameters of the `NetworkContext`."""
     if (network := network_of(config)) is None:
         if own := find_network(config.BACKEND):
             Logger().info("{name} is a network that is written for errbot, not errklein's own", name=own.name)

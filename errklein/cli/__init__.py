@@ -34,13 +34,9 @@ _BEGINNING = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, by default the process's, and return the exit status.
-
-    A command line that begins with one of errbot's options is read as errbot's; so is an empty one, if the current directory
-    has a config.py.
-
-    :raises SystemExit: with a message of one line for an error, or status 2 for an invalid command line.
-    """
+    """Run the command line, by default the process's, and return the exit status. A command line that begins with one
+    of errbot's options is read as errbot's; so is an empty one, if the current directory has a config.py. Raises
+    SystemExit with a message of one line for an error, or status 2 for an invalid command line."""
     arguments = sys.argv[1:] if arguments is None else arguments
     first = arguments[0] if arguments else ""
     as_errbot = first.startswith("-") and first not in {"-h", "--help", "--version"}
@@ -189,11 +185,8 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
 
 
 def run(reactor: str | None, arguments: Sequence[str], pid_file: str | None = None) -> int:
-    """Run the bot as `twistd -n errklein` does, or as a daemon with the pid file given.
-
-    :param reactor: the short name of a Twisted reactor; None selects errklein's default.
-    :param arguments: the options of `twistd errklein`.
-    """
+    """Run the bot as `twistd -n errklein` does, or as a daemon with the pid file given. `reactor` is the short name of
+    a Twisted reactor, or None for errklein's default, and the arguments are the options of `twistd errklein`."""
     from twisted.scripts import twistd
 
     mode = ["-n", "--pidfile="] if pid_file is None else [f"--pidfile={pid_file}"]

@@ -61,12 +61,7 @@ _STATES = {
 
 def check(known: argparse.Namespace, found_before: int = 0) -> NoReturn:
     """Print each plugin with its state, commands and webhooks, then problems and warnings. No plugin is activated.
-
-    :param known: The command line. With `verbose`, core plugins are printed, too; otherwise only those with a problem are. With
-        `strict`, a warning counts as a problem.
-    :param found_before: The number of problems that were printed already.
-    :raises SystemExit: with status 1 if there is a problem.
-    """
+    Raises SystemExit, with status 1 if there is a problem; `found_before` of them were printed already."""
     # The reactor must be chosen before anything imports it.
     install_asyncio_reactor()
     with errors_end_program():
@@ -170,10 +165,7 @@ async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_
 
 
 def _plugins(bot: ErrbotBot, with_problem: Collection[str], *, verbose: bool) -> Iterator[str]:
-    """Yield the lines about plugins: core plugins last, and only if they have a problem or `verbose` is true.
-
-    :param with_problem: The names of plugins that have a problem.
-    """
+    """Yield the lines about plugins: core plugins last, and only if they have a problem or `verbose` is true."""
     hidden = 0
     for plugin in sorted(bot.plugin_manager.found, key=lambda plugin: isinstance(plugin.instance, CorePlugin)):
         state = _STATES[bot.plugin_manager.state(plugin)]
@@ -209,10 +201,7 @@ def clashes(manager: BotPluginManager) -> Iterator[str]:
 
 
 def describe(plugin: BotPlugin, prefix: str, configure: Callable[[Hook], Hook] = lambda hook: hook) -> Iterator[str]:
-    """Yield a line for each command, filter and route of the plugin: the method, where it runs, and why.
-
-    :param configure: Returns a webhook as the operator has configured it.
-    """
+    """Yield a line for each command, filter and route of the plugin: the method, where it runs, and why."""
     hooks = {hook.name: hook.declaration for hook in configured_hooks(plugin, configure)}
     for name, handler in handlers_once_active(plugin):
         decided = explain_placement(handler)

@@ -27,12 +27,9 @@ _TIMEOUT = 300.0  # the seconds that an operation may take
 
 
 def perform(directory: Path, operation: str, *, seconds: float = _TIMEOUT, **arguments: object) -> Any:
-    """Return the result of an operation of the bot that runs with this data directory, as values of JSON; see `service.control`.
-
-    :param operation: The operation by its place in `bot.CoreHost`, such as "process.status".
-    :param seconds: The time that it may take.
-    :raises SystemExit: No bot runs, or it has refused or failed to perform the operation; with a message for the operator.
-    """
+    """Return the result of an operation of the bot that runs with this data directory, as values of JSON; see
+    `service.control`. The operation is named by its place in `bot.CoreHost`. Raises SystemExit with a message for the
+    operator if no bot runs, or it has refused or failed to perform the operation in this time."""
     by = os.environ.get("SUDO_USER", "")
     request = json.dumps({"operation": operation, "arguments": arguments, "sudo_by": by}).encode()
     try:

@@ -145,8 +145,8 @@ def _as_shelves(rows: Iterable[Row], for_errbot: ErrbotPickles) -> tuple[dict[st
 
 def backup(config: Config, known: Namespace) -> int:
     """Write a backup to the data directory, as the command !backup does. The bot may run, unless its storage is a third
-    party's. With `with_secrets`, the secrets of webhooks that were made at run time are written to a file of their own.
-    """
+    party's. With `with_secrets`, the secrets of webhooks that were made at run time are written to a file of their
+    own."""
     directory = Path(config.BOT_DATA_DIR)
     path = directory / BACKUP_NAME
     store = SecretStore.of(directory)

@@ -19,9 +19,7 @@ _OF_RUN = dict.fromkeys(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run errbot's command line, by default the process's, and return the exit status. Without an option, run the bot.
-
-    :raises SystemExit: with a message of one line for an error, or status 2 for an invalid command line.
-    """
+    Raises SystemExit with a message of one line for an error, or status 2 for an invalid command line."""
     options = _parser().parse_args(arguments)
     # Imported late, since errklein.cli passes errbot's options on to this module.
     from errklein import cli

@@ -36,12 +36,9 @@ def read_template(name: str) -> str:
 
 
 def write_new_files(texts: Mapping[Path, str], *, keep_same: bool = False) -> list[Path]:
-    """Create the files and their directories, and return their paths.
-
-    Raises SystemExit with one line if one of the files exists, and creates none then, or if one can't be written.
-
-    :param keep_same: leave a file that exists with the same text.
-    """
+    """Create the files and their directories, and return their paths. Raises SystemExit with one line if one of the
+    files exists, and creates none then, or if one can't be written. With `keep_same`, a file that exists with the same
+    text is left."""
     new = []
     try:
         for path, text in texts.items():

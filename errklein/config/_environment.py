@@ -37,12 +37,9 @@ def settings_set(variables: Iterable[str]) -> frozenset[str]:
 
 
 def read_variables(variables: Mapping[str, str]) -> tuple[Mapping[str, object], Mapping[str, str]]:
-    """Return the values of the settings, and their origins, both by the setting's name.
-
-    An origin is the variable, with the path of the file if it names one.
-
-    :raises ConfigError: A variable is invalid. The text never has its value.
-    """
+    """Return the values of the settings, and their origins, both by the setting's name. An origin is the variable, with
+    the path of the file if it names one. If a variable is invalid, raises ConfigError, whose text never has the
+    value."""
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
     for variable, text in sorted(variables.items()):

@@ -1,7 +1,6 @@
 """Loading of a config.py: its execution, the lines of its settings, defaults, validation, and a view for each network.
-
-A file may configure several networks in NETWORKS. In a network's view, the network's own settings replace the common ones.
-"""
+A file may configure several networks in NETWORKS. In a network's view, the network's own settings replace the common
+ones."""
 
 from __future__ import annotations
 
@@ -194,24 +193,22 @@ def load_config(
     is_again: bool = False,
     is_replaced: Callable[[Config], bool] = lambda view: False,
 ) -> Config:
-    """Return the configuration of a config.py, or the built-in defaults without one.
+    """Return the configuration of a config.py, or the built-in defaults without one. The file runs as it does on
+    errbot: as a module of the same name, with its directory on sys.path. Afterwards log lines and replies mask the
+    secrets that it contains.
 
-    The file runs as it does on errbot: as a module of the same name, with its directory on sys.path. Afterwards log lines and
-    replies mask the secrets that it contains.
-
-    :param path: the config.py, or None.
-    :param overrides: settings that take precedence over the file. A BACKEND among them becomes the only network; it may also be
-        the name of a network in NETWORKS.
-    :param plugin_dirs: directories to add to BOT_EXTRA_PLUGIN_DIR.
-    :param plugin_dirs_source: the name of `plugin_dirs` in messages.
-    :param variables: variables ERRKLEIN_SET__NAME and ERRKLEIN_FILE__NAME, whose settings take precedence over the file, and
-        overrides over them. Their files are read at each call.
-    :param is_again: whether a bot may run with what was loaded earlier. Then plugins that import the file still get that.
-    :param is_replaced: returns whether a network that is written for errbot takes the place of errklein's with the name in BACKEND.
-    :raises ConfigError: if the file can't be read, raises an exception, or has an invalid setting, or a variable is invalid. In a
-        file with BACKEND and without NETWORKS, which errbot may read, too, NETWORKS, WEB, STATUS and WEBHOOKS of another type are
-        plugins'.
-    """
+    :param overrides: settings that take precedence over the file. A BACKEND among them becomes the only network; it may
+        also be the name of a network in NETWORKS.
+    :param plugin_dirs: directories to add to BOT_EXTRA_PLUGIN_DIR. Messages name them by `plugin_dirs_source`.
+    :param variables: variables ERRKLEIN_SET__NAME and ERRKLEIN_FILE__NAME, whose settings take precedence over the
+        file, and overrides over them. Their files are read at each call.
+    :param is_again: whether a bot may run with what was loaded earlier. Then plugins that import the file still get
+        that.
+    :param is_replaced: returns whether a network that is written for errbot takes the place of errklein's with the name
+        in BACKEND.
+    :raises ConfigError: if the file can't be read, raises an exception, or has an invalid setting, or a variable is
+        invalid. In a file with BACKEND and without NETWORKS, which errbot may read, too, NETWORKS, WEB, STATUS and WEBHOOKS
+        of another type are plugins'."""
     values, origins = read_variables(variables)
     origins = {name: origin for name, origin in origins.items() if name not in overrides}
     settings: dict[str, object] = {}
@@ -435,10 +432,8 @@ def _renamed(entry: Any, name: str) -> Any:
 
 
 def run_config(path: Path, *, is_again: bool = False) -> ModuleType:
-    """Run the file as a module, and return it. See `load_config`.
-
-    :raises ConfigError: if the file can't be read or raises an exception; with the line that failed.
-    """
+    """Run the file as a module, and return it; see `load_config`. If the file can't be read or raises an exception,
+    raises ConfigError with the line that failed."""
     try:
         source = path.read_bytes()
     except FileNotFoundError:

@@ -1,8 +1,6 @@
-"""Chat networks: what describes each, and how it is found.
-
-A network of errklein is a folder or module below `errklein.networks` with the name of BACKEND in lower case, and may be deleted. Other
-packages add networks by the entry point `errklein.networks`, whose name is that for BACKEND. In BACKEND, case doesn't matter.
-"""
+"""Chat networks: what describes each, and how it is found. A network of errklein is a folder or module below
+`errklein.networks` with the name of BACKEND in lower case, and may be deleted. Other packages add networks by the entry
+point `errklein.networks`, whose name is that for BACKEND. In BACKEND, case doesn't matter."""
 
 from __future__ import annotations
 
@@ -94,10 +92,8 @@ IN_ERRBOT = ("IRC", "Null", "Test", "Text")
 
 @cache
 def find_network(name: str) -> Network | None:
-    """Return the network of that name, in any case, whose module is imported only now; None if there is none.
-
-    :raises ConfigError: It can't be imported.
-    """
+    """Return the network of that name, in any case, whose module is imported only now; None if there is none. Raises
+    ConfigError if it can't be imported."""
     found: object = None
     if name.isidentifier() and find_spec(f"{_GROUP}.{name.lower()}") is not None:
         found = getattr(import_module(f"{_GROUP}.{name.lower()}"), "NETWORK", None)

@@ -28,17 +28,12 @@ class SecretError(Exception):
 
 
 def read_secret(reference: str, environment: Mapping[str, str] | None = None, stored_in: Path | None = None) -> bytes:
-    """Return a secret, and let the masker replace it in all texts.
-
-    One line end at the end of a file is removed. A file must be a regular one that only its owner may write, since whoever
-    writes it can forge requests. Others may read it: Docker and Kubernetes mount secrets in this way.
-
-    :param reference: "env:NAME", "file:/path" or "credential:NAME". The last is a file in the directory that systemd names in
-        CREDENTIALS_DIRECTORY, for a service with LoadCredential= or SetCredential=. With `stored_in`, also "secret:NAME".
-    :param environment: The variables of the environment; by default those of the process.
-    :param stored_in: The directory of the bot's own secrets.
-    :raises SecretError: The secret is missing, empty, or can be changed by others.
-    """
+    """Return a secret, and let the masker replace it in all texts. The reference is "env:NAME", "file:/path" or
+    "credential:NAME", a file in the directory that systemd names in CREDENTIALS_DIRECTORY, for a service with
+    LoadCredential= or SetCredential=. With `stored_in`, the directory of the bot's own secrets, it may also be
+    "secret:NAME". One line end at the end of a file is removed. A file must be a regular one that only its owner may
+    write, since whoever writes it can forge requests. Others may read it: Docker and Kubernetes mount secrets in this
+    way. Raises SecretError if the secret is missing, empty, or can be changed by others."""
     # Not a default value: a test may replace `os.environ`.
     environment = os.environ if environment is None else environment
     try:
@@ -78,11 +73,9 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None, st
 
 
 def read_secrets(verification: Verification | None, stored_in: Path | None = None) -> list[bytes]:
-    """Return the secrets of a verification; see `read_secret`.
-
-    :raises SecretError: None is set yet, or one is missing or can't be read, or is a token that is too short or can't be a part of an address. The
-        text names all of them.
-    """
+    """Return the secrets of a verification; see `read_secret`. Raises SecretError, whose text names all problems, if
+    none is set yet, or one is missing or can't be read, or is a token that is too short or can't be a part of an
+    address."""
     read, errors = [], [verification.unusable] if verification is not None and verification.unusable else []
     for reference in verification.secrets if verification is not None else ():
         try:
@@ -105,12 +98,9 @@ def _checked(secret: bytes, reference: str, verification: Verification | None) -
 
 
 def read_file(reference: str, path: str, writers: int = stat.S_IWGRP | stat.S_IWOTH) -> bytes:
-    """Return the content of a regular file without one line end at its end; b"" if it is missing.
-
-    :param reference: What names the file, which begins the error.
-    :param writers: The bits of the mode that the file must not have.
-    :raises SecretError: The file can't be read, or can be changed by others.
-    """
+    """Return the content of a regular file without one line end at its end; b"" if it is missing. `reference` names the
+    file, and begins the error: SecretError if the file can't be read, or has one of the bits `writers` in its mode, so
+    that others can change it."""
     try:
         # A pipe without a writer would block.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
@@ -139,13 +129,9 @@ def changed_at(reference: str, stored_in: Path) -> float:
 
 
 class SecretStore:
-    """The secrets that the bot makes or gets at run time: a file of mode 0600 for each, which "secret:NAME" names.
-
-    A file never changes: a new secret gets a new name. All methods wait for the disk, and may be called from any thread, but
-    only one thread at a time may call those that change files.
-
-    :param directory: The directory of the files. It is created with the first one.
-    """
+    """The secrets that the bot makes or gets at run time: a file of mode 0600 for each, which "secret:NAME" names. The
+    directory is created with the first one. A file never changes: a new secret gets a new name. All methods wait for
+    the disk, and may be called from any thread, but only one thread at a time may call those that change files."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -161,18 +147,14 @@ class SecretStore:
 
     def write(self, name: str, secret: str) -> str:
         """Store a secret and return its reference, the name with a random end. It survives a crash of the machine.
-
-        :raises SecretError: The file can't be written.
-        """
+        Raises SecretError."""
         name = f"{name}-{secrets.token_hex(4)}"
         self.put({name: secret.encode()})
         return f"secret:{name}"
 
     def put(self, stored: Mapping[str, bytes]) -> None:
-        """Store the secrets under these names. Existing files stay as they are.
-
-        :raises SecretError: A name is invalid, which is found before any file is written; or a file can't be written.
-        """
+        """Store the secrets under these names. Existing files stay as they are. Raises SecretError if a name is
+        invalid, which is found before any file is written, or a file can't be written."""
         if invalid := [name for name in stored if not _is_name(name)]:
             raise SecretError(f"invalid name of a stored secret: {invalid[0]!r:.100}")
         missing = [name for name in stored if not (self.directory / name).exists()]
@@ -196,10 +178,8 @@ class SecretStore:
         return sorted(path.name for path in self._files() if _is_name(path.name))
 
     def contents(self) -> dict[str, bytes]:
-        """Return the stored secrets by name, for a backup.
-
-        :raises SecretError: A file can't be read, or can be changed by others.
-        """
+        """Return the stored secrets by name, for a backup. Raises SecretError if a file can't be read, or can be
+        changed by others."""
         found = {
             name: read_file(f"secret:{name}", str(self.directory / name), _WRITERS_OF_OWN) for name in self.names()
         }
@@ -233,10 +213,8 @@ def _flush(path: Path) -> None:
 
 
 def write_private_file(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file of mode 0600. It is complete or missing, or has its content from before, also after a crash of the machine.
-
-    :raises OSError: The file can't be written.
-    """
+    """Write a file of mode 0600. It is complete or missing, or has its content from before, also after a crash of the
+    machine. Raises OSError."""
     # mkstemp creates the file with mode 0600.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

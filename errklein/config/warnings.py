@@ -23,13 +23,9 @@ BOT_LOG_LEVEL, and CHATROOM_NAME for CHATROOM_FN, don't."""
 
 
 def misspelt_settings(config: Config, read_by_plugins: Callable[[], Collection[str]] = frozenset) -> Iterator[str]:
-    """Yield a warning for each upper-case name in the configuration that resembles a setting's name, but has no meaning.
-
-    Plugins, and backends written for errbot, read settings of their own, so other unknown names are accepted. A name that
-    config.py itself reads is a helper of that file.
-
-    :param read_by_plugins: Returns the names that plugins read. It is called if a name resembles a setting's.
-    """
+    """Yield a warning for each upper-case name in the configuration that resembles a setting's name, but has no
+    meaning. Plugins, and backends written for errbot, read settings of their own, so other unknown names are accepted,
+    and the names that `read_by_plugins` returns. A name that config.py itself reads is a helper of that file."""
     found = [("", *misspelling) for misspelling in _misspellings(config)]
     for network, view in config.networks.items() if config.names_networks else ():
         found += [(network, *misspelling) for misspelling in _misspellings(view)]
@@ -57,9 +53,7 @@ IRC_SIZE_LIMIT = 510  # the length of a line on IRC in bytes, without the line e
 
 def configuration_warnings(config: Config, read_by_plugins: Callable[[], Collection[str]] = frozenset) -> list[str]:
     """Return one sentence for each warning, with the name of the setting, and of the network in NETWORKS.
-
-    :param read_by_plugins: Returns the names of settings that plugins read, which are no misspellings.
-    """
+    `read_by_plugins` is as for `misspelt_settings`."""
     of_networks = (warning for view in config.networks.values() for warning in _of_network(config, view))
     return [*misspelt_settings(config, read_by_plugins), *_of_all(config), *of_networks]
 
@@ -188,10 +182,8 @@ _OPEN = frozenset(
 
 
 def origin_of(config: Config, name: str, source: ConfigSource) -> str:
-    """Return what sets a setting, such as "config.py line 4" or "ERRKLEIN_SET__BOT_PREFIX"; "default" if nothing does.
-
-    :param source: the names in the config.py.
-    """
+    """Return what sets a setting, such as "config.py line 4" or "ERRKLEIN_SET__BOT_PREFIX"; "default" if nothing
+    does."""
     if name not in config._given:
         return "default"
     of_file = source.location(name) + (", from the environment" if name in source.of_environment else "")
@@ -207,11 +199,9 @@ def places_of(config: Config) -> str:
 def shown_settings(
     config: Config, options: Mapping[str, tuple[str, Any]], *, with_defaults: bool = True
 ) -> Iterator[str]:
-    """Yield a line for each setting, such as "BOT_PREFIX = '!'  # default", first those that are set, then those of networks.
-
-    :param options: Options that replace settings, by the setting, with their values; empty values don't count.
-    :param with_defaults: Whether settings that have their default are among them.
-    """
+    """Yield a line for each setting, such as "BOT_PREFIX = '!' # default", first those that are set, then those of
+    networks. `options` are the options that replace settings, by the setting, with their values; empty values don't
+    count."""
     options = {name: given for name, given in options.items() if given[1]}
     source = ConfigSource.of(config.path)
     of_plugins = sorted(name for name in config._given.difference(_KNOWN) if name.isupper())

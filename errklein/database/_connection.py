@@ -65,15 +65,10 @@ class Access(Enum):
 
 
 class Database:
-    """A SQLite file that may be used from any thread. A missing file is created, with mode 0600.
-
-    Writes are serialized, and survive a crash of the process and of the machine once the call has returned. Reads use another
-    connection, so they don't wait for a write. All methods raise DatabaseError.
-
-    :param path: the file; None for a database in memory, which ends with the object. Reads wait for writes then.
-    :param migrations: the schema; the constructor upgrades an older file.
-    :param access: what the process may do with the file.
-    """
+    """A SQLite file that may be used from any thread, or with None as path a database in memory, which ends with the
+    object. A missing file is created, with mode 0600, and one with an older schema is upgraded. Writes are serialized,
+    and survive a crash of the process and of the machine once the call has returned. Reads use another connection, so
+    they don't wait for a write, except in memory. All methods raise DatabaseError."""
 
     def __init__(self, path: Path | None, migrations: Sequence[str], access: Access = Access.OWN) -> None:
         self.path = path or IN_MEMORY
@@ -301,13 +296,9 @@ def read_migrations(directory: Path) -> list[str]:
 def apply_migrations(
     connection: sqlite3.Connection, path: Path, migrations: Sequence[str], *, back_up: bool = True
 ) -> None:
-    """Apply the missing migrations in one transaction, after a backup of an older file.
-
-    The backup of `errklein.sqlite` before migration 2 is `errklein.sqlite.before-2`.
-
-    :raises DatabaseError: if the file is of a newer version or of another program; it is not changed.
-    :raises sqlite3.Error: if a statement fails; the file is not changed.
-    """
+    """Apply the missing migrations in one transaction, after a backup of an older file: that of `errklein.sqlite`
+    before migration 2 is `errklein.sqlite.before-2`. Raises DatabaseError if the file is of a newer version or of
+    another program, or sqlite3.Error if a statement fails; the file is not changed then."""
     connection.execute("BEGIN IMMEDIATE")
     # Commits, or rolls back if something is raised.
     with connection:

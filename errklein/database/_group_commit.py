@@ -39,19 +39,14 @@ class _Write(NamedTuple):
 
 class GroupCommit:
     """Runs operations on a database in transactions, one after the other, and fires a Deferred for each on the reactor.
-
-    Synchronizing the disk takes as long for many changes as for one. So all operations that arrive during a transaction form the
-    next one, in which those with the same function are called together. Their order isn't defined: a caller that depends on
-    it waits for the Deferred. A transaction wakes the reactor once.
-
-    If an operation fails, the transaction is undone, and each of its operations is repeated in a transaction of its own.
+    Synchronizing the disk takes as long for many changes as for one. So all operations that arrive during a transaction
+    form the next one, in which those with the same function are called together. Their order isn't defined: a caller
+    that depends on it waits for the Deferred. A transaction wakes the reactor once. If an operation fails, the
+    transaction is undone, and each of its operations is repeated in a transaction of its own.
 
     :param run: Calls a function in a thread. The functions of one database must run one after the other.
     :param undone: Called in the thread after a transaction was undone, so that nothing refers to its rows.
-    :param committed: Called in the thread after a transaction is on disk.
-
-    `ended`, which may be set, is called on the reactor after each transaction.
-    """
+    :param committed: Called in the thread after a transaction is on disk."""
 
     def __init__(
         self,
@@ -67,7 +62,7 @@ class GroupCommit:
         self._pending: list[_Write] = []
         self._committing = False
         self._closed: Deferred[None] | None = None
-        self.ended: Callable[[], None] | None = None
+        self.ended: Callable[[], None] | None = None  # called on the reactor after each transaction
 
     def submit(self, operation: Operation, argument: Any) -> Deferred[Any]:
         """Call the operation with this argument, and others. The Deferred fires with its result when the change is on disk."""

@@ -18,10 +18,8 @@ from errklein.webhooks.deliveries import REMOVED_WEBHOOK, Action, Balance
 
 
 class JournalArchive(JournalReader):
-    """The journal in a file. All methods wait for the disk, and raise DatabaseError if the file can't be read or written.
-
-    :raises DatabaseError: The file is missing, can't be read, or has another schema.
-    """
+    """The journal in a file. All methods wait for the disk, and raise DatabaseError if the file is missing, can't be
+    read or written, or has another schema."""
 
     def __init__(self, path: Path | None, access: Access = Access.READ) -> None:
         super().__init__(Database(path, MIGRATIONS, access))
@@ -67,10 +65,8 @@ def backup_of(values: Path) -> Path:
 
 
 def back_up(directory: Path, values: Path) -> Path | None:
-    """Copy the journal in the data directory as of one moment, for a backup of values. Return the path; None without a journal.
-
-    :raises DatabaseError: The journal can't be read, or the copy can't be written.
-    """
+    """Copy the journal in the data directory as of one moment, for a backup of values. Return the path; None without a
+    journal. Raises DatabaseError if the journal can't be read, or the copy can't be written."""
     journal, backup = directory / DATABASE, backup_of(values)
     if not journal.exists():
         # A copy from before would belong to other values.
@@ -89,12 +85,9 @@ def check_backup(backup: Path) -> None:
 
 def restore_paused(directory: Path, backup: Path) -> tuple[int, int]:
     """Replace the journal in the data directory by a backup. Return the numbers of deliveries and messages that wait.
-
     Nothing that waits in it is run or sent: webhooks with such deliveries are paused, and the messages wait for
-    `release_messages`. A copy of the earlier journal is kept as `journal.sqlite.before-restore`.
-
-    :raises DatabaseError: The journal can't be written; it is unchanged then.
-    """
+    `release_messages`. A copy of the earlier journal is kept as `journal.sqlite.before-restore`. If the journal can't
+    be written, it is unchanged, and DatabaseError is raised."""
     journal = directory / DATABASE
     restored = journal.with_name(f"{DATABASE}.restored")
     try:
@@ -122,10 +115,8 @@ def restore_paused(directory: Path, backup: Path) -> tuple[int, int]:
 
 
 def release_messages(directory: Path) -> int:
-    """Let the next start of the bot send the messages that `restore_paused` has paused. Return their number.
-
-    :raises DatabaseError: The journal can't be written.
-    """
+    """Let the next start of the bot send the messages that `restore_paused` has paused. Return their number, or raise
+    DatabaseError."""
     with closing(Database(directory / DATABASE, MIGRATIONS)) as database:
         return database.write(
             "UPDATE outbox SET network = CAST(substr(network, ?) AS BLOB) WHERE instr(network, CAST(? AS BLOB)) = 1",

@@ -134,15 +134,11 @@ class _Changes:
 
 
 class SQLiteOutboxStore:
-    """Implements `errklein.ports.outbox.OutboxStore`, which describes the methods, in the file and group commits of a `SQLiteJournal`.
-
-    Changes wait in memory until a transaction takes them: the journal's thread calls `write` within the transaction, then
-    `committed` or `undone`. So a message that is sent before its transaction begins is never written.
-
-    Each message on disk has an owner, the process that sends it. Only one at a time uses a file, so those of others are free.
-
-    Create it on the reactor.
-    """
+    """Implements `errklein.ports.outbox.OutboxStore`, which describes the methods, in the file and group commits of a
+    `SQLiteJournal`. Create it on the reactor. Changes wait in memory until a transaction takes them: the journal's
+    thread calls `write` within the transaction, then `committed` or `undone`. So a message that is sent before its
+    transaction begins is never written. Each message on disk has an owner, the process that sends it. Only one at a
+    time uses a file, so those of others are free."""
 
     def __init__(
         self,
@@ -348,15 +344,12 @@ class SQLiteOutboxStore:
     # Called in the journal's thread, within or after a transaction.
 
     def before(self, operation: Operation, ended: Callable[[Any], Iterable[int]]) -> Operation:
-        """Return an operation of the journal that writes the messages first, in the same transaction.
-
-        The end of a delivery is such an operation. A handler's messages were added before it returned, so a delivery is never done
-        without its messages, whatever the order of the operations in a transaction is. If they can't be written, the delivery isn't
-        done either. Messages of other deliveries are left to their own ends, or to the timer: if the process was killed between
-        the two transactions, they would be sent twice.
-
-        :param ended: Returns the deliveries that end with an argument of the operation.
-        """
+        """Return an operation of the journal that writes the messages of deliveries first, in the same transaction.
+        `ended` returns the deliveries that end with an argument of the operation. A handler's messages were added
+        before it returned, so a delivery is never done without them, whatever the order of the operations in a
+        transaction is. If they can't be written, the delivery isn't done either. Messages of other deliveries are left
+        to their own ends, or to the timer: if the process was killed between the two transactions, they would be sent
+        twice."""
 
         def run(connection: sqlite3.Connection, arguments: Sequence[Any]) -> Sequence[Any]:
             numbers = {number for argument in arguments for number in ended(argument)}

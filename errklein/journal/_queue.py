@@ -41,18 +41,13 @@ _audit = Logger(namespace="errklein.audit")
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How the deliveries of a webhook are run. Times are in seconds.
+    """How the deliveries of a webhook are run. Times are in seconds."""
 
-    :param attempts: The number of attempts before a delivery is given up.
-    :param first: The longest wait after the first attempt; it doubles after each further one.
-    :param longest: The longest wait.
-    :param ordered: Deliveries run one after the other, in order of receipt. One that is retried delays the later ones.
-    """
-
-    attempts: int = 8
-    first: float = 10.0
+    attempts: int = 8  # before a delivery is given up
+    first: float = 10.0  # the longest wait after the first attempt; it doubles after each further one
     longest: float = 3600.0
     ordered: bool = False
+    """Deliveries run one after the other, in order of receipt. One that is retried delays the later ones."""
 
     def wait_after(self, attempt: int, random: Callable[[], float]) -> float:
         """Return the wait after the attempt of that number: random between 0 and its maximum, so that retries spread."""
@@ -61,17 +56,15 @@ class RetryPolicy:
 
 
 class DeliveryQueue:
-    """Runs deliveries, each at most once at a time, until it is done or given up. Implements `ports.journal.LaterDeliveries`.
-
-    The journal holds the deliveries. In memory are only those that run, up to `capacity`; a webhook gets half of the slots that
-    other webhooks leave. All decisions are made in `_turn`, which one delayed call starts when the next decision is due.
-
-    Due times are Unix times, since they survive a restart. Other times are those of the reactor's clock, which is never set.
+    """Runs deliveries, each at most once at a time, until it is done or given up. Implements
+    `ports.journal.LaterDeliveries`. The journal holds the deliveries. In memory are only those that run, up to
+    `capacity`; a webhook gets half of the slots that other webhooks leave. All decisions are made in `_turn`, which one
+    delayed call starts when the next decision is due. Due times are Unix times, since they survive a restart. Other
+    times are those of the reactor's clock, which is never set.
 
     :param run: Calls the handler. Fires when the handler has ended, whether or not it has exceeded its time limit.
     :param policy: Returns the policy of a webhook, also while its plugin is inactive.
-    :param dead: Called for each delivery that is given up, without its request, after it was stored as DEAD.
-    """
+    :param dead: Called for each delivery that is given up, without its request, after it was stored as DEAD."""
 
     def __init__(
         self,

@@ -36,14 +36,10 @@ _VALUE = re.compile(rb"[^&;#\s]++")
 
 @dataclass(frozen=True)
 class Redaction:
-    """What the log stores of a request.
+    """What the log stores of a request."""
 
-    :param level: "bodies", "heads" for requests without their bodies, or "off" for nothing.
-    :param mask_fields: Names of JSON and form fields whose values are masked.
-    """
-
-    level: Level = "bodies"
-    mask_fields: frozenset[str] = frozenset()
+    level: Level = "bodies"  # "bodies", "heads" for requests without their bodies, or "off" for nothing
+    mask_fields: frozenset[str] = frozenset()  # names of JSON and form fields whose values are masked
 
     def body(self, body: bytes | None) -> bytes | None:
         """Return the body as it is stored; None if it is left out. A body that isn't JSON or an urlencoded form is left

@@ -56,17 +56,15 @@ SHARES = {
 
 @dataclass(frozen=True)
 class Retention:
-    """How long deliveries are kept. Those that wait or run are never removed.
+    """How long deliveries are kept. Those that wait or run are never removed."""
 
-    :param seconds: The time for which deliveries are kept after their receipt.
-    :param max_bytes: The size of the used part of the file. Above it, the oldest deliveries are removed, first those of unverified
-        webhooks. Of others, duplicates are removed first, then DONE ones, and FAILED and DEAD ones only when no others are left.
-    :param refused_bytes: The size of refused requests, at most a tenth of `max_bytes`, so that many of them don't displace others.
-    """
-
-    seconds: float = 7 * 24 * 3600.0
+    seconds: float = 7 * 24 * 3600.0  # the time for which deliveries are kept after their receipt
     max_bytes: int = 1_000_000_000
+    """The size of the used part of the file. Above it, the oldest deliveries are removed, first those of unverified
+    webhooks. Of others, duplicates are removed first, then DONE ones, and FAILED and DEAD ones only when no others are
+    left."""
     refused_bytes: int = 10_000_000
+    """The size of refused requests, at most a tenth of `max_bytes`, so that many of them don't displace others."""
 
     @property
     def unverified_bytes(self) -> int:

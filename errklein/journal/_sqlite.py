@@ -74,12 +74,9 @@ def _changing(
 
 
 class SQLiteJournal:
-    """Implements `errklein.ports.journal.Journal`, which describes the methods. One process at a time may use a file so; others use `JournalArchive`.
-
-    A thread writes, and another one reads, so lists don't wait for writes.
-
-    :raises DatabaseError: The file can't be read, or was made by a newer errklein.
-    """
+    """Implements `errklein.ports.journal.Journal`, which describes the methods. One process at a time may use a file
+    so; others use `JournalArchive`. A thread writes, and another one reads, so lists don't wait for writes. Raises
+    DatabaseError if the file can't be read, or was made by a newer errklein."""
 
     def __init__(
         self,
@@ -249,12 +246,8 @@ class SQLiteJournal:
         self._dropped += count
 
     def maintain(self) -> bool:
-        """Remove old deliveries. Called in the thread that writes.
-
-        If nothing has changed since the last call, the write-ahead log is emptied, which has removed secrets.
-
-        :returns: Whether there is more to do.
-        """
+        """Remove old deliveries, and return whether there is more to do. Called in the thread that writes. If nothing
+        has changed since the last call, the write-ahead log is emptied, which has removed secrets."""
         if self._database.closed:
             return False
         try:

@@ -75,27 +75,19 @@ async def fetched(result: Awaitable[T] | T) -> T:
 
 @dataclass
 class BotState:
-    """What is known of a bot beside its records: here, of one in another process, or of one that doesn't run.
-
-    :param networks: The names of the networks.
-    :param paused: The webhooks that are paused.
-    :param site: The URL of the bot, before the paths of webhooks.
-    :param unknown: The state of what only the running bot knows.
-    :param routes: Returns the webhooks, as far as they are known.
-    :param room_webhook: Returns the webhook of a room of this name, as far as it is known.
-    :param refused: Returns the last refused request of each webhook since the start, whether it could be recorded or not.
-    :param responses: Returns the number of a webhook's responses since the start; None if it isn't known.
-    """
+    """What is known of a bot beside its records: here, of one in another process, or of one that doesn't run."""
 
     networks: Collection[str] = ()
     paused: Collection[str] = ()
-    site: str = ""
-    unknown: str = "no bot is running"
-    routes: Callable[[], Sequence[RouteInfo]] = tuple
+    site: str = ""  # the URL of the bot, before the paths of webhooks
+    unknown: str = "no bot is running"  # the state of what only the running bot knows
+    routes: Callable[[], Sequence[RouteInfo]] = tuple  # as far as they are known
     room_webhook: Callable[[str], RoomWebhook | None] = lambda name: None
     now: Callable[[], float] = lambda: time.time()  # noqa: PLW0108 -- tests replace it
     refused: Callable[[], Sequence[StoredDelivery]] = tuple
+    """Returns the last refused request of each webhook since the start, whether it could be recorded or not."""
     responses: Callable[[str], int | None] = lambda webhook: None
+    """Returns the number of a webhook's responses since the start; None if it isn't known."""
 
     def maker_of(self, webhook: RoomWebhook) -> str:
         """Return the room of a webhook, with its network if there are several, and who has made it, as a clause."""
@@ -154,19 +146,13 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Explanation:
-    """What has happened to something, and what it waits for.
+    """What has happened to something, and what it waits for."""
 
-    :param subject: A delivery, message, webhook or room, such as "delivery 4711 of Github:notification".
-    :param steps: What has happened, in order.
-    :param wait: What it waits for.
-    :param parts: The messages of a delivery, or the latest requests of a webhook, or lost messages to a room.
-    :param state: The state of a webhook or room.
-    """
-
-    subject: str
-    steps: Sequence[Step] = ()
+    subject: str  # a delivery, message, webhook or room, such as "delivery 4711 of Github:notification"
+    steps: Sequence[Step] = ()  # in order
     wait: Wait | None = None
     parts: Sequence[Explanation] = ()
+    """The messages of a delivery, or the latest requests of a webhook, or lost messages to a room."""
     state: Wait | None = None
 
     def lines(self) -> list[str]:
@@ -199,12 +185,9 @@ class Explainer:
     with_reasons: bool = True
 
     async def answers(self, subject: str) -> Sequence[Explanation]:
-        """Return the answers about the id of a delivery or request, a webhook, plugin, path, room or person, or the last "refused" request.
-
-        A room may be that of one network, as in "libera:#ops".
-
-        :raises InvalidWords: There is no such thing.
-        """
+        """Return the answers about the id of a delivery or request, a webhook, plugin, path, room or person, or the
+        last "refused" request. A room may be that of one network, as in "libera:#ops". Raises InvalidWords if there is
+        no such thing."""
         ids = parse_ids([subject])
         if ids is not None:
             return [await self._of_id(ids[0])]
@@ -379,17 +362,12 @@ def _steps(delivery: StoredDelivery, earlier: int) -> list[Step]:
 
 @dataclass(frozen=True)
 class DeliveryPage:
-    """Deliveries, newest first.
-
-    :param is_grouped: Whether the lines are those of groups with the same reason.
-    :param counted: The number of deliveries in this time that were only counted.
-    :param older: The words that select the next page; "" if there is none.
-    """
+    """Deliveries, newest first."""
 
     deliveries: Sequence[StoredDelivery]
-    is_grouped: bool
-    counted: int
-    older: str
+    is_grouped: bool  # whether the lines are those of groups with the same reason
+    counted: int  # the number of deliveries in this time that were only counted
+    older: str  # the words that select the next page; "" if there is none
 
     def lines(self) -> list[str]:
         """Return the page as lines of plain text. Mask them before they are shown."""
@@ -399,35 +377,25 @@ class DeliveryPage:
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """The result of a replay.
+    """The result of a replay."""
 
-    :param begun: The deliveries that run again, as they were before, without their requests.
-    :param repeated: The ids of those that the source has repeated, with the ids of the later ones.
-    :param others: The ids of those that are unknown, due or running already, or without a stored body.
-    """
-
-    begun: Sequence[StoredDelivery]
-    repeated: dict[int, int]
-    others: Sequence[int]
+    begun: Sequence[StoredDelivery]  # those that run again, as they were before, without their requests
+    repeated: dict[int, int]  # the ids of those that the source has repeated, with the ids of the later ones
+    others: Sequence[int]  # the ids of those that are unknown, due or running already, or without a stored body
 
 
 @dataclass(frozen=True)
 class WebhookInfo:
-    """A webhook: its URL, without a token, and the options as the operator has configured them.
-
-    :param options: The options that differ from the default, without those of the summary.
-    :param shadowed_by: The webhook that gets the requests of some methods; "" if there is none.
-    :param rooms: The rooms of a webhook of a room.
-    """
+    """A webhook: its URL, without a token, and the options as the operator has configured them."""
 
     name: str
     url: str
     methods: Sequence[str]
     summary: str
-    options: dict[str, object]
+    options: dict[str, object]  # the options that differ from the default, without those of the summary
     paused: bool
-    shadowed_by: str
-    rooms: Sequence[str] = ()
+    shadowed_by: str  # the webhook that gets the requests of some methods; "" if there is none
+    rooms: Sequence[str] = ()  # of a webhook of a room
 
     def lines(self) -> list[str]:
         """Return the line of a list, and those with further details."""
@@ -442,19 +410,13 @@ class WebhookInfo:
 
 @dataclass(frozen=True)
 class WebhookReport:
-    """What is known of a webhook.
-
-    :param found: Its URLs and options; none if no plugin has it.
-    :param explanations: Its state, and what has become of the latest requests.
-    :param day: The numbers of 24 hours, from the beginning of their first hour.
-    :param responses: The number of responses since the start; None if no bot runs in this process.
-    """
+    """What is known of a webhook."""
 
     name: str
-    found: Sequence[WebhookInfo]
-    explanations: Sequence[Explanation]
-    day: Total
-    responses: int | None
+    found: Sequence[WebhookInfo]  # its URLs and options; none if no plugin has it
+    explanations: Sequence[Explanation]  # its state, and what has become of the latest requests
+    day: Total  # the numbers of 24 hours, from the beginning of their first hour
+    responses: int | None  # the number of responses since the start; None if no bot runs in this process
 
     def lines(self) -> list[str]:
         """Return the report as lines of plain text. Mask them before they are shown."""
@@ -601,10 +563,8 @@ class WebhookOperations:
         return explained
 
     def named(self, name: str, known: Collection[str]) -> list[str]:
-        """Return the webhooks among those of plugins and the known ones that are named: one, or all of a plugin.
-
-        :raises UnknownWebhook: There is none.
-        """
+        """Return the webhooks among those of plugins and the known ones that are named: one, or all of a plugin. Raises
+        UnknownWebhook."""
         paths = names_by_path(self._state.routes())
         known = {*paths.values(), *known}
         found = parse_webhook(name, paths, known)

@@ -152,12 +152,9 @@ class ReactorLag:
 
 
 class TokenBucket:
-    """A bucket that is full at the beginning, and gets a token in each interval.
-
-    :param seconds: Returns the current time in seconds, such as `reactor.seconds`.
-    :param interval: Seconds until the next token. Zero for no limit.
-    :param burst: Number of tokens in a full bucket, which may be taken at once after a pause.
-    """
+    """A bucket of `burst` tokens, which may be taken at once after a pause. It is full at the beginning, and gets a
+    token in each interval, in seconds; zero means no limit. `seconds` returns the current time, such as
+    `reactor.seconds`."""
 
     __slots__ = ("_seconds", "_since", "_tokens", "burst", "interval")
 

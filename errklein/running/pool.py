@@ -1,11 +1,8 @@
-"""Pools of worker threads with bounded queues, whose threads origins share.
-
-Twisted's own pool has an unbounded queue, threads that keep a stopping process alive, and one wake-up of the reactor per
-result. Here, a `WorkerPool` has its queue on the reactor, where jobs are counted, timed and rejected. A `FairQueue` decides whose
-job is next. `WorkerThreads` are daemons, which are woken once for several jobs.
-
-All threading goes through `start_thread` and the reactor's `callFromThread`, which tests replace.
-"""
+"""Pools of worker threads with bounded queues, whose threads origins share. Twisted's own pool has an unbounded queue,
+threads that keep a stopping process alive, and one wake-up of the reactor per result. Here, a `WorkerPool` has its
+queue on the reactor, where jobs are counted, timed and rejected. A `FairQueue` decides whose job is next.
+`WorkerThreads` are daemons, which are woken once for several jobs. All threading goes through `start_thread` and the
+reactor's `callFromThread`, which tests replace."""
 
 from __future__ import annotations
 
@@ -63,40 +60,25 @@ class ThreadReactor(Protocol):
 
 @dataclass(frozen=True)
 class ThreadUse:
-    """A job in a thread.
-
-    :param origin: The origin of the job.
-    :param name: The name of the job, such as "Builds.report".
-    :param seconds: The time for which it has been running.
-    :param replaced: Whether another thread replaces its thread, so that it keeps none from others.
-    """
+    """A job in a thread."""
 
     origin: str
-    name: str
-    seconds: float
-    replaced: bool = False
+    name: str  # such as "Builds.report"
+    seconds: float  # the time for which it has been running
+    replaced: bool = False  # whether another thread replaces its thread, so that it keeps none from others
 
 
 @dataclass(frozen=True)
 class PoolStatus:
-    """The state of a pool of threads at one time, for administrators and metrics.
+    """The state of a pool of threads at one time, for administrators and metrics."""
 
-    :param name: The name of the pool, such as "commands".
-    :param size: The number of threads that all origins share.
-    :param threads: The number of threads that were started.
-    :param uses: The jobs in threads, those that have been running longest first.
-    :param waiting: The number of jobs that wait for a thread, by origin; see `running.context.origin`.
-    :param full: The time for which jobs have been waiting without a break, in seconds.
-    :param refusal: The reason why the last thread could not be started; "" if it could.
-    """
-
-    name: str
-    size: int
-    threads: int
-    uses: tuple[ThreadUse, ...]
-    waiting: Mapping[str, int]
-    full: float = 0.0
-    refusal: str = ""
+    name: str  # such as "commands"
+    size: int  # the number of threads that all origins share
+    threads: int  # the number of threads that were started
+    uses: tuple[ThreadUse, ...]  # the jobs in threads, those that have been running longest first
+    waiting: Mapping[str, int]  # the number of jobs that wait for a thread, by origin; see `running.context.origin`
+    full: float = 0.0  # the time for which jobs have been waiting without a break, in seconds
+    refusal: str = ""  # the reason why the last thread could not be started; "" if it could
 
     @property
     def running(self) -> Mapping[str, int]:
@@ -121,7 +103,6 @@ class Job:
     result: Any = None
 
     def end(self, result: Any) -> None:
-        """Fire the Deferred with the result, which may be a Failure."""
         self.context.run(self.deferred.callback, result)
 
     def run(self) -> None:
@@ -149,17 +130,12 @@ def _at_once(function: Callable[[], None]) -> None:
 
 @dataclass(eq=False)
 class WorkerPool:
-    """Runs at most `size` jobs at once, in threads. At most `queue` jobs wait, each for at most `wait` seconds.
-
-    None for `queue` or `wait` means no limit. Threads are started on demand.
-
-    If the pool is `shared`, origins share the threads: see `FairQueue`. When a job of an origin with less than its share has
-    waited for GROW_AFTER seconds, another thread starts for it; there are at most `size` of these. Otherwise, jobs run in the
-    order in which they come.
-
-    A job that has been running for `overdue` seconds while others wait is replaced: its name is logged, and another thread starts
-    for the others. At most `spare` jobs are replaced at a time, and at most a quarter of that of one origin.
-    """
+    """Runs at most `size` jobs at once, in threads that are started on demand. At most `queue` jobs wait, each for at
+    most `wait` seconds; None means no limit. If the pool is `shared`, origins share the threads: see `FairQueue`. When
+    a job of an origin with less than its share has waited for GROW_AFTER seconds, another thread starts for it; there
+    are at most `size` of these. Otherwise, jobs run in the order in which they come. A job that has been running for
+    `overdue` seconds while others wait is replaced: its name is logged, and another thread starts for the others. At
+    most `spare` jobs are replaced at a time, and at most a quarter of that of one origin."""
 
     log: ClassVar[Logger] = Logger()
 
@@ -213,16 +189,12 @@ class WorkerPool:
         name: Callable[[], str] = _unnamed,
         origin: str | None = None,
     ) -> Deferred[T]:
-        """Call `prepare` on the reactor when a thread is free, and the function that it returns in that thread.
-
-        So the function is chosen at the last moment. The Deferred fires on the reactor with the result. It fails with
-        the exception of `prepare` or the function, with Overloaded, or with PoolStopped. Its callbacks run in the context of the
-        caller. It must not be cancelled, since threads can't be stopped.
-
-        A `follow_up` belongs to an earlier job, for instance as the next item of a response: it precedes waiting jobs of its
-        origin and is never rejected. `name` returns the job's name for the log. The default of `origin` is that of the current
-        context.
-        """
+        """Call `prepare` on the reactor when a thread is free, so that the function is chosen at the last moment, and
+        the function that it returns in that thread. The Deferred fires on the reactor with the result. It fails with
+        the exception of `prepare` or the function, with Overloaded, or with PoolStopped. Its callbacks run in the
+        context of the caller. It must not be cancelled, since threads can't be stopped. A `follow_up` belongs to an
+        earlier job, for instance as the next item of a response: it precedes waiting jobs of its origin and is never
+        rejected. `name` returns the job's name for the log. The default of `origin` is that of the current context."""
         if not self.shared:
             origin = ""
         elif origin is None:
@@ -458,7 +430,6 @@ class FairQueue:
         return jobs
 
     def waiting_by_origin(self) -> Counter[str]:
-        """Return the number of waiting jobs of each origin."""
         return Counter({origin: len(line) for origin, line in self._lines.items()})
 
     def _use(self, origin: str) -> None:
@@ -486,16 +457,14 @@ class FairQueue:
 
 
 class WorkerThreads:
-    """Threads that are started one by one and run jobs in batches until `stop` is called.
+    """Threads that are started one by one and run jobs in batches until `stop` is called. `ended` is called on the
+    reactor when jobs have ended, which are in `results`.
 
-    The interpreter runs one thread at a time, so waking a thread for each short job costs more than the job. Jobs that the
-    reactor passes to the threads in one turn therefore wake one thread, which runs them one after the other. Before each job
-    that could delay others, it wakes a second thread. That one begins when the first waits for something, and then takes the
-    remaining jobs and delivers the results; if the first doesn't wait, it finds nothing to do. A job that blocks delays no
-    other job, and short jobs need about one change of threads for each turn of the reactor.
-
-    :param ended: Called on the reactor when jobs have ended, which are in `results`.
-    """
+    The interpreter runs one thread at a time, so waking a thread for each short job costs more than the job. Jobs that
+    the reactor passes to the threads in one turn therefore wake one thread, which runs them one after the other. Before
+    each job that could delay others, it wakes a second thread. That one begins when the first waits for something, and
+    then takes the remaining jobs and delivers the results; if the first doesn't wait, it finds nothing to do. A job
+    that blocks delays no other job, and short jobs need about one change of threads for each turn of the reactor."""
 
     def __init__(self, reactor: ThreadReactor, start_thread: StartThread, ended: Callable[[], None]) -> None:
         self._start_thread = start_thread

@@ -1,12 +1,9 @@
-"""Coroutines that may await both Deferreds and asyncio's futures, and the asyncio reactor: its installation, and one in a
-separate thread, for tests and programs that embed a bot and block.
-
-With an asyncio reactor, a coroutine has an asyncio task, since libraries use the current task. From Python 3.12 on, the task is
-eager: it runs its first step at once, and most handlers need no other. With any other reactor, a coroutine may await only
-Deferreds. A task factory lets tasks that a coroutine creates, for instance with `asyncio.gather`, await Deferreds too.
-
-The loop of a test runs only while the test calls it. Its method `enter(function, *args)` calls a function while the
-loop runs, and then all callbacks that are ready."""
+"""Coroutines that may await both Deferreds and asyncio's futures, and the asyncio reactor: its installation, and one in
+a separate thread, for tests and programs that embed a bot and block. With an asyncio reactor, a coroutine has an
+asyncio task, since libraries use the current task. From Python 3.12 on, the task is eager: it runs its first step at
+once, and most handlers need no other. With any other reactor, a coroutine may await only Deferreds. The loop of a test
+runs only while the test calls it. Its method `enter(function, *args)` calls a function while the loop runs, and then
+all callbacks that are ready."""
 
 from __future__ import annotations
 
@@ -61,7 +58,7 @@ def start_coroutine(
 
 
 def install_task_factory(loop: asyncio.AbstractEventLoop) -> None:
-    """Let all tasks that are created on the loop from now on await Deferreds."""
+    """Let all tasks that are created on the loop from now on, for instance by `asyncio.gather`, await Deferreds."""
 
     def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
         return asyncio.Task(_bridge(work, loop) if asyncio.iscoroutine(work) else work, loop=loop, **options)

@@ -151,14 +151,10 @@ class ThreadWaits:
         self._stopped = False
 
     def result_of(self, work: Callable[..., Any], *args: Any, seconds: float | None = None) -> Any:
-        """Call `work` on the reactor in the caller's context, and return its result, or that of the Deferred that it returns.
-
-        In a thread the call waits, and raises the exception of `work`, or Stopping. On the reactor, which must not
-        wait, it returns a Deferred. In `blocking_here`, which tests use, it returns a result that is available at
-        once, and raises RuntimeError for any other.
-
-        :param seconds: The longest time that a thread waits; then it gets TimeoutError.
-        """
+        """Call `work` on the reactor in the caller's context, and return its result, or that of the Deferred that it
+        returns. In a thread the call waits, for at most so many seconds, and raises the exception of `work`, Stopping
+        or TimeoutError. On the reactor, which must not wait, it returns a Deferred. In `blocking_here`, which tests
+        use, it returns a result that is available at once, and raises RuntimeError for any other."""
         if in_reactor_thread(self._reactor):
             is_waiting = _here.blocking
             with blocking_here(False):

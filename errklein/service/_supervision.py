@@ -310,17 +310,12 @@ class TracebackFile:
 
 
 class SecondSignal:
-    """Lets a signal end the process even if Python's handler for it can't run.
-
-    The handler applies once: when the signal arrives, the kernel restores the default action, which ends the process. And
-    the kernel sends the signal itself when the time set by `renew` has passed. So a process that no longer renews it ends if,
-    and only if, somebody sends the signal, too: at the end of that time, or at once if it has passed already.
-
-    The kernel's signal is addressed to the main thread, so it doesn't merge with one from outside while the process is
-    stopped. Linux with glibc has the functions; elsewhere this object has no effect.
-
-    :param number: The signal. Its Python handler, which calls `was_sent`, is set already.
-    """
+    """Lets a signal end the process even if Python's handler for it can't run. That handler, which calls `was_sent`, is
+    set already. It applies once: when the signal arrives, the kernel restores the default action, which ends the
+    process. And the kernel sends the signal itself when the time set by `renew` has passed. So a process that no longer
+    renews it ends if, and only if, somebody sends the signal, too: at the end of that time, or at once if it has passed
+    already. The kernel's signal is addressed to the main thread, so it doesn't merge with one from outside while the
+    process is stopped. Linux with glibc has the functions; elsewhere this object has no effect."""
 
     def __init__(self, number: int) -> None:
         self._number = number

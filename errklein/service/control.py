@@ -1,10 +1,9 @@
-"""The control socket of a running bot, over which the command line performs operations: `control.sock` in the data directory.
-
-A connection has one request and one response, each a line of JSON. The request names an operation by its place in `bot.CoreHost`,
-and has its arguments without the `Actor`: `{"operation": "process.status", "arguments": {}}`, and who uses sudo as `sudo_by`. It must be a coroutine function that
-is marked by `@operation`. The response is `{"result": …}` or `{"error": "…"}`. Only the bot's user and root may use the socket, and
-they may do everything, since they could also change the bot's files: access rules and filters of commands aren't asked.
-"""
+"""The control socket of a running bot, over which the command line performs operations: `control.sock` in the data
+directory. A connection has one request and one response, each a line of JSON. The request names an operation by its
+place in `bot.CoreHost`, and has its arguments without the `Actor`: `{"operation": "process.status", "arguments": {}}`,
+and who uses sudo as `sudo_by`. It must be a coroutine function that is marked by `@operation`. The response is
+`{"result": …}` or `{"error": "…"}`. Only the bot's user and root may use the socket, and they may do everything, since
+they could also change the bot's files: access rules and filters of commands aren't asked."""
 
 from __future__ import annotations
 

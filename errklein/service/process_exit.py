@@ -68,12 +68,9 @@ _CHECK_SECONDS = 30.0  # the seconds that the check before a restart may take
 
 
 class ProcessExit:
-    """Ends this process, or replaces it by one with the same command line.
-
-    :param pid_file: the file with the id of this process, if there is one.
-    :param check: the arguments with which Python checks, before a restart, that the new process could start.
-    :param variables: variables of the environment that this process has removed, and that the check and the new process get.
-    """
+    """Ends this process, or replaces it by one with the same command line. `check` are the arguments with which Python
+    checks, before a restart, that the new process could start. Both get the `variables` of the environment that this
+    process has removed."""
 
     def __init__(
         self,
@@ -93,10 +90,8 @@ class ProcessExit:
         self._has_deadline = False
 
     def request_restart(self) -> Deferred[None]:
-        """Stop the reactor, then restart the process, unless the check fails. May be called from any thread.
-
-        :returns: A Deferred that fires on the reactor when the restart begins, and fails with CannotRestart after a failed check.
-        """
+        """Stop the reactor, then restart the process, unless the check fails. May be called from any thread. The
+        Deferred fires on the reactor when the restart begins, and fails with CannotRestart after a failed check."""
         requested: Deferred[None] = Deferred()
         requested.addCallback(lambda _: Deferred.fromCoroutine(self._check_and_stop()))
         self._reactor.callFromThread(requested.callback, None)

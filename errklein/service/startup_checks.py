@@ -1,7 +1,6 @@
-"""Checks before a bot starts: configuration, backends, storage, endpoints, Sentry and the environment; and the setup of the log.
-
-The checks run before a daemon forks, so that errors appear on the terminal. Nothing stays open, and nothing is changed.
-"""
+"""Checks before a bot starts: configuration, backends, storage, endpoints, Sentry and the environment; and the setup of
+the log. They run before a daemon forks, so that errors appear on the terminal. Nothing stays open, and nothing is
+changed."""
 
 from __future__ import annotations
 
