@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Hashable, MutableMapping
+from collections.abc import MutableMapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +21,6 @@ from errklein.service import (
     BotService,
     DataDirectory,
     Listening,
-    ServiceOptions,
     Supervision,
     errors_end_program,
     load_with_options,
@@ -152,10 +151,10 @@ def _make_service(options: Options) -> IService:
     config = load_with_options(*given, variables)
     listening = Listening(config, options["web"], options["status"], options["console"])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
-    data_directory = DataDirectory(Path(config.BOT_DATA_DIR), data_source)
-    check_start(config, twistd, data_directory, listening, options["data-dir"], no_import=bool(options["no-import"]))
+    data = DataDirectory(Path(config.BOT_DATA_DIR), data_source)
+    check_start(config, twistd, data, listening, options["data-dir"], no_import=bool(options["no-import"]))
     with located_errors(config):
-        set_up_log(config, twistd, data_directory)
+        set_up_log(config, twistd, data)
     # A config.py that is missing later is an error.
     config_path = options["config"] or ("config.py" if config.path else None)
     later = [options["web"], options["status"], options["console"], config_path, *given[1:]]
@@ -188,17 +187,15 @@ def _make_service(options: Options) -> IService:
         for server in beside:
             server.watch(bot)
         warn_of_problems(bot)
-        reactor.callWhenRunning(ControlSocket(reactor, data_directory.path, bot.core_host).open)
+        reactor.callWhenRunning(ControlSocket(reactor, data.path, bot.core_host).open)
         return ReloadingBot(bot, reactor) if options["watch"] else bot
 
     grace = config.GRACE_PERIOD
     deadline = reactor_deadline(config.REACTOR_DEADLINE, grace, os.environ)
-
-    def notify(key: Hashable, text: str, summary: str = "", **options: Any) -> None:
-        bot.notices.post(key, text, summary, **options)
-
-    supervision = Supervision(reactor, web.lag, data_directory.path, grace, deadline, notify)
-    service_options = ServiceOptions(listening.web, grace, twistd.daemon)
-    return BotService(
-        reactor, service_options, process_exit, data_directory, web.listeners, make_managed_bot, supervision, beside
+    notify = lambda *notice, **options: bot.notices.post(*notice, **options)  # noqa: E731, PLW0108 -- the bot is made later
+    supervision = Supervision(reactor, web.lag, data.path, grace, deadline, notify)
+    service = BotService(
+        reactor, process_exit, data, web.listeners, make_managed_bot, supervision, listening.web, grace
     )
+    service.daemon, service.beside = twistd.daemon, beside
+    return service

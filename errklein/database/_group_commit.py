@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import chain
 from queue import Empty, SimpleQueue
@@ -37,28 +38,22 @@ class _Write(NamedTuple):
     done: Deferred[Any]
 
 
+@dataclass(eq=False)
 class GroupCommit:
     """Runs operations on a database in transactions, one after the other, and fires a Deferred for each on the reactor.
     Synchronizing the disk takes as long for many changes as for one. So all operations that arrive during a transaction
     form the next one, in which those with the same function are called together. Their order isn't defined: a caller
     that depends on it waits for the Deferred. A transaction wakes the reactor once. If an operation fails, the
-    transaction is undone, and each of its operations is repeated in a transaction of its own.
+    transaction is undone, and each of its operations is repeated in a transaction of its own."""
 
-    :param run: Calls a function in a thread. The functions of one database must run one after the other.
-    :param undone: Called in the thread after a transaction was undone, so that nothing refers to its rows.
-    :param committed: Called in the thread after a transaction is on disk."""
+    database: Database
+    run: Run
+    """Calls a function in a thread. The functions of one database must run one after the other."""
+    undone: Callable[[], None] = lambda: None
+    """Called in the thread after a transaction was undone, so that nothing refers to its rows."""
+    committed: Callable[[], None] = lambda: None  # called in the thread after a transaction is on disk
 
-    def __init__(
-        self,
-        database: Database,
-        run: Run,
-        undone: Callable[[], None] = lambda: None,
-        committed: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._database = database
-        self._run = run
-        self._undone = undone
-        self._committed = committed
+    def __post_init__(self) -> None:
         self._pending: list[_Write] = []
         self._committing = False
         self._closed: Deferred[None] | None = None
@@ -67,7 +62,7 @@ class GroupCommit:
     def submit(self, operation: Operation, argument: Any) -> Deferred[Any]:
         """Call the operation with this argument, and others. The Deferred fires with its result when the change is on disk."""
         if self._closed is not None:
-            return fail(DatabaseError(f"{self._database.path}: the database is closed"))
+            return fail(DatabaseError(f"{self.database.path}: the database is closed"))
         write = _Write(operation, argument, Deferred())
         self._pending.append(write)
         if not self._committing:
@@ -84,7 +79,7 @@ class GroupCommit:
     def _begin(self) -> None:
         batch, self._pending = self._pending, []
         self._committing = True
-        self._run(partial(self._write, batch)).addCallback(self._end, batch)
+        self.run(partial(self._write, batch)).addCallback(self._end, batch)
 
     def _write(self, batch: Sequence[_Write]) -> Sequence[Any]:
         results: list[Any] = [None] * len(batch)
@@ -93,19 +88,19 @@ class GroupCommit:
             groups.setdefault(write.operation, []).append(number)
         begun = False
         try:
-            with self._database.transaction() as connection:
+            with self.database.transaction() as connection:
                 begun = True
                 for operation, numbers in groups.items():
                     some = operation(connection, [batch[number].argument for number in numbers])
                     for number, result in zip(numbers, some, strict=True):
                         results[number] = result
         except Exception as error:
-            self._undone()
+            self.undone()
             if len(batch) == 1 or not begun:
                 # A transaction that can't begin has waited for another program. Each of its operations would, too.
                 return [error] * len(batch)
             return [self._write([write])[0] for write in batch]
-        self._committed()
+        self.committed()
         return results
 
     def _end(self, results: Sequence[Any], batch: Sequence[_Write]) -> None:

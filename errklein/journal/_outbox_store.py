@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
@@ -133,6 +134,7 @@ class _Changes:
         return both
 
 
+@dataclass(eq=False)
 class SQLiteOutboxStore:
     """Implements `errklein.ports.outbox.OutboxStore`, which describes the methods, in the file and group commits of a
     `SQLiteJournal`. Create it on the reactor. Changes wait in memory until a transaction takes them: the journal's
@@ -140,23 +142,16 @@ class SQLiteOutboxStore:
     transaction begins is never written. Each message on disk has an owner, the process that sends it. Only one at a
     time uses a file, so those of others are free."""
 
-    def __init__(
-        self,
-        reactor: ThreadReactor,
-        database: Database,
-        owner: int,
-        submit: Callable[[Operation, Any], Deferred[Any]],
-        read: Callable[..., Deferred[Any]],
-        durable: bool,
-    ) -> None:
-        self.durable = durable
-        self._reactor = reactor
+    reactor: ThreadReactor
+    database: Database
+    owner: int
+    submit: Callable[[Operation, Any], Deferred[Any]]
+    read: Callable[..., Deferred[Any]]
+    durable: bool
+
+    def __post_init__(self) -> None:
         self._reactor_thread = threading.get_ident()
-        self._database = database
-        self._owner = owner
-        self._submit = submit
-        self._read = read
-        self._ids = count(owner)
+        self._ids = count(self.owner)
         self._lock = threading.Lock()
         self._waiting = _Changes()
         # What the running transaction has taken.
@@ -226,7 +221,7 @@ class SQLiteOutboxStore:
                 if len(records) > MOST_UNSENT:
                     del records[next(iter(records))]
                 elif len(records) == 1:
-                    self._records_at = self._reactor.seconds() + RECORD_DELAY
+                    self._records_at = self.reactor.seconds() + RECORD_DELAY
         if changes.removed or refs:
             self._write_within(LAZY_DELAY)
         elif has_record:
@@ -248,7 +243,7 @@ class SQLiteOutboxStore:
             wanted = [record for record in records.values() if _is_wanted(record, delivery, recipient)]
             return sorted(wanted, key=lambda record: record.id)[-MOST_FOUND:]
 
-        return self._read(find_messages, self._database, delivery, recipient).addCallback(with_unwritten)
+        return self.read(find_messages, self.database, delivery, recipient).addCallback(with_unwritten)
 
     def refs_of(self, handle: Handle) -> Deferred[Sequence[MessageRef]]:
         network, key = handle.network, handle.key
@@ -256,7 +251,7 @@ class SQLiteOutboxStore:
         if unwritten is not None:
             return succeed(unwritten.refs)
         query = "SELECT room, refs FROM sent_ids WHERE network = ? AND key = ?"
-        found = self._read(self._database.read, query, (_stored(network), _stored(key)))
+        found = self.read(self.database.read, query, (_stored(network), _stored(key)))
         return found.addCallback(
             lambda rows: [
                 MessageRef(network, other or _text(room), number, thread)
@@ -266,7 +261,7 @@ class SQLiteOutboxStore:
         )
 
     def forget_refs(self, network: str, is_meant: Callable[[str], bool]) -> Deferred[int]:
-        return self._submit(each, partial(self._forget_refs, _stored(network), is_meant))
+        return self.submit(each, partial(self._forget_refs, _stored(network), is_meant))
 
     def _forget_refs(self, network: object, is_meant: Callable[[str], bool], connection: sqlite3.Connection) -> int:
         self.write(connection, lambda message: False)
@@ -285,19 +280,19 @@ class SQLiteOutboxStore:
             return succeed(None)
         flushed: Deferred[None] = Deferred()
         self._flushes.append(flushed)
-        wait = self._flushed_at + FLUSH_INTERVAL - self._reactor.seconds()
+        wait = self._flushed_at + FLUSH_INTERVAL - self.reactor.seconds()
         # The clock may have been set back, also after the timer was started.
         if not 0 < wait <= FLUSH_INTERVAL or not self.durable or self._closed:
             self._flush()
         elif self._flush_timer is None:
-            self._flush_timer = self._reactor.callLater(wait, self._flush)
+            self._flush_timer = self.reactor.callLater(wait, self._flush)
         return flushed
 
     def _flush(self) -> None:
         cancel_timers(self._flush_timer)
         self._flush_timer = None
         flushes, self._flushes = self._flushes, []
-        self._flushed_at = self._reactor.seconds()
+        self._flushed_at = self.reactor.seconds()
         written = self._write_now() if self._has_changes() else succeed(None)
         for flushed in flushes:
             written.chainDeferred(flushed)
@@ -308,14 +303,14 @@ class SQLiteOutboxStore:
 
     def lease(self) -> Deferred[Sequence[OutgoingMessage]]:
         """See `OutboxStore.lease`. While the file can't be written, messages are returned that have no owner."""
-        return self._submit(each, self._lease).addErrback(self._free).addCallback(self._messages)
+        return self.submit(each, self._lease).addErrback(self._free).addCallback(self._messages)
 
     def _free(self, _: Failure) -> Deferred[Sequence[Any]]:
-        return self._read(self._database.read, _OF_OTHERS, (self._owner,))
+        return self.read(self.database.read, _OF_OTHERS, (self.owner,))
 
     def _lease(self, connection: sqlite3.Connection) -> Sequence[Any]:
-        rows = connection.execute(_OF_OTHERS, (self._owner,)).fetchall()
-        connection.execute("UPDATE outbox SET owner = ? WHERE owner <> ?", (self._owner, self._owner))
+        rows = connection.execute(_OF_OTHERS, (self.owner,)).fetchall()
+        connection.execute("UPDATE outbox SET owner = ? WHERE owner <> ?", (self.owner, self.owner))
         return rows
 
     def _messages(self, rows: Sequence[Any]) -> Sequence[OutgoingMessage]:
@@ -381,7 +376,7 @@ class SQLiteOutboxStore:
         for start in range(0, len(new), MAX_ROWS):
             # Few at a time, since their texts are copied.
             some = new[start : start + MAX_ROWS]
-            execute_rows(connection, _INSERT, [[*map(_stored, message), self._owner] for message in some])
+            execute_rows(connection, _INSERT, [[*map(_stored, message), self.owner] for message in some])
         changed = [
             (number, *(_stored(fields.get(name)) for name in _CHANGEABLE)) for number, fields in changes.changed.items()
         ]
@@ -425,7 +420,7 @@ class SQLiteOutboxStore:
         if threading.get_ident() == self._reactor_thread:
             self._start_timer(delay)
         else:
-            call_from_thread(self._reactor, self._start_timer, delay)
+            call_from_thread(self.reactor, self._start_timer, delay)
 
     def _start_timer(self, delay: float) -> None:
         if self._closed or not self.durable:
@@ -433,15 +428,15 @@ class SQLiteOutboxStore:
             return
         delay = RETRY_DELAY if self._failing else delay
         if self._timer is None:
-            self._timer = self._reactor.callLater(delay, self._end_timer)
-        elif self._timer.getTime() > self._reactor.seconds() + delay:
+            self._timer = self.reactor.callLater(delay, self._end_timer)
+        elif self._timer.getTime() > self.reactor.seconds() + delay:
             self._timer.reset(delay)
 
     def _end_timer(self) -> None:
         self._timer = None
         # Before the look at the changes: a message that was added before this line is seen, and one after it starts a timer.
         self._is_due = False
-        now = self._reactor.seconds()
+        now = self.reactor.seconds()
         if self._waiting or self._writing or (self._waiting.records and now >= self._records_at):
             self._write_now()
             return
@@ -453,7 +448,7 @@ class SQLiteOutboxStore:
     def _write_now(self) -> Deferred[None]:
         with self._lock:
             last = max(self._waiting.added, default=0)
-        return self._submit(self._write_until, last).addCallbacks(self._written, self._failed)
+        return self.submit(self._write_until, last).addCallbacks(self._written, self._failed)
 
     def _written(self, _: None) -> None:
         if self._reported:

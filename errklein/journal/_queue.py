@@ -55,36 +55,26 @@ class RetryPolicy:
         return random() * min(self.longest, self.first * 2.0 ** min(attempt - 1, 64))
 
 
+@dataclass(eq=False)
 class DeliveryQueue:
     """Runs deliveries, each at most once at a time, until it is done or given up. Implements
     `ports.journal.LaterDeliveries`. The journal holds the deliveries. In memory are only those that run, up to
     `capacity`; a webhook gets half of the slots that other webhooks leave. All decisions are made in `_turn`, which one
     delayed call starts when the next decision is due. Due times are Unix times, since they survive a restart. Other
-    times are those of the reactor's clock, which is never set.
+    times are those of the reactor's clock, which is never set."""
 
-    :param run: Calls the handler. Fires when the handler has ended, whether or not it has exceeded its time limit.
-    :param policy: Returns the policy of a webhook, also while its plugin is inactive.
-    :param dead: Called for each delivery that is given up, without its request, after it was stored as DEAD."""
+    reactor: IReactorTime
+    journal: Journal
+    run: Callable[[StoredDelivery], Deferred[Outcome | Postponed]]
+    """Calls the handler. Fires when the handler has ended, whether or not it has exceeded its time limit."""
+    policy: Callable[[str], RetryPolicy]  # returns the policy of a webhook, also while its plugin is inactive
+    dead: Callable[[StoredDelivery, Outcome], object]
+    """Called for each delivery that is given up, without its request, after it was stored as DEAD."""
+    capacity: int = CAPACITY
+    now: Callable[[], float] = time.time
+    chance: Callable[[], float] = random.random
 
-    def __init__(
-        self,
-        reactor: IReactorTime,
-        journal: Journal,
-        run: Callable[[StoredDelivery], Deferred[Outcome | Postponed]],
-        policy: Callable[[str], RetryPolicy],
-        dead: Callable[[StoredDelivery, Outcome], object],
-        capacity: int = CAPACITY,
-        now: Callable[[], float] = time.time,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        self._reactor = reactor
-        self._journal = journal
-        self._run = run
-        self._policy = policy
-        self._dead = dead
-        self._capacity = capacity
-        self._now = now
-        self._chance = chance
+    def __post_init__(self) -> None:
         self._running = self._closed = self._loading = self._warned = False
         self._timer: IDelayedCall | None = None
         self._waiting_for_idle: list[Deferred[None]] = []
@@ -110,7 +100,7 @@ class DeliveryQueue:
         self._postponed: dict[str, tuple[float, str]] = {}
         self._unwritten: list[Callable[[], None]] = []
         self._journal_wait, self._journal_again_at = 1.0, 0.0
-        self._warnings = RateLimit(reactor.seconds)
+        self._warnings = RateLimit(self.reactor.seconds)
 
     @property
     def running(self) -> int:
@@ -118,12 +108,12 @@ class DeliveryQueue:
 
     async def prepare(self) -> None:
         """Read which webhooks are paused. Call it before requests arrive."""
-        self.paused.update(await self._journal.paused())
+        self.paused.update(await self.journal.paused())
 
     def start(self) -> None:
         """Run what the journal has, and what is accepted."""
         self._running = True
-        self._journal.wake_up(self.look)
+        self.journal.wake_up(self.look)
         self._soon()
 
     def stop(self) -> None:
@@ -152,7 +142,7 @@ class DeliveryQueue:
         if self._accepting > (MEMORY if delivery.verified else MEMORY // 4):
             return fail(JournalError("too many requests wait for the disk"))
         self._accepting += size
-        ordered = self._policy(webhook).ordered
+        ordered = self.policy(webhook).ordered
         at_once = self._may_begin(webhook, ordered)
         if at_once:
             self._slots[webhook] += 1
@@ -177,20 +167,20 @@ class DeliveryQueue:
             return result
 
         lease = LEASE if at_once else 0.0
-        return self._journal.record(delivery, lease=lease, window=window).addBoth(recorded)
+        return self.journal.record(delivery, lease=lease, window=window).addBoth(recorded)
 
     def finish(self, id: int, outcome: Outcome) -> None:
         """Store the outcome of a delivery that was run elsewhere, again and again until the journal has it."""
-        self._write(id, partial(self._journal.finish, id, outcome), lambda: None)
+        self._write(id, partial(self.journal.finish, id, outcome), lambda: None)
 
     def wait_of(self, delivery: StoredDelivery) -> Wait | None:
         """Return what a delivery waits for that is RECEIVED or in RETRY; None if it may run at once."""
-        webhook, now = delivery.webhook, self._now()
+        webhook, now = delivery.webhook, self.now()
         if webhook in self.paused:
             return Wait("the webhook is paused")
         postponed_until, reason = self._postponed.get(webhook, (0.0, ""))
-        if reason and postponed_until > self._reactor.seconds():
-            return Wait(reason, again_at=now + postponed_until - self._reactor.seconds())
+        if reason and postponed_until > self.reactor.seconds():
+            return Wait(reason, again_at=now + postponed_until - self.reactor.seconds())
         if delivery.due_at > now:
             has_failed = delivery.state is DeliveryState.RETRY
             return Wait(
@@ -198,7 +188,7 @@ class DeliveryQueue:
             )
         if not self._running:
             return Wait("the bot is starting or stopping")
-        ordered = self._policy(webhook).ordered
+        ordered = self.policy(webhook).ordered
         if not self._room(webhook, ordered):
             return Wait("an earlier delivery comes first" if ordered else f"{self.running} deliveries run already")
         return None
@@ -218,14 +208,14 @@ class DeliveryQueue:
                 _log.info("Paused webhooks: {webhooks}", webhooks=", ".join(sorted(self.paused)) or "none")
             return self._changed(result)
 
-        return self._journal.pause(webhook, paused).addBoth(ended)
+        return self.journal.pause(webhook, paused).addBoth(ended)
 
     def _note_paused(self, webhook: str, paused: bool) -> None:
         (self.paused.add if paused else self.paused.discard)(webhook)
 
     async def replay(self, ids: Sequence[int], force: bool, user: str, spacing: float = 0.0) -> Sequence[int]:
         """Run deliveries once more, and log that the user requests it. Return the ids of those that can; see `Journal.replay`."""
-        replayed = await self._journal.replay(ids, force, spacing)
+        replayed = await self.journal.replay(ids, force, spacing)
         self.look()
         if replayed:
             _audit.info("{user} replays the deliveries {ids}", user=user, ids=", ".join(map(str, sorted(replayed))))
@@ -241,14 +231,14 @@ class DeliveryQueue:
         return result
 
     def _soon(self) -> None:
-        self._wake_at(self._reactor.seconds())
+        self._wake_at(self.reactor.seconds())
 
     def _wake_at(self, at: float) -> None:
-        seconds = max(0.0, at - self._reactor.seconds())
+        seconds = max(0.0, at - self.reactor.seconds())
         if self._closed or at == _NEVER:
             return
         if self._timer is None:
-            self._timer = self._reactor.callLater(seconds, self._turn)
+            self._timer = self.reactor.callLater(seconds, self._turn)
         elif at < self._timer.getTime():
             self._timer.reset(seconds)
 
@@ -257,12 +247,12 @@ class DeliveryQueue:
         leased, self._leased = self._leased, []
         for delivery, in_order in leased:
             self._begin(delivery, in_order)
-        now = self._reactor.seconds()
+        now = self.reactor.seconds()
         if not self._busy:
             self._extend_at = _NEVER
         elif now >= self._extend_at:
             self._extend_at = now + LEASE / 3
-            self._journal.extend(list(self._busy), LEASE).addErrback(self._journal_failed)
+            self.journal.extend(list(self._busy), LEASE).addErrback(self._journal_failed)
         if now >= self._journal_again_at:
             unwritten, self._unwritten = self._unwritten, []
             for write in unwritten:
@@ -277,7 +267,7 @@ class DeliveryQueue:
                 idle.callback(None)
 
     def _is_idle(self) -> bool:
-        due = self._next_read_at() <= self._reactor.seconds()
+        due = self._next_read_at() <= self.reactor.seconds()
         return not (self._busy or self._loading or self._leasing or due)
 
     # From the journal into memory.
@@ -300,12 +290,12 @@ class DeliveryQueue:
         self._loading = True
         self._outdated = False
         try:
-            stored = await self._journal.paused()
+            stored = await self.journal.paused()
             # Another process may have changed them. After a change by this one, they are read again.
             if not self._pausing and not self._outdated:
                 self.paused.clear()
                 self.paused.update(stored)
-            for webhook in await self._journal.waiting():
+            for webhook in await self.journal.waiting():
                 self._due[webhook] = 0.0
             self._journal_works()
         except BaseException:
@@ -317,12 +307,12 @@ class DeliveryQueue:
 
     def _lease_at(self, webhook: str) -> float:
         """Return when to lease waiting deliveries of the webhook, on the reactor's clock."""
-        wait = self._due[webhook] - self._now()
+        wait = self._due[webhook] - self.now()
         # Nothing is due in so long a time: the clock was set back.
         wait = min(wait, LONGEST_WAIT) if wait <= FURTHEST else 0.0
         # Time passes between two calls, so what is due now must not be due in zero seconds.
-        free_at = self._free_at(webhook, self._policy(webhook).ordered)
-        return max(free_at, self._reactor.seconds() + wait if wait > 0 else 0.0)
+        free_at = self._free_at(webhook, self.policy(webhook).ordered)
+        return max(free_at, self.reactor.seconds() + wait if wait > 0 else 0.0)
 
     def _free_at(self, webhook: str, ordered: bool) -> float:
         if webhook in self.paused or webhook in self._leasing or not self._room(webhook, ordered):
@@ -330,7 +320,7 @@ class DeliveryQueue:
         return max(self._postponed.get(webhook, (0.0, ""))[0], self._journal_again_at)
 
     def _room(self, webhook: str, ordered: bool) -> int:
-        free = self._capacity - self._slots.total()
+        free = self.capacity - self._slots.total()
         if self._bytes[webhook] and self._bytes[webhook] + self._bytes.total() >= MEMORY:
             return 0
         if ordered:
@@ -341,11 +331,11 @@ class DeliveryQueue:
         """Return whether a new delivery of the webhook may begin at once: nothing older waits for its turn."""
         if not self._running or self._outdated or self._loading or self._recording[webhook]:
             return False
-        waiting = webhook in self._due and (ordered or self._due[webhook] <= self._now())
-        return not waiting and self._free_at(webhook, ordered) <= self._reactor.seconds()
+        waiting = webhook in self._due and (ordered or self._due[webhook] <= self.now())
+        return not waiting and self._free_at(webhook, ordered) <= self.reactor.seconds()
 
     async def _lease(self, webhook: str) -> None:
-        ordered = self._policy(webhook).ordered
+        ordered = self.policy(webhook).ordered
         count = left = self._room(webhook, ordered)
         busy = [number for number, other in self._busy.items() if other == webhook]
         due: float | None = self._due.pop(webhook)
@@ -353,7 +343,7 @@ class DeliveryQueue:
         self._bytes[webhook] += LEASE_BYTES
         self._leasing.add(webhook)
         try:
-            leased = await self._journal.lease(webhook, count, LEASE, ordered, busy)
+            leased = await self.journal.lease(webhook, count, LEASE, ordered, busy)
             self._journal_works()
             for delivery in leased:
                 self._mark_busy(delivery)
@@ -361,7 +351,7 @@ class DeliveryQueue:
                 self._leased.append((delivery, ordered))
             left -= len(leased)
             if len(leased) < count:
-                due = await self._journal.next_due(webhook, ordered)
+                due = await self.journal.next_due(webhook, ordered)
         finally:
             self._leasing.remove(webhook)
             self._slots[webhook] -= left
@@ -375,13 +365,13 @@ class DeliveryQueue:
 
     def _mark_busy(self, delivery: StoredDelivery) -> None:
         if not self._busy:
-            self._extend_at = self._reactor.seconds() + LEASE / 3
+            self._extend_at = self.reactor.seconds() + LEASE / 3
         self._busy[delivery.id] = delivery.webhook
 
     # From a handler's result to the journal.
 
     def _begin(self, delivery: StoredDelivery, in_order: bool) -> None:
-        last, policy = delivery.outcome, self._policy(delivery.webhook)
+        last, policy = delivery.outcome, self.policy(delivery.webhook)
         result: Deferred[Outcome | Postponed]
         if not self._running or (policy.ordered and not in_order):
             # The bot is stopping, or the plugin was activated after the lease.
@@ -390,7 +380,7 @@ class DeliveryQueue:
             # It may be what ends the process each time.
             result = succeed(Outcome(0, "the process ended during the last attempt"))
         else:
-            result = maybeDeferred(self._run, delivery)
+            result = maybeDeferred(self.run, delivery)
         result.addErrback(self._run_failed).addCallback(self._ended, delivery, policy).addErrback(_log_failure)
 
     def _run_failed(self, failure: Failure) -> Outcome:
@@ -405,21 +395,21 @@ class DeliveryQueue:
         delivery = delivery._replace(request=None)
         self._slots[webhook] -= 1
         if isinstance(result, Postponed):
-            self._postponed[webhook] = self._reactor.seconds() + result.seconds, result.reason
+            self._postponed[webhook] = self.reactor.seconds() + result.seconds, result.reason
             # Due at once, since the reason for the wait ends with the process, or before `look`.
-            self._retry_at(delivery, self._now(), None)
+            self._retry_at(delivery, self.now(), None)
         elif result.succeeded or delivery.ack != "now":
             self.finish(number, result)
         elif result.final or delivery.attempt >= policy.attempts:
-            self._write(number, partial(self._journal.bury, number, result), partial(self._dead, delivery, result))
+            self._write(number, partial(self.journal.bury, number, result), partial(self.dead, delivery, result))
         else:
-            self._retry_at(delivery, self._now() + policy.wait_after(delivery.attempt, self._chance), result)
+            self._retry_at(delivery, self.now() + policy.wait_after(delivery.attempt, self.chance), result)
         self._soon()
 
     def _retry_at(self, delivery: StoredDelivery, due_at: float, outcome: Outcome | None) -> None:
         self._write(
             delivery.id,
-            partial(self._journal.retry_at, delivery.id, due_at, outcome),
+            partial(self.journal.retry_at, delivery.id, due_at, outcome),
             partial(self._note_due, delivery.webhook, due_at),
         )
 
@@ -439,7 +429,7 @@ class DeliveryQueue:
         write().addCallbacks(written, failed).addErrback(_log_failure)
 
     def _journal_failed(self, failure: Failure) -> None:
-        now = self._reactor.seconds()
+        now = self.reactor.seconds()
         if now >= self._journal_again_at:
             if not self._warned and self._warnings.allows("journal"):
                 _log.warn("Deliveries of webhooks wait for the journal: {error}", error=failure.getErrorMessage())

@@ -80,41 +80,26 @@ class CannotStart(Exception):
     """The service can't start. The text is one line with the reason."""
 
 
-@dataclass(frozen=True)
-class ServiceOptions:
-    """The endpoints to open, the grace period in seconds, and whether the process is a daemon."""
-
-    endpoints: Sequence[str]
-    grace: float
-    daemon: bool = False
-
-
+@dataclass(eq=False)
 class BotService(Service):
     """Runs the bot, with its data directory locked and its endpoints open. Nothing is opened, started or locked before
     twistd starts the service, which is after the fork."""
 
     log = Logger()
 
-    def __init__(
-        self,
-        reactor: Any,
-        options: ServiceOptions,
-        process_exit: ProcessExit,
-        data_directory: DataDirectory,
-        listeners: Listeners,
-        make_bot: Callable[[], Bot | ReloadingBot],
-        supervision: Supervision,
-        beside: Sequence[SideServer] = (),
-    ) -> None:
-        self._reactor = reactor
-        self._options = options
-        self._process_exit = process_exit
-        self._data_directory = data_directory
-        self._listeners = listeners
-        self._make_bot = make_bot
-        self._supervision = supervision
-        self._beside = beside
-        self._manager = ServiceManager(reactor, os.environ)
+    reactor: Any
+    process_exit: ProcessExit
+    data_directory: DataDirectory
+    listeners: Listeners
+    make_bot: Callable[[], Bot | ReloadingBot]
+    supervision: Supervision
+    endpoints: Sequence[str]  # the endpoints to open
+    grace: float  # the grace period, in seconds
+    daemon: bool = False  # whether the process is one
+    beside: Sequence[SideServer] = ()
+
+    def __post_init__(self) -> None:
+        self._manager = ServiceManager(self.reactor, os.environ)
         self._bot: Bot | ReloadingBot | None = None
         self._on_terminal = False
         self._stopping = False
@@ -129,12 +114,10 @@ class BotService(Service):
         """Stop the bot; fires when it has stopped. The process ends at most 1 s after the grace period. Called by twistd."""
         Service.stopService(self)
         self._stopping = True
-        self._manager.stopping(self._process_exit.restart_requested)
+        self._manager.stopping(self.process_exit.restart_requested)
         # The signal that stopped the reactor, if one did.
-        self._end_in_time(getattr(self._reactor, "_exitSignal", None))
-        self.log.info(
-            "Stopping within {grace:g} s; a second signal ends the process at once", grace=self._options.grace
-        )
+        self._end_in_time(getattr(self.reactor, "_exitSignal", None))
+        self.log.info("Stopping within {grace:g} s; a second signal ends the process at once", grace=self.grace)
         return Deferred.fromCoroutine(self._stop())
 
     def hang_up(self) -> None:
@@ -144,19 +127,19 @@ class BotService(Service):
             return
         destinations.reopen()
         try:
-            self._listeners.reload_certificates()
+            self.listeners.reload_certificates()
         except Exception:
             self.log.failure("Certificates could not be read again; the previous ones stay in use")
         self.log.info("SIGHUP received: log files reopened, certificates read again")
 
     def _listen(self) -> None:
         raise_descriptor_limit()
-        self._data_directory.prepare()
+        self.data_directory.prepare()
         # Requests wait until the plugins are active; until then their routes would give 404.
-        self._listeners.pause()
-        for endpoint in self._options.endpoints:
-            self._opened(self._listeners.open(endpoint))
-        for server in self._beside:
+        self.listeners.pause()
+        for endpoint in self.endpoints:
+            self._opened(self.listeners.open(endpoint))
+        for server in self.beside:
             self._opened(server.open())
 
     def _opened(self, opening: Deferred[None]) -> None:
@@ -166,16 +149,16 @@ class BotService(Service):
             raise CannotStart(failures[0].getErrorMessage())
 
     def _start(self) -> None:
-        adopt_event_loop(self._reactor)
+        adopt_event_loop(self.reactor)
         self._manager.starting()
-        self._data_directory.lock()
+        self.data_directory.lock()
         self._on_terminal = is_terminal()
-        self._reactor.callWhenRunning(self._watch_signals)
+        self.reactor.callWhenRunning(self._watch_signals)
         # Before the reactor handles SIGTERM, the signal would end the process without removing the pid file. Not set in
         # callWhenRunning, which precedes the reactor's own handlers: this one would then call itself endlessly.
-        signal.signal(signal.SIGTERM, lambda number, _: self._reactor.callFromThread(os.kill, os.getpid(), number))
-        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.hang_up))
-        self._bot = self._make_bot()
+        signal.signal(signal.SIGTERM, lambda number, _: self.reactor.callFromThread(os.kill, os.getpid(), number))
+        signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.hang_up))
+        self._bot = self.make_bot()
         Deferred.fromCoroutine(self._bot.start()).addCallbacks(self._started, self._fail)
 
     def _watch_signals(self) -> None:
@@ -184,34 +167,34 @@ class BotService(Service):
             handler = signal.getsignal(number)
             if callable(handler):
                 signal.signal(number, partial(self._signalled, handler))
-        self._supervision.begin()
+        self.supervision.begin()
 
     def _signalled(self, handler: Callable[[int, Any], Any], number: int, frame: Any) -> None:
-        if self._supervision.was_sent(number):
+        if self.supervision.was_sent(number):
             self._end_in_time(number)
             handler(number, frame)
 
     def _end_in_time(self, signal_number: int | None) -> None:
-        self._process_exit.within(self._options.grace + 0.5, signal_number)
+        self.process_exit.within(self.grace + 0.5, signal_number)
         # If a thread holds the interpreter lock.
-        self._supervision.end_after(self._options.grace + 1)
+        self.supervision.end_after(self.grace + 1)
 
     def _started(self, _: None) -> None:
-        self._supervision.started()
+        self.supervision.started()
         configure_garbage_collector()
         shorten_thread_slices()
-        self._listeners.resume()
+        self.listeners.resume()
         self._manager.started()
 
     async def _stop(self) -> None:
         if self._bot is not None:
             try:
-                await self._bot.stop(self._options.grace)
+                await self._bot.stop(self.grace)
             except Exception:
                 self.log.failure("The bot could not be stopped cleanly")
-        self._data_directory.unlock()
+        self.data_directory.unlock()
         # Last, so that the stop can be watched.
-        for server in self._beside:
+        for server in self.beside:
             await server.close()
 
     def _or_exit(self, step: Callable[[], None]) -> None:
@@ -222,11 +205,11 @@ class BotService(Service):
             text = " ".join(masker(str(error)).split()) or type(error).__name__
             if not isinstance(error, (CannotStart, *START_ERRORS)):
                 self.log.failure("errklein can't start")
-            elif self._options.daemon:
+            elif self.daemon:
                 self.log.critical("errklein can't start: {reason}", reason=text)
-            if self._options.daemon:
+            if self.daemon:
                 raise CannotStart(text) from None
-            self._process_exit.remove_pid_file()
+            self.process_exit.remove_pid_file()
             _write_to_terminal(text)
             raise SystemExit(1) from None
 
@@ -236,14 +219,14 @@ class BotService(Service):
             self.log.info("The start was interrupted: {reason}", reason=failure.getErrorMessage())
             return
         self.log.critical("errklein can't start: {reason}", reason=failure.getErrorMessage(), log_failure=failure)
-        if not self._options.daemon:
+        if not self.daemon:
             _write_to_terminal(masker(failure.getErrorMessage()))
-        self._reactor.addSystemEventTrigger("after", "shutdown", self._process_exit.now, 1)
-        self._reactor.callWhenRunning(self._stop_reactor)
+        self.reactor.addSystemEventTrigger("after", "shutdown", self.process_exit.now, 1)
+        self.reactor.callWhenRunning(self._stop_reactor)
 
     def _stop_reactor(self) -> None:
         with suppress(ReactorNotRunning):
-            self._reactor.stop()
+            self.reactor.stop()
 
 
 def raise_descriptor_limit() -> None:

@@ -9,9 +9,9 @@ import sys
 import threading
 from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -67,23 +67,19 @@ def _is_open(number: int) -> bool:
 _CHECK_SECONDS = 30.0  # the seconds that the check before a restart may take
 
 
+@dataclass(eq=False)
 class ProcessExit:
     """Ends this process, or replaces it by one with the same command line. `check` are the arguments with which Python
     checks, before a restart, that the new process could start. Both get the `variables` of the environment that this
     process has removed."""
 
-    def __init__(
-        self,
-        reactor: Any,
-        pid_file: Path | None = None,
-        check: Sequence[str] = (),
-        variables: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
-        self.restart_requested = False
-        self._reactor = reactor
-        self._pid_file = pid_file
-        self._check = check
-        self._variables = variables
+    reactor: Any
+    pid_file: Path | None = None
+    check: Sequence[str] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    restart_requested: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
         self._directory = Path.cwd()
         self._arguments = [sys.executable, *sys.orig_argv[1:]]
         self._sockets = InheritedSockets()
@@ -94,7 +90,7 @@ class ProcessExit:
         Deferred fires on the reactor when the restart begins, and fails with CannotRestart after a failed check."""
         requested: Deferred[None] = Deferred()
         requested.addCallback(lambda _: Deferred.fromCoroutine(self._check_and_stop()))
-        self._reactor.callFromThread(requested.callback, None)
+        self.reactor.callFromThread(requested.callback, None)
         return requested
 
     def within(self, seconds: float, signal_number: int | None) -> None:
@@ -121,14 +117,14 @@ class ProcessExit:
 
     def remove_pid_file(self) -> None:
         with suppress(OSError, ValueError):
-            if self._pid_file is not None and int(self._pid_file.read_text()) == os.getpid():
-                self._pid_file.unlink()
+            if self.pid_file is not None and int(self.pid_file.read_text()) == os.getpid():
+                self.pid_file.unlink()
 
     async def _check_and_stop(self) -> None:
-        if self._check:
+        if self.check:
             # Another process reads the configuration: modules that it imports may have changed, and it may block.
-            command, thread = [sys.executable, *self._check], JobThread(self._reactor, "check before a restart")
-            check = partial(run, command, seconds=_CHECK_SECONDS, env=self._variables, directory=self._directory)
+            command, thread = [sys.executable, *self.check], JobThread(self.reactor, "check before a restart")
+            check = partial(run, command, seconds=_CHECK_SECONDS, env=self.variables, directory=self._directory)
             checking = thread.run(check)
             thread.stop()
             try:
@@ -140,12 +136,12 @@ class ProcessExit:
 
     def _stop_for_restart(self) -> None:
         try:
-            self._reactor.stop()
+            self.reactor.stop()
         except ReactorNotRunning:
             # The reactor is stopping already, with or without a restart.
             return
         self.restart_requested = True
-        self._reactor.addSystemEventTrigger("after", "shutdown", self._restart)
+        self.reactor.addSystemEventTrigger("after", "shutdown", self._restart)
 
     def _exit_or_restart(self, signal_number: int | None) -> None:
         if self.restart_requested:
@@ -158,7 +154,7 @@ class ProcessExit:
         _flush()
         os.chdir(self._directory)
         self._sockets.pass_on()
-        environment = {**os.environ, **self._variables}
+        environment = {**os.environ, **self.variables}
         os.execve(self._arguments[0], self._arguments, environment)  # noqa: S606  the process's own command line
 
 

@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.listening import ListenError, Listeners
-from errklein.service import BotService, CannotStart, ServiceOptions, Supervision
+from errklein.service import BotService, CannotStart, Supervision
 from errklein.service import bot_service as service
 from errklein.service._data_directory import DataDirectory, DataDirectoryError
 from errklein.service.process_exit import ProcessExit
@@ -125,12 +125,14 @@ class BotServiceTests(SynchronousTestCase):
         self.supervision = FakeSupervision()
         return BotService(
             self.reactor,
-            ServiceOptions(["tcp:1", "tcp:2"], 7.0, daemon),
             cast(ProcessExit, self.process_exit),
             DataDirectory(self.directory),
             cast(Listeners, self.listeners),
             lambda: self.bot,
             cast(Supervision, self.supervision),
+            ["tcp:1", "tcp:2"],
+            7.0,
+            daemon,
         )
 
     def test_raises_its_limit_of_descriptors(self) -> None:
