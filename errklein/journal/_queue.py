@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from errklein.chat.outgoing import Wait
 from errklein.journal._writing import FURTHEST, LEASE_BYTES, PROCESS_ENDED
 from errklein.ports.journal import Journal, JournalError
-from errklein.running import RateLimit
+from errklein.running import RateLimit, cancel_timers
 from errklein.webhooks.deliveries import DeliveryState, Outcome, Postponed, StoredDelivery
 
 CAPACITY = 128  # the number of deliveries in memory. A webhook alone gets half of it.
@@ -123,9 +123,8 @@ class DeliveryQueue:
 
     def close(self) -> None:
         self._running, self._closed = False, True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        cancel_timers(self._timer)
+        self._timer = None
 
     def when_idle(self) -> Deferred[None]:
         if self._is_idle():

@@ -23,7 +23,7 @@ from errklein.journal._redaction import Redaction
 from errklein.journal._retention import Pruner, Retention
 from errklein.journal._writing import End, JournalWriter
 from errklein.ports.journal import JournalError
-from errklein.running import ThreadReactor, call_from_thread
+from errklein.running import ThreadReactor, call_from_thread, cancel_timers
 from errklein.webhooks.deliveries import Action, DeliveryState, Outcome, StoredDelivery
 
 DATABASE = "journal.sqlite"  # the file name of the database in BOT_DATA_DIR
@@ -216,9 +216,8 @@ class SQLiteJournal:
         )
 
     def flush(self) -> None:
-        buffer, size, timer = self._buffer, self._buffer_size, self._flush
-        if timer is not None and timer.active():
-            timer.cancel()
+        buffer, size = self._buffer, self._buffer_size
+        cancel_timers(self._flush)
         self._flush = None
         if self._counts:
             counts, self._counts = self._counts, Counter()

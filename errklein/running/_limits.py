@@ -109,9 +109,8 @@ class DeadlineSweeper:
 
     def stop(self) -> None:
         self._watched.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        cancel_timers(self._timer)
+        self._timer = None
 
     def _sweep(self) -> None:
         self._timer = None

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from errklein.chat.handles import Handle, without_handle
-from errklein.running._limits import result_within
+from errklein.running._limits import cancel_timers, result_within
 from errklein.running._placement import Placement, placement_of
 from errklein.running.context import origin
 from errklein.running.pool import WorkerPool
@@ -305,15 +305,12 @@ class SerialQueue:
         self._waiting.clear()
         while self._notices:
             self._notices.popitem()[1].cancel()
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        cancel_timers(self._next)
+        self._next = None
 
     def _begin(self) -> None:
         context, work, done = self._waiting.popleft()
-        timer = self._notices.pop(done, None)
-        if timer is not None:
-            timer.cancel()
+        cancel_timers(self._notices.pop(done, None))
         self._running = done
         if self._hung_after is not None:
             self._next = self._reactor.callLater(self._hung_after, self._continue)
@@ -325,8 +322,7 @@ class SerialQueue:
 
     def _end(self, result: Any, done: Deferred[Any]) -> None:
         if self._running is done:
-            if self._next is not None:
-                self._next.cancel()
+            cancel_timers(self._next)
             self._running, self._next = None, self._reactor.callLater(0, self._continue) if self._waiting else None
         done.callback(result)
 
@@ -429,9 +425,8 @@ class TimeSlices:
 
     def stop(self) -> None:
         self._waiting.clear()
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        cancel_timers(self._next)
+        self._next = None
 
     def has_time(self) -> bool:
         """Return whether this reactor turn has time left for work."""

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.running import context
+from errklein.running._limits import cancel_timers
 from errklein.running.threads import call_from_thread, loop_of
 
 T = TypeVar("T")
@@ -212,9 +213,8 @@ class WorkerPool:
         if self._stopped:
             return
         self._stopped = True
-        if self._check_timer is not None:
-            self._check_timer.cancel()
-            self._check_timer = None
+        cancel_timers(self._check_timer)
+        self._check_timer = None
         for job in self._slots.clear():
             job.end(Failure(PoolStopped(f"the {self.name} pool has stopped")))
         self._threads.stop()
