@@ -6,7 +6,6 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -80,51 +79,30 @@ _COMMANDS = (Path(__file__).parent / "templates" / "commands.txt").read_text("ut
 """The summary, the description and the examples of each command."""
 
 
-def _section(name: str) -> tuple[str, str, str]:
+def _texts(name: str) -> dict[str, Any]:
     summary, _, details = _COMMANDS.partition(f"\n# {name}: ")[2].partition("\n\n#")[0].partition("\n")
     description, heading, examples = details.partition("examples:\n")
-    return summary, description, heading + examples
+    texts = {"help": summary, "description": description, "epilog": heading + examples}
+    return {**texts, "formatter_class": argparse.RawDescriptionHelpFormatter}
 
 
-RUN_EXAMPLES = f"\n{_section('run')[2]}\n"
+RUN_EXAMPLES = f"\n{_texts('run')['epilog']}\n"
 """Printed after the options of `errklein run`, which are those of `twistd errklein`."""
 
 
 def make_parser() -> Parser:
-    description, _, examples = _section("errklein")
-    parser = Parser(
-        prog="errklein",
-        description=description,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    texts = _texts("errklein")
+    texts["description"] = texts.pop("help")
+    parser = Parser(prog="errklein", allow_abbrev=False, **texts)
     parser.add_argument("--version", action="version", version=f"errklein {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-    for add_commands in (
-        _add_new_files,
-        _add_running,
-        _add_sign,
-        _add_webhooks,
-        _add_deliveries,
-        _add_questions,
-        _add_data,
-    ):
-        add_commands(partial(_add, commands))
+
+    def add(name: str, *parents: Any, **settings: Any) -> Parser:
+        return commands.add_parser(name, parents=parents, **_texts(name), **settings)
+
+    for add_commands in (_add_new_files, _add_running, _add_webhooks, _add_deliveries, _add_questions, _add_data):
+        add_commands(add)
     return parser
-
-
-def _add(commands: argparse._SubParsersAction[Parser], name: str, *parents: Any, **settings: Any) -> Parser:
-    summary, description, examples = _section(name)
-    return commands.add_parser(
-        name,
-        help=summary,
-        description=description,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=parents,
-        **settings,
-    )
 
 
 def _add_actions(command: Parser, *common: Any) -> Callable[..., Parser]:
@@ -138,27 +116,27 @@ def _add_actions(command: Parser, *common: Any) -> Callable[..., Parser]:
     return add
 
 
+def _flag(parser: argparse.ArgumentParser, *names: str, text: str, **settings: Any) -> None:
+    parser.add_argument(*names, action="store_true", help=text, **settings)
+
+
 def _add_new_files(add: Callable[..., Parser]) -> None:
     for name in ("init", "examples"):
         add(name).add_argument("directory", metavar="DIR", help="the directory; created if it is missing")
-    plugin = add("new-plugin")
-    plugin.add_argument(
-        "plugin",
-        metavar="NAME",
-        nargs="?",
-        help="the name of the plugin, from letters, digits, spaces, '-' and '_', after the directory of your plugins: watch, "
-        "plugins/watch",
+    plugin, characters = add("new-plugin"), "letters, digits, spaces, '-' and '_'"
+    plugin_help = (
+        f"the name of the plugin, from {characters}, after the directory of your plugins: watch, plugins/watch"
     )
+    plugin.add_argument("plugin", metavar="NAME", nargs="?", help=plugin_help)
     plugin.add_argument("--description", default="", metavar="TEXT", help="the purpose of the plugin, in one line")
 
 
 def _add_running(add: Callable[..., Parser]) -> None:
     add("check", _CONFIG, _DATA, _PLUGINS, _CHECK)
     add("report", _CONFIG, _DATA)
-    run = add("run", add_help=False, allow_abbrev=False)
-    run.add_argument("--reactor", help=argparse.SUPPRESS)
-    health = add("healthcheck", _CONFIG)
-    health.add_argument("--status", metavar="ENDPOINT", help="the endpoint, instead of STATUS in the configuration")
+    add("run", add_help=False, allow_abbrev=False).add_argument("--reactor", help=argparse.SUPPRESS)
+    status_help = "the endpoint, instead of STATUS in the configuration"
+    add("healthcheck", _CONFIG).add_argument("--status", metavar="ENDPOINT", help=status_help)
     add_action = _add_actions(add("network"), _CONFIG)
     add_action("list", "print the networks that are configured, available, or can be installed")
     checking = add_action("check", "connect to networks, print what is missing or wrong, and disconnect", _DATA)
@@ -166,53 +144,41 @@ def _add_running(add: Callable[..., Parser]) -> None:
         "name", metavar="NAME", nargs="?", help="the network's name in NETWORKS, or BACKEND (default: all)"
     )
     add_action = _add_actions(add("config"))
-    showing = add_action(
-        "show", "print each setting that is set, with its value and its source", _CONFIG, _DATA, _PLUGINS
-    )
-    showing.add_argument("--all", "-a", action="store_true", help="print the settings with their default, too")
+    show_text = "print each setting that is set, with its value and its source"
+    showing = add_action("show", show_text, _CONFIG, _DATA, _PLUGINS)
+    _flag(showing, "--all", "-a", text="print the settings with their default, too")
     showing.add_argument("--network", "-n", metavar="NAME", help="as of `errklein run`")
     showing.add_argument("--web", "-w", metavar="ENDPOINT", action="append", default=[], help="as of `errklein run`")
     showing.add_argument("--status", metavar="ENDPOINT", help="as of `errklein run`")
     showing.add_argument("--console", metavar="ENDPOINT", help="as of `errklein run`")
     add_action("check", "check the configuration and the plugins", _CONFIG, _DATA, _PLUGINS, _CHECK)
-    reloading = add_action(
-        "reload", "let the running bot read its configuration again, and print what has changed", _CONFIG, _DATA
-    )
-    forced_help = "also remove the last administrator of a network, or the verification of a webhook"
-    reloading.add_argument("--force", action="store_true", help=forced_help)
+    reload_text = "let the running bot read its configuration again, and print what has changed"
+    forced = "also remove the last administrator of a network, or the verification of a webhook"
+    _flag(add_action("reload", reload_text, _CONFIG, _DATA), "--force", text=forced)
     add_action("template", "print a config.py with all settings, their defaults and their meaning")
 
 
-def _add_sign(add: Callable[..., Parser]) -> None:
+def _add_webhooks(add: Callable[..., Parser]) -> None:
     sign = add("sign", _SIGNED)
     sign.add_argument("scheme", metavar="SCHEME", help="the name of the scheme, such as github or standard_webhooks")
     sign.add_argument("file", metavar="FILE", help="the file with the body")
-    sign.add_argument(
-        "--url",
-        default="http://127.0.0.1:3141/",
-        help="the URL of the webhook, which Twilio signs (default: %(default)s)",
-    )
+    url_help = "the URL of the webhook, which Twilio signs (default: %(default)s)"
+    sign.add_argument("--url", default="http://127.0.0.1:3141/", help=url_help)
     option_help = "an option of the scheme; may be given several times"
-    sign.add_argument("--option", metavar="NAME=VALUE", action="append", default=[], help=option_help)
-    sign.add_argument("--json", action="store_true", help="print the headers as JSON instead of a command")
-
-
-def _add_webhooks(add: Callable[..., Parser]) -> None:
+    sign.add_argument("--option", metavar="NAME=VALUE", help=option_help, **_SEVERAL)
+    _flag(sign, "--json", text="print the headers as JSON instead of a command")
     name_help = "the webhook as Plugin:method, Plugin for all of a plugin, or the name of a webhook of a room"
     name = _parent("name", metavar="WEBHOOK", help=name_help)
     of_room = _parent("name", metavar="NAME", help="the name of a webhook of a room")
     room = _parent("room", metavar="ROOM", help="the room, in quotes; of one of several networks as 'libera:#ops'")
     add = _add_actions(add("webhook"), _CONFIG, _DATA)
     add("list", "print the webhooks, each in one line")
-    url_help = "print only the URL of a webhook of a room, with its token if that is in the configuration"
-    add("show", "print a webhook, its last request, and what has become of it", name).add_argument(
-        "--url", action="store_true", help=url_help
-    )
+    only_url = "print only the URL of a webhook of a room, with its token if that is in the configuration"
+    _flag(add("show", "print a webhook, its last request, and what has become of it", name), "--url", text=only_url)
     source = _parent("source", metavar="SOURCE", help="the service; !webhook new lists them")
     new = add("new", "make a webhook that shows in a room what a service sends, and print its address", source, room)
     new.add_argument("name", metavar="NAME", nargs="?", default="", help="its name (default: that of the source)")
-    signed_help = "let the source sign its requests, instead of a token in the address"
-    new.add_argument("--signed", action="store_true", default=None, help=signed_help)
+    _flag(new, "--signed", text="let the source sign its requests, instead of a token in the address", default=None)
     new.add_argument("--expires", metavar="TIME", default="", help="when it expires, such as 90d or 2027-01-31")
     setting = add("set", "change an option of a webhook of a room, or read its secret from standard input", of_room)
     setting.add_argument("option", metavar="OPTION", help="events, expires, messages, rate, secret or text")
@@ -222,9 +188,8 @@ def _add_webhooks(add: Callable[..., Parser]) -> None:
     add("remove", "remove a webhook of a room", of_room)
     test = add("test", "send a POST request to a running bot, and print the response", _SIGNED)
     test.add_argument("target", metavar="URL|WEBHOOK", help="the URL of the webhook, or its name as Plugin:method")
-    test.add_argument(
-        "file", metavar="FILE", nargs="?", help="the file with the body (default: the example of its source, or {})"
-    )
+    body_help = "the file with the body (default: the example of its source, or {})"
+    test.add_argument("file", metavar="FILE", nargs="?", help=body_help)
     address_help = "the address of the bot, for a webhook that is named (default: %(default)s)"
     test.add_argument("--address", metavar="URL", default="http://127.0.0.1:3141", help=address_help)
     source_help = "sign as this source does; a webhook that is named has its own verification"
@@ -244,18 +209,13 @@ def _add_deliveries(add: Callable[..., Parser]) -> None:
     )
     listing = add("list", "print the latest deliveries, each in one line", as_json)
     listing.add_argument("words", metavar="WORD", nargs="*", help=words)
-    listing.add_argument(
-        "--grouped",
-        action="store_true",
-        help="print the deliveries with the same reason together, with what to do about them",
-    )
+    _flag(listing, "--grouped", text="print the deliveries with the same reason together, with what to do about them")
     add("show", "print deliveries with their attempts, headers and bodies", ids, as_json)
     replay = add("replay", "run deliveries once more, and wait for their outcome")
     replay.add_argument("words", metavar="ID|WORD", nargs="+", help=f"ids of deliveries, or {words}")
-    replay.add_argument("--force", action="store_true", help="replay also those that the source has repeated meanwhile")
-    replay.add_argument(
-        "--wait", metavar="SECONDS", type=float, default=10.0, help="the time to wait for the outcome (default: 10)"
-    )
+    _flag(replay, "--force", text="replay also those that the source has repeated meanwhile")
+    wait_help = "the time to wait for the outcome (default: 10)"
+    replay.add_argument("--wait", metavar="SECONDS", type=float, default=10.0, help=wait_help)
     export = add("export", "write deliveries to files delivery-ID.json, which tests can replay", ids)
     export.add_argument("--directory", metavar="DIR", default=".", help="the directory (default: the current one)")
 
@@ -265,9 +225,8 @@ def _add_questions(add: Callable[..., Parser]) -> None:
         "the id of a delivery, a room, a webhook as Plugin:method or Plugin, or refused for the last refused request"
     )
     add("why", _CONFIG, _DATA).add_argument("subject", metavar="ID|ROOM|WEBHOOK|refused", help=subjects)
-    add("audit", _CONFIG, _DATA).add_argument(
-        "words", metavar="WORD", nargs="*", help="since TIME, until TIME; by default, all that is kept"
-    )
+    times = "since TIME, until TIME; by default, all that is kept"
+    add("audit", _CONFIG, _DATA).add_argument("words", metavar="WORD", nargs="*", help=times)
     forget = _add_actions(add("person"), _CONFIG, _DATA)("forget", "remove what is stored of a person")
     forget.add_argument("person", metavar="PERSON", help="the person, on one of several networks as NETWORK:PERSON")
     removed = "remove the headers and bodies of these deliveries instead"
@@ -276,38 +235,24 @@ def _add_questions(add: Callable[..., Parser]) -> None:
 
 
 def _add_data(add: Callable[..., Parser]) -> None:
-    importing = add("import-errbot", _CONFIG, _DATA, _TRUST)
-    importing.add_argument("--force", action="store_true", help="replace values that are stored already")
+    _flag(add("import-errbot", _CONFIG, _DATA, _TRUST), "--force", text="replace values that are stored already")
     add("errbot-command").add_argument("directory", metavar="DIR", help="a directory of PATH, such as /usr/local/bin")
     exporting = add("export-errbot", _CONFIG, _DATA)
-    exporting.add_argument(
-        "--directory", metavar="DIR", type=Path, help="the directory of the shelves (default: the data directory)"
-    )
-    exporting.add_argument(
-        "--force", action="store_true", help="move existing shelves to the directory before-export-1 first"
-    )
-    add("backup", _CONFIG, _DATA).add_argument(
-        "--with-secrets", action="store_true", help="also write the secrets of webhooks, to backup.secrets.json"
-    )
+    shelves_help = "the directory of the shelves (default: the data directory)"
+    exporting.add_argument("--directory", metavar="DIR", type=Path, help=shelves_help)
+    _flag(exporting, "--force", text="move existing shelves to the directory before-export-1 first")
+    with_secrets = "also write the secrets of webhooks, to backup.secrets.json"
+    _flag(add("backup", _CONFIG, _DATA), "--with-secrets", text=with_secrets)
     restoring = add("restore", _CONFIG, _DATA, _TRUST)
-    restoring.add_argument(
-        "file",
-        metavar="FILE",
-        nargs="?",
-        type=Path,
-        help="the backup (default: backup.jsonl, or backup.py, in the data directory)",
-    )
-    restoring.add_argument(
-        "--force", action="store_true", help="replace values of the same name; a backup of them is written first"
-    )
-    restoring.add_argument(
-        "--with-deliveries", action="store_true", help="also restore deliveries and messages, paused"
-    )
+    file_help = "the backup (default: backup.jsonl, or backup.py, in the data directory)"
+    restoring.add_argument("file", metavar="FILE", nargs="?", type=Path, help=file_help)
+    _flag(restoring, "--force", text="replace values of the same name; a backup of them is written first")
+    _flag(restoring, "--with-deliveries", text="also restore deliveries and messages, paused")
     add("release-messages", _CONFIG, _DATA)
     add = _add_actions(add("storage"), _CONFIG, _DATA)
     namespace = _parent("namespace", metavar="NAMESPACE", help="the name of the plugin; core for the bot's own values")
     getting = add("get", "print the values as a Python dict", namespace)
-    getting.add_argument("--missing-ok", action="store_true", help="print {} for an unknown namespace")
+    _flag(getting, "--missing-ok", text="print {} for an unknown namespace")
     add("set", "replace all values by those of the Python dict on standard input", namespace)
     add("merge", "add the values of the Python dict on standard input, and merge dicts with stored dicts", namespace)
 
@@ -335,32 +280,18 @@ _CONFIG = _parent(
     "--config", "-c", metavar="FILE", help="the configuration (default: ./config.py, or the built-in defaults)"
 )
 _DATA = _parent("--data-dir", "-d", metavar="DIR", help="the data directory (default: BOT_DATA_DIR)")
+_SEVERAL: Any = {"action": "append", "default": []}
 _PLUGINS = _parent(
-    "--plugin-dir",
-    "-p",
-    metavar="DIR",
-    action="append",
-    default=[],
-    help="a directory with more plugins; may be given several times",
+    "--plugin-dir", "-p", metavar="DIR", help="a directory with more plugins; may be given several times", **_SEVERAL
 )
 _CHECK = _parent("--strict", action="store_true", help="exit with status 1 if there is a warning, too")
-_CHECK.add_argument("--verbose", "-v", action="store_true", help="print core plugins, too")
+_flag(_CHECK, "--verbose", "-v", text="print core plugins, too")
 _SIGNED = _parent("--secret", metavar="REF", help="the secret: env:NAME, file:/path or credential:NAME")
 _SIGNED.add_argument(
-    "--header",
-    metavar="'NAME: VALUE'",
-    action="append",
-    default=[],
-    help="a header of the request; may be given several times",
+    "--header", metavar="'NAME: VALUE'", help="a header of the request; may be given several times", **_SEVERAL
 )
-_TRUST = _parent(
-    "--trust",
-    metavar="NAME",
-    action="append",
-    default=[],
-    type=_trusted_name,
-    help="allow values to use this class or function, as module.name; may be given several times",
-)
+_TRUSTED = "allow values to use this class or function, as module.name; may be given several times"
+_TRUST = _parent("--trust", metavar="NAME", type=_trusted_name, help=_TRUSTED, **_SEVERAL)
 
 
 def print_lines(lines: Iterable[str]) -> int:
