@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 
-from errklein.config._settings import DEPENDENT, SETTINGS, TEXTS, TEXTS_OR_LISTS, ConfigError, checked
+from errklein.config._settings import DEPENDENT, SETTINGS, TEXTS_OR_LISTS, ConfigError, checked
 from errklein.config.secrets import SecretError, read_file
 from errklein.text.suggestions import did_you_mean
 
@@ -75,7 +75,8 @@ def _content(variable: str, path: str) -> bytes:
 
 
 def _parsed(name: str, content: bytes) -> object:
-    default = SETTINGS[name].default if name in SETTINGS else None
+    setting = SETTINGS.get(name)
+    default = setting and setting.default
     try:
         text = content.decode()
     except UnicodeDecodeError:
@@ -84,7 +85,8 @@ def _parsed(name: str, content: bytes) -> object:
     if text.strip() == "None":
         # TOML has no null.
         return None
-    if isinstance(default, str) or name in TEXTS or (name in TEXTS_OR_LISTS and begins not in ("[", '"', "'")):
+    is_text = isinstance(default, str) or (setting is not None and setting.is_text)
+    if is_text or (name in TEXTS_OR_LISTS and begins not in ("[", '"', "'")):
         return text
     import tomllib
 

@@ -32,27 +32,16 @@ def _accepted_by(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return check
 
 
-trusted_proxies = _accepted_by(TrustedProxies)
-rate = _accepted_by(Rate.of)
+def _url_path(example: str, least: int = 0) -> Callable[[Any], Any]:
+    """Return a check of a path with at least so many characters, which returns it without a slash at the end."""
 
+    def check(value: Any) -> Any:
+        path = value.rstrip("/") if isinstance(value, str) else None
+        if path is None or len(path) < least or (path and not is_base_path(path)):
+            raise InvalidValue(f"a path such as {example!r}, of letters, digits, '-', '.', '_' and '~'")
+        return path
 
-def base_path(value: Any) -> Any:
-    """Return a path without a slash at the end."""
-    path = value.rstrip("/") if isinstance(value, str) else None
-    if path is None or (path and not is_base_path(path)):
-        raise InvalidValue("a path such as '/bot', of letters, digits, '-', '.', '_' and '~'")
-    return path
-
-
-def _prefix(value: Any) -> Any:
-    """Return a path of at least one segment, without a slash at the end."""
-    try:
-        path = base_path(value)
-    except InvalidValue:
-        path = ""
-    if not path:
-        raise InvalidValue("a path such as '/hooks', of letters, digits, '-', '.', '_' and '~'")
-    return path
+    return check
 
 
 def public_url(value: Any) -> Any:
@@ -128,11 +117,10 @@ Lists, sets and dicts are returned themselves, not copied, since plugins change 
 
 @dataclass(frozen=True)
 class Setting:
-    """The default of a setting, the check of a value, and whether a reload applies another one, since each use reads it anew."""
-
     default: Any
     check: Check
-    reload: bool = False
+    reload: bool = False  # whether a reload applies another value, since each use reads it anew
+    is_text: bool = False  # whether the value is a text, although the default isn't one
 
 
 def _optional(check: Check, absent: Any = None) -> Check:
@@ -386,7 +374,7 @@ SETTINGS: Mapping[str, Setting] = {
     "BACKEND": Setting("Text", _backend),
     "STORAGE": Setting("Shelf", _storage),
     "STORAGE_CONFIG": Setting({}, _optional(_storage_config, {})),
-    "BOT_EXTRA_STORAGE_PLUGINS_DIR": Setting(None, _optional(_path)),
+    "BOT_EXTRA_STORAGE_PLUGINS_DIR": Setting(None, _optional(_path), is_text=True),
     "BOT_DATA_DIR": Setting("errklein-data", _path),
     "BOT_EXTRA_PLUGIN_DIR": Setting([], _directories),
     "BOT_EXTRA_BACKEND_DIR": Setting([], _directories),
@@ -395,14 +383,14 @@ SETTINGS: Mapping[str, Setting] = {
     "PLUGINS_CALLBACK_ORDER": Setting((None,), _order, reload=True),
     "AUTOINSTALL_DEPS": Setting(True, _flag, reload=True),
     "INSTALL_FROM_CHAT": Setting(True, _flag, reload=True),
-    "BOT_LOG_FILE": Setting(None, _optional(_path)),
-    "BOT_LOG_LEVEL": Setting(logging.INFO, _level, reload=True),
+    "BOT_LOG_FILE": Setting(None, _optional(_path), is_text=True),
+    "BOT_LOG_LEVEL": Setting(logging.INFO, _level, reload=True, is_text=True),
     "BOT_LOG_FORMATTER": Setting(None, _optional(_formatter)),
     "BOT_LOG_SENTRY": Setting(False, _flag),
     "BOT_LOG_SENTRY_FLASK": Setting(False, _flag),
     "SENTRY_DSN": Setting("", _optional(_text, "")),
-    "SENTRY_LOGLEVEL": Setting(logging.INFO, _level),
-    "SENTRY_EVENTLEVEL": Setting(logging.ERROR, _level),
+    "SENTRY_LOGLEVEL": Setting(logging.INFO, _level, is_text=True),
+    "SENTRY_EVENTLEVEL": Setting(logging.ERROR, _level, is_text=True),
     "SENTRY_OPTIONS": Setting({}, _optional(_sentry_options, {})),
     "SENTRY_TRANSPORT": Setting(None, _anything),
     "BOT_ASYNC": Setting(True, _flag, reload=True),
@@ -430,7 +418,7 @@ SETTINGS: Mapping[str, Setting] = {
     "SUPPRESS_CMD_NOT_FOUND": Setting(False, _flag, reload=True),
     "TEXT_DEMO_MODE": Setting(True, _flag),
     "TEXT_COLOR_THEME": Setting("light", _text),
-    "XMPP_CA_CERT_FILE": Setting(None, _optional(_path)),
+    "XMPP_CA_CERT_FILE": Setting(None, _optional(_path), is_text=True),
     "XMPP_FEATURE_MECHANISMS": Setting({}, _mapping),
     "XMPP_KEEPALIVE_INTERVAL": Setting(None, _optional(_some_seconds)),
     "XMPP_USE_IPV6": Setting(None, _anything),
@@ -446,30 +434,30 @@ SETTINGS: Mapping[str, Setting] = {
     # errklein's own
     "NETWORKS": Setting({}, _networks),
     "WEB": Setting((), _endpoints),
-    "STATUS": Setting(None, _optional(_endpoint)),
-    "CONSOLE": Setting(None, _optional(_endpoint)),
+    "STATUS": Setting(None, _optional(_endpoint), is_text=True),
+    "CONSOLE": Setting(None, _optional(_endpoint), is_text=True),
     "CONSOLE_URL": Setting("", _optional(public_url, "")),
     "BOT_NICK_PREFIX": Setting(True, _flag, reload=True),
-    "COMMAND_RATE": Setting("200/h", _optional(rate), reload=True),
+    "COMMAND_RATE": Setting("200/h", _optional(_accepted_by(Rate.of)), reload=True),
     "WEBHOOK_TIMEOUT": Setting(60.0, _some_seconds, reload=True),
     "WEBHOOK_POOLSIZE": Setting(20, _whole(1)),
     "WEBHOOK_QUEUE": Setting(200, _whole(0)),
     "WEBHOOK_QUEUE_WAIT": Setting(10.0, _some_seconds),
     "WEBHOOK_MAX_BODY": Setting(25 * 1024 * 1024, _whole(1), reload=True),
-    "WEBHOOK_BASE_PATH": Setting("", _optional(base_path, "")),
-    "WEBHOOK_PREFIX": Setting("/hooks", _prefix),
-    "TRUSTED_PROXIES": Setting({}, _optional(trusted_proxies, {})),
+    "WEBHOOK_BASE_PATH": Setting("", _optional(_url_path("/bot"), "")),
+    "WEBHOOK_PREFIX": Setting("/hooks", _url_path("/hooks", 1)),
+    "TRUSTED_PROXIES": Setting({}, _optional(_accepted_by(TrustedProxies), {})),
     "PUBLIC_URL": Setting("", _optional(public_url, "")),
     "WEBHOOK_MAX_CONNECTIONS": Setting(10_000, _whole(1)),
     "WEBHOOK_MAX_CONNECTIONS_PER_CLIENT": Setting(1_000, _whole(1)),
     "WEBHOOKS": Setting({}, _optional(_webhooks, {}), reload=True),
     "WEBHOOK_METHODS": Setting(DEFAULT_METHODS, check_methods, reload=True),
-    "WEBHOOK_CLIENT_RATE": Setting("100/s", _optional(rate), reload=True),
+    "WEBHOOK_CLIENT_RATE": Setting("100/s", _optional(_accepted_by(Rate.of)), reload=True),
     "WEBHOOK_LOG": Setting("bodies", _log_parts),
     "WEBHOOK_LOG_MASK": Setting((), _strings),
     "WEBHOOK_LOG_DAYS": Setting(7, _log_days),
     "WEBHOOK_LOG_SIZE": Setting(1_000_000_000, _whole(1)),
-    "WEBHOOK_LOG_RATE": Setting("100/s", _optional(rate)),
+    "WEBHOOK_LOG_RATE": Setting("100/s", _optional(_accepted_by(Rate.of))),
     "WEBHOOK_BODY_MEMORY": Setting(256 * 1024 * 1024, _optional(_whole(0))),
     "GRACE_PERIOD": Setting(10.0, _seconds),
     "REACTOR_DEADLINE": Setting(None, _optional(_zero_or_a_second)),
@@ -481,20 +469,6 @@ SETTINGS: Mapping[str, Setting] = {
 
 DEPENDENT: Mapping[str, Check] = {"BOT_ADMINS_NOTIFICATIONS": _names, "COMPACT_OUTPUT": _flag}
 """The settings whose default depends on other settings."""
-
-TEXTS = frozenset(
-    [
-        "BOT_EXTRA_STORAGE_PLUGINS_DIR",
-        "BOT_LOG_FILE",
-        "BOT_LOG_LEVEL",
-        "CONSOLE",
-        "SENTRY_EVENTLEVEL",
-        "SENTRY_LOGLEVEL",
-        "STATUS",
-        "XMPP_CA_CERT_FILE",
-    ]
-)
-"""The settings whose values are texts, besides those whose default is one."""
 
 TEXTS_OR_LISTS = frozenset(["BOT_ADMINS_FALLBACK", "BOT_EXTRA_BACKEND_DIR", "BOT_EXTRA_PLUGIN_DIR", "WEB"])
 

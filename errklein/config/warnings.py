@@ -164,19 +164,8 @@ def _is_pattern(name: Any) -> bool:
 
 
 _OPEN = frozenset(
-    [
-        "basedir",
-        "bind_address",
-        "ipv6",
-        "nickname",
-        "port",
-        "realname",
-        "sasl_account",
-        "server",
-        "ssl",
-        "ssl_ca",
-        "username",
-    ]
+    {"basedir", "bind_address", "ipv6", "nickname", "port", "realname"}
+    | {"sasl_account", "server", "ssl", "ssl_ca", "username"}
 )
 """Keys of confidential settings whose values are no secrets."""
 
