@@ -9,8 +9,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -38,49 +38,47 @@ from errklein.webhooks.room_webhooks import RoomWebhook, room_webhooks
 T = TypeVar("T")
 
 
-def explain(known: argparse.Namespace) -> int:
-    config, data = open_data(known)
+@contextmanager
+def _journal_of(
+    config: Config, data: DataDirectory, without: str, access: Access = Access.READ
+) -> Iterator[JournalArchive]:
+    """Open the journal. End the program if there is no file, with what to do `without` one, or after an error of the context."""
     if config.STORAGE == "Memory":
-        raise SystemExit("errklein: STORAGE is 'Memory', so only the running bot can answer; use !why")
+        raise SystemExit(f"errklein: STORAGE is 'Memory', so {without}")
     try:
-        with closing(JournalArchive(data.path / DATABASE)) as archive:
-            operations = operations_on(archive, config, data)
-            explanations = finished(operations.why(shell_user(), known.subject))
-            print_lines(" ".join(line.split()) for one in explanations for line in one.lines())
+        with closing(JournalArchive(data.path / DATABASE, access)) as archive:
+            yield archive
     except (InvalidWords, DatabaseError) as error:
         raise SystemExit(f"errklein: {error}") from None
-    return 0
+
+
+def explain(known: argparse.Namespace) -> int:
+    config, data = open_data(known)
+    with _journal_of(config, data, "only the running bot can answer; use !why") as archive:
+        explanations = finished(operations_on(archive, config, data).why(shell_user(), known.subject))
+        return print_lines(" ".join(line.split()) for one in explanations for line in one.lines())
 
 
 def audit(known: argparse.Namespace) -> int:
     config, data = open_data(known)
-    if config.STORAGE == "Memory":
-        raise SystemExit("errklein: STORAGE is 'Memory', so there is no file with deliveries and messages")
     now = time.time()
-    try:
+    with _journal_of(config, data, "there is no file with deliveries and messages") as archive:
         query, _ = parse_list(known.words, now, {})
         if query != DeliveryQuery(since=query.since, until=query.until):
             known.parser.error("expected only since TIME and until TIME")
-        with closing(JournalArchive(data.path / DATABASE)) as archive:
-            balances = archive.balances(query.since or 0.0, query.until or now + 86400)
-    except (InvalidWords, DatabaseError) as error:
-        raise SystemExit(f"errklein: {error}") from None
+        balances = archive.balances(query.since or 0.0, query.until or now + 86400)
     status = 0
     for one in balances:
         parts = ", ".join(f"{number} {name}" for name, number in one.parts.items())
-        print_lines(
-            [
-                f"{one.accepted} {one.kind} accepted since {shown_time(min(one.since, now))}: {parts}; difference {one.difference}"
-            ]
-        )
+        accepted = f"{one.accepted} {one.kind} accepted since {shown_time(min(one.since, now))}"
+        print_lines([f"{accepted}: {parts}; difference {one.difference}"])
         if one.missing:
             complain([f"{one.kind} without their row, of all times: {' '.join(map(str, one.missing))}"])
         for restart in one.kills:
             if restart or not data.is_used():
                 before = f"before {shown_time(restart)}" if restart else "and not started again"
-                print_lines(
-                    [f"  a bot was killed {before}: what was only counted in its last second isn't in these numbers"]
-                )
+                uncounted = "what was only counted in its last second isn't in these numbers"
+                print_lines([f"  a bot was killed {before}: {uncounted}"])
         status |= bool(one.difference or one.missing)
     return status
 
@@ -233,9 +231,8 @@ def _load_routes(config: Config) -> tuple[Sequence[RouteInfo], Mapping[str, Room
 
 def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> int:
     """Pause or resume webhooks. Plugins, which may be broken, are only loaded if the journal doesn't know the webhook."""
-    if config.STORAGE == "Memory":
-        raise SystemExit(f"errklein: STORAGE is 'Memory', so only the running bot can do it; use !webhook {known.what}")
-    with closing(JournalArchive(data.path / DATABASE, Access.READ if data.is_used() else Access.SHARE)) as archive:
+    is_running, without = data.is_used(), f"only the running bot can do it; use !webhook {known.what}"
+    with _journal_of(config, data, without, Access.READ if is_running else Access.SHARE) as archive:
         recorded, operations = archive.webhooks(), operations_on(archive, config, data)
         try:
             names = operations.named(known.name, recorded)
@@ -243,8 +240,8 @@ def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> in
             names = operations_on(archive, config, data, *_load_routes(config)).named(known.name, recorded)
         change = operations.pause if known.what == "pause" else operations.resume
         for name in names:
-            finished(change(shell_user(None if data.is_used() else archive), name))
-    when = "" if data.is_used() else "; no bot is running, so it holds from its next start"
+            finished(change(shell_user(None if is_running else archive), name))
+    when = "" if is_running else "; no bot is running, so it holds from its next start"
     return print_lines([f"{known.what}d {', '.join(names)}{when}"])
 
 
@@ -309,20 +306,17 @@ _WAITING = (DeliveryState.RECEIVED, DeliveryState.RUNNING)
 
 def work_on_deliveries(known: argparse.Namespace) -> int:
     config, data = open_data(known)
-    if config.STORAGE == "Memory":
-        raise SystemExit(
-            "errklein: STORAGE is 'Memory', so only the running bot has its deliveries; use !delivery list"
-        )
-    try:
-        bot = RunningBot(data.path) if data.is_used() else None
-        access = Access.SHARE if known.what == "replay" and bot is None else Access.READ
-        with closing(JournalArchive(data.path / DATABASE, access)) as archive:
+    bot = RunningBot(data.path) if data.is_used() else None
+    access = Access.SHARE if known.what == "replay" and bot is None else Access.READ
+    without = "only the running bot has its deliveries; use !delivery list"
+    with _journal_of(config, data, without, access) as archive:
+        try:
             return run_action(archive, known, bot)
-    except (UnknownWebhook, DatabaseError) as error:
-        raise SystemExit(f"errklein: {error}") from None
-    except InvalidWords as error:
-        parser: Parser = known.parser
-        parser.error(str(error))
+        except UnknownWebhook:
+            raise
+        except InvalidWords as error:
+            parser: Parser = known.parser
+            parser.error(str(error))
 
 
 def run_action(archive: JournalArchive, known: argparse.Namespace, bot: Queue | None) -> int:
