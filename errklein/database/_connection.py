@@ -417,7 +417,7 @@ class _Write(NamedTuple):
     done: Deferred[Any]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class GroupCommit:
     """Runs operations on a database in transactions, one after the other, and fires a Deferred for each on the reactor.
     Synchronizing the disk takes as long for many changes as for one. So all operations that arrive during a transaction

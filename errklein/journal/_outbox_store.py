@@ -134,7 +134,7 @@ class _Changes:
         return both
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class SQLiteOutboxStore:
     """Implements `errklein.ports.outbox.OutboxStore`, which describes the methods, in the file and group commits of a
     `SQLiteJournal`. Create it on the reactor. Changes wait in memory until a transaction takes them: the journal's

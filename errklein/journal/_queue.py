@@ -55,7 +55,7 @@ class RetryPolicy:
         return random() * min(self.longest, self.first * 2.0 ** min(attempt - 1, 64))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class DeliveryQueue:
     """Runs deliveries, each at most once at a time, until it is done or given up. Implements
     `ports.journal.LaterDeliveries`. The journal holds the deliveries. In memory are only those that run, up to

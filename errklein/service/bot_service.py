@@ -80,7 +80,7 @@ class CannotStart(Exception):
     """The service can't start. The text is one line with the reason."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class BotService(Service):
     """Runs the bot, with its data directory locked and its endpoints open. Nothing is opened, started or locked before
     twistd starts the service, which is after the fork."""

@@ -67,7 +67,7 @@ def _is_open(number: int) -> bool:
 _CHECK_SECONDS = 30.0  # the seconds that the check before a restart may take
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ProcessExit:
     """Ends this process, or replaces it by one with the same command line. `check` are the arguments with which Python
     checks, before a restart, that the new process could start. Both get the `variables` of the environment that this

@@ -482,7 +482,7 @@ class WritingTests(StoreCase):
         """A message that waits, or ends, while records are read is found all the same."""
         waits, record = self.add(), self.end(MessageState.REJECTED, "no")
         read: Deferred[list[MessageRecord]] = Deferred()
-        self.patch(self.store, "_read", lambda *_: read)
+        self.patch(self.store, "read", lambda *_: read)
         found = self.store.find(recipient="#builds")
         self.wait(1)
         self.assertEqual(self.written(), [waits.id])
@@ -541,7 +541,7 @@ class LeaseTests(StoreCase):
     def test_lease_on_a_full_disk(self) -> None:
         """Messages of an earlier process are sent while the file can't be written, and removed later."""
         message = self.add_of_another()
-        with mock.patch.object(self.store, "_submit", lambda *_: fail(JournalError("the disk is full"))):
+        with mock.patch.object(self.store, "submit", lambda *_: fail(JournalError("the disk is full"))):
             self.assertEqual(self.lease(), [message])
         self.store.end(sent(message.id))
         self.wait(0.05)
