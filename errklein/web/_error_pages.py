@@ -31,6 +31,9 @@ def retry_after(seconds: float) -> tuple[tuple[bytes, bytes]]:
     return ((b"Retry-After", b"%d" % max(1, math.ceil(seconds))),)
 
 
+STOPPING = Problem(503, "the service is stopping", retry_after(10.0))
+
+
 def too_large(limit: int) -> Problem:
     return Problem(413, f"the body is larger than {limit} bytes")
 

@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred, succeed
 from errklein.running import NEVER, Runner
 from errklein.verify import ImmediateResponse
 from errklein.web._delivery import Delivery, Lanes, WebServices
-from errklein.web._error_pages import Problem, retry_after, start_page, too_large
+from errklein.web._error_pages import STOPPING, Problem, retry_after, start_page, too_large
 from errklein.web._recording import RecordedRequest
 from errklein.web._responses import HTML
 from errklein.web._routes import Match, Mount, MountedResponse, NamedPath, NoRoute, Route, Routes
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from errklein.web._settings import WebSettings
     from errklein.web._site import Site
 
-_STOPPING = Problem(503, "the service is stopping", ((b"Retry-After", b"10"),))
 _INACTIVE = Postponed("the webhook is not active", 60.0)
 _REMOVED = Outcome(410, REMOVED_WEBHOOK)
 _STILL_RUNNING = Postponed("the handler is still running since the request", 10.0)
@@ -73,21 +72,15 @@ class Intake:
     # Before the body is complete.
 
     def match_head(self, request: HTTPRequest, length: int | None, expects: bool) -> Problem | None:
-        """Find the route of a request before its body is read, and set its `match` and `body_limit`.
-
-        A request without a route is rejected here only if that saves the client from sending the body.
-
-        :returns: The error response if the request is rejected, else None.
-        """
+        """Find the route of a request before its body is read, and set its `match` and `body_limit`. Return the error response
+        if the request is rejected: one without a route only if that saves the client from sending the body."""
         problem = None
         try:
             self._match(request)
-        except NoRoute as no_route:
-            problem = problem_of(no_route, request)
-        except Problem as bad:
-            problem = bad
+        except (NoRoute, Problem) as refused:
+            problem = problem_of(refused, request)
         if request.site.stopping:
-            return _STOPPING
+            return STOPPING
         if problem is not None and expects:
             return problem
         return too_large(request.body_limit) if length is not None and length > request.body_limit else None
@@ -102,19 +95,13 @@ class Intake:
 
     # The complete request.
 
-    def handle(self, request: HTTPRequest) -> None:
-        if request.site.stopping:
-            request.send_error(_STOPPING)
-        else:
-            self.route(request)
-
     def route(self, request: WebhookRequest) -> None:
         """Pass a complete request to its present route, or respond that there is none."""
         match = request.match
         try:
             if match is None or match.version != self.routes.version:
                 request.match = None
-                match = self._match_complete(request)
+                match = self._match(request)
         except NoRoute as no_route:
             self._respond_without_route(request, no_route)
         except Problem as problem:
@@ -161,7 +148,7 @@ class Intake:
             return succeed(_STILL_RUNNING)
         request = RecordedRequest(site, recorded)
         try:
-            route, captures, _ = self._match_complete(request)
+            route, captures, _ = self._match(request)
             if isinstance(route, Mount) or route.hook is None or route.label != webhook:
                 raise Problem(404, "the URL of the request is another webhook's")
             if not route.hook.active:
@@ -169,7 +156,7 @@ class Intake:
             if recorded.received_at < route.hook.since and recorded.origin != "replay":
                 return succeed(_REMOVED)
         except (NoRoute, Problem) as refused:
-            problem = refused if isinstance(refused, Problem) else problem_of(refused, request)
+            problem = problem_of(refused, request)
             if self.routes.declaration(webhook) is not None:
                 # Others of its deliveries must not wait for this one.
                 return succeed(Outcome(problem.status, problem.detail))
@@ -187,13 +174,9 @@ class Intake:
     # Routes.
 
     def _match(self, request: WebhookRequest) -> Match:
+        """Find the route for a request. Raises as `_find`, and Problem if the body is too large for the route."""
         match = request.match = self._find(request)
         request.body_limit = match.route.max_body or request.site.settings.max_body
-        return match
-
-    def _match_complete(self, request: WebhookRequest) -> Match:
-        """Find the route for a complete request. Raises as `_find`, and Problem if the body is too large for the route."""
-        match = self._match(request)
         if request.body_size > request.body_limit:
             raise too_large(request.body_limit)
         return match
@@ -239,7 +222,6 @@ class Intake:
     # Refusals.
 
     def refuse(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
-        """Respond to a request for a webhook with an error, after noting the reason."""
         self._identify(request)
         self.services.checks.note_refusal(hook, request, problem)
         self.services.recording.log_refused(hook, request, problem)
@@ -310,10 +292,12 @@ class Admission:
             Delivery(self._route, self._context, when_ended).start()
 
 
-def problem_of(no_route: NoRoute, request: WebhookRequest) -> Problem:
+def problem_of(refused: NoRoute | Problem, request: WebhookRequest) -> Problem:
     """Return the error for a request without a matching route: 404, or 405 with the allowed methods."""
-    if not no_route.allowed:
+    if isinstance(refused, Problem):
+        return refused
+    if not refused.allowed:
         return not_found(request.path)
-    allowed = ", ".join(sorted(no_route.allowed | {"OPTIONS"}))
+    allowed = ", ".join(sorted(refused.allowed | {"OPTIONS"}))
     detail = f"the method {request.method.decode('ascii')} is not allowed at this path; allowed: {allowed}"
     return Problem(405, detail, ((b"Allow", allowed.encode()),))

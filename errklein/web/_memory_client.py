@@ -22,7 +22,7 @@ from errklein.web._site import Site
 
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 
-HeaderPairs = Iterable[tuple[str, str]]
+RequestHeaders = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,12 @@ class ClientResponse:
     """
 
     status: int
-    """The HTTP status, such as 200."""
-
-    reason: str
-    """The reason phrase, such as "OK"."""
-
-    headers: tuple[tuple[str, str], ...]
-    """Pairs of name and value, in the order and case in which they were sent."""
-
+    reason: str  #: the reason phrase, such as "OK"
+    headers: tuple[tuple[str, str], ...]  #: pairs of name and value, in the order and case in which they were sent
     body: bytes
-    """The body as bytes."""
 
     def header(self, name: str) -> str | None:
-        """Return the value of a header; None if it is missing.
-
-        :param name: The name, in any case. Of several headers with this name, the first counts.
-        """
+        """Return the value of the first header with this name, in any case; None if it is missing."""
         return next((value for header, value in self.headers if header.lower() == name.lower()), None)
 
     @property
@@ -62,16 +52,12 @@ class ClientResponse:
         return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """Return the value of a JSON body.
-
-        :raises ValueError: The body is not JSON. The text has the status and the beginning of the body.
-        """
+        """Return the value of a JSON body. Raises ValueError with the status and the beginning of the body."""
         try:
             return json.loads(self.body)
         except ValueError:
-            raise ValueError(
-                f"the body of the response {self.status} {self.reason} is not JSON: {self.text[:300]!r}"
-            ) from None
+            text = f"the body of the response {self.status} {self.reason} is not JSON: {self.text[:300]!r}"
+            raise ValueError(text) from None
 
 
 class ConnectionBroken(Exception):
@@ -79,19 +65,10 @@ class ConnectionBroken(Exception):
 
 
 def send_request(
-    site: Site,
-    method: str,
-    url: str,
-    headers: Mapping[str, str] | HeaderPairs = (),
-    body: bytes = b"",
-    origin: str = "",
+    site: Site, method: str, url: str, headers: RequestHeaders = (), body: bytes = b"", origin: str = ""
 ) -> Deferred[ClientResponse]:
-    """Send a request to a site, on a connection in memory of its own.
-
-    :param origin: "test" for a request whose source isn't verified, and which runs at once.
-    :returns: A Deferred that fires with the response, or fails with ConnectionBroken.
-    :raises ValueError: The method is invalid, or a header has more than one line.
-    """
+    """Send a request to a site, on a connection in memory of its own. `origin` is "test" for one whose source isn't verified, and
+    which runs at once. The Deferred may fail with ConnectionBroken. Raises ValueError as `request_bytes`."""
     request = request_bytes(method, url, headers, body)
     transport = _MemoryTransport(method.upper())
     channel = site.buildProtocol(transport.getPeer())
@@ -102,11 +79,9 @@ def send_request(
     return transport.response
 
 
-def request_bytes(method: str, url: str, headers: Mapping[str, str] | HeaderPairs = (), body: bytes = b"") -> bytes:
-    """Return the bytes of a request. Host, Content-Length and Connection are added, and the URL is escaped.
-
-    :raises ValueError: The method is invalid, or a header has more than one line.
-    """
+def request_bytes(method: str, url: str, headers: RequestHeaders = (), body: bytes = b"") -> bytes:
+    """Return the bytes of a request. Host, Content-Length and Connection are added, and the URL is escaped. Raises ValueError:
+    the method is invalid, or a header has more than one line."""
     parts = urlsplit(url)
     target = quote(parts.path or "/", _SAFE)
     if parts.query:
@@ -177,9 +152,8 @@ class _MemoryTransport:
         if self.response.called:
             return
         if response is None:
-            self.response.errback(
-                ConnectionBroken("the server aborted the connection before the response was complete")
-            )
+            text = "the server aborted the connection before the response was complete"
+            self.response.errback(ConnectionBroken(text))
         else:
             self.response.callback(response)
 

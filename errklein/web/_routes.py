@@ -60,7 +60,6 @@ class Mount:
 
     @property
     def label(self) -> str:
-        """The name of the mount beside those of webhooks."""
         return f"{self.owner}:{self.path}"
 
     def has(self, path: str) -> bool:
@@ -81,9 +80,7 @@ class MountedResponse:
 
     def __init__(self, services: WebServices, mount: Mount, request: Any) -> None:
         self.deadline = request.begun + services.settings.timeout
-        self._services = services
-        self._mount = mount
-        self._request = request
+        self._services, self._mount, self._request = services, mount, request
 
     def start(self) -> None:
         request = self._request
@@ -91,7 +88,7 @@ class MountedResponse:
             return
         self._services.open_requests.watch(self)
         self._services.routes.streams[self._mount.owner].add(self)
-        request.notifyFinish().addBoth(self._settle)
+        request.notifyFinish().addBoth(lambda _: self._services.open_requests.forget(self))
         if self._mount.owner in self._services.routes.held:
             self._services.routes.when_released(self._mount.owner).addCallback(self._route_again)
             return
@@ -121,9 +118,6 @@ class MountedResponse:
                 self._services.intake.route(self._request)
         except Exception:
             self._request.processingFailed(Failure())
-
-    def _settle(self, _: object) -> None:
-        self._services.open_requests.forget(self)
 
 
 def limit_messages(channel: Any) -> None:
@@ -204,14 +198,12 @@ Shadowed = Callable[[Hook, Hook], None]
 
 
 class Routes:
-    """The routes of all plugins, and the webhooks of rooms.
+    """The routes of all plugins, and the webhooks of rooms, which are below the path `prefix`.
 
-    :param enter: Called with the route, the request and the values of the rule's variables, for requests of other sites; without a
-        route for those of webhooks of rooms.
-    :param shadowed: Called with a hook whose URL and method another hook has, and with that hook.
-    :param configure: Returns a hook of a plugin as the operator has configured it, or raises HookError.
-    :param prepare: Called with each hook before its requests; returns its secrets.
-    :param prefix: The path below which the webhooks of rooms are.
+    `enter` is called with the route, the request and the values of the rule's variables, for requests of other sites; without a
+    route for those of webhooks of rooms. `shadowed` is called with a hook whose URL and method another hook has, and with that
+    hook. `configure` returns a hook of a plugin as the operator has configured it, or raises HookError. `prepare` is called with
+    each hook before its requests; it returns its secrets.
     """
 
     log = Logger(namespace="errklein.web")
@@ -224,15 +216,11 @@ class Routes:
         prepare: Callable[[Hook], Sequence[bytes]] = lambda hook: (),
         prefix: str = "/hooks",
     ) -> None:
-        self._enter = enter
-        self._shadowed = shadowed
-        self.configure = configure
-        self._prepare = prepare
+        self._enter, self._shadowed, self.configure, self._prepare = enter, shadowed, configure, prepare
         self.prefix = prefix
         self.named: dict[str, Route] = {}  # the routes of the webhooks of rooms, by name
-        # The names by the digest of a token, and the digests by name.
-        self._by_token: dict[str, str] = {}
-        self._tokens: dict[str, Sequence[str]] = {}
+        self._by_token: dict[str, str] = {}  # the names by the digest of a token
+        self._tokens: dict[str, Sequence[str]] = {}  # the digests by name
         self.mounts: list[Mount] = []  # the resources that plugins have mounted
         self.streams: defaultdict[str, WeakSet[Any]] = defaultdict(WeakSet)  # the streams and WebSockets of each plugin
         self.app = Klein()  # the application; `app.resource()` answers every webhook under any Twisted site
@@ -240,17 +228,14 @@ class Routes:
         self.version = 0  # a number that changes with the routes
         self._adapter = self.app.url_map.bind("")
         self._precedence = RoutePrecedence()
-        # All routes that there have been, by name, and the present ones.
-        self._known: dict[str, Route] = {}
-        self._routes: dict[str, Route] = {}
-        self._standby: Mapping[
-            str, Sequence[Hook]
-        ] = {}  # the hooks of each owner for the time in which its plugin is inactive
+        self._known: dict[str, Route] = {}  # all routes that there have been, by name
+        self._routes: dict[str, Route] = {}  # the present ones
+        self._standby: Mapping[str, Sequence[Hook]] = {}  # the hooks of each owner while its plugin is inactive
         self.declared: dict[str, Sequence[Hook]] = {}  # the hooks of each owner as they were declared
+        # The matches of rules without variables, by escaped path and method.
         self.cached: dict[tuple[bytes, bytes], Match] = {}
-        """The matches of rules without variables, by escaped path and method."""
+        # The owners for whose routes requests must wait, and what waits.
         self.held: dict[str, list[tuple[Deferred[None], Context]]] = {}
-        """The owners for whose routes requests must wait, and what waits."""
 
     # Changes.
 
@@ -271,12 +256,9 @@ class Routes:
         rank: int | None = None,
         mounts: Mapping[str, IResource] = MappingProxyType({}),
     ) -> None:
-        """Replace all of the owner's hooks and mounts in one step, and end a hold.
-
-        Of two hooks that claim a URL and method, the one with the lower rank gets the requests.
-
-        :raises HookError: A rule is invalid, or the operator's options for a hook. Nothing is changed.
-        """
+        """Replace all of the owner's hooks and mounts in one step, and end a hold. Of two hooks that claim a URL and method, the
+        one with the lower rank gets the requests. Raises HookError: a rule is invalid, or the operator's options for a hook.
+        Nothing is changed then."""
         declared, hooks = hooks, [self.configure(hook) for hook in hooks]
         for hook in hooks:
             self._route_of(hook)
@@ -340,9 +322,8 @@ class Routes:
         usable = []
         for hook in self._standby.get(owner, ()):
             if errors := self.refused([hook]):
-                self.log.error(
-                    "{webhook} gets 404 while its plugin is inactive: {error}", webhook=hook.full_name, error=errors[0]
-                )
+                text = "{webhook} gets 404 while its plugin is inactive: {error}"
+                self.log.error(text, webhook=hook.full_name, error=errors[0])
             elif (configured := self.configure(hook)).declaration.verify is not None:
                 usable.append(configured)
         self._use(owner, usable)
@@ -473,9 +454,8 @@ class Routes:
                 route = self._routes[candidate.full_name]
                 if route.methods:
                     return self._adapter.build(route.name, values, next(iter(route.methods)))
-        raise LookupError(
-            f"no webhook is named {endpoint!r}; use a method's name, or 'Plugin:method' for another plugin"
-        )
+        meant = "use a method's name, or 'Plugin:method' for another plugin"
+        raise LookupError(f"no webhook is named {endpoint!r}; {meant}")
 
     # The application.
 

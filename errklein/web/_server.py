@@ -30,11 +30,10 @@ from errklein.webhooks.options import configured
 class WebServer:
     """The web server of a bot: endpoints, connections, routes, and the handling of requests by plugins.
 
-    :param decoding_pool: The threads that decode bodies above 64 KiB, which then don't wait for blocking handlers; by default that of `runner`.
-    :param large_pool: The threads that decode bodies above 256 KiB, so that smaller ones don't wait for them; by default
-        `decoding_pool`.
-    :param recorded_pool: The threads of blocking handlers of recorded deliveries, for which other requests don't wait then; by
-        default that of `runner`.
+    :param decoding_pool: Decodes bodies above 64 KiB, which then don't wait for blocking handlers; by default that of `runner`.
+    :param large_pool: Decodes bodies above 256 KiB, so that smaller ones don't wait for them; by default `decoding_pool`.
+    :param recorded_pool: Calls blocking handlers of recorded deliveries, for which other requests don't wait then; by default that
+        of `runner`.
     """
 
     def __init__(
@@ -62,14 +61,11 @@ class WebServer:
         self._lanes, self._recorded_lanes = (Lanes(reactor, settings.body_memory, *pools) for _ in range(2))
         self._intake = Intake(self._make_services, self.routes, self._recorded_runner, self._recorded_lanes)
         self.site = Site(reactor, settings, self._intake, decoding_pool)
-        self.app = self.routes.app
-        """The Klein application of all webhooks. `app.resource()` answers them under any Twisted site, also in tests."""
+        self.app = self.routes.app  # `app.resource()` answers all webhooks under any Twisted site, also in tests
         self.counts = self.site.counts  # the responses and handlers since the start
         self.lag = self.site.lag
         self.run: Callable[[StoredDelivery], Deferred[Outcome | Postponed]] = partial(self._intake.run, site=self.site)
-        """Calls the handler of a recorded delivery. The Deferred fires when the handler has ended."""
         self.request = partial(send_request, self.site)
-        """Sends a request to this server without a socket. The Deferred fires with the response."""
         self.listeners = Listeners(reactor, self.site, self.site.limits.guard)
         self._closing: Deferred[None] = succeed(None)
 
@@ -86,26 +82,16 @@ class WebServer:
     def _make_services(self) -> WebServices:
         """Return what deliveries use, with the parts of the bot, which is created after the web server."""
         bot, settings, site = self._bot(), self.site.settings, self.site
-        return WebServices(
-            settings,
-            self._runner,
-            self._lanes,
-            site.time_slices,
-            self._open_requests,
-            bot,
-            self.routes,
-            self._intake,
-            Checks(settings, self._lanes, bot, site.now, self.now),
-            Recording(settings, bot, self.now),
-            None if bot.journal is None else bot.journal.outbox,
-        )
+        checks, recording = Checks(settings, self._lanes, bot, site.now, self.now), Recording(settings, bot, self.now)
+        outbox = None if bot.journal is None else bot.journal.outbox
+        parts = self._runner, self._lanes, site.time_slices, self._open_requests, bot, self.routes, self._intake
+        return WebServices(settings, *parts, checks, recording, outbox)
 
     def url_for(self, owner: str, endpoint: str, values: Mapping[str, Any]) -> str:
         settings = self.site.settings
         if not settings.public_url:
-            raise RuntimeError(
-                "the URLs of webhooks are unknown; set PUBLIC_URL in config.py, such as 'https://bot.example.net'"
-            )
+            meant = "set PUBLIC_URL in config.py, such as 'https://bot.example.net'"
+            raise RuntimeError(f"the URLs of webhooks are unknown; {meant}")
         return settings.public_url + settings.base_path + self.routes.url_for(owner, endpoint, values)
 
     def webhook_at(self, method: str, path: str) -> Hook | None:
@@ -147,11 +133,11 @@ class WebServer:
         return gatherResults([self._closing, self.listeners.close_all()]).addCallback(lambda _: None)
 
     def _enter(self, route: Route | None, request: Any, captures: Mapping[str, Any]) -> None:
+        received = StockRequest(request, self.site, (route and route.max_body) or self.site.settings.max_body)
         if route is None:
-            self._intake.route(StockRequest(request, self.site, self.site.settings.max_body))
+            self._intake.route(received)
         else:
-            limit = route.max_body or self.site.settings.max_body
-            self._intake.enter(route, StockRequest(request, self.site, limit), captures)
+            self._intake.enter(route, received, captures)
 
     def _prepare(self, hook: Hook) -> Sequence[bytes]:
         secrets = self.services.checks.prepare(hook)

@@ -24,32 +24,32 @@ from errklein.webhooks.options import HookOptions, hook_options
 class WebSettings:
     """Limits of requests, and their addresses. Times are in seconds, sizes in bytes."""
 
-    timeout: float = 60.0  # for a handler to respond; then the client gets 504, and the handler runs to its end
-    max_body: int = 25 * 1024 * 1024  # the default is the maximum of GitHub's webhooks
-    max_connections: int = 10_000  # the maximal number of open connections
-    max_connections_per_client: int = 1_000  # of those from an IPv4 address, or from an IPv6 network of 64 bits
-    body_memory: int | None = 256 * 1024 * 1024  # for all bodies and their decoded values; None if it is unlimited
-    off_reactor_size: int = 64 * 1024  # the size above which a body is decoded in a thread before its handler runs
-    head_deadline: float = 10.0  # the time for a request line and its headers to arrive
-    body_deadline: float = 30.0  # the time for a body to arrive, from the end of the headers
-    read_deadline: float = 30.0  # the time for a client to read from a full send buffer; then it is disconnected
-    idle_deadline: float = 60.0  # the time after which a connection without a request is closed
-    proxies: TrustedProxies | None = None  # the proxies whose forwarding headers are read
+    timeout: float = 60.0  #: for a handler to respond; then the client gets 504, and the handler runs to its end
+    max_body: int = 25 * 1024 * 1024  #: the default is the maximum of GitHub's webhooks
+    max_connections: int = 10_000  #: the maximal number of open connections
+    max_connections_per_client: int = 1_000  #: of those from an IPv4 address, or from an IPv6 network of 64 bits
+    body_memory: int | None = 256 * 1024 * 1024  #: for all bodies and their decoded values; None if it is unlimited
+    off_reactor_size: int = 64 * 1024  #: the size above which a body is decoded in a thread before its handler runs
+    head_deadline: float = 10.0  #: the time for a request line and its headers to arrive
+    body_deadline: float = 30.0  #: the time for a body to arrive, from the end of the headers
+    read_deadline: float = 30.0  #: the time for a client to read from a full send buffer; then it is disconnected
+    idle_deadline: float = 60.0  #: the time after which a connection without a request is closed
+    proxies: TrustedProxies | None = None  #: the proxies whose forwarding headers are read
     base_path: str = ""
     """The path below which clients reach the webhooks, such as "/bot". Proxies may remove it from the paths of requests."""
-    prefix: str = "/hooks"  # the path below which the webhooks of rooms are
-    secrets_in: Path | None = None  # the directory of the secrets that the bot has stored
+    prefix: str = "/hooks"  #: the path below which the webhooks of rooms are
+    secrets_in: Path | None = None  #: the directory of the secrets that the bot has stored
     public_url: str = ""
     """The scheme and host of links to webhooks, such as "https://bot.example.net"; by default those of the request."""
     webhooks: Mapping[str, HookOptions] = field(default_factory=dict)
     """The operator's options of webhooks, by their names such as "Github:notification"."""
-    default_methods: Sequence[str] = DEFAULT_METHODS  # where neither the plugin nor the operator names any
+    default_methods: Sequence[str] = DEFAULT_METHODS  #: where neither the plugin nor the operator names any
     client_rate: Rate | None = None
     """The limit of requests of one client that their verification hasn't accepted; None if it is unlimited."""
-    delivery_log: str = "bodies"  # the stored part of requests: "bodies", "heads" for all except bodies, or "off"
+    delivery_log: str = "bodies"  #: the stored part of requests: "bodies", "heads" for all except bodies, or "off"
     log_rate: Rate | None = None
     """The rate of a webhook's successful deliveries above which they are counted instead of recorded; None if it is unlimited."""
-    access_log: bool = True  # log a line per response, at the level INFO
+    access_log: bool = True  #: log a line per response, at the level INFO
 
     @classmethod
     def of(cls, config: Config) -> WebSettings:

@@ -21,7 +21,7 @@ from errklein.listening import ConnectionLimits, address_of
 from errklein.running import WorkerPool
 from errklein.text import truncated
 from errklein.text.masking import SHOWN_TARGET, masker
-from errklein.web._error_pages import Problem, error_page
+from errklein.web._error_pages import STOPPING, Problem, error_page
 from errklein.web._http1 import Head
 from errklein.webhooks import HookDeclaration
 from errklein.webhooks.deliveries import StoredDelivery
@@ -246,7 +246,10 @@ class HTTPRequest(RequestState, server.Request):
                 self._body = self.content.read()
                 self.content.seek(0)
         try:
-            self.site.intake.handle(self)
+            if self.site.stopping:
+                self.send_error(STOPPING)
+            else:
+                self.site.intake.route(self)
         except BaseException:
             self.processingFailed(Failure())
 

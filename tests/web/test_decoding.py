@@ -324,13 +324,13 @@ class LargeBodyTests(WebCase):
     def test_nothing_is_kept(self) -> None:
         """Requests that are rejected for their bodies leave nothing in memory that the garbage collector would have to find."""
         kept: list[Any] = []
-        handle = self.web.site.intake.handle
+        route = self.web.site.intake.route
 
         def seen(arrived: Any) -> None:
             kept.append(weakref.ref(arrived))
-            handle(arrived)
+            route(arrived)
 
-        self.patch(self.web.site.intake, "handle", seen)
+        self.patch(self.web.site.intake, "route", seen)
         gc.collect()
         gc.disable()
         self.addCleanup(gc.enable)

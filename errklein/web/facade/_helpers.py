@@ -21,14 +21,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def after_this_request(function: F) -> F:
-    """Call a function with the response of the current request before it is sent.
+    """Call a function, which is returned, with the response of the current request before it is sent.
 
     The function may change the response, or return another one. A generator may call this before its first item; then the
-    function can change the status and the headers.
-
-    :param function: A function with the response as its argument.
-    :returns: The same function, so that this can be used as a decorator.
-    :raises RuntimeError: No request is being handled.
+    function can change the status and the headers. Without a request, this and the others raise RuntimeError.
     """
     context = current_context("flask.after_this_request")
     context.after = [*context.after, function]
@@ -36,12 +32,7 @@ def after_this_request(function: F) -> F:
 
 
 def redirect(location: str, code: int = 302, Response: type[Any] | None = None) -> Any:  # noqa: N803
-    """Return a response that redirects the client to another URL.
-
-    :param location: The URL.
-    :param code: The HTTP status: 301, 302, 303, 305, 307 or 308.
-    :param Response: The class of the response.
-    """
+    """Return a response that redirects the client to the URL `location`, with the HTTP status 301, 302, 303, 305, 307 or 308."""
     return werkzeug.utils.redirect(location, code, Response or FlaskResponse)
 
 
@@ -53,7 +44,6 @@ def url_for(endpoint: str, *, _external: bool = False, _anchor: str | None = Non
     :param _anchor: A fragment that is appended to the URL after `#`.
     :param values: Values for the variables of the rule. Others are added as a query.
     :raises LookupError: There is no such webhook.
-    :raises RuntimeError: No request is being handled.
     """
     context = current_context("flask.url_for")
     url = context.incoming.base_path + context.services.routes.url_for(context.hook.owner, endpoint, values)
@@ -68,7 +58,6 @@ def send_file(path_or_file: Any, mimetype: str | None = None, **options: Any) ->
     :param path_or_file: The path of the file, or a file that is opened in binary mode.
     :param mimetype: The media type; by default it is guessed from the name.
     :param options: Options of `werkzeug.utils.send_file`, such as `as_attachment`, `download_name` and `max_age`.
-    :raises RuntimeError: No request is being handled.
     """
     environ = current_context("flask.send_file").environ
     options.setdefault("response_class", FlaskResponse)
@@ -76,27 +65,17 @@ def send_file(path_or_file: Any, mimetype: str | None = None, **options: Any) ->
 
 
 def send_from_directory(directory: Any, path: Any, **options: Any) -> Any:
-    """Return a response with the content of a file in a directory, for paths that come from the client.
-
-    :param directory: The directory that contains every file that may be sent.
-    :param path: The path of the file, relative to the directory.
-    :param options: Options of `send_file`.
-    :raises NotFound: The path leaves the directory, or is not a file; the response is then 404.
-    :raises RuntimeError: No request is being handled.
-    """
+    """Return a response with the content of a file in a directory, for paths that come from the client. The options are those
+    of `send_file`. Raises NotFound, which is the response 404: the path leaves the directory, or is not a file."""
     environ = current_context("flask.send_from_directory").environ
     options.setdefault("response_class", FlaskResponse)
     return werkzeug.utils.send_from_directory(directory, path, environ, **options)
 
 
 def stream_with_context(generator_or_function: Any) -> Any:
-    """Keep the current request available in a generator that is used as a streamed response.
+    """Keep the current request available in a generator, or what a generator function returns, for a streamed response.
 
     errklein does so for every generator that a handler returns, so the function is needed only for code that calls it.
-
-    :param generator_or_function: A generator, or a generator function (as a decorator).
-    :returns: A generator, or a function that returns one.
-    :raises RuntimeError: No request is being handled.
     """
     if callable(generator_or_function):
 
@@ -128,12 +107,7 @@ def _with_context(items: Any) -> Any:
 
 
 def copy_current_request_context(function: F) -> F:
-    """Keep the current request available in a function that is called later, such as in a thread of the plugin.
-
-    :param function: The function.
-    :returns: A function that calls it with `request`, `g` and `current_app` of the current request.
-    :raises RuntimeError: No request is being handled.
-    """
+    """Keep `request`, `g` and `current_app` available in a function that is called later, such as in a thread of the plugin."""
     context = current_context("flask.copy_current_request_context")
 
     @wraps(function)

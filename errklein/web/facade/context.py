@@ -36,16 +36,12 @@ class _Globals(dict[str, Any]):
 class RequestContext:
     """The context of one request. Flask's objects for it are created on first use.
 
-    :param services: The services of the web server.
-    :param incoming: The request as it was received.
-    :param hook: The webhook that handles it.
-    :param captures: The values of the rule's variables.
+    `incoming` is the request as it was received, `hook` the webhook that handles it, and `captures` are the values of the rule's
+    variables.
     """
 
-    after: Sequence[Callable[[Any], Any]] = ()
-    """The functions to call with the response."""
-    body: bytes | None = None
-    """The body; None until it is read."""
+    after: Sequence[Callable[[Any], Any]] = ()  # the functions to call with the response
+    body: bytes | None = None  # None until it is read
     _payload: Any = ...
     _request: Request | None = None
 
@@ -60,10 +56,7 @@ class RequestContext:
     # No cached properties: on Python 3.11, these have one lock for all requests, for which the reactor would wait.
 
     def payload(self) -> Any:
-        """Return the first argument of the handler. The body is decoded once.
-
-        :raises BadPayload: The body is invalid.
-        """
+        """Return the first argument of the handler. The body is decoded once. Raises BadPayload."""
         declaration = self.hook.declaration
         if declaration.raw:
             return LocalProxy(lambda: self.request)
@@ -77,10 +70,7 @@ class RequestContext:
         return self._payload
 
     def decode_ahead(self) -> None:
-        """Read and decode a large body, so that nothing takes long when the handler uses it. Called in a thread.
-
-        :raises BadPayload: The body is invalid.
-        """
+        """Read and decode a large body, so that nothing takes long when the handler uses it. Called in a thread. Raises BadPayload."""
         self.read_body()
         if self.hook.declaration.raw:
             self.request.parse_body()
@@ -94,12 +84,10 @@ class RequestContext:
 
     @property
     def environ(self) -> dict[str, Any]:
-        """The WSGI environment of the request (PEP 3333)."""
         return self.request.environ
 
     @property
     def request(self) -> Request:
-        """The Flask-like request object."""
         if self._request is None:
             request = Request.of(self.services, self.incoming, self.hook, self.read_body())
             request.view_args = dict(self.captures)
@@ -109,7 +97,6 @@ class RequestContext:
 
     @cached_property
     def g(self) -> _Globals:
-        """The object `g` of the request."""
         return _Globals()
 
     def new_context(self) -> Context:
@@ -138,11 +125,7 @@ class RequestContext:
 
 
 def current_context(what: str = "this") -> RequestContext:
-    """Return the context of the request that is being handled.
-
-    :param what: The name of the function or object that needs it, for the error.
-    :raises RuntimeError: No request is being handled.
-    """
+    """Return the context of the request that is being handled. Raises RuntimeError, which says that `what` needs one."""
     context = _current.get()
     if context is None:
         raise RuntimeError(

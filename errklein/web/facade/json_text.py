@@ -13,25 +13,15 @@ from werkzeug.http import http_date
 
 
 def dumps(value: Any, **options: Any) -> str:
-    """Return a value as JSON in ASCII, with sorted keys.
-
-    Dates are written as HTTP dates, UUIDs and decimals as strings, dataclasses as objects.
-
-    :param value: The value.
-    :param options: Options of `json.dumps`.
-    :raises TypeError: The value has a type without a JSON form.
-    :raises ValueError: The value contains itself.
-    """
+    """Return a value as JSON in ASCII, with sorted keys. Dates are written as HTTP dates, UUIDs and decimals as strings,
+    dataclasses as objects. The options are those of `json.dumps`."""
     options.setdefault("default", _default)
     options.setdefault("sort_keys", True)
     return json.dumps(value, **options)
 
 
 def dump_body(value: Any) -> str:
-    """Return a value as the body of a response; see `dumps`.
-
-    :raises ValueError: The value contains NaN or an infinite number, which JSON can't represent.
-    """
+    """Return a value as the body of a response; see `dumps`. Raises ValueError: it has NaN or an infinite number."""
     return _encode_body(value) + "\n"
 
 

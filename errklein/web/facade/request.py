@@ -37,11 +37,7 @@ class BodyJSON:
 
     @staticmethod
     def loads(body: bytes) -> Any:
-        """Return the value of a JSON body.
-
-        :raises ValueError: The body is not JSON.
-        :raises RequestEntityTooLarge: The body has too many values, or too many keys in an object.
-        """
+        """Return the value of a JSON body. Raises ValueError, or RequestEntityTooLarge: it has too many values, or keys in an object."""
         # The usual case; others are UTF-16, UTF-32, or begin with a byte order mark or white space.
         plain = body[:1] in (b"{", b"[") and body[1:2] != b"\0"
         text = body.decode("utf-8" if plain else json.detect_encoding(body), "surrogatepass")
@@ -70,7 +66,6 @@ class ParsedJSON:
             self._error = partial(ValueError, str(error))
 
     def loads(self, body: bytes) -> Any:
-        """Return the value of the body, as `BodyJSON.loads` does."""
         if self._error is not None:
             raise self._error()
         return self._value
@@ -82,11 +77,8 @@ class FormParser(FormDataParser):
     def parse(
         self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str] | None = None
     ) -> tuple[IO[bytes], MultiDict[str, str], MultiDict[str, Any]]:
-        """Return the stream, the fields and the files.
-
-        :raises RequestEntityTooLarge: The form has too many fields, too long headers of parts, or too many invalid escapes.
-        :raises BadRequest: A part of a multipart body has no name.
-        """
+        """Return the stream, the fields and the files. Raises RequestEntityTooLarge: the form has too many fields, too long
+        headers of parts, or too many invalid escapes. BadRequest: a part of a multipart body has no name."""
         fields: MultiDict[str, str] = self.cls()
         try:
             if mimetype == "multipart/form-data":
@@ -122,18 +114,10 @@ class DeliveryInfo:
             self["paid"] = payload["id"]
     """
 
-    id: int
-    """The number by which `!delivery` finds it."""
-
-    attempt: int
-    """The number of the attempt: 1, and more if earlier attempts failed."""
-
-    received_at: datetime
-    """The time of the request, in UTC."""
-
-    origin: str
-    """`"test"` for a request of `!webhook test`, `"replay"` for a replayed delivery, and `""` for others."""
-
+    id: int  #: the number by which `!delivery` finds it
+    attempt: int  #: the number of the attempt: 1, and more if earlier attempts failed
+    received_at: datetime  #: the time of the request, in UTC
+    origin: str  #: "test" for a request of `!webhook test`, "replay" for a replayed delivery, and "" for others
     _once: Callable[[str], Any] = field(repr=False)
 
     def once(self, key: str) -> Any:
@@ -180,10 +164,8 @@ class Request(werkzeug.wrappers.Request):
 
     @classmethod
     def of(cls, services: WebServices, incoming: WebhookRequest, hook: Hook, body: bytes) -> Request:
-        """Return the request of a webhook with a complete body.
-
-        Werkzeug's constructor would read all this from a WSGI environment, which takes longer than most handlers.
-        """
+        """Return the request of a webhook with a complete body. Werkzeug's constructor would read all this from a WSGI environment,
+        which takes longer than most handlers."""
         request = cls.__new__(cls)
         request.__dict__.update(
             method=incoming.method.decode("ascii").upper(),
@@ -216,8 +198,7 @@ class Request(werkzeug.wrappers.Request):
     @cached_property
     def url_rule(self) -> Rule | None:
         """The rule that matched, as Werkzeug's `Rule`."""
-        hook = self._hook
-        if hook is None:
+        if (hook := self._hook) is None:
             return None
         return Rule(hook.declaration.rule, endpoint=endpoint_of(hook), methods=hook.declaration.methods)
 
@@ -276,14 +257,9 @@ def endpoint_of(hook: Hook) -> str:
 
 
 def make_environ(request: WebhookRequest, body: bytes) -> dict[str, Any]:
-    """Return the WSGI environment (PEP 3333) of a request, for Werkzeug's request class.
-
-    Headers with an underscore in their name are left out, since WSGI can't distinguish `X_Forwarded_For` from
-    `X-Forwarded-For`.
-    """
-    peer = request.client
-    host = request.host
-    uri = request.uri.decode("latin-1")
+    """Return the WSGI environment (PEP 3333) of a request, for Werkzeug's request class. Headers with an underscore in their name
+    are left out, since WSGI can't distinguish `X_Forwarded_For` from `X-Forwarded-For`."""
+    peer, host, uri = request.client, request.host, request.uri.decode("latin-1")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method.decode("ascii"),
         "SCRIPT_NAME": request.base_path,

@@ -36,11 +36,9 @@ class _ResponseHeaders(Headers):
     """Headers that reject None, which Werkzeug would send as the text "None"."""
 
     def add(self, key: str, value: Any, /, **options: Any) -> None:
-        """Append a header. Its `options` are parameters of the value."""
         super().add(key, _not_none(key, value), **options)
 
     def set(self, key: str, value: Any, /, **options: Any) -> None:
-        """Replace all headers with this name."""
         super().set(key, _not_none(key, value), **options)
 
 
@@ -51,13 +49,7 @@ def _not_none(name: str, value: Any) -> Any:
 
 
 def jsonify(*args: Any, **kwargs: Any) -> Response:
-    """Return a response with JSON as its body.
-
-    :param args: One value, or several that become a list.
-    :param kwargs: The members of an object.
-    :raises TypeError: Both are given, or a value has a type without a JSON form.
-    :raises ValueError: A value is NaN or infinite.
-    """
+    """Return a response with JSON as its body: of one value, of several that become a list, or of the members of an object."""
     if args and kwargs:
         raise TypeError("jsonify: positional and keyword arguments exclude each other")
     value = args[0] if len(args) == 1 else args or kwargs or None
@@ -68,7 +60,6 @@ def make_response(*args: Any) -> Any:
     """Return the response for a value that a handler may return, to change it before it is returned.
 
     :param args: The value, or the items of a tuple: `(body, status)`, `(body, headers)` or `(body, status, headers)`.
-    :raises TypeError: A handler can't return such a value.
     """
     if not args:
         return Response()
@@ -76,10 +67,7 @@ def make_response(*args: Any) -> Any:
 
 
 def response_for(value: Any) -> werkzeug.wrappers.Response:
-    """Return the response for a handler's return value.
-
-    :raises TypeError: The value is invalid; the text lists the valid types.
-    """
+    """Return the response for a handler's return value. Raises TypeError, whose text lists the valid types."""
     status: Any = None
     headers: Any = None
     if isinstance(value, tuple):
