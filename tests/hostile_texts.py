@@ -232,7 +232,7 @@ NOT_FROM_OUTSIDE = {
     "errklein.config.warnings:": "patterns of the configuration",
     "errklein.listening._listeners._PART": "endpoints of the configuration",
     "errklein.testing.": "texts of a plugin's own tests",
-    "errklein.webhooks.precedence._VARIABLE": "rules in the code of plugins",
+    "errklein.webhooks.declaration._VARIABLE": "rules in the code of plugins",
 }
 """Beginnings of places of patterns that may take more than linear time, each with what they read."""
 

@@ -42,7 +42,7 @@ from errklein.ports.values import Storage
 from errklein.running import Deadline, PoolStatus, TimedOut, Workers, on_reactor_soon, result_within
 from errklein.sources import find_source
 from errklein.web import BotParts, WebServer
-from errklein.webhooks.room_webhooks import room_webhooks
+from errklein.webhooks.options import room_webhooks
 
 Phase = Literal["starting", "running", "stopping"]
 

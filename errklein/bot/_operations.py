@@ -44,8 +44,7 @@ from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Action, DeliveryState, QueueDepth, StoredDelivery
 from errklein.webhooks.delivery_words import InvalidWords
 from errklein.webhooks.option_values import HookError
-from errklein.webhooks.options import configured
-from errklein.webhooks.room_webhooks import room_webhooks
+from errklein.webhooks.options import configured, room_webhooks
 
 if TYPE_CHECKING:
     from errklein.bot._bot import Bot

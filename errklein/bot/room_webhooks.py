@@ -42,7 +42,7 @@ from errklein.verify import digest_of
 from errklein.web import WebServer
 from errklein.webhooks import Hook
 from errklein.webhooks.option_values import HookError, Rate
-from errklein.webhooks.room_webhooks import (
+from errklein.webhooks.options import (
     DAY,
     KEPT_EXPIRED,
     NAME,

@@ -39,7 +39,7 @@ from errklein.sources import find_source
 from errklein.text.suggestions import did_you_mean
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.option_values import HookError
-from errklein.webhooks.room_webhooks import room_webhooks
+from errklein.webhooks.options import room_webhooks
 from errklein.wiring import other_networks, wire
 
 if TYPE_CHECKING:

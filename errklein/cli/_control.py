@@ -21,7 +21,7 @@ from errklein.logs import escape
 from errklein.service import errors_end_program, load_with_options
 from errklein.service.control import control_address
 from errklein.text import to_plain
-from errklein.webhooks.room_webhooks import RoomWebhook
+from errklein.webhooks.options import RoomWebhook
 
 _TIMEOUT = 300.0  # the seconds that an operation may take
 

@@ -29,11 +29,11 @@ from errklein.service import DataDirectory, errors_end_program, load_with_option
 from errklein.sources import example_of, find_source
 from errklein.verify import Header, Received, Verification, url_token, verification
 from errklein.webhooks import HookDeclaration
+from errklein.webhooks.declaration import RouteInfo
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
 from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook, parse_ids, parse_list
 from errklein.webhooks.exported import as_values, body_text, details, shown_time, summary
-from errklein.webhooks.precedence import RouteInfo
-from errklein.webhooks.room_webhooks import RoomWebhook, room_webhooks
+from errklein.webhooks.options import RoomWebhook, room_webhooks
 
 T = TypeVar("T")
 

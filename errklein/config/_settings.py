@@ -18,8 +18,7 @@ from errklein.text.suggestions import NEW_NAMES, did_you_mean_path
 from errklein.webhooks.declaration import DEFAULT_METHODS
 from errklein.webhooks.forwarding import TrustedProxies, is_base_path, is_host
 from errklein.webhooks.option_values import HookError, Rate, check_methods, is_number
-from errklein.webhooks.options import hook_options
-from errklein.webhooks.room_webhooks import room_webhooks
+from errklein.webhooks.options import hook_options, room_webhooks
 
 
 def _accepted_by(read: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -19,7 +19,7 @@ from errklein.sources import known_sources
 from errklein.text.masking import masker
 from errklein.webhooks.deliveries import DeliveryState, FailureGroup, StoredDelivery
 from errklein.webhooks.delivery_words import parse_time
-from errklein.webhooks.room_webhooks import OPTIONS
+from errklein.webhooks.options import OPTIONS
 
 Action = Callable[[Visit, Any, Values], str]
 """Returns the sentence about the result of an operation, which had these arguments."""

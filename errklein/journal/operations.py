@@ -14,6 +14,7 @@ from errklein.chat.outgoing import MOST_FOUND, PAUSED, MessageRecord, MessageSta
 from errklein.commands.operations import Actor, operation
 from errklein.journal._archive import JournalArchive
 from errklein.ports.journal import Journal
+from errklein.webhooks.declaration import RouteInfo
 from errklein.webhooks.deliveries import (
     UNFINISHED,
     Action,
@@ -35,8 +36,7 @@ from errklein.webhooks.delivery_words import (
     parse_webhook,
 )
 from errklein.webhooks.exported import described, grouped, not_recorded, shown_time, summary
-from errklein.webhooks.precedence import RouteInfo
-from errklein.webhooks.room_webhooks import RoomWebhook
+from errklein.webhooks.options import RoomWebhook
 
 T = TypeVar("T")
 Records = Journal | JournalArchive

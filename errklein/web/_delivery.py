@@ -36,7 +36,7 @@ from errklein.web._responses import (
 from errklein.web._routes import Route, Routes
 from errklein.web._settings import BotParts, WebSettings
 from errklein.web.facade import Flask
-from errklein.web.facade.context import RequestContext
+from errklein.web.facade.request import RequestContext
 from errklein.web.request import WebhookRequest, shown_path
 from errklein.webhooks.deliveries import MAX_TRACEBACK, Outcome
 

@@ -25,7 +25,7 @@ from errklein.web._error_pages import STOPPING, Problem, retry_after, start_page
 from errklein.web._recording import RecordedRequest
 from errklein.web._responses import HTML
 from errklein.web._routes import Match, Mount, MountedResponse, NamedPath, NoRoute, Route, Routes
-from errklein.web.facade.context import RequestContext
+from errklein.web.facade.request import RequestContext
 from errklein.web.request import HTTPRequest, WebhookRequest, accepts_html, clean_path, not_found
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import REMOVED_WEBHOOK, Outcome, Postponed, StoredDelivery

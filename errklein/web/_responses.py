@@ -24,7 +24,7 @@ from zope.interface import implementer
 from errklein.chat.handles import Handle, without_handle
 from errklein.web._error_pages import Headers, Problem
 from errklein.web.facade import json_text
-from errklein.web.facade.context import RequestContext
+from errklein.web.facade.request import RequestContext
 from errklein.web.facade.response import response_for
 
 if TYPE_CHECKING:

@@ -41,9 +41,8 @@ from errklein.web._error_pages import Problem
 from errklein.web.facade.request import endpoint_of
 from errklein.web.request import clean_path
 from errklein.webhooks import Hook, HookDeclaration
-from errklein.webhooks.declaration import normalise_rule
+from errklein.webhooks.declaration import RouteInfo, RoutePrecedence, normalise_rule
 from errklein.webhooks.option_values import HookError
-from errklein.webhooks.precedence import RouteInfo, RoutePrecedence
 
 if TYPE_CHECKING:
     from errklein.web._delivery import WebServices

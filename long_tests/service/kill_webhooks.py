@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from errklein.cli._control import perform
 from errklein.config import SecretStore
 from errklein.storage import DATABASE, ROOM_WEBHOOKS, SQLiteStorage
-from errklein.webhooks.room_webhooks import RoomWebhook
+from errklein.webhooks.options import RoomWebhook
 from tests.processes import TWISTD, Program, free_port, write_config
 
 BODY = b'{"status": "firing", "alerts": []}'

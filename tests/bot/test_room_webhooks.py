@@ -26,7 +26,7 @@ from errklein.testing import TestBot
 from errklein.text.masking import masker
 from errklein.verify import digest_of
 from errklein.webhooks.option_values import HookError
-from errklein.webhooks.room_webhooks import RoomWebhook
+from errklein.webhooks.options import RoomWebhook
 from tests.processes import ERRKLEIN, run, write_config
 from tests.real_bot import RealBotCase
 

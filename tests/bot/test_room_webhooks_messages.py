@@ -18,7 +18,7 @@ from errklein.running.context import assigned, handled_network
 from errklein.testing import PluginTestCase
 from errklein.text.neutralising import ZERO_WIDTH_SPACE
 from errklein.verify import bearer
-from errklein.webhooks.room_webhooks import RoomWebhook
+from errklein.webhooks.options import RoomWebhook
 from errklein.webhooks.source import Event, Source
 from tests.doubles import NetworksCase
 from tests.networks.irc.whole_bot import WholeBotCase

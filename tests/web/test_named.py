@@ -26,7 +26,7 @@ from errklein.verify import ImmediateResponse, Received, Verification, digest_of
 from errklein.web import WebSettings
 from errklein.webhooks import Hook, HookDeclaration, webhook
 from errklein.webhooks.option_values import Rate
-from errklein.webhooks.room_webhooks import RoomWebhook
+from errklein.webhooks.options import RoomWebhook
 from errklein.webhooks.source import Event, Source
 from tests.web.kit import request, status_of
 from tests.web.test_intake import SIGNED, IntakeCase, signed

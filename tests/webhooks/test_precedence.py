@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.webhooks import Hook, HookDeclaration
-from errklein.webhooks.precedence import RoutePrecedence
+from errklein.webhooks.declaration import RoutePrecedence
 
 RULES = ("/a", "/<name>", "/b/<int:number>")
 

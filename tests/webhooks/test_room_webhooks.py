@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
 from errklein.webhooks.option_values import HookError
-from errklein.webhooks.room_webhooks import NAME, RoomWebhook, room_webhooks
+from errklein.webhooks.options import NAME, RoomWebhook, room_webhooks
 
 ALERTS = {"source": "grafana", "room": "#ops", "secret": "env:GRAFANA"}
 
