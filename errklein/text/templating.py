@@ -95,8 +95,7 @@ def _with_breaks(escaped: Iterable[str]) -> Markup:
     return Markup("<br/>".join(escaped))  # noqa: S704  the lines are escaped
 
 
-SUFFIX = ".md"
-"""The suffix of template files."""
+SUFFIX = ".md"  # the suffix of template files
 
 template_path: list[str] = [str(Path(__file__).with_name("templates"))]
 """The directories in which templates without a plugin's name are searched for, in this order."""

@@ -80,8 +80,7 @@ class MatrixRooms(RoomActions):
         """Who has invited the bot, and whether to a private conversation, by room that it is going to join."""
         self._wanted: dict[str, None] = {}
         """Where the bot should be: the rooms of CHATROOM_PRESENCE, and those that it was told to join."""
-        self._missing: dict[str, Wait] = {}
-        """Why the bot isn't in rooms where it should be, or was."""
+        self._missing: dict[str, Wait] = {}  # why the bot isn't in rooms where it should be, or was
         self._appearing: dict[str, list[Deferred[None]]] = {}
         self._joining: Deferred[None] | None = None
         self._again: IDelayedCall | None = None
