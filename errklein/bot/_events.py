@@ -49,10 +49,7 @@ class Callbacks:
     log = Logger()
 
     def __init__(self, reactor: Any, runner: Runner, queues: KeyedQueues, find: FindCallbacks) -> None:
-        self.find = find
-        self._reactor = reactor
-        self._runner = runner
-        self._queues = queues
+        self.find, self._reactor, self._runner, self._queues = find, reactor, runner, queues
         self._warnings = RateLimit(reactor.seconds)
 
     def call(self, backend: Backend, callback: str, *args: Any) -> None:
@@ -148,14 +145,10 @@ class Events:
     ) -> None:
         self._slices = TimeSlices(reactor)
         self._networks, self._dispatcher = networks, dispatcher
-        self._callbacks = callbacks
-        self._streams = streams
+        self._callbacks, self._streams = callbacks, streams
         self.states = {network: NetworkState() for network in networks.backends}
         """The states of the connections, by network."""
-        self._notices = notices
-        self._all_ended = all_ended
-        self._now = now
-        self.overview = overview
+        self._notices, self._all_ended, self._now, self.overview = notices, all_ended, now, overview
         self._result_of = result_of
         self._stopped = False
 

@@ -60,8 +60,7 @@ class WebhookNotices:
     def __init__(self, notices: NoticeBoard, plugin: Callable[[str], Plugin], prefix: str) -> None:
         self._notices = notices
         self._tell_admins = notices.tell_admins
-        self._plugin = plugin
-        self._prefix = prefix
+        self._plugin, self._prefix = plugin, prefix
         self._unknown: Collection[str] = ()
         self._refused: dict[tuple[str, str], deque[str]] = {}
 
