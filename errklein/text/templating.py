@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from traceback import walk_tb
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 from jinja2 import (
@@ -39,9 +40,8 @@ _BAR = re.compile(r"(?<!\\)((?:\\\\)*)\|")
 
 def as_it_is(value: Any) -> Markup:
     """Return Markdown that shows the value literally, line by line. In templates this is the filter `plain`."""
-    lines = escape("" if value is None else value).strip().splitlines()
     # HTML is escaped before Markdown. In the other order, `\>` would become `\&gt;`, which shows the backslash.
-    return _with_breaks(plain_but_html(line) for line in lines)
+    return _with_breaks(value, plain_but_html)
 
 
 def md_link(label: Any, address: Any) -> Markup:
@@ -81,18 +81,14 @@ def _address(address: Any) -> str:
 
 
 def _table_line(cells: Sequence[Any], columns: int) -> Markup:
-    shown = [_cell(cell) for cell in cells] + [Markup("")] * (columns - len(cells))
+    # Bars that are already escaped are left unchanged.
+    shown = [_with_breaks(cell, partial(_BAR.sub, r"\1\\|")) for cell in cells] + [Markup("")] * (columns - len(cells))
     return Markup("| ") + Markup(" | ").join(shown) + Markup(" |")
 
 
-def _cell(value: Any) -> Markup:
+def _with_breaks(value: Any, quoted: Callable[[str], str]) -> Markup:
     lines = escape("" if value is None else value).strip().splitlines()
-    # Bars that are already escaped are left unchanged.
-    return _with_breaks(_BAR.sub(r"\1\\|", line) for line in lines)
-
-
-def _with_breaks(escaped: Iterable[str]) -> Markup:
-    return Markup("<br/>".join(escaped))  # noqa: S704  the lines are escaped
+    return Markup("<br/>".join(map(quoted, lines)))  # noqa: S704  the lines are escaped
 
 
 SUFFIX = ".md"  # the suffix of template files
@@ -108,18 +104,6 @@ class BrokenTemplate(TemplateError):
     """A template can't be rendered. `str()` is one line with the file, the line number and the error."""
 
 
-class WithTemplates(Protocol):
-    """The attributes of a plugin that locate its templates."""
-
-    @property
-    def name(self) -> str:
-        """The plugin's name."""
-
-    @property
-    def location(self) -> Path | None:
-        """The path of the plugin's .plug file, or None."""
-
-
 def tenv() -> Environment:
     """Return the environment of all templates."""
     return env
@@ -130,14 +114,14 @@ def make_templates_path(root: Path) -> Path:
     return Path(root) / "templates"
 
 
-def add_plugin_templates_path(plugin_info: WithTemplates) -> None:
-    """Add the plugin's directory of templates, if it exists, and clear the cache of templates."""
+def add_plugin_templates_path(plugin_info: Any) -> None:
+    """Add the directory of templates, if it exists, of a plugin with this `name` and, as `location`, a .plug file."""
     if plugin_info.location is not None:
         add_templates(plugin_info.name, Path(plugin_info.location).parent)
 
 
-def remove_plugin_templates_path(plugin_info: WithTemplates) -> None:
-    """Remove the plugin's directory of templates."""
+def remove_plugin_templates_path(plugin_info: Any) -> None:
+    """Remove the directory of templates of a plugin with this `name`."""
     remove_templates(plugin_info.name)
 
 
