@@ -14,14 +14,14 @@ from twisted.logger import Logger, globalLogPublisher
 from errklein.bot._events import Callbacks, Events
 from errklein.bot._health import HealthChecks
 from errklein.bot._notices import MissedNotices, NoticeBoard, NoticeFallback
-from errklein.bot._operations import ConsoleLinks, CoreHost, RunningState, overview
+from errklein.bot._operations import ConsoleLinks, CoreHost, RunningState
 from errklein.bot._sending import Sending, restore_outboxes
 from errklein.bot._webhook_notices import WebhookNotices, pool_notice
 from errklein.bot.room_webhooks import RoomMessages, RoomWebhooks
 from errklein.bot.streams import Streams
 from errklein.chat import Identifier
 from errklein.commands import FlowRoot, documentation, with_prefix
-from errklein.config import Config, SecretStore, configuration_warnings, placeholders
+from errklein.config import Config, configuration_warnings, placeholders
 from errklein.dispatch import Dispatcher, Networks, RoomOperations, process_template
 from errklein.http_client import HTTPClients
 from errklein.journal import DeliveryQueue, RetryPolicy
@@ -122,19 +122,7 @@ class Bot:
         indexes = config.BOT_PLUGIN_INDEXES
         self.repo_manager = BotRepoManager(self.storage, self.plugins_directory, indexes, downloads)
         self._streams = streams = Streams(reactor, self.runner, self.callbacks.find)
-        end = partial(self._end_when_quiet, ended)
-        self.events = Events(
-            reactor,
-            networks,
-            dispatcher,
-            self.callbacks,
-            streams,
-            notices,
-            end,
-            now,
-            partial(overview, self),
-            self.waits.result_of,
-        )
+        self.events = Events(self, dispatcher, streams, partial(self._end_when_quiet, ended))
         self._webhook_notices = hooks = WebhookNotices(notices, self.plugin_manager.plugin, config.BOT_PREFIX)
         self.delivery_queue = queue = DeliveryQueue(
             reactor, self.journal, self.web.run, self._retry_policy, hooks.delivery_dead, now=now
@@ -142,20 +130,8 @@ class Bot:
         directory = config.path.parent if config.path else None
         self._room_messages = messages = RoomMessages(reactor, networks, send, self.plugin_pool, directory)
         webhooks = WebhookOperations(self.journal, self.journal.outbox.find, queue, RunningState(self))
-        stored_secrets = SecretStore.of(config.BOT_DATA_DIR)
         rooms = RoomOperations(reactor, networks, workers.core.pool)
-        self.room_webhooks = RoomWebhooks(
-            self.web,
-            storage,
-            stored_secrets,
-            messages,
-            rooms,
-            self.tell_admins,
-            webhooks,
-            self._is_plugin,
-            reactor,
-            now,
-        )
+        self.room_webhooks = RoomWebhooks(self, messages, rooms, webhooks)
         self.core_host = CoreHost(self, webhooks, rooms)
         self.web_parts = BotParts(hooks, self.journal, queue, self.waits)  # what the web server uses of the bot
         self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices)
@@ -196,9 +172,6 @@ class Bot:
             self.health.start()
             self.delivery_queue.start()
             self.room_webhooks.start()
-
-    def _is_plugin(self, name: str) -> bool:
-        return any(plugin.name == name for plugin in self.plugin_manager.found)
 
     def plugins_changed(self) -> None:
         """Look at the webhooks after a change of plugins, except for the first one, at the start."""

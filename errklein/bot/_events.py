@@ -7,18 +7,19 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.bot._notices import INTERVAL, NoticeBoard
+from errklein.bot._notices import INTERVAL
+from errklein.bot._operations import overview
 from errklein.bot.streams import Streams
 from errklein.chat import ONLINE, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Press
-from errklein.dispatch import Dispatcher, Networks
+from errklein.dispatch import Dispatcher
 from errklein.plugins.manager import Callback
 from errklein.ports.chat import Backend, BotOverview
 from errklein.running import (
@@ -32,6 +33,9 @@ from errklein.running import (
     on_reactor_soon,
 )
 from errklein.running.context import assigned, described_origin, handled_network, origin, person_origin
+
+if TYPE_CHECKING:
+    from errklein.bot._bot import Bot
 
 _DAY = 86400.0
 
@@ -124,33 +128,19 @@ class NetworkState:
 
 
 class Events:
-    """Implements `ports.chat.BackendEvents`: runs commands and calls plugins' callbacks. `notices` gets messages that
-    were dropped, and people who have come online or sent a direct message. `overview` returns what an operator's
-    console shows about the bot."""
+    """Implements `ports.chat.BackendEvents`: runs commands and calls plugins' callbacks."""
 
     log = Logger()
 
-    def __init__(
-        self,
-        reactor: Any,
-        networks: Networks,
-        dispatcher: Dispatcher,
-        callbacks: Callbacks,
-        streams: Streams,
-        notices: NoticeBoard,
-        all_ended: Callable[[], object],
-        now: Callable[[], float],
-        overview: Callable[[Backend], BotOverview],
-        result_of: Callable[..., Any],
-    ) -> None:
-        self._slices = TimeSlices(reactor)
-        self._networks, self._dispatcher = networks, dispatcher
-        self._callbacks, self._streams = callbacks, streams
-        self.states = {network: NetworkState() for network in networks.backends}
+    def __init__(self, bot: Bot, dispatcher: Dispatcher, streams: Streams, all_ended: Callable[[], object]) -> None:
+        self._bot, self._dispatcher, self._streams, self._all_ended = bot, dispatcher, streams, all_ended
+        self._networks, self._callbacks, self._notices, self._now = bot.networks, bot.callbacks, bot.notices, bot.now
+        self._slices, self._stopped = TimeSlices(bot.reactor), False
+        self.states = {network: NetworkState() for network in bot.backends}
         """The states of the connections, by network."""
-        self._notices, self._all_ended, self._now, self.overview = notices, all_ended, now, overview
-        self._result_of = result_of
-        self._stopped = False
+
+    def overview(self, backend: Backend) -> BotOverview:
+        return overview(self._bot, backend)
 
     @property
     def open_networks(self) -> list[str]:
@@ -269,7 +259,7 @@ class Events:
     def _bind(self, message: Message) -> None:
         """Let threads read the attachments."""
         for attachment in message.attachments:
-            attachment.result_of = self._result_of
+            attachment.result_of = self._bot.waits.result_of
 
     def _end(self, backend: Backend) -> None:
         state = self.states[backend.network]

@@ -404,7 +404,7 @@ class CoreHost:
         changes = SerialQueue(bot.reactor)
         self.repositories = RepoOperations(bot.repo_manager, bot.plugin_manager, bot.plugin_pool, changes)
         self.webhooks, self.room_webhooks, self.rooms = webhooks, bot.room_webhooks, rooms
-        self.process, self.messages = ProcessOperations(bot), MessageOperations(bot)
+        self.process = ProcessOperations(bot)
 
     @property
     def persons(self) -> PersonOperations:
@@ -412,6 +412,10 @@ class CoreHost:
         from errklein.bot.persons import PersonOperations
 
         return PersonOperations(self._bot)
+
+    @property
+    def messages(self) -> MessageOperations:
+        return MessageOperations(self._bot)
 
     @property
     def console(self) -> ConsoleLinks | None:

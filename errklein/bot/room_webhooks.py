@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cached_property, partial
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -29,7 +29,7 @@ from errklein.listening import endpoint_url
 from errklein.ports.chat import Backend
 from errklein.ports.outbox import OutboxClosed, OutboxFull
 from errklein.ports.receipts import Receipt
-from errklein.ports.values import Storage, Store
+from errklein.ports.values import Store
 from errklein.running import TokenBucket, WorkerPool
 from errklein.sources import find_source
 from errklein.storage import ROOM_WEBHOOKS, MemoryStorage
@@ -39,7 +39,6 @@ from errklein.text.masking import OWN_SECRET
 from errklein.text.neutralising import without_people
 from errklein.text.suggestions import did_you_mean
 from errklein.verify import digest_of
-from errklein.web import WebServer
 from errklein.webhooks import Hook
 from errklein.webhooks.option_values import HookError, Rate
 from errklein.webhooks.options import (
@@ -55,6 +54,9 @@ from errklein.webhooks.options import (
 from errklein.webhooks.source import Event, Source
 from errklein.webhooks.texts import FILTERS, Markdown, filled, linked, message, render, value
 
+if TYPE_CHECKING:
+    from errklein.bot._bot import Bot
+
 UNUSED_SECRETS_KEPT = 7 * DAY
 """The seconds for which a secret that no webhook uses is kept at a start: a restore may bring its webhook back."""
 
@@ -62,7 +64,6 @@ RETRY = 60.0  # the seconds after which a change that is due is tried again, if 
 
 _MOST_NAMED = 100
 _LONGEST_SECRET = 1000
-
 
 Send = Callable[..., Receipt]
 
@@ -244,27 +245,14 @@ class MadeWebhook:
 
 class RoomWebhooks:
     """The webhooks of rooms. Each operation raises HookError, SecretError or StorageError if nothing has changed.
-    `notify` sends a notice to administrators, and `deliveries` runs those of a webhook that an administrator has
-    paused."""
+    `deliveries` runs those of a webhook that an administrator has paused."""
 
     log = Logger(namespace="errklein.bot")
 
-    def __init__(
-        self,
-        web: WebServer,
-        storage: Storage,
-        stored_secrets: SecretStore,
-        messages: RoomMessages,
-        rooms: RoomOperations,
-        notify: Callable[[str], None],
-        deliveries: WebhookOperations,
-        is_plugin: Callable[[str], bool],
-        reactor: Any,
-        now: Callable[[], float],
-    ) -> None:
-        self._web, self._storage, self._secrets = web, storage, stored_secrets
-        self._messages, self._rooms, self._notify, self._deliveries = messages, rooms, notify, deliveries
-        self._is_plugin, self._reactor, self._now = is_plugin, reactor, now
+    def __init__(self, bot: Bot, messages: RoomMessages, rooms: RoomOperations, deliveries: WebhookOperations) -> None:
+        self._web, self._storage, self._secrets = bot.web, bot.storage, SecretStore.of(bot.bot_config.BOT_DATA_DIR)
+        self._messages, self._rooms, self._notify, self._deliveries = messages, rooms, bot.tell_admins, deliveries
+        self._plugins, self._reactor, self._now = bot.plugin_manager, bot.reactor, bot.now
         self._configured: Mapping[str, RoomWebhook] = {}
         self._stored: dict[str, RoomWebhook] = {}
         """Those that can be changed here. One that the configuration has, too, has no route."""
@@ -563,7 +551,7 @@ class RoomWebhooks:
         return free
 
     def _is_taken(self, name: str) -> bool:
-        return self.find(name) is not None or self._is_plugin(name)
+        return self.find(name) is not None or any(plugin.name == name for plugin in self._plugins.found)
 
     def _route(self, name: str) -> None:
         """Route the webhook of this name, of the configuration or else the stored one; or none."""
