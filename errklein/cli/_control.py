@@ -140,7 +140,6 @@ _LOCAL = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def check_health(known: argparse.Namespace) -> int:
-    """Run `errklein healthcheck`: print one line, and return 0 if the bot responds to /health."""
     endpoint = known.status
     if endpoint is None:
         with errors_end_program():

@@ -306,7 +306,6 @@ def _check_imported(config: Config, storage: Storage) -> None:
 
 @contextmanager
 def _locked_storage(config: Config, *, create: bool = False) -> Iterator[Storage]:
-    """Open the bot's storage and lock the data directory; raise DataDirectoryError if a bot runs."""
     with _locked(config, create=create), closing(make_storage(config)) as storage:
         yield storage
 
@@ -389,7 +388,6 @@ def _namespaces(config: Config) -> list[str]:
 
 
 def _check_namespace(config: Config, storage: Storage, namespace: str) -> None:
-    """Raise StorageError, with a suggestion, if the namespace belongs to no plugin and isn't stored."""
     stored = sorted(storage.namespaces())
     known = {*stored, *_namespaces(config)}
     if namespace in known:

@@ -28,7 +28,6 @@ class Parser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def error(self, message: str) -> NoReturn:
-        """Print the error, and exit with status 2. Called by argparse with its own message."""
         self.exit(2, f"{self.prog}: {self._readable(message)}\n")
 
     def _readable(self, message: str) -> str:
@@ -295,7 +294,6 @@ _TRUST = _parent("--trust", metavar="NAME", type=_trusted_name, help=_TRUSTED, *
 
 
 def print_lines(lines: Iterable[str]) -> int:
-    """Print the lines, and return the exit status 0."""
     sys.stdout.write("".join(f"{escape(masker(line))}\n" for line in lines))
     return 0
 

@@ -84,7 +84,6 @@ def audit(known: argparse.Namespace) -> int:
 
 
 def open_data(known: argparse.Namespace, *, missing_ok: bool = False) -> tuple[Config, DataDirectory]:
-    """Return the configuration and the data directory that the options name; end the program if it can't be read."""
     with errors_end_program():
         config = load_with_options(known.config, data_dir=known.data_dir)
         data = DataDirectory(Path(config.BOT_DATA_DIR))
@@ -115,7 +114,6 @@ def shell_user(archive: JournalArchive | None = None) -> Actor:
 
 
 def finished(operation: Coroutine[object, None, T]) -> T:
-    """Return the result of an operation on stored records, which never waits."""
     try:
         operation.send(None)
     except StopIteration as ended:
@@ -320,7 +318,6 @@ def work_on_deliveries(known: argparse.Namespace) -> int:
 
 
 def run_action(archive: JournalArchive, known: argparse.Namespace, bot: Queue | None) -> int:
-    """Run list, show, replay or export, and return the exit status. Raises DatabaseError and InvalidWords."""
     operations = WebhookOperations(archive, archive.messages, bot or archive, BotState())
     if known.what == "list":
         return _list(operations, [*known.words, *(["grouped"] if known.grouped else [])], known.json)
@@ -377,7 +374,6 @@ def _replay(
 
 
 def _each(operations: WebhookOperations, ids: Sequence[int], work: Callable[[StoredDelivery], bool | None]) -> int:
-    """Call `work` with each delivery. Return 1 if one is unknown, or if `work` returns False for one."""
     status = 0
     for number in ids:
         delivery = finished(operations.delivery(shell_user(), number))
@@ -461,7 +457,6 @@ def content_type_of(body: bytes) -> bytes:
 
 
 def parse_header(text: str) -> Header:
-    """Return the header of a text such as `X-GitHub-Event: push`. Raises ValueError."""
     name, colon, value = text.partition(":")
     if not name or not colon:
         raise ValueError(f"invalid header: {text!r}; expected 'Name: value'")

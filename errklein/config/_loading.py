@@ -405,7 +405,6 @@ def _check_identity(view: Config, network: Network) -> None:
 
 
 def _union(name: str, networks: Mapping[str, Config]) -> Collection[Any]:
-    """Return the entries of all networks, with the network's name as prefix if there are several networks."""
     own: dict[str, Collection[Any]] = {network: view.own.get(name, ()) for network, view in networks.items()}
     if len(own) == 1:
         return next(iter(own.values()))
@@ -413,7 +412,6 @@ def _union(name: str, networks: Mapping[str, Config]) -> Collection[Any]:
 
 
 def _meant_for(network: str, entries: Iterable[Any], networks: Collection[str]) -> Iterator[Any]:
-    """Yield the common entries that apply to the network, without its prefix."""
     for entry in entries:
         head, colon, rest = str(_name_of(entry)).partition(":")
         if not colon or head not in networks:
@@ -423,7 +421,6 @@ def _meant_for(network: str, entries: Iterable[Any], networks: Collection[str]) 
 
 
 def _name_of(entry: Any) -> Any:
-    """Return the name in an entry: the entry itself, or the first item of a pair of a room and its password."""
     return entry[0] if isinstance(entry, (tuple, list)) and entry else entry
 
 

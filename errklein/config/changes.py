@@ -82,7 +82,6 @@ def risks(config: Config, fresh: Config) -> Iterator[str]:
 
 
 def _pairs(config: Config, fresh: Config) -> list[tuple[Config, Config]]:
-    """Return the two configurations, and the views of each network that both have."""
     views = config.networks if config.names_networks and fresh.names_networks else {}
     both = [(view, fresh.networks[network]) for network, view in views.items() if network in fresh.networks]
     return [(config, fresh), *both]

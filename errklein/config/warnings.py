@@ -39,7 +39,6 @@ def misspelt_settings(config: Config, read_by_plugins: Callable[[], Collection[s
 
 
 def _misspellings(config: Config) -> Iterator[tuple[str, str]]:
-    """Yield pairs of an unknown name and the known name that it resembles most."""
     for name in config.own:
         if name.isupper() and name not in _KNOWN:
             yield from ((name, meant) for meant in get_close_matches(name, _KNOWN, 1, _SIMILARITY))

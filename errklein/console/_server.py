@@ -110,7 +110,6 @@ class Live:
         self._changed = True
 
     def end(self) -> None:
-        """End all streams, with the server."""
         if self._looking.running:
             self._looking.stop()
         for stream in list(self._streams):
@@ -247,7 +246,6 @@ class ConsoleServer(SideServer):
         return made
 
     async def render(self, request: Request, template: str, values: Values) -> bytes:
-        """Return a page as HTML."""
         request.setHeader("Content-Type", "text/html; charset=utf-8")
         return await self._fill(template, values)
 
@@ -267,7 +265,6 @@ class ConsoleServer(SideServer):
         return await self._pool.run(lambda: fill)
 
     def _enter(self, request: Request) -> Visit:
-        """Return the visit of a request with a valid session."""
         bot = self._bot
         if bot is None:
             raise OtherResponse(503, "The bot is starting.")
@@ -352,7 +349,6 @@ class ConsoleServer(SideServer):
         raise OtherResponse(303, to="/")
 
     def check_origin(self, request: Request) -> None:
-        """Raise OtherResponse unless a form was sent from a page of the console."""
         if not self.checks.is_own_form(request):
             raise OtherResponse(403, "The form wasn't sent from a page of the console.")
 
@@ -372,7 +368,6 @@ class ConsoleServer(SideServer):
 
     @app.route("/do/<name>", methods=["POST"])
     async def act(self, request: Request, name: str) -> bytes:
-        """Perform an operation, whose arguments are the fields of the form, and go back to the page."""
         visit = self.acting(request)
         if (show := ACTIONS.get(name)) is None:
             raise OtherResponse(404, "There is no such action.")
@@ -417,7 +412,6 @@ class ConsoleServer(SideServer):
 
 
 def _read_value(given: str, annotation: str) -> Any:
-    """Return the value of a parameter with this annotation."""
     words = shlex.split(given) if annotation.startswith("Sequence") else []
     if "int" in annotation:
         return [int(word) for word in words] if annotation.startswith("Sequence") else int(given)
@@ -434,7 +428,6 @@ class _Checked(Resource):
         self._server, self._pages = server, server.app.resource()
 
     def render(self, request: Request) -> Any:
-        """Respond. Called by Twisted."""
         for name, value in _HEADERS.items():
             request.setHeader(name, value)
         if self._server.checks.is_secure(request):

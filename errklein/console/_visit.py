@@ -40,8 +40,6 @@ class Visitor:
 
 @dataclass(eq=False)
 class Session:
-    """A visitor's session."""
-
     visitor: Visitor
     ends_at: float  # by the reactor
     form_token: str = field(default_factory=token_hex, repr=False)  # what each form must send
@@ -93,7 +91,6 @@ class Sessions:
         self._sessions = {key: one for key, one in self._sessions.items() if one is not session}
 
     def end_all(self) -> int:
-        """End all sessions and links, and return the number of sessions."""
         self._forget_ended()
         number = len(self._sessions)
         self._links.clear()
@@ -145,7 +142,6 @@ class RequestChecks:
         return bool(request.isSecure()) or (self._url.scheme == "https" and _host(request) == self._url.netloc)
 
     def is_own_form(self, request: Request) -> bool:
-        """Return whether a form was sent from a page of the console."""
         own = f"{'https' if self.is_secure(request) else 'http'}://{_host(request)}"
         return request.requestHeaders.getRawHeaders(b"origin") == [own.encode()]
 
@@ -220,11 +216,9 @@ class Visit:
             raise OtherResponse(400, "The form has too many fields.") from None
 
     def field(self, name: str) -> str:
-        """Return the value of a field of the form, or of the address."""
         return next(iter(self.values(name)), "")
 
     def values(self, name: str) -> Sequence[str]:
-        """Return the values of all fields of that name."""
         return self._fields.get(name, ())
 
     def fields(self, name: str) -> dict[str, str]:
@@ -251,7 +245,6 @@ class Visit:
         return await self._in_context(lambda: maybeDeferred(self.operation(name), by, **values))
 
     async def may(self, name: str, /, **values: Any) -> bool:
-        """Return whether the visitor may perform an operation."""
         return not await self._refusal(name, values, dry_run=True)
 
     async def _refusal(self, name: str, values: Values, *, dry_run: bool) -> str:

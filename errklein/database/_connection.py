@@ -120,7 +120,6 @@ class Database:
         self._read_lock = self._write_lock = threading.RLock()
 
     def read(self, query: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Any]:
-        """Return all rows of the query, as of the last completed transaction."""
         with self._read_lock, self._errors_explained():
             # All rows at once, since an open query prevents a checkpoint of the write-ahead log.
             return self._reader.execute(query, parameters).fetchall()
@@ -539,7 +538,6 @@ class JobThread:
         start_thread(self._work, name)
 
     def run(self, function: Callable[[], Any]) -> Deferred[Any]:
-        """Call the function in the thread. The Deferred fires on the reactor, with its result or exception."""
         done: Deferred[Any] = Deferred()
         self._jobs.put((function, done))
         return done

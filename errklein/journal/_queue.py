@@ -111,7 +111,6 @@ class DeliveryQueue:
         self.paused.update(await self.journal.paused())
 
     def start(self) -> None:
-        """Run what the journal has, and what is accepted."""
         self._running = True
         self.journal.wake_up(self.look)
         self._soon()

@@ -287,7 +287,6 @@ def delivery_of(row: Sequence[Any], request: StoredRequest | None = None) -> Sto
 
 
 def request_of(head: bytes | None, body: bytes | None) -> StoredRequest | None:
-    """Return the request of a head and a body; None without a head."""
     if head is None:
         return None
     lines = head.split(b"\n")

@@ -129,7 +129,6 @@ class Pruner:
         return groups
 
     def _remove_rows(self, connection: sqlite3.Connection, table: str, before: float) -> int:
-        """Remove a slice of the rows about messages that are old, or too many."""
         share = SHARES[table]
         groups = self._count(connection, table)
         if groups is not None:

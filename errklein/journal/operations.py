@@ -370,7 +370,6 @@ class DeliveryPage:
     older: str  # the words that select the next page; "" if there is none
 
     def lines(self) -> list[str]:
-        """Return the page as lines of plain text. Mask them before they are shown."""
         lines = grouped(self.deliveries) if self.is_grouped else map(summary, self.deliveries)
         return [*lines, *not_recorded(self.counted)]
 
@@ -398,7 +397,6 @@ class WebhookInfo:
     rooms: Sequence[str] = ()  # of a webhook of a room
 
     def lines(self) -> list[str]:
-        """Return the line of a list, and those with further details."""
         ending = ", paused" if self.paused else ""
         lines = [f"{self.url} -> {self.name} [{', '.join(self.methods)}], {self.summary}{ending}"]
         lines += [f"Options: {', '.join(f'{name}={value!r}' for name, value in self.options.items())}"] * bool(
@@ -419,7 +417,6 @@ class WebhookReport:
     responses: int | None  # the number of responses since the start; None if no bot runs in this process
 
     def lines(self) -> list[str]:
-        """Return the report as lines of plain text. Mask them before they are shown."""
         lines = [line for one in self.found for line in one.lines()]
         if not self.found and self.responses is None:
             # A running bot explains why it has no such webhook.
@@ -475,7 +472,6 @@ class WebhookOperations:
 
     @operation("webhook_resume", "webhook", changes=True)
     async def resume(self, by: Actor, webhook: str) -> None:
-        """Run the deliveries of a paused webhook."""
         await fetched(self._queue.set_paused(webhook, False))
 
     @operation("delivery_list", "words")
@@ -509,7 +505,6 @@ class WebhookOperations:
 
     @operation("webstatus")
     async def last_requests(self, by: Actor, webhooks: Sequence[str] | None = None) -> Sequence[StoredDelivery]:
-        """Return the last request of each webhook, or of each of these."""
         return [_readable(one, by) for one in await fetched(self._records.last_requests(webhooks))]
 
     @operation("plugin_info")
@@ -519,7 +514,6 @@ class WebhookOperations:
 
     @operation("delivery_show", "id")
     async def delivery(self, by: Actor, id: int) -> StoredDelivery | None:
-        """Return a delivery with its request and attempts; None if it is unknown."""
         found = await fetched(self._records.get(id))
         return None if found is None else _readable(found, by)
 
@@ -594,7 +588,6 @@ class WebhookOperations:
 
 
 def _options_of(webhook: RoomWebhook) -> dict[str, object]:
-    """Return the options of a webhook of a room that differ from the default."""
     defaults = {one.name: one.default for one in fields(webhook)}
     values = {name: getattr(webhook, name) for name in _OPTIONS_OF_ROOMS}
     options = {name: value for name, value in values.items() if value != defaults[name]}

@@ -145,7 +145,6 @@ class ReactorLag:
             self.backlog_until = now + _BACKLOG
 
     def take_maximum(self) -> float:
-        """Return the largest lag since the last call."""
         maximum, self._maximum = max(self._maximum, self.last), 0.0
         return maximum
 

@@ -82,7 +82,6 @@ class RunningMethod(NamedTuple):
         return str(getattr(self.method, "__name__", None) or repr(self.method))
 
     def __str__(self) -> str:
-        """Return the plugin's name, or the class of another object, a dot, and the method's name."""
         return f"{getattr(self.subject, 'name', None) or type(self.subject).__name__}.{self.name}"
 
 
@@ -205,7 +204,6 @@ class Runner:
         return self._in_flight.count(None if subject is None else id(subject))
 
     def running_methods(self) -> list[RunningMethod]:
-        """Return the running methods in the order in which they began."""
         return [running for running in self._calls.values() if running.subject is not None]
 
     def when_idle(self, subject: Any = None) -> Deferred[None]:
@@ -214,7 +212,6 @@ class Runner:
         return self._in_flight.when_none(None if subject is None else id(subject))
 
     def _awaited(self, result: Any, context: Context) -> Any:
-        """Return the result of an awaitable, or a Deferred of it; other values unchanged."""
         if type(result) in _VALUES:
             return result
         if type(result) is CoroutineType:
@@ -327,7 +324,6 @@ class SerialQueue:
         done.callback(result)
 
     def _continue(self) -> None:
-        """Begin the next work, also if the running one hangs."""
         self._running = self._next = None
         if self._waiting:
             self._begin()
@@ -339,8 +335,6 @@ class KeyedQueueFull(Exception):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class QueuedWork:
-    """Work in the queue of `key`, and a Deferred of its result."""
-
     key: Hashable
     result: Deferred[Any]
 
@@ -429,7 +423,6 @@ class TimeSlices:
         self._next = None
 
     def has_time(self) -> bool:
-        """Return whether this reactor turn has time left for work."""
         if self._next is None:
             self._until = self._reactor.seconds() + self._share
             self._next = self._reactor.callLater(0, self._turn)

@@ -49,14 +49,11 @@ class PoolStopped(Exception):
 class ThreadReactor(Protocol):
     """The part of a reactor that code with threads uses."""
 
-    def callFromThread(self, callable: Callable[..., Any], *args: object) -> None:
-        """Call the function on the reactor soon. May be called in any thread."""
+    def callFromThread(self, callable: Callable[..., Any], *args: object) -> None: ...
 
-    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall:
-        """Call the function after `delay` seconds."""
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall: ...
 
-    def seconds(self) -> float:
-        """Return the time on the reactor's clock, in seconds."""
+    def seconds(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,6 @@ class Job:
         self.context.run(self.deferred.callback, result)
 
     def run(self) -> None:
-        """Call the function and keep its result, or the Failure of its exception. Called in a thread."""
         assert self.function is not None
         try:
             self.result = self.function()
@@ -119,14 +115,6 @@ class Job:
 def start_daemon_thread(target: Callable[[], None], name: str) -> None:
     """Run `target` in a thread that doesn't keep the process alive."""
     threading.Thread(target=target, name=name, daemon=True).start()
-
-
-def _unnamed() -> str:
-    return "an unnamed job"
-
-
-def _at_once(function: Callable[[], None]) -> None:
-    function()
 
 
 @dataclass(eq=False)
@@ -172,7 +160,6 @@ class WorkerPool:
 
     @property
     def waiting(self) -> int:
-        """The number of jobs that wait for a thread."""
         return len(self._jobs) - self.running + self._slots.waiting
 
     def status(self) -> PoolStatus:
@@ -187,7 +174,7 @@ class WorkerPool:
         prepare: Callable[[], Callable[[], T]],
         *,
         follow_up: bool = False,
-        name: Callable[[], str] = _unnamed,
+        name: Callable[[], str] = lambda: "an unnamed job",
         origin: str | None = None,
     ) -> Deferred[T]:
         """Call `prepare` on the reactor when a thread is free, so that the function is chosen at the last moment, and
@@ -220,7 +207,6 @@ class WorkerPool:
         self._threads.stop()
 
     def _wait(self, job: Job) -> None:
-        """Let the job wait for a slot, unless the queue is full."""
         if self._full_since is None:
             self._full_since, self._full_reported = job.since, False
         self._check_later()
@@ -233,7 +219,6 @@ class WorkerPool:
         self._slots.add(job)
 
     def _begin(self, job: Job) -> None:
-        """Pass a job, which has a slot, to the threads."""
         try:
             job.function = job.prepare()
             if self._threads.count <= len(self._jobs):
@@ -267,7 +252,6 @@ class WorkerPool:
             self.log.warn("The {pool} pool has no further thread: {error}", pool=self.name, error=str(error))
 
     def _collect(self) -> None:
-        """Fire the Deferreds of jobs that have ended, and begin waiting ones."""
         ended = self._threads.results
         while ended:
             job: Job = ended.popleft()
@@ -406,7 +390,6 @@ class FairQueue:
         return True
 
     def expired(self, latest: float) -> list[Job]:
-        """Remove and return the jobs that have been waiting since `latest`, or longer, and aren't follow-ups."""
         waiting = [job for line in self._lines.values() for job in line]
         expired = [job for job in waiting if job.since <= latest and not job.follow_up]
         for job in expired:
@@ -472,7 +455,7 @@ class WorkerThreads:
         self._reactor = reactor
         # On asyncio's loop, a call at the end of the turn costs little.
         loop = loop_of(reactor) if isinstance(reactor, AsyncioSelectorReactor) else None
-        self._soon: Callable[..., object] = _at_once if loop is None else loop.call_soon
+        self._soon: Callable[..., object] = (lambda function: function()) if loop is None else loop.call_soon
         self.count = 0  # the number of threads that were started
         self.results: deque[Job] = deque()
         self._jobs: deque[Job | None] = deque()
@@ -532,7 +515,6 @@ class WorkerThreads:
             job = None
 
     def _wait(self, waiting: threading.Lock) -> None:
-        """Deliver the results, and wait until there are jobs."""
         self._deliver()
         self._idle.append(waiting)
         if self._jobs:

@@ -93,7 +93,6 @@ async def _bridge(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop)
 
 @coroutine
 def _steps(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> Generator[Any, Any, T]:
-    """Run the coroutine. Where it awaits a Deferred, wait for a future, which a task can await."""
     value: Any = None
     error: BaseException | None = None
     while True:

@@ -74,8 +74,6 @@ def call_from_thread(reactor: Any, function: Callable[..., Any], *args: Any) -> 
 
 
 class _LoopCalls:
-    """Calls that threads want on an event loop."""
-
     log = Logger()
 
     def __init__(self, reactor: AsyncioSelectorReactor) -> None:

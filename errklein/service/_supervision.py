@@ -43,7 +43,6 @@ class CodeLocation:
     line: int
 
     def __str__(self) -> str:
-        """Return the handler, the plugin, the file and the line."""
         location = f"{self.file}, line {self.line}"
         return f"{self.handler} (plugin {self.plugin}), {location}" if self.plugin else location
 
@@ -137,8 +136,6 @@ _ADVICE = (
 
 @dataclass(eq=False)
 class _PendingCall:
-    """A call that waits for the reactor: since when, and what was logged meanwhile."""
-
     since: float
     reports: int = 0
     location: CodeLocation | None = None
@@ -422,7 +419,6 @@ class Supervision:
         return False
 
     def end_after(self, seconds: float) -> None:
-        """End the process after this time, whatever its threads do; it is stopping."""
         self._watchdog.notify = None
         if self._heartbeat.running:
             self._heartbeat.stop()

@@ -78,21 +78,18 @@ class ReloadingBot:
         self._resting_until = 0.0
 
     async def start(self) -> None:
-        """Start the bot, then watch the files of its plugins."""
         await self._bot.start()
         self._watching.start(INTERVAL).addErrback(
             lambda failure: self.log.failure("Plugins are no longer reloaded: their files can't be watched", failure)
         )
 
     async def stop(self, grace: float) -> None:
-        """Stop watching, then stop the bot."""
         if self._watching.running:
             self._watching.stop()
         self._pool.stop()
         await self._bot.stop(grace)
 
     async def _round(self) -> None:
-        """Look for changes. An error is logged, and doesn't prevent the next round."""
         try:
             await self._look()
         except Exception as error:
@@ -103,7 +100,6 @@ class ReloadingBot:
             self._error = ""
 
     async def _look(self) -> None:
-        """Compare the files with those of the last time."""
         if self._clock.seconds() < self._resting_until:
             return
         plugs = self._plugs()
@@ -162,7 +158,6 @@ class ReloadingBot:
         await self._change(name, self._bot.plugin_manager.remove([name]), done, f"{name} can't be removed")
 
     async def _add(self, paths: list[Path]) -> None:
-        """Load and activate the plugins of these .plug files."""
         manager = self._bot.plugin_manager
         for found in await manager.add(dict.fromkeys(path.parent for path in paths)):
             self._bot.tell_admins(found.text, found.summary)
@@ -174,7 +169,6 @@ class ReloadingBot:
                 await self._change(plugin.name, manager.activate(plugin.name), done, problem)
 
     async def _change(self, name: str, change: Deferred[None], done: str, problem: str) -> None:
-        """Wait for a change of the plugin, and report its outcome."""
         try:
             await change
         except UnknownPlugin:
@@ -190,7 +184,6 @@ class ReloadingBot:
             self._report(done)
 
     def _report(self, text: str) -> None:
-        """Log the text, and show it in the conversation on the terminal, if there is one."""
         self.log.info("{text}", text=text)
         for backend in self._bot.backends.values():
             view = self._bot.bot_config.networks[backend.network]

@@ -77,7 +77,6 @@ def start_sentry(config: Config) -> Callable[[], None]:
 
 
 def _init_options(config: Config) -> dict[str, Any]:
-    """Return the arguments of `sentry_sdk.init`; raise ConfigError."""
     options = {**_DEFAULTS, **config.SENTRY_OPTIONS}
     if config.SENTRY_DSN:
         options["dsn"] = config.SENTRY_DSN
