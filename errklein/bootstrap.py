@@ -27,8 +27,7 @@ from errklein.config import SETTINGS, Config, ConfigError, load_config
 from errklein.logs import Destinations, bridge_stdlib
 from errklein.running.reactors import reactor_thread
 from errklein.service import DataDirectory
-from errklein.service.sentry import start_sentry
-from errklein.service.startup_checks import is_replaced
+from errklein.service.startup_checks import is_replaced, start_sentry
 from errklein.storage import StorageError, check_rows, put_rows, read_any_backup
 from errklein.wiring import wire
 

@@ -27,7 +27,6 @@ from errklein.service import (
     reactor_deadline,
 )
 from errklein.service.process_exit import remove_stale_pid_file
-from errklein.service.sentry import start_sentry
 from errklein.service.startup_checks import (
     TwistdOptions,
     check_current_directory,
@@ -35,6 +34,7 @@ from errklein.service.startup_checks import (
     check_start,
     load_checked,
     set_up_log,
+    start_sentry,
     warn_of_problems,
 )
 from errklein.wiring import wire

@@ -13,7 +13,7 @@ from packaging.version import Version
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import SETTINGS
-from errklein.config._environment import read_variables
+from errklein.config.secrets import read_variables
 from errklein.web import WebSettings
 from tests.processes import ROOT
 from tests.test_examples import load

@@ -19,9 +19,9 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from errklein.config._environment import read_variables
 from errklein.config._settings import DEPENDENT, SETTINGS, ConfigError, checked, is_of_plugin
 from errklein.config.networks import Network, known_networks, network_of
+from errklein.config.secrets import read_variables
 from errklein.text.errors import error_text, remedy_line, source_excerpt
 from errklein.text.masking import masker, secrets_in
 from errklein.text.suggestions import did_you_mean_path

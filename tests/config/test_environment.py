@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import SETTINGS, Config, ConfigError, load_config, located_errors, take_variables
-from errklein.config._environment import read_variables
 from errklein.config._settings import OF_XMPP
+from errklein.config.secrets import read_variables
 from errklein.config.warnings import shown_settings
 from errklein.text.masking import masker
 from tests.config.test_loading import ConfigCase

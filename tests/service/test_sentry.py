@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.config import Config, ConfigError, load_config
 from errklein.running.context import request_id
 from errklein.service import sentry
-from errklein.service.sentry import check_sentry, start_sentry
+from errklein.service.startup_checks import check_sentry, start_sentry
 from errklein.text.masking import MASK, masker
 
 DSN = "https://public@sentry.example.org/1"
