@@ -39,9 +39,7 @@ _OTHERS = "errklein.compat.backends.finding"
 """The module that finds and creates networks written for errbot. It may be deleted."""
 
 _SPARE = 100  # the number of threads that may take the place of those whose jobs hang
-
 _LOG_IN_MEMORY = 32_000_000  # the largest size of the deliveries of webhooks in memory
-
 _CORE_THREADS = 4  # the number of threads for commands of the core. Few of them block.
 
 

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from errklein.compat.bot import ErrbotBot
 
 _PLACES = {Placement.REACTOR: "on the reactor", Placement.THREAD: "in a thread"}
-
 _USABLE = "can be activated"
 
 _STATES = {

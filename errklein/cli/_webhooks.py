@@ -298,7 +298,6 @@ def _headers(
 
 
 POLL = 0.1  # the seconds between two looks at replayed deliveries
-
 _WAITING = (DeliveryState.RECEIVED, DeliveryState.RUNNING)
 
 

@@ -27,9 +27,7 @@ from errklein.text.masking import masker, secrets_in
 from errklein.text.suggestions import did_you_mean_path
 
 LOCAL_ADMIN = "@admin"  # the administrator of a bot on the backends Text, Test and Null if BOT_ADMINS isn't set
-
 _NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-
 _DIRECTORIES = ("BOT_EXTRA_PLUGIN_DIR", "BOT_EXTRA_BACKEND_DIR")
 
 _BY_NETWORK = ("BOT_ADMINS", "BOT_ADMINS_NOTIFICATIONS", "CHATROOM_PRESENCE")

@@ -161,7 +161,6 @@ def _is_path(value: Any) -> bool:
 
 
 _ENDPOINT = "tcp:3141:interface=127.0.0.1"
-
 _anything = _where(lambda value: True, "anything")
 _text = _where(_is_text, "a string")
 _mapping = _where(lambda value: isinstance(value, Mapping), "a dict")

@@ -20,7 +20,6 @@ from errklein.text.suggestions import did_you_mean
 from errklein.verify import ADDRESS_SCHEME, Verification, parse_reference
 
 MOST_BYTES = 64 * 1024
-
 _SHORTEST_TOKEN = 22  # the characters of 128 random bits in Base64
 
 _WRITERS_OF_OWN = stat.S_IWOTH

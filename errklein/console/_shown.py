@@ -12,7 +12,6 @@ from errklein.webhooks.deliveries import StoredDelivery, StoredRequest
 from errklein.webhooks.exported import as_values, body_text
 
 MOST = 20_000  # the characters of a body on a page, and in a command
-
 _STORED_MASK = "***"  # what the journal stores in place of a secret of a URL
 _BY_CURL = ("connection", "content-length", "expect", "host", "transfer-encoding")
 

@@ -32,7 +32,6 @@ SUFFIXES = ("", "-wal", "-shm")
 """The files of a database: its pages, the write-ahead log, which has the latest transactions, and the log's index."""
 
 IN_MEMORY = Path(":memory:")  # SQLite's name of a database in memory
-
 BUSY_TIMEOUT = 2.0  # the seconds that a write waits for another program, such as a backup, to release the file
 
 _DAMAGED = (

@@ -26,27 +26,21 @@ from errklein.journal._writing import bounded_reason
 from errklein.running import ThreadReactor, call_from_thread, cancel_timers
 
 WRITE_DELAY = 0.015  # the seconds after which a new message is written, unless it was sent before
-
 LAZY_DELAY = 0.05  # the seconds after which it is written that messages were sent: a crash repeats them, and loses none
 
 FLUSH_INTERVAL = 0.01
 """The least seconds between two transactions that callers of `flush` wait for. Most messages are sent within that time."""
 
 RECORD_DELAY = 1.0  # the seconds after which records are written, unless another transaction takes them before
-
 RETRY_DELAY = 3.0  # the seconds between attempts while the file can't be written
-
 MOST_RECORDS = 1000  # the number of records that wait for the disk. Above it, none are kept of messages that were sent.
-
 MOST_UNSENT = 10_000  # the number of records that are in memory: the latest ones
-
 IDS = 2**32  # the number of ids that each process reserves
 
 _COLUMNS = ", ".join(OutgoingMessage._fields)
 """The columns of a message. They aren't in the order of the fields in files that earlier versions have created."""
 
 _INSERT = f"INSERT OR REPLACE INTO outbox ({_COLUMNS}, owner) VALUES {{}}"  # noqa: S608 -- the names of fields
-
 _CHANGEABLE = ("body", "wanted", "recipient", "sent")
 _OF_OTHERS = f"SELECT {_COLUMNS} FROM outbox WHERE owner <> ? ORDER BY id"  # noqa: S608 -- the names of fields
 _OF_DELIVERY = ("delivery = :delivery AND delivery > 0",) * 2

@@ -29,7 +29,6 @@ from errklein.webhooks.deliveries import (
 from errklein.webhooks.exported import merged, shape_of
 
 STATES = tuple(DeliveryState)  # the states by their number in the database
-
 NUMBERS = {state: number for number, state in enumerate(STATES)}
 
 DELIVERY = (
@@ -47,7 +46,6 @@ QUERIES = {
 }
 
 FIRST_ID = QUERIES["first id"]
-
 _BOUNDS = "id >= :low AND id < :high"
 _CONTAINED = " OR ".join(
     f"instr(lower(CAST((SELECT {column} FROM {table} WHERE id = deliveries.id) AS TEXT)), spelling.value)"
@@ -64,15 +62,11 @@ _FILTERS = {
 }
 _OF_ROUTE = f"SELECT id FROM deliveries INDEXED BY {{}} 3 AND route = {{}} AND state = {{}} AND {_BOUNDS}"
 _INDEXES = ("unfinished WHERE state <", "finished WHERE state >=")
-
 _FAILURES = ("failures WHERE state IN (4, 5)", "refused WHERE state = 7")
-
 MOST_GROUPS = 200  # the number of groups of failures that are returned
 _SLICE, _SLICES = 50_000, 20  # the number of ids that one query of a search reads, and of these queries
-
 _MAX_ID = 2**62
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
-
 _MOST_TERMS = 400  # the number of SELECTs in a query of ids; SQLite's limit is 500
 
 

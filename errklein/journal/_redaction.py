@@ -19,11 +19,8 @@ MASK = "***"
 """The replacement for a secret. Unlike that of log lines it is ASCII, since a URL must still be valid in a replay."""
 
 MAX_TARGET = 4000  # the largest stored size of a target, and of the value of a header
-
 MAX_NAME = 100  # the size of the longest name of a header or parameter that is examined. Longer ones count as secret.
-
 MAX_HEADERS = 200  # the number of headers that are stored
-
 Level = Literal["off", "heads", "bodies"]
 
 _CODE = re.compile(r"\bcode\b", re.IGNORECASE)

@@ -194,5 +194,4 @@ def _remove(connection: sqlite3.Connection, column: str, ids: str, parameters: A
 
 
 _KINDS = ("oldest unverified", "oldest verified")
-
 _ENDED = (6, 3, 5, 4)  # the states of deliveries that have ended, in the order in which they are removed

@@ -27,9 +27,7 @@ from errklein.running import ThreadReactor, call_from_thread, cancel_timers
 from errklein.webhooks.deliveries import Action, DeliveryState, Outcome, StoredDelivery
 
 DATABASE = "journal.sqlite"  # the file name of the database in BOT_DATA_DIR
-
 MIGRATIONS = read_migrations(Path(__file__).parent / "migrations")
-
 LOG_DELAY = 0.25  # the seconds after which logged deliveries are written
 LOG_SIZE = 1_000_000  # the bytes of logged deliveries that are written at once, without that delay
 

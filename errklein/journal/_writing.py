@@ -15,7 +15,6 @@ from errklein.text.masking import masker
 from errklein.webhooks.deliveries import MAX_TRACEBACK, Action, DeliveryState, Outcome, StoredDelivery, StoredRequest
 
 MAX_TEXT = 500  # the largest stored size of a reason, in characters
-
 LEASE_BYTES = 16_000_000  # the largest size of the bodies that one lease reads, unless its first one alone is larger
 
 FURTHEST = 7200.0
@@ -28,14 +27,10 @@ UNVERIFIED_FULL = "what waits and runs of unverified webhooks has reached its sh
 
 # The states by whose reasons and keys is searched.
 _IN_INDEXES = DeliveryState.DEAD, DeliveryState.FAILED, DeliveryState.REFUSED
-
 _ROW_SIZE = 90  # the bytes of a delivery's row, and of its entries in indexes and the ledger, without its texts
-
 CACHE = 16_000  # the size of the cache of pages, in KiB
 LOG_FILE_SIZE = 64_000_000  # the size in bytes to which the write-ahead log is cut after it has been larger
-
 _KNOWN, _LEASED = QUERIES["known"].format(DELIVERY, "{}"), QUERIES["leased"].format(DELIVERY)
-
 _TOTALS = ("accepted", "refused", "repeated", "counted", "aged", "evicted")
 _COLUMN_OF = {DeliveryState.REFUSED: 1, DeliveryState.DUPLICATE: 2}  # the index of a state in `_TOTALS`; 0 for others
 

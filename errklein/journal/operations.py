@@ -54,13 +54,10 @@ class Queue(Protocol):
 
 
 Messages = Callable[..., Awaitable[Sequence[MessageRecord]] | Sequence[MessageRecord]]
-
 PAUSED_WEBHOOK = "paused: requests are accepted and wait for `webhook resume`"
-
 _ROOM_MARKS = ("#", "&", "+", "!")
 _REQUEST_ID = re.compile(r"[0-9a-f]{10}-[0-9a-f]{6,16}")
 _MOST_LOST = 5  # the number of messages to a room that were dropped or rejected: the latest ones
-
 _DAY, _LONGEST_REPLAY = 86400.0, 7200.0
 _OPTIONS = ("form_param", "raw", "dedupe", "dedupe_window", "attempts", "ordered", "max_body", "timeout")
 """The options that the summary of a declaration doesn't have."""

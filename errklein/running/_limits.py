@@ -13,14 +13,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 T = TypeVar("T")
 
 NEVER = float("inf")
-
 SWEEP_PERIOD = 0.25  # the time between two checks of deadlines, in seconds
-
 _SHARE = 0.01
-
 _NOTABLE = 0.05
 _BACKLOG = 1.0
-
 WARNING_INTERVAL = 60.0  # the minimal time between two warnings about the same thing, in seconds
 MOST_WARNINGS = 1000  # the maximal number of warnings about different things within the interval
 

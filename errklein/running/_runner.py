@@ -27,7 +27,6 @@ from errklein.running.threads import ThreadWaits, loop_of
 
 # The most frequent types of results, for which no check for an awaitable is needed.
 _VALUES = frozenset({type(None), str, bytes, dict, list, tuple, int, bool})
-
 Prepare = Callable[[], Callable[[], Any]]
 
 
@@ -261,7 +260,6 @@ T = TypeVar("T")
 
 NOTICE_AFTER = 10.0  # the time that work waits before `notice` is called, in seconds
 TIMEOUT = 5.0  # the time that work waits for work of another key, in seconds
-
 QUEUE_LIMIT = 10_000  # the number of works that may wait in one queue, so that memory is limited if one never ends
 
 

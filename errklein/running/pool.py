@@ -25,7 +25,6 @@ from errklein.running.threads import call_from_thread, loop_of
 
 T = TypeVar("T")
 StartThread = Callable[[Callable[[], None], str], None]
-
 PERIOD = 0.1  # the time between two checks of a pool in which jobs wait, in seconds
 
 GROW_AFTER = 0.2

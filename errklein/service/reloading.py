@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from errklein.bot import Bot
 
 INTERVAL = 0.5  # the seconds between two searches for changed files
-
 _SUFFIXES = {".py", ".plug"}
-
 Snapshot = Mapping[Path, int]  # the time of the last change of each file, in nanoseconds
 
 
