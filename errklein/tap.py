@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from errklein.service.reloading import ReloadingBot
 
 
+_NETWORK = "Use only this network: a name in NETWORKS, or IRC, Text, Test, Null or another BACKEND."
+_STATUS = "Serve /health, /ready and /metrics on this Twisted endpoint, which must not be public. Replaces STATUS."
+
+
 class Options(usage.Options):
     """The options of `twistd errklein`, which are also those of `errklein run`."""
 
@@ -55,19 +59,9 @@ class Options(usage.Options):
 
     optParameters: ClassVar = [
         ["config", "c", None, "The configuration (default: ./config.py, or the built-in defaults)."],
-        [
-            "network",
-            "n",
-            None,
-            "Use only this network: a name in NETWORKS, or IRC, Text, Test, Null or another BACKEND.",
-        ],
+        ["network", "n", None, _NETWORK],
         ["data-dir", "d", None, "The data directory (default: BOT_DATA_DIR)."],
-        [
-            "status",
-            None,
-            None,
-            "Serve /health, /ready and /metrics on this Twisted endpoint, which must not be public. Replaces STATUS.",
-        ],
+        ["status", None, None, _STATUS],
         ["console", None, None, "Serve the console for administrators on this Twisted endpoint. Replaces CONSOLE."],
     ]
     optFlags: ClassVar = [
