@@ -1,7 +1,6 @@
 """The commands for a bot's data: import-errbot, export-errbot, backup, restore and storage. Those that change it need a
-stopped bot. The functions with a public name run the command of this name with its arguments. They return the exit
-status: 0, or 1 if values were left out. If they raise ConfigError, DataDirectoryError, SecretError or StorageError,
-nothing was changed."""
+stopped bot. The functions with a public name run the command of this name. They return the exit status: 0, or 1 if values
+were left out. If they raise ConfigError, DataDirectoryError, SecretError or StorageError, nothing was changed."""
 
 from __future__ import annotations
 
@@ -145,8 +144,7 @@ def _as_shelves(rows: Iterable[Row], for_errbot: ErrbotPickles) -> tuple[dict[st
 
 def backup(config: Config, known: Namespace) -> int:
     """Write a backup to the data directory, as the command !backup does. The bot may run, unless its storage is a third
-    party's. With `with_secrets`, the secrets of webhooks that were made at run time are written to a file of their
-    own."""
+    party's. With `with_secrets`, the secrets of webhooks that were made at run time are written to another file."""
     directory = Path(config.BOT_DATA_DIR)
     path = directory / BACKUP_NAME
     store = SecretStore.of(directory)
@@ -250,9 +248,8 @@ def restore(config: Config, known: Namespace) -> int:
 
 
 def storage_get(config: Config, known: Namespace) -> int:
-    """Print the values of the namespace as a Python dict, which `storage_set` accepts. Values that aren't literals are
-    left out and reported. A namespace without values that isn't the name of a plugin raises StorageError, or prints an
-    empty dict with `missing_ok`."""
+    """Print the values of the namespace as a Python dict, which `storage_set` accepts. Values that aren't literals are left
+    out and reported. Without values, a name of no plugin raises StorageError, or is an empty dict with `missing_ok`."""
     namespace, missing_ok = known.namespace, known.missing_ok
     literals: dict[str, Any] = {}
     problems: list[str] = []
@@ -363,9 +360,8 @@ def _back_up_first(config: Config, storage: Storage, name: str) -> None:
 def _put(
     storage: Storage, rows: Sequence[Row], instead_of: Iterable[str] = (), trusted: Collection[str] | None = None
 ) -> None:
-    """Store the rows, and remove all other values of the namespaces in `instead_of`. With None for `trusted`, the
-    values may use any names, since they are the bot's own; see `put_rows`. Raises StorageError if the bot couldn't
-    start with one of the values."""
+    """Store the rows, and remove all other values of the namespaces in `instead_of`. With None for `trusted`, the values may
+    use any names, since they are the bot's own. Raises StorageError if the bot couldn't start with one of the values."""
     for namespace, key, data in rows:
         if (namespace, key) not in _REQUIRED_TYPES:
             continue

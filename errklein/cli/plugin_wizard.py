@@ -36,9 +36,8 @@ def read_template(name: str) -> str:
 
 
 def write_new_files(texts: Mapping[Path, str], *, keep_same: bool = False) -> list[Path]:
-    """Create the files and their directories, and return their paths. Raises SystemExit with one line if one of the
-    files exists, and creates none then, or if one can't be written. With `keep_same`, a file that exists with the same
-    text is left."""
+    """Create the files and their directories, and return their paths. Raises SystemExit with one line if a file exists, and
+    creates none then, or if one can't be written. With `keep_same`, a file that exists with the same text is left."""
     new = []
     try:
         for path, text in texts.items():
@@ -119,9 +118,8 @@ class NewPlugin:
 
 
 def new_plugin_wizard(directory: str | Path | None = None, ask: Callable[[str], str] | None = None) -> None:
-    """Ask for a name and a description, and write the plugin as `write_plugin` does, by default in the current
-    directory. `ask` returns the reply to a question; by default it is `input`. Raises SystemExit with one line if the
-    input ends, or if the files can't be written."""
+    """Ask for a name and a description, and write the plugin as `write_plugin` does, by default in the current directory.
+    `ask` returns the reply to a question, as `input` does. Raises SystemExit with one line if the input ends."""
     ask = ask or input
     directory = Path(directory or ".")
     sys.stdout.write(f"Creates a plugin in {directory.absolute()}.\n")

@@ -1,6 +1,5 @@
 """Loading of a config.py: its execution, the lines of its settings, defaults, validation, and a view for each network.
-A file may configure several networks in NETWORKS. In a network's view, the network's own settings replace the common
-ones."""
+In the view of one of several networks in NETWORKS, the network's own settings replace the common ones."""
 
 from __future__ import annotations
 
@@ -65,8 +64,7 @@ class Config:
     :param settings: the values by name.
     :param network: for a view, the name of the network.
     :param path: the config.py, if there is one.
-    :param above: for a view, the whole configuration, which has the common settings.
-    """
+    :param above: for a view, the whole configuration, which has the common settings."""
 
     BOT_ADMINS: Sequence[str]
 
@@ -129,9 +127,8 @@ class Config:
         return self._path
 
     def directories(self, setting: str) -> list[str]:
-        """Return the directories of BOT_EXTRA_PLUGIN_DIR or BOT_EXTRA_BACKEND_DIR as absolute paths. Those of the
-        option --plugin-dir are included. The settings themselves keep the type given, a string or a list, since plugins
-        read them."""
+        """Return the directories of BOT_EXTRA_PLUGIN_DIR or BOT_EXTRA_BACKEND_DIR as absolute paths, with those of
+        --plugin-dir. The settings themselves keep the type given, a string or a list, since plugins read them."""
         if setting in self._directories or self._above is None:
             return self._directories.get(setting, [])
         return self._above.directories(setting)
@@ -427,8 +424,7 @@ def _renamed(entry: Any, name: str) -> Any:
 
 
 def run_config(path: Path, *, is_again: bool = False) -> ModuleType:
-    """Run the file as a module, and return it; see `load_config`. If the file can't be read or raises an exception,
-    raises ConfigError with the line that failed."""
+    """Run the file as a module, and return it; see `load_config`. ConfigError has the line that failed, if one did."""
     try:
         source = path.read_bytes()
     except FileNotFoundError:
@@ -494,8 +490,7 @@ class ConfigSource:
     lines: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """The line of each setting, by network and name. The network is "" for an assignment outside of NETWORKS.
 
-    A setting that is assigned several times has no line, since which of them counts may depend on a condition.
-    """
+    A setting that is assigned several times has no line, since which of them counts may depend on a condition."""
 
     of_environment: frozenset[str] = frozenset()
     """The names whose values the file reads from the environment, in the assignment itself."""

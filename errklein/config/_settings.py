@@ -110,8 +110,7 @@ class ConfigError(Exception):
 Check = Callable[[Any], Any]
 """Returns the value as it is used; raises InvalidValue if it is invalid.
 
-Lists, sets and dicts are returned themselves, not copied, since plugins change them in place.
-"""
+Lists, sets and dicts are returned themselves, not copied, since plugins change them in place."""
 
 
 @dataclass(frozen=True)
@@ -493,8 +492,8 @@ _MAYBE_OF_PLUGINS: Mapping[str, tuple[type, ...]] = {
 
 
 def is_of_plugin(name: str, value: Any) -> bool:
-    """Return whether a value under the name of one of errklein's settings is a plugin's, since it has another type. A
-    dict without a dict in it can't be NETWORKS."""
+    """Return whether a value is of another type than errklein's setting, so that it is a plugin's. NETWORKS has a dict
+    in it."""
     if name == "NETWORKS" and isinstance(value, Mapping) and value:
         return not any(isinstance(settings, Mapping) for settings in value.values())
     return name in _MAYBE_OF_PLUGINS and not isinstance(value, _MAYBE_OF_PLUGINS[name])

@@ -30,8 +30,7 @@ class NetworkSettings:
     :param keys: The keys of BOT_IDENTITY.
     :param warnings: Yields sentences about valid settings of a network that are probably mistakes.
     :param accepts_others: Whether BOT_IDENTITY may have the keys of another network, which `--network` replaces.
-    :param check: Raises ConfigError for settings that are invalid together, or for files.
-    """
+    :param check: Raises ConfigError for settings that are invalid together, or for files."""
 
     keys: Mapping[str, IdentityKey]
     warnings: Callable[[Config], Iterator[str]] = lambda view: iter(())

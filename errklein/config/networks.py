@@ -36,8 +36,7 @@ class CommandText(NamedTuple):
 
     :param name: The name without prefix and with underscores, such as "plugin_list".
     :param description: The first sentence of its help, without markup.
-    :param syntax: Its arguments, such as "[--force] NAME"; "" for none that are known.
-    """
+    :param syntax: Its arguments, such as "[--force] NAME"; "" for none that are known."""
 
     name: str
     description: str
@@ -65,8 +64,7 @@ class Network:
     :param check: Tries the connection for `errklein network check`, given a `NetworkContext`. Returns what it has found, or raises
         ConfigError, ConnectionError or an exception of `errklein.networks.errors` with what is wrong.
     :param push_commands: Makes the commands known to the network, or with `dry` only finds out what would change, given a
-        `NetworkContext`. Commands of others stay. Returns a line for each change, and raises as `check` does.
-    """
+        `NetworkContext`. Commands of others stay. Returns a line for each change, and raises as `check` does."""
 
     name: str
     description: str
@@ -93,7 +91,7 @@ IN_ERRBOT = ("IRC", "Null", "Test", "Text")
 @cache
 def find_network(name: str) -> Network | None:
     """Return the network of that name, in any case, whose module is imported only now; None if there is none. Raises
-    ConfigError if it can't be imported."""
+    ConfigError."""
     found: object = None
     if name.isidentifier() and find_spec(f"{_GROUP}.{name.lower()}") is not None:
         found = getattr(import_module(f"{_GROUP}.{name.lower()}"), "NETWORK", None)

@@ -79,8 +79,7 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None, st
 
 def read_secrets(verification: Verification | None, stored_in: Path | None = None) -> list[bytes]:
     """Return the secrets of a verification; see `read_secret`. Raises SecretError, whose text names all problems, if
-    none is set yet, or one is missing or can't be read, or is a token that is too short or can't be a part of an
-    address."""
+    none is set yet, or one is missing or can't be read, or is a token that is too short or can't be in an address."""
     read, errors = [], [verification.unusable] if verification is not None and verification.unusable else []
     for reference in verification.secrets if verification is not None else ():
         try:
@@ -103,9 +102,8 @@ def _checked(secret: bytes, reference: str, verification: Verification | None) -
 
 
 def read_file(reference: str, path: str, writers: int = stat.S_IWGRP | stat.S_IWOTH) -> bytes:
-    """Return the content of a regular file without one line end at its end; b"" if it is missing. `reference` names the
-    file, and begins the error: SecretError if the file can't be read, or has one of the bits `writers` in its mode, so
-    that others can change it."""
+    """Return the content of a regular file without one line end at its end; b"" if it is missing. Raises SecretError, which
+    begins with the reference, if the file can't be read, or others can change it: its mode has one of the bits `writers`."""
     try:
         # A pipe without a writer would block.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
@@ -151,8 +149,8 @@ class SecretStore:
         return read_secret(reference, stored_in=self.directory)
 
     def write(self, name: str, secret: str) -> str:
-        """Store a secret and return its reference, the name with a random end. It survives a crash of the machine.
-        Raises SecretError."""
+        """Store a secret, which survives a crash, and return its reference, the name with a random end. Raises
+        SecretError."""
         name = f"{name}-{secrets.token_hex(4)}"
         self.put({name: secret.encode()})
         return f"secret:{name}"
@@ -183,8 +181,7 @@ class SecretStore:
         return sorted(path.name for path in self._files() if _is_name(path.name))
 
     def contents(self) -> dict[str, bytes]:
-        """Return the stored secrets by name, for a backup. Raises SecretError if a file can't be read, or can be
-        changed by others."""
+        """Return the stored secrets by name, for a backup. Raises SecretError if a file can't be read or used."""
         found = {
             name: read_file(f"secret:{name}", str(self.directory / name), _WRITERS_OF_OWN) for name in self.names()
         }
@@ -218,8 +215,7 @@ def _flush(path: Path) -> None:
 
 
 def write_private_file(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file of mode 0600. It is complete or missing, or has its content from before, also after a crash of the
-    machine. Raises OSError."""
+    """Write a file of mode 0600. It is complete, or is as before, also after a crash of the machine. Raises OSError."""
     # mkstemp creates the file with mode 0600.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -248,16 +244,15 @@ _EXAMPLES: Mapping[type, str] = {
 
 
 def take_variables(environment: MutableMapping[str, str]) -> Mapping[str, str]:
-    """Remove the variables of settings from the environment, and return them. Programs that plugins start would inherit
-    them otherwise, with the passwords in them."""
+    """Remove the variables of settings from the environment, and return them: programs of plugins would inherit the
+    passwords."""
     names = [name for name in environment if name.startswith((_VALUE, _FILE))]
     return {name: environment.pop(name) for name in names}
 
 
 def read_variables(variables: Mapping[str, str]) -> tuple[Mapping[str, object], Mapping[str, str]]:
-    """Return the values of the settings, and their origins, both by the setting's name. An origin is the variable, with
-    the path of the file if it names one. If a variable is invalid, raises ConfigError, whose text never has the
-    value."""
+    """Return the values of the settings, and their origins, both by the setting's name. An origin is the variable, with the
+    path of the file if it names one. Raises ConfigError, whose text never has the value, for an invalid variable."""
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
     for variable, text in sorted(variables.items()):

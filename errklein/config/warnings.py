@@ -170,8 +170,7 @@ _OPEN = frozenset(
 
 
 def origin_of(config: Config, name: str, source: ConfigSource) -> str:
-    """Return what sets a setting, such as "config.py line 4" or "ERRKLEIN_SET__BOT_PREFIX"; "default" if nothing
-    does."""
+    """Return what sets a setting, such as "config.py line 4" or "ERRKLEIN_SET__BOT_PREFIX", or "default"."""
     if name not in config._given:
         return "default"
     of_file = source.location(name) + (", from the environment" if name in source.of_environment else "")
@@ -188,8 +187,7 @@ def shown_settings(
     config: Config, options: Mapping[str, tuple[str, Any]], *, with_defaults: bool = True
 ) -> Iterator[str]:
     """Yield a line for each setting, such as "BOT_PREFIX = '!' # default", first those that are set, then those of
-    networks. `options` are the options that replace settings, by the setting, with their values; empty values don't
-    count."""
+    networks. `options` are those that replace settings, by the setting, with their values; empty values don't count."""
     options = {name: given for name, given in options.items() if given[1]}
     source = ConfigSource.of(config.path)
     of_plugins = sorted(name for name in config._given.difference(_KNOWN) if name.isupper())

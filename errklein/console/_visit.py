@@ -248,8 +248,8 @@ class Visit:
         return not await self._refusal(name, values, dry_run=True)
 
     async def _refusal(self, name: str, values: Values, *, dry_run: bool) -> str:
-        """Return why the visitor may not perform an operation with these values; "" if nothing prevents it. With `dry_run` it only
-        shows something."""
+        """Return why the visitor may not perform an operation, which only shows something with `dry_run`; "" if nothing
+        prevents it."""
         operation = self.operation(name)
         guard = Guard.of(operation)
         if guard is None:

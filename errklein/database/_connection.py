@@ -1,7 +1,6 @@
 """SQLite files: errors, connections, copies, migrations, access from several threads, and writes of many callers,
-several in one transaction and of many rows in one statement. Migrations are numbered steps from an older file to a
-newer one: the SQL statements that upgrade version n to version n + 1. The number of a file's last step is stored as its
-`user_version`."""
+several in one transaction. Migrations are numbered steps from an older file to a newer one: the SQL statements that
+upgrade version n to version n + 1. The number of a file's last step is stored as its `user_version`."""
 
 from __future__ import annotations
 

@@ -18,8 +18,7 @@ from errklein.webhooks.deliveries import REMOVED_WEBHOOK, Action, Balance
 
 
 class JournalArchive(JournalReader):
-    """The journal in a file. All methods wait for the disk, and raise DatabaseError if the file is missing, can't be
-    read or written, or has another schema."""
+    """The journal in a file, which exists and has this schema. All methods wait for the disk, and raise DatabaseError."""
 
     def __init__(self, path: Path | None, access: Access = Access.READ) -> None:
         super().__init__(Database(path, MIGRATIONS, access))
@@ -115,8 +114,7 @@ def restore_paused(directory: Path, backup: Path) -> tuple[int, int]:
 
 
 def release_messages(directory: Path) -> int:
-    """Let the next start of the bot send the messages that `restore_paused` has paused. Return their number, or raise
-    DatabaseError."""
+    """Let the next start of the bot send the messages that `restore_paused` has paused, and return their number."""
     with closing(Database(directory / DATABASE, MIGRATIONS)) as database:
         return database.write(
             "UPDATE outbox SET network = CAST(substr(network, ?) AS BLOB) WHERE instr(network, CAST(? AS BLOB)) = 1",

@@ -337,8 +337,7 @@ class SQLiteOutboxStore:
         `ended` returns the deliveries that end with an argument of the operation. A handler's messages were added
         before it returned, so a delivery is never done without them, whatever the order of the operations in a
         transaction is. If they can't be written, the delivery isn't done either. Messages of other deliveries are left
-        to their own ends, or to the timer: if the process was killed between the two transactions, they would be sent
-        twice."""
+        to their own ends, or to the timer: after a kill between the two transactions, they would be sent twice."""
 
         def run(connection: sqlite3.Connection, arguments: Sequence[Any]) -> Sequence[Any]:
             numbers = {number for argument in arguments for number in ended(argument)}

@@ -39,8 +39,8 @@ class Redaction:
     mask_fields: frozenset[str] = frozenset()  # names of JSON and form fields whose values are masked
 
     def body(self, body: bytes | None) -> bytes | None:
-        """Return the body as it is stored; None if it is left out. A body that isn't JSON or an urlencoded form is left
-        out if it may have a masked field."""
+        """Return the body as it is stored; None if it is left out, as is one with a field to mask that is neither JSON
+        nor a form."""
         if body is None or len(body) > MAX_LOGGED_BODY or self.level != "bodies":
             return None
         return self._mask(body)

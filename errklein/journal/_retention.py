@@ -60,9 +60,8 @@ class Retention:
 
     seconds: float = 7 * 24 * 3600.0  # the time for which deliveries are kept after their receipt
     max_bytes: int = 1_000_000_000
-    """The size of the used part of the file. Above it, the oldest deliveries are removed, first those of unverified
-    webhooks. Of others, duplicates are removed first, then DONE ones, and FAILED and DEAD ones only when no others are
-    left."""
+    """The size of the used part of the file. Above it, the oldest deliveries are removed, first those of unverified webhooks.
+    Of others, duplicates are removed first, then DONE ones, and FAILED and DEAD ones only when no others are left."""
     refused_bytes: int = 10_000_000
     """The size of refused requests, at most a tenth of `max_bytes`, so that many of them don't displace others."""
 

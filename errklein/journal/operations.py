@@ -183,8 +183,7 @@ class Explainer:
 
     async def answers(self, subject: str) -> Sequence[Explanation]:
         """Return the answers about the id of a delivery or request, a webhook, plugin, path, room or person, or the
-        last "refused" request. A room may be that of one network, as in "libera:#ops". Raises InvalidWords if there is
-        no such thing."""
+        last "refused" request. A room may be that of one network, as in "libera:#ops". Raises InvalidWords."""
         ids = parse_ids([subject])
         if ids is not None:
             return [await self._of_id(ids[0])]
@@ -554,8 +553,8 @@ class WebhookOperations:
         return explained
 
     def named(self, name: str, known: Collection[str]) -> list[str]:
-        """Return the webhooks among those of plugins and the known ones that are named: one, or all of a plugin. Raises
-        UnknownWebhook."""
+        """Return the webhooks that are named, one or all of a plugin, among those of plugins and the known ones; or
+        raise UnknownWebhook."""
         paths = names_by_path(self._state.routes())
         known = {*paths.values(), *known}
         found = parse_webhook(name, paths, known)

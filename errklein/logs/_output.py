@@ -201,8 +201,8 @@ class PrivateLogFile(LogFile):
 
 
 class Destinations:
-    """The destinations of the process's log, and their settings. `outputs` are paths of files, "-" for standard output
-    and "+" for standard error."""
+    """The destinations of the process's log. `outputs` are paths of files, "-" for standard output and "+" for standard
+    error."""
 
     def __init__(self) -> None:
         self.level = logging.INFO

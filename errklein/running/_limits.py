@@ -147,8 +147,7 @@ class ReactorLag:
 
 class TokenBucket:
     """A bucket of `burst` tokens, which may be taken at once after a pause. It is full at the beginning, and gets a
-    token in each interval, in seconds; zero means no limit. `seconds` returns the current time, such as
-    `reactor.seconds`."""
+    token in each interval, in seconds; zero means no limit. `seconds` returns the time, as `reactor.seconds` does."""
 
     __slots__ = ("_seconds", "_since", "_tokens", "burst", "interval")
 
@@ -160,8 +159,7 @@ class TokenBucket:
         self._since = seconds()
 
     def take(self, part: object = None) -> float:
-        """Take a token and return 0.0 if there is one; else return the seconds until the next token. `part` is what the
-        token is for; it has no effect."""
+        """Take a token and return 0.0; if there is none, return the seconds until the next one. `part` has no effect."""
         now = self._seconds()
         if self.interval > 0:
             # A clock that is set back adds nothing.
@@ -204,8 +202,7 @@ class TokenBuckets:
 
 
 class RateLimit:
-    """Allows each key once per `interval`, and at most `most` keys within it. `seconds` returns the current time in
-    seconds, such as `reactor.seconds`."""
+    """Allows each key once per `interval`, and at most `most` keys within it. `seconds` returns the time in seconds."""
 
     def __init__(
         self, seconds: Callable[[], float], interval: float = WARNING_INTERVAL, most: int = MOST_WARNINGS

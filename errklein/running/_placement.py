@@ -63,8 +63,7 @@ def on_reactor(function: F) -> F:
     `threaded=False` has the same effect. `async def` functions don't need the mark.
 
     :param function: The function.
-    :returns: The same function, marked.
-    """
+    :returns: The same function, marked."""
     function._errklein_threaded = False  # type: ignore[attr-defined]
     return function
 

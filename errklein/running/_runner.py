@@ -1,5 +1,4 @@
-"""Runner, which makes all calls of plugins' code, and queues of work on the reactor: one at a time, one at a time for each key, or
-in time slices."""
+"""Runner, which makes all calls of plugins' code, and queues of work: serial ones, one for each key, and in time slices."""
 
 from __future__ import annotations
 
@@ -130,8 +129,8 @@ class Runner:
         return maybeDeferred(self.start_in, copy_context(), handler, args, kwargs)
 
     def start(self, handler: Callable[..., Any], *args: Any) -> Any:
-        """Call the handler, as `run` does. One on the reactor that doesn't wait has its result returned, or its exception
-        raised, without a Deferred."""
+        """Call the handler, as `run` does. One on the reactor that doesn't wait returns or raises its result without a
+        Deferred."""
         if placement_of(handler) is Placement.REACTOR:
             return self.start_in(copy_context(), handler, args, {})
         return self.call_in(lambda: partial(handler, *args))
@@ -158,10 +157,9 @@ class Runner:
         return result
 
     def call_in(self, prepare: Prepare, *, context: Context | None = None, follow_up: bool = False) -> Deferred[Any]:
-        """Call a handler that is placed in a thread, as `run` does. `prepare` is called on the reactor when a thread of
-        the pool is free, and returns the function to call there, so the handler is chosen at the last moment. The
-        `context`, by default a copy of the current one, is used for nothing else. `follow_up` is as for
-        `WorkerPool.run`."""
+        """Call a handler that is placed in a thread, as `run` does. `prepare` is called on the reactor when a thread of the
+        pool is free, and returns the function to call there, so the handler is chosen at the last moment. The `context`, by
+        default a copy of the current one, is used for nothing else. For `follow_up` see `WorkerPool.run`."""
         context = copy_context() if context is None else context
         call = object()
 
@@ -264,10 +262,9 @@ QUEUE_LIMIT = 10_000  # the number of works that may wait in one queue, so that 
 
 
 class SerialQueue:
-    """Runs work one after the other, each in the context of its caller. Work that had to wait begins in a reactor turn
-    of its own, so a lot of short work neither blocks the reactor nor recurses. Twisted's DeferredLock recurses, and
-    runs work in the context of the code that released the lock. With `hung_after`, work that has been running for so
-    many seconds no longer delays the next."""
+    """Runs work one after the other, each in the context of its caller. Work that had to wait begins in a reactor turn of its
+    own, so a lot of short work neither blocks the reactor nor recurses. Twisted's DeferredLock recurses, and runs work in the
+    context of what released it. Work that has been running for `hung_after` seconds no longer delays the next."""
 
     def __init__(self, reactor: Any, hung_after: float | None = None) -> None:
         self._reactor = reactor
@@ -338,8 +335,7 @@ class QueuedWork:
 
 
 class KeyedQueues:
-    """Runs work of one key one after the other, in order, and work of different keys concurrently. Use it on the
-    reactor only."""
+    """Runs work of one key in order, and work of different keys concurrently. Use it on the reactor only."""
 
     def __init__(self, reactor: Any, timeout: float = TIMEOUT, limit: int = QUEUE_LIMIT) -> None:
         self._reactor = reactor
@@ -351,10 +347,9 @@ class KeyedQueues:
         self._in_flight = InFlightCounter()
 
     def run(self, key: Hashable, work: Callable[[], Deferred[Any]], after: QueuedWork | None = None) -> QueuedWork:
-        """Run the work after all work before it in the queue of the key, which may be now. It also waits for the work
-        `after` of another key, for at most `timeout` seconds; not at all if that queue's current work has been running
-        for so long. So slow work delays only its own queue. If the queue is full, the result fails with KeyedQueueFull.
-        """
+        """Run the work after all work before it in the queue of the key, which may be now. It also waits for the work `after`
+        of another key, for at most `timeout` seconds; not at all if that queue's current work has been running for so long.
+        So slow work delays only its own queue. If the queue is full, the result fails with KeyedQueueFull."""
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = SerialQueue(self._reactor)
@@ -435,9 +430,8 @@ class TimeSlices:
 
 @dataclass(frozen=True)
 class Workers:
-    """Runners of plugins' code: commands in one pool, the rest in another. Filters and callbacks queue by plugin.
-    `core` runs the core's own commands, so that they work while plugins hold all threads. `values` reads and writes
-    plugins' values."""
+    """Runners of plugins' code: commands in one pool, the rest in another. Filters and callbacks queue by plugin. `core` runs
+    the core's own commands, also while plugins hold all threads. `values` reads and writes plugins' values."""
 
     commands: Runner
     core: Runner

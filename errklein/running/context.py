@@ -18,8 +18,7 @@ handled_network: ContextVar[str] = ContextVar("errklein.network", default="")
 origin: ContextVar[str] = ContextVar("errklein.origin", default="")
 """The origin of the work in progress: `route:Plugin:method`, `person:network/name` or `plugin:Name`; "" for the bot itself.
 
-Pools and outboxes are shared among origins.
-"""
+Pools and outboxes are shared among origins."""
 
 handled_delivery: ContextVar[tuple[str, int]] = ContextVar("errklein.delivery", default=("", 0))
 """The origin and the id of the webhook's delivery that is being handled; read it with `causing_delivery`."""

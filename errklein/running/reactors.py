@@ -169,9 +169,8 @@ class ReactorThread:
             self._started.wait()
 
     def wait(self, work: Callable[..., Any], *args: Any, timeout: float | None, what: str) -> Any:
-        """Call `work` on the reactor and return its result, or that of the Deferred that it returns. Raises its
-        exceptions. Raises WaitTimeout, whose text contains `what`, after `timeout` seconds; None means no timeout.
-        Don't call it in the reactor's thread."""
+        """Call `work` on the reactor and return its result, or that of the Deferred that it returns. Raises its exceptions,
+        and after `timeout` seconds WaitTimeout, whose text contains `what`. Don't call it in the reactor's thread."""
         done: Future[Any] = Future()
         self.reactor.callFromThread(lambda: maybeDeferred(work, *args).addBoth(done.set_result))
         try:

@@ -61,9 +61,8 @@ def on_reactor_soon(reactor: Any, function: Callable[..., Any], *args: Any) -> N
 
 
 def call_from_thread(reactor: Any, function: Callable[..., Any], *args: Any) -> None:
-    """Call the function on the reactor soon, after those that were passed before. May be called from any thread. An
-    asyncio reactor is woken once for all that wait, and has no timer for each. So they may overtake those of Twisted's
-    `callFromThread`."""
+    """Call the function on the reactor soon, after those that were passed before. May be called from any thread. An asyncio
+    reactor is woken once for all that wait, without a timer for each. So they may overtake Twisted's `callFromThread`."""
     if not isinstance(reactor, AsyncioSelectorReactor):
         reactor.callFromThread(function, *args)
         return
@@ -139,8 +138,8 @@ def may_use_reactor(reactor: Any) -> bool:
 
 
 class ThreadWaits:
-    """Lets plugins' threads wait for results of the reactor, until `stop` is called. Without that, threads would wait
-    without end for a reactor that has stopped."""
+    """Lets plugins' threads wait for results of the reactor, until `stop` is called: a stopped one would never answer
+    them."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor

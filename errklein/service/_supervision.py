@@ -65,8 +65,7 @@ def location_of(frame: FrameType) -> CodeLocation:
 
 
 def line_in_tracebacks(tracebacks: str) -> str:
-    """Return the file and line of the innermost code that is neither Python's, an installed package's nor errklein's.
-    Returns "" if there is no such line."""
+    """Return the file and line of the innermost code that is neither Python's, a package's nor errklein's; "" without any."""
     libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
     libraries.append(Path(__file__).parent.parent)
     for thread in reversed(tracebacks.split("\n\n")):
@@ -336,8 +335,8 @@ class SecondSignal:
             self._once(number, self._handler)
 
     def renew(self, seconds: float) -> None:
-        """Let the kernel send the signal after this time, instead of an earlier one; 0 means never. It never does if
-        another handler was set."""
+        """Let the kernel send the signal after this time, and not earlier; 0 means never. It never does if another
+        handler was set."""
         if self._works:
             if signal.getsignal(self._number) is not self._python_handler:
                 seconds = 0.0

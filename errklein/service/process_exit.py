@@ -38,8 +38,8 @@ class InheritedSockets:
         self._copies = {number: os.dup(number) for number in copied}
 
     def pass_on(self) -> None:
-        """Make the descriptors available to the program that replaces this process, as systemd does. Descriptors that
-        have their numbers by now are closed."""
+        """Pass the descriptors on to the program that replaces this process, as systemd does. What has their numbers by
+        now is closed."""
         if not self._copies:
             return
         for number, copy in self._copies.items():
@@ -70,8 +70,7 @@ _CHECK_SECONDS = 30.0  # the seconds that the check before a restart may take
 @dataclass(eq=False, repr=False)
 class ProcessExit:
     """Ends this process, or replaces it by one with the same command line. `check` are the arguments with which Python
-    checks, before a restart, that the new process could start. Both get the `variables` of the environment that this
-    process has removed."""
+    checks before that the new process could start. Both get the `variables` that were removed from the environment."""
 
     reactor: Any
     pid_file: Path | None = None
@@ -159,9 +158,8 @@ class ProcessExit:
 
 
 def remove_stale_pid_file(path: Path) -> None:
-    """Remove the pid file if its process has ended and another one has its id; twistd removes one whose id nobody has.
-    A process that was killed leaves its file. In a container, the next one has the same id. Linux has the start of a
-    process in /proc (proc_pid_stat(5))."""
+    """Remove the pid file if its process has ended and another one has its id; twistd removes one whose id nobody has. A
+    process that was killed leaves its file, and in a container, the next one has the same id. See proc_pid_stat(5)."""
     with suppress(OSError, ValueError, IndexError):
         written = path.stat().st_mtime
         fields = Path(f"/proc/{int(path.read_text())}/stat").read_text().rpartition(")")[2].split()

@@ -1,7 +1,6 @@
 """Checks before a bot starts: configuration, backends, storage, endpoints, Sentry and the environment; and the setup of
 the log. They run before a daemon forks, so that errors appear on the terminal. Nothing stays open, and nothing is
-changed. Sentry is a service that collects errors. sentry_sdk sends events in threads of its own, so nothing here waits
-for the network."""
+changed. sentry_sdk sends errors to the service Sentry in threads of its own, so nothing here waits for the network."""
 
 from __future__ import annotations
 
@@ -71,8 +70,8 @@ START_ERRORS = (ConfigError, DataDirectoryError, SecretError, StorageError)
 
 
 class Listening:
-    """The endpoints of the web server, and of the servers for monitoring and for administrators: those of --web, --status
-    and --console, or else those of the settings."""
+    """The endpoints of the web server, for monitoring and for administrators: those of --web, --status and --console,
+    or of settings."""
 
     def __init__(
         self, config: Config, web: Sequence[str] = (), status: str | None = None, console: str | None = None
@@ -140,8 +139,7 @@ def load_with_options(
 ) -> Config:
     """Return the configuration with the options --config, --network, --data-dir and --plugin-dir. Raises ConfigError.
     Without --config, ./config.py is used if it exists, else the built-in defaults: a name, and, without --network, WEB.
-    `variables` are ERRKLEIN_SET__NAME and ERRKLEIN_FILE__NAME; by default those of the environment, from which they are
-    removed."""
+    `variables` are ERRKLEIN_SET__NAME and ERRKLEIN_FILE__NAME; by default they are taken from the environment."""
     variables = take_variables(os.environ) if variables is None else variables
     if config is None:
         check_current_directory()
@@ -294,8 +292,7 @@ def _check_requirements(bot: Bot) -> None:
 
 
 def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> None:
-    """Set the log's destinations, level and format, and forward the logging module's records to it. Raises ConfigError if
-    a log file can't be used."""
+    """Set the log's destinations, level and format, and forward the logging module's records to it. Raises ConfigError."""
     log = logs.destinations
     log.level = config.BOT_LOG_LEVEL
     log.theme = config.TEXT_COLOR_THEME
@@ -325,8 +322,7 @@ def check_log_file(output: str, setting: str, data: DataDirectory) -> None:
 
 
 def outputs(config: Config, options: TwistdOptions, *, terminal: bool) -> list[str]:
-    """Return the log's destinations: --logfile, BOT_LOG_FILE or a default, but never standard output if a network uses it.
-    `terminal` is whether standard input is one."""
+    """Return the log's destinations: --logfile, BOT_LOG_FILE or a default, but not standard output if a network uses it."""
     text = bool(on_terminal(config))
     if options.log_file:
         return ["+"] if options.log_file == "-" and text else [options.log_file]
