@@ -107,13 +107,10 @@ def wire(
             storage.close()
             raise
         clients = HTTPClients(reactor, make_agent)
-
-        def notify(*notice: Any, **options: Any) -> None:
-            # The bot is created after its networks.
-            bot.notices.post(*notice, **options)
-
-        services: dict[str, Any] = {"clients": clients, "storage": storage, "notify": notify, "now": now}
+        services: dict[str, Any] = {"clients": clients, "storage": storage, "now": now}
         services["set_routes"] = web.routes.replace
+        # The bot is created after its networks.
+        services["notify"] = lambda *notice, **options: bot.notices.post(*notice, **options)  # noqa: PLW0108
         backends = {name: make_backend(reactor, view, **services) for name, view in config.networks.items()}
         plugin_pool = partial(pool, reactor, shared=True, spare=_SPARE)
         workers = Workers(
@@ -175,11 +172,8 @@ def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManag
     config = bot.bot_config
     execution = PluginExecution(bot.reactor, bot.runner, bot.waits)
     loader = Loader(execution, config, lambda cls, name: cls(bot, name=name), packages)
-
-    def tell_admins(text: str, summary: str) -> None:
-        # The bot has this method later: sending requires the manager.
-        bot.tell_admins(text, summary)
-
+    # The bot has this method later: sending requires the manager.
+    tell_admins = lambda text, summary: bot.tell_admins(text, summary)  # noqa: E731, PLW0108
     return BotPluginManager(bot.storage, config, execution, loader, bot.web.routes, tell_admins, bot.plugins_changed)
 
 

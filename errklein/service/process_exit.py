@@ -34,8 +34,11 @@ class InheritedSockets:
         names = environment.get("LISTEN_FDNAMES", "")
         self._numbers = range(first, first + len(names.split(":"))) if names else range(0)
         # A parent may have left the variable. Then none of this process's own descriptors listens yet.
-        copied = [number for number in self._numbers if _is_open(number)] if any(map(_listens, self._numbers)) else []
-        self._copies = {number: os.dup(number) for number in copied}
+        self._copies: dict[int, int] = {}
+        for number in self._numbers if any(map(_listens, self._numbers)) else ():
+            # One that isn't open is left out.
+            with suppress(OSError):
+                self._copies[number] = os.dup(number)
 
     def pass_on(self) -> None:
         """Pass the descriptors on to the program that replaces this process, as systemd does. What has their numbers by
@@ -54,14 +57,6 @@ def _listens(number: int) -> bool:
             return bool(inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     except OSError:
         return False
-
-
-def _is_open(number: int) -> bool:
-    try:
-        os.fstat(number)
-    except OSError:
-        return False
-    return True
 
 
 _CHECK_SECONDS = 30.0  # the seconds that the check before a restart may take
