@@ -188,8 +188,5 @@ def _make_service(options: Options) -> IService:
     deadline = reactor_deadline(config.REACTOR_DEADLINE, grace, os.environ)
     notify = lambda *notice, **options: bot.notices.post(*notice, **options)  # noqa: E731, PLW0108 -- the bot is made later
     supervision = Supervision(reactor, web.lag, data.path, grace, deadline, notify)
-    service = BotService(
-        reactor, process_exit, data, web.listeners, make_managed_bot, supervision, listening.web, grace
-    )
-    service.daemon, service.beside = twistd.daemon, beside
-    return service
+    parts = reactor, process_exit, data, web.listeners, make_managed_bot, supervision
+    return BotService(*parts, listening.web, grace, twistd.daemon, beside)
