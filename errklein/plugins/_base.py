@@ -125,7 +125,7 @@ class _Poller:
         self._interval = interval
         self._left = times
         self._stopped = False
-        self._loop = LoopingCall(self._tick)
+        self._loop = LoopingCall(lambda: maybeDeferred(self._call).addErrback(self._report))
         self._loop.clock = pollers.reactor
         self._warning: IDelayedCall | None = None
         self._warned = False
@@ -144,9 +144,6 @@ class _Poller:
         if self._loop.running:
             self._loop.stop()
         self._forget_warning()
-
-    def _tick(self) -> Any:
-        return maybeDeferred(self._call).addErrback(self._report)
 
     def _call(self) -> Any:
         method, args, kwargs = self.signature

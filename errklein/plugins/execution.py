@@ -6,14 +6,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.commands import CommandDeclaration
-from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin, ValidationException
 from errklein.plugins.imports import PluginLoadError, located_error
 from errklein.plugins.methods import overrides
@@ -26,17 +25,9 @@ from errklein.text.masking import masker, secrets_in
 from errklein.webhooks import HookDeclaration
 
 T = TypeVar("T")
-P = TypeVar("P", BotPlugin, BotFlow)
 
 RAISED = (Exception, SystemExit, KeyboardInterrupt)
 """Exceptions of a plugin's code that are handled. GeneratorExit in a coroutine here doesn't come from the plugin."""
-
-
-class PluginFactory(Protocol):
-    """Creates the instances of plugins and flows."""
-
-    def __call__(self, cls: type[P], name: str) -> P:
-        """Return an instance of the class."""
 
 
 @dataclass(eq=False)

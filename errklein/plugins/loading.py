@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from errklein.config import Config
+from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
-from errklein.plugins.execution import PluginExecution, PluginFactory
+from errklein.plugins.execution import RAISED, PluginExecution
 from errklein.plugins.imports import (
     CORE_PLUGINS,
     PluginLoader,
@@ -34,12 +35,17 @@ from errklein.plugins.plugin import (
     IncompatiblePluginException,
     Plugin,
     PluginActivationException,
+    PluginError,
     PluginProblem,
     PluginTimeout,
+    UnknownPlugin,
 )
 from errklein.running import Deadline, SerialQueue, TimedOut, result_within
+from errklein.text.masking import masker
 
 T = TypeVar("T")
+
+Make = Callable[[type[Any], str], Any]  # creates an instance of a class of plugins or flows with that name
 
 _Loaded = tuple[BotPlugin, str | None, list[Finding]]
 """An instance, the warning about its class, and the mistakes in its methods."""
@@ -54,9 +60,7 @@ class Loader:
 
     log = Logger()
 
-    def __init__(
-        self, execution: PluginExecution, config: Config, make: PluginFactory, packages: PackageDirectory
-    ) -> None:
+    def __init__(self, execution: PluginExecution, config: Config, make: Make, packages: PackageDirectory) -> None:
         self.plugins: dict[str, Plugin] = {}
         self.unusable: dict[Path, str] = {}
         self.mistakes: list[PluginProblem] = []
@@ -90,10 +94,9 @@ class Loader:
             self.unusable.pop(path, None)
             try:
                 problems += await self._find(path, deadline)
-            except PlugError as error:
-                self.unusable[path] = str(error)
-                problems.append(PluginProblem(str(error), path=path))
             except Exception as error:
+                if isinstance(error, PlugError):
+                    self.unusable[path] = str(error)
                 problems.append(PluginProblem(str(error), path=path))
             self._note_unmet(path, unmet)
         self.unusable.update(found.unreadable)
@@ -141,16 +144,22 @@ class Loader:
             plugin.duplicates = [path for path in plugin.duplicates if not path.is_relative_to(directory)]
 
     async def _find(self, path: Path, deadline: Deadline) -> list[PluginProblem]:
-        plug, is_storage = await self._in_thread(partial(_read, path))
+        plug = await self._in_thread(partial(PlugFile.load, path))
         chosen = self._config.CORE_PLUGINS
         # As on errbot, CORE_PLUGINS also selects from other plugins with `Core = True`.
         is_core = path.parent == CORE_PLUGINS or plug.core
         # Backends and storages lie beside plugins in some distributions.
-        if plug.backend or is_storage or (is_core and chosen is not None and plug.name not in chosen):
+        if plug.backend or (is_core and chosen is not None and plug.name not in chosen):
             return []
-        known = self.plugins.get(plug.name)
-        if known is not None:
-            return self._found_again(known, path)
+        if path.parent != CORE_PLUGINS and await self._in_thread(partial(defines_storage, plug)):
+            return []
+        if known := self.plugins.get(plug.name):
+            if known.plug.path == path:
+                return []
+            if path not in known.duplicates:
+                known.duplicates.append(path)
+            exists = f"{path}: a plugin named {known.name} already exists, in {known.plug.path}"
+            return [PluginProblem(f"{exists}; change Name in one of the files", path=path)]
         plugin = self.plugins[plug.name] = Plugin(plug)
         if refusal := plug.refusal():
             plugin.problem = f"{plug.name} can't be used: {refusal} ({path})"
@@ -168,14 +177,6 @@ class Loader:
             above = [problems for directory, problems in unmet.items() if path.is_relative_to(directory)]
             its = [problem.text for problems in above for problem in problems]
             plugin.notes += [text for text in its if text not in plugin.notes]
-
-    def _found_again(self, known: Plugin, path: Path) -> list[PluginProblem]:
-        if known.plug.path == path:
-            return []
-        if path not in known.duplicates:
-            known.duplicates.append(path)
-        exists = f"{path}: a plugin named {known.name} already exists, in {known.plug.path}"
-        return [PluginProblem(f"{exists}; change Name in one of the files", path=path)]
 
     async def _load(self, plugin: Plugin, plug: PlugFile, deadline: Deadline, fresh: bool) -> str:
         """Create the instance. Return a warning or "". Raises PluginActivationException, also after the deadline."""
@@ -216,10 +217,91 @@ class Loader:
         return self._execution.in_thread(work, "looking for plugins")
 
 
-def _read(path: Path) -> tuple[PlugFile, bool]:
-    """Return the `.plug` file, and whether it is that of a storage."""
-    plug = PlugFile.load(path)
-    return plug, path.parent != CORE_PLUGINS and defines_storage(plug)
+class FlowFiles:
+    """The loaded collections of flows by name, active or not. Their code runs in a thread."""
+
+    log = Logger()
+
+    def __init__(self, execution: PluginExecution, make: Make) -> None:
+        self.flows: dict[str, BotFlow] = {}
+        self._files: dict[str, PlugFile] = {}
+        self._execution = execution
+        self._make = make
+
+    async def load(self, roots: Iterable[Path], activate: bool = True) -> list[PluginProblem]:
+        found = await self._execution.in_thread(partial(find_plug_files, list(roots), suffix=".flow"), "loading flows")
+        problems: list[PluginProblem] = []
+        deadline = self._execution.deadline()
+        for path in found:
+            try:
+                problem = await self._find(path, activate, deadline)
+            except Exception as error:
+                summary = "The flows in a file don't work"
+                problem = PluginProblem(str(error), path=path, source=getattr(error, "source", ""), summary=summary)
+            if problem is not None:
+                problems.append(problem)
+        return problems
+
+    async def change(self, name: str, active: bool, within: float | None = None) -> None:
+        """Activate the flows, or deactivate them and end those in progress. Raises PluginTimeout if the method doesn't
+        return within `within` seconds: `activate` continues then, and after `deactivate` the flows are inactive."""
+        if name not in self.flows:
+            raise UnknownPlugin(f"Unknown flows: {name}. Valid names: {', '.join(sorted(self.flows)) or 'none'}.")
+        flows, method = self.flows[name], "activate" if active else "deactivate"
+        if flows.is_activated is active:
+            raise PluginError(f"{name} is already {method}d.")
+        then = "It continues in the background." if active else "The flows have been removed nevertheless."
+        try:
+            running = self._execution.run(getattr(flows, method))
+            await self._execution.in_time(running, f"{name}.{method}", within, then)
+        except RAISED as error:
+            is_late = isinstance(error, PluginTimeout)
+            if not (active and is_late):
+                BotFlow.deactivate(flows)
+            if is_late:
+                raise
+            self.log.failure("The flows {name} raised an exception in {method}", name=name, method=method)
+            if active:
+                raise PluginError(f"The flows {name} could not be activated: {masker(str(error))}") from error
+        if not active:
+            flows.is_activated = False
+
+    async def remove_below(self, directory: Path) -> None:
+        for name, file in list(self._files.items()):
+            if file.path.is_relative_to(directory):
+                await self._deactivate_quietly(name)
+                del self.flows[name], self._files[name]
+                await self._execution.in_thread(partial(unload, file), "loading flows")
+
+    async def stop(self, within: float) -> None:
+        deadline = Deadline(self._execution.reactor, within)
+        for name in self.flows:
+            await self._deactivate_quietly(name, deadline.left)
+
+    async def _deactivate_quietly(self, name: str, within: float | None = None) -> None:
+        if self.flows[name].is_activated:
+            try:
+                await self.change(name, False, within)
+            except PluginTimeout as error:
+                self.log.warn("{error}", error=str(error))
+
+    async def _find(self, path: Path, activate: bool, deadline: Deadline) -> PluginProblem | None:
+        file = await self._execution.in_thread(partial(PlugFile.load, path), "loading flows")
+        if known := self._files.get(file.name):
+            exists = PluginProblem(f"{path}: there are already flows named {file.name}, in {known.path}", path=path)
+            return None if known.path == path else exists
+        if refusal := file.refusal():
+            return PluginProblem(f"{file.name} can't be used: {refusal} ({path})", path=path)
+        flows, warning = await self._execution.load(file, partial(self._load, file), deadline.left)
+        self.flows[file.name] = flows
+        self._files[file.name] = file
+        if activate:
+            await self.change(file.name, True, deadline.left)
+        return PluginProblem(warning, path=path) if warning else None
+
+    def _load(self, file: PlugFile) -> tuple[BotFlow, str | None]:
+        cls, warning = plugin_class(load_module(file, fresh=True), BotFlow)
+        return self._make(cls, file.name), warning
 
 
 @dataclass
@@ -260,10 +342,8 @@ def _compare(plugs: Sequence[PlugFile]) -> dict[str, FileChanges]:
     found: dict[str, FileChanges] = {}
     for module, loaded in sorted(sys.modules.copy().items()):
         name = names.get(".".join(module.split(".", 2)[:2]))
-        if name is None:
-            continue
         loader = getattr(getattr(loaded, "__spec__", None), "loader", None)
-        if not isinstance(loader, PluginLoader):
+        if name is None or not isinstance(loader, PluginLoader):
             continue
         try:
             if loader.has_changed():
@@ -274,7 +354,4 @@ def _compare(plugs: Sequence[PlugFile]) -> dict[str, FileChanges]:
 
 
 def _subject(names: list[str]) -> str:
-    """Return the names, or only the kind if they aren't known."""
-    if all(names):
-        return ", ".join(names)
-    return "a file" if len(names) == 1 else "files"
+    return ", ".join(names) if all(names) else "a file" if len(names) == 1 else "files"
