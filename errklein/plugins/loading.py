@@ -337,7 +337,6 @@ class ChangedFiles:
 
 
 def _compare(plugs: Sequence[PlugFile]) -> dict[str, FileChanges]:
-    """Return the changes of plugins that have any. Blocks on the disk."""
     names = {package_of(plug): plug.name for plug in plugs}
     found: dict[str, FileChanges] = {}
     for module, loaded in sorted(sys.modules.copy().items()):

@@ -10,7 +10,7 @@ import inspect
 import sys
 import tokenize
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import ismethod
 from typing import Any
@@ -112,7 +112,7 @@ def _functions_in(path: str) -> Mapping[int, ast.AST]:
 
 
 def called_function(function: Any) -> Any:
-    """Return the function that gets the arguments: the one that inlineCallbacks wraps, or the function itself."""
+    """Return the function that inlineCallbacks wraps, or the function itself."""
     others = (one for one in function_layers(function) if one.__globals__.get("__name__") != "twisted.internet.defer")
     return next(others, function)
 
@@ -126,13 +126,7 @@ def function_of(value: Any) -> types.FunctionType | None:
     return [None, *function_layers(value)][-1]
 
 
-def first_parameter(function: types.FunctionType) -> str:
-    """Return the name of the first parameter, usually `self`; "" if there is none."""
-    return function.__code__.co_varnames[0] if function.__code__.co_argcount else ""
-
-
-def is_name(node: ast.AST, name: str) -> bool:
-    """Return whether the node is a variable of that name."""
+def _is_name(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Name) and node.id == name
 
 
@@ -152,11 +146,8 @@ def check_methods(plugin: BotPlugin) -> list[Finding]:
 def check_constructor(cls: type[BotPlugin]) -> Finding | None:
     """Return an error if the class can't be called as `cls(bot, name=name)`, which is how errklein creates plugins."""
     function: Any = inspect.getattr_static(cls, "__init__")
-    signature = _signature(function)
-    if signature is None or _fits(signature, 2, ["name"]):
-        return None
-    text = f"{cls.__name__}.__init__ takes {_shown(signature)}, but it must take (self, bot, name=None)."
-    return MethodSource().finding(function, text)
+    text = _mismatch(f"{cls.__name__}.__init__", function, _Call(2, ("name",), "(self, bot, name=None)"))
+    return MethodSource().finding(function, text) if text else None
 
 
 def check_initialized(plugin: BotPlugin) -> Finding | None:
@@ -165,9 +156,6 @@ def check_initialized(plugin: BotPlugin) -> Finding | None:
         return None
     text = f"{type(plugin).__name__}.__init__ doesn't call super().__init__(bot, name). Add that call."
     return MethodSource().finding(inspect.getattr_static(plugin, "__init__"), text)
-
-
-# Signatures
 
 
 @dataclass(frozen=True)
@@ -182,10 +170,25 @@ class _Call:
 
 def _signatures(plugin: BotPlugin, source: MethodSource) -> Iterator[Finding]:
     for name, function, call in _calls(plugin):
-        signature = _signature(called_function(function))
-        if signature is not None and not _fits(signature, call.args, call.keywords):
-            text = f"{type(plugin).__name__}.{name} takes {_shown(signature)}, but {call.callee} must take {call.parameters}."
+        if text := _mismatch(f"{type(plugin).__name__}.{name}", called_function(function), call):
             yield source.finding(function, text)
+
+
+def _mismatch(name: str, function: Any, call: _Call) -> str:
+    """Return a sentence about a function that doesn't accept the call; "" if it does, or if its signature is unknown."""
+    # A decorator may set `__signature__`, which then doesn't describe the parameters of the decorator's own function.
+    if not isinstance(function, types.FunctionType) or hasattr(function, "__signature__"):
+        return ""
+    try:
+        signature = inspect.signature(function, follow_wrapped=False, **_ANNOTATIONS)
+    except (TypeError, ValueError):
+        return ""
+    try:
+        signature.bind(*[None] * call.args, **dict.fromkeys(call.keywords))
+        return ""
+    except TypeError:
+        shown = inspect.Signature([one.replace(annotation=one.empty) for one in signature.parameters.values()])
+        return f"{name} takes {shown}, but {call.callee} must take {call.parameters}."
 
 
 def _calls(plugin: BotPlugin) -> Iterator[tuple[str, Any, _Call]]:
@@ -196,8 +199,11 @@ def _calls(plugin: BotPlugin) -> Iterator[tuple[str, Any, _Call]]:
             argument = "args" if command.pattern is None else "matches" if command.matchall else "match"
             kind = "a command" if command.pattern is None else "a command with a pattern"
             yield name, function, _Call(3, (), f"(self, msg, {argument})", kind)
-            if (wrapper := _argument_parsing(function)) is not None:
-                yield name, wrapper.__wrapped__, _parsed_call(wrapper)
+            # The wrapper with which `arg_botcmd` parses arguments, if it is among the function's decorators.
+            for wrapper in function_layers(function):
+                if wrapper.__globals__.get("__name__") == arg_botcmd.__module__:
+                    yield name, wrapper.__wrapped__, _parsed_call(wrapper)
+                    break
         if getattr(handler, "_err_command_filter", False):
             if getattr(handler, "catch_unprocessed", False):
                 parameters = "(self, msg, cmd, args, dry_run, emptycmd=False)"
@@ -216,46 +222,13 @@ def _calls(plugin: BotPlugin) -> Iterator[tuple[str, Any, _Call]]:
             yield name, function, _Call(len(names), (), f"({', '.join(names)})")
 
 
-def _argument_parsing(function: Any) -> Any:
-    """Return the wrapper with which `arg_botcmd` parses arguments, if it is among the function's decorators."""
-    of_module = (one for one in function_layers(function) if one.__globals__.get("__name__") == arg_botcmd.__module__)
-    return next(of_module, None)
-
-
 def _parsed_call(wrapper: Any) -> _Call:
-    """Return the call of the function that gets the parsed arguments."""
     if not wrapper._errklein_unpack_args:
         return _Call(3, (), "(self, msg, args)", "a command with unpack_args=False")
     parser = wrapper._err_command_parser
     names = tuple(dict.fromkeys(action.dest for action in parser._actions if action.default != argparse.SUPPRESS))
     parameters = ("self", "msg", *(names if all(map(str.isidentifier, names)) else ("**arguments",)))
     return _Call(2, names, f"({', '.join(parameters)})", "a command with these declared arguments")
-
-
-def _signature(function: Any) -> inspect.Signature | None:
-    """Return the signature of the function itself, not of what it wraps; None if it is unknown."""
-    # A decorator may set `__signature__`, which then doesn't describe the parameters of the decorator's own function.
-    if not isinstance(function, types.FunctionType) or hasattr(function, "__signature__"):
-        return None
-    try:
-        return inspect.signature(function, follow_wrapped=False, **_ANNOTATIONS)
-    except (TypeError, ValueError):
-        return None
-
-
-def _fits(signature: inspect.Signature, args: int, keywords: Iterable[str]) -> bool:
-    """Return whether a function accepts so many positional arguments, including `self`, and these keywords."""
-    try:
-        signature.bind(*[None] * args, **dict.fromkeys(keywords))
-    except TypeError:
-        return False
-    return True
-
-
-def _shown(signature: inspect.Signature) -> str:
-    """Return the parameters with their defaults, without annotations."""
-    parameters = [one.replace(annotation=one.empty) for one in signature.parameters.values()]
-    return str(inspect.Signature(parameters))
 
 
 def _variables(rule: str) -> tuple[str, ...] | None:
@@ -266,9 +239,6 @@ def _variables(rule: str) -> tuple[str, ...] | None:
     except Exception:
         return None
     return tuple(sorted(parsed.arguments, key=rule.index))
-
-
-# Inherited methods
 
 
 def _missing_super_calls(plugin: BotPlugin, source: MethodSource) -> Iterator[Finding]:
@@ -308,7 +278,9 @@ def _may_lead_on(plugin: BotPlugin, function: types.FunctionType, method: str, s
     # The list grows in the loop.
     for one in waiting:
         node = source.node(one)
-        if node is None or _leads_on(node, first_parameter(one), method):
+        # The name of the first parameter, usually `self`.
+        own = one.__code__.co_varnames[0] if one.__code__.co_argcount else ""
+        if node is None or _leads_on(node, own, method):
             return True
         for attribute in ast.walk(node):
             if isinstance(attribute, ast.Attribute) and attribute.attr != method:
@@ -338,25 +310,25 @@ def _leads_on(node: ast.AST, own: str, method: str) -> bool:
     """
     supers = selves = 0
     for one in ast.walk(node):
-        supers += is_name(one, "super")
-        selves += is_name(one, own)
+        supers += _is_name(one, "super")
+        selves += _is_name(one, own)
         if isinstance(one, ast.Attribute):
             is_super = _is_super(one.value)
             if one.attr == method and (is_super or _root(one.value) != own):
                 return True
             supers -= is_super
-            selves -= is_name(one.value, own)
+            selves -= _is_name(one.value, own)
         elif isinstance(one, ast.Call) and _is_super(one):
-            selves -= sum(is_name(argument, own) for argument in one.args)
+            selves -= sum(_is_name(argument, own) for argument in one.args)
     return bool(supers or selves)
 
 
 def _is_super(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and is_name(node.func, "super")
+    return isinstance(node, ast.Call) and _is_name(node.func, "super")
 
 
 def _root(node: ast.expr) -> str:
-    """Return the name that a chain of attributes begins with; "" if it begins with something else."""
+    """Return the name that a chain of attributes begins with, or ""."""
     while isinstance(node, ast.Attribute):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
