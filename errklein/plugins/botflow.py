@@ -9,7 +9,7 @@ from typing import Any
 
 from errklein.commands import FlowRoot, RegisteredCommand
 from errklein.plugins._base import PluginHost
-from errklein.plugins.plug_file import Named, plugin_name
+from errklein.plugins.plug_file import plugin_name
 
 
 class BotFlow:
@@ -69,7 +69,7 @@ class BotFlow:
         return None if command is None else command.handler
 
 
-def build_flows(flows: Named) -> list[FlowRoot]:
+def build_flows(flows: Any) -> list[FlowRoot]:
     """Build the flows of all methods of a plugin or a BotFlow that are marked with `@botflow`, in alphabetical order.
 
     Raises ValueError, with the name of the method, if a method raises an exception.

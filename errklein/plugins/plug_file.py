@@ -15,7 +15,7 @@ from configparser import (
 )
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from errklein.logs import escape
 from errklein.ports.values import OF_NETWORK
@@ -66,14 +66,23 @@ class PlugFile:
 
     def refusal(self) -> str | None:
         """Return the reason why the required versions exclude the plugin; None if they don't."""
-        return python_refusal(self.python_version) or errbot_refusal(self.errbot_min, self.errbot_max)
+        here, oldest, newest = parse_errbot_version(ERRBOT_VERSION), self.errbot_min, self.errbot_max
+        provided = f"but errklein provides {ERRBOT_VERSION}; expected [Errbot]"
+        if refusal := python_refusal(self.python_version):
+            return refusal
+        # Both are inclusive.
+        if oldest is not None and here < parse_errbot_version(oldest):
+            return f"it requires errbot {oldest} or newer, {provided} Min = {ERRBOT_VERSION} or older"
+        if newest is not None and here > parse_errbot_version(newest):
+            return f"it requires errbot {newest} or older, {provided} Max = {ERRBOT_VERSION} or newer"
+        return None
 
     @classmethod
     def load(cls, path: Path) -> PlugFile:
         """Read the file. Raises PlugError for every problem, including an unreadable file."""
         # A daemon may change its working directory before it reads the files again.
         path = path.absolute()
-        parser = _parse(path, _read(path))
+        parser = _parse(path)
         if not parser.has_section("Core"):
             raise PlugError(path, "it has no section [Core]", "[Core] with the keys Name and Module")
         needed = parser.get("Core", "DependsOn", fallback="")
@@ -94,27 +103,20 @@ class PlugFile:
         return plug
 
 
-def _read(path: Path) -> str:
+def _parse(path: Path) -> ConfigParser:
+    parser = ConfigParser(interpolation=None)
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        parser.read_string(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise PlugError(path, f"byte {error.start} is not UTF-8", "text in UTF-8") from error
     except OSError as error:
         raise PlugError(path, f"it can't be read ({error.strerror})", "a readable file") from error
-
-
-def _parse(path: Path, text: str) -> ConfigParser:
-    parser = ConfigParser(interpolation=None)
-    try:
-        parser.read_string(text)
     except (MissingSectionHeaderError, DuplicateSectionError, DuplicateOptionError) as error:
-        what = {
-            MissingSectionHeaderError: "precedes all sections",
-            DuplicateSectionError: "repeats a section",
-            DuplicateOptionError: "repeats a key",
-        }[type(error)]
-        if isinstance(error, MissingSectionHeaderError) and (wrong := error.line.strip()).startswith("["):
-            raise PlugError(path, f"line {error.lineno} has no ']'", f"'{wrong}]', not '{wrong}'") from error
+        what = "repeats a section" if isinstance(error, DuplicateSectionError) else "repeats a key"
+        if isinstance(error, MissingSectionHeaderError):
+            what = "precedes all sections"
+            if (wrong := error.line.strip()).startswith("["):
+                raise PlugError(path, f"line {error.lineno} has no ']'", f"'{wrong}]', not '{wrong}'") from error
         raise PlugError(path, f"line {error.lineno} {what}", "sections such as [Core], each with keys, once") from error
     except ParsingError as error:
         line = error.errors[0][0]
@@ -171,14 +173,10 @@ def _check_module(plug: PlugFile) -> None:
 
 
 def _check_name(plug: PlugFile) -> None:
-    if plug.path.suffix != ".plug" or plug.backend:
-        # Names of flows and networks aren't namespaces of the storage.
-        return
-    if (
-        plug.name in OWN_NAMESPACES
-        or plug.name.startswith(OF_NETWORK)
-        or (plug.name.endswith(_OF_NETWORKS) and b"BotPlugin" in _source(plug))
-    ):
+    of_network = plug.name.endswith(_OF_NETWORKS) and b"BotPlugin" in _source(plug)
+    # Names of flows and networks aren't namespaces of the storage.
+    is_namespace = plug.path.suffix == ".plug" and not plug.backend
+    if is_namespace and (plug.name in OWN_NAMESPACES or plug.name.startswith(OF_NETWORK) or of_network):
         taken = f"[Core] Name is {plug.name!r}, which is reserved for the bot's own storage"
         raise PlugError(plug.path, taken, "another name")
 
@@ -233,31 +231,10 @@ def python_refusal(required: str | None, running: tuple[int, int, int] | None = 
     return None
 
 
-def errbot_refusal(oldest: str | None, newest: str | None) -> str | None:
-    """Return the reason why `[Errbot] Min` and `Max`, both inclusive, exclude the plugin; None if they don't."""
-    here = parse_errbot_version(ERRBOT_VERSION)
-    if oldest is not None and here < parse_errbot_version(oldest):
-        return f"it requires errbot {oldest} or newer, but errklein provides {ERRBOT_VERSION}; expected [Errbot] Min = {ERRBOT_VERSION} or older"
-    if newest is not None and here > parse_errbot_version(newest):
-        return f"it requires errbot {newest} or older, but errklein provides {ERRBOT_VERSION}; expected [Errbot] Max = {ERRBOT_VERSION} or newer"
-    return None
-
-
-class Named(Protocol):
-    """A plugin or a collection of flows."""
-
-    _name: str
-
-    @property
-    def name(self) -> str:
-        """The name, as in the `.plug` or `.flow` file."""
-
-
-def plugin_name(plugin: Named) -> str:
-    """Return the plugin's name. That is `name`, which a plugin may override with a string. A plugin may also have a
-    command named `name`, which is ignored here."""
-    name: object = plugin.name
-    return name if isinstance(name, str) else plugin._name
+def plugin_name(plugin: Any) -> str:
+    """Return the name of a plugin or of flows. That is `name`, which a plugin may override with a string. A plugin may
+    also have a command named `name`, which is ignored here."""
+    return str(plugin.name if isinstance(plugin.name, str) else plugin._name)
 
 
 def slug(name: str) -> str:
