@@ -32,7 +32,7 @@ from errklein.plugins.botflow import build_flows
 from errklein.plugins.discovery import directory_warnings
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.methods import handlers
-from errklein.plugins.plug_file import Named, plugin_name
+from errklein.plugins.plug_file import plugin_name
 from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.store_mixin import StoredValues
 from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
@@ -286,7 +286,7 @@ class Bot:
     def remove_command_filters_from(self, plugin: BotPlugin) -> None:
         self.filters.remove(plugin_name(plugin), plugin)
 
-    def inject_flows_from(self, flows: Named) -> None:
+    def inject_flows_from(self, flows: Any) -> None:
         """Register the flows of a plugin or a BotFlow. Raises ValueError."""
         self.remove_flows_from(flows)
         self._flow_roots[flows] = []
@@ -298,7 +298,7 @@ class Bot:
                 raise ValueError(f"{plugin_name(flows)}: {error}") from error
             self._flow_roots[flows].append(root)
 
-    def remove_flows_from(self, flows: Named) -> None:
+    def remove_flows_from(self, flows: Any) -> None:
         for root in self._flow_roots.pop(flows, ()):
             self.flow_executor.remove_flow(root)
 

@@ -132,7 +132,7 @@ def _refusal(function: str) -> Any:
 
 
 def rewrite_imports(tree: ast.Module, redirect: Redirect) -> None:
-    """Redirect all absolute imports in `tree`, including those in functions and conditions."""
+    """Redirect all absolute imports, including those in functions and conditions."""
     # Not recursive, since deeply nested code that compiles would exceed the recursion limit.
     waiting: list[ast.AST] = [tree]
     while waiting:
@@ -207,21 +207,16 @@ def plugin_class(module: ModuleType, base: type[B], named: str = "") -> tuple[ty
     # A class may have two names.
     candidates = list(dict.fromkeys((own or found).values()))
     if not candidates:
-        raise PluginLoadError(f"{module.__file__}: no subclass of {base.__name__} found{_subclass_hint(module, base)}")
-    chosen = candidates[0]
-    if len(candidates) == 1:
+        classes = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__]
+        hints = [
+            f"; write `class {one.__name__}({base.__name__}):` instead of `class {one.__name__}`" for one in classes
+        ]
+        raise PluginLoadError(f"{module.__file__}: no subclass of {base.__name__} found{''.join(hints[:1])}")
+    chosen = next((candidate for candidate in candidates if candidate.__name__ == named), candidates[0])
+    if len(candidates) == 1 or chosen.__name__ == named:
         return chosen, None
-    for candidate in candidates:
-        if candidate.__name__ == named:
-            return candidate, None
     names = ", ".join(candidate.__name__ for candidate in candidates)
     return chosen, f"{module.__file__}: Contains more than one plugin ({names}); {chosen.__name__} is used"
-
-
-def _subclass_hint(module: ModuleType, base: type) -> str:
-    """Return how to make the first class of the module the plugin; "" if it defines none."""
-    own = [value for value in vars(module).values() if isinstance(value, type) and value.__module__ == module.__name__]
-    return f"; write `class {own[0].__name__}({base.__name__}):` instead of `class {own[0].__name__}`" if own else ""
 
 
 def package_of(plug: PlugFile) -> str:
@@ -284,14 +279,9 @@ def provide(
     _finder.provided, _finder.loaded, _finder.unloaded = packages, loaded, unloaded
 
 
-def share_with_tests() -> None:
-    """Let plugins use modules that tests have imported from beside them. Calls nest with `unshare`."""
-    _finder.shares += 1
-
-
-def unshare() -> None:
-    """Undo one call of `share_with_tests`."""
-    _finder.shares -= 1
+def share_with_tests(more: int = 1) -> None:
+    """Let plugins use modules that tests have imported from beside them; -1 undoes one call."""
+    _finder.shares += more
 
 
 def _execute(plug: PlugFile, home: _Home) -> ModuleType:
@@ -319,7 +309,6 @@ def _execute(plug: PlugFile, home: _Home) -> ModuleType:
 
 
 def _submodule(package: str, name: str) -> ModuleType:
-    """Import a module of a package on attribute access. Raises AttributeError if there is none."""
     fullname = f"{package}.{name}"
     if not name.startswith("__"):
         try:
@@ -331,7 +320,6 @@ def _submodule(package: str, name: str) -> ModuleType:
 
 
 def _modules_in(package: str) -> dict[str, ModuleType]:
-    """Return a plugin's package and all modules in it, by name."""
     prefix = f"{package}."
     modules = sys.modules.copy().items()
     return {name: module for name, module in modules if name == package or name.startswith(prefix)}
@@ -378,7 +366,9 @@ class _Home:
         if beside is None:
             neighbour = _finder.neighbour(target)
             return target if neighbour is not None and not _is_installed(name, neighbour) else None
-        if _finder.shares and target != self.main and _is_shared(name, beside):
+        # The same file may already be imported under its bare name.
+        is_shared = beside.origin is not None and getattr(sys.modules.get(name), "__file__", None) == beside.origin
+        if _finder.shares and target != self.main and is_shared:
             return None
         is_file = beside.submodule_search_locations is None
         is_unlikely = beside.loader is None or target == self.main or (target == importer and is_file)
@@ -487,12 +477,6 @@ def _directories(fullname: str, path: list[str]) -> ModuleSpec:
     spec = ModuleSpec(fullname, None, is_package=True)
     spec.submodule_search_locations = path
     return spec
-
-
-def _is_shared(name: str, beside: ModuleSpec) -> bool:
-    """Return whether the same file is already imported under its bare name."""
-    module = sys.modules.get(name)
-    return module is not None and beside.origin is not None and getattr(module, "__file__", None) == beside.origin
 
 
 def _is_installed(name: str, beside: ModuleSpec) -> bool:

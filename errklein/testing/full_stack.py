@@ -32,7 +32,7 @@ from errklein.chat import Identifier, Presence
 from errklein.config import Config, ConfigError, load_config
 from errklein.logs import FROM_STDLIB, FROM_TWISTED, Bridge, FormattedByLogging, LevelFilter, format_line, level_number
 from errklein.networks.test import TestBackend
-from errklein.plugins.imports import share_with_tests, unload, unshare
+from errklein.plugins.imports import share_with_tests, unload
 from errklein.plugins.plug_file import PACKAGE, PlugFile, slug
 from errklein.running import loop_of
 from errklein.running.reactors import reactor_thread
@@ -351,7 +351,7 @@ class BlockingTestBot(Requests[ClientResponse]):
         # Before the ordinary finders, which would create a second module of the same file.
         sys.meta_path.insert(0, finder)
         share_with_tests()
-        for end in (self._unload, reset_app, unshare, partial(sys.meta_path.remove, finder)):
+        for end in (self._unload, reset_app, partial(share_with_tests, -1), partial(sys.meta_path.remove, finder)):
             self._exits.callback(end)
 
     def _unload(self) -> None:
