@@ -141,7 +141,7 @@ class Bot:
         self.send_stream_request = sending.send_stream_request
         self.build_identifier, self.change_presence = networks.build_identifier, networks.change_presence
         self.rooms, self.query_room = networks.rooms, networks.query_room
-        self._flow_roots: dict[Named, list[FlowRoot]] = {}
+        self._flow_roots: dict[Any, list[FlowRoot]] = {}
 
     async def start(self) -> None:
         """Load and activate the plugins, then connect. Administrators are notified of plugins that don't work."""

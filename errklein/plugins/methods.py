@@ -200,10 +200,9 @@ def _calls(plugin: BotPlugin) -> Iterator[tuple[str, Any, _Call]]:
             kind = "a command" if command.pattern is None else "a command with a pattern"
             yield name, function, _Call(3, (), f"(self, msg, {argument})", kind)
             # The wrapper with which `arg_botcmd` parses arguments, if it is among the function's decorators.
-            for wrapper in function_layers(function):
-                if wrapper.__globals__.get("__name__") == arg_botcmd.__module__:
-                    yield name, wrapper.__wrapped__, _parsed_call(wrapper)
-                    break
+            layers: list[Any] = list(function_layers(function))
+            for wrapper in [one for one in layers if one.__globals__.get("__name__") == arg_botcmd.__module__][:1]:
+                yield name, wrapper.__wrapped__, _parsed_call(wrapper)
         if getattr(handler, "_err_command_filter", False):
             if getattr(handler, "catch_unprocessed", False):
                 parameters = "(self, msg, cmd, args, dry_run, emptycmd=False)"
