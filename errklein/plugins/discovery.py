@@ -67,18 +67,15 @@ class Discovery:
     def search(self, root: Path) -> None:
         """Search a directory, or add a file."""
         try:
-            is_directory = stat.S_ISDIR(root.stat().st_mode)
-        except FileNotFoundError:
-            self._refuse(root, "it doesn't exist")
-        except OSError as error:
-            self._refuse(root, str(error.strerror))
-        else:
-            if is_directory:
+            if stat.S_ISDIR(root.stat().st_mode):
                 self._directory(root, DEEPEST)
             elif root.suffix == self.suffix:
                 self._file(root)
             elif root.suffix not in SUFFIXES:
                 self._refuse(root, "it is not a directory")
+        except OSError as error:
+            is_missing = isinstance(error, FileNotFoundError)
+            self._refuse(root, "it doesn't exist" if is_missing else str(error.strerror))
 
     def _refuse(self, path: Path, reason: str) -> None:
         self.unreadable[path] = f"{path}: {reason}; expected a directory with plugins"
@@ -109,19 +106,16 @@ class Discovery:
 
     def _is_new(self, path: Path) -> bool:
         """Return whether the file or directory wasn't found before, under any path."""
-        status = path.stat()
-        identity = (status.st_dev, status.st_ino)
-        new = identity not in self._seen
-        self._seen.add(identity)
-        return new
+        before, status = len(self._seen), path.stat()
+        self._seen.add((status.st_dev, status.st_ino))
+        return len(self._seen) > before
 
 
 def entry_point_roots(groups: Iterable[str] = ENTRY_POINT_GROUPS) -> list[Path]:
     """Return the directories and files of plugins in installed distributions, sorted: roots for `find_plug_files`."""
-    roots: set[Path] = set()
-    for entry_point in _installed(tuple(groups), _state_of_path()):
-        roots.update(_roots_of(entry_point))
-    return sorted(roots)
+    return sorted(
+        {root for entry_point in _installed(tuple(groups), _state_of_path()) for root in _roots_of(entry_point)}
+    )
 
 
 @lru_cache(maxsize=16)

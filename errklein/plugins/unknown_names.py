@@ -30,7 +30,10 @@ def unknown_names(
     found = list(plugins)
     commands = {(command.owner, command.name) for command in registered}
     for name, instance in found:
-        commands.update((name, command) for command in _commands_of(instance))
+        # A plugin may only have them once it is activated.
+        handlers = handlers_once_active(instance) if instance is not None else ()
+        declared = [CommandDeclaration.of(handler) for _, handler in handlers]
+        commands.update((name, command.name) for command in declared if command is not None)
     names = {name for name, _ in found}
     sentences = list(_in_settings(config.own, "", names, commands))
     for network, view in config.networks.items() if config.names_networks else ():
@@ -69,13 +72,13 @@ def unknown_webhooks(
     # The methods of other plugins aren't looked at, since this is called after each change of plugins.
     options = [route for route in config.setting("WEBHOOKS") if ":" in route]
     named = {route.rpartition(":")[0] for route in options}
-    methods = {
-        name: None if instance is None else set(_webhooks_of(instance) if name in named else ())
-        for name, instance in plugins
-    }
+    methods: dict[str, set[str] | None] = {}
+    for plugin, instance in plugins:
+        handlers = handlers_once_active(instance) if instance is not None and plugin in named else ()
+        its = {name for name, handler in handlers if HookDeclaration.of(handler) is not None}
+        methods[plugin] = None if instance is None else its
     for hook in others:
-        known = methods.setdefault(hook.owner, set())
-        if known is not None:
+        if (known := methods.setdefault(hook.owner, set())) is not None:
             known.add(hook.name)
     return list(unknown_hooks(options, methods))
 
@@ -94,14 +97,3 @@ def settings_read(plugins: Iterable[tuple[str, BotPlugin | None]]) -> set[str]:
 def core_plugins() -> list[str]:
     """Return the names of all core plugins, sorted."""
     return sorted(PlugFile.load(path).name for path in CORE_PLUGINS.glob("*.plug"))
-
-
-def _webhooks_of(instance: BotPlugin) -> Iterator[str]:
-    return (name for name, handler in handlers_once_active(instance) if HookDeclaration.of(handler) is not None)
-
-
-def _commands_of(instance: BotPlugin | None) -> Iterator[str]:
-    """Yield the names of the plugin's commands, which it may only have once it is activated."""
-    for _, handler in handlers_once_active(instance) if instance is not None else ():
-        if (command := CommandDeclaration.of(handler)) is not None:
-            yield command.name
