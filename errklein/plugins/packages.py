@@ -102,11 +102,10 @@ def applies(requirement: Requirement, extras: Iterable[str] = ()) -> bool:
     return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
-def requirements_of(name: str, extras: Iterable[str] = ()) -> Iterator[Requirement]:
+def requirements_of(name: str, extras: Collection[str] = ()) -> Iterator[Requirement]:
     """Yield the requirements of an installed distribution that apply here, including those of the extras."""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    extras = tuple(extras)
     try:
         lines = distribution(name).requires or ()
     except UnicodeDecodeError:
@@ -137,16 +136,13 @@ def unfulfilled(
     names: Iterable[str], provided: Collection[str] = (), extras: Iterable[str] = ()
 ) -> Iterator[tuple[str, str]]:
     """Yield the requirements of the named distributions and their `extras`, direct or indirect, that are missing or have
-    a wrong version. Each is a pair of the requirement and a sentence. Requirements in `provided`, which are normalized names, count as
-    fulfilled."""
-    from packaging.utils import canonicalize_name
-
+    a wrong version, each with a sentence. Those in `provided`, which are normalized names, count as fulfilled."""
     waiting = [(name, frozenset(extras)) for name in names]
     seen = set(waiting)
     while waiting:
         name, extras = waiting.pop()
         for requirement in requirements_of(name, extras):
-            required = canonicalize_name(requirement.name)
+            required = normalized(requirement.name)
             if required in provided:
                 continue
             there = installed_version(requirement.name)
@@ -156,7 +152,7 @@ def unfulfilled(
                 continue
             if not requirement.specifier.contains(there, prereleases=True):
                 yield wanted, f"{requirement.name} {there} is installed; {name} requires {wanted}"
-            following = (str(required), frozenset(requirement.extras))
+            following = (required, frozenset(requirement.extras))
             if following not in seen:
                 seen.add(following)
                 waiting.append(following)
@@ -176,17 +172,12 @@ class RequirementLine:
 
     text: str
     requirement: Requirement | None
-    file: Path
-    number: int
+    location: str
 
     @property
     def name_and_versions(self) -> str:
         """The requirement without options and comments."""
         return _OPTIONS_OF_LINE.sub("", self.text)
-
-    @property
-    def location(self) -> str:
-        return f"{self.file}:{self.number}"
 
 
 @dataclass
@@ -221,11 +212,11 @@ class RequirementFile:
             raise UnreadableRequirements(f"{self.path}: {included}it can't be read: {reason}") from error
         for number, line in logical_lines(text):
             if line.startswith("-"):
-                self._option(line, path, number, is_constraint)
+                self._option(line, path, f"{path}:{number}", is_constraint)
             else:
-                self._requirement(line, path, number, is_constraint)
+                self._requirement(line, f"{path}:{number}", is_constraint)
 
-    def _option(self, line: str, path: Path, number: int, is_constraint: bool) -> None:
+    def _option(self, line: str, path: Path, location: str, is_constraint: bool) -> None:
         match = _FILE_OPTION.match(line)
         if match is None:
             self.options.append(line)
@@ -234,7 +225,7 @@ class RequirementFile:
         meant = expanded(value)
         if option == "--editable":
             # pip makes no links to a source tree in a directory that `--target` names.
-            self._requirement(value, path, number, is_constraint)
+            self._requirement(value, location, is_constraint)
         elif _URL.match(meant):
             self.options.append(line)
         elif option == "--find-links":
@@ -244,7 +235,7 @@ class RequirementFile:
         else:
             self._read(path.parent / meant, is_constraint or option == "--constraint")
 
-    def _requirement(self, line: str, path: Path, number: int, is_constraint: bool) -> None:
+    def _requirement(self, line: str, location: str, is_constraint: bool) -> None:
         from packaging.requirements import InvalidRequirement, Requirement
 
         text = expanded(_OPTIONS_OF_LINE.sub("", line))
@@ -257,7 +248,7 @@ class RequirementFile:
         if is_constraint:
             self.constraints.append(line)
         else:
-            self.lines.append(RequirementLine(line, requirement, path, number))
+            self.lines.append(RequirementLine(line, requirement, location))
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -286,15 +277,13 @@ def expanded(text: str) -> str:
 
 def is_provided(requested: str) -> bool:
     """Return whether errklein provides the distribution with that name, URL or path."""
-    egg = _EGG.search(requested)
-    if egg is not None:
+    name = requested
+    if (egg := _EGG.search(requested)) is not None:
         name = egg[1]
     elif "/" in requested:
         last = re.split(r"[#?;]|\s", requested)[0].rstrip("/").rpartition("/")[2]
         found = _NAME_IN_URL.fullmatch(last)
         name = "" if found is None else found[1]
-    else:
-        name = requested
     return normalized(name) in PROVIDED
 
 
@@ -388,7 +377,6 @@ class PackageDirectory:
         return f"Repair: remove {self.path}, then restart, which installs what plugins require again"
 
     def _conflict(self, requires: str, name: str, there: str, location: object) -> str:
-        """Return the sentence about a requirement that conflicts with the installed version of `name`."""
         where, remedy = (self.path, f". {self.remedy}") if self._has(name) else ("errklein's environment", "")
         return f"{requires}, but {where} has {name} {there} ({location}){remedy}"
 
@@ -405,7 +393,13 @@ class PackageDirectory:
             return [PluginProblem(str(error), path=file)]
         examined = examine(requirements)
         requirements.lines = [line for line in requirements.lines if line not in examined.conflicts]
-        problems = [PluginProblem(self._wrong_version(line), path=file, is_warning=True) for line in examined.conflicts]
+        problems = []
+        for line in examined.conflicts:
+            assert line.requirement is not None
+            name = line.requirement.name
+            there = installed_version(name) or "another version"
+            conflict = self._conflict(f"{line.name_and_versions} is required", name, there, line.location)
+            problems.append(PluginProblem(conflict, path=file, is_warning=True))
         # URLs and paths can't be looked up.
         is_done = not examined.missing and (
             not examined.unknown or self._done().get(str(file)) == _digest(requirements)
@@ -419,12 +413,6 @@ class PackageDirectory:
             problems.append(PluginProblem(f"{file} requires packages that are not installed: {missing}", path=file))
         return problems
 
-    def _wrong_version(self, line: RequirementLine) -> str:
-        assert line.requirement is not None
-        name = line.requirement.name
-        there = installed_version(name) or "another version"
-        return self._conflict(f"{line.name_and_versions} is required", name, there, line.location)
-
     def install(self, requirements: RequirementFile) -> None:
         """Install the missing requirements. Raises InstallError, also if an installed version would have to change."""
         with _lock:
@@ -436,7 +424,11 @@ class PackageDirectory:
 
     def _install(self, requirements: RequirementFile) -> None:
         self.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._tidy()
+        # Finish or remove an installation that was interrupted because its process was killed.
+        self._move_ready()
+        for left in self.parent.glob(".new-*"):
+            shutil.rmtree(left)
+        importlib.invalidate_caches()
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self.parent) as name:
             work = Path(name)
             try:
@@ -453,10 +445,12 @@ class PackageDirectory:
         self.activate()
         for name in names:
             self._on_installed(name)
-        self._note_done(requirements)
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        done = {**self._done(), str(requirements.path): _digest(requirements)}
+        file = self.path / _DONE
+        _write(file.with_suffix(".new"), [json.dumps(done)]).replace(file)
 
     def _run_pip(self, requirements: RequirementFile, work: Path) -> None:
-        """Install what is missing into the directory `prefix`."""
         known, pins = work / "known", [f"errbot=={ERRBOT_VERSION}"]
         _write_metadata(known, "errbot", ERRBOT_VERSION)
         for name, version, found in _installed(self.path):
@@ -491,13 +485,6 @@ class PackageDirectory:
         if self._ready.is_dir():
             _merge(self._ready, self.path)
 
-    def _tidy(self) -> None:
-        """Finish or remove an installation that was interrupted because its process was killed."""
-        self._move_ready()
-        for left in self.parent.glob(".new-*"):
-            shutil.rmtree(left)
-        importlib.invalidate_caches()
-
     def _explained(self, requirements: RequirementFile, error: ProgramError) -> InstallError:
         """Return an error that explains the one of pip, if that is about an installed version."""
         for name, there in _CONSTRAINT.findall(error.output):
@@ -516,12 +503,6 @@ class PackageDirectory:
         with suppress(OSError, ValueError):
             return dict(json.loads((self.path / _DONE).read_text("utf-8")))
         return {}
-
-    def _note_done(self, requirements: RequirementFile) -> None:
-        self.path.mkdir(mode=0o700, exist_ok=True)
-        file = self.path / _DONE
-        done = {**self._done(), str(requirements.path): _digest(requirements)}
-        _write(file.with_suffix(".new"), [json.dumps(done)]).replace(file)
 
 
 def _installed(path: Path) -> Iterator[tuple[str, str, Distribution]]:
