@@ -215,7 +215,6 @@ class Lifecycle:
         return True
 
     async def _begin(self, activation: Activation, instance: BotPlugin) -> None:
-        """Activate the configured instance. Raises PluginActivationException."""
         plugin = activation.plugin
         cls: Any = type(instance)
         cls.__errdoc__ = cls.__doc__ or plugin.plug.description
@@ -255,7 +254,6 @@ class Lifecycle:
             raise given_up(plugin.name)
 
     async def _end_quietly(self, plugin: Plugin, instance: BotPlugin, within: float | None = None) -> None:
-        """Call `end`, and log errors."""
         try:
             await self.end(plugin, instance, within)
         except PluginError as error:

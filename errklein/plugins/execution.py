@@ -147,7 +147,6 @@ class Configurator:
         return await self._ask(plugin, instance, "reconfigure", configuration) is not NotImplemented
 
     async def _ask(self, plugin: Plugin, instance: BotPlugin, method: str, *args: Any) -> Any:
-        """Return the result of a method. Raises PluginConfigurationException or PluginTimeout."""
         called = Deferred.fromCoroutine(self.execution.call(instance, method, *args))
         try:
             return await self.execution.in_time(called, f"{plugin.name}.{method}")

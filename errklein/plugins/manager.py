@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
@@ -167,9 +167,7 @@ class PluginManager(StoreMixin):
         if found is None:
             its = [one for one in self.active() if overrides(one, name) or name in vars(one)]
             methods = [(plugin_name(one), getattr(one, name)) for one in its]
-            found = self._callbacks[name] = [
-                Callback(plugin, method, placement_of(method)) for plugin, method in methods
-            ]
+            found = self._callbacks[name] = [Callback(*pair, placement_of(pair[1])) for pair in methods]
         return found
 
     async def results_of(self, callback: str, *args: Any) -> tuple[dict[str, Any], dict[str, str]]:
@@ -329,7 +327,14 @@ class PluginManager(StoreMixin):
         if plugin.active and await self._configurator.reconfigured(plugin, instance, configuration):
             store()
             return
-        await self._activate_dependencies(plugin, store)
+        try:
+            await self.activations.activate_dependencies(plugin)
+        except PluginError as error:
+            if plugin.active:
+                raise
+            store()
+            stored = f"{error}. The configuration is stored; {plugin.name} is not activated."
+            raise PluginActivationException(stored) from error
         await self._lifecycle.use(plugin, instance, configuration, store)
 
     async def configuration_template(self, name: str) -> Any:
@@ -357,9 +362,12 @@ class PluginManager(StoreMixin):
     def _state_if_not_blacklisted(self, plugin: Plugin) -> State:
         if plugin.active:
             return State.ACTIVE
-        # The most likely problem of a plugin without a configuration is that it has none.
-        if plugin.instance is not None and self._wants_configuration(plugin.instance):
-            return State.UNCONFIGURED
+        # An error of the template is reported when the plugin is configured or activated.
+        with suppress(Exception):
+            template = None if plugin.instance is None else plugin.instance.get_configuration_template()
+            # The most likely problem of a plugin without a configuration is that it has none.
+            if template is not None and self.configuration(plugin.name) is None:
+                return State.UNCONFIGURED
         return State.BROKEN if plugin.problem else State.INACTIVE
 
     def remark(self, plugin: Plugin, *, details: bool = True) -> str:
@@ -377,14 +385,6 @@ class PluginManager(StoreMixin):
         if problems and not details:
             problems = ["details are shown to administrators in private"]
         return "; ".join(" ".join(problem.split()) for problem in [*problems, *running])
-
-    def _wants_configuration(self, instance: BotPlugin) -> bool:
-        try:
-            configurable = instance.get_configuration_template() is not None
-            return configurable and self.configuration(plugin_name(instance)) is None
-        except Exception:
-            # The error is reported when the plugin is configured or activated.
-            return False
 
     def set_blacklisted(self, name: str, blacklisted: bool) -> bool:
         """Store whether the plugin stays inactive when the bot starts. Return False if that is stored already."""
@@ -431,7 +431,6 @@ class PluginManager(StoreMixin):
         await self._lifecycle.end(plugin, self.instance(name))
 
     async def _forget(self, names: list[str]) -> None:
-        """Deactivate and forget the plugins. Raises PluginTimeout at the end if a `deactivate` exceeds the timeout."""
         overdue: list[PluginTimeout] = []
         for name in names:
             plugin = self.plugin(name)
@@ -444,17 +443,6 @@ class PluginManager(StoreMixin):
             self.standby.replace(name, ())
         if overdue:
             raise PluginTimeout("\n".join(map(str, overdue)))
-
-    async def _activate_dependencies(self, plugin: Plugin, store: Callable[[], None]) -> None:
-        """Activate the plugin's dependencies. If that fails, an inactive plugin's configuration is stored for later."""
-        try:
-            await self.activations.activate_dependencies(plugin)
-        except PluginError as error:
-            if plugin.active:
-                raise
-            store()
-            stored = f"{error}. The configuration is stored; {plugin.name} is not activated."
-            raise PluginActivationException(stored) from error
 
 
 async def _nothing() -> None: ...

@@ -69,19 +69,17 @@ class Activation:
         (self._dependents if until_usable else self._waiting).append(waiting := Deferred[None]())
         return waiting
 
-    def release(self) -> None:
+    def release(self, outcome: Failure | None = None) -> None:
         dependents, self._dependents = self._dependents, []
         for one in dependents:
-            one.callback(None)
+            one.callback(outcome)
 
     def finish(self, outcome: Failure | None) -> None:
         """Fire the Deferreds of `wait`. Further calls have no effect."""
-        if self._done:
-            return
-        self._done, self._outcome = True, outcome
-        waiting, self._waiting, self._dependents = [*self._waiting, *self._dependents], [], []
-        for one in waiting:
-            one.callback(outcome)
+        if not self._done:
+            self._done, self._outcome = True, outcome
+            self._dependents, self._waiting = [*self._waiting, *self._dependents], []
+            self.release(outcome)
 
 
 def current() -> Activation | None:
@@ -161,7 +159,7 @@ class Activations:
         await self._in_time(plugin, self._activated(plugin, Batch(), configuration))
 
     def check_settled(self, plugin: Plugin) -> None:
-        """Raise PluginActivationException if the plugin's activation has exceeded the timeout and continues."""
+        """Raise PluginActivationException if `is_late`."""
         if self.is_late(plugin):
             raise still_activating(plugin.name)
 
@@ -264,10 +262,10 @@ class Activations:
             del self._under_way[name]
         if activation.given_up:
             self.hanging.pop(activation.instance, None)
-        failure = result if isinstance(result, Failure) else None
-        if failure is not None and activation.late and self.is_wanted(activation):
-            self.tell_admins(failure.getErrorMessage(), f"{name} could not be activated")
-        activation.finish(failure)
+        failed = isinstance(result, Failure)
+        if failed and activation.late and self.is_wanted(activation):
+            self.tell_admins(result.getErrorMessage(), f"{name} could not be activated")
+        activation.finish(result if failed else None)
 
     def is_wanted(self, activation: Activation) -> bool:
         """Return whether the plugin is to be active when the activation ends."""
@@ -287,7 +285,6 @@ class Activations:
         return False
 
     async def _in_time(self, plugin: Plugin, activated: Coroutine[Any, Any, None]) -> None:
-        """Wait for the plugin's activation. Raises PluginTimeout after the timeout."""
         waiting = Deferred.fromCoroutine(activated)
         try:
             await result_within(self.execution.reactor, self.execution.timeout, waiting)
@@ -332,8 +329,8 @@ def activation_order(plugins: Mapping[str, Plugin], names: Iterable[str]) -> lis
 
 def missing(plugin: Plugin, name: str, plugins: Iterable[str] = ()) -> str:
     """Return the error for a dependency that isn't one of the plugins, with the similar name."""
-    meant = did_you_mean(name, plugins)
-    return f"{plugin.name} depends on {name}, which is not found (DependsOn in {plugin.plug.path}){meant}"
+    declared = f"(DependsOn in {plugin.plug.path})"
+    return f"{plugin.name} depends on {name}, which is not found {declared}{did_you_mean(name, plugins)}"
 
 
 def circle(plugins: Mapping[str, Plugin], plugin: Plugin) -> str:
