@@ -71,7 +71,6 @@ class PluginOperations:
 
     @operation("status_plugins")
     async def plugins(self, by: Actor) -> list[PluginSummary]:
-        """Return all plugins."""
         found = self._manager.found
         changes = await self._manager.changed_files.find([plugin.plug for plugin in found])
         return [PluginSummary(**self._summary(plugin, changes, by)) for plugin in found]
@@ -93,7 +92,7 @@ class PluginOperations:
             **summary,
             plug=plugin.plug,
             class_name="" if instance is None else type(instance).__qualname__,
-            configuration=visible(self._manager.configuration(name), by),
+            configuration=_visible(self._manager.configuration(name), by),
             stored=stored,
             more=len(keys[_MOST_STORED:]),
         )
@@ -116,7 +115,7 @@ class PluginOperations:
     async def configuration(self, by: Actor, name: str) -> tuple[Any, Any]:
         """Return the template of a plugin's configuration, and the stored one, with secrets masked; None if there is none."""
         template, stored = await self._configurable(name)
-        return template, visible(stored, by)
+        return template, _visible(stored, by)
 
     async def _configurable(self, name: str) -> tuple[Any, Any]:
         if self._manager.is_blacklisted(name):
@@ -172,8 +171,7 @@ class PluginOperations:
         return self._manager.set_blacklisted(name, False)
 
 
-def visible(value: Any, by: Actor, secret: bool = False) -> Any:
-    """Return the value, with its secrets masked unless the actor reads details."""
+def _visible(value: Any, by: Actor, secret: bool = False) -> Any:
     return value if by.reads_details else mask_values(value, secret)
 
 
@@ -186,7 +184,7 @@ def not_shown(error: Exception, by: Actor) -> str:
 def _represented(instance: Any, keys: Sequence[str], by: Actor) -> Iterator[tuple[str, str]]:
     for key in keys:
         try:
-            yield repr(key), repr(visible(instance[key], by, secret=True))
+            yield repr(key), repr(_visible(instance[key], by, secret=True))
         except Exception as error:
             # The key may have been removed meanwhile, the value may be unreadable, or its repr may raise.
             yield repr(key), not_shown(error, by)

@@ -112,8 +112,7 @@ class BotRepoManager(StoreMixin):
     def index_update(self) -> None:
         """Read the indexes in BOT_PLUGIN_INDEXES. If several contain a repository, the first one counts."""
         merged: dict[str, Any] = {}
-        local: list[str] = []
-        readable = False
+        local, readable = list[str](), False
         for address in self.plugin_indexes:
             try:
                 found = index.fetch(address, self._downloads)
@@ -223,14 +222,11 @@ class BotRepoManager(StoreMixin):
             return RepoSource.of(repo)
         self.check_for_index_update()
         known = self.get_repo_from_index(repo)
-        if self.without_index:
-            raise RepoException(
-                f"no index is available to look up {shown(repo)} ({self.without_index}); give a URL instead"
-            )
+        if reason := self.without_index:
+            raise RepoException(f"no index is available to look up {shown(repo)} ({reason}); give a URL instead")
         if not known:
-            raise RepoException(
-                f"{shown(repo)} is not in the index; find its name with `repos search WORD`, or give a URL"
-            )
+            hint = "find its name with `repos search WORD`, or give a URL"
+            raise RepoException(f"{shown(repo)} is not in the index; {hint}")
         return RepoSource.of(known[0].repo, repo, local=repo in self.get(REPO_INDEX, {}).get("local", ()))
 
     @contextmanager
@@ -249,7 +245,6 @@ class BotRepoManager(StoreMixin):
             yield fetched
 
     def _archive(self, url: str) -> IO[bytes]:
-        """Open the archive at a URL or path for reading. Raises RepoException."""
         if not sources.is_local(url):
             return io.BytesIO(self._downloads.fetch(url, most=sources.MOST_PACKED, seconds=_SECONDS))
         path = sources.local_path(url)
@@ -264,9 +259,8 @@ class BotRepoManager(StoreMixin):
 
 def _check_installed(name: str, repos: Mapping[str, str]) -> None:
     if name not in repos:
-        raise sources.UnknownRepo(
-            f"{shown(name)} is not installed; installed repositories: {', '.join(repos) or 'none'}"
-        )
+        names = ", ".join(repos) or "none"
+        raise sources.UnknownRepo(f"{shown(name)} is not installed; installed repositories: {names}")
     sources.check_name(name)
 
 
@@ -413,7 +407,6 @@ class RepoOperations:
         return [plugin for plugin in self._manager.found if plugin.plug.path.is_relative_to(path)]
 
     def _read_index(self) -> Deferred[None]:
-        """Read the index if it is old."""
         return self._readings.run(lambda: self._in_thread(self._repos.check_for_index_update))
 
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:

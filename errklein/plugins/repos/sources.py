@@ -189,7 +189,6 @@ def _extract(members: Iterable[tarfile.TarInfo], tar: tarfile.TarFile, target: P
 
 
 def _check(member: tarfile.TarInfo) -> None:
-    """Raise RepoException unless the member is a file or directory, and not nested too deep."""
     if not (member.isdir() or member.isreg()) or member.issparse():
         raise RepoException(f"{shown(member.name)} in the archive is not a regular file; {_EXPECTED}")
     if member.name.count("/") > DEEPEST:
