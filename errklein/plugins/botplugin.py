@@ -186,9 +186,7 @@ class BotPlugin(PluginMessages, StoreMixin):
 
     @DefaultProperty
     def store(self) -> StoredValues:
-        """The plugin's values for coroutines, see `StoredValues`. A plugin's own attribute or method of this name takes
-        precedence.
-        """
+        """The plugin's values for coroutines, see `StoredValues`. A plugin's own attribute of this name takes precedence."""
         return StoredValues(self, self._bot.storage, self._bot.reactor)
 
     @DefaultMethod
@@ -204,7 +202,6 @@ class BotPlugin(PluginMessages, StoreMixin):
         A plugin's own attribute or method of this name takes precedence.
 
         :param path: The path, such as "/board". A second call with the same path replaces the resource.
-        :param resource: The resource.
         :raises TypeError: The resource isn't one. A Klein application has one: `app.resource()`.
         """
         if not IResource.providedBy(resource):
@@ -264,7 +261,6 @@ class BotPlugin(PluginMessages, StoreMixin):
                 if configuration["TIMEOUT"] <= 0:
                     raise ValidationException("TIMEOUT must be positive")
 
-        :param configuration: The new configuration.
         :raises ValidationException: If the configuration is invalid. The text is shown to the administrator, and the
             previous configuration stays in use.
         """
@@ -280,12 +276,11 @@ class BotPlugin(PluginMessages, StoreMixin):
         self.config = configuration
 
     def reconfigure(self, configuration: Any) -> Any:
-        """Apply a new configuration to the active plugin, without an interruption.
+        """Apply a new configuration, which is checked already, to the active plugin, without an interruption.
 
         By default, the plugin is deactivated and activated again. An override applies the new values and assigns
         `self.config`.
 
-        :param configuration: The new configuration, already checked.
         :returns: NotImplemented to have the plugin deactivated and activated instead; any other value if the
             configuration is in use.
         """
@@ -358,23 +353,13 @@ class BotPlugin(PluginMessages, StoreMixin):
         """
 
     def callback_mention(self, message: Message, mentioned_people: Sequence[Identifier]) -> Any:
-        """Called for each message that mentions people.
-
-        :param message: The message.
-        :param mentioned_people: The identifiers of the people mentioned; the bot's own is `self.bot_identifier`.
-        """
+        """Called for each message that mentions people. The bot's own identifier is `self.bot_identifier`."""
 
     def callback_presence(self, presence: Presence) -> Any:
-        """Called when a person comes online, goes offline or changes the status.
-
-        :param presence: The person's identifier, status and status message.
-        """
+        """Called when a person comes online, goes offline or changes the status."""
 
     def callback_reaction(self, reaction: Reaction) -> Any:
-        """Called when a reaction is added to a message or removed from it.
-
-        :param reaction: The reaction, the person, and the message if the network reports it.
-        """
+        """Called when a reaction is added to a message or removed from it."""
 
     def callback_stream(self, stream: Stream) -> Any:
         """Called when a person sends a file. The default rejects it.
@@ -387,15 +372,11 @@ class BotPlugin(PluginMessages, StoreMixin):
         stream.reject()
 
     def callback_botmessage(self, message: Message) -> Any:
-        """Called for each message that the bot sends, including cards and replies to commands.
-
-        :param message: The message; `message.to` is the recipient.
-        """
+        """Called for each message that the bot sends, including cards and replies to commands, to `message.to`."""
 
     def callback_room_joined(self, room: Room, identifier: Identifier | None = None, invited_by: Any = None) -> Any:
         """Called when a person or the bot joins a room.
 
-        :param room: The room.
         :param identifier: The person; the bot's own identifier if the bot joined.
         :param invited_by: The person who invited them; None if unknown.
         """
@@ -403,23 +384,18 @@ class BotPlugin(PluginMessages, StoreMixin):
     def callback_room_left(self, room: Room, identifier: Identifier | None = None, kicked_by: Any = None) -> Any:
         """Called when a person or the bot leaves a room.
 
-        :param room: The room.
         :param identifier: The person; the bot's own identifier if the bot left.
         :param kicked_by: The person who removed them; None if they left by themselves, or if it is unknown.
         """
 
     def callback_room_topic(self, room: Room) -> Any:
-        """Called when the topic of a room changes.
-
-        :param room: The room; `room.topic` is the new topic.
-        """
+        """Called when the topic of a room changes; `room.topic` is the new one."""
 
     def callback_forget_person(self, person: Person) -> Any:
         """Called by `!person forget`: remove the values that the plugin has stored of a person.
 
         :doc:`/guides/forget-a-person` has an example.
 
-        :param person: The person of the name that the administrator has given.
         :returns: A sentence for the administrator about what was removed or stays, or None.
         """
 
@@ -446,8 +422,6 @@ class BotPlugin(PluginMessages, StoreMixin):
         :param interval: The time between two calls, in seconds.
         :param method: The method. It may be plain, `async def`, or return a Deferred.
         :param times: The number of calls; by default unlimited.
-        :param args: The method's positional arguments.
-        :param kwargs: The method's keyword arguments.
         :raises TypeError: If `method` isn't callable.
         """
         self.__pollers.start(interval, times, (method, args or (), kwargs or {}))
@@ -458,11 +432,8 @@ class BotPlugin(PluginMessages, StoreMixin):
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Stop a poller, or all pollers of this plugin.
+        """Stop the poller with this method and these arguments of `start_poller`; without a method, all pollers of this plugin.
 
-        :param method: The method that was passed to `start_poller`; None to stop all pollers.
-        :param args: The positional arguments that were passed to `start_poller`.
-        :param kwargs: The keyword arguments that were passed to `start_poller`.
         :raises ValueError: If no poller has this method and these arguments.
         """
         self.__pollers.stop(None if method is None else (method, args or (), kwargs or {}))
@@ -478,7 +449,6 @@ class BotPlugin(PluginMessages, StoreMixin):
         A second question to the same person in the same place is sent after the reply to the first. A person can have
         five open questions.
 
-        :param msg: The message whose sender is asked.
         :param question: The question, in Markdown.
         :param timeout: The time to wait for the reply, in seconds; None to wait without a limit.
         :returns: The text of the reply without surrounding white space, a `str` whose attribute `message` is the message.
@@ -493,9 +463,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         The commands are available at once, until this plugin is deactivated or `destroy_dynamic_plugin` is called.
         :doc:`/guides/commands` has an example.
 
-        :param name: The new plugin's name.
-        :param commands: Its commands.
-        :param doc: Its description for `!help`.
+        :param doc: The new plugin's description for `!help`.
         :raises ValueError: If this plugin has a dynamic plugin of that name.
         """
         if name in self.__dynamic_plugins:
@@ -509,7 +477,6 @@ class BotPlugin(PluginMessages, StoreMixin):
     def destroy_dynamic_plugin(self, name: str) -> None:
         """Remove a plugin that `create_dynamic_plugin` created, and its commands.
 
-        :param name: The name of the dynamic plugin.
         :raises ValueError: If this plugin has no dynamic plugin of that name.
         """
         plugin = self.__dynamic_plugins.pop(name, None)
@@ -522,7 +489,6 @@ class BotPlugin(PluginMessages, StoreMixin):
 
         This plugin's `.plug` file must list the other one in `DependsOn`, which also activates it first.
 
-        :param name: The name of the other plugin.
         :raises RuntimeError: If this plugin isn't active, or if `DependsOn` doesn't list the other one.
         """
         if not self.is_activated:

@@ -138,10 +138,8 @@ class PluginMessages:
         :param to: The recipient; by default the sender of `in_reply_to`.
         :param in_reply_to: The message that the card replies to.
         :param summary: A short text for notifications.
-        :param title: The heading.
         :param link: The URL that the title links to.
-        :param image: The URL of a picture.
-        :param thumbnail: The URL of a small picture.
+        :param image: The URL of a picture; `thumbnail` is that of a small one.
         :param color: A name such as "red", or "#rrggbb".
         :param fields: Pairs of a name and a value, shown as a table.
         :param priority: As for `send`, like `mentions` and `thread`.
@@ -179,9 +177,8 @@ class PluginMessages:
 
     @DefaultMethod
     def delete(self, sent: Target) -> Receipt:
-        """Delete a message of the bot. One that hasn't been sent yet won't be.
+        """Delete a message of the bot, as for `edit`. One that hasn't been sent yet won't be.
 
-        :param sent: As for `edit`.
         :returns: As `send` does, for the deletion; `await` raises Unsupported where that is impossible.
         :raises ValueError: If `sent` names no message.
         """
@@ -196,7 +193,6 @@ class PluginMessages:
             self.react(message, "👀")
 
         :param message: A received message, its `ref`, or what `send` has returned.
-        :param emoji: The emoji.
         :param remove: True to take the reaction back.
         :returns: As `send` does, for the reaction.
         :raises ValueError: If `message` names no message.
@@ -275,7 +271,6 @@ class PluginMessages:
     ) -> Stream | None:
         """Offer a file to a person, which the network reads in the background. New plugins use `send_file`.
 
-        :param user: The recipient.
         :param fsource: The file, opened in binary mode.
         :param name: The file's name for the recipient.
         :param size: The number of bytes, if known.
@@ -288,7 +283,6 @@ class PluginMessages:
     def add_reaction(self, msg: Message, reaction: str) -> None:
         """Add a reaction to a message. New plugins use `react`.
 
-        :param msg: The message.
         :param reaction: The reaction's name, such as "thumbsup".
         :raises NotImplementedError: If the network has no reactions.
         """
@@ -331,10 +325,7 @@ class PluginMessages:
         return self._bot.waits.result_of(self._bot.networks.resolve, txt, self._bot.reactor)
 
     def warn_admins(self, warning: str) -> None:
-        """Send a warning to everyone in BOT_ADMINS_NOTIFICATIONS, on every network, and log it.
-
-        :param warning: The text, in Markdown.
-        """
+        """Send a warning, in Markdown, to everyone in BOT_ADMINS_NOTIFICATIONS, on every network, and log it."""
         self._bot.warn_admins(warning)
 
     def change_presence(self, status: str = ONLINE, message: str = "") -> None:
@@ -372,7 +363,6 @@ class PluginMessages:
         """Join a room, and wait until the network has let the bot in.
 
         :param room: A room, or its name with or without a network.
-        :param password: The room's password.
         :returns: On the reactor, an awaitable. In a thread, the call waits.
         :raises RoomError: If the network refuses, with its reason, or hasn't replied within 10 s. If it doesn't support that,
             NotImplementedError.

@@ -199,7 +199,6 @@ class StoreMixin(MutableMapping[str, Any]):
     def open_storage(self, storage: Storage, namespace: str) -> None:
         """Open the store of a namespace. BotPlugin does this in `activate`.
 
-        :param storage: The storage, such as the bot's.
         :param namespace: The name that separates these values from others.
         :raises StoreAlreadyOpenError: If a store is open.
         """
@@ -210,10 +209,7 @@ class StoreMixin(MutableMapping[str, Any]):
         self.namespace = namespace
 
     def close_storage(self) -> None:
-        """Close the store. The values stay in the storage.
-
-        :raises StoreNotOpenError: If no store is open.
-        """
+        """Close the store; StoreNotOpenError if none is open. The values stay in the storage."""
         store = opened_store(self)
         self._store = None
         store.close()
@@ -232,7 +228,6 @@ class StoreMixin(MutableMapping[str, Any]):
         5 s doesn't keep others waiting any longer. Blocks in coroutines don't wait. Blocks that overlap have the same object, which
         is stored at the end of each; if one raises an exception, what it has changed is stored with the changes of the others.
 
-        :param key: The key of the value.
         :param default: The value to start with if the key is missing.
         :raises StoreNotOpenError: If the store isn't open, or was closed during the block; nothing is stored then.
         """
@@ -312,32 +307,19 @@ class StoredValues:
         self._locks: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a value.
-
-        A change of the object doesn't change the stored value.
-
-        :param key: The key of the value.
-        :param default: The result if the key is missing.
-        """
+        """Return a value, or `default` if the key is missing. A change of the object doesn't change the stored value."""
         store = opened_store(self._plugin)
         return self._result(lambda: store.read(key, default)[1])
 
     def set(self, key: str, value: Any) -> Any:
-        """Store a value. It is on disk when the Deferred fires.
+        """Store a value as it is at the time of the call. It is on disk when the Deferred fires.
 
-        The value is stored as it is at the time of the call.
-
-        :param key: The key, a string.
         :param value: The value, of any type that the `pickle` module supports.
         """
         return self._result(partial(_call, opened_store(self._plugin).prepare(key, value)))
 
     def delete(self, key: str) -> Any:
-        """Remove a value.
-
-        :param key: The key of the value.
-        :raises KeyError: If the key is missing.
-        """
+        """Remove a value; KeyError if the key is missing."""
         return self._result(partial(opened_store(self._plugin).remove, key))
 
     def keys(self) -> Any:
@@ -354,7 +336,6 @@ class StoredValues:
 
         While a block of `mutable` has the key, `update` waits for its end, for at most 5 s.
 
-        :param key: The key of the value.
         :param function: A plain function, which gets the value and returns the new one; it may change the object in place. If it
             raises an exception, nothing is stored.
         :param default: The value to start with if the key is missing.
