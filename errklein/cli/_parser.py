@@ -38,7 +38,8 @@ class Parser(argparse.ArgumentParser):
             meant = did_you_mean(found[2], self._choices()) or f"{listed}."
             return f"unknown {kind} {found[2]!r}{meant} '{help_command}' lists the {kind}s."
         if found := re.match("unrecognized arguments: (.*)", message):
-            return unexpected(found[1].split(" ")[0], self._options(), help_command, self.options_elsewhere)
+            options = [option for action in self._actions for option in action.option_strings]
+            return unexpected(found[1].split(" ")[0], options, help_command, self.options_elsewhere)
         if found := re.match(r"the following arguments are required: (COMMAND|ACTION)$", message):
             kind = found[1].lower()
             hint = "'errklein init bot' creates a bot in the folder bot, and " if kind == "command" else ""
@@ -56,9 +57,6 @@ class Parser(argparse.ArgumentParser):
 
     def _choices(self) -> list[str]:
         return [name for action in self._actions if isinstance(action.choices, dict) for name in action.choices]
-
-    def _options(self) -> list[str]:
-        return [option for action in self._actions for option in action.option_strings]
 
 
 def unexpected(

@@ -297,10 +297,9 @@ class SQLiteOutboxStore:
 
     def lease(self) -> Deferred[Sequence[OutgoingMessage]]:
         """See `OutboxStore.lease`. While the file can't be written, messages are returned that have no owner."""
-        return self.submit(each, self._lease).addErrback(self._free).addCallback(self._messages)
-
-    def _free(self, _: Failure) -> Deferred[Sequence[Any]]:
-        return self.read(self.database.read, _OF_OTHERS, (self.owner,))
+        leased = self.submit(each, self._lease)
+        leased.addErrback(lambda _: self.read(self.database.read, _OF_OTHERS, (self.owner,)))
+        return leased.addCallback(self._messages)
 
     def _lease(self, connection: sqlite3.Connection) -> Sequence[Any]:
         rows = connection.execute(_OF_OTHERS, (self.owner,)).fetchall()

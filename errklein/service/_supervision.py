@@ -59,7 +59,9 @@ def location_of(frame: FrameType) -> CodeLocation:
     for one in frames:
         if package := _plugin_package(one):
             handler = [outer for outer in frames if _plugin_package(outer) == package][-1]
-            return CodeLocation(_plugin_name(package), handler.f_code.co_qualname, one.f_code.co_filename, _line(one))
+            # The inverse of `slug`.
+            name = re.sub("_([0-9a-f]+)_", lambda found: chr(int(found[1], 16)), package)
+            return CodeLocation(name, handler.f_code.co_qualname, one.f_code.co_filename, _line(one))
     own = next((one for one in frames if _module(one).startswith("errklein.")), frame)
     return CodeLocation("", "", own.f_code.co_filename, _line(own))
 
@@ -110,11 +112,6 @@ def _plugin_package(frame: FrameType) -> str:
     """Return the name of the package of the plugin that the frame's code belongs to, without PACKAGE; "" if none."""
     package, _, rest = _module(frame).partition(".")
     return rest.partition(".")[0] if package == PACKAGE else ""
-
-
-def _plugin_name(package: str) -> str:
-    # The inverse of `slug`.
-    return re.sub("_([0-9a-f]+)_", lambda found: chr(int(found[1], 16)), package)
 
 
 INTERVAL = 0.25  # the time between two looks at the reactor's thread, in seconds

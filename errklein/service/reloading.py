@@ -116,8 +116,14 @@ class ReloadingBot:
         plugs = self._plugs()
         known = [plug for plug in plugs if plug.path in watched]
         deleted = {plug.name for plug in known if plug.path in changed and plug.path not in after}
+        manager = self._bot.plugin_manager
         for name, files in affected(changed, known).items():
-            await (self._remove(name) if name in deleted else self._reload(name, files))
+            if name in deleted:
+                done = f"{name} removed, since its .plug file was deleted"
+                await self._change(name, manager.remove([name]), done, f"{name} can't be removed")
+            else:
+                done = f"{name} reloaded, since {', '.join(files)} changed"
+                await self._change(name, manager.reload(name), done, f"{name} can't be reloaded")
         loaded, touched = {plug.path for plug in plugs}, {path.parent for path in changed}
         # A change beside an invalid .plug file may add its module.
         repaired = {path for path in invalid if path.parent in touched}
@@ -146,14 +152,6 @@ class ReloadingBot:
         end = self._clock.seconds()
         self._resting_until = end + 4 * (end - begin)
         return found
-
-    async def _reload(self, name: str, files: list[str]) -> None:
-        done = f"{name} reloaded, since {', '.join(files)} changed"
-        await self._change(name, self._bot.plugin_manager.reload(name), done, f"{name} can't be reloaded")
-
-    async def _remove(self, name: str) -> None:
-        done = f"{name} removed, since its .plug file was deleted"
-        await self._change(name, self._bot.plugin_manager.remove([name]), done, f"{name} can't be removed")
 
     async def _add(self, paths: list[Path]) -> None:
         manager = self._bot.plugin_manager
