@@ -140,8 +140,7 @@ def _make_service(options: Options) -> IService:
         # twistd changes to it.
         check_current_directory()
     given = options["config"], options["network"], options["data-dir"], options["plugin-dir"]
-    # Before config.py runs and plugins are loaded.
-    variables = take_variables(os.environ)
+    variables = take_variables(os.environ)  # before config.py runs and plugins are loaded
     config = load_with_options(*given, variables)
     listening = Listening(config, options["web"], options["status"], options["console"])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"

@@ -98,8 +98,7 @@ def wire(
         packages = PackageDirectory(Path(config.BOT_DATA_DIR), installed=compat.step_aside)
         packages.activate()
         compat.install()
-        # One thread, so that the functions run one after the other.
-        values_pool = pool(reactor, "stored values", 1)
+        values_pool = pool(reactor, "stored values", 1)  # one thread, so that the functions run one after the other
         storage = make_storage(config, values, lambda work: values_pool.run(lambda: work))
         try:
             check_stored(storage)
@@ -159,8 +158,7 @@ def make_journal(
     size = config.WEBHOOK_LOG_SIZE
     if config.STORAGE == "Memory" or values is not Access.OWN:
         path, size = None, min(size, _LOG_IN_MEMORY)
-    # A copy is of a bot that isn't started.
-    runs = runs if values is Access.OWN else INLINE
+    runs = runs if values is Access.OWN else INLINE  # a copy is of a bot that isn't started
     return SQLiteJournal(path, reactor, now, redaction, Retention(config.WEBHOOK_LOG_DAYS * 86400, size), runs)
 
 

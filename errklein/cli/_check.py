@@ -83,8 +83,7 @@ def check(known: argparse.Namespace, found_before: int = 0) -> NoReturn:
 
 
 async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_before: int) -> None:
-    # Missing requirements are reported, not installed.
-    config.AUTOINSTALL_DEPS = False
+    config.AUTOINSTALL_DEPS = False  # missing requirements are reported, not installed
     databases = [(database_of(config), storage.MIGRATIONS)] if config.STORAGE == "Shelf" else []
     if config.STORAGE != "Memory":
         databases.append((Path(config.BOT_DATA_DIR) / journal.DATABASE, journal.MIGRATIONS))

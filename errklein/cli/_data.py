@@ -108,8 +108,7 @@ def export_errbot(config: Config, known: Namespace) -> int:
     target: Path = known.directory or database.parent
     with _locked_storage(config) as storage:
         shelves, problems = _as_shelves(rows_of(storage), ErrbotPickles(plugs_of(config)))
-        # Values that were removed after the import must not come back.
-        names = {*shelves, *imported_shelves(storage)}
+        names = {*shelves, *imported_shelves(storage)}  # values that were removed after the import must not come back
         existing = [shelf for shelf in find_shelves(target) if shelf.namespace in names]
         if existing and not known.force:
             present = ", ".join(shelf.namespace for shelf in existing)
@@ -148,8 +147,7 @@ def backup(config: Config, known: Namespace) -> int:
     directory = Path(config.BOT_DATA_DIR)
     path = directory / BACKUP_NAME
     store = SecretStore.of(directory)
-    # The bot may rotate a secret while the values are read.
-    before = store.contents() if known.with_secrets else {}
+    before = store.contents() if known.with_secrets else {}  # the bot may rotate a secret while the values are read
     with storage_to_read(config) as storage:
         count = write_backup(path, rows_of(storage, _namespaces(config)))
     copied = journal.back_up(directory, path)

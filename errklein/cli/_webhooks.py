@@ -396,8 +396,7 @@ def _export(delivery: StoredDelivery, directory: Path) -> bool:
     path = directory / f"delivery-{delivery.id}.json"
     text = json.dumps(as_values(delivery), indent=2, ensure_ascii=False)
     if any(line != escape(line) for line in text.split("\n")):
-        # Someone may show the file in a terminal.
-        text = json.dumps(as_values(delivery), indent=2)
+        text = json.dumps(as_values(delivery), indent=2)  # someone may show the file in a terminal
     try:
         with os.fdopen(
             os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors="backslashreplace"

@@ -196,8 +196,7 @@ def _names_in(function: types.FunctionType, owner: type) -> list[tuple[str, Any]
                     value = _attribute(value, name, owner)
             elif opname == "IMPORT_NAME":
                 module = sys.modules.get(name) or types.ModuleType(name)
-                # `import a.b` binds a.
-                value = sys.modules.get(name.partition(".")[0], module)
+                value = sys.modules.get(name.partition(".")[0], module)  # `import a.b` binds a
             elif opname == "IMPORT_FROM":
                 value = getattr(module, name, module)
             elif opname == "LOAD_DEREF":
@@ -259,8 +258,7 @@ def _is_of_reactor(name: str, value: Any) -> bool:
     if isinstance(value, types.ModuleType):
         origin = value.__name__
     elif value is None:
-        # For an attribute of an unknown object, such as self.treq, only the name is known.
-        origin = name
+        origin = name  # for an attribute of an unknown object, such as self.treq, only the name is known
     else:
         origin = (
             inspect.getattr_static(value, _LIBRARY, "") or getattr(value, "__module__", "") or type(value).__module__

@@ -371,8 +371,7 @@ class FairQueue:
         origin = self._next_origin() if self._lines else None
         if origin is None:
             return None
-        # The other origins are next.
-        line = self._lines.pop(origin)
+        line = self._lines.pop(origin)  # the other origins are next
         job = line.popleft()
         if line:
             self._lines[origin] = line
@@ -421,8 +420,7 @@ class FairQueue:
     def _next_origin(self) -> str | None:
         if self.in_use >= self.size + self.grown:
             return None
-        # Few origins use their share, so the first ones decide.
-        below = next(self._below_share(), None)
+        below = next(self._below_share(), None)  # few origins use their share, so the first ones decide
         if below is not None or self.in_use >= self.size:
             return below
         return min(self._lines, key=self.used.__getitem__)
@@ -460,8 +458,7 @@ class WorkerThreads:
         self._jobs: deque[Job | None] = deque()
         # The locks on which idle threads wait; the last one is the thread that has worked most recently.
         self._idle: list[threading.Lock] = []
-        # Whether a thread that was woken hasn't looked for a job yet.
-        self._searching = False
+        self._searching = False  # whether a thread that was woken hasn't looked for a job yet
         self._passing = False
         self._delivering = False
 
