@@ -332,14 +332,8 @@ class ConsoleServer(SideServer):
         except Left as reason:
             self.sessions.end(session)
             raise OtherResponse(401, f"You can't enter, since {reason}.") from None
-        request.addCookie(
-            self.cookie_name(request).decode(),
-            cookie,
-            path="/",
-            secure=self.checks.is_secure(request),
-            httpOnly=True,
-            sameSite="strict",
-        )
+        name, secure = self.cookie_name(request).decode(), self.checks.is_secure(request)
+        request.addCookie(name, cookie, path="/", secure=secure, httpOnly=True, sameSite="strict")
         who, address = session.visitor.name, self.checks.client(request)
         self.log.info("{who} entered the console from {address}", who=who, address=address)
         text = f"{who} entered the console from {address}. If that is wrong, !console end ends all sessions."

@@ -96,10 +96,10 @@ def restore_paused(directory: Path, backup: Path) -> tuple[int, int]:
                 connection.execute(
                     "UPDATE routes SET paused = 1 WHERE id IN (SELECT route FROM deliveries WHERE state < 3)"
                 )
-                connection.execute(
-                    "UPDATE outbox SET network = CAST(? || network AS BLOB) WHERE instr(network, CAST(? AS BLOB)) != 1",
-                    (PAUSED, PAUSED),
+                marked = (
+                    "UPDATE outbox SET network = CAST(? || network AS BLOB) WHERE instr(network, CAST(? AS BLOB)) != 1"
                 )
+                connection.execute(marked, (PAUSED, PAUSED))
             ((deliveries, messages),) = database.read(
                 "SELECT (SELECT count(*) FROM deliveries WHERE state < 3), (SELECT count(*) FROM outbox)"
             )
@@ -116,7 +116,7 @@ def restore_paused(directory: Path, backup: Path) -> tuple[int, int]:
 def release_messages(directory: Path) -> int:
     """Let the next start of the bot send the messages that `restore_paused` has paused, and return their number."""
     with closing(Database(directory / DATABASE, MIGRATIONS)) as database:
-        return database.write(
-            "UPDATE outbox SET network = CAST(substr(network, ?) AS BLOB) WHERE instr(network, CAST(? AS BLOB)) = 1",
-            (len(PAUSED) + 1, PAUSED),
+        released = (
+            "UPDATE outbox SET network = CAST(substr(network, ?) AS BLOB) WHERE instr(network, CAST(? AS BLOB)) = 1"
         )
+        return database.write(released, (len(PAUSED) + 1, PAUSED))

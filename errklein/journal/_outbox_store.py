@@ -51,12 +51,7 @@ _TO_RECIPIENT = [
 _TEXTS = ("network", "recipient", "body", "origin", "details", "key", "wanted")
 """The fields of a message that are text. They are stored as BLOBs, since SQLite refuses lone surrogates in texts."""
 
-_NUMBERS_OF_ROWS: Mapping[str, Callable[[Any], Any]] = {
-    "priority": bool,
-    "accepted_at": float,
-    "sent": float,
-    "delivery": int,
-}
+_NUMBERS_OF_ROWS: Mapping[str, Any] = {"priority": bool, "accepted_at": float, "sent": float, "delivery": int}
 
 _STATES = (MessageState.WAITING, MessageState.SENT, MessageState.DROPPED, MessageState.REJECTED)
 _NUMBERS = {state: number for number, state in enumerate(_STATES)}
@@ -370,13 +365,8 @@ class SQLiteOutboxStore:
         ]
         execute_rows(connection, QUERIES["change messages"], changed)
         refs = [
-            (
-                one.ended if one.ended in changes.removed else 0,
-                *map(_stored, (*handle, one.room)),
-                _as_json(one),
-                one.at,
-            )
-            for handle, one in changes.refs.items()
+            (one.ended if one.ended in changes.removed else 0, *map(_stored, (*key, one.room)), _as_json(one), one.at)
+            for key, one in changes.refs.items()
         ]
         execute_rows(connection, QUERIES["keep refs"], refs)
         execute_rows(
@@ -451,10 +441,8 @@ class SQLiteOutboxStore:
             return
         if self._waiting:
             if not self._reported:
-                _log.error(
-                    "Messages that wait to be sent can't be stored, and would be lost if the bot stopped: {reason}",
-                    reason=reason,
-                )
+                text = "Messages that wait to be sent can't be stored, and would be lost if the bot stopped: {reason}"
+                _log.error(text, reason=reason)
             self._failing = self._reported = True
         self._start_timer(RETRY_DELAY)
 
@@ -469,10 +457,8 @@ def begin_process(connection: sqlite3.Connection) -> int:
 
 def find_messages(database: Database, delivery: int = 0, recipient: str = "") -> list[MessageRecord]:
     conditions = _OF_DELIVERY if delivery else _TO_RECIPIENT
-    rows = database.read(
-        QUERIES["find messages"].format(*conditions),
-        {"delivery": delivery, "recipient": _stored(recipient), "count": MOST_FOUND},
-    )
+    parameters = {"delivery": delivery, "recipient": _stored(recipient), "count": MOST_FOUND}
+    rows = database.read(QUERIES["find messages"].format(*conditions), parameters)
     return [
         MessageRecord(number, _text(network), _text(to), of, _STATES[state], at, reason)
         for number, network, to, of, state, at, reason in reversed(rows)

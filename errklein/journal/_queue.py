@@ -402,11 +402,8 @@ class DeliveryQueue:
         self._soon()
 
     def _retry_at(self, delivery: StoredDelivery, due_at: float, outcome: Outcome | None) -> None:
-        self._write(
-            delivery.id,
-            partial(self.journal.retry_at, delivery.id, due_at, outcome),
-            partial(self._note_due, delivery.webhook, due_at),
-        )
+        write = partial(self.journal.retry_at, delivery.id, due_at, outcome)
+        self._write(delivery.id, write, partial(self._note_due, delivery.webhook, due_at))
 
     def _write(self, id: int, write: Callable[[], Deferred[None]], then: Callable[[], object]) -> None:
         """Write a result until the journal has it. The delivery is busy until then, so that it doesn't run again."""

@@ -78,13 +78,11 @@ class JournalReader:
 
     def find(self, query: DeliveryQuery) -> Sequence[StoredDelivery]:
         numbers = None if query.states is None else {NUMBERS[state] for state in query.states}
+        until = _MAX_ID if query.until is None else self._first_id(nextafter(query.until, inf))
         parameters = {
             **asdict(query),
             "low": self._first_id(query.since) if query.since is not None else 0,
-            "high": min(
-                query.before or _MAX_ID,
-                self._first_id(nextafter(query.until, inf)) if query.until is not None else _MAX_ID,
-            ),
+            "high": min(query.before or _MAX_ID, until),
             "key": query.key and stored_key(query.key),
             "ids": None if query.ids is None else as_ids(query.ids),
             "text": None if query.text is None else json.dumps(_spellings(query.text)),
@@ -136,10 +134,8 @@ class JournalReader:
     def _with_ids(self, group: FailureGroup, since: float, causes: Sequence[FailureGroup]) -> FailureGroup:
         shape, is_refused = shape_of(group.reason), group.state is DeliveryState.REFUSED
         reasons = json.dumps([one.reason for one in causes if shape_of(one.reason) == shape])
-        rows = self._database.read(
-            QUERIES["of cause"].format(_FAILURES[is_refused]),
-            {**group._asdict(), "state": NUMBERS[group.state], "since": since, "reasons": reasons},
-        )
+        parameters = {**group._asdict(), "state": NUMBERS[group.state], "since": since, "reasons": reasons}
+        rows = self._database.read(QUERIES["of cause"].format(_FAILURES[is_refused]), parameters)
         sources = [key for _, key, later in rows if is_refused and not later]
         return group._replace(ids=[number for number, _, _ in rows], sources=sources)
 
@@ -173,10 +169,8 @@ class JournalReader:
         return [number for (number,) in self._database.read(query, (as_ids(ids), force))]
 
     def actions(self, before: int | None = None, limit: int = 50) -> Sequence[Action]:
-        rows = self._database.read(
-            "SELECT at, who, way, operation, arguments, id FROM actions WHERE id < ? ORDER BY id DESC LIMIT ?",
-            (before or _MAX_ID, limit),
-        )
+        latest = "SELECT at, who, way, operation, arguments, id FROM actions WHERE id < ? ORDER BY id DESC LIMIT ?"
+        rows = self._database.read(latest, (before or _MAX_ID, limit))
         return [Action(*row) for row in rows]
 
     def _routes(self, webhook: str | None) -> dict[int, str]:
@@ -261,23 +255,10 @@ def as_ids(ids: Iterable[int]) -> str:
 def delivery_of(row: Sequence[Any], request: StoredRequest | None = None) -> StoredDelivery:
     number, route, state, received_at, request_id, durable, attempt, due_at, origin, key, *rest = row
     verified, later, answered, *outcome = rest
-    return StoredDelivery(
-        number,
-        route,
-        STATES[state],
-        received_at,
-        request_id,
-        "now" if durable else "after",
-        attempt,
-        due_at or 0.0,
-        origin,
-        key,
-        None if outcome[0] is None else Outcome(*outcome),
-        request,
-        verified=bool(verified),
-        superseded_by=later,
-        answered=answered,
-    )
+    ack, ended = "now" if durable else "after", None if outcome[0] is None else Outcome(*outcome)
+    arrival = number, route, STATES[state], received_at, request_id, ack
+    run = attempt, due_at or 0.0, origin, key, ended, request
+    return StoredDelivery(*arrival, *run, verified=bool(verified), superseded_by=later, answered=answered)
 
 
 def request_of(head: bytes | None, body: bytes | None) -> StoredRequest | None:

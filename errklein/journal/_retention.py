@@ -83,13 +83,9 @@ class Pruner:
     def prune(self, connection: sqlite3.Connection, now: float, writer: JournalWriter) -> bool:
         """Remove a slice, and return whether there may be more to remove. Tell the writer what waits of unverified webhooks."""
         limits = self._retention
+        old = f"{QUERIES['old']} ({FIRST_ID}) ORDER BY id LIMIT {SLICE}"
         removed = [
-            _remove(
-                connection,
-                "aged",
-                f"{QUERIES['old']} ({FIRST_ID}) ORDER BY id LIMIT {SLICE}",
-                {"time": now - limits.seconds},
-            ),
+            _remove(connection, "aged", old, {"time": now - limits.seconds}),
             connection.execute(QUERIES["remove expired keys"], (now, SLICE)).rowcount,
             self._remove_rows(connection, "ended_messages", now - limits.seconds),
             self._remove_rows(connection, "sent_ids", now - IDS_AGE),

@@ -206,11 +206,8 @@ class SQLiteJournal:
 
     def note(self, action: Action) -> None:
         text = f"{action.who}: {action.operation} {action.arguments}"
-        self._note(action).addErrback(
-            lambda failure: _log.warn(
-                "An action isn't noted: {text}: {error}", text=text, error=failure.getErrorMessage()
-            )
-        )
+        warning = "An action isn't noted: {text}: {error}"
+        self._note(action).addErrback(lambda failure: _log.warn(warning, text=text, error=failure.getErrorMessage()))
 
     def flush(self) -> None:
         buffer, size = self._buffer, self._buffer_size

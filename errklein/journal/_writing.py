@@ -298,25 +298,12 @@ class _Rows:
 def delivery_row(delivery: StoredDelivery, route: int, began_at: float, size: int) -> Sequence[object]:
     outcome = delivery.outcome
     durable = delivery.ack == "now"
-    return (
-        delivery.id,
-        route,
-        NUMBERS[delivery.state],
-        delivery.received_at,
-        delivery.request_id,
-        durable,
-        delivery.attempt,
-        delivery.due_at if durable or delivery.state is not DeliveryState.RUNNING else None,
-        delivery.origin,
-        delivery.key,
-        began_at,
-        *((None, None, None) if outcome is None else (outcome.status, outcome.reason, outcome.seconds)),
-        size,
-        delivery.verified,
-        delivery.superseded_by,
-        delivery.answered,
-        (outcome and outcome.traceback) or None,
-    )
+    due_at = delivery.due_at if durable or delivery.state is not DeliveryState.RUNNING else None
+    result = (None, None, None) if outcome is None else (outcome.status, outcome.reason, outcome.seconds)
+    traceback = (outcome and outcome.traceback) or None
+    arrival = delivery.id, route, NUMBERS[delivery.state], delivery.received_at, delivery.request_id, durable
+    run = delivery.attempt, due_at, delivery.origin, delivery.key, began_at, *result
+    return *arrival, *run, size, delivery.verified, delivery.superseded_by, delivery.answered, traceback
 
 
 def _pages(size: int) -> int:

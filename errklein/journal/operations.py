@@ -157,11 +157,9 @@ class Explanation:
         clauses = [*([shown_wait(self.state)] if self.state else ()), *map(str, self.steps)]
         clauses += [f"waits: {shown_wait(self.wait)}"] if self.wait else []
         head, parts = f"{self.subject}: {', '.join(clauses)}", [line for part in self.parts for line in part.lines()]
-        return (
-            [f"{head}; {parts[0]}"]
-            if len(parts) == 1
-            else [head, *(f"  {line}" if line.startswith("- ") else f"- {line}" for line in parts)]
-        )
+        if len(parts) == 1:
+            return [f"{head}; {parts[0]}"]
+        return [head, *(f"  {line}" if line.startswith("- ") else f"- {line}" for line in parts)]
 
 
 def shown_wait(wait: Wait) -> str:
@@ -316,11 +314,8 @@ class Explainer:
             of = ", ".join(dict.fromkeys(str(record.delivery) for record in waiting if record.delivery))
             number, which = _number(len(waiting), MOST_FOUND)
             waits = "1 message waits" if number == "1" else f"{number} messages wait, {which}"
-            step = Step(
-                f"{waits} since",
-                waiting[0].at,
-                f"of deliveries {of}" if "," in of else f"of delivery {of}" if of else "",
-            )
+            details = f"of deliveries {of}" if "," in of else f"of delivery {of}" if of else ""
+            step = Step(f"{waits} since", waiting[0].at, details)
             wait = self._wait_of_message(waiting[0])
         return Explanation(f"{name} on {network}", [step], None if wait == status else wait, lost, status)
 
@@ -341,10 +336,8 @@ def _steps(delivery: StoredDelivery, earlier: int) -> list[Step]:
         refused = Step("refused", delivery.received_at, "; ".join(filter(None, (reason, client))))
         return [refused, *(again or [Step("it isn't stored, so the source must send it again")])]
     if state is DeliveryState.DUPLICATE:
-        return [
-            accepted,
-            Step("not run", 0.0, f"the source has sent it before, as {earlier}" if earlier else "sent before"),
-        ]
+        before = f"the source has sent it before, as {earlier}" if earlier else "sent before"
+        return [accepted, Step("not run", 0.0, before)]
     if not number or state is DeliveryState.RECEIVED:
         return [accepted, *again]
     event = {DeliveryState.DONE: "ran", DeliveryState.RUNNING: "runs"}.get(state, "failed")
@@ -422,10 +415,9 @@ class WebhookReport:
         names = "accepted", "refused", "repeated", "failed", "dead"
         if shown := [f"{numbers[name]} {name}" for name in names if numbers[name]]:
             lines.append(f"In 24 hours: {', '.join(shown)}")
-        return [
-            *lines,
-            *([] if self.responses is None else [f"Responses since the start of the bot: {self.responses}"]),
-        ]
+        if self.responses is not None:
+            lines.append(f"Responses since the start of the bot: {self.responses}")
+        return lines
 
 
 class WebhookOperations:
@@ -573,10 +565,8 @@ class WebhookOperations:
         rooms: Sequence[str] = ()
         if of_room := self._state.room_webhook(name):
             title = declared.source_name if declared.source is None else declared.source.title
-            rooms, summary = (
-                of_room.rooms or (of_room.room,),
-                f"{title}, {self._state.maker_of(of_room)}, {summary.partition(', ')[0]}",
-            )
+            rooms = of_room.rooms or (of_room.room,)
+            summary = f"{title}, {self._state.maker_of(of_room)}, {summary.partition(', ')[0]}"
             options = _options_of(of_room)
         shadowed_by, paused = str(route.shadowed_by or ""), name in self._state.paused
         url = self._state.site + route.rule

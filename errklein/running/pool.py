@@ -301,26 +301,20 @@ class WorkerPool:
             job.replaced = True
             replaced[job.origin] += 1
             self._slots.leave(job.origin)
-            self.log.warn(
+            text = (
                 "{job} has been running for {seconds:.0f} s, and all threads of the {pool} pool are busy; another "
-                "thread replaces its thread",
-                job=job.name(),
-                seconds=now - job.since,
-                pool=self.name,
+                "thread replaces its thread"
             )
+            self.log.warn(text, job=job.name(), seconds=now - job.since, pool=self.name)
             self._begin_waiting()
 
     def _log_exhausted(self) -> None:
         """Log once that no further job may be replaced, until a job ends."""
         if not self._exhausted:
             self._exhausted = True
-            self.log.error(
-                "The {pool} pool is exhausted: its {size} threads and {spare} spare ones are busy with {jobs}",
-                pool=self.name,
-                size=self.size,
-                spare=self.spare,
-                jobs=", ".join(job.name() for job in self._jobs),
-            )
+            jobs = ", ".join(job.name() for job in self._jobs)
+            text = "The {pool} pool is exhausted: its {size} threads and {spare} spare ones are busy with {jobs}"
+            self.log.error(text, pool=self.name, size=self.size, spare=self.spare, jobs=jobs)
 
 
 class FairQueue:

@@ -213,13 +213,8 @@ class Watchdog:
             return
         advice = "" if pending.reports else f". {_ADVICE}"
         pending.reports, pending.location = due, location
-        self.log.warn(
-            "The reactor has been blocked for {seconds:.2f} s by {location}: {statement}{advice}",
-            seconds=seconds,
-            location=location,
-            statement=location.statement,
-            advice=advice,
-        )
+        text = "The reactor has been blocked for {seconds:.2f} s by {location}: {statement}{advice}"
+        self.log.warn(text, seconds=seconds, location=location, statement=location.statement, advice=advice)
 
     def _answer(self, pending: _PendingCall) -> None:
         """Store the lag, and notify administrators of a reported block. Called on the reactor."""
