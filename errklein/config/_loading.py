@@ -433,11 +433,7 @@ def run_config(path: Path, *, is_again: bool = False) -> ModuleType:
             "with --config"
         ) from None
     except OSError as error:
-        remedy = (
-            "; run errklein as the bot's user, who must be able to read it"
-            if isinstance(error, PermissionError)
-            else ""
-        )
+        remedy = "; run errklein as the bot's user, who must be able to read it" * isinstance(error, PermissionError)
         raise ConfigError(f"{path} can't be read: {error.strerror}{remedy}") from None
     name = path.stem
     module = ModuleType(name)

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import Config, ConfigError, load_config
 from errklein.running.context import request_id
-from errklein.service import sentry
+from errklein.service import startup_checks
 from errklein.service.startup_checks import check_sentry, start_sentry
 from errklein.text.masking import MASK, masker
 
@@ -59,12 +59,12 @@ class WithoutSentryTests(SentryCase):
 
     def test_not_asked_for(self) -> None:
         """Without BOT_LOG_SENTRY, sentry_sdk isn't imported."""
-        self.patch(sentry, "find_spec", lambda name: None)
+        self.patch(startup_checks, "find_spec", lambda name: None)
         start_sentry(self.config(BOT_LOG_SENTRY=False))()
 
     def test_not_installed(self) -> None:
         """The error names the command that installs sentry_sdk."""
-        self.patch(sentry, "find_spec", lambda name: None)
+        self.patch(startup_checks, "find_spec", lambda name: None)
         self.assertEqual(
             self.refusal(),
             "BOT_LOG_SENTRY requires sentry_sdk, which isn't installed; run `pip install sentry-sdk`",
