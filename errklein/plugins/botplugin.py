@@ -372,7 +372,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         stream.reject()
 
     def callback_botmessage(self, message: Message) -> Any:
-        """Called for each message that the bot sends, including cards and replies to commands, to `message.to`."""
+        """Called for each message that the bot sends to `message.to`, including cards and replies to commands."""
 
     def callback_room_joined(self, room: Room, identifier: Identifier | None = None, invited_by: Any = None) -> Any:
         """Called when a person or the bot joins a room.
@@ -432,7 +432,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Stop the poller with this method and these arguments of `start_poller`; without a method, all pollers of this plugin.
+        """Stop the poller that has this method and these arguments; without a method, all pollers of this plugin.
 
         :raises ValueError: If no poller has this method and these arguments.
         """

@@ -177,8 +177,9 @@ class PluginMessages:
 
     @DefaultMethod
     def delete(self, sent: Target) -> Receipt:
-        """Delete a message of the bot, as for `edit`. One that hasn't been sent yet won't be.
+        """Delete a message of the bot. One that hasn't been sent yet won't be.
 
+        :param sent: As for `edit`.
         :returns: As `send` does, for the deletion; `await` raises Unsupported where that is impossible.
         :raises ValueError: If `sent` names no message.
         """
