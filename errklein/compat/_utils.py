@@ -109,7 +109,6 @@ def install_packages(req_path: Path) -> tuple[type[BaseException], BaseException
 
 
 def check_dependencies(req_path: Path) -> tuple[str | None, list[str]]:
-    """Return which requirements in the file are not installed."""
     path = Path(req_path)
     if not path.is_file():
         return None, []
@@ -120,9 +119,7 @@ def check_dependencies(req_path: Path) -> tuple[str | None, list[str]]:
 
 def global_restart() -> None:
     """Stop the bot that was started last, and start its process again. Returns at once; an invalid config.py is only logged.
-
-    :raises CannotRestart: if no bot is running, or the process can't be started again.
-    """
+    Raises CannotRestart if no bot is running, or the process can't be started again."""
     bot = running_bots.newest
     restarting = cannot_restart() if bot is None else bot.restart()
     restarting.addErrback(lambda failure: _log.error("The bot can't restart itself: %s", failure.getErrorMessage()))
@@ -201,7 +198,6 @@ def collect_roots(base_paths: Any, file_sig: str = "*.plug") -> list[str]:
 
 
 def entry_point_plugins(group: str) -> list[str]:
-    """Return the directories of the packages that installed distributions declare in the entry point group."""
     return [str(path) for path in entry_point_roots([group])]
 
 
@@ -221,15 +217,10 @@ class BackendPluginManager:
     It searches `base_search_dir`, `extra_search_dirs`, and the directories of installed distributions that have an
     entry point in the group `errbot.backend_plugins`.
 
-    :param bot_config: The configuration, which `load_plugin` passes to the class.
-    :param base_module: Ignored; errbot has this parameter.
-    :param plugin_name: The Name in the `.plug` file.
-    :param base_class: `load_plugin` creates the module's subclass of this class.
-    :param base_search_dir: The first directory to search.
-    :param extra_search_dirs: Further directories, as a path or a nested list of paths.
-    :raises PluginNotFoundException: if there is no such `.plug` file.
+    `load_plugin` creates the module's subclass of `base_class` with `bot_config`. `extra_search_dirs` is a path or a nested
+    list of paths. `base_module` is ignored; errbot has this parameter. `plugin_info` has the information in the `.plug` file.
 
-    `plugin_info` has the information in the `.plug` file.
+    :raises PluginNotFoundException: if there is no such `.plug` file.
     """
 
     def __init__(
@@ -269,7 +260,6 @@ class Converter:
 
 
 def _to_ansi_with_reset(markdown: str) -> str:
-    """Return text for a terminal. Unless it is empty, it ends with the sequence that resets all attributes."""
     converted = to_ansi(markdown)
     return f"{converted}{ANSI_CHRS.fx_reset}" if converted else ""
 

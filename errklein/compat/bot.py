@@ -330,10 +330,6 @@ class ErrbotBot(Bot):
     _dispatch_to_plugins, thread_pool = ErrBot._dispatch_to_plugins, ErrBot.thread_pool
 
     def process_message(self, msg: Message) -> bool:
-        """Run the command in the message, if there is one, without callbacks.
-
-        :returns: False if the message is delayed or from the bot itself, else True.
-        """
         # The backend's own: that of a third-party network may raise an exception, which its wrapper logs.
         if msg.delayed or self.backend.is_from_self(msg):
             return False

@@ -65,10 +65,8 @@ class BackendBase(ABC):
         raise self._left_out("connect()")
 
     def serve_once(self) -> Any:
-        """Connect, and serve until the connection ends.
-
-        :returns: True if the backend has ended for good. After any other value, `serve_forever` connects again.
-        """
+        """Connect, and serve until the connection ends. Return True if the backend has ended for good. After any other
+        value, `serve_forever` connects again."""
         raise self._left_out("serve_once()")
 
     def build_identifier(self, text_representation: str) -> Identifier:
@@ -78,18 +76,13 @@ class BackendBase(ABC):
     def build_reply(
         self, msg: Message, text: str | None = None, private: bool = False, threaded: bool = False
     ) -> Message:
-        """Return a reply to the message."""
         raise self._left_out("build_reply()")
 
     def change_presence(self, status: str = ONLINE, message: str = "") -> None:
-        """Set the bot's presence."""
         raise self._left_out("change_presence()")
 
     def query_room(self, room: str) -> Room:
-        """Return the room with that name, whether the bot is in it or not.
-
-        :raises RoomDoesNotExistError: if there is no such room.
-        """
+        """Return the room with that name, whether the bot is in it or not. Raises RoomDoesNotExistError."""
         raise self._left_out("query_room()")
 
     @property
@@ -108,7 +101,8 @@ class ErrBot(BackendBase, StoreMixin):
     methods may be called in any thread, once the bot is attached, which happens after `__init__`. A backend that a test
     creates without a bot sends messages by itself; see `Alone`."""
 
-    _network: Any = None  # has the methods that the bot provides
+    # Has the methods that the bot provides. It is set after `__init__`, which belongs to the backend's author.
+    _network: Any = None
     _next_delay = _FIRST_DELAY
 
     def __init__(self, bot_config: Any) -> None:
@@ -214,17 +208,13 @@ class ErrBot(BackendBase, StoreMixin):
             self._dispatch_to_plugins("callback_message", msg)
 
     def process_message(self, msg: Message) -> bool:
-        """Run the command in the message, if there is one, without callbacks.
-
-        :returns: False if the message is delayed or from the bot itself, else True.
-        """
+        """Run the command in the message, without callbacks. Return False if it is delayed or from the bot itself."""
         if msg.delayed or self.is_from_self(msg):
             return False
         self._here.run_command(msg)
         return True
 
     def callback_mention(self, msg: Message, people: Sequence[Identifier]) -> None:
-        """Report that people are mentioned in the message."""
         self._here.report_event("callback_mention", msg, people)
 
     def callback_presence(self, pres: Presence) -> None:
@@ -237,11 +227,9 @@ class ErrBot(BackendBase, StoreMixin):
         self._here.report_event("callback_stream", stream)
 
     def callback_room_joined(self, room: Room, identifier: Any = None, invited_by: Any = None) -> None:
-        """Report that somebody has joined the room."""
         self._here.report_event("callback_room_joined", room, identifier or self.bot_identifier, invited_by)
 
     def callback_room_left(self, room: Room, identifier: Any = None, kicked_by: Any = None) -> None:
-        """Report that somebody has left the room."""
         self._here.report_event("callback_room_left", room, identifier or self.bot_identifier, kicked_by)
 
     def callback_room_topic(self, room: Room) -> None:
@@ -261,7 +249,6 @@ class ErrBot(BackendBase, StoreMixin):
         return self._here.send(identifier, text, in_reply_to, groupchat_nick_reply)
 
     def send_simple_reply(self, msg: Message, text: str, private: bool = False, threaded: bool = False) -> Any:
-        """Reply to a message of this network."""
         return self._here.reply(msg, text, private, threaded)
 
     def split_and_send_message(self, msg: Message) -> None:
@@ -277,12 +264,6 @@ class ErrBot(BackendBase, StoreMixin):
 
     def remove_commands_from(self, instance_to_inject: Any) -> None:
         self._here.lookup("remove_commands_from")(instance_to_inject)
-
-    # Internals
-
-    def _attach_network(self, network: Any) -> None:
-        """Set the network, after `__init__`, which belongs to the backend's author."""
-        self._network = network
 
     @property
     def _here(self) -> Any:
@@ -301,8 +282,7 @@ class ErrBot(BackendBase, StoreMixin):
             return False
 
     def _delay_reconnect(self) -> None:
-        """Wait before the next attempt. The delay grows with each attempt, plus a random time so that bots don't
-        reconnect all at once."""
+        # With a random time, so that bots don't reconnect all at once.
         self._here.pause(self._next_delay + random.uniform(0, _JITTER))  # noqa: S311
         self._next_delay = min(_LONGEST_DELAY, self._next_delay * _LONGER_BY)
 

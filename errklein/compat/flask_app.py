@@ -31,8 +31,6 @@ F = Callable[..., Any]
 
 
 class _UrlMap(RouteMap):
-    """The `url_map` of this application; see `RouteMap`."""
-
     own = NAME
 
 
@@ -42,7 +40,6 @@ class _ServedApp:
     wsgi_app: F
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Handle a WSGI request by passing it to the server."""
         path = quote(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), encoding="latin-1")
         query = environ.get("QUERY_STRING", "")
         request = werkzeug.wrappers.Request(environ)
@@ -54,7 +51,6 @@ class _ServedApp:
 
 
 def _end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the headers without those that belong to one connection."""
     of_connection = {"connection", "transfer-encoding", "content-length"}
     return [(name, value) for name, value in headers if name.lower() not in of_connection]
 
@@ -68,7 +64,6 @@ class PlainApp(_ServedApp, StandIn):
         self.wsgi_app = self.__call__
 
     def test_client(self, **options: Any) -> Client:
-        """Return a Werkzeug test client for the server. Use it in a thread."""
         return Client(self, Response, **options)
 
     def route(self, *_: Any, **__: Any) -> Any:
@@ -79,7 +74,6 @@ class PlainApp(_ServedApp, StandIn):
 
 
 def _real_app() -> Any:
-    """Return a subclass of the installed Flask."""
     flask = import_module("flask")
 
     class FlaskApp(_ServedApp, flask.Flask):  # type: ignore[misc, name-defined]
@@ -164,7 +158,6 @@ class WebView:
         self.__name__ = getattr(func, "__name__", type(self).__name__)
 
     def __call__(self, **captures: Any) -> Any:
-        """Return the function's response to the current request."""
         payload: Any = current_request
         if not self.raw:
             context = current_context("WebView")
@@ -176,17 +169,13 @@ class WebView:
 
     @classmethod
     def as_view(cls, name: str, *args: Any, **kwargs: Any) -> Callable[..., Any]:
-        """Return a view function with that name."""
         view = cls(*args, **kwargs)
         view.__name__ = name
         return view
 
 
 def try_decode_json(req: Request) -> Any:
-    """Return the value of a JSON body; None if the body isn't JSON.
-
-    :raises UnicodeDecodeError: if the body isn't UTF-8.
-    """
+    """Return the value of a JSON body; None if the body isn't JSON. Raises UnicodeDecodeError if it isn't UTF-8."""
     try:
         return json.loads(req.data.decode())
     except json.JSONDecodeError:

@@ -59,12 +59,7 @@ class PluginInfo:
 
     @staticmethod
     def load(plugfile_path: Path) -> PluginInfo:
-        """Read the file.
-
-        :raises OSError: if it can't be read.
-        :raises configparser.Error: if the Name or Module is missing.
-        :raises ValueError: if a version is invalid.
-        """
+        """Read the file. Raises OSError if it can't be read, and the errors of `parse`."""
         with Path(plugfile_path).open(encoding="utf-8-sig") as plugfile:
             return PluginInfo.load_file(plugfile, Path(plugfile_path))
 
@@ -77,11 +72,8 @@ class PluginInfo:
 
     @staticmethod
     def parse(config: ConfigParser) -> PluginInfo:
-        """Return the information in the sections.
-
-        :raises configparser.Error: if the Name or Module is missing.
-        :raises ValueError: if a version is invalid.
-        """
+        """Return the information in the sections. Raises configparser.Error if the Name or Module is missing, and ValueError
+        if a version is invalid."""
         depends_on = config.get("Core", "DependsOn", fallback="")
         return PluginInfo(
             config.get("Core", "Name"),
@@ -95,13 +87,8 @@ class PluginInfo:
         )
 
     def load_plugin_classes(self, base_module_name: str, baseclass: type) -> list[tuple[str, type]]:
-        """Execute the module beside the file as `base_module_name.<Module>`.
-
-        :returns: Pairs of name and class for its subclasses of `baseclass`, sorted by name.
-        :raises ValueError: if the information has no `location`.
-
-        An exception of the module itself is raised as it is.
-        """
+        """Execute the module beside the file as `base_module_name.<Module>`. Return pairs of name and class for its
+        subclasses of `baseclass`, sorted by name. Raises ValueError without a `location`, and exceptions of the module."""
         if self.location is None:
             raise ValueError(f"the location of the .plug file of {self.name} is unknown; use PluginInfo.load()")
         name = f"{base_module_name}.{self.module}"
@@ -155,7 +142,6 @@ class BotPluginManager(PluginManager):
 
     @property
     def packages(self) -> PackageDirectory:
-        """The directory of the distributions that plugins require."""
         return self._loader.packages
 
     @property
@@ -214,9 +200,7 @@ class BotPluginManager(PluginManager):
     def deactivate_plugin(self, name: str) -> Any:
         """Deactivate the plugin; an inactive one is ignored. Raises PluginActivationException, which is a KeyError, if
         there is no such plugin."""
-        if not self.plugin(name).active:
-            return None
-        return self._waited(self.deactivate, name)
+        return self._waited(self.deactivate, name) if self.plugin(name).active else None
 
     def reload_plugin_by_name(self, name: str) -> Any:
         return self._waited(self.reload, name)
@@ -231,10 +215,7 @@ class BotPluginManager(PluginManager):
     shutdown = deactivate_all_plugins
 
     def update_plugin_places(self, path_list: Iterable[str | Path]) -> Any:
-        """Load the new plugins in and below the directories.
-
-        :returns: The errors, by path.
-        """
+        """Load the new plugins in and below the directories. The result is a mapping of paths to errors."""
         roots = [Path(path) for path in ([path_list] if isinstance(path_list, (str, Path)) else path_list)]
         return self._waited(lambda: self.add(roots).addCallback(_by_path))
 

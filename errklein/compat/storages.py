@@ -105,11 +105,8 @@ class StorageBase:
 class StoragePluginBase:
     """The base class of the storage that STORAGE names. A subclass implements `open`.
 
-    The guide "Storage" has an example, and the test that a storage must pass.
-
-    `_storage_config` has STORAGE_CONFIG of the configuration; by default it is an empty dict.
-
-    :param bot_config: The configuration of the bot.
+    The guide "Storage" has an example, and the test that a storage must pass. `_storage_config` has STORAGE_CONFIG of the
+    configuration; by default it is an empty dict.
     """
 
     def __init__(self, bot_config: Any) -> None:
@@ -145,11 +142,9 @@ class ShelfStoragePlugin(StoragePluginBase):
 
 
 def make_storage(config: Config, access: Access = Access.OWN, run: Run = maybeDeferred) -> Storage:
-    """Create and open the storage of the configuration; may block. Raises ConfigError or StorageError.
-
-    :param access: `COPY` to use a copy of the storage Shelf, which is empty if there is no file.
-    :param run: calls functions of `Storage.in_background`, one after the other; by default at once.
-    """
+    """Create and open the storage of the configuration; may block. Raises ConfigError or StorageError. With `COPY`, it is a
+    copy of the storage Shelf, which is empty if there is no file. `run` calls functions of `Storage.in_background`, one
+    after the other; by default at once."""
     if config.STORAGE == "Shelf":
         path = database_of(config)
         if access is Access.OWN or path.exists():

@@ -303,7 +303,6 @@ def plugs_of(config: Config) -> Iterator[PlugFile]:
 
 
 def _sources(directory: Path, module: str) -> list[Path]:
-    """Return a list with the file of the module; it is empty if there is none."""
     path = directory.joinpath(*module.split("."))
     return [file for file in (path.with_name(f"{path.name}.py"), path / "__init__.py") if file.is_file()]
 

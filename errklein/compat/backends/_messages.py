@@ -38,7 +38,6 @@ class NetworkStamp:
         return identifier
 
     def details(self, details: Iterable[Any]) -> None:
-        """Record the network in all identifiers in the details of an event."""
         for detail in details:
             if isinstance(detail, Message):
                 self.message(detail)
@@ -142,7 +141,6 @@ def _is_expressible(value: Any) -> bool:
 
 
 def _person(parent: Mapping[str, str], name: str, identify: Identify) -> Identifier | None:
-    """Return the sender or recipient of the parent; None if there is no such identifier any more."""
     with suppress(Exception):
         return identify(parent[name])
     return None

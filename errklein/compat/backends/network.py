@@ -85,7 +85,7 @@ class ThreadedNetwork(NetworkBase):
         except BaseException:
             self._thread.end()
             raise
-        self.legacy._attach_network(self)
+        self.legacy._network = self
         self._sender = SendingThread(reactor, self)
         limits = replace(outbox_limits(config, self.message_size_limit), attempts=ATTEMPTS, isolates=False)
         self._longest = limits.length
@@ -99,7 +99,6 @@ class ThreadedNetwork(NetworkBase):
         self._shut_down_once = threading.Lock()
 
     def attach(self, bot: Bot) -> None:
-        """Give the network its bot, before plugins are loaded."""
         self.bot = bot
         legacy = self.legacy
         legacy.attach_storage_plugin(bot.storage)
@@ -119,7 +118,6 @@ class ThreadedNetwork(NetworkBase):
 
     @property
     def bot_identifier(self) -> Identifier | None:  # type: ignore[override]
-        """The identifier of the bot; None while the backend doesn't know it."""
         # Some backends use their connection here, and raise an error if it isn't established.
         with suppress(Exception):
             identifier: Identifier | None = self._stamp.identifier(self.legacy.bot_identifier)
@@ -127,7 +125,6 @@ class ThreadedNetwork(NetworkBase):
         return None
 
     def connect(self, events: BackendEvents) -> None:
-        """Start the backend's `serve_forever` in its thread."""
         self.events = events
         self._serving = True
         self._thread.begin(self._serve, lambda: on_reactor_soon(self._reactor, self._served))
@@ -197,7 +194,6 @@ class ThreadedNetwork(NetworkBase):
         return [self._stamp.identifier(room) for room in found or ()]
 
     def query_room(self, name: str) -> Room:
-        """Return the room with that name; raises errors of the backend's own code."""
         room: Room = self._stamp.identifier(self.legacy.query_room(name))
         return room
 
@@ -212,15 +208,12 @@ class ThreadedNetwork(NetworkBase):
         return self._accept(neutral, neutral.body, details_of(neutral, is_card=True))
 
     def add_reaction(self, message: Message, reaction: str) -> None:
-        """Add a reaction to the outbox; raises NotImplementedError if the backend has no reactions."""
         self._react("add_reaction", message, reaction)
 
     def remove_reaction(self, message: Message, reaction: str) -> None:
-        """Add the removal of a reaction to the outbox; raises NotImplementedError if the backend has no reactions."""
         self._react("remove_reaction", message, reaction)
 
     def send_stream_request(self, user: Identifier, fsource: BinaryIO, *details: Any, **more: Any) -> Stream | None:
-        """Offer a file; raises NotImplementedError if the backend has no streams."""
         offer: Callable[..., Stream | None] = self._own("send_stream_request", "can't carry files", "has no streams")
         return offer(user, fsource, *details, **more)
 
@@ -234,7 +227,6 @@ class ThreadedNetwork(NetworkBase):
     # Methods for ErrBot; they may be called in any thread.
 
     def send_card_as_text(self, card: Card) -> Receipt:
-        """Send the card as a message, rendered by the template "card"."""
         return self.send_message(card_as_text(card))
 
     def send(self, identifier: Identifier, text: str, in_reply_to: Message | None, groupchat_nick_reply: bool) -> Any:
@@ -252,17 +244,14 @@ class ThreadedNetwork(NetworkBase):
         return self._there.dispatcher.permissions.suggestions(self, message, text)
 
     def lookup(self, name: str) -> Any:
-        """Return the bot's own attribute with that name; raises AttributeError."""
         if self.bot is None:
             raise AttributeError(f"{self.network} isn't attached to a bot yet", name=name, obj=self.legacy)
         return object.__getattribute__(self.bot, name)
 
     def connected(self) -> None:
-        """Resume sending, and report the connection to the bot."""
         on_reactor_soon(self._reactor, self._connected)
 
     def disconnected(self, reason: str = "connection lost") -> None:
-        """Pause sending, and report the loss of the connection to the bot."""
         on_reactor_soon(self._reactor, self._disconnected, reason)
 
     def report_event(self, callback: str, *details: Any) -> None:
@@ -325,7 +314,6 @@ class ThreadedNetwork(NetworkBase):
         return self.bot
 
     def _own(self, method: str, refusal: str, reason: str) -> Callable[..., Any]:
-        """Return the backend's method with that name; raises NotImplementedError if it has none."""
         own: Callable[..., Any] | None = getattr(self.legacy, method, None)
         if not callable(own):
             raise NotImplementedError(f"{self.network} {refusal}: {self.mode} {reason}")
@@ -427,7 +415,6 @@ class SendingThread:
         return self._pool.run(lambda: lambda: None).addErrback(lambda _: None)
 
     def stop(self) -> None:
-        """Send nothing more."""
         cancel_timers(self._retry)
         self._pool.stop()
 
