@@ -14,7 +14,7 @@ from functools import reduce
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any
 
 from errklein.chat import Card, Identifier, Message, Presence, Reaction
@@ -40,7 +40,7 @@ from errklein.storage import (
 
 _TELEGRAM = ("TelegramMUCOccupant", "TelegramPerson", "TelegramRoom")
 _XMPP = ("XMPPPerson", "XMPPRoom", "XMPPRoomOccupant")
-_CLASSES = {
+_FORMER = {
     "errbot.backends.telegram_messenger": _TELEGRAM,
     "errbot.backends.xmpp": _XMPP,
     "errklein.compat.backends.telegram": _TELEGRAM,
@@ -115,18 +115,12 @@ class NickMask(str):
         return next((name for name, view in networks.items() if view.BACKEND == "IRC"), "")
 
 
-def is_former_identifier(module: str, qualname: str) -> bool:
-    """Return whether FormerIdentifier replaces the class that a stored value uses."""
-    return qualname in _CLASSES.get(module, ())
-
-
 def find_class(namespace: str, module: str, qualname: str) -> object | None:
     """Return the class or function that a value in the plugin's `namespace` uses. None means that the module and name
     in the value are still correct."""
     if module in _MOVED:
         return _found(_MOVED[module], qualname)
-    value_class = value_class_name(module, qualname)
-    if value_class is not None:
+    if (value_class := value_class_name(module, qualname)) is not None:
         return _found(*value_class)
     if module == "errbot" or module.startswith("errbot."):
         return _of_errbot(namespace, module, qualname)
@@ -141,8 +135,7 @@ def find_class(namespace: str, module: str, qualname: str) -> object | None:
 def find_restored_class(namespace: str, module: str, qualname: str) -> object | None:
     """Return the class or function that a restored value in the plugin's `namespace` uses; None if it isn't allowed.
     Only errklein's own modules are imported. A module of the plugin is searched only if the plugin has imported it."""
-    value_class = value_class_name(module, qualname)
-    if value_class is not None:
+    if (value_class := value_class_name(module, qualname)) is not None:
         return _found(*value_class)
     if is_backend(module, qualname):
         return identifier_of_errbot if qualname.endswith(_IDENTIFIER) else ErrbotBackend(module, qualname)
@@ -182,7 +175,7 @@ def value_class_name(module: str, qualname: str) -> tuple[str, str] | None:
     module = _MOVED.get(module, module)
     if _is_value(module, qualname):
         return module, qualname
-    if is_former_identifier(module, qualname):
+    if qualname in _FORMER.get(module, ()):
         return FormerIdentifier.__module__, FormerIdentifier.__name__
     if (module, qualname) == ("irc.client", "NickMask"):
         return NickMask.__module__, NickMask.__name__
@@ -216,7 +209,8 @@ def _defined_in(package: str, local: str, qualname: str) -> object | None:
     others with any object as `self`, and doesn't need them to create an instance. Members of an Enum are returned,
     since Python 3.11.0 to 3.11.3 and `enum.pickle_by_enum_name` write them as attributes of the class."""
     loaded = sys.modules.get(f"{package}.{local}")
-    if loaded is None or _is_core(loaded):
+    # Core plugins store no instances, and some of their functions write files.
+    if loaded is None or (loaded.__file__ is not None and Path(loaded.__file__).parent == CORE_PLUGINS):
         return None
     first, *others = qualname.split(".")
     found = vars(loaded).get(first)
@@ -235,12 +229,6 @@ def _defined_in(package: str, local: str, qualname: str) -> object | None:
     return found if isinstance(found, (type, FunctionType)) and _is_of(package, found) else None
 
 
-def _is_core(loaded: ModuleType) -> bool:
-    """Return whether the module belongs to a core plugin. These store no instances, and some of their functions write
-    files."""
-    return loaded.__file__ is not None and Path(loaded.__file__).parent == CORE_PLUGINS
-
-
 def _is_of(package: str, found: type | FunctionType) -> bool:
     return isinstance(found.__module__, str) and found.__module__.startswith(f"{package}.")
 
@@ -249,12 +237,10 @@ def _of_errbot(namespace: str, module: str, qualname: str) -> object | None:
     if not module.startswith(_ERRBOT_PLUGINS):
         return _found(f"errklein.compat.{module}", qualname)
     name = module.removeprefix(_ERRBOT_PLUGINS)
-    found = _found(f"{PACKAGE}.{slug(namespace)}.{name}", qualname)
-    if found is not None:
-        return found
     # A plugin may store an object of another plugin's class.
     others = [other for other in list(sys.modules) if other.startswith(f"{PACKAGE}.") and other.endswith(f".{name}")]
-    return next((found for other in others if (found := _found(other, qualname)) is not None), None)
+    own = f"{PACKAGE}.{slug(namespace)}.{name}"
+    return next((found for one in (own, *others) if (found := _found(one, qualname)) is not None), None)
 
 
 def _found(module: str, qualname: str) -> object | None:
@@ -278,10 +264,8 @@ class NameJudge:
         local = module_of_plugin(namespace, module)
         if local is None:
             return NameStatus.REFUSED
-        sources = [
-            source for plug in self._plugs if plug.name == namespace for source in _sources(plug.directory, local)
-        ]
-        if sources:
+        its = (plug for plug in self._plugs if plug.name == namespace)
+        if sources := [source for plug in its for source in _sources(plug.directory, local)]:
             return NameStatus.REFUSED if sources[0].parent == CORE_PLUGINS else _in_source(sources[0], name)
         if local == module:
             # This isn't errbot's name for a plugin's module, but it may be a helper module beside the plugin.

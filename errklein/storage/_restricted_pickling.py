@@ -57,11 +57,6 @@ def is_standard(module: str, name: str) -> bool:
     return name in STANDARD_NAMES.get(module, ())
 
 
-def standard_object(module: str, name: str) -> object:
-    found: object = reduce(getattr, name.split("."), import_module("pathlib" if module == "pathlib._local" else module))
-    return found
-
-
 FindStoredClass = Callable[[str, str, str], object]
 """Looks up a class or function by the namespace of a value and the module and name in it; returns None if it is unknown."""
 
@@ -142,7 +137,8 @@ class RestrictedUnpickler(pickle._Unpickler):
         classes."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise RefusedPickle("a name is not a string")
-        module, name = _as_in_python_3(module, name)
+        # Pickles of protocol 2 and lower have the names of Python 2.
+        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         if (module, name) == PLUGIN_GLOBAL:
             return self.find_class
         if (module, name) == ("builtins", "getattr"):
@@ -192,11 +188,6 @@ class RestrictedUnpickler(pickle._Unpickler):
     }
 
 
-def _as_in_python_3(module: str, name: str) -> tuple[str, str]:
-    """Return module and name as in Python 3; pickles of protocol 2 and lower have those of Python 2."""
-    return NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
-
-
 @dataclass(frozen=True)
 class ValueReader:
     """Unpickles values, with a lookup for the bot's own values and a restricted one for restored values. `find_class`
@@ -208,13 +199,9 @@ class ValueReader:
     find_restored_class: FindStoredClass = _unknown
 
     def load(self, namespace: str, data: bytes, trusted: Collection[str] | None) -> Any:
-        """Return the value of a pickle in the namespace; raises any error of unpickling.
-
-        :param trusted: The additional names that a restored value may use, each as "module.qualname"; None means that the
-            value is the bot's own.
-        :raises ForbiddenName: if a restored value uses another name.
-        :raises RefusedPickle: if a restored value uses an opcode that is always refused.
-        """
+        """Return the value of a pickle in the namespace; raises any error of unpickling. `trusted` has the additional names
+        that a restored value may use, each as "module.qualname"; None means that the value is the bot's own. A restored one
+        raises ForbiddenName if it uses another name, and RefusedPickle for an opcode that is always refused."""
         if trusted is None:
             return loads(data, partial(self.find_class, namespace))
         try:
@@ -224,7 +211,8 @@ class ValueReader:
 
     def _allowed(self, namespace: str, trusted: Collection[str], module: str, name: str) -> object:
         if is_standard(module, name):
-            return standard_object(module, name)
+            module = "pathlib" if module == "pathlib._local" else module
+            return reduce(getattr, name.split("."), import_module(module))
         if f"{module}.{name}" in trusted:
             found = self.find_class(namespace, module, name)
             return reduce(getattr, name.split("."), import_module(module)) if found is None else found
