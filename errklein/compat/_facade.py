@@ -57,8 +57,7 @@ PACKAGE_DIRECTORY = Path(errbot_package.__file__).parent
 
 
 class FacadeModule(ModuleType):
-    """A module whose names refer to objects in errklein's modules. An unknown name raises an AttributeError with
-    errbot's name for the module."""
+    """A module whose names refer to objects in errklein's modules. An AttributeError has errbot's name for it."""
 
     def __init__(self, name: str, errbot_name: str, names: Mapping[str, str]) -> None:
         # PYTEST_DONT_REWRITE prevents pytest's warning that it can't rewrite the assertions of this module.
@@ -83,8 +82,7 @@ class FacadeModule(ModuleType):
 
 def install(force: bool = False) -> None:
     """Make errklein's `errbot` and `flask` importable for all code in the process. Plugins get these packages without
-    this call. It is for other libraries that import them. A package that is really installed isn't replaced, unless
-    `force` is true."""
+    this call. It is for other libraries that import them. One that is installed isn't replaced, unless `force`."""
     for name in FACADES:
         if force or not (name in sys.modules or find_spec(name) is not None):
             stand_in_for(name)

@@ -44,8 +44,7 @@ class RunningBots:
 
     def add(self, owner: str, name: str, rule: str, methods: Sequence[str] | str, handler: Callable[..., Any]) -> None:
         """Add a route. Its handler gets the request and is called in a thread. Raises ValueError or LookupError for an
-        invalid rule, and for one with a converter that only another map has: `put` would refuse the owner's other
-        routes with it."""
+        invalid rule, and for one with a converter that only another map has, with which `put` would refuse all."""
         rule, methods = normalise_rule(rule), normalise_methods(methods)
         Map([Rule(rule, methods=methods)])
         declaration = HookDeclaration(rule, methods, raw=True, threaded=True, methods_given=True)
@@ -105,8 +104,7 @@ class RouteMap(Map):
         return list(self.iter_rules())
 
     def iter_rules(self, endpoint: Any = None) -> Iterator[Rule]:
-        """Return all rules, or those of the endpoint; raises KeyError for an unknown endpoint. The rules of webhooks
-        are copies."""
+        """Return all rules, or those of the endpoint; raises KeyError for an unknown one. Those of webhooks are copies."""
         # Imported late, since this module is also used by commands that need no web server.
         from errklein.web.facade import endpoint_of
 

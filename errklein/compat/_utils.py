@@ -1,5 +1,4 @@
-"""Functions and classes of errbot's small modules: utils, logs, rendering, streaming, backend_plugin_manager, and those for
-requirements."""
+"""The content of errbot's small modules: utils, logs, rendering, streaming, backend_plugin_manager, and requirements."""
 
 from __future__ import annotations
 
@@ -53,8 +52,7 @@ ON_WINDOWS = sys.platform == "win32"
 
 
 def format_logs(formatter: logging.Formatter | None = None, theme_color: str | None = None) -> None:
-    """Write log lines to standard error, unless the root logger has a handler. It is for programs without a log of
-    their own."""
+    """Write log lines to standard error, unless the root logger has a handler. For programs without a log."""
     console_hdlr.setFormatter(
         formatter or logging.Formatter("%(asctime)s %(levelname)-8s %(name)-25s %(message)s", "%H:%M:%S")
     )
@@ -118,8 +116,8 @@ def check_dependencies(req_path: Path) -> tuple[str | None, list[str]]:
 
 
 def global_restart() -> None:
-    """Stop the bot that was started last, and start its process again. Returns at once; an invalid config.py is only logged.
-    Raises CannotRestart if no bot is running, or the process can't be started again."""
+    """Stop the bot that was started last, and start its process again. Returns at once; an invalid config.py is only
+    logged. Raises CannotRestart if no bot is running, or the process can't be started again."""
     bot = running_bots.newest
     restarting = cannot_restart() if bot is None else bot.restart()
     restarting.addErrback(lambda failure: _log.error("The bot can't restart itself: %s", failure.getErrorMessage()))
@@ -141,8 +139,7 @@ def split_string_after(text: str, length: int) -> Iterator[str]:
 
 def rate_limited(min_interval: float) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that limits how often a function is called. Calls from all threads together begin at least
-    `min_interval` seconds apart. A call that is too early blocks until its time, so don't use this for handlers that
-    run on the reactor."""
+    `min_interval` seconds apart. A call that is too early blocks until its time, so this isn't for the reactor."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         lock = threading.Lock()
@@ -178,8 +175,7 @@ def deprecated(new: Callable[..., R] | None = None) -> Callable[[Callable[P, R]]
 
 
 def find_roots(path: str | Path, file_sig: str = "*.plug") -> list[str]:
-    """Return the directories in and below `path` that contain a matching file, sorted. Hidden directories and
-    `__pycache__` are skipped."""
+    """Return the directories in and below `path` with a matching file, sorted; hidden ones and `__pycache__` are skipped."""
     roots: set[str] = set()
     for directory, below, files in os.walk(path, followlinks=True):
         below[:] = [name for name in below if not name.startswith(".") and name != "__pycache__"]
@@ -206,8 +202,7 @@ class PluginNotFoundException(Exception):
 
 
 def enumerate_backend_plugins(all_plugins_paths: Iterable[str | Path]) -> Iterator[PluginInfo]:
-    """Return an iterator over the information in all `.plug` files in and below the directories. Unreadable files are
-    skipped."""
+    """Return the information in all readable `.plug` files in and below the directories."""
     return map(PluginInfo.of, load_plug_files(all_plugins_paths))
 
 
@@ -289,8 +284,7 @@ def enable_format(name: str, chr_table: CharacterTable, borders: bool = True) ->
 
 
 class AnsiExtension(Extension):
-    """A Markdown extension that prepares a parser for the formats of `enable_format`. It must be the last extension in
-    the list."""
+    """A Markdown extension, the last in its list, that prepares a parser for the formats of `enable_format`."""
 
     def extendMarkdown(self, md: Markdown) -> None:
         adapt(md)

@@ -16,7 +16,7 @@ from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message
 from errklein.commands import History
 from errklein.compat._running_bots import running_bots
-from errklein.compat.core import EVENTS, ErrBot, RunsErrBot, own_object, part_of
+from errklein.compat.core import EVENTS, ErrBot, RunsErrBot, part_of
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.dispatch import Networks
 from errklein.dispatch.replies import HasOwnReplies
@@ -252,7 +252,9 @@ class ErrbotBot(Bot):
 
     @bot_identifier.setter
     def bot_identifier(self, identifier: Identifier) -> None:
-        own_object(self.backend).bot_identifier = identifier
+        backend = self.backend
+        own: Any = backend.legacy if isinstance(backend, RunsErrBot) else backend
+        own.bot_identifier = identifier
 
     def __getattr__(self, name: str) -> Any:
         # errbot's bot is the backend itself, so plugins use the backend's attributes, such as `conn`.
@@ -337,8 +339,7 @@ class ErrbotBot(Bot):
         return True
 
     def callback_message(self, msg: Message) -> None:
-        """Run the command in the message, if there is one, and call `callback_message` of the plugins. A delayed
-        message is ignored."""
+        """Run the command in the message, and call `callback_message` of the plugins, unless the message is delayed."""
         backend = self.backend
         if isinstance(backend, RunsErrBot):
             type(backend.legacy).callback_message(backend.legacy, msg)

@@ -95,11 +95,10 @@ class BackendBase(ABC):
 
 
 class ErrBot(BackendBase, StoreMixin):
-    """The base class of third-party backends. A subclass implements the methods of `BackendBase`;
-    docs/reference/errbot.md has an example. Its code may block, since it runs in its own thread. A backend is also a
-    mapping of values that survive restarts. Attributes that it lacks, such as `commands`, are looked up on the bot. All
-    methods may be called in any thread, once the bot is attached, which happens after `__init__`. A backend that a test
-    creates without a bot sends messages by itself; see `Alone`."""
+    """The base class of third-party backends. A subclass implements the methods of `BackendBase`; docs/reference/errbot.md has an
+    example. Its code may block, since it runs in its own thread. A backend is also a mapping of values that survive restarts.
+    Attributes that it lacks, such as `commands`, are looked up on the bot. All methods may be called in any thread, once the bot is
+    attached, which happens after `__init__`. A backend that a test creates without a bot sends messages by itself; see `Alone`."""
 
     # Has the methods that the bot provides. It is set after `__init__`, which belongs to the backend's author.
     _network: Any = None
@@ -165,8 +164,7 @@ class ErrBot(BackendBase, StoreMixin):
             self.close_storage()
 
     def send_message(self, msg: Message) -> None:
-        """Call `callback_botmessage` of the plugins. A backend overrides this to send the message, and calls it with
-        `super()`."""
+        """Call `callback_botmessage` of the plugins. An override sends the message, and calls this method."""
         self._here.message_sent(msg)
 
     def send_card(self, card: Any) -> None:
@@ -285,11 +283,6 @@ class ErrBot(BackendBase, StoreMixin):
         # With a random time, so that bots don't reconnect all at once.
         self._here.pause(self._next_delay + random.uniform(0, _JITTER))  # noqa: S311
         self._next_delay = min(_LONGEST_DELAY, self._next_delay * _LONGER_BY)
-
-
-def own_object(backend: Any) -> Any:
-    """Return the object that the author of a network has written: the backend itself, or the one that it runs."""
-    return backend.legacy if isinstance(backend, RunsErrBot) else backend
 
 
 def part_of(message: Message, text: str) -> Message:

@@ -72,8 +72,7 @@ class PluginInfo:
 
     @staticmethod
     def parse(config: ConfigParser) -> PluginInfo:
-        """Return the information in the sections. Raises configparser.Error if the Name or Module is missing, and ValueError
-        if a version is invalid."""
+        """Return the information. Raises configparser.Error without a Name or Module, and ValueError for an invalid version."""
         depends_on = config.get("Core", "DependsOn", fallback="")
         return PluginInfo(
             config.get("Core", "Name"),
@@ -198,8 +197,7 @@ class BotPluginManager(PluginManager):
         return self._waited(self.activate, name)
 
     def deactivate_plugin(self, name: str) -> Any:
-        """Deactivate the plugin; an inactive one is ignored. Raises PluginActivationException, which is a KeyError, if
-        there is no such plugin."""
+        """Deactivate the plugin, unless it is inactive. UnknownPlugin is a KeyError."""
         return self._waited(self.deactivate, name) if self.plugin(name).active else None
 
     def reload_plugin_by_name(self, name: str) -> Any:

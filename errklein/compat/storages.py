@@ -37,8 +37,7 @@ GROUPS = ("errbot.backend_plugins", "errklein.storages")
 
 
 def database_of(config: Config) -> Path:
-    """Return the path of the database of the storage Shelf. It is in the `basedir` of STORAGE_CONFIG, by default in
-    BOT_DATA_DIR."""
+    """Return the database of the storage Shelf, in the `basedir` of STORAGE_CONFIG, by default in BOT_DATA_DIR."""
     return Path(config.STORAGE_CONFIG.get("basedir", config.BOT_DATA_DIR)) / DATABASE
 
 
@@ -96,8 +95,7 @@ def _left_out(name: str) -> Any:
 
 
 class StorageBase:
-    """The values of one namespace of a third-party storage. A subclass implements all methods; a method that it lacks
-    raises NotImplementedError."""
+    """The values of one namespace of a third-party storage. Methods that a subclass lacks raise NotImplementedError."""
 
     set, get, remove, len, keys, close = map(_left_out, ("set", "get", "remove", "len", "keys", "close"))
 
@@ -142,9 +140,8 @@ class ShelfStoragePlugin(StoragePluginBase):
 
 
 def make_storage(config: Config, access: Access = Access.OWN, run: Run = maybeDeferred) -> Storage:
-    """Create and open the storage of the configuration; may block. Raises ConfigError or StorageError. With `COPY`, it is a
-    copy of the storage Shelf, which is empty if there is no file. `run` calls functions of `Storage.in_background`, one
-    after the other; by default at once."""
+    """Create and open the storage of the configuration; may block. Raises ConfigError or StorageError. With `COPY`, it is a copy of
+    the storage Shelf, empty if there is no file. `run` calls functions of `in_background`, by default at once."""
     if config.STORAGE == "Shelf":
         path = database_of(config)
         if access is Access.OWN or path.exists():

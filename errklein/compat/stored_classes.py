@@ -116,8 +116,7 @@ class NickMask(str):
 
 
 def find_class(namespace: str, module: str, qualname: str) -> object | None:
-    """Return the class or function that a value in the plugin's `namespace` uses. None means that the module and name
-    in the value are still correct."""
+    """Return the class or function that a value in the plugin's `namespace` uses; None if its name is still correct."""
     if module in _MOVED:
         return _found(_MOVED[module], qualname)
     if (value_class := value_class_name(module, qualname)) is not None:
@@ -161,8 +160,7 @@ def is_backend(module: str, qualname: str) -> bool:
 
 
 def identifier_of_errbot(text: str) -> Identifier:
-    """Return the identifier for a text that errbot has stored. The network of the running bot creates it. Raises
-    ValueError if no bot is running."""
+    """Return the identifier, of the running bot's network, for a text of errbot. Raises ValueError without a bot."""
     bot = running_bots.newest
     if bot is None:
         raise ValueError(f"the identifier {text!r} can be read only while the bot runs")

@@ -262,8 +262,7 @@ class Lifecycle:
     async def end(self, plugin: Plugin, instance: BotPlugin, within: float | None = None) -> None:
         """Deactivate the instance. Its store closes when its last handler has ended. Raises PluginTimeout if
         `deactivate` doesn't return within `within` seconds, by default the timeout; the plugin is inactive
-        nevertheless. Raises PluginError if the instance is being deactivated already, for instance if its own
-        `deactivate` requests it."""
+        nevertheless. Raises PluginError if it is being deactivated already, perhaps by its own `deactivate`."""
         if instance in self._ending:
             raise PluginError(f"{plugin.name} is already being deactivated.")
         self._ending.add(instance)

@@ -43,8 +43,7 @@ def load_plug_files(roots: Iterable[str | Path], problems: list[str] | None = No
 
 def directory_warnings(config: Config, known: Iterable[Path] = ()) -> list[str]:
     """Return a warning for each directory of --plugin-dir or BOT_EXTRA_PLUGIN_DIR without `.plug` and `.flow` files.
-    `known` are paths of files that were found, which make a search in the directories above them unnecessary. Blocks on
-    the disk."""
+    `known` are files that were found; the directories above them aren't searched. Blocks on the disk."""
     found = list(known)
     directories = config.directories("BOT_EXTRA_PLUGIN_DIR")
     unknown = [one for one in directories if not any(path.is_relative_to(one) for path in found)]

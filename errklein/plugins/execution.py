@@ -51,8 +51,7 @@ class PluginExecution:
             return self.runner.run(method, *args).addErrback(_as_raised)
 
     async def call(self, instance: BotPlugin, method: str, *args: Any) -> Any:
-        """Call a method that activates, configures or deactivates the plugin. BotPlugin's own implementations don't
-        block, and run on the reactor."""
+        """Call a method that activates, configures or deactivates the plugin; BotPlugin's own ones on the reactor."""
         activation: Any = running_activation.get()
         if activation is not None and activation.instance is instance:
             activation.step = method
@@ -85,8 +84,7 @@ class PluginExecution:
             raise PluginLoadError.of(plug, error) from error
 
     async def in_time(self, awaited: Deferred[T], method: str, seconds: float | None = None, then: str = "") -> T:
-        """Return the result of a method such as "Hello.activate". Raises PluginTimeout, whose text ends with `then`,
-        after `seconds`, by default `timeout`."""
+        """Return the result of a method. Raises PluginTimeout, with `then` at its end, after `seconds`, by default `timeout`."""
         seconds = self.timeout if seconds is None else seconds
         try:
             return await result_within(self.reactor, seconds, awaited)

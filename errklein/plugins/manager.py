@@ -45,8 +45,7 @@ T = TypeVar("T")
 
 
 class Changes:
-    """Makes changes one after the other. A change that is requested by a change is made at once, since that one waits
-    for it."""
+    """Makes changes one after the other; at once what a change requests, since that one waits for it."""
 
     def __init__(self, reactor: Any, after: Callable[[], None]) -> None:
         self._turns = SerialQueue(reactor)
@@ -218,8 +217,7 @@ class PluginManager(StoreMixin):
 
     @change
     async def load(self, roots: Iterable[Path]) -> list[PluginProblem]:
-        """Load all plugins and flows without activating them. The Deferred fires with the problems, including those
-        that an activation would raise."""
+        """Load all plugins and flows. The Deferred fires with the problems, also those that an activation would raise."""
         problems = await self._load_all(roots, ())
         # `errklein check` reports them with the warnings about methods.
         self._loader.take_mistakes()
@@ -371,8 +369,7 @@ class PluginManager(StoreMixin):
         return State.BROKEN if plugin.problem else State.INACTIVE
 
     def remark(self, plugin: Plugin, *, details: bool = True) -> str:
-        """Return all problems of the plugin in one line; "" if there are none. Without `details`, the line only states
-        that there are problems."""
+        """Return all problems of the plugin in one line, or "". Without `details`, it only states that there are some."""
         now = self._execution.reactor.seconds()
         running = [
             f"{plugin.name}.{going.name} has been running for {_spoken(now - going.since)}"

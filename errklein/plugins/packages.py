@@ -121,8 +121,7 @@ def requirements_of(name: str, extras: Collection[str] = ()) -> Iterator[Require
 
 def environment_problems() -> list[str]:
     """Return a line for each requirement of errklein, direct or indirect, that is missing or has a wrong version. Each
-    contains the command that repairs it. The result is empty if errklein isn't installed, since its requirements are
-    unknown then."""
+    contains the command that repairs it. There are none if errklein isn't installed."""
     try:
         import packaging.requirements  # noqa: F401
     except ImportError:
@@ -384,9 +383,8 @@ class PackageDirectory:
         return any(True for _ in distributions(name=name, path=[str(self.path)]))
 
     def settle(self, file: Path, autoinstall: bool) -> list[PluginProblem]:
-        """Install the missing requirements of a file, if `autoinstall`. Return the errors and warnings. A file with
-        URLs or paths is installed again when it has changed. If an installed version doesn't fulfil a requirement, it
-        stays, and there is a warning."""
+        """Install the missing requirements of a file, if `autoinstall`. Return the errors and warnings. A file with URLs or paths
+        is installed again when it has changed. An installed version that doesn't fulfil a requirement stays, with a warning."""
         try:
             requirements = RequirementFile.read(file)
         except UnreadableRequirements as error:

@@ -196,8 +196,7 @@ def defines_storage(plug: PlugFile) -> bool:
 
 
 def parse_errbot_version(text: str) -> tuple[int, int, int, int]:
-    """Return a tuple that sorts alpha < beta < rc1 < rc2 < final. Raises ValueError unless `text` is like "x.y.z" or
-    "x.y.z-rc1"."""
+    """Return a tuple that sorts alpha < beta < rc1 < rc2 < final. Raises ValueError unless it is like "x.y.z-rc1"."""
     match = _ERRBOT.fullmatch(text)
     if match is None:
         raise ValueError(f"invalid version of errbot: {text!r}")
@@ -238,9 +237,8 @@ def plugin_name(plugin: Any) -> str:
 
 
 def slug(name: str) -> str:
-    """Return an identifier for a plugin's name. ASCII letters and digits stay, other characters become `_<hex>_`. For
-    example, "My Plugin" becomes `My_20_Plugin`. Different names have different slugs. A slug doesn't begin with a digit
-    and is never a keyword."""
+    """Return an identifier for a plugin's name. ASCII letters and digits stay, other characters become `_<hex>_`. For example, "My
+    Plugin" becomes `My_20_Plugin`. Different names have different slugs, which don't begin with a digit and are no keywords."""
     written = "".join(one if one.isascii() and one.isalnum() else _escaped(one) for one in name)
     if written[:1].isdigit() or keyword.iskeyword(written):
         return _escaped(written[0]) + written[1:]

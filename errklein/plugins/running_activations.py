@@ -33,8 +33,7 @@ class Batch:
 class Activation:
     """One activation of a plugin's instance, from its start until its last method has returned. `step` is the method
     called last, and `waits_for` names the plugins that it waits for. `late` is True once the timeout has passed,
-    `given_up` if the plugin is to be inactive when the activation ends, and `ended` if the instance was deactivated
-    meanwhile."""
+    `given_up` if the plugin is to be inactive at the end, and `ended` if the instance was deactivated."""
 
     plugin: Plugin
     instance: BotPlugin
@@ -182,8 +181,7 @@ class Activations:
         activation.finish(Failure(given_up(activation.plugin.name)))
 
     async def _activated(self, plugin: Plugin, batch: Batch, configuration: Callable[[], Any] | None = None) -> None:
-        """Wait until the plugin is active. Raises PluginActivationException if it can't be activated, or if it waits
-        for the activation that calls this."""
+        """Wait until the plugin is active. Raises PluginActivationException, also if it waits for the caller's activation."""
         activation = self._under_way.get(plugin.name)
         if activation is None:
             if plugin.active:

@@ -25,8 +25,7 @@ _SETTING = re.compile(r"config(?:\.|\[[\"']|,\s*[\"'])([A-Z][A-Z0-9_]*)\b")
 def unknown_names(
     config: Config, plugins: Iterable[tuple[str, BotPlugin | None]], registered: Iterable[RegisteredCommand] = ()
 ) -> list[str]:
-    """Return a warning for each unknown name in settings. `plugins` are all plugins found, active or not, and
-    `registered` the active commands."""
+    """Return a warning for each unknown name in settings. `plugins` are all that were found, `registered` the active commands."""
     found = list(plugins)
     commands = {(command.owner, command.name) for command in registered}
     for name, instance in found:

@@ -32,11 +32,10 @@ _UNKNOWN = object()
 
 
 class AdaptedStorage:
-    """A storage that only gets, sets and removes values, such as a third-party one, made usable in any thread.
-    `open_namespace` opens a namespace in the storage called `name`. One that is opened several times is opened once
-    there. Exceptions of the storage are raised as StorageError, in one line. `config` is its STORAGE_CONFIG, whose
-    secrets are masked in errors. `run` calls the functions that must not block the reactor, one after the other; by
-    default they are called at once."""
+    """A storage that only gets, sets and removes values, such as a third-party one, made usable in any thread. `open_namespace`
+    opens a namespace in the storage called `name`. One that is opened several times is opened once there. Exceptions of the storage
+    are raised as StorageError, in one line. `config` is its STORAGE_CONFIG, whose secrets are masked in errors. `run` calls the
+    functions that must not block the reactor, one after the other; by default at once."""
 
     log = Logger()
 
@@ -101,8 +100,7 @@ class AdaptedStorage:
 
     @contextmanager
     def asking(self, namespace: str) -> Iterator[None]:
-        """Within the context the storage may be called. The lock is held, and exceptions of the storage are raised as
-        StorageError."""
+        """Within it the storage may be called: the lock is held, and its exceptions are raised as StorageError."""
         try:
             with self._lock:
                 yield
@@ -119,7 +117,8 @@ class _Version:
 
 @dataclass(eq=False)
 class _Opened:
-    """An open namespace: its values, the number of its users, the cached values, and the present versions that somebody has read."""
+    """An open namespace: its values, the number of its users, the cached values, and the present versions that somebody
+    has read."""
 
     values: BlockingStore
     users: int = 0
@@ -237,8 +236,7 @@ class AdaptedStore:
 
 class MemoryStorage(AdaptedStorage):
     """The storage Memory, for tests and for bots that keep no values. It keeps references to values until the process
-    ends. A value isn't copied, so a change in place is visible to all readers. A namespace that is closed and opened
-    again keeps its values."""
+    ends. Values aren't copied, so a change in place is visible to all readers. Closed namespaces keep them."""
 
     REMEMBERED: frozenset[str] = frozenset()
 

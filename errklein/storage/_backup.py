@@ -1,6 +1,5 @@
-"""Backups: errklein's own, which has all stored values as data in one text file, and errbot's backup.py. The format of
-errklein's is in docs/reference/data-directory.md. errbot's is a Python program that assigns values; it is parsed as
-text and never executed."""
+"""Backups: errklein's own, which has all stored values as data in one text file, and errbot's backup.py. The format of errklein's
+is in docs/reference/data-directory.md. errbot's is a Python program, which is parsed as text and never executed."""
 
 from __future__ import annotations
 

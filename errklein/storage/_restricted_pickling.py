@@ -1,8 +1,8 @@
-"""Restricted unpickling, for values from outside: those from a backup or an errbot shelf. Unpickling calls the functions that
-a pickle names. For a restored value, `ValueReader` calls only the names in STANDARD_NAMES, those for which
-`find_restored_class` returns an object, and those that the operator trusts. docs/design.md, "The restricted unpickler", has
-the rules and their reasons. `check_value` checks a value before it is stored, and `rewritten` replaces names for the export to
-errbot; neither calls anything."""
+"""Restricted unpickling, for values from outside: those from a backup or an errbot shelf. Unpickling calls the
+functions that a pickle names. For a restored value, `ValueReader` calls only the names in STANDARD_NAMES, those for
+which `find_restored_class` returns an object, and those that the operator trusts. docs/design.md, "The restricted
+unpickler", has the rules and their reasons. `check_value` checks a value before it is stored, and `rewritten` replaces
+names for the export to errbot; neither calls anything."""
 
 from __future__ import annotations
 
@@ -133,8 +133,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         self._named: dict[int, tuple[object, str, str]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the object of the name. pickle calls this for each name, and errklein's pickles call it for plugins'
-        classes."""
+        """Return the object of the name. pickle calls this, and so do errklein's pickles for plugins' classes."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise RefusedPickle("a name is not a string")
         # Pickles of protocol 2 and lower have the names of Python 2.
@@ -251,8 +250,7 @@ class RecordingUnpickler(RestrictedUnpickler):
 
 def names_in(data: bytes) -> set[tuple[str, str]]:
     """Return the classes and functions that the pickle uses, as pairs of module and name in their Python 3 form.
-    `getattr` and `_codecs.encode` are included only if the pickle calls them in a way that the pickle module doesn't.
-    Raises DamagedPickle."""
+    `getattr` and `_codecs.encode` are left out if they are called as the pickle module does. Raises DamagedPickle."""
     names: set[tuple[str, str]] = set()
 
     def look_up(module: str, name: str) -> object:
@@ -319,8 +317,7 @@ class NameStatus(enum.Enum):
 
     ALLOWED = enum.auto()
     MISSING = enum.auto()
-    """The name belongs to a plugin that isn't installed or doesn't define it. It becomes allowed when the plugin
-    defines it."""
+    """The name of a plugin that isn't installed or doesn't define it. It becomes allowed when the plugin does."""
     REFUSED = enum.auto()
 
 

@@ -1,7 +1,6 @@
-"""Pickling of values so that they can be read after restarts and after reloads of plugins. A reload executes a plugin's
-modules again. Instances of the old classes still exist, but the class's name leads to the new class, and the standard
-pickler refuses such an instance. This pickler stores a plugin's classes and functions by name alone. Reading always
-finds the current ones."""
+"""Pickling of values so that they can be read after restarts and after reloads of plugins. A reload executes a plugin's modules
+again. Instances of the old classes still exist, but the class's name leads to the new class, and the standard pickler refuses such
+an instance. This pickler stores a plugin's classes and functions by name alone, so reading finds the current ones."""
 
 from __future__ import annotations
 
@@ -76,8 +75,7 @@ def loads(data: bytes, find_class: FindClass | None = None) -> Any:
 
 
 def plain_value(data: bytes) -> Any:
-    """Return the value of a pickle that uses no class or function. Raises ValueError for any other pickle, without
-    calling anything."""
+    """Return the value of a pickle that uses no class or function. Raises ValueError for others, and calls nothing."""
     # pickle returns the class of a cached extension code without calling find_class.
     copyreg.clear_extension_cache()
     try:

@@ -1,2 +1,1 @@
-"""Adapters for third-party backends that were written for errbot. Nothing is exported, since `finding` and `errbot`
-import the reactor."""
+"""Adapters for backends that were written for errbot. Nothing is exported, since `finding` imports the reactor."""

@@ -70,8 +70,7 @@ def _how_to_get(wanted: str) -> str:
 
 
 def make_network(reactor: Any, config: Any) -> ThreadedNetwork:
-    """Create the network that BACKEND names. Raises ConfigError if its module can't be loaded, or its class can't be
-    created."""
+    """Create the network that BACKEND names. Raises ConfigError if its module or class doesn't work."""
     plug = find_network(config)
 
     def make(config: Any) -> ErrBot:

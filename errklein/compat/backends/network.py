@@ -506,8 +506,7 @@ class NetworkThread:
         return done.result()
 
     def begin(self, function: Callable[[], None], ended: Callable[[], None]) -> None:
-        """Call the function in the thread, and then `ended` in the same thread. Returns at once; `interrupt` stops the
-        function."""
+        """Call the function in the thread, and then `ended`. Returns at once; `interrupt` stops the function."""
 
         def job() -> None:
             try:

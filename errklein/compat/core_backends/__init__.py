@@ -1,2 +1,1 @@
-"""`.plug` files and modules of errklein's own backends. Tools find them by the directory
-`errbot.bootstrap.CORE_BACKENDS`."""
+"""`.plug` files and modules of errklein's own backends, in the directory `errbot.bootstrap.CORE_BACKENDS`."""

@@ -1,2 +1,1 @@
-"""`.plug` files and modules of errklein's own storages. Tools find them by the directory
-`errbot.bootstrap.CORE_STORAGE`."""
+"""`.plug` files and modules of errklein's own storages, in the directory `errbot.bootstrap.CORE_STORAGE`."""

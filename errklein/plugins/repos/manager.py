@@ -102,8 +102,7 @@ class BotRepoManager(StoreMixin):
         return str(path.relative_to(self.plugin_dir))
 
     def check_for_index_update(self) -> None:
-        """Read the index again if it is older than an hour. Concurrent calls read it once. After a failure it isn't
-        read for a minute."""
+        """Read the index again if it is older than an hour; once for concurrent calls, and not within a minute after a failure."""
         with self._reading:
             age = self._now() - self.get(REPO_INDEX, {}).get(LAST_UPDATE, float("-inf"))
             if not 0 <= age < _FRESH and not 0 <= self._now() - self._failed < _PAUSE:
@@ -177,8 +176,7 @@ class BotRepoManager(StoreMixin):
         return self.update_repos(self.get_installed_plugin_repos())
 
     def update_repos(self, repos: Iterable[str]) -> Iterator[tuple[str, int, str]]:
-        """Update repositories. For each, yield its directory, whether the update succeeded, and a sentence about it.
-        Unknown names are ignored."""
+        """Update those that are known. For each, yield its directory, whether the update succeeded, and a sentence about it."""
         installed = self.get_installed_plugin_repos()
         for name in repos:
             if name in installed:

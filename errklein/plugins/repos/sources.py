@@ -141,8 +141,7 @@ def shown(text: str) -> str:
 
 
 def unpack(archive: IO[bytes], target: Path) -> None:
-    """Unpack the archive's only directory into `target`, a new directory. Raises RepoException; the files written until
-    then stay."""
+    """Unpack the archive's only directory into `target`, a new directory. Files stay if it raises RepoException."""
     target.mkdir(parents=True)
     try:
         # The limits hold for the bytes read, whatever the headers claim.
@@ -227,8 +226,7 @@ def git_clone(url: str, path: str | Path) -> None:
 
 
 def git_pull(repo_path: str | Path) -> None:
-    """Update the repository to the newest commit. Raises RepoException if local changes conflict, or if the
-    repository's history was rewritten."""
+    """Update to the newest commit. Raises RepoException if local changes conflict, or if the history was rewritten."""
     _git("pull", "--quiet", "--ff-only", "--no-recurse-submodules", directory=Path(repo_path))
 
 
