@@ -44,11 +44,10 @@ class LimitedConnection(Protocol):
 
     transport: Any
     deadline: float  # the deadline on the reactor's clock, or NEVER
-    waits_since: float  # the time since which it waits
+    waits_since: float
     has_received_head: bool  # whether the client has sent a complete head of a request
 
-    def abort(self) -> None:
-        """Close now."""
+    def abort(self) -> None: ...
 
     def close_if_idle(self) -> None:
         """Close now, or after the request that is being read or handled."""
@@ -64,22 +63,18 @@ class ConnectionLimits:
 
     A client whose connection was closed without a complete head is then refused for a minute. Otherwise clients that reconnect
     immediately would fill the system's queue, in which others wait. Complete heads earn a client credit, at most 10, and a connection
-    that is closed without one costs a unit: clients with credit have time to send heads, and aren't refused.
-
-    :param exempt: Returns whether the client with this address has no limit of its own, such as a proxy.
+    that is closed without one costs a unit: clients with credit have time to send heads, and aren't refused. `exempt` returns
+    whether the client with this address has no limit of its own, such as a proxy.
     """
 
     log = Logger(namespace="errklein.web")
 
     def __init__(self, most: int, most_of_client: int, now: Callable[[], float], exempt: Callable[[str], bool]) -> None:
+        # The open connections, their clients, and when they were opened.
         self.connections: dict[LimitedConnection, tuple[str | None, float]] = {}
-        """The open connections, their clients, and when they were opened."""
-        self._files = 0
-        self._most = most
-        self._descriptors = math.inf
-        self._most_of_client = most_of_client
-        self._now = now
-        self._exempt = exempt
+        self._files, self._descriptors = 0, math.inf
+        self._most, self._most_of_client = most, most_of_client
+        self._now, self._exempt = now, exempt
         self._of_client: Counter[str | None] = Counter()
         self._credit: Counter[str | None] = Counter()
         self._suspended: dict[str | None, float] = {}
@@ -204,9 +199,7 @@ class _GuardedFactory:
     """A factory that creates no connection for some clients; a port then closes their sockets."""
 
     def __init__(self, factory: Any, accepts: Callable[[object], bool]) -> None:
-        self._factory = factory
-        self._accepts = accepts
-        self.doStop = factory.doStop
+        self._factory, self._accepts, self.doStop = factory, accepts, factory.doStop
 
     def buildProtocol(self, address: object) -> Any:
         return self._factory.buildProtocol(address) if self._accepts(address) else None
@@ -229,8 +222,6 @@ def client_of(host: str) -> str:
 
 
 LARGEST_MESSAGE = 1024 * 1024  # the maximal size of a message on a WebSocket that plugins serve, in bytes
-
-
 _CLOSED = ("REMOTE_CLOSING", "LOCAL_CLOSING", "CLOSED")
 
 
@@ -249,13 +240,12 @@ def receive_frames(websocket: Any, data: bytes, most: int = LARGEST_MESSAGE) -> 
     return True
 
 
+# The offset of `tcpi_last_data_recv` in Linux's struct tcp_info: the milliseconds since the last data arrived.
 _LAST_DATA_RECEIVED = 52
-"""The offset of `tcpi_last_data_recv` in Linux's struct tcp_info: the milliseconds since the last data arrived."""
 
 
 def seconds_waited(transport: Any) -> float:
-    """Return how long ago the last bytes of a connection arrived, in seconds; 0 if the system doesn't tell it. Linux
-    does for TCP."""
+    """Return how many seconds ago the last bytes of a connection arrived; 0 if the system doesn't tell it. Linux does for TCP."""
     try:
         info = transport.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECEIVED + 4)
         milliseconds: int = struct.unpack_from("I", info, _LAST_DATA_RECEIVED)[0]

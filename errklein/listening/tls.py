@@ -77,15 +77,10 @@ class Identity:
     def is_valid(self, now: datetime) -> bool:
         return self.chain[0].not_valid_before_utc <= now < self.expires
 
-    def is_expired(self, now: datetime) -> bool:
-        return self.expires <= now
-
 
 def read_pem(path: Path) -> PEMFile:
-    """Read the first private key and all certificates of a file. Other PEM blocks are skipped.
-
-    :raises CertificateError: The file can't be read, is too large, or has an invalid key or certificate.
-    """
+    """Read the first private key and all certificates of a file. Other PEM blocks are skipped. Raises CertificateError: the file
+    can't be read, is too large, or has an invalid key or certificate."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -172,8 +167,8 @@ _CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
 _MOST_ENTRIES = 2000
 _DEFAULT = "default.pem"
 
+# Keys with their certificates, and an error in one line for each file that can't be used.
 Loaded = tuple[list[Identity], dict[Path, str]]
-"""Keys with their certificates, and an error in one line for each file that can't be used."""
 
 
 @dataclass(frozen=True)
@@ -241,8 +236,7 @@ class CertificateDirectory:
             yield from (Path(directory, name) for name in names if name.endswith(".pem") and not name.startswith("."))
 
     def load(self, files: list[Path]) -> Loaded:
-        read = []
-        problems = {}
+        read, problems = [], {}
         for path in files:
             try:
                 read.append(read_pem(path))
@@ -262,22 +256,20 @@ class CertificateStore:
     that file, the one in the first file by path.
 
     When files change, all certificates are replaced, or none: they stay in use while a file with one of their keys exists, but has no
-    key with a certificate that can be used, as during a renewal, and if no certificate is left.
-
-    :raises CertificateError: No certificate can be used, or all have expired.
+    key with a certificate that can be used, as during a renewal, and if no certificate is left. At the beginning, CertificateError
+    is raised if no certificate can be used, or all have expired.
     """
 
     def __init__(
         self, source: CertificateFiles | CertificateDirectory, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._source = source
-        self._now = now
+        self._source, self._now = source, now
         self._served: dict[Identity, CertificateOptions] = {}
         self._by_name: dict[str, Identity] = {}
         self._default: Identity | None = None
         self._seen: object = None
         self.problems = self.reload()  # the errors in the files when the store was created, in one line each
-        if all(identity.is_expired(now()) for identity in self._served):
+        if all(identity.expires <= now() for identity in self._served):
             reasons = "; ".join(self.problems[:3])
             raise CertificateError(reasons or f"{source.path} has no .pem file with a private key and its certificate")
 
@@ -305,10 +297,10 @@ class CertificateStore:
         else:
             found, problems = self._source.load(files)
         now, served = self._now(), dict[Identity, CertificateOptions]()
-        in_time = {one.key_path for one in self._served if not one.is_expired(now)}
+        in_time = {one.key_path for one in self._served if one.expires > now}
         for identity in found:
             try:
-                if identity.is_expired(now) and identity.key_path in in_time:
+                if identity.expires <= now and identity.key_path in in_time:
                     raise CertificateError(_expired(identity))
                 served[identity] = self._options_for(identity)
             except CertificateError as error:
@@ -318,15 +310,13 @@ class CertificateStore:
             default = self._source.path / _DEFAULT
             self._served = dict(sorted(served.items(), key=lambda one: (one[0].path != default, one[0].path)))
         elif self._served:
-            problems = problems or {
-                path: f"{path} no longer contains a private key with its certificate" for path in lost
-            }
-            problems = {
-                path: f"{line}; the certificates that were read before stay in use" for path, line in problems.items()
-            }
+            missing = "no longer contains a private key with its certificate"
+            problems = problems or {path: f"{path} {missing}" for path in lost}
+            kept = "the certificates that were read before stay in use"
+            problems = {path: f"{line}; {kept}" for path, line in problems.items()}
         self._arrange()
         for identity in self._in_use():
-            if identity.is_expired(now):
+            if identity.expires <= now:
                 problems.setdefault(identity.path, _expired(identity))
         return list(problems.values())
 
@@ -344,7 +334,7 @@ class CertificateStore:
         for identity in sorted(self._served, key=lambda one: (one.is_valid(now), one.expires), reverse=True):
             for name in identity.names:
                 self._by_name.setdefault(name, identity)
-        self._default = max(self._served, key=lambda one: (one.is_valid(now), not one.is_expired(now)), default=None)
+        self._default = max(self._served, key=lambda one: (one.is_valid(now), one.expires > now), default=None)
 
     def _in_use(self) -> list[Identity]:
         chosen = {self._default, *self._by_name.values()}
@@ -372,9 +362,8 @@ class CertificateStore:
         except (SSL.Error, crypto.Error) as error:
             raise CertificateError(f"OpenSSL can't use {identity.path}: {_reasons(error)}") from None
         except TypeError:
-            raise CertificateError(
-                f"the private key in {identity.key_path} has a type that TLS doesn't support; use RSA or EC"
-            ) from None
+            text = f"the private key in {identity.key_path} has a type that TLS doesn't support; use RSA or EC"
+            raise CertificateError(text) from None
         return options
 
 
@@ -398,34 +387,22 @@ def _status(path: Path) -> tuple[int, ...] | None:
 
 
 def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> tuple[TCP4ServerEndpoint, CertificateStore]:
-    """Return the endpoint and the certificates for an `ssl:` or `tls:` description.
-
-    The arguments and their defaults are Twisted's.
-
-    Relative paths are resolved against the current directory immediately.
-
-    :raises ValueError: An argument is missing, unknown or invalid.
-    :raises CertificateError: No certificate can be used.
-    """
+    """Return the endpoint and the certificates for an `ssl:` or `tls:` description. The arguments and their defaults are Twisted's.
+    Relative paths are resolved against the current directory immediately. Raises ValueError, CertificateError among them."""
     left = {"backlog": "50", "interface": "", **arguments}
     source: CertificateDirectory | CertificateFiles
     if kind == "tls":
         if "path" not in left:
-            raise ValueError(
-                "'path' is missing, the directory of the certificates, as in tls:path=/etc/errklein/tls:port=8443"
-            )
+            example = "tls:path=/etc/errklein/tls:port=8443"
+            raise ValueError(f"'path' is missing, the directory of the certificates, as in {example}")
         left = {"port": "443", **left, "interface": arguments.get("interface", "::")}
         source = CertificateDirectory(Path(left.pop("path")).absolute())
     else:
         if "port" not in left:
             raise ValueError("'port' is missing, as in ssl:port=8443:privateKey=/etc/errklein/server.pem")
         key = left.pop("privateKey", "server.pem")
-        chain = left.pop("extraCertChain", None)
-        source = CertificateFiles(
-            Path(key).absolute(),
-            Path(left.pop("certKey", key)).absolute(),
-            None if chain is None else Path(chain).absolute(),
-        )
+        files = [key, left.pop("certKey", key), *([left.pop("extraCertChain")] if "extraCertChain" in left else ())]
+        source = CertificateFiles(*(Path(file).absolute() for file in files))
     port, backlog, interface = int(left.pop("port")), int(left.pop("backlog")), left.pop("interface")
     if left:
         raise ValueError(f"{kind}: has no argument {min(left)}")
@@ -433,12 +410,8 @@ def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> tuple
 
 
 def generate_certificate(hosts: Sequence[str], key_path: Path, certificate_path: Path) -> None:
-    """Write a new private key and a self-signed certificate, which is valid for 365 days.
-
-    Existing files are replaced. Only the owner can read the key.
-
-    :param hosts: The host names and addresses of the server. localhost and its addresses are added.
-    """
+    """Write a new private key, which only the owner can read, and a self-signed certificate, which is valid for 365 days, for these
+    host names and addresses of the server, and for localhost and its addresses. Existing files are replaced."""
     names: list[str] = list(dict.fromkeys((*hosts, "localhost", "127.0.0.1", "::1")))
     key = generate_private_key(SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])

@@ -19,18 +19,15 @@ from errklein.webhooks.source import Source
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_METHODS = ("POST", "GET")
+ID_WINDOW = (
+    3 * 86400.0
+)  # the seconds for which ids are remembered: GitHub and Stripe send a delivery again for three days
+CONTENT_WINDOW = 300.0  # the seconds for which content is remembered, since equal content may be a new event
 
-ID_WINDOW = 3 * 86400.0
-"""The seconds for which ids of deliveries are remembered: GitHub and Stripe send a delivery again for three days."""
-
-CONTENT_WINDOW = 300.0
-"""The seconds for which the content of deliveries is remembered, since equal content may be a new event."""
-
+# The response to the source with `ack="now"`: a status, a text, or a JSON object, or one of the latter with a status.
 Response = int | str | Mapping[str, Any] | tuple[str | Mapping[str, Any], int]
-"""The response to the source with `ack="now"`: a status, a text, or a JSON object, or one of the latter with a status."""
-
+# When the source gets its response: after the handler has run, or as soon as the request is recorded.
 Ack = Literal["after", "now"]
-"""When the source gets its response: after the handler has run, or as soon as the request is recorded."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +68,8 @@ class HookDeclaration:
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> HookDeclaration | None:
-        """Return the declaration of a function or bound method; None without `@webhook`.
-
-        It is read from the function's attributes, since plugins and their tests read and change these.
-        """
+        """Return the declaration of a function or bound method; None without `@webhook`. It is read from the function's
+        attributes, since plugins and their tests read and change these."""
         rule = getattr(function, "_err_webhook_uri_rule", None)
         if rule is None:
             return None
@@ -125,10 +120,7 @@ class Hook:
 
     @cached_property
     def full_name(self) -> str:
-        """The name of the webhook in settings, lists and the journal: "Github:notification", or "grafana" for one of a room.
-
-        It outlives a reload.
-        """
+        """The name in settings, lists and the journal, which outlives a reload: "Github:notification", or "grafana" for a room."""
         return f"{self.owner}:{self.name}" if self.owner else self.name
 
     @property
@@ -249,21 +241,19 @@ def webhook(uri_rule: Any = None, **options: Any) -> Any:
         except InvalidOption as error:
             raise ValueError(f"@webhook on {function.__qualname__}: {error}") from None
         if form_param is not None and raw:
-            raise TypeError(
-                f"@webhook on {function.__qualname__}: form_param={form_param!r} and raw=True exclude each other; "
-                "remove one of them (a raw handler reads the field from request.form)"
-            )
+            meant = "remove one of them (a raw handler reads the field from request.form)"
+            text = f"form_param={form_param!r} and raw=True exclude each other; {meant}"
+            raise TypeError(f"@webhook on {function.__qualname__}: {text}")
         given = {OPTION_FIELDS.get(name, name): checked[name] for name in options.keys() - _OF_ERRBOT}
-        attributes = {
-            "_err_webhook_uri_rule": normalise_rule(function.__name__ if rule is None else rule),
-            "_err_webhook_methods": normalise_methods(methods or DEFAULT_METHODS),
-            "_err_webhook_form_param": form_param,
-            "_err_webhook_raw": raw,
-            "_errklein_webhook_options": {**given, "methods_given": methods is not None},
-        }
+        vars(function).update(
+            _err_webhook_uri_rule=normalise_rule(function.__name__ if rule is None else rule),
+            _err_webhook_methods=normalise_methods(methods or DEFAULT_METHODS),
+            _err_webhook_form_param=form_param,
+            _err_webhook_raw=raw,
+            _errklein_webhook_options={**given, "methods_given": methods is not None},
+        )
         if options.get("threaded") is not None:
-            attributes["_errklein_threaded"] = options["threaded"]
-        vars(function).update(attributes)
+            vars(function)["_errklein_threaded"] = options["threaded"]
         return function
 
     if callable(uri_rule):
@@ -278,13 +268,10 @@ def normalise_rule(rule: str) -> str:
 
 def normalise_methods(methods: Sequence[str] | str) -> tuple[str, ...]:
     """Return the methods in upper case. A string is one method."""
-    if isinstance(methods, str):
-        methods = (methods,)
-    return tuple(method.upper() for method in methods)
+    return tuple(method.upper() for method in ((methods,) if isinstance(methods, str) else methods))
 
 
 _VARIABLE = re.compile(r"<(?:([a-zA-Z_][a-zA-Z0-9_]*(?:\(.*?\))?):)?[a-zA-Z_][a-zA-Z0-9_]*>")
-
 Claim = tuple[str, str]  # a rule without the names of its variables, and an HTTP method
 
 
@@ -303,22 +290,19 @@ class RoutePrecedence:
     """The hooks of each owner, and for each URL and method the queue of hooks that claim it. The first gets the requests."""
 
     def __init__(self) -> None:
-        self.by_owner: dict[str, tuple[Hook, ...]] = {}  # the hooks of each owner
+        self.by_owner: dict[str, tuple[Hook, ...]] = {}
+        self.by_name: dict[str, Hook] = {}  # all hooks by their full names
         self._claims: dict[Claim, list[Hook]] = {}
         self._ranks: dict[str, int] = {}
-        self.by_name: dict[str, Hook] = {}  # all hooks by their full names
 
     def hooks(self) -> Iterator[Hook]:
         """Iterate over all hooks, grouped by owner."""
-        for hooks in self.by_owner.values():
-            yield from hooks
+        return chain.from_iterable(self.by_owner.values())
 
     def replace(self, owner: str, hooks: Sequence[Hook], rank: int | None = None) -> set[str]:
-        """Replace all of the owner's hooks. Return the full names of hooks whose methods may have changed.
-
-        :param rank: The owner's number in the order of activation, by default the next one. It is ignored if the owner has
-            hooks already; what these don't claim is then queued last.
-        """
+        """Replace all of the owner's hooks. Return the full names of hooks whose methods may have changed. `rank` is the owner's
+        number in the order of activation, by default the next one. It is ignored if the owner has hooks already; what these
+        don't claim is then queued last."""
         old = self.by_owner.get(owner, ())
         if not old:
             self._ranks[owner] = max(self._ranks.values(), default=-1) + 1 if rank is None else rank
@@ -359,25 +343,17 @@ class RoutePrecedence:
 
     def info(self, hook: Hook) -> RouteInfo:
         """Return the methods of which the hook gets the requests."""
-        methods = []
-        by = None
-        for claim in claims_of(hook):
-            first = self._claims[claim][0]
-            if first is hook:
-                methods.append(claim[1])
-            else:
-                by = first
-        return RouteInfo(hook, hook.declaration.rule, tuple(methods), by)
+        first = {method: self._claims[rule, method][0] for rule, method in claims_of(hook)}
+        methods = tuple(method for method, one in first.items() if one is hook)
+        others = [one for one in first.values() if one is not hook]
+        return RouteInfo(hook, hook.declaration.rule, methods, others[-1] if others else None)
 
     def newly_shadowed(self, hooks: Sequence[Hook], old: Sequence[Hook]) -> Iterator[tuple[Hook, Hook]]:
         """Iterate over pairs of a shadowed hook and the hook that shadows it, for pairs with a hook that isn't in `old`."""
         known = {hook.name for hook in old}
         losers: dict[str, tuple[Hook, Hook]] = {}
-        for hook in hooks:
-            if hook.name in known:
-                continue
-            by = self.info(hook).shadowed_by
-            if by is not None:
+        for hook in [one for one in hooks if one.name not in known]:
+            if (by := self.info(hook).shadowed_by) is not None:
                 yield hook, by
             for claim in claims_of(hook):
                 first, *others = self._claims[claim]

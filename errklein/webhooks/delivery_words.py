@@ -15,13 +15,10 @@ from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDel
 from errklein.webhooks.option_values import InvalidOption, Rate, duration_of
 
 MAX_COUNT = 1000  # the maximal number of deliveries in a list or replay
-
 _STATES = tuple(state.value for state in DeliveryState)
 _KEYWORDS = ("since", "until", "before", "limit", "source-id", "status", "answered", "reason")
 _FIELDS = {"source-id": "key"}  # the fields of a query by their keyword, where they differ
-
 _WEBHOOK = "Plugin:method, Plugin, the name of a webhook of a room or (in chat) a path"
-
 _MOST_NAMES = 20
 
 
@@ -44,31 +41,25 @@ class ReplayWords(NamedTuple):
 
 
 def parse_time(text: str, now: float) -> float:
-    """Return a Unix time: of `2h` or `10min` the one so long before `now`, or that of an ISO date, by default in the local time zone.
-
-    :raises InvalidWords: The text is neither.
-    """
+    """Return a Unix time: of `2h` or `10min` the one so long before `now`, or that of an ISO date, by default in the local time
+    zone. Raises InvalidWords."""
     ago = duration_of(text)
     if ago is not None:
         return now - ago
     try:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError):
-        raise InvalidWords(
-            f"invalid time {text!r}; examples are 10min, 2h, 3d, 2026-11-28 and 2026-11-28T18:00+01:00"
-        ) from None
+        examples = "10min, 2h, 3d, 2026-11-28 and 2026-11-28T18:00+01:00"
+        raise InvalidWords(f"invalid time {text!r}; examples are {examples}") from None
 
 
 def parse_list(
     words: Iterable[str], now: float, hooks: Mapping[str, str], webhooks: Iterable[str] = ()
 ) -> tuple[DeliveryQuery, bool]:
-    """Return the query of words such as `Github:notification failed since 2h limit 50`, in any order.
+    """Return the query of words such as `Github:notification failed since 2h limit 50`, in any order. Raises InvalidWords.
 
     Several states select deliveries in any of them. The second value is whether the word `grouped` is among them; the limit is by
     default MAX_COUNT then.
-
-    :raises InvalidWords: A word is unknown or repeated, or a value is missing or invalid.
-    :raises UnknownWebhook: There is no webhook or plugin of this name.
     """
     query, is_grouped, is_limited, _ = _parsed(words, now, hooks, webhooks, "grouped")
     return (replace(query, limit=MAX_COUNT) if is_grouped and not is_limited else query), is_grouped
@@ -106,11 +97,7 @@ def parse_replay(
     words: Sequence[str], now: float, hooks: Mapping[str, str], webhooks: Iterable[str] = ()
 ) -> ReplayWords:
     """Return what to replay: that of ids or of the words of `parse_list`, and of the words `force` and `rate`, as in `rate 2/s`.
-
-    Without a state, the query is of those that are failed or dead. Its limit is by default MAX_COUNT.
-
-    :raises InvalidWords: There are no words, or they are invalid.
-    """
+    Without a state, the query is of those that are failed or dead. Its limit is by default MAX_COUNT. Raises InvalidWords."""
     others = [word for word in words if word != "force"]
     if not others:
         raise InvalidWords("name ids of deliveries, a webhook, a state or a time")

@@ -15,8 +15,6 @@ from errklein.text.masking import SHOWN_TARGET, SHOWN_VALUE, masker
 from errklein.webhooks.deliveries import DeliveryState, FailureGroup, Outcome, StoredDelivery, StoredRequest
 
 VERSION = 2  # the version of the JSON format, which changes if a program that reads it must change
-
-
 _VARIABLE = re.compile(r"""(?<!\w)'[^']*'|"[^"]*"|`[^`]*`|(?<![0-9A-Fa-f-])[A-Fa-f-]*[0-9][0-9A-Fa-f-]*""")
 _LAST = attrgetter("last")
 
@@ -167,22 +165,14 @@ def read_request(text: str | bytes) -> StoredRequest:
         request = values["request"]
         body = b64decode(request["body_base64"]) if "body_base64" in request else request["body"].encode()
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request["headers"]]
-        return StoredRequest(
-            request["method"],
-            request["target"],
-            headers,
-            body,
-            request["client"],
-            request["secure"],
-            (request["server"][0], request["server"][1]),
-            request["base_path"],
-        )
+        method, target, client, secure = (request[name] for name in ("method", "target", "client", "secure"))
+        server = request["server"][0], request["server"][1]
+        return StoredRequest(method, target, headers, body, client, secure, server, request["base_path"])
     except InvalidExport:
         raise
     except KeyError as error:
-        raise InvalidExport(
-            f"{error.args[0]!r} is missing; it isn't a delivery that was exported with its body"
-        ) from None
+        text = f"{error.args[0]!r} is missing; it isn't a delivery that was exported with its body"
+        raise InvalidExport(text) from None
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise InvalidExport(f"it isn't an exported delivery: {error}") from None
 

@@ -17,7 +17,6 @@ from typing import Any
 from errklein.text.errors import InvalidValue
 
 UNIX = "unix"  # the key for the clients of Unix sockets, which have no address
-
 UNKNOWN = "unknown"  # the address of a client that a trusted proxy hides (RFC 7239, 6.2), or whose address is invalid
 
 HEADERS: Mapping[str, frozenset[str]] = {
@@ -53,31 +52,23 @@ Headers = Sequence[tuple[bytes, bytes]]  # pairs of name, in lower case, and val
 class Forwarded:
     """What trusted proxies report about a request. What they don't report is None."""
 
-    client: tuple[str, int] | None = None
-    """The client's address, UNKNOWN or an identifier such as "_hidden", and the port; 0 if it is unknown."""
-
+    client: tuple[str, int] | None = None  # the address, UNKNOWN or an identifier such as "_hidden"; the port, or 0
     secure: bool | None = None  # whether the client has used HTTPS
     host: bytes | None = None  # the host, with the port unless it is the default of the scheme
     base_path: str | None = None  # the path that the proxies have removed from the beginning of the URL's
-
     port: bytes | None = field(default=None, repr=False)
 
 
 class TrustedProxies:
-    """The proxies whose forwarding headers are read.
-
-    :param table: The headers that a proxy overwrites, by its address, its network, or UNIX. Of several networks with an
-        address, the smallest one counts.
-    :raises InvalidValue: The table is invalid.
-    """
+    """The proxies whose forwarding headers are read: a table of the headers that each overwrites, by its address, its network, or
+    UNIX. Of several networks with an address, the smallest one counts. Raises InvalidValue."""
 
     def __init__(self, table: Any) -> None:
         networks: list[tuple[Network, tuple[bytes, ...]]] = []
         self._of_unix: tuple[bytes, ...] | None = None
         if not isinstance(table, Mapping):
-            raise InvalidValue(
-                "a dict of proxies to the headers that they overwrite, such as {'127.0.0.1': ['X-Forwarded-For']}"
-            )
+            example = "{'127.0.0.1': ['X-Forwarded-For']}"
+            raise InvalidValue(f"a dict of proxies to the headers that they overwrite, such as {example}")
         for proxy, names in table.items():
             headers = _checked_headers(proxy, names)
             if proxy == UNIX:
@@ -93,12 +84,8 @@ class TrustedProxies:
         return self._headers_of(host) is not None
 
     def forwarded(self, peer: str, secure: bool, headers: Headers, proxy: str | None = None) -> Forwarded:
-        """Return what trusted proxies report about a request.
-
-        :param peer: The address that is connected to the server, or UNIX; with `proxy`, the address that is connected to it.
-        :param secure: Whether the connection to the server uses TLS.
-        :param proxy: The proxy that has reported `peer` in a PROXY header.
-        """
+        """Return what trusted proxies report about a request. `peer` is the address that is connected to the server, or UNIX; with
+        `proxy`, which has reported it in a PROXY header, the address that is connected to that."""
         forwarded = Forwarded()
         trusted = self._headers_of(peer)
         first = None if proxy is None else self._headers_of(proxy)
@@ -120,7 +107,9 @@ class TrustedProxies:
         if forwarded.port is not None:
             host = forwarded.host or next((value for name, value in headers if name == b"host"), b"")
             secure = secure if forwarded.secure is None else forwarded.secure
-            forwarded.host = _with_port(host, forwarded.port, secure) if host else None
+            is_default = forwarded.port == (b"443" if secure else b"80")
+            name = _PORT_OF_HOST.sub(b"", host)
+            forwarded.host = (name if is_default else b"%b:%b" % (name, forwarded.port)) if host else None
         return forwarded
 
     def _look_up(self, host: str) -> tuple[bytes, ...] | None:
@@ -167,9 +156,9 @@ def _checked_headers(proxy: object, names: Any) -> tuple[bytes, ...]:
 
 
 def parse_node(text: bytes) -> tuple[str, int]:
-    """Return the address and the port of a node (RFC 7239, 6): the port is 0 if it is unknown. An obfuscated
-    identifier, such as "_hidden", is returned in place of the address. If the node is invalid, the address is UNKNOWN.
-    An IPv6 address without brackets is valid in `X-Forwarded-For`, and has no port."""
+    """Return the address and the port of a node (RFC 7239, 6): the port is 0 if it is unknown. An obfuscated identifier, such as
+    "_hidden", is returned in place of the address. If the node is invalid, the address is UNKNOWN. An IPv6 address without
+    brackets is valid in `X-Forwarded-For`, and has no port."""
     node = _NODE.fullmatch(text.decode("latin-1"))
     if node is None:
         return UNKNOWN, 0
@@ -217,11 +206,6 @@ def is_base_path(value: str) -> bool:
     """Return whether the value is a path such as "/bot" or "/bots/one". It has no escapes, no dot segments and no "//",
     which at the beginning of a link would be another host."""
     return _BASE_PATH.fullmatch(value) is not None
-
-
-def _with_port(host: bytes, port: bytes, secure: bool) -> bytes:
-    name = _PORT_OF_HOST.sub(b"", host)
-    return name if port == (b"443" if secure else b"80") else b"%b:%b" % (name, port)
 
 
 def _read_elements(forwarded: Forwarded, names: Iterable[bytes], values: Mapping[bytes, list[bytes]]) -> None:

@@ -14,12 +14,10 @@ from errklein.text.suggestions import did_you_mean
 from errklein.verify import ImmediateResponse, Verification, parse_reference, references
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
-_HEADER = re.compile(r"header:[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_DEDUPE = re.compile(r"id|content|header:[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _MOST_SECONDS = 366 * 86400
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(s|min|h)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
-
 _DURATION = re.compile(r"([0-9]{1,9})(s|m|min|h|d|w)")
 _DURATIONS = {**_SECONDS, "m": 60, "d": 86400, "w": 604800}
 
@@ -29,11 +27,8 @@ class HookError(ValueError):
 
 
 class InvalidOption(InvalidValue, ValueError):
-    """An option of a webhook is invalid. The arguments are a description of valid values, and the invalid one as it is shown.
-
-    :param given: The invalid value. Of a collection only the type is shown, since it may contain secrets.
-    :param hint: Text that follows, such as a suggestion.
-    """
+    """An option of a webhook is invalid. The arguments are a description of valid values, and the invalid one as it is shown: of a
+    collection only the type, since it may contain secrets; and a hint that follows, such as a suggestion."""
 
     option = ""  # the name of the option, with which the text begins
 
@@ -141,10 +136,6 @@ def _events(value: Any) -> tuple[str, ...]:
     return tuple(value or ())
 
 
-def _is_dedupe(value: Any) -> bool:
-    return value in ("id", "content") or (isinstance(value, str) and _HEADER.fullmatch(value) is not None)
-
-
 def _window(value: Any) -> float:
     seconds: Any = duration_of(value) if isinstance(value, str) else value
     if not is_number(seconds, (int, float)) or not 0 < seconds <= _MOST_SECONDS:
@@ -173,7 +164,9 @@ _whole = _where(lambda value: is_number(value, int) and value >= 1, "a whole num
 CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "ack": _where(lambda value: value in ("after", "now"), "'after' or 'now'"),
     "attempts": _whole,
-    "dedupe": _where(_is_dedupe, "'id', 'content' or 'header:NAME'"),
+    "dedupe": _where(
+        lambda value: isinstance(value, str) and _DEDUPE.fullmatch(value), "'id', 'content' or 'header:NAME'"
+    ),
     "dedupe_window": _window,
     "max_body": _whole,
     "methods": check_methods,
@@ -198,9 +191,7 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
 """The arguments of the decorator, where plugins may use any HTTP method."""
 
 OPTION_FIELDS = {"source": "source_name"}  # the fields of a declaration for options of another name
-
 _NONE = {"source": "", "secret": (), "events": ()}  # what None means where it isn't None itself
-
 _NEVER_NONE = frozenset({"ack", "methods", "ordered"})
 
 
@@ -241,6 +232,5 @@ def check_together(options: Mapping[str, Any]) -> None:
             raise InvalidOption(f"no {name} with the source {source!r}, which has its own", given(name))
     verify = given("verify")
     if given("dedupe") == "id" and not source and (verify is None or verify.delivery_id is None):
-        raise InvalidOption(
-            "a verification of a source that gives its deliveries ids, for dedupe='id'", verify and verify.scheme
-        )
+        expected = "a verification of a source that gives its deliveries ids, for dedupe='id'"
+        raise InvalidOption(expected, verify and verify.scheme)

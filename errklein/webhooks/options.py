@@ -8,6 +8,7 @@ import re
 import secrets
 from base64 import b32encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from functools import lru_cache
@@ -44,23 +45,19 @@ HookOptions = Mapping[str, Any]  # the options of one webhook, as fields of its 
 
 
 def hook_options(setting: Any) -> Mapping[str, HookOptions]:
-    """Return the options of plugins' webhooks in the value of WEBHOOKS, by the names of webhooks.
+    """Return the options of plugins' webhooks in the value of WEBHOOKS, by the names of webhooks. Raises HookError.
 
     The value is a dict such as `{"Github:notification": {"verify": "github", "secret": "env:GH_SECRET", "rate": "10/s"}}`. The
     keys of an inner dict are options of the decorator, and those of the verification. Names without a colon are webhooks of
     rooms, which are left out.
-
-    :raises HookError: A name, a key or a value is invalid.
     """
     if not isinstance(setting, Mapping):
         raise HookError(f"WEBHOOKS: expected a dict of webhooks, not a {type(setting).__name__}")
     for route in setting:
         plugin, _, method = route.rpartition(":") if isinstance(route, str) else ("", "", "")
         if not (plugin.strip() and method.isidentifier()) and not (isinstance(route, str) and NAME.fullmatch(route)):
-            raise HookError(
-                "WEBHOOKS: expected names such as 'Github:notification', of a plugin and its method, or such as 'alerts', "
-                f"of a webhook of a room, not {route!r}"
-            )
+            valid = "'Github:notification', of a plugin and its method, or such as 'alerts', of a webhook of a room"
+            raise HookError(f"WEBHOOKS: expected names such as {valid}, not {route!r}")
     return {route: _options_of(route, options) for route, options in setting.items() if ":" in route}
 
 
@@ -103,10 +100,8 @@ def _verification_of(webhook: str, source: Source, secret: Sequence[str]) -> Ver
     """Return the verification by a source: always the same, so that a webhook that doesn't change keeps its rate at a reload."""
     if secret:
         return source.verification(secret=secret)
-    reason = (
-        f"no secret of {source.title} is configured; set it in config.py, by the option secret of WEBHOOKS[{webhook!r}], "
-        "such as env:NAME"
-    )
+    option = f"by the option secret of WEBHOOKS[{webhook!r}], such as env:NAME"
+    reason = f"no secret of {source.title} is configured; set it in config.py, {option}"
     return Verification(source.name, lambda received, secrets: None, unusable=reason)
 
 
@@ -188,10 +183,8 @@ class RoomWebhook:
             raise HookError(f"invalid name {name!r}")
         if stored.get("version", 0) > _VERSION:
             raise HookError(f"the webhook {name} was stored by a later version of errklein; upgrade errklein")
-        known = {field.name for field in fields(cls)} - _NOT_STORED
-        values: Any = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in stored.items() if key in known
-        }
+        known = [(key, stored[key]) for key in {field.name for field in fields(cls)} - _NOT_STORED if key in stored]
+        values: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in known}
         found = cls(name=name, **values)
         if not (found.due >= 0 and all(isinstance(one, str) for one in (*found.digests, *found.references))):
             raise HookError(f"the webhook {name} has invalid times or secrets")
@@ -201,9 +194,8 @@ class RoomWebhook:
     def of_unusable(cls, name: str, stored: Any, reason: str) -> Self:
         """Return the webhook of stored values that can't be used for this reason."""
         known = stored if isinstance(stored, dict) else {}
-        texts: dict[str, Any] = {
-            key: str(known.get(key) or "") for key in ("source", "room", "secret", "token", "made_by")
-        }
+        keys = "source", "room", "secret", "token", "made_by"
+        texts: dict[str, Any] = {key: str(known.get(key) or "") for key in keys}
         return cls(name, **texts, unusable=reason)
 
     @property
@@ -291,20 +283,16 @@ def _until(expires: float, name: str, check: Check) -> Check:
 
 
 def expiry_of(text: str, now: float) -> float:
-    """Return the Unix time of an expiry: "90d" from now, a date, which is that of its end, or "never", which is 0.
-
-    :raises InvalidOption: The text is invalid, or the time isn't in the future.
-    """
+    """Return the Unix time of an expiry: "90d" from now, a date, which is that of its end, or "never", which is 0. Raises
+    InvalidOption: the text is invalid, or the time isn't in the future."""
     if text in ("", "never"):
         return 0.0
-    seconds = duration_of(text)
+    seconds, time = duration_of(text), 0.0
     if seconds is not None:
         time = now + seconds
     else:
-        try:
+        with suppress(ValueError, OverflowError):
             time = datetime.fromisoformat(text).timestamp() + (DAY if len(text) <= len("2027-01-31") else 0.0)
-        except (ValueError, OverflowError):
-            time = 0.0
     if not now < time < now + 100 * 366 * DAY:
         raise InvalidOption("a future time such as '90d' or '2027-01-31', or 'never'", text)
     return time
@@ -317,21 +305,12 @@ def _events_of(text: str, now: float) -> tuple[str, ...]:
     return patterns
 
 
-def _rate_of(text: str, now: float) -> str:
-    return str(Rate.of(text))
-
-
-def _text_of(text: str, now: float) -> str:
-    check_text(text)
-    return text
-
-
 OPTIONS: Mapping[str, Callable[[str, float], Any]] = {
     "events": _events_of,
     "expires": expiry_of,
-    "messages": _rate_of,
-    "rate": _rate_of,
-    "text": _text_of,
+    "messages": lambda text, now: str(Rate.of(text)),
+    "rate": lambda text, now: str(Rate.of(text)),
+    "text": lambda text, now: check_text(text),
 }
 """The options that can be set in a chat. Each function returns the value of a text, or raises InvalidOption."""
 
@@ -357,10 +336,7 @@ def check_signed(source: Source, *, signed: bool) -> None:
 
 
 def room_webhooks(setting: Mapping[str, Any], find_source: FindSource) -> dict[str, RoomWebhook]:
-    """Return the webhooks of rooms in the value of WEBHOOKS, by name: those whose names have no colon.
-
-    :raises HookError: An option is unknown or missing, or a value is invalid.
-    """
+    """Return the webhooks of rooms in the value of WEBHOOKS, by name: those whose names have no colon. Raises HookError."""
     found = {}
     for name, options in setting.items():
         if ":" not in name:
@@ -385,9 +361,8 @@ def _of_setting(name: str, options: Any, find_source: FindSource) -> RoomWebhook
     if webhook.text and webhook.template:
         raise ValueError("the options 'text' and 'template' exclude each other")
     if ("{" in webhook.room) != bool(webhook.rooms):
-        raise ValueError(
-            "the options 'rooms', a list, and 'room' with a placeholder such as '#{labels.team}' require each other"
-        )
+        with_placeholder = "'room' with a placeholder such as '#{labels.team}'"
+        raise ValueError(f"the options 'rooms', a list, and {with_placeholder} require each other")
     return webhook
 
 
@@ -408,11 +383,6 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(several)
 
 
-def _room(value: Any) -> str:
-    check_text(_one_text(value))
-    return str(value)
-
-
 def _reference(value: Any) -> str:
     kind, _ = parse_reference(value)
     if kind == "secret":
@@ -428,7 +398,7 @@ def _file_name(value: Any) -> str:
 
 _OF_FILES: Mapping[str, Callable[[Any], Any]] = {
     "source": CHECKS["source"],
-    "room": _room,
+    "room": lambda value: check_text(_one_text(value)),
     "rooms": _texts,
     "events": _as_in_chat("events", lambda value: " ".join(_texts(value))),
     "secret": _reference,

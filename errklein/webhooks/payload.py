@@ -20,25 +20,15 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
-MAX_DEPTH = 500
-"""The maximal nesting of JSON. Python's own limit depends on its version and on the depth of the stack."""
-
+MAX_DEPTH = 500  # the nesting of JSON; Python's own limit depends on its version and on the depth of the stack
+# The values in JSON: its commas and opening brackets, also those in strings, are counted, which is fast. A value takes up to a
+# hundred bytes of memory, and slows the garbage collector, during which all threads wait.
 MAX_VALUES = 1_500_000
-"""The maximal number of values in JSON: its commas and opening brackets, also those in strings, are counted, which is fast. A
-value takes up to a hundred bytes of memory, and slows the garbage collector, during which all threads wait."""
-
-MAX_KEYS = 250_000
-"""The maximal number of keys of an object in JSON of more than 64 KiB. Building the dict blocks all other threads."""
-
-UNNAMED_PART = "a part of the multipart body has no name"
-"""The error for a Content-Disposition without the parameter `name` (RFC 7578, 4.2)."""
-
+MAX_KEYS = 250_000  # of an object in JSON of more than 64 KiB, since building the dict blocks all other threads
+UNNAMED_PART = "a part of the multipart body has no name"  # RFC 7578, 4.2: a Content-Disposition without `name`
 MAX_FIELDS = 1000  # the maximal number of fields of a form
-
+# The invalid escapes and invalid bytes in a form, and unescaped parts in another charset than that of the escapes: each takes time.
 MAX_STRAYS = 5000
-"""The maximal number of invalid escapes and invalid bytes in a form, and of unescaped parts in another charset than that of the escapes,
-since each takes time."""
-
 MAX_PART_HEADERS = 256 * 1024  # the maximal size of the headers of all parts of a form, in bytes
 FORM_SLICE = 64 * 1024  # the number of bytes of a form that are decoded in one piece
 
@@ -61,16 +51,11 @@ _NO_CHARSETS = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-esc
 
 
 class BadPayload(Exception):
-    """A body can't be decoded, or exceeds a limit.
-
-    :param status: The HTTP status of the response: 400, 413 or 415.
-    :param detail: The reason, for the response's body.
-    """
+    """A body can't be decoded, or exceeds a limit. `status` is that of the response, 400, 413 or 415, and `detail` the reason."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
-        self.status = status
-        self.detail = detail
+        self.status, self.detail = status, detail
 
 
 def decode_payload(
@@ -78,24 +63,24 @@ def decode_payload(
 ) -> object:
     """Return the payload for a body; the table in the module's docstring has the rules. Raises BadPayload."""
     if content_encoding and content_encoding.strip().lower() != "identity":
-        raise BadPayload(
-            415, f"Content-Encoding {_shortened(content_encoding)} is not supported; send the body uncompressed"
-        )
+        text = f"Content-Encoding {_shortened(content_encoding)} is not supported; send the body uncompressed"
+        raise BadPayload(415, text)
     media_type, options = _read_content_type(content_type)
     if media_type in (_URLENCODED, _MULTIPART):
-        fields = _read_form(body, media_type, options)
+        read = _read_urlencoded if media_type == _URLENCODED else _read_multipart
+        fields: dict[str, str] = {}
+        for name, value in read(body, options):
+            fields.setdefault(name, value)
         if form_param is None:
             return fields if body else ""
         if form_param not in fields:
             raise BadPayload(400, f"the form has no field {form_param!a}; it has {_names_of(fields)}")
         return _json_or_text(fields[form_param], False)
     if form_param is not None:
-        given = f"it is {_shortened(media_type)}" if media_type else "its Content-Type is missing"
-        raise BadPayload(
-            400,
-            f"the body must be a form ({_URLENCODED} or {_MULTIPART}) with a field {form_param!a}; "
-            + (given if body else "the request has no body"),
-        )
+        kind = f"it is {_shortened(media_type)}" if media_type else "its Content-Type is missing"
+        given = kind if body else "the request has no body"
+        form = f"a form ({_URLENCODED} or {_MULTIPART}) with a field {form_param!a}"
+        raise BadPayload(400, f"the body must be {form}; {given}")
     if not body:
         return ""
     is_json = media_type == "application/json" or media_type.endswith("+json")
@@ -194,10 +179,8 @@ def read_json(text: str) -> Any:
 
 
 class _PatientDecoder(json.JSONDecoder):
-    """Lets other threads run while it decodes large JSON: each call of a function written in Python is an opportunity.
-
-    :param in_python: Decode in Python rather than in C, which is much slower, for many lists, strings or escapes.
-    """
+    """Lets other threads run while it decodes large JSON: each call of a function written in Python is an opportunity. Decoding
+    `in_python` rather than in C, which is much slower, is for many lists, strings or escapes."""
 
     def __init__(self, in_python: bool) -> None:
         super().__init__(object_pairs_hook=_object_of, parse_int=_int_of, parse_float=_float_of)
@@ -257,18 +240,8 @@ def _deeper_than(value: Any, levels: int) -> bool:
     return True
 
 
-def _read_form(body: bytes, media_type: str, options: Mapping[str, str]) -> dict[str, str]:
-    if media_type == _URLENCODED:
-        pairs = _read_urlencoded(body, options.get("charset", ""))
-    else:
-        pairs = _read_multipart(body, options)
-    fields: dict[str, str] = {}
-    for name, value in pairs:
-        fields.setdefault(name, value)
-    return fields
-
-
-def _read_urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:
+def _read_urlencoded(body: bytes, options: Mapping[str, str]) -> list[tuple[str, str]]:
+    charset = options.get("charset", "")
     name = _charset_named(charset)
     try:
         return parse_urlencoded(_read_text(body, charset).encode("utf-8", "surrogatepass"), name)
@@ -298,13 +271,11 @@ def _read_multipart(body: bytes, options: Mapping[str, str]) -> list[tuple[str, 
 
 
 def parse_urlencoded(form: bytes, encoding: str = "utf-8", errors: str = "strict") -> list[tuple[str, str]]:
-    """Return the names and values of an urlencoded form, as `urllib.parse.parse_qsl` does, for forms of any size.
+    """Return the names and values of an urlencoded form, as `urllib.parse.parse_qsl` does, for forms of any size. Raises BadPayload:
+    the form exceeds a limit. UnicodeError: a byte is invalid in the charset, with `errors="strict"`.
 
     The standard library creates an object for each escape, and joins millions of them while all other threads wait: a form of
     24 MB takes gigabytes of memory. This parser decodes escapes in C, in slices between which other threads run.
-
-    :raises BadPayload: The form exceeds a limit.
-    :raises UnicodeError: A byte is invalid in the charset, with `errors="strict"`.
     """
     if form.count(b"&") >= MAX_FIELDS:
         raise BadPayload(413, f"the form has more than {MAX_FIELDS} fields")
@@ -329,9 +300,7 @@ class _FormReader:
     """Decodes the names and values of one form, and counts invalid escapes and bytes."""
 
     def __init__(self, form: bytes, encoding: str, errors: str) -> None:
-        self._form = form
-        self._encoding = encoding
-        self._errors = errors
+        self._form, self._encoding, self._errors = form, encoding, errors
         self._strays = 0
 
     def read(self, start: int, end: int) -> str:
@@ -346,9 +315,10 @@ class _FormReader:
         for run in _RUN.finditer(form, start, end):
             ascii_only = run[0].isascii()
             self._count(not ascii_only)
-            text.write(
+            decoded = (
                 self._decode(self._unquote(*run.span())) if ascii_only else run[0].decode("utf-8", "surrogatepass")
             )
+            text.write(decoded)
         return text.getvalue()
 
     def _unquote(self, start: int, end: int) -> bytearray:
@@ -394,12 +364,8 @@ def _from_quoted_printable(data: bytes) -> bytes:
 
 
 def check_multipart(form: bytes, boundary: bytes) -> None:
-    """Check the number of a multipart form's parts and the size of their headers, which Werkzeug's parser doesn't limit.
-
-    Each occurrence of the boundary counts as a part, since parts must not contain it (RFC 2046, 5.1.1).
-
-    :raises BadPayload: The form exceeds a limit.
-    """
+    """Raise BadPayload if a multipart form has too many parts or too long headers, which Werkzeug's parser doesn't limit. Each
+    occurrence of the boundary counts as a part, since parts must not contain it (RFC 2046, 5.1.1)."""
     left = MAX_PART_HEADERS
     for number, end in enumerate(_delimiters(form, b"--" + boundary) if boundary else ()):
         if number >= MAX_FIELDS:

@@ -16,14 +16,11 @@ from errklein.text import code, plain_lines, sanitize, truncated, without_mentio
 from errklein.text.neutralising import ZERO_WIDTH_SPACE, without_effects, without_people
 from errklein.webhooks.option_values import InvalidOption
 
+# Maximum numbers of characters and placeholders in a text, and of filters of a placeholder.
 LENGTH_CAP, PLACEHOLDERS_CAP, FILTERS_CAP = 2_000, 100, 5
-"""Maximum numbers of characters and placeholders in a text, and of filters of a placeholder."""
-
+# Maximum numbers of characters of a value and of an address, which isn't linked if it is longer, and of items of a list.
 VALUE_CAP, ADDRESS_CAP, ITEMS_CAP = 200, 500, 5
-"""Maximum numbers of characters of a value and of an address, which isn't linked if it is longer, and of items of a list."""
-
-# Characters of a value that are examined: white space and control characters among them aren't shown.
-_READ_CAP = 4_000
+_READ_CAP = 4_000  # characters of a value that are examined: white space and control characters among them aren't shown
 
 # An empty value, and the edge of another one, while a line is put together. No text contains them: `sanitize` removes them.
 _EMPTY, _EDGE = "\ufdd0", "\ufdd1"
@@ -122,9 +119,10 @@ def _is_given(part: _Part) -> bool:
     return not isinstance(part, str)
 
 
-def check_text(text: str) -> None:
-    """Raise InvalidOption if `render` can't use the text."""
+def check_text(text: str) -> str:
+    """Return the text. Raises InvalidOption: `render` can't use it."""
     _lines_of(text)
+    return text
 
 
 def _invalid(expected: str, given: str) -> InvalidOption:
@@ -210,13 +208,8 @@ def _placeholder(text: str, *, is_code: bool) -> _Placeholder:
 
 
 def render(text: str, values: object) -> Markdown:
-    """Return the text with values for its placeholders.
-
-    A missing value is "". A line whose placeholders are all empty is left out, and so are brackets around an empty value and
-    separators beside it.
-
-    :raises InvalidOption: The text is invalid; see `check_text`.
-    """
+    """Return the text with values for its placeholders. A missing value is "". A line whose placeholders are all empty is left
+    out, and so are brackets around an empty value and separators beside it. Raises InvalidOption; see `check_text`."""
     return Markdown("\n".join(line for parts in _lines_of(text) if (line := _joined(parts, values))))
 
 
@@ -273,12 +266,8 @@ def _without_gap(before: str, after: str) -> str:
 
 
 def value(given: object, most: int = VALUE_CAP) -> Markdown:
-    """Return a value of a payload as Markdown on one line that shows it literally.
-
-    Markdown is returned as it is. A list shows its first scalars; null, booleans, mappings and other objects are empty.
-
-    :param most: Maximum number of characters that are shown.
-    """
+    """Return a value of a payload as Markdown on one line that shows at most `most` characters of it literally. Markdown is
+    returned as it is. A list shows its first scalars; null, booleans, mappings and other objects are empty."""
     if isinstance(given, Markdown):
         return given
     shown = plain_lines(_neutral(_text(given), most))
@@ -294,8 +283,7 @@ def linked(given: object) -> Markdown:
 # or the fence of a block of code.
 _WITH_NEXT = re.compile(r"\\\](?= ?(?::|$))|[<&]$|^~(?=~)")
 
-# They change the direction of the text after the value.
-_DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")  # they change the direction of the text after the value
 
 
 def _neutral(text: str, most: int) -> str:
@@ -332,7 +320,6 @@ def found(values: object, path: Iterable[str]) -> object:
 
 
 _ADDRESS = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
-
 # Everything else is percent-encoded: it ends an address in Markdown, has a meaning there, or isn't visible.
 _IN_ADDRESS = re.compile(r"[^\w\-.~:/?#!$&+,;=%]")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
@@ -386,8 +373,7 @@ FILTERS: Mapping[str, Callable[[object], str]] = {
 
 # Messages.
 
-# Characters of a message for its last line, and for the end of a block of code.
-_ROOM = 100
+_ROOM = 100  # characters of a message for its last line, and for the end of a block of code
 _FENCE = re.compile(r" {0,3}(`{3,40}+|~{3,40}+)")
 
 
