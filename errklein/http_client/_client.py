@@ -42,9 +42,7 @@ if TYPE_CHECKING:
     from hyperlink import DecodedURL, EncodedURL
 
 TIMEOUT = 30.0  # the default timeout of a request, in seconds
-
 LARGEST = 50_000_000  # the default limit of a body, in bytes
-
 _CONNECT_TIMEOUT = 30.0
 _IDLE_PER_HOST = 10
 _USER_AGENT = f"errklein/{__version__}"
@@ -89,10 +87,9 @@ class PluginHTTPClient(HTTPClient):
         **options: Any,
     ) -> Deferred[Any]:
         if not may_use_reactor(self._reactor):
-            raise RuntimeError(
-                "self.http was used in a thread, but works only on the reactor; make the handler async def and await the "
-                "request, mark the handler with @on_reactor, or use a blocking library such as requests"
-            )
+            remedy = "make the handler async def and await the request, mark the handler with @on_reactor"
+            others = "or use a blocking library such as requests"
+            raise RuntimeError(f"self.http was used in a thread, but works only on the reactor; {remedy}, {others}")
         response: Deferred[Any] = super().request(method, url, reactor=self._reactor, **options)
         if options.get("unbuffered"):
             response.addCallback(_without_redirects)
@@ -209,11 +206,9 @@ class PooledAgent(Agent):
         endpoint: Any = HostnameEndpoint(self._reactor, uri.host, uri.port, _CONNECT_TIMEOUT)
         if proxy is not None:
             endpoint = TunnelEndpoint(self._reactor, proxy, b"%s:%d" % (host, uri.port))
-        return (
-            endpoint
-            if uri.scheme == b"ws"
-            else wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
-        )
+        if uri.scheme == b"ws":
+            return endpoint  # type: ignore[no-any-return]
+        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
 
     def close(self) -> Deferred[None]:
         """Close the idle connections. Connections that are opened later are closed after their first response."""

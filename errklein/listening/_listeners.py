@@ -36,7 +36,8 @@ def listen_problem(error: BaseException, port: int | None = None, interface: str
             port, interface = error.port, error.interface
         elif isinstance(error.socketError, str):
             # Twisted could not lock the socket's file.
-            return in_use_by_another(os.fsdecode(error.port))
+            path = os.fsdecode(error.port)
+            return f"another program listens on {path}; stop it (`ss -lxp` shows it), or choose another path"
         error = error.socketError
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, socket.gaierror):
@@ -51,25 +52,16 @@ def listen_problem(error: BaseException, port: int | None = None, interface: str
 def _of_port(error: OSError, port: int, interface: str) -> str:
     of_address = f" of {interface}" if interface else ""
     if error.errno == errno.EADDRINUSE:
-        return (
-            f"port {port}{of_address} is in use by another program, perhaps another errklein; "
-            f"stop it (`ss -ltnp 'sport = :{port}'` shows it), or choose another port"
-        )
+        remedy = f"stop it (`ss -ltnp 'sport = :{port}'` shows it), or choose another port"
+        return f"port {port}{of_address} is in use by another program, perhaps another errklein; {remedy}"
     if error.errno == errno.EACCES and port < _PRIVILEGED:
-        return (
-            f"port {port}{of_address} is below {_PRIVILEGED}, which requires root or the capability CAP_NET_BIND_SERVICE; "
-            f"choose another port, such as {port + 8000}, or let systemd or a proxy open this one"
-        )
+        remedy = f"choose another port, such as {port + 8000}, or let systemd or a proxy open this one"
+        needed = "root or the capability CAP_NET_BIND_SERVICE"
+        return f"port {port}{of_address} is below {_PRIVILEGED}, which requires {needed}; {remedy}"
     if error.errno == errno.EADDRNOTAVAIL:
-        return (
-            f"this machine has no address {interface}; `ip address` lists its addresses, 127.0.0.1 is for local clients "
-            "only, and 0.0.0.0 is for all"
-        )
+        remedy = "`ip address` lists its addresses, 127.0.0.1 is for local clients only, and 0.0.0.0 is for all"
+        return f"this machine has no address {interface}; {remedy}"
     return ""
-
-
-def in_use_by_another(path: object) -> str:
-    return f"another program listens on {path}; stop it (`ss -lxp` shows it), or choose another path"
 
 
 def unix_problem(path: Path) -> str:
@@ -95,7 +87,6 @@ _POSITIONS = {
     "systemd": ("domain", "index"),
 }
 _SCHEMES = {"tcp": "http", "tcp6": "http", "ssl": "https", "tls": "https"}
-
 _PART = re.compile(r"((?:\\.|[^:\\])*\\?):", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
 _EXAMPLE = "tcp:3141:interface=127.0.0.1"
@@ -134,9 +125,7 @@ class Listeners:
     def __init__(
         self, reactor: Any, factory: IProtocolFactory, guard: Callable[[IListeningPort], None] = lambda port: None
     ) -> None:
-        self._reactor = reactor
-        self._factory = factory
-        self._guard = guard
+        self._reactor, self._factory, self._guard = reactor, factory, guard
         self._open: dict[Endpoint, _Listener] = {}
         self._opening = DeferredLock()
         self._checking = LoopingCall(self._check_certificates)
@@ -152,8 +141,7 @@ class Listeners:
         return identify(description) in self._open
 
     def open(self, description: str) -> Deferred[None]:
-        """Listen on an endpoint, unless it is open already. Return a Deferred that fires when it is bound, or fails with
-        ListenError."""
+        """Listen on an endpoint, unless it is open already. The Deferred fires when it is bound, or fails with ListenError."""
         return self._opening.run(self._listen, description)
 
     async def _listen(self, description: str) -> None:
@@ -211,11 +199,8 @@ class Listeners:
 
     def expiries(self) -> list[tuple[str, str, datetime]]:
         """Return the endpoint, the file and the expiry of each certificate that open endpoints serve."""
-        return [
-            (description, str(path), expires)
-            for description, store in self._with_certificates()
-            for path, expires in store.expiries
-        ]
+        stores = self._with_certificates()
+        return [(endpoint, str(path), expires) for endpoint, store in stores for path, expires in store.expiries]
 
     def reload_certificates(self) -> None:
         """Reload all certificates, changed or not. Errors are logged, and all stay in use if one can't be replaced."""

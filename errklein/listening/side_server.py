@@ -19,11 +19,9 @@ _IDLE = 30  # the seconds after which an idle connection is closed
 class SideServer:
     """A server on an endpoint of its own, which is open from before the start of the bot until after its end.
 
-    :param endpoint: The endpoint as Twisted's description.
-    :param pool: The threads of the server, since those of the bot may all be busy.
-    :param connections: The number of open connections. A further one closes the one that has been idle for longest, since the
-        web server needs file descriptors, too.
-    :param body: The bytes that are kept of the body of a request; Twisted would keep any size. `received` of the request is its size.
+    `pool` are its threads, since those of the bot may all be busy. A connection beyond the number `connections` closes the one that
+    has been idle for longest, since the web server needs file descriptors, too. Of the body of a request, `body` bytes are kept;
+    Twisted would keep any size. `received` of the request is its size.
     """
 
     _bot: Any = None
@@ -39,15 +37,12 @@ class SideServer:
         self._listeners = Listeners(reactor, few)
 
     def open(self) -> Deferred[None]:
-        """Open the endpoint. The Deferred fails with ListenError."""
         return self._listeners.open(self.endpoint)
 
     def watch(self, bot: Any) -> None:
-        """Show this bot from now on."""
         self._bot = bot
 
     def close(self) -> Deferred[None]:
-        """Close the endpoint, after the bot has stopped."""
         self._pool.stop()
         return self._listeners.close_all()
 
@@ -114,5 +109,4 @@ class _FewConnections(WrappingFactory):
         return super().buildProtocol(addr)
 
     def unregisterProtocol(self, p: Any) -> None:
-        """Forget a connection that has ended. Called by Twisted."""
         self.protocols.pop(p, None)

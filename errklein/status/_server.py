@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import accumulate, product
 from typing import Any
@@ -24,7 +25,6 @@ import twisted
 from errklein._version import COMMIT, __version__
 from errklein.bot import Bot
 from errklein.listening.side_server import SideServer
-from errklein.plugins.plugin import Plugin
 from errklein.running import Overloaded, PoolStopped, WorkerPool
 from errklein.web import BOUNDS, REFUSALS
 from errklein.webhooks.deliveries import QueueDepth
@@ -32,15 +32,13 @@ from errklein.webhooks.deliveries import QueueDepth
 _CONNECTIONS = 100
 _MOST_ZEROS = 500  # the number of webhooks whose series of errors begin with 0
 LONGEST_WAIT = 300.0  # the seconds that a message may wait in an outbox
+FULL = (
+    0.95  # the part of OUTBOX_LIMIT and OUTBOX_SIZE from which on an outbox is full: many messages don't fit any more
+)
 
+# The parts without which webhooks aren't accepted. An absent network isn't one of them: what handlers send waits for it. Nor is a
+# broken plugin: the webhooks of others are accepted.
 INTAKE = ("phase", "journal", "storage", "listeners")
-"""The parts without which webhooks aren't accepted.
-
-An absent network isn't one of them: what handlers send waits for it. Nor is a broken plugin: the webhooks of others are accepted.
-"""
-
-FULL = 0.95
-"""The part of OUTBOX_LIMIT and OUTBOX_SIZE from which on an outbox is full, since many messages don't fit any more."""
 
 
 class StatusServer(SideServer):
@@ -153,12 +151,8 @@ _CLASSES = (*map(str, BOUNDS), "+Inf")
 
 
 class Snapshot:
-    """The metrics at one time. It is created on the reactor, where those of webhooks, of which there may be thousands,
-    are only copied; the rest is done in a thread.
-
-    :param depth: The depth of the journal.
-    :param problems: The problems of the bot's parts.
-    """
+    """The metrics at one time. It is created on the reactor, where those of webhooks, of which there may be thousands, are only
+    copied; the rest is done in a thread."""
 
     def __init__(self, bot: Bot, depth: QueueDepth, problems: Mapping[str, str]) -> None:
         self._depth = depth
@@ -174,12 +168,9 @@ class Snapshot:
 
     def collect(self) -> Iterator[Metric]:
         yield from self._of_bot
-        try:
+        # A missing directory is a problem of the journal.
+        with suppress(OSError):
             disk = os.statvfs(self._data_directory)
-        except OSError:
-            # A missing directory is a problem of the journal.
-            pass
-        else:
             yield _gauge("data_free_bytes", "Free space for the data", (), {(): float(disk.f_bavail * disk.f_frsize)})
         yield from self._of_webhooks()
 
@@ -246,26 +237,15 @@ def encode(snapshot: Snapshot, accept: str) -> tuple[str, bytes]:
     return content_type, write(registry)
 
 
-def _state(plugin: Plugin) -> str:
-    return "active" if plugin.active else "broken" if plugin.problem else "inactive"
-
-
-def _filled(
-    kind: type[GaugeMetricFamily | CounterMetricFamily],
-    name: str,
-    text: str,
-    labels: tuple[str, ...],
-    values: Mapping[Any, float],
-) -> Metric:
+def _filled(kind: Any, name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:
     """Return a metric with values by the values of their labels, which are a tuple unless there is one label."""
-    family = kind(f"errklein_{name}", text, labels=labels)
+    family: GaugeMetricFamily | CounterMetricFamily = kind(f"errklein_{name}", text, labels=labels)
     for key, value in values.items():
         family.add_metric((key,) if isinstance(key, str) else key, value)
     return family
 
 
-_gauge = partial(_filled, GaugeMetricFamily)
-_counter = partial(_filled, CounterMetricFamily)
+_gauge, _counter = partial(_filled, GaugeMetricFamily), partial(_filled, CounterMetricFamily)
 
 _OF_NETWORKS: Sequence[tuple[Callable[..., Metric], str, str, Callable[[Any, Any], float]]] = (
     (_counter, "network_reconnects", "Connections after the first one", lambda state, _: state.reconnects),
@@ -284,7 +264,8 @@ def _of_bot(bot: Bot, problems: Mapping[str, str]) -> Iterator[Metric]:
     yield _gauge("build_info", "Versions", ("version", "commit", "python", "twisted", "reactor"), {build: 1.0})
     ready = {part: float(not problem) for part, problem in problems.items()}
     yield _gauge("ready", "1 if the part of the bot works", ("part",), ready)
-    plugins = {(plugin.name, _state(plugin)): 1.0 for plugin in bot.plugin_manager.found}
+    found = bot.plugin_manager.found
+    plugins = {(one.name, "active" if one.active else "broken" if one.problem else "inactive"): 1.0 for one in found}
     yield _gauge("plugin_state", "1 for the state of the plugin", ("plugin", "state"), plugins)
     text = "Longest time for which events waited for the reactor since the last scrape"
     yield _gauge("reactor_lag_seconds", text, (), {(): bot.web.lag.take_maximum()})
