@@ -301,14 +301,7 @@ class TestBackend(LocalBackend):
             return self.query_room(room).occupant_named(person)
         return super().build_identifier(text)
 
-    def send_stream_request(
-        self,
-        user: Identifier,
-        fsource: BinaryIO | io.IOBase,
-        name: str | None = None,
-        size: int | None = None,
-        stream_type: str | None = None,
-    ) -> None:
+    def send_stream_request(self, user: Identifier, fsource: BinaryIO | io.IOBase, *details: Any, **named: Any) -> None:
         """Put the file's content into the outgoing queue."""
         self.outgoing_message_queue.put(fsource.read())
 

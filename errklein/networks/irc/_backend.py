@@ -36,7 +36,6 @@ from errklein.networks.irc.identifiers import (
     split_occupant,
 )
 from errklein.networks.outbox import NotConfirmed, Outbox, RetryLater, outbox_limits
-from errklein.ports.receipts import Receipt
 from errklein.running import cancel_timers, on_reactor_soon
 from errklein.text import PARTS_CAP, at_most, to_irc
 
@@ -77,9 +76,7 @@ class IRCBackend(ConnectedNetwork):
     joins its rooms again, and then sends the messages that are still queued."""
 
     mode = "irc"
-
     joins_configured_rooms = True
-
     outbox: Outbox[MessageLine]
 
     NICKSERV_TIMEOUT = 3.0
@@ -89,19 +86,10 @@ class IRCBackend(ConnectedNetwork):
 
     CONFIRM_TIMEOUT = 2.0  # seconds that the server has at the end of the grace period to confirm lines
 
-    is_encrypted: bool = read_only(
-        "settings.is_encrypted", "Whether nobody can read messages on their way to the server."
-    )
-    bot_identifier: IRCPerson | None = read_only(
-        "membership.bot_identifier", "The bot's identifier; None before the server's first welcome."
-    )
-    name_rules: CaseMapping = read_only(
-        "membership.name_rules", "The server's case mapping; RFC1459 until the server announces one."
-    )
-
-    unavailable: Callable[[str], str | None] = read_only(  # type: ignore[assignment]
-        "membership.joins.reason", "See `outbox.Unavailable`."
-    )
+    is_encrypted: bool = read_only("settings.is_encrypted", "Whether nobody can read lines on their way to the server.")
+    bot_identifier: IRCPerson | None = read_only("membership.bot_identifier", "None before the server's first welcome.")
+    name_rules: CaseMapping = read_only("membership.name_rules", "RFC1459 until the server announces a case mapping.")
+    unavailable: Any = read_only("membership.joins.reason", "See `outbox.Unavailable`.")
 
     def __init__(self, context: NetworkContext, endpoint: IStreamClientEndpoint | None = None) -> None:
         self.reactor, self._now, config = context.reactor, context.now, context.config
@@ -161,20 +149,6 @@ class IRCBackend(ConnectedNetwork):
         confirming = self.reactor.callLater(max(0.0, last), self._confirm_all)
         return super().disconnect(grace).addCallback(lambda _: cancel_timers(confirming))
 
-    def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
-        target = self.recipient_of(message, wanted) if message.to is None else self._target(message.to)
-        is_notice = bool(message.extras.get("notice"))
-        self._text_size("NOTICE" if is_notice else "PRIVMSG", target)
-        return self.outbox.perform(
-            target,
-            message.body,
-            wanted,
-            file,
-            details=json.dumps({"notice": True}) if is_notice else "",
-            priority=message.priority,
-            stored=not message.unstored,
-        )
-
     # backends.outbox.Transport
 
     window = WINDOW
@@ -182,6 +156,21 @@ class IRCBackend(ConnectedNetwork):
 
     def features(self, to: Identifier | str) -> Features:
         return _FEATURES
+
+    def recipient_of(self, message: Message, wanted: Wanted) -> str:
+        """Return the nick or room; raises ValueError if its name leaves too little of a line for text."""
+        to, command = message.to, "NOTICE" if message.extras.get("notice") else "PRIVMSG"
+        if to is None:
+            target = super().recipient_of(message, wanted)
+        elif isinstance(to, (IRCRoom, IRCPerson)) and to.network in ("", self.network):
+            target = to.room if isinstance(to, IRCRoom) else to.nick
+        else:
+            raise ValueError(f"the recipient must be a person or room of {self.network}, not {to!r}")
+        self._text_size(command, target)
+        return target
+
+    def details_of(self, message: Message) -> str:
+        return json.dumps({"notice": True}) if message.extras.get("notice") else ""
 
     def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[MessageLine]:
         is_notice = bool(message.details) and json.loads(message.details).get("notice")
@@ -363,11 +352,6 @@ class IRCBackend(ConnectedNetwork):
         if protocol is not None and self._is_signed_on:
             for line in lines:
                 protocol.sendLine(line)
-
-    def _target(self, to: Identifier | None) -> str:
-        if isinstance(to, (IRCRoom, IRCPerson)) and to.network in ("", self.network):
-            return to.room if isinstance(to, IRCRoom) else to.nick
-        raise ValueError(f"the recipient must be a person or room of {self.network}, not {to!r}")
 
 
 CHECK_TIMEOUT = 30.0  # seconds that the server has to complete the registration

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
-from errklein.chat import RoomOccupant
 from errklein.chat.identifiers import Purpose
-from errklein.networks.base import LocalBackend, LocalOccupant, LocalPerson, LocalRoom
+from errklein.networks.base import LocalOccupant, LocalPerson, LocalRoom
 
 
 class TextPerson(LocalPerson):
@@ -46,13 +45,7 @@ class TextOccupant(LocalOccupant, TextPerson):
 class TextRoom(LocalRoom):
     """A room; `str()` returns `#room`. The `#` of the name may be omitted."""
 
-    def __init__(
-        self,
-        name: str,
-        occupants: Sequence[RoomOccupant] | None = None,
-        topic: str | None = "",
-        bot: LocalBackend | None = None,
-    ) -> None:
+    def __init__(self, name: str, occupants: Any = None, topic: str | None = "", bot: Any = None) -> None:
         super().__init__(name.removeprefix("#"), occupants, topic, bot)
 
     def __str__(self) -> str:
