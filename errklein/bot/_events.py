@@ -47,8 +47,7 @@ FindCallbacks = Callable[[str], list[Callback]]
 class Callbacks:
     """Calls plugins' callbacks on the reactor or in a thread. Blocking callbacks run one at a time, as errbot's plugins
     expect. Each plugin gets events in the order in which they happen, and the plugins get one event in the order of
-    PLUGINS_CALLBACK_ORDER. `callback_botmessage` has a queue of its own, since the bot may send messages while another
-    callback runs."""
+    PLUGINS_CALLBACK_ORDER. `callback_botmessage` has a queue of its own, since another one may send messages."""
 
     log = Logger()
 

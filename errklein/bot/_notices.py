@@ -121,10 +121,9 @@ class NoticeBoard:
         self._send(Notice(masker(warning), masker.known(warning)), MOST, self._distribute)
 
     def tell_admins(self, text: str, summary: str = "") -> None:
-        """Send a notice in plain text, such as a path or an error message. Secrets are masked, and characters that have
-        a meaning in Markdown escaped. `summary` is required if the text contains that of an exception, which it has
-        not: rooms, and people who aren't known to be administrators, get it and an error id. The log has the text with
-        the same id."""
+        """Send a notice in plain text, such as a path or an error message. Secrets are masked, and Markdown is escaped.
+        If the text contains that of an exception, `summary` is required, without it: rooms, and people who aren't known
+        to be administrators, get the summary and an error id. The log has the text with the same id."""
         self._tell(text, summary, MOST)
 
     def pass_on(self, notice: Notice) -> None:

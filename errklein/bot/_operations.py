@@ -134,8 +134,7 @@ class RunningState(BotState):
 class NetworkStatus:
     """The connection of a network. `connected_for` are the seconds since it was established; None without one.
     `waiting` waits in the outbox; None for a network without one. `oldest_for` are the seconds since the oldest message
-    was accepted that doesn't wait for a room; None without one. `unreadable` are the rooms that the bot can't read,
-    since they are encrypted."""
+    was accepted that doesn't wait for a room; None without one. `unreadable` are encrypted rooms."""
 
     name: str
     connected_for: float | None
@@ -149,8 +148,8 @@ class NetworkStatus:
 @dataclass(frozen=True)
 class BotStatus:
     """The state of the running bot. `endpoints` are those that are listened on, `depth` is None if the journal can't be
-    read, and `paused` the number of paused webhooks. `errors` has those of the last hour by source; a single source ""
-    for people who may not read details."""
+    read, and `paused` counts webhooks. `errors` counts those of the last hour by source; only of "" for people who may
+    not read details."""
 
     networks: Sequence[NetworkStatus]
     endpoints: Sequence[str]
@@ -394,8 +393,7 @@ class ConsoleLinks(Protocol):
 
 
 class CoreHost:
-    """What core plugins and the console use of the bot, with the operations of administrators. Other plugins use
-    `self._bot`."""
+    """What core plugins and the console use of the bot, and the operations of administrators."""
 
     def __init__(self, bot: Bot, webhooks: WebhookOperations, rooms: RoomOperations) -> None:
         self._bot = bot
@@ -435,8 +433,8 @@ class CoreHost:
         return self.by(str(message.frm), "chat", self.dispatcher.disclosure.allowed(self.networks.current, message))
 
     def by(self, name: str, way: str, reads_details: bool = False) -> Actor:
-        """Return somebody who performs operations, those that change something with a note in the log and the journal.
-        `way` is "chat", "shell" or "console"."""
+        """Return somebody who performs operations, and by which way: "chat", "shell" or "console". Changes are
+        noted."""
         return Actor(name, reads_details, partial(self.note, name, way))
 
     def note(self, name: str, way: str, command: str, arguments: str) -> None:

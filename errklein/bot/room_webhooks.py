@@ -264,8 +264,7 @@ class RoomWebhooks:
 
     async def load(self, configured: Mapping[str, RoomWebhook], *, in_service: bool = True) -> None:
         """Route the stored webhooks, and those of the configuration. Administrators get one notice about those that
-        can't be used. `in_service` states that this process runs the bot, and removes secrets that are used no
-        longer."""
+        can't be used. `in_service` states that this process runs the bot, and removes secrets that aren't used."""
 
         def read() -> list[tuple[str, Any]]:
             return [(name, self._store.get(name)) for name in sorted(self._store.keys())]
@@ -608,8 +607,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _setup(lines: Sequence[str], base: str, url: str, secret: str, token: str) -> Sequence[str]:
-    """Return the lines of a source's set-up with their values, without those that this address can't have. `base` is
-    the address without the name and token."""
+    """Return the lines of a source's set-up with their values, without those that the address `base` can't have."""
     scheme, _, host = base.partition("://")
     values = {
         "{url}": url,

@@ -71,8 +71,7 @@ class Connection:
     outbox meanwhile. The events get connections and their losses. A session connects, calls `connected`, and returns
     the reason, or raises an exception, when the connection is lost. It may be cancelled. After Unusable, the next one
     begins in 5 minutes, up to an hour; the first such failure is a notice. RetryLater names the least delay, and
-    `first` is that of the first attempt after a loss. `place` is the server, for the log, such as " to
-    irc.example.org:6697"."""
+    `first` is that of the first attempt after a loss. The log has the `place`, such as " to irc.example.org"."""
 
     log = Logger(namespace="errklein.networks")
 

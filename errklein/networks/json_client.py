@@ -120,9 +120,8 @@ class JSONClient:
         return Deferred.fromCoroutine(self._call(method, path, "recipient", **options))
 
     def fetch(self, url: str, most: int, hosts: Collection[str] = ()) -> Deferred[bytes]:
-        """Return a Deferred that fires with the content of a file; it fails with BodyTooLarge beyond `most` bytes. The
-        headers, which may have a token, are sent to the network's host and to `hosts`; other hosts are refused, also in
-        redirects."""
+        """Return a Deferred of the content of a file; it fails with BodyTooLarge beyond `most` bytes. The headers,
+        which may have a token, are sent to the network's host and to `hosts`; others are refused, also in redirects."""
         return Deferred.fromCoroutine(self._fetch(urljoin(self._base, url), most, hosts))
 
     async def _fetch(self, url: str, most: int, hosts: Collection[str]) -> bytes:

@@ -314,8 +314,7 @@ class TestBackend(LocalBackend):
         self.incoming_stanza_queue.put((STZ_PRE, presence))
 
     def pop_message(self, timeout: float = 5, block: bool = True) -> str | bytes:
-        """Remove and return the bot's next message. Raises queue.Empty after `timeout` seconds. Don't call it in the
-        reactor's thread, which it would block."""
+        """Remove and return the bot's next message. Raises queue.Empty after `timeout` seconds. Blocks the thread."""
         return self.outgoing_message_queue.get(block, timeout)
 
     def zap_queues(self) -> None:

@@ -245,8 +245,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return next(iter(self.backends.values()))
 
     def sent_to(self, name: str, network: str | None = None) -> list[str]:
-        """Return the texts that were sent to a person or room, such as "@admin" or "#builds", on all networks or one,
-        in order."""
+        """Return the texts that were sent to a person or room, such as "@admin", on all networks or one, in order."""
         return [message.text for message in self.messages if message.to == name and network in (None, message.network)]
 
     def chat(self, name: str, network: str | None = None) -> list[str]:
@@ -377,8 +376,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         self.reactor.advance(seconds)
 
     def plugin(self, name: str) -> Any:
-        """Return the instance of a plugin. Raises PluginError: it could not be loaded, or there is none; the text lists
-        the names of all."""
+        """Return the instance of a plugin. Raises PluginError with the names of all if it could not be loaded."""
         return self.bot.plugin_manager.instance(name)
 
     @property

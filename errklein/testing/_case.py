@@ -115,8 +115,7 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
 
 class FailedAssertion(AssertionError):
     """An assertion of a `PluginTestCase` failed. The text begins with the line of the test and the difference, such as
-    "test_builds.py:17: 404 != 200". Then follow the error of the last request or command, the deliveries that wait, the
-    webhooks and the log."""
+    "test_builds.py:17: 404 != 200". Then follow the last error, the deliveries that wait, the webhooks and the log."""
 
     # Reports begin with the full name.
     __module__ = "errklein.testing"

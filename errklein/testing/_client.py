@@ -125,8 +125,7 @@ def headers_of_source(
 ) -> dict[str, str]:
     """Return the headers with those that the source adds to a request: event, id of the delivery, and signature.
     Headers that the test gives are kept. Nothing is added if there is no webhook at the URL: the response is 404 or
-    405. Raises ValueError: the webhook doesn't verify this source, its secret is missing, or the source has no such
-    header or signature."""
+    405. Raises ValueError: the webhook doesn't verify this source, or its secret, or such a header, is missing."""
     parts = urlsplit(url)
     hook = web.webhook_at(method.upper(), parts.path)
     if hook is None:

@@ -251,8 +251,7 @@ class InlinePool(WorkerPool):
 
 @contextmanager
 def environment(secrets: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of the environment in a `with` block, by name. Raises ValueError: a name is invalid, such as
-    "env:GH_SECRET" instead of "GH_SECRET"."""
+    """Set variables of the environment in a `with` block. Raises ValueError for a name such as "env:GH_SECRET"."""
     for name in secrets:
         if not name.isidentifier():
             raise ValueError(f"secrets: invalid name {name!r}; expected a variable such as 'GH_SECRET'")
@@ -262,8 +261,7 @@ def environment(secrets: Mapping[str, str]) -> Iterator[None]:
 
 
 def share_packages(data_dir: Path) -> None:
-    """Link the process's directory of packages into a data directory. It is shared because modules stay imported when a
-    bot stops, so their files must stay too."""
+    """Link the process's directory of packages into a data directory: modules, and so their files, outlive the bot."""
     (data_dir / "packages").symlink_to(_shared(), target_is_directory=True)
 
 

@@ -165,8 +165,7 @@ class BackendContract(_TestCase):
         return []
 
     def context(self, identity: Mapping[str, Any] | None = None, **settings: Any) -> NetworkContext:
-        """Return what the network's `make` gets, with BOT_IDENTITY and further settings. Its state outlives the
-        backend, as over a restart."""
+        """Return what the network's `make` gets. Its state outlives the backend, as over a restart."""
         register_reactor_thread(self.clock)
         directory = {"BOT_DATA_DIR": self._directory, "BOT_IDENTITY": identity or {}, "BACKEND": "Null"}
         [config] = load_config(None, {**directory, **settings}).networks.values()

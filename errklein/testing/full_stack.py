@@ -60,8 +60,7 @@ _POOLS = tuple(f"errklein {name} " for name in ("commands", "plugins", "webhooks
 
 def stays_idle(reactor: Any, seconds: float, other_threads: Collection[threading.Thread]) -> bool:
     """Return whether an idle bot stays idle for `seconds`. Called on the reactor. It doesn't if there is a delayed
-    call, such as a poller's, an asyncio task, a socket, a process, or a thread that isn't one of `other_threads`, which
-    don't belong to the bot."""
+    call, such as a poller's, an asyncio task, a socket, a process, or a thread that isn't one of `other_threads`."""
     loop = loop_of(reactor)
     assert loop is not None
     before = loop.time() + seconds
@@ -366,9 +365,8 @@ class BlockingTestBot(Requests[ClientResponse]):
 
 
 class _HelperModuleFinder(MetaPathFinder, Loader):
-    """Makes `import helper` in a test return the module that a plugin under test has imported, while it is in
-    `sys.meta_path`. It doesn't find the plugin's own module: as on errbot, a test that imports it by its bare name gets
-    another one."""
+    """Makes `import helper` in a test return the module of a plugin under test, while it is in `sys.meta_path`. It
+    doesn't find the plugin's own module: as on errbot, a test that imports it by its bare name gets another one."""
 
     def __init__(self, plugs: Callable[[], Iterable[PlugFile]]) -> None:
         self._plugs = plugs

@@ -132,8 +132,7 @@ class SourceContract(Base):
 
 
 def changed_payloads(payload: Any, place: str = "payload") -> Iterator[tuple[str, Any]]:
-    """Yield payloads in which one value is missing or replaced by one of REPLACEMENTS, and the place of that value. Of
-    lists, the first three items are changed."""
+    """Yield payloads in which a value, of lists one of three, is missing or one of REPLACEMENTS, and its place."""
     if not isinstance(payload, (dict, list)):
         return
     keys: Sequence[Any] = list(payload) if isinstance(payload, dict) else range(3)[: len(payload)]

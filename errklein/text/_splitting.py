@@ -27,8 +27,7 @@ def beginning(items: Sequence[str], most: int) -> str:
 
 
 def at_most(parts: Sequence[str], cut: bool = False, most: int = PARTS_CAP) -> list[str]:
-    """Return at most `most` parts of a message. If some are missing, the last one is LEFT_OUT. `cut` states that the
-    message has more text than the parts."""
+    """Return at most `most` parts of a message. If some are missing, or `cut` states that, the last one is LEFT_OUT."""
     if len(parts) < most or (len(parts) == most and not cut):
         return [*parts, LEFT_OUT] if cut else list(parts)
     return [*parts[: most - 1], LEFT_OUT]

@@ -37,8 +37,7 @@ def is_invisible(character: str) -> bool:
 
 
 def folded(text: str) -> str:
-    """Return the text after NFKC, casefolding and removal of invisible characters, with U+0020 for each white space.
-    Folding a folded text changes nothing."""
+    """Return the text after NFKC, casefolding and removal of invisible characters, with U+0020 for each white space."""
     if text.isascii() and text.isprintable():
         return text.lower()
     before = None

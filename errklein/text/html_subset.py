@@ -17,9 +17,9 @@ _DEEPEST = 60  # the number of tags that may be open. Networks refuse or cut wha
 
 
 def subset(xhtml: str, tags: Collection[str], attributes: Mapping[str, Collection[str]]) -> str:
-    """Return a page of `to_xhtml` with only these tags, always balanced, and their attributes. Any other input is safe,
-    too. Texts stay: an image becomes a link to it, an item of a list begins with a bullet, and other blocks are lines.
-    A line break in a paragraph is `<br/>` if that is allowed, since networks show it as Markdown's authors have typed
+    """Return a page of `to_xhtml` with only these tags and attributes, always balanced. Any other input is safe, too.
+    Texts stay: an image becomes a link to it, an item of a list begins with a bullet, and other blocks are lines. A
+    line break in a paragraph is `<br/>` if that is allowed, since networks show it as Markdown's authors have typed
     it."""
     writer = _Writer(tags, attributes)
     end = 0

@@ -38,8 +38,7 @@ class Code(str):
 
 
 def parse(text: str) -> tuple[Element, list[str]]:
-    """Return the root element of a text in Markdown, and the raw texts that placeholders in the elements refer to. May
-    be called from several threads at once."""
+    """Return the root element of a text in Markdown, and the texts that placeholders in it refer to. For any thread."""
     with idle_parser(_build) as parser:
         lines = text.split("\n")
         for preprocessor in parser.preprocessors:
@@ -58,8 +57,8 @@ _idle: defaultdict[Callable[[], Markdown], deque[Markdown]] = defaultdict(deque)
 
 @contextmanager
 def idle_parser(build: Callable[[], Markdown]) -> Iterator[Markdown]:
-    """Return a context manager that provides a parser no other thread uses. A parser takes milliseconds to build, and
-    parses one text at a time."""
+    """Provide a parser no other thread uses, in a `with` block: it takes milliseconds to build, and parses one text at
+    a time."""
     try:
         parser = _idle[build].pop()
     except IndexError:

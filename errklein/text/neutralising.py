@@ -72,8 +72,8 @@ _EFFECT = re.compile(
 
 
 def without_effects(text: str) -> str:
-    """Return a text in which no client finds an address that it would make a link of, or the mention of a person.
-    Formatting isn't examined."""
+    """Return a text in which no client finds an address for a link, or a mention of a person. Formatting isn't
+    examined."""
     return _EFFECT.sub(_broken, text)
 
 
@@ -88,8 +88,8 @@ _NAMES = re.compile(
 
 def without_people(markdown: str, nicks: Collection[str] = ()) -> str:
     """Return the Markdown without mentions of single people, as far as they are written with an `@`. `nicks` are names
-    that notify people wherever they occur, as on IRC: each gets a space of no width after its first letter. Those of
-    one letter can't be neutralised."""
+    that notify people wherever they occur, as on IRC: each of several letters gets a space of no width after the first
+    one."""
     words = {word[0].casefold() for nick in nicks if (word := _WORD.search(nick))}
 
     def neutralise(found: re.Match[str]) -> str:

@@ -45,8 +45,7 @@ def as_it_is(value: Any) -> Markup:
 
 
 def md_link(label: Any, address: Any) -> Markup:
-    """Return a link, or the label and the address as text if the address has a scheme that isn't allowed. The label is
-    shown literally unless it is Markup."""
+    """Return a link, or text if its scheme isn't allowed. The label is shown literally unless it is Markup."""
     if is_harmless(str(address)):
         # A label with `]:` would define the address of other links.
         shown = label if isinstance(label, Markup) else as_it_is(label)

@@ -141,9 +141,8 @@ class IRCBackend(ConnectedNetwork):
         raise Banned(why) if protocol.banned else ConnectionError(why)
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Send the queue for up to `grace` seconds, then QUIT. Fires when the connection is closed. A connection that
-        breaks during this time is reestablished. The queue is dropped at once if the network is not connected and no
-        attempt to connect begins in time."""
+        """Send the queue for up to `grace` seconds, then QUIT. Fires when the connection is closed. One that breaks is
+        reestablished. The queue is dropped at once if there is no connection, and no attempt to connect begins in time."""
         # What isn't confirmed in the end is sent again after the next start.
         last = grace - self.CONFIRM_TIMEOUT if self.connection.will_connect_within(grace) else 0.0
         confirming = self.reactor.callLater(max(0.0, last), self._confirm_all)
@@ -287,8 +286,7 @@ class IRCBackend(ConnectedNetwork):
         return self.membership.room(name)
 
     def change_presence(self, status: str, message: str) -> None:
-        """Set the bot's AWAY message, or clear it if `status` is ONLINE. May be called from any thread. The presence is
-        sent again after each reconnection."""
+        """Set the bot's AWAY message, or clear it if `status` is ONLINE; also after reconnections. For any thread."""
         self._away = "" if status == ONLINE else strip_controls(message or status)
         self._send_presence()
 

@@ -455,8 +455,7 @@ _OF_MESSAGES = "404"  # the rejection of a message to a room
 
 
 class RoomReplies:
-    """Matches the server's replies to JOIN, TOPIC and INVITE, which have no labels, with the commands that were
-    sent."""
+    """Matches the server's replies to JOIN, TOPIC and INVITE, which have no labels, with what the bot has sent."""
 
     def __init__(self, same: Callable[[str, str], bool]) -> None:
         self._same = same

@@ -133,8 +133,7 @@ class Joins:
         return "" if attempts is None else attempts.reason
 
     def status(self, name: str) -> Wait:
-        """Return whether the bot is in a room that it should be in, and since when, or why not, and when it tries
-        again. Times are those of the reactor."""
+        """Return whether the bot is in a room, and since when, or why not, and when it tries again, by the reactor."""
         attempts = self._attempts.get(self._rooms.key(name)) or _Attempts(Backoff(self._chance))
         if self._rooms.is_joined(name):
             return Wait(f"the bot is in {name}", attempts.since)

@@ -124,8 +124,8 @@ class _FoldsNames:
 
 class IRCPerson(_FoldsNames, Person):
     """A person on IRC, identified by nick and network; built from the nick, or `nick!user@host`, else raises
-    ValueError. `user` and `host` are empty strings while they are unknown. `acl_pattern` is the format of `aclattr`;
-    see IRC_ACL_PATTERN."""
+    ValueError. `user` and `host` are "" while they are unknown. `acl_pattern` is IRC_ACL_PATTERN, the format of
+    `aclattr`."""
 
     person: str = read_only("_nick", "The nick.")
     nick: str = read_only("_nick", "The nick.")

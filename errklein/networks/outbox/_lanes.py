@@ -249,8 +249,8 @@ class Recipient(Generic[P]):
     """The lanes with messages of one priority to a recipient, by origin. Each of them has a turn for a part, among the
     lanes of all recipients. It gives the part to the message that has `begun`, until that is over or has had TOGETHER
     parts, of which `together` counts those that came after one another. So messages stay together. The next one is
-    chosen by fair queueing: that which would be over first if the lanes took turns part by part. Then each lane would
-    have had `share` parts."""
+    chosen by fair queueing: that which would be over first if the lanes, with `share` parts each, took turns part by
+    part."""
 
     lanes: dict[str, MessageLane[P]] = field(default_factory=dict)
     begun: Entry[P] | None = None
@@ -302,8 +302,8 @@ class Recipient(Generic[P]):
 
 @dataclass(slots=True, eq=False)
 class Hold(Generic[P]):
-    """The parts on the way to a recipient of a serial network, two if it has got another name, and the lanes that wait for
-    them, or a pause of the recipient."""
+    """The parts on the way to a recipient of a serial network, two if it was renamed, and lanes that wait for that or a
+    pause."""
 
     in_flight: int = 0
     until: float = 0.0
@@ -325,8 +325,7 @@ _Part = tuple[Entry[P], int, P]  # an entry, the index of a part of it, and the 
 class OutboxLanes(ABC, Generic[P]):
     """The lanes of an outbox take turns for the parts that its network gets. `Outbox` accepts messages, and ends them.
     Lanes that may send are in two rings: those with priority, and others. A lane that can't send now leaves its ring
-    until the rate limit lets it, the bot has joined its room, or nothing else is left. So a wake-up looks at few
-    lanes."""
+    until the rate limit lets it, the bot has joined its room, or nothing else is left: a wake-up looks at few."""
 
     def __init__(
         self,

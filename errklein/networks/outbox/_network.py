@@ -33,8 +33,8 @@ Scope = Literal["part", "recipient", "network"]
 
 class RetryLater(Exception):
     """The network asks for a pause. The outbox sends the part again after so many seconds, an hour at most, and doesn't
-    count that as an attempt. It also sends later parts of the message again. So a network that raises this is serial,
-    or ignores keys that it has had."""
+    count that as an attempt. It also sends later parts again, so the network is serial, or ignores keys that it has
+    had."""
 
     def __init__(self, seconds: float, scope: Scope = "recipient") -> None:
         super().__init__(f"the network asks to wait for {seconds:g} s")
@@ -194,8 +194,8 @@ class Bounds:
         self._closed = False
 
     def take(self, load: Load, timeout: float = 0.0) -> None:
-        """Count a message. Wait for up to `timeout` seconds until it doesn't exceed the limits, or raise OutboxFull;
-        after `close`, OutboxClosed."""
+        """Count a message. Raises OutboxFull if it exceeds the limits for so many seconds; after `close`,
+        OutboxClosed."""
         with self._changed:
             if timeout:
                 self._changed.wait_for(lambda: self._closed or not self._lack(load), timeout)

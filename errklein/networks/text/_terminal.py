@@ -221,8 +221,7 @@ class TerminalConsole(Console):
 
 
 def _open_history(path: Path) -> History:
-    """Return the history in that file, or a history in memory if the file can't be written. Only the owner may read the
-    file, since commands may contain secrets."""
+    """Return the history in that file, which only the owner may read, since it may contain secrets; else in memory."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError:

@@ -9,8 +9,7 @@ from errklein.networks.base import LocalOccupant, LocalPerson, LocalRoom
 
 
 class TextPerson(LocalPerson):
-    """A person; `str()` returns `@user`. The `@` of the name may be omitted. Persons that the backend builds have
-    neither nick nor full name."""
+    """A person; `str()` returns `@user`. The `@` of the name may be omitted. The backend builds it with a name only."""
 
     def __init__(
         self, person: str, client: str | None = None, nick: str | None = None, fullname: str | None = None
