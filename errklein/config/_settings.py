@@ -155,6 +155,18 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _named(check: Check) -> Check:
+    """Return the check, which also takes numbers, the ids of people and rooms on Telegram. Then it returns a copy with texts."""
+
+    def named(value: Any) -> Any:
+        kinds = (tuple, list, set, frozenset)
+        if isinstance(value, kinds) and any(type(one) is int for one in value):
+            value = type(value)(str(one) if type(one) is int else one for one in value)
+        return check(value)
+
+    return named
+
+
 def _is_path(value: Any) -> bool:
     return isinstance(value, (str, os.PathLike)) and bool(os.fspath(value))
 
@@ -393,9 +405,9 @@ SETTINGS: Mapping[str, Setting] = {
     "BOT_ASYNC": Setting(True, _flag, reload=True),
     "BOT_ASYNC_POOLSIZE": Setting(10, _whole(1)),
     "BOT_IDENTITY": Setting({}, _mapping),
-    "BOT_ADMINS": Setting((), _names, reload=True),
+    "BOT_ADMINS": Setting((), _named(_names), reload=True),
     "BOT_ADMINS_FALLBACK": Setting(None, _optional(fallback), reload=True),
-    "CHATROOM_PRESENCE": Setting((), _rooms),
+    "CHATROOM_PRESENCE": Setting((), _named(_rooms)),
     "CHATROOM_FN": Setting("Errbot", _text),
     "CHATROOM_RELAY": Setting({}, _relays, reload=True),
     "REVERSE_CHATROOM_RELAY": Setting({}, _relays, reload=True),
@@ -464,7 +476,7 @@ SETTINGS: Mapping[str, Setting] = {
 }
 """The settings with a default."""
 
-DEPENDENT: Mapping[str, Check] = {"BOT_ADMINS_NOTIFICATIONS": _names, "COMPACT_OUTPUT": _flag}
+DEPENDENT: Mapping[str, Check] = {"BOT_ADMINS_NOTIFICATIONS": _named(_names), "COMPACT_OUTPUT": _flag}
 """The settings whose default depends on other settings."""
 
 TEXTS_OR_LISTS = frozenset(["BOT_ADMINS_FALLBACK", "BOT_EXTRA_BACKEND_DIR", "BOT_EXTRA_PLUGIN_DIR", "WEB"])

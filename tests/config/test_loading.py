@@ -342,6 +342,17 @@ class SeveralNetworks(ConfigCase):
                 self.assertIn(fragment, line)
 
 
+class NumberTests(ConfigCase):
+    """Ids of people and rooms that are numbers, as on Telegram."""
+
+    def test_numbers(self) -> None:
+        """They are read as text, also if others are in the same list."""
+        names = "BOT_ADMINS, BOT_ADMINS_NOTIFICATIONS, CHATROOM_PRESENCE"
+        config = self.load(f"{names} = (5, 'alice'), [5], [-7, ('#ops', 'pw')]\n")
+        self.assertEqual((config.BOT_ADMINS, config.BOT_ADMINS_NOTIFICATIONS), (("5", "alice"), ["5"]))
+        self.assertEqual(config.CHATROOM_PRESENCE, ["-7", ("#ops", "pw")])
+
+
 class Mistakes(ConfigCase):
     """Errors of one line with the setting and the expected value."""
 
@@ -361,7 +372,7 @@ class Mistakes(ConfigCase):
             ("BOT_ADMINS_FALLBACK = []", "BOT_ADMINS_FALLBACK", "a command and its arguments"),
             ("BOT_ADMINS_FALLBACK = ['page', 2]", "BOT_ADMINS_FALLBACK", "a command and its arguments"),
             ("BOT_ADMINS_FALLBACK = 7", "BOT_ADMINS_FALLBACK", "a mail address"),
-            ("BOT_ADMINS = ('a', 2)", "BOT_ADMINS", "a tuple of names, such as ('@alice',), not one with 2 in it"),
+            ("BOT_ADMINS = ('a', 2.5)", "BOT_ADMINS", "a tuple of names, such as ('@alice',), not one with 2.5 in it"),
             ("CHATROOM_PRESENCE = ('#a', ())", "CHATROOM_PRESENCE", "rooms' names", "not one with a tuple in it"),
             ("CHATROOM_PRESENCE = 1", "CHATROOM_PRESENCE", "rooms' names", "not 1"),
             ("CHATROOM_RELAY = {'a': 2}", "CHATROOM_RELAY", "a dict of names", "not one with 2 in it"),
