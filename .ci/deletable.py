@@ -69,6 +69,14 @@ PARTS: Mapping[str, Part] = {
             "long_tests/networks",
         )
     ),
+    "networks.telegram": Part(
+        (
+            "errklein/networks/telegram",
+            "tests/networks/telegram",
+            "tests/networks/test_acceptance.py",
+            "long_tests/networks",
+        )
+    ),
     "networks.apprise": Part(("errklein/networks/apprise", "tests/networks/apprise")),
     "compat.backends": Part(("errklein/compat/backends", "tests/compat/backends")),
 }

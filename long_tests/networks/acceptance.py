@@ -26,6 +26,11 @@ from tests.processes import free_port, write_plugin
 
 LACKS: Mapping[str, Mapping[str, str]] = {
     "Matrix": {"button": "a line with numbers, of which one is the answer"},
+    "Telegram": {
+        "deletion by people": "Telegram tells bots nothing of deletions",
+        "mention": "an @username in a text always notifies its holder",
+        "occupants": "Telegram doesn't tell bots who is in a group; the command says so",
+    },
     "Test": {
         "password": "people and bot are in one process",
         "mention": "the recipients of a message are all who see it",
@@ -395,9 +400,10 @@ class AcceptanceCase(TestCase):
         await self.site.edit(self.said, "!repeat second")
         self.assertEqual([post.text for post in await self.quiet()], ["first"])
         await self.answer("!noted", "edited to !repeat second")
-        await self.site.delete(self.said)
-        await self.answer("!repeat third", "third")
-        await self.answer("!noted", "deleted")
+        if not self.lacks("deletion by people"):
+            await self.site.delete(self.said)
+            await self.answer("!repeat third", "third")
+            await self.answer("!noted", "deleted")
 
     async def check_deletions(self) -> None:
         """A plugin deletes a message of the bot."""
@@ -457,7 +463,8 @@ class AcceptanceCase(TestCase):
         await self.until(lambda: self.site.has_joined(name), "the bot in the other room")
         await self.answer(f"!room topic {self.site.room} Release day", "set", private=True)
         await self.until(self.has_topic, "the topic")
-        await self.answer(f"!room occupants {self.site.room}", "alice", private=True)
+        wanted = "The command failed" if self.lacks("occupants") else "alice"
+        await self.answer(f"!room occupants {self.site.room}", wanted, private=True)
         await self.answer("!room list", name, private=True)
         await self.answer(f"!room leave {name}", "Left", private=True)
 

@@ -11,12 +11,14 @@ from urllib.parse import quote
 
 import treq
 from twisted.internet.defer import succeed
+from twisted.internet.task import deferLater
 
 from errklein.chat import Attachment, Message
 from errklein.chat.operations import React, Upload
 from errklein.networks.test import TestBackend
 from long_tests.networks.acceptance import Post, Site
 from tests.networks.irc.ngircd import Line, Person, join
+from tests.networks.telegram.server import ALICE, BOB, GROUP, OTHER, TOKEN, UNKNOWN, FakeTelegram, labels
 from tests.server_program import ServerProgram
 
 _FORMATTING = re.compile("[\x02\x0f\x11\x1d\x1e\x1f]|\x03[0-9,]*")
@@ -358,3 +360,82 @@ class MatrixSite(Site):
         for room in rooms.get("invite", {}):
             self._rooms.setdefault("private", room)
             await self.call("alice", "POST", f"/join/{quote(room)}", {})
+
+
+class TelegramSite(Site):
+    """The double of Telegram."""
+
+    network = "Telegram"
+    room, other_room, unknown_room = str(GROUP), str(OTHER), str(UNKNOWN)
+    admin = str(ALICE)
+    nick = "errklein_bot"
+
+    def __init__(self, reactor: Any, server: FakeTelegram) -> None:
+        super().__init__(reactor)
+        self.server = server
+
+    async def start(self) -> None:
+        """Let alice open a conversation with the bot."""
+        self.server.start()
+        self.server.begin(ALICE)
+
+    async def stop(self) -> None:
+        """Stop the server."""
+        await self.server.stop()
+
+    def identity(self, right: bool = True) -> Mapping[str, object]:
+        """Return the token, or one that was revoked."""
+        return {"token": TOKEN if right else f"{TOKEN[:-1]}9", "server": self.server.url}
+
+    async def say(self, text: str, *, by: str = "alice", private: bool = False, thread: str = "") -> str:
+        """Send a message, in a thread as a reply."""
+        who = {"alice": ALICE, "bob": BOB}[by]
+        return str(self.server.say(who if private else GROUP, text, who, int(thread or 0)))
+
+    async def edit(self, id: str, text: str) -> None:
+        """Edit a message."""
+        self.server.edit(GROUP, int(id), text)
+
+    async def react(self, id: str, emoji: str) -> None:
+        """React to a message."""
+        self.server.react(GROUP, int(id), emoji)
+
+    async def reactions(self) -> Sequence[tuple[str, str]]:
+        """Return those of the bot."""
+        messages = self.server.chats[GROUP].messages.items()
+        return [(str(id), emoji) for id, message in messages for emoji in message.get("own_reaction", ())]
+
+    async def attach(self, name: str, content: bytes) -> None:
+        """Send a document."""
+        self.server.attach(GROUP, name, content)
+
+    async def posts(self, private: bool = False) -> Sequence[Post]:
+        """Return the bot's messages."""
+        return [
+            Post(
+                one.get("text", one.get("document", {}).get("file_name", "")),
+                str(one["message_id"]),
+                str(one.get("message_thread_id", "")),
+                "edit_date" in one,
+                one.get("html", ""),
+                people=tuple(str(entity["user"]["id"]) for entity in one.get("entities", ()) if "user" in entity),
+                buttons=labels(one),
+                file=self.server.files[one["document"]["file_id"]] if "document" in one else None,
+            )
+            for one in self.server.own(ALICE if private else GROUP)
+        ]
+
+    async def topic(self) -> str:
+        """Return the description."""
+        return self.server.chats[GROUP].description
+
+    async def has_joined(self, room: str) -> bool:
+        """Return whether the bot is a member."""
+        return self.server.is_member(int(room))
+
+    async def press(self, post: Post, label: str, *, by: str = "alice") -> str:
+        """Press a button, which people may still see after an edit."""
+        self.server.press(GROUP, int(post.id), str(post.buttons.index(label)), {"alice": ALICE, "bob": BOB}[by])
+        while not self.server.answers:
+            await deferLater(self.reactor, 0.01)
+        return str(self.server.answers.pop().get("text", ""))

@@ -125,7 +125,7 @@ class Double(Resource):
         call = Call(
             request.method.decode(),
             request.uri.decode().partition("?")[0],
-            {name.decode(): values[-1].decode() for name, values in request.args.items()},
+            {name.decode(): values[-1].decode(errors="replace") for name, values in request.args.items()},
             {name.decode().lower(): values[-1].decode() for name, values in request.requestHeaders.getAllRawHeaders()},
             body,
         )

@@ -1,4 +1,4 @@
-"""The acceptance script on networks that take little time: in memory, ngircd, and the double of a homeserver."""
+"""The acceptance script on networks that take little time: in memory, ngircd, and doubles."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 from long_tests.networks.acceptance import AcceptanceCase, Site
-from long_tests.networks.sites import InMemorySite, IRCSite, MatrixSite
+from long_tests.networks.sites import InMemorySite, IRCSite, MatrixSite, TelegramSite
 from tests import needs_network
 from tests.networks.irc.ngircd import Ngircd
 from tests.networks.matrix.server import FakeHomeserver
+from tests.networks.telegram.server import FakeTelegram
 
 
 class InMemoryTests(AcceptanceCase):
@@ -58,4 +59,19 @@ class HomeserverDoubleTests(AcceptanceCase):
 
     async def test_script(self) -> None:
         """All steps hold."""
+        await self.run_script()
+
+
+class TelegramDoubleTests(AcceptanceCase):
+    """Telegram."""
+
+    def make_site(self, reactor: Any) -> Site:
+        """Return the network."""
+        needs_network()
+        self.server = FakeTelegram(reactor, time.time)
+        return TelegramSite(reactor, self.server)
+
+    async def test_script(self) -> None:
+        """All steps hold, and the double has found no wrong call."""
+        self.addCleanup(lambda: self.assertEqual(self.server.unexpected, []))
         await self.run_script()

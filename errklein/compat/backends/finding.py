@@ -24,7 +24,7 @@ PACKAGES = {
 }
 """Backends written for errbot, by the name for BACKEND, with the packages on PyPI that have them."""
 
-_OF_ERRBOT = ("Telegram", "XMPP")  # backends that are part of errbot, and that no package has
+_OF_ERRBOT = ("XMPP",)  # backends that are part of errbot, and that no package has
 
 GROUPS = ("errbot.backend_plugins", "errklein.backends")  # the entry point groups in which distributions offer networks
 

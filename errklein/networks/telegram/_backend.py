@@ -1,0 +1,257 @@
+"""A connection to Telegram as one bot, and the groups and channels that the bot is in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NoReturn
+
+from twisted.internet.defer import Deferred
+
+from errklein.chat import Identifier, Message, Room, RoomDoesNotExistError, RoomError, UserDoesNotExistError
+from errklein.chat.features import Features
+from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload
+from errklein.chat.outgoing import OutgoingMessage, Wait
+from errklein.networks.base import ConnectedNetwork
+from errklein.networks.context import NetworkContext
+from errklein.networks.json_client import File, RequestRefused, one_line
+from errklein.networks.outbox import NotConfirmed
+from errklein.networks.rooms import RoomActions, reported
+from errklein.networks.telegram import rooms_of
+from errklein.networks.telegram._client import TelegramClient
+from errklein.networks.telegram._formatting import EMOJI, keyboard, place, size_of, to_html
+from errklein.networks.telegram._updates import Latest, TelegramUpdates
+from errklein.networks.telegram.identifiers import TelegramOccupant, TelegramPerson, TelegramRoom
+
+_IDENTIFIER = re.compile("(-[1-9][0-9]{0,18})(?:/([1-9][0-9]{0,18}))?|([1-9][0-9]{0,18})")
+_MOST_UNITS, _COLOURED = 4096, "\ufe0f"  # the latter asks for a coloured picture of an emoji
+_PHOTOS, _LARGEST_PHOTO = ("image/jpeg", "image/png", "image/webp"), 10_000_000
+_CAN = dict.fromkeys(("threads", "edits", "deletions", "reactions", "files", "mentions"), True)
+_FEATURES = Features(measure=size_of, emoji=EMOJI | {one + _COLOURED for one in EMOJI}, choices=100, **_CAN)
+
+
+class TelegramBackend(ConnectedNetwork, RoomActions):
+    """A connection to Telegram. Implements `outbox.Transport` and `ManagesRooms`, too, and the methods of `Directory` that rooms
+    use, for the ids that groups had before they became supergroups."""
+
+    mode = "telegram"
+    joins_configured_rooms = is_encrypted = True
+    window = 16
+
+    def __init__(self, context: NetworkContext) -> None:
+        ConnectedNetwork.__init__(self, context)
+        RoomActions.__init__(self, context.reactor, self.network)
+        self.message_size_limit = min(getattr(context.config, "MESSAGE_SIZE_LIMIT", None) or _MOST_UNITS, _MOST_UNITS)
+        self._features = replace(_FEATURES, size=self.message_size_limit)
+        self.client = TelegramClient(context)
+        self.me: Mapping[str, Any] = {}
+        """The bot, as Telegram describes it; empty before the first connection."""
+        self.titles: dict[str, str] = {}
+        """The rooms that the bot is in. They are stored, since Telegram doesn't list them."""
+        self._moved: dict[str, str] = {}
+        self._absent: dict[str, str] = {}  # why the bot isn't in rooms where it was or should be
+        self._reactions = Latest()
+        self._updates = TelegramUpdates(self)
+
+    async def session(self) -> None:
+        await self._updates.session()
+
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
+        self.stop()
+        return super().disconnect(grace).addCallback(lambda _: self._updates.flush())
+
+    # What the bot sends
+
+    def features(self, to: Identifier | str) -> Features:
+        return self._features
+
+    def details_of(self, message: Message) -> str:
+        """Return the id of the message in the same chat that this one replies to."""
+        parent = message.parent
+        is_there = parent is not None and message.to == (parent.to if parent.is_group else parent.frm)
+        return parent.ref.id if parent and parent.ref and is_there else ""
+
+    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[Any]:
+        return [(message, operation)]
+
+    def transmit(self, parts: Sequence[Any], keys: Sequence[str]) -> Sequence[Deferred[str]]:
+        return [Deferred.fromCoroutine(self._send(*part)) for part in parts]
+
+    async def _send(self, message: OutgoingMessage, operation: Operation) -> str:
+        if not self.connection.is_connected:
+            raise NotConfirmed(f"{self.network} is not connected")
+        ref, sent = getattr(operation, "ref", None), None
+        chat, number = (message.recipient, 0) if ref is None else (ref.room, int(ref.id))
+        call, where = partial(self._call, chat=chat), place(getattr(operation, "thread", ""), message.details)
+        match operation:
+            case Post(text, _, mentions, choices):
+                sent = await call("sendMessage", **self._html(text, mentions), **where, reply_markup=keyboard(choices))
+            case Edit(_, text, mentions):
+                try:
+                    await call("editMessageText", message_id=number, **self._html(text, mentions))
+                except RequestRefused as error:
+                    if "message is not modified" not in error.reason:
+                        raise
+            case Delete():
+                await call("deleteMessage", message_id=number)
+            case React(_, emoji, remove):
+                emoji = emoji.replace(_COLOURED, "")
+                # A bot has one reaction to a message: a later one may have taken its place.
+                if not remove or self._reactions.get((chat, number), emoji) == emoji:
+                    self._reactions[chat, number] = "" if remove else emoji
+                    reaction = [] if remove else [{"type": "emoji", "emoji": emoji}]
+                    await call("setMessageReaction", message_id=number, reaction=reaction)
+            case Upload(name, type, content):
+                try:
+                    if type not in _PHOTOS or len(content) > _LARGEST_PHOTO:
+                        raise RequestRefused(0, "", "no photo")
+                    sent = await call("sendPhoto", file=File(content, name, type, "photo"), **where)
+                except RequestRefused:
+                    # Telegram also refuses photos of unusual shapes.
+                    file = File(content, name, type or "application/octet-stream", "document")
+                    sent = await call("sendDocument", file=file, **where)
+        return self._updates.ref(sent, str(self.me["id"])).id if sent is not None else ""
+
+    def _html(self, text: str, mentions: Sequence[str]) -> dict[str, str]:
+        people = [one.rpartition("/")[2] for one in mentions]
+        return {"text": to_html(text, {one: self._updates.names.get(one, one) for one in people}), "parse_mode": "HTML"}
+
+    async def _call(self, method: str, chat: str, **fields: Any) -> Any:
+        """Call a method for a chat, for the supergroup that it may have become."""
+        try:
+            return await self.client.call(method, chat_id=int(self.known(chat)), **fields)
+        except RequestRefused as error:
+            if error.code[:1] != "-":
+                raise
+            self.became(self.known(chat), error.code)
+            return await self.client.call(method, chat_id=int(error.code), **fields)
+
+    # Identifiers
+
+    def is_certain(self, person: Identifier) -> bool:
+        return True
+
+    def build_identifier(self, text: str) -> Identifier:
+        """Return the person of an id, the room of one with a minus, or the occupant of ROOM/PERSON."""
+        if (found := _IDENTIFIER.fullmatch(text)) is None:
+            raise ValueError(f"invalid person or room: {text!r}; expected an id such as 123456789 or -1001234567890")
+        if found[1]:
+            return TelegramOccupant(found[2], self.room(found[1])) if found[2] else self.room(found[1])
+        person = TelegramPerson(text)
+        person.network = self.network
+        return person
+
+    async def look_up(self, text: str) -> Identifier:
+        found = self.build_identifier(text)
+        try:
+            await self._call("getChat", text.partition("/")[0])
+        except RequestRefused as error:
+            if error.status == 400 and text[0] == "-":
+                raise RoomDoesNotExistError(f"there is no room {text} that the bot knows ({error})") from None
+            if error.status == 400:
+                raise UserDoesNotExistError(f"{text} has never written to the bot ({error})") from None
+        return found
+
+    # Rooms
+
+    def room(self, text: str) -> TelegramRoom:
+        """Return the room of an id."""
+        return TelegramRoom(text, self.network, names=self, actions=self)  # type: ignore[arg-type]
+
+    def rooms(self) -> Sequence[Room]:
+        return [self.room(chat) for chat in list(self.titles)]
+
+    def known(self, name: str) -> str:
+        return self._moved.get(name, name)
+
+    def names_of(self, meaning: str) -> list[str]:
+        return [old for old, new in list(self._moved.items()) if new == meaning]
+
+    def is_joined(self, name: str) -> bool:
+        return self.known(name) in self.titles
+
+    def unavailable(self, recipient: str) -> str | None:
+        reason = self._absent.get(self.known(recipient))
+        return reason and f"the bot is not in {recipient} ({reason})"
+
+    def room_status(self, name: str) -> Wait | None:
+        state = f"the bot is in {name}" if self.is_joined(name) else self.unavailable(name)
+        return self.connection.absence or Wait(state) if state else None
+
+    async def load_rooms(self) -> None:
+        """Read the rooms that an earlier process has known, and look for those of CHATROOM_PRESENCE among the others."""
+        stored = await self.context.state.get("rooms", {"titles": {}, "moved": {}})
+        self.titles, self._moved = {**stored["titles"], **self.titles}, {**stored["moved"], **self._moved}
+        for room in map(self.room, rooms_of(self.config)):
+            if not room.exists:
+                try:
+                    await self.join(room)
+                except RoomError as error:
+                    self._absent[room.id] = str(error)
+                    self.warn(f"the bot is not in {room} of CHATROOM_PRESENCE: {error}")
+
+    def note(self, chat: Mapping[str, Any]) -> None:
+        """Note that the bot is in a room, with its present title."""
+        room, title = str(chat["id"]), one_line(chat.get("title"))
+        if self.titles.get(room) != title:
+            self.titles[room] = title
+            self._store_rooms()
+        if self._absent.pop(room, None) is not None:
+            self.outbox.resume()
+
+    def left(self, room: str, reason: str) -> None:
+        """Note that the bot isn't in a room any more."""
+        self._absent[room] = reason
+        if self.titles.pop(room, None) is not None:
+            self._store_rooms()
+
+    def became(self, old: str, new: str) -> None:
+        """Note that a group has become a supergroup: messages for it go there."""
+        if self.known(old) != new:
+            self.warn(f"the group {old} has become the supergroup {new}; use that id in the configuration")
+            self._moved[old], self.titles[new] = new, self.titles.pop(old, "")
+            self._absent.pop(old, None)
+            self._store_rooms()
+            self.outbox.rename(old, new)
+
+    def _store_rooms(self) -> None:
+        stored = self.context.state.set("rooms", {"titles": self.titles, "moved": self._moved})
+        stored.addErrback(lambda failure: self.log.failure("The rooms were not stored", failure))
+
+    def is_inside(self, member: Mapping[str, Any]) -> bool:
+        """Return whether a ChatMember of Telegram is in the group."""
+        return member["status"] not in ("left", "kicked") and member.get("is_member") is not False
+
+    @reported
+    async def join(self, room: Room, password: str = "") -> None:
+        if not self.is_inside(await self._call("getChatMember", str(room), user_id=self.me["id"])):
+            raise RoomError("Telegram doesn't let bots join; add it in the settings of the group")
+        self.note(await self._call("getChat", str(room)))
+
+    @reported
+    async def leave(self, room: Room, reason: str = "") -> None:
+        await self._call("leaveChat", str(room))
+        self.left(str(room), "the bot was told to leave")
+
+    @reported
+    async def topic(self, room: Room) -> str:
+        return one_line((await self._call("getChat", str(room))).get("description"))
+
+    @reported
+    async def set_topic(self, room: Room, topic: str) -> None:
+        await self._call("setChatDescription", str(room), description=topic[:255])
+
+    def topic_of(self, room: Room) -> Any:
+        return self.result_of("topic", room)
+
+    def create(self, *_: object) -> NoReturn:
+        raise RoomError("Telegram doesn't let bots do that")
+
+    destroy = invite = create
+
+    def occupants(self, *_: object) -> NoReturn:
+        raise RoomError("Telegram doesn't tell bots who is in a group")
+
+    members = occupants
