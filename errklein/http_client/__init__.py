@@ -1,7 +1,5 @@
 """The HTTP client of plugins, `self.http`: treq with one pool of connections, a timeout, and no lines in the log.
-
-`HTTPClients` belongs to the bot, and each plugin gets a client from it.
-"""
+`HTTPClients` belongs to the bot, and each plugin gets a client from it."""
 
 from __future__ import annotations
 
@@ -35,10 +33,8 @@ class ProxyError(Exception):
 
 
 class HTTPClients:
-    """Creates HTTP clients that share one pool of connections.
-
-    treq and TLS are imported, and the pool is created, when the first client is.
-    """
+    """Creates HTTP clients that share one pool of connections. treq and TLS are imported, and the pool is created, when the
+    first client is."""
 
     def __init__(self, reactor: Any, make_agent: Callable[[Any], Any] | None = None) -> None:
         self._reactor = reactor

@@ -1,7 +1,5 @@
-"""The HTTP client of a plugin, the agent that all clients share, and the proxies that it uses.
-
-The environment variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY name proxies, as curl and Python's standard library read them.
-"""
+"""The HTTP client of a plugin, the agent that all clients share, and the proxies that it uses. The environment variables
+HTTPS_PROXY, HTTP_PROXY and NO_PROXY name proxies, as curl and Python's standard library read them."""
 
 from __future__ import annotations
 

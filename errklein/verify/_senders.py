@@ -70,10 +70,8 @@ def addresses(*, allowed: str | Sequence[str]) -> Verification:
 
 @scheme
 def basic(*, user: str, secret: Secrets) -> Verification:
-    """Return the verification by the header `Authorization: Basic …`, with a user name and, as the secret, a password.
-
-    See RFC 7617.
-    """
+    """Return the verification by the header `Authorization: Basic …`, with a user name and, as the secret, a password. See
+    RFC 7617."""
     if not isinstance(user, str) or ":" in user:
         raise ValueError(f"invalid user name: {user!r}; expected a text without a colon")
 
@@ -92,9 +90,8 @@ def bearer(*, secret: Secrets) -> Verification:
 @scheme
 def bitbucket(*, secret: Secrets) -> Verification:
     """Return the verification of Bitbucket's and Jira's webhooks, by the HMAC-SHA256 of the body in `X-Hub-Signature`.
-
-    GitHub's header of this name has an HMAC-SHA1. See https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/.
-    """
+    GitHub's header of this name has an HMAC-SHA1. See
+    https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/."""
     form, ident = SignedBody((b"x-hub-signature",), prefix=b"sha256="), HeaderId(b"x-request-uuid", b"x-request-id")
     return form.verification("bitbucket", secret, ident, "X-Event-Key")
 
@@ -139,11 +136,9 @@ def _response_to_ping(body: bytes) -> ImmediateResponse | None:
 
 @scheme
 def gitea(*, secret: Secrets) -> Verification:
-    """Return the verification of webhooks of Gitea, Forgejo and Gogs, by the HMAC-SHA256 of the body.
-
-    The three send the same signature, under several names of headers. See https://docs.gitea.com/usage/webhooks and
-    https://forgejo.org/docs/latest/user/webhooks/.
-    """
+    """Return the verification of webhooks of Gitea, Forgejo and Gogs, by the HMAC-SHA256 of the body. The three send the
+    same signature, under several names of headers. See https://docs.gitea.com/usage/webhooks and
+    https://forgejo.org/docs/latest/user/webhooks/."""
     form = SignedBody((b"x-gitea-signature", b"x-forgejo-signature", b"x-gogs-signature"))
     ident = HeaderId(b"x-gitea-delivery", b"x-forgejo-delivery", b"x-gogs-delivery")
     return form.verification("gitea", secret, ident, "X-Gitea-Event")
@@ -151,11 +146,9 @@ def gitea(*, secret: Secrets) -> Verification:
 
 @scheme
 def github(*, secret: Secrets) -> Verification:
-    """Return the verification of GitHub's webhooks, by the HMAC-SHA256 of the body in `X-Hub-Signature-256`.
-
-    GitHub sends no timestamp. A delivery that is sent again has the same `X-GitHub-Delivery`. See
-    https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries.
-    """
+    """Return the verification of GitHub's webhooks, by the HMAC-SHA256 of the body in `X-Hub-Signature-256`. GitHub sends
+    no timestamp. A delivery that is sent again has the same `X-GitHub-Delivery`. See
+    https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries."""
     form, ident = SignedBody((b"x-hub-signature-256",), prefix=b"sha256="), HeaderId(b"x-github-delivery")
     return form.verification("github", secret, ident, "X-GitHub-Event")
 
@@ -201,21 +194,17 @@ def linear(*, secret: Secrets, tolerance: float = 60.0) -> Verification:
 @scheme
 def pagerduty(*, secret: Secrets) -> Verification:
     """Return the verification of PagerDuty's webhooks, version 3, by an HMAC-SHA256 of the body in `X-PagerDuty-Signature`.
-
     The header has several signatures while PagerDuty replaces the secret. See
-    https://developer.pagerduty.com/docs/verifying-webhook-signatures.
-    """
+    https://developer.pagerduty.com/docs/verifying-webhook-signatures."""
     form = SignedBody((b"x-pagerduty-signature",), prefix=b"v1=", separator=b",")
     return form.verification("pagerduty", secret, id_in_json("event", "id"))
 
 
 @scheme
 def sentry(*, secret: Secrets) -> Verification:
-    """Return the verification of Sentry's webhooks, by the HMAC-SHA256 of the body in `Sentry-Hook-Signature`.
-
-    The secret is the client secret of the integration. Sentry waits one second for the response. See
-    https://docs.sentry.io/organization/integrations/integration-platform/webhooks/.
-    """
+    """Return the verification of Sentry's webhooks, by the HMAC-SHA256 of the body in `Sentry-Hook-Signature`. The secret
+    is the client secret of the integration. Sentry waits one second for the response. See
+    https://docs.sentry.io/organization/integrations/integration-platform/webhooks/."""
     form = SignedBody((b"sentry-hook-signature",))
     return form.verification("sentry", secret, HeaderId(b"request-id"), "Sentry-Hook-Resource")
 
@@ -223,10 +212,8 @@ def sentry(*, secret: Secrets) -> Verification:
 @scheme
 def shopify(*, secret: Secrets) -> Verification:
     """Return the verification of Shopify's webhooks and events, by the HMAC-SHA256 of the body in `X-Shopify-Hmac-SHA256`.
-
     The secret is the client secret of the app. The names of the headers of events have no `X-`. See
-    https://shopify.dev/docs/apps/build/webhooks/verify-deliveries.
-    """
+    https://shopify.dev/docs/apps/build/webhooks/verify-deliveries."""
     form = SignedBody((b"x-shopify-hmac-sha256", b"shopify-hmac-sha256"), encode=b64encode)
     ident = HeaderId(b"x-shopify-webhook-id", b"shopify-webhook-id")
     return form.verification("shopify", secret, ident, "X-Shopify-Topic")
@@ -234,11 +221,9 @@ def shopify(*, secret: Secrets) -> Verification:
 
 @scheme
 def slack(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
-    """Return the verification of Slack's requests, by the HMAC-SHA256 of time and body in `X-Slack-Signature`.
-
-    Slack's challenge, with which it verifies a URL of the Events API, is returned to it. See
-    https://docs.slack.dev/authentication/verifying-requests-from-slack.
-    """
+    """Return the verification of Slack's requests, by the HMAC-SHA256 of time and body in `X-Slack-Signature`. Slack's
+    challenge, with which it verifies a URL of the Events API, is returned to it. See
+    https://docs.slack.dev/authentication/verifying-requests-from-slack."""
     signed, time = b"v0:{timestamp}:{body}", b"x-slack-request-timestamp"
     form = SignedBody((b"x-slack-signature",), b"v0=", signed=signed, timestamp_header=time, tolerance=tolerance)
 
@@ -271,10 +256,8 @@ def stripe(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
 
 @scheme
 def telegram(*, secret: Secrets) -> Verification:
-    """Return the verification of a Telegram bot's updates, by the `secret_token` that was given to setWebhook.
-
-    See https://core.telegram.org/bots/api#setwebhook.
-    """
+    """Return the verification of a Telegram bot's updates, by the `secret_token` that was given to setWebhook. See
+    https://core.telegram.org/bots/api#setwebhook."""
     return token_in_header("telegram", b"x-telegram-bot-api-secret-token", secret, id_in_json("update_id"))
 
 

@@ -57,10 +57,8 @@ def parse_list(
     words: Iterable[str], now: float, hooks: Mapping[str, str], webhooks: Iterable[str] = ()
 ) -> tuple[DeliveryQuery, bool]:
     """Return the query of words such as `Github:notification failed since 2h limit 50`, in any order. Raises InvalidWords.
-
-    Several states select deliveries in any of them. The second value is whether the word `grouped` is among them; the limit is by
-    default MAX_COUNT then.
-    """
+    Several states select deliveries in any of them. The second value is whether the word `grouped` is among them; the limit
+    is by default MAX_COUNT then."""
     query, is_grouped, is_limited, _ = _parsed(words, now, hooks, webhooks, "grouped")
     return (replace(query, limit=MAX_COUNT) if is_grouped and not is_limited else query), is_grouped
 

@@ -94,10 +94,8 @@ class Source:
 
 
 def wanted(event: str, patterns: Sequence[str]) -> bool:
-    """Return whether the name of an event is one of `patterns`, such as "push" or "pull_request.*"; without patterns, all are.
-
-    "pull_request" also means "pull_request.opened" and all others of its kind.
-    """
+    """Return whether the name of an event is one of `patterns`, such as "push" or "pull_request.*"; without patterns, all
+    are. "pull_request" also means "pull_request.opened" and all others of its kind."""
     return not patterns or any(fnmatchcase(event, pattern) or event.startswith(f"{pattern}.") for pattern in patterns)
 
 

@@ -329,11 +329,8 @@ class _Globals(dict[str, Any]):
 
 
 class RequestContext:
-    """The context of one request. Flask's objects for it are created on first use.
-
-    `incoming` is the request as it was received, `hook` the webhook that handles it, and `captures` are the values of the rule's
-    variables.
-    """
+    """The context of one request. Flask's objects for it are created on first use. `incoming` is the request as it was
+    received, `hook` the webhook that handles it, and `captures` are the values of the rule's variables."""
 
     after: Sequence[Callable[[Any], Any]] = ()  # the functions to call with the response
     body: bytes | None = None  # None until it is read

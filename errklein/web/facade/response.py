@@ -183,9 +183,7 @@ def send_from_directory(directory: Any, path: Any, **options: Any) -> Any:
 
 def stream_with_context(generator_or_function: Any) -> Any:
     """Keep the current request available in a generator, or what a generator function returns, for a streamed response.
-
-    errklein does so for every generator that a handler returns, so the function is needed only for code that calls it.
-    """
+    errklein does so for every generator that a handler returns, so the function is needed only for code that calls it."""
     if callable(generator_or_function):
 
         @wraps(generator_or_function)
