@@ -99,7 +99,7 @@ def _real_app() -> Any:
                 running_bots.add(NAME, added.endpoint, added.rule, sorted(methods) or ["GET"], self._answer)
 
         def _answer(self, request: Any, **captures: Any) -> Any:
-            return Response.from_app(self.wsgi_app, current_context(NAME).environ)
+            return Response.from_app(self.wsgi_app, current_context(NAME).request.environ)
 
         def _check_setup_finished(self, f_name: str) -> None:
             """Allow routes at any time."""

@@ -32,9 +32,7 @@ from errklein.webhooks.deliveries import QueueDepth
 _CONNECTIONS = 100
 _MOST_ZEROS = 500  # the number of webhooks whose series of errors begin with 0
 LONGEST_WAIT = 300.0  # the seconds that a message may wait in an outbox
-FULL = (
-    0.95  # the part of OUTBOX_LIMIT and OUTBOX_SIZE from which on an outbox is full: many messages don't fit any more
-)
+FULL = 0.95  # the part of OUTBOX_LIMIT and OUTBOX_SIZE from which on an outbox is full: many messages don't fit then
 
 # The parts without which webhooks aren't accepted. An absent network isn't one of them: what handlers send waits for it. Nor is a
 # broken plugin: the webhooks of others are accepted.

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from errklein.verify._verification import (
     LONGEST_ID,
+    FindId,
     Header,
     HeaderId,
     Received,
@@ -95,7 +96,7 @@ def token_in_header(
     scheme: str,
     header: bytes,
     secret: Secrets,
-    delivery_id: Callable[[Received], str | None] | None = None,
+    delivery_id: FindId = None,
     event_header: str = "",
     *,
     kind: bytes = b"",
@@ -123,9 +124,7 @@ def token_in_header(
 ADDRESS_SCHEME = "token in the address"  # the name of the scheme `url_token`
 
 
-def url_token(
-    secret: Secrets = (), *, digests: Sequence[str] = (), delivery_id: Callable[[Received], str | None] | None = None
-) -> Verification:
+def url_token(secret: Secrets = (), *, digests: Sequence[str] = (), delivery_id: FindId = None) -> Verification:
     """Return the verification by the token at the end of the address, of which only the SHA-256 digest needs to be known.
 
     The web server removes the token from the address before anything records or logs it: see `Received.path_token`. `secret`
@@ -155,9 +154,7 @@ class SignedBody:
 
     headers: tuple[bytes, ...]  # names of headers that may have the signature; the first one that is present counts
     prefix: bytes = b""  # the text before the signature
-    separator: bytes | None = (
-        None  # the text between several signatures, of which one must match; None if there is only one
-    )
+    separator: bytes | None = None  # the text between several signatures, of which one must match; None for only one
     algorithm: str = "sha256"
     encode: Callable[[bytes], bytes] = hexlify
     signed: bytes = BODY  # the signed text, with the placeholders {body} and {timestamp}
@@ -169,11 +166,7 @@ class SignedBody:
         check_tolerance(self.tolerance)
 
     def verification(
-        self,
-        scheme: str,
-        secret: Secrets,
-        delivery_id: Callable[[Received], str | None] | None = None,
-        event_header: str = "",
+        self, scheme: str, secret: Secrets, delivery_id: FindId = None, event_header: str = ""
     ) -> Verification:
         names = frozenset(self.headers)
         return Verification(scheme, self.check, references(secret), {}, delivery_id, names, self.sign, event_header)

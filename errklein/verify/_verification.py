@@ -120,6 +120,8 @@ class HeaderId:
         return None
 
 
+# Returns the id that the source gives a delivery, and repeats when it sends it again; None if the request has none.
+FindId = Callable[[Received], str | None] | None
 # Called with a `Received`, the secrets as bytes, and the options of the scheme by name; raises Refused.
 Check = Callable[..., ImmediateResponse | None]
 # Called with a `Received`, one secret, and the options of the scheme by name; returns the headers of the signature.
@@ -147,7 +149,7 @@ class Verification:
     check: Check
     secrets: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-    delivery_id: Callable[[Received], str | None] | None = None
+    delivery_id: FindId = None
     secret_headers: frozenset[bytes] = frozenset()
     signer: Signer | None = None
     event_header: str = ""
@@ -202,9 +204,7 @@ class Verification:
         return headers
 
 
-SCHEMES: dict[
-    str, Callable[..., Verification]
-] = {}  # the functions that return a verification, by the name of the scheme
+SCHEMES: dict[str, Callable[..., Verification]] = {}  # the functions that return a verification, by name
 Factory = TypeVar("Factory", bound=Callable[..., Verification])
 
 

@@ -48,9 +48,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SMALL = (
-    256 * 1024
-)  # the maximal size of a body in the lane of small ones; none of these takes more than 50 ms to decode
+SMALL = 256 * 1024  # the size of the largest body in the lane of small ones; each takes at most 50 ms to decode
 WEIGHT = 8
 """The memory of a body and its decoded value, as a multiple of the body's size. Measured: 2 to 8, with the limits of JSON; up to 30
 for small bodies that consist of empty lists."""

@@ -143,7 +143,7 @@ def _prepare(response: Any, context: RequestContext) -> PreparedResponse:
 def _head_of(response: Any, context: RequestContext, streamed: bool) -> tuple[int, Headers]:
     return response.status_code, [
         (name.encode("latin-1"), value.encode("latin-1"))
-        for name, value in response.get_wsgi_headers(context.environ)
+        for name, value in response.get_wsgi_headers(context.request.environ)
         if name.lower() not in _OURS and (streamed or name.lower() != "content-length")
     ]
 

@@ -19,9 +19,7 @@ from errklein.webhooks.source import Source
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_METHODS = ("POST", "GET")
-ID_WINDOW = (
-    3 * 86400.0
-)  # the seconds for which ids are remembered: GitHub and Stripe send a delivery again for three days
+ID_WINDOW = 3 * 86400.0  # the seconds for which ids are remembered: GitHub and Stripe repeat a delivery for three days
 CONTENT_WINDOW = 300.0  # the seconds for which content is remembered, since equal content may be a new event
 
 # The response to the source with `ack="now"`: a status, a text, or a JSON object, or one of the latter with a status.
@@ -234,9 +232,8 @@ def webhook(uri_rule: Any = None, **options: Any) -> Any:
     def declare(function: F, rule: str | None) -> F:
         form_param, raw, methods = options.get("form_param"), options.get("raw", False), options.get("methods")
         try:
-            checked = {
-                name: check_option(name, value, ARGUMENTS) for name, value in {"uri_rule": rule, **options}.items()
-            }
+            given = {"uri_rule": rule, **options}
+            checked = {name: check_option(name, value, ARGUMENTS) for name, value in given.items()}
             check_together({"ack": "after", **checked, "form_param": form_param, "raw": raw})
         except InvalidOption as error:
             raise ValueError(f"@webhook on {function.__qualname__}: {error}") from None

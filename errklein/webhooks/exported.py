@@ -15,6 +15,8 @@ from errklein.text.masking import SHOWN_TARGET, SHOWN_VALUE, masker
 from errklein.webhooks.deliveries import DeliveryState, FailureGroup, Outcome, StoredDelivery, StoredRequest
 
 VERSION = 2  # the version of the JSON format, which changes if a program that reads it must change
+_AS_THEY_ARE = ("id", "webhook", "state", "received_at", "request_id", "ack", "attempt", "origin")
+_OF_REQUESTS = ("method", "target", "headers", "client", "secure", "server", "base_path")
 _VARIABLE = re.compile(r"""(?<!\w)'[^']*'|"[^"]*"|`[^`]*`|(?<![0-9A-Fa-f-])[A-Fa-f-]*[0-9][0-9A-Fa-f-]*""")
 _LAST = attrgetter("last")
 
@@ -102,10 +104,8 @@ def details(delivery: StoredDelivery) -> list[str]:
     facts = {"request": delivery.request_id, "ack": delivery.ack, "attempt": delivery.attempt}
     if delivery.due_at and delivery.state is DeliveryState.RETRY:
         facts["next attempt"] = shown_time(delivery.due_at)
-    attempts = (
-        f"attempt {attempt.number} {shown_time(attempt.began_at)} {described(attempt.outcome)}"
-        for attempt in delivery.attempts
-    )
+    ended = delivery.attempts
+    attempts = (f"attempt {one.number} {shown_time(one.began_at)} {described(one.outcome)}" for one in ended)
     lines = [summary(delivery), ", ".join(f"{name} {value}" for name, value in facts.items() if value != ""), *attempts]
     request = delivery.request
     if request is None:
@@ -135,14 +135,9 @@ def as_values(delivery: StoredDelivery) -> dict[str, Any]:
     the texts of exceptions are masked."""
     values = {
         "version": VERSION,
-        "id": delivery.id,
-        "webhook": delivery.webhook,
+        **{name: getattr(delivery, name) for name in _AS_THEY_ARE},
         "state": str(delivery.state),
         "received_at": _iso(delivery.received_at),
-        "request_id": delivery.request_id,
-        "ack": delivery.ack,
-        "attempt": delivery.attempt,
-        "origin": delivery.origin,
         "source_id": delivery.key,
         "superseded_by": delivery.superseded_by or None,
         "outcome": _outcome_values(delivery.outcome) if delivery.outcome else None,
@@ -150,8 +145,8 @@ def as_values(delivery: StoredDelivery) -> dict[str, Any]:
     if delivery.request is None:
         return values
     attempts = [
-        {"number": attempt.number, "began_at": _iso(attempt.began_at), **_outcome_values(attempt.outcome)}
-        for attempt in delivery.attempts
+        {"number": one.number, "began_at": _iso(one.began_at), **_outcome_values(one.outcome)}
+        for one in delivery.attempts
     ]
     return {**values, "attempts": attempts, "request": _request_values(delivery.request)}
 
@@ -182,15 +177,8 @@ def _outcome_values(outcome: Outcome) -> dict[str, Any]:
 
 
 def _request_values(request: StoredRequest) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "method": request.method,
-        "target": request.target,
-        "headers": _decoded(request.headers),
-        "client": request.client,
-        "secure": request.secure,
-        "server": list(request.server),
-        "base_path": request.base_path,
-    }
+    values: dict[str, Any] = {name: getattr(request, name) for name in _OF_REQUESTS}
+    values |= {"headers": _decoded(request.headers), "server": list(request.server)}
     if request.body is None:
         return values
     try:

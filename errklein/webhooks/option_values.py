@@ -112,9 +112,8 @@ def _secret(value: Any) -> tuple[str, ...]:
 
 
 def _response(value: Any) -> ImmediateResponse:
-    expected = (
-        "a status from 200 to 299, a text, a dict that can be JSON, or one of these and a status, such as ('ok', 201)"
-    )
+    body_types = "a status from 200 to 299, a text, a dict that can be JSON"
+    expected = f"{body_types}, or one of these and a status, such as ('ok', 201)"
     body, status = value if isinstance(value, (tuple, list)) and len(value) == 2 else (value, 200)
     if is_number(value, int):
         body, status = "", value

@@ -137,9 +137,7 @@ _VERSION = 1
 DAY = 86400.0
 PREVIOUS_IS_VALID = DAY  # the seconds for which the token or secret before a rotation stays valid
 NOTICE_BEFORE = 3 * DAY  # the seconds between the notice of an expiry and the expiry
-KEPT_EXPIRED = (
-    7 * DAY
-)  # the seconds until an expired webhook is removed; until then, another expiry makes it valid again
+KEPT_EXPIRED = 7 * DAY  # the seconds until an expired webhook is removed; another expiry makes it valid again before
 _NOT_STORED = {"name", "is_from_file", "unusable"}
 _PATTERN = re.compile(r"[\w.:*?-]{1,100}")
 _MOST_PATTERNS = 50

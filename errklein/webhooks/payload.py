@@ -313,12 +313,11 @@ class _FormReader:
         # `encoding` applies to ASCII runs only, which contain the escapes.
         text = StringIO()
         for run in _RUN.finditer(form, start, end):
-            ascii_only = run[0].isascii()
-            self._count(not ascii_only)
-            decoded = (
-                self._decode(self._unquote(*run.span())) if ascii_only else run[0].decode("utf-8", "surrogatepass")
-            )
-            text.write(decoded)
+            if run[0].isascii():
+                text.write(self._decode(self._unquote(*run.span())))
+            else:
+                self._count(1)
+                text.write(run[0].decode("utf-8", "surrogatepass"))
         return text.getvalue()
 
     def _unquote(self, start: int, end: int) -> bytearray:

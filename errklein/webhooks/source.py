@@ -66,9 +66,8 @@ class Source:
     """Returns what placeholders may refer to beside the payload's own keys."""
     signs: bool = False  # whether the service signs its requests; if not, the address of a webhook contains a token
     issues_secret: bool = False  # whether the service makes the secret and shows it when the address is entered there
-    response: ImmediateResponse | Callable[[Received], ImmediateResponse] = (
-        ACCEPTED  # that to a request that was recorded
-    )
+    # The response to a request that was recorded.
+    response: ImmediateResponse | Callable[[Received], ImmediateResponse] = ACCEPTED
     refusal: Callable[[int, str], ImmediateResponse] | None = None
     """Returns the response for a status and a reason, for services that expect errors in a form of their own."""
     delivery_id: Callable[[Received], str | None] | None = None

@@ -375,10 +375,6 @@ class RequestContext:
         return self.body
 
     @property
-    def environ(self) -> dict[str, Any]:
-        return self.request.environ
-
-    @property
     def request(self) -> Request:
         if self._request is None:
             request = Request.of(self.services, self.incoming, self.hook, self.read_body())

@@ -113,7 +113,7 @@ def _response_for_body(value: Any) -> werkzeug.wrappers.Response:
         return response_of_error(value)
     if value is not None and not isinstance(value, type) and callable(value):
         # A WSGI application, such as another library's response.
-        return Response.force_type(value, current_context("a WSGI response").environ)
+        return Response.force_type(value, current_context("a WSGI response").request.environ)
     raise TypeError(
         f"a handler returned {type(value).__name__}; valid are text, bytes, a dict, a list, a tuple, a Response, "
         "a generator, a Deferred, a coroutine, a Twisted resource or renderable, and None"
@@ -122,7 +122,7 @@ def _response_for_body(value: Any) -> werkzeug.wrappers.Response:
 
 def response_of_error(error: HTTPException) -> werkzeug.wrappers.Response:
     """Return the response for an HTTPException that a handler raised, such as with `abort`."""
-    response: Any = error.get_response(current_context("an HTTPException").environ)
+    response: Any = error.get_response(current_context("an HTTPException").request.environ)
     return response if isinstance(response, werkzeug.wrappers.Response) else Response.force_type(response)
 
 
@@ -168,7 +168,7 @@ def send_file(path_or_file: Any, mimetype: str | None = None, **options: Any) ->
     :param mimetype: The media type; by default it is guessed from the name.
     :param options: Options of `werkzeug.utils.send_file`, such as `as_attachment`, `download_name` and `max_age`.
     """
-    environ = current_context("flask.send_file").environ
+    environ = current_context("flask.send_file").request.environ
     options.setdefault("response_class", Response)
     return werkzeug.utils.send_file(path_or_file, environ, mimetype=mimetype, **options)
 
@@ -176,7 +176,7 @@ def send_file(path_or_file: Any, mimetype: str | None = None, **options: Any) ->
 def send_from_directory(directory: Any, path: Any, **options: Any) -> Any:
     """Return a response with the content of a file in a directory, for paths that come from the client. The options are those
     of `send_file`. Raises NotFound, which is the response 404: the path leaves the directory, or is not a file."""
-    environ = current_context("flask.send_from_directory").environ
+    environ = current_context("flask.send_from_directory").request.environ
     options.setdefault("response_class", Response)
     return werkzeug.utils.send_from_directory(directory, path, environ, **options)
 
