@@ -29,13 +29,12 @@ from errklein.journal.operations import WebhookOperations
 from errklein.logs import RecentErrors
 from errklein.plugins import BotPlugin
 from errklein.plugins.botflow import build_flows
-from errklein.plugins.discovery import directory_warnings
+from errklein.plugins.discovery import directory_warnings, settings_read, unknown_names, unknown_webhooks
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.methods import handlers
 from errklein.plugins.plug_file import plugin_name
 from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.store_mixin import StoredValues
-from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
 from errklein.ports.chat import Backend, BackendEvents
 from errklein.ports.journal import Journal
 from errklein.ports.values import Storage

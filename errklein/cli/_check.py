@@ -26,11 +26,10 @@ from errklein.logs import escape
 from errklein.networks.context import NetworkContext
 from errklein.plugins import BotPlugin
 from errklein.plugins.botflow import build_flows
-from errklein.plugins.discovery import directory_warnings
+from errklein.plugins.discovery import directory_warnings, settings_read, unknown_names, unknown_webhooks
 from errklein.plugins.methods import check_methods, handlers_once_active
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin import PluginProblem, State
-from errklein.plugins.unknown_names import settings_read, unknown_names, unknown_webhooks
 from errklein.running import Placement, explain_placement
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import DataDirectory, Listening, errors_end_program, load_with_options
