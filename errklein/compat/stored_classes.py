@@ -59,7 +59,7 @@ VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.chat.reactions": ("Reaction",),
     "errklein.compat.stored_classes": ("FormerIdentifier", "NickMask"),
     "errklein.networks.base": ("LocalOccupant", "LocalPerson", "NamedRoom"),
-    "errklein.plugins.repos.index": ("RepoEntry",),
+    "errklein.plugins.repos.manager": ("RepoEntry",),
 }
 """errklein's value classes by module, apart from those of networks. Creating an instance has no side effects."""
 
@@ -73,6 +73,7 @@ _MOVED = {
     "errklein.compat.former_identifiers": "errklein.compat.stored_classes",
     "errklein.compat.plugin_info": "errklein.compat.plugin_manager",
     "errklein.plugins.plugin_info": "errklein.compat.plugin_manager",
+    "errklein.plugins.repos.index": "errklein.plugins.repos.manager",
     "errklein.plugins.stored_classes": "errklein.compat.stored_classes",
 }
 """The current names of errklein's modules, by the former names in values of older versions."""

@@ -1,8 +1,11 @@
-"""BotRepoManager, which plugins use as `self._bot.repo_manager`, and the operations of administrators on repositories."""
+"""The index of public repositories, a JSON object of repositories and their plugins; BotRepoManager, which plugins use as
+`self._bot.repo_manager`; and the operations of administrators on repositories."""
 
 from __future__ import annotations
 
 import io
+import json
+import re
 import shutil
 import tempfile
 import threading
@@ -12,19 +15,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from errklein.commands.operations import Actor, operation
+from errklein.http_client import BodyTooLarge, HTTPClients
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginError, PluginTimeout
-from errklein.plugins.repos import index, sources
-from errklein.plugins.repos.index import Downloads, RepoEntry
+from errklein.plugins.repos import sources
 from errklein.plugins.repos.sources import RepoException, RepoSource, shown
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports.values import Storage
-from errklein.running import SerialQueue, WorkerPool
+from errklein.running import SerialQueue, ThreadWaits, WorkerPool
 
 if TYPE_CHECKING:
     from errklein.plugins.manager import PluginManager
@@ -33,11 +37,99 @@ REPO_INDEX = "repo_index"
 LAST_UPDATE = "last_update"
 INSTALLED_REPOS = "installed_repos"
 
+_LARGEST = 10_000_000  # the bytes of an index
+_WORD = re.compile(r"\w+")
 _FRESH = 3600.0
 _PAUSE = 60.0
-_SECONDS = 300
 
 T = TypeVar("T")
+
+
+class RepoEntry(NamedTuple):
+    """A plugin in the index, and its repository."""
+
+    entry_name: str
+    name: str
+    python: str | None
+    repo: str
+    path: str | None
+    avatar_url: str | None
+    documentation: str | None
+
+
+def _fetch(address: str, downloads: Downloads) -> dict[str, Any]:
+    """Return the index at a URL or path. Blocks. Raises RepoException."""
+    if sources.is_local(address):
+        try:
+            data = sources.local_path(address).read_bytes()
+        except OSError as error:
+            raise RepoException(f"{shown(address)}: {error.strerror}") from error
+    else:
+        data = downloads.fetch(address, most=_LARGEST, seconds=60)
+    try:
+        index = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RepoException(f"{shown(address)}: the index is not valid JSON: {error}") from error
+    if not isinstance(index, dict):
+        raise RepoException(f"{shown(address)}: the index must be a JSON object of repositories")
+    return index
+
+
+def _entries(index: Mapping[str, Any], name: str) -> list[RepoEntry]:
+    """Return the plugins of the repository of that name. Invalid entries are ignored."""
+    plugins, found = index.get(name), []
+    for plugin, known in plugins.items() if isinstance(plugins, Mapping) else ():
+        if isinstance(known, Mapping) and isinstance(known.get("repo"), str):
+            keys = ("python", "path", "avatar_url", "documentation")
+            texts = {key: text if isinstance(text := known.get(key), str) else None for key in keys}
+            found.append(RepoEntry(name, str(known.get("name") or plugin), repo=known["repo"], **texts))
+    return found
+
+
+class Downloads:
+    """Downloads files with limits of size and time."""
+
+    def __init__(self, clients: HTTPClients, waits: ThreadWaits) -> None:
+        self._clients = clients
+        self._waits = waits
+
+    def fetch(self, url: str, *, most: int, seconds: float) -> bytes:
+        """Return the content of an https or http URL. Call it in a thread, which waits. Raises RepoException if it
+        can't be downloaded, is larger than `most` bytes, or takes longer than `seconds`."""
+        content: bytes = self._waits.result_of(self._fetch, url, most, seconds)
+        return content
+
+    async def _fetch(self, url: str, most: int, seconds: float) -> bytes:
+        try:
+            bare, user = _without_user(url)
+            client = self._clients.client()
+            response = await client.request("GET", bare, auth=user, max_body=most, timeout=seconds)
+            content: bytes = await response.content()
+        except BodyTooLarge as error:
+            raise RepoException(f"{shown(url)} is larger than {most // 1_000_000} MB") from error
+        except TimeoutError as error:
+            raise RepoException(f"the download of {shown(url)} exceeded the timeout of {seconds:g} s") from error
+        except Exception as error:
+            raise RepoException(f"{shown(url)}: {_reason(error)}") from error
+        if response.code != 200:
+            phrase = response.phrase.decode("ascii", "replace")
+            raise RepoException(f"{shown(url)}: the server responded with {response.code} {phrase}")
+        return content
+
+
+def _without_user(url: str) -> tuple[str, tuple[str, str] | None]:
+    """Return the URL without user name and password, and these. treq doesn't send them to another host after a redirect."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    name, _, password = user.partition(":")
+    return urlunsplit(parts._replace(netloc=host)), (unquote(name), unquote(password)) if at else None
+
+
+def _reason(error: Any) -> str:
+    """Return the exception's class and text; those of the cause if Twisted has wrapped it."""
+    for failure in getattr(error, "reasons", ()):
+        return _reason(failure.value)
+    return f"{type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True)
@@ -114,7 +206,7 @@ class BotRepoManager(StoreMixin):
         local, readable = list[str](), False
         for address in self.plugin_indexes:
             try:
-                found = index.fetch(address, self._downloads)
+                found = _fetch(address, self._downloads)
             except RepoException as error:
                 self.log.warn("The index of plugins can't be read: {error}", error=str(error))
                 self._no_index = str(error)
@@ -136,12 +228,18 @@ class BotRepoManager(StoreMixin):
 
     def get_repo_from_index(self, repo_name: str) -> list[RepoEntry]:
         """Return the plugins of a repository in the index."""
-        return index.entries(self.get(REPO_INDEX, {}), repo_name)
+        return _entries(self.get(REPO_INDEX, {}), repo_name)
 
     def search_repos(self, query: str) -> Iterator[RepoEntry]:
-        """Yield the plugins in the index whose names or descriptions contain each word of the query."""
+        """Return the plugins whose names or descriptions contain each word of the query, in the order of the index."""
         self.check_for_index_update()
-        return index.search(self.get(REPO_INDEX, {}), query)
+        known, wanted = self.get(REPO_INDEX, {}), [word.lower() for word in _WORD.findall(query)]
+
+        def is_meant(entry: RepoEntry) -> bool:
+            text = " ".join([entry.entry_name, entry.name, entry.documentation or ""]).lower()
+            return bool(wanted) and all(word in text for word in wanted)
+
+        return (entry for name in known for entry in _entries(known, name) if is_meant(entry))
 
     def install_repo(self, repo: str) -> str:
         """Install the repository with that name in the index, or at that URL. Return its directory."""
@@ -244,7 +342,7 @@ class BotRepoManager(StoreMixin):
 
     def _archive(self, url: str) -> IO[bytes]:
         if not sources.is_local(url):
-            return io.BytesIO(self._downloads.fetch(url, most=sources.MOST_PACKED, seconds=_SECONDS))
+            return io.BytesIO(self._downloads.fetch(url, most=sources.MOST_PACKED, seconds=300))
         path = sources.local_path(url)
         # Opening a pipe blocks until another process writes to it.
         if path.exists() and not path.is_file():
