@@ -336,9 +336,8 @@ class Alone:
         self._backend.split_and_send_message(message)
 
     def reply(self, message: Message, text: str, private: bool, threaded: bool) -> None:
-        self._backend.split_and_send_message(
-            self._backend.build_reply(message, text, private=private, threaded=threaded)
-        )
+        built = self._backend.build_reply(message, text, private=private, threaded=threaded)
+        self._backend.split_and_send_message(built)
 
     def lookup(self, name: str) -> Any:
         """Raise AttributeError, since there is no bot."""

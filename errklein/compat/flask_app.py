@@ -42,9 +42,8 @@ class _ServedApp:
         path = quote(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), encoding="latin-1")
         query = environ.get("QUERY_STRING", "")
         request = werkzeug.wrappers.Request(environ)
-        answer = running_bots.ask(
-            request.method, f"{path}?{query}" if query else path, _end_to_end(request.headers), request.get_data()
-        )
+        url = f"{path}?{query}" if query else path
+        answer = running_bots.ask(request.method, url, _end_to_end(request.headers), request.get_data())
         start_response(f"{answer.status} {answer.reason}", _end_to_end(answer.headers))
         return [answer.body]
 
@@ -139,9 +138,8 @@ def route(obj: Any) -> None:
     """Serve the methods of an object that are marked with `@webhook`. It replaces the routes of an earlier call for an
     object of that name. Don't call it for a plugin, whose activation does this."""
     owner = str(getattr(obj, "name", None) or type(obj).__name__)
-    declared = [
-        (name, HookDeclaration.of(method), method) for name, method in inspect.getmembers(obj, inspect.ismethod)
-    ]
+    methods = inspect.getmembers(obj, inspect.ismethod)
+    declared = [(name, HookDeclaration.of(method), method) for name, method in methods]
     running_bots.put(owner, [Hook(owner, name, hook, method) for name, hook, method in declared if hook is not None])
 
 

@@ -112,14 +112,16 @@ def _version(text: str | None, parse: Callable[[str], V]) -> V | None:
 
 def check_errbot_version(plugin_info: PluginInfo) -> None:
     """Raise IncompatiblePluginException if the plugin requires another version of errbot than errklein implements."""
-    here = parse_errbot_version(ERRBOT_VERSION)
-    if plugin_info.errbot_minversion is not None and tuple(plugin_info.errbot_minversion) > here:
+    here, oldest, newest = (
+        parse_errbot_version(ERRBOT_VERSION),
+        plugin_info.errbot_minversion,
+        plugin_info.errbot_maxversion,
+    )
+    too_old = oldest is not None and tuple(oldest) > here
+    if too_old or (newest is not None and tuple(newest) < here):
+        required = f"{'a newer' if too_old else 'an older'} errbot than {ERRBOT_VERSION}"
         raise IncompatiblePluginException(
-            f"{plugin_info.name} requires a newer errbot than {ERRBOT_VERSION}, the version that errklein implements"
-        )
-    if plugin_info.errbot_maxversion is not None and tuple(plugin_info.errbot_maxversion) < here:
-        raise IncompatiblePluginException(
-            f"{plugin_info.name} requires an older errbot than {ERRBOT_VERSION}, the version that errklein implements"
+            f"{plugin_info.name} requires {required}, the version that errklein implements"
         )
 
 

@@ -194,9 +194,8 @@ class Lifecycle:
 
     async def check(self, plugin: Plugin) -> list[str]:
         """Return the problems that are known before the plugin is activated: dependencies, routes and templates."""
-        problems = [
-            missing(plugin, name, self._plugins) for name in plugin.plug.depends_on if name not in self._plugins
-        ]
+        unknown = [name for name in plugin.plug.depends_on if name not in self._plugins]
+        problems = [missing(plugin, name, self._plugins) for name in unknown]
         if circular := circle(self._plugins, plugin):
             problems.append(circular)
         if plugin.instance is not None:
@@ -389,9 +388,8 @@ class Lifecycle:
                 try:
                     await result_within(self.execution.reactor, each, ending)
                 except TimedOut:
-                    self.log.warn(
-                        "{plugin}.deactivate has not returned; the other plugins are deactivated meanwhile", plugin=name
-                    )
+                    text = "{plugin}.deactivate has not returned; the other plugins are deactivated meanwhile"
+                    self.log.warn(text, plugin=name)
                     slow.append(ending)
         await DeferredList(slow)
 

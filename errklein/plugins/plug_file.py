@@ -162,9 +162,8 @@ def _check_module(plug: PlugFile) -> None:
         raise PlugError(plug.path, outside, "the name of a file beside it")
     name = plug.module.partition(".")[0]
     if name != plug.module:
-        raise PlugError(
-            plug.path, f"[Core] Module is {plug.module!r}", f"a name without dots, and without .py, such as {name!r}"
-        )
+        expected = f"a name without dots, and without .py, such as {name!r}"
+        raise PlugError(plug.path, f"[Core] Module is {plug.module!r}", expected)
     # os.path, since Path.is_file() raises OSError for names that are too long or directories that aren't accessible.
     if not os.path.isfile(plug.module_path):  # noqa: PTH113
         beside = [path.stem for path in plug.directory.glob("*.py")]

@@ -64,22 +64,14 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class PluginProblem:
-    """A problem of a plugin or of a file, in one line.
-
-    :param text: The problem, for administrators.
-    :param plugin: The name of the plugin; "" if it isn't about one.
-    :param path: The file or directory, if it is about one.
-    :param is_warning: Whether everything works nevertheless.
-    :param source: The lines that show where it is in the code, and a remedy, if they are known.
-    :param summary: A sentence for people who may not read the texts of exceptions, if there may be one in the text.
-    """
+    """A problem of a plugin or of a file or directory, in one line for administrators."""
 
     text: str
     plugin: str = ""
     path: Path | None = None
-    is_warning: bool = False
-    source: str = ""
-    summary: str = ""
+    is_warning: bool = False  # whether everything works nevertheless
+    source: str = ""  # the lines that show where it is in the code, and a remedy, if they are known
+    summary: str = ""  # a sentence for people who may not read the texts of exceptions, if there may be one in the text
 
     def __str__(self) -> str:
         return self.text
@@ -108,9 +100,8 @@ class Plugin:
 
     def failure(self) -> PluginProblem:
         """Return `problem` with the file, the source and a summary."""
-        return PluginProblem(
-            self.problem, self.name, self.plug.path, source=self.source, summary=f"{self.name} doesn't work"
-        )
+        summary = f"{self.name} doesn't work"
+        return PluginProblem(self.problem, self.name, self.plug.path, source=self.source, summary=summary)
 
     @property
     def active(self) -> bool:

@@ -300,9 +300,8 @@ class Activations:
         for other in activation.waits_for:
             if other in self._under_way and not self._under_way[other].late:
                 self._overdue(self._under_way[other])
-        return PluginTimeout(
-            f"{name} is still being activated after {self.execution.timeout:g} s: {why}. It continues in the background."
-        )
+        late = f"{name} is still being activated after {self.execution.timeout:g} s"
+        return PluginTimeout(f"{late}: {why}. It continues in the background.")
 
     def _check_circle(self, plugin: Plugin) -> None:
         if circular := circle(self.plugins, plugin):

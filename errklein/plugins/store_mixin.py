@@ -22,41 +22,36 @@ from twisted.python.failure import Failure
 from errklein.ports.values import Storage, Store
 from errklein.running import RateLimit, in_any_reactor_thread, may_use_reactor
 
+T = TypeVar("T")
+
+# The seconds after which a block in a thread doesn't wait any longer for the same block. Otherwise, two threads that need
+# each other's keys would wait forever.
 LONGEST_WAIT = 5.0
-"""The seconds after which a block in a thread doesn't wait any longer for the same block. Two threads that need each other's keys would
-wait forever otherwise."""
+SLOW = 0.05  # the seconds for which a statement may block the reactor without a warning
+_PAUSE = 0.01  # the seconds after which `update` looks again whether a block of `mutable` has ended
 
 _log = Logger()
+_warnings = RateLimit(monotonic)
 
 
 @dataclass(eq=False)
 class _SharedValue:
-    """A value and its blocks.
-
-    :param blocks: The number of blocks that have the value, or wait for it.
-    :param opened: The number of those that have it.
-    :param thread: The thread that others wait for; it has `depth` blocks.
-    :param begun: The number of blocks that others have waited for, or do.
-    :param transfer: Held while the value is read or stored, never while a block runs, so the reactor may wait for it.
-    """
+    """A value and its blocks."""
 
     value: Any = None
-    blocks: int = 0
-    opened: int = 0
-    thread: int | None = None
-    depth: int = 0
-    begun: int = 0
+    blocks: int = 0  # the number of blocks that have the value, or wait for it
+    opened: int = 0  # the number of those that have it
+    thread: int | None = None  # the thread that others wait for
+    depth: int = 0  # the number of its blocks
+    begun: int = 0  # the number of blocks that others have waited for, or do
+    # Held while the value is read or stored, never while a block runs, so the reactor may wait for it.
     transfer: Lock = field(default_factory=Lock)
 
 
 class SharedValues:
-    """Gives blocks that use a key at the same time the same object, so that none overwrites the changes of another one.
-
-    Blocks in different threads run one after the other. The reactor must not wait for a thread, so blocks on the reactor begin at
-    once, and those of one thread may be nested.
-
-    :param owner: The name of the store in the log.
-    """
+    """Gives blocks that use a key at the same time the same object, so that none overwrites the changes of another one. Blocks
+    in different threads run one after the other. The reactor must not wait for a thread, so blocks on the reactor begin at
+    once, and those of one thread may be nested. `owner` is the name of the store in the log."""
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
@@ -114,12 +109,8 @@ class SharedValues:
             while not self._left.wait_for(lambda: shared.thread in (None, this), LONGEST_WAIT):
                 # With many threads, the wait may be long though each block is short.
                 if shared.begun == begun:
-                    _log.warn(
-                        "{owner}: two blocks of mutable({key!r}) run at the same time, since one takes over {seconds:g} s",
-                        owner=self._owner,
-                        key=key,
-                        seconds=LONGEST_WAIT,
-                    )
+                    text = "{owner}: two blocks of mutable({key!r}) run at the same time, since one takes over {seconds:g} s"
+                    _log.warn(text, owner=self._owner, key=key, seconds=LONGEST_WAIT)
                     return False
                 begun = shared.begun
             shared.thread = this
@@ -138,16 +129,6 @@ class SharedValues:
             shared.blocks -= 1
             if not shared.blocks:
                 del self._values[key]
-
-
-T = TypeVar("T")
-
-SLOW = 0.05
-"""The time in seconds for which a statement may block the reactor without a warning."""
-
-_PAUSE = 0.01  # the time in seconds after which `update` looks again whether a block of `mutable` has ended
-
-_warnings = RateLimit(monotonic)
 
 
 class StoreException(Exception):
@@ -381,9 +362,8 @@ def opened_store(plugin: StoreMixin) -> Store:
     if plugin._store is None:
         name = getattr(plugin, "name", None)
         owner = plugin.namespace or (name if isinstance(name, str) else type(plugin).__name__)
-        raise StoreNotOpenError(
-            f"The store of {owner} isn't open. A plugin can use its store from activate() to deactivate()."
-        )
+        remedy = "A plugin can use its store from activate() to deactivate()."
+        raise StoreNotOpenError(f"The store of {owner} isn't open. {remedy}")
     return plugin._store
 
 
@@ -405,10 +385,6 @@ def _warn(plugin: StoreMixin, seconds: float, frame: FrameType | None) -> None:
         frame = frame.f_back
     location = "unknown" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
     if _warnings.allows(location):
-        _log.warn(
-            "{plugin}: a stored value blocked the reactor for {seconds:.2f} s at {location}; in coroutines, use "
-            "`await self.store.get(…)`, `set` or `update`",
-            plugin=plugin.namespace,
-            seconds=seconds,
-            location=location,
-        )
+        remedy = "in coroutines, use `await self.store.get(…)`, `set` or `update`"
+        text = f"{{plugin}}: a stored value blocked the reactor for {{seconds:.2f}} s at {{location}}; {remedy}"
+        _log.warn(text, plugin=plugin.namespace, seconds=seconds, location=location)

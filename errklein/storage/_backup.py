@@ -72,25 +72,20 @@ def read_backup(path: Path) -> list[Row]:
         raise BackupError(f'{path} is not an errklein backup: its first line must contain "format": "{FORMAT}"')
     version = header.get("version")
     if version != VERSION:
-        raise BackupError(
-            f"{path} has backup version {shortly(version)}, but this errklein reads only version {VERSION}; "
-            "restore it with the version of errklein that wrote it"
-        )
+        known = f"but this errklein reads only version {VERSION}; restore it with the version of errklein that wrote it"
+        raise BackupError(f"{path} has backup version {shortly(version)}, {known}")
     end = _parsed(path, count, data[last:]) if data.endswith(b"\n") else {}
     if end.get("end") is not True or end.get("values") != count - 2:
         raise BackupError(f"{path} is incomplete: it ends after line {count}; restore another backup")
     if end.get("sha256") != sha256(memoryview(data)[:last]).hexdigest():
-        raise BackupError(
-            f"{path} was changed or is damaged: its SHA-256 is not the one in its last line; restore another backup"
-        )
+        reason = "its SHA-256 is not the one in its last line"
+        raise BackupError(f"{path} was changed or is damaged: {reason}; restore another backup")
     rows: dict[tuple[str, str], Row] = {}
     for number, line in enumerate(islice(lines, count - 2), 2):
         row = _row(path, number, line)
         if rows.setdefault(row[:2], row) is not row:
-            namespace, key, _ = row
-            raise BackupError(
-                f"{path}, line {number}: duplicate key {shortly(key)} in the namespace {shortly(namespace)}"
-            )
+            where = f"{shortly(row[1])} in the namespace {shortly(row[0])}"
+            raise BackupError(f"{path}, line {number}: duplicate key {where}")
     return list(rows.values())
 
 
@@ -117,9 +112,7 @@ def _entry(row: Row) -> dict[str, Any]:
         exact = _is_exact(value, set())
     except (ValueError, RecursionError):
         exact = False
-    if exact:
-        return {**entry, "json": value}
-    return {**entry, "pickle": b64encode(data).decode("ascii")}
+    return {**entry, **({"json": value} if exact else {"pickle": b64encode(data).decode("ascii")})}
 
 
 def _line(value: dict[str, Any]) -> bytes:
@@ -151,9 +144,9 @@ def _has_surrogates(text: str) -> bool:
 
 
 def _text(text: str) -> Any:
-    if _has_surrogates(text):
-        return {"utf8": b64encode(text.encode("utf-8", "surrogatepass")).decode("ascii")}
-    return text
+    if not _has_surrogates(text):
+        return text
+    return {"utf8": b64encode(text.encode("utf-8", "surrogatepass")).decode("ascii")}
 
 
 def _row(path: Path, number: int, line: bytes) -> Row:
@@ -162,9 +155,8 @@ def _row(path: Path, number: int, line: bytes) -> Row:
         data = b64decode(entry["pickle"], validate=True) if "pickle" in entry else dumps(entry["json"])
         return _read_text(entry["namespace"]), _read_text(entry["key"]), data
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise BackupError(
-            f'{path}, line {number}: invalid value; expected "namespace", "key", and "json" or "pickle"'
-        ) from error
+        expected = '"namespace", "key", and "json" or "pickle"'
+        raise BackupError(f"{path}, line {number}: invalid value; expected {expected}") from error
 
 
 def _read_text(text: Any) -> str:
@@ -269,9 +261,8 @@ def _read_program(path: Path, text: str) -> ErrbotBackup:
         # errbot doesn't write such a statement.
         unexpected += 1
         if unexpected > _MOST_UNEXPECTED:
-            raise BackupError(
-                f"{where}: more than {_MOST_UNEXPECTED} unexpected statements; the file is damaged or not an errbot backup"
-            )
+            what = f"more than {_MOST_UNEXPECTED} unexpected statements"
+            raise BackupError(f"{where}: {what}; the file is damaged or not an errbot backup")
         if not statement.startswith(("pobj[", "pobj.")):
             # It may name the plugin whose values follow.
             plugin = None

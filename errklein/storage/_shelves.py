@@ -114,16 +114,13 @@ def _items(path: Path) -> Generator[tuple[bytes, bytes], None, None]:
         # dbm.dumb writes the index when the shelf is closed.
         if path.with_name(path.name + ".dat").stat().st_size == 0:
             return
-        raise ShelfError(
-            f"the index {path.name}.dir of the shelf {path} is missing; errbot was killed before it wrote it"
-        )
+        missing = f"the index {path.name}.dir of the shelf {path} is missing"
+        raise ShelfError(f"{missing}; errbot was killed before it wrote it")
     try:
         module = import_module(kind)
     except ImportError:
-        raise ShelfError(
-            f"the shelf {path} needs {kind}, and this Python has no module {kind}; "
-            "run this command with a Python that has it, such as the one that errbot used"
-        ) from None
+        remedy = "run this command with a Python that has it, such as the one that errbot used"
+        raise ShelfError(f"the shelf {path} needs {kind}, and this Python has no module {kind}; {remedy}") from None
     with closing(module.open(str(path), "r")) as opened:
         for key in opened.keys():  # noqa: SIM118 - an object of dbm.gnu is not iterable
             yield bytes(key), bytes(opened[key])
@@ -211,10 +208,8 @@ class ImportPlan:
             elif not _is_same(stored, data):
                 kept.append(repr(key))
         if kept:
-            self.problems.append(
-                f"{namespace}: {', '.join(kept)} not imported from {shelf.path}, because the bot has stored other "
-                "values under these keys; use --force to replace them"
-            )
+            why = "because the bot has stored other values under these keys; use --force to replace them"
+            self.problems.append(f"{namespace}: {', '.join(kept)} not imported from {shelf.path}, {why}")
         count = len(self.rows) - rows_before
         self.notes.append(f"{namespace}: {count} {'value' if count == 1 else 'values'} imported")
         if len(self.problems) == problems_before:

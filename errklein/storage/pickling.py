@@ -38,10 +38,8 @@ class UnstorableValue(StorageError, TypeError):
 
     def __init__(self, namespace: str, key: str, value: object, reason: BaseException) -> None:
         kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-        why = one_line(reason)
-        super().__init__(
-            f"{namespace}: a value of type {kind} can't be stored under {key!r} ({why}); nothing was changed"
-        )
+        refused = f"a value of type {kind} can't be stored under {key!r} ({one_line(reason)})"
+        super().__init__(f"{namespace}: {refused}; nothing was changed")
 
 
 class UnreadableValue(StorageError):
@@ -49,8 +47,7 @@ class UnreadableValue(StorageError):
     `get(key, default)` would return the default, and the plugin might then overwrite the value."""
 
     def __init__(self, namespace: str, key: str, reason: BaseException) -> None:
-        why = one_line(reason)
-        super().__init__(f"{namespace}: the value of {key!r} can't be read ({why}); it is left as it is")
+        super().__init__(f"{namespace}: the value of {key!r} can't be read ({one_line(reason)}); it is left as it is")
 
 
 def dumps(value: object) -> bytes:

@@ -452,12 +452,9 @@ class SendingThread:
             return failure
         delay = min(RETRY_AFTER * 2**self._errors, LONGEST_RETRY)
         self._errors += 1
-        self.log.warn(
-            "{network}: a message could not be sent ({reason}); next try in {delay:.0f} s",
-            network=self._network.network,
-            reason=f"{type(error).__name__}: {error}",
-            delay=delay,
-        )
+        text = "{network}: a message could not be sent ({reason}); next try in {delay:.0f} s"
+        reason = f"{type(error).__name__}: {error}"
+        self.log.warn(text, network=self._network.network, reason=reason, delay=delay)
         self._retry = self._reactor.callLater(delay, self._network.try_again)
         return Failure(NotConfirmed(str(error)))
 
@@ -533,9 +530,8 @@ class NetworkThread:
                 # An idle loop waits for its sockets and must be woken.
                 loop.call_soon_threadsafe(_ctrl_c)
             elif self._thread.ident is not None:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(self._thread.ident), ctypes.py_object(KeyboardInterrupt)
-                )
+                interrupt = ctypes.py_object(KeyboardInterrupt)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), interrupt)
 
     def end(self) -> None:
         self._jobs.put(None)

@@ -40,9 +40,7 @@ _UNREADABLE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, Overflo
 """Exceptions of gzip and tarfile for damaged archives."""
 
 _SECONDS = 300
-_CAREFUL = (
-    f"git -c core.hooksPath={os.devnull} -c core.fsmonitor=false -c protocol.ext.allow=never -c submodule.recurse=false"
-).split()
+_CONFIG = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "protocol.ext.allow=never", "submodule.recurse=false")
 _ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": "https:http:ssh:file",
     "GIT_TERMINAL_PROMPT": "0",
@@ -250,7 +248,12 @@ def _git(*arguments: str, directory: Path | None = None) -> str:
     # Without --git-dir, git would use a repository in a parent directory.
     there = () if directory is None else (f"--git-dir={directory / '.git'}", f"--work-tree={directory}")
     try:
-        return run([*_CAREFUL, *there, *arguments], seconds=_SECONDS, env=_ENVIRONMENT, directory=directory)
+        return run(
+            ["git", *(part for option in _CONFIG for part in ("-c", option)), *there, *arguments],
+            seconds=_SECONDS,
+            env=_ENVIRONMENT,
+            directory=directory,
+        )
     except ProgramError as error:
         raise RepoException(f"git: {error}") from error
 
