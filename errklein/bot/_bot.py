@@ -109,6 +109,7 @@ class Bot:
         choices.note = lambda who, text: self.core_host.note(who, "chat", "choose", text)
         sending.changed = partial(on_reactor_soon, reactor, choices.changed)
         values = StoredValues(self.plugin_manager, self.storage, reactor)
+        self.flow_executor.restore(self.plugin_manager.get("flow questions", {}), partial(values.set, "flow questions"))
         self.missed = missed = MissedNotices(self.plugin_manager, values, now)
         fallback = NoticeFallback(reactor, config, now)
         notices = NoticeBoard(reactor, networks, sending.deliver_notice, self.disclosure, missed, fallback)

@@ -37,6 +37,8 @@ class FlowNode:
         self.command = command.replace(" ", "_") if isinstance(command, str) else command
         self.children: list[tuple[Predicate, FlowNode]] = []
         self.hints = hints
+        self.question: str | Callable[[Mapping[str, Any]], str] = ""
+        self.choices: dict[str, FlowNode] = {}
 
     def connect(self, node_or_command: FlowNode | str, predicate: Predicate = never, hints: bool = True) -> FlowNode:
         """Add a next step, and return its node.
@@ -52,6 +54,26 @@ class FlowNode:
         node = _node(node_or_command, hints)
         self.children.append((predicate, node))
         return node
+
+    def choose(
+        self, question: str | Callable[[Mapping[str, Any]], str], choices: Mapping[str, FlowNode | str]
+    ) -> tuple[FlowNode, ...]:
+        """Ask with buttons, or numbers, how to go on when the flow waits after this step; a choice runs the next step's command::
+
+            tested = built.connect("run tests")
+            publish, _ = tested.choose("Publish it?", {"yes": "publish", "no": FLOW_END})
+            publish.connect("announce")
+
+        The question stays open over a restart of the bot, if the context has only values of JSON.
+
+        :param question: the question in Markdown, or a function that gets the flow's context and returns it.
+        :param choices: the names of commands, or existing nodes such as FLOW_END, by the labels of their buttons.
+        :returns: the nodes of the next steps.
+        :raises ValueError: if a step is neither a node nor a name.
+        """
+        self.question = question
+        self.choices = {label: FlowNode.connect(self, step) for label, step in choices.items()}
+        return tuple(self.choices.values())
 
     def predicate_for_node(self, node: FlowNode) -> Predicate | None:
         """Return the predicate of the edge to `node`, or None if there is no such edge."""
@@ -119,6 +141,15 @@ class FlowRoot(FlowNode):
         self.room_flow = self.room_flow or room_flow
         return node
 
+    def steps(self) -> list[FlowNode]:
+        """Return the root and all steps, each once, those that are nearer first."""
+        found: dict[FlowNode, None] = {self: None}
+        for node in (todo := [*found]):
+            new = dict.fromkeys(child for _, child in node.children if child not in found)
+            found |= new
+            todo += new
+        return todo
+
     def first_step(self, command: str) -> FlowNode | None:
         """Return the first step with that command, or None if the command doesn't start the flow."""
         if command not in self.auto_triggers:
@@ -167,15 +198,18 @@ class Flow:
     :param root: the root of the graph.
     :param requestor: the person or room.
     :param initial_context: values that are copied to `ctx`.
+    :param step: the current step; by default the root.
     """
 
     name: str = read_only("_root.name", "The name of the flow.")
     root: FlowRoot = read_only("_root", "The root of the graph.")
     current_step: FlowNode = read_only("_current_step", "The step taken last, or the root before the first step.")
 
-    def __init__(self, root: FlowRoot, requestor: Identifier, initial_context: Mapping[str, Any]) -> None:
+    def __init__(
+        self, root: FlowRoot, requestor: Identifier, initial_context: Mapping[str, Any], step: FlowNode | None = None
+    ) -> None:
         self._root = root
-        self._current_step: FlowNode = root
+        self._current_step: FlowNode = step or root
         self.ctx: dict[str, Any] = dict(initial_context)
         self.requestor = requestor
         self.moved_by = requestor

@@ -93,7 +93,9 @@ class Dispatcher:
         self.permissions = Permissions(reactor.seconds, networks, registry, self.filters, workers, replies)
         self.conversations = Conversations(reactor, networks, replies)
         self.choices = Choices(reactor, networks, replies, self.conversations, self.permissions.denial)
-        self.flow_executor = FlowExecutor(reactor, networks, registry, workers.commands, send, self.disclosure)
+        self.flow_executor = FlowExecutor(
+            reactor, networks, registry, workers.commands, send, self.disclosure, self.choices, self.dispatch
+        )
         self.finder = CommandFinder(networks, registry, self.histories)
         self._admin_queues = tuple(SerialQueue(reactor, hung_after=HUNG_AFTER) for _ in range(2))
         """Those of plugins and of the core."""

@@ -18,7 +18,7 @@ from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import Kind, Press, Wanted
 from errklein.commands import RegisteredCommand
 from errklein.commands.access import is_named
-from errklein.commands.flows import same_person
+from errklein.commands.flows import Flow, same_person
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.conversations import MOST_QUESTIONS, Conversations, NoAnswer, QuestionWithdrawn
 from errklein.dispatch.replies import Replies, build_reply
@@ -154,26 +154,40 @@ class Choices:
             permits = self._permits(backend, to, asked, who)
         except (TypeError, ValueError) as error:
             return fail(error)
-        # A later process would send what nobody waits for.
-        asked.choices, asked.unstored = labels, True
-        return self._ask(plugin, backend, asked, permits, timeout)
+        asked.choices = labels
+        return self.ask(plugin, backend, asked, permits, timeout)
 
-    def _ask(
-        self, plugin: object, backend: Backend, asked: Message, permits: Permits, timeout: float | None
-    ) -> Deferred[Choice]:
+    def ask(
+        self,
+        plugin: object,
+        backend: Backend,
+        asked: Message,
+        permits: Permits,
+        timeout: float | None,
+        sent: Receipt | None = None,
+    ) -> Asking:
+        """Send a question, unless an earlier process has sent it; see `choose`.
+
+        :param plugin: The plugin, or a flow, whose questions stay open when the bot stops.
+        """
         from errklein.chat.fallbacks import Offer
 
         assert asked.to is not None
+        # A later process would send what nobody waits for.
+        asked.unstored = True
         offer = Offer.of(asked.choices, backend.features(asked.to))
         answered = Asking(lambda _: self._withdraw(asking, "The question was withdrawn."))
+        answered.sent = sent
         asking = _Asked(plugin, backend, asked, permits, offer, answered, timeout)
         here = [one for one in self.open if one.backend is backend and one.asked.to == asked.to]
         most = MOST_WITH_BUTTONS if offer.buttons else MOST_QUESTIONS
         if len(here) >= most:
-            return fail(QuestionWithdrawn(f"There are already {most} open questions; answer one of them first."))
+            withdrawn = QuestionWithdrawn(f"There are already {most} open questions; answer one of them first.")
+            answered.errback(withdrawn)
+            return answered
         must_wait = any(map(asking.is_beside, here))
         self.open.append(asking)
-        if not must_wait:
+        if sent is None and not must_wait:
             self._send(asking)
         return answered
 
@@ -223,7 +237,8 @@ class Choices:
         self._withdraw_all(lambda asking: asking.plugin is plugin, "The plugin is deactivated.")
 
     def stop(self) -> None:
-        """End all open questions."""
+        """End all open questions, apart from those of flows, which a later process has again."""
+        self.open = [one for one in self.open if not isinstance(one.plugin, Flow)]
         self._withdraw_all(lambda _: True, "The bot is stopping.")
 
     def _withdraw_all(self, ends: Callable[[_Asked], bool], reason: str) -> None:
@@ -289,8 +304,11 @@ class Choices:
         if shown and sent is not None and asking.offer.edits:
             edit = Message(f"{asked.body}\n\n{shown}", asked.frm, asked.to)
             edit.unstored = asked.unstored
+            refs = asking.refs
             try:
-                asking.backend.perform(edit, Wanted(Kind.EDIT, str(sent), asked.thread))
+                # An earlier process may have sent it, whose handles of what isn't stored aren't known.
+                target = refs[0] if len(refs) == 1 else str(sent)
+                asking.backend.perform(edit, Wanted(Kind.EDIT, target, asked.thread))
             except Exception:
                 self.log.failure("The message of a question can't be changed")
         fire = partial(asking.answered.callback, result)

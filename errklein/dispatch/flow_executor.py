@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Identifier, Message, Room, RoomOccupant
+from errklein.chat.handles import MessageRef
 from errklein.commands import (
     FLOW_END,
     Caller,
@@ -26,13 +29,18 @@ from errklein.commands import (
     never,
 )
 from errklein.dispatch._networks import Networks
+from errklein.dispatch.choices import Choice, Choices
+from errklein.dispatch.conversations import QuestionWithdrawn
 from errklein.dispatch.replies import DetailedError, Disclosure, refused
 from errklein.ports.chat import Backend
+from errklein.ports.receipts import Receipt
 from errklein.running import InFlightCounter, PoolStopped, Runner, on_reactor_soon
 from errklein.running.context import assigned, handled_network, origin, person_origin, running_command
 from errklein.text import plain
 from errklein.text.errors import error_text, one_line
 from errklein.text.masking import masker
+
+Questions = dict[tuple[str, str], dict[str, Any]]
 
 MOST_AUTOSTEPS = 100
 """Maximum number of steps that a flow takes by itself in a row; beyond it, the flow is ended, since it may be endless."""
@@ -57,6 +65,8 @@ class FlowExecutor:
         runner: Runner,
         send: Callable[[Identifier, str], object],
         disclosure: Disclosure,
+        choices: Choices,
+        run: Callable[[Backend, Message], object],
     ) -> None:
         self.flow_roots: dict[str, FlowRoot] = {}
         self.in_flight: list[Flow] = []
@@ -66,6 +76,10 @@ class FlowExecutor:
         self._runner = runner
         self._send = send
         self._disclosure = disclosure
+        self._choices, self._run = choices, run
+        self._questions: Questions = {}
+        """The open questions as they are stored, by network and requestor."""
+        self._store: Callable[[Questions], object] = lambda questions: None
         self._lock = threading.RLock()
         self._in_flight_steps = InFlightCounter()
         # The flows that are taking steps by themselves, and whether a person has taken a step meanwhile.
@@ -82,12 +96,15 @@ class FlowExecutor:
             if flow.name in self.flow_roots:
                 raise ValueError(f"there is already a flow named {flow.name}")
             self.flow_roots[flow.name] = flow
+        on_reactor_soon(self._reactor, self._resume, flow)
 
     def remove_flow(self, flow: FlowRoot) -> None:
         with self._lock:
             if self.flow_roots.get(flow.name) is flow:
                 del self.flow_roots[flow.name]
-            self.in_flight = [other for other in self.in_flight if other.root is not flow]
+            for other in self.in_flight:
+                if other.root is flow:
+                    self._end(other)
 
     # Flows in progress
 
@@ -157,6 +174,127 @@ class FlowExecutor:
         if message.frm is not None and (self.in_flight or self.flow_roots):
             self.trigger(command.name, message.frm, message.ctx)
 
+    # Questions
+
+    def restore(self, questions: Questions, store: Callable[[Questions], object]) -> None:
+        """Go on with the open questions of an earlier process when their flows are registered, and store others."""
+        self._questions, self._store = dict(questions), store
+
+    async def _ask(self, flow: Flow) -> None:
+        """Ask the question of the current step: the requestor where the flow was started, or the room of a room's flow."""
+        here, requestor = flow.current_step, flow.requestor
+        try:
+            text = here.question if isinstance(here.question, str) else await self._runner.run(here.question, flow.ctx)
+        except PoolStopped:
+            raise
+        except Exception as error:
+            summary = f"The question after the step {here} in the flow {flow.name} failed"
+            text = f"{summary} with {type(error).__name__}: {one_line(error)}"
+            self._report_failure(flow, "A question of the flow {flow} failed", text, summary)
+            return
+        if flow in self.in_flight and flow.current_step is here:
+            question = {
+                "flow": flow.name,
+                "step": flow.root.steps().index(here),
+                "command": here.command,
+                "text": text,
+                "labels": list(here.choices),
+                "ctx": self._as_json(flow),
+                "requestor": str(requestor),
+                "name": "" if isinstance(requestor, Room) else str(getattr(requestor, "aclattr", "")),
+                "mover": str(flow.moved_by),
+                "sent": "",
+                "refs": [],
+            }
+            self._open(flow, question)
+
+    def _open(self, flow: Flow, question: dict[str, Any]) -> None:
+        """Send a question, unless an earlier process has sent it, and store it until it ends."""
+        requestor, backend = flow.requestor, self._backend_of(flow, flow.requestor)
+        to = requestor.room if isinstance(requestor, RoomOccupant) else requestor
+        asked, sent, key = (
+            Message(question["text"], backend.bot_identifier, to),
+            None,
+            (backend.network, str(requestor)),
+        )
+        asked.choices = tuple(question["labels"])
+        if question["sent"]:
+            sent = Receipt(question["sent"])
+            sent.refs = [MessageRef(*ref) for ref in question["refs"]]
+
+        def permits(by: Identifier) -> bool:
+            # An identifier that is made from a stored name equals everybody who has taken that name since.
+            is_named = question["name"] in ("", str(getattr(by, "aclattr", "")))
+            return is_named and flow in self.in_flight and flow.check_identifier(by)
+
+        def is_sent(_: object) -> None:
+            if (sent := answered.sent) is not None and self._questions.get(key) is question:
+                question.update(sent=str(sent), refs=[tuple(ref) for ref in sent.refs])
+                self._keep()
+
+        def ended(result: Choice | Failure) -> None:
+            if self._questions.get(key) is question:
+                del self._questions[key]
+                self._keep()
+            if isinstance(result, Choice):
+                self._chosen(flow, here, asked, result)
+            elif not result.check(QuestionWithdrawn):
+                self._stopped(result, flow)
+
+        if question["ctx"]:
+            self._questions[key] = question
+            self._keep()
+        here, answered = flow.current_step, self._choices.ask(flow, backend, asked, permits, None, sent)
+        answered.addBoth(ended).addErrback(self._stopped, flow)
+        if sent is None and answered.sent is not None:
+            answered.sent.watch().addCallbacks(is_sent, lambda _: None)
+
+    def _chosen(self, flow: Flow, here: FlowNode, asked: Message, choice: Choice) -> None:
+        """Run the command of the chosen step as if the person had typed it, or end the flow."""
+        if flow not in self.in_flight or flow.current_step is not here:
+            return
+        if (step := here.choices[choice]) is FLOW_END:
+            self._end(flow)
+            return
+        backend = self._backend_of(flow, flow.requestor)
+        typed = choice.message or Message(frm=choice.by, to=asked.to if asked.is_group else backend.bot_identifier)
+        message = typed.clone()
+        message.body = self._networks.config(backend).BOT_PREFIX + str(step).replace("_", " ")
+        whose = person_origin(backend.network, choice.by)
+        with assigned(handled_network, backend.network), assigned(running_command, None), assigned(origin, whose):
+            self._run(backend, message)
+
+    def _resume(self, root: FlowRoot) -> None:
+        """Go on with the questions that an earlier process has asked in this flow."""
+        steps = root.steps()
+        for key, question in [one for one in self._questions.items() if one[1]["flow"] == root.name]:
+            del self._questions[key]
+            try:
+                step, build = steps[question["step"]], self._networks.backends[key[0]].build_identifier
+                if (step.command, list(step.choices)) != (question["command"], question["labels"]):
+                    raise LookupError("the flow has changed")
+                flow = Flow(root, build(question["requestor"]), json.loads(question["ctx"]), step)
+                flow.moved_by = build(question["mover"])
+            except (LookupError, ValueError) as error:
+                self.log.warn("A question of the flow {flow} ends: {error}", flow=root.name, error=str(error))
+                continue
+            with self._lock:
+                self.in_flight = [*self.in_flight, flow]
+            self._open(flow, question)
+
+    def _as_json(self, flow: Flow) -> str:
+        """Return the context of the flow for a later process; "" if that is impossible."""
+        with suppress(TypeError, ValueError):
+            if json.loads(text := json.dumps(flow.ctx)) == flow.ctx:
+                return text
+        self.log.info("A question of the flow {flow} ends with the bot: its context is no JSON", flow=flow.name)
+        return ""
+
+    def _keep(self) -> None:
+        """Store the open questions."""
+        stored = maybeDeferred(self._store, dict(self._questions))
+        stored.addErrback(lambda failure: self.log.failure("Questions of flows can't be stored", failure))
+
     # Steps
 
     def _begin(self, root: FlowRoot, requestor: Identifier, context: Mapping[str, Any]) -> Flow:
@@ -173,6 +311,7 @@ class FlowExecutor:
         return None, None
 
     def _continue(self, flow: Flow) -> None:
+        self._choices.withdraw(flow)
         if flow in self._advancing:
             self._advancing[flow] = True
             return
@@ -194,7 +333,10 @@ class FlowExecutor:
                 await self._take_autosteps(flow)
         finally:
             del self._advancing[flow]
-        self._hint(flow)
+        if flow in self.in_flight and flow.current_step.choices:
+            await self._ask(flow)
+        else:
+            self._hint(flow)
 
     async def _take_autosteps(self, flow: Flow) -> None:
         for _ in range(MOST_AUTOSTEPS):
@@ -293,6 +435,7 @@ class FlowExecutor:
     def _end(self, flow: Flow) -> None:
         with self._lock:
             self.in_flight = [other for other in self.in_flight if other is not flow]
+        on_reactor_soon(self._reactor, self._choices.withdraw, flow)
 
     def _hint(self, flow: Flow) -> None:
         if flow not in self.in_flight or not flow.current_step.hints:
