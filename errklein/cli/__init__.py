@@ -171,6 +171,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "config template": print_config_template,
     "healthcheck": _late("_control", "check_health"),
     "network": _check_or_list_networks,
+    "network push-commands": _late("_check", "push_commands"),
     "console-link": _late("_control", "print_console_link"),
     "person": _late("_control", "forget_person"),
     "report": _late("_report", "report"),

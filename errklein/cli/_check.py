@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -14,11 +16,19 @@ from werkzeug.routing import Map, Rule
 
 from errklein import journal, storage
 from errklein.cli._parser import print_lines
-from errklein.commands import CommandDeclaration, CommandRegistry, is_admin_by_default
+from errklein.commands import CommandDeclaration, CommandRegistry, documentation, is_admin_by_default, with_prefix
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import
-from errklein.config import Config, SecretError, configuration_warnings, located_errors, placeholders, read_secrets
-from errklein.config.networks import NetworkFinding, known_networks, network_of
+from errklein.config import (
+    Config,
+    ConfigError,
+    SecretError,
+    configuration_warnings,
+    located_errors,
+    placeholders,
+    read_secrets,
+)
+from errklein.config.networks import CommandText, NetworkFinding, known_networks, network_of
 from errklein.config.warnings import places_of
 from errklein.core_plugins import CorePlugin
 from errklein.database import Access, upgrade_of
@@ -35,6 +45,7 @@ from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import DataDirectory, Listening, errors_end_program, load_with_options
 from errklein.service.startup_checks import START_ERRORS, check_config, check_log_file, check_network, network_warnings
 from errklein.sources import find_source
+from errklein.text import to_plain
 from errklein.text.suggestions import did_you_mean
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.option_values import HookError
@@ -188,9 +199,9 @@ def _counted(count: int, noun: str) -> str:
     return f"{count or 'no'} {noun}{'' if count == 1 else 's'}"
 
 
-def clashes(manager: BotPluginManager) -> Iterator[str]:
-    """Yield a warning for each command that gets another name, since two plugins have one of the same name."""
-    registry = CommandRegistry()
+def clashes(manager: BotPluginManager, registry: CommandRegistry | None = None) -> Iterator[str]:
+    """Add the commands to a registry, and yield a warning for each that gets another name, since two plugins have one of the same name."""
+    registry = registry or CommandRegistry()
     for name in manager.get_plugins_activation_order():
         instance = manager.get_plugin_obj_by_name(name)
         if instance is not None and not manager.is_blacklisted(name):
@@ -290,17 +301,23 @@ def list_networks(config_file: str | None) -> int:
     return 0
 
 
+def _views(config: Config, name: str | None) -> dict[str, Config]:
+    """Return the configurations of the network of that name, or of all without one."""
+    views = {network: view for network, view in config.networks.items() if name in (None, network, view.BACKEND)}
+    if not views:
+        meant = did_you_mean(name or "", config.networks) or "."
+        configured = ", ".join(config.networks)
+        raise SystemExit(f"errklein: unknown network {name!r}{meant} Configured networks: {configured}")
+    return views
+
+
 def check_networks(config_file: str | None, data_dir: str | None, name: str | None) -> NoReturn:
     """Check the network of that name, or all, and print the results. Raise SystemExit, with status 1 if one can't be used."""
     # The reactor must be chosen before anything imports it.
     install_asyncio_reactor()
     with errors_end_program():
         config = load_with_options(config_file, data_dir=data_dir)
-    views = {network: view for network, view in config.networks.items() if name in (None, network, view.BACKEND)}
-    if not views:
-        meant = did_you_mean(name or "", config.networks) or "."
-        configured = ", ".join(config.networks)
-        raise SystemExit(f"errklein: unknown network {name!r}{meant} Configured networks: {configured}")
+    views = _views(config, name)
     from twisted.internet.task import deferLater, react
 
     from errklein.networks.errors import NotConfirmed, RequestRefused, RetryLater
@@ -336,3 +353,56 @@ async def _check_connection(reactor: Any, view: Config) -> Sequence[NetworkFindi
         return [NetworkFinding(f"nothing to connect to: {network.description}" if network.is_local else untried)]
     is_running = DataDirectory(Path(view.BOT_DATA_DIR)).is_used()
     return await network.check(NetworkContext(reactor, view, is_running=is_running))
+
+
+def push_commands(known: argparse.Namespace) -> NoReturn:
+    """Make the commands of the plugins known to a network, and print the changes. Raise SystemExit, with status 1 if that fails."""
+    # The reactor must be chosen before anything imports it.
+    install_asyncio_reactor()
+    with errors_end_program():
+        config = load_with_options(known.config, data_dir=known.data_dir, plugin_dirs=known.plugin_dir)
+    name, view = next(iter(_views(config, known.name).items()))
+    if (network := network_of(view)) is None or (push := network.push_commands) is None:
+        raise SystemExit(f"errklein: {name}: {view.BACKEND} has no list of a bot's commands")
+    from twisted.internet.task import deferLater, react
+
+    from errklein.networks.errors import NotConfirmed, RequestRefused, RetryLater
+
+    async def run(reactor: Any) -> None:
+        await deferLater(reactor, 0)
+        try:
+            with errors_end_program(), located_errors(config, view):
+                check_network(view)
+                context = NetworkContext(reactor, view, is_running=DataDirectory(Path(view.BOT_DATA_DIR)).is_used())
+                lines = await push(context, await _command_texts(reactor, config, view), known.dry_run)
+        except (ConnectionError, NotConfirmed, RequestRefused, RetryLater) as error:
+            raise SystemExit(f"errklein: {name}: {error}") from error
+        print_lines(lines or ["Nothing has changed."])
+
+    react(run)
+
+
+async def _command_texts(reactor: Any, config: Config, view: Config) -> list[CommandText]:
+    """Return the commands of the plugins, without those of the core for administrators, as a start of the bot would register them."""
+    config.AUTOINSTALL_DEPS = False
+    _, make_bot = wire(reactor, config, values=Access.COPY)
+    bot = make_bot()
+    problems = [one.text for one in await bot.plugin_manager.load(bot.plugin_roots) if not one.is_warning]
+    if problems:
+        raise ConfigError("\n".join(["a plugin can't be loaded, so its commands aren't known:", *problems]))
+    registry = CommandRegistry()
+    deque(clashes(bot.plugin_manager, registry), 0)
+    bot.storage.close()
+    hides = view.HIDE_RESTRICTED_COMMANDS
+    texts = []
+    for command in sorted(registry, key=lambda command: command.name):
+        declared = command.declaration
+        is_restricted = command.needs_admin and (command.core or hides)
+        if declared.pattern is None and not (declared.hidden or declared.flow_only or is_restricted):
+            # The docstring of a command with declared arguments begins with its usage.
+            parser = getattr(command.handler, "_err_command_parser", None)
+            text = documentation(command.handler) if parser is None else parser.description
+            paragraph = to_plain(with_prefix(text or "", view.BOT_PREFIX).strip().partition("\n\n")[0], indented=False)
+            sentence = re.split(r"(?<=[.!?])\s", " ".join(paragraph.split()), maxsplit=1)[0]
+            texts.append(CommandText(command.name, sentence, " ".join((declared.syntax or "").split())))
+    return texts

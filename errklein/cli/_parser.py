@@ -140,6 +140,9 @@ def _add_running(add: Callable[..., Parser]) -> None:
     checking.add_argument(
         "name", metavar="NAME", nargs="?", help="the network's name in NETWORKS, or BACKEND (default: all)"
     )
+    pushing = add_action("push-commands", "make the bot's commands known to a network that lists them", _DATA, _PLUGINS)
+    pushing.add_argument("name", metavar="NAME", help="the network's name in NETWORKS, or BACKEND")
+    _flag(pushing, "--dry-run", text="print what would change, and change nothing")
     add_action = _add_actions(add("config"))
     show_text = "print each setting that is set, with its value and its source"
     showing = add_action("show", show_text, _CONFIG, _DATA, _PLUGINS)

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
 from tests import needs_network
-from tests.processes import ERRKLEIN, run, write_config
+from tests.processes import ERRKLEIN, run, write_config, write_plugin
 
 PARLEY = """
 from errklein.config.identity import NetworkSettings
@@ -48,6 +48,104 @@ class ListTests(SynchronousTestCase):
         self.assertEqual(configured, "  ops  Null\navailable")
         lines = dict(line.split(None, 1) for line in available.splitlines()[:-1])
         self.assertLessEqual({"IRC", "Null", "Test", "Text"}, lines.keys())
+
+
+PUSHING = """
+from errklein.config.identity import NetworkSettings
+from errklein.config.networks import Network
+from errklein.networks.errors import RequestRefused
+from errklein.networks.null import NETWORK as NULL
+
+async def push(context, commands, dry):
+    if context.config.BOT_IDENTITY:
+        raise ConnectionError("parley.example.net doesn't answer")
+    begin = "would set" if dry else "set"
+    return [f"{begin} {one}" for one in commands if one.name in ("help", "order_tea", "brew", "guarded", "plugin_list")]
+
+NETWORK = Network("Parley", "an invented server", NetworkSettings({}, accepts_others=True), NULL.make, push_commands=push)
+"""
+
+TEA = '''
+from errklein import BotPlugin, arg_botcmd, botcmd, botmatch
+
+class Tea(BotPlugin):
+    @botcmd
+    def order_tea(self, message, args):
+        """Order `tea` with !order tea. It
+        takes a minute.
+
+        More about it."""
+
+    @arg_botcmd("kind", type=str)
+    @arg_botcmd("--hot", action="store_true")
+    def brew(self, message, kind, hot):
+        """Brew a kind of tea. Or coffee."""
+
+    @botcmd(admin_only=True)
+    def guarded(self, message, args):
+        """Open the cupboard."""
+
+    @botcmd(hidden=True)
+    def secret(self, message, args):
+        """Never listed."""
+
+    @botmatch("tea")
+    def hears(self, message, match):
+        """No command."""
+'''
+
+
+class PushTests(SynchronousTestCase):
+    """`errklein network push-commands`."""
+
+    def setUp(self) -> None:
+        """Make a directory with a plugin and a network that lists commands."""
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        (self.directory / "parley.py").write_text(PUSHING)
+        metadata = self.directory / "parley-1.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: parley\nVersion: 1\n")
+        (metadata / "entry_points.txt").write_text("[errklein.networks]\nParley = parley:NETWORK\n")
+        path = f"{self.directory}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        self.enterContext(mock.patch.dict(os.environ, {"PYTHONPATH": path}))
+        write_plugin(self.directory / "plugins", "Tea", TEA)
+
+    def push(self, *arguments: str, **settings: object) -> tuple[int, list[str]]:
+        """Return the exit status and the lines of the output."""
+        networks = {
+            "chat": {"BACKEND": "Parley", "BOT_IDENTITY": settings.pop("identity", {})},
+            "hooks": {"BACKEND": "Null"},
+        }
+        config = {"NETWORKS": networks, "BOT_EXTRA_PLUGIN_DIR": str(self.directory / "plugins"), **settings}
+        write_config(self.directory, config)
+        done = run(ERRKLEIN, "network", "push-commands", *arguments, cwd=self.directory, fresh=True)
+        self.assertNotIn("Traceback", done.stderr)
+        return done.returncode, (done.stdout + done.stderr).splitlines()
+
+    def test_push(self) -> None:
+        """The network gets the commands with their first sentence and their arguments, and its lines are printed."""
+        order = "CommandText(name='order_tea', description='Order tea with ?order tea.', syntax='')"
+        brew = "CommandText(name='brew', description='Brew a kind of tea.', syntax='[-h] [--hot] kind')"
+        guarded = "CommandText(name='guarded', description='Open the cupboard.', syntax='')"
+        status, (first, *lines) = self.push("chat", "--dry-run", BOT_PREFIX="?")
+        self.assertEqual(status, 0)
+        self.assertEqual(first, f"would set {brew}")
+        self.assertEqual(lines[::2], [f"would set {guarded}", f"would set {order}"])
+        self.assertIn("name='help'", lines[1])
+        _, lines = self.push("Parley", HIDE_RESTRICTED_COMMANDS=True)
+        self.assertEqual((lines[0], len(lines)), (f"set {brew}", 3))
+
+    def test_failures(self) -> None:
+        """A network without such a list, one that fails, and a broken plugin end with an error of one line."""
+        self.assertEqual(self.push("hooks"), (1, ["errklein: hooks: Null has no list of a bot's commands"]))
+        self.assertEqual(
+            self.push("chat", identity={"user": "x"})[1], ["errklein: chat: parley.example.net doesn't answer"]
+        )
+        (self.directory / "plugins" / "tea" / "tea.py").write_text("import nothing_like_this\n")
+        status, lines = self.push("chat")
+        self.assertEqual(status, 1)
+        self.assertIn("a plugin can't be loaded, so its commands aren't known", lines[0])
 
 
 class CheckTests(SynchronousTestCase):
