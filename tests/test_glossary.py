@@ -36,6 +36,7 @@ WORDS = [
     "delivery",
     "message",
     "handle",
+    "choice",
     "network",
     "room",
     "person",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from errklein.cli._check import describe
 from errklein.testing import PluginTestCase, TestBot
@@ -45,7 +46,8 @@ class ConversationCase(PluginTestCase):
         return lines
 
     def follow(self, guide: str, count: int) -> None:
-        """Check the guide's conversations, of which there are so many."""
+        """Check the guide's conversations, of which there are so many, on a network that has no buttons, like the terminal."""
+        self.bot.backend.features_of_test = replace(self.bot.backend.features_of_test, choices=0, edits=False)
         found = list(conversations(guide))
         self.assertEqual(len(found), count)
         for turns in found:
@@ -58,7 +60,7 @@ class CommandsGuideTests(ConversationCase):
 
     def test_conversations(self) -> None:
         """docs/guides/commands.md."""
-        self.follow("commands", 4)
+        self.follow("commands", 5)
 
 
 class MessagesGuideTests(ConversationCase):
@@ -78,11 +80,11 @@ class StorageGuideTests(ConversationCase):
 
 
 class FlowsGuideTests(ConversationCase):
-    plugin_dirs = (EXAMPLES / "releases",)
+    plugin_dirs = (EXAMPLES / "releases", EXAMPLES / "publishing")
 
     def test_conversations(self) -> None:
         """docs/guides/flows.md."""
-        self.follow("flows", 1)
+        self.follow("flows", 2)
 
 
 class PlacesTests(ConversationCase):

@@ -15,6 +15,7 @@ TEXTS = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in refres
 
 LONG = {
     "docs/design.md": "the reference for contributors, who search one page for the parts and their reasons",
+    "docs/guides/write-a-network.md": "all that an author of a network implements, in the order of the class",
     "docs/measurements.md": "tables that the benchmarks write, and what their columns mean",
     "docs/reference/chat-commands.md": "a list of all commands",
     "docs/reference/command-line.md": "a list of all commands and options",

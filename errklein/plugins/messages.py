@@ -251,9 +251,9 @@ class PluginMessages:
         :param to: The message that the question replies to, or a room or person.
         :param question: The question, in Markdown.
         :param choices: The labels of the buttons.
-        :param who: Who may choose: a person, a text as in `allowusers` such as "@alice", or several of them. By default the sender of
-            the message, or the person that is asked. In a room without a message, everybody there; in a command, everybody there
-            who may run the command.
+        :param who: Who may choose: a person, a text as in `allowusers` such as "@alice", or several of them. By default it is the
+            sender of the message, or the person that is asked; in a room without a message, everybody there, in a command
+            everybody there who may run it.
         :param timeout: The time to wait for the answer, in seconds; None to wait without a limit.
         :returns: The label that was chosen, a `str` with the attributes `by`, `number` (the position from 0), `ref` and `message`.
         :raises TimeoutError: If there is no answer in time. A command that doesn't catch it replies with a sentence about it.
