@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
@@ -443,7 +444,7 @@ class MatrixRooms(RoomActions):
         if rid not in self.states:
             appearing: Deferred[None] = Deferred()
             self._appearing.setdefault(rid, []).append(appearing)
-            with suppress(TimeoutError):
+            with suppress(defer.TimeoutError):
                 await appearing.addTimeout(_PATIENCE, self._reactor)
         return rid
 
