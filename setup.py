@@ -153,6 +153,8 @@ setup(
         "sentry": ["sentry-sdk>=2"],
         # The Apprise network: messages to services that are only sent to.
         "apprise": ["apprise>=2.3"],
+        # The XMPP network.
+        "xmpp": ["slixmpp>=1.17"],
         # What errbot 6.2 installs and its plugins may import, but for what errklein itself requires (Jinja2, Markdown, pyOpenSSL)
         # and what only errbot's program uses (daemonize, pygments-markdown-lexer).
         "errbot": [
@@ -174,6 +176,7 @@ setup(
             "pytest>=8",
             "requests>=2.31",
             "sentry-sdk>=2",
+            "slixmpp>=1.17",
             # The versions of builds. Python 3.11's virtual environments have a setuptools that is too old.
             "setuptools>=77",
             "setuptools-scm>=10",

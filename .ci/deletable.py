@@ -69,6 +69,14 @@ PARTS: Mapping[str, Part] = {
             "long_tests/networks",
         )
     ),
+    "networks.xmpp": Part(
+        (
+            "errklein/networks/xmpp",
+            "tests/networks/xmpp",
+            "tests/networks/test_acceptance.py",
+            "long_tests/networks",
+        )
+    ),
     "networks.telegram": Part(
         (
             "errklein/networks/telegram",

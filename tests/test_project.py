@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import errklein
 from errklein._version import COMMIT, __version__
 from errklein.config import SETTINGS
-from errklein.config._settings import DEPENDENT, OF_XMPP, needs_restart
+from errklein.config._settings import DEPENDENT, needs_restart
 from tests.floors import OPTIONAL
 from tests.plugins.repos.repositories import GitRepository
 from tests.test_collection import test_modules
@@ -78,20 +78,20 @@ class SettingsTests(SynchronousTestCase):
     """Settings are used and documented."""
 
     def test_every_setting_is_used(self) -> None:
-        """Every setting is used, except those for XMPP, which lead to a warning."""
+        """Every setting is used, except one of errbot's."""
         package = ROOT / "errklein"
         lists = {package / "config" / "_settings.py", package / "compat" / "errbot_package" / "config-template.py"}
         code = "".join(path.read_text() for path in package.rglob("*.py") if path not in lists)
         unused = {name for name in SETTINGS if not re.search(rf"\b{name}\b", code)}
-        self.assertEqual(unused, set(OF_XMPP))
+        self.assertEqual(unused, {"XMPP_SSL_VERSION"})
 
     def test_every_setting_is_in_the_reference(self) -> None:
         """The reference lists each setting with its default."""
         page = (ROOT / "docs" / "reference" / "settings.md").read_text()
         rows = re.findall(r"^\| `(\w+)`(?: †)?(?: ↻)? \| .+? \| `(.+?)` ?.*? \| .+ \|$", page, re.MULTILINE)
         listed = {name: default for name, default in rows if name not in DEPENDENT}
-        self.assertEqual(set(listed), SETTINGS.keys() - OF_XMPP)
-        self.assertEqual([name for name in (*DEPENDENT, *OF_XMPP) if f"`{name}`" not in page], [])
+        self.assertEqual(set(listed), SETTINGS.keys())
+        self.assertEqual([name for name in DEPENDENT if f"`{name}`" not in page], [])
         stated = {name: eval(default, {"logging": logging}) for name, default in listed.items()}
         self.assertEqual(stated, {name: SETTINGS[name].default for name in listed})
 

@@ -482,7 +482,7 @@ DEPENDENT: Mapping[str, Check] = {"BOT_ADMINS_NOTIFICATIONS": _named(_names), "C
 TEXTS_OR_LISTS = frozenset(["BOT_ADMINS_FALLBACK", "BOT_EXTRA_BACKEND_DIR", "BOT_EXTRA_PLUGIN_DIR", "WEB"])
 
 OF_XMPP = frozenset(name for name in SETTINGS if name.startswith("XMPP_"))
-"""Settings of XMPP, which errklein doesn't include; a backend written for errbot may read them."""
+"""Settings of XMPP, which a backend written for errbot may read, too."""
 
 CONFIDENTIAL = frozenset({"BOT_ADMINS_FALLBACK", "BOT_IDENTITY", "STORAGE_CONFIG", "SENTRY_DSN"})
 """Settings whose values may contain passwords, and are never shown."""

@@ -70,14 +70,15 @@ def placeholders(config: Config) -> Iterator[str]:
 
 
 def _of_all(config: Config) -> Iterator[str]:
-    written_for_errbot = any(network_of(view) is None for view in config.networks.values())
+    found = [network_of(view) for view in config.networks.values()]
+    is_read = any(network is None or network.name == "XMPP" for network in found)
     views = (config, *config.networks.values())
     defaults = {name: SETTINGS[name].default for name in sorted(OF_XMPP)}
     meaningless = [
         name for name, value in defaults.items() if any(view.own.get(name, value) != value for view in views)
     ]
-    if meaningless and not written_for_errbot:
-        yield f"{', '.join(meaningless)}: no effect, since errklein has no network XMPP"
+    if meaningless and not is_read:
+        yield f"{', '.join(meaningless)}: no effect, since no network is on XMPP"
     for name, error in config._left_to_plugins.items():
         yield (
             f"{error} ({ConfigSource.of(config.path).location(name)}); errklein uses its default, and takes the value for a plugin's, "

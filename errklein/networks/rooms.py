@@ -90,8 +90,8 @@ class ManagedRoom(AliasedRoom):
         return self._actions
 
     def join(self, username: str | None = None, password: str | None = None) -> None:
-        """Join the room. The parameters are ignored."""
-        self._act.carry_out("join", self)
+        """Join the room, if the network has passwords with this one."""
+        self._act.carry_out("join", self, password or "")
 
     def leave(self, reason: str | None = None) -> None:
         """Leave the room."""

@@ -36,6 +36,11 @@ LACKS: Mapping[str, Mapping[str, str]] = {
         "mention": "the recipients of a message are all who see it",
         "unknown room": "joining makes the room",
     },
+    "XMPP": {
+        "button": "a line with numbers, of which one is the answer",
+        "mention": "a nick in a text always notifies its holder",
+        "unknown room": "joining makes the room",
+    },
     "IRC": {
         "button": "a line with numbers, of which one is the answer",
         "deletion": "what was sent stays; the plugin gets Unsupported",

@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
+from xml.etree import ElementTree
 
 import treq
 from twisted.internet.defer import succeed
@@ -19,6 +20,7 @@ from errklein.networks.test import TestBackend
 from long_tests.networks.acceptance import Post, Site
 from tests.networks.irc.ngircd import Line, Person, join
 from tests.networks.telegram.server import ALICE, BOB, GROUP, OTHER, TOKEN, UNKNOWN, FakeTelegram, labels
+from tests.networks.xmpp import people as xmpp
 from tests.server_program import ServerProgram
 
 _FORMATTING = re.compile("[\x02\x0f\x11\x1d\x1e\x1f]|\x03[0-9,]*")
@@ -439,3 +441,131 @@ class TelegramSite(Site):
         while not self.server.answers:
             await deferLater(self.reactor, 0.01)
         return str(self.server.answers.pop().get("text", ""))
+
+
+class XMPPSite(Site):
+    """An XMPP server with the accounts alice, bob and errklein.
+
+    :param server: Not yet started.
+    """
+
+    network = "XMPP"
+    room, other_room, unknown_room = xmpp.ROOM, xmpp.DEV, "nowhere@conference.localhost"
+    admin = "alice@localhost"
+
+    def __init__(self, reactor: Any, server: Any) -> None:
+        super().__init__(reactor)
+        xmpp.needs_asyncio(reactor)
+        self.server = server
+        self._files: dict[str, bytes] = {}
+
+    async def start(self) -> None:
+        """Start the server, and let alice make the rooms."""
+        self.server.start()
+        await self.server.wait_until_up(self.reactor)
+        made = [xmpp.Person(self.reactor, name, self.server.port, self.server.authority) for name in ("alice", "bob")]
+        self.people = {person.name: await person.connect() for person in made}
+        for room in (self.room, self.other_room):
+            await self.people["alice"].join(room)
+            await self.people["alice"].configure(room, changesubject="1", whois="anyone")
+        await self.people["bob"].join(self.room)
+
+    async def stop(self) -> None:
+        """Stop the server."""
+        for person in self.people.values():
+            await person.leave()
+        self.server.stop()
+
+    def identity(self, right: bool = True) -> Mapping[str, object]:
+        """Return the account."""
+        server = ("127.0.0.1", self.server.port)
+        return {"username": "errklein@localhost", "password": "pw-errklein" if right else "wrong", "server": server}
+
+    def settings(self) -> Mapping[str, object]:
+        """Trust the server's authority, and let the bot send XHTML."""
+        return {"CHATROOM_FN": self.nick, "XMPP_CA_CERT_FILE": str(self.server.authority), "XMPP_XHTML_IM": True}
+
+    def _child(self, name: str, *content: Any, **attributes: str) -> Any:
+        from errklein.networks.xmpp._client import element
+
+        return element(name, *content, **attributes)
+
+    async def say(self, text: str, *, by: str = "alice", private: bool = False, thread: str = "") -> str:
+        """Send a message, without the characters that XML forbids."""
+        content = [self._child("{jabber:client}thread", thread)] if thread else []
+        return await self.people[by].say("errklein@localhost" if private else self.room, text, *content)
+
+    async def edit(self, id: str, text: str) -> None:
+        """Send a correction, which names the id that alice's client has given."""
+        own = next(key for key, given in self._ids() if given == id)
+        await self.people["alice"].say(self.room, text, self._child("{urn:xmpp:message-correct:0}replace", id=own))
+
+    async def delete(self, id: str) -> None:
+        """Send a retraction."""
+        await self.people["alice"].say(self.room, None, self._child("{urn:xmpp:message-retract:1}retract", id=id))
+
+    async def react(self, id: str, emoji: str) -> None:
+        """Send a reaction."""
+        reaction = self._child("{urn:xmpp:reactions:0}reaction", emoji)
+        await self.people["alice"].say(self.room, None, self._child("{urn:xmpp:reactions:0}reactions", reaction, id=id))
+
+    async def reactions(self) -> Sequence[tuple[str, str]]:
+        """Return the bot's reactions."""
+        return [
+            (found.get("id", ""), reaction.text or "")
+            for message in self._of_bot()
+            for found in message.iter("{urn:xmpp:reactions:0}reactions")
+            for reaction in found
+        ]
+
+    async def attach(self, name: str, content: bytes) -> None:
+        """Upload a file, and send its address."""
+        url = await self.people["alice"].upload(name, content)
+        oob = self._child("{jabber:x:oob}x", self._child("{jabber:x:oob}url", url))
+        await self.people["alice"].say(self.room, url, oob)
+
+    def _ids(self, private: bool = False) -> list[tuple[str, str]]:
+        messages = self.people["alice"].messages("errklein@localhost" if private else self.room)
+        given = [next((one.get("id", "") for one in each.iter(f"{xmpp.SID}stanza-id")), "") for each in messages]
+        return [(each.get("id", ""), other) for each, other in zip(messages, given, strict=True)]
+
+    def _of_bot(self, private: bool = False) -> list[Any]:
+        messages = self.people["alice"].messages("errklein@localhost" if private else self.room)
+        return [one for one in messages if private or one.get("from") == f"{self.room}/{self.nick}"]
+
+    async def posts(self, private: bool = False) -> Sequence[Post]:
+        """Return the bot's messages with their latest text."""
+        posts: dict[str, Post] = {}
+        given = dict(self._ids(private))
+        for message in self._of_bot(private):
+            own = message.get("id", "")
+            text, page = message.findtext("{jabber:client}body"), message.find(".//{http://www.w3.org/1999/xhtml}body")
+            html = "" if page is None else ElementTree.tostring(page, "unicode")
+            replaced = message.find("{urn:xmpp:message-correct:0}replace")
+            retracted = message.find("{urn:xmpp:message-retract:1}retract")
+            url = message.findtext("{jabber:x:oob}x/{jabber:x:oob}url")
+            if retracted is not None:
+                posts = {key: post for key, post in posts.items() if post.id != retracted.get("id")}
+            elif replaced is not None:
+                posts[replaced.get("id", "")] = posts[replaced.get("id", "")]._replace(text=text, is_edited=True)
+            elif text is not None:
+                thread = message.findtext("{jabber:client}thread") or ""
+                name = text if url is None else unquote(url.rpartition("/")[2])
+                file = None if url is None else await self._download(url)
+                posts[own] = Post(name, given[own] or own, thread, html=html, file=file)
+        return list(posts.values())
+
+    async def _download(self, url: str) -> bytes:
+        if url not in self._files:
+            response = await treq.get(url, persistent=False)
+            self._files[url] = await response.content()
+        return self._files[url]
+
+    async def topic(self) -> str:
+        """Return the topic."""
+        found = [one.findtext("{jabber:client}subject") for one in self.people["alice"].messages(self.room)]
+        return [one for one in found if one is not None][-1]
+
+    async def has_joined(self, room: str) -> bool:
+        """Return whether alice sees the bot."""
+        return any(one.get("from") == f"{room}/{self.nick}" for one in self.people["alice"].stanzas)

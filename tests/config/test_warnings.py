@@ -50,7 +50,7 @@ class WarningsTests(SynchronousTestCase):
 
     def test_xmpp(self) -> None:
         """All settings of XMPP that differ from the default are named in one warning, also those of a single network."""
-        said = "XMPP_USE_IPV6, XMPP_XHTML_IM: no effect, since errklein has no network XMPP"
+        said = "XMPP_USE_IPV6, XMPP_XHTML_IM: no effect, since no network is on XMPP"
         self.assertEqual(self.warnings(XMPP_XHTML_IM=True, XMPP_USE_IPV6=True), [said])
         of_one = {"here": {"XMPP_XHTML_IM": True, "XMPP_USE_IPV6": False}}
         self.assertEqual(
@@ -59,7 +59,10 @@ class WarningsTests(SynchronousTestCase):
         )
 
     def test_xmpp_written_for_errbot(self) -> None:
-        """A backend written for errbot may use these settings, so there is no warning."""
+        """XMPP and a backend written for errbot use these settings, so there is no warning."""
+        identity = {"username": "err@localhost", "password": "secret"}
+        settings = {"BACKEND": "XMPP", "BOT_IDENTITY": identity, "BOT_ADMINS": ("alice@localhost",)}
+        self.assertEqual(self.warnings(**settings, XMPP_XHTML_IM=True), [])
         self.assertEqual(self.warnings(BACKEND="Jabber", XMPP_XHTML_IM=True, BOT_ADMINS=("a",)), [])
 
     def test_trust_in_everybody(self) -> None:
@@ -135,4 +138,4 @@ class StartTests(PluginTestCase):
 
     def test_logged(self) -> None:
         """Warnings are logged."""
-        self.assertIn("XMPP_XHTML_IM: no effect, since errklein has no network XMPP", self.bot.log)
+        self.assertIn("XMPP_XHTML_IM: no effect, since no network is on XMPP", self.bot.log)

@@ -1,4 +1,4 @@
-"""The acceptance script on networks that take little time: in memory, ngircd, and doubles."""
+"""The acceptance script on networks that take little time: in memory, ngircd, Prosody, and doubles."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import time
 from typing import Any
 
 from long_tests.networks.acceptance import AcceptanceCase, Site
-from long_tests.networks.sites import InMemorySite, IRCSite, MatrixSite, TelegramSite
+from long_tests.networks.sites import InMemorySite, IRCSite, MatrixSite, TelegramSite, XMPPSite
 from tests import needs_network
 from tests.networks.irc.ngircd import Ngircd
 from tests.networks.matrix.server import FakeHomeserver
 from tests.networks.telegram.server import FakeTelegram
+from tests.networks.xmpp.people import needs_asyncio
+from tests.networks.xmpp.prosody import Prosody
 
 
 class InMemoryTests(AcceptanceCase):
@@ -74,4 +76,17 @@ class TelegramDoubleTests(AcceptanceCase):
     async def test_script(self) -> None:
         """All steps hold, and the double has found no wrong call."""
         self.addCleanup(lambda: self.assertEqual(self.server.unexpected, []))
+        await self.run_script()
+
+
+class ProsodyTests(AcceptanceCase):
+    """XMPP."""
+
+    def make_site(self, reactor: Any) -> Site:
+        """Return the network."""
+        needs_asyncio(reactor)
+        return XMPPSite(reactor, Prosody("alice", "bob", "errklein"))
+
+    async def test_script(self) -> None:
+        """All steps hold, or what the network lacks is replaced as the table says."""
         await self.run_script()

@@ -76,9 +76,9 @@ def neutral_card(mode: str, card: Card) -> Card:
 
 
 def _neutral(mode: str, message: Message, markdown: str) -> str:
-    # XMPP has no such mentions. On unknown networks they are neutralised.
-    network = None if (mode := mode.lower()) == "xmpp" else find_network(mode)
-    mentions = message.mentions or mode == "xmpp" or (network is not None and not network.mentions_all)
+    # On unknown networks, mentions are neutralised.
+    network = find_network(mode.lower())
+    mentions = message.mentions or (network is not None and not network.mentions_all)
     return without_unsafe_links(markdown if mentions else without_mentions(markdown))
 
 

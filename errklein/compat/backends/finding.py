@@ -24,8 +24,6 @@ PACKAGES = {
 }
 """Backends written for errbot, by the name for BACKEND, with the packages on PyPI that have them."""
 
-_OF_ERRBOT = ("XMPP",)  # backends that are part of errbot, and that no package has
-
 GROUPS = ("errbot.backend_plugins", "errklein.backends")  # the entry point groups in which distributions offer networks
 
 
@@ -60,13 +58,12 @@ def find_network(config: Any) -> PlugFile:
 
 
 def _how_to_get(wanted: str) -> str:
-    """Return the end of a sentence about a missing backend whose package is known, or which has none; else ""."""
-    by_small_name = {name.lower(): name for name in (*PACKAGES, *_OF_ERRBOT)} | {"slack": "SlackV3"}
-    name = by_small_name.get(wanted.lower(), "")
-    if name in PACKAGES:
-        then = f", and set BACKEND = {name!r}" if name.lower() != wanted.lower() else ""
-        return f"; install the package {PACKAGES[name]} into errklein's virtualenv{then}."
-    return f"; {name} is a part of errbot, which errklein doesn't have yet, and no package has it." if name else ""
+    """Return the end of a sentence about a missing backend whose package is known; else ""."""
+    by_small_name = {name.lower(): name for name in PACKAGES} | {"slack": "SlackV3"}
+    if (name := by_small_name.get(wanted.lower())) is None:
+        return ""
+    then = f", and set BACKEND = {name!r}" if name.lower() != wanted.lower() else ""
+    return f"; install the package {PACKAGES[name]} into errklein's virtualenv{then}."
 
 
 def make_network(reactor: Any, config: Any) -> ThreadedNetwork:

@@ -164,10 +164,9 @@ DIVERT_TO_THREAD = ()  # Commands whose replies are sent to a thread; "ALL_COMMA
 # TEXT_DEMO_MODE = True  # Text: True shows messages once, False shows each as Markdown, XHTML, text and IM text
 # TEXT_COLOR_THEME = "light"  # The colours of log lines: "light" for dark terminals, "dark" for light ones, "" for none
 
-# XMPP: for third-party backends. errklein itself has no XMPP network.
-# XMPP_CA_CERT_FILE = None
-# XMPP_FEATURE_MECHANISMS = {}
-# XMPP_KEEPALIVE_INTERVAL = None
-# XMPP_USE_IPV6 = None
-# XMPP_XHTML_IM = False
-# XMPP_SSL_VERSION = None
+# XMPP_CA_CERT_FILE = None  # XMPP: the file with authorities for the server's certificate, besides those of the system
+# XMPP_FEATURE_MECHANISMS = {}  # XMPP: the options of slixmpp's feature_mechanisms
+# XMPP_KEEPALIVE_INTERVAL = None  # XMPP: the seconds after which the server must show that it is there; None: 60
+# XMPP_USE_IPV6 = None  # XMPP: False looks up only IPv4 addresses
+# XMPP_XHTML_IM = False  # XMPP: whether messages also have formatted text
+# XMPP_SSL_VERSION = None  # XMPP: without effect; TLS 1.2 or later is used

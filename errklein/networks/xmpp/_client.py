@@ -1,0 +1,257 @@
+"""One stream of XMPP, from its connection to its end, over slixmpp: stanzas are elements of XML, requests are Deferreds."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+from xml.etree.ElementTree import Element
+
+from slixmpp import ClientXMPP
+from slixmpp.exceptions import IqError, IqTimeout
+from slixmpp.stanza import Message, Presence
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.config import ConfigError
+from errklein.networks.context import NetworkContext
+from errklein.networks.errors import NotConfirmed, RequestRefused, Unusable
+from errklein.networks.xmpp.settings import XMPPSettings
+from errklein.running import loop_of
+
+CLIENT, UPLOAD, DATA = "{jabber:client}", "{urn:xmpp:http:upload:0}", "{jabber:x:data}"
+INFO, ITEMS = "{http://jabber.org/protocol/disco#info}", "{http://jabber.org/protocol/disco#items}"
+
+TIMEOUT, _LONGEST_LOGIN = 20.0, 60.0
+"""The seconds for which the response to a request, and the login, are waited for."""
+
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what would end the stream
+
+
+def element(tag: str, *content: Element | str, **attributes: str) -> Element:
+    """Return an element with children or a text, without the characters that XML forbids. `tag` begins with the namespace."""
+    made = Element(tag, {key.strip("_"): _FORBIDDEN.sub("", value) for key, value in attributes.items()})
+    for part in content:
+        if isinstance(part, str):
+            made.text = _FORBIDDEN.sub("", part)
+        else:
+            made.append(part)
+    return made
+
+
+def event_loop(reactor: Any) -> AbstractEventLoop:
+    """Return the reactor's event loop; raises ConfigError if it has none."""
+    if (loop := loop_of(reactor)) is None:
+        start = "start the bot with `--reactor=asyncio`, or without `--reactor`"
+        raise ConfigError(f"BACKEND: XMPP needs the asyncio reactor, and this is {type(reactor).__name__}; {start}")
+    return loop
+
+
+def error_of(stanza: Element) -> RequestRefused:
+    """Return the error in a stanza: the server's text, or the name of the condition. Status 429 asks to wait, 404 is what isn't there."""
+    found = stanza.find(f"{CLIENT}error")
+    parts = {part.tag.partition("}")[2]: part.text or "" for part in (() if found is None else found)}
+    text, code = parts.pop("text", ""), next(iter(parts), "")
+    status = 429 if found is not None and found.get("type") == "wait" else 404 if code == "item-not-found" else 400
+    return RequestRefused(status, code, " ".join(text.split())[:300] or code.replace("-", " "))
+
+
+class XMPPStream:
+    """A stream, which is used once.
+
+    :param resource: Tells the connections of one account apart.
+    :param receive: Called with each message and presence, in order.
+    :param acknowledged: Called with the id of each message that the server has taken over.
+    """
+
+    log = Logger(namespace="errklein.networks")
+
+    def __init__(
+        self,
+        context: NetworkContext,
+        settings: XMPPSettings,
+        resource: str = "errklein",
+        receive: Callable[[Element], object] = bool,
+        acknowledged: Callable[[str], object] = bool,
+    ) -> None:
+        self._reactor, self._settings = context.reactor, settings
+        self._receive, self._acknowledged = receive, acknowledged
+        self._error: Exception | None = None
+        self._waiting: Deferred[None] | None = None
+        self._reason = ""
+        loop = event_loop(context.reactor)
+        jid = settings.username if "/" in settings.username else f"{settings.username}/{resource}"
+        config = {"feature_mechanisms": dict(settings.mechanisms)}
+        client = self._client = ClientXMPP(jid, settings.password, plugin_config=config, loop=loop)
+        client.register_plugin("xep_0199")
+        # The outbox sends again what wasn't acknowledged.
+        client.register_plugin("xep_0198", {"allow_resume": False, "window": 2**31})
+        client.ca_certs, client.use_ipv6 = settings.authorities, settings.use_ipv6
+        if settings.server is not None:
+            client.enable_direct_tls = settings.server[1] == 5223
+            client.enable_starttls = not client.enable_direct_tls
+        client.add_filter("in", self._received)
+        for event, handle in {
+            "session_start": lambda _: self._settle(None),
+            "disconnected": lambda reason: self._settle(ConnectionError(_described(reason))),
+            "connection_failed": self._connection_failed,
+            "ssl_invalid_chain": self._connection_failed,
+            "failed_auth": lambda failure: setattr(self, "_reason", failure["condition"]),
+            "failed_all_auth": self._login_failed,
+            "stream_error": self._stream_error,
+            "stanza_acked": lambda stanza: self._acknowledged(stanza["id"]),
+        }.items():
+            client.add_event_handler(event, handle)
+
+    @property
+    def jid(self) -> str:
+        """The bot's JID without resource."""
+        return str(self._client.boundjid.bare)
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether the server acknowledges messages."""
+        return "stream_management" in self._client.features
+
+    async def connect(self) -> None:
+        """Connect and log in. Raises Unusable if the server refuses the account."""
+        waiting = self.ended().addTimeout(_LONGEST_LOGIN, self._reactor)
+        attempt = self._client.connect(*(self._settings.server or (None, None)))
+        Deferred.fromFuture(attempt).addBoth(self._attempted)
+        await waiting
+
+    def ended(self) -> Deferred[None]:
+        """Return a Deferred that fails with the reason when the stream ends."""
+        waiting = self._waiting = Deferred()
+        if self._error is not None:
+            self._settle(self._error)
+        return waiting
+
+    async def close(self) -> None:
+        """End the stream, within two seconds."""
+        client, self._error = self._client, self._error or NotConfirmed("the stream is closed")
+        client.cancel_connection_attempt()
+        if client.transport is not None:
+            with suppress(Exception):
+                await Deferred.fromFuture(client.disconnect(2.0, ignore_send_queue=True))
+        for name in list(client.scheduled_events):
+            client.cancel_schedule(name)
+        if client._run_out_filters is not None:
+            client._run_out_filters.cancel()
+
+    def send(self, kind: str, to: str, *content: Element, **attributes: str) -> None:
+        """Send a message or a presence. The server is asked to acknowledge a message."""
+        if self._error is not None or self._client.transport is None:
+            raise NotConfirmed("not connected")
+        made = (Message if kind == "message" else Presence)(self._client)
+        made.xml.attrib.update({k: _FORBIDDEN.sub("", v) for k, v in {"to": to, **attributes}.items() if v})
+        made.xml.extend(content)
+        self._client.send(made)
+        if kind == "message" and self.is_managed:
+            self._client.send('<r xmlns="urn:xmpp:sm:3"/>')
+        elif kind == "message":
+            # The server handles stanzas in order.
+            self.ping().addBoth(lambda _: self._acknowledged(attributes["id"]))
+
+    def request(self, to: str, *content: Element, type: str = "get") -> Deferred[Element]:
+        """Return the response; fails with RequestRefused, or NotConfirmed without one."""
+
+        def failed(failure: Failure) -> NoReturn:
+            if isinstance(failure.value, IqError):
+                raise error_of(failure.value.iq.xml)
+            failure.trap(IqTimeout)
+            raise NotConfirmed(f"no response of {to or 'the server'} within {TIMEOUT:g} s")
+
+        iq = self._client.make_iq(ito=to or None, itype=type)
+        iq.xml.extend(content)
+        asked: Deferred[Any] = Deferred.fromFuture(iq.send(timeout=TIMEOUT))
+        return asked.addCallbacks(lambda answer: answer.xml, failed)
+
+    def ping(self, to: str = "") -> Deferred[Element]:
+        return self.request(to or str(self._client.boundjid.domain), element("{urn:xmpp:ping}ping"))
+
+    async def services(self) -> dict[str, set[str]]:
+        """Return the services of the bot's server with their features."""
+        domain, found = str(self._client.boundjid.domain), dict[str, set[str]]()
+        items = await self.request(domain, element(f"{ITEMS}query"))
+        for name in dict.fromkeys([domain, *(item.get("jid", "") for item in items.iter(f"{ITEMS}item"))][:50]):
+            with suppress(RequestRefused, NotConfirmed):
+                info = await self.request(name, element(f"{INFO}query"))
+                found[name] = {f"{{{each.get('var')}}}" for each in info.iter(f"{INFO}feature")}
+        return found
+
+    # Events of slixmpp
+
+    def _received(self, stanza: Any) -> Any:
+        if isinstance(stanza, (Message, Presence)):
+            try:
+                self._receive(stanza.xml)
+            except Exception:
+                self.log.failure("A stanza from {sender} could not be handled", sender=stanza.xml.get("from"))
+        return stanza
+
+    def _attempted(self, result: object) -> None:
+        # Otherwise slixmpp would try again by itself.
+        if self._client.transport is None:
+            self._client.cancel_connection_attempt()
+            self._settle(ConnectionError(self._reason or "the server can't be reached"))
+        if isinstance(result, Future):
+            result.cancel()
+
+    def _connection_failed(self, error: object) -> None:
+        self._reason = _described(error)
+        if self._client.transport is not None:
+            # TLS has failed.
+            self._settle(ConnectionError(self._reason))
+            self._client.abort()
+
+    def _login_failed(self, event: object) -> None:
+        if self._reason == "temporary-auth-failure":
+            self._settle(ConnectionError("the server can't check passwords at present"))
+        elif self._reason:
+            self._settle(Unusable(f"the server refuses the password of {self.jid} ({self._reason})"))
+        else:
+            self._settle(Unusable("the server offers no way to log in over TLS that XMPP_FEATURE_MECHANISMS permits"))
+
+    def _stream_error(self, error: Any) -> None:
+        condition, text = error["condition"], " ".join(error["text"].split())[:300]
+        if condition == "conflict":
+            self._settle(Unusable(f"{self.jid} has logged in elsewhere, perhaps for another bot with this account"))
+        self._settle(ConnectionError(f"the server has ended the stream: {text or condition}"))
+
+    def _settle(self, error: Exception | None) -> None:
+        self._error = self._error or error
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.called:
+            waiting.callback(None) if self._error is None else waiting.errback(self._error)
+
+
+def _described(error: object) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = f"the server's TLS certificate is not trusted: {error.verify_message}"
+        return f"{why}; XMPP_CA_CERT_FILE names a file with other CAs"
+    return " ".join(str(error or "").split()) or "the connection was closed"
+
+
+async def check(context: NetworkContext) -> Sequence[str]:
+    """Log in, beside a running bot, and return what the server offers; raises what is wrong."""
+    stream = XMPPStream(context, XMPPSettings.read(context.config), "errklein-check")
+    try:
+        await stream.connect()
+        services = await stream.services()
+    except Unusable as error:
+        raise ConfigError(str(error)) from None
+    finally:
+        await stream.close()
+    rooms = ", ".join(name for name, features in services.items() if "{http://jabber.org/protocol/muc}" in features)
+    has_files = any(UPLOAD in features for features in services.values())
+    return [
+        f"the server accepts the bot as {stream.jid}",
+        f"rooms are at {rooms}" if rooms else "the server has no rooms",
+        "the server takes files" if has_files else "the server takes no files (XEP-0363), so they are sent as text",
+        *([] if stream.is_managed else ["the server doesn't acknowledge messages (XEP-0198), so pings confirm them"]),
+    ]
