@@ -5,17 +5,6 @@ namespaces, one for each plugin and a few of the bot's own. A namespace maps key
 from errklein.database import StorageError
 from errklein.storage._adapter import AdaptedStorage, MemoryStorage
 from errklein.storage._backup import BACKUP_NAME, read_any_backup, write_backup
-from errklein.storage._restricted_pickling import (
-    DamagedPickle,
-    NameStatus,
-    NotExportable,
-    PickledName,
-    ValueReader,
-    check_rows,
-    is_standard,
-    names_in,
-    rewritten,
-)
 from errklein.storage._shelves import (
     MARK,
     SETTLED,
@@ -28,7 +17,22 @@ from errklein.storage._shelves import (
     write_shelves,
 )
 from errklein.storage._sqlite import DATABASE, MIGRATIONS, SQLiteStorage, put_rows, rows_of
-from errklein.storage.pickling import Row, UnreadableValue, UnstorableValue, dumps, plain_value
+from errklein.storage.pickling import (
+    DamagedPickle,
+    NameStatus,
+    NotExportable,
+    PickledName,
+    Row,
+    UnreadableValue,
+    UnstorableValue,
+    ValueReader,
+    check_rows,
+    dumps,
+    is_standard,
+    names_in,
+    plain_value,
+    rewritten,
+)
 
 ROOM_WEBHOOKS = "room webhooks"  # the namespace of the webhooks that were made in chats and by `errklein webhook new`
 

@@ -22,8 +22,7 @@ from pathlib import Path
 from errklein.database import StorageError
 from errklein.logs import escape
 from errklein.ports.values import Storage
-from errklein.storage._restricted_pickling import DamagedPickle, Judge, check_value
-from errklein.storage.pickling import Row, UnreadableValue, plain_value
+from errklein.storage.pickling import DamagedPickle, Judge, Row, UnreadableValue, check_value, plain_value
 from errklein.text.errors import one_line
 
 MARK = ("core", "imported_shelves")

@@ -1,6 +1,6 @@
 """The storage Shelf: all values in one SQLite database, where each assignment is a durable transaction. Each value has
 a mark of its origin. A value that the bot has stored itself may use any class. A value from a backup or from an errbot
-shelf, which `SQLiteStorage.put` stores, is restricted until the bot assigns its key again; see `_restricted_pickling`.
+shelf, which `SQLiteStorage.put` stores, is restricted until the bot assigns its key again; see `pickling`.
 `rows_of` and `put_rows` copy values out of and into any storage."""
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from errklein.database import Access, Database, Run, StorageError, read_migrations
 from errklein.ports.values import ANY_VERSION, Storage
-from errklein.storage._restricted_pickling import DEFAULT_READER, ValueReader
-from errklein.storage.pickling import Row, UnreadableValue, pickled
+from errklein.storage.pickling import DEFAULT_READER, Row, UnreadableValue, ValueReader, pickled
 
 T = TypeVar("T")
 

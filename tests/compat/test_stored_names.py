@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat.stored_classes import NameJudge, plugs_of
 from errklein.config import load_config
-from errklein.storage._restricted_pickling import NameStatus, names_in
+from errklein.storage.pickling import NameStatus, names_in
 from tests.compat.test_stored_classes import MODULE
 from tests.processes import write_plugin
 from tests.storage.hostile_pickles import hostile_pickles

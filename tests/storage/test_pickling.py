@@ -12,8 +12,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.storage import SQLiteStorage, UnreadableValue, UnstorableValue
-from errklein.storage._restricted_pickling import ValueReader
-from errklein.storage.pickling import loads
+from errklein.storage.pickling import ValueReader, loads
 
 MODULE = "errklein_plugins.greeter.greeter"
 

@@ -24,16 +24,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.storage._restricted_pickling import (
+from errklein.storage.pickling import (
     DEFAULT_READER,
     STANDARD_NAMES,
     DamagedPickle,
     ForbiddenName,
     RefusedPickle,
+    dumps,
     is_standard,
     names_in,
+    plain_value,
 )
-from errklein.storage.pickling import dumps, plain_value
 from tests.storage.hostile_pickles import hostile_pickles
 
 HASHABLE = (

@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.storage import SQLiteStorage
-from errklein.storage._restricted_pickling import DamagedPickle, NameStatus, names_in
 from errklein.storage._shelves import (
     MARK,
     SETTLED,
@@ -37,7 +36,7 @@ from errklein.storage._shelves import (
     settle,
     unimported,
 )
-from errklein.storage.pickling import plain_value
+from errklein.storage.pickling import DamagedPickle, NameStatus, names_in, plain_value
 
 VALUES: dict[str, Any] = {"d": {"a": [1, 2]}, "when": datetime(2020, 1, 1), "é": OrderedDict(a=1), "none": None}
 
