@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from twisted.internet.defer import maybeDeferred
@@ -22,7 +21,6 @@ from errklein.running.context import assigned, origin
 
 if TYPE_CHECKING:
     from errklein.dispatch.choices import Choices
-    from errklein.dispatch.conversations import Conversations
     from errklein.plugins.manager import PluginManager
 
 T = TypeVar("T")
@@ -41,18 +39,14 @@ class MessageChanges(Protocol):
 
 
 class PluginHost(Protocol):
-    """The part of the bot that BotPlugin and BotFlow use. Plugins may use all other attributes of the bot, too."""
+    """The part of the bot that BotPlugin and BotFlow use, with the types of results. Plugins may use all other attributes, too."""
 
-    reactor: Any
     runner: Runner
     plugin_pool: WorkerPool
     storage: Storage
     http_clients: HTTPClients
     waits: ThreadWaits
-    bot_config: Any
 
-    @property
-    def conversations(self) -> Conversations: ...
     @property
     def choices(self) -> Choices: ...
     @property
@@ -63,8 +57,6 @@ class PluginHost(Protocol):
     def mode(self) -> str: ...
     @property
     def bot_identifier(self) -> Identifier | None: ...
-    @property
-    def plugins_directory(self) -> Path: ...
 
     # botplugin.py has the parameters.
     send: Callable[..., Receipt]

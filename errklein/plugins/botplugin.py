@@ -53,8 +53,6 @@ def recurse_check_structure(sample: Any, to_check: Any, where: str = "the config
     - Dictionaries must have the same keys.
     - Each item of a list or tuple must match the first item of the sample. An empty sample matches any items.
 
-    :param sample: The template.
-    :param to_check: The configuration.
     :param where: The name of the configuration in error messages.
     :raises ValidationException: With the key and the expected type or key.
     """

@@ -273,7 +273,6 @@ class PluginMessages:
         """Offer a file to a person, which the network reads in the background. New plugins use `send_file`.
 
         :param fsource: The file, opened in binary mode.
-        :param name: The file's name for the recipient.
         :param size: The number of bytes, if known.
         :param stream_type: The content's type, such as "application/pdf".
         :returns: The stream, whose `status` shows the progress.

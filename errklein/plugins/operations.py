@@ -28,39 +28,27 @@ _MISSING = object()
 
 @dataclass(frozen=True)
 class PluginSummary:
-    """A plugin in a list.
-
-    :param letters: The letter of its state, after "B," if it is blacklisted; see `State`.
-    :param remark: Its problems in one line; "" if there are none.
-    :param changes: Its files that differ from the running code, without names for people who may not read details; None if the disk
-        does not respond.
-    """
+    """A plugin in a list."""
 
     name: str
     is_core: bool
     is_active: bool
     state: State
-    letters: str
-    remark: str
+    letters: str  # the letter of its state, after "B," if it is blacklisted
+    remark: str  # its problems in one line; "" if there are none
+    # Its files that differ from the running code, without names for people who may not read details; None if the disk doesn't respond.
     changes: FileChanges | None
 
 
 @dataclass(frozen=True)
 class PluginDetails(PluginSummary):
-    """All that is known of a plugin.
-
-    :param plug: Its `.plug` file.
-    :param class_name: The name of its class; "" if it could not be loaded.
-    :param configuration: The stored configuration, with secrets masked unless the actor reads details; None without one.
-    :param stored: The representations of stored keys and values, or why a value can't be shown.
-    :param more: The number of further values.
-    """
+    """All that is known of a plugin."""
 
     plug: PlugFile
-    class_name: str
-    configuration: Any
-    stored: Sequence[tuple[str, str]]
-    more: int
+    class_name: str  # "" if it could not be loaded
+    configuration: Any  # the stored one, with secrets masked unless the actor reads details; None without one
+    stored: Sequence[tuple[str, str]]  # the representations of stored keys and values, or why a value can't be shown
+    more: int  # the number of further values
 
 
 class PluginOperations:
@@ -177,8 +165,7 @@ def _visible(value: Any, by: Actor, secret: bool = False) -> Any:
 
 def not_shown(error: Exception, by: Actor) -> str:
     """Return why a value can't be shown: the exception's type and, if the actor may read it, its text."""
-    kind = f"can't be shown: {type(error).__name__}"
-    return f"{kind}: {masker(str(error))}" if by.reads_details else kind
+    return f"can't be shown: {type(error).__name__}" + (f": {masker(str(error))}" if by.reads_details else "")
 
 
 def _represented(instance: Any, keys: Sequence[str], by: Actor) -> Iterator[tuple[str, str]]:
@@ -192,14 +179,11 @@ def _represented(instance: Any, keys: Sequence[str], by: Actor) -> Iterator[tupl
 
 @dataclass(frozen=True)
 class ConfigForm:
-    """A configuration without its secrets.
+    """A configuration without its secrets."""
 
-    :param fields: The values by key, each with whether it is secret, if all are texts, numbers or booleans; else None.
-    :param text: Without fields, the configuration as a Python literal; "" if the plugin has none.
-    """
-
+    # The values by key, each with whether it is secret, if all are texts, numbers or booleans; else None.
     fields: Mapping[str, tuple[object, bool]] | None
-    text: str = ""
+    text: str = ""  # without fields, the configuration as a Python literal; "" if the plugin has none
 
 
 def form_of(template: Any, stored: Any) -> ConfigForm:
@@ -216,10 +200,8 @@ def form_of(template: Any, stored: Any) -> ConfigForm:
 
 
 def configuration_of(template: Any, stored: Any, given: Mapping[str, str] | str) -> Any:
-    """Return the configuration that a form means. An empty secret field, or MASK in a text, keeps what is stored.
-
-    :raises ValueError: The form doesn't have it; with the reason.
-    """
+    """Return the configuration that a form means. An empty secret field, or MASK in a text, keeps what is stored. Raises
+    ValueError with the reason if the form doesn't have it."""
     base = template if stored is None else stored
     if isinstance(given, str):
         value = _literal(given)

@@ -370,19 +370,13 @@ class Repositories:
 
 @dataclass(frozen=True)
 class InstalledRepo:
-    """A repository that was installed or updated.
-
-    :param reloaded: The names of the plugins that were reloaded, and whether they are active.
-    :param added: The plugins that are new, loaded and inactive.
-    :param removed: The names of the plugins that it doesn't have any more.
-    :param problems: What doesn't work, each in one line, which may contain texts of exceptions.
-    """
+    """A repository that was installed or updated."""
 
     name: str
-    reloaded: Mapping[str, bool]
-    added: Sequence[Plugin]
-    removed: Sequence[str]
-    problems: Sequence[str]
+    reloaded: Mapping[str, bool]  # the names of the plugins that were reloaded, and whether they are active
+    added: Sequence[Plugin]  # those that are new, loaded and inactive
+    removed: Sequence[str]  # the names of those that it doesn't have any more
+    problems: Sequence[str]  # a line for each, which may contain texts of exceptions
 
     def __str__(self) -> str:
         return self.name
