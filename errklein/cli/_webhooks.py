@@ -27,7 +27,7 @@ from errklein.journal.operations import BotState, Queue, WebhookOperations
 from errklein.logs import escape
 from errklein.service import DataDirectory, errors_end_program, load_with_options, user_name
 from errklein.sources import example_of, find_source
-from errklein.verify import Header, Received, Verification, url_token, verification
+from errklein.verify import Header, Received, url_token, verification
 from errklein.webhooks import HookDeclaration
 from errklein.webhooks.declaration import RouteInfo
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
@@ -91,18 +91,18 @@ def open_data(known: argparse.Namespace, *, missing_ok: bool = False) -> tuple[C
     return config, data
 
 
+Loaded = tuple[Sequence[RouteInfo], Mapping[str, RoomWebhook]]
+"""Webhooks of plugins and rooms, and those of rooms by name."""
+
+
 def operations_on(
-    archive: JournalArchive,
-    config: Config,
-    data: DataDirectory,
-    routes: Sequence[RouteInfo] = (),
-    in_rooms: Mapping[str, RoomWebhook] | None = None,
+    archive: JournalArchive, config: Config, data: DataDirectory, loaded: Loaded = ((), {})
 ) -> WebhookOperations:
     site = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}"
     asked = "only the running bot knows why: ask it with !why, or see `errklein network check`"
     unknown = asked if (is_running := data.is_used()) else "no bot is running"
-    found = (in_rooms or {}).get
-    state = BotState(list(config.networks), archive.paused(), site, unknown, lambda: routes, found)
+    routes, in_rooms = loaded
+    state = BotState(list(config.networks), archive.paused(), site, unknown, lambda: routes, in_rooms.get)
     return WebhookOperations(archive, archive.messages, RunningBot(data.path) if is_running else archive, state)
 
 
@@ -134,9 +134,7 @@ def work_on_webhooks(known: argparse.Namespace) -> int:
         config, data = open_data(known, missing_ok=True)
         if known.what in ("pause", "resume"):
             return _pause(config, known, data)
-        path, (routes, in_rooms) = data.path / DATABASE, _load_routes(config)
-        with closing(JournalArchive(path if config.STORAGE != "Memory" and path.exists() else None)) as archive:
-            return _run_action(operations_on(archive, config, data, routes, in_rooms), config, known, routes, in_rooms)
+        return _run_action(known, config, data)
     except (UnknownWebhook, DatabaseError, SecretError) as error:
         raise SystemExit(f"errklein: {error}") from None
     except ValueError as error:
@@ -144,26 +142,23 @@ def work_on_webhooks(known: argparse.Namespace) -> int:
         parser.error(str(error))
 
 
-def _run_action(
-    operations: WebhookOperations,
-    config: Config,
-    known: argparse.Namespace,
-    routes: Sequence[RouteInfo],
-    in_rooms: Mapping[str, RoomWebhook],
-) -> int:
-    if known.what == "list":
-        return print_lines(one.lines()[0] for one in operations.webhooks(shell_user()))
-    site = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}"
+def _run_action(known: argparse.Namespace, config: Config, data: DataDirectory) -> int:
+    file, loaded = data.path / DATABASE, _load_routes(config)
+    site, (routes, in_rooms) = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}", loaded
     declarations = {route.hook.full_name: route.hook.declaration for route in routes}
-    if known.what == "show":
-        if known.url:
+    with closing(JournalArchive(file if config.STORAGE != "Memory" and file.exists() else None)) as archive:
+        operations = operations_on(archive, config, data, loaded)
+        if known.what == "list":
+            return print_lines(one.lines()[0] for one in operations.webhooks(shell_user()))
+        if known.what == "show" and known.url:
             if known.name not in in_rooms:
                 raise ValueError(f"there is no webhook {known.name!r} of a room")
             sys.stdout.write(f"{site}{_path_of(declarations[known.name], in_rooms.get(known.name), config)}\n")
             return 0
-        reports = finished(operations.webhook(shell_user(), known.name))
-        return print_lines(line for report in reports for line in report.lines())
-    name, *others = operations.named(known.target, ())
+        if known.what == "show":
+            reports = finished(operations.webhook(shell_user(), known.name))
+            return print_lines(line for report in reports for line in report.lines())
+        name, *others = operations.named(known.target, ())
     if others:
         raise ValueError(f"{known.target!r} has several webhooks: {', '.join([name, *others])}")
     declared = declarations[name]
@@ -187,7 +182,7 @@ def _path_of(declared: HookDeclaration, of_room: RoomWebhook | None, config: Con
     return f"{declared.rule}/{quote(read_secret(of_room.secret), safe='')}"
 
 
-def _load_routes(config: Config) -> tuple[Sequence[RouteInfo], Mapping[str, RoomWebhook]]:
+def _load_routes(config: Config) -> Loaded:
     """Return the webhooks of all plugins that aren't blacklisted, none of which is activated, and of rooms; and the latter by name."""
     # Imported late, since it takes a while, and the other commands load no plugin.
     from errklein.cli._check import configured_hooks
@@ -235,7 +230,7 @@ def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> in
         try:
             names = operations.named(known.name, recorded)
         except UnknownWebhook:
-            names = operations_on(archive, config, data, *_load_routes(config)).named(known.name, recorded)
+            names = operations_on(archive, config, data, _load_routes(config)).named(known.name, recorded)
         change = operations.pause if known.what == "pause" else operations.resume
         for name in names:
             finished(change(shell_user(None if is_running else archive), name))
@@ -259,7 +254,18 @@ def _send_test(
     if source is not None and source.example and known.file is None:
         body = example_of(source)
         event = event or (source.example.partition(".")[0] if scheme is not None and scheme.event_header else None)
-    headers = _headers(known, body, signed_url, scheme, event, stored_in)
+    if known.source is not None:
+        scheme = verification(known.source, **({} if known.secret is None else {"secret": known.secret}))
+    if scheme is None and event is not None:
+        raise ValueError("--event needs a source, whose header it is; add --source")
+    added = {} if scheme is None else scheme.headers_of_source(event)
+    sent = {b"content-type": content_type_of(body)}
+    sent |= {name.lower().encode(): value.encode() for name, value in added.items()}
+    sent |= dict(parse_header(text) for text in known.header)
+    if scheme is not None and scheme.signer is not None:
+        secret = read_secret(scheme.secrets[0], stored_in=stored_in) if scheme.secrets else b""
+        sent |= dict(scheme.sign(Received("POST", signed_url, list(sent.items()), body, "", time.time()), secret))
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in sent.items()}
     connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     target = parts._replace(scheme="", netloc="", path=parts.path or "/", fragment="").geturl()
     try:
@@ -273,28 +279,6 @@ def _send_test(
     first = f"POST {url}: {response.status} {response.reason}"
     print_lines([first, *(f"{name}: {value}" for name, value in response.getheaders()), "", *text.splitlines()])
     return 0 if response.status < 400 else 1
-
-
-def _headers(
-    known: argparse.Namespace,
-    body: bytes,
-    url: str,
-    scheme: Verification | None,
-    event: str | None,
-    stored_in: Path | None,
-) -> dict[str, str]:
-    given = dict(parse_header(text) for text in known.header)
-    if known.source is not None:
-        scheme = verification(known.source, **({} if known.secret is None else {"secret": known.secret}))
-    if scheme is None and event is not None:
-        raise ValueError("--event needs a source, whose header it is; add --source")
-    added = {} if scheme is None else scheme.headers_of_source(event)
-    sent = {b"content-type": content_type_of(body)}
-    sent |= {name.lower().encode(): value.encode() for name, value in added.items()} | given
-    if scheme is not None and scheme.signer is not None:
-        secret = read_secret(scheme.secrets[0], stored_in=stored_in) if scheme.secrets else b""
-        sent |= dict(scheme.sign(Received("POST", url, list(sent.items()), body, "", time.time()), secret))
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in sent.items()}
 
 
 POLL = 0.1  # the seconds between two looks at replayed deliveries
