@@ -25,18 +25,9 @@ from errklein.service import (
     errors_end_program,
     load_with_options,
     reactor_deadline,
+    startup_checks,
 )
 from errklein.service.process_exit import remove_stale_pid_file
-from errklein.service.startup_checks import (
-    TwistdOptions,
-    check_current_directory,
-    check_in_process,
-    check_start,
-    load_checked,
-    set_up_log,
-    start_sentry,
-    warn_of_problems,
-)
 from errklein.wiring import wire
 
 if TYPE_CHECKING:
@@ -135,30 +126,32 @@ def _make_service(options: Options) -> IService:
     from errklein.service.process_exit import ProcessExit
     from errklein.service.reloading import ReloadingBot
 
-    twistd = TwistdOptions.of(options.launcher)
+    twistd = startup_checks.TwistdOptions.of(options.launcher)
     if twistd.directory == ".":
         # twistd changes to it.
-        check_current_directory()
+        startup_checks.check_current_directory()
     given = options["config"], options["network"], options["data-dir"], options["plugin-dir"]
     variables = take_variables(os.environ)  # before config.py runs and plugins are loaded
     config = load_with_options(*given, variables)
     listening = Listening(config, options["web"], options["status"], options["console"])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
     data = DataDirectory(Path(config.BOT_DATA_DIR), data_source)
-    check_start(config, twistd, data, listening, options["data-dir"], no_import=bool(options["no-import"]))
+    startup_checks.check_start(
+        config, twistd, data, listening, options["data-dir"], no_import=bool(options["no-import"])
+    )
     with located_errors(config):
-        set_up_log(config, twistd, data)
+        startup_checks.set_up_log(config, twistd, data)
     # A config.py that is missing later is an error.
     config_path = options["config"] or ("config.py" if config.path else None)
     later = [options["web"], options["status"], options["console"], config_path, *given[1:]]
-    check = check_in_process(later)
+    check = startup_checks.check_in_process(later)
     process_exit = ProcessExit(reactor, twistd.pid_file, check, variables)
     web, make_bot = wire(
         reactor,
         config,
         check_stored=lambda storage: settle_shelves(config, storage, options["data-dir"], bool(options["no-import"])),
         restart=process_exit.request_restart,
-        read_config=partial(load_checked, Path.cwd(), *later, variables),
+        read_config=partial(startup_checks.load_checked, Path.cwd(), *later, variables),
     )
 
     beside: list[SideServer] = []
@@ -175,11 +168,11 @@ def _make_service(options: Options) -> IService:
 
     def make_managed_bot() -> Bot | ReloadingBot:
         nonlocal bot
-        start_sentry(config)
+        startup_checks.start_sentry(config)
         bot = make_bot()
         for server in beside:
             server.watch(bot)
-        warn_of_problems(bot)
+        startup_checks.warn_of_problems(bot)
         reactor.callWhenRunning(ControlSocket(reactor, data.path, bot.core_host).open)
         return ReloadingBot(bot, reactor) if options["watch"] else bot
 
