@@ -13,20 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.python import usage
 
+from errklein import service
 from errklein._version import __version__
 from errklein.config import located_errors, take_variables
 from errklein.plugins.packages import environment_problems
 from errklein.running.reactors import install_asyncio_reactor
-from errklein.service import (
-    BotService,
-    DataDirectory,
-    Listening,
-    Supervision,
-    errors_end_program,
-    load_with_options,
-    reactor_deadline,
-    startup_checks,
-)
+from errklein.service import startup_checks
 from errklein.service.process_exit import remove_stale_pid_file
 from errklein.wiring import wire
 
@@ -107,7 +99,7 @@ def makeService(options: Options) -> IService:
     """Return the service that runs the bot. Called by twistd. Raises SystemExit, with a message of one line, for any
     error that can be found before the service starts."""
     try:
-        with errors_end_program():
+        with service.errors_end_program():
             return _make_service(options)
     except Exception as error:
         # In a damaged environment, the missing requirements explain more than the exception.
@@ -132,10 +124,10 @@ def _make_service(options: Options) -> IService:
         startup_checks.check_current_directory()
     given = options["config"], options["network"], options["data-dir"], options["plugin-dir"]
     variables = take_variables(os.environ)  # before config.py runs and plugins are loaded
-    config = load_with_options(*given, variables)
-    listening = Listening(config, options["web"], options["status"], options["console"])
+    config = service.load_with_options(*given, variables)
+    listening = service.Listening(config, options["web"], options["status"], options["console"])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
-    data = DataDirectory(Path(config.BOT_DATA_DIR), data_source)
+    data = service.DataDirectory(Path(config.BOT_DATA_DIR), data_source)
     startup_checks.check_start(
         config, twistd, data, listening, options["data-dir"], no_import=bool(options["no-import"])
     )
@@ -177,8 +169,8 @@ def _make_service(options: Options) -> IService:
         return ReloadingBot(bot, reactor) if options["watch"] else bot
 
     grace = config.GRACE_PERIOD
-    deadline = reactor_deadline(config.REACTOR_DEADLINE, grace, os.environ)
+    deadline = service.reactor_deadline(config.REACTOR_DEADLINE, grace, os.environ)
     notify = lambda *notice, **options: bot.notices.post(*notice, **options)  # noqa: E731, PLW0108 -- the bot is made later
-    supervision = Supervision(reactor, web.lag, data.path, grace, deadline, notify)
+    supervision = service.Supervision(reactor, web.lag, data.path, grace, deadline, notify)
     parts = reactor, process_exit, data, web.listeners, make_managed_bot, supervision
-    return BotService(*parts, listening.web, grace, twistd.daemon, beside)
+    return service.BotService(*parts, listening.web, grace, twistd.daemon, beside)

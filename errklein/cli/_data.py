@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from errklein import journal
+from errklein import storage as stored
 from errklein.cli._parser import complain, print_lines
 from errklein.compat.storages import check_storage, command_for, database_of, make_storage, shelves_to_import
 from errklein.compat.stored_classes import STORED_VALUES, ErrbotPickles, NameJudge, plugs_of, without_endpoints
@@ -24,30 +25,7 @@ from errklein.database import Access, DatabaseError
 from errklein.journal import DATABASE, JournalArchive
 from errklein.ports.values import OF_NETWORK, Storage
 from errklein.service import DataDirectory
-from errklein.storage import (
-    BACKUP_NAME,
-    MARK,
-    OWN_NAMESPACES,
-    ROOM_WEBHOOKS,
-    SETTLED,
-    DamagedPickle,
-    ImportPlan,
-    NotExportable,
-    Row,
-    SQLiteStorage,
-    StorageError,
-    UnreadableValue,
-    check_rows,
-    dumps,
-    find_shelves,
-    imported_shelves,
-    plain_value,
-    put_rows,
-    read_any_backup,
-    rows_of,
-    write_backup,
-    write_shelves,
-)
+from errklein.storage import StorageError
 from errklein.text.masking import masker, secrets_in
 from errklein.text.suggestions import did_you_mean
 
@@ -68,11 +46,11 @@ _REQUIRED_TYPES: Mapping[tuple[str, str], type | tuple[type, ...]] = {
 }
 """The types of the bot's own values by namespace and key. With a value of another type, the bot can't start."""
 
-_SET_BY_THE_BOT = {("core", "requirements"), ("repomgr", "repo_index"), MARK, SETTLED}
+_SET_BY_THE_BOT = {("core", "requirements"), ("repomgr", "repo_index"), stored.MARK, stored.SETTLED}
 """The namespaces and keys of values that the first start stores. A bot without other values counts as empty."""
 
 
-_OF_ERRBOT = {"core": ("bl_plugins", "configs"), "repomgr": ("installed_repos", "repo_index"), ROOM_WEBHOOKS: ()}
+_OF_ERRBOT = {"core": ("bl_plugins", "configs"), "repomgr": ("installed_repos", "repo_index"), stored.ROOM_WEBHOOKS: ()}
 """The keys of the bot's own values that errbot has, too, by namespace."""
 
 
@@ -82,19 +60,19 @@ def import_errbot(config: Config, known: Namespace) -> int:
     if config.STORAGE != "Shelf":
         raise StorageError(f"STORAGE is {config.STORAGE!r}; errbot's shelves can be imported only into 'Shelf'")
     directory = database_of(config).parent
-    shelves = find_shelves(directory)
+    shelves = stored.find_shelves(directory)
     if not shelves:
         raise StorageError(f"{directory} has no shelves of errbot's; name errbot's data directory with --data-dir")
     with _locked_storage(config, create=True) as storage:
-        assert isinstance(storage, SQLiteStorage)
-        imported = set(imported_shelves(storage))
+        assert isinstance(storage, stored.SQLiteStorage)
+        imported = set(stored.imported_shelves(storage))
         present = {(namespace, key): data for namespace, key, data in storage.rows()}
-        plan = ImportPlan(imported, present, known.force, NameJudge(plugs_of(config)), known.trust)
+        plan = stored.ImportPlan(imported, present, known.force, NameJudge(plugs_of(config)), known.trust)
         for shelf in shelves:
             plan.add(shelf)
         if plan.replaced:
             _back_up_first(config, storage, "before-import.jsonl")
-        storage.put([*plan.rows, (*MARK, dumps(sorted(imported.union(plan.done))))], trusted=known.trust)
+        storage.put([*plan.rows, (*stored.MARK, stored.dumps(sorted(imported.union(plan.done))))], trusted=known.trust)
     print_lines(plan.notes)
     return complain(plan.problems)
 
@@ -107,21 +85,22 @@ def export_errbot(config: Config, known: Namespace) -> int:
         raise StorageError(f"{database} doesn't exist, so there is nothing to export; check --config")
     target: Path = known.directory or database.parent
     with _locked_storage(config) as storage:
-        shelves, problems = _as_shelves(rows_of(storage), ErrbotPickles(plugs_of(config)))
-        names = {*shelves, *imported_shelves(storage)}  # values that were removed after the import must not come back
-        existing = [shelf for shelf in find_shelves(target) if shelf.namespace in names]
+        shelves, problems = _as_shelves(stored.rows_of(storage), ErrbotPickles(plugs_of(config)))
+        # Values that were removed after the import must not come back.
+        names = {*shelves, *stored.imported_shelves(storage)}
+        existing = [shelf for shelf in stored.find_shelves(target) if shelf.namespace in names]
         if existing and not known.force:
             present = ", ".join(shelf.namespace for shelf in existing)
             raise StorageError(
                 f"{target} has shelves already ({present}); name a --directory, or move them with --force"
             )
-        kept = write_shelves(target, shelves, existing)
+        kept = stored.write_shelves(target, shelves, existing)
     print_lines(f"{namespace}: {_values(len(values))} exported" for namespace, values in shelves.items())
     print_lines([f"{target}: the shelves", *([f"{kept}: the shelves from before"] if kept else [])])
     return complain(problems)
 
 
-def _as_shelves(rows: Iterable[Row], for_errbot: ErrbotPickles) -> tuple[dict[str, dict[str, bytes]], list[str]]:
+def _as_shelves(rows: Iterable[stored.Row], for_errbot: ErrbotPickles) -> tuple[dict[str, dict[str, bytes]], list[str]]:
     """Return the pickles for errbot by namespace and key, and lines about values that are left out."""
     shelves: dict[str, dict[str, bytes]] = {}
     problems: list[str] = []
@@ -133,10 +112,10 @@ def _as_shelves(rows: Iterable[Row], for_errbot: ErrbotPickles) -> tuple[dict[st
             problems += [f"core: errbot has no ENDPOINTS, so Webserver won't listen on {one}" for one in endpoints]
         try:
             if Path(namespace).name != namespace or "\0" in namespace:
-                raise NotExportable("the namespace can't be the name of a file")
+                raise stored.NotExportable("the namespace can't be the name of a file")
             key.encode()
             shelves.setdefault(namespace, {})[key] = for_errbot(data)
-        except (DamagedPickle, NotExportable, UnicodeEncodeError) as error:
+        except (stored.DamagedPickle, stored.NotExportable, UnicodeEncodeError) as error:
             problems.append(f"{namespace}: {key!r} is not exported: {error}")
     return shelves, problems
 
@@ -145,11 +124,11 @@ def backup(config: Config, known: Namespace) -> int:
     """Write a backup to the data directory, as the command !backup does. The bot may run, unless its storage is a third
     party's. With `with_secrets`, the secrets of webhooks that were made at run time are written to another file."""
     directory = Path(config.BOT_DATA_DIR)
-    path = directory / BACKUP_NAME
+    path = directory / stored.BACKUP_NAME
     store = SecretStore.of(directory)
     before = store.contents() if known.with_secrets else {}  # the bot may rotate a secret while the values are read
     with storage_to_read(config) as storage:
-        count = write_backup(path, rows_of(storage, _namespaces(config)))
+        count = stored.write_backup(path, stored.rows_of(storage, _namespaces(config)))
     copied = journal.back_up(directory, path)
     lines = [f"{path}: {_values(count)}", *([f"{copied}: deliveries and messages"] if copied else [])]
     if known.with_secrets:
@@ -214,15 +193,15 @@ def restore(config: Config, known: Namespace) -> int:
     uses a name that is neither allowed nor in `trust`, nothing is restored. With `force`, values of the same name are
     replaced; a backup of them is written first. With `with_deliveries`, so is the journal, and what waits in it is paused."""
     file: Path = _default_backup(config) if known.file is None else known.file
-    read = read_any_backup(file)
+    read = stored.read_any_backup(file)
     secrets = _read_secrets(file)
     if known.with_deliveries:
         journal.check_backup(journal.backup_of(file))
-    refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(config)), known.trust)
+    refusals, warnings = stored.check_rows(read.rows, NameJudge(plugs_of(config)), known.trust)
     if refusals:
         return complain([*refusals, f"{file}: nothing was restored"])
     with _locked_storage(config, create=True) as storage:
-        present = sum(1 for row in rows_of(storage, _namespaces(config)) if row[:2] not in _SET_BY_THE_BOT)
+        present = sum(1 for row in stored.rows_of(storage, _namespaces(config)) if row[:2] not in _SET_BY_THE_BOT)
         if present and not known.force:
             raise StorageError(
                 f"{config.BOT_DATA_DIR}: the bot has {_values(present)} already, so nothing was restored; use an empty "
@@ -259,7 +238,7 @@ def storage_get(config: Config, known: Namespace) -> int:
         for key in keys:
             try:
                 value = store.get(key)
-            except UnreadableValue:
+            except stored.UnreadableValue:
                 problems.append(f"{namespace}: the value of {key!r} can't be read without its plugin and was left out")
                 continue
             if _is_literal(value):
@@ -286,7 +265,7 @@ def storage_set(config: Config, known: Namespace) -> int:
                 before = store.get(key)
                 if isinstance(before, dict) and isinstance(values[key], dict):
                     values[key] = {**before, **values[key]}
-        rows = [(namespace, key, dumps(value)) for key, value in values.items()]
+        rows = [(namespace, key, stored.dumps(value)) for key, value in values.items()]
         _put(storage, rows, () if merge else [namespace])
     return 0
 
@@ -340,23 +319,23 @@ def _data_of(config: Config) -> DataDirectory:
 
 
 def _default_backup(config: Config) -> Path:
-    for name in (BACKUP_NAME, ERRBOT_BACKUP_NAME):
+    for name in (stored.BACKUP_NAME, ERRBOT_BACKUP_NAME):
         path = Path(config.BOT_DATA_DIR) / name
         if path.is_file():
             return path
     raise StorageError(
-        f"{config.BOT_DATA_DIR} has no {BACKUP_NAME} or {ERRBOT_BACKUP_NAME}; name the file of the backup"
+        f"{config.BOT_DATA_DIR} has no {stored.BACKUP_NAME} or {ERRBOT_BACKUP_NAME}; name the file of the backup"
     )
 
 
 def _back_up_first(config: Config, storage: Storage, name: str) -> None:
     path = Path(config.BOT_DATA_DIR) / name
-    write_backup(path, rows_of(storage, _namespaces(config)))
+    stored.write_backup(path, stored.rows_of(storage, _namespaces(config)))
     print_lines([f"{path}: the values before this command"])
 
 
 def _put(
-    storage: Storage, rows: Sequence[Row], instead_of: Iterable[str] = (), trusted: Collection[str] | None = None
+    storage: Storage, rows: Sequence[stored.Row], instead_of: Iterable[str] = (), trusted: Collection[str] | None = None
 ) -> None:
     """Store the rows, and remove all other values of the namespaces in `instead_of`. With None for `trusted`, the values may
     use any names, since they are the bot's own. Raises StorageError if the bot couldn't start with one of the values."""
@@ -364,31 +343,31 @@ def _put(
         if (namespace, key) not in _REQUIRED_TYPES:
             continue
         try:
-            value = plain_value(data)
+            value = stored.plain_value(data)
         except ValueError:
             # The value contains instances of plugins' classes.
             continue
         if not isinstance(value, _REQUIRED_TYPES[namespace, key]):
             kind = type(value).__name__
             raise StorageError(f"{namespace}: the value of {key!r} can't be of type {kind}; nothing was changed")
-    put_rows(storage, rows, instead_of, trusted=trusted, values=STORED_VALUES)
+    stored.put_rows(storage, rows, instead_of, trusted=trusted, values=STORED_VALUES)
 
 
 def _namespaces(config: Config) -> list[str]:
     """Return the namespaces of the bot itself, its networks and its plugins. A storage may be unable to list its own."""
     backends = {f"{view.BACKEND.lower()}_backend" for view in config.networks.values()}
     backends |= {OF_NETWORK + name for name in config.networks}
-    return sorted({*OWN_NAMESPACES, *backends, *(plug.name for plug in plugs_of(config))})
+    return sorted({*stored.OWN_NAMESPACES, *backends, *(plug.name for plug in plugs_of(config))})
 
 
 def _check_namespace(config: Config, storage: Storage, namespace: str) -> None:
-    stored = sorted(storage.namespaces())
-    known = {*stored, *_namespaces(config)}
+    with_values = sorted(storage.namespaces())
+    known = {*with_values, *_namespaces(config)}
     if namespace in known:
         return
     suggestion = did_you_mean(namespace, known) or "."
     raise StorageError(
-        f"unknown namespace {namespace!r}{suggestion} Namespaces with values: {', '.join(stored) or 'none'}"
+        f"unknown namespace {namespace!r}{suggestion} Namespaces with values: {', '.join(with_values) or 'none'}"
     )
 
 

@@ -14,6 +14,7 @@ from errklein.chat.outgoing import MOST_FOUND, PAUSED, MessageRecord, MessageSta
 from errklein.commands.operations import Actor, operation
 from errklein.journal._archive import JournalArchive
 from errklein.ports.journal import Journal
+from errklein.webhooks import delivery_words
 from errklein.webhooks.declaration import RouteInfo
 from errklein.webhooks.deliveries import (
     UNFINISHED,
@@ -24,17 +25,7 @@ from errklein.webhooks.deliveries import (
     StoredDelivery,
     Total,
 )
-from errklein.webhooks.delivery_words import (
-    MAX_COUNT,
-    InvalidWords,
-    UnknownWebhook,
-    counted_query,
-    next_page,
-    parse_ids,
-    parse_list,
-    parse_replay,
-    parse_webhook,
-)
+from errklein.webhooks.delivery_words import MAX_COUNT, InvalidWords, UnknownWebhook
 from errklein.webhooks.exported import described, grouped, not_recorded, shown_time, summary
 from errklein.webhooks.options import RoomWebhook
 
@@ -182,7 +173,7 @@ class Explainer:
     async def answers(self, subject: str) -> Sequence[Explanation]:
         """Return the answers about the id of a delivery or request, a webhook, plugin, path, room or person, or the
         last "refused" request. A room may be that of one network, as in "libera:#ops". Raises InvalidWords."""
-        ids = parse_ids([subject])
+        ids = delivery_words.parse_ids([subject])
         if ids is not None:
             return [await self._of_id(ids[0])]
         if subject == "refused":
@@ -202,7 +193,7 @@ class Explainer:
         paths = names_by_path(self.state.routes())
         known = [*paths.values(), *await fetched(self.records.webhooks())]
         try:
-            named = parse_list([subject], self.state.now(), paths, known)[0].webhook
+            named = delivery_words.parse_list([subject], self.state.now(), paths, known)[0].webhook
         except InvalidWords as error:
             if await fetched(self.messages(recipient=room)):
                 return await self._of_room(room, network if room == name else "")
@@ -465,11 +456,11 @@ class WebhookOperations:
     @operation("delivery_list", "words")
     async def deliveries(self, by: Actor, words: Sequence[str], most: int = MAX_COUNT) -> DeliveryPage:
         """Return the deliveries that the words select; see `parse_list`. At most `most` are on a page that isn't grouped."""
-        query, is_grouped = parse_list(words, self._state.now(), *await self._names())
+        query, is_grouped = delivery_words.parse_list(words, self._state.now(), *await self._names())
         query = query if is_grouped else replace(query, limit=min(query.limit, most))
         found = await fetched(self._records.find(query))
-        counted = await fetched(self._records.counted(counted_query(query, found)))
-        older = next_page(words, found[-1].id) if found and len(found) == query.limit else ""
+        counted = await fetched(self._records.counted(delivery_words.counted_query(query, found)))
+        older = delivery_words.next_page(words, found[-1].id) if found and len(found) == query.limit else ""
         return DeliveryPage([_readable(one, by) for one in found], is_grouped, counted, older)
 
     @operation("delivery_list")
@@ -508,7 +499,7 @@ class WebhookOperations:
     @operation("delivery_replay", "words", changes=True)
     async def replay(self, by: Actor, words: Sequence[str], dry: bool = False) -> ReplayResult:
         """Run the deliveries once more that the words select; see `parse_replay`. With `dry`, only return what would run."""
-        given = parse_replay(words, self._state.now(), *await self._names())
+        given = delivery_words.parse_replay(words, self._state.now(), *await self._names())
         ids = given.ids or [one.id for one in await fetched(self._records.find(given.query))]
         before = {one.id: one for one in await fetched(self._records.find(DeliveryQuery(ids=ids, limit=len(ids))))}
         if given.spacing:
@@ -549,7 +540,7 @@ class WebhookOperations:
         raise UnknownWebhook."""
         paths = names_by_path(self._state.routes())
         known = {*paths.values(), *known}
-        found = parse_webhook(name, paths, known)
+        found = delivery_words.parse_webhook(name, paths, known)
         return sorted(webhook for webhook in known if f"{webhook}:".startswith(f"{found}:"))
 
     async def _names(self) -> tuple[dict[str, str], Sequence[str]]:
