@@ -96,8 +96,7 @@ class Options(usage.Options):
 
 
 def makeService(options: Options) -> IService:
-    """Return the service that runs the bot. Called by twistd. Raises SystemExit, with a message of one line, for any
-    error that can be found before the service starts."""
+    """Return the service that runs the bot. Called by twistd. Raises SystemExit with what prevents a start."""
     try:
         with service.errors_end_program():
             return _make_service(options)

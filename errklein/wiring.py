@@ -176,8 +176,7 @@ def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManag
 
 
 def make_backend(reactor: Any, config: Config, **services: Any) -> Backend:
-    """Return the connection that the view of a network configures; raise ConfigError. The services are for the
-    `NetworkContext`."""
+    """Return the connection that the view of a network configures, with these services; raise ConfigError."""
     if (network := network_of(config)) is None:
         if own := find_network(config.BACKEND):
             Logger().info("{name} is a network that is written for errbot, not errklein's own", name=own.name)

@@ -209,8 +209,7 @@ _FLAG_KEYS = ("allowmuc", "allowprivate")
 
 
 def _access_rule(rule: Any, where: str = "") -> Any:
-    """Check one rule of ACCESS_CONTROLS, or ACCESS_CONTROLS_DEFAULT. A misspelt key would make it ineffective without
-    an error. `where` is appended to the invalid part in the error."""
+    """Check one rule. A misspelt key would make it ineffective without an error, which ends with `where`."""
     if not isinstance(rule, Mapping):
         raise InvalidValue(
             "a dict such as {'allowusers': ('alice',)}", f"a {type(rule).__name__}" + where.replace(" of ", " as ", 1)
@@ -504,8 +503,7 @@ _MAYBE_OF_PLUGINS: Mapping[str, tuple[type, ...]] = {
 
 
 def is_of_plugin(name: str, value: Any) -> bool:
-    """Return whether a value is of another type than errklein's setting, so that it is a plugin's. NETWORKS has a dict
-    in it."""
+    """Return whether a value is a plugin's, since errklein's has another type. NETWORKS has a dict in it."""
     if name == "NETWORKS" and isinstance(value, Mapping) and value:
         return not any(isinstance(settings, Mapping) for settings in value.values())
     return name in _MAYBE_OF_PLUGINS and not isinstance(value, _MAYBE_OF_PLUGINS[name])

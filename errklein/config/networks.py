@@ -90,8 +90,7 @@ IN_ERRBOT = ("IRC", "Null", "Test", "Text")
 
 @cache
 def find_network(name: str) -> Network | None:
-    """Return the network of that name, in any case, whose module is imported only now; None if there is none. Raises
-    ConfigError."""
+    """Return the network of that name, in any case, whose module is imported only now, or None. Raises ConfigError."""
     found: object = None
     if name.isidentifier() and find_spec(f"{_GROUP}.{name.lower()}") is not None:
         found = getattr(import_module(f"{_GROUP}.{name.lower()}"), "NETWORK", None)

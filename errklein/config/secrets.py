@@ -149,8 +149,7 @@ class SecretStore:
         return read_secret(reference, stored_in=self.directory)
 
     def write(self, name: str, secret: str) -> str:
-        """Store a secret, which survives a crash, and return its reference, the name with a random end. Raises
-        SecretError."""
+        """Store a secret, and return its reference: the name with a random end. Raises SecretError."""
         name = f"{name}-{secrets.token_hex(4)}"
         self.put({name: secret.encode()})
         return f"secret:{name}"
@@ -244,8 +243,7 @@ _EXAMPLES: Mapping[type, str] = {
 
 
 def take_variables(environment: MutableMapping[str, str]) -> Mapping[str, str]:
-    """Remove the variables of settings from the environment, and return them: programs of plugins would inherit the
-    passwords."""
+    """Remove the variables of settings, and return them: programs of plugins would inherit their passwords."""
     names = [name for name in environment if name.startswith((_VALUE, _FILE))]
     return {name: environment.pop(name) for name in names}
 

@@ -57,8 +57,7 @@ _LONGEST = 600.0  # the seconds after which browsers connect anew
 
 @implementer(IPushProducer)
 class _Stream:
-    """The stream of a browser. `ended` is cancelled at its end. `make_event` returns the content, if the visitor may
-    see it."""
+    """The stream of a browser, which ends with `ended`. `make_event` returns what its visitor may see of the page."""
 
     def __init__(self, request: Request, make_event: Callable[[], Awaitable[bytes]], now: float) -> None:
         self.request, self.make_event = request, make_event

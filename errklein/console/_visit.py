@@ -247,8 +247,7 @@ class Visit:
         return not await self._refusal(name, values, dry_run=True)
 
     async def _refusal(self, name: str, values: Values, *, dry_run: bool) -> str:
-        """Return why the visitor may not perform an operation, which only shows something with `dry_run`; "" if nothing
-        prevents it."""
+        """Return why the visitor may not perform an operation; "" if nothing prevents it."""
         operation = self.operation(name)
         guard = Guard.of(operation)
         if guard is None:

@@ -39,8 +39,7 @@ class Redaction:
     mask_fields: frozenset[str] = frozenset()  # names of JSON and form fields whose values are masked
 
     def body(self, body: bytes | None) -> bytes | None:
-        """Return the body as it is stored; None if it is left out, as is one with a field to mask that is neither JSON
-        nor a form."""
+        """Return the body as it is stored; None if it is left out, like one to mask that is neither JSON nor a form."""
         if body is None or len(body) > MAX_LOGGED_BODY or self.level != "bodies":
             return None
         return self._mask(body)

@@ -536,8 +536,7 @@ class WebhookOperations:
         return explained
 
     def named(self, name: str, known: Collection[str]) -> list[str]:
-        """Return the webhooks that are named, one or all of a plugin, among those of plugins and the known ones; or
-        raise UnknownWebhook."""
+        """Return the webhooks that a name means, one or all of a plugin, also known ones. Raises UnknownWebhook."""
         paths = names_by_path(self._state.routes())
         known = {*paths.values(), *known}
         found = delivery_words.parse_webhook(name, paths, known)

@@ -198,8 +198,7 @@ class PrivateLogFile(LogFile):
 
 
 class Destinations:
-    """The destinations of the process's log. `outputs` are paths of files, "-" for standard output and "+" for standard
-    error."""
+    """The destinations of the log. `outputs` are paths of files, "-" for standard output, "+" for standard error."""
 
     def __init__(self) -> None:
         self.level = logging.INFO

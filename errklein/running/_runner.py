@@ -129,8 +129,7 @@ class Runner:
         return maybeDeferred(self.start_in, copy_context(), handler, args, kwargs)
 
     def start(self, handler: Callable[..., Any], *args: Any) -> Any:
-        """Call the handler, as `run` does. One on the reactor that doesn't wait returns or raises its result without a
-        Deferred."""
+        """Call the handler, as `run` does, but return or raise the result of one on the reactor that doesn't wait."""
         if placement_of(handler) is Placement.REACTOR:
             return self.start_in(copy_context(), handler, args, {})
         return self.call_in(lambda: partial(handler, *args))
@@ -195,16 +194,15 @@ class Runner:
         return self.pool.run(prepared, follow_up=follow_up, name=name, origin=context.get(origin, "")).addBoth(end)
 
     def running(self, subject: Any = None) -> int:
-        """Return the number of running handlers of `subject`, a plugin's instance. Without `subject`, return the number
-        of all, including those that wait for a thread."""
+        """Return the number of running handlers of a plugin's instance, or of all with those that wait for a thread."""
         return self._in_flight.count(None if subject is None else id(subject))
 
     def running_methods(self) -> list[RunningMethod]:
         return [running for running in self._calls.values() if running.subject is not None]
 
     def when_idle(self, subject: Any = None) -> Deferred[None]:
-        """Return a Deferred that fires when no handler of `subject`, a plugin's instance, is running. Without
-        `subject`, it fires when no handler at all is running or waiting."""
+        """Return a Deferred that fires when no handler of a plugin's instance, or none at all, is running or
+        waiting."""
         return self._in_flight.when_none(None if subject is None else id(subject))
 
     def _awaited(self, result: Any, context: Context) -> Any:

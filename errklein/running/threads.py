@@ -138,8 +138,7 @@ def may_use_reactor(reactor: Any) -> bool:
 
 
 class ThreadWaits:
-    """Lets plugins' threads wait for results of the reactor, until `stop` is called: a stopped one would never answer
-    them."""
+    """Lets plugins' threads wait for results of the reactor, until `stop` is called, since it never answers then."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor

@@ -325,8 +325,7 @@ class SecondSignal:
             self._once(number, self._handler)
 
     def renew(self, seconds: float) -> None:
-        """Let the kernel send the signal after this time, and not earlier; 0 means never. It never does if another
-        handler was set."""
+        """Let the kernel send the signal after this time, or never (0). It never does if another handler was set."""
         if self._works:
             if signal.getsignal(self._number) is not self._python_handler:
                 seconds = 0.0

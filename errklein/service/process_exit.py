@@ -41,8 +41,7 @@ class InheritedSockets:
                 self._copies[number] = os.dup(number)
 
     def pass_on(self) -> None:
-        """Pass the descriptors on to the program that replaces this process, as systemd does. What has their numbers by
-        now is closed."""
+        """Pass the descriptors on to the next program, as systemd does. What has their numbers by now is closed."""
         if not self._copies:
             return
         for number, copy in self._copies.items():

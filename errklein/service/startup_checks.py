@@ -70,8 +70,7 @@ START_ERRORS = (ConfigError, DataDirectoryError, SecretError, StorageError)
 
 
 class Listening:
-    """The endpoints of the web server, for monitoring and for administrators: those of --web, --status and --console,
-    or of settings."""
+    """The endpoints for webhooks, monitoring and administrators, of --web, --status and --console or of settings."""
 
     def __init__(
         self, config: Config, web: Sequence[str] = (), status: str | None = None, console: str | None = None
