@@ -523,17 +523,11 @@ def _with_rows(statement: str, rows: int, columns: int) -> str:
 class JobThread:
     """Runs functions in one thread, in the order in which they are passed."""
 
-    def __init__(
-        self,
-        reactor: ThreadReactor,
-        name: str,
-        regularly: Callable[[], bool] = lambda: False,
-        start_thread: Callable[[Callable[[], None], str], None] = start_daemon_thread,
-    ) -> None:
+    def __init__(self, reactor: ThreadReactor, name: str, regularly: Callable[[], bool] = lambda: False) -> None:
         self._reactor = reactor
         self._regularly = regularly
         self._jobs: SimpleQueue[tuple[Callable[[], Any], Deferred[Any]] | None] = SimpleQueue()
-        start_thread(self._work, name)
+        start_daemon_thread(self._work, name)
 
     def run(self, function: Callable[[], Any]) -> Deferred[Any]:
         done: Deferred[Any] = Deferred()

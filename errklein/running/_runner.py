@@ -334,10 +334,8 @@ class QueuedWork:
 class KeyedQueues:
     """Runs work of one key in order, and work of different keys concurrently. Use it on the reactor only."""
 
-    def __init__(self, reactor: Any, timeout: float = TIMEOUT, limit: int = QUEUE_LIMIT) -> None:
+    def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._timeout = timeout
-        self._limit = limit
         self._queues: dict[Hashable, SerialQueue] = {}
         self._since: dict[Hashable, float] = {}
         self._waits: dict[Hashable, Deferred[Any]] = {}  # what the first work of a queue waits for in another one
@@ -345,12 +343,12 @@ class KeyedQueues:
 
     def run(self, key: Hashable, work: Callable[[], Deferred[Any]], after: QueuedWork | None = None) -> QueuedWork:
         """Run the work after all work before it in the queue of the key, which may be now. It also waits for the work `after`
-        of another key, for at most `timeout` seconds; not at all if that queue's current work has been running for so long.
+        of another key, for at most TIMEOUT seconds; not at all if that queue's current work has been running for so long.
         So slow work delays only its own queue. If the queue is full, the result fails with KeyedQueueFull."""
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = SerialQueue(self._reactor)
-        if queue.waiting >= self._limit:
+        if queue.waiting >= QUEUE_LIMIT:
             return QueuedWork(key, fail(KeyedQueueFull(f"{queue.waiting} calls are waiting")))
         self._in_flight.enter()
         return QueuedWork(key, queue.run(partial(self._begin, key, work, after)).addBoth(self._ended, key))
@@ -367,7 +365,7 @@ class KeyedQueues:
     def _begin(self, key: Hashable, work: Callable[[], Deferred[Any]], after: QueuedWork | None) -> Deferred[Any]:
         if after is None or after.result.called or self._is_slow(after.key):
             return self._start(key, work)
-        waiting = self._waits[key] = result_within(self._reactor, self._timeout, after.result)
+        waiting = self._waits[key] = result_within(self._reactor, TIMEOUT, after.result)
         return waiting.addBoth(self._go_on, key, work)
 
     def _go_on(self, _: object, key: Hashable, work: Callable[[], Deferred[Any]]) -> Deferred[Any]:
@@ -380,7 +378,7 @@ class KeyedQueues:
 
     def _is_slow(self, key: Hashable) -> bool:
         since = self._since.get(key)
-        return since is not None and self._reactor.seconds() - since >= self._timeout
+        return since is not None and self._reactor.seconds() - since >= TIMEOUT
 
     def _ended(self, result: Any, key: Hashable) -> Any:
         self._since.pop(key, None)

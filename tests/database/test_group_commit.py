@@ -279,7 +279,8 @@ class JobThreadTests(SynchronousTestCase):
             started.append(threading.Thread(target=target, name=name, daemon=True))
             started[0].start()
 
-        thread = JobThread(self.clock, "jobs", start_thread=start)
+        self.patch(connection, "start_daemon_thread", start)
+        thread = JobThread(self.clock, "jobs")
         result = thread.run(lambda: 5)
         thread.stop()
         started[0].join(10)

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.running import _runner
 from errklein.running._runner import TIMEOUT, KeyedQueueFull, KeyedQueues, QueuedWork, SerialQueue, TimeSlices
 
 name: ContextVar[str] = ContextVar("name", default="nobody")
@@ -140,7 +141,7 @@ class KeyedQueuesTests(SynchronousTestCase):
 
     def test_full(self) -> None:
         """Work in a full queue fails at once; the work before it still runs."""
-        self.queues = KeyedQueues(self.clock, limit=2)
+        self.patch(_runner, "QUEUE_LIMIT", 2)
         for name in ("a1", "a2", "a3"):
             self.stand("a", name)
         refused = self.stand("a", "a4")
