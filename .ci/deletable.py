@@ -69,6 +69,14 @@ PARTS: Mapping[str, Part] = {
             "long_tests/networks",
         )
     ),
+    "networks.slack": Part(
+        (
+            "errklein/networks/slack",
+            "tests/networks/slack",
+            "tests/networks/test_acceptance.py",
+            "long_tests/networks",
+        )
+    ),
     "networks.xmpp": Part(
         (
             "errklein/networks/xmpp",

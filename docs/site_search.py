@@ -26,6 +26,7 @@ KEYWORDS = {
     "guides/moving-from-errbot": "migrate migration switch import",
     "guides/matrix": "element synapse homeserver dendrite",
     "guides/networks": "slack discord telegram mattermost matrix xmpp",
+    "guides/slack": "socket mode events api workspace",
     "guides/telegram": "botfather bot api",
     "guides/service": "systemd daemon boot autostart",
     "guides/storage": "database persist save sqlite",

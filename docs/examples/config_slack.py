@@ -1,3 +1,5 @@
-BACKEND = "SlackV3"
-BOT_IDENTITY = {"token": "xoxb-…", "signing_secret": "…", "app_token": "xapp-…"}
-BOT_ADMINS = ("@alice",)
+BACKEND = "Slack"
+BOT_IDENTITY = {"token": "xoxb-…", "app_token": "xapp-…"}
+BOT_ADMINS = ("U0123456789",)
+CHATROOM_PRESENCE = ("#ops",)
+BOT_DATA_DIR = "data"

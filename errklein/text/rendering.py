@@ -82,10 +82,10 @@ def to_plain(markdown: str, *, compact: bool = False, indented: bool = True) -> 
     return strip_styles(_laid_out(markdown, compact, exact=True)).strip(" \n")
 
 
-def to_imtext(markdown: str, *, compact: bool = False) -> str:
+def to_imtext(markdown: str, *, compact: bool = False, indented: bool = True) -> str:
     """Render Markdown with the conventions of instant messaging: `*bold*`, `_emphasis_`, code and tables in backticks.
-    With `compact`, tables have no borders."""
-    return _rendered(markdown, lambda text: replace_styles(text, _IMTEXT), compact, exact=True).strip(" \n")
+    With `compact`, tables have no borders. With `indented`, paragraphs begin with a space, as in errbot."""
+    return _rendered(markdown, lambda text: replace_styles(text, _IMTEXT), compact, exact=indented).strip(" \n")
 
 
 def to_xhtml(markdown: str) -> str:

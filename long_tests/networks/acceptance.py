@@ -26,6 +26,7 @@ from tests.processes import free_port, write_plugin
 
 LACKS: Mapping[str, Mapping[str, str]] = {
     "Matrix": {"button": "a line with numbers, of which one is the answer"},
+    "Slack": {},
     "Telegram": {
         "deletion by people": "Telegram tells bots nothing of deletions",
         "mention": "an @username in a text always notifies its holder",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from errklein.networks.slack import _backend
 from long_tests.networks.acceptance import AcceptanceCase, Site
 from long_tests.networks.sites import InMemorySite, IRCSite, MatrixSite, TelegramSite, XMPPSite
+from long_tests.networks.slack_site import SlackSite
 from tests import needs_network
 from tests.networks.irc.ngircd import Ngircd
 from tests.networks.matrix.server import FakeHomeserver
@@ -76,6 +78,20 @@ class TelegramDoubleTests(AcceptanceCase):
     async def test_script(self) -> None:
         """All steps hold, and the double has found no wrong call."""
         self.addCleanup(lambda: self.assertEqual(self.server.unexpected, []))
+        await self.run_script()
+
+
+class SlackDoubleTests(AcceptanceCase):
+    """Slack."""
+
+    def make_site(self, reactor: Any) -> Site:
+        """Return the network, with more messages a second than Slack allows."""
+        needs_network()
+        self.patch(_backend, "PACE", 0.0)
+        return SlackSite(reactor)
+
+    async def test_script(self) -> None:
+        """All steps hold."""
         await self.run_script()
 
 

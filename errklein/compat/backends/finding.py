@@ -59,7 +59,7 @@ def find_network(config: Any) -> PlugFile:
 
 def _how_to_get(wanted: str) -> str:
     """Return the end of a sentence about a missing backend whose package is known; else ""."""
-    by_small_name = {name.lower(): name for name in PACKAGES} | {"slack": "SlackV3"}
+    by_small_name = {name.lower(): name for name in PACKAGES}
     if (name := by_small_name.get(wanted.lower())) is None:
         return ""
     then = f", and set BACKEND = {name!r}" if name.lower() != wanted.lower() else ""

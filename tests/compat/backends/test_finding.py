@@ -50,8 +50,8 @@ class FindingTests(PluginFilesTestCase):
 
     def test_what_there_is(self) -> None:
         """The error about an unknown BACKEND lists the known ones."""
-        line = self.refusal(self.config("Slack", FIXTURES))
-        for fragment in ("'Slack'", "IRC, ", "Null, ", "XMPP, Forever, Looping, Once", "BOT_EXTRA_BACKEND_DIR"):
+        line = self.refusal(self.config("Zulip", FIXTURES))
+        for fragment in ("'Zulip'", "IRC, ", "Null, ", "XMPP, Forever, Looping, Once", "BOT_EXTRA_BACKEND_DIR"):
             self.assertIn(fragment, line)
 
     def test_guide(self) -> None:
@@ -77,7 +77,6 @@ class FindingTests(PluginFilesTestCase):
         """The error about a backend that isn't installed names the package that has it, if there is one."""
         for name, then in (
             ("SlackV3", "install the package errbot-backend-slackv3 into errklein's virtualenv."),
-            ("slack", "package errbot-backend-slackv3 into errklein's virtualenv, and set BACKEND = 'SlackV3'."),
             ("discord", "install the package err-backend-discord into errklein's virtualenv."),
             ("Irk", "did you mean 'IRC'?"),
         ):

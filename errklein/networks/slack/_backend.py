@@ -1,0 +1,258 @@
+"""A connection to one workspace of Slack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from errklein.chat import Identifier, Message, Person, Room, read_only
+from errklein.chat.cards import Card
+from errklein.chat.features import Features
+from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload
+from errklein.chat.outgoing import OutgoingMessage
+from errklein.networks.base import ConnectedNetwork
+from errklein.networks.context import NetworkContext
+from errklein.networks.json_client import RequestRefused
+from errklein.networks.outbox import NotConfirmed
+from errklein.networks.slack import SlackSettings
+from errklein.networks.slack._client import SlackClient, at
+from errklein.networks.slack._events import SlackEvents
+from errklein.networks.slack._formatting import (
+    MOST_SIZE,
+    card_content,
+    choice_blocks,
+    name_of_emoji,
+    size_of,
+    to_mrkdwn,
+)
+from errklein.networks.slack._rooms import SlackRooms
+from errklein.networks.slack._socket_mode import SocketMode
+from errklein.networks.slack.identifiers import SlackPerson, bare, is_user
+from errklein.ports.receipts import Receipt
+from errklein.text import without_mentions
+from errklein.text.xhtml import is_harmless
+
+PACE, BURST = 1.0, 3
+"""The seconds between messages to a channel, and how many of them may be saved up."""
+
+PROBE = 300.0  # seconds between calls that show whether the token is valid, with the Events API
+EVENTS_PATH = "/slack/events"
+
+_FEATURES = Features(
+    measure=size_of, threads=True, edits=True, deletions=True, reactions=True, files=True, mentions=True, choices=25
+)
+
+_NOTHING_LEFT = {"message_not_found": Delete, "already_reacted": React, "no_reaction": React}
+_EPHEMERAL = "ephemeral-"  # begins the ids of messages that only one person sees
+_INVALID = ("invalid_attachments", "invalid_blocks", "invalid_blocks_format")
+
+_Part = tuple[OutgoingMessage, Operation]
+
+
+class SlackBackend(ConnectedNetwork):
+    """A connection to one workspace, as the bot user of an app. Implements `outbox.Transport` and `ManagesRooms`, too."""
+
+    mode = "slack"
+    joins_configured_rooms = True
+    is_encrypted: bool = read_only("settings.is_encrypted", "Whether requests are encrypted.")
+    window = 8
+
+    def __init__(self, context: NetworkContext) -> None:
+        super().__init__(context)
+        self.settings = SlackSettings.read(context.config)
+        self.message_size_limit = min(self.message_size_limit, MOST_SIZE)
+        self._features = replace(_FEATURES, size=self.message_size_limit)
+        self.client = SlackClient(context, self.settings)
+        self.membership = rooms = SlackRooms(self)
+        self.receiver = SlackEvents(self)
+        self._socket_mode = SocketMode(self)
+        self.user = self.bot_id = self.nick = ""
+        self.posted_at = 0.0
+        self._turns: dict[str, float] = {}
+        self._has_route = False
+        for action in ("join", "leave", "create", "destroy", "topic", "set_topic", "members", "invite"):
+            setattr(self, action, getattr(rooms, action))
+
+    @property
+    def bot_identifier(self) -> Identifier | None:  # type: ignore[override]
+        profile = {"username": self.nick, "domain": self.membership.domain}
+        return SlackPerson(self.user, self.network, profile) if self.user else None
+
+    @property
+    def joined_rooms(self) -> Sequence[Room]:  # type: ignore[override]
+        return [self.membership.room(channel) for channel in list(self.membership.joined)]
+
+    # The connection
+
+    async def session(self) -> str:
+        await self.receiver.seen.load()
+        await self._identify()
+        await self.membership.load()
+        if self.settings.app_token:
+            return await self._socket_mode.run(self._connected)
+        if not self._has_route:
+            self.context.route(EVENTS_PATH, self.receiver.request, "slack", [self.settings.signing_secret.encode()])
+            self._has_route = True
+        self._connected()
+        while True:
+            await deferLater(self.context.reactor, PROBE)
+            await self._identify()
+
+    async def _identify(self) -> None:
+        me = await self.client.call("auth.test")
+        self.user, self.bot_id, self.nick = (at(me, name) for name in ("user_id", "bot_id", "user"))
+        self.membership.domain = at(me, "url").removeprefix("https://").partition(".")[0]
+
+    def _connected(self) -> None:
+        # What waits for configured channels is sent after the attempt to join them.
+        self.connection.connected(resumes=False)
+        joining = Deferred.fromCoroutine(self.membership.join_configured(list(self.settings.rooms())))
+        joining.addCallback(lambda _: self.connection.is_connected and self.outbox.resume())
+
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
+        return super().disconnect(grace).addCallback(lambda _: self.membership.stop())
+
+    def report(self, event: str, *details: Any) -> None:
+        """Call a method of the events."""
+        if self.events is not None:
+            getattr(self.events, event)(self, *details)
+
+    # What the bot sends
+
+    def features(self, to: Identifier | str) -> Features:
+        return self._features
+
+    def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
+        reply = super().build_reply(message, text, private, threaded)
+        if not private and isinstance(message.extras, Mapping) and "ephemeral" in message.extras:
+            reply.extras["ephemeral"] = message.extras["ephemeral"]
+        return reply
+
+    def details_of(self, message: Message) -> str:
+        """Return `mentions`, the person to whom alone a message is shown, and the blocks and attachments of `extras`."""
+        given = {**message.extras, "mentions": message.mentions}
+        details = {name: given[name] for name in ("ephemeral", "blocks", "attachments", "mentions") if given.get(name)}
+        return json.dumps(details) if details else ""
+
+    def send_card(self, card: Card) -> Receipt:
+        """Accept a card into the outbox. One that is too large is sent as text."""
+        shown = card.changed(str if card.mentions else without_mentions, is_harmless)
+        fields = [f"**{name}**: {value}" for name, value in shown.fields]
+        texts = [f"**{shown.title}**" if shown.title else "", shown.body, *fields, shown.link, shown.image]
+        shown.body, body = "\n\n".join(filter(None, texts)), shown.body
+        if size_of(shown.body) <= self.message_size_limit:
+            content = shown.clone()
+            content.body = body
+            shown.extras = {**shown.extras, **card_content(content)}
+        return self.send_message(shown)
+
+    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[_Part]:
+        return [(message, operation)]
+
+    def take_turn(self, recipient: str) -> float:
+        now: float = self.context.reactor.seconds()
+        turn = max(self._turns.get(recipient, 0.0), now - BURST * PACE)
+        if turn <= now:
+            self._turns = {name: at for name, at in self._turns.items() if at > now - BURST * PACE}
+            self._turns[recipient] = turn + PACE
+        return max(0.0, turn - now)
+
+    def transmit(self, parts: Sequence[_Part], keys: Sequence[str]) -> Sequence[Deferred[str | None]]:
+        return [Deferred.fromCoroutine(self._send(*part, key)) for part, key in zip(parts, keys, strict=True)]
+
+    async def _send(self, message: OutgoingMessage, operation: Operation, key: str) -> str | None:
+        if not self.connection.is_connected:
+            raise NotConfirmed(f"{self.network} is not connected")
+        details, ref = json.loads(message.details or "{}"), getattr(operation, "ref", None)
+        if ref is not None and ref.id.startswith(_EPHEMERAL):
+            raise RequestRefused(0, "", "what only one person sees can't be changed")
+        if "ephemeral" in details and isinstance(operation, Post):
+            await self.whisper(details["ephemeral"], operation.text)
+            return f"{_EPHEMERAL}{key}"
+        channel = await self.membership.target(message.recipient if ref is None else ref.room)
+        try:
+            return await self._perform(operation, channel, details)
+        except RequestRefused as error:
+            if isinstance(operation, _NOTHING_LEFT.get(error.code, ())):
+                return None
+            raise
+
+    async def _perform(self, operation: Operation, channel: str, details: Mapping[str, Any]) -> str | None:
+        call = self.client.call
+        match operation:
+            case Post(text, thread, mentions, choices):
+                text = self._shown(text, mentions, details)
+                content = {name: details[name] for name in ("blocks", "attachments") if name in details}
+                return await self._post(
+                    channel, thread, text, {"blocks": choice_blocks(text, choices)} if choices else content
+                )
+            case Edit(ref, text, mentions):
+                # The text replaces blocks, and so buttons.
+                text = self._shown(text, mentions, details)
+                await call("chat.update", channel=channel, ts=ref.id, text=text, blocks=[])
+            case Delete(ref):
+                await call("chat.delete", channel=channel, ts=ref.id)
+            case React(ref, emoji, remove):
+                method = "reactions.remove" if remove else "reactions.add"
+                await call(method, channel=channel, timestamp=ref.id, name=name_of_emoji(emoji))
+            case Upload():
+                await self.client.upload(channel, operation)
+        return None
+
+    async def _post(self, channel: str, thread: str, text: str, content: Mapping[str, Any]) -> str:
+        # Beside attachments, the text would be shown, too.
+        place: dict[str, Any] = {"channel": channel, "thread_ts": thread or None}
+        shown = {} if "attachments" in content else {"text": text}
+        try:
+            answer = await self.client.call("chat.postMessage", **place, **shown, **content)
+        except RequestRefused as error:
+            if error.code not in _INVALID:
+                raise
+            # For example, Slack can't load a picture.
+            answer = await self.client.call("chat.postMessage", **place, text=text)
+        self.posted_at = self.context.reactor.seconds()
+        return at(answer, "ts")
+
+    def _shown(self, text: str, mentions: Sequence[str] = (), details: Mapping[str, Any] = {}) -> str:
+        people = [user for user in (bare(one.rpartition("/")[2]) for one in mentions) if is_user(user)]
+        return to_mrkdwn(text, self.membership.name_of, people, bool(details.get("mentions")))
+
+    async def whisper(self, to: Mapping[str, Any], text: str) -> None:
+        """Show a text to one person alone, in reply to a slash command or press."""
+        if to["response_url"] and self.context.now() < to["until"]:
+            content = {"response_type": "ephemeral", "replace_original": False, "text": self._shown(text)}
+            # Slack takes five replies there.
+            with suppress(RequestRefused):
+                await self.client.respond(to["response_url"], content)
+                return
+        await self.client.call("chat.postEphemeral", channel=to["channel"], user=to["user"], text=self._shown(text))
+
+    # Names
+
+    def is_certain(self, person: Identifier) -> bool:
+        return True
+
+    def build_identifier(self, text: str) -> Identifier:
+        """Return the person of an id, mention or @name, the channel of an id or #name, or the member of CHANNEL/PERSON."""
+        place, _, text = text.rpartition("/")
+        text, names = bare(text), self.membership.names
+        for name in (place, text):
+            if name[:1] in ("#", "@"):
+                names.ask(name)
+        if text[:1] == "@":
+            if (found := names.known(text)) is None:
+                raise ValueError(f"{text!r} isn't known at present; `await self.resolve(…)` asks Slack")
+            text = found
+        return self.membership.person(text, place) if place or is_user(text) else self.membership.room(text)
+
+    async def look_up(self, text: str) -> Identifier:
+        return await self.membership.look_up(text)
+
+    def is_from_self(self, message: Message) -> bool:
+        return isinstance(message.frm, Person) and message.frm.person in (self.user, self.bot_id)

@@ -1,0 +1,124 @@
+"""The Web API of Slack: calls, their failures, and uploads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from twisted.internet.defer import Deferred
+
+from errklein.chat.operations import Upload
+from errklein.networks._connection import Unusable
+from errklein.networks.json_client import File, JSONClient, RequestRefused, mapping, text_of
+from errklein.networks.outbox import NotConfirmed, RetryLater
+
+if TYPE_CHECKING:
+    from errklein.networks.context import NetworkContext
+    from errklein.networks.slack import SlackSettings
+
+_READ = re.compile(r"\w+\.(info|list|members|conversations|getUploadURLExternal)")  # methods that don't read JSON
+_OF_TOKEN = re.compile("account_inactive|invalid_auth|not_allowed_token_type|not_authed|token_(expired|revoked)")
+_TEMPORARY = re.compile("fatal_error|internal_error|request_timeout|service_unavailable|team_added_to_org")
+_REASONS = {
+    "cannot_dm_bot": "Slack lets bots write to no other bot",
+    "channel_not_found": "there is no such room, or it is private and the bot is not in it: invite the bot",
+    "invalid_name": "Slack has no emoji, or allows no room, of that name",
+    "is_archived": "the room is archived",
+    "message_not_found": "the message was deleted",
+    "method_not_supported_for_channel_type": "bots can't join private rooms: invite the bot",
+    "missing_scope": "BOT_IDENTITY[{key!r}] lacks the scope {needed}: add it to the app, and install the app again",
+    "not_in_channel": "the bot is not in the room: invite the bot",
+    "restricted_action": "the settings of the workspace or room don't let the bot do that",
+    "user_not_found": "there is no such person",
+}
+
+
+def at(value: Any, *path: str) -> str:
+    """Return the text at a path of names in JSON; "" if there is none."""
+    for name in path:
+        value = mapping(value).get(name)
+    return text_of(value)
+
+
+class _Accepted(Exception):
+    """The server has accepted a request, and doesn't answer with JSON."""
+
+
+class SlackClient:
+    """Calls methods with the bot's tokens. Use it on the reactor. Failures are those of `JSONClient`, with reasons for people."""
+
+    def __init__(self, context: NetworkContext, settings: SlackSettings) -> None:
+        self._context, self._settings, self._api = context, settings, urlsplit(settings.api)
+        self.scopes: frozenset[str] = frozenset()
+        """Those of the bot token, as the latest response names them."""
+        self._lacking: set[str] = set()
+        self._http = {key: self._client(key) for key in ("token", "app_token", "config_token")}
+
+    def _client(self, key: str) -> JSONClient:
+        headers = {"Authorization": f"Bearer {getattr(self._settings, key)}"}
+        return self._context.http(self._settings.api, headers, partial(self._read_failure, key))
+
+    def call(self, method: str, by: str = "token", **arguments: Any) -> Deferred[Mapping[str, Any]]:
+        """Call a method of the Web API. `by` is the key of the token. Arguments that are None are left out."""
+        given = {name: value for name, value in arguments.items() if value is not None}
+        is_read, texts = _READ.fullmatch(method), {name: str(value) for name, value in given.items()}
+        http = self._http[by]
+        return (http.call("GET", method, params=texts) if is_read else http.call("POST", method, given)).addCallback(
+            mapping
+        )
+
+    async def pages(self, method: str, key: str, **arguments: Any) -> AsyncIterator[Any]:
+        """Yield the items of all pages of a list."""
+        cursor: str | None = None
+        while cursor != "":
+            answer = await self.call(method, limit=999, cursor=cursor, **arguments)
+            for item in answer.get(key) or ():
+                yield item
+            cursor = at(answer, "response_metadata", "next_cursor")
+
+    async def upload(self, channel: str, file: Upload) -> None:
+        place = await self.call("files.getUploadURLExternal", filename=file.name, length=len(file.content))
+        content = File(file.content, file.name, file.type or "application/octet-stream")
+        await self._send_to(at(place, "upload_url"), lambda http, path: http.upload("POST", path, content))
+        files, thread = [{"id": at(place, "file_id"), "title": file.name}], file.thread or None
+        await self.call("files.completeUploadExternal", files=files, channel_id=channel, thread_ts=thread)
+
+    def download(self, url: str, most: int) -> Deferred[bytes]:
+        return self._http["token"].fetch(url, most, [f"files.{self._api.netloc}"])
+
+    async def respond(self, url: str, content: Mapping[str, Any]) -> None:
+        """Answer to a slash command or press at the address that came with it."""
+        await self._send_to(url, lambda http, path: http.call("POST", path, content))
+
+    async def _send_to(self, url: str, send: Callable[[JSONClient, str], Deferred[Any]]) -> None:
+        """Send a request without a token to an address that Slack has given, whose response is no JSON."""
+        parts, own = urlsplit(url), self._api
+        is_other = parts.scheme == "https" and parts.netloc in (f"files.{own.netloc}", f"hooks.{own.netloc}")
+        if not is_other and parts[:2] != own[:2]:
+            raise RequestRefused(0, "", "the address is none of Slack's")
+        origin, path = f"{parts.scheme}://{parts.netloc}", f"{parts.path}?{parts.query}" if parts.query else parts.path
+        with suppress(_Accepted):
+            await send(self._context.http(origin, None, lambda code, *_: _Accepted() if code == 200 else None), path)
+
+    def _read_failure(self, key: str, status: int, headers: Mapping[str, str], body: Any) -> Exception | None:
+        if key == "token" and "x-oauth-scopes" in headers:
+            self.scopes = frozenset(re.findall(r"[\w:.]+", headers["x-oauth-scopes"]))
+        error, needed = at(body, "error")[:100], at(body, "needed")[:200]
+        if mapping(body).get("ok") is not False or status == 429:
+            return None
+        if _OF_TOKEN.fullmatch(error):
+            return Unusable(f"Slack refuses BOT_IDENTITY[{key!r}] ({error})")
+        if _TEMPORARY.fullmatch(error):
+            return NotConfirmed(f"Slack has answered with {error}")
+        if error == "ratelimited":
+            return RetryLater(5.0)
+        known = "restricted_action" if error.startswith("restricted_action") else error
+        reason = _REASONS.get(known, error.replace("{", "")).format(key=key, needed=needed)
+        if needed and needed not in self._lacking:
+            self._lacking.add(needed)
+            self._context.log.warn("{network}: {reason}", network=self._settings.network, reason=reason)
+        return RequestRefused(status, error, reason)

@@ -1,0 +1,225 @@
+"""Events, slash commands and presses of buttons, by Socket Mode or as requests. Each is handled once, also after a restart."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from twisted.internet.defer import Deferred, succeed
+
+from errklein.chat import REACTION_ADDED, REACTION_REMOVED, Attachment, Message, Reaction
+from errklein.chat.handles import MessageRef
+from errklein.chat.operations import Press
+from errklein.networks.directory import RoomOrder
+from errklein.networks.json_client import RequestRefused, mapping, one_line
+from errklein.networks.outbox import NotConfirmed, RetryLater
+from errklein.networks.slack._client import at
+from errklein.networks.slack._formatting import emoji_of, from_mrkdwn
+from errklein.networks.slack.identifiers import is_room, is_user
+
+if TYPE_CHECKING:
+    from errklein.networks.slack._backend import SlackBackend
+
+Payload = Mapping[str, Any]
+
+MOST_SEEN, _MOST_MENTIONED = 2_000, 50
+EPHEMERAL_FOR = 1_740.0  # the seconds for which Slack takes replies to a slash command at its address, less a minute
+
+_SPOKEN = ("", "bot_message", "file_share", "me_message", "thread_broadcast")
+_CHANGES = ("message_changed", "message_deleted")
+_TS, _MENTION, _NUMBER = re.compile(r"\d{1,12}\.\d{1,9}"), re.compile(r"<@([UW][A-Z0-9]+)>"), re.compile(r"\d{1,3}")
+
+
+class SlackEvents:
+    """Reports what Slack sends to the bot. `heard_at` is the time of the latest event, and `has_echo` whether the bot's own messages
+    come back as events."""
+
+    def __init__(self, backend: SlackBackend) -> None:
+        self._backend, self._rooms, self._reactor = backend, backend.membership, backend.context.reactor
+        self.seen = backend.context.seen("events", MOST_SEEN)
+        self._order = RoomOrder(self._reactor)
+        self._fresh: list[tuple[Payload, Callable[[], object]]] = []
+        self._storing: Deferred[None] = succeed(None)
+        self.heard_at, self.has_echo = 0.0, False
+        self._handlers: dict[str, Callable[[Payload], object]] = {
+            **dict.fromkeys(("message", "app_mention"), self._message),
+            "reaction_added": partial(self._reaction, REACTION_ADDED),
+            "reaction_removed": partial(self._reaction, REACTION_REMOVED),
+            **dict.fromkeys(("member_joined_channel", "member_left_channel"), self._membership),
+            **dict.fromkeys(("channel_left", "group_left", "channel_archive", "group_archive"), self._membership),
+            **dict.fromkeys(("channel_rename", "group_rename"), self._rooms.renamed),
+            "slash_commands": self._command,
+            "interactive": self._press,
+        }
+
+    def receive(self, kind: str, payload: Payload, acknowledge: Callable[[], object]) -> None:
+        """Take what a socket or request has brought. Slack repeats an event until it is acknowledged: when it is stored as seen."""
+        self.heard_at = self._reactor.seconds()
+        if kind == "events_api":
+            self._fresh.append((payload, acknowledge))
+            if self._storing.called:
+                self._storing = Deferred.fromCoroutine(self._store())
+        else:
+            acknowledge()
+            user = at(payload, "user_id") or at(payload, "user", "id")
+            self._sort(
+                kind, {**payload, "user": user, "channel": at(payload, "channel_id") or at(payload, "channel", "id")}
+            )
+
+    async def request(self, request: Any) -> str:
+        """Take a request of the Events API, and return its response."""
+        body, acknowledged = request.get_data(), Deferred[None]()
+        form = dict(parse_qsl(body.decode("utf-8", "replace"))) if body[:1] != b"{" else {}
+        kind = "slash_commands" if "command" in form else "interactive" if form else "events_api"
+        payload = form if "command" in form else json.loads(form.get("payload") or body)
+        self.receive(kind, mapping(payload), lambda: acknowledged.callback(None))
+        await acknowledged
+        return ""
+
+    async def _store(self) -> None:
+        while self._fresh:
+            batch, self._fresh = self._fresh, []
+            new = [mapping(payload.get("event")) for payload, _ in batch if self._is_new(payload)]
+            await self.seen.flush()
+            for _, acknowledge in batch:
+                acknowledge()
+            for event in new:
+                self._sort(at(event, "type"), event)
+
+    def _is_new(self, payload: Payload) -> bool:
+        event, is_new = payload.get("event"), self.seen.is_new(at(payload, "event_id"))
+        name = at(event, "client_msg_id") or at(event, "ts")
+        if at(event, "type") in ("message", "app_mention") and name and at(event, "subtype") not in _CHANGES:
+            # A mention is an event of its own, beside that of its message.
+            return self.seen.is_new(f"{at(event, 'channel')} {name}") and is_new
+        return is_new
+
+    def _sort(self, kind: str, event: Payload) -> None:
+        """Handle an event after the earlier ones of its channel, and when the names that it needs are known."""
+        channel = at(event, "channel") or at(event, "item", "channel") or at(event, "channel", "id")
+        if (handle := self._handlers.get(kind)) is not None and is_room(channel):
+            new = event.get("message") if at(event, "subtype") in _CHANGES else event
+            asked = self._rooms.needed(at(new, "user") or at(new, "bot_id"), channel)
+            self._order.do(channel, asked, partial(handle, event))
+
+    # Messages
+
+    def _message(self, event: Payload) -> None:
+        channel, subtype, report = at(event, "channel"), at(event, "subtype"), self._backend.report
+        new, before = mapping(event.get("message")), mapping(event.get("previous_message"))
+        if subtype == "message_deleted" or (subtype in _CHANGES and new.get("subtype") == "tombstone"):
+            if not self._is_own(before) and (ref := self._ref(channel, before)):
+                report("message_deleted", ref, None)
+        elif subtype in _CHANGES:
+            # Slack also reports previews of links as changes.
+            if at(new, "text") != at(before, "text") and (message := self._made(channel, new)):
+                message.edited = True
+                report("message_edited", message)
+        elif subtype in ("channel_topic", "group_topic"):
+            report("room_topic_changed", self._rooms.room(channel))
+        elif subtype in _SPOKEN and (message := self._made(channel, event)):
+            report("message_received", message)
+            users = list(dict.fromkeys(_MENTION.findall(from_mrkdwn(at(event, "text")))))[:_MOST_MENTIONED]
+            if users:
+                report("mention_received", message, [self._rooms.person(user, channel) for user in users])
+
+    def _is_own(self, message: Payload) -> bool:
+        is_own = at(message, "user") == self._backend.user or at(message, "bot_id") == self._backend.bot_id != ""
+        self.has_echo = self.has_echo or is_own
+        return is_own
+
+    def _ref(self, channel: str, message: Payload) -> MessageRef | None:
+        """Return the address of a message. That of a private conversation is the person."""
+        ts, thread, user = at(message, "ts"), at(message, "thread_ts"), at(message, "user")
+        if channel[0] == "D":
+            channel = user if user not in ("", self._backend.user) else self._rooms.direct_with(channel)
+        is_valid = _TS.fullmatch(ts) and channel
+        return MessageRef(self._backend.network, channel, ts, thread * (thread != ts)) if is_valid else None
+
+    def _made(self, channel: str, event: Payload) -> Message | None:
+        user = at(event, "user") or at(event, "bot_id")
+        if self._is_own(event) or not is_user(user) or (ref := self._ref(channel, event)) is None:
+            return None
+        if channel[0] == "D":
+            self._rooms.direct[user] = channel
+        text, mention = from_mrkdwn(at(event, "text")).strip(), f"<@{self._backend.user}>"
+        if text.startswith(mention) and (rest := text.removeprefix(mention).lstrip(" :,\n")):
+            # As people write the bot's name before a command.
+            text = f"{self._backend.nick}: {rest}"
+        message = self._addressed(text, user, channel)
+        message.extras = {"slack_event": event, **({"bot": True} if event.get("bot_id") else {})}
+        message.ref, message.thread, message.sent_at = ref, ref.thread, float(ref.id)
+        message.attachments = [self._attachment(file) for file in event.get("files") or () if mapping(file)]
+        return message
+
+    def _addressed(self, text: str, user: str, channel: str) -> Message:
+        to = self._backend.bot_identifier if channel[0] == "D" else self._rooms.room(channel)
+        return Message(text, self._rooms.person(user, channel), to)
+
+    def _attachment(self, file: Payload) -> Attachment:
+        size, url = file.get("size"), at(file, "url_private_download") or at(file, "url_private")
+        name, known = one_line(file.get("name")) or "file", size if isinstance(size, int) and size > 0 else 0
+        return Attachment(name, one_line(file.get("mimetype")), known, partial(self._backend.client.download, url))
+
+    # Other events
+
+    def _reaction(self, action: str, event: Payload) -> None:
+        user, channel, owner = at(event, "user"), at(event, "item", "channel"), at(event, "item_user")
+        ref = self._ref(channel, {"ts": at(event, "item", "ts"), "user": user})
+        if (
+            ref is not None
+            and is_user(user)
+            and user != self._backend.user
+            and (name := one_line(event.get("reaction")))
+        ):
+            to = self._rooms.person(owner, channel) if is_user(owner) else None
+            reactor, time = self._rooms.person(user, channel), at(event, "event_ts")
+            self._backend.report("reaction_changed", Reaction(reactor, to, action, time, emoji_of(name), ref._asdict()))
+
+    def _membership(self, event: Payload) -> None:
+        user, channel, inviter = at(event, "user"), at(event, "channel"), at(event, "inviter")
+        has_joined = at(event, "type") == "member_joined_channel"
+        if user in ("", self._backend.user):
+            # For the bot, there are also channel_left and channel_archive.
+            self._rooms.moved(channel, has_joined, inviter)
+        elif is_user(user):
+            by = self._rooms.person(inviter) if is_user(inviter) else None
+            who = self._rooms.person(user, channel)
+            self._backend.report("room_joined" if has_joined else "room_left", self._rooms.room(channel), who, by)
+
+    def _command(self, payload: Payload) -> None:
+        name, text, user = (
+            at(payload, "command").removeprefix("/"),
+            from_mrkdwn(at(payload, "text")),
+            at(payload, "user"),
+        )
+        if is_user(user):
+            text = text if name in ("errklein", self._backend.nick) else f"{name} {text}"
+            message = self._addressed(f"{self._backend.config.BOT_PREFIX}{text.strip()}", user, at(payload, "channel"))
+            message.extras["ephemeral"] = self._whispered_to(payload)
+            self._backend.report("message_received", message)
+
+    def _whispered_to(self, payload: Payload) -> dict[str, Any]:
+        until = self._backend.context.now() + EPHEMERAL_FOR
+        return {**{name: at(payload, name) for name in ("user", "channel", "response_url")}, "until": until}
+
+    def _press(self, payload: Payload) -> None:
+        user, channel, events = at(payload, "user"), at(payload, "channel"), self._backend.events
+        said = {
+            "ts": at(payload, "container", "message_ts"),
+            "thread_ts": at(payload, "message", "thread_ts"),
+            "user": user,
+        }
+        if events is None or not is_user(user) or (ref := self._ref(channel, said)) is None:
+            return
+        for action in payload.get("actions") or ():
+            number = at(action, "value")
+            if at(action, "action_id").startswith("choice-") and _NUMBER.fullmatch(number):
+                press = Press(ref, self._rooms.person(user, channel), int(number))
+                if refusal := events.choice_made(self._backend, press):
+                    told = Deferred.fromCoroutine(self._backend.whisper(self._whispered_to(payload), refusal))
+                    told.addErrback(lambda failure: failure.trap(RequestRefused, NotConfirmed, RetryLater) and None)

@@ -1,0 +1,208 @@
+"""The channels, people and private conversations of a connection to Slack, and what administrators do with channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, DeferredList
+
+from errklein.chat import Identifier, Room, RoomDoesNotExistError, RoomError, UserDoesNotExistError
+from errklein.chat.identifiers import LookupFailed
+from errklein.networks.directory import Directory
+from errklein.networks.json_client import RequestRefused, one_line
+from errklein.networks.outbox import NotConfirmed, RetryLater
+from errklein.networks.rooms import RoomActions, reported
+from errklein.networks.slack._client import at
+from errklein.networks.slack.identifiers import SlackOccupant, SlackPerson, SlackRoom, bare, is_user
+from errklein.running import in_reactor_thread
+
+if TYPE_CHECKING:
+    from errklein.networks.slack._backend import SlackBackend
+
+_OPEN = {"types": "public_channel,private_channel", "exclude_archived": "true"}
+_MOST_NAMED = 200  # the members of a channel whose names are looked up
+
+
+class SlackRooms(RoomActions):
+    """The channels and people of a connection. Implements `ports.chat.ManagesRooms`.
+
+    `names` has the ids of channels (`#name`) and accounts (`@name`), `people` what is known of people by id, and `joined` the ids
+    of the channels that the bot is in."""
+
+    def __init__(self, backend: SlackBackend) -> None:
+        super().__init__(backend.context.reactor, backend.network)
+        self._backend, self._client = backend, backend.client
+        self.names: Directory[str] = Directory(self._reactor, self._find)
+        self.people: Directory[Mapping[str, str]] = Directory(self._reactor, self._find_profile)
+        self.joined: dict[str, None] = {}
+        self.direct: dict[str, str] = {}
+        self.domain = ""
+
+    # What is known; in any thread
+
+    def room(self, text: str) -> SlackRoom:
+        return SlackRoom(text, self.network, names=self.names, actions=self)
+
+    def person(self, user: str, place: str | SlackRoom = "") -> SlackPerson:
+        """Return a person, in a channel the member of it."""
+        profile, room = self.people.known(user), self.room(place) if isinstance(place, str) and place else place
+        if isinstance(room, SlackRoom) and room.text[0] != "D":
+            return SlackOccupant(user, room, profile)
+        return SlackPerson(user, self.network, profile)
+
+    def name_of(self, user: str) -> str:
+        return (self.people.known(user) or {}).get("nick", "")
+
+    def is_joined(self, name: str) -> bool:
+        return (self.names.known(name) or name) in self.joined
+
+    def topic_of(self, room: SlackRoom) -> str:
+        return "" if in_reactor_thread(self._reactor) else str(self.result_of("topic", room))
+
+    def occupants(self, room: SlackRoom) -> Sequence[SlackOccupant]:
+        return [] if in_reactor_thread(self._reactor) else list(self.result_of("members", room))
+
+    # Events
+
+    def needed(self, user: str, channel: str) -> Deferred[Any] | None:
+        """Ask for the names of a person and a channel that aren't known at present; None if they are."""
+        asked: list[Deferred[Any]] = [self.people.find(user)] if is_user(user) and not self.people.known(user) else []
+        if channel[:1] in ("C", "G") and not self.names.names_of(channel):
+            asked.append(self._client.call("conversations.info", channel=channel).addCallback(self.renamed))
+        return DeferredList(asked, consumeErrors=True) if asked else None
+
+    def renamed(self, answer: Any) -> str:
+        """Note the id and name of a channel that an event or response has, and return the id."""
+        channel, name = at(answer, "channel", "id"), one_line(at(answer, "channel", "name"))
+        for old in self.names.names_of(channel):
+            if name and old != f"#{name}":
+                self.names.put(old, None)
+        if name and channel:
+            self.names.put(f"#{name}", channel)
+        return channel
+
+    def direct_with(self, channel: str) -> str:
+        """Return the person of a private conversation; "" if it is unknown."""
+        return next((user for user, found in self.direct.items() if found == channel), "")
+
+    def moved(self, channel: str, is_in: bool, inviter: str = "") -> None:
+        """Note and report that the bot is in a channel, or isn't any more."""
+        if is_in == (channel in self.joined):
+            return
+        self.joined = {**self.joined, channel: None} if is_in else {one: None for one in self.joined if one != channel}
+        bot, by = self.person(self._backend.user, channel), self.person(inviter) if is_user(inviter) else None
+        self._backend.report("room_joined" if is_in else "room_left", self.room(channel), bot, by)
+
+    # Lookups
+
+    async def load(self) -> None:
+        """Ask for the channels that the bot is in."""
+        pages = self._client.pages("users.conversations", "channels", **_OPEN)
+        self.joined = {self.renamed({"channel": info}): None async for info in pages}
+
+    async def target(self, recipient: str) -> str:
+        """Return the id of the conversation for a recipient of the outbox."""
+        if not is_user(recipient):
+            return await self._found(recipient)
+        if recipient not in self.direct:
+            answer = await self._client.call("conversations.open", users=recipient)
+            self.direct[recipient] = at(answer, "channel", "id")
+        return self.direct[recipient]
+
+    async def _found(self, name: str) -> str:
+        channel = await self.names.find(name) if name[:1] == "#" else name
+        if channel is None:
+            raise RoomDoesNotExistError(f"there is no room {name}, or it is private and the bot is not in it")
+        return channel
+
+    async def look_up(self, text: str) -> Identifier:
+        for name in map(bare, text.rpartition("/")):
+            if name[:1] == "#":
+                await self._found(name)
+            elif name[:1] == "@" and await self.names.find(name) is None:
+                raise UserDoesNotExistError(f"there is nobody called {name}")
+        found = self._backend.build_identifier(text)
+        if isinstance(found, SlackPerson) and await self.people.find(found.person) is None:
+            raise UserDoesNotExistError(f"there is nobody with the id {found.person}")
+        return self._backend.build_identifier(text)
+
+    async def _find(self, name: str) -> str | None:
+        """Return the id of the one channel or account of that name."""
+        channels = self._client.pages("conversations.list", "channels", **_OPEN)
+        pages = channels if name[0] == "#" else self._client.pages("users.list", "members")
+        found = [str(one["id"]) async for one in pages if one["name"] == name[1:] and not one.get("deleted")]
+        if len(found) != 1:
+            return None
+        # Further messages have the id as their recipient.
+        self._backend.outbox.rename(name, found[0])
+        return found[0]
+
+    async def _find_profile(self, user: str) -> Mapping[str, str] | None:
+        method, key = ("bots.info", "bot") if user[0] == "B" else ("users.info", "user")
+        try:
+            info = (await self._client.call(method, **{key: user})).get(key)
+        except RequestRefused:
+            return None
+        name, profile = (
+            at(info, "name"),
+            {key: at(info, "profile", key) for key in ("display_name", "real_name", "email")},
+        )
+        known = {"username": name, "nick": profile["display_name"] or name, "fullname": profile["real_name"]}
+        known |= {"email": profile["email"], "domain": self.domain}
+        return {key: one_line(value) for key, value in known.items()}
+
+    # What administrators do
+
+    async def _do(self, what: str, room: Room, **arguments: Any) -> Any:
+        return await self._client.call(f"conversations.{what}", channel=await self._found(str(room)), **arguments)
+
+    @reported
+    async def join(self, room: Room, password: str = "") -> None:
+        self.moved(self.renamed(await self._do("join", room)), True)
+
+    @reported
+    async def leave(self, room: Room, reason: str = "") -> None:
+        await self._do("leave", room)
+        self.moved(await self._found(str(room)), False)
+
+    @reported
+    async def create(self, room: Room) -> None:
+        answer = await self._client.call("conversations.create", name=str(room).removeprefix("#"))
+        self.moved(self.renamed(answer), True)
+
+    @reported
+    async def destroy(self, room: Room) -> None:
+        await self._do("archive", room)
+        self.moved(await self._found(str(room)), False)
+
+    @reported
+    async def topic(self, room: Room) -> str:
+        return at(await self._do("info", room), "channel", "topic", "value")
+
+    @reported
+    async def set_topic(self, room: Room, topic: str) -> None:
+        await self._do("setTopic", room, topic=topic)
+
+    @reported
+    async def members(self, room: Room) -> Sequence[SlackOccupant]:
+        found = self.room(await self._found(str(room)))
+        pages = self._client.pages("conversations.members", "members", channel=found.id)
+        users = [user async for user in pages if is_user(user) and user != self._backend.user]
+        for user in users[:_MOST_NAMED]:
+            with suppress(LookupFailed, NotConfirmed, RetryLater):
+                await self.people.find(user)
+        return [SlackOccupant(user, found, self.people.known(user)) for user in users]
+
+    @reported
+    async def invite(self, room: Room, person: str) -> None:
+        await self._do("invite", room, users=bare(person) if is_user(bare(person)) else await self.names.find(person))
+
+    async def join_configured(self, rooms: Sequence[str]) -> None:
+        for name in rooms:
+            if not self.is_joined(name):
+                try:
+                    await self.join(self.room(name))
+                except RoomError as error:
+                    self.warn(f"the bot is not in {name}: {error}")
