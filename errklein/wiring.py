@@ -164,8 +164,8 @@ def make_journal(
 
 def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManager:
     from errklein.compat.plugin_manager import BotPluginManager
-    from errklein.plugins.execution import PluginExecution
     from errklein.plugins.loading import Loader
+    from errklein.plugins.plugin import PluginExecution
 
     config = bot.bot_config
     execution = PluginExecution(bot.reactor, bot.runner, bot.waits)

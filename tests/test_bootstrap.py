@@ -17,7 +17,7 @@ from errklein.compat.storages import MemoryStoragePlugin, ShelfStoragePlugin
 from errklein.config import load_config
 from errklein.storage import MemoryStorage, StorageError
 from errklein.storage._backup import write_backup
-from errklein.storage._sqlite import rows_of
+from errklein.storage._storages import rows_of
 from errklein.storage.pickling import dumps
 from tests.compat.test_storages import StorageCase
 from tests.plugin_files import PluginFilesTestCase

@@ -134,8 +134,6 @@ def check_python_plug_section(plugin_info: PluginInfo) -> bool:
 class BotPluginManager(PluginManager):
     """The manager of plugins, with errbot's names for its methods."""
 
-    # Queries
-
     get_all_active_plugins = PluginManager.active
     get_plugin_configuration = PluginManager.configuration
     set_plugin_configuration = PluginManager.store_configuration
@@ -177,8 +175,6 @@ class BotPluginManager(PluginManager):
     @property
     def flows(self) -> dict[str, BotFlow]:
         return dict(self._flow_files.flows)
-
-    # Changes
 
     def blacklist_plugin(self, name: str) -> str:
         """Keep the plugin inactive at the next start. Return a sentence about it."""

@@ -14,16 +14,18 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from errklein.plugins.botplugin import BotPlugin, mounts_of
-from errklein.plugins.execution import RAISED, Configurator, PluginExecution
 from errklein.plugins.imports import located_error
 from errklein.plugins.loading import Loader
 from errklein.plugins.methods import handlers
 from errklein.plugins.plug_file import plugin_name
 from errklein.plugins.plugin import (
+    RAISED,
+    Configurator,
     Plugin,
     PluginActivationException,
     PluginConfigurationException,
     PluginError,
+    PluginExecution,
     PluginTimeout,
 )
 from errklein.plugins.running_activations import (

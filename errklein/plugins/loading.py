@@ -17,7 +17,6 @@ from errklein.config import Config
 from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
-from errklein.plugins.execution import RAISED, PluginExecution
 from errklein.plugins.imports import (
     CORE_PLUGINS,
     PluginLoader,
@@ -32,10 +31,12 @@ from errklein.plugins.methods import Finding, check_constructor, check_initializ
 from errklein.plugins.packages import FILE_NAME, PackageDirectory, above, requirement_files
 from errklein.plugins.plug_file import PlugError, PlugFile, defines_storage
 from errklein.plugins.plugin import (
+    RAISED,
     IncompatiblePluginException,
     Plugin,
     PluginActivationException,
     PluginError,
+    PluginExecution,
     PluginProblem,
     PluginTimeout,
     UnknownPlugin,

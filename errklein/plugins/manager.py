@@ -14,16 +14,18 @@ from twisted.logger import Logger
 from errklein.config import Config
 from errklein.plugins._lifecycle import Lifecycle, StandbyWebhooks
 from errklein.plugins.botplugin import BotPlugin, mounts_of
-from errklein.plugins.execution import RAISED, Configurator, PluginExecution
 from errklein.plugins.imports import located_error
 from errklein.plugins.loading import ChangedFiles, FlowFiles, Loader
 from errklein.plugins.methods import overrides
 from errklein.plugins.plug_file import plugin_name
 from errklein.plugins.plugin import (
+    RAISED,
+    Configurator,
     KnownProblem,
     Plugin,
     PluginActivationException,
     PluginError,
+    PluginExecution,
     PluginProblem,
     PluginTimeout,
     State,

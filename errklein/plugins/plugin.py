@@ -1,13 +1,35 @@
-"""The record of a plugin that was found, and the errors of changes to plugins."""
+"""Plugins that were found: their record, the errors of changes, and calls of their methods with timeouts, on the reactor or in
+threads; among them those that configure plugins."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.commands import CommandDeclaration
 from errklein.plugins.botplugin import BotPlugin, ValidationException
+from errklein.plugins.imports import PluginLoadError, located_error
+from errklein.plugins.methods import overrides
 from errklein.plugins.plug_file import PlugError, PlugFile
+from errklein.running import Deadline, Runner, ThreadWaits, TimedOut, result_within
+from errklein.running.context import assigned, origin, running_activation
+from errklein.text.errors import one_line
+from errklein.text.masking import masker, secrets_in
+from errklein.webhooks import HookDeclaration
+
+T = TypeVar("T")
+
+RAISED = (Exception, SystemExit, KeyboardInterrupt)
+"""Exceptions of a plugin's code that are handled. GeneratorExit in a coroutine here doesn't come from the plugin."""
 
 
 class PluginError(Exception):
@@ -107,3 +129,135 @@ class Plugin:
     def active(self) -> bool:
         """Whether the plugin is active: its commands and routes are registered."""
         return self.instance is not None and self.instance.is_activated
+
+
+@dataclass(eq=False)
+class PluginExecution:
+    """Runs the methods of plugins where each may run, and waits for them with a timeout. The Deferreds fail only with
+    the exceptions in `RAISED`; asyncio's CancelledError, for instance, is converted. `waits` makes threads wait for
+    work on the reactor. A change waits `timeout` seconds for methods of plugins; if several plugins share that time one
+    after the other, each has at least `minimum` seconds."""
+
+    reactor: Any
+    runner: Runner
+    waits: ThreadWaits
+
+    log: ClassVar = Logger()
+    timeout: ClassVar = 60.0
+    minimum: ClassVar = 5.0
+
+    def run(self, method: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        """Call a method of a plugin or of flows, on the reactor or in a thread."""
+        with assigned(origin, f"plugin:{getattr(getattr(method, '__self__', None), 'name', '')}"):
+            return self.runner.run(method, *args).addErrback(_as_raised)
+
+    async def call(self, instance: BotPlugin, method: str, *args: Any) -> Any:
+        """Call a method that activates, configures or deactivates the plugin; BotPlugin's own ones on the reactor."""
+        activation: Any = running_activation.get()
+        if activation is not None and activation.instance is instance:
+            activation.step = method
+        if not overrides(instance, method):
+            return getattr(instance, method)(*args)
+        return await self.run(getattr(instance, method), *args)
+
+    def in_thread(self, work: Callable[[], T], name: str) -> Deferred[T]:
+        """Call `work`, which may block, in a thread. Log messages contain the name."""
+        return self.runner.pool.run(lambda: work, name=lambda: name).addErrback(_as_raised)
+
+    def deadline(self) -> Deadline:
+        """Return the deadline of a change to several plugins that begins now."""
+        return Deadline(self.reactor, self.timeout, self.minimum)
+
+    async def load(self, plug: PlugFile, make: Callable[[], T], seconds: float) -> T:
+        """Return the result of `make`, which loads a module and creates an instance in a thread. Raises PluginLoadError
+        for every exception of the code, and after `seconds`."""
+        name = f"loading {plug.name}"
+        try:
+            return await self.in_time(self.in_thread(make, name), name, seconds)
+        except PluginTimeout as timeout:
+            what = f"importing {plug.module_path} and creating the instance"
+            problem = f"{plug.name} could not be loaded: {what} exceeded the timeout of {seconds:.3g} s"
+            raise PluginLoadError(problem) from timeout
+        except PluginLoadError:
+            raise
+        except RAISED as error:
+            self.log.failure("{plugin} could not be loaded", plugin=plug.name)
+            raise PluginLoadError.of(plug, error) from error
+
+    async def in_time(self, awaited: Deferred[T], method: str, seconds: float | None = None, then: str = "") -> T:
+        """Return the result of a method. Raises PluginTimeout, with `then` at its end, after `seconds`, by default `timeout`."""
+        seconds = self.timeout if seconds is None else seconds
+        try:
+            return await result_within(self.reactor, seconds, awaited)
+        except TimedOut:
+            awaited.addErrback(lambda failure: self.log.failure("{method} failed", failure, method=method))
+            raise PluginTimeout(f"{method} has not returned after {seconds:.3g} s. {then}".rstrip()) from None
+
+
+def _as_raised(failure: Failure) -> Failure:
+    if isinstance(failure.value, RAISED):
+        return failure
+    raise RuntimeError(f"{type(failure.value).__name__}: {failure.value}") from failure.value
+
+
+@dataclass(eq=False)
+class Configurator:
+    """Calls the methods that configure plugins. Only `check`, `template` and `reconfigured` have a timeout. `stored`
+    returns the configuration that is stored under a plugin's name; None if there is none."""
+
+    execution: PluginExecution
+    stored: Callable[[str], Any]
+
+    log: ClassVar = Logger()
+
+    async def configure(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
+        masker.learn(self, f"{plugin.name}: in use", secrets_in(configuration))
+        try:
+            call = partial(self.execution.call, instance)
+            if configuration is not None and await call("get_configuration_template") is not None:
+                await call("check_configuration", configuration)
+            await call("configure", configuration)
+            # The plugin may have added secrets, such as default values or environment variables.
+            masker.learn(self, f"{plugin.name}: in use", secrets_in([configuration, vars(instance).get("config")]))
+        except RAISED as error:
+            problem = f"{plugin.name} can't use its configuration: {self._refusal(plugin, error)}"
+            if plugin.instance is instance:
+                plugin.problem = problem
+            # The plugin may have a property of that name.
+            with suppress(AttributeError):
+                instance.config = None
+            raise PluginConfigurationException(problem) from error
+
+    async def template(self, plugin: Plugin, instance: BotPlugin) -> Any:
+        return await self._ask(plugin, instance, "get_configuration_template")
+
+    async def check(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
+        """Check a configuration without applying it. Raises PluginConfigurationException if it is invalid."""
+        if configuration is None or await self.template(plugin, instance) is None:
+            return
+        masker.learn(self, f"{plugin.name}: given", secrets_in(configuration))
+        await self._ask(plugin, instance, "check_configuration", configuration)
+
+    async def reconfigured(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> bool:
+        """Pass the configuration to the active plugin's `reconfigure`, and return whether it was applied."""
+        # errbot has no such method, so a plugin written for errbot may have a command of that name.
+        if CommandDeclaration.of(instance.reconfigure) or HookDeclaration.of(instance.reconfigure):
+            return False
+        return await self._ask(plugin, instance, "reconfigure", configuration) is not NotImplemented
+
+    async def _ask(self, plugin: Plugin, instance: BotPlugin, method: str, *args: Any) -> Any:
+        called = Deferred.fromCoroutine(self.execution.call(instance, method, *args))
+        try:
+            return await self.execution.in_time(called, f"{plugin.name}.{method}")
+        except PluginTimeout:
+            raise
+        except RAISED as error:
+            failed = f"{plugin.name}.{method} failed at {located_error(plugin.plug, error)}"
+            raise PluginConfigurationException(self._refusal(plugin, error) if args else failed) from error
+
+    def _refusal(self, plugin: Plugin, error: BaseException) -> str:
+        """Return the text of a ValidationException; for another exception, its line and text."""
+        if isinstance(error, ValidationException):
+            return masker(one_line(error))
+        self.log.failure("The configuration of {plugin} failed", plugin=plugin.name)
+        return located_error(plugin.plug, error)

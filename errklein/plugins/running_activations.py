@@ -13,9 +13,16 @@ from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.python.failure import Failure
 
 from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.execution import Configurator, PluginExecution
 from errklein.plugins.plug_file import plugin_name
-from errklein.plugins.plugin import KnownProblem, Plugin, PluginActivationException, PluginError, PluginTimeout
+from errklein.plugins.plugin import (
+    Configurator,
+    KnownProblem,
+    Plugin,
+    PluginActivationException,
+    PluginError,
+    PluginExecution,
+    PluginTimeout,
+)
 from errklein.running import TimedOut, result_within
 from errklein.running.context import running_activation
 from errklein.text.suggestions import did_you_mean

@@ -3,7 +3,6 @@ namespaces, one for each plugin and a few of the bot's own. A namespace maps key
 `ports.values.Storage` and `ports.values.Store` define the interface."""
 
 from errklein.database import StorageError
-from errklein.storage._adapter import AdaptedStorage, MemoryStorage
 from errklein.storage._backup import BACKUP_NAME, read_any_backup, write_backup
 from errklein.storage._shelves import (
     MARK,
@@ -16,7 +15,15 @@ from errklein.storage._shelves import (
     unimported,
     write_shelves,
 )
-from errklein.storage._sqlite import DATABASE, MIGRATIONS, SQLiteStorage, put_rows, rows_of
+from errklein.storage._storages import (
+    DATABASE,
+    MIGRATIONS,
+    AdaptedStorage,
+    MemoryStorage,
+    SQLiteStorage,
+    put_rows,
+    rows_of,
+)
 from errklein.storage.pickling import (
     DamagedPickle,
     NameStatus,

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd, botmatch, webhook
 from errklein.bot import Bot
-from errklein.plugins.execution import PluginExecution
+from errklein.plugins.plugin import PluginExecution
 from errklein.testing import TestBot
 from tests import needs_network
 from tests.processes import write_plugin

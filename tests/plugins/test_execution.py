@@ -10,8 +10,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.execution import PluginExecution
-from errklein.plugins.plugin import PluginTimeout
+from errklein.plugins.plugin import PluginExecution, PluginTimeout
 
 
 class ExecutionTests(SynchronousTestCase):

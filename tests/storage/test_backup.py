@@ -29,7 +29,7 @@ from errklein.storage import (
     _backup,
 )
 from errklein.storage._backup import BackupError, is_backup, read_backup, read_errbot_backup, write_backup
-from errklein.storage._sqlite import Row, put_rows, rows_of
+from errklein.storage._storages import Row, put_rows, rows_of
 from errklein.storage.pickling import dumps
 from tests.storage.hostile_pickles import hostile_pickles
 from tests.storage.test_adapter import ShakyPlugin

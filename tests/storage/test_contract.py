@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.ports.values import Storage, Store
 from errklein.storage import MemoryStorage, SQLiteStorage, UnstorableValue
-from errklein.storage._adapter import _ValuesInMemory
+from errklein.storage._storages import _ValuesInMemory
 from errklein.testing.store_contract import StoreContract
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))

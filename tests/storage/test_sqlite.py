@@ -18,7 +18,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 import errklein
 from errklein.database import _connection
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue, UnstorableValue
-from errklein.storage._sqlite import MIGRATIONS
+from errklein.storage._storages import MIGRATIONS
 from errklein.storage.pickling import ValueReader
 from tests import SYNCHRONOUS
 from tests.storage.crash import kill_during_assignments

@@ -299,13 +299,9 @@ class ThreadedNetwork(NetworkBase):
         except Exception:
             self.log.failure("{network}: shutdown() failed", network=self.network)
 
-    # Methods for the SendingThread
-
     def try_again(self) -> None:
         if self._is_connected:
             self.outbox.resume()
-
-    # Internals
 
     @property
     def _there(self) -> Bot:
