@@ -1,7 +1,6 @@
 """Verification of the sources of webhooks, as pure functions of a request and secrets. Each scheme is a function that
 returns a `Verification`, for `@webhook("/github", verify=github(secret="env:GH_SECRET"))`."""
 
-from errklein.verify._algorithms import ADDRESS_SCHEME, digest_of, hmac_signature, standard_webhooks, url_token
 from errklein.verify._senders import (
     addresses,
     basic,
@@ -21,6 +20,7 @@ from errklein.verify._senders import (
     twilio,
 )
 from errklein.verify._verification import (
+    ADDRESS_SCHEME,
     SCHEMES,
     Expired,
     Header,
@@ -30,8 +30,12 @@ from errklein.verify._verification import (
     Secrets,
     UnusableSecret,
     Verification,
+    digest_of,
+    hmac_signature,
     parse_reference,
     references,
+    standard_webhooks,
+    url_token,
     verification,
 )
 

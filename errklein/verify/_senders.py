@@ -12,30 +12,28 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit, urlunsplit
 
-from errklein.verify._algorithms import (
-    NO_MATCH,
-    SignedBody,
-    StandardWebhooks,
-    check_time,
-    check_tolerance,
-    id_in_json,
-    json_of,
-    load_key,
-    match,
-    required,
-    token_in_header,
-    verifies,
-)
 from errklein.verify._verification import (
+    NO_MATCH,
     Header,
     HeaderId,
     ImmediateResponse,
     Received,
     Refused,
     Secrets,
+    SignedBody,
+    StandardWebhooks,
     Verification,
+    check_time,
+    check_tolerance,
+    id_in_json,
+    json_of,
+    load_key,
+    match,
     references,
+    required,
     scheme,
+    token_in_header,
+    verifies,
 )
 
 

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import verify
 from errklein.verify import SCHEMES, ImmediateResponse, Refused, Verification
-from errklein.verify._algorithms import load_key, verifies
+from errklein.verify._verification import load_key, verifies
 from tests.verify.vectors import ED25519_KEY, EVERY, TOKENS, VECTORS, Vector, flipped, with_flipped_bits
 
 
