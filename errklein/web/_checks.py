@@ -49,20 +49,16 @@ class Checks:
         self, settings: WebSettings, lanes: Lanes, bot: BotParts, clock: Callable[[], float], now: Callable[[], float]
     ) -> None:
         self._public_url = settings.public_url and settings.public_url + settings.base_path
-        self._base_path = settings.base_path
-        self._secrets_in = settings.secrets_in
-        self._large = settings.off_reactor_size
-        self._lanes = lanes
-        self._bot = bot
-        self._clock = clock
-        self._now = now
+        self._settings, self._large = settings, settings.off_reactor_size
+        self._lanes, self._bot = lanes, bot
+        self._clock, self._now = clock, now
         self.limit_clients(settings.client_rate)
         self._rates: WeakKeyDictionary[Hook, TokenBucket] = WeakKeyDictionary()
         self._secrets: WeakKeyDictionary[Hook, list[bytes]] = WeakKeyDictionary()
         self._warnings = RateLimit(clock)
         self.unusable: dict[str, str] = {}  # why webhooks respond with 503 to all requests, by their names
+        # When each secret has last verified a request since the start, by the webhook's name and `Verification.match`.
         self.matched: dict[tuple[str, str], float] = {}
-        """When each secret has last verified a request since the start, as Unix times, by the webhook's name and `Verification.match`."""
 
     def limit_clients(self, rate: Rate | None) -> None:
         self._clients = None if rate is None else TokenBuckets(self._clock, rate.interval, rate.count)
@@ -71,14 +67,13 @@ class Checks:
         """Read the secrets of a webhook that is being installed, and return them. Administrators are notified of missing ones."""
         self.unusable.pop(hook.full_name, None)
         declaration = hook.declaration
-        rate = declaration.rate
-        if rate is not None:
+        if (rate := declaration.rate) is not None:
             self._rates[hook] = TokenBucket(self._clock, rate.interval, rate.count)
         if declaration.verify is None:
             return ()
         self._secrets[hook] = []
         try:
-            read = read_secrets(declaration.verify, self._secrets_in)
+            read = read_secrets(declaration.verify, self._settings.secrets_in)
         except SecretError as error:
             reason = self.unusable[hook.full_name] = str(error)
             # Those of rooms may be thousands, which one notice names after a restore.
@@ -93,7 +88,7 @@ class Checks:
         if hook is None:
             return False
         with suppress(SecretError):
-            return read_secrets(hook.declaration.verify, self._secrets_in) == self._secrets.get(hook)
+            return read_secrets(hook.declaration.verify, self._settings.secrets_in) == self._secrets.get(hook)
         return False
 
     def client_rate(self, hook: Hook, request: WebhookRequest) -> None:
@@ -117,14 +112,12 @@ class Checks:
             return
         client = _host(request)
         if self._warnings.allows((hook.full_name, kind)):
-            self.log.warn(
-                "A request for {webhook} from {client} was refused: {reason} (request {request_id}; others within a minute "
-                "are not logged)",
-                webhook=hook.full_name,
-                client=client,
-                reason=problem.detail,
-                request_id=request.request_id,
+            others = "others within a minute are not logged"
+            text = (
+                f"A request for {{webhook}} from {{client}} was refused: {{reason}} (request {{request_id}}; {others})"
             )
+            fields = {"webhook": hook.full_name, "client": client, "reason": problem.detail}
+            self.log.warn(text, **fields, request_id=request.request_id)
         self._bot.report(lambda events: events.request_refused(hook, kind, problem.detail, client_of(client)))
 
     async def verify(self, hook: Hook, request: WebhookRequest) -> Checked:
@@ -199,7 +192,7 @@ class Checks:
         assert verification is not None
         if verification.secrets and not secrets:
             raise SecretError(f"{' or '.join(verification.secrets)} was missing when {hook} was activated")
-        url = (self._public_url or f"http://{host}{self._base_path}") + target
+        url = (self._public_url or f"http://{host}{self._settings.base_path}") + target
         received = Received(method, url, headers, body, "", self._now())
         return verification.sign(received, secrets[0] if secrets else b"")
 

@@ -298,10 +298,7 @@ class Delivery:
             self._send_unavailable("the webhook is being reloaded", 10.0)
         else:
             self._ended = True
-            try:
-                self.services.intake.route(self.request)
-            except BaseException:
-                self.request.processingFailed(Failure())
+            self.services.intake.route(self.request)
             self._stop_waiting()
 
     # Respond.
@@ -425,14 +422,9 @@ class Delivery:
 
     def _handler_failed(self, failure: Failure) -> None:
         hook, request = self.hook, self.request
-        self.log.failure(
-            "{webhook} failed on {method} {path} (request {request_id})",
-            failure=failure,
-            webhook=hook.full_name,
-            method=request.method.decode("ascii"),
-            path=shown_path(request.path),
-            request_id=request.request_id,
-        )
+        fields: Any = {"webhook": hook.full_name, "method": request.method.decode(), "path": shown_path(request.path)}
+        text = "{webhook} failed on {method} {path} (request {request_id})"
+        self.log.failure(text, failure, **fields, request_id=request.request_id)
         self.services.bot.report(lambda events: events.handler_failed(hook, request.request_id, failure))
         self.reason = self.reason or f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
         text = failure.getTraceback()

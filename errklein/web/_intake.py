@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
 from errklein.running import NEVER, Runner
 from errklein.verify import ImmediateResponse
@@ -97,6 +98,12 @@ class Intake:
 
     def route(self, request: WebhookRequest) -> None:
         """Pass a complete request to its present route, or respond that there is none."""
+        try:
+            self._route(request)
+        except BaseException:
+            request.processingFailed(Failure())
+
+    def _route(self, request: WebhookRequest) -> None:
         match = request.match
         try:
             if match is None or match.version != self.routes.version:

@@ -112,11 +112,8 @@ class MountedResponse:
             self._request.fail(Problem(504, f"the resource did not respond within {seconds:g} s"))
 
     def _route_again(self, _: object) -> None:
-        try:
-            if not self._request.finished:
-                self._services.intake.route(self._request)
-        except Exception:
-            self._request.processingFailed(Failure())
+        if not self._request.finished:
+            self._services.intake.route(self._request)
 
 
 def limit_messages(channel: Any) -> None:

@@ -120,16 +120,11 @@ class HTTPRequest(RequestState, server.Request):
         self.postpath: list[bytes] = []
         self._adapterCache: dict[Any, Any] = {}
         self.site = site
-        self.transport = channel.transport
-        self.client = channel.peer
-        self.host = channel.host
+        self.transport, self.client, self.host = channel.transport, channel.peer, channel.host
         self.queued = False
         self.head = head
-        self.method = head.method
-        self.uri = head.target
-        self.clientproto = head.version
-        self.request_id = request_id
-        self.origin = channel.origin
+        self.method, self.uri, self.clientproto = head.method, head.target, head.version
+        self.request_id, self.origin = request_id, channel.origin
         self.begun = site.now()
         self.first_byte_at = self.begun if first_byte_at is None else first_byte_at
         self.body_limit = site.settings.max_body
@@ -245,13 +240,10 @@ class HTTPRequest(RequestState, server.Request):
             if not self.on_disk:
                 self._body = self.content.read()
                 self.content.seek(0)
-        try:
-            if self.site.stopping:
-                self.send_error(STOPPING)
-            else:
-                self.site.intake.route(self)
-        except BaseException:
-            self.processingFailed(Failure())
+        if self.site.stopping:
+            self.send_error(STOPPING)
+        else:
+            self.site.intake.route(self)
 
     # Responses.
 
