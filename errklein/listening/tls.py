@@ -360,7 +360,10 @@ class CertificateStore:
             )
             options.getContext()
         except (SSL.Error, crypto.Error) as error:
-            raise CertificateError(f"OpenSSL can't use {identity.path}: {_reasons(error)}") from None
+            # Its argument is a list of (library, function, reason).
+            found = error.args[0] if error.args and isinstance(error.args[0], list) else []
+            reasons = ", ".join(str(one[-1]) for one in found) or type(error).__name__
+            raise CertificateError(f"OpenSSL can't use {identity.path}: {reasons}") from None
         except TypeError:
             text = f"the private key in {identity.key_path} has a type that TLS doesn't support; use RSA or EC"
             raise CertificateError(text) from None
@@ -369,12 +372,6 @@ class CertificateStore:
 
 def _expired(identity: Identity) -> str:
     return f"the certificate in {identity.path} expired on {identity.expires:%Y-%m-%d}"
-
-
-def _reasons(error: SSL.Error | crypto.Error) -> str:
-    """Return the reasons in an error of OpenSSL, whose argument is a list of (library, function, reason)."""
-    reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    return ", ".join(str(reason[-1]) for reason in reasons) or type(error).__name__
 
 
 def _status(path: Path) -> tuple[int, ...] | None:

@@ -77,22 +77,16 @@ def configured(
             check_together(vars(declaration))
     except InvalidOption as error:
         raise HookError(f"WEBHOOKS[{hook.full_name!r}]: {error}") from None
-    if declaration.source_name:
-        declaration = _of_source(hook, declaration, find_source, is_verified="verify" in own)
-    return replace(hook, declaration=declaration)
-
-
-def _of_source(
-    hook: Hook, declaration: HookDeclaration, find_source: FindSource, *, is_verified: bool
-) -> HookDeclaration:
-    """Return the declaration with its source, whose verification it has unless the operator has set another one."""
+    if not declaration.source_name:
+        return replace(hook, declaration=declaration)
     try:
         source = find_source(declaration.source_name)
-        verify = declaration.verify if is_verified else _verification_of(hook.full_name, source, declaration.secret)
+        of_source = None if "verify" in own else _verification_of(hook.full_name, source, declaration.secret)
     except ValueError as error:
         raise HookError(f"{hook.full_name}: {error}") from None
     methods = declaration.methods if declaration.methods_given else ("POST",)
-    return replace(declaration, source=source, verify=verify, methods=methods)
+    verify = declaration.verify if of_source is None else of_source
+    return replace(hook, declaration=replace(declaration, source=source, verify=verify, methods=methods))
 
 
 @lru_cache(1024)
@@ -268,14 +262,11 @@ class RoomWebhook:
         return source.verification(secret=self.references)
 
 
-Check = Callable[..., ImmediateResponse | None]
-
-
-def _until(expires: float, name: str, check: Check) -> Check:
+def _until(expires: float, name: str, check: Callable[..., Any]) -> Callable[..., ImmediateResponse | None]:
     def check_expiry(received: Received, secrets: Sequence[bytes], **options: Any) -> ImmediateResponse | None:
         if received.now >= expires:
             raise Expired(f"the webhook {name} has expired")
-        return check(received, secrets, **options)
+        return check(received, secrets, **options)  # type: ignore[no-any-return]
 
     return check_expiry
 

@@ -78,12 +78,8 @@ def _respond_as_discord(received: Received) -> ImmediateResponse:
 def _refuse_as_slack(status: int, detail: str) -> ImmediateResponse:
     if status in (401, 403, 404, 410):
         return ImmediateResponse(404, _PLAIN, b"no_service")
-    if status == 429:
-        word = "rate_limited"
-    elif status >= 500:
-        word = "server_error"
-    else:
-        word = _NO_TEXT if detail == _NO_TEXT else "invalid_payload"
+    of_client = _NO_TEXT if detail == _NO_TEXT else "invalid_payload"
+    word = "rate_limited" if status == 429 else "server_error" if status >= 500 else of_client
     return ImmediateResponse(status, _PLAIN, word.encode())
 
 
