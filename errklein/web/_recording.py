@@ -66,8 +66,9 @@ class Recording:
         repeated request is recorded as a duplicate, and gets the same response. Raises Problem."""
         if self._later is None:
             raise Problem(503, "the journal is not available", retry_after(_RETRY_AFTER))
+        received = self._record_of(hook, request, DeliveryState.RECEIVED, body, None)
         # A delivery of a paused webhook has the same promise.
-        delivery = self._record_of(hook, request, DeliveryState.RECEIVED, body, ack="now", answered=response.status)
+        delivery = received._replace(ack="now", answered=0 if request.origin else response.status)
         try:
             await self._later.accept(delivery, hook.declaration.window)
         except JournalError as error:
@@ -84,7 +85,7 @@ class Recording:
         is_unique = request.source_id and hook.declaration.dedupe and hook.declaration.may_be_recorded
         if not is_unique or self._journal is None or self._later is None:
             return None
-        delivery = self._record_of(hook, request, DeliveryState.RECEIVED, body)
+        delivery = self._record_of(hook, request, DeliveryState.RECEIVED, body, None)
         try:
             earlier = await self._journal.record(delivery, lease=_FOREVER, window=hook.declaration.window)
         except JournalError as error:
@@ -106,14 +107,14 @@ class Recording:
             return
         state = DeliveryState.DONE if outcome.succeeded else DeliveryState.FAILED
         stored = body() if self._with_bodies and request.body_size <= MAX_LOGGED_BODY else None
-        journal.log(self._record_of(hook, request, state, stored, outcome, answered=outcome.status))
+        journal.log(self._record_of(hook, request, state, stored, outcome))
 
     def log_refused(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
         if self._journal is None or not hook.declaration.may_be_recorded or problem.status == 409:
             return
         cause = f": {problem.__cause__}" if isinstance(problem.__cause__, JournalError) else ""
         outcome = Outcome(problem.status, problem.detail + cause)
-        refused = self._record_of(hook, request, DeliveryState.REFUSED, None, outcome, answered=problem.status)
+        refused = self._record_of(hook, request, DeliveryState.REFUSED, None, outcome)
         if self._logs:
             self._journal.log(refused)
         assert refused.request is not None
@@ -132,14 +133,7 @@ class Recording:
         return self._waits.result_of(self._journal.once, delivery_id, key)
 
     def _record_of(
-        self,
-        hook: Hook,
-        request: WebhookRequest,
-        state: DeliveryState,
-        body: bytes | None,
-        outcome: Outcome | None = None,
-        ack: str = "",
-        answered: int = 0,
+        self, hook: Hook, request: WebhookRequest, state: DeliveryState, body: bytes | None, outcome: Outcome | None
     ) -> StoredDelivery:
         head, client, server, verification = request.head, request.client, request.host, hook.declaration.verify
         assert request.received_at is not None
@@ -149,7 +143,7 @@ class Recording:
             state=state,
             received_at=request.received_at,
             request_id=request.request_id,
-            ack=ack or hook.declaration.ack,
+            ack=hook.declaration.ack,
             attempt=0 if outcome is None or state is DeliveryState.REFUSED else 1,
             origin=request.origin,
             key=request.source_id,
@@ -167,7 +161,7 @@ class Recording:
             ),
             verified=verification is not None,
             # The response to a test isn't one to the source.
-            answered=0 if request.origin else answered,
+            answered=0 if request.origin or outcome is None else outcome.status,
         )
 
     def _unavailable(self, error: JournalError) -> Problem:

@@ -130,10 +130,6 @@ def limit_messages(channel: Any) -> None:
 _MATCH_CACHE_SIZE = 16 * 1024
 
 
-class RuleError(HookError):
-    """A hook's rule is invalid."""
-
-
 class Route:
     """The rule of a hook, with the methods of which the hook gets the requests. A removed route has no hook and no methods."""
 
@@ -190,7 +186,6 @@ class NoRoute(Exception):
 
 
 Enter = Callable[["Route | None", Any, Mapping[str, Any]], None]
-Shadowed = Callable[[Hook, Hook], None]
 
 
 class Routes:
@@ -207,7 +202,7 @@ class Routes:
     def __init__(
         self,
         enter: Enter,
-        shadowed: Shadowed,
+        shadowed: Callable[[Hook, Hook], None],
         configure: Callable[[Hook], Hook] = lambda hook: hook,
         prepare: Callable[[Hook], Sequence[bytes]] = lambda hook: (),
         prefix: str = "/hooks",
@@ -498,13 +493,13 @@ class Routes:
 
 
 def _register(app: Klein, hook: Hook, name: str, endpoint: Callable[..., Any]) -> None:
-    """Add a hook's rule to the application, without methods; raises RuleError if it is invalid."""
+    """Add a hook's rule to the application, without methods; raises HookError if it is invalid."""
     rule = hook.declaration.rule
     try:
         app.route(rule, methods=(), endpoint=name, strict_slashes=False)(endpoint)
     except Exception as error:
         reason = _reason(error, app.url_map.converters)
-        raise RuleError(f"{hook}: invalid rule {rule!r}{_location(hook)}; {reason}") from error
+        raise HookError(f"{hook}: invalid rule {rule!r}{_location(hook)}; {reason}") from error
 
 
 def _allow(app: Klein, route: Route) -> None:

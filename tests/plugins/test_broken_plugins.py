@@ -12,7 +12,7 @@ from errklein import BotPlugin, webhook
 from errklein.plugins.imports import located_error
 from errklein.plugins.plug_file import PlugFile
 from errklein.testing import TestBot
-from errklein.web._routes import RuleError
+from errklein.webhooks.option_values import HookError
 from tests.processes import write_plugin
 
 BROKEN = Path(__file__).parent / "fixtures" / "broken"
@@ -116,7 +116,7 @@ class ErrorTextTests(SynchronousTestCase):
         """One of errklein's own exceptions has its name without the module, which may be private; others keep the module."""
         plug = PlugFile("Odd", "odd", Path("/plugins/odd.plug"))
         for error, text in (
-            (RuleError("invalid rule"), "RuleError: invalid rule"),
+            (HookError("invalid rule"), "HookError: invalid rule"),
             (JSONDecodeError("no", "", 0), "json.decoder.JSONDecodeError: no: line 1 column 1 (char 0)"),
         ):
             self.assertEqual(located_error(plug, error), f"/plugins/odd.py: {text}")

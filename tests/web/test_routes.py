@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.sources import find_source
-from errklein.web._routes import NoRoute, Routes, RuleError
+from errklein.web._routes import NoRoute, Routes
 from errklein.webhooks import Hook, HookDeclaration, webhook
 from errklein.webhooks.option_values import HookError
 from errklein.webhooks.options import configured, hook_options
@@ -80,7 +80,7 @@ class RoutesTests(RoutesCase):
         """An invalid rule is an error that names the hook, and changes nothing."""
         self.routes.replace("A", [hook("A", "a", "/a")])
         for rule in ("/<", "/<nothing:x>", "/<x>/<x>", "/<int(:x>"):
-            error = self.assertRaises(RuleError, self.routes.replace, "A", [hook("A", "b", "/b"), hook("A", "c", rule)])
+            error = self.assertRaises(HookError, self.routes.replace, "A", [hook("A", "b", "/b"), hook("A", "c", rule)])
             self.assertIn("A:c", str(error))
             self.assertNotIn("\n", str(error))
             self.assertEqual(self.routes.refused([hook("A", "b", "/b"), hook("A", "c", rule)]), [str(error)])
@@ -110,7 +110,7 @@ class RoutesTests(RoutesCase):
             ("/<int:x", "each variable must be <name> or <converter:name>, such as <int:number>"),
             ("/<x>/<x>", "the variable 'x' occurs twice"),
         ):
-            error = str(self.assertRaises(RuleError, self.routes.replace, "A", [hook("A", "c", rule)]))
+            error = str(self.assertRaises(HookError, self.routes.replace, "A", [hook("A", "c", rule)]))
             place, _, rest = error.partition("; ")
             self.assertRegex(place, rf"^A:c: invalid rule '{re.escape(rule)}' in /.*\.py, line \d+$")
             self.assertTrue(rest.startswith(reason), rest)
