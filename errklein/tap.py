@@ -112,7 +112,7 @@ def _make_service(options: Options) -> IService:
     gc.disable()
     from twisted.internet import reactor
 
-    from errklein.compat.storages import settle_shelves
+    from errklein.compat.storages import check_shelves, settle_shelves
     from errklein.service.control import ControlSocket
     from errklein.service.process_exit import ProcessExit
     from errklein.service.reloading import ReloadingBot
@@ -127,9 +127,10 @@ def _make_service(options: Options) -> IService:
     listening = service.Listening(config, options["web"], options["status"], options["console"])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
     data = service.DataDirectory(Path(config.BOT_DATA_DIR), data_source)
-    startup_checks.check_start(
-        config, twistd, data, listening, options["data-dir"], no_import=bool(options["no-import"])
-    )
+    startup_checks.check_start(config, twistd, data, listening)
+    if not options["no-import"]:
+        # The service checks this again, but a daemon shows only 100 bytes of its errors.
+        check_shelves(config, options["data-dir"])
     with located_errors(config):
         startup_checks.set_up_log(config, twistd, data)
     # A config.py that is missing later is an error.

@@ -221,7 +221,7 @@ class CommandLineTests(SynchronousTestCase):
     def test_configuration_without_endpoints(self) -> None:
         """Only the endpoints of --web, or of WEB, are opened; with neither a configuration nor --network, the default one is."""
         endpoints: list[Any] = []
-        self.patch(tap, "check_start", lambda *args, **kwargs: endpoints.append(list(args[3].web)))
+        self.patch(startup_checks, "check_start", lambda *args, **kwargs: endpoints.append(list(args[3].web)))
         self.config()
         self.make("errklein")
         self.make("errklein", "--web", "tcp:0", "--web", "tcp:1")

@@ -90,35 +90,27 @@ def forget_person(known: argparse.Namespace) -> int:
     return print_lines(found.lines(f"errklein person forget {shlex.quote(known.person)}"))
 
 
-class _Change(NamedTuple):
-    """An operation of `bot.room_webhooks`, its parameters, and a line about what it has done."""
-
-    operation: str
-    parameters: Sequence[str]
-    done: str
-
-
-CHANGES: Mapping[str, _Change] = {
-    "new": _Change("create", ("source", "room", "name", "signed", "expires"), "made {name} for {room}"),
-    "set": _Change("change", ("name", "option", "value"), "changed {option} of {name}"),
-    "rotate": _Change("rotate", ("name",), "rotated {name}; what was valid before stays so for a day"),
-    "move": _Change("move", ("name", "room"), "moved {name} to {room}"),
-    "remove": _Change("remove", ("name",), "removed {name}"),
+CHANGES: Mapping[str, tuple[str, Sequence[str], str]] = {
+    "new": ("create", ("source", "room", "name", "signed", "expires"), "made {name} for {room}"),
+    "set": ("change", ("name", "option", "value"), "changed {option} of {name}"),
+    "rotate": ("rotate", ("name",), "rotated {name}; what was valid before stays so for a day"),
+    "move": ("move", ("name", "room"), "moved {name} to {room}"),
+    "remove": ("remove", ("name",), "removed {name}"),
 }
-"""The changes by the name of the action."""
+"""An operation of `bot.room_webhooks`, its parameters, and a line about what it has done, by the name of the action."""
 
 
 def change_webhook(known: argparse.Namespace) -> int:
-    change = CHANGES[known.what]
+    operation, parameters, done = CHANGES[known.what]
     directory = directory_of(known)
     if known.what == "set":
         if (known.option == "secret") == (known.value is not None):
             known.parser.error("a secret is read from standard input" if known.value else "the value is missing")
         if known.option == "secret":
             known.value = getpass("Secret: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-    given = {name: getattr(known, name) for name in change.parameters}
-    made = perform(directory, f"room_webhooks.{change.operation}", **given) or {}
-    lines = [change.done.format(**{**given, **made.get("webhook", made)})]
+    given = {name: getattr(known, name) for name in parameters}
+    made = perform(directory, f"room_webhooks.{operation}", **given) or {}
+    lines = [done.format(**{**given, **made.get("webhook", made)})]
     if "url" in made:
         from errklein.bot import MadeWebhook
 

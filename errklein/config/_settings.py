@@ -254,23 +254,20 @@ def _whole(least: int) -> Check:
 _MOST_SECONDS = 1_000_000_000  # About thirty years
 
 
-def _seconds(value: Any) -> Any:
-    if not is_number(value, (int, float)) or not 0 <= value <= _MOST_SECONDS:
-        raise InvalidValue(f"a number of seconds, at least 0 and at most {_MOST_SECONDS}")
-    return float(value)
+def _seconds_where(is_valid: Callable[[float], bool], expected: str = "") -> Check:
+    def check(value: Any) -> Any:
+        if not is_number(value, (int, float)) or not 0 <= value <= _MOST_SECONDS:
+            raise InvalidValue(f"a number of seconds, at least 0 and at most {_MOST_SECONDS}")
+        if not is_valid(value):
+            raise InvalidValue(expected)
+        return float(value)
+
+    return check
 
 
-def _some_seconds(value: Any) -> Any:
-    if value == 0:
-        raise InvalidValue("a number of seconds, more than 0")
-    return _seconds(value)
-
-
-def _zero_or_a_second(value: Any) -> Any:
-    seconds = _seconds(value)
-    if 0 < seconds < 1:
-        raise InvalidValue("0, or a number of seconds, at least 1")
-    return seconds
+_seconds = _seconds_where(lambda value: True)
+_some_seconds = _seconds_where(bool, "a number of seconds, more than 0")
+_zero_or_a_second = _seconds_where(lambda value: not 0 < value < 1, "0, or a number of seconds, at least 1")
 
 
 def _relays(value: Any) -> Any:

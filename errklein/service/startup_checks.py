@@ -244,27 +244,15 @@ def check_network(view: Config) -> None:
     network.settings.check(view)
 
 
-def check_start(
-    config: Config,
-    twistd: TwistdOptions,
-    data_directory: DataDirectory,
-    listening: Listening,
-    data_dir: str | None,
-    no_import: bool,
-) -> None:
+def check_start(config: Config, twistd: TwistdOptions, data: DataDirectory, listening: Listening) -> None:
     """Raise one of START_ERRORS if the bot can't start with this configuration and these options."""
     if twistd.daemon and (of_terminal := on_terminal(config)):
         raise ConfigError(
             f"BACKEND is {of_terminal!r}, which needs a terminal, and a daemon has none; "
             "set another BACKEND, or run `errklein run` (`twistd -n errklein`)"
         )
-    from errklein.compat.storages import check_shelves
-
     check_config(config)
-    data_directory.check()
-    if not no_import:
-        # The service checks this again, but a daemon shows only 100 bytes of its errors.
-        check_shelves(config, data_dir)
+    data.check()
     with located_errors(config):
         listening.check()
 
