@@ -12,19 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from errklein.chat import (
-    ONLINE,
-    Identifier,
-    Message,
-    Person,
-    Room,
-    RoomNotJoinedError,
-    RoomOccupant,
-    read_only,
-    same_network,
-)
+from errklein.chat import ONLINE, Identifier, Message, Person, Room, RoomNotJoinedError, RoomOccupant, read_only
 from errklein.chat.handles import Handle, MessageRef
-from errklein.chat.identifiers import LookupFailed
+from errklein.chat.identifiers import LookupFailed, same_network
 from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Unsupported, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text

@@ -11,19 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.logger import Logger
 
-from errklein.chat import (
-    AWAY,
-    OFFLINE,
-    ONLINE,
-    REACTION_ADDED,
-    REACTION_REMOVED,
-    Attachment,
-    Identifier,
-    Message,
-    Presence,
-    Reaction,
-)
+from errklein.chat import AWAY, OFFLINE, ONLINE, REACTION_ADDED, REACTION_REMOVED, Message, Presence, Reaction
 from errklein.chat.handles import MessageRef
+from errklein.chat.identifiers import Identifier
+from errklein.chat.messages import Attachment
 from errklein.networks.directory import RoomOrder
 from errklein.networks.json_client import mapping, one_line, text_of
 from errklein.networks.matrix._client import quoted
