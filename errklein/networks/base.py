@@ -428,9 +428,8 @@ class LocalBackend(NetworkBase):
         self._rooms: dict[str, LocalRoom] = {}
         self._refs: dict[str, Sequence[MessageRef]] = {}
         self._disconnected = False
-        self.bot_identifier: LocalPerson = self.person_named(
-            str(config.BOT_IDENTITY.get("username") or self.default_name)
-        )
+        name = config.BOT_IDENTITY.get("username") or self.default_name
+        self.bot_identifier: LocalPerson = self.person_named(str(name))
 
     def connect(self, events: BackendEvents) -> None:
         self.events = events

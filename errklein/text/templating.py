@@ -149,9 +149,8 @@ def render(name: str, parameters: Mapping[str, Any], plugin: str | None = None) 
                 problem = error
             continue
         if isinstance(problem, BrokenTemplate):
-            logging.getLogger(f"errbot.plugins.{plugin}").warning(
-                "%s; the shared %s is used instead", problem, name + SUFFIX
-            )
+            log = logging.getLogger(f"errbot.plugins.{plugin}")
+            log.warning("%s; the shared %s is used instead", problem, name + SUFFIX)
         return text
     assert problem is not None
     if isinstance(problem, TemplateNotFound):
