@@ -135,8 +135,7 @@ def backup(config: Config, known: Namespace) -> int:
         secrets = {**before, **store.contents()}
         _write_secrets(path, secrets)
         lines.append(f"{_secrets_of(path)}: secrets of webhooks: {len(secrets)}")
-    print_lines(lines)
-    return 0
+    return print_lines(lines)
 
 
 def _secrets_of(values: Path) -> Path:
@@ -184,8 +183,7 @@ def note(config: Config, known: Namespace) -> None:
 def release_messages(config: Config, _: Namespace) -> int:
     with _locked(config):
         count = journal.release_messages(Path(config.BOT_DATA_DIR))
-    print_lines([f"messages to be sent at the next start, unless they are older than OUTBOX_MAX_AGE: {count}"])
-    return 0
+    return print_lines([f"messages to be sent at the next start, unless they are older than OUTBOX_MAX_AGE: {count}"])
 
 
 def restore(config: Config, known: Namespace) -> int:
