@@ -243,12 +243,12 @@ def storage_get(config: Config, known: Namespace) -> int:
                 literals[key] = value
             else:
                 problems.append(f"{namespace}: the value of {key!r} isn't a Python literal and was left out")
+    shown = repr(literals)
     if namespace.startswith(OF_NETWORK):
         # Its tokens are nobody's business; other values are those of plugins and of the configuration.
         masker.learn(storage, namespace, secrets_in(literals))
-        sys.stdout.write(f"{masker(repr(literals))}\n")
-        return complain(problems)
-    sys.stdout.write(f"{literals!r}\n")
+        shown = masker(shown)
+    sys.stdout.write(f"{shown}\n")
     return complain(problems)
 
 
