@@ -1,4 +1,5 @@
-"""Adapter from errbot's backends to `ports.chat.Backend`; see "errbot's backends" in docs/design.md. It finds the one that BACKEND names."""
+"""Adapter from errbot's backends to `ports.chat.Backend`; see "errbot's backends" in docs/design.md. It finds the one
+that BACKEND names."""
 
 from __future__ import annotations
 
@@ -147,9 +148,8 @@ class ThreadedNetwork(NetworkBase):
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Send the queue for up to `grace` seconds, then interrupt the backend's code, as Ctrl-C does. The Deferred
-        fires when the code has ended, or is abandoned because it takes too long. A connection that is lost while the
-        queue is sent is reestablished. If the network is not connected and the next attempt to connect is after the
-        grace period, nothing is sent. A later process sends the messages that are left."""
+        fires when the code has ended, or is abandoned because it takes too long. A lost connection is reestablished;
+        nothing is sent if the next attempt is after the grace period. A later process sends what is left."""
         end = self._reactor.seconds() + grace
         closed = self.outbox.close(grace if self._serving and self._next_attempt < end else 0.0)
         return closed.addCallback(lambda _: Deferred.fromCoroutine(self._leave(end - self._reactor.seconds())))
@@ -404,9 +404,8 @@ class ThreadedNetwork(NetworkBase):
 
 
 class SendingThread:
-    """Implements `networks.outbox.Transport` by calls of the backend's methods, one after the other, in a thread. A
-    call that raises an error of the connection is repeated later: a backend that sends by HTTP doesn't report that it
-    has lost its network. Any other error rejects the message."""
+    """Implements `networks.outbox.Transport` by calls of the backend's methods in a thread. After an error of the connection, a
+    call is repeated: backends that send by HTTP don't report a lost network. Other errors reject the message."""
 
     log = Logger()
 
