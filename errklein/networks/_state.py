@@ -45,20 +45,34 @@ class DurableState:
         return storage.in_background(run)
 
 
+class Latest(dict[Any, Any]):
+    """A dictionary of the latest items, at most `most`; those that were added first are dropped."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        super().__init__()
+        self._most = most
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        if len(self) > self._most:
+            del self[next(iter(self))]
+
+
 class Seen:
     """The position and the ids of the latest `most` events, stored at most once a second. Await `load` first, `flush` in the end."""
 
     log = Logger(namespace="errklein.networks")
 
     def __init__(self, reactor: Any, state: DurableState, name: str, most: int = 200) -> None:
-        self._reactor, self._state, self._name, self._most = reactor, state, name, most
+        self._reactor, self._state, self._name = reactor, state, name
         self._position: Any = None
-        self._ids: dict[str, None] = {}
+        self._ids = Latest(most)
         self._timer: IDelayedCall | None = None
 
     async def load(self) -> Any:
         if (stored := await self._state.get(self._name)) is not None:
-            self._position, self._ids = stored["position"], dict.fromkeys(stored["ids"])
+            self._position = stored["position"]
+            self._ids.update(dict.fromkeys(stored["ids"]))
         return self._position
 
     @property
@@ -76,8 +90,6 @@ class Seen:
         if not id or id in self._ids:
             return not id
         self._ids[id] = None
-        if len(self._ids) > self._most:
-            del self._ids[next(iter(self._ids))]
         self._store_soon()
         return True
 

@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.logger import Logger
 
-from errklein.chat import AWAY, OFFLINE, ONLINE, REACTION_ADDED, REACTION_REMOVED, Message, Presence, Reaction
+from errklein.chat import (
+    AWAY,
+    OFFLINE,
+    ONLINE,
+    REACTION_ADDED,
+    REACTION_REMOVED,
+    Attachment,
+    Identifier,
+    Message,
+    Presence,
+    Reaction,
+)
 from errklein.chat.handles import MessageRef
-from errklein.chat.identifiers import Identifier
-from errklein.chat.messages import Attachment
+from errklein.networks._state import Latest
 from errklein.networks.directory import RoomOrder
 from errklein.networks.json_client import mapping, one_line, text_of
 from errklein.networks.matrix._client import quoted
@@ -104,8 +114,6 @@ def _mentions(text: str, people: Iterable[str], for_all: bool) -> Mapping[str, A
     return ({"user_ids": users} if users else {}) | everybody
 
 
-_MOST_KNOWN = 10_000  # the number of events whose senders are known, for edits, deletions and reactions to them
-
 _EVENT = re.compile(r"\$[^\s\x00-\x1f\x7f\ud800-\udfff]{1,254}")
 _QUOTE = re.compile(r"(?:>[^\n]*(?:\n|$))+\n?")
 _FILES = frozenset({"m.audio", "m.file", "m.image", "m.video"})
@@ -130,7 +138,7 @@ class Receiver:
     def __init__(self, backend: MatrixBackend) -> None:
         self._backend, self._client, self._rooms = backend, backend.client, backend.membership
         self.order = RoomOrder(backend.context.reactor)
-        self._known: dict[str, _Known] = {}
+        self._known = Latest()  # for edits, deletions and reactions to them
 
     @property
     def _events(self) -> BackendEvents:
@@ -159,8 +167,6 @@ class Receiver:
         content, known, is_own = mapping(event.get("content")), known_of(event), sender == self._client.user
         if known is not None:
             self._known[name] = known
-            if len(self._known) > _MOST_KNOWN:
-                del self._known[next(iter(self._known))]
         if known is None and event.get("type") == "m.room.message":
             target = text_of(relation_of(event).get("event_id"))
             if _EVENT.fullmatch(target) and not is_own:
