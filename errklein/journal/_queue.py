@@ -79,13 +79,18 @@ class DeliveryQueue:
         self._timer: IDelayedCall | None = None
         self._waiting_for_idle: list[Deferred[None]] = []
         self._slots: Counter[str] = Counter()  # the places in memory that are taken, by webhook
-        self._bytes: Counter[str] = Counter()  # of the bodies that run or are being read, by webhook
-        self._accepting = 0  # the bytes of the bodies that wait for the disk
-        self._recording: Counter[str] = Counter()  # the deliveries that are being recorded and will wait, by webhook
-        self._busy: dict[int, str] = {}  # webhooks of deliveries that nobody else may run, until the result is stored
+        # The bytes of the bodies that run or are being read, by webhook, and of those that wait for the disk.
+        self._bytes: Counter[str] = Counter()
+        self._accepting = 0
+        # The number of deliveries, by webhook, that are being recorded and will wait.
+        self._recording: Counter[str] = Counter()
+        # The webhooks of the deliveries that nobody else may run: until their result is on disk.
+        self._busy: dict[int, str] = {}
         self._extend_at = _NEVER
-        self._leased: list[tuple[StoredDelivery, bool]] = []  # about to run, and whether the webhook's order was kept
-        self._due: dict[str, float] = {}  # the Unix time at which the first delivery in the journal is due, by webhook
+        # Those that are about to run, and whether the order of their webhook was kept.
+        self._leased: list[tuple[StoredDelivery, bool]] = []
+        # Routes with deliveries that only the journal has, and when the first of them is due, as Unix time.
+        self._due: dict[str, float] = {}
         self._outdated = True
         self._leasing: set[str] = set()
         self.paused: set[str] = set()  # the webhooks that are paused, now and later

@@ -450,7 +450,8 @@ class WorkerThreads:
         self.count = 0  # the number of threads that were started
         self.results: deque[Job] = deque()
         self._jobs: deque[Job | None] = deque()
-        self._idle: list[threading.Lock] = []  # the locks of idle threads; that of the last one to work is the last
+        # The locks on which idle threads wait; the last one is the thread that has worked most recently.
+        self._idle: list[threading.Lock] = []
         self._searching = False  # whether a thread that was woken hasn't looked for a job yet
         self._passing = False
         self._delivering = False

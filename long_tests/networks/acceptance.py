@@ -21,6 +21,7 @@ from errklein.config import ConfigError, load_config
 from errklein.config.networks import find_network
 from errklein.http_client import HTTPClients
 from errklein.networks.context import NetworkContext
+from errklein.networks.errors import Unusable
 from errklein.wiring import wire
 from tests.processes import free_port, write_plugin
 
@@ -514,7 +515,7 @@ class AcceptanceCase(TestCase):
         config = load_config(None, {"NETWORKS": {"net": self.of_network(right=False)}, "BOT_DATA_DIR": self.mktemp()})
         clients = HTTPClients(self.reactor)
         self.addCleanup(clients.close)
-        with self.assertRaises((ConfigError, ConnectionError)):
+        with self.assertRaises((ConfigError, ConnectionError, Unusable)):
             await network.check(NetworkContext(self.reactor, config.networks["net"], clients=clients))
 
     # Last, since IRC servers slow down who has sent much

@@ -6,9 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from errklein.config import ConfigError
 from errklein.config.networks import CommandText, NetworkFinding
-from errklein.networks._connection import Unusable
 from errklein.networks.context import NetworkContext
 from errklein.networks.json_client import RequestRefused, one_line
 from errklein.networks.telegram import rooms_of
@@ -20,10 +18,7 @@ _MOST = 100  # the number of commands that Telegram takes
 async def check(context: NetworkContext) -> Sequence[NetworkFinding]:
     """Return who the bot is, and what it lacks; see `Network.check`."""
     client = TelegramClient(context)
-    try:
-        me: Any = await client.call("getMe")
-    except Unusable as error:
-        raise ConfigError(str(error)) from None
+    me: Any = await client.call("getMe")
     found, reads_all = (
         [(f"Telegram accepts the bot as @{me['username']}", False)],
         me.get("can_read_all_group_messages"),

@@ -14,6 +14,7 @@ from errklein.chat import Identifier, Message, Room, RoomDoesNotExistError, Room
 from errklein.chat.features import Features
 from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload
 from errklein.chat.outgoing import OutgoingMessage, Wait
+from errklein.networks._state import Latest
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
 from errklein.networks.json_client import File, RequestRefused, one_line
@@ -22,7 +23,7 @@ from errklein.networks.rooms import RoomActions, reported
 from errklein.networks.telegram import rooms_of
 from errklein.networks.telegram._client import TelegramClient
 from errklein.networks.telegram._formatting import EMOJI, keyboard, place, size_of, to_html
-from errklein.networks.telegram._updates import Latest, TelegramUpdates
+from errklein.networks.telegram._updates import TelegramUpdates
 from errklein.networks.telegram.identifiers import TelegramOccupant, TelegramPerson, TelegramRoom
 
 _IDENTIFIER = re.compile("(-[1-9][0-9]{0,18})(?:/([1-9][0-9]{0,18}))?|([1-9][0-9]{0,18})")
@@ -48,10 +49,9 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
         self.client = TelegramClient(context)
         self.me: Mapping[str, Any] = {}
         """The bot, as Telegram describes it; empty before the first connection."""
-        self.titles: dict[str, str] = {}
-        """The rooms that the bot is in. They are stored, since Telegram doesn't list them."""
+        self._chats: dict[str, list[Any]] = {}
+        """Of each room whether the bot is there, and the title, or why not. Telegram doesn't list them, so they are stored."""
         self._moved: dict[str, str] = {}
-        self._absent: dict[str, str] = {}  # why the bot isn't in rooms where it was or should be
         self._reactions = Latest()
         self._updates = TelegramUpdates(self)
 
@@ -62,13 +62,10 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
         self.stop()
         return super().disconnect(grace).addCallback(lambda _: self._updates.flush())
 
-    # What the bot sends
-
     def features(self, to: Identifier | str) -> Features:
         return self._features
 
     def details_of(self, message: Message) -> str:
-        """Return the id of the message in the same chat that this one replies to."""
         parent = message.parent
         is_there = parent is not None and message.to == (parent.to if parent.is_group else parent.frm)
         return parent.ref.id if parent and parent.ref and is_there else ""
@@ -115,8 +112,8 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
         return self._updates.ref(sent, str(self.me["id"])).id if sent is not None else ""
 
     def _html(self, text: str, mentions: Sequence[str]) -> dict[str, str]:
-        people = [one.rpartition("/")[2] for one in mentions]
-        return {"text": to_html(text, {one: self._updates.names.get(one, one) for one in people}), "parse_mode": "HTML"}
+        people = {who: self._updates.names.get(who, who) for who in (one.rpartition("/")[2] for one in mentions)}
+        return {"text": to_html(text, people), "parse_mode": "HTML"}
 
     async def _call(self, method: str, chat: str, **fields: Any) -> Any:
         """Call a method for a chat, for the supergroup that it may have become."""
@@ -128,13 +125,10 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
             self.became(self.known(chat), error.code)
             return await self.client.call(method, chat_id=int(error.code), **fields)
 
-    # Identifiers
-
     def is_certain(self, person: Identifier) -> bool:
         return True
 
     def build_identifier(self, text: str) -> Identifier:
-        """Return the person of an id, the room of one with a minus, or the occupant of ROOM/PERSON."""
         if (found := _IDENTIFIER.fullmatch(text)) is None:
             raise ValueError(f"invalid person or room: {text!r}; expected an id such as 123456789 or -1001234567890")
         if found[1]:
@@ -154,14 +148,15 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
                 raise UserDoesNotExistError(f"{text} has never written to the bot ({error})") from None
         return found
 
-    # Rooms
-
     def room(self, text: str) -> TelegramRoom:
-        """Return the room of an id."""
         return TelegramRoom(text, self.network, names=self, actions=self)  # type: ignore[arg-type]
 
     def rooms(self) -> Sequence[Room]:
-        return [self.room(chat) for chat in list(self.titles)]
+        return [self.room(chat) for chat in list(self._chats) if self.is_joined(chat)]
+
+    def title_of(self, chat: str) -> str | None:
+        is_in, text = self._chats.get(chat, (False, ""))
+        return text if is_in else None
 
     def known(self, name: str) -> str:
         return self._moved.get(name, name)
@@ -170,70 +165,60 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
         return [old for old, new in list(self._moved.items()) if new == meaning]
 
     def is_joined(self, name: str) -> bool:
-        return self.known(name) in self.titles
+        return self.title_of(self.known(name)) is not None
 
     def unavailable(self, recipient: str) -> str | None:
-        reason = self._absent.get(self.known(recipient))
-        return reason and f"the bot is not in {recipient} ({reason})"
+        is_in, text = self._chats.get(self.known(recipient), (True, ""))
+        return None if is_in else text
 
     def room_status(self, name: str) -> Wait | None:
-        state = f"the bot is in {name}" if self.is_joined(name) else self.unavailable(name)
-        return self.connection.absence or Wait(state) if state else None
+        is_in, text = self._chats.get(self.known(name), (None, ""))
+        status = Wait(f"the bot is in {name}") if is_in else Wait(f"the bot is not in {name}", cause=text)
+        return None if is_in is None else self.connection.absence or status
 
     async def load_rooms(self) -> None:
         """Read the rooms that an earlier process has known, and look for those of CHATROOM_PRESENCE among the others."""
-        stored = await self.context.state.get("rooms", {"titles": {}, "moved": {}})
-        self.titles, self._moved = {**stored["titles"], **self.titles}, {**stored["moved"], **self._moved}
+        chats, moved = await self.context.state.get("rooms", ({}, {}))
+        self._chats, self._moved = {**chats, **self._chats}, {**moved, **self._moved}
         for room in map(self.room, rooms_of(self.config)):
             if not room.exists:
                 try:
-                    await self.join(room)
-                except RoomError as error:
-                    self._absent[room.id] = str(error)
+                    await self._enter(room)
+                except (RequestRefused, RoomError) as error:
+                    self.note(room.id, False, str(error))
                     self.warn(f"the bot is not in {room} of CHATROOM_PRESENCE: {error}")
 
-    def note(self, chat: Mapping[str, Any]) -> None:
-        """Note that the bot is in a room, with its present title."""
-        room, title = str(chat["id"]), one_line(chat.get("title"))
-        if self.titles.get(room) != title:
-            self.titles[room] = title
-            self._store_rooms()
-        if self._absent.pop(room, None) is not None:
-            self.outbox.resume()
-
-    def left(self, room: str, reason: str) -> None:
-        """Note that the bot isn't in a room any more."""
-        self._absent[room] = reason
-        if self.titles.pop(room, None) is not None:
-            self._store_rooms()
+    def note(self, room: str, is_in: bool, text: str) -> None:
+        """Note whether the bot is in a room, with its present title, or why it isn't."""
+        if self._chats.get(room) != [is_in, text]:
+            self._chats[room] = [is_in, text]
+            stored = self.context.state.set("rooms", (self._chats, self._moved))
+            stored.addErrback(lambda failure: self.log.failure("The rooms were not stored", failure))
+            if self.connection.is_connected:
+                self.outbox.resume()
 
     def became(self, old: str, new: str) -> None:
         """Note that a group has become a supergroup: messages for it go there."""
         if self.known(old) != new:
             self.warn(f"the group {old} has become the supergroup {new}; use that id in the configuration")
-            self._moved[old], self.titles[new] = new, self.titles.pop(old, "")
-            self._absent.pop(old, None)
-            self._store_rooms()
+            self._moved[old] = new
+            self.note(new, *self._chats.pop(old, (True, "")))
             self.outbox.rename(old, new)
 
-    def _store_rooms(self) -> None:
-        stored = self.context.state.set("rooms", {"titles": self.titles, "moved": self._moved})
-        stored.addErrback(lambda failure: self.log.failure("The rooms were not stored", failure))
-
     def is_inside(self, member: Mapping[str, Any]) -> bool:
-        """Return whether a ChatMember of Telegram is in the group."""
         return member["status"] not in ("left", "kicked") and member.get("is_member") is not False
 
-    @reported
-    async def join(self, room: Room, password: str = "") -> None:
+    async def _enter(self, room: Room, password: str = "") -> None:
         if not self.is_inside(await self._call("getChatMember", str(room), user_id=self.me["id"])):
             raise RoomError("Telegram doesn't let bots join; add it in the settings of the group")
-        self.note(await self._call("getChat", str(room)))
+        self.note(str(room), True, one_line((await self._call("getChat", str(room)))["title"]))
+
+    join = reported(_enter)
 
     @reported
     async def leave(self, room: Room, reason: str = "") -> None:
         await self._call("leaveChat", str(room))
-        self.left(str(room), "the bot was told to leave")
+        self.note(str(room), False, "it was told to leave")
 
     @reported
     async def topic(self, room: Room) -> str:
@@ -247,11 +232,6 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
         return self.result_of("topic", room)
 
     def create(self, *_: object) -> NoReturn:
-        raise RoomError("Telegram doesn't let bots do that")
+        raise RoomError("Telegram lets bots neither make groups nor invite people, and doesn't tell who is in a group")
 
-    destroy = invite = create
-
-    def occupants(self, *_: object) -> NoReturn:
-        raise RoomError("Telegram doesn't tell bots who is in a group")
-
-    members = occupants
+    destroy = invite = members = occupants = create

@@ -12,12 +12,9 @@ from errklein.text.html_subset import subset
 from errklein.text.layout import compact_table
 
 # The reactions of bots: https://core.telegram.org/bots/api#reactiontypeemoji
-EMOJI = frozenset(
-    re.split(
-        " ",
-        "❤ 👍 👎 🔥 🥰 👏 😁 🤔 🤯 😱 🤬 😢 🎉 🤩 🤮 💩 🙏 👌 🕊 🤡 🥱 🥴 😍 🐳 ❤\u200d🔥 🌚 🌭 💯 🤣 ⚡ 🍌 🏆 💔 🤨 😐 🍓 🍾 💋 🖕 😈 😴 😭 🤓 👻 👀 "
-        "👨\u200d💻 🎃 🙈 😇 😨 🤝 ✍ 🤗 🫡 🎅 🎄 ☃ 💅 🤪 🗿 🆒 💘 🙉 🦄 😘 💊 🙊 😎 👾 🤷\u200d♂ 🤷 🤷\u200d♀ 😡",
-    )
+EMOJI = frozenset({"❤\u200d🔥", "👨\u200d💻", "🤷\u200d♂", "🤷\u200d♀"}).union(
+    "❤👍👎🔥🥰👏😁🤔🤯😱🤬😢🎉🤩🤮💩🙏👌🕊🤡🥱🥴😍🐳🌚🌭💯🤣⚡🍌🏆💔🤨😐🍓🍾💋🖕😈😴😭🤓👻👀🎃🙈😇😨🤝✍",
+    "🤗🫡🎅🎄☃💅🤪🗿🆒💘🙉🦄😘💊🙊😎👾🤷😡",
 )
 TOPIC = "topic:"  # the beginning of the id of a thread that is a topic of a group; others are ids of messages
 
@@ -33,6 +30,7 @@ def to_html(markdown: str, people: Mapping[str, str]) -> str:
     if not is_only_text(markdown):
         page = _HEADING.sub(lambda tag: "</b></p>" if tag[1] else "<p><b>", to_xhtml(markdown))
         page = subset(_TABLE.sub(_as_code, page), _TAGS, {"a": ("href",), "code": ("class",)})
+        page = re.sub(r"(<blockquote>)\n+|\n+(</blockquote>)", r"\1\2", page)
     for person, name in people.items():
         shown = html.escape(name, quote=False)
         link = f'<a href="tg://user?id={person}">{shown}</a>'

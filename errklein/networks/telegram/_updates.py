@@ -18,6 +18,7 @@ from errklein.chat import REACTION_ADDED, REACTION_REMOVED, Attachment, Reaction
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Press
 from errklein.networks._connection import Unusable
+from errklein.networks._state import Latest
 from errklein.networks.json_client import one_line
 from errklein.networks.telegram._formatting import TOPIC
 from errklein.networks.telegram.identifiers import TelegramOccupant, TelegramPerson
@@ -39,15 +40,6 @@ for a day, and begins with another number after a week without any."""
 
 _COMMAND = re.compile(r"/(\w{1,32})(?:@(\w+))?(?!\S)", re.ASCII)
 _FILES = ("photo", "document", "audio", "video", "voice", "animation", "video_note", "sticker")
-
-
-class Latest(dict[Any, Any]):
-    """A dictionary of the latest 10,000 items."""
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        super().__setitem__(key, value)
-        if len(self) > 10_000:
-            del self[next(iter(self))]
 
 
 class TelegramUpdates:
@@ -110,9 +102,8 @@ class TelegramUpdates:
                 text = f"Telegram can't post messages of {network} to the bot: {reason}"
                 self._context.notify(("webhook", network), text, interval=86400.0)
 
-    async def _posted(self, request: Any) -> str:
-        await self._receive([json.loads(request.get_data())])
-        return ""
+    def _posted(self, request: Any) -> Any:
+        return self._receive([json.loads(request.get_data())])
 
     async def _receive(self, updates: list[JSON]) -> None:
         if not updates:
@@ -126,16 +117,11 @@ class TelegramUpdates:
             await self._seen.flush()
         finally:
             # Also if the session is ended meanwhile: nothing reads it again.
-            for update in new:
-                self._handle(update)
-
-    def _handle(self, update: JSON) -> None:
-        assert self._backend.events is not None
-        for kind in _HANDLERS.keys() & update.keys():
-            try:
-                _HANDLERS[kind](self, self._backend.events, update[kind])
-            except Exception:
-                self.log.failure("An update of {network} could not be handled", network=self._backend.network)
+            for kind, found in ((kind, found) for one in new for kind, found in one.items() if kind in _HANDLERS):
+                try:
+                    _HANDLERS[kind](self, self._backend.events, found)
+                except Exception:
+                    self.log.failure("An update of {network} could not be handled", network=self._backend.network)
 
     # Each kind of update
 
@@ -145,17 +131,19 @@ class TelegramUpdates:
         if "migrate_to_chat_id" in found:
             backend.became(str(chat["id"]), str(found["migrate_to_chat_id"]))
         elif not is_private:
-            backend.note(chat)
+            backend.note(str(chat["id"]), True, one_line(chat["title"]))
         text, files = found.get("text") or found.get("caption") or "", [kind for kind in _FILES if found.get(kind)]
         if not (text or files) or sender.get("id") in (None, backend.me["id"]):
             return
-        ref, (body, for_others) = self.ref(found, str(sender["id"])), self._command(sanitize(text))
-        extras = {"message_id": found["message_id"], "message_thread_id": found.get("message_thread_id")}
+        ref, extras = self.ref(found, str(sender["id"])), {"message_id": found["message_id"]}
         # A notice runs no command. What anonymous administrators write has a bot as sender, too.
-        is_notice = for_others or (sender["is_bot"] and "sender_chat" not in found)
-        message = backend.build_message(
-            body, frm=self.person(sender, chat), extras={**extras, **({"notice": True} if is_notice else {})}
-        )
+        is_notice, body = sender["is_bot"] and "sender_chat" not in found, sanitize(text)
+        if command := _COMMAND.match(body):
+            is_notice |= (command[2] or backend.me["username"]).lower() != backend.me["username"].lower()
+            body = body if is_notice else f"{backend.config.BOT_PREFIX}{command[1]}{body[command.end() :]}"
+        if is_notice:
+            extras["notice"] = True
+        message = backend.build_message(body, frm=self.person(sender, chat), extras=extras)
         message.to = backend.bot_identifier if is_private else backend.room(ref.room)
         message.ref, message.thread, message.sent_at, message.edited = ref, ref.thread, float(found["date"]), edited
         message.delayed = message.sent_at < max(self._oldest, self._context.now() - LATE)
@@ -165,18 +153,9 @@ class TelegramUpdates:
         if mentioned and not edited:
             events.mention_received(backend, message, [self.person(user) for user in mentioned])
 
-    def _command(self, text: str) -> tuple[str, bool]:
-        """Return the text, with the prefix of the configuration in a command of Telegram, and whether that is for another bot."""
-        if (found := _COMMAND.match(text)) is None:
-            return text, False
-        if found[2] and found[2].lower() != self._backend.me["username"].lower():
-            return text, True
-        return f"{self._backend.config.BOT_PREFIX}{found[1]}{text[found.end() :]}", False
-
     def _file(self, kind: str, found: Any) -> Attachment:
         if kind == "photo":
-            # The largest one.
-            found = {"file_name": "photo.jpg", "mime_type": "image/jpeg", **found[-1]}
+            found = {"file_name": "photo.jpg", "mime_type": "image/jpeg", **found[-1]}  # the largest one
         name, fetch = one_line(found.get("file_name")) or kind, partial(self._backend.client.fetch, found["file_id"])
         return Attachment(name, one_line(found.get("mime_type")), found.get("file_size", 0), fetch)
 
@@ -186,10 +165,7 @@ class TelegramUpdates:
             return
         room, who, by = backend.room(str(chat["id"])), self.person(backend.me, chat), self.person(found["from"], chat)
         was_in, is_in = room.exists, backend.is_inside(member)
-        if is_in:
-            backend.note(chat)
-        else:
-            backend.left(str(room), f"removed by {by.nick}")
+        backend.note(str(room), is_in, one_line(chat["title"]) if is_in else f"removed by {by.nick}")
         if is_in != was_in:
             (events.room_joined if is_in else events.room_left)(backend, room, who, by)
 
@@ -201,10 +177,10 @@ class TelegramUpdates:
         owner = self.known.get((ref.room, ref.id), ("", ""))[0]
         to = self._backend.build_identifier(owner) if owner else None
         old, new = ([str(one.get("emoji")) for one in found[name]] for name in ("old_reaction", "new_reaction"))
-        changes = [(REACTION_ADDED, one) for one in new if one not in old]
-        for action, emoji in [*changes, *((REACTION_REMOVED, one) for one in old if one not in new)]:
-            made = Reaction(person, to, action, str(found["date"]), emoji, ref._asdict())
-            events.reaction_changed(self._backend, made)
+        for action, some, others in ((REACTION_ADDED, new, old), (REACTION_REMOVED, old, new)):
+            for emoji in (one for one in some if one not in others):
+                made = Reaction(person, to, action, str(found["date"]), emoji, ref._asdict())
+                events.reaction_changed(self._backend, made)
 
     def _pressed(self, events: BackendEvents, found: JSON) -> None:
         refusal = "This button has no effect."
@@ -215,8 +191,7 @@ class TelegramUpdates:
         finally:
             shown: Any = {"text": refusal[:200], "show_alert": True} if refusal else {}
             done = Deferred.fromCoroutine(self._call("answerCallbackQuery", callback_query_id=found["id"], **shown))
-            text = "A press of a button could not be acknowledged: {reason}"
-            done.addErrback(lambda failure: self.log.info(text, reason=str(failure.value)))
+            done.addErrback(lambda failure: self.log.info("A press is unanswered: {reason}", reason=str(failure.value)))
 
     # Identifiers
 

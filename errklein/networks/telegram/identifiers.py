@@ -32,7 +32,7 @@ class TelegramRoom(ManagedRoom):
     @property
     def title(self) -> str | None:
         """The title; None if it is unknown."""
-        return self._act.titles.get(self.id) if self._actions is not None else None
+        return self._act.title_of(self.id) if self._actions is not None else None
 
     name = title
 

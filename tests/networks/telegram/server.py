@@ -145,6 +145,8 @@ class FakeTelegram(Double):
         self.users: dict[int, dict[str, Any]] = {}
         self.chats: dict[int, FakeChat] = {}
         self.updates: list[dict[str, Any]] = []
+        self.made: list[dict[str, Any]] = []
+        """All updates that there were."""
         self.next_update = 100
         self.webhook: dict[str, Any] = {}
         self.webhook_error = ""
@@ -265,6 +267,7 @@ class FakeTelegram(Double):
         if not self.allowed or kind in self.allowed:
             self.next_update += 1
             self.updates.append(update)
+            self.made.append(update)
             self._answer_poll()
             self._deliver()
 
