@@ -169,7 +169,7 @@ class SlackRooms(RoomActions):
 
     @reported
     async def create(self, room: Room) -> None:
-        answer = await self._client.call("conversations.create", name=str(room).removeprefix("#"))
+        answer = await self._client.call("conversations.create", name=getattr(room, "channelname", str(room)))
         self.moved(self.renamed(answer), True)
 
     @reported

@@ -61,7 +61,8 @@ class SocketMode:
         url = at(answer, "url")
         opened.append(await self._backend.context.websocket(url, lambda text: self._receive(text, opened, hello)))
         try:
-            await hello.addTimeout(HELLO, self._reactor)
+            late = Failure(NotConfirmed(f"no hello of Slack within {HELLO:g} s"))
+            await hello.addTimeout(HELLO, self._reactor, lambda *_: late)
         except BaseException:
             opened[0].close()
             raise

@@ -3,87 +3,21 @@
 from __future__ import annotations
 
 import html
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from collections.abc import Sequence
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.networks.slack import NETWORK
 from errklein.ports.chat import Backend
 from errklein.testing.backend_contract import BackendContract
-from tests.networks.double import Answer, Call
-from tests.networks.slack.server import APP_TOKEN, BOT, OPS, TOKEN, FakeSlack, Link
-
-BASE = "https://slack.example.org"
+from tests.networks.slack.server import BOT, OPS
+from tests.networks.slack.workspace import BASE, Workspace
 
 
-class FakeSocket:
-    """The bot's side of a socket without a connection."""
-
-    def __init__(self, server: FakeSlack, receive: Any) -> None:
-        self.closed: Deferred[str] = Deferred()
-        self.link = Link(server)
-        self.link.transport = self
-        self.receive = receive
-
-    def sendTextMessage(self, message: str) -> None:
-        """Carry a message of the server."""
-        self.receive(message)
-
-    def send(self, message: str) -> None:
-        """Carry a message of the bot."""
-        self.link.textMessageReceived(message)
-
-    def close(self) -> None:
-        """Close it."""
-        self.link.connectionLost(None)
-        if not self.closed.called:
-            self.closed.callback("closed")
-
-    loseConnection = close
-
-
-class SlackCase(BackendContract):
-    """A bot, and alice, in virtual time."""
+class ContractTests(Workspace, BackendContract, SynchronousTestCase):
+    """A bot, and alice, with Socket Mode."""
 
     person_text, room_text, unknown_room = "U0ALICE00", "#ops", "#nowhere"
     invalid_identifiers = ("", "alice", "#", "#a b", "C", "U0ALICE00/U0BOB0000", "C0OPS0000/alice")
-
-    def setUp(self) -> None:
-        """Make the workspace."""
-        self.server = FakeSlack(self.clock, self.clock.seconds)
-        self.http.serve(BASE, self.respond)
-
-    def respond(self, request: Any) -> Any:
-        """Answer to a request of the bot."""
-        url = urlsplit(request.url)
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        content = json.loads(request.body) if request.body[:1] in (b"{", b"[") else None
-        call = Call(request.method, url.path, dict(parse_qsl(url.query)), headers, request.body, content)
-        self.server.calls.append(call)
-        try:
-            answer = self.server.answer(call)
-        except Answer as refused:
-            answer = refused
-        return answer.status, answer.content.decode() if isinstance(answer.content, bytes) else answer.content
-
-    def make_backend(self, **identity: Any) -> Backend:
-        """Return a backend for the workspace."""
-        given: Mapping[str, Any] = {"token": TOKEN, "app_token": APP_TOKEN, "api": f"{BASE}/api", **identity}
-        context = self.context(given, CHATROOM_PRESENCE=("#ops",), BOT_ADMINS=(self.person_text,))
-        context.websocket = self.open  # type: ignore[method-assign, assignment]
-        return NETWORK.make(context)
-
-    def open(self, url: str, receive: Any) -> Deferred[Any]:
-        """Open a socket for a ticket."""
-        ticket = dict(parse_qsl(urlsplit(url).query))["ticket"]
-        self.server.tickets.remove(ticket)
-        socket = FakeSocket(self.server, receive)
-        self.clock.callLater(0, socket.link.negotiationFinished)
-        return succeed(socket)
 
     def bring_online(self, backend: Backend) -> None:
         """Let the bot join."""
@@ -135,7 +69,3 @@ class SlackCase(BackendContract):
         ]
         self.assertEqual(self.server.complaints, [])
         return texts
-
-
-class ContractTests(SlackCase, SynchronousTestCase):
-    """The contract, with Socket Mode."""

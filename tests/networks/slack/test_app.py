@@ -1,0 +1,146 @@
+"""Tests of the settings, of `errklein network check`, and of pushed commands."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.config import ConfigError, load_config
+from errklein.config.networks import CommandText
+from errklein.networks.slack import NETWORK, SETTINGS, SlackSettings
+from errklein.networks.slack._app import SCOPES
+from tests.networks.slack.schemas import SCHEMA, problem
+from tests.networks.slack.server import ALICE, APP_TOKEN, CONFIG_TOKEN, SECRET, TOKEN
+from tests.networks.slack.workspace import BASE, BotCase
+
+COMMANDS = [CommandText("status", "Show the status.", "[--all]"), CommandText("Bad Name", "", "")]
+
+
+class AppCase(BotCase):
+    """The descriptor's functions."""
+
+    def asked(self, function: Any, *arguments: Any, **identity: Any) -> Any:
+        """Return a Deferred of a function of the descriptor."""
+        given = {"token": TOKEN, "app_token": APP_TOKEN, "api": f"{BASE}/api", **identity}
+        answer, headers = {"ok": True, **self.server._auth_test({})}, {"X-OAuth-Scopes": ", ".join(self.server.scopes)}
+        if given["token"] == TOKEN:
+            self.http.respond("POST", f"{BASE}/api/auth.test", json=answer, headers=headers)
+        found = Deferred.fromCoroutine(function(self.context(given, BOT_ADMINS=(ALICE,)), *arguments))
+        self.clock.advance(1)
+        return found
+
+
+class CheckTests(AppCase):
+    """`errklein network check`."""
+
+    def test_right(self) -> None:
+        """If all is well, one sentence says who the bot is."""
+        [finding] = self.successResultOf(self.asked(NETWORK.check))
+        self.assertEqual(finding, ("Example on Slack accepts the bot as @errklein, with Socket Mode", False))
+
+    def test_each_missing_scope(self) -> None:
+        """Each missing scope is a problem, with what doesn't work."""
+        for what, scopes in SCOPES.items():
+            for scope in scopes.split():
+                self.server.scopes.remove(scope)
+                _, finding = self.successResultOf(self.asked(NETWORK.check))
+                self.assertEqual(finding, (f"the scope {scope} is missing, for {what}", True))
+                self.server.scopes.add(scope)
+
+    def test_wrong_tokens(self) -> None:
+        """A wrong token is named."""
+        for key in ("token", "app_token"):
+            prefix = {"token": "xoxb-", "app_token": "xapp-"}[key]
+            error = self.failureResultOf(self.asked(NETWORK.check, **{key: f"{prefix}wrong"}), ConfigError).value
+            self.assertIn(f"BOT_IDENTITY[{key!r}]", str(error))
+            self.assertNotIn("wrong", str(error))
+
+
+class PushTests(AppCase):
+    """`errklein network push-commands`."""
+
+    def push(self, dry: bool = False, commands: Any = COMMANDS, **identity: Any) -> Any:
+        """Return the lines."""
+        return self.successResultOf(self.asked(NETWORK.push_commands, commands, dry, **identity))
+
+    def test_manifest(self) -> None:
+        """Without a configuration token, it shows a valid manifest to paste."""
+        for identity, is_socket in (({}, True), ({"app_token": None, "signing_secret": SECRET}, False)):
+            _, *lines = self.push(**identity)
+            made = json.loads("\n".join(lines))
+            self.assertEqual(problem(made, SCHEMA["methods"]["apps.manifest.update"]["properties"]["manifest"]), "")
+            self.assertEqual([one["command"] for one in made["features"]["slash_commands"]], ["/errklein", "/status"])
+            self.assertEqual(made["settings"]["socket_mode_enabled"], is_socket)
+
+    def test_push(self) -> None:
+        """With one, commands are added, and those of others stay."""
+        theirs = {"command": "/theirs", "description": "x"}
+        self.server.manifest["features"] = {"slash_commands": [theirs], "bot_user": {"display_name": "x"}}
+        wanted = ["new: /errklein", "new: /status"]
+        self.assertEqual(self.push(dry=True, config_token=CONFIG_TOKEN), wanted)
+        self.assertEqual(self.server.manifest["features"]["slash_commands"], [theirs])
+        self.assertEqual(self.push(config_token=CONFIG_TOKEN), wanted)
+        features = self.server.manifest["features"]
+        status = {
+            "command": "/status",
+            "description": "Show the status.",
+            "usage_hint": "[--all]",
+            "should_escape": True,
+        }
+        self.assertEqual((features["slash_commands"][0], features["slash_commands"][2]), (theirs, status))
+        self.assertEqual((features["bot_user"], self.server.complaints), ({"display_name": "x"}, []))
+        self.assertEqual(self.push(config_token=CONFIG_TOKEN), ["nothing to change"])
+
+    def test_too_many(self) -> None:
+        """Slack takes fifty; what is left out is said."""
+        commands = [CommandText(f"c{number}", "x", "") for number in range(60)]
+        lines = self.push(commands=commands, config_token=CONFIG_TOKEN)
+        self.assertEqual(len(self.server.manifest["features"]["slash_commands"]), 50)
+        self.assertIn("11 commands", lines[-1])
+
+
+class SettingsTests(SynchronousTestCase):
+    """BOT_IDENTITY."""
+
+    def read(self, **identity: Any) -> SlackSettings:
+        """Return the settings."""
+        given = {
+            "BACKEND": "Slack",
+            "BOT_ADMINS": (ALICE,),
+            "BOT_DATA_DIR": self.mktemp(),
+            "CHATROOM_PRESENCE": ("#ops",),
+        }
+        [config] = load_config(None, {**given, "BOT_IDENTITY": identity}).networks.values()
+        return SlackSettings.read(config)
+
+    def test_names_of_errbot(self) -> None:
+        """The keys of errbot's SlackV3 are the same."""
+        settings = self.read(token=TOKEN, app_token=APP_TOKEN, signing_secret=SECRET)
+        self.assertEqual((settings.token, self.read(bot_token=TOKEN, app_token=APP_TOKEN).token), (TOKEN, TOKEN))
+        self.assertTrue(settings.is_encrypted)
+        self.assertNotIn(TOKEN, repr(settings))
+
+    def test_invalid(self) -> None:
+        """Errors name the key, and don't show the value."""
+        for identity, part in (
+            ({"app_token": APP_TOKEN}, "expected 'token'"),
+            ({"token": TOKEN}, "'app_token' for Socket Mode or 'signing_secret'"),
+            ({"token": APP_TOKEN, "app_token": APP_TOKEN}, "'token' must begin with 'xox'"),
+            ({"token": TOKEN, "app_token": TOKEN}, "'app_token' must begin with 'xapp-'"),
+            ({"token": TOKEN, "app_token": APP_TOKEN, "api": "ftp://x"}, "'api' must begin with 'http'"),
+        ):
+            error = str(self.assertRaises(ConfigError, self.read, **identity))
+            self.assertIn(part, error)
+            self.assertNotIn("of-the-double", error)
+
+    def test_warnings(self) -> None:
+        """Patterns and names in BOT_ADMINS are probably mistakes."""
+        admins = ("U*", "@alice", ALICE)
+        given = {"BACKEND": "Slack", "BOT_IDENTITY": {"token": TOKEN, "app_token": APP_TOKEN}, "BOT_ADMINS": admins}
+        [config] = load_config(None, {**given, "BOT_DATA_DIR": self.mktemp()}).networks.values()
+        every, nobody = SETTINGS.all_warnings(config)
+        self.assertIn("everybody whose id matches 'U*'", every)
+        self.assertIn("'@alice' is nobody on Slack", nobody)

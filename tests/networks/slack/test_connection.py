@@ -1,0 +1,256 @@
+"""Tests of the connection to Slack: Socket Mode, tokens, the Events API, and events that come twice."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+from errklein.networks.slack._socket_mode import HELLO, OVERLAP, QUIET
+from tests.networks.slack.server import ALICE, BOB, DEV, OPS, SECRET, TOKEN, FakeSlack
+from tests.networks.slack.workspace import BASE, BotCase
+from tests.networks.test_context import ContextCase
+
+
+class EventTests(BotCase):
+    """Events are acknowledged, and handled once."""
+
+    def test_acknowledged(self) -> None:
+        """Events, slash commands and presses are acknowledged at once."""
+        self.online()
+        self.say("hello")
+        self.server.command("/errklein", "status")
+        self.clock.advance(0.1)
+        self.assertEqual(self.server.unacknowledged, {})
+
+    def test_sent_again(self) -> None:
+        """An event that Slack sends again is handled once, and acknowledged again."""
+        self.online()
+        self.say("!deploy", times=3)
+        self.assertEqual((self.texts, self.server.unacknowledged), (["!deploy"], {}))
+
+    def test_sent_again_after_restart(self) -> None:
+        """An event that Slack sends again to the next process isn't handled there."""
+        backend = self.online()
+        ts = self.say("!deploy")
+        backend.disconnect()
+        self.clock.advance(1)
+        self.online()
+        event = {**self.server.message(OPS, ts), "channel": OPS, "channel_type": "channel"}
+        self.server.event(event)
+        self.say("!status")
+        self.assertEqual(self.texts, ["!status"])
+
+    def test_mention_is_no_second_message(self) -> None:
+        """A mention of the bot is an event beside that of the message."""
+        self.online()
+        ts = self.say("<@U0ERRKLEIN> status")
+        self.server.event({**self.server.message(OPS, ts), "type": "app_mention", "channel": OPS})
+        self.clock.advance(0.1)
+        self.assertEqual(self.texts, ["errklein: status"])
+
+    def test_order_during_lookups(self) -> None:
+        """A message waits for the sender's name, and later ones of the room wait for it. Other rooms don't."""
+        self.server.channels[DEV].members.append("U0ERRKLEIN")
+        self.online()
+        self.say("from bob", user=BOB)
+        slow = {"ok": True, "user": self.server.users[ALICE]}
+        self.http.respond("GET", f"{BASE}/api/users.info?user={ALICE}", json=slow, delay=5)
+        self.say("first")
+        self.say("second", user=BOB)
+        self.say("elsewhere", user=BOB, channel=DEV)
+        self.assertEqual(self.texts, ["from bob", "elsewhere"])
+        self.clock.advance(5)
+        self.assertEqual(self.texts, ["from bob", "elsewhere", "first", "second"])
+        self.assertEqual(self.events.messages[2].frm.nick, "alice")  # type: ignore[union-attr]
+
+    def test_strange_events(self) -> None:
+        """What Slack should never send harms nothing."""
+        self.online()
+        for event in (
+            *({"type": "message"}, {"type": "message", "channel": 7, "user": []}, {"type": "message", "channel": OPS}),
+            {"type": "message", "channel": OPS, "user": ALICE, "text": {"a": 1}, "ts": "x", "files": 7},
+            {"type": "message", "channel": OPS, "subtype": "message_changed", "message": None},
+            {"type": "reaction_added", "item": "x", "user": ALICE},
+            {"type": "member_joined_channel", "user": 1, "channel": OPS},
+            *([], {"type": {}}, {"type": "channel_rename", "channel": []}),
+        ):
+            self.server.event(event)  # type: ignore[arg-type]
+        for kind in ("interactive", "slash_commands", "unknown"):
+            self.server.deliver(
+                kind, {"type": "block_actions", "actions": 7, "user": {"id": ALICE}, "channel": {"id": OPS}}
+            )
+        self.flushLoggedErrors()
+        self.say("still here")
+        self.assertEqual(self.texts[-1], "still here")
+
+
+class SocketTests(BotCase):
+    """Sockets are replaced, and failures noticed."""
+
+    def test_refresh(self) -> None:
+        """When Slack asks for a new socket, the old one stays until the new one works, and no event is lost."""
+        self.online()
+        [old] = self.server.links
+        old.send({"type": "disconnect", "reason": "refresh_requested"})
+        self.clock.advance(0.1)
+        self.assertEqual(len(self.server.links), 2)
+        self.say("on the new one")
+        self.server.links.reverse()
+        self.say("on the old one")
+        self.server.links.reverse()
+        self.clock.advance(2 * OVERLAP)
+        self.assertNotIn(old, self.server.links)
+        self.say("later")
+        self.assertEqual(self.texts, ["on the new one", "on the old one", "later"])
+        self.assertEqual(self.named("backend_disconnected"), [])
+
+    def test_lost(self) -> None:
+        """After a socket is lost, the bot connects again."""
+        self.online()
+        self.server.drop_links()
+        self.assertEqual(len(self.named("backend_disconnected")), 1)
+        self.clock.advance(2)
+        self.clock.advance(1)
+        self.say("again")
+        self.assertEqual((self.texts, len(self.named("backend_connected"))), (["again"], 2))
+
+    def test_silent_socket(self) -> None:
+        """A socket on which nothing has come for ten minutes is replaced: it may be deaf."""
+        self.online()
+        self.say("begin")
+        [deaf] = self.server.links
+        deaf.is_deaf = True
+        for _ in range(int(QUIET / 10) + 4):
+            self.clock.advance(10)
+        self.say("heard")
+        self.assertEqual((self.texts, deaf in self.server.links), (["begin", "heard"], False))
+
+    def test_missing_echo(self) -> None:
+        """A socket that doesn't bring the bot's own message is replaced within a minute."""
+        backend = self.online()
+        self.send(backend, "one")
+        self.clock.advance(30)
+        [deaf] = self.server.links
+        deaf.is_deaf = True
+        self.send(backend, "two")
+        for _ in range(6):
+            self.clock.advance(10)
+        self.assertNotIn(deaf, self.server.links)
+        self.say("heard")
+        self.assertEqual(self.texts, ["heard"])
+
+    def test_no_hello(self) -> None:
+        """Without Slack's greeting there is no connection, and the bot tries again."""
+        self.patch(FakeSlack, "opened", lambda server, link: None)
+        self.online()
+        self.clock.advance(HELLO + 1)
+        self.assertEqual(self.named("backend_connected"), [])
+        self.assertGreater(len(self.server.calls), 2)
+
+    def test_switched_off(self) -> None:
+        """If Socket Mode is switched off in the app, administrators are notified."""
+        self.online()
+        self.server.links[0].send({"type": "disconnect", "reason": "link_disabled"})
+        self.clock.advance(0.1)
+        self.assertIn("Socket Mode is switched off", self.notices[-1])
+
+    def test_half_open(self) -> None:
+        """If the Web API doesn't answer, the bot isn't connected, and is as soon as it does."""
+        for method in ("auth.test",):
+            self.http.respond("POST", f"{BASE}/api/{method}", json={"ok": True}, delay=1000, times=1)
+        self.online()
+        self.clock.advance(31)
+        self.clock.advance(2)
+        self.clock.advance(1)
+        self.say("hello")
+        self.assertEqual(self.texts, ["hello"])
+
+    def test_stop(self) -> None:
+        """After a stop there are no sockets, and nothing is left to do."""
+        backend = self.online()
+        self.successResultOf(backend.disconnect())
+        self.assertEqual((self.server.links, [str(call) for call in self.clock.getDelayedCalls()]), ([], []))
+
+
+class TokenTests(BotCase):
+    """Tokens that Slack refuses."""
+
+    def test_wrong(self) -> None:
+        """A wrong token is one notice, which names the key, and not the token."""
+        self.online(token="xoxb-wrong")
+        self.clock.advance(400)
+        [notice] = set(self.notices)
+        self.assertIn("Slack refuses BOT_IDENTITY['token'] (invalid_auth)", notice)
+        self.assertNotIn("xoxb", notice)
+
+    def test_wrong_app_token(self) -> None:
+        """A wrong app-level token is named."""
+        self.online(app_token="xapp-wrong")
+        self.assertIn("BOT_IDENTITY['app_token'] (invalid_auth)", self.notices[0])
+
+    def test_revoked(self) -> None:
+        """While a token is revoked, messages wait; with a new one they are sent."""
+        backend = self.online()
+        del self.server.tokens[TOKEN]
+        sent = self.send(backend, "one")
+        self.clock.advance(1)
+        self.assertIn("can't be used", self.notices[0])
+        self.assertNoResult(sent)
+        self.server.tokens[TOKEN] = "token"
+        self.clock.advance(301)
+        self.clock.advance(1)
+        self.clock.advance(1)
+        self.assertEqual(self.said(), ["one"])
+        self.successResultOf(sent)
+
+
+class RequestTests(BotCase, ContextCase):
+    """The Events API, with the web server of a bot."""
+
+    def setUp(self) -> None:
+        """Start the web server, and the connection."""
+        ContextCase.setUp(self)
+        routes = vars(self).pop("context")._set_routes
+        super().setUp()
+        self.set_routes = routes
+        self.online(app_token=None, signing_secret=SECRET)
+        self.responses: list[Any] = []
+        self.server.http = lambda payload: self.responses.append(self.post(json.dumps(payload).encode()))
+
+    def post(self, body: bytes, kind: str = "application/json", secret: str = SECRET) -> Any:
+        """Send a request as Slack signs it."""
+        at = str(int(self.bot.reactor.seconds()))
+        signature = hmac.new(secret.encode(), b"v0:" + at.encode() + b":" + body, hashlib.sha256).hexdigest()
+        headers = {"X-Slack-Request-Timestamp": at, "X-Slack-Signature": f"v0={signature}", "Content-Type": kind}
+        response = self.bot.post("/slack/events", body, headers=headers)
+        self.clock.advance(1)
+        return self.successResultOf(response)
+
+    def test_events(self) -> None:
+        """Messages arrive, and get an empty response; a request with a wrong signature is refused."""
+        self.server.say("hello")
+        self.assertEqual(([(one.status, one.text) for one in self.responses], self.texts), ([(200, "")], ["hello"]))
+        self.assertEqual(self.post(b"{}", secret="wrong").status, 401)
+
+    def test_challenge(self) -> None:
+        """Slack's check of the address is answered."""
+        response = self.post(b'{"type": "url_verification", "challenge": "3eZbrw1aB"}')
+        self.assertEqual((response.status, response.text), (200, "3eZbrw1aB"))
+
+    def test_forms(self) -> None:
+        """Slash commands and presses come as forms."""
+        command = {
+            "command": "/echo",
+            "text": "hello",
+            "user_id": ALICE,
+            "channel_id": OPS,
+            "response_url": f"{BASE}/hooks/1",
+        }
+        form = "application/x-www-form-urlencoded"
+        self.assertEqual(self.post(urlencode(command).encode(), form).status, 200)
+        self.assertEqual(self.texts, ["!echo hello"])
+        pressed = {"type": "block_actions", "user": {"id": ALICE}, "channel": {"id": OPS}, "actions": []}
+        self.assertEqual(self.post(urlencode({"payload": json.dumps(pressed)}).encode(), form).status, 200)

@@ -1,0 +1,95 @@
+"""Tests of texts, names of emoji, and blocks."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.networks.slack._formatting import (
+    choice_blocks,
+    emoji_of,
+    from_mrkdwn,
+    name_of_emoji,
+    size_of,
+    to_mrkdwn,
+)
+from tests.networks.slack.schemas import SCHEMA, problem
+
+_PIECES = st.sampled_from(
+    [
+        "<!channel>",
+        "<!here|x>",
+        "<@U0ALICE00>",
+        "@here",
+        "&lt;!here&gt;",
+        "<",
+        ">",
+        "&",
+        "|",
+        "!",
+        "*",
+        "`",
+        "```\n",
+        "\n\n",
+        "[a](",
+        "https://a.org/",
+        ")",
+        "x",
+    ]
+)
+
+
+class TextTests(SynchronousTestCase):
+    """Texts from outside have no effect, and arrive whole."""
+
+    @given(st.lists(_PIECES, max_size=12).map("".join))
+    def test_no_commands(self, markdown: str) -> None:
+        """Without permission, no text has a command of Slack; the only mentions are those of the message's people."""
+        self.assertNotIn("<", to_mrkdwn(markdown))
+        found = re.findall("<[^>]*>", to_mrkdwn(markdown, lambda user: "<!here>", ["U0BOB0000"]))
+        self.assertEqual(set(found), {"<@U0BOB0000>"})
+        self.assertIsInstance(from_mrkdwn(markdown), str)
+
+    @given(
+        st.text(
+            alphabet=st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cf", "Zs", "Zl", "Zp", "Co", "Cn"))
+        )
+    )
+    def test_round_trip(self, text: str) -> None:
+        """A text without markup is read as it was sent."""
+        plain = re.sub(r"[^\w<>&]", "", text)
+        self.assertEqual(
+            from_mrkdwn(to_mrkdwn(f"x {plain}x").replace("<@", "")), f"x {plain}x"
+        ) if "_" not in plain else None
+
+    def test_size(self) -> None:
+        """The size is that of the escaped text."""
+        self.assertEqual(size_of("a < b"), 8)
+
+    def test_choices(self) -> None:
+        """The blocks of a question are valid, also of a long one."""
+        for text in ("short", "word " * 790):
+            for block in choice_blocks(text, ["yes"] * 25):
+                self.assertEqual(problem(block, SCHEMA["blocks"]), "")
+
+
+class EmojiTests(SynchronousTestCase):
+    """Names and emoji."""
+
+    def test_both_ways(self) -> None:
+        """The emoji of a name has that name again."""
+        for name in ("+1", "tada", "de", "heart", "wave::skin-tone-2", "man-shrugging", "1234", "keycap_star"):
+            emoji = emoji_of(name)
+            self.assertFalse(emoji.isascii(), name)
+            self.assertEqual(name_of_emoji(emoji), name)
+
+    def test_of_the_workspace(self) -> None:
+        """Other names stay."""
+        self.assertEqual((emoji_of("party_parrot"), name_of_emoji(":party_parrot:")), ("party_parrot", "party_parrot"))
+        self.assertEqual(
+            (emoji_of("parrot_x::skin-tone-9"), emoji_of("+1::skin-tone-9"), name_of_emoji("")),
+            ("parrot_x::skin-tone-9", "\N{THUMBS UP SIGN}", ""),
+        )
