@@ -91,7 +91,9 @@ PARTS: Mapping[str, Part] = {
             "tests/networks/telegram",
             "tests/networks/test_acceptance.py",
             "long_tests/networks",
-        )
+        ),
+        "errklein/compat/names.txt",
+        r"^errbot\.backends\.telegram_messenger\n    .*\n    .*\n",
     ),
     "networks.apprise": Part(("errklein/networks/apprise", "tests/networks/apprise")),
     "compat.backends": Part(("errklein/compat/backends", "tests/compat/backends")),

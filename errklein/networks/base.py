@@ -33,7 +33,7 @@ from errklein.ports.outbox import OutboxClosed, OutboxStatus, OutboxStore, Recip
 from errklein.ports.receipts import Receipt
 from errklein.running import on_reactor_soon
 from errklein.running.context import causing_delivery
-from errklein.text import PARTS_CAP, split_rendered
+from errklein.text import PARTS_CAP, plain, split_rendered
 
 if TYPE_CHECKING:
     from errklein.networks.context import NetworkContext
@@ -141,7 +141,7 @@ class NetworkBase(Backend):
             name = identifier.nick or identifier.person
         # Markdown recognises headings and tables only at the beginning of a line.
         space = "\n\n" if message.body.startswith(("#", "|")) else " "
-        message.body = f"@{name.removeprefix('@')}{space}{message.body}"
+        message.body = f"@{plain(name.removeprefix('@'))}{space}{message.body}"
         message.mentioned = (*message.mentioned, str(self.person_of(identifier)))
 
     def rooms(self) -> Sequence[Room]:

@@ -30,8 +30,8 @@ class SentTests(TelegramCase):
 
     def test_mentions(self) -> None:
         """The person who is answered by name is notified, also without a username."""
-        for who, name in ((BOB, "bob"), (7, "Ann <b> Lee")):
-            self.server.users.setdefault(7, {"id": 7, "is_bot": False, "first_name": "Ann <b>", "last_name": "Lee"})
+        for who, name in ((BOB, "bob"), (7, "Ann <b> *Lee*")):
+            self.server.users.setdefault(7, {"id": 7, "is_bot": False, "first_name": "Ann <b>", "last_name": "*Lee*"})
             message: Any = self.hears("!status", by=who)
             reply = self.backend.build_reply(message, "fine")
             self.backend.prefix_groupchat_reply(reply, message.frm)
