@@ -76,8 +76,8 @@ def _late(module: str, function: str) -> Callable[[argparse.Namespace], int]:
 def _check_or_list_networks(known: argparse.Namespace) -> int:
     from errklein.cli._check import check_networks, list_networks
 
-    if known.what == "check":
-        check_networks(known.config, known.data_dir, known.name)
+    if known.what != "list":
+        check_networks(known)
     return list_networks(known.config)
 
 
@@ -171,7 +171,6 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "config template": print_config_template,
     "healthcheck": _late("_control", "check_health"),
     "network": _check_or_list_networks,
-    "network push-commands": _late("_check", "push_commands"),
     "console-link": _late("_control", "print_console_link"),
     "person": _late("_control", "forget_person"),
     "report": _late("_report", "report"),

@@ -301,23 +301,20 @@ def list_networks(config_file: str | None) -> int:
     return 0
 
 
-def _views(config: Config, name: str | None) -> dict[str, Config]:
-    """Return the configurations of the network of that name, or of all without one."""
+def check_networks(known: argparse.Namespace) -> NoReturn:
+    """Check the network of that name, or all, or push the commands to it, and print the results. Raise SystemExit, with status 1 if one
+    can't be used."""
+    # The reactor must be chosen before anything imports it.
+    install_asyncio_reactor()
+    pushes, name = known.what == "push-commands", known.name
+    with errors_end_program():
+        directories = known.plugin_dir if pushes else ()
+        config = load_with_options(known.config, data_dir=known.data_dir, plugin_dirs=directories)
     views = {network: view for network, view in config.networks.items() if name in (None, network, view.BACKEND)}
     if not views:
         meant = did_you_mean(name or "", config.networks) or "."
         configured = ", ".join(config.networks)
         raise SystemExit(f"errklein: unknown network {name!r}{meant} Configured networks: {configured}")
-    return views
-
-
-def check_networks(config_file: str | None, data_dir: str | None, name: str | None) -> NoReturn:
-    """Check the network of that name, or all, and print the results. Raise SystemExit, with status 1 if one can't be used."""
-    # The reactor must be chosen before anything imports it.
-    install_asyncio_reactor()
-    with errors_end_program():
-        config = load_with_options(config_file, data_dir=data_dir)
-    views = _views(config, name)
     from twisted.internet.task import deferLater, react
 
     from errklein.networks.errors import NotConfirmed, RequestRefused, RetryLater
@@ -330,7 +327,10 @@ def check_networks(config_file: str | None, data_dir: str | None, name: str | No
             try:
                 with located_errors(config, view):
                     check_network(view)
-                for finding in await _check_connection(reactor, view):
+                find = (
+                    _push_commands(reactor, config, view, known.dry_run) if pushes else _check_connection(reactor, view)
+                )
+                for finding in await find:
                     print_lines([f"{'problem: ' * finding.is_problem}{network}: {finding.text}"])
                     status = status or int(finding.is_problem)
             except (*START_ERRORS, ConnectionError, NotConfirmed, RequestRefused, RetryLater) as error:
@@ -355,54 +355,28 @@ async def _check_connection(reactor: Any, view: Config) -> Sequence[NetworkFindi
     return await network.check(NetworkContext(reactor, view, is_running=is_running))
 
 
-def push_commands(known: argparse.Namespace) -> NoReturn:
-    """Make the commands of the plugins known to a network, and print the changes. Raise SystemExit, with status 1 if that fails."""
-    # The reactor must be chosen before anything imports it.
-    install_asyncio_reactor()
-    with errors_end_program():
-        config = load_with_options(known.config, data_dir=known.data_dir, plugin_dirs=known.plugin_dir)
-    name, view = next(iter(_views(config, known.name).items()))
+async def _push_commands(reactor: Any, config: Config, view: Config, dry: bool) -> Sequence[NetworkFinding]:
+    """Push the commands of the plugins, without those of the core for administrators, as a start of the bot would register them."""
     if (network := network_of(view)) is None or (push := network.push_commands) is None:
-        raise SystemExit(f"errklein: {name}: {view.BACKEND} has no list of a bot's commands")
-    from twisted.internet.task import deferLater, react
-
-    from errklein.networks.errors import NotConfirmed, RequestRefused, RetryLater
-
-    async def run(reactor: Any) -> None:
-        await deferLater(reactor, 0)
-        try:
-            with errors_end_program(), located_errors(config, view):
-                check_network(view)
-                context = NetworkContext(reactor, view, is_running=DataDirectory(Path(view.BOT_DATA_DIR)).is_used())
-                lines = await push(context, await _command_texts(reactor, config, view), known.dry_run)
-        except (ConnectionError, NotConfirmed, RequestRefused, RetryLater) as error:
-            raise SystemExit(f"errklein: {name}: {error}") from error
-        print_lines(lines or ["Nothing has changed."])
-
-    react(run)
-
-
-async def _command_texts(reactor: Any, config: Config, view: Config) -> list[CommandText]:
-    """Return the commands of the plugins, without those of the core for administrators, as a start of the bot would register them."""
+        raise ConfigError(f"{view.BACKEND} has no list of a bot's commands")
     config.AUTOINSTALL_DEPS = False
     _, make_bot = wire(reactor, config, values=Access.COPY)
     bot = make_bot()
     problems = [one.text for one in await bot.plugin_manager.load(bot.plugin_roots) if not one.is_warning]
     if problems:
         raise ConfigError("\n".join(["a plugin can't be loaded, so its commands aren't known:", *problems]))
-    registry = CommandRegistry()
+    registry, texts = CommandRegistry(), []
     deque(clashes(bot.plugin_manager, registry), 0)
     bot.storage.close()
-    hides = view.HIDE_RESTRICTED_COMMANDS
-    texts = []
     for command in sorted(registry, key=lambda command: command.name):
-        declared = command.declaration
-        is_restricted = command.needs_admin and (command.core or hides)
-        if declared.pattern is None and not (declared.hidden or declared.flow_only or is_restricted):
+        declared, is_restricted = command.declaration, command.core or view.HIDE_RESTRICTED_COMMANDS
+        is_hidden = declared.hidden or declared.flow_only or (is_restricted and command.needs_admin)
+        if declared.pattern is None and not is_hidden:
             # The docstring of a command with declared arguments begins with its usage.
             parser = getattr(command.handler, "_err_command_parser", None)
             text = documentation(command.handler) if parser is None else parser.description
             paragraph = to_plain(with_prefix(text or "", view.BOT_PREFIX).strip().partition("\n\n")[0], indented=False)
             sentence = re.split(r"(?<=[.!?])\s", " ".join(paragraph.split()), maxsplit=1)[0]
             texts.append(CommandText(command.name, sentence, " ".join((declared.syntax or "").split())))
-    return texts
+    context = NetworkContext(reactor, view, is_running=DataDirectory(Path(view.BOT_DATA_DIR)).is_used())
+    return [*map(NetworkFinding, await push(context, texts, dry) or ["nothing has changed"])]

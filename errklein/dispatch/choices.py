@@ -39,17 +39,10 @@ NOT_OPEN = "This question isn't open any more."
 NOT_PERMITTED = "You may not answer this question."
 
 Permits = Callable[[Identifier], bool]
-"""Returns whether a person may choose."""
 
 
 class Choice(str):  # noqa: SLOT000 - it has attributes
-    """The answer to a question with choices: the label that was chosen, as a string.
-
-    :ivar by: The person who has chosen; in a room, the occupant.
-    :ivar number: The position of the label in `choices`, from 0.
-    :ivar ref: The address of the question's message; None on networks without ids.
-    :ivar message: The message with the answer; None if a button was pressed.
-    """
+    """The label that was chosen, `by` whom, its position from 0, the address of the question, and the message that answers it."""
 
     by: Identifier
     number: int
@@ -57,39 +50,38 @@ class Choice(str):  # noqa: SLOT000 - it has attributes
     message: Message | None = None
 
 
+@dataclass(eq=False, repr=False)
 class Asking(Deferred[Choice]):
-    """Fires with the choice. `sent` is the handle of the question's message; None before it is sent."""
+    """An open question, which fires with the choice. `sent` is the handle of its message; None before it is sent."""
 
-    sent: Receipt | None = None
-
-
-@dataclass(eq=False)
-class _Asked:
     plugin: object
     backend: Backend
     asked: Message
     permits: Permits
     offer: Offer
-    answered: Asking
-    timeout: float | None = None
+    timeout: float | None
+    canceller: Callable[[Any], None]
+    sent: Receipt | None
     clock: IDelayedCall | None = None
     refused: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        super().__init__(self.canceller)
+
     @property
     def refs(self) -> Sequence[MessageRef]:
-        sent = self.answered.sent
-        return () if sent is None else sent.refs
+        return () if self.sent is None else self.sent.refs
 
-    def is_at(self, ref: MessageRef) -> bool:
-        """Return whether the address is that of the question's message, in whatever thread."""
-        return any(one[:3] == ref[:3] for one in self.refs)
+    def is_at(self, target: Handle | MessageRef | str) -> bool:
+        if isinstance(target, MessageRef):
+            return any(ref[:3] == target[:3] for ref in self.refs)
+        return self.sent is not None and str(self.sent) == target
 
-    def is_beside(self, other: _Asked) -> bool:
+    def is_beside(self, other: Asking) -> bool:
         """Return whether a text can't name which of both questions it answers."""
         here, there = self.asked, other.asked
-        if self.offer.buttons or other.offer.buttons or self.backend is not other.backend:
-            return False
-        return here.to == there.to and (here.thread == there.thread or not self.offer.threads)
+        has_texts = not (self.offer.buttons or other.offer.buttons) and self.backend is other.backend
+        return has_texts and here.to == there.to and (here.thread == there.thread or not self.offer.threads)
 
     def is_answered_in(self, message: Message) -> bool:
         """Return whether the message is in the room or conversation and the thread of the question."""
@@ -97,15 +89,17 @@ class _Asked:
         if message.is_group:
             is_there = to == (sender.room if isinstance(sender, RoomOccupant) else message.to)
         else:
-            is_there = isinstance(to, Person) and sender is not None and _has_name_of(to, sender)
-        threads = {self.asked.thread if self.offer.threads else "", *(ref.id for ref in self.refs)}
-        return is_there and message.thread in threads
+            is_there = isinstance(to, Person) and sender is not None and _is_of(to, sender)
+        return is_there and message.thread in {
+            self.asked.thread if self.offer.threads else "",
+            *(ref.id for ref in self.refs),
+        }
 
 
 class Choices:
-    """The open questions with choices of all plugins. It is used on the reactor only.
+    """The open questions with choices of all plugins and flows. It is used on the reactor only.
 
-    :param denial: Returns why a command is denied to the sender of a message, or None; see `Permissions.denial`.
+    `denial` returns why a command is denied to the sender of a message, or None; see `Permissions.denial`.
     """
 
     log = Logger()
@@ -122,36 +116,25 @@ class Choices:
     ) -> None:
         self._reactor, self._networks, self._replies = reactor, networks, replies
         self._conversations, self._denial = conversations, denial
-        self.open: list[_Asked] = []
+        self.open: list[Asking] = []
 
     def choose(
-        self,
-        plugin: object,
-        to: Message | Identifier,
-        question: str,
-        choices: Sequence[str],
-        who: object = None,
-        timeout: float | None = None,
+        self, plugin: object, to: Message | Identifier, question: str, choices: Sequence[str], who: Any, timeout: Any
     ) -> Deferred[Choice]:
-        """Ask in reply to a message, or in a room or conversation; return a Deferred of the choice. See `BotPlugin.choose`.
-
-        On networks without buttons, a question is sent after those before it in the same place have ended.
-
-        The Deferred fails as that of `Conversations.ask`, and with ValueError for invalid arguments.
-        """
+        """Ask in reply to a message, or in a room or conversation; see `BotPlugin.choose`. Without buttons, a question is sent
+        after those before it in the same place. Fails as `Conversations.ask`, and with ValueError for invalid arguments."""
         if (refusal := self._conversations.refusal(plugin, timeout)) is not None:
             return fail(refusal)
         try:
             labels = _labels(question, choices)
             if not isinstance(to, Message | Identifier):
                 raise ValueError(f"choose(): expected a message, a room or a person, not {to!r:.80}")
-            backend, command = self._networks.of(to), running_command.get()
+            backend = self._networks.of(to)
             if isinstance(to, Message):
-                asked = self._replies.addressed(backend, to, question, command)
+                asked = self._replies.addressed(backend, to, question, running_command.get())
             else:
-                asked = backend.build_message(question)
-                asked.frm, asked.to = backend.bot_identifier, to
-            permits = self._permits(backend, to, asked, who)
+                asked = Message(question, backend.bot_identifier, to)
+            permits = self._permits(backend, to, who)
         except (TypeError, ValueError) as error:
             return fail(error)
         asked.choices = labels
@@ -163,44 +146,36 @@ class Choices:
         backend: Backend,
         asked: Message,
         permits: Permits,
-        timeout: float | None,
+        timeout: float | None = None,
         sent: Receipt | None = None,
     ) -> Asking:
-        """Send a question, unless an earlier process has sent it; see `choose`.
-
-        :param plugin: The plugin, or a flow, whose questions stay open when the bot stops.
-        """
+        """Send a question of a plugin, or of a flow, unless an earlier process has sent it."""
         from errklein.chat.fallbacks import Offer
 
         assert asked.to is not None
         # A later process would send what nobody waits for.
         asked.unstored = True
         offer = Offer.of(asked.choices, backend.features(asked.to))
-        answered = Asking(lambda _: self._withdraw(asking, "The question was withdrawn."))
-        answered.sent = sent
-        asking = _Asked(plugin, backend, asked, permits, offer, answered, timeout)
+        cancel = partial(self._withdraw, reason="The question was withdrawn.")
+        asking = Asking(plugin, backend, asked, permits, offer, timeout, cancel, sent)
         here = [one for one in self.open if one.backend is backend and one.asked.to == asked.to]
         most = MOST_WITH_BUTTONS if offer.buttons else MOST_QUESTIONS
         if len(here) >= most:
-            withdrawn = QuestionWithdrawn(f"There are already {most} open questions; answer one of them first.")
-            answered.errback(withdrawn)
-            return answered
-        must_wait = any(map(asking.is_beside, here))
+            asking.errback(QuestionWithdrawn(f"There are already {most} open questions; answer one of them first."))
+            return asking
         self.open.append(asking)
-        if sent is None and not must_wait:
+        if sent is None and not any(map(asking.is_beside, here)):
             self._send(asking)
-        return answered
+        return asking
 
     def press(self, backend: Backend, press: Press) -> str:
         """Return why the press of a button counts for nothing; "" if it counts."""
         there = [one for one in self.open if one.backend is backend and one.offer.buttons]
         asking = next((one for one in there if one.is_at(press.ref)), None)
-        if asking is None:
-            # The press of an earlier question's button must not answer this one.
+        if asking is None or not 0 <= press.number < len(asking.asked.choices):
+            # The press of an earlier question's button must not answer another question.
             is_sending = any(not one.refs and str(one.asked.to) == press.ref.room for one in there)
             return "The question is still being sent; try again." if is_sending else NOT_OPEN
-        if not 0 <= press.number < len(asking.asked.choices):
-            return NOT_OPEN
         if not asking.permits(press.by):
             return NOT_PERMITTED
         self._choose(asking, press.number, press.by, None)
@@ -210,11 +185,12 @@ class Choices:
         """Return whether the message answers an open question that has no buttons; if so, end the question with it."""
         from errklein.chat.fallbacks import chosen
 
+        sender = message.frm
         for asking in self.open:
-            if asking.backend is not backend or asking.offer.buttons or asking.answered.sent is None:
+            if sender is None or asking.backend is not backend or asking.offer.buttons or asking.sent is None:
                 continue
-            number, sender = chosen(message.body, asking.asked.choices), message.frm
-            if number is None or sender is None or not asking.is_answered_in(message):
+            number = chosen(message.body, asking.asked.choices)
+            if number is None or not asking.is_answered_in(message):
                 continue
             if asking.permits(sender):
                 self._choose(asking, number, sender, message)
@@ -227,120 +203,103 @@ class Choices:
 
     def changed(self, target: Handle | MessageRef | str) -> None:
         """End the question whose message a plugin edits or deletes: people would choose for another text."""
-        for asking in list(self.open):
-            sent = asking.answered.sent
-            if asking.is_at(target) if isinstance(target, MessageRef) else sent is not None and str(sent) == target:
-                self._end(asking, Failure(QuestionWithdrawn("The question was changed.")), "")
+        for asking in [one for one in self.open if one.is_at(target)]:
+            self._end(asking, Failure(QuestionWithdrawn("The question was changed.")))
 
     def withdraw(self, plugin: object) -> None:
         """End the open questions of the plugin."""
-        self._withdraw_all(lambda asking: asking.plugin is plugin, "The plugin is deactivated.")
+        # In reverse order: ending the first one would send the next.
+        for asking in [one for one in reversed(self.open) if one.plugin is plugin]:
+            self._withdraw(asking, "The plugin is deactivated.")
 
     def stop(self) -> None:
         """End all open questions, apart from those of flows, which a later process has again."""
         self.open = [one for one in self.open if not isinstance(one.plugin, Flow)]
-        self._withdraw_all(lambda _: True, "The bot is stopping.")
+        for asking in self.open[::-1]:
+            self._withdraw(asking, "The bot is stopping.")
 
-    def _withdraw_all(self, ends: Callable[[_Asked], bool], reason: str) -> None:
-        # In reverse order: ending the first one would send the next.
-        for asking in [one for one in reversed(self.open) if ends(one)]:
-            self._withdraw(asking, reason)
-
-    def _withdraw(self, asking: _Asked, reason: str) -> None:
+    def _withdraw(self, asking: Asking, reason: str) -> None:
         self._end(asking, Failure(QuestionWithdrawn(reason)), "*Withdrawn.*")
 
-    def _permits(self, backend: Backend, to: Message | Identifier, asked: Message, who: Any) -> Permits:
+    def _permits(self, backend: Backend, to: Message | Identifier, who: Any) -> Permits:
         if who is None and isinstance(to, Room):
-            command = running_command.get()
-            return lambda by: command is None or self._may_run(backend, command, by, asked)
+            command, places = running_command.get(), (to, backend.bot_identifier)
+
+            def may_run(by: Identifier) -> bool:
+                messages = [Message(frm=by, to=place) for place in places]
+                return command is None or any(self._denial(backend, one, command) is None for one in messages)
+
+            return may_run
         given = (to.frm if isinstance(to, Message) else to) if who is None else who
         people = [given] if isinstance(given, str | Identifier) else list(given or ())
         if not people or not all(isinstance(one, str | Person | RoomOccupant) for one in people):
-            raise ValueError(
-                f"choose(): `who` must be a person, a text as in `allowusers`, or several, not {who!r:.80}"
-            )
+            wanted = "a person, a text as in `allowusers`, or several"
+            raise ValueError(f"choose(): `who` must be {wanted}, not {who!r:.80}")
         patterns = [one for one in people if isinstance(one, str)]
         named = [one for one in people if not isinstance(one, str)]
-        return lambda by: is_named(by, patterns) or any(_has_name_of(one, by) for one in named)
+        return lambda by: is_named(by, patterns) or any(_is_of(one, by) for one in named)
 
-    def _may_run(self, backend: Backend, command: RegisteredCommand, by: Identifier, asked: Message) -> bool:
-        """Return whether a person may run the command in the room of the question, or in private."""
-        places = (asked.to, backend.bot_identifier)
-        return any(self._denial(backend, Message(frm=by, to=place), command) is None for place in places)
-
-    def _send(self, asking: _Asked) -> None:
+    def _send(self, asking: Asking) -> None:
         try:
             # An answer may arrive before `deliver` returns.
             if asking.timeout is not None:
                 late = Failure(NoAnswer(f"There was no answer within {asking.timeout:g} s."))
                 text = "*There was no answer in time.*"
                 asking.clock = self._reactor.callLater(max(0, asking.timeout), self._end, asking, late, text)
-            asking.answered.sent = sent = self._replies.deliver(asking.backend, asking.asked)
-            sent.watch().addErrback(lambda failure: self._end(asking, failure, ""))
+            asking.sent = sent = self._replies.deliver(asking.backend, asking.asked)
+            sent.watch().addErrback(lambda failure: self._end(asking, failure))
         except Exception:
-            self._end(asking, Failure(), "")
+            self._end(asking, Failure())
 
-    def _choose(self, asking: _Asked, number: int, by: Identifier, message: Message | None) -> None:
-        asked, label = asking.asked, asking.asked.choices[number]
-        choice = Choice(label)
+    def _choose(self, asking: Asking, number: int, by: Identifier, message: Message | None) -> None:
+        asked, choice = asking.asked, Choice(asking.asked.choices[number])
         choice.by, choice.number, choice.message = by, number, message
         choice.ref = asking.refs[-1] if asking.refs else None
+        shown = sha256("\n".join([asked.body, *asked.choices]).encode("utf-8", "replace")).hexdigest()
+        question, where = " ".join(truncated(asked.body, 200).split()), "" if asked.is_direct else f" in {asked.to}"
         person = str(getattr(by, "person", by))
-        where = "" if asked.is_direct else f" in {asked.to}"
-        question = " ".join(truncated(asked.body, 200).split())
-        digest = shown_digest(asked)
-        self.note(person, f'"{label}" to "{question}"{where} on {asking.backend.network}, sha256 {digest}')
-        name = str(getattr(by, "nick", None) or person)
-        self._end(asking, choice, f"**{plain(label)}** ({plain(name)})")
+        self.note(person, f'"{choice}" to "{question}"{where} on {asking.backend.network}, sha256 {shown}')
+        self._end(asking, choice, f"**{plain(choice)}** ({plain(str(getattr(by, 'nick', None) or person))})")
 
-    def _end(self, asking: _Asked, result: Choice | Failure, shown: str) -> None:
+    def _end(self, asking: Asking, result: Choice | Failure, shown: str = "") -> None:
         """End the question with the result. Its message gets the text `shown` in place of the buttons."""
         if asking not in self.open:
             return
         self.open.remove(asking)
         if asking.clock is not None and asking.clock.active():
             asking.clock.cancel()
-        sent, asked = asking.answered.sent, asking.asked
+        asked, sent, refs = asking.asked, asking.sent, asking.refs
         if shown and sent is not None and asking.offer.edits:
             edit = Message(f"{asked.body}\n\n{shown}", asked.frm, asked.to)
-            edit.unstored = asked.unstored
-            refs = asking.refs
+            edit.unstored = True
+            # An earlier process may have sent it, whose handles of what isn't stored aren't known.
+            target = refs[0] if len(refs) == 1 else str(sent)
             try:
-                # An earlier process may have sent it, whose handles of what isn't stored aren't known.
-                target = refs[0] if len(refs) == 1 else str(sent)
                 asking.backend.perform(edit, Wanted(Kind.EDIT, target, asked.thread))
             except Exception:
                 self.log.failure("The message of a question can't be changed")
-        fire = partial(asking.answered.callback, result)
         if isinstance(result, Choice):
             # The network acknowledges a press at once, whatever the plugin does then.
-            self._reactor.callLater(0, fire)
+            self._reactor.callLater(0, asking.callback, result)
         else:
-            fire()
-        waiting = next((one for one in self.open if one.answered.sent is None and one.is_beside(asking)), None)
+            asking.errback(result)
+        waiting = next((one for one in self.open if one.sent is None and one.is_beside(asking)), None)
         if sent is not None and waiting is not None:
             self._send(waiting)
 
 
-def shown_digest(asked: Message) -> str:
-    """Return the SHA-256 of a question: its text and its labels, each on a line of its own."""
-    return sha256("\n".join([asked.body, *asked.choices]).encode("utf-8", "replace")).hexdigest()
-
-
-def _labels(question: object, choices: object) -> tuple[str, ...]:
+def _labels(question: object, choices: Sequence[object]) -> tuple[str, ...]:
     if not isinstance(question, str) or not question.strip():
         raise ValueError(f"choose(): the question must be a text, not {question!r:.80}")
-    given = list(choices) if isinstance(choices, Sequence) and not isinstance(choices, str) else []
-    labels = tuple(" ".join(label.split()) if isinstance(label, str) else "" for label in given)
-    is_valid = all(0 < len(label) <= LONGEST_LABEL for label in labels) and 0 < len(labels) <= MOST_CHOICES
-    if not is_valid or len({label.casefold() for label in labels}) < len(labels):
+    labels = [" ".join(label.split()) if isinstance(label, str) else "" for label in choices]
+    are_valid = all(0 < len(label) <= LONGEST_LABEL for label in labels) and 0 < len(labels) <= MOST_CHOICES
+    if isinstance(choices, str) or not are_valid or len({label.casefold() for label in labels}) < len(labels):
         few = f"1 to {MOST_CHOICES} different texts of at most {LONGEST_LABEL} characters"
         raise ValueError(f"choose(): expected {few} as choices, not {choices!r:.80}")
-    return labels
+    return tuple(labels)
 
 
-def _has_name_of(person: Identifier, by: Identifier) -> bool:
+def _is_of(person: Identifier, by: Identifier) -> bool:
     """Return whether two identifiers are those of one person, in whatever room."""
-    fold = rules_of(by).fold
-    names = {fold(str(getattr(one, "person", one))) for one in (person, by)}
+    names = {rules_of(by).fold(str(getattr(one, "person", one))) for one in (person, by)}
     return len(names) == 1 and same_network(person, by) and same_person(person, by)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from typing import Any
@@ -182,60 +182,51 @@ class FlowExecutor:
 
     async def _ask(self, flow: Flow) -> None:
         """Ask the question of the current step: the requestor where the flow was started, or the room of a room's flow."""
-        here, requestor = flow.current_step, flow.requestor
+        here, requestor, ctx = flow.current_step, flow.requestor, ""
         try:
             text = here.question if isinstance(here.question, str) else await self._runner.run(here.question, flow.ctx)
         except PoolStopped:
             raise
         except Exception as error:
-            summary = f"The question after the step {here} in the flow {flow.name} failed"
-            text = f"{summary} with {type(error).__name__}: {one_line(error)}"
-            self._report_failure(flow, "A question of the flow {flow} failed", text, summary)
+            self._report_failed_call(flow, f"question after the step {here}", error)
             return
+        with suppress(TypeError, ValueError):
+            ctx = json.dumps(flow.ctx)
+        if not ctx or json.loads(ctx) != flow.ctx:
+            self.log.info("A question of the flow {flow} ends with the bot: its context isn't JSON", flow=flow.name)
+            ctx = ""
         if flow in self.in_flight and flow.current_step is here:
-            question = {
-                "flow": flow.name,
-                "step": flow.root.steps().index(here),
-                "command": here.command,
-                "text": text,
-                "labels": list(here.choices),
-                "ctx": self._as_json(flow),
-                "requestor": str(requestor),
-                "name": "" if isinstance(requestor, Room) else str(getattr(requestor, "aclattr", "")),
-                "mover": str(flow.moved_by),
-                "sent": "",
-                "refs": [],
-            }
+            question = {"flow": flow.name, "step": flow.root.steps().index(here), "command": here.command, "ctx": ctx}
+            question |= {"requestor": str(requestor), "mover": str(flow.moved_by), "sent": ()}
+            question |= {"text": text, "labels": list(here.choices), "name": str(getattr(requestor, "aclattr", ""))}
             self._open(flow, question)
 
     def _open(self, flow: Flow, question: dict[str, Any]) -> None:
         """Send a question, unless an earlier process has sent it, and store it until it ends."""
-        requestor, backend = flow.requestor, self._backend_of(flow, flow.requestor)
-        to = requestor.room if isinstance(requestor, RoomOccupant) else requestor
-        asked, sent, key = (
-            Message(question["text"], backend.bot_identifier, to),
-            None,
-            (backend.network, str(requestor)),
-        )
-        asked.choices = tuple(question["labels"])
+        requestor, here, backend = flow.requestor, flow.current_step, self._backend_of(flow, flow.requestor)
+        to, is_room = requestor.room if isinstance(requestor, RoomOccupant) else requestor, isinstance(requestor, Room)
+        asked = Message(question["text"], backend.bot_identifier, to)
+        asked.choices, key, sent = tuple(question["labels"]), (backend.network, str(requestor)), None
         if question["sent"]:
-            sent = Receipt(question["sent"])
-            sent.refs = [MessageRef(*ref) for ref in question["refs"]]
+            handle, *refs = question["sent"]
+            sent = Receipt(handle)
+            sent.refs = [MessageRef(*ref) for ref in refs]
 
         def permits(by: Identifier) -> bool:
             # An identifier that is made from a stored name equals everybody who has taken that name since.
-            is_named = question["name"] in ("", str(getattr(by, "aclattr", "")))
+            is_named = is_room or question["name"] in ("", str(getattr(by, "aclattr", "")))
             return is_named and flow in self.in_flight and flow.check_identifier(by)
 
-        def is_sent(_: object) -> None:
-            if (sent := answered.sent) is not None and self._questions.get(key) is question:
-                question.update(sent=str(sent), refs=[tuple(ref) for ref in sent.refs])
-                self._keep()
+        def store(is_open: bool = True, sent: Sequence[Any] = ()) -> None:
+            if self._questions.get(key) is question:
+                question["sent"] = sent or question["sent"]
+                if not is_open:
+                    del self._questions[key]
+                stored = maybeDeferred(self._store, dict(self._questions))
+                stored.addErrback(lambda failure: self.log.failure("Questions of flows can't be stored", failure))
 
         def ended(result: Choice | Failure) -> None:
-            if self._questions.get(key) is question:
-                del self._questions[key]
-                self._keep()
+            store(is_open=False)
             if isinstance(result, Choice):
                 self._chosen(flow, here, asked, result)
             elif not result.check(QuestionWithdrawn):
@@ -243,11 +234,11 @@ class FlowExecutor:
 
         if question["ctx"]:
             self._questions[key] = question
-            self._keep()
-        here, answered = flow.current_step, self._choices.ask(flow, backend, asked, permits, None, sent)
-        answered.addBoth(ended).addErrback(self._stopped, flow)
-        if sent is None and answered.sent is not None:
-            answered.sent.watch().addCallbacks(is_sent, lambda _: None)
+        asking = self._choices.ask(flow, backend, asked, permits, sent=sent)
+        store()
+        asking.addBoth(ended).addErrback(self._stopped, flow)
+        if sent is None and (new := asking.sent) is not None:
+            new.watch().addCallbacks(lambda _: store(sent=[str(new), *map(tuple, new.refs)]), lambda _: None)
 
     def _chosen(self, flow: Flow, here: FlowNode, asked: Message, choice: Choice) -> None:
         """Run the command of the chosen step as if the person had typed it, or end the flow."""
@@ -257,8 +248,8 @@ class FlowExecutor:
             self._end(flow)
             return
         backend = self._backend_of(flow, flow.requestor)
-        typed = choice.message or Message(frm=choice.by, to=asked.to if asked.is_group else backend.bot_identifier)
-        message = typed.clone()
+        to = asked.to if asked.is_group else backend.bot_identifier
+        message = (choice.message or Message(frm=choice.by, to=to)).clone()
         message.body = self._networks.config(backend).BOT_PREFIX + str(step).replace("_", " ")
         whose = person_origin(backend.network, choice.by)
         with assigned(handled_network, backend.network), assigned(running_command, None), assigned(origin, whose):
@@ -266,11 +257,10 @@ class FlowExecutor:
 
     def _resume(self, root: FlowRoot) -> None:
         """Go on with the questions that an earlier process has asked in this flow."""
-        steps = root.steps()
         for key, question in [one for one in self._questions.items() if one[1]["flow"] == root.name]:
             del self._questions[key]
             try:
-                step, build = steps[question["step"]], self._networks.backends[key[0]].build_identifier
+                step, build = root.steps()[question["step"]], self._networks.backends[key[0]].build_identifier
                 if (step.command, list(step.choices)) != (question["command"], question["labels"]):
                     raise LookupError("the flow has changed")
                 flow = Flow(root, build(question["requestor"]), json.loads(question["ctx"]), step)
@@ -281,19 +271,6 @@ class FlowExecutor:
             with self._lock:
                 self.in_flight = [*self.in_flight, flow]
             self._open(flow, question)
-
-    def _as_json(self, flow: Flow) -> str:
-        """Return the context of the flow for a later process; "" if that is impossible."""
-        with suppress(TypeError, ValueError):
-            if json.loads(text := json.dumps(flow.ctx)) == flow.ctx:
-                return text
-        self.log.info("A question of the flow {flow} ends with the bot: its context is no JSON", flow=flow.name)
-        return ""
-
-    def _keep(self) -> None:
-        """Store the open questions."""
-        stored = maybeDeferred(self._store, dict(self._questions))
-        stored.addErrback(lambda failure: self.log.failure("Questions of flows can't be stored", failure))
 
     # Steps
 
@@ -372,11 +349,13 @@ class FlowExecutor:
             except PoolStopped:
                 raise
             except Exception as error:
-                summary = f"The predicate of the step {step} in the flow {flow.name} failed"
-                text = f"{summary} with {type(error).__name__}: {one_line(error)}"
-                event = "The predicate of the step {step} in the flow {flow} failed"
-                self._report_failure(flow, event, text, summary, step=str(step))
+                self._report_failed_call(flow, f"predicate of the step {step}", error)
         return steps
+
+    def _report_failed_call(self, flow: Flow, called: str, error: Exception) -> None:
+        summary = f"The {called} in the flow {flow.name} failed"
+        text = f"{summary} with {type(error).__name__}: {one_line(error)}"
+        self._report_failure(flow, "The {called} in the flow {flow} failed", text, summary, called=called)
 
     async def _take(self, flow: Flow, mover: Identifier, step: FlowNode) -> _Outcome:
         """Run the command of a step on behalf of `mover`, and report a failure or denial to the requestor."""

@@ -130,17 +130,17 @@ class PushTests(SynchronousTestCase):
         guarded = "CommandText(name='guarded', description='Open the cupboard.', syntax='')"
         status, (first, *lines) = self.push("chat", "--dry-run", BOT_PREFIX="?")
         self.assertEqual(status, 0)
-        self.assertEqual(first, f"would set {brew}")
-        self.assertEqual(lines[::2], [f"would set {guarded}", f"would set {order}"])
+        self.assertEqual(first, f"chat: would set {brew}")
+        self.assertEqual(lines[::2], [f"chat: would set {guarded}", f"chat: would set {order}"])
         self.assertIn("name='help'", lines[1])
         _, lines = self.push("Parley", HIDE_RESTRICTED_COMMANDS=True)
-        self.assertEqual((lines[0], len(lines)), (f"set {brew}", 3))
+        self.assertEqual((lines[0], len(lines)), (f"chat: set {brew}", 3))
 
     def test_failures(self) -> None:
         """A network without such a list, one that fails, and a broken plugin end with an error of one line."""
-        self.assertEqual(self.push("hooks"), (1, ["errklein: hooks: Null has no list of a bot's commands"]))
+        self.assertEqual(self.push("hooks"), (1, ["problem: hooks: Null has no list of a bot's commands"]))
         self.assertEqual(
-            self.push("chat", identity={"user": "x"})[1], ["errklein: chat: parley.example.net doesn't answer"]
+            self.push("chat", identity={"user": "x"})[1], ["problem: chat: parley.example.net doesn't answer"]
         )
         (self.directory / "plugins" / "tea" / "tea.py").write_text("import nothing_like_this\n")
         status, lines = self.push("chat")

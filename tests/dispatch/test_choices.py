@@ -163,12 +163,12 @@ class ButtonTests(ChoicesCase):
 
     def test_identifiers(self) -> None:
         """`who` may be an identifier of a person, also of one in another place."""
-        asked: Deferred[Any] = self.bot.choices.choose(
-            self.plugin,
+        asked: Deferred[Any] = self.plugin.choose(
             self.bot.build_identifier("net:#ops"),
             QUESTION,
             ["yes"],
-            [self.bot.build_identifier("net:carol"), self.bot.build_identifier("bare:bob")],
+            who=[self.bot.build_identifier("net:carol"), self.bot.build_identifier("bare:bob")],
+            timeout=None,
         )
         self.assertEqual(self.press("yes"), NOT_PERMITTED)
         self.assertEqual(self.press("yes", "carol"), "")
@@ -190,7 +190,7 @@ class ButtonTests(ChoicesCase):
 
     def test_room_outside_of_commands(self) -> None:
         """Outside of commands, everybody in the room may answer."""
-        asked = self.bot.choices.choose(self.plugin, self.bot.build_identifier("net:#ops"), QUESTION, ["yes"])
+        asked = self.plugin.choose(self.bot.build_identifier("net:#ops"), QUESTION, ["yes"], timeout=None)
         self.assertEqual(self.press("yes", "anybody"), "")
         self.assertEqual(self.successResultOf(asked).by.person, "anybody")
 
@@ -302,7 +302,7 @@ class EndTests(ChoicesCase):
         self.successResultOf(self.bot.plugin_manager.deactivate("Releases"))
         self.assertIn(f"{SHOWN}\n Withdrawn.", self.seen())
         self.assertFalse(self.backends["net"].buttons)
-        asked = self.bot.choices.choose(self.plugin, self.bot.build_identifier("net:#ops"), QUESTION, ["yes"])
+        asked = self.plugin.choose(self.bot.build_identifier("net:#ops"), QUESTION, ["yes"], timeout=None)
         self.assertIn("deactivated", str(self.failureResultOf(asked).value))
 
     def test_stop(self) -> None:
@@ -324,7 +324,7 @@ class EndTests(ChoicesCase):
         """If the network refuses the question, the command fails."""
         backend: TestBackend = self.backends["net"]
         self.patch(backend, "perform", lambda *args: 1 / 0 if args[0].choices else None)
-        asked = self.bot.choices.choose(self.plugin, backend.build_identifier("#ops"), QUESTION, ["yes"])
+        asked = self.plugin.choose(backend.build_identifier("#ops"), QUESTION, ["yes"], timeout=None)
         self.failureResultOf(asked, ZeroDivisionError)
         self.assertEqual(self.bot.choices.open, [])
 
