@@ -77,32 +77,25 @@ class Offer(NamedTuple):
     edits: bool
     threads: bool
 
-    @classmethod
-    def of(cls, choices: Sequence[str], features: Features) -> Offer:
-        """Return how the choices are shown."""
-        return cls(0 < len(choices) <= features.choices, features.edits, features.threads)
+
+def offer(choices: Sequence[str], features: Features) -> Offer:
+    """Return how a network with these features shows the choices."""
+    return Offer(0 < len(choices) <= features.choices, features.edits, features.threads)
 
 
 def chosen(text: str, choices: Sequence[str]) -> int | None:
     """Return the position of the choice that a reply names: by its label, or by its number unless labels are numbers; else None."""
-    reply = " ".join(text.split()).casefold()
-    labels = [choice.casefold() for choice in choices]
-    if _are_numbered(choices):
-        labels += [str(number) for number in range(1, len(choices) + 1)]
-    return labels.index(reply) % len(choices) if reply in labels else None
+    reply, names = " ".join(text.split()).casefold(), [choice.casefold() for choice in choices]
+    if not any(map(str.isdecimal, choices)):
+        names += map(str, range(1, len(choices) + 1))
+    return names.index(reply) % len(choices) if reply in names else None
 
 
-def as_question(text: str, choices: Sequence[str]) -> str:
-    """Return the text of a question with its choices, for networks without buttons."""
+def _as_question(text: str, choices: Sequence[str]) -> str:
     shown = [_MARKDOWN.sub(r"\\\g<0>", escape(choice, quote=False)) for choice in choices]
-    if _are_numbered(choices):
+    if not any(map(str.isdecimal, choices)):
         shown = [f"{number} ({label})" for number, label in enumerate(shown, 1)]
-    *others, last = shown
-    return f"{text}\n\nAnswer {', '.join(others)}{' or ' if others else ''}{last}."
-
-
-def _are_numbered(choices: Sequence[str]) -> bool:
-    return not any(choice.isdecimal() for choice in choices)
+    return f"{text}\n\nAnswer {' or '.join(filter(None, [', '.join(shown[:-1]), shown[-1]]))}."
 
 
 def beginning_with(mark: str, text: str) -> str:
@@ -118,9 +111,9 @@ def _posts(wanted: Wanted, features: Features, split: Split, body: str) -> Seque
         body = beginning_with(f"{', '.join(missing)}:", body) if missing else body
     if wanted.quote and not features.threads:
         body = f"> {wanted.quote}\n\n{body}"
-    has_buttons = Offer.of(wanted.choices, features).buttons
+    has_buttons = offer(wanted.choices, features).buttons
     if wanted.choices and not has_buttons:
-        body = as_question(body, wanted.choices)
+        body = _as_question(body, wanted.choices)
     thread = wanted.thread if features.threads else ""
     mentions = wanted.mentions if features.mentions else ()
     texts = split(body, features.measure, features.size) if features.size else [body]

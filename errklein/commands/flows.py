@@ -60,14 +60,12 @@ class FlowNode:
     ) -> tuple[FlowNode, ...]:
         """Ask with buttons, or numbers, how to go on when the flow waits after this step; a choice runs the next step's command::
 
-            tested = built.connect("run tests")
-            publish, _ = tested.choose("Publish it?", {"yes": "publish", "no": FLOW_END})
-            publish.connect("announce")
+            published, _ = tested.choose("Publish it?", {"yes": "publish", "no": FLOW_END})
 
         The question stays open over a restart of the bot, if the context has only values of JSON.
 
         :param question: the question in Markdown, or a function that gets the flow's context and returns it.
-        :param choices: the names of commands, or existing nodes such as FLOW_END, by the labels of their buttons.
+        :param choices: the names of commands, or existing nodes, by the labels of their buttons.
         :returns: the nodes of the next steps.
         :raises ValueError: if a step is neither a node nor a name.
         """
@@ -143,12 +141,10 @@ class FlowRoot(FlowNode):
 
     def steps(self) -> list[FlowNode]:
         """Return the root and all steps, each once, those that are nearer first."""
-        found: dict[FlowNode, None] = {self: None}
-        for node in (todo := [*found]):
-            new = dict.fromkeys(child for _, child in node.children if child not in found)
-            found |= new
-            todo += new
-        return todo
+        found: list[FlowNode] = [self]
+        for node in found:
+            found += dict.fromkeys(child for _, child in node.children if child not in found)
+        return found
 
     def first_step(self, command: str) -> FlowNode | None:
         """Return the first step with that command, or None if the command doesn't start the flow."""

@@ -39,6 +39,7 @@ NOT_OPEN = "This question isn't open any more."
 NOT_PERMITTED = "You may not answer this question."
 
 Permits = Callable[[Identifier], bool]
+Denial = Callable[[Backend, Message, RegisteredCommand], str | None]
 
 
 class Choice(str):  # noqa: SLOT000 - it has attributes
@@ -59,9 +60,9 @@ class Asking(Deferred[Choice]):
     asked: Message
     permits: Permits
     offer: Offer
-    timeout: float | None
     canceller: Callable[[Any], None]
-    sent: Receipt | None
+    timeout: float | None = None
+    sent: Receipt | None = None
     clock: IDelayedCall | None = None
     refused: set[str] = field(default_factory=set)
 
@@ -90,10 +91,8 @@ class Asking(Deferred[Choice]):
             is_there = to == (sender.room if isinstance(sender, RoomOccupant) else message.to)
         else:
             is_there = isinstance(to, Person) and sender is not None and _is_of(to, sender)
-        return is_there and message.thread in {
-            self.asked.thread if self.offer.threads else "",
-            *(ref.id for ref in self.refs),
-        }
+        threads = {self.asked.thread if self.offer.threads else "", *(ref.id for ref in self.refs)}
+        return is_there and message.thread in threads
 
 
 class Choices:
@@ -107,12 +106,7 @@ class Choices:
     """Stores what a person has chosen."""
 
     def __init__(
-        self,
-        reactor: Any,
-        networks: Networks,
-        replies: Replies,
-        conversations: Conversations,
-        denial: Callable[[Backend, Message, RegisteredCommand], str | None],
+        self, reactor: Any, networks: Networks, replies: Replies, conversations: Conversations, denial: Denial
     ) -> None:
         self._reactor, self._networks, self._replies = reactor, networks, replies
         self._conversations, self._denial = conversations, denial
@@ -138,33 +132,25 @@ class Choices:
         except (TypeError, ValueError) as error:
             return fail(error)
         asked.choices = labels
-        return self.ask(plugin, backend, asked, permits, timeout)
+        return self.ask(plugin, backend, asked, permits, timeout=timeout)
 
-    def ask(
-        self,
-        plugin: object,
-        backend: Backend,
-        asked: Message,
-        permits: Permits,
-        timeout: float | None = None,
-        sent: Receipt | None = None,
-    ) -> Asking:
-        """Send a question of a plugin, or of a flow, unless an earlier process has sent it."""
-        from errklein.chat.fallbacks import Offer
+    def ask(self, plugin: object, backend: Backend, asked: Message, permits: Permits, **details: Any) -> Asking:
+        """Send a question of a plugin, or of a flow, unless an earlier process has `sent` it."""
+        from errklein.chat.fallbacks import offer
 
         assert asked.to is not None
         # A later process would send what nobody waits for.
         asked.unstored = True
-        offer = Offer.of(asked.choices, backend.features(asked.to))
+        shown = offer(asked.choices, backend.features(asked.to))
         cancel = partial(self._withdraw, reason="The question was withdrawn.")
-        asking = Asking(plugin, backend, asked, permits, offer, timeout, cancel, sent)
+        asking = Asking(plugin, backend, asked, permits, shown, cancel, **details)
         here = [one for one in self.open if one.backend is backend and one.asked.to == asked.to]
-        most = MOST_WITH_BUTTONS if offer.buttons else MOST_QUESTIONS
+        most = MOST_WITH_BUTTONS if shown.buttons else MOST_QUESTIONS
         if len(here) >= most:
             asking.errback(QuestionWithdrawn(f"There are already {most} open questions; answer one of them first."))
             return asking
         self.open.append(asking)
-        if sent is None and not any(map(asking.is_beside, here)):
+        if asking.sent is None and not any(map(asking.is_beside, here)):
             self._send(asking)
         return asking
 

@@ -29,7 +29,7 @@ from errklein.commands import (
     never,
 )
 from errklein.dispatch._networks import Networks
-from errklein.dispatch.choices import Choice, Choices
+from errklein.dispatch.choices import Choices
 from errklein.dispatch.conversations import QuestionWithdrawn
 from errklein.dispatch.replies import DetailedError, Disclosure, refused
 from errklein.ports.chat import Backend
@@ -197,14 +197,17 @@ class FlowExecutor:
             ctx = ""
         if flow in self.in_flight and flow.current_step is here:
             question = {"flow": flow.name, "step": flow.root.steps().index(here), "command": here.command, "ctx": ctx}
-            question |= {"requestor": str(requestor), "mover": str(flow.moved_by), "sent": ()}
-            question |= {"text": text, "labels": list(here.choices), "name": str(getattr(requestor, "aclattr", ""))}
-            self._open(flow, question)
+            question |= {"requestor": str(requestor), "name": str(getattr(requestor, "aclattr", "")), "sent": ()}
+            self._open(flow, question | {"text": text, "labels": list(here.choices)})
 
     def _open(self, flow: Flow, question: dict[str, Any]) -> None:
-        """Send a question, unless an earlier process has sent it, and store it until it ends."""
+        Deferred.fromCoroutine(self._wait_for_choice(flow, question)).addErrback(self._stopped, flow)
+
+    async def _wait_for_choice(self, flow: Flow, question: dict[str, Any]) -> None:
+        """Send a question, unless an earlier process has sent it, and store it until it ends. Then run the command of the chosen step as
+        if the person had typed it, or end the flow."""
         requestor, here, backend = flow.requestor, flow.current_step, self._backend_of(flow, flow.requestor)
-        to, is_room = requestor.room if isinstance(requestor, RoomOccupant) else requestor, isinstance(requestor, Room)
+        to = requestor.room if isinstance(requestor, RoomOccupant) else requestor
         asked = Message(question["text"], backend.bot_identifier, to)
         asked.choices, key, sent = tuple(question["labels"]), (backend.network, str(requestor)), None
         if question["sent"]:
@@ -214,10 +217,10 @@ class FlowExecutor:
 
         def permits(by: Identifier) -> bool:
             # An identifier that is made from a stored name equals everybody who has taken that name since.
-            is_named = is_room or question["name"] in ("", str(getattr(by, "aclattr", "")))
+            is_named = isinstance(requestor, Room) or question["name"] in ("", str(getattr(by, "aclattr", "")))
             return is_named and flow in self.in_flight and flow.check_identifier(by)
 
-        def store(is_open: bool = True, sent: Sequence[Any] = ()) -> None:
+        def store(*, is_open: bool = True, sent: Sequence[Any] = ()) -> None:
             if self._questions.get(key) is question:
                 question["sent"] = sent or question["sent"]
                 if not is_open:
@@ -225,33 +228,29 @@ class FlowExecutor:
                 stored = maybeDeferred(self._store, dict(self._questions))
                 stored.addErrback(lambda failure: self.log.failure("Questions of flows can't be stored", failure))
 
-        def ended(result: Choice | Failure) -> None:
-            store(is_open=False)
-            if isinstance(result, Choice):
-                self._chosen(flow, here, asked, result)
-            elif not result.check(QuestionWithdrawn):
-                self._stopped(result, flow)
-
         if question["ctx"]:
             self._questions[key] = question
         asking = self._choices.ask(flow, backend, asked, permits, sent=sent)
         store()
-        asking.addBoth(ended).addErrback(self._stopped, flow)
         if sent is None and (new := asking.sent) is not None:
             new.watch().addCallbacks(lambda _: store(sent=[str(new), *map(tuple, new.refs)]), lambda _: None)
-
-    def _chosen(self, flow: Flow, here: FlowNode, asked: Message, choice: Choice) -> None:
-        """Run the command of the chosen step as if the person had typed it, or end the flow."""
+        try:
+            choice = await asking
+        except Exception as error:
+            # Not if the bot stops, when the coroutine is closed.
+            store(is_open=False)
+            if isinstance(error, QuestionWithdrawn):
+                return
+            raise
+        store(is_open=False)
         if flow not in self.in_flight or flow.current_step is not here:
             return
         if (step := here.choices[choice]) is FLOW_END:
             self._end(flow)
             return
-        backend = self._backend_of(flow, flow.requestor)
-        to = asked.to if asked.is_group else backend.bot_identifier
-        message = (choice.message or Message(frm=choice.by, to=to)).clone()
+        typed = Message(frm=choice.by, to=to if asked.is_group else backend.bot_identifier)
+        message, whose = (choice.message or typed).clone(), person_origin(backend.network, choice.by)
         message.body = self._networks.config(backend).BOT_PREFIX + str(step).replace("_", " ")
-        whose = person_origin(backend.network, choice.by)
         with assigned(handled_network, backend.network), assigned(running_command, None), assigned(origin, whose):
             self._run(backend, message)
 
@@ -264,7 +263,6 @@ class FlowExecutor:
                 if (step.command, list(step.choices)) != (question["command"], question["labels"]):
                     raise LookupError("the flow has changed")
                 flow = Flow(root, build(question["requestor"]), json.loads(question["ctx"]), step)
-                flow.moved_by = build(question["mover"])
             except (LookupError, ValueError) as error:
                 self.log.warn("A question of the flow {flow} ends: {error}", flow=root.name, error=str(error))
                 continue

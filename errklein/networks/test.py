@@ -273,12 +273,8 @@ class TestBackend(LocalBackend):
         self.notify("reaction_changed", Reaction(by or self.sender, message.frm, action, "", emoji, where))
 
     def press(self, ref: MessageRef, number: int, by: Identifier | str | None = None) -> str:
-        """Let a person, by default `sender`, press a button of a message of the bot, also one that it has no more.
-
-        Return the text that this person alone is shown, which is in `sent` too; "" if the press counts. Call it on the reactor.
-
-        :param number: The position of the button, from 0.
-        """
+        """Let a person, by default `sender`, press a button of a message, also one that it has no more. Return the text that this
+        person alone is shown, which is in `sent` too; "" if the press counts. Call it on the reactor."""
         presser = self.build_identifier(by) if isinstance(by, str) else by or self.sender
         where = self.build_identifier(ref.room)
         if isinstance(where, LocalRoom) and isinstance(presser, LocalPerson):

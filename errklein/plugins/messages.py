@@ -240,20 +240,15 @@ class PluginMessages:
     ) -> Any:
         """Ask a question with choices, and wait for the answer: a button that is pressed, or a number on networks without buttons.
 
-        ::
-
-            answer = await self.choose(message, "Deploy to production?", ["yes", "no"], who="@alice")
-            if answer == "yes":
-                return f"{answer.by.person} has approved the deployment."
-
-        A plain method, which runs in a thread, calls it without `await`. :doc:`/guides/commands` has more.
+        For example, `answer = await self.choose(message, "Deploy?", ["yes", "no"], who="@alice")`. A plain method, which runs in a
+        thread, calls it without `await`. :doc:`/guides/commands` has more.
 
         :param to: The message that the question replies to, or a room or person.
         :param question: The question, in Markdown.
         :param choices: The labels of the buttons.
-        :param who: Who may choose: a person, a text as in `allowusers` such as "@alice", or several of them. By default it is the
-            sender of the message, or the person that is asked; in a room without a message, everybody there, in a command
-            everybody there who may run it.
+        :param who: Who may choose: a person, a text as in `allowusers` such as "@alice", or several. By default it is
+            the sender of the message, or the person that is asked; in a room, everybody there, in a command everybody
+            there who may run it.
         :param timeout: The time to wait for the answer, in seconds; None to wait without a limit.
         :returns: The label that was chosen, a `str` with the attributes `by`, `number` (the position from 0), `ref` and `message`.
         :raises TimeoutError: If there is no answer in time. A command that doesn't catch it replies with a sentence about it.

@@ -292,19 +292,13 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return sent
 
     def press(self, label: str, frm: str = ADMIN, room: str | None = None, network: str | None = None) -> list[Sent]:
-        """Press a button of a question of `choose`. Return all messages that the bot sends until it waits, as `say` does.
-
-        ::
+        """Press a button, the latest with this label, in the room or in the conversation with the person. Otherwise as `say`::
 
             self.bot.say("!deploy", room="#builds")
             self.assertEqual(self.bot.press("yes", room="#builds")[-1], "deployed")
 
         The reason why a press counts for nothing is a message to the person.
 
-        :param label: The label of the button; the latest one is pressed if several have it.
-        :param frm: The person.
-        :param room: The room of the question; by default it is in the conversation with the person.
-        :param network: The name of a network; by default the first.
         :raises AssertionError: No message there has such a button.
         """
         backend = self.backend if network is None else self.backends[network]
