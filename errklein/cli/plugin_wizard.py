@@ -66,9 +66,10 @@ def write_examples(directory: Path) -> None:
 
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]*")
+_EXPECTED = "expected a letter, followed by letters, digits, spaces, '-' and '_'"
 
 
-@dataclass(frozen=True)
+@dataclass
 class NewPlugin:
     """The name and description of a plugin to create, and the texts of its files. The constructor raises ValueError
     with one line for an invalid name or description."""
@@ -78,27 +79,14 @@ class NewPlugin:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(
-                f"invalid name {self.name!r}: expected a letter, followed by letters, digits, spaces, '-' and '_'"
-            )
+            raise ValueError(f"invalid name {self.name!r}: {_EXPECTED}")
         if not self.description.isprintable():
             raise ValueError(f"invalid description {self.description!r}: expected one line of printable text")
-
-    @property
-    def module(self) -> str:
-        """The name of the plugin's module, which is also that of its folder and part of its command."""
-        module = "_".join(self._words).lower()
-        return f"{module}_plugin" if keyword.iskeyword(module) else module
-
-    @property
-    def class_name(self) -> str:
-        """The name of the plugin's class."""
-        name = "".join(word[:1].upper() + word[1:] for word in self._words)
-        return f"{name}Plugin" if keyword.iskeyword(name) or name == "BotPlugin" else name
-
-    @property
-    def _words(self) -> list[str]:
-        return [word for word in re.split("[ _-]+", self.name) if word]
+        words = [word for word in re.split("[ _-]+", self.name) if word]
+        module, cls = "_".join(words).lower(), "".join(word[:1].upper() + word[1:] for word in words)
+        # The name of the module is also that of its folder, and part of its command.
+        self.module = f"{module}_plugin" if keyword.iskeyword(module) else module
+        self.class_name = f"{cls}Plugin" if keyword.iskeyword(cls) or cls == "BotPlugin" else cls
 
     def files(self, directory: Path) -> dict[Path, str]:
         """Return the text of each file, by its path in the directory: the .plug file, the module, the tests."""
@@ -124,14 +112,8 @@ def new_plugin_wizard(directory: str | Path | None = None, ask: Callable[[str], 
     directory = Path(directory or ".")
     sys.stdout.write(f"Creates a plugin in {directory.absolute()}.\n")
     try:
-        while True:
-            name = ask("Name: ").strip()
-            try:
-                NewPlugin(name)
-            except ValueError as error:
-                sys.stdout.write(f"{error}\n")
-                continue
-            break
+        while not _NAME.fullmatch(name := ask("Name: ").strip()):
+            sys.stdout.write(f"invalid name {name!r}: {_EXPECTED}\n")
         description = "".join(filter(str.isprintable, ask("Description, one line: "))).strip()
     except (EOFError, KeyboardInterrupt):
         raise SystemExit("errklein: no plugin was created, since the input ended") from None
