@@ -124,10 +124,9 @@ async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_
     problems += secret_problems(hooks)
     unusable = sorted(bot.web.services.checks.unusable.items())
     problems += [PluginProblem(f"{name} responds with 503 to all requests: {reason}") for name, reason in unusable]
+    place = config.path or "a config.py"
     problems += [
-        PluginProblem(
-            f"WEBHOOKS[{name!r}]: template: there is no file {one.template} beside {config.path or 'a config.py'}"
-        )
+        PluginProblem(f"WEBHOOKS[{name!r}]: template: there is no file {one.template} beside {place}")
         for name, one in of_rooms.items()
         if one.template and not (config.path and (config.path.parent / one.template).is_file())
     ]
@@ -255,9 +254,8 @@ def webhook_warnings(plugins: Sequence[BotPlugin], configure: Callable[[Hook], H
             declared, author = hook.declaration, HookDeclaration.of(hook.handler)
             if author is not None and author.verify is not None and declared.verify is None:
                 yield f"WEBHOOKS[{hook.full_name!r}]: anyone can call this webhook, since its verification is switched off"
-            if "GET" in declared.methods and not (
-                declared.methods_given or declared.verify or isinstance(plugin, CorePlugin)
-            ):
+            is_meant = declared.methods_given or declared.verify or isinstance(plugin, CorePlugin)
+            if "GET" in declared.methods and not is_meant:
                 by_links.append(hook.full_name)
     if by_links:
         yield (
@@ -273,9 +271,8 @@ def _prefix_warnings(hooks: Iterable[Hook], prefix: str) -> Iterator[str]:
         # An invalid rule is a problem already.
         with suppress(LookupError, ValueError):
             matcher = Map([Rule(rule, endpoint="")]).bind("")
-            if rule.startswith(f"{prefix}/") or any(
-                matcher.test(f"{prefix}{path}") for path in ("/name", "/name/token")
-            ):
+            is_below = rule.startswith(f"{prefix}/")
+            if is_below or any(matcher.test(f"{prefix}{path}") for path in ("/name", "/name/token")):
                 yield (
                     f"{hook.full_name}: its path {rule} is below {prefix}, so it gets requests for webhooks of rooms first; "
                     "change the path, or set WEBHOOK_PREFIX to another one"
@@ -288,14 +285,15 @@ def list_networks(config_file: str | None) -> int:
         config = load_with_options(config_file)
     found = {plug.name: str(plug.path) for plug in other_networks().network_plugs(config)}
     own = {network.name: network.description for network in known_networks()}
-    for title, lines in (
-        ("configured", {network: view.BACKEND for network, view in config.networks.items()}),
-        ("available", own | dict(sorted(found.items()))),
-        (
-            "not installed; run in errklein's virtualenv",
-            {x: f"pip install {y}" for x, y in other_networks().PACKAGES.items() if x not in found and x not in own},
-        ),
-    ):
+    available = own | dict(sorted(found.items()))
+    sections = {
+        "configured": {network: view.BACKEND for network, view in config.networks.items()},
+        "available": available,
+        "not installed; run in errklein's virtualenv": {
+            x: f"pip install {y}" for x, y in other_networks().PACKAGES.items() if x not in available
+        },
+    }
+    for title, lines in sections.items():
         width = max(map(len, lines), default=0) + 2
         print_lines([f"{title}:", *(f"  {name.ljust(width)}{text}" for name, text in lines.items())])
     return 0

@@ -125,9 +125,6 @@ class ProcessExit:
             except ProgramError as error:
                 _, found, problem = error.output.rpartition("errklein: ")
                 raise CannotRestart(problem.strip() if found else f"the check failed: {error}") from error
-        self._stop_for_restart()
-
-    def _stop_for_restart(self) -> None:
         try:
             self.reactor.stop()
         except ReactorNotRunning:
