@@ -91,9 +91,8 @@ def export_errbot(config: Config, known: Namespace) -> int:
         existing = [shelf for shelf in stored.find_shelves(target) if shelf.namespace in names]
         if existing and not known.force:
             present = ", ".join(shelf.namespace for shelf in existing)
-            raise StorageError(
-                f"{target} has shelves already ({present}); name a --directory, or move them with --force"
-            )
+            text = f"{target} has shelves already ({present}); name a --directory, or move them with --force"
+            raise StorageError(text)
         kept = stored.write_shelves(target, shelves, existing)
     print_lines(f"{namespace}: {_values(len(values))} exported" for namespace, values in shelves.items())
     print_lines([f"{target}: the shelves", *([f"{kept}: the shelves from before"] if kept else [])])
@@ -165,9 +164,8 @@ def _read_secrets(values: Path) -> dict[str, bytes]:
     except OSError as error:
         raise StorageError(f"{path} can't be read: {error.strerror}; nothing was restored") from None
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
-        raise StorageError(
-            f"{path} has no secrets that this errklein can read; move it away to restore the values alone"
-        ) from None
+        text = f"{path} has no secrets that this errklein can read; move it away to restore the values alone"
+        raise StorageError(text) from None
 
 
 def note(config: Config, known: Namespace) -> None:
@@ -323,9 +321,8 @@ def _default_backup(config: Config) -> Path:
         path = Path(config.BOT_DATA_DIR) / name
         if path.is_file():
             return path
-    raise StorageError(
-        f"{config.BOT_DATA_DIR} has no {stored.BACKUP_NAME} or {ERRBOT_BACKUP_NAME}; name the file of the backup"
-    )
+    text = f"{config.BOT_DATA_DIR} has no {stored.BACKUP_NAME} or {ERRBOT_BACKUP_NAME}; name the file of the backup"
+    raise StorageError(text)
 
 
 def _back_up_first(config: Config, storage: Storage, name: str) -> None:
@@ -366,18 +363,16 @@ def _check_namespace(config: Config, storage: Storage, namespace: str) -> None:
     if namespace in known:
         return
     suggestion = did_you_mean(namespace, known) or "."
-    raise StorageError(
-        f"unknown namespace {namespace!r}{suggestion} Namespaces with values: {', '.join(with_values) or 'none'}"
-    )
+    text = f"unknown namespace {namespace!r}{suggestion} Namespaces with values: {', '.join(with_values) or 'none'}"
+    raise StorageError(text)
 
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
         value = ast.literal_eval(text.strip())
     except SyntaxError as error:
-        raise StorageError(
-            f"standard input isn't a Python dict: {error.msg} at line {error.lineno}; nothing was changed"
-        ) from None
+        problem = f"standard input isn't a Python dict: {error.msg} at line {error.lineno}; nothing was changed"
+        raise StorageError(problem) from None
     except (ValueError, TypeError, MemoryError, RecursionError):
         raise StorageError("standard input isn't a Python dict of literals; nothing was changed") from None
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):

@@ -176,9 +176,8 @@ def _path_of(declared: HookDeclaration, of_room: RoomWebhook | None, config: Con
         return declared.rule
     if of_room.token:
         name = of_room.name
-        raise SecretError(
-            f"only the digest of the token of {name} is stored; `errklein webhook rotate {name}` makes a new one"
-        )
+        text = f"only the digest of the token of {name} is stored; `errklein webhook rotate {name}` makes a new one"
+        raise SecretError(text)
     return f"{declared.rule}/{quote(read_secret(of_room.secret), safe='')}"
 
 

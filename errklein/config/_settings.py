@@ -319,9 +319,8 @@ def _level(value: Any) -> Any:
     if isinstance(value, str):
         value = int(value) if re.fullmatch("[0-9]{1,9}", value) else logging.getLevelNamesMapping().get(value.upper())
     if not is_number(value, int):
-        raise InvalidValue(
-            "a level of the logging module: 'DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', or a number"
-        )
+        text = "a level of the logging module: 'DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', or a number"
+        raise InvalidValue(text)
     return value
 
 

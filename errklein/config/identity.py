@@ -85,8 +85,7 @@ def configured_rooms(config: Any, is_room: Callable[[str], object], expected: st
         if not isinstance(name, str) or not is_room(name):
             raise ConfigError(f"CHATROOM_PRESENCE: {name!r} is not a room; expected {expected}")
         if not isinstance(password, str) or any(character in password for character in " ,\r\n\0"):
-            raise ConfigError(
-                f"CHATROOM_PRESENCE: the password of {name!r} must be a string without spaces, commas or line breaks"
-            )
+            text = f"CHATROOM_PRESENCE: the password of {name!r} must be a string without spaces, commas or line breaks"
+            raise ConfigError(text)
         rooms[name] = password
     return rooms

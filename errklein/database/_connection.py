@@ -247,9 +247,8 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     if index.exists():
         return connect(path, "mode=ro&readonly_shm=1")
     if log.exists() and log.stat().st_size:
-        raise DatabaseError(
-            f"{path} has a write-ahead log without its index {index.name}; start the bot, which creates it"
-        )
+        text = f"{path} has a write-ahead log without its index {index.name}; start the bot, which creates it"
+        raise DatabaseError(text)
     # All transactions are in the file, and no process uses it.
     return connect(path, "mode=ro&immutable=1")
 
@@ -370,9 +369,8 @@ def _known_version(connection: sqlite3.Connection, path: Path, migrations: Seque
             f"install the newer errklein again, or {remedy}"
         )
     if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-        raise DatabaseError(
-            f"{path} is a database of another program; set BOT_DATA_DIR to a directory that only errklein uses"
-        )
+        text = f"{path} is a database of another program; set BOT_DATA_DIR to a directory that only errklein uses"
+        raise DatabaseError(text)
     return version
 
 

@@ -517,14 +517,12 @@ class WebhookOperations:
 
     def _check_rate(self, spacing: float, deliveries: Collection[StoredDelivery]) -> None:
         if spacing * (len(deliveries) - 1) > _LONGEST_REPLAY:
-            raise InvalidWords(
-                f"{len(deliveries)} deliveries would take over two hours at this rate; replay fewer, or faster"
-            )
+            text = f"{len(deliveries)} deliveries would take over two hours at this rate; replay fewer, or faster"
+            raise InvalidWords(text)
         ordered = {one.hook.full_name for one in self._state.routes() if one.hook.declaration.ordered}
         if found := ordered.intersection(one.webhook for one in deliveries):
-            raise InvalidWords(
-                f"the deliveries of {min(found)} run in order, one after the other; replay them without a rate"
-            )
+            text = f"the deliveries of {min(found)} run in order, one after the other; replay them without a rate"
+            raise InvalidWords(text)
 
     @operation("why", "subject")
     async def why(self, by: Actor, subject: str) -> list[Explanation]:

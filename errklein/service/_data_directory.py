@@ -69,9 +69,8 @@ class DataDirectory:
         try:
             return self.path.is_dir()
         except PermissionError:
-            raise self._error(
-                f"the user {user_name()} can't enter a directory above it; run as the bot's user"
-            ) from None
+            text = f"the user {user_name()} can't enter a directory above it; run as the bot's user"
+            raise self._error(text) from None
 
     def _owner(self) -> int:
         # The directory may be impossible to enter.
@@ -118,9 +117,8 @@ class DataDirectory:
         except BlockingIOError:
             other = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
             os.close(lock)
-            raise self._error(
-                f"another errklein{f', process {other},' if other else ''} uses it; stop it first"
-            ) from None
+            text = f"another errklein{f', process {other},' if other else ''} uses it; stop it first"
+            raise self._error(text) from None
         return lock
 
     def _check_parent(self) -> None:

@@ -97,18 +97,16 @@ class ControlConnection(LineOnlyReceiver):
         credentials = self.transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         _, uid, _ = struct.unpack("iII", credentials)
         if uid not in (0, os.geteuid()):
-            raise DataDirectoryError(
-                f"only {user_name(None)}, who runs the bot, and root may do this, not {user_name(uid)}"
-            )
+            text = f"only {user_name(None)}, who runs the bot, and root may do this, not {user_name(uid)}"
+            raise DataDirectoryError(text)
         request = json.loads(line)
         part, _, name = str(request["operation"]).partition(".")
         if part == "console" and self.factory.host.console is None:
             raise DataDirectoryError("the console isn't open; set CONSOLE, or start the bot with --console")
         operation: Any = getattr(getattr(self.factory.host, part, None), name, None)
         if Guard.of(operation) is None or not iscoroutinefunction(unwrap(operation)):
-            raise DataDirectoryError(
-                f"unknown operation {part}.{name}; is the bot of another version than this command?"
-            )
+            text = f"unknown operation {part}.{name}; is the bot of another version than this command?"
+            raise DataDirectoryError(text)
         sudo = f" (sudo by {request['sudo_by']})" if request.get("sudo_by") else ""
         by = self.factory.host.by(f"{user_name(uid)}{sudo} on the command line", "shell", reads_details=True)
         return await operation(by, **request["arguments"])

@@ -188,9 +188,8 @@ def load_checked(directory: Path, web: Sequence[str], status: str | None, consol
     """Return the configuration with --web, --status and --console, and those of `load_with_options`, checked as a running
     bot can. Raises one of START_ERRORS, also if this isn't the directory in which the options were given."""
     if Path.cwd() != directory:
-        raise ConfigError(
-            f"the bot runs in {Path.cwd()} (--rundir), and only a restart in {directory} reads paths again"
-        )
+        text = f"the bot runs in {Path.cwd()} (--rundir), and only a restart in {directory} reads paths again"
+        raise ConfigError(text)
     config = load_with_options(*options, is_again=True)
     check_config(config)
     with located_errors(config):
@@ -372,9 +371,8 @@ def start_sentry(config: Config) -> Callable[[], None]:
     try:
         sentry_sdk.init(**options)
     except Exception as error:
-        raise ConfigError(
-            f"SENTRY_OPTIONS is invalid; sentry_sdk.init raised {type(error).__name__}: {error}"
-        ) from None
+        text = f"SENTRY_OPTIONS is invalid; sentry_sdk.init raised {type(error).__name__}: {error}"
+        raise ConfigError(text) from None
     observer = SentryObserver(config.SENTRY_LOGLEVEL, config.SENTRY_EVENTLEVEL)
     globalLogPublisher.addObserver(observer)
     return partial(globalLogPublisher.removeObserver, observer)
