@@ -137,9 +137,8 @@ def _add_running(add: Callable[..., Parser]) -> None:
     add_action = _add_actions(add("network"), _CONFIG)
     add_action("list", "print the networks that are configured, available, or can be installed")
     checking = add_action("check", "connect to networks, print what is missing or wrong, and disconnect", _DATA)
-    checking.add_argument(
-        "name", metavar="NAME", nargs="?", help="the network's name in NETWORKS, or BACKEND (default: all)"
-    )
+    name_help = "the network's name in NETWORKS, or BACKEND (default: all)"
+    checking.add_argument("name", metavar="NAME", nargs="?", help=name_help)
     pushing = add_action("push-commands", "make the bot's commands known to a network that lists them", _DATA, _PLUGINS)
     pushing.add_argument("name", metavar="NAME", help="the network's name in NETWORKS, or BACKEND")
     _flag(pushing, "--dry-run", text="print what would change, and change nothing")
@@ -276,20 +275,17 @@ def _trusted_name(text: str) -> str:
     return text
 
 
-_CONFIG = _parent(
-    "--config", "-c", metavar="FILE", help="the configuration (default: ./config.py, or the built-in defaults)"
-)
+_CONFIGURED = "the configuration (default: ./config.py, or the built-in defaults)"
+_CONFIG = _parent("--config", "-c", metavar="FILE", help=_CONFIGURED)
 _DATA = _parent("--data-dir", "-d", metavar="DIR", help="the data directory (default: BOT_DATA_DIR)")
 _SEVERAL: Any = {"action": "append", "default": []}
-_PLUGINS = _parent(
-    "--plugin-dir", "-p", metavar="DIR", help="a directory with more plugins; may be given several times", **_SEVERAL
-)
+_MORE = "a directory with more plugins; may be given several times"
+_PLUGINS = _parent("--plugin-dir", "-p", metavar="DIR", help=_MORE, **_SEVERAL)
 _CHECK = _parent("--strict", action="store_true", help="exit with status 1 if there is a warning, too")
 _flag(_CHECK, "--verbose", "-v", text="print core plugins, too")
 _SIGNED = _parent("--secret", metavar="REF", help="the secret: env:NAME, file:/path or credential:NAME")
-_SIGNED.add_argument(
-    "--header", metavar="'NAME: VALUE'", help="a header of the request; may be given several times", **_SEVERAL
-)
+_SENT = "a header of the request; may be given several times"
+_SIGNED.add_argument("--header", metavar="'NAME: VALUE'", help=_SENT, **_SEVERAL)
 _TRUSTED = "allow values to use this class or function, as module.name; may be given several times"
 _TRUST = _parent("--trust", metavar="NAME", type=_trusted_name, help=_TRUSTED, **_SEVERAL)
 

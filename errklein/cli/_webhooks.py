@@ -205,9 +205,7 @@ def _load_routes(config: Config) -> Loaded:
             for plugin in manager.found:
                 if plugin.instance is not None and not manager.is_blacklisted(plugin.name):
                     hooks = configured_hooks(plugin.instance, bot.web.routes.configure)
-                    routes.extend(
-                        RouteInfo(hook, hook.declaration.rule, hook.declaration.methods, None) for hook in hooks
-                    )
+                    routes.extend(RouteInfo(one, one.declaration.rule, one.declaration.methods, None) for one in hooks)
             await bot.room_webhooks.load(room_webhooks(config.setting("WEBHOOKS"), find_source), in_service=False)
             routes.extend(bot.web.routes.hooks())
             in_rooms.update((one.name, one) for one in bot.room_webhooks.all())
@@ -381,9 +379,8 @@ def _export(delivery: StoredDelivery, directory: Path) -> bool:
     if any(line != escape(line) for line in text.split("\n")):
         text = json.dumps(as_values(delivery), indent=2)  # someone may show the file in a terminal
     try:
-        with os.fdopen(
-            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors="backslashreplace"
-        ) as file:
+        created = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(created, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{text}\n")
     except OSError as error:
         complain([f"{path}: {error.strerror}"])

@@ -12,9 +12,7 @@ from errklein.cli.plugin_wizard import new_plugin_wizard
 from errklein.config import take_variables
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 
-_OF_RUN = dict.fromkeys(
-    ("--data-dir", "--network", "--no-import", "--plugin-dir", "--status", "--watch", "--web"), "errklein run"
-)
+_OF_RUN = ("--data-dir", "--network", "--no-import", "--plugin-dir", "--status", "--watch", "--web")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,33 +58,25 @@ def _data_directory(config: str | None) -> Path:
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        "errklein",
-        description="Run a bot with errbot's options. `errklein --help` shows errklein's own commands.",
-        allow_abbrev=False,
-    )
-    parser.help_command, parser.options_elsewhere = "errklein -T --help", _OF_RUN
+    description = "Run a bot with errbot's options. `errklein --help` shows errklein's own commands."
+    parser = Parser("errklein", description=description, allow_abbrev=False)
+    parser.help_command, parser.options_elsewhere = "errklein -T --help", dict.fromkeys(_OF_RUN, "errklein run")
     parser.add_argument("-c", "--config", metavar="FILE", help="the configuration (default: ./config.py)")
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("-v", "--version", action="version", version=f"errklein {__version__}")
-    modes.add_argument(
-        "-r", "--restore", metavar="FILE", nargs="?", const="", help="restore a backup into an empty bot"
-    )
+    restored = "restore a backup into an empty bot"
+    modes.add_argument("-r", "--restore", metavar="FILE", nargs="?", const="", help=restored)
     modes.add_argument("-l", "--list", action="store_true", help="list the networks")
     modes.add_argument("--new-plugin", metavar="DIR", nargs="?", const=".", help="create a plugin with tests")
-    modes.add_argument(
-        "-i", "--init", metavar="DIR", nargs="?", const=".", help="create a config.py and an example of a plugin"
-    )
-    modes.add_argument(
-        "--storage-set", metavar="NAMESPACE", help="replace a plugin's values by a dict on standard input"
-    )
+    created = "create a config.py and an example of a plugin"
+    modes.add_argument("-i", "--init", metavar="DIR", nargs="?", const=".", help=created)
+    replaced = "replace a plugin's values by a dict on standard input"
+    modes.add_argument("--storage-set", metavar="NAMESPACE", help=replaced)
     modes.add_argument("--storage-merge", metavar="NAMESPACE", help="add a dict on standard input to a plugin's values")
     modes.add_argument("--storage-get", metavar="NAMESPACE", help="print a plugin's values as a dict")
-    modes.add_argument(
-        "-T", "--text", action="store_true", help="use the network Text, a conversation on this terminal"
-    )
+    on_terminal = "use the network Text, a conversation on this terminal"
+    modes.add_argument("-T", "--text", action="store_true", help=on_terminal)
     parser.add_argument("-d", "--daemon", action="store_true", help="run in the background, as a daemon")
-    parser.add_argument(
-        "-p", "--pidfile", metavar="FILE", help="the daemon's pid file (default: err.pid in the data directory)"
-    )
+    pid_file = "the daemon's pid file (default: err.pid in the data directory)"
+    parser.add_argument("-p", "--pidfile", metavar="FILE", help=pid_file)
     return parser

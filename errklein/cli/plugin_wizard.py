@@ -59,9 +59,8 @@ def write_examples(directory: Path) -> None:
     SystemExit with one line, and writes nothing, if a file exists with another content."""
     with as_file(files("errklein") / "examples") as source:
         found = [path for path in sorted(source.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
-        new = write_new_files(
-            {directory / path.relative_to(source): path.read_text("utf-8") for path in found}, keep_same=True
-        )
+        texts = {directory / path.relative_to(source): path.read_text("utf-8") for path in found}
+        new = write_new_files(texts, keep_same=True)
     sys.stdout.write("".join(f"{path}\n" for path in new) or f"{directory} has all examples already\n")
 
 
@@ -100,9 +99,8 @@ class NewPlugin:
         }
 
     def _filled_in(self, template: str, description: str) -> str:
-        return Template(read_template(template)).substitute(
-            name=self.name, module=self.module, class_name=self.class_name, description=description
-        )
+        values = {"name": self.name, "module": self.module, "class_name": self.class_name, "description": description}
+        return Template(read_template(template)).substitute(values)
 
 
 def new_plugin_wizard(directory: str | Path | None = None, ask: Callable[[str], str] | None = None) -> None:

@@ -285,9 +285,8 @@ def _completed(
     config = Config(defaults | given | written, path=path)
     config._left_to_plugins = left
     more = checked("BOT_EXTRA_PLUGIN_DIR", list(plugin_dirs), plugin_dirs_source)
-    config._directories = _directories(
-        given | {"BOT_EXTRA_PLUGIN_DIR": [*given.get("BOT_EXTRA_PLUGIN_DIR", ()), *more]}
-    )
+    plugin_directories = [*given.get("BOT_EXTRA_PLUGIN_DIR", ()), *more]
+    config._directories = _directories(given | {"BOT_EXTRA_PLUGIN_DIR": plugin_directories})
     config._sources = dict.fromkeys(map(_absolute, more), plugin_dirs_source)
     config.BOT_DATA_DIR = _absolute(config.BOT_DATA_DIR)
     config._networks = views = _views(config, "BACKEND" in given)

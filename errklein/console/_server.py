@@ -268,9 +268,8 @@ class ConsoleServer(SideServer):
             raise OtherResponse(503, "The bot is starting.")
         session = self.sessions.find((request.getCookie(self.cookie_name(request)) or b"").decode("ascii", "replace"))
         if session is None:
-            raise OtherResponse(
-                401, "Ask the bot for a link by `!console`, or run `errklein console-link` on its machine."
-            )
+            text = "Ask the bot for a link by `!console`, or run `errklein console-link` on its machine."
+            raise OtherResponse(401, text)
         visit = Visit(request, session, bot)
         try:
             visit.check()
@@ -321,9 +320,8 @@ class ConsoleServer(SideServer):
         self.check_origin(request)
         found, bot = self.sessions.enter(token), self._bot
         if found is None or bot is None:
-            self.log.warn(
-                "A link to the console was refused: unknown, used or older than {age:.0f} s", age=LINK_SECONDS
-            )
+            text = "A link to the console was refused: unknown, used or older than {age:.0f} s"
+            self.log.warn(text, age=LINK_SECONDS)
             raise OtherResponse(401, f"This link is unknown, was used, or is older than {LINK_SECONDS:.0f} s.")
         cookie, session = found
         try:

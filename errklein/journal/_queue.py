@@ -179,9 +179,8 @@ class DeliveryQueue:
             return Wait(reason, again_at=now + postponed_until - self.reactor.seconds())
         if delivery.due_at > now:
             has_failed = delivery.state is DeliveryState.RETRY
-            return Wait(
-                "the attempt has failed" if has_failed else "it is replayed at a rate", again_at=delivery.due_at
-            )
+            state = "the attempt has failed" if has_failed else "it is replayed at a rate"
+            return Wait(state, again_at=delivery.due_at)
         if not self._running:
             return Wait("the bot is starting or stopping")
         ordered = self.policy(webhook).ordered

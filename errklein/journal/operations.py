@@ -511,9 +511,8 @@ class WebhookOperations:
         left = [one for one in ids if one not in begun]
         later = {} if given.force else {one: before[one].superseded_by for one in left if one in before}
         repeated = {one: other for one, other in later.items() if other}
-        return ReplayResult(
-            [before[one] for one in ids if one in begun], repeated, [one for one in left if one not in repeated]
-        )
+        others = [one for one in left if one not in repeated]
+        return ReplayResult([before[one] for one in ids if one in begun], repeated, others)
 
     def _check_rate(self, spacing: float, deliveries: Collection[StoredDelivery]) -> None:
         if spacing * (len(deliveries) - 1) > _LONGEST_REPLAY:

@@ -250,9 +250,8 @@ class Destinations:
             try:
                 _open_to_append(file.path)
             except OSError as error:
-                Logger("errklein.logs").error(
-                    "{path} can't be reopened, and the previous file stays in use: {error}", path=file.path, error=error
-                )
+                text = "{path} can't be reopened, and the previous file stays in use: {error}"
+                Logger("errklein.logs").error(text, path=file.path, error=error)
             else:
                 file.reopen()  # type: ignore[no-untyped-call]
 

@@ -51,9 +51,8 @@ def person_origin(network: str, person: object) -> str:
 def described_origin(origin: str) -> str:
     """Return an origin in words."""
     kind, _, name = origin.partition(":")
-    return {"route": f"the webhook {name}", "person": f"commands of {name}", "plugin": f"the plugin {name}"}.get(
-        kind, "the bot"
-    )
+    texts = {"route": f"the webhook {name}", "person": f"commands of {name}", "plugin": f"the plugin {name}"}
+    return texts.get(kind, "the bot")
 
 
 class assigned(Generic[T]):  # noqa: N801 - used as a function
