@@ -5,7 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 try:
     __version__ = version("errklein") or "0.dev0"
 except PackageNotFoundError:
-    __version__ = "0.dev0"  # a copy of the package that was never installed
+    # A copy of the package that was never installed.
+    __version__ = "0.dev0"
 
 COMMIT = __version__.partition("+g")[2].partition(".")[0]
 """The abbreviated hash of the commit; "" for a release, which has its tag, and if it is unknown."""

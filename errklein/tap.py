@@ -122,7 +122,8 @@ def _make_service(options: Options) -> IService:
         # twistd changes to it.
         startup_checks.check_current_directory()
     given = options["config"], options["network"], options["data-dir"], options["plugin-dir"]
-    variables = take_variables(os.environ)  # before config.py runs and plugins are loaded
+    # Before config.py runs and plugins are loaded.
+    variables = take_variables(os.environ)
     config = service.load_with_options(*given, variables)
     listening = service.Listening(config, options["web"], options["status"], options["console"])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
@@ -170,7 +171,11 @@ def _make_service(options: Options) -> IService:
 
     grace = config.GRACE_PERIOD
     deadline = service.reactor_deadline(config.REACTOR_DEADLINE, grace, os.environ)
-    notify = lambda *notice, **options: bot.notices.post(*notice, **options)  # noqa: E731, PLW0108 -- the bot is made later
+
+    def notify(*notice: Any, **options: Any) -> None:
+        # The bot is made later.
+        bot.notices.post(*notice, **options)
+
     supervision = service.Supervision(reactor, web.lag, data.path, grace, deadline, notify)
     parts = reactor, process_exit, data, web.listeners, make_managed_bot, supervision
     return service.BotService(*parts, listening.web, grace, twistd.daemon, beside)

@@ -98,7 +98,8 @@ def wire(
         packages = PackageDirectory(Path(config.BOT_DATA_DIR), installed=compat.step_aside)
         packages.activate()
         compat.install()
-        values_pool = pool(reactor, "stored values", 1)  # one thread, so that the functions run one after the other
+        # One thread, so that the functions run one after the other.
+        values_pool = pool(reactor, "stored values", 1)
         storage = make_storage(config, values, lambda work: values_pool.run(lambda: work))
         try:
             check_stored(storage)
@@ -106,10 +107,13 @@ def wire(
             storage.close()
             raise
         clients = HTTPClients(reactor, make_agent)
-        services: dict[str, Any] = {"clients": clients, "storage": storage, "now": now}
+
+        def notify(*notice: Any, **options: Any) -> None:
+            # The bot is created after its networks.
+            bot.notices.post(*notice, **options)
+
+        services: dict[str, Any] = {"clients": clients, "storage": storage, "notify": notify, "now": now}
         services["set_routes"] = web.routes.replace
-        # The bot is created after its networks.
-        services["notify"] = lambda *notice, **options: bot.notices.post(*notice, **options)  # noqa: PLW0108
         backends = {name: make_backend(reactor, view, **services) for name, view in config.networks.items()}
         plugin_pool = partial(pool, reactor, shared=True, spare=_SPARE)
         workers = Workers(
@@ -158,7 +162,8 @@ def make_journal(
     size = config.WEBHOOK_LOG_SIZE
     if config.STORAGE == "Memory" or values is not Access.OWN:
         path, size = None, min(size, _LOG_IN_MEMORY)
-    runs = runs if values is Access.OWN else INLINE  # a copy is of a bot that isn't started
+    # A copy is of a bot that isn't started.
+    runs = runs if values is Access.OWN else INLINE
     return SQLiteJournal(path, reactor, now, redaction, Retention(config.WEBHOOK_LOG_DAYS * 86400, size), runs)
 
 
@@ -170,8 +175,11 @@ def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManag
     config = bot.bot_config
     execution = PluginExecution(bot.reactor, bot.runner, bot.waits)
     loader = Loader(execution, config, lambda cls, name: cls(bot, name=name), packages)
-    # The bot has this method later: sending requires the manager.
-    tell_admins = lambda text, summary: bot.tell_admins(text, summary)  # noqa: E731, PLW0108
+
+    def tell_admins(text: str, summary: str) -> None:
+        # The bot has this method later: sending requires the manager.
+        bot.tell_admins(text, summary)
+
     return BotPluginManager(bot.storage, config, execution, loader, bot.web.routes, tell_admins, bot.plugins_changed)
 
 

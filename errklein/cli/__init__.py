@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Another user than the bot's may run the command, whose files in the folders of plugins the bot couldn't replace.
     sys.dont_write_bytecode = True
     if hasattr(known, "words") and not any(word.startswith("-") for word in rest):
-        known.words, rest = [*known.words, *rest], []  # words after an option
+        # Words after an option.
+        known.words, rest = [*known.words, *rest], []
     if rest:
         known.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     command = f"{known.command} {known.what}" if "what" in known else known.command

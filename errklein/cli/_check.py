@@ -93,7 +93,8 @@ def check(known: argparse.Namespace, found_before: int = 0) -> NoReturn:
 
 
 async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_before: int) -> None:
-    config.AUTOINSTALL_DEPS = False  # missing requirements are reported, not installed
+    # Missing requirements are reported, not installed.
+    config.AUTOINSTALL_DEPS = False
     databases = [(database_of(config), storage.MIGRATIONS)] if config.STORAGE == "Shelf" else []
     if config.STORAGE != "Memory":
         databases.append((Path(config.BOT_DATA_DIR) / journal.DATABASE, journal.MIGRATIONS))

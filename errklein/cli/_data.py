@@ -125,7 +125,8 @@ def backup(config: Config, known: Namespace) -> int:
     directory = Path(config.BOT_DATA_DIR)
     path = directory / stored.BACKUP_NAME
     store = SecretStore.of(directory)
-    before = store.contents() if known.with_secrets else {}  # the bot may rotate a secret while the values are read
+    # The bot may rotate a secret while the values are read.
+    before = store.contents() if known.with_secrets else {}
     with storage_to_read(config) as storage:
         count = stored.write_backup(path, stored.rows_of(storage, _namespaces(config)))
     copied = journal.back_up(directory, path)

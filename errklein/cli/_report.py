@@ -64,7 +64,8 @@ def report(known: argparse.Namespace) -> int:
         try:
             found = list(section())
         except (Exception, SystemExit) as error:
-            found = [f"can't be found out: {type(error).__name__}"]  # its text may have anything
+            # Its text may have anything.
+            found = [f"can't be found out: {type(error).__name__}"]
         lines += [f"{title}:", *(f"  {line}" for line in found or ["none"]), ""]
     sys.stdout.write("".join(f"{escape(line)}\n" for line in masker("\n".join(lines)).split("\n")[:-1]))
     return 0

@@ -377,7 +377,8 @@ def _export(delivery: StoredDelivery, directory: Path) -> bool:
     path = directory / f"delivery-{delivery.id}.json"
     text = json.dumps(as_values(delivery), indent=2, ensure_ascii=False)
     if any(line != escape(line) for line in text.split("\n")):
-        text = json.dumps(as_values(delivery), indent=2)  # someone may show the file in a terminal
+        # Someone may show the file in a terminal.
+        text = json.dumps(as_values(delivery), indent=2)
     try:
         created = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(created, "w", encoding="utf-8", errors="backslashreplace") as file:

@@ -453,7 +453,8 @@ def run_config(path: Path, *, is_again: bool = False) -> ModuleType:
 
 def _invalid(path: Path, error: SyntaxError) -> ConfigError:
     file = Path(error.filename or path)
-    line = f" at line {error.lineno}" if error.lineno else ""  # for a NUL byte, for example, the line isn't known
+    # For a NUL byte, for example, the line isn't known.
+    line = f" at line {error.lineno}" if error.lineno else ""
     excerpt = source_excerpt(file, error.lineno, error.offset) if error.lineno else ""
     return ConfigError(f"{file} isn't valid Python{line}: {error.msg}", source=excerpt)
 

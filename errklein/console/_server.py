@@ -199,7 +199,8 @@ class ConsoleServer(SideServer):
     def __init__(
         self, reactor: Any, endpoint: str, url: str = "", proxies: Any = None, make_pool: Any = WorkerPool
     ) -> None:
-        pool = make_pool(reactor, "console", 1, queue=100)  # templates of long lists take milliseconds
+        # Templates of long lists take milliseconds.
+        pool = make_pool(reactor, "console", 1, queue=100)
         self.checks = RequestChecks(url, proxies or {})
         super().__init__(reactor, endpoint, _Checked(self), pool, _CONNECTIONS, _MOST_BYTES)
         self._url = url or endpoint_url(endpoint).partition(" ")[0]

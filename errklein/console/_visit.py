@@ -68,7 +68,8 @@ class Sessions:
         own = [key for key, (other, _) in self._links.items() if other == visitor]
         for key in own[: max(0, len(own) + 1 - _MOST_LINKS)]:
             del self._links[key]
-        token = token_hex(32)  # only digits and letters: chat takes underscores for markup
+        # Only digits and letters: chat takes underscores for markup.
+        token = token_hex(32)
         self._links[_hash(token)] = visitor, self._seconds() + LINK_SECONDS
         return token
 

@@ -143,11 +143,13 @@ class SQLiteOutboxStore:
         self._ids = count(self.owner)
         self._lock = threading.Lock()
         self._waiting = _Changes()
-        self._writing = _Changes()  # what the running transaction has taken
+        # What the running transaction has taken.
+        self._writing = _Changes()
         self._timer: IDelayedCall | None = None
         # True from an `add` to the end of the timer that it has started, also while a thread waits for the reactor to start it.
         self._is_due = False
-        self._records_at = 0.0  # when records are to be written, on the reactor's clock
+        # When records are to be written, on the reactor's clock.
+        self._records_at = 0.0
         # Those who wait for the next flush, and when the last one began.
         self._flushes: list[Deferred[None]] = []
         self._flushed_at = -FLUSH_INTERVAL
@@ -166,7 +168,8 @@ class SQLiteOutboxStore:
 
     def add(self, message: OutgoingMessage) -> OutgoingMessage:
         with self._lock:
-            message = OutgoingMessage(next(self._ids), *message[1:])  # `_replace` takes twice as long
+            # `_replace` takes twice as long.
+            message = OutgoingMessage(next(self._ids), *message[1:])
             self._waiting.added[message.id] = message
         if not self._is_due:
             self._is_due = True
@@ -358,7 +361,8 @@ class SQLiteOutboxStore:
         execute_rows(connection, "INSERT OR REPLACE INTO ended_messages VALUES {}", records)
         new = list(changes.added.values())
         for start in range(0, len(new), MAX_ROWS):
-            some = new[start : start + MAX_ROWS]  # few at a time, since their texts are copied
+            # Few at a time, since their texts are copied.
+            some = new[start : start + MAX_ROWS]
             execute_rows(connection, _INSERT, [[*map(_stored, message), self.owner] for message in some])
         changed = [
             (number, *(_stored(fields.get(name)) for name in _CHANGEABLE)) for number, fields in changes.changed.items()

@@ -78,7 +78,8 @@ class DeliveryQueue:
         self._running = self._closed = self._loading = self._warned = False
         self._timer: IDelayedCall | None = None
         self._waiting_for_idle: list[Deferred[None]] = []
-        self._slots: Counter[str] = Counter()  # the places in memory that are taken, by webhook
+        # The places in memory that are taken, by webhook.
+        self._slots: Counter[str] = Counter()
         # The bytes of the bodies that run or are being read, by webhook, and of those that wait for the disk.
         self._bytes: Counter[str] = Counter()
         self._accepting = 0
@@ -94,7 +95,8 @@ class DeliveryQueue:
         self._outdated = True
         self._leasing: set[str] = set()
         self.paused: set[str] = set()  # the webhooks that are paused, now and later
-        self._pausing = 0  # the number of changes of `paused` that aren't on disk
+        # The number of changes of `paused` that aren't on disk.
+        self._pausing = 0
         self._postponed: dict[str, tuple[float, str]] = {}
         self._unwritten: list[Callable[[], None]] = []
         self._journal_wait, self._journal_again_at = 1.0, 0.0
@@ -369,7 +371,8 @@ class DeliveryQueue:
         last, policy = delivery.outcome, self.policy(delivery.webhook)
         result: Deferred[Outcome | Postponed]
         if not self._running or (policy.ordered and not in_order):
-            result = succeed(Postponed("", 0.0))  # the bot is stopping, or the plugin was activated after the lease
+            # The bot is stopping, or the plugin was activated after the lease.
+            result = succeed(Postponed("", 0.0))
         elif last and last.reason == PROCESS_ENDED and delivery.attempt > policy.attempts:
             # It may be what ends the process each time.
             result = succeed(Outcome(0, "the process ended during the last attempt"))

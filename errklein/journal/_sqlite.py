@@ -184,7 +184,8 @@ class SQLiteJournal:
         if not self._logs:
             return
         size = _ENTRY_SIZE + (0 if delivery.request is None else delivery.request.size)
-        is_known = delivery.verified and delivery.state is not DeliveryState.REFUSED  # anybody can send what is refused
+        # Anybody can send what is refused.
+        is_known = delivery.verified and delivery.state is not DeliveryState.REFUSED
         if self._waiting_size + size > (LOG_LIMIT if is_known else LOG_LIMIT // 4):
             self._drop(1, "the disk is too slow")
             return

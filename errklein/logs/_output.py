@@ -122,7 +122,8 @@ def record_of(event: LogEvent) -> logging.LogRecord:
         record.msecs = record.created % 1 * 1000
     for name, value in vars(record).items():
         if isinstance(value, BaseException):
-            value = error_text(value)  # its text may have line ends
+            # Its text may have line ends.
+            value = error_text(value)
         if isinstance(value, str):
             setattr(record, name, escape(shown(value) if len(value) > LONGEST else value))
     record.msg, record.args, record.stack_info = escape(shown(formatEvent(event))), None, None
@@ -130,7 +131,8 @@ def record_of(event: LogEvent) -> logging.LogRecord:
     failure = event.get("log_failure")
     if isinstance(failure, Failure) and isinstance(failure.value, BaseException):
         record.exc_info = type(failure.value), failure.value, failure.getTracebackObject()
-        record.exc_text = indented_traceback(failure)  # formatters use this text instead of formatting the traceback
+        # Formatters use this text instead of formatting the traceback.
+        record.exc_text = indented_traceback(failure)
     vars(record).update({"request_id": request_id.get(), FROM_TWISTED: True})
     return record
 
@@ -188,7 +190,8 @@ class PrivateLogFile(LogFile):
     """A log file that is created with mode 0600 less the umask. The mode of an existing file is not changed."""
 
     def _openFile(self) -> None:  # noqa: N802 - LogFile calls it whenever it needs the file
-        self.defaultMode = None  # otherwise LogFile would set the mode of the previous file
+        # Otherwise LogFile would set the mode of the previous file.
+        self.defaultMode = None
         if not Path(self.path).exists():
             _open_to_append(self.path)
         super()._openFile()  # type: ignore[no-untyped-call]

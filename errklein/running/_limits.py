@@ -114,7 +114,8 @@ class DeadlineSweeper:
         pause = SWEEP_PERIOD
         for thing in [thing for thing in self._watched if thing.deadline <= now]:
             if self._reactor.seconds() - now > _SHARE:
-                pause = 0  # thousands of clients may exceed their deadlines at the same time
+                # Thousands of clients may exceed their deadlines at the same time.
+                pause = 0
                 break
             thing.deadline_passed()
         if self._watched and self._timer is None:

@@ -196,7 +196,8 @@ def _names_in(function: types.FunctionType, owner: type) -> list[tuple[str, Any]
                     value = _attribute(value, name, owner)
             elif opname == "IMPORT_NAME":
                 module = sys.modules.get(name) or types.ModuleType(name)
-                value = sys.modules.get(name.partition(".")[0], module)  # `import a.b` binds a
+                # `import a.b` binds a.
+                value = sys.modules.get(name.partition(".")[0], module)
             elif opname == "IMPORT_FROM":
                 value = getattr(module, name, module)
             elif opname == "LOAD_DEREF":
@@ -258,7 +259,8 @@ def _is_of_reactor(name: str, value: Any) -> bool:
     if isinstance(value, types.ModuleType):
         origin = value.__name__
     elif value is None:
-        origin = name  # for an attribute of an unknown object, such as self.treq, only the name is known
+        # For an attribute of an unknown object, such as self.treq, only the name is known.
+        origin = name
     else:
         origin = (
             inspect.getattr_static(value, _LIBRARY, "") or getattr(value, "__module__", "") or type(value).__module__

@@ -148,7 +148,8 @@ class Runner:
             self._in_flight.leave(key)
             raise
         if isinstance(result, Deferred):
-            call = object()  # several calls may return the same Deferred
+            # Several calls may return the same Deferred.
+            call = object()
             self._calls[call] = RunningMethod(subject, method, self._reactor.seconds())
             return result.addBoth(self._ended, call)
         self._in_flight.leave(key)

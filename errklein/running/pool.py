@@ -365,7 +365,8 @@ class FairQueue:
         origin = self._next_origin() if self._lines else None
         if origin is None:
             return None
-        line = self._lines.pop(origin)  # the other origins are next
+        # The other origins are next.
+        line = self._lines.pop(origin)
         job = line.popleft()
         if line:
             self._lines[origin] = line
@@ -414,7 +415,8 @@ class FairQueue:
     def _next_origin(self) -> str | None:
         if self.in_use >= self.size + self.grown:
             return None
-        below = next(self._below_share(), None)  # few origins use their share, so the first ones decide
+        # Few origins use their share, so the first ones decide.
+        below = next(self._below_share(), None)
         if below is not None or self.in_use >= self.size:
             return below
         return min(self._lines, key=self.used.__getitem__)
@@ -452,7 +454,8 @@ class WorkerThreads:
         self._jobs: deque[Job | None] = deque()
         # The locks on which idle threads wait; the last one is the thread that has worked most recently.
         self._idle: list[threading.Lock] = []
-        self._searching = False  # whether a thread that was woken hasn't looked for a job yet
+        # Whether a thread that was woken hasn't looked for a job yet.
+        self._searching = False
         self._passing = False
         self._delivering = False
 

@@ -102,7 +102,8 @@ def _steps(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> Gen
             result: T = stop.value
             return result
         finally:
-            error = None  # the traceback of the exception refers to this frame
+            # The traceback of the exception refers to this frame.
+            error = None
         try:
             value = (yield from _fired(awaited, loop)) if isinstance(awaited, Deferred) else (yield awaited)
         except GeneratorExit:

@@ -59,7 +59,8 @@ def location_of(frame: FrameType) -> CodeLocation:
     for one in frames:
         if package := _plugin_package(one):
             handler = [outer for outer in frames if _plugin_package(outer) == package][-1]
-            name = re.sub("_([0-9a-f]+)_", lambda found: chr(int(found[1], 16)), package)  # the inverse of `slug`
+            # The inverse of `slug`.
+            name = re.sub("_([0-9a-f]+)_", lambda found: chr(int(found[1], 16)), package)
             return CodeLocation(name, handler.f_code.co_qualname, one.f_code.co_filename, _line(one))
     own = next((one for one in frames if _module(one).startswith("errklein.")), frame)
     return CodeLocation("", "", own.f_code.co_filename, _line(own))
@@ -159,7 +160,8 @@ class Watchdog:
         self._reactor_thread = threading.get_ident()
         self._stopped = threading.Event()
         self._looked, self._used = clock(), cpu()
-        self._pending: _PendingCall | None = None  # both threads use it, so each reads the attribute once
+        # Both threads use it, so each reads the attribute once.
+        self._pending: _PendingCall | None = None
 
     def start(self) -> None:
         self._reactor_thread = threading.get_ident()

@@ -107,7 +107,8 @@ class ReloadingBot:
         before, self._before = self._before, after
         watched, self._watched = self._watched, {plug.path for plug in plugs}
         if before is None:
-            self._tried = dict(after)  # the start of the bot has loaded these, or reported why not
+            # The start of the bot has loaded these, or reported why not.
+            self._tried = dict(after)
             self.log.info("Watching {count} files of plugins for changes", count=len(after))
             return
         changed = {path for path, _ in before.items() ^ after.items()}
