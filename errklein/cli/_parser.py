@@ -120,7 +120,8 @@ def _flag(parser: argparse.ArgumentParser, *names: str, text: str, **settings: A
 def _add_new_files(add: Callable[..., Parser]) -> None:
     for name in ("init", "examples"):
         add(name).add_argument("directory", metavar="DIR", help="the directory; created if it is missing")
-    plugin, characters = add("new-plugin"), "letters, digits, spaces, '-' and '_'"
+    plugin = add("new-plugin")
+    characters = "letters, digits, spaces, '-' and '_'"
     plugin_help = (
         f"the name of the plugin, from {characters}, after the directory of your plugins: watch, plugins/watch"
     )

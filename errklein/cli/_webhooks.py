@@ -143,8 +143,9 @@ def work_on_webhooks(known: argparse.Namespace) -> int:
 
 
 def _run_action(known: argparse.Namespace, config: Config, data: DataDirectory) -> int:
-    file, loaded = data.path / DATABASE, _load_routes(config)
-    site, (routes, in_rooms) = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}", loaded
+    routes, in_rooms = loaded = _load_routes(config)
+    file = data.path / DATABASE
+    site = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}"
     declarations = {route.hook.full_name: route.hook.declaration for route in routes}
     with closing(JournalArchive(file if config.STORAGE != "Memory" and file.exists() else None)) as archive:
         operations = operations_on(archive, config, data, loaded)
@@ -221,7 +222,8 @@ def _load_routes(config: Config) -> Loaded:
 
 def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> int:
     """Pause or resume webhooks. Plugins, which may be broken, are only loaded if the journal doesn't know the webhook."""
-    is_running, without = data.is_used(), f"only the running bot can do it; use !webhook {known.what}"
+    is_running = data.is_used()
+    without = f"only the running bot can do it; use !webhook {known.what}"
     with _journal_of(config, data, without, Access.READ if is_running else Access.SHARE) as archive:
         recorded, operations = archive.webhooks(), operations_on(archive, config, data)
         try:

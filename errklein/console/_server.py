@@ -330,7 +330,8 @@ class ConsoleServer(SideServer):
         except Left as reason:
             self.sessions.end(session)
             raise OtherResponse(401, f"You can't enter, since {reason}.") from None
-        name, secure = self.cookie_name(request).decode(), self.checks.is_secure(request)
+        name = self.cookie_name(request).decode()
+        secure = self.checks.is_secure(request)
         request.addCookie(name, cookie, path="/", secure=secure, httpOnly=True, sameSite="strict")
         who, address = session.visitor.name, self.checks.client(request)
         self.log.info("{who} entered the console from {address}", who=who, address=address)

@@ -190,7 +190,8 @@ class Visit:
 
     def check(self) -> None:
         """Raise Left unless the visitor is still an administrator who is known by more than a name that others can take."""
-        visitor, dispatcher = self.visitor, self.bot.dispatcher
+        visitor = self.visitor
+        dispatcher = self.bot.dispatcher
         if visitor.person is None:
             return
         backend = self._backend()

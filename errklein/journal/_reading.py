@@ -255,7 +255,8 @@ def as_ids(ids: Iterable[int]) -> str:
 def delivery_of(row: Sequence[Any], request: StoredRequest | None = None) -> StoredDelivery:
     number, route, state, received_at, request_id, durable, attempt, due_at, origin, key, *rest = row
     verified, later, answered, *outcome = rest
-    ack, ended = "now" if durable else "after", None if outcome[0] is None else Outcome(*outcome)
+    ack = "now" if durable else "after"
+    ended = None if outcome[0] is None else Outcome(*outcome)
     arrival = number, route, STATES[state], received_at, request_id, ack
     run = attempt, due_at or 0.0, origin, key, ended, request
     return StoredDelivery(*arrival, *run, verified=bool(verified), superseded_by=later, answered=answered)
