@@ -84,6 +84,15 @@ class Network:
     push_commands: Callable[[Any, Sequence[CommandText], bool], Awaitable[Sequence[str]]] | None = None
 
 
+def lazily(module: str, name: str) -> Callable[..., Any]:
+    """Return a function that imports one of a module when it is called, and calls that."""
+
+    def call(*given: Any) -> Any:
+        return getattr(import_module(module), name)(*given)
+
+    return call
+
+
 IN_ERRBOT = ("IRC", "Null", "Test", "Text")
 """The networks that errbot has, too."""
 

@@ -23,6 +23,7 @@ from errklein.chat import (
     read_only,
     same_network,
 )
+from errklein.chat.features import BARE, Features
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.identifiers import LookupFailed
 from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Unsupported, Wanted
@@ -154,6 +155,7 @@ class ConnectedNetwork(NetworkBase):
     reads events until the connection is lost."""
 
     session: Any
+    _features = BARE  # the same everywhere
     place: str = ""
     reconnect_after: float | None = None
 
@@ -169,6 +171,27 @@ class ConnectedNetwork(NetworkBase):
     def unavailable(self, recipient: str) -> str | None:
         """Return why messages to a recipient wait; None if they don't."""
         return None
+
+    def features(self, to: Identifier | str) -> Features:
+        return self._features
+
+    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[Any]:
+        return [(message, operation)]
+
+    def transmit(self, parts: Sequence[Any], keys: Sequence[str]) -> Sequence[Deferred[Any]]:
+        return [Deferred.fromCoroutine(self._transmit(*given)) for given in zip(parts, keys, strict=True)]
+
+    async def _transmit(self, part: tuple[OutgoingMessage, Operation], key: str) -> str | None:
+        from errklein.networks.outbox import NotConfirmed
+
+        if not self.connection.is_connected:
+            raise NotConfirmed(f"{self.network} is not connected")
+        return await self.send_operation(*part, key)
+
+    async def send_operation(self, message: OutgoingMessage, operation: Operation, key: str) -> str | None:
+        """Let the network do what an operation of a message says, and return the id of a new message. See `outbox.Transport`
+        for the key and for exceptions. A network may instead override `parts` and `transmit`."""
+        raise NotImplementedError
 
     def broken(self, error: NotConfirmed) -> None:
         """End the session, since nothing is sent before the next one."""
@@ -286,10 +309,23 @@ class LocalPerson(Person):
         return (self._person,)
 
 
-class LocalOccupant(RoomOccupant, LocalPerson):
-    """A person in a room, identified by name, room and network. `str()` returns `room/person`."""
+class Member(RoomOccupant):
+    """What makes a LocalPerson the occupant of `_room`: `str()` returns `room/person`, and equal ones are in the same room."""
 
-    room: Room = read_only("_room", "The room that the person is in.")
+    _person: str
+    _room: Any
+    room: Any = read_only("_room", "The room that the person is in.")
+
+    def __str__(self) -> str:
+        return f"{self._room}/{self._person}"
+
+    def _key(self) -> tuple[object, ...]:
+        # The room's text may change: it is resolved.
+        return self._person, self._room
+
+
+class LocalOccupant(Member, LocalPerson):
+    """A person in a room, identified by name, room and network."""
 
     def __init__(self, person: str, room: Room, nick: str | None = None) -> None:
         super().__init__(person, nick=nick)
@@ -298,12 +334,6 @@ class LocalOccupant(RoomOccupant, LocalPerson):
     @property
     def nick(self) -> str | None:
         return super().nick or self.person
-
-    def __str__(self) -> str:
-        return f"{self._room}/{self._person}"
-
-    def _key(self) -> tuple[object, ...]:
-        return (self._person, str(self._room))
 
 
 class NamedRoom(Room):

@@ -44,6 +44,13 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+def at(value: Any, *path: str) -> str:
+    """Return the text at a path of names in JSON; "" if there is none."""
+    for name in path:
+        value = mapping(value).get(name)
+    return text_of(value)
+
+
 def one_line(value: Any) -> str:
     """Return a text from outside as one line of at most 200 characters; "" for anything else."""
     return " ".join(sanitize(text_of(value)).split())[:200]

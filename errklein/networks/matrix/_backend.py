@@ -34,7 +34,7 @@ from errklein.networks.matrix._events import (
 from errklein.networks.matrix._rooms import MatrixRooms
 from errklein.networks.matrix._sync import MatrixSync
 from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, split_occupant
-from errklein.networks.outbox import NotConfirmed, RetryLater
+from errklein.networks.outbox import RetryLater
 from errklein.running import on_reactor_soon
 from errklein.text import plain
 from errklein.text.neutralising import without_effects
@@ -49,8 +49,6 @@ _FEATURES = Features(
 )
 
 _PRESENCES = {ONLINE: "online", OFFLINE: "offline"}
-
-_Part = tuple[OutgoingMessage, Operation]
 
 
 class MatrixBackend(ConnectedNetwork):
@@ -107,9 +105,6 @@ class MatrixBackend(ConnectedNetwork):
 
     # What the bot sends
 
-    def features(self, to: Identifier | str) -> Features:
-        return self._features
-
     def recipient_of(self, message: Message, wanted: Wanted) -> str:
         return self.membership.latest(super().recipient_of(message, wanted))
 
@@ -123,16 +118,7 @@ class MatrixBackend(ConnectedNetwork):
             details["reply"] = parent.ref.id
         return json.dumps(details) if details else ""
 
-    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[_Part]:
-        return [(message, operation)]
-
-    def transmit(self, parts: Sequence[_Part], keys: Sequence[str]) -> Sequence[Deferred[str]]:
-        return [Deferred.fromCoroutine(self._send(*each)) for each in zip(parts, keys, strict=True)]
-
-    async def _send(self, part: _Part, key: str) -> str:
-        if not self.connection.is_connected:
-            raise NotConfirmed(f"{self.network} is not connected")
-        message, operation = part
+    async def send_operation(self, message: OutgoingMessage, operation: Operation, key: str) -> str:
         details = json.loads(message.details or "{}")
         ref = getattr(operation, "ref", None)
         to = message.recipient if ref is None else ref.room

@@ -7,8 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from errklein.chat import RoomOccupant, read_only
-from errklein.networks.base import LocalPerson
+from errklein.networks.base import LocalPerson, Member
 from errklein.networks.rooms import ManagedRoom
 
 # Of the characters that old ids may have, those that look like the end of a line or of a word are left out.
@@ -59,21 +58,12 @@ class MatrixRoom(ManagedRoom):
         return aliases
 
 
-class MatrixOccupant(MatrixPerson, RoomOccupant):
+class MatrixOccupant(Member, MatrixPerson):
     """A person in a room, identified by id, room and network. `str()` returns the room and the person: `!abc:hs/@alice:hs`."""
-
-    room: MatrixRoom = read_only("_room", "The room that the person is in.")
 
     def __init__(self, user: str, room: MatrixRoom, name: str = "") -> None:
         super().__init__(user, room.network, name)
         self._room = room
-
-    def __str__(self) -> str:
-        return f"{self._room}/{self._person}"
-
-    def _key(self) -> tuple[object, ...]:
-        # The room's text may change: it is resolved.
-        return self._person, self._room
 
 
 def split_occupant(text: str) -> tuple[str, str] | None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from typing import Any
 
 from errklein.config import Config, ConfigError
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text, configured_rooms
-from errklein.config.networks import Network
+from errklein.config.networks import Network, lazily
 
 __all__ = ["NETWORK", "SERVER", "SETTINGS", "rooms_of"]
 
@@ -36,13 +35,6 @@ def _warnings(view: Config) -> Iterator[str]:
             yield f"BOT_ADMINS: {admin!r} is nobody on Telegram; expected the number of a person, such as 123456789"
 
 
-def _lazy(module: str, name: str) -> Any:
-    def call(*args: Any) -> Any:
-        return getattr(import_module(f"{__name__}.{module}"), name)(*args)
-
-    return call
-
-
 _token = _like(r"[0-9]{1,20}:[\w-]{1,200}", "123456789:AAH…, as @BotFather shows it")
 _webhook = _like(r"https://[\w.-]+(:[0-9]+)?(/[\w.~-]+)+", "https://bot.example.org/telegram")
 _server = _like(r"(https://[\w.-]+|http://(localhost|127\.[0-9.]+|\[::1\]))(:[0-9]+)?", SERVER)
@@ -60,9 +52,9 @@ NETWORK = Network(
     "Telegram",
     "Telegram, with the token of a bot",
     SETTINGS,
-    _lazy("_backend", "TelegramBackend"),
+    lazily(f"{__name__}._backend", "TelegramBackend"),
     values=[f"{__name__}.identifiers:Telegram{kind}" for kind in ("Occupant", "Person", "Room")],
     admin="123456789",
-    check=_lazy("_account", "check"),
-    push_commands=_lazy("_account", "push_commands"),
+    check=lazily(f"{__name__}._account", "check"),
+    push_commands=lazily(f"{__name__}._account", "push_commands"),
 )

@@ -18,7 +18,6 @@ from errklein.networks._state import Latest
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
 from errklein.networks.json_client import File, RequestRefused, one_line
-from errklein.networks.outbox import NotConfirmed
 from errklein.networks.rooms import RoomActions, reported
 from errklein.networks.telegram import rooms_of
 from errklein.networks.telegram._client import TelegramClient
@@ -62,23 +61,12 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
         self.stop()
         return super().disconnect(grace).addCallback(lambda _: self._updates.flush())
 
-    def features(self, to: Identifier | str) -> Features:
-        return self._features
-
     def details_of(self, message: Message) -> str:
         parent = message.parent
         is_there = parent is not None and message.to == (parent.to if parent.is_group else parent.frm)
         return parent.ref.id if parent and parent.ref and is_there else ""
 
-    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[Any]:
-        return [(message, operation)]
-
-    def transmit(self, parts: Sequence[Any], keys: Sequence[str]) -> Sequence[Deferred[str]]:
-        return [Deferred.fromCoroutine(self._send(*part)) for part in parts]
-
-    async def _send(self, message: OutgoingMessage, operation: Operation) -> str:
-        if not self.connection.is_connected:
-            raise NotConfirmed(f"{self.network} is not connected")
+    async def send_operation(self, message: OutgoingMessage, operation: Operation, key: str) -> str:
         ref, sent = getattr(operation, "ref", None), None
         chat, number = (message.recipient, 0) if ref is None else (ref.room, int(ref.id))
         call, where = partial(self._call, chat=chat), place(getattr(operation, "thread", ""), message.details)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from errklein.chat import RoomOccupant, read_only
-from errklein.networks.base import LocalPerson
+from errklein.networks.base import LocalPerson, Member
 from errklein.networks.rooms import ManagedRoom
 
 
@@ -42,17 +41,9 @@ class TelegramRoom(ManagedRoom):
         return [self.title] if self.title else []
 
 
-class TelegramOccupant(TelegramPerson, RoomOccupant):
+class TelegramOccupant(Member, TelegramPerson):
     """A person in a room, identified by id, room and network. `str()` returns both ids: `-1001234567890/123456789`."""
-
-    room: TelegramRoom = read_only("_room", "The room that the person is in.")
 
     def __init__(self, id: int | str, room: TelegramRoom, *names: Any) -> None:
         super().__init__(id, *names)
         self._room, self.network = room, room.network
-
-    def __str__(self) -> str:
-        return f"{self._room}/{self._person}"
-
-    def _key(self) -> tuple[object, ...]:
-        return self._person, self._room

@@ -48,8 +48,6 @@ _SHOWN = {AWAY: "away", DND: "dnd", OFFLINE: "xa"}
 _XHTML, _BODY = "{http://jabber.org/protocol/xhtml-im}html", '<body xmlns="http://www.w3.org/1999/xhtml">%s</body>'
 _RETRACTED = "An earlier message was retracted, but your client doesn't show that."
 
-_Part = tuple[Operation, OutgoingMessage]
-
 
 class XMPPBackend(ConnectedNetwork):
     """A connection to one XMPP network. Implements `outbox.Transport` and `ManagesRooms`, too."""
@@ -134,9 +132,6 @@ class XMPPBackend(ConnectedNetwork):
 
     # What the bot sends
 
-    def features(self, to: Identifier | str) -> Features:
-        return self._features
-
     def recipient_of(self, message: Message, wanted: Wanted) -> str:
         text = super().recipient_of(message, wanted)
         return message.to.person if isinstance(message.to, XMPPPerson) else text
@@ -148,13 +143,7 @@ class XMPPBackend(ConnectedNetwork):
             return ""
         return json.dumps({"reply": parent.ref.id})
 
-    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[_Part]:
-        return [(operation, message)]
-
-    def transmit(self, parts: Sequence[_Part], keys: Sequence[str]) -> Sequence[Deferred[str]]:
-        return [Deferred.fromCoroutine(self._send(*part, key)) for part, key in zip(parts, keys, strict=True)]
-
-    async def _send(self, operation: Operation, message: OutgoingMessage, key: str) -> str:
+    async def send_operation(self, message: OutgoingMessage, operation: Operation, key: str) -> str:
         own, is_new = blake2s(key.encode(), digest_size=12).hexdigest(), isinstance(operation, (Post, Upload))
         to = message.recipient if isinstance(operation, (Post, Upload)) else operation.ref.room
         if to != message.recipient and (reason := self.unavailable(to)):
