@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from errklein.running import WorkerPool
     from errklein.web import WebServer
 
-_OTHERS = "errklein.compat.backends.finding"
+_OTHERS = "errklein.compat.backends.network"
 """The module that finds and creates networks written for errbot. It may be deleted."""
 
 _SPARE = 100  # the number of threads that may take the place of those whose jobs hang

@@ -22,16 +22,7 @@ from errklein.chat.operations import Press
 from errklein.dispatch import Dispatcher
 from errklein.plugins.manager import Callback
 from errklein.ports.chat import Backend, BotOverview
-from errklein.running import (
-    KeyedQueueFull,
-    KeyedQueues,
-    Placement,
-    QueuedWork,
-    RateLimit,
-    Runner,
-    TimeSlices,
-    on_reactor_soon,
-)
+from errklein.running import KeyedQueueFull, KeyedQueues, Placement, RateLimit, Runner, TimeSlices, on_reactor_soon
 from errklein.running.context import assigned, described_origin, handled_network, origin, person_origin
 
 if TYPE_CHECKING:
@@ -60,7 +51,7 @@ class Callbacks:
         found = self.find(callback)
         if not found:
             return
-        before: QueuedWork | None = None
+        before = None
         # `assigned` would cost a hundredth of a short command.
         network, by = handled_network.set(backend.network), origin.set("")
         try:

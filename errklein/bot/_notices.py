@@ -255,9 +255,8 @@ class NoticeBoard:
                 await sent
 
     def _not_sent(self, backend: Backend, admin: str, error: BaseException | None) -> None:
-        self.log.warn(
-            "Could not notify {admin} on {network}: {error}", admin=admin, network=backend.network, error=str(error)
-        )
+        text = "Could not notify {admin} on {network}: {error}"
+        self.log.warn(text, admin=admin, network=backend.network, error=str(error))
 
     async def _send_missed(self, backend: Backend, admin: str, person: Person) -> None:
         notices = self._missed.take(backend.network, admin)

@@ -115,9 +115,7 @@ class PersonOperations:
         if len(people) == 1 and not only:
             choices = [f"{network}:{one}" for one in self._bot.dispatcher.histories[network].senders(person.person)]
         if len(choices) > 1:
-            raise UserNotUniqueError(
-                f"{text!r} is the name of several people; name one of {', '.join(sorted(choices))}"
-            )
+            raise UserNotUniqueError(f"{text!r} is the name of several people; name one: {', '.join(sorted(choices))}")
         return network, person, only
 
     async def _search(self, by: Actor, text: str) -> tuple[dict[int, str], int]:
@@ -159,9 +157,8 @@ class PersonOperations:
             *(plugin.name for plugin in bot.plugin_manager.found if plugin.plug.core),
         }
         if plugins := sorted(namespaces - core - asked):
-            what.append(
-                f"values of plugins that have no callback_forget_person, or aren't active: {', '.join(plugins)}"
-            )
+            which = "plugins that have no callback_forget_person, or aren't active"
+            what.append(f"values of {which}: {', '.join(plugins)}")
         if not is_erased:
             what.append("removed values, in the write-ahead log of a database that another program reads: try again")
         return [*what, ", ".join(["backups", *copies]), ", ".join(["the log", *map(str, destinations.files)])]

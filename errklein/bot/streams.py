@@ -103,10 +103,9 @@ class StreamCopier:
             incoming.accept()
         while not self.ended and (chunk := incoming.read1(CHUNK_SIZE)):
             size += len(chunk)
-            if not self._has_readers() or size > self._size_limit:
-                self._fail(
-                    f"it has more than {self._size_limit} bytes" if self._has_readers() else "no plugin reads it"
-                )
+            too_large = f"it has more than {self._size_limit} bytes" if size > self._size_limit else ""
+            if reason := too_large if self._has_readers() else "no plugin reads it":
+                self._fail(reason)
                 return
             while chunk:
                 chunk = chunk[self._file.write(chunk) :]

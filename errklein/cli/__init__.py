@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
-from errklein.cli._parser import RUN_EXAMPLES, make_parser, unexpected
+from errklein.cli._parser import RUN_EXAMPLES, make_parser, print_lines, unexpected
 from errklein.cli.plugin_wizard import (
     new_plugin_wizard,
     read_template,
@@ -102,15 +102,13 @@ def check(known: argparse.Namespace) -> NoReturn:
     check(known, len(problems))
 
 
-def print_config_template(_: argparse.Namespace) -> int:
+def print_config_template(_: argparse.Namespace) -> None:
     sys.stdout.write((files("errklein") / "compat" / "errbot_package" / "config-template.py").read_text("utf-8"))
-    return 0
 
 
 def show_config(known: argparse.Namespace) -> int:
     """Print each setting that is set, or with --all each one, with its value and its source. The options are those of `errklein run`."""
     from errklein.config.warnings import shown_settings
-    from errklein.logs import escape
     from errklein.service import errors_end_program, load_with_options
 
     with errors_end_program():
@@ -125,8 +123,7 @@ def show_config(known: argparse.Namespace) -> int:
     lines = [*shown_settings(config, options, with_defaults=known.all)]
     lines = lines or ["# each setting has its default, which --all prints"]
     # Secrets are masked already, and references to them stay.
-    sys.stdout.write("".join(f"{escape(line)}\n" for line in lines))
-    return 0
+    return print_lines(lines, mask=str)
 
 
 def work_on_data(known: argparse.Namespace) -> int:
@@ -151,13 +148,12 @@ def work_on_data(known: argparse.Namespace) -> int:
         return status
 
 
-def init(directory: Path) -> int:
+def init(directory: Path) -> None:
     """Create a config.py and an example of a plugin with tests in the directory, and print how to use them. Raises
     SystemExit, and creates nothing, if one of the files exists."""
     write_new_files({directory / name: read_template(template) for name, template in _BEGINNING.items()})
     enter = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "
     sys.stdout.write(read_template("next.txt").format(directory=directory, enter=enter))
-    return 0
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {

@@ -116,9 +116,8 @@ def change_webhook(known: argparse.Namespace) -> int:
 
         webhook = RoomWebhook(**made["webhook"])
         lines += to_plain("\n".join(MadeWebhook(**{**made, "webhook": webhook}).lines())).splitlines()
-    # Not masked: the secrets are what this is for.
-    sys.stdout.write("".join(f"{escape(line)}\n" for line in lines))
-    return 0
+    # The secrets are what this is for.
+    return print_lines(lines, mask=str)
 
 
 def print_console_link(known: argparse.Namespace) -> int:

@@ -135,8 +135,7 @@ def backup(config: Config, known: Namespace) -> int:
         secrets = {**before, **store.contents()}
         _write_secrets(path, secrets)
         lines.append(f"{_secrets_of(path)}: secrets of webhooks: {len(secrets)}")
-    print_lines(lines)
-    return 0
+    return print_lines(lines)
 
 
 def _secrets_of(values: Path) -> Path:
@@ -183,8 +182,7 @@ def note(config: Config, known: Namespace) -> None:
 def release_messages(config: Config, _: Namespace) -> int:
     with _locked(config):
         count = journal.release_messages(Path(config.BOT_DATA_DIR))
-    print_lines([f"messages to be sent at the next start, unless they are older than OUTBOX_MAX_AGE: {count}"])
-    return 0
+    return print_lines([f"messages to be sent at the next start, unless they are older than OUTBOX_MAX_AGE: {count}"])
 
 
 def restore(config: Config, known: Namespace) -> int:
@@ -244,12 +242,12 @@ def storage_get(config: Config, known: Namespace) -> int:
                 literals[key] = value
             else:
                 problems.append(f"{namespace}: the value of {key!r} isn't a Python literal and was left out")
+    shown = repr(literals)
     if namespace.startswith(OF_NETWORK):
         # Its tokens are nobody's business; other values are those of plugins and of the configuration.
         masker.learn(storage, namespace, secrets_in(literals))
-        sys.stdout.write(f"{masker(repr(literals))}\n")
-        return complain(problems)
-    sys.stdout.write(f"{literals!r}\n")
+        shown = masker(shown)
+    sys.stdout.write(f"{shown}\n")
     return complain(problems)
 
 

@@ -291,8 +291,8 @@ _TRUSTED = "allow values to use this class or function, as module.name; may be g
 _TRUST = _parent("--trust", metavar="NAME", type=_trusted_name, help=_TRUSTED, **_SEVERAL)
 
 
-def print_lines(lines: Iterable[str]) -> int:
-    sys.stdout.write("".join(f"{escape(masker(line))}\n" for line in lines))
+def print_lines(lines: Iterable[str], mask: Callable[[str], str] = masker) -> int:
+    sys.stdout.write("".join(f"{escape(mask(line))}\n" for line in lines))
     return 0
 
 

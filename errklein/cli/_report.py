@@ -19,11 +19,12 @@ from pathlib import Path
 from errklein._version import __version__
 from errklein.cli import _data as data
 from errklein.cli._control import perform
+from errklein.cli._parser import print_lines
 from errklein.compat.stored_classes import plugs_of
 from errklein.config import SETTINGS, Config, ConfigError, SecretError, read_secret, take_variables
 from errklein.config.warnings import shown_settings
 from errklein.journal import DATABASE, JournalArchive
-from errklein.logs import escape, last_lines
+from errklein.logs import last_lines
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.repos.sources import RepoException, head
 from errklein.plugins.subprocesses import ProgramError, run
@@ -67,8 +68,7 @@ def report(known: argparse.Namespace) -> int:
             # Its text may have anything.
             found = [f"can't be found out: {type(error).__name__}"]
         lines += [f"{title}:", *(f"  {line}" for line in found or ["none"]), ""]
-    sys.stdout.write("".join(f"{escape(line)}\n" for line in masker("\n".join(lines)).split("\n")[:-1]))
-    return 0
+    return print_lines(masker("\n".join(lines)).split("\n")[:-1], mask=str)
 
 
 def _versions() -> Iterator[str]:

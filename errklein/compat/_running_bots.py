@@ -1,7 +1,6 @@
-"""The registry of the bots that run in this process, for code that has no reference to a bot. It is the only global
-object through which errklein's code gets a bot. errbot's `flask_app` is a module-level application, and its routes may
-be added before a bot exists. They are kept here and served by every running bot. errbot's functions that have no bot as
-an argument use the bot that was started last."""
+"""The bots that run in this process, for code that has no reference to one: the only global object of that kind.
+errbot's `flask_app` is a module-level application, whose routes may be added before a bot exists. They are kept here
+and served by every bot. errbot's functions without a bot as an argument use the one that was started last."""
 
 from __future__ import annotations
 
@@ -61,9 +60,8 @@ class RunningBots:
         self._hooks.clear()
 
     def answered(self) -> list[tuple[Hook, tuple[str, ...]]]:
-        """Return the hooks of the newest bot, including those of plugins, each with the methods that it serves. Without
-        a bot, return the hooks that are registered here. May be called in any thread. A thread other than the reactor's
-        waits for the reactor, and gets Stopping if the bot stops meanwhile."""
+        """Return the hooks of the newest bot with the methods that they serve; without a bot, those that are registered
+        here. Other threads wait for the reactor, and get Stopping if the bot stops meanwhile."""
         bot = self.newest
         if bot is None:
             return [(hook, hook.declaration.methods) for hooks in list(self._hooks.values()) for hook in hooks]
@@ -89,9 +87,8 @@ running_bots = RunningBots()  # the registry of this process
 
 
 class RouteMap(Map):
-    """The `url_map` of an application. `iter_rules` returns its own rules, then those of all other webhooks. Only its
-    own rules are matched, since errklein's server has already chosen the route when the application gets a request.
-    `own` is the application's name among the owners of hooks."""
+    """The `url_map` of an application, whose name among the owners of hooks is `own`. It lists its own rules, then those of all
+    other webhooks, and matches only its own, since errklein's server has already chosen the route of a request."""
 
     own: str | None = None
 

@@ -215,9 +215,8 @@ class _Assignable:
 
 
 class ErrbotBot(Bot):
-    """The bot as plugins see it on `self._bot`. It has errbot's names, and is a mapping of stored values. An attribute
-    that it lacks is looked up on the network of the message being handled, else on the first network. The stored values
-    are those of the same network; see `kept`."""
+    """The bot as plugins see it on `self._bot`, with errbot's names. The network of the message being handled, else the
+    first one, has the attributes that it lacks, and its stored values; see `kept`."""
 
     plugin_manager: BotPluginManager
     sending: SendingByBot

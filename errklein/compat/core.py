@@ -96,9 +96,9 @@ class BackendBase(ABC):
 
 class ErrBot(BackendBase, StoreMixin):
     """The base class of third-party backends. A subclass implements the methods of `BackendBase`; docs/reference/errbot.md has an
-    example. Its code may block, since it runs in its own thread. A backend is also a mapping of values that survive restarts.
-    Attributes that it lacks, such as `commands`, are looked up on the bot. All methods may be called in any thread, once the bot is
-    attached, which happens after `__init__`. A backend that a test creates without a bot sends messages by itself; see `Alone`."""
+    example. Its code may block, since it runs in its own thread. A backend is also a mapping of values that survive restarts. The
+    bot has the attributes that it lacks. All methods may be called in any thread, once the bot is attached, after `__init__`.
+    Without a bot, as in tests, it sends messages by itself; see `Alone`."""
 
     # Has the methods that the bot provides. It is set after `__init__`, which belongs to the backend's author.
     _network: Any = None
@@ -294,9 +294,8 @@ def part_of(message: Message, text: str) -> Message:
 
 
 class Alone:
-    """The network of a backend without a bot: in its `__init__`, or in a test that creates it as `SomeBackend(config)`.
-    Messages are passed to the backend's own `send_message`, in the caller's thread. Events are ignored, since there are
-    no plugins, and everything else that a bot does raises RuntimeError."""
+    """The network of a backend without a bot: in its `__init__`, or in a test. Messages are passed to the backend's own
+    `send_message`, events are ignored, since there are no plugins, and all else that a bot does raises RuntimeError."""
 
     leaving = False
 

@@ -1,6 +1,5 @@
-"""The application `errbot.core_plugins.flask_app`, to which backends and libraries add routes, and those of objects. It is a
-subclass of Flask if Flask is installed. Called as a WSGI application, it returns the server's response, which may be that of a
-plugin's webhook. The other functions and classes are the rest of `errbot.core_plugins.wsview` and `webserver`."""
+"""The application `errbot.core_plugins.flask_app`, to which backends and libraries add routes, and the rest of errbot's wsview and
+webserver. It is a subclass of Flask if that is installed. As a WSGI application, it returns the server's response."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""The plugin manager with errbot's names: `self._bot.plugin_manager`. A method that changes something waits in a thread
-until the change is made, and raises its error. On the reactor thread, which must not wait, it returns a Deferred.
-`PluginInfo` is the content of a `.plug` file in the form that errbot's backends and tools use."""
+"""The plugin manager with errbot's names, `self._bot.plugin_manager`, and `PluginInfo`, the content of a `.plug` file.
+Changes wait in a thread until they are made, and raise their errors. On the reactor thread they return a Deferred."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Lookup of the classes that stored values use, in errklein's and in errbot's modules, and their export to errbot.
-`find_class` is for values that the bot has stored itself, which may use any class. `find_restored_class` is for values
-from a backup or a shelf. `NameJudge` checks their names before they are stored, while no plugin is loaded: it parses the
-source of plugins' modules and executes none of it."""
+"""Lookup of the classes that stored values use, in errklein's and in errbot's modules, and their export to errbot. `find_class` is
+for values that the bot has stored itself, which may use any class. `find_restored_class` is for values from a backup or a shelf.
+`NameJudge` checks their names before they are stored: it parses the source of plugins' modules."""
 
 from __future__ import annotations
 

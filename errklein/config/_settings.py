@@ -209,7 +209,7 @@ _FLAG_KEYS = ("allowmuc", "allowprivate")
 
 
 def _access_rule(rule: Any, where: str = "") -> Any:
-    """Check one rule. A misspelt key would make it ineffective without an error, which ends with `where`."""
+    """Check one rule: a misspelt key would make it ineffective without an error. Errors end with `where`."""
     if not isinstance(rule, Mapping):
         raise InvalidValue(
             "a dict such as {'allowusers': ('alice',)}", f"a {type(rule).__name__}" + where.replace(" of ", " as ", 1)

@@ -3,11 +3,11 @@
 from errklein.listening._connections import (
     LARGEST_MESSAGE,
     ConnectionLimits,
+    address_of,
     client_of,
     receive_frames,
     seconds_waited,
 )
-from errklein.listening._haproxy import address_of
 from errklein.listening._listeners import (
     ListenError,
     Listeners,

@@ -20,8 +20,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from errklein.listening._connections import use_event_loop
-from errklein.listening._haproxy import ProxiedFactory
+from errklein.listening._connections import ProxiedFactory, use_event_loop
 
 if TYPE_CHECKING:
     from errklein.listening.tls import CertificateStore

@@ -16,16 +16,10 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL, crypto
 from twisted.internet.endpoints import TCP4ServerEndpoint
@@ -102,7 +96,7 @@ def _key_in(path: Path, text: bytes) -> PrivateKeyTypes | None:
     try:
         # Validating an RSA key blocks the reactor for up to 0.3 s. Other servers don't validate keys either. The match with a
         # certificate is checked below.
-        return load_pem_private_key(text, None, unsafe_skip_rsa_key_validation=True)
+        return serialization.load_pem_private_key(text, None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
         reason = f"the private key in {path} has a passphrase; remove it, for example with 'openssl pkey'"
     except (ValueError, UnsupportedAlgorithm):
@@ -155,7 +149,7 @@ def _public_key(certificate: x509.Certificate) -> bytes:
 
 
 def _encode(key: PublicKeyTypes) -> bytes:
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 # Suites with forward secrecy and authenticated encryption, as RFC 9325, 4.2, recommends. TLS 1.3 has only such suites.
@@ -427,8 +421,9 @@ def generate_certificate(hosts: Sequence[str], key_path: Path, certificate_path:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, SHA256())
     )
-    _write(key_path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
-    _write(certificate_path, certificate.public_bytes(Encoding.PEM), 0o644)
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    _write(key_path, key.private_bytes(pem, pkcs8, serialization.NoEncryption()), 0o600)
+    _write(certificate_path, certificate.public_bytes(pem), 0o644)
 
 
 def _general_name(host: str) -> x509.GeneralName:

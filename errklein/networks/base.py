@@ -12,20 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from errklein.chat import (
-    ONLINE,
-    Identifier,
-    Message,
-    Person,
-    Room,
-    RoomNotJoinedError,
-    RoomOccupant,
-    read_only,
-    same_network,
-)
+from errklein.chat import ONLINE, Identifier, Message, Person, Room, RoomNotJoinedError, RoomOccupant, read_only
 from errklein.chat.features import BARE, Features
 from errklein.chat.handles import Handle, MessageRef
-from errklein.chat.identifiers import LookupFailed
+from errklein.chat.identifiers import LookupFailed, same_network
 from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Unsupported, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
 from errklein.config.identity import IdentityKey, NetworkSettings, check_text
@@ -468,9 +458,8 @@ class LocalBackend(NetworkBase):
         self._rooms: dict[str, LocalRoom] = {}
         self._refs: dict[str, Sequence[MessageRef]] = {}
         self._disconnected = False
-        self.bot_identifier: LocalPerson = self.person_named(
-            str(config.BOT_IDENTITY.get("username") or self.default_name)
-        )
+        name = config.BOT_IDENTITY.get("username") or self.default_name
+        self.bot_identifier: LocalPerson = self.person_named(str(name))
 
     def connect(self, events: BackendEvents) -> None:
         self.events = events

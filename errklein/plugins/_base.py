@@ -71,10 +71,8 @@ class PluginHost(Protocol):
 
 
 class DefaultMethod:
-    """A decorator for a method of BotPlugin whose name plugins written for errbot may use for something else. A
-    plugin's own attribute of that name takes precedence, wherever it is: in the instance, in a subclass, or in another
-    base class, also one after BotPlugin. An assignment to the instance hides the method, since there is no `__set__`.
-    """
+    """A decorator for a method of BotPlugin whose name plugins written for errbot may use otherwise. A plugin's own attribute takes
+    precedence, in the instance, in a subclass, or in another base class, also one after BotPlugin. There is no `__set__`."""
 
     def __init__(self, attribute: Any) -> None:
         self.__doc__ = attribute.__doc__

@@ -154,9 +154,8 @@ async def _never_called(payload: object) -> None:
 
 @dataclass(eq=False, repr=False)
 class Lifecycle:
-    """Activates, deactivates and reloads plugins. Only one change may use it at a time. After the timeout, an
-    activation continues unless the plugin is deactivated, reloaded or removed. A plugin whose `deactivate` doesn't
-    return is inactive. `changed` is called when the active plugins change; `tell_admins` is passed to Activations."""
+    """Activates, deactivates and reloads plugins, for one change at a time. After the timeout, an activation continues
+    unless the plugin is deactivated, reloaded or removed. `changed` is called when the active plugins change."""
 
     log = Logger()
 
@@ -261,9 +260,8 @@ class Lifecycle:
             self.log.warn("{error}", error=str(error))
 
     async def end(self, plugin: Plugin, instance: BotPlugin, within: float | None = None) -> None:
-        """Deactivate the instance. Its store closes when its last handler has ended. Raises PluginTimeout if
-        `deactivate` doesn't return within `within` seconds, by default the timeout; the plugin is inactive
-        nevertheless. Raises PluginError if it is being deactivated already, perhaps by its own `deactivate`."""
+        """Deactivate the instance. Its store closes when its last handler has ended. Raises PluginTimeout, though it is inactive,
+        after `within` seconds, by default the timeout, and PluginError if it is being deactivated already, perhaps by itself."""
         if instance in self._ending:
             raise PluginError(f"{plugin.name} is already being deactivated.")
         self._ending.add(instance)
@@ -368,9 +366,8 @@ class Lifecycle:
             store()
 
     async def stop_all(self, each: float, within: float) -> None:
-        """Deactivate all plugins, last activated first. Fires when all are inactive, after `within` seconds at most.
-        They are deactivated one after the other. After the first that takes longer than `each` seconds, the rest is
-        deactivated concurrently, so that those can still store values."""
+        """Deactivate all plugins, last activated first, within `within` seconds: one after the other until one takes
+        longer than `each` seconds, and the rest concurrently, so that those can still store values."""
         for activation in self.activations.under_way:
             activation.late = True
             self.give_up(activation.plugin)

@@ -38,9 +38,8 @@ _SETTING = re.compile(r"config(?:\.|\[[\"']|,\s*[\"'])([A-Z][A-Z0-9_]*)\b")
 
 
 def find_plug_files(roots: Iterable[str | Path], suffix: str = ".plug") -> Discovery:
-    """Return all `.plug` files, or files with another `suffix`, in and under `roots`, in the order of the roots. Paths
-    are absolute, and each file occurs once. A directory's files come before those of its subdirectories, both sorted. A
-    root may be a file. Symbolic links are followed; hidden directories and `__pycache__` are ignored."""
+    """Return all files with the suffix in and under `roots`, which may be files, in their order, each once, with absolute paths.
+    Files come before subdirectories, both sorted. Links are followed; hidden directories and `__pycache__` are ignored."""
     found = Discovery(suffix)
     for root in roots:
         found.search(Path(root).absolute())

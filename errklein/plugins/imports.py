@@ -1,7 +1,6 @@
-"""Loads the Python modules of plugins, separately for each plugin, as `errklein_plugins.<slug of the plugin's
-name>.<module>`. The meaning of `import helper` in a plugin is decided when the importing module is compiled:
-docs/design.md, "Modules of plugins", has the rules. `importlib.import_module("helper")` and `__import__("helper")`
-follow them, too; see `_dynamic_imports`. Also the errors of plugins' code, as one line with file and line number."""
+"""Loads the modules of plugins, separately for each, as `errklein_plugins.<slug of its name>.<module>`, and describes errors of
+their code. The meaning of `import helper` is decided when the importing module is compiled: docs/design.md, "Modules of plugins",
+has the rules. `importlib.import_module` and `__import__` follow them, too; see `_dynamic_imports`."""
 
 from __future__ import annotations
 
@@ -183,9 +182,8 @@ def _target(name: str, redirect: Redirect) -> str:
 
 
 def load_module(plug: PlugFile, *, fresh: bool = False) -> ModuleType:
-    """Return the plugin's module, executed if it isn't loaded yet. `fresh` executes it and its helper modules again.
-    The call may block and works in any thread. Raises PluginLoadError for every exception of the code, including
-    SystemExit; the modules that were loaded before stay in place."""
+    """Return the plugin's module, executed if it isn't loaded yet; `fresh` executes it and its helper modules again. For any
+    thread. Raises PluginLoadError for every exception, also SystemExit; the modules from before stay in place."""
     home = _Home(package_of(plug), plug.directory, plug.module)
     with _lock:
         loaded = sys.modules.get(home.main)
@@ -195,9 +193,8 @@ def load_module(plug: PlugFile, *, fresh: bool = False) -> ModuleType:
 
 
 def plugin_class(module: ModuleType, base: type[B], named: str = "") -> tuple[type[B], str | None]:
-    """Return the subclass of `base` in the module, and a warning if there are several. Several `.plug` files may share
-    a module: the class named `named` is preferred. Otherwise it is the first by name of the classes that the module
-    defines, or else imports. Raises PluginLoadError if there is none."""
+    """Return the subclass of `base` in the module, and a warning if there are several: the one named `named`, since `.plug` files
+    may share a module, else the first that it defines, or else imports. Raises PluginLoadError without any."""
     found = {
         name: value
         for name, value in sorted(vars(module).items())

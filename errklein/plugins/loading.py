@@ -1,4 +1,5 @@
-"""Loads plugins: finds their files, installs requirements, imports modules and creates instances; and compares files with the code."""
+"""Loads plugins: finds their files, installs requirements, imports modules and creates instances; and compares files
+with the code."""
 
 from __future__ import annotations
 
@@ -55,9 +56,8 @@ _TIMEOUT = 3.0  # seconds after which a comparison of files that has not ended i
 
 
 class Loader:
-    """Loads plugins, in threads. `plugins` are the plugins by name; `unusable` are files without a plugin, with the
-    reasons. `mistakes` are those of methods that can't be called, since the last `take_mistakes`. `roots` are the
-    directories that were searched. `make` creates instances of plugins and flows."""
+    """Loads plugins, in threads. `unusable` are files without a plugin, with the reasons, `roots` the directories that
+    were searched, and `mistakes` those of methods that can't be called, since the last `take_mistakes`."""
 
     log = Logger()
 

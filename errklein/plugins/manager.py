@@ -200,8 +200,7 @@ class PluginManager(StoreMixin):
         """Return the plugin of that name. Raises UnknownPlugin, whose text lists all names."""
         if name not in self._plugins:
             names = "\n".join(f"- {plugin.name}" for plugin in self.found)
-            similar = most_similar(name, self._plugins)
-            meant = f"\nDid you mean {similar}?" if similar else ""
+            meant = f"\nDid you mean {similar}?" if (similar := most_similar(name, self._plugins)) else ""
             raise UnknownPlugin(f"{name} isn't a valid plugin name. The current plugins are:\n{names}{meant}")
         return self._plugins[name]
 

@@ -350,6 +350,8 @@ class PackageDirectory:
         self._on_installed = installed
         self.parent = data_dir.absolute() / "packages"
         self.path = self.parent / f"py{sys.version_info.major}.{sys.version_info.minor}"
+        # Complete packages to be moved to their place; by the next process if this one ends.
+        self._ready = self.parent / f".ready-{self.path.name}"
 
     def activate(self) -> None:
         """Add the packages at the end of `sys.path`, if there are any."""
@@ -459,11 +461,8 @@ class PackageDirectory:
         pip = find_spec("pip")
         directory = str(Path(pip.origin).parent.parent) if pip and pip.origin else ""
         command = [sys.executable, "-P", "-S", "-c", _PIP_ALONE, directory, str(known), *_INSTALL]
-        run(
-            [*command, "--prefix", str(work / "prefix"), "-r", str(given), "-c", str(pinned)],
-            seconds=_SECONDS,
-            env=_ENVIRONMENT,
-        )
+        command += ["--prefix", str(work / "prefix"), "-r", str(given), "-c", str(pinned)]
+        run(command, seconds=_SECONDS, env=_ENVIRONMENT)
 
     def _new_name(self, found: Distribution, requirements: RequirementFile) -> str:
         """Return the normalized name of a distribution that pip has installed. Raises InstallError if the environment
@@ -473,11 +472,6 @@ class PackageDirectory:
         if there is not None and not self._has(name):
             raise InstallError(self._conflict(f"{name} {version} is required", name, there, requirements.path))
         return normalized(name)
-
-    @property
-    def _ready(self) -> Path:
-        """The directory of complete packages to be moved to their place; by the next process if this one ends."""
-        return self.parent / f".ready-{self.path.name}"
 
     def _move_ready(self) -> None:
         if self._ready.is_dir():
@@ -491,8 +485,7 @@ class PackageDirectory:
                     continue
                 requires = f"{dependent} requires {wanted}" if dependent else f"{wanted} is required"
                 if name == "errbot":
-                    provides = f"errklein provides errbot {there} ({requirements.path})"
-                    return InstallError(f"{requires}, but {provides}")
+                    return InstallError(f"{requires}, but errklein provides errbot {there} ({requirements.path})")
                 if installed_version(name) == there:
                     return InstallError(self._conflict(requires, name, there, requirements.path))
         return InstallError(f"{requirements.path}: {error}")
@@ -510,15 +503,13 @@ def _installed(path: Path) -> Iterator[tuple[str, str, Distribution]]:
     # Plugins get errklein in place of an installed errbot, too.
     seen = {"errbot"}
     for found in distributions(path=[*sys.path, str(path)]):
-        # Incomplete metadata may have neither name nor version.
         name, version = name_and_version(found)
         name = normalized(name)
-        if not name or name in seen:
-            continue
-        seen.add(name)
-        # No requirement of pip can pin an invalid version (PEP 440).
-        with suppress(InvalidVersion):
-            yield name, str(Version(version)), found
+        # Incomplete metadata may have neither name nor version. No requirement of pip can pin an invalid one (PEP 440).
+        if name and name not in seen:
+            seen.add(name)
+            with suppress(InvalidVersion):
+                yield name, str(Version(version)), found
 
 
 def _write_metadata(directory: Path, name: str, version: str, found: Distribution | None = None) -> None:
@@ -527,10 +518,9 @@ def _write_metadata(directory: Path, name: str, version: str, found: Distributio
     info.mkdir(parents=True)
     lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
     with suppress(UnicodeDecodeError):
-        lines += [f"Requires-Dist: {needed}" for needed in (found.requires if found else None) or ()]
-        lines += [
-            f"Provides-Extra: {extra}" for extra in (found.metadata.get_all("Provides-Extra") if found else None) or ()
-        ]
+        if found is not None:
+            lines += [f"Requires-Dist: {needed}" for needed in found.requires or ()]
+            lines += [f"Provides-Extra: {extra}" for extra in found.metadata.get_all("Provides-Extra") or ()]
     _write(info / "METADATA", lines)
     _write(info / "RECORD", [f"{info.name}/{file},," for file in ("METADATA", "RECORD")])
 

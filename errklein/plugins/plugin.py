@@ -1,5 +1,5 @@
-"""Plugins that were found: their record, the errors of changes, and calls of their methods with timeouts, on the reactor or in
-threads; among them those that configure plugins."""
+"""Plugins that were found: their record, the errors of changes, and calls of their methods with timeouts, on the
+reactor or in threads; among them those that configure plugins."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ class PluginProblem:
 class Plugin:
     """A plugin that was found: its file, its instance if it could be loaded, and its problems. `problem` is the reason
     why the plugin doesn't work, and `source` the lines that show where, if it is in the code. `notes` are less serious
-    problems, `templates` are errors in its templates, and `has_templates` is True if its templates are registered.
-    Except for `source`, each is one line. `duplicates` are other `.plug` files with its name, which are ignored."""
+    problems, `templates` errors in its templates; `has_templates` if they are registered. `duplicates` are ignored
+    `.plug` files with its name."""
 
     plug: PlugFile
     instance: BotPlugin | None = None
@@ -134,9 +134,8 @@ class Plugin:
 @dataclass(eq=False)
 class PluginExecution:
     """Runs the methods of plugins where each may run, and waits for them with a timeout. The Deferreds fail only with
-    the exceptions in `RAISED`; asyncio's CancelledError, for instance, is converted. `waits` makes threads wait for
-    work on the reactor. A change waits `timeout` seconds for methods of plugins; if several plugins share that time one
-    after the other, each has at least `minimum` seconds."""
+    the exceptions in `RAISED`; others, such as asyncio's CancelledError, are converted. A change waits `timeout`
+    seconds for methods; if several plugins share that time, each has at least `minimum` seconds."""
 
     reactor: Any
     runner: Runner

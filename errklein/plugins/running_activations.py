@@ -106,10 +106,9 @@ def given_up(name: str) -> PluginActivationException:
 
 @dataclass(eq=False)
 class Activations:
-    """The activations in progress. Those of one change run concurrently, each after the plugins that it depends on. A
-    change waits for all of them until the timeout; then they continue in the background. `begin` activates a configured
-    instance. `tell_admins` gets the error of an activation in the background, and a summary for people who aren't
-    administrators. `hanging` contains instances that are to be inactive, with their methods that haven't returned."""
+    """The activations in progress. Those of one change run concurrently, each after the plugins that it depends on, and from the
+    timeout on in the background. `begin` activates a configured instance. `tell_admins` gets the error of one in the background,
+    and a summary for others. `hanging` are instances that are to be inactive, with the methods that haven't returned."""
 
     execution: PluginExecution
     plugins: Mapping[str, Plugin]

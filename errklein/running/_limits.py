@@ -159,7 +159,7 @@ class TokenBucket:
         self._since = seconds()
 
     def take(self, part: object = None) -> float:
-        """Take a token and return 0.0; if there is none, return the seconds until the next one. `part` has no effect."""
+        """Take a token and return 0.0, or return the seconds until the next. `part`, what it is for, has no effect."""
         now = self._seconds()
         if self.interval > 0:
             # A clock that is set back adds nothing.

@@ -39,9 +39,8 @@ class BackupError(StorageError):
 
 
 def write_backup(path: Path, rows: Iterable[Row], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> int:
-    """Write the rows to a backup file and return their number. The file is written beside `path` with mode 0600,
-    flushed to disk, and then renamed to `path`. If that fails, an older backup at `path` stays as it is. `now` returns
-    the time for the header. Raises BackupError."""
+    """Write the rows to a backup file and return their number. It is written beside `path` with mode 0600, flushed to
+    disk, and renamed. If that fails, which raises BackupError, an older backup at `path` stays as it is."""
     header = {"format": FORMAT, "version": VERSION, "made": now().isoformat(), "errklein": __version__}
     try:
         lines = (header, *map(_entry, rows))

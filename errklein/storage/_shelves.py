@@ -1,7 +1,6 @@
-"""errbot's shelves: dbm files named `<namespace>.db` in its data directory. They are read, imported, and written for an
-export. A shelf is of the dbm kind that errbot's Python used, and may consist of several files: `.db.dat` and `.db.dir`
-(dumb), `.db.db` or `.db.pag` (ndbm), `.db` (GNU or SQLite). Each value is a pickle, which is returned as bytes. Reading
-changes no shelf. Those of an export are files of dbm.dumb, which every Python reads."""
+"""errbot's shelves: dbm files named `<namespace>.db` in its data directory. A shelf is of the dbm kind that errbot's Python used,
+and may consist of several files: `.db.dat` and `.db.dir` (dumb), `.db.db` or `.db.pag` (ndbm), `.db` (GNU or SQLite). Values are
+pickles, which are returned as bytes. Reading changes no shelf. An export writes files of dbm.dumb, which every Python reads."""
 
 from __future__ import annotations
 

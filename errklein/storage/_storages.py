@@ -54,10 +54,10 @@ _REPLACE = "UPDATE stored SET value = ?, trusted = NULL WHERE namespace = ? AND 
 
 
 class AdaptedStorage:
-    """A storage that only gets, sets and removes values, such as a third-party one, made usable in any thread. `open_namespace`
-    opens a namespace in the storage called `name`. One that is opened several times is opened once there. Exceptions of the storage
-    are raised as StorageError, in one line. `config` is its STORAGE_CONFIG, whose secrets are masked in errors. `run` calls the
-    functions that must not block the reactor, one after the other; by default at once."""
+    """A storage that only gets, sets and removes values, made usable in any thread. `open_namespace` opens a namespace
+    in the storage called `name`, once for all users. Its exceptions are raised as StorageError, in one line, in which
+    the secrets of `config`, its STORAGE_CONFIG, are masked. `run` calls what must not block the reactor, one after the
+    other; by default at once."""
 
     log = Logger()
 
@@ -276,9 +276,8 @@ class _ValuesInMemory(dict[str, Any]):
 
 
 class SQLiteStorage:
-    """All namespaces, in the database at `path`. Any thread may use it. A value is on disk when `SQLiteStore.set` returns,
-    but for a copy. `values` unpickles the values. `run` calls the functions that must not block the reactor, one after the
-    other; by default they are called at once. Every method raises StorageError if the database can't be read or written."""
+    """All namespaces, in the database at `path`, for any thread. A value is on disk when `SQLiteStore.set` returns, but
+    for a copy. `values` unpickles the values; `run` is as in AdaptedStorage. Methods raise StorageError."""
 
     def __init__(
         self, path: Path, values: ValueReader = DEFAULT_READER, access: Access = Access.OWN, run: Run = maybeDeferred
@@ -305,9 +304,8 @@ class SQLiteStorage:
             yield _decoded(namespace), _decoded(key), data
 
     def put(self, rows: Iterable[Row], instead_of: Iterable[str] = (), trusted: Iterable[str] | None = ()) -> None:
-        """Store all rows in one transaction. It first removes all values of the namespaces in `instead_of`. The values
-        are marked as restored. `trusted` has additional names, each as "module.qualname", that they may use; None marks
-        them as the bot's own values, which aren't restricted."""
+        """Store all rows in one transaction, after removing all values of the namespaces in `instead_of`. They are marked as
+        restored, and may use the names in `trusted`, too; None marks them as the bot's own, which aren't restricted."""
         mark = None if trusted is None else json.dumps(sorted(set(trusted)))
         with self._database.transaction() as connection:
             connection.executemany(
@@ -334,9 +332,8 @@ class SQLiteStorage:
 
 @dataclass(eq=False)
 class SQLiteStore:
-    """The values of one namespace of a SQLiteStorage. Each `get` unpickles the value, so it returns a new object. A
-    value whose class is missing or not allowed raises UnreadableValue, but can be removed. One that can't be pickled
-    raises UnstorableValue. After `close`, all raise StorageError."""
+    """The values of one namespace of a SQLiteStorage. Each `get` returns a new object. A value whose class is missing
+    or not allowed raises UnreadableValue, but can be removed. One that can't be pickled raises UnstorableValue."""
 
     _database: Database
     _values: ValueReader
@@ -435,9 +432,8 @@ def put_rows(
     values: ValueReader = DEFAULT_READER,
 ) -> None:
     """Store the rows, after removing all values of the namespaces in `instead_of`. May block. In a SQLiteStorage this
-    is one transaction that marks each value as restored, see `SQLiteStorage.put`. Other storages store objects and have
-    no such mark. For them, `values` first unpickles all values with the same restrictions, so the classes that the
-    values use must be importable. Raises UnreadableValue before anything is changed."""
+    is one transaction that marks each value as restored. Other storages have no such mark: for them, `values` first
+    unpickles all values with the same restrictions. Raises UnreadableValue before anything is changed."""
     if isinstance(storage, SQLiteStorage):
         storage.put(rows, instead_of, trusted)
         return

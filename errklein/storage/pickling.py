@@ -305,10 +305,9 @@ class RestrictedUnpickler(pickle._Unpickler):
 
 @dataclass(frozen=True)
 class ValueReader:
-    """Unpickles values, with a lookup for the bot's own values and a restricted one for restored values. `find_class`
-    looks up each class that a value of the bot's own uses; if it returns None, the class is imported from the module
-    that the value names. For a restored value, `find_restored_class` looks up the classes that aren't in
-    STANDARD_NAMES; if it returns None, the value is refused."""
+    """Unpickles values. `find_class` looks up each class that a value of the bot's own uses; if it returns None, the
+    class is imported as the value names it. `find_restored_class` looks up the classes of restored values that aren't
+    in STANDARD_NAMES; if it returns None, the value is refused."""
 
     find_class: FindStoredClass = _unknown
     find_restored_class: FindStoredClass = _unknown

@@ -132,9 +132,7 @@ def headers_of_source(
         return dict(headers)
     verification, what = hook.declaration.verify, f"{method} {parts.path} with source={source!r}: {hook}"
     if verification is None:
-        raise ValueError(
-            f'{what} verifies no source; add verify={source}(secret="env:NAME") to @webhook, or to WEBHOOKS'
-        )
+        raise ValueError(f'{what} verifies no source; add verify={source}(secret="env:NAME") to @webhook or WEBHOOKS')
     if verification.scheme == ADDRESS_SCHEME:
         raise ValueError(f"{what} verifies the {ADDRESS_SCHEME}; leave out source, and use the whole address")
     if verification.scheme != source:

@@ -191,9 +191,7 @@ class StubHTTP:
 
     def _declare(self, answer: Answer) -> None:
         if not urlsplit(answer.url).scheme:
-            raise ValueError(
-                f"{answer.url} has no scheme and host; declare the complete URL, such as https://example.org/path"
-            )
+            raise ValueError(f"{answer.url} has no scheme and host; declare the whole URL: https://example.org/path")
         self._declared.append(answer)
 
 

@@ -68,9 +68,7 @@ def stays_idle(reactor: Any, seconds: float, other_threads: Collection[threading
     # One reader is always there: it wakes the reactor when a thread calls it.
     is_connected = len(reactor.getReaders()) > 1 or reactor.getWriters()
     others = {*other_threads, threading.current_thread()}
-    threads = [
-        thread for thread in threading.enumerate() if thread not in others and not thread.name.startswith(_POOLS)
-    ]
+    threads = [one for one in threading.enumerate() if one not in others and not one.name.startswith(_POOLS)]
     soon = [call for call in reactor.getDelayedCalls() if call.getTime() <= reactor.seconds() + seconds]
     return not (due or soon or is_connected or threads or asyncio.all_tasks(loop))
 
@@ -371,9 +369,7 @@ class _HelperModuleFinder(MetaPathFinder, Loader):
     def __init__(self, plugs: Callable[[], Iterable[PlugFile]]) -> None:
         self._plugs = plugs
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
         if path is not None or fullname in sys.stdlib_module_names or self._module(fullname) is None:
             return None
         return ModuleSpec(fullname, self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from errklein.ports.values import Storage, Store
@@ -203,13 +204,8 @@ class StoreContract(Base):
 
     def assert_closed(self, store: Store, named: str) -> None:
         """Fail unless each method of the store raises a StorageError that contains "closed" and `named`."""
-        keyed = (
-            lambda: store.get("key"),
-            lambda: store.set("key", 1),
-            lambda: store.remove("key"),
-            lambda: store.read("key"),
-        )
-        for call in (*keyed, store.keys, store.len):
+        keyed = [partial(method, "key") for method in (store.get, store.remove, store.read)]
+        for call in (*keyed, lambda: store.set("key", 1), store.keys, store.len):
             with self.assertRaises(StorageError) as caught:
                 call()
             self.assertIn("closed", str(caught.exception))

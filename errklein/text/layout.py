@@ -415,9 +415,8 @@ class _Layout:
         if not text:
             return ""
         if STX in text:
-            text = (
-                HTML_PLACEHOLDER_RE.sub(self._stashed, text).replace(AMP_SUBSTITUTE, "&").replace(NBSP_PLACEHOLDER, "")
-            )
+            text = HTML_PLACEHOLDER_RE.sub(self._stashed, text)
+            text = text.replace(AMP_SUBSTITUTE, "&").replace(NBSP_PLACEHOLDER, "")
         elif "&" not in text:
             return text
         return sanitize(_ENTITY.sub(lambda entity: html.unescape(entity[0]), text))

@@ -219,7 +219,6 @@ IMTEXT_CHRS = CharacterTable(
 )
 """The conventions of instant messaging: `*bold*`, `_emphasis_` and code in backticks."""
 
-ANSI_CHRS = CharacterTable(
-    *(f"\x1b[{code}m" for code in (*range(30, 38), 39, *range(40, 48), 49, 0, 1, 3, 4, 23, 24, 22))
-)
+_SGR = (*range(30, 38), 39, *range(40, 48), 49, 0, 1, 3, 4, 23, 24, 22)
+ANSI_CHRS = CharacterTable(*(f"\x1b[{code}m" for code in _SGR))
 """Terminal sequences (ECMA-48 SGR)."""

@@ -18,15 +18,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import (
-    ChoiceLoader,
-    Environment,
-    FileSystemLoader,
-    PrefixLoader,
-    TemplateError,
-    TemplateNotFound,
-    TemplateSyntaxError,
-)
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader
+from jinja2.exceptions import TemplateError, TemplateNotFound, TemplateSyntaxError
 from markupsafe import Markup, escape
 
 from errklein.text._quoting import plain_but_html
@@ -156,9 +149,8 @@ def render(name: str, parameters: Mapping[str, Any], plugin: str | None = None) 
                 problem = error
             continue
         if isinstance(problem, BrokenTemplate):
-            logging.getLogger(f"errbot.plugins.{plugin}").warning(
-                "%s; the shared %s is used instead", problem, name + SUFFIX
-            )
+            log = logging.getLogger(f"errbot.plugins.{plugin}")
+            log.warning("%s; the shared %s is used instead", problem, name + SUFFIX)
         return text
     assert problem is not None
     if isinstance(problem, TemplateNotFound):

@@ -309,7 +309,7 @@ class NamesTests(SynchronousTestCase):
         for network in ("work", "home"):
             bot.say("!echo x", frm="@alice", network=network)
         reply = bot.command("!person forget @alice")
-        self.assertIn("'@alice' is the name of several people; name one of home:@alice, work:@alice.", reply)
+        self.assertIn("'@alice' is the name of several people; name one: home:@alice, work:@alice.", reply)
         self.assertIn("Removed of @alice on home: 1 commands", bot.command("!person forget home:@alice"))
         self.assertEqual(bot.say("!history", frm="@alice", network="work"), ["1:!echo x"])
         self.assertEqual(bot.say("!history", frm="@alice", network="home"), [])
@@ -343,7 +343,7 @@ class IRCTests(WholeBotCase):
         for mask in ("alice!a@one", "alice!x@two"):
             self.replies_to(f":{mask} PRIVMSG errklein :!echo {mask}")
         choices = "irc:alice!a@one, irc:alice!x@two"
-        self.assertEqual(self.forget("ALICE"), [f"'ALICE' is the name of several people; name one of {choices}."])
+        self.assertEqual(self.forget("ALICE"), [f"'ALICE' is the name of several people; name one: {choices}."])
         self.assertIn("Removed of Alice!A@one on irc: 1 commands and 0 notices", self.forget("irc:Alice!A@one"))
         self.assertEqual(self.replies_to(":alice!x@two PRIVMSG errklein :!history"), ["1:!echo alice!x@two"])
         self.assertIn("Removed of alice on irc: 1 commands and 0 notices", self.forget("alice"))

@@ -19,7 +19,7 @@ from errklein import BotPlugin, cmdfilter
 from errklein.chat import Message
 from errklein.config import load_config
 from errklein.console import ConsoleServer
-from errklein.listening._haproxy import ProxiedFactory
+from errklein.listening._connections import ProxiedFactory
 from errklein.running import Overloaded
 from errklein.testing._reactor import InlinePool
 from tests.console.kit import ADDRESS, Browser, ConsoleCase

@@ -20,8 +20,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from errklein.listening._connections import ConnectionLimits, client_of
-from errklein.listening._haproxy import ProxiedFactory
+from errklein.listening._connections import ConnectionLimits, ProxiedFactory, client_of
 from errklein.listening.tls import generate_certificate
 from errklein.logs import format_line
 from errklein.running import NEVER, Runner, WorkerPool

@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.listening._haproxy import ProxiedFactory
+from errklein.listening._connections import ProxiedFactory
 from errklein.webhooks import webhook
 from tests.web.kit import WebCase, request
 from tests.webhooks.test_proxy_header import INVALID, VALID

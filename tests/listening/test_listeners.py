@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 
 from errklein.listening import ListenError, Listeners, endpoint_url
-from errklein.listening._haproxy import ProxiedFactory
+from errklein.listening._connections import ProxiedFactory
 from errklein.listening._listeners import identify
 from errklein.listening.tls import generate_certificate
 from errklein.running import Runner, WorkerPool

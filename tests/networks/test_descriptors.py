@@ -36,7 +36,6 @@ ALLOWED = {
     "sources/post/__init__.py": "formats of services that also are networks",
     "core_plugins/versionchecker.py": "errbot's core plugin names the networks without it",
     "verify/__init__.py": "its schemes have the names of services",
-    "verify/_senders.py": "its schemes have the names of services",
 }
 """Parts that may know a network, besides `compat`, `config`, and `testing`, which plays the Test network."""
 

@@ -121,7 +121,7 @@ class SourceTests(PluginTestCase):
         self.assertEqual(
             self.error("/open/door", {}, source="github"),
             "POST /open/door with source='github': Sources:open verifies no source; "
-            'add verify=github(secret="env:NAME") to @webhook, or to WEBHOOKS',
+            'add verify=github(secret="env:NAME") to @webhook or WEBHOOKS',
         )
 
     def test_secret_that_was_missing(self) -> None:

@@ -1,1 +1,1 @@
-"""Adapters for backends that were written for errbot. Nothing is exported, since `finding` imports the reactor."""
+"""Adapters for backends that were written for errbot. Nothing is exported, since `network` imports the reactor."""

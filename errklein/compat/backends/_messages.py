@@ -1,4 +1,5 @@
-"""Values that pass between the bot and a backend written for errbot: identifiers of a network, safe texts, and stored messages."""
+"""Values that pass between the bot and a backend written for errbot: identifiers of a network, safe texts, and stored
+messages."""
 
 from __future__ import annotations
 
@@ -57,7 +58,8 @@ class NetworkStamp:
 
 
 def ask_beforehand(*identifiers: Identifier | None) -> None:
-    """Read the attributes that access control uses on the reactor, in a thread where they may block. Backends cache them."""
+    """Read the attributes that access control uses on the reactor, in a thread where they may block. Backends cache
+    them."""
     for identifier in identifiers:
         for name in ("person", "aclattr", "nick") if isinstance(identifier, Person) else ("aclattr",):
             with suppress(Exception):
@@ -101,12 +103,8 @@ def is_card(message: OutgoingMessage) -> bool:
 
 
 def restored(message: OutgoingMessage, identify: Identify, frm: Identifier | None) -> Message:
-    """Return the message that an earlier process has accepted.
-
-    :param identify: Returns the identifier for a text. May block.
-    :param frm: The bot.
-    :raises Exception: The one of `identify`, if there is no such recipient any more.
-    """
+    """Return the message of the bot `frm` that an earlier process has accepted. `identify` returns the identifier for a
+    text; it may block, and raises an exception if there is no such recipient any more."""
     details = json.loads(message.details or "{}")
     to = identify(message.recipient)
     made = (Card if "card" in details else Message)(message.body, frm, to)

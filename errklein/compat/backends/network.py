@@ -1,4 +1,5 @@
-"""Adapter from errbot's backends to `ports.chat.Backend`; see "errbot's backends" in docs/design.md."""
+"""Adapter from errbot's backends to `ports.chat.Backend`; see "errbot's backends" in docs/design.md. It finds the one
+that BACKEND names."""
 
 from __future__ import annotations
 
@@ -6,11 +7,12 @@ import asyncio
 import ctypes
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO, TypeVar
 
@@ -34,14 +36,20 @@ from errklein.compat.backends._messages import (
     restored,
 )
 from errklein.compat.core import EVENTS, ErrBot, part_of
+from errklein.config import ConfigError
+from errklein.config.networks import known_networks
 from errklein.dispatch import card_as_text
 from errklein.networks.base import NetworkBase
 from errklein.networks.outbox import NotConfirmed, Outbox, outbox_limits
+from errklein.plugins.discovery import entry_point_roots, load_plug_files
+from errklein.plugins.imports import PluginLoadError, load_module, plugin_class
+from errklein.plugins.plug_file import PlugFile
 from errklein.ports.chat import BackendEvents
 from errklein.ports.receipts import Receipt
 from errklein.running import TimedOut, WorkerPool, cancel_timers, on_reactor_soon, result_within, start_daemon_thread
 from errklein.running.context import assigned, sent_by_bot
 from errklein.text import split_message
+from errklein.text.suggestions import did_you_mean
 
 T = TypeVar("T")
 
@@ -50,10 +58,22 @@ Part = Callable[[], object]
 RETRY_AFTER, LONGEST_RETRY = 5.0, 60.0
 """The seconds until a message is sent again after an error of the connection: at first, doubled each time, and at most."""
 
+ATTEMPTS = (
+    20  # the errors of the connection after which a message is dropped, since it may be the cause: a quarter of an hour
+)
+
 _REACTIONS = {Kind.REACT: "add_reaction", Kind.UNREACT: "remove_reaction"}
 
-ATTEMPTS = 20
-"""Number of errors of the connection after which a message is dropped, since it may be the cause: a quarter of an hour."""
+PACKAGES = {
+    "APRS": "err-aprs-backend",
+    "Discord": "err-backend-discord",
+    "Matrix": "errbot-backend-matrix",
+    "Mattermost": "err-backend-mattermost",
+    "SlackV3": "errbot-backend-slackv3",
+}
+"""Backends written for errbot, by the name for BACKEND, with the packages on PyPI that have them."""
+
+GROUPS = ("errbot.backend_plugins", "errklein.backends")  # the entry point groups in which distributions offer networks
 
 
 class ThreadedNetwork(NetworkBase):
@@ -64,14 +84,12 @@ class ThreadedNetwork(NetworkBase):
 
     joins_configured_rooms = False
 
-    SHUT_DOWN_AFTER = 1.0
-    """Seconds from the end of sending until `disconnect` calls the backend's `shutdown`, if its code still runs."""
-
-    LEAVE_WITHIN = 3.0
-    """Seconds from the end of sending until `disconnect` abandons the code, since a thread can't be killed."""
-
-    HURRY = 0.1
-    """The minimum of SHUT_DOWN_AFTER if the grace period ends earlier, in seconds; twice that is the one of LEAVE_WITHIN."""
+    # The seconds from the end of sending until `disconnect` calls the backend's `shutdown`, if its code still runs, and until
+    # it abandons the code, since a thread can't be killed.
+    SHUT_DOWN_AFTER, LEAVE_WITHIN = 1.0, 3.0
+    HURRY = (
+        0.1  # the minimum of SHUT_DOWN_AFTER if the grace period ends earlier; twice that is the one of LEAVE_WITHIN
+    )
 
     def __init__(self, reactor: Any, config: Any, make: Callable[[Any], ErrBot]) -> None:
         self.network: str = config.network
@@ -95,8 +113,7 @@ class ThreadedNetwork(NetworkBase):
         self._next_attempt = 0.0
         self._serving = False
         self._ended: Deferred[None] = Deferred()
-        # Acquired by the first call of shut_down, and never released.
-        self._shut_down_once = threading.Lock()
+        self._shut_down_once = threading.Lock()  # acquired by the first call of shut_down, and never released
 
     def attach(self, bot: Bot) -> None:
         self.bot = bot
@@ -131,9 +148,8 @@ class ThreadedNetwork(NetworkBase):
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Send the queue for up to `grace` seconds, then interrupt the backend's code, as Ctrl-C does. The Deferred
-        fires when the code has ended, or is abandoned because it takes too long. A connection that is lost while the
-        queue is sent is reestablished. If the network is not connected and the next attempt to connect is after the
-        grace period, nothing is sent. A later process sends the messages that are left."""
+        fires when the code has ended, or is abandoned because it takes too long. A lost connection is reestablished;
+        nothing is sent if the next attempt is after the grace period. A later process sends what is left."""
         end = self._reactor.seconds() + grace
         closed = self.outbox.close(grace if self._serving and self._next_attempt < end else 0.0)
         return closed.addCallback(lambda _: Deferred.fromCoroutine(self._leave(end - self._reactor.seconds())))
@@ -170,8 +186,7 @@ class ThreadedNetwork(NetworkBase):
         return Deferred.fromCoroutine(look_up())
 
     def build_message(self, text: str) -> Message:  # type: ignore[override]
-        message: Message = self.legacy.build_message(text)
-        return message
+        return self.legacy.build_message(text)
 
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
         reply = self.legacy.build_reply(message, text, private=private, threaded=threaded)
@@ -292,12 +307,11 @@ class ThreadedNetwork(NetworkBase):
 
     def shut_down(self) -> None:
         """Call the backend's `shutdown`, once."""
-        if not self._shut_down_once.acquire(blocking=False):
-            return
-        try:
-            self.legacy.shutdown()
-        except Exception:
-            self.log.failure("{network}: shutdown() failed", network=self.network)
+        if self._shut_down_once.acquire(blocking=False):
+            try:
+                self.legacy.shutdown()
+            except Exception:
+                self.log.failure("{network}: shutdown() failed", network=self.network)
 
     def try_again(self) -> None:
         if self._is_connected:
@@ -390,9 +404,8 @@ class ThreadedNetwork(NetworkBase):
 
 
 class SendingThread:
-    """Implements `networks.outbox.Transport` by calls of the backend's methods, one after the other, in a thread. A
-    call that raises an error of the connection is repeated later: a backend that sends by HTTP doesn't report that it
-    has lost its network. Any other error rejects the message."""
+    """Implements `networks.outbox.Transport` by calls of the backend's methods in a thread. After an error of the connection, a
+    call is repeated: backends that send by HTTP don't report a lost network. Other errors reject the message."""
 
     log = Logger()
 
@@ -552,3 +565,62 @@ class NetworkThread:
 
 def _ctrl_c() -> None:
     raise KeyboardInterrupt
+
+
+def network_plugs(config: Any, unreadable: list[str] | None = None) -> Iterator[PlugFile]:
+    """Return an iterator over the `.plug` files of backends in BOT_EXTRA_BACKEND_DIR, then in installed distributions.
+    Files that can't be used are skipped; a line for each is added to `unreadable`."""
+    roots = [Path(directory) for directory in config.directories("BOT_EXTRA_BACKEND_DIR")]
+    return load_plug_files([*roots, *entry_point_roots(GROUPS)], unreadable)
+
+
+def find_network(config: Any) -> PlugFile:
+    """Return the `.plug` file with the Name in BACKEND; raises ConfigError, which lists the known backends."""
+    wanted = config.BACKEND
+    unreadable: list[str] = []
+    plugs = {plug.name: plug for plug in reversed(list(network_plugs(config, unreadable)))}
+    by_small_name = {name.lower(): plug for name, plug in plugs.items()}
+    plug = plugs.get(wanted) or by_small_name.get(wanted.lower())
+    if plug is None:
+        known = (*(network.name for network in known_networks()), *sorted(plugs))
+        meant = _how_to_get(wanted) or did_you_mean(wanted, known) or "."
+        broken = "".join(f" {problem}." for problem in unreadable)
+        raise ConfigError(
+            f"BACKEND: unknown backend {wanted!r}{meant}{broken} Available: {', '.join(known)}; others are found in "
+            "installed packages and BOT_EXTRA_BACKEND_DIR"
+        )
+    refusal = plug.refusal()
+    if refusal is not None:
+        raise ConfigError(f"BACKEND: {wanted!r} can't be used ({refusal})")
+    if not config.BOT_ADMINS:
+        raise ConfigError('BOT_ADMINS is missing; expected a tuple of names, such as ("@alice",)')
+    return plug
+
+
+def _how_to_get(wanted: str) -> str:
+    """Return the end of a sentence about a missing backend whose package is known; else ""."""
+    by_small_name = {name.lower(): name for name in PACKAGES}
+    if (name := by_small_name.get(wanted.lower())) is None:
+        return ""
+    then = f", and set BACKEND = {name!r}" if name.lower() != wanted.lower() else ""
+    return f"; install the package {PACKAGES[name]} into errklein's virtualenv{then}."
+
+
+def make_network(reactor: Any, config: Any) -> ThreadedNetwork:
+    """Create the network that BACKEND names. Raises ConfigError if its module or class doesn't work."""
+    plug = find_network(config)
+
+    def make(config: Any) -> ErrBot:
+        cls, _ = plugin_class(load_module(plug), ErrBot, plug.name)
+        made = cls(config)
+        if made.mode is None:
+            raise TypeError(f'the mode of {cls.__name__} is None; expected a word such as "irc"')
+        return made
+
+    try:
+        return ThreadedNetwork(reactor, config, make)
+    except PluginLoadError as error:
+        raise ConfigError(f"BACKEND: {error}") from error
+    except (Exception, SystemExit) as error:
+        reason = " ".join(str(error).split()) or "without a message"
+        raise ConfigError(f"BACKEND: {plug.name!r} failed to start ({type(error).__name__}: {reason})") from error

@@ -221,9 +221,7 @@ class _BoundedAdapter(HTTPAdapter):
             while data := read(65_536, decode_content=True):
                 content += data
                 if len(content) > LARGEST_ANSWER or monotonic() > end:
-                    raise requests.ConnectionError(
-                        f"the answer has more than {LARGEST_ANSWER:,} bytes, or takes too long"
-                    )
+                    raise requests.ConnectionError(f"the answer is larger than {LARGEST_ANSWER:,} bytes, or too slow")
         except HTTPError as error:
             raise requests.ConnectionError(error) from None
         finally:

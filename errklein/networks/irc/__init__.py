@@ -146,9 +146,8 @@ def _certificates(key: str, value: Any) -> Path:
         found = False
     if not found:
         shown = repr(str(value)) if isinstance(value, (str, os.PathLike)) else f"a {type(value).__name__}"
-        raise ConfigError(
-            f"BOT_IDENTITY: {key!r} is {shown}; it must be the path of a file with certificates in PEM format"
-        )
+        expected = "it must be the path of a file with certificates in PEM format"
+        raise ConfigError(f"BOT_IDENTITY: {key!r} is {shown}; {expected}")
     return path
 
 
@@ -183,15 +182,11 @@ def _admin_warning(admin: str, acl_pattern: str) -> str:
         return ""
     nick = admin.partition("!")[0]
     if not any(character in admin for character in "!@*?"):
-        return (
-            f"{admin!r} is nobody on IRC, where a person is nick!user@host; expected a pattern such as '{admin}!*@HOST'"
-        )
+        return f"{admin!r} is nobody on IRC, where a person is nick!user@host; expected a pattern: '{admin}!*@HOST'"
     if admin.rpartition("@")[2].strip("*?") and "@" in admin:
         return ""
     who = f"anybody who takes the nick {nick!r}" if nick.strip("*?") and "!" in admin else "everybody"
-    return (
-        f"with {admin!r}, {who} is an administrator, who can run code; name a host or account, such as '*!*@user/NAME'"
-    )
+    return f"with {admin!r}, {who} is an administrator, who can run code; name a host or account: '*!*@user/NAME'"
 
 
 SETTINGS = NetworkSettings(

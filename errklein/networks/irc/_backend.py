@@ -27,14 +27,7 @@ from errklein.networks.context import NetworkContext
 from errklein.networks.irc import IRCSettings
 from errklein.networks.irc._lines import WINDOW, IRCRateLimiter, MessageLine, split_lines, strip_controls, text_capacity
 from errklein.networks.irc._rooms import RoomMembership, nick_of
-from errklein.networks.irc.identifiers import (
-    ACL_PATTERN,
-    CaseMapping,
-    IRCPerson,
-    IRCRoom,
-    IRCRoomOccupant,
-    split_occupant,
-)
+from errklein.networks.irc.identifiers import ACL_PATTERN, IRCPerson, IRCRoom, IRCRoomOccupant, split_occupant
 from errklein.networks.outbox import NotConfirmed, Outbox, RetryLater, outbox_limits
 from errklein.running import cancel_timers, on_reactor_soon
 from errklein.text import PARTS_CAP, at_most, to_irc
@@ -88,7 +81,7 @@ class IRCBackend(ConnectedNetwork):
 
     is_encrypted: bool = read_only("settings.is_encrypted", "Whether nobody can read lines on their way to the server.")
     bot_identifier: IRCPerson | None = read_only("membership.bot_identifier", "None before the server's first welcome.")
-    name_rules: CaseMapping = read_only("membership.name_rules", "RFC1459 until the server announces a case mapping.")
+    name_rules = read_only("membership.name_rules", "RFC1459 until the server announces a case mapping.")
     unavailable: Any = read_only("membership.joins.reason", "See `outbox.Unavailable`.")
 
     def __init__(self, context: NetworkContext, endpoint: IStreamClientEndpoint | None = None) -> None:

@@ -104,9 +104,7 @@ def parse_tags(text: str) -> dict[str, str]:
     for tag in text.split(";"):
         key, _, value = tag.partition("=")
         if key:
-            tags[key] = (
-                _ESCAPE.sub(lambda escape: _ESCAPED.get(escape[1], escape[1]), value) if "\\" in value else value
-            )
+            tags[key] = _ESCAPE.sub(lambda escape: _ESCAPED.get(escape[1], escape[1]), value)
     return tags
 
 

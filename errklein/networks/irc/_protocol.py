@@ -356,9 +356,8 @@ class IRCProtocol(irc.IRCClient):
         replayed = bool(tags) and self.replay.is_replayed(tags, room)
         if replayed and not self._replay_logged:
             self._replay_logged = True
-            self.log.info(
-                "{network}: the server replays old messages; they run no commands", network=self.settings.network
-            )
+            note = "{network}: the server replays old messages; they run no commands"
+            self.log.info(note, network=self.settings.network)
         if kind == "notice" and not replayed and self._same(sender.partition("!")[0], "NickServ"):
             self.nick.nickserv_replied(text)
             self.rooms.nickserv_replied()

@@ -264,9 +264,8 @@ class IRCRoomOccupant(IRCPerson, RoomOccupant):
     @property
     def as_person(self) -> IRCPerson:
         """The same person without the room, as a recipient of private messages."""
-        return IRCPerson(
-            super().__str__(), network=self.network, acl_pattern=self._acl_pattern, casemapping=self.name_rules
-        )
+        mask, rules = super().__str__(), self.name_rules
+        return IRCPerson(mask, network=self.network, acl_pattern=self._acl_pattern, casemapping=rules)
 
     def __str__(self) -> str:
         return f"{self._room}/{super().__str__()}"

@@ -239,9 +239,7 @@ class Bounds:
             closed = [usage for (recipient, _), usage in self._by_lane.items() if self._unavailable(recipient)]
             outside = Usage(*(sum(numbers) for numbers in zip(*map(astuple, closed), strict=True)))
             if outside.messages and (limit := self._exceeded(outside, load, 4)):
-                return (
-                    f"{outside.messages} messages wait for rooms that the bot is not in, which is a quarter of {limit}"
-                )
+                return f"{outside.messages} messages wait for rooms where the bot isn't, which is a quarter of {limit}"
         return ""
 
     def _exceeded(self, usage: Usage, load: Load, share: int) -> str:

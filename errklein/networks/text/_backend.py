@@ -27,7 +27,7 @@ from errklein.networks.outbox import Outbox, outbox_limits
 from errklein.networks.text.identifiers import TextOccupant, TextPerson, TextRoom
 from errklein.ports.chat import BackendEvents, BotOverview
 from errklein.ports.receipts import Receipt
-from errklein.running import TimeSlices
+from errklein.running import TimeSlices, start_daemon_thread
 from errklein.text import code, plain, sanitize, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
 
 _ATOMIC = 4096  # number of bytes that a ready pipe accepts without blocking (PIPE_BUF on Linux)
@@ -86,7 +86,7 @@ class Console:
         self._writes.put((data, done))
         if not self._has_writer:
             self._has_writer = True
-            threading.Thread(target=self._write, name="errklein standard output", daemon=True).start()
+            start_daemon_thread(self._write, "errklein standard output")
         return done
 
     def show_name(self, name: str) -> None:
@@ -154,10 +154,7 @@ class LineConsole(Console):
             return
         waiting, self._wake = os.pipe()
         self._stopped = Deferred()
-        reader = threading.Thread(
-            target=self._read, args=(self._source, waiting), name="errklein standard input", daemon=True
-        )
-        reader.start()
+        start_daemon_thread(partial(self._read, self._source, waiting), "errklein standard input")
 
     def close(self) -> Deferred[None]:
         if self._wake is not None:

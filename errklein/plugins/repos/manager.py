@@ -141,9 +141,8 @@ class Updated:
 
 
 class BotRepoManager(StoreMixin):
-    """Installs, updates and removes repositories of plugins. The plugin manager loads the plugins. Methods that use git
-    or the network block, so call them in threads. They raise RepoException. The mapping contains the URLs of installed
-    repositories by name under "installed_repos", and the index as last read under "repo_index"."""
+    """Installs, updates and removes repositories of plugins, which the plugin manager loads. Methods that use git or the network
+    block, and raise RepoException. The mapping has the URLs of installed repositories by name, and the index."""
 
     log = Logger()
 

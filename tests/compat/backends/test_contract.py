@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Identifier
-from errklein.compat.backends.finding import make_network
+from errklein.compat.backends.network import make_network
 from errklein.config import load_config
 from errklein.running.threads import register_reactor_thread
 from errklein.testing.backend_contract import BackendContract

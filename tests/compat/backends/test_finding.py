@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from errklein import cli
-from errklein.compat.backends.finding import find_network, make_network
+from errklein.compat.backends.network import find_network, make_network
 from errklein.compat.core import ErrBot
 from errklein.config import ConfigError, load_config
 from errklein.config.networks import known_networks

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from errklein import BotPlugin, botcmd
 from errklein.chat import Message, Reaction
-from errklein.compat.backends.finding import make_network
+from errklein.compat.backends.network import make_network
 from errklein.ports.outbox import OutboxClosed
 from tests.compat.backends.legacy_network import LegacyNetworkCase
 from tests.networks.irc.listening import logged

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.chat import Card, Identifier, Message
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.compat.backends._messages import details_of, is_card, restored
-from errklein.compat.backends.finding import make_network
+from errklein.compat.backends.network import make_network
 from errklein.config import load_config
 from errklein.ports.chat import BackendEvents
 from errklein.running.threads import register_reactor_thread
