@@ -80,9 +80,12 @@ class ConnectionLimits:
     def __init__(self, most: int, most_of_client: int, now: Callable[[], float], exempt: Callable[[str], bool]) -> None:
         # The open connections, their clients, and when they were opened.
         self.connections: dict[LimitedConnection, tuple[str | None, float]] = {}
-        self._files, self._descriptors = 0, math.inf
-        self._most, self._most_of_client = most, most_of_client
-        self._now, self._exempt = now, exempt
+        self._files = 0
+        self._most = most
+        self._descriptors = math.inf
+        self._most_of_client = most_of_client
+        self._now = now
+        self._exempt = exempt
         self._of_client: Counter[str | None] = Counter()
         self._credit: Counter[str | None] = Counter()
         self._suspended: dict[str | None, float] = {}
@@ -207,7 +210,9 @@ class _GuardedFactory:
     """A factory that creates no connection for some clients; a port then closes their sockets."""
 
     def __init__(self, factory: Any, accepts: Callable[[object], bool]) -> None:
-        self._factory, self._accepts, self.doStop = factory, accepts, factory.doStop
+        self._factory = factory
+        self._accepts = accepts
+        self.doStop = factory.doStop
 
     def buildProtocol(self, address: object) -> Any:
         return self._factory.buildProtocol(address) if self._accepts(address) else None

@@ -124,7 +124,9 @@ class Listeners:
     def __init__(
         self, reactor: Any, factory: IProtocolFactory, guard: Callable[[IListeningPort], None] = lambda port: None
     ) -> None:
-        self._reactor, self._factory, self._guard = reactor, factory, guard
+        self._reactor = reactor
+        self._factory = factory
+        self._guard = guard
         self._open: dict[Endpoint, _Listener] = {}
         self._opening = DeferredLock()
         self._checking = LoopingCall(self._check_certificates)

@@ -230,7 +230,8 @@ class CertificateDirectory:
             yield from (Path(directory, name) for name in names if name.endswith(".pem") and not name.startswith("."))
 
     def load(self, files: list[Path]) -> Loaded:
-        read, problems = [], {}
+        read = []
+        problems = {}
         for path in files:
             try:
                 read.append(read_pem(path))
@@ -257,7 +258,8 @@ class CertificateStore:
     def __init__(
         self, source: CertificateFiles | CertificateDirectory, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._source, self._now = source, now
+        self._source = source
+        self._now = now
         self._served: dict[Identity, CertificateOptions] = {}
         self._by_name: dict[str, Identity] = {}
         self._default: Identity | None = None

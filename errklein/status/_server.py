@@ -243,7 +243,8 @@ def _filled(kind: Any, name: str, text: str, labels: tuple[str, ...], values: Ma
     return family
 
 
-_gauge, _counter = partial(_filled, GaugeMetricFamily), partial(_filled, CounterMetricFamily)
+_gauge = partial(_filled, GaugeMetricFamily)
+_counter = partial(_filled, CounterMetricFamily)
 
 _OF_NETWORKS: Sequence[tuple[Callable[..., Metric], str, str, Callable[[Any, Any], float]]] = (
     (_counter, "network_reconnects", "Connections after the first one", lambda state, _: state.reconnects),

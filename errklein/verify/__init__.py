@@ -269,8 +269,13 @@ def slack(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
     """Return the verification of Slack's requests, by the HMAC-SHA256 of time and body in `X-Slack-Signature`. Slack's
     challenge, with which it verifies a URL of the Events API, is returned to it. See
     https://docs.slack.dev/authentication/verifying-requests-from-slack."""
-    signed, time = b"v0:{timestamp}:{body}", b"x-slack-request-timestamp"
-    form = SignedBody((b"x-slack-signature",), b"v0=", signed=signed, timestamp_header=time, tolerance=tolerance)
+    form = SignedBody(
+        (b"x-slack-signature",),
+        prefix=b"v0=",
+        signed=b"v0:{timestamp}:{body}",
+        timestamp_header=b"x-slack-request-timestamp",
+        tolerance=tolerance,
+    )
 
     def check(received: Received, secrets: Sequence[bytes]) -> ImmediateResponse | None:
         form.check(received, secrets)
@@ -323,8 +328,15 @@ def twilio(*, secret: Secrets, algorithm: str = "sha1") -> Verification:
     """
     if algorithm not in ("sha1", "sha256"):
         raise ValueError(f"invalid algorithm: {algorithm!r}; expected 'sha1' or 'sha256'")
-    ident, headers, options = HeaderId(b"i-twilio-idempotency-token"), frozenset({_OF_TWILIO}), {"algorithm": algorithm}
-    return Verification("twilio", _check_twilio, references(secret), options, ident, headers, _sign_for_twilio)
+    return Verification(
+        "twilio",
+        _check_twilio,
+        references(secret),
+        {"algorithm": algorithm},
+        HeaderId(b"i-twilio-idempotency-token"),
+        frozenset({_OF_TWILIO}),
+        _sign_for_twilio,
+    )
 
 
 def _check_twilio(received: Received, secrets: Sequence[bytes], algorithm: str) -> None:

@@ -49,9 +49,12 @@ class Checks:
         self, settings: WebSettings, lanes: Lanes, bot: BotParts, clock: Callable[[], float], now: Callable[[], float]
     ) -> None:
         self._public_url = settings.public_url and settings.public_url + settings.base_path
-        self._settings, self._large = settings, settings.off_reactor_size
-        self._lanes, self._bot = lanes, bot
-        self._clock, self._now = clock, now
+        self._settings = settings
+        self._large = settings.off_reactor_size
+        self._lanes = lanes
+        self._bot = bot
+        self._clock = clock
+        self._now = now
         self.limit_clients(settings.client_rate)
         self._rates: WeakKeyDictionary[Hook, TokenBucket] = WeakKeyDictionary()
         self._secrets: WeakKeyDictionary[Hook, list[bytes]] = WeakKeyDictionary()

@@ -48,7 +48,8 @@ def problem_of(error: BaseException | None) -> Problem | None:
 
 
 def error_page(problem: Problem, request_id: str, *, as_html: bool) -> tuple[Headers, bytes]:
-    title, headers = responses[problem.status], problem.headers
+    title = responses[problem.status]
+    headers = problem.headers
     if not as_html:
         fields = {"type": "about:blank", "title": title, "status": problem.status, "detail": problem.detail}
         fields["request_id"] = request_id

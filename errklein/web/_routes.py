@@ -79,7 +79,9 @@ class MountedResponse:
 
     def __init__(self, services: WebServices, mount: Mount, request: Any) -> None:
         self.deadline = request.begun + services.settings.timeout
-        self._services, self._mount, self._request = services, mount, request
+        self._services = services
+        self._mount = mount
+        self._request = request
 
     def start(self) -> None:
         request = self._request
@@ -207,7 +209,10 @@ class Routes:
         prepare: Callable[[Hook], Sequence[bytes]] = lambda hook: (),
         prefix: str = "/hooks",
     ) -> None:
-        self._enter, self._shadowed, self.configure, self._prepare = enter, shadowed, configure, prepare
+        self._enter = enter
+        self._shadowed = shadowed
+        self.configure = configure
+        self._prepare = prepare
         self.prefix = prefix
         self.named: dict[str, Route] = {}  # the routes of the webhooks of rooms, by name
         self._by_token: dict[str, str] = {}  # the names by the digest of a token

@@ -82,10 +82,19 @@ class WebServer:
     def _make_services(self) -> WebServices:
         """Return what deliveries use, with the parts of the bot, which is created after the web server."""
         bot, settings, site = self._bot(), self.site.settings, self.site
-        checks, recording = Checks(settings, self._lanes, bot, site.now, self.now), Recording(settings, bot, self.now)
-        outbox = None if bot.journal is None else bot.journal.outbox
-        parts = self._runner, self._lanes, site.time_slices, self._open_requests, bot, self.routes, self._intake
-        return WebServices(settings, *parts, checks, recording, outbox)
+        return WebServices(
+            settings,
+            self._runner,
+            self._lanes,
+            site.time_slices,
+            self._open_requests,
+            bot,
+            self.routes,
+            self._intake,
+            Checks(settings, self._lanes, bot, site.now, self.now),
+            Recording(settings, bot, self.now),
+            None if bot.journal is None else bot.journal.outbox,
+        )
 
     def url_for(self, owner: str, endpoint: str, values: Mapping[str, Any]) -> str:
         settings = self.site.settings

@@ -35,8 +35,10 @@ _LARGEST_PIECE = 4 * 1024
 _LINGER = 2.0
 
 
-# All connections to a port have the same local address, so they share the first one that was equal.
-_shared = lru_cache(64)(lambda address: address)
+@lru_cache(64)
+def _shared(address: IAddress) -> IAddress:
+    """Return the first address that was equal, since all connections to a port have the same local one."""
+    return address
 
 
 class Channel(HTTPChannel):
@@ -243,7 +245,10 @@ class Channel(HTTPChannel):
     def _set_reading(self, on: bool) -> None:
         if on is not self._reading:
             self._reading = on
-            (self.transport.resumeProducing if on else self.transport.pauseProducing)()
+            if on:
+                self.transport.resumeProducing()
+            else:
+                self.transport.pauseProducing()
 
     def _set_deadline(self, seconds: float) -> None:
         self.waits_since = self.site.now()

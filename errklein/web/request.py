@@ -120,11 +120,16 @@ class HTTPRequest(RequestState, server.Request):
         self.postpath: list[bytes] = []
         self._adapterCache: dict[Any, Any] = {}
         self.site = site
-        self.transport, self.client, self.host = channel.transport, channel.peer, channel.host
+        self.transport = channel.transport
+        self.client = channel.peer
+        self.host = channel.host
         self.queued = False
         self.head = head
-        self.method, self.uri, self.clientproto = head.method, head.target, head.version
-        self.request_id, self.origin = request_id, channel.origin
+        self.method = head.method
+        self.uri = head.target
+        self.clientproto = head.version
+        self.request_id = request_id
+        self.origin = channel.origin
         self.begun = site.now()
         self.first_byte_at = self.begun if first_byte_at is None else first_byte_at
         self.body_limit = site.settings.max_body
@@ -468,9 +473,10 @@ class BodyMemory:
 
     def take(self, size: int) -> bool:
         """Take memory for a body that waits in memory. Return False if there isn't enough."""
-        has_room = size <= self._room
-        self._room -= size * has_room
-        return has_room
+        if size > self._room:
+            return False
+        self._room -= size
+        return True
 
     def give_back(self, size: int) -> None:
         self._room += size

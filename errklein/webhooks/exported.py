@@ -160,9 +160,16 @@ def read_request(text: str | bytes) -> StoredRequest:
         request = values["request"]
         body = b64decode(request["body_base64"]) if "body_base64" in request else request["body"].encode()
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request["headers"]]
-        method, target, client, secure = (request[name] for name in ("method", "target", "client", "secure"))
-        server = request["server"][0], request["server"][1]
-        return StoredRequest(method, target, headers, body, client, secure, server, request["base_path"])
+        return StoredRequest(
+            request["method"],
+            request["target"],
+            headers,
+            body,
+            request["client"],
+            request["secure"],
+            (request["server"][0], request["server"][1]),
+            request["base_path"],
+        )
     except InvalidExport:
         raise
     except KeyError as error:

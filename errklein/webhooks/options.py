@@ -276,7 +276,8 @@ def expiry_of(text: str, now: float) -> float:
     InvalidOption: the text is invalid, or the time isn't in the future."""
     if text in ("", "never"):
         return 0.0
-    seconds, time = duration_of(text), 0.0
+    time = 0.0
+    seconds = duration_of(text)
     if seconds is not None:
         time = now + seconds
     else:

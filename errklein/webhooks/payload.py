@@ -55,7 +55,8 @@ class BadPayload(Exception):
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
-        self.status, self.detail = status, detail
+        self.status = status
+        self.detail = detail
 
 
 def decode_payload(
@@ -300,7 +301,9 @@ class _FormReader:
     """Decodes the names and values of one form, and counts invalid escapes and bytes."""
 
     def __init__(self, form: bytes, encoding: str, errors: str) -> None:
-        self._form, self._encoding, self._errors = form, encoding, errors
+        self._form = form
+        self._encoding = encoding
+        self._errors = errors
         self._strays = 0
 
     def read(self, start: int, end: int) -> str:

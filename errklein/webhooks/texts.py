@@ -20,7 +20,8 @@ from errklein.webhooks.option_values import InvalidOption
 LENGTH_CAP, PLACEHOLDERS_CAP, FILTERS_CAP = 2_000, 100, 5
 # Maximum numbers of characters of a value and of an address, which isn't linked if it is longer, and of items of a list.
 VALUE_CAP, ADDRESS_CAP, ITEMS_CAP = 200, 500, 5
-_READ_CAP = 4_000  # characters of a value that are examined: white space and control characters among them aren't shown
+# Characters of a value that are examined: white space and control characters among them aren't shown.
+_READ_CAP = 4_000
 
 # An empty value, and the edge of another one, while a line is put together. No text contains them: `sanitize` removes them.
 _EMPTY, _EDGE = "\ufdd0", "\ufdd1"
@@ -373,7 +374,8 @@ FILTERS: Mapping[str, Callable[[object], str]] = {
 
 # Messages.
 
-_ROOM = 100  # characters of a message for its last line, and for the end of a block of code
+# Characters of a message for its last line, and for the end of a block of code.
+_ROOM = 100
 _FENCE = re.compile(r" {0,3}(`{3,40}+|~{3,40}+)")
 
 

@@ -271,7 +271,9 @@ def endpoint_of(hook: Hook) -> str:
 def make_environ(request: WebhookRequest, body: bytes) -> dict[str, Any]:
     """Return the WSGI environment (PEP 3333) of a request, for Werkzeug's request class. Headers with an underscore in their name
     are left out, since WSGI can't distinguish `X_Forwarded_For` from `X-Forwarded-For`."""
-    peer, host, uri = request.client, request.host, request.uri.decode("latin-1")
+    peer = request.client
+    host = request.host
+    uri = request.uri.decode("latin-1")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method.decode("ascii"),
         "SCRIPT_NAME": request.base_path,
