@@ -41,9 +41,8 @@ from errklein.web.request import WebhookRequest, shown_path
 from errklein.webhooks.deliveries import MAX_TRACEBACK, Outcome
 
 if TYPE_CHECKING:
-    from errklein.web._checks import Checks
+    from errklein.web._checks import Checks, Recording
     from errklein.web._intake import Intake
-    from errklein.web._recording import Recording
 
 
 T = TypeVar("T")

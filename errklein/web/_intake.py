@@ -21,9 +21,9 @@ from twisted.python.failure import Failure
 
 from errklein.running import NEVER, Runner
 from errklein.verify import ImmediateResponse
+from errklein.web._checks import RecordedRequest
 from errklein.web._delivery import Delivery, Lanes, WebServices
 from errklein.web._error_pages import STOPPING, Problem, retry_after, start_page, too_large
-from errklein.web._recording import RecordedRequest
 from errklein.web._responses import HTML
 from errklein.web._routes import Match, Mount, MountedResponse, NamedPath, NoRoute, Route, Routes
 from errklein.web.facade.request import RequestContext

@@ -12,12 +12,11 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from errklein.listening import Listeners
 from errklein.running import DeadlineSweeper, Runner, WorkerPool
 from errklein.sources import find_source
-from errklein.web._checks import Checks
+from errklein.web._checks import Checks, Recording
 from errklein.web._delivery import Lanes, WebServices
 from errklein.web._error_pages import Problem
 from errklein.web._intake import Intake
 from errklein.web._memory_client import send_request
-from errklein.web._recording import Recording
 from errklein.web._routes import NoRoute, Route, Routes
 from errklein.web._settings import BotParts, WebSettings
 from errklein.web._site import Site
