@@ -1,7 +1,6 @@
 """The web server, which parses HTTP requests, routes them to plugins' webhooks and sends the responses."""
 
-from errklein.web._memory_client import ClientResponse, ConnectionBroken
 from errklein.web._routes import Routes
-from errklein.web._server import WebServer
+from errklein.web._server import ClientResponse, ConnectionBroken, WebServer
 from errklein.web._settings import BotParts, WebSettings
 from errklein.web._site import BOUNDS, REFUSALS, ResponseCounts

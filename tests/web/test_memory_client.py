@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from errklein.web import WebSettings
-from errklein.web._memory_client import request_bytes
+from errklein.web._server import request_bytes
 from tests.web.kit import Echo, WebCase
 
 

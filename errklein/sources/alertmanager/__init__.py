@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from errklein import verify
-from errklein.sources._alerts import lines
-from errklein.sources._payloads import at, json_object
+from errklein.sources._payloads import alert_lines, at, json_object
 from errklein.webhooks.source import Source
 
 __all__ = ["SOURCES"]
@@ -13,7 +12,7 @@ SOURCES = {
     "alertmanager": Source(
         "alertmanager",
         "Alertmanager",
-        lines,
+        alert_lines,
         verify.bearer,
         event=lambda received, payload: at(payload, "status"),
         parse=json_object,

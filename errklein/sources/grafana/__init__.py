@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from errklein.sources import _alerts
-from errklein.sources._payloads import at, found, items, json_object
+from errklein.sources._payloads import FIRING, RESOLVED, alert_lines, at, found, items, json_object
 from errklein.verify import hmac_signature
 from errklein.webhooks.source import Source
 
@@ -18,8 +17,8 @@ _STATES = {"alerting": "firing", "ok": "resolved"}
 def lines(event: str, payload: Any) -> list[str]:
     """Return a line for each alert, with a link to its panel or rule and, while it fires, one that silences it."""
     if found(payload, "ruleName") is None:
-        return _alerts.lines(event, payload)
-    state = {"firing": _alerts.FIRING, "resolved": _alerts.RESOLVED}.get(event, "**{state}**")
+        return alert_lines(event, payload)
+    state = {"firing": FIRING, "resolved": RESOLVED}.get(event, "**{state}**")
     matches = (f"- {{{path}.metric}}: {{{path}.value}}" for path in items(payload, "evalMatches", 5))
     return [f"{state} [{{ruleName or title or 'alert'}}]({{ruleUrl}}): {{message}}", *matches]
 
