@@ -31,7 +31,7 @@ from errklein.config import (
 from errklein.config.networks import CommandText, NetworkFinding, known_networks, network_of
 from errklein.config.warnings import places_of
 from errklein.core_plugins import CorePlugin
-from errklein.database import Access, upgrade_of
+from errklein.database import upgrade_of
 from errklein.logs import escape
 from errklein.networks.context import NetworkContext
 from errklein.plugins import BotPlugin
@@ -50,7 +50,7 @@ from errklein.text.suggestions import did_you_mean
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.option_values import HookError
 from errklein.webhooks.options import room_webhooks
-from errklein.wiring import other_networks, wire
+from errklein.wiring import other_networks, unstarted_bot
 
 if TYPE_CHECKING:
     # Its imports fail in a damaged environment, which is reported first.
@@ -93,16 +93,12 @@ def check(known: argparse.Namespace, found_before: int = 0) -> NoReturn:
 
 
 async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_before: int) -> None:
-    # Missing requirements are reported, not installed.
-    config.AUTOINSTALL_DEPS = False
     databases = [(database_of(config), storage.MIGRATIONS)] if config.STORAGE == "Shelf" else []
     if config.STORAGE != "Memory":
         databases.append((Path(config.BOT_DATA_DIR) / journal.DATABASE, journal.MIGRATIONS))
     try:
         upgrades = [*filter(None, (upgrade_of(path, steps) for path, steps in databases))]
-        # Beside a running bot, or one of an earlier errklein, no file may be changed.
-        _, make_bot = wire(reactor, config, values=Access.COPY)
-        bot = make_bot()
+        bot = unstarted_bot(reactor, config)
     except Exception as error:
         if not found_before:
             raise
@@ -358,9 +354,7 @@ async def _push_commands(reactor: Any, config: Config, view: Config, dry: bool) 
     """Push the commands of the plugins, without those of the core for administrators, as a start of the bot would register them."""
     if (network := network_of(view)) is None or (push := network.push_commands) is None:
         raise ConfigError(f"{view.BACKEND} has no list of a bot's commands")
-    config.AUTOINSTALL_DEPS = False
-    _, make_bot = wire(reactor, config, values=Access.COPY)
-    bot = make_bot()
+    bot = unstarted_bot(reactor, config)
     problems = [one.text for one in await bot.plugin_manager.load(bot.plugin_roots) if not one.is_warning]
     if problems:
         raise ConfigError("\n".join(["a plugin can't be loaded, so its commands aren't known:", *problems]))

@@ -187,7 +187,7 @@ def _load_routes(config: Config) -> Loaded:
     # Imported late, since it takes a while, and the other commands load no plugin.
     from errklein.cli._check import configured_hooks
     from errklein.running.reactors import install_asyncio_reactor
-    from errklein.wiring import wire
+    from errklein.wiring import unstarted_bot
 
     install_asyncio_reactor()
     from twisted.internet.task import react
@@ -197,9 +197,7 @@ def _load_routes(config: Config) -> Loaded:
 
     async def load(reactor: Any) -> None:
         with errors_end_program():
-            # Missing requirements are not installed, and no file may be changed beside a running bot.
-            config.AUTOINSTALL_DEPS = False
-            bot = wire(reactor, config, values=Access.COPY)[1]()
+            bot = unstarted_bot(reactor, config)
             manager = bot.plugin_manager
             for problem in await manager.load(bot.plugin_roots):
                 complain([problem.text])

@@ -12,8 +12,9 @@ from errklein.chat.outgoing import PAUSED, MessageRecord
 from errklein.database import Access, Database, DatabaseError, upgrade_of, write_copy
 from errklein.journal._outbox_store import find_messages
 from errklein.journal._reading import QUERIES, JournalReader
+from errklein.journal._redaction import Redaction
 from errklein.journal._sqlite import DATABASE, MIGRATIONS
-from errklein.journal._writing import note, replay
+from errklein.journal._writing import JournalWriter
 from errklein.webhooks.deliveries import REMOVED_WEBHOOK, Action, Balance
 
 
@@ -22,6 +23,7 @@ class JournalArchive(JournalReader):
 
     def __init__(self, path: Path | None, access: Access = Access.READ) -> None:
         super().__init__(Database(path, MIGRATIONS, access))
+        self._writer = JournalWriter(time.time, Redaction(), 0.0)
 
     def messages(self, delivery: int = 0, recipient: str = "") -> Sequence[MessageRecord]:
         """Return the records of messages that `OutboxStore.find` returns, without those of the last second."""
@@ -34,18 +36,17 @@ class JournalArchive(JournalReader):
     def replay(self, ids: Sequence[int], force: bool = False, user: str = "", spacing: float = 0.0) -> Sequence[int]:
         """Let the bot, which doesn't run, run deliveries once more after its next start. Return the ids of those; see `Journal.replay`."""
         with self._database.transaction() as connection:
-            return replay(connection, ids, force, spacing, time.time())
+            return self._writer.replay(connection, ids, force, spacing)
 
     def set_paused(self, webhook: str, paused: bool) -> None:
         """Let the deliveries of the webhook wait or run after the next start of the bot, which doesn't run."""
         with self._database.transaction() as connection:
-            connection.execute("INSERT OR IGNORE INTO routes (name) VALUES (?)", (webhook,))
-            connection.execute("UPDATE routes SET paused = ? WHERE name = ?", (paused, webhook))
+            self._writer.pause(connection, webhook, paused)
 
     def note(self, who: str, operation: str, arguments: str) -> None:
         """Store what somebody does in the shell while no bot runs."""
         with self._database.transaction() as connection:
-            note(connection, Action(time.time(), who, "shell", operation, arguments))
+            self._writer.note(connection, Action(time.time(), who, "shell", operation, arguments))
 
     def balances(self, since: float, until: float) -> Sequence[Balance]:
         """Return what has become of the deliveries and messages that were accepted in a period, which is rounded to

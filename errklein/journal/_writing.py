@@ -221,7 +221,8 @@ class JournalWriter:
         connection.execute("UPDATE routes SET paused = ? WHERE id = ?", (paused, number))
 
     def note(self, connection: sqlite3.Connection, action: Action) -> None:
-        note(connection, action)
+        row = action.at, action.who, action.way, action.operation, action.arguments
+        connection.execute("INSERT INTO actions (at, who, way, operation, arguments) VALUES (?, ?, ?, ?, ?)", row)
 
     def check(self, connection: sqlite3.Connection) -> None:
         # SQLite doesn't write a page whose new content is the same, but it does write one that was changed back.
@@ -234,7 +235,15 @@ class JournalWriter:
     def replay(
         self, connection: sqlite3.Connection, ids: Sequence[int], force: bool = False, spacing: float = 0.0
     ) -> Sequence[int]:
-        return replay(connection, ids, force, spacing, self._now())
+        rows = connection.execute(
+            f"UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' WHERE {QUERIES['replayable']} RETURNING id",
+            (as_ids(ids), force),
+        )
+        found = sorted(number for (number,) in rows.fetchall())
+        now = self._now()
+        due = [(now + place * spacing, number) for place, number in enumerate(found if spacing else ())]
+        connection.executemany("UPDATE deliveries SET due_at = ? WHERE id = ?", due)
+        return found
 
     def remove_requests(self, connection: sqlite3.Connection, ids: Sequence[int]) -> Sequence[int]:
         ended = "SELECT id FROM deliveries WHERE state >= 3 AND id IN (SELECT value FROM json_each(?))"
@@ -248,23 +257,6 @@ class JournalWriter:
             connection.execute("INSERT OR IGNORE INTO routes (name) VALUES (?)", (name,))
             ((self._routes[name],),) = connection.execute("SELECT id FROM routes WHERE name = ?", (name,)).fetchall()
         return self._routes[name]
-
-
-def note(connection: sqlite3.Connection, action: Action) -> None:
-    row = action.at, action.who, action.way, action.operation, action.arguments
-    connection.execute("INSERT INTO actions (at, who, way, operation, arguments) VALUES (?, ?, ?, ?, ?)", row)
-
-
-def replay(connection: sqlite3.Connection, ids: Sequence[int], force: bool, spacing: float, now: float) -> list[int]:
-    """Let those of the deliveries run once more that can, `spacing` seconds apart in the order of their ids."""
-    rows = connection.execute(
-        f"UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' WHERE {QUERIES['replayable']} RETURNING id",
-        (as_ids(ids), force),
-    )
-    found = sorted(number for (number,) in rows.fetchall())
-    due = [(now + place * spacing, number) for place, number in enumerate(found if spacing else ())]
-    connection.executemany("UPDATE deliveries SET due_at = ? WHERE id = ?", due)
-    return found
 
 
 def add_to_total(connection: sqlite3.Connection, column: str, numbers: Mapping[tuple[int, int], int]) -> None:
