@@ -59,12 +59,7 @@ class Config:
     configuration has a new tuple of all entries.
 
     A *view* has the settings of one network: those of its entry in NETWORKS, and otherwise the common ones. Without NETWORKS, the
-    whole configuration is the view of its only network.
-
-    :param settings: the values by name.
-    :param network: for a view, the name of the network.
-    :param path: the config.py, if there is one.
-    :param above: for a view, the whole configuration, which has the common settings."""
+    whole configuration is the view of its only network."""
 
     BOT_ADMINS: Sequence[str]
 

@@ -60,10 +60,7 @@ def on_reactor(function: F) -> F:
 
     The function must not block: it must not wait for the network, a disk or a lock. It may return a Deferred. It works
     for every method that errklein calls, including `activate` and the methods of pollers. In `@botcmd` and `@webhook`,
-    `threaded=False` has the same effect. `async def` functions don't need the mark.
-
-    :param function: The function.
-    :returns: The same function, marked."""
+    `threaded=False` has the same effect. `async def` functions don't need the mark."""
     function._errklein_threaded = False  # type: ignore[attr-defined]
     return function
 
