@@ -163,7 +163,7 @@ class SecretStore:
         try:
             if not self.directory.is_dir():
                 self.directory.mkdir(0o700)
-                _flush(self.directory.parent)
+                flush_directory(self.directory.parent)
             for name in missing:
                 write_private_file(self.directory / name, [stored[name]])
         except OSError as error:
@@ -204,7 +204,7 @@ def _is_name(name: str) -> bool:
     return False
 
 
-def _flush(path: Path) -> None:
+def flush_directory(path: Path) -> None:
     """Wait until the names in a directory are on disk."""
     directory = os.open(path, os.O_RDONLY)
     try:
@@ -223,7 +223,7 @@ def write_private_file(path: Path, chunks: Iterable[bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
-        _flush(path.parent)
+        flush_directory(path.parent)
     except BaseException:
         with suppress(OSError):
             Path(temporary).unlink()

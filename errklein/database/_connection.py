@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, fail
 
+from errklein.config.secrets import flush_directory
 from errklein.logs import escape
 from errklein.running import ThreadReactor, call_from_thread, start_daemon_thread
 from errklein.text.errors import one_line
@@ -268,11 +269,7 @@ def write_copy(path: Path, copy: Path) -> None:
         for end in SUFFIXES[1:]:
             copy.with_name(copy.name + end).unlink(missing_ok=True)
         unfinished.replace(copy)
-        directory = os.open(copy.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        flush_directory(copy.parent)
     except sqlite3.Error as error:
         raise explained(path, error) from error
     except OSError as error:
