@@ -26,6 +26,7 @@ from errklein.ports.chat import Backend
 from errklein.ports.receipts import Receipt
 from errklein.running.context import running_command
 from errklein.text import plain, truncated
+from errklein.text.masking import masker
 
 if TYPE_CHECKING:
     from errklein.chat.fallbacks import Offer
@@ -244,7 +245,7 @@ class Choices:
         shown = sha256("\n".join([asked.body, *asked.choices]).encode("utf-8", "replace")).hexdigest()
         question, where = " ".join(truncated(asked.body, 200).split()), "" if asked.is_direct else f" in {asked.to}"
         person = str(getattr(by, "person", by))
-        self.note(person, f'"{choice}" to "{question}"{where} on {asking.backend.network}, sha256 {shown}')
+        self.note(person, masker(f'"{choice}" to "{question}"{where} on {asking.backend.network}, sha256 {shown}'))
         self._end(asking, choice, f"**{plain(choice)}** ({plain(str(getattr(by, 'nick', None) or person))})")
 
     def _end(self, asking: Asking, result: Choice | Failure, shown: str = "") -> None:
