@@ -105,9 +105,8 @@ class Bot:
         self.dispatcher, self.registry, self.filters = dispatcher, dispatcher.registry, dispatcher.filters
         self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.permissions.unknown_command
         self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
-        self.choices = choices = dispatcher.choices
-        choices.note = lambda who, text: self.core_host.note(who, "chat", "choose", text)
-        sending.changed = partial(on_reactor_soon, reactor, choices.changed)
+        self.conversations.note = lambda who, text: self.core_host.note(who, "chat", "choose", text)
+        sending.changed = partial(on_reactor_soon, reactor, self.conversations.changed)
         values = StoredValues(self.plugin_manager, self.storage, reactor)
         self.flow_executor.restore(self.plugin_manager.get("flow questions", {}), partial(values.set, "flow questions"))
         self.missed = missed = MissedNotices(self.plugin_manager, values, now)
@@ -200,7 +199,6 @@ class Bot:
         self.room_webhooks.stop()
         self.events.stop()
         self.conversations.stop()
-        self.choices.stop()
         self.web.begin_stopping()
         await self._at_most(grace, DeferredList([self.when_quiet(), self.web.when_idle()]))
         # No handler may start on a plugin that is being deactivated.

@@ -226,7 +226,7 @@ class Events:
 
     def choice_made(self, backend: Backend, press: Press) -> str:
         with assigned(handled_network, backend.network):
-            return self._dispatcher.choices.press(backend, press)
+            return self._dispatcher.conversations.press(backend, press)
 
     def stream_offered(self, backend: Backend, stream: Stream) -> None:
         """Pass a copy to each plugin that overrides `callback_stream`. If none does, the stream is rejected."""

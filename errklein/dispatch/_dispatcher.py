@@ -19,7 +19,6 @@ from errklein.commands import CommandError, CommandRegistry, FilterRegistry, His
 from errklein.dispatch._finding import CommandFinder, Invocation, NothingToRepeat, UnknownCommand, folded
 from errklein.dispatch._networks import Networks
 from errklein.dispatch._permissions import Permissions
-from errklein.dispatch.choices import Choices
 from errklein.dispatch.conversations import Conversations
 from errklein.dispatch.flow_executor import FlowExecutor
 from errklein.dispatch.replies import Deliver, Disclosure, OperatorConsole, Replies, failure_text, refused
@@ -91,10 +90,9 @@ class Dispatcher:
         wait_for = partial(workers.waits.result_of, workers.commands.result_of)
         self.replies = replies = Replies(networks, deliver, self.disclosure, wait_for)
         self.permissions = Permissions(reactor.seconds, networks, registry, self.filters, workers, replies)
-        self.conversations = Conversations(reactor, networks, replies)
-        self.choices = Choices(reactor, networks, replies, self.conversations, self.permissions.denial)
+        self.conversations = Conversations(reactor, networks, replies, self.permissions.denial)
         self.flow_executor = FlowExecutor(
-            reactor, networks, registry, workers.commands, send, self.disclosure, self.choices, self.dispatch
+            reactor, networks, registry, workers.commands, send, self.disclosure, self.conversations, self.dispatch
         )
         self.finder = CommandFinder(networks, registry, self.histories)
         self._admin_queues = tuple(SerialQueue(reactor, hung_after=HUNG_AFTER) for _ in range(2))
@@ -128,11 +126,11 @@ class Dispatcher:
     # Each step returns a Deferred that fires when the message is handled, or None if it already is.
 
     def _find_and_run(self, backend: Backend, message: Message) -> Deferred[Any] | None:
-        conversations, choices, settings = self.conversations, self.choices, self._networks.config(backend)
+        conversations, settings = self.conversations, self._networks.config(backend)
         if (
-            (conversations.open or choices.open)
+            conversations.open
             and not self.finder.begins_with_prefix(backend, message)
-            and (choices.take(backend, message) or conversations.take(backend, message))
+            and conversations.take(backend, message)
         ):
             return None
         try:

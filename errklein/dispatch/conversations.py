@@ -1,27 +1,51 @@
-"""Questions that a command asks its sender with `BotPlugin.ask`, and the replies to them."""
+"""Questions that plugins ask people with `BotPlugin.ask` and `choose`: the messages that reply to them, and buttons that are pressed."""
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.chat import Message, RoomOccupant, rules_of
-from errklein.commands import CommandError
+from errklein.chat import Identifier, Message, Person, Room, RoomOccupant, rules_of, same_network
+from errklein.chat.handles import Handle, MessageRef
+from errklein.chat.operations import Kind, Press, Wanted
+from errklein.commands import CommandError, RegisteredCommand
+from errklein.commands.access import is_named
+from errklein.commands.flows import Flow, same_person
 from errklein.dispatch._networks import Networks
-from errklein.dispatch.replies import Replies
+from errklein.dispatch.replies import Replies, build_reply
 from errklein.ports.chat import Backend
+from errklein.ports.receipts import Receipt
 from errklein.running.context import running_command
+from errklein.text import plain, truncated
+from errklein.text.masking import masker
+
+if TYPE_CHECKING:
+    from errklein.chat.fallbacks import Offer
 
 Key = tuple[str, ...]
 """Identifies the person whose message answers a question: network, person, name in access rules, room, thread."""
 
+Permits = Callable[[Identifier], bool]
+Denial = Callable[[Backend, Message, RegisteredCommand], str | None]
+
 MOST_QUESTIONS = 5
-"""Maximum number of open questions for one person. A handler in a thread holds it meanwhile, or, if others wait, for 5 s."""
+"""Maximum number of open questions for one person, and of those with choices in a room or conversation without buttons. A handler in
+a thread holds it meanwhile, or, if others wait, for 5 s."""
+
+MOST_WITH_BUTTONS = 100
+"""Maximum number of open questions with buttons in a room or conversation."""
+
+LONGEST_LABEL, MOST_CHOICES = 75, 100
+
+NOT_OPEN = "This question isn't open any more."
+NOT_PERMITTED = "You may not answer this question."
 
 
 class Reply(str):  # noqa: SLOT000 - it has an attribute
@@ -33,23 +57,93 @@ class Reply(str):  # noqa: SLOT000 - it has an attribute
 Answer = Reply  # the name of the class in values that earlier versions stored
 
 
+class Choice(str):  # noqa: SLOT000 - it has attributes
+    """The label that was chosen, `by` whom, its position from 0, the address of the question, and the message that answers it."""
+
+    by: Identifier
+    number: int
+    ref: MessageRef | None = None
+    message: Message | None = None
+
+
 class NoAnswer(CommandError, TimeoutError):
     """No reply to a question was received in time. If the command doesn't catch the exception, its text is the reply."""
 
 
 class QuestionWithdrawn(CommandError):
-    """A question has ended without a reply: the plugin was deactivated, the bot is stopping, or the call was cancelled.
-    If the command doesn't catch the exception, its text is the reply."""
+    """A question has ended without a reply: the plugin was deactivated or has changed it, the bot is stopping, or the call was
+    cancelled. If the command doesn't catch the exception, its text is the reply."""
+
+
+@dataclass(eq=False, repr=False)
+class Asking(Deferred[Any]):
+    """An open question, which fires with the reply or choice. `sent` is the handle of its message; None before it is sent.
+
+    One without choices has a key. One with choices has who may choose, and how the network shows it.
+    """
+
+    plugin: object
+    backend: Backend
+    asked: Message
+    canceller: Callable[[Any], None]
+    key: Key = ()
+    permits: Permits = bool
+    offer: Offer | None = None
+    timeout: float | None = None
+    sent: Receipt | None = None
+    begun: bool = False
+    clock: IDelayedCall | None = None
+    refused: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        super().__init__(self.canceller)
+
+    @property
+    def refs(self) -> Sequence[MessageRef]:
+        return () if self.sent is None else self.sent.refs
+
+    def is_at(self, target: Handle | MessageRef | str) -> bool:
+        if isinstance(target, MessageRef):
+            return any(ref[:3] == target[:3] for ref in self.refs)
+        return self.sent is not None and str(self.sent) == target
+
+    def is_beside(self, other: Asking) -> bool:
+        """Return whether a text can't name which of both questions it answers."""
+        if self.offer is None or other.offer is None:
+            return self.key == other.key
+        here, there = self.asked, other.asked
+        has_texts = not (self.offer.buttons or other.offer.buttons) and self.backend is other.backend
+        return has_texts and here.to == there.to and (here.thread == there.thread or not self.offer.threads)
+
+    def is_answered_in(self, message: Message) -> bool:
+        """Return whether the message may be the answer, by its room or conversation and its thread; without choices, also by who sent it."""
+        if self.offer is None:
+            key = _key(self.backend, message)
+            # Without message ids, a thread that a question started is identified by the text of the question.
+            is_below = message.is_threaded and self.key == (*key[:-1], "") and _thread(self.asked) == key[-1]
+            return self.key == key or is_below
+        sender, to = message.frm, self.asked.to
+        if message.is_group:
+            is_there = to == (sender.room if isinstance(sender, RoomOccupant) else message.to)
+        else:
+            is_there = isinstance(to, Person) and sender is not None and _is_of(to, sender)
+        threads = {self.asked.thread if self.offer.threads else "", *(ref.id for ref in self.refs)}
+        return is_there and message.thread in threads
 
 
 class Conversations:
-    """The open questions of all plugins. It is used on the reactor only."""
+    """The open questions of all plugins and flows. It is used on the reactor only.
 
-    def __init__(self, reactor: Any, networks: Networks, replies: Replies) -> None:
-        self._reactor = reactor
-        self._networks = networks
-        self._replies = replies
-        self.open: dict[Key, deque[_Question]] = {}  # the open questions; the first one of each key has been sent
+    `denial` returns why a command is denied to the sender of a message, or None; see `Permissions.denial`.
+    """
+
+    log = Logger()
+    note: Callable[[str, str], None] = staticmethod(lambda who, text: None)
+    """Stores what a person has chosen."""
+
+    def __init__(self, reactor: Any, networks: Networks, replies: Replies, denial: Denial) -> None:
+        self._reactor, self._networks, self._replies, self._denial = reactor, networks, replies, denial
+        self.open: list[Asking] = []
         self._stopped = False
 
     def ask(self, plugin: object, message: Message, text: str, timeout: float | None) -> Deferred[Reply]:
@@ -62,24 +156,111 @@ class Conversations:
         QuestionWithdrawn, also if the person already has MOST_QUESTIONS open questions, or with the error of sending.
         Cancelling it withdraws the question.
         """
-        if (refusal := self.refusal(plugin, timeout)) is not None:
+        if (refusal := self._refusal(plugin, timeout)) is not None:
             return fail(refusal)
         backend = self._networks.of(message)
         asked = self._replies.addressed(backend, message, text, running_command.get())
-        key = _key_of_question(asked, backend, message)
-        if sum(len(questions) for other, questions in self.open.items() if other[:3] == key[:3]) >= MOST_QUESTIONS:
-            return fail(QuestionWithdrawn(f"You already have {MOST_QUESTIONS} open questions; reply to one first."))
-        withdrawn = Failure(QuestionWithdrawn("The question was withdrawn."))
-        answered: Deferred[Reply] = Deferred(lambda _: self._end(question, withdrawn))
-        question = _Question(plugin, backend, asked, timeout, key, answered)
-        waiting = self.open.setdefault(key, deque())
-        waiting.append(question)
-        if len(waiting) == 1:
-            self._send(question)
-        return answered
+        asking = Asking(
+            plugin, backend, asked, self._cancel, _key_of_question(asked, backend, message), timeout=timeout
+        )
+        here = [one for one in self.open if one.key[:3] == asking.key[:3]]
+        return self._add(asking, here, MOST_QUESTIONS, "You already have {} open questions; reply to one first.")
 
-    def refusal(self, plugin: object, timeout: object) -> Exception | None:
-        """Return why the plugin can't ask a question now; None if it can."""
+    def choose(
+        self, plugin: object, to: Message | Identifier, question: str, choices: Sequence[str], who: Any, timeout: Any
+    ) -> Deferred[Choice]:
+        """Ask in reply to a message, or in a room or conversation; see `BotPlugin.choose`. Without buttons, a question is sent
+        after those before it in the same place. Fails as `ask`, and with ValueError for invalid arguments."""
+        if (refusal := self._refusal(plugin, timeout)) is not None:
+            return fail(refusal)
+        try:
+            labels = _labels(question, choices)
+            if not isinstance(to, Message | Identifier):
+                raise ValueError(f"choose(): expected a message, a room or a person, not {to!r:.80}")
+            backend = self._networks.of(to)
+            if isinstance(to, Message):
+                asked = self._replies.addressed(backend, to, question, running_command.get())
+            else:
+                asked = Message(question, backend.bot_identifier, to)
+            permits = self._permits(backend, to, who)
+        except (TypeError, ValueError) as error:
+            return fail(error)
+        asked.choices = labels
+        return self.offer(plugin, backend, asked, permits, timeout=timeout)
+
+    def offer(self, plugin: object, backend: Backend, asked: Message, permits: Permits, **details: Any) -> Asking:
+        """Send a question with choices of a plugin, or of a flow, unless an earlier process has `sent` it."""
+        from errklein.chat.fallbacks import offer
+
+        assert asked.to is not None
+        # A later process would send what nobody waits for.
+        asked.unstored = True
+        shown = offer(asked.choices, backend.features(asked.to))
+        asking = Asking(plugin, backend, asked, self._cancel, permits=permits, offer=shown, **details)
+        here = [one for one in self.open if one.offer and one.backend is backend and one.asked.to == asked.to]
+        most = MOST_WITH_BUTTONS if shown.buttons else MOST_QUESTIONS
+        return self._add(asking, here, most, "There are already {} open questions; answer one of them first.")
+
+    def press(self, backend: Backend, press: Press) -> str:
+        """Return why the press of a button counts for nothing; "" if it counts."""
+        there = [one for one in self.open if one.backend is backend and one.offer and one.offer.buttons]
+        asking = next((one for one in there if one.is_at(press.ref)), None)
+        if asking is None or not 0 <= press.number < len(asking.asked.choices):
+            # The press of an earlier question's button must not answer another question.
+            is_sending = any(not one.refs and str(one.asked.to) == press.ref.room for one in there)
+            return "The question is still being sent; try again." if is_sending else NOT_OPEN
+        if not asking.permits(press.by):
+            return NOT_PERMITTED
+        self._choose(asking, press.number, press.by)
+        return ""
+
+    def take(self, backend: Backend, message: Message) -> bool:
+        """Return whether the message answers an open question that has no buttons; if so, end the question with it."""
+        from errklein.chat.fallbacks import chosen
+
+        there = [one for one in self.open if one.backend is backend and one.begun and one.is_answered_in(message)]
+        for asking in sorted(there, key=lambda one: one.offer is None):
+            sender, number = message.frm, chosen(message.body, asking.asked.choices)
+            if asking.offer is None:
+                reply = Reply(message.body.strip())
+                reply.message = message
+                self._end(asking, reply)
+                return True
+            if number is None or sender is None or asking.offer.buttons:
+                continue
+            if asking.permits(sender):
+                self._choose(asking, number, sender, message)
+                return True
+            if str(sender) not in asking.refused:
+                asking.refused.add(str(sender))
+                settings = self._networks.config(backend)
+                self._replies.deliver(backend, build_reply(backend, message, NOT_PERMITTED, True, False, settings))
+        return False
+
+    def changed(self, target: Handle | MessageRef | str) -> None:
+        """End the question with choices whose message a plugin edits or deletes: people would choose for another text."""
+        for asking in [one for one in self.open if one.offer and one.is_at(target)]:
+            self._end(asking, Failure(QuestionWithdrawn("The question was changed.")))
+
+    def withdraw(self, plugin: object) -> None:
+        """End the open questions of the plugin."""
+        self._withdraw(lambda asking: asking.plugin is plugin, "The plugin is deactivated.")
+
+    def stop(self) -> None:
+        """End all open questions, apart from those of flows, which a later process has again, and reject later ones."""
+        self._stopped = True
+        self.open = [one for one in self.open if not isinstance(one.plugin, Flow)]
+        self._withdraw(lambda _: True, "The bot is stopping.")
+
+    def _withdraw(self, ends: Callable[[Asking], bool], reason: str) -> None:
+        # In reverse order: ending the first one would send the next.
+        for asking in [one for one in reversed(self.open) if ends(one)]:
+            self._end(asking, Failure(QuestionWithdrawn(reason)), "*Withdrawn.*")
+
+    def _cancel(self, asking: Asking) -> None:
+        self._end(asking, Failure(QuestionWithdrawn("The question was withdrawn.")), "*Withdrawn.*")
+
+    def _refusal(self, plugin: object, timeout: object) -> Exception | None:
         if self._stopped:
             return QuestionWithdrawn("The bot is stopping.")
         if not getattr(plugin, "is_activated", True):
@@ -88,70 +269,82 @@ class Conversations:
             return ValueError(f"timeout must be a number of seconds or None, not {timeout!r}")
         return None
 
-    def take(self, backend: Backend, message: Message) -> bool:
-        """Return whether the message is the reply to an open question; if so, end the question with it."""
-        key = _key(backend, message)
-        waiting = self.open.get(key)
-        if not waiting and message.is_threaded:
-            # Without message ids, a thread that a question started is identified by the text of the question.
-            waiting = self.open.get((*key[:-1], ""))
-            if waiting and _thread(waiting[0].asked) != key[-1]:
-                return False
-        if not waiting:
-            return False
-        reply = Reply(message.body.strip())
-        reply.message = message
-        self._end(waiting[0], reply)
-        return True
+    def _permits(self, backend: Backend, to: Message | Identifier, who: Any) -> Permits:
+        if who is None and isinstance(to, Room):
+            command, places = running_command.get(), (to, backend.bot_identifier)
 
-    def withdraw(self, plugin: object) -> None:
-        """End the open questions of the plugin."""
-        self._end_all(lambda question: question.plugin is plugin, "The plugin is deactivated.")
+            def may_run(by: Identifier) -> bool:
+                messages = [Message(frm=by, to=place) for place in places]
+                return command is None or any(self._denial(backend, one, command) is None for one in messages)
 
-    def stop(self) -> None:
-        """End all open questions, and reject later ones."""
-        self._stopped = True
-        self._end_all(lambda _: True, "The bot is stopping.")
+            return may_run
+        given = (to.frm if isinstance(to, Message) else to) if who is None else who
+        people = [given] if isinstance(given, str | Identifier) else list(given or ())
+        if not people or not all(isinstance(one, str | Person | RoomOccupant) for one in people):
+            wanted = "a person, a text as in `allowusers`, or several"
+            raise ValueError(f"choose(): `who` must be {wanted}, not {who!r:.80}")
+        patterns = [one for one in people if isinstance(one, str)]
+        named = [one for one in people if not isinstance(one, str)]
+        return lambda by: is_named(by, patterns) or any(_is_of(one, by) for one in named)
 
-    def _end(self, question: _Question, result: Reply | Failure) -> None:
-        """End the question with the result, and send the next one to the same person."""
-        waiting = self.open[question.key]
-        first = waiting[0] is question
-        waiting.remove(question)
-        if not waiting:
-            del self.open[question.key]
-        if question.clock is not None and question.clock.active():
-            question.clock.cancel()
-        question.answered.callback(result)
-        if first and waiting:
-            self._send(waiting[0])
+    def _add(self, asking: Asking, here: Sequence[Asking], most: int, refusal: str) -> Asking:
+        if len(here) >= most:
+            asking.errback(QuestionWithdrawn(refusal.format(most)))
+            return asking
+        self.open.append(asking)
+        asking.begun = asking.sent is not None
+        if not asking.begun and not any(map(asking.is_beside, here)):
+            self._send(asking)
+        return asking
 
-    def _send(self, question: _Question) -> None:
+    def _send(self, asking: Asking) -> None:
+        asking.begun = True
         try:
             # The reply may arrive before `deliver` returns.
-            if question.timeout is not None:
-                late = Failure(NoAnswer(f"There was no reply within {question.timeout:g} s."))
-                question.clock = self._reactor.callLater(max(0, question.timeout), self._end, question, late)
-            self._replies.deliver(question.backend, question.asked)
+            if asking.timeout is not None:
+                late = Failure(NoAnswer(f"There was no reply within {asking.timeout:g} s."))
+                text = "*There was no answer in time.*"
+                asking.clock = self._reactor.callLater(max(0, asking.timeout), self._end, asking, late, text)
+            asking.sent = sent = self._replies.deliver(asking.backend, asking.asked)
+            sent.watch().addErrback(lambda failure: self._end(asking, failure))
         except Exception:
-            self._end(question, Failure())
+            self._end(asking, Failure())
 
-    def _end_all(self, ends: Any, reason: str) -> None:
-        ending = [question for waiting in self.open.values() for question in waiting if ends(question)]
-        # In reverse order: ending the first one would send the next.
-        for question in reversed(ending):
-            self._end(question, Failure(QuestionWithdrawn(reason)))
+    def _choose(self, asking: Asking, number: int, by: Identifier, message: Message | None = None) -> None:
+        asked, choice = asking.asked, Choice(asking.asked.choices[number])
+        choice.by, choice.number, choice.message = by, number, message
+        choice.ref = asking.refs[-1] if asking.refs else None
+        shown = sha256("\n".join([asked.body, *asked.choices]).encode("utf-8", "replace")).hexdigest()
+        question, where = " ".join(truncated(asked.body, 200).split()), "" if asked.is_direct else f" in {asked.to}"
+        person = str(getattr(by, "person", by))
+        self.note(person, masker(f'"{choice}" to "{question}"{where} on {asking.backend.network}, sha256 {shown}'))
+        self._end(asking, choice, f"**{plain(choice)}** ({plain(str(getattr(by, 'nick', None) or person))})")
 
-
-@dataclass(eq=False)
-class _Question:
-    plugin: object
-    backend: Backend
-    asked: Message
-    timeout: float | None
-    key: Key
-    answered: Deferred[Reply]
-    clock: IDelayedCall | None = None
+    def _end(self, asking: Asking, result: Reply | Choice | Failure, shown: str = "") -> None:
+        """End a question, whose message gets the text `shown` in place of the buttons, and send the next one in its place."""
+        if asking not in self.open:
+            return
+        self.open.remove(asking)
+        if asking.clock is not None and asking.clock.active():
+            asking.clock.cancel()
+        asked, sent, refs = asking.asked, asking.sent, asking.refs
+        if shown and sent is not None and asking.offer and asking.offer.edits:
+            edit = Message(f"{asked.body}\n\n{shown}", asked.frm, asked.to)
+            edit.unstored = True
+            # An earlier process may have sent it, whose handles of what isn't stored aren't known.
+            target = refs[0] if len(refs) == 1 else str(sent)
+            try:
+                asking.backend.perform(edit, Wanted(Kind.EDIT, target, asked.thread))
+            except Exception:
+                self.log.failure("The message of a question can't be changed")
+        if isinstance(result, Choice):
+            # The network acknowledges a press at once, whatever the plugin does then.
+            self._reactor.callLater(0, asking.callback, result)
+        else:
+            asking.callback(result)
+        waiting = next((one for one in self.open if not one.begun and one.is_beside(asking)), None)
+        if asking.begun and waiting is not None:
+            self._send(waiting)
 
 
 def _key(backend: Backend, message: Message) -> Key:
@@ -179,3 +372,20 @@ def _key_of_question(question: Message, backend: Backend, message: Message) -> K
 def _thread(message: Message) -> str:
     """Return the id of the message's thread, or, without ids, the text of its parent; "" without a thread."""
     return message.thread or ("" if message.parent is None else f"of {message.parent.body}")
+
+
+def _labels(question: object, choices: Sequence[object]) -> tuple[str, ...]:
+    if not isinstance(question, str) or not question.strip():
+        raise ValueError(f"choose(): the question must be a text, not {question!r:.80}")
+    labels = [" ".join(label.split()) if isinstance(label, str) else "" for label in choices]
+    are_valid = all(0 < len(label) <= LONGEST_LABEL for label in labels) and 0 < len(labels) <= MOST_CHOICES
+    if isinstance(choices, str) or not are_valid or len({label.casefold() for label in labels}) < len(labels):
+        few = f"1 to {MOST_CHOICES} different texts of at most {LONGEST_LABEL} characters"
+        raise ValueError(f"choose(): expected {few} as choices, not {choices!r:.80}")
+    return tuple(labels)
+
+
+def _is_of(person: Identifier, by: Identifier) -> bool:
+    """Return whether two identifiers are those of one person, in whatever room."""
+    names = {rules_of(by).fold(str(getattr(one, "person", one))) for one in (person, by)}
+    return len(names) == 1 and same_network(person, by) and same_person(person, by)

@@ -29,8 +29,7 @@ from errklein.commands import (
     never,
 )
 from errklein.dispatch._networks import Networks
-from errklein.dispatch.choices import Choices
-from errklein.dispatch.conversations import QuestionWithdrawn
+from errklein.dispatch.conversations import Conversations, QuestionWithdrawn
 from errklein.dispatch.replies import DetailedError, Disclosure, refused
 from errklein.ports.chat import Backend
 from errklein.ports.receipts import Receipt
@@ -65,7 +64,7 @@ class FlowExecutor:
         runner: Runner,
         send: Callable[[Identifier, str], object],
         disclosure: Disclosure,
-        choices: Choices,
+        conversations: Conversations,
         run: Callable[[Backend, Message], object],
     ) -> None:
         self.flow_roots: dict[str, FlowRoot] = {}
@@ -76,7 +75,7 @@ class FlowExecutor:
         self._runner = runner
         self._send = send
         self._disclosure = disclosure
-        self._choices, self._run = choices, run
+        self._conversations, self._run = conversations, run
         self._questions: Questions = {}
         """The open questions as they are stored, by network and requestor."""
         self._store: Callable[[Questions], object] = lambda questions: None
@@ -230,7 +229,7 @@ class FlowExecutor:
 
         if question["ctx"]:
             self._questions[key] = question
-        asking = self._choices.ask(flow, backend, asked, permits, sent=sent)
+        asking = self._conversations.offer(flow, backend, asked, permits, sent=sent)
         store()
         if sent is None and (new := asking.sent) is not None:
             new.watch().addCallbacks(lambda _: store(sent=[str(new), *map(tuple, new.refs)]), lambda _: None)
@@ -286,7 +285,7 @@ class FlowExecutor:
         return None, None
 
     def _continue(self, flow: Flow) -> None:
-        self._choices.withdraw(flow)
+        self._conversations.withdraw(flow)
         if flow in self._advancing:
             self._advancing[flow] = True
             return
@@ -412,7 +411,7 @@ class FlowExecutor:
     def _end(self, flow: Flow) -> None:
         with self._lock:
             self.in_flight = [other for other in self.in_flight if other is not flow]
-        on_reactor_soon(self._reactor, self._choices.withdraw, flow)
+        on_reactor_soon(self._reactor, self._conversations.withdraw, flow)
 
     def _hint(self, flow: Flow) -> None:
         if flow not in self.in_flight or not flow.current_step.hints:

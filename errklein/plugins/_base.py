@@ -20,7 +20,6 @@ from errklein.running import Runner, ThreadWaits, WorkerPool, on_reactor_soon
 from errklein.running.context import assigned, origin
 
 if TYPE_CHECKING:
-    from errklein.dispatch.choices import Choices
     from errklein.plugins.manager import PluginManager
 
 T = TypeVar("T")
@@ -47,8 +46,6 @@ class PluginHost(Protocol):
     http_clients: HTTPClients
     waits: ThreadWaits
 
-    @property
-    def choices(self) -> Choices: ...
     @property
     def plugin_manager(self) -> PluginManager: ...
     @property

@@ -322,8 +322,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         self._bot.remove_commands_from(self)
         self.is_activated = False
         # Last, since a handler whose question is withdrawn continues and might ask another one.
-        for questions in (self._bot.conversations, self._bot.choices):
-            on_reactor_soon(self._bot.reactor, questions.withdraw, self)
+        on_reactor_soon(self._bot.reactor, self._bot.conversations.withdraw, self)
 
     def callback_connect(self) -> Any:
         """Called after each activation of the plugin, and whenever a network has connected."""

@@ -255,7 +255,7 @@ class PluginMessages:
         :raises CommandError: If the plugin is deactivated, edits or deletes the question, the bot stops, or too many are open.
         :raises ValueError: If an argument is invalid.
         """
-        return self._bot.waits.result_of(self._bot.choices.choose, self, to, question, choices, who, timeout)
+        return self._bot.waits.result_of(self._bot.conversations.choose, self, to, question, choices, who, timeout)
 
     def send_stream_request(
         self,

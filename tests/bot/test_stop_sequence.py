@@ -45,7 +45,7 @@ class StopSequenceTests(SynchronousTestCase):
             health=SimpleNamespace(stop=partial(self.note, "services")),
             _workers=SimpleNamespace(core=SimpleNamespace(pool=quiet), values=quiet),
             recent_errors=None,
-            **dict.fromkeys(("events", "conversations", "choices", "notices", "waits", "queues", "dispatcher"), quiet),
+            **dict.fromkeys(("events", "conversations", "notices", "waits", "queues", "dispatcher"), quiet),
             **dict.fromkeys(("_streams", "_room_messages", "room_webhooks", "command_pool", "plugin_pool"), quiet),
             missed=quiet,
         )

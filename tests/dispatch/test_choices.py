@@ -15,8 +15,7 @@ from errklein.chat import Message
 from errklein.chat.features import BARE
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Press
-from errklein.dispatch.choices import MOST_WITH_BUTTONS, NOT_OPEN, NOT_PERMITTED
-from errklein.dispatch.conversations import MOST_QUESTIONS
+from errklein.dispatch.conversations import MOST_QUESTIONS, MOST_WITH_BUTTONS, NOT_OPEN, NOT_PERMITTED
 from errklein.networks.test import TestBackend
 from errklein.webhooks.deliveries import Action
 from tests.doubles import NetworksCase
@@ -217,7 +216,7 @@ class ButtonTests(ChoicesCase):
         backend.retry_after(5)
         self.say("!deploy")
         old = Press(MessageRef("net", "#ops", "m1"), backend.build_identifier("bob@#ops"), 0)
-        self.assertIn("try again", self.bot.choices.press(backend, old))
+        self.assertIn("try again", self.bot.conversations.press(backend, old))
         self.reactor.advance(5)
         self.assertEqual(self.press("yes"), "")
 
@@ -262,7 +261,7 @@ class EndTests(ChoicesCase):
         [ref] = self.backends["net"].buttons
         self.reactor.advance(61)
         self.assertIn(f"{SHOWN}\n There was no answer in time.", self.seen())
-        self.assertEqual(self.seen()[-1], "There was no answer within 60 s.")
+        self.assertEqual(self.seen()[-1], "There was no reply within 60 s.")
         self.assertEqual(self.press("yes", ref=ref), NOT_OPEN)
 
     def test_edit_by_the_plugin(self) -> None:
@@ -309,7 +308,6 @@ class EndTests(ChoicesCase):
         """The buttons vanish when the bot stops."""
         self.say("!deploy")
         self.bot.conversations.stop()
-        self.bot.choices.stop()
         self.assertFalse(self.backends["net"].buttons)
         self.assertEqual(self.seen()[-1], "The bot is stopping.")
 
@@ -326,7 +324,7 @@ class EndTests(ChoicesCase):
         self.patch(backend, "perform", lambda *args: 1 / 0 if args[0].choices else None)
         asked = self.plugin.choose(backend.build_identifier("#ops"), QUESTION, ["yes"], timeout=None)
         self.failureResultOf(asked, ZeroDivisionError)
-        self.assertEqual(self.bot.choices.open, [])
+        self.assertEqual(self.bot.conversations.open, [])
 
     def test_wrong_arguments(self) -> None:
         """Wrong arguments raise ValueError before anything is sent."""

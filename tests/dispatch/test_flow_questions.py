@@ -13,7 +13,7 @@ from errklein import FLOW_END, BotPlugin, FlowRoot, botcmd, botflow
 from errklein.chat import Message
 from errklein.chat.features import BARE
 from errklein.chat.handles import MessageRef
-from errklein.dispatch.choices import NOT_OPEN, NOT_PERMITTED
+from errklein.dispatch.conversations import NOT_OPEN, NOT_PERMITTED
 from errklein.testing import TestBot
 from errklein.testing._bot import LeftOver
 
