@@ -120,7 +120,8 @@ class Discovery:
 
     def _is_new(self, path: Path) -> bool:
         """Return whether the file or directory wasn't found before, under any path."""
-        before, status = len(self._seen), path.stat()
+        status = path.stat()
+        before = len(self._seen)
         self._seen.add((status.st_dev, status.st_ino))
         return len(self._seen) > before
 

@@ -66,15 +66,15 @@ class PlugFile:
 
     def refusal(self) -> str | None:
         """Return the reason why the required versions exclude the plugin; None if they don't."""
-        here, oldest, newest = parse_errbot_version(ERRBOT_VERSION), self.errbot_min, self.errbot_max
+        here = parse_errbot_version(ERRBOT_VERSION)
         provided = f"but errklein provides {ERRBOT_VERSION}; expected [Errbot]"
         if refusal := python_refusal(self.python_version):
             return refusal
         # Both are inclusive.
-        if oldest is not None and here < parse_errbot_version(oldest):
-            return f"it requires errbot {oldest} or newer, {provided} Min = {ERRBOT_VERSION} or older"
-        if newest is not None and here > parse_errbot_version(newest):
-            return f"it requires errbot {newest} or older, {provided} Max = {ERRBOT_VERSION} or newer"
+        if self.errbot_min is not None and here < parse_errbot_version(self.errbot_min):
+            return f"it requires errbot {self.errbot_min} or newer, {provided} Min = {ERRBOT_VERSION} or older"
+        if self.errbot_max is not None and here > parse_errbot_version(self.errbot_max):
+            return f"it requires errbot {self.errbot_max} or older, {provided} Max = {ERRBOT_VERSION} or newer"
         return None
 
     @classmethod

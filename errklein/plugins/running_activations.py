@@ -84,7 +84,8 @@ class Activation:
         """Fire the Deferreds of `wait`. Further calls have no effect."""
         if not self._done:
             self._done, self._outcome = True, outcome
-            self._dependents, self._waiting = [*self._waiting, *self._dependents], []
+            self._dependents = [*self._waiting, *self._dependents]
+            self._waiting = []
             self.release(outcome)
 
 

@@ -84,12 +84,14 @@ class ThreadedNetwork(NetworkBase):
 
     joins_configured_rooms = False
 
-    # The seconds from the end of sending until `disconnect` calls the backend's `shutdown`, if its code still runs, and until
-    # it abandons the code, since a thread can't be killed.
-    SHUT_DOWN_AFTER, LEAVE_WITHIN = 1.0, 3.0
-    HURRY = (
-        0.1  # the minimum of SHUT_DOWN_AFTER if the grace period ends earlier; twice that is the one of LEAVE_WITHIN
-    )
+    SHUT_DOWN_AFTER = 1.0
+    """Seconds from the end of sending until `disconnect` calls the backend's `shutdown`, if its code still runs."""
+
+    LEAVE_WITHIN = 3.0
+    """Seconds from the end of sending until `disconnect` abandons the code, since a thread can't be killed."""
+
+    HURRY = 0.1
+    """The minimum of SHUT_DOWN_AFTER if the grace period ends earlier, in seconds; twice that is the one of LEAVE_WITHIN."""
 
     def __init__(self, reactor: Any, config: Any, make: Callable[[Any], ErrBot]) -> None:
         self.network: str = config.network
@@ -113,7 +115,8 @@ class ThreadedNetwork(NetworkBase):
         self._next_attempt = 0.0
         self._serving = False
         self._ended: Deferred[None] = Deferred()
-        self._shut_down_once = threading.Lock()  # acquired by the first call of shut_down, and never released
+        # Acquired by the first call of shut_down, and never released.
+        self._shut_down_once = threading.Lock()
 
     def attach(self, bot: Bot) -> None:
         self.bot = bot

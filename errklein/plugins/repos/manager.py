@@ -77,7 +77,8 @@ def _fetch(address: str, downloads: Downloads) -> dict[str, Any]:
 
 def _entries(index: Mapping[str, Any], name: str) -> list[RepoEntry]:
     """Return the plugins of the repository of that name. Invalid entries are ignored."""
-    plugins, found = index.get(name), []
+    plugins = index.get(name)
+    found = []
     for plugin, known in plugins.items() if isinstance(plugins, Mapping) else ():
         if isinstance(known, Mapping) and isinstance(known.get("repo"), str):
             keys = ("python", "path", "avatar_url", "documentation")
@@ -202,7 +203,8 @@ class BotRepoManager(StoreMixin):
     def index_update(self) -> None:
         """Read the indexes in BOT_PLUGIN_INDEXES. If several contain a repository, the first one counts."""
         merged: dict[str, Any] = {}
-        local, readable = list[str](), False
+        local: list[str] = []
+        readable = False
         for address in self.plugin_indexes:
             try:
                 found = _fetch(address, self._downloads)
@@ -232,7 +234,8 @@ class BotRepoManager(StoreMixin):
     def search_repos(self, query: str) -> Iterator[RepoEntry]:
         """Return the plugins whose names or descriptions contain each word of the query, in the order of the index."""
         self.check_for_index_update()
-        known, wanted = self.get(REPO_INDEX, {}), [word.lower() for word in _WORD.findall(query)]
+        known = self.get(REPO_INDEX, {})
+        wanted = [word.lower() for word in _WORD.findall(query)]
 
         def is_meant(entry: RepoEntry) -> bool:
             text = " ".join([entry.entry_name, entry.name, entry.documentation or ""]).lower()
