@@ -28,7 +28,7 @@ from errklein.journal import DeliveryQueue, RetryPolicy
 from errklein.journal.operations import WebhookOperations
 from errklein.logs import RecentErrors
 from errklein.plugins import BotPlugin
-from errklein.plugins.botflow import build_flows
+from errklein.plugins.botplugin import build_flows
 from errklein.plugins.discovery import directory_warnings, settings_read, unknown_names, unknown_webhooks
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.methods import handlers

@@ -35,7 +35,7 @@ from errklein.database import upgrade_of
 from errklein.logs import escape
 from errklein.networks.context import NetworkContext
 from errklein.plugins import BotPlugin
-from errklein.plugins.botflow import build_flows
+from errklein.plugins.botplugin import build_flows
 from errklein.plugins.discovery import directory_warnings, settings_read, unknown_names, unknown_webhooks
 from errklein.plugins.methods import check_methods, handlers_once_active
 from errklein.plugins.packages import PackageDirectory

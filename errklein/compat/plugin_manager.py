@@ -185,10 +185,10 @@ class BotPluginManager(PluginManager):
         return f"Plugin {name} removed from blacklist." if was else f"Plugin {name} is not blacklisted."
 
     def activate_flow(self, name: str) -> Any:
-        return self._waited(self._changes.make, partial(self._flow_files.change, name, True))
+        return self._waited(self.make_change, partial(self._flow_files.change, name, True))
 
     def deactivate_flow(self, name: str) -> Any:
-        return self._waited(self._changes.make, partial(self._flow_files.change, name, False))
+        return self._waited(self.make_change, partial(self._flow_files.change, name, False))
 
     def activate_plugin(self, name: str) -> Any:
         return self._waited(self.activate, name)

@@ -6,7 +6,6 @@ they require, and `methods` finds mistakes in them. `manager` changes the active
 of flows (`.flow` files, `BotFlow`) are handled likewise. `repos` installs repositories of plugins.
 """
 
-from errklein.plugins.botflow import BotFlow
-from errklein.plugins.botplugin import BotPlugin, ValidationException, recurse_check_structure
+from errklein.plugins.botplugin import BotFlow, BotPlugin, ValidationException, recurse_check_structure
 
 __all__ = ["BotFlow", "BotPlugin", "ValidationException", "recurse_check_structure"]

@@ -15,8 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from errklein.config import Config
-from errklein.plugins.botflow import BotFlow
-from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins.botplugin import BotFlow, BotPlugin
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.imports import (
     CORE_PLUGINS,
@@ -70,6 +69,8 @@ class Loader:
         self._execution = execution
         self._config = config
         self.packages = packages
+        # In one thread at a time, since a network drive may hang.
+        self._comparisons = SerialQueue(execution.reactor)
 
     async def load_all(self, roots: Iterable[Path]) -> list[PluginProblem]:
         problems = await self.load([CORE_PLUGINS, *roots, *await self._in_thread(entry_point_roots)])
@@ -214,6 +215,14 @@ class Loader:
         mistakes = [] if plug.path.parent == CORE_PLUGINS else check_methods(instance)
         return instance, warning, mistakes
 
+    async def changed_files(self, plugs: Sequence[PlugFile]) -> Mapping[str, FileChanges] | None:
+        """Compare files with the running code. Return the changes by plugin; None if the disk doesn't respond within 3 seconds."""
+        compare = partial(self._execution.in_thread, partial(_compare, plugs), "comparing plugins' files")
+        try:
+            return await result_within(self._execution.reactor, _TIMEOUT, self._comparisons.run(compare))
+        except TimedOut:
+            return None
+
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
         return self._execution.in_thread(work, "looking for plugins")
 
@@ -319,22 +328,6 @@ class FileChanges:
         if self.removed:
             verb = "was" if len(self.removed) == 1 else "were"
             yield f"{_subject(self.removed)} {verb} removed after loading"
-
-
-class ChangedFiles:
-    """Compares plugins' files with the running code in a thread, in one at a time, since a network drive may hang."""
-
-    def __init__(self, execution: PluginExecution) -> None:
-        self._execution = execution
-        self._comparisons = SerialQueue(execution.reactor)
-
-    async def find(self, plugs: Sequence[PlugFile]) -> Mapping[str, FileChanges] | None:
-        """Return the changes by the plugin's name; None if the disk doesn't respond within 3 seconds."""
-        compare = partial(self._execution.in_thread, partial(_compare, plugs), "comparing plugins' files")
-        try:
-            return await result_within(self._execution.reactor, _TIMEOUT, self._comparisons.run(compare))
-        except TimedOut:
-            return None
 
 
 def _compare(plugs: Sequence[PlugFile]) -> dict[str, FileChanges]:

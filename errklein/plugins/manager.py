@@ -15,7 +15,7 @@ from errklein.config import Config
 from errklein.plugins._lifecycle import Lifecycle, StandbyWebhooks
 from errklein.plugins.botplugin import BotPlugin, mounts_of
 from errklein.plugins.imports import located_error
-from errklein.plugins.loading import ChangedFiles, FlowFiles, Loader
+from errklein.plugins.loading import FlowFiles, Loader
 from errklein.plugins.methods import overrides
 from errklein.plugins.plug_file import plugin_name
 from errklein.plugins.plugin import (
@@ -46,37 +46,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Changes:
-    """Makes changes one after the other; at once what a change requests, since that one waits for it."""
-
-    def __init__(self, reactor: Any, after: Callable[[], None]) -> None:
-        self._turns = SerialQueue(reactor)
-        self._current: object = None
-        self._after = after
-
-    def make(self, change: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
-        """Make the change, now or after those before it. The Deferred fires with its result."""
-        if self._current is not None and running_change.get() is self._current:
-            return Deferred.fromCoroutine(change())
-        return self._turns.run(lambda: Deferred.fromCoroutine(self._make(change)))
-
-    async def _make(self, change: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        # Everything called from here on, in any thread, runs in a copy of this context.
-        self._current = object()
-        running_change.set(self._current)
-        try:
-            return await change()
-        finally:
-            self._current = None
-            self._after()
-
-
 def change(method: Callable[Concatenate[M, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[M, P], Deferred[T]]:
     """Decorate a method so that a call is one of the manager's changes."""
 
     @wraps(method)
     def begin(self: M, /, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
-        return self._changes.make(partial(method, self, *args, **kwargs))
+        return self.make_change(partial(method, self, *args, **kwargs))
 
     return begin
 
@@ -136,9 +111,27 @@ class PluginManager(StoreMixin):
         self._lifecycle = Lifecycle(execution, loader, self._configurator, routes, self.standby, forget, tell_admins)
         self.activations = self._lifecycle.activations
         self.when_settled = self._lifecycle.when_settled
-        self._changes = Changes(execution.reactor, changed)
-        self.changed_files = ChangedFiles(execution)
+        self._changed = changed
+        self._turns = SerialQueue(execution.reactor)
+        self._current_change: object = None
+        self.changed_files = loader.changed_files
         self._flow_files = FlowFiles(execution, loader.make)
+
+    def make_change(self, change: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
+        """Make a change after those before it; at once what a change requests, since that one waits for it."""
+        if self._current_change is not None and running_change.get() is self._current_change:
+            return Deferred.fromCoroutine(change())
+        return self._turns.run(lambda: Deferred.fromCoroutine(self._make(change)))
+
+    async def _make(self, change: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        # Everything called from here on, in any thread, runs in a copy of this context.
+        self._current_change = object()
+        running_change.set(self._current_change)
+        try:
+            return await change()
+        finally:
+            self._current_change = None
+            self._changed()
 
     @property
     def found(self) -> Sequence[Plugin]:
@@ -413,7 +406,7 @@ class PluginManager(StoreMixin):
         timeout = min(1.0, within / 3)
         end = self._execution.reactor.seconds() + within
         try:
-            await result_within(self._execution.reactor, timeout, self._changes.make(_nothing))
+            await result_within(self._execution.reactor, timeout, self.make_change(_nothing))
         except TimedOut:
             self.log.warn("A change to a plugin is still in progress; the other plugins are deactivated meanwhile")
         await self._flow_files.stop(timeout)

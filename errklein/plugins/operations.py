@@ -60,7 +60,7 @@ class PluginOperations:
     @operation("status_plugins")
     async def plugins(self, by: Actor) -> list[PluginSummary]:
         found = self._manager.found
-        changes = await self._manager.changed_files.find([plugin.plug for plugin in found])
+        changes = await self._manager.changed_files([plugin.plug for plugin in found])
         return [PluginSummary(**self._summary(plugin, changes, by)) for plugin in found]
 
     @operation("status_plugins")
@@ -72,7 +72,7 @@ class PluginOperations:
     async def plugin(self, by: Actor, name: str) -> PluginDetails:
         """Return all that is known of a plugin. Secrets and stored values are masked unless the actor reads details."""
         plugin = self._manager.plugin(name)
-        summary = self._summary(plugin, await self._manager.changed_files.find([plugin.plug]), by)
+        summary = self._summary(plugin, await self._manager.changed_files([plugin.plug]), by)
         instance = plugin.instance
         keys = list(instance) if instance is not None and BotPlugin.is_open_storage(instance) else []
         stored = list(_represented(instance, keys[:_MOST_STORED], by))

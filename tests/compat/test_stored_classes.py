@@ -123,7 +123,7 @@ class StoredClassesTests(StoredClassesCase):
             ("errklein.commands.declaration", "CommandError"),
             ("errklein.commands.dynamic", "Command"),
             ("errklein.commands.flows", "FlowRoot"),
-            ("errklein.plugins.botflow", "BotFlow"),
+            ("errklein.plugins.botplugin", "BotFlow"),
             ("errklein.plugins.plugin", "PluginActivationException"),
             ("errklein.plugins.repos.sources", "RepoException"),
             ("errklein.plugins.store_mixin", "StoreNotOpenError"),

@@ -16,7 +16,7 @@ from errklein.dispatch.flow_executor import MOST_AUTOSTEPS
 from errklein.dispatch.replies import DetailedError
 from errklein.networks.irc.identifiers import IRCPerson
 from errklein.networks.test import TestPerson
-from errklein.plugins.botflow import BotFlow
+from errklein.plugins.botplugin import BotFlow
 from errklein.testing import TestBot
 from errklein.testing._bot import ADMIN
 

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotFlow, BotPlugin, ValidationException, on_reactor, recurse_check_structure
 from errklein.commands import FlowRoot
-from errklein.plugins.botflow import build_flows
+from errklein.plugins.botplugin import build_flows
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.testing import PluginTestCase
 

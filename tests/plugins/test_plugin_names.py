@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotFlow, BotPlugin, botcmd, botflow, webhook
-from errklein.plugins.botflow import build_flows
+from errklein.plugins.botplugin import build_flows
 from errklein.plugins.methods import check_methods
 from errklein.plugins.plug_file import plugin_name
 from errklein.running import may_use_reactor
