@@ -207,16 +207,10 @@ def enumerate_backend_plugins(all_plugins_paths: Iterable[str | Path]) -> Iterat
 
 
 class BackendPluginManager:
-    """Finds the backend or storage `plugin_name` and creates it.
-
-    It searches `base_search_dir`, `extra_search_dirs`, and the directories of installed distributions that have an
-    entry point in the group `errbot.backend_plugins`.
-
-    `load_plugin` creates the module's subclass of `base_class` with `bot_config`. `extra_search_dirs` is a path or a nested
-    list of paths. `base_module` is ignored; errbot has this parameter. `plugin_info` has the information in the `.plug` file.
-
-    :raises PluginNotFoundException: if there is no such `.plug` file.
-    """
+    """Finds the backend or storage `plugin_name` in `base_search_dir`, in `extra_search_dirs`, which is a path or a nested list
+    of paths, and in installed distributions with an entry point in the group `errbot.backend_plugins`. `load_plugin` creates
+    the module's subclass of `base_class` with `bot_config`. `base_module` is ignored; errbot has this parameter. `plugin_info`
+    has the information in the `.plug` file. Raises PluginNotFoundException if there is no such file."""
 
     def __init__(
         self,

@@ -20,7 +20,6 @@ from errklein.plugins.methods import handlers
 from errklein.plugins.plug_file import plugin_name
 from errklein.plugins.plugin import (
     RAISED,
-    Configurator,
     Plugin,
     PluginActivationException,
     PluginConfigurationException,
@@ -155,13 +154,14 @@ async def _never_called(payload: object) -> None:
 @dataclass(eq=False, repr=False)
 class Lifecycle:
     """Activates, deactivates and reloads plugins, for one change at a time. After the timeout, an activation continues
-    unless the plugin is deactivated, reloaded or removed. `changed` is called when the active plugins change."""
+    unless the plugin is deactivated, reloaded or removed. `stored` returns the stored configuration of a name;
+    `changed` is called when the active plugins change."""
 
     log = Logger()
 
     execution: PluginExecution
     loader: Loader
-    configurator: Configurator
+    stored: Callable[[str], Any]
     routes: Routes
     standby: StandbyWebhooks
     changed: Callable[[], None]
@@ -172,7 +172,7 @@ class Lifecycle:
 
     def __post_init__(self) -> None:
         self._plugins = self.loader.plugins
-        self.activations = Activations(self.execution, self._plugins, self.configurator, self._begin, self.tell_admins)
+        self.activations = Activations(self.execution, self._plugins, self.stored, self._begin, self.tell_admins)
 
     def when_settled(self) -> Deferred[None] | None:
         """Return a Deferred that fires when the plugins being replaced have commands again; None if there are none."""
@@ -342,7 +342,7 @@ class Lifecycle:
     async def use(self, plugin: Plugin, instance: BotPlugin, configuration: Any, store: Callable[[], None]) -> None:
         """Activate the plugin with another configuration, and `store` it. If that fails, the previous configuration is
         restored. Raises PluginTimeout; the configuration is stored then as soon as the activation has ended."""
-        before = self.configurator.stored(plugin.name)
+        before = self.stored(plugin.name)
         with self._replacing(plugin):
             was_active, problem = plugin.active, plugin.problem
             if was_active:
@@ -356,7 +356,7 @@ class Lifecycle:
                 raise
             except PluginError as error:
                 if not was_active:
-                    configured = Deferred.fromCoroutine(self.configurator.configure(plugin, instance, before))
+                    configured = Deferred.fromCoroutine(self.execution.configure(plugin, instance, before))
                     await self.execution.in_time(configured, f"{plugin.name}.configure")
                     plugin.problem = problem
                     raise

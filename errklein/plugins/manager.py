@@ -20,7 +20,6 @@ from errklein.plugins.methods import overrides
 from errklein.plugins.plug_file import plugin_name
 from errklein.plugins.plugin import (
     RAISED,
-    Configurator,
     KnownProblem,
     Plugin,
     PluginActivationException,
@@ -105,10 +104,9 @@ class PluginManager(StoreMixin):
         self._plugins = loader.plugins
         self._callbacks: dict[str, list[Callback]] = {}
         self._callback_order: tuple[str | None, ...] = ()
-        self._configurator = Configurator(execution, self.configuration)
         self.standby = StandbyWebhooks(self, config, routes)
         forget = self._callbacks.clear
-        self._lifecycle = Lifecycle(execution, loader, self._configurator, routes, self.standby, forget, tell_admins)
+        self._lifecycle = Lifecycle(execution, loader, self.configuration, routes, self.standby, forget, tell_admins)
         self.activations = self._lifecycle.activations
         self.when_settled = self._lifecycle.when_settled
         self._changed = changed
@@ -315,8 +313,8 @@ class PluginManager(StoreMixin):
         instance = self.instance(name)
         store = partial(self.store_configuration, name, configuration)
         self.activations.check_settled(plugin)
-        await self._configurator.check(plugin, instance, configuration)
-        if plugin.active and await self._configurator.reconfigured(plugin, instance, configuration):
+        await self._execution.check_configuration(plugin, instance, configuration)
+        if plugin.active and await self._execution.reconfigured(plugin, instance, configuration):
             store()
             return
         try:
@@ -332,7 +330,7 @@ class PluginManager(StoreMixin):
     async def configuration_template(self, name: str) -> Any:
         """Return the plugin's template; None if it has none or could not be loaded."""
         plugin = self.plugin(name)
-        return None if plugin.instance is None else await self._configurator.template(plugin, plugin.instance)
+        return None if plugin.instance is None else await self._execution.template(plugin, plugin.instance)
 
     def store_configuration(self, name: str, configuration: Any) -> None:
         """Store a configuration for the plugin's next activation, when it is checked."""

@@ -133,9 +133,9 @@ class Plugin:
 
 @dataclass(eq=False)
 class PluginExecution:
-    """Runs the methods of plugins where each may run, and waits for them with a timeout. The Deferreds fail only with
-    the exceptions in `RAISED`; others, such as asyncio's CancelledError, are converted. A change waits `timeout`
-    seconds for methods; if several plugins share that time, each has at least `minimum` seconds."""
+    """Runs the methods of plugins where each may run, and waits for them with a timeout. The Deferreds fail only with the
+    exceptions in `RAISED`; others, such as asyncio's CancelledError, are converted. A change waits `timeout` seconds for methods,
+    but without limit for `configure`; if several plugins share that time, each has at least `minimum` seconds."""
 
     reactor: Any
     runner: Runner
@@ -192,27 +192,10 @@ class PluginExecution:
             awaited.addErrback(lambda failure: self.log.failure("{method} failed", failure, method=method))
             raise PluginTimeout(f"{method} has not returned after {seconds:.3g} s. {then}".rstrip()) from None
 
-
-def _as_raised(failure: Failure) -> Failure:
-    if isinstance(failure.value, RAISED):
-        return failure
-    raise RuntimeError(f"{type(failure.value).__name__}: {failure.value}") from failure.value
-
-
-@dataclass(eq=False)
-class Configurator:
-    """Calls the methods that configure plugins. Only `check`, `template` and `reconfigured` have a timeout. `stored`
-    returns the configuration that is stored under a plugin's name; None if there is none."""
-
-    execution: PluginExecution
-    stored: Callable[[str], Any]
-
-    log: ClassVar = Logger()
-
     async def configure(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
         masker.learn(self, f"{plugin.name}: in use", secrets_in(configuration))
         try:
-            call = partial(self.execution.call, instance)
+            call = partial(self.call, instance)
             if configuration is not None and await call("get_configuration_template") is not None:
                 await call("check_configuration", configuration)
             await call("configure", configuration)
@@ -230,7 +213,7 @@ class Configurator:
     async def template(self, plugin: Plugin, instance: BotPlugin) -> Any:
         return await self._ask(plugin, instance, "get_configuration_template")
 
-    async def check(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
+    async def check_configuration(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
         """Check a configuration without applying it. Raises PluginConfigurationException if it is invalid."""
         if configuration is None or await self.template(plugin, instance) is None:
             return
@@ -245,9 +228,9 @@ class Configurator:
         return await self._ask(plugin, instance, "reconfigure", configuration) is not NotImplemented
 
     async def _ask(self, plugin: Plugin, instance: BotPlugin, method: str, *args: Any) -> Any:
-        called = Deferred.fromCoroutine(self.execution.call(instance, method, *args))
+        called = Deferred.fromCoroutine(self.call(instance, method, *args))
         try:
-            return await self.execution.in_time(called, f"{plugin.name}.{method}")
+            return await self.in_time(called, f"{plugin.name}.{method}")
         except PluginTimeout:
             raise
         except RAISED as error:
@@ -260,3 +243,9 @@ class Configurator:
             return masker(one_line(error))
         self.log.failure("The configuration of {plugin} failed", plugin=plugin.name)
         return located_error(plugin.plug, error)
+
+
+def _as_raised(failure: Failure) -> Failure:
+    if isinstance(failure.value, RAISED):
+        return failure
+    raise RuntimeError(f"{type(failure.value).__name__}: {failure.value}") from failure.value

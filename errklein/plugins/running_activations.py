@@ -15,7 +15,6 @@ from twisted.python.failure import Failure
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.plug_file import plugin_name
 from errklein.plugins.plugin import (
-    Configurator,
     KnownProblem,
     Plugin,
     PluginActivationException,
@@ -113,7 +112,7 @@ class Activations:
 
     execution: PluginExecution
     plugins: Mapping[str, Plugin]
-    configurator: Configurator
+    stored: Callable[[str], Any]
     begin: Callable[[Activation, BotPlugin], Coroutine[Any, Any, None]]
     tell_admins: Callable[[str, str], None]
     hanging: dict[BotPlugin, str] = field(default_factory=dict)
@@ -195,7 +194,7 @@ class Activations:
                 return
             if plugin.name in batch.failed or plugin.instance is None:
                 raise KnownProblem(plugin.problem or f"{plugin.name} could not be loaded")
-            configuration = configuration or partial(self.configurator.stored, plugin.name)
+            configuration = configuration or partial(self.stored, plugin.name)
             activation = Activation(plugin, plugin.instance, batch, self._ranks.__next__, configuration)
             self._under_way[plugin.name] = activation
             Deferred.fromCoroutine(self._activate(activation)).addBoth(self._has_ended, activation)
@@ -234,7 +233,7 @@ class Activations:
                 await self._activate_dependency(plugin, name, activation.batch)
                 if not self.is_wanted(activation):
                     raise given_up(plugin.name)
-            await self.configurator.configure(plugin, instance, activation.configuration())
+            await self.execution.configure(plugin, instance, activation.configuration())
             if not self.is_wanted(activation):
                 raise given_up(plugin.name)
             await self.begin(activation, instance)
