@@ -6,17 +6,21 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from errklein.chat import Identifier, Person, RoomDoesNotExistError, RoomError, RoomOccupant, read_only
 from errklein.chat.identifiers import LookupFailed
+from errklein.chat.outgoing import Wait
 from errklein.networks.directory import AliasedRoom, Directory
 from errklein.networks.json_client import RequestRefused
 from errklein.networks.outbox import NotConfirmed, RetryLater
-from errklein.running import ThreadWaits
+from errklein.running import ThreadWaits, cancel_timers
 
 T = TypeVar("T")
+
+_MOST = 1000  # the number of rooms of which it is known why the bot isn't there
 
 
 def reported(method: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Deferred[T]]:
@@ -60,6 +64,49 @@ class RoomActions:
     def stop(self) -> None:
         """End the waits of threads."""
         self._waits.stop()
+
+
+class WantedRooms(RoomActions):
+    """The same for networks on which the bot joins rooms, in the coroutine function `_join_all`.
+
+    :param now: Returns the Unix time.
+    :param again: The seconds between attempts to join a room that refuses the bot.
+    """
+
+    _join_all: Callable[[], Coroutine[Any, Any, None]]
+
+    def __init__(self, reactor: Any, network: str, now: Callable[[], float], again: float) -> None:
+        super().__init__(reactor, network)
+        self._now, self._pause = now, again
+        self._wanted: dict[str, str] = {}
+        """Where the bot should be, with passwords: the rooms of CHATROOM_PRESENCE, and those that it was told to join."""
+        self._missing: dict[str, Wait] = {}  # why the bot isn't in rooms where it should be, or was
+        self._joining: Deferred[None] | None = None
+        self._again: IDelayedCall | None = None
+
+    def stop_joining(self) -> None:
+        """Stop what joins rooms, until the next connection."""
+        cancel_timers(self._again)
+        if self._joining is not None:
+            self._joining.cancel()
+
+    def _join_soon(self) -> None:
+        """Join, one after the other, the rooms where the bot should be."""
+        if self._joining is None or self._joining.called:
+            cancel_timers(self._again)
+            self._joining = Deferred.fromCoroutine(self._join_all())
+            self._joining.addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    def _miss(self, name: str, cause: str) -> None:
+        """Note why the bot isn't in a room, and try again later if it should be there."""
+        before = self._missing.get(name)
+        if name not in self._wanted and before is None and len(self._missing) >= _MOST:
+            return
+        if before is None or before.cause != cause:
+            self.warn(f"the bot is not in {name}: {cause}")
+        self._missing[name] = Wait(f"the bot is not in {name}", before.since if before else self._now(), cause)
+        if self._again is None or not self._again.active():
+            self._again = self._reactor.callLater(self._pause, self._join_soon)
 
 
 class ManagedRoom(AliasedRoom):

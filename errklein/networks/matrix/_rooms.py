@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet import defer
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
 from errklein.chat import Message, Room, RoomDoesNotExistError, RoomError, RoomNotJoinedError, UserDoesNotExistError
@@ -23,9 +22,8 @@ from errklein.networks.json_client import RequestRefused, mapping, one_line, tex
 from errklein.networks.matrix._client import quoted
 from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, is_room, is_user
 from errklein.networks.outbox import NotConfirmed, RetryLater
-from errklein.networks.rooms import RoomActions, reported
+from errklein.networks.rooms import WantedRooms, reported
 from errklein.ports.outbox import OutboxClosed, OutboxFull
-from errklein.running import cancel_timers
 from errklein.text import plain
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MOST = 1000  # the maximal numbers of invitations that wait, and of rooms of which it is known why the bot isn't there
+_MOST = 1000  # the maximal number of invitations that wait
 
 _PATIENCE, _AGAIN, _TRIES = 30.0, 300.0, 3
 """The seconds for which the state of a joined room is waited for, those between attempts to join one that is refused, and
@@ -64,13 +62,12 @@ class _State:
 _NOTHING = _State(0.0)
 
 
-class MatrixRooms(RoomActions):
+class MatrixRooms(WantedRooms):
     """The rooms of a connection. Implements `ports.chat.ManagesRooms`."""
 
     def __init__(self, backend: MatrixBackend) -> None:
         self._backend, self._client, self._settings = backend, backend.client, backend.settings
-        super().__init__(backend.context.reactor, backend.network)
-        self._now = backend.context.now
+        super().__init__(backend.context.reactor, backend.network, backend.context.now, _AGAIN)
         self.names: Directory[str] = Directory(self._reactor, self._look_up)
         """The ids of aliases, as the homeserver states them."""
         self.states: dict[str, _State] = {}
@@ -79,12 +76,7 @@ class MatrixRooms(RoomActions):
         self._is_making = False
         self._invited: dict[str, tuple[str, bool]] = {}
         """Who has invited the bot, and whether to a private conversation, by room that it is going to join."""
-        self._wanted: dict[str, None] = {}
-        """Where the bot should be: the rooms of CHATROOM_PRESENCE, and those that it was told to join."""
-        self._missing: dict[str, Wait] = {}  # why the bot isn't in rooms where it should be, or was
         self._appearing: dict[str, list[Deferred[None]]] = {}
-        self._joining: Deferred[None] | None = None
-        self._again: IDelayedCall | None = None
 
     # What is known; in any thread
 
@@ -285,7 +277,7 @@ class MatrixRooms(RoomActions):
     def connected(self) -> None:
         """Join the rooms that are configured now, and those to which the bot was invited."""
         try:
-            self._wanted = dict.fromkeys(self._settings.rooms())
+            self._wanted = dict(self._settings.rooms())
         except ConfigError as error:
             self.warn(f"{error}; CHATROOM_PRESENCE is unchanged")
         self._join_soon()
@@ -296,15 +288,13 @@ class MatrixRooms(RoomActions):
 
     def stop(self) -> None:
         super().stop()
-        cancel_timers(self._again)
-        if self._joining is not None:
-            self._joining.cancel()
+        self.stop_joining()
 
     # What administrators do
 
     def join(self, room: Room, password: str = "") -> Deferred[None]:
         """Join the room, and again after the bot was kicked."""
-        return self._enter(str(room)).addCallback(lambda _: self._wanted.setdefault(str(room)))
+        return self._enter(str(room)).addCallback(lambda _: self._wanted.update({str(room): ""}))
 
     @reported
     async def _enter(self, name: str) -> None:
@@ -319,7 +309,7 @@ class MatrixRooms(RoomActions):
     async def leave(self, room: Room, reason: str = "") -> None:
         await self._post(room, "leave", **({"reason": reason} if reason else {}))
         rid = self._id(str(room))
-        self._wanted = {name: None for name in self._wanted if self._id(name) != rid}
+        self._wanted = {name: "" for name in self._wanted if self._id(name) != rid}
 
     @reported
     async def invite(self, room: Room, person: str) -> None:
@@ -448,13 +438,6 @@ class MatrixRooms(RoomActions):
                 await appearing.addTimeout(_PATIENCE, self._reactor)
         return rid
 
-    def _join_soon(self) -> None:
-        """Join, one after the other, the rooms where the bot should be."""
-        if self._joining is None or self._joining.called:
-            cancel_timers(self._again)
-            self._joining = Deferred.fromCoroutine(self._join_all())
-            self._joining.addErrback(lambda failure: failure.trap(CancelledError) and None)
-
     async def _join_all(self) -> None:
         tried = Counter[str]()
         while name := next(
@@ -483,17 +466,6 @@ class MatrixRooms(RoomActions):
                 return min(max(error.__cause__.seconds, 0.01), _AGAIN)
         self._invited.pop(name, None)
         return 0.0
-
-    def _miss(self, name: str, cause: str) -> None:
-        """Note why the bot isn't in a room, and try again later if it should be there."""
-        before = self._missing.get(name)
-        if name not in self._wanted and before is None and len(self._missing) >= _MOST:
-            return
-        if before is None or before.cause != cause:
-            self.warn(f"the bot is not in {name}: {cause}")
-        self._missing[name] = Wait(f"the bot is not in {name}", before.since if before else self._now(), cause)
-        if self._again is None or not self._again.active():
-            self._again = self._reactor.callLater(_AGAIN, self._join_soon)
 
     # Details
 

@@ -24,9 +24,21 @@ def _make(context: NetworkContext) -> Backend:
 
 
 async def _check(context: NetworkContext) -> Sequence[NetworkFinding]:
-    from errklein.networks.xmpp._client import check
+    """Log in, beside a running bot, and find out what the server offers."""
+    from errklein.networks.xmpp._client import UPLOAD, XMPPStream
 
-    return [NetworkFinding(text) for text in await check(context)]
+    stream = XMPPStream(context, "errklein-check")
+    try:
+        await stream.connect()
+        services = await stream.services()
+    finally:
+        await stream.close()
+    rooms = ", ".join(name for name, features in services.items() if "{http://jabber.org/protocol/muc}" in features)
+    has_files = any(UPLOAD in features for features in services.values())
+    texts = [f"the server accepts the bot as {stream.jid}", f"rooms are at {rooms}" if rooms else "there are no rooms"]
+    texts.append("the server takes files" if has_files else "the server takes no files (XEP-0363), only their texts")
+    unmanaged = "the server doesn't acknowledge messages (XEP-0198), so pings confirm them"
+    return [NetworkFinding(text) for text in [*texts, *([] if stream.is_managed else [unmanaged])]]
 
 
 NETWORK = Network(

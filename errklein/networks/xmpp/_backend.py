@@ -16,34 +16,24 @@ from xml.etree.ElementTree import Element
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
-from errklein.chat import AWAY, DND, OFFLINE, Identifier, Message, Person, RoomOccupant
+from errklein.chat import AWAY, DND, OFFLINE, Identifier, Message, Person, RoomDoesNotExistError, RoomOccupant
 from errklein.chat.features import Features
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload, Wanted
 from errklein.chat.outgoing import OutgoingMessage, Wait
-from errklein.networks.base import MESSAGE_SIZE_LIMIT, ConnectedNetwork
+from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
 from errklein.networks.errors import NotConfirmed, RequestRefused, RetryLater
 from errklein.networks.json_client import LARGEST, File
-from errklein.networks.xmpp._client import CLIENT, UPLOAD, XMPPStream, element, error_of, event_loop
-from errklein.networks.xmpp._events import (
-    CORRECT,
-    FALLBACK,
-    OOB,
-    REACT,
-    REPLY,
-    RETRACT,
-    STANZA_ID,
-    Known,
-    StanzaReceiver,
-)
+from errklein.networks.xmpp._client import CLIENT, INFO, UPLOAD, XMPPStream, element, error_of, event_loop
+from errklein.networks.xmpp._events import CORRECT, FALLBACK, OOB, REACT, REPLY, RETRACT, STANZA_ID, Known, Stanzas
 from errklein.networks.xmpp._rooms import USER, XMPPRooms
 from errklein.networks.xmpp.identifiers import XMPPPerson, XMPPRoom, bare, split_identifier
-from errklein.networks.xmpp.settings import XMPPSettings
+from errklein.networks.xmpp.settings import SETTINGS
 from errklein.running import on_reactor_soon
 from errklein.text import plain, sanitize, to_plain, to_xhtml
 
-_CONFIRMED_WITHIN, _MOST_ARRIVED, _MOST_REACTED = 60.0, 1_000, 200
+_PING_AFTER, _CONFIRMED_WITHIN, _MOST_ARRIVED, _MOST_REACTED = 60.0, 60.0, 1_000, 200
 _SHOWN = {AWAY: "away", DND: "dnd", OFFLINE: "xa"}
 _XHTML, _BODY = "{http://jabber.org/protocol/xhtml-im}html", '<body xmlns="http://www.w3.org/1999/xhtml">%s</body>'
 _RETRACTED = "An earlier message was retracted, but your client doesn't show that."
@@ -55,23 +45,21 @@ class XMPPBackend(ConnectedNetwork):
     mode = "xmpp"
     joins_configured_rooms = True
     is_encrypted = True
-
     window = 16
 
     def __init__(self, context: NetworkContext) -> None:
         event_loop(context.reactor)
-        self.settings = settings = XMPPSettings.read(context.config)
-        node, domain, resource = split_identifier(settings.username)
+        identity = SETTINGS.read_identity(context.config.BOT_IDENTITY)
+        node, domain, resource = split_identifier(identity["username"])
         self.jid, self.place = f"{node}@{domain}", f" to {domain}"
         super().__init__(context)
-        size = getattr(context.config, "MESSAGE_SIZE_LIMIT", None) or MESSAGE_SIZE_LIMIT
-        self._features = Features(size, threads=True, edits=True, deletions=True, reactions=True, highlights_names=True)
-        self.bot_identifier: XMPPPerson = XMPPPerson(node, domain, resource, self.network, settings.nick)
+        self._features = Features(self.message_size_limit, len, 0, True, True, True, True, highlights_names=True)
+        self.bot_identifier: XMPPPerson = XMPPPerson(node, domain, resource, self.network, self.config.CHATROOM_FN)
         self.seen = context.seen("messages", 1_000)
         self.away_since = float("inf")
         self._stream: XMPPStream | None = None
         self.membership = XMPPRooms(self)
-        self.receiver = StanzaReceiver(self)
+        self.stanzas = Stanzas(self)
         self._presence = "", ""
         self._upload = self._files = ""
         self._pending: dict[str, tuple[bool, Deferred[str]]] = {}
@@ -82,14 +70,11 @@ class XMPPBackend(ConnectedNetwork):
 
     async def session(self) -> None:
         position = self.seen.position or await self.seen.load()
+        # Servers' clocks may differ, and have whole seconds.
         self.away_since = float("inf") if position is None else position - 5
         self._reacted = await self.context.state.get("reactions", {})
-        stream = self._stream = XMPPStream(
-            self.context,
-            self.settings,
-            receive=self.receiver.receive,
-            acknowledged=partial(self.confirm, is_echo=False),
-        )
+        acknowledged = partial(self.confirm, is_echo=False)
+        stream = self._stream = XMPPStream(self.context, receive=self.stanzas.receive, acknowledged=acknowledged)
         try:
             await stream.connect()
             services = await stream.services()
@@ -101,15 +86,20 @@ class XMPPBackend(ConnectedNetwork):
             self.membership.connected(services)
             while True:
                 with suppress(defer.TimeoutError):
-                    await stream.ended().addTimeout(self.settings.ping_after, self.context.reactor)
+                    await stream.ended().addTimeout(
+                        self.config.XMPP_KEEPALIVE_INTERVAL or _PING_AFTER, self.context.reactor
+                    )
                 with suppress(RequestRefused):
                     await stream.ping()
                 await self.membership.ping()
+        except Exception as error:
+            for _, waiting in list(self._pending.values()):
+                waiting.errback(error if isinstance(error, NotConfirmed) else NotConfirmed(str(error)))
+            raise
         finally:
             self.seen.position = self.seen.position or self.context.now()
-            self.membership.lost()
-            for _, waiting in list(self._pending.values()):
-                waiting.errback(NotConfirmed(f"the connection to {self.network} was lost"))
+            self.membership.stop_joining()
+            self.membership.states.clear()
             await stream.close()
             await self.seen.flush()
 
@@ -124,8 +114,9 @@ class XMPPBackend(ConnectedNetwork):
         return [self.membership.room(name) for name in list(self.membership.states) if self.membership.is_joined(name)]
 
     def unavailable(self, recipient: str) -> str | None:
-        is_absent = self.membership.is_room(recipient) and not self.membership.is_joined(recipient)
-        return f"the bot is not in {recipient}" if is_absent else None
+        name = recipient.partition("/")[0]
+        is_absent = self.membership.is_room(name) and not self.membership.is_joined(name)
+        return f"the bot is not in {name}" if is_absent else None
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         return super().disconnect(grace).addCallback(lambda _: self.membership.stop())
@@ -144,43 +135,41 @@ class XMPPBackend(ConnectedNetwork):
         return json.dumps({"reply": parent.ref.id})
 
     async def send_operation(self, message: OutgoingMessage, operation: Operation, key: str) -> str:
-        own, is_new = blake2s(key.encode(), digest_size=12).hexdigest(), isinstance(operation, (Post, Upload))
+        own = blake2s(key.encode(), digest_size=12).hexdigest()
         to = message.recipient if isinstance(operation, (Post, Upload)) else operation.ref.room
         if to != message.recipient and (reason := self.unavailable(to)):
             raise RequestRefused(0, "", reason)
         match operation:
-            case Post(text, thread):
-                content = [*self._text(text), *self._related(to, thread, message)]
+            case Post(text):
+                content = self._text(text)
             case Edit(ref, text):
                 content = [*self._text(text), element(f"{CORRECT}replace", id=ref.id.partition(" ")[0])]
             case Delete(ref):
-                fallback = element(f"{FALLBACK}fallback", for_=RETRACT[1:-1])
-                content = [element(f"{RETRACT}retract", id=_given(ref.id)), fallback]
-                content.append(element(f"{CLIENT}body", _RETRACTED))
+                content = [element(f"{RETRACT}retract", id=_given(ref.id)), element(f"{CLIENT}body", _RETRACTED)]
+                content.append(element(f"{FALLBACK}fallback", for_=RETRACT[1:-1]))
             case React(ref, emoji, remove):
                 content = [await self._reactions(ref, emoji, remove)]
             case Upload():
                 url = await self._uploaded(operation)
                 content = [element(f"{CLIENT}body", url), element(f"{OOB}x", element(f"{OOB}url", url))]
-                content += self._related(to, operation.thread, message)
-        given = await self.deliver(to, content, own=own)
+        if not isinstance(operation, (Post, Upload)):
+            await self.deliver(to, content, own=own)
+            return ""
+        thread = _given(operation.thread)
+        if reply := _given(json.loads(message.details or "{}").get("reply", "")) or thread:
+            known = self.stanzas.known.get((to, reply))
+            content.append(element(f"{REPLY}reply", id=reply, to="" if known is None else known.jid))
+        content += [element(f"{CLIENT}thread", thread)] * bool(thread)
         # Corrections name the bot's own id, and everything else the room's.
-        return f"{own} {given}".strip() if is_new else ""
+        return f"{own} {await self.deliver(to, content, own=own)}".strip()
 
     def _text(self, markdown: str) -> list[Element]:
-        found = [element(f"{CLIENT}body", to_plain(sanitize(markdown), indented=False))]
-        if self.settings.has_xhtml:
-            page = sanitize(to_xhtml(sanitize(markdown))).translate({0xFFFE: None, 0xFFFF: None})
+        markdown = sanitize(markdown).translate({0xFFFE: None, 0xFFFF: None})
+        found = [element(f"{CLIENT}body", to_plain(markdown, indented=False))]
+        if self.config.XMPP_XHTML_IM:
             with suppress(ElementTree.ParseError):
-                found.append(element(_XHTML, ElementTree.fromstring(_BODY % page)))  # noqa: S314 - errklein's own
-        return found
-
-    def _related(self, room: str, thread: str, message: OutgoingMessage) -> list[Element]:
-        reply = _given(json.loads(message.details or "{}").get("reply", "") or thread)
-        found = [element(f"{CLIENT}thread", _given(thread))] if thread else []
-        if reply:
-            known = self.receiver.known.get((room, reply))
-            found.append(element(f"{REPLY}reply", id=reply, **({"to": known.jid} if known is not None else {})))
+                page = ElementTree.fromstring(_BODY % to_xhtml(markdown))  # noqa: S314 - errklein's own
+                found.append(element(_XHTML, page))
         return found
 
     async def _reactions(self, ref: MessageRef, emoji: str, remove: bool) -> Element:
@@ -199,13 +188,11 @@ class XMPPBackend(ConnectedNetwork):
         if (to, own) in self._arrived:
             # In spite of a lost connection, as the history of the room has shown.
             return self._arrived[to, own]
-        waiting = Deferred[str]()
+        stream, waiting = self.online, Deferred[str]()
         self._pending[own] = kind == "groupchat", waiting
-        private = [element(f"{USER}x")] if "/" in to else []
+        marks = [element(f"{STANZA_ID}origin-id", id=own)] + [element(f"{USER}x")] * ("/" in to)
         try:
-            self.online.send(
-                "message", to, *content, *private, element(f"{STANZA_ID}origin-id", id=own), type=kind, id=own
-            )
+            stream.send("message", to, *content, *marks, type=kind, id=own)
             given = await waiting.addTimeout(_CONFIRMED_WITHIN, self.context.reactor)
         except defer.TimeoutError:
             if self.membership.is_joined(to):
@@ -213,9 +200,8 @@ class XMPPBackend(ConnectedNetwork):
             raise RetryLater(1.0) from None
         finally:
             del self._pending[own]
-        state = self.membership.states.get(to)
-        jid = self.jid if state is None else f"{to}/{state.nick}"
-        self.receiver.know(Known(self.jid, MessageRef(self.network, to, f"{own} {given}".strip()), jid), own, given)
+        jid = f"{to}/{self.membership.states[to].nick}" if to in self.membership.states else self.jid
+        self.stanzas.know(Known(self.jid, MessageRef(self.network, to, f"{own} {given}".strip()), jid), own, given)
         return given
 
     def arrived(self, room: str, own: str, given: str) -> None:
@@ -234,42 +220,40 @@ class XMPPBackend(ConnectedNetwork):
     def refused(self, name: str, stanza: Element) -> None:
         """Note that a message of the bot was returned with an error."""
         error, (_, waiting) = error_of(stanza), self._pending.get(stanza.get("id", ""), (True, None))
-        if waiting is None or waiting.called:
-            return
         is_forgotten = error.code == "not-acceptable" and self.membership.is_joined(name)
-        waiting.errback(RetryLater(5.0) if error.status == 429 or is_forgotten else error)
-        if is_forgotten:
-            self.membership.left(name, "the room has forgotten the bot")
+        if waiting is not None and not waiting.called:
+            waiting.errback(RetryLater(5.0) if error.status == 429 or is_forgotten else error)
+            if is_forgotten:
+                self.membership.left(name, "the room has forgotten the bot")
 
     # Files (XEP-0363)
 
-    async def _slot(self, file: Upload) -> tuple[str, Element]:
-        kind = {"content-type": file.type or "application/octet-stream"}
-        asked = element(f"{UPLOAD}request", filename=file.name, size=str(len(file.content)), **kind)
+    async def _slot(self, name: str, size: int, kind: str) -> tuple[str, Element]:
+        """Return the address that a file will have, and the request by which it is sent."""
+        asked = element(f"{UPLOAD}request", filename=name, size=str(size), **{"content-type": kind})
         slot = await self.online.request(self._upload, asked)
-        put, get = (next(slot.iter(f"{UPLOAD}{name}"), element(UPLOAD)) for name in ("put", "get"))
-        parts = urlsplit(get.get("url", ""))
-        self._files = f"{parts.scheme}://{parts.netloc}"
-        return parts.geturl(), put
+        put, get = (next(slot.iter(f"{UPLOAD}{which}"), element("none")) for which in ("put", "get"))
+        self._files = "{0.scheme}://{0.netloc}".format(urlsplit(get.get("url", "")))
+        return get.get("url", ""), put
 
     async def _uploaded(self, file: Upload) -> str:
-        url, put = await self._slot(file)
-        headers = {one.get("name", ""): " ".join((one.text or "").split()) for one in put}
-        allowed = {name: headers[name] for name in headers if name.lower() in ("authorization", "cookie", "expires")}
+        kind = file.type or "application/octet-stream"
+        url, put = await self._slot(file.name, len(file.content), kind)
+        given = {one.get("name", ""): " ".join((one.text or "").split()) for one in put}
+        headers = {name: given[name] for name in given if name.lower() in ("authorization", "cookie", "expires")}
         parts = urlsplit(put.get("url", ""))
-        http = self.context.http(f"{parts.scheme}://{parts.netloc}", allowed)
-        path = parts._replace(scheme="", netloc="").geturl()
-        await http.upload("PUT", path, File(file.content, file.name, file.type or "application/octet-stream"))
+        http = self.context.http(f"{parts.scheme}://{parts.netloc}", headers)
+        await http.upload("PUT", parts._replace(scheme="", netloc="").geturl(), File(file.content, file.name, kind))
         return url
 
     async def fetch(self, sender: str, url: str, most: int = LARGEST) -> bytes:
         """Return a file from the bot's own server, or from that of its sender. Other addresses may be inside a private network."""
         if self._upload and not self._files:
-            await self._slot(Upload("file", "text/plain", b"x"))
-        host, domain = urlsplit(url).hostname or "", sender.partition("@")[2]
-        is_theirs = domain != self.bot_identifier.domain and f".{host}".endswith(f".{domain}")
+            await self._slot("file", 1, "text/plain")
+        parts, domain = urlsplit(url), sender.partition("@")[2]
+        is_theirs = domain != self.bot_identifier.domain and f".{parts.hostname}".endswith(f".{domain}")
         http = self.context.http(self._files or "https://localhost")
-        return await http.fetch(url, most, (urlsplit(url).netloc,) if is_theirs else ())
+        return await http.fetch(url, most, (parts.netloc,) if is_theirs else ())
 
     # Names, rooms and states
 
@@ -279,8 +263,7 @@ class XMPPBackend(ConnectedNetwork):
     def build_identifier(self, text: str) -> Identifier:
         """Return the room or person of a JID, or the occupant of ROOM/NICK."""
         node, domain, resource = split_identifier(text)
-        name = f"{node}@{domain}"
-        if self.membership.is_room(name):
+        if self.membership.is_room(name := f"{node}@{domain}"):
             return self.membership.occupant(name, resource) if resource else self.membership.room(name)
         return XMPPPerson(node, domain, resource, self.network)
 
@@ -290,7 +273,11 @@ class XMPPBackend(ConnectedNetwork):
     async def look_up(self, text: str) -> Identifier:
         found = self.build_identifier(text)
         if isinstance(found, XMPPRoom) and not found.joined:
-            await self.membership.find(found.name)
+            try:
+                await self.online.request(found.name, element(f"{INFO}query"))
+            except RequestRefused as error:
+                if error.status == 404:
+                    raise RoomDoesNotExistError(f"there is no room {text}") from None
         return found
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import re
 import ssl
-from asyncio import AbstractEventLoop, Future
-from collections.abc import Callable, Sequence
+from asyncio import AbstractEventLoop, CancelledError, Future
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 from xml.etree.ElementTree import Element
 
 from slixmpp import ClientXMPP
 from slixmpp.exceptions import IqError, IqTimeout
 from slixmpp.stanza import Message, Presence
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.config import ConfigError
 from errklein.networks.context import NetworkContext
 from errklein.networks.errors import NotConfirmed, RequestRefused, Unusable
-from errklein.networks.xmpp.settings import XMPPSettings
+from errklein.networks.xmpp.settings import SETTINGS
 from errklein.running import loop_of
 
 CLIENT, UPLOAD, DATA = "{jabber:client}", "{urn:xmpp:http:upload:0}", "{jabber:x:data}"
@@ -34,7 +35,7 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 def element(tag: str, *content: Element | str, **attributes: str) -> Element:
     """Return an element with children or a text, without the characters that XML forbids. `tag` begins with the namespace."""
-    made = Element(tag, {key.strip("_"): _FORBIDDEN.sub("", value) for key, value in attributes.items()})
+    made = Element(tag, {key.strip("_"): _FORBIDDEN.sub("", value) for key, value in attributes.items() if value})
     for part in content:
         if isinstance(part, str):
             made.text = _FORBIDDEN.sub("", part)
@@ -61,38 +62,34 @@ def error_of(stanza: Element) -> RequestRefused:
 
 
 class XMPPStream:
-    """A stream, which is used once.
-
-    :param resource: Tells the connections of one account apart.
-    :param receive: Called with each message and presence, in order.
-    :param acknowledged: Called with the id of each message that the server has taken over.
-    """
-
-    log = Logger(namespace="errklein.networks")
+    """A stream, which is used once. `receive` gets each message and presence, in order, and `acknowledged` the id of each
+    message that the server has taken over. `resource` tells the connections of one account apart."""
 
     def __init__(
         self,
         context: NetworkContext,
-        settings: XMPPSettings,
         resource: str = "errklein",
         receive: Callable[[Element], object] = bool,
         acknowledged: Callable[[str], object] = bool,
     ) -> None:
-        self._reactor, self._settings = context.reactor, settings
+        self._log, self._reactor, config = context.log, context.reactor, context.config
         self._receive, self._acknowledged = receive, acknowledged
         self._error: Exception | None = None
-        self._waiting: Deferred[None] | None = None
+        self._waiting: Deferred[None] = Deferred()
         self._reason = ""
-        loop = event_loop(context.reactor)
-        jid = settings.username if "/" in settings.username else f"{settings.username}/{resource}"
-        config = {"feature_mechanisms": dict(settings.mechanisms)}
-        client = self._client = ClientXMPP(jid, settings.password, plugin_config=config, loop=loop)
+        identity = SETTINGS.read_identity(config.BOT_IDENTITY)
+        jid, self._server = identity["username"], identity.get("server")
+        jid, loop = jid if "/" in jid else f"{jid}/{resource}", event_loop(context.reactor)
+        options = {"feature_mechanisms": dict(config.XMPP_FEATURE_MECHANISMS)}
+        client = self._client = ClientXMPP(jid, identity["password"], plugin_config=options, loop=loop)
+        self.jid, self.domain = str(client.boundjid.bare), str(client.boundjid.domain)
         client.register_plugin("xep_0199")
         # The outbox sends again what wasn't acknowledged.
         client.register_plugin("xep_0198", {"allow_resume": False, "window": 2**31})
-        client.ca_certs, client.use_ipv6 = settings.authorities, settings.use_ipv6
-        if settings.server is not None:
-            client.enable_direct_tls = settings.server[1] == 5223
+        client.ca_certs = Path(config.XMPP_CA_CERT_FILE) if config.XMPP_CA_CERT_FILE else None
+        client.use_ipv6 = config.XMPP_USE_IPV6 in (None, True)
+        if self._server is not None:
+            client.enable_direct_tls = self._server[1] == 5223
             client.enable_starttls = not client.enable_direct_tls
         client.add_filter("in", self._received)
         for event, handle in {
@@ -107,48 +104,44 @@ class XMPPStream:
         }.items():
             client.add_event_handler(event, handle)
 
-    @property
-    def jid(self) -> str:
-        """The bot's JID without resource."""
-        return str(self._client.boundjid.bare)
-
-    @property
-    def is_managed(self) -> bool:
-        """Whether the server acknowledges messages."""
-        return "stream_management" in self._client.features
-
     async def connect(self) -> None:
         """Connect and log in. Raises Unusable if the server refuses the account."""
-        waiting = self.ended().addTimeout(_LONGEST_LOGIN, self._reactor)
-        attempt = self._client.connect(*(self._settings.server or (None, None)))
-        Deferred.fromFuture(attempt).addBoth(self._attempted)
-        await waiting
+        _deferred(self._client.connect(*(self._server or (None, None)))).addBoth(self._attempted)
+        try:
+            await self.ended().addTimeout(_LONGEST_LOGIN, self._reactor)
+        except defer.TimeoutError:
+            raise ConnectionError(f"the login took more than {_LONGEST_LOGIN:g} s") from None
 
     def ended(self) -> Deferred[None]:
         """Return a Deferred that fails with the reason when the stream ends."""
         waiting = self._waiting = Deferred()
         if self._error is not None:
-            self._settle(self._error)
+            self._settle(None)
         return waiting
 
     async def close(self) -> None:
         """End the stream, within two seconds."""
         client, self._error = self._client, self._error or NotConfirmed("the stream is closed")
         client.cancel_connection_attempt()
-        if client.transport is not None:
-            with suppress(Exception):
-                await Deferred.fromFuture(client.disconnect(2.0, ignore_send_queue=True))
+        with suppress(Exception):
+            await _deferred(client.disconnect(2.0, ignore_send_queue=True))
+        client.abort()
         for name in list(client.scheduled_events):
             client.cancel_schedule(name)
         if client._run_out_filters is not None:
             client._run_out_filters.cancel()
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether the server acknowledges messages."""
+        return "stream_management" in self._client.features
 
     def send(self, kind: str, to: str, *content: Element, **attributes: str) -> None:
         """Send a message or a presence. The server is asked to acknowledge a message."""
         if self._error is not None or self._client.transport is None:
             raise NotConfirmed("not connected")
         made = (Message if kind == "message" else Presence)(self._client)
-        made.xml.attrib.update({k: _FORBIDDEN.sub("", v) for k, v in {"to": to, **attributes}.items() if v})
+        made.xml.attrib.update(element("", to=to, **attributes).attrib)
         made.xml.extend(content)
         self._client.send(made)
         if kind == "message" and self.is_managed:
@@ -168,17 +161,15 @@ class XMPPStream:
 
         iq = self._client.make_iq(ito=to or None, itype=type)
         iq.xml.extend(content)
-        asked: Deferred[Any] = Deferred.fromFuture(iq.send(timeout=TIMEOUT))
-        return asked.addCallbacks(lambda answer: answer.xml, failed)
+        return _deferred(iq.send(timeout=TIMEOUT)).addCallbacks(lambda answer: answer.xml, failed)
 
     def ping(self, to: str = "") -> Deferred[Element]:
-        return self.request(to or str(self._client.boundjid.domain), element("{urn:xmpp:ping}ping"))
+        return self.request(to or self.domain, element("{urn:xmpp:ping}ping"))
 
     async def services(self) -> dict[str, set[str]]:
         """Return the services of the bot's server with their features."""
-        domain, found = str(self._client.boundjid.domain), dict[str, set[str]]()
-        items = await self.request(domain, element(f"{ITEMS}query"))
-        for name in dict.fromkeys([domain, *(item.get("jid", "") for item in items.iter(f"{ITEMS}item"))][:50]):
+        items, found = await self.request(self.domain, element(f"{ITEMS}query")), dict[str, set[str]]()
+        for name in [self.domain, *(item.get("jid", "") for item in items.iter(f"{ITEMS}item"))][:50]:
             with suppress(RequestRefused, NotConfirmed):
                 info = await self.request(name, element(f"{INFO}query"))
                 found[name] = {f"{{{each.get('var')}}}" for each in info.iter(f"{INFO}feature")}
@@ -191,7 +182,7 @@ class XMPPStream:
             try:
                 self._receive(stanza.xml)
             except Exception:
-                self.log.failure("A stanza from {sender} could not be handled", sender=stanza.xml.get("from"))
+                self._log.failure("A stanza from {sender} could not be handled", sender=stanza.xml.get("from"))
         return stanza
 
     def _attempted(self, result: object) -> None:
@@ -210,12 +201,11 @@ class XMPPStream:
             self._client.abort()
 
     def _login_failed(self, event: object) -> None:
+        reason = f"the server refuses the password of {self.jid} ({self._reason})"
         if self._reason == "temporary-auth-failure":
-            self._settle(ConnectionError("the server can't check passwords at present"))
-        elif self._reason:
-            self._settle(Unusable(f"the server refuses the password of {self.jid} ({self._reason})"))
-        else:
-            self._settle(Unusable("the server offers no way to log in over TLS that XMPP_FEATURE_MECHANISMS permits"))
+            self._settle(ConnectionError(reason))
+        way = "the server offers no way to log in over TLS that XMPP_FEATURE_MECHANISMS permits"
+        self._settle(Unusable(reason if self._reason else way))
 
     def _stream_error(self, error: Any) -> None:
         condition, text = error["condition"], " ".join(error["text"].split())[:300]
@@ -224,10 +214,19 @@ class XMPPStream:
         self._settle(ConnectionError(f"the server has ended the stream: {text or condition}"))
 
     def _settle(self, error: Exception | None) -> None:
+        """Let what waits go on, or fail with the first error."""
         self._error = self._error or error
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None and not waiting.called:
-            waiting.callback(None) if self._error is None else waiting.errback(self._error)
+        if not self._waiting.called:
+            self._waiting.callback(None) if self._error is None else self._waiting.errback(self._error)
+
+
+def _deferred(future: Future[Any]) -> Deferred[Any]:
+    def failed(failure: Failure) -> NoReturn:
+        failure.trap(CancelledError)
+        # asyncio's isn't an Exception, and would end what connects again.
+        raise defer.CancelledError
+
+    return Deferred.fromFuture(future).addErrback(failed)
 
 
 def _described(error: object) -> str:
@@ -235,23 +234,3 @@ def _described(error: object) -> str:
         why = f"the server's TLS certificate is not trusted: {error.verify_message}"
         return f"{why}; XMPP_CA_CERT_FILE names a file with other CAs"
     return " ".join(str(error or "").split()) or "the connection was closed"
-
-
-async def check(context: NetworkContext) -> Sequence[str]:
-    """Log in, beside a running bot, and return what the server offers; raises what is wrong."""
-    stream = XMPPStream(context, XMPPSettings.read(context.config), "errklein-check")
-    try:
-        await stream.connect()
-        services = await stream.services()
-    except Unusable as error:
-        raise ConfigError(str(error)) from None
-    finally:
-        await stream.close()
-    rooms = ", ".join(name for name, features in services.items() if "{http://jabber.org/protocol/muc}" in features)
-    has_files = any(UPLOAD in features for features in services.values())
-    return [
-        f"the server accepts the bot as {stream.jid}",
-        f"rooms are at {rooms}" if rooms else "the server has no rooms",
-        "the server takes files" if has_files else "the server takes no files (XEP-0363), so they are sent as text",
-        *([] if stream.is_managed else ["the server doesn't acknowledge messages (XEP-0198), so pings confirm them"]),
-    ]

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
 
 from twisted.internet import defer
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.defer import Deferred, maybeDeferred
 
-from errklein.chat import Room, RoomDoesNotExistError, RoomError, RoomNotJoinedError
+from errklein.chat import Room, RoomError, RoomNotJoinedError
 from errklein.chat.outgoing import Wait
 from errklein.commands.access import Caller
 from errklein.config import ConfigError
-from errklein.networks.errors import NotConfirmed, RequestRefused
+from errklein.networks.errors import RequestRefused
 from errklein.networks.json_client import one_line
-from errklein.networks.rooms import RoomActions, reported
-from errklein.networks.xmpp._client import CLIENT, DATA, INFO, element, error_of
+from errklein.networks.rooms import WantedRooms, reported
+from errklein.networks.xmpp._client import CLIENT, DATA, element, error_of
 from errklein.networks.xmpp.identifiers import XMPPPerson, XMPPRoom, XMPPRoomOccupant, bare, split_identifier
-from errklein.running import cancel_timers
+from errklein.networks.xmpp.settings import rooms_of
+from errklein.running import result_within
 from errklein.text import sanitize
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ _REFUSALS = {
     "forbidden": "the bot is banned",
     "not-authorized": "the password is missing or wrong",
     "registration-required": "only members may join",
-    "service-unavailable": "the room is full",
 }
 
 
@@ -50,43 +50,39 @@ class JoinedRoom:
     nick: str
     since: float
     joined: Deferred[None] = field(default_factory=Deferred)
+    gone: Deferred[None] = field(default_factory=Deferred)
     people: dict[str, str] = field(default_factory=dict)
     topic: str = ""
     is_new: bool = False
 
 
-class XMPPRooms(RoomActions):
+class XMPPRooms(WantedRooms):
     """The rooms of a connection. Implements `ports.chat.ManagesRooms`."""
 
     def __init__(self, backend: XMPPBackend) -> None:
-        super().__init__(backend.context.reactor, backend.network)
-        self._backend, self._settings, self._context = backend, backend.settings, backend.context
+        super().__init__(backend.context.reactor, backend.network, backend.context.now, _AGAIN)
+        self._backend: Any = backend
+        self._config = backend.context.config
         self.states: dict[str, JoinedRoom] = {}
         self._own: set[str] = set()  # the domains of the bot's server that have rooms
-        self._wanted = dict(self._settings.rooms())
-        """Where the bot should be, with passwords: the rooms of CHATROOM_PRESENCE, and those that it was told to join."""
+        self._wanted = rooms_of(self._config)
         self._domains = {name.partition("@")[2] for name in self._wanted}
-        self._missing: dict[str, Wait] = {}  # why the bot isn't in rooms where it should be
-        self._joining: Deferred[None] | None = None
-        self._again: IDelayedCall | None = None
-
-    @property
-    def _events(self) -> Any:
-        return self._backend.events
+        self.topic = partial(maybeDeferred, self.topic_of)
+        self.members = partial(maybeDeferred, self.occupants)
 
     # What is known; in any thread
 
     def is_room(self, jid: str) -> bool:
         """Return whether a JID is that of a room, by its domain."""
         domain = jid.partition("@")[2]
-        return domain in self._domains or domain in self._own or domain.startswith(_USUAL)
+        return "/" not in jid and (domain in self._domains or domain in self._own or domain.startswith(_USUAL))
 
     def room(self, name: str) -> XMPPRoom:
         return XMPPRoom(name, self.network, name, actions=self)
 
     def occupant(self, name: str, nick: str) -> XMPPRoomOccupant:
-        state, (node, domain, _) = self.states.get(name), split_identifier(name)
-        jid = state.people.get(nick, "") if state is not None else ""
+        node, _, domain = name.partition("@")
+        jid = self.states[name].people.get(nick, "") if name in self.states else ""
         return XMPPRoomOccupant(node, domain, nick, self.room(name), self.network, jid)
 
     def is_joined(self, name: str) -> bool:
@@ -105,9 +101,8 @@ class XMPPRooms(RoomActions):
         return self.state_of(room).topic
 
     def status(self, name: str) -> Wait | None:
-        if self.is_joined(name):
-            return Wait(f"the bot is in {name}", self.states[name].since)
-        return self._missing.get(name)
+        is_joined = self.is_joined(name)
+        return Wait(f"the bot is in {name}", self.states[name].since) if is_joined else self._missing.get(name)
 
     # The connection
 
@@ -115,75 +110,68 @@ class XMPPRooms(RoomActions):
         """Join the rooms where the bot should be, on a new stream."""
         self._own = {name for name, features in services.items() if MUC in features}
         with suppress(ConfigError):
-            self._wanted |= self._settings.rooms()
+            self._wanted |= rooms_of(self._config)
         self._join_soon()
-
-    def lost(self) -> None:
-        cancel_timers(self._again)
-        if self._joining is not None:
-            self._joining.cancel()
-        self.states.clear()
 
     async def ping(self) -> None:
         """Find out which rooms have forgotten the bot (XEP-0410)."""
         for name, state in list(self.states.items()):
             try:
                 await self._backend.online.ping(f"{name}/{state.nick}")
-            except (RequestRefused, NotConfirmed) as error:
-                if getattr(error, "code", "") == "not-acceptable" and self.states.get(name) is state:
+            except RequestRefused as error:
+                if error.code == "not-acceptable" and self.states.get(name) is state:
                     self.left(name, "the room has forgotten the bot")
 
-    def left(self, name: str, cause: str, by: str = "") -> None:
+    def left(self, name: str, cause: str, by: XMPPRoomOccupant | None = None) -> None:
         """Note that the bot isn't in a room any more."""
-        bot = self.occupant(name, self.states[name].nick)
-        if not (joined := self.states.pop(name).joined).called:
-            joined.errback(RoomError(cause))
+        bot, state = self.occupant(name, self.states[name].nick), self.states.pop(name)
+        state.gone.callback(None)
+        if not state.joined.called:
+            state.joined.errback(RoomError(cause))
             return
-        self._miss(name, cause)
-        self._events.room_left(self._backend, bot.room, bot, self.occupant(name, by) if by else None)
+        if name in self._wanted:
+            self._miss(name, cause)
+        self._backend.events.room_left(self._backend, bot.room, bot, by)
 
     # Events
 
     def presence(self, name: str, nick: str, stanza: Element) -> None:
         """Note who comes to a room, and who goes."""
-        state, kind = self.states[name], stanza.get("type")
+        state, kind, found = self.states[name], stanza.get("type"), self.occupant(name, nick)
         codes = {status.get("code", "") for status in stanza.iter(f"{USER}status")}
-        item = next(stanza.iter(f"{USER}item"), element(f"{USER}item"))
+        item = next(stanza.iter(f"{USER}item"), element("item"))
         is_self, new = "110" in codes or nick == state.nick, item.get("nick", "")
-        if kind == "error":
-            if not state.joined.called:
-                state.joined.errback(error_of(stanza))
+        if kind == "error" and not state.joined.called:
+            state.joined.errback(error_of(stanza))
         elif kind == "unavailable" and "303" in codes and new:
             # Only the nick has changed.
             state.people[new] = state.people.pop(nick, "")
             state.nick = new if is_self else state.nick
         elif kind == "unavailable":
             actors = (actor.get("nick", "") for actor in stanza.iter(f"{USER}actor"))
-            by = next(actors, "") if codes & {"301", "307"} else ""
-            leaving = self.occupant(name, nick)
+            actor = next(actors, "") if codes & {"301", "307"} else ""
+            by = self.occupant(name, actor) if actor else None
             if is_self:
-                is_destroyed = next(stanza.iter(f"{USER}destroy"), None) is not None
                 done = "has banned the bot" if "301" in codes else "has removed the bot"
-                cause = "the room was destroyed" if is_destroyed else f"{by or 'the room'} {done}"
-                reason = one_line(next((found.text for found in stanza.iter(f"{USER}reason")), ""))
-                self.left(name, f"{one_line(cause)}{': ' if reason else ''}{reason}", by)
+                is_destroyed = next(stanza.iter(f"{USER}destroy"), None) is not None
+                reason = one_line(next((one.text for one in stanza.iter(f"{USER}reason")), ""))
+                cause = "the room was destroyed" if is_destroyed else f"{one_line(actor) or 'the room'} {done}"
+                self.left(name, f"{cause}: {reason}" if reason else cause, by)
             elif state.people.pop(nick, None) is not None and state.joined.called:
-                kicker = self.occupant(name, by) if by else None
-                self._events.room_left(self._backend, leaving.room, leaving, kicker)
+                self._backend.events.room_left(self._backend, found.room, found, by)
         elif not kind:
-            is_known = nick in state.people
-            state.people[nick] = self.vouched(name, item.get("jid", ""))
+            is_known, state.people[nick] = nick in state.people, self.vouched(name, item.get("jid", ""))
             if is_self:
                 state.nick, state.is_new = nick, state.is_new or "201" in codes
             elif state.joined.called and not is_known:
-                self._events.room_joined(self._backend, self.room(name), self.occupant(name, nick))
+                self._backend.events.room_joined(self._backend, found.room, self.occupant(name, nick))
 
     def topic_changed(self, name: str, topic: str) -> None:
         """Note the topic. It is the last thing that a room sends to those who join."""
         state = self.states[name]
         state.topic = sanitize(topic)
         if state.joined.called:
-            self._events.room_topic_changed(self._backend, self.room(name))
+            self._backend.events.room_topic_changed(self._backend, self.room(name))
             self._backend.confirm(_TOPIC)
         elif state.nick in state.people:
             state.joined.callback(None)
@@ -191,7 +179,7 @@ class XMPPRooms(RoomActions):
     def invited(self, name: str, by: str, password: str) -> None:
         """Accept an invitation of an administrator, or to a room where the bot should be."""
         person = XMPPPerson(*split_identifier(by)[:2], network=self.network)
-        if name in self._wanted or Caller.from_identifier(person, None, self._context.config).is_admin:
+        if name in self._wanted or Caller.from_identifier(person, None, self._config).is_admin:
             self.carry_out("join", self.room(name), password)
         else:
             self.warn(f"{by}, who is no administrator, has invited the bot to {name}; `room join` would join it")
@@ -199,11 +187,9 @@ class XMPPRooms(RoomActions):
     def vouched(self, name: str, jid: str) -> str:
         """Return a JID without resource that a room states; "" if its service isn't the bot's own, nor that of the JID's server."""
         service = name.partition("@")[2]
-        try:
-            domain = split_identifier(jid)[1]
-        except ValueError:
-            return ""
-        return bare(jid) if service in self._own or service.endswith(f".{domain}") else ""
+        with suppress(ValueError):
+            return bare(jid) if service in self._own or service.endswith(f".{split_identifier(jid)[1]}") else ""
+        return ""
 
     # What administrators do
 
@@ -220,8 +206,8 @@ class XMPPRooms(RoomActions):
         secret = password or self._wanted.get(name, "")
         content = [element(f"{MUC}password", secret)] * bool(secret) + [element(f"{MUC}history", maxstanzas=_HISTORY)]
         for suffix in ("", "_", "__"):
-            nick = self._settings.nick + suffix
-            state = self.states[name] = JoinedRoom(nick, self._context.now())
+            nick = self._config.CHATROOM_FN + suffix
+            state = self.states[name] = JoinedRoom(nick, self._now())
             try:
                 self._backend.show_presence(f"{name}/{nick}", element(f"{MUC}x", *content))
                 await state.joined.addTimeout(_PATIENCE, self._reactor)
@@ -239,14 +225,8 @@ class XMPPRooms(RoomActions):
         if state.is_new:
             # Until its settings are accepted, nobody else can join a new room.
             await self._configure(name)
-        self._events.room_joined(self._backend, self.room(name), self.occupant(name, state.nick))
+        self._backend.events.room_joined(self._backend, self.room(name), self.occupant(name, state.nick))
         self._backend.outbox.resume()
-
-    def _join_soon(self) -> None:
-        if self._joining is None or self._joining.called:
-            cancel_timers(self._again)
-            self._joining = Deferred.fromCoroutine(self._join_all())
-            self._joining.addErrback(lambda failure: failure.trap(defer.CancelledError) and None)
 
     async def _join_all(self) -> None:
         for name in list(self._wanted):
@@ -255,32 +235,21 @@ class XMPPRooms(RoomActions):
             except RoomError as error:
                 self._miss(name, str(error))
 
-    def _miss(self, name: str, cause: str) -> None:
-        """Note why the bot isn't in a room where it should be, and try again later."""
-        before, again = self._missing.get(name), self._context.now() + _AGAIN
-        if name not in self._wanted:
-            return
-        if before is None or before.cause != cause:
-            self.warn(f"the bot is not in {name}: {cause}")
-        since = before.since if before else self._context.now()
-        self._missing[name] = Wait(f"the bot is not in {name}", since, cause, again)
-        cancel_timers(self._again)
-        self._again = self._reactor.callLater(_AGAIN, self._join_soon)
-
     async def _configure(self, name: str, **fields: str) -> None:
         filled = {"FORM_TYPE": f"{MUC[1:-1]}#roomconfig", **{f"muc#roomconfig_{key}": fields[key] for key in fields}}
         made = [element(f"{DATA}field", element(f"{DATA}value", filled[key]), var=key) for key in filled if fields]
-        await self._own_room(name, element(f"{DATA}x", *made, type="submit"))
+        await self._as_owner(name, element(f"{DATA}x", *made, type="submit"))
 
-    async def _own_room(self, name: str, what: Element) -> None:
+    async def _as_owner(self, name: str, what: Element) -> None:
         await self._backend.online.request(name, element(f"{OWNER}query", what), type="set")
 
     @reported
     async def leave(self, room: Room, reason: str = "") -> None:
-        own, status = f"{room}/{self.state_of(room).nick}", element(f"{CLIENT}status", reason)
+        state, status = self.state_of(room), element(f"{CLIENT}status", reason)
         self._wanted.pop(str(room), None)
-        self._backend.online.send("presence", own, status, type="unavailable")
-        self.left(str(room), "the bot has left")
+        self._backend.online.send("presence", f"{room}/{state.nick}", status, type="unavailable")
+        # What the room sends until then would count for the next time in the room.
+        await result_within(self._reactor, _PATIENCE, state.gone)
 
     @reported
     async def create(self, room: Room) -> None:
@@ -291,20 +260,12 @@ class XMPPRooms(RoomActions):
     @reported
     async def destroy(self, room: Room) -> None:
         self._wanted.pop(str(room), None)
-        await self._own_room(str(room), element(f"{OWNER}destroy"))
-
-    @reported
-    async def topic(self, room: Room) -> str:
-        return self.topic_of(room)
+        await self._as_owner(str(room), element(f"{OWNER}destroy"))
 
     @reported
     async def set_topic(self, room: Room, topic: str) -> None:
         self.state_of(room)
         await self._backend.deliver(str(room), [element(f"{CLIENT}subject", topic)], own=_TOPIC)
-
-    @reported
-    async def members(self, room: Room) -> Sequence[XMPPRoomOccupant]:
-        return self.occupants(room)
 
     @reported
     async def invite(self, room: Room, person: str) -> None:
@@ -314,11 +275,3 @@ class XMPPRooms(RoomActions):
         except ValueError as error:
             raise RoomError(str(error)) from None
         await self._backend.deliver(str(room), [element(f"{USER}x", invitation)], "normal")
-
-    async def find(self, name: str) -> None:
-        """Raise RoomDoesNotExistError if the server knows no room of that name."""
-        try:
-            await self._backend.online.request(name, element(f"{INFO}query"))
-        except RequestRefused as error:
-            if error.status == 404:
-                raise RoomDoesNotExistError(f"there is no room {name}") from None

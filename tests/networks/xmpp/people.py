@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import SkipTest
 from xml.etree.ElementTree import Element
@@ -16,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from errklein.chat import Message
+from errklein.config import load_config
 from errklein.http_client import HTTPClients
 from errklein.networks.context import NetworkContext
 from errklein.running import loop_of
@@ -36,8 +36,9 @@ def needs_asyncio(reactor: Any) -> None:
 def settings_of(name: str, port: int, authority: Path, **settings: Any) -> Any:
     """Return the configuration of an account whose password is `pw-NAME`."""
     identity = {"username": f"{name}@localhost", "password": f"pw-{name}", "server": ("127.0.0.1", port)}
-    given = {"network": "xmpp", "BACKEND": "XMPP", "BOT_IDENTITY": identity, "XMPP_CA_CERT_FILE": str(authority)}
-    return SimpleNamespace(**{**given, "BOT_ADMINS": ("alice@localhost",), "CHATROOM_PRESENCE": (), **settings})
+    given = {"BACKEND": "XMPP", "BOT_IDENTITY": identity, "XMPP_CA_CERT_FILE": str(authority)}
+    config = {**given, "BOT_ADMINS": ("alice@localhost",), **settings}
+    return load_config(None, {"NETWORKS": {"xmpp": config}, "BOT_DATA_DIR": "."}).networks["xmpp"]
 
 
 class Person:
@@ -47,13 +48,11 @@ class Person:
 
     def __init__(self, reactor: Any, name: str, port: int, authority: Path) -> None:
         from errklein.networks.xmpp._client import XMPPStream
-        from errklein.networks.xmpp.settings import XMPPSettings
 
         self.reactor, self.name, self.jid = reactor, name, f"{name}@localhost"
-        config = settings_of(name, port, authority)
         self.stanzas: list[Element] = []
-        context = NetworkContext(reactor, config)
-        self.stream: Any = XMPPStream(context, XMPPSettings.read(config), "phone", self.stanzas.append)
+        context = NetworkContext(reactor, settings_of(name, port, authority))
+        self.stream: Any = XMPPStream(context, "phone", self.stanzas.append)
 
     async def connect(self) -> Person:
         """Log in."""
@@ -61,14 +60,15 @@ class Person:
         self.stream.send("presence", "")
         return self
 
-    async def join(self, room: str, **x: str) -> None:
-        """Join a room, and make it if it doesn't exist."""
+    async def join(self, room: str, maxstanzas: str = "20") -> None:
+        """Join a room, and make it if it doesn't exist. Read some of what was said before."""
         from errklein.networks.xmpp._client import element
 
-        password = [element(f"{MUC}password", x["password"])] if x else []
-        self.stream.send("presence", f"{room}/{self.name}", element(f"{MUC}x", *password))
+        history = element(f"{MUC}history", maxstanzas=maxstanzas)
+        self.stream.send("presence", f"{room}/{self.name}", element(f"{MUC}x", history))
         await self.until(lambda: [one for one in self.messages(room) if one.find(f"{CLIENT}subject") is not None])
-        if any(status.get("code") == "201" for one in self.stanzas for status in one.iter(f"{MUC[:-1]}#user}}status")):
+        own = [one for one in self.stanzas if one.get("from") == f"{room}/{self.name}"]
+        if any(status.get("code") == "201" for one in own for status in one.iter(f"{MUC[:-1]}#user}}status")):
             await self.configure(room)
 
     async def configure(self, room: str, **fields: str) -> None:
@@ -112,7 +112,7 @@ class Person:
         body = [] if text is None else [element(f"{CLIENT}body", text)]
         given = {"type": "groupchat" if is_room else "chat", "id": own, **attributes}
         self.stream.send("message", to, *body, *content, **given)
-        if not is_room:
+        if given["type"] != "groupchat":
             return own
         [echo, *_] = await self.until(lambda: [one for one in self.messages(to) if one.get("id") == own])
         return next((one.get("id", "") for one in echo.iter(f"{SID}stanza-id")), own)
