@@ -34,7 +34,17 @@ METHODS = (
     *("setChatDescription", "setMessageReaction", "setMyCommands", "setWebhook"),
 )
 ANSWERS = (
-    *("BotCommand", "CallbackQuery", "Chat", "ChatFullInfo", "ChatMember", "ChatMemberUpdated", "Document", "File"),
+    *(
+        "AcceptedGiftTypes",
+        "BotCommand",
+        "CallbackQuery",
+        "Chat",
+        "ChatFullInfo",
+        "ChatMember",
+        "ChatMemberUpdated",
+        "Document",
+        "File",
+    ),
     *("InaccessibleMessage", "Message", "MessageEntity", "MessageReactionUpdated", "PhotoSize", "Update", "User"),
     "WebhookInfo",
 )

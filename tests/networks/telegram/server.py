@@ -12,7 +12,7 @@ from html import unescape
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import TestCase
@@ -20,6 +20,18 @@ from twisted.trial.unittest import TestCase
 from tests.networks.double import Answer, Call, Double
 
 TYPES: Mapping[str, Any] = json.loads(Path(__file__).with_name("types.json").read_text(encoding="utf-8"))
+
+RESULTS = {
+    "getMe": "User",
+    "getUpdates": "Array<checked before>",
+    "getWebhookInfo": "WebhookInfo",
+    "getFile": "File",
+    "getChat": "ChatFullInfo",
+    "getChatMember": "ChatMember",
+    "getMyCommands": "Array<BotCommand>",
+    **dict.fromkeys(("sendMessage", "sendDocument", "sendPhoto", "editMessageText"), "Message"),
+}
+"""The types of results, apart from true."""
 
 TOKEN = "5000000001:AAH-the_token_of_the_double_5000000001"
 BOT = 5000000001
@@ -286,7 +298,7 @@ class FakeTelegram(Double):
             raise refusal(404, "Not Found")
         if token != self.token:
             raise refusal(401, "Unauthorized")
-        fields = self._fields(call)
+        fields = self._fields(method, call)
         if problem := problem_of_fields(TYPES[method], fields, method):
             # No real answer: it is a defect of the client.
             raise AssertionError(problem)
@@ -295,21 +307,37 @@ class FakeTelegram(Double):
                 raise refusal(429, f"Too Many Requests: retry after {seconds}", retry_after=seconds)
             fields["chat"] = self._chat(method, fields.pop("chat_id"))
         result = getattr(self, f"do_{method}")(**fields)
-        return result if isinstance(result, Deferred) else {"ok": True, "result": result}
+        if isinstance(result, Deferred):
+            return result
+        if problem := problem_of(RESULTS.get(method, "boolean"), result, method):
+            raise AssertionError(f"the answer of the double: {problem}")
+        return {"ok": True, "result": result}
 
-    def _fields(self, call: Call) -> dict[str, Any]:
-        if not call.headers.get("content-type", "").startswith("multipart/"):
+    def _fields(self, method: str, call: Call) -> dict[str, Any]:
+        """Return the fields of a call as JSON, in a form, or with a file."""
+        kind = call.headers.get("content-type", "")
+        if not kind.startswith(("multipart/", "application/x-www-form-urlencoded")):
             return dict(call.json or {})
-        head = f"Content-Type: {call.headers['content-type']}\r\n\r\n".encode()
+        given: list[tuple[str, Any]] = list(parse_qsl(call.body.decode(errors="replace"), keep_blank_values=True))
+        if kind.startswith("multipart/"):
+            head = f"Content-Type: {kind}\r\n\r\n".encode()
+            parts: Any = BytesParser(policy=HTTP).parsebytes(head + call.body).iter_parts()
+            given = [(part.get_param("name", header="content-disposition"), part) for part in parts]
         fields: dict[str, Any] = {}
-        for part in BytesParser(policy=HTTP).parsebytes(head + call.body).iter_parts():
-            name, content = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
-            if (file := part.get_filename()) is not None:
-                fields[name] = {"name": file, "type": part.get_content_type(), "content": content}
-                continue
-            value = content.decode().removesuffix("\r\n")
-            kind = {**TYPES["sendDocument"], **TYPES["sendPhoto"]}
-            fields[name] = value if kind.get(name, kind.get(f"{name}?")) == "string" else json.loads(value)
+        for name, value in given:
+            if not isinstance(value, str):
+                content = value.get_payload(decode=True)
+                if (file := value.get_filename()) is not None:
+                    fields[name] = {"name": file, "type": value.get_content_type(), "content": content}
+                    continue
+                value = content.decode().removesuffix("\r\n")
+            types = str(TYPES[method].get(name) or TYPES[method].get(f"{name}?")).split(" | ")
+            is_text = {"string", "ParseMode"}.intersection(types) and "number" not in types
+            fields[name] = value if is_text else json.loads(value)
+        # Clients name files by their own keys.
+        for name, value in list(fields.items()):
+            if isinstance(value, str) and value.startswith("attach://"):
+                fields[name] = fields.pop(value.removeprefix("attach://"))
         return fields
 
     def _chat(self, method: str, id: int) -> FakeChat:
