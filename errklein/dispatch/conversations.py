@@ -104,7 +104,9 @@ class Asking(Deferred[Any]):
 
     def is_at(self, target: Handle | MessageRef | str) -> bool:
         if isinstance(target, MessageRef):
-            return any(ref[:3] == target[:3] for ref in self.refs)
+            # A room may have a name and an id, which equal each other once the network knows that.
+            room = self.backend.build_identifier
+            return any(ref.id == target.id and room(ref.room) == room(target.room) for ref in self.refs)
         return self.sent is not None and str(self.sent) == target
 
     def is_beside(self, other: Asking) -> bool:
@@ -207,7 +209,8 @@ class Conversations:
         asking = next((one for one in there if one.is_at(press.ref)), None)
         if asking is None or not 0 <= press.number < len(asking.asked.choices):
             # The press of an earlier question's button must not answer another question.
-            is_sending = any(not one.refs and str(one.asked.to) == press.ref.room for one in there)
+            room = backend.build_identifier(press.ref.room)
+            is_sending = any(not one.refs and one.asked.to == room for one in there)
             return "The question is still being sent; try again." if is_sending else NOT_OPEN
         if not asking.permits(press.by):
             return NOT_PERMITTED

@@ -210,6 +210,15 @@ class ButtonTests(ChoicesCase):
         self.assertEqual(self.backends["net"].press(next(iter(self.backends["net"].buttons)), 2, "bob"), NOT_OPEN)
         self.assertEqual(self.press("yes"), "")
 
+    def test_name_and_id_of_a_room(self) -> None:
+        """A press names the room by its id, also if the plugin has named it otherwise; the thread doesn't matter."""
+        backend: TestBackend = self.backends["net"]
+        build = backend.build_identifier
+        self.patch(backend, "build_identifier", lambda text: build("#ops" if text == "C0123" else text))
+        self.say("!deploy")
+        [ref] = backend.buttons
+        self.assertEqual(self.press("yes", ref=ref._replace(room="C0123", thread="m9")), "")
+
     def test_press_while_the_question_is_sent(self) -> None:
         """An old button pressed while the id of a new question isn't known doesn't answer the new one."""
         backend: TestBackend = self.backends["net"]
