@@ -552,10 +552,7 @@ class BotFlow:
         self.is_activated = False
 
     def get_command(self, command_name: str) -> Callable[..., Any] | None:
-        """Return the method that handles a command; None if there is no such command.
-
-        :param command_name: The name, with spaces or underscores.
-        """
+        """Return the method that handles a command; None if there is none of this name, with spaces or underscores."""
         command: RegisteredCommand | None = self._bot.registry.get(command_name.replace(" ", "_"))
         return None if command is None else command.handler
 

@@ -15,18 +15,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from errklein.config import Config
+from errklein.plugins import imports
 from errklein.plugins.botplugin import BotFlow, BotPlugin
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
-from errklein.plugins.imports import (
-    CORE_PLUGINS,
-    PluginLoader,
-    PluginLoadError,
-    know_neighbours,
-    load_module,
-    package_of,
-    plugin_class,
-    unload,
-)
+from errklein.plugins.imports import CORE_PLUGINS, PluginLoadError
 from errklein.plugins.methods import Finding, check_constructor, check_initialized, check_methods
 from errklein.plugins.packages import FILE_NAME, PackageDirectory, above, requirement_files
 from errklein.plugins.plug_file import PlugError, PlugFile, defines_storage
@@ -86,7 +78,7 @@ class Loader:
         problems = [PluginProblem(text, path=path) for path, text in found.unreadable.items()]
         known = [plugin.plug.path for plugin in self.plugins.values() if plugin.plug.path.suffix == ".plug"]
         directories = dict.fromkeys(path.parent for path in (*known, *found) if path.parent != CORE_PLUGINS)
-        await self._in_thread(partial(know_neighbours, directories))
+        await self._in_thread(partial(imports.know_neighbours, directories))
         unmet: dict[Path, list[PluginProblem]] = {}
         for file in await self._in_thread(partial(requirement_files, roots, found.files)):
             unmet[file.parent] = await self._settle(file)
@@ -136,7 +128,7 @@ class Loader:
     async def forget(self, plugin: Plugin) -> None:
         """Remove the plugin and its modules. Code that is running keeps them."""
         del self.plugins[plugin.name]
-        await self._in_thread(partial(unload, plugin.plug))
+        await self._in_thread(partial(imports.unload, plugin.plug))
 
     def forget_below(self, directory: Path) -> None:
         """Forget the unusable files and duplicates in the directory and below it."""
@@ -204,7 +196,7 @@ class Loader:
 
     def _instantiate(self, plug: PlugFile, fresh: bool) -> _Loaded:
         # In one call, since switching threads takes longer than the work for most plugins.
-        cls, warning = plugin_class(load_module(plug, fresh=fresh), BotPlugin, plug.name)
+        cls, warning = imports.plugin_class(imports.load_module(plug, fresh=fresh), BotPlugin, plug.name)
         mistake = check_constructor(cls)
         if mistake is None:
             instance = self.make(cls, plug.name)
@@ -281,7 +273,7 @@ class FlowFiles:
             if file.path.is_relative_to(directory):
                 await self._deactivate_quietly(name)
                 del self.flows[name], self._files[name]
-                await self._execution.in_thread(partial(unload, file), "loading flows")
+                await self._execution.in_thread(partial(imports.unload, file), "loading flows")
 
     async def stop(self, within: float) -> None:
         deadline = Deadline(self._execution.reactor, within)
@@ -310,7 +302,7 @@ class FlowFiles:
         return PluginProblem(warning, path=path) if warning else None
 
     def _load(self, file: PlugFile) -> tuple[BotFlow, str | None]:
-        cls, warning = plugin_class(load_module(file, fresh=True), BotFlow)
+        cls, warning = imports.plugin_class(imports.load_module(file, fresh=True), BotFlow)
         return self._make(cls, file.name), warning
 
 
@@ -331,12 +323,12 @@ class FileChanges:
 
 
 def _compare(plugs: Sequence[PlugFile]) -> dict[str, FileChanges]:
-    names = {package_of(plug): plug.name for plug in plugs}
+    names = {imports.package_of(plug): plug.name for plug in plugs}
     found: dict[str, FileChanges] = {}
     for module, loaded in sorted(sys.modules.copy().items()):
         name = names.get(".".join(module.split(".", 2)[:2]))
         loader = getattr(getattr(loaded, "__spec__", None), "loader", None)
-        if name is None or not isinstance(loader, PluginLoader):
+        if name is None or not isinstance(loader, imports.PluginLoader):
             continue
         try:
             if loader.has_changed():

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from twisted.internet.defer import Deferred
-
 from errklein.chat import ONLINE, Card, Identifier, Message, Room, Stream
 from errklein.chat.handles import Target, thread_of
 from errklein.chat.operations import Kind
@@ -84,14 +82,12 @@ class PluginMessages:
 
             self.send_templated(msg.frm, "build", {"project": "api", "status": "passed"})
 
-        The other parameters are those of `send`.
+        The other parameters, the result and the other exceptions are those of `send`.
 
         :param template_name: The name of a file in the directory `templates` beside the `.plug` file, without `.md`. If
             the plugin doesn't have it, errklein's template of that name is used.
         :param template_parameters: The variables of the template.
-        :returns: As `send` does.
         :raises jinja2.TemplateError: If the template doesn't exist or can't be rendered.
-        :raises ValueError: As `send` does.
         """
         options = _options(priority=priority, mentions=mentions, thread=thread)
         return self._bot.send_templated(
@@ -391,8 +387,7 @@ class PluginMessages:
 
 
 def _room_result(plugin: PluginMessages, act: str, room: Room | str, *args: str) -> Any:
-    do = plugin._bot.core_host.rooms.do
-    return plugin._bot.waits.result_of(lambda: Deferred.fromCoroutine(do(act, room, *args)))
+    return plugin._bot.waits.result_of(plugin._bot.core_host.rooms.do, act, room, *args)
 
 
 def _options(**options: Any) -> dict[str, Any]:
