@@ -16,7 +16,6 @@ from typing import Any, TextIO, TypeVar
 from errklein.plugins import BotFlow, BotPlugin
 from errklein.plugins.imports import CORE_PLUGINS as _CORE_PLUGINS
 from errklein.plugins.manager import BL_PLUGINS, PluginManager
-from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plug_file import ERRBOT_VERSION, PlugFile, parse_errbot_version, parse_python_version, plugin_name
 from errklein.plugins.plugin import IncompatiblePluginException, PluginProblem
 from errklein.plugins.running_activations import activation_order
@@ -137,10 +136,6 @@ class BotPluginManager(PluginManager):
     get_plugin_configuration = PluginManager.configuration
     set_plugin_configuration = PluginManager.store_configuration
     is_plugin_blacklisted = PluginManager.is_blacklisted
-
-    @property
-    def packages(self) -> PackageDirectory:
-        return self._loader.packages
 
     @property
     def plugins(self) -> dict[str, BotPlugin]:

@@ -113,6 +113,9 @@ class PluginManager(StoreMixin):
         self._turns = SerialQueue(execution.reactor)
         self._current_change: object = None
         self.changed_files = loader.changed_files
+        self.packages = loader.packages
+        # Invalid `.plug` files, such as one without its module, and directories that can't be read, each with the error.
+        self.unusable: Mapping[Path, str] = loader.unusable
         self._flow_files = FlowFiles(execution, loader.make)
 
     def make_change(self, change: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
@@ -135,11 +138,6 @@ class PluginManager(StoreMixin):
     def found(self) -> Sequence[Plugin]:
         """All plugins that were found, sorted by name, including those that can't be loaded."""
         return sorted(self._plugins.values(), key=lambda plugin: plugin.name)
-
-    @property
-    def unusable(self) -> Mapping[Path, str]:
-        """Invalid `.plug` files, such as one without its module, and directories that can't be read, each with the error."""
-        return self._loader.unusable
 
     def active(self) -> list[BotPlugin]:
         """Return the instances of active plugins, in the order of PLUGINS_CALLBACK_ORDER."""
