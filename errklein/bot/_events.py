@@ -43,7 +43,10 @@ class Callbacks:
     log = Logger()
 
     def __init__(self, reactor: Any, runner: Runner, queues: KeyedQueues, find: FindCallbacks) -> None:
-        self.find, self._reactor, self._runner, self._queues = find, reactor, runner, queues
+        self.find = find
+        self._reactor = reactor
+        self._runner = runner
+        self._queues = queues
         self._warnings = RateLimit(reactor.seconds)
 
     def call(self, backend: Backend, callback: str, *args: Any) -> None:
@@ -125,7 +128,8 @@ class Events:
     def __init__(self, bot: Bot, dispatcher: Dispatcher, streams: Streams, all_ended: Callable[[], object]) -> None:
         self._bot, self._dispatcher, self._streams, self._all_ended = bot, dispatcher, streams, all_ended
         self._networks, self._callbacks, self._notices, self._now = bot.networks, bot.callbacks, bot.notices, bot.now
-        self._slices, self._stopped = TimeSlices(bot.reactor), False
+        self._slices = TimeSlices(bot.reactor)
+        self._stopped = False
         self.states = {network: NetworkState() for network in bot.backends}
         """The states of the connections, by network."""
 

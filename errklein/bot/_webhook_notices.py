@@ -60,7 +60,8 @@ class WebhookNotices:
     def __init__(self, notices: NoticeBoard, plugin: Callable[[str], Plugin], prefix: str) -> None:
         self._notices = notices
         self._tell_admins = notices.tell_admins
-        self._plugin, self._prefix = plugin, prefix
+        self._plugin = plugin
+        self._prefix = prefix
         self._unknown: Collection[str] = ()
         self._refused: dict[tuple[str, str], deque[str]] = {}
 

@@ -37,7 +37,8 @@ class StreamCopier:
     log = Logger()
 
     def __init__(self, incoming: Stream, readers: Iterable[str], size_limit: int = SIZE_LIMIT) -> None:
-        self._incoming, self._size_limit = incoming, size_limit
+        self._incoming = incoming
+        self._size_limit = size_limit
         self._changed = threading.Condition()
         self.size, self.ended = 0, False  # of the part that is in the file, and whether there comes no more
         descriptor, path = tempfile.mkstemp(prefix="errklein-stream-")
@@ -180,7 +181,9 @@ class Streams:
     log = Logger()
 
     def __init__(self, reactor: Any, runner: Runner, find_callbacks: FindCallbacks) -> None:
-        self._reactor, self._runner, self._find_callbacks = reactor, runner, find_callbacks
+        self._reactor = reactor
+        self._runner = runner
+        self._find_callbacks = find_callbacks
         self._arriving = 0
         self._copiers: set[StreamCopier] = set()
         self._stopped = False

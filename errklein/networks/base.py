@@ -364,7 +364,8 @@ class LocalRoom(NamedRoom):
     ) -> None:
         super().__init__(name, bot.network if bot is not None else "")
         self._occupants = list(occupants or ())
-        self._topic, self._backend = topic, bot
+        self._topic = topic
+        self._backend = bot
         self._exists = False
         self._joined = False
 
