@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from errklein.networks.context import NetworkContext
     from errklein.networks.outbox import NotConfirmed
 
-MESSAGE_SIZE_LIMIT = 10_000  # the default of MESSAGE_SIZE_LIMIT, in characters: longer messages are split
+MESSAGE_SIZE_LIMIT = 10_000
+"""The default of MESSAGE_SIZE_LIMIT, in characters: longer messages are split."""
 
-_MOST_REFS = 10_000  # the number of the latest messages whose ids are kept in memory
+_MOST_REFS = 10_000
+"""The number of the latest messages whose ids are kept in memory."""
 
 _MENTION = re.compile(r"(?<!\S)@[^\s@/#]*\w")
 
