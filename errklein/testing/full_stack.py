@@ -444,7 +444,12 @@ def _forward_log(level: int, exits: ExitStack) -> None:
 
 def _observe(observe: Callable[[LogEvent], None], exits: ExitStack) -> None:
     """Pass events to an observer until the end, apart from those that have come from `logging`."""
-    observer: Any = lambda event: None if FROM_STDLIB in event else observe(event)  # noqa: E731
+
+    def pass_on(event: LogEvent) -> None:
+        if FROM_STDLIB not in event:
+            observe(event)
+
+    observer: Any = pass_on
     globalLogPublisher.addObserver(observer)
     exits.callback(globalLogPublisher.removeObserver, observer)
 
