@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from errklein.text import is_only_text, sanitize, to_xhtml
-from errklein.text.html_subset import subset
 from errklein.text.layout import compact_table
+from errklein.text.xhtml import subset
 
 # The reactions of bots: https://core.telegram.org/bots/api#reactiontypeemoji
 EMOJI = frozenset({"❤\u200d🔥", "👨\u200d💻", "🤷\u200d♂", "🤷\u200d♀"}).union(
