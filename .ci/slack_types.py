@@ -1,5 +1,5 @@
 """Generate what the double of Slack checks calls against: a JSON schema of the arguments of the methods that the bot uses, from
-the types of Slack's own client (npm `@slack/web-api`, MIT), and the table of emoji (npm `emoji-datasource`, MIT).
+the types of Slack's own client (npm `@slack/web-api`, MIT), and the table of names of emoji (npm `emoji-datasource`, MIT).
 
 Run it in any directory after a new method is used; it needs npm: `python .ci/slack_types.py`."""
 
@@ -104,7 +104,7 @@ def main() -> None:
             "".join(chr(int(code, 16)) for code in one["unified"].split("-")) + " " + " ".join(one["short_names"])
             for one in sorted(emoji, key=lambda one: one["unified"])
         ]
-        (ROOT / "errklein/networks/slack/emoji.txt").write_text("\n".join(lines) + "\n")
+        (ROOT / "errklein/text/emoji.txt").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -62,6 +63,26 @@ def check_text(key: str, value: Any) -> str:
     if not isinstance(value, str) or any(character in value for character in "\r\n\0"):
         raise ConfigError(f"BOT_IDENTITY: {key!r} must be a string of one line")
     return value
+
+
+def text_like(pattern: str, example: str) -> Callable[[str, Any], str]:
+    """Return a check of a text of one line, whose error has an example, and not the value, which may be a secret."""
+
+    def check(key: str, value: Any) -> str:
+        if not re.fullmatch(pattern, check_text(key, value), re.ASCII):
+            raise ConfigError(f"BOT_IDENTITY: {key!r} must look like {example!r}")
+        return str(value)
+
+    return check
+
+
+def admin_warnings(view: Config, is_person: Callable[[str], object], example: str) -> Iterator[str]:
+    """Yield sentences about entries of BOT_ADMINS that are patterns or nobody, on a network whose people have ids."""
+    for admin in map(str, view.BOT_ADMINS):
+        if any(one in admin for one in "*?["):
+            yield f"BOT_ADMINS: everybody whose id matches {admin!r} is an administrator, who can run code; name each one"
+        elif not is_person(admin):
+            yield f"BOT_ADMINS: {admin!r} is nobody on {view.BACKEND}; expected {example}"
 
 
 def check_flag(key: str, value: Any) -> bool:

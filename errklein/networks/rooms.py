@@ -16,7 +16,7 @@ from errklein.chat.outgoing import Wait
 from errklein.networks.directory import AliasedRoom, Directory
 from errklein.networks.json_client import RequestRefused
 from errklein.networks.outbox import NotConfirmed, RetryLater
-from errklein.running import ThreadWaits, cancel_timers
+from errklein.running import ThreadWaits, cancel_timers, in_reactor_thread
 
 T = TypeVar("T")
 
@@ -56,6 +56,14 @@ class RoomActions:
         result = self.result_of(action, *args)
         if isinstance(result, Deferred):
             result.addErrback(lambda failure: self.warn(f"{action} of {args[0]}: {failure.getErrorMessage()}"))
+
+    def topic_of(self, room: ManagedRoom, /) -> str:
+        """Return the topic, for which threads wait. The reactor doesn't, and gets ""."""
+        return "" if in_reactor_thread(self._reactor) else str(self.result_of("topic", room))
+
+    def occupants(self, room: ManagedRoom, /) -> Sequence[RoomOccupant]:
+        """Return the people in the room, for whom threads wait. The reactor doesn't, and gets nobody."""
+        return [] if in_reactor_thread(self._reactor) else list(self.result_of("members", room))
 
     def warn(self, what: str) -> None:
         """Log a warning."""

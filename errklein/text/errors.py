@@ -23,8 +23,7 @@ class InvalidValue(Exception):
 
     def __init__(self, expected: str, given: str | None = None) -> None:
         super().__init__(expected, given)
-        self.expected = expected
-        self.given = given
+        self.expected, self.given = expected, given
 
 
 def error_text(error: BaseException) -> str:

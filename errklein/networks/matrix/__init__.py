@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from errklein.config import Config, ConfigError
-from errklein.config.identity import IdentityKey, NetworkSettings, check_text, configured_rooms, is_local
+from errklein.config.identity import (
+    IdentityKey,
+    NetworkSettings,
+    admin_warnings,
+    check_text,
+    configured_rooms,
+    is_local,
+)
 from errklein.config.networks import Network, NetworkFinding
 from errklein.networks.matrix.identifiers import is_room, is_user
 
@@ -88,11 +95,7 @@ def _warnings(view: Config) -> Iterator[str]:
     url = urlsplit(str(view.BOT_IDENTITY.get("homeserver")))
     if url.scheme == "http" and not is_local(url.hostname or ""):
         yield "BOT_IDENTITY: with 'http' in 'homeserver', the password and all messages are sent without encryption"
-    for admin in view.BOT_ADMINS:
-        if any(one in str(admin) for one in "*?["):
-            yield f"BOT_ADMINS: everybody whose id matches {admin!r} is an administrator, who can run code; name each one"
-        elif not is_user(str(admin)):
-            yield f"BOT_ADMINS: {admin!r} is nobody on Matrix; expected an id such as '@alice:example.org'"
+    yield from admin_warnings(view, is_user, "an id such as '@alice:example.org'")
 
 
 SETTINGS = NetworkSettings(

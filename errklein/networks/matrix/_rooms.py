@@ -22,7 +22,7 @@ from errklein.networks.json_client import RequestRefused, mapping, one_line, tex
 from errklein.networks.matrix._client import quoted
 from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, is_room, is_user
 from errklein.networks.outbox import NotConfirmed, RetryLater
-from errklein.networks.rooms import WantedRooms, reported
+from errklein.networks.rooms import ManagedRoom, WantedRooms, reported
 from errklein.ports.outbox import OutboxClosed, OutboxFull
 from errklein.text import plain
 
@@ -90,10 +90,10 @@ class MatrixRooms(WantedRooms):
     def is_joined(self, name: str) -> bool:
         return self._id(name) in self.states
 
-    def occupants(self, room: MatrixRoom) -> Sequence[MatrixOccupant]:
+    def occupants(self, room: ManagedRoom) -> Sequence[MatrixOccupant]:
         return self._named(room.id, list(self.state_of(room.id).members))
 
-    def topic_of(self, room: MatrixRoom) -> str:
+    def topic_of(self, room: ManagedRoom) -> str:
         return self.state_of(room.id).topic
 
     def known(self, rid: str) -> _State:

@@ -11,9 +11,8 @@ from errklein.config import ConfigError
 from errklein.config.networks import CommandText, NetworkFinding
 from errklein.networks._connection import Unusable
 from errklein.networks.context import NetworkContext
-from errklein.networks.json_client import mapping
-from errklein.networks.slack import SlackSettings
-from errklein.networks.slack._client import SlackClient, at
+from errklein.networks.json_client import at, mapping
+from errklein.networks.slack._client import SlackClient
 
 SCOPES = {
     "reading messages": "app_mentions:read channels:history groups:history im:history mpim:history",
@@ -36,38 +35,31 @@ _COMMAND = re.compile(r"[a-z0-9_-]{1,31}")
 
 async def check(context: NetworkContext) -> list[NetworkFinding]:
     """Try the tokens, and compare the scopes; raise ConfigError if Slack refuses a token."""
-    settings = SlackSettings.read(context.config)
-    client, way = SlackClient(context, settings), "the Events API"
+    client, way = SlackClient(context), "the Events API"
     try:
         me = await client.call("auth.test")
-        if settings.app_token:
+        if client.settings["app_token"]:
             way = "Socket Mode"
             await client.call("apps.connections.open", by="app_token")
     except Unusable as error:
         raise ConfigError(str(error)) from None
-    lacking = [
-        (scope, what) for what, scopes in SCOPES.items() for scope in scopes.split() if scope not in client.scopes
-    ]
-    return [
-        NetworkFinding(f"{me.get('team')} on Slack accepts the bot as @{me.get('user')}, with {way}"),
-        *(NetworkFinding(f"the scope {scope} is missing, for {what}", True) for scope, what in lacking),
-    ]
+    found = [NetworkFinding(f"{me.get('team')} on Slack accepts the bot as @{me.get('user')}, with {way}")]
+    for what, scopes in SCOPES.items():
+        lacking = [scope for scope in scopes.split() if scope not in client.scopes]
+        found += [NetworkFinding(f"the scope {scope} is missing, for {what}", True) for scope in lacking]
+    return found
 
 
 def slash_commands(commands: Sequence[CommandText], url: str) -> list[dict[str, Any]]:
     """Return the entries of the manifest: `/errklein` for all commands, and one for each."""
-    listed = [CommandText("errklein", "Any command of the bot", "COMMAND"), *commands]
-    return [
-        {
-            "command": f"/{one.name}",
-            "description": (one.description or one.name)[:_MOST_TEXT],
-            **({"usage_hint": one.syntax[:_MOST_TEXT]} if one.syntax else {}),
-            **({"url": url} if url else {}),
-            "should_escape": True,
-        }
-        for one in listed
-        if _COMMAND.fullmatch(one.name)
-    ]
+    made: list[dict[str, Any]] = []
+    for name, description, syntax in [CommandText("errklein", "Any command of the bot", "COMMAND"), *commands]:
+        if _COMMAND.fullmatch(name):
+            given = {"url": url, "usage_hint": syntax[:_MOST_TEXT], "description": (description or name)[:_MOST_TEXT]}
+            made.append(
+                {"command": f"/{name}", "should_escape": True, **{key: one for key, one in given.items() if one}}
+            )
+    return made
 
 
 def manifest(entries: Sequence[Mapping[str, Any]], url: str) -> dict[str, Any]:
@@ -91,12 +83,11 @@ def manifest(entries: Sequence[Mapping[str, Any]], url: str) -> dict[str, Any]:
 
 async def push_commands(context: NetworkContext, commands: Sequence[CommandText], dry: bool) -> Sequence[str]:
     """Add slash commands to the app, or return a manifest to paste if there is no app configuration token."""
-    settings = SlackSettings.read(context.config)
-    url = "" if settings.app_token else "https://YOUR-BOT.example.org/slack/events"
-    if not settings.config_token:
+    client = SlackClient(context)
+    url = "" if client.settings["app_token"] else "https://YOUR-BOT.example.org/slack/events"
+    if not client.settings["config_token"]:
         made = json.dumps(manifest(slash_commands(commands, url)[:MOST_COMMANDS], url), indent=2)
         return ["Without 'config_token', paste this as the manifest of the app (JSON):", *made.splitlines()]
-    client = SlackClient(context, settings)
     bot = await client.call("bots.info", bot=at(await client.call("auth.test"), "bot_id"))
     app = {"by": "config_token", "app_id": at(bot, "bot", "app_id")}
     whole = {**mapping((await client.call("apps.manifest.export", **app)).get("manifest"))}
@@ -109,4 +100,4 @@ async def push_commands(context: NetworkContext, commands: Sequence[CommandText]
         whole["features"] = {**mapping(whole.get("features")), "slash_commands": there + fitting}
         await client.call("apps.manifest.update", **app, manifest=json.dumps(whole))
     left = f"not added, since an app has at most {MOST_COMMANDS}: {len(new) - len(fitting)} commands"
-    return [f"new: {one['command']}" for one in fitting] + [left] * (new > fitting) or ["nothing to change"]
+    return [f"new: {one['command']}" for one in fitting] + [left] * (len(new) > len(fitting)) or ["nothing to change"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -11,38 +12,30 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from errklein.chat import Identifier, Message, Person, Room, read_only
+from errklein.chat import Identifier, Message, Room
 from errklein.chat.cards import Card
 from errklein.chat.features import Features
 from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
-from errklein.networks.json_client import RequestRefused
-from errklein.networks.outbox import NotConfirmed
-from errklein.networks.slack import SlackSettings
-from errklein.networks.slack._client import SlackClient, at
+from errklein.networks.json_client import RequestRefused, at
+from errklein.networks.slack import rooms_of
+from errklein.networks.slack._client import SlackClient
 from errklein.networks.slack._events import SlackEvents
-from errklein.networks.slack._formatting import (
-    MOST_SIZE,
-    card_content,
-    choice_blocks,
-    name_of_emoji,
-    size_of,
-    to_mrkdwn,
-)
+from errklein.networks.slack._formatting import card_content, choice_blocks, size_of, to_mrkdwn
 from errklein.networks.slack._rooms import SlackRooms
 from errklein.networks.slack._socket_mode import SocketMode
 from errklein.networks.slack.identifiers import SlackPerson, bare, is_user
 from errklein.ports.receipts import Receipt
+from errklein.running import TokenBuckets
 from errklein.text import without_mentions
+from errklein.text.emoji import name_of_emoji
 from errklein.text.xhtml import is_harmless
 
-PACE, BURST = 1.0, 3
-"""The seconds between messages to a channel, and how many of them may be saved up."""
-
+MOST_SIZE = 4_000  # characters of a text
+PACE, BURST = 1.0, 3  # the seconds between messages to a channel, and how many of them may be saved up
 PROBE = 300.0  # seconds between calls that show whether the token is valid, with the Events API
-EVENTS_PATH = "/slack/events"
 
 _FEATURES = Features(
     measure=size_of, threads=True, edits=True, deletions=True, reactions=True, files=True, mentions=True, choices=25
@@ -52,40 +45,31 @@ _NOTHING_LEFT = {"message_not_found": Delete, "already_reacted": React, "no_reac
 _EPHEMERAL = "ephemeral-"  # begins the ids of messages that only one person sees
 _INVALID = ("invalid_attachments", "invalid_blocks", "invalid_blocks_format")
 
-_Part = tuple[OutgoingMessage, Operation]
-
 
 class SlackBackend(ConnectedNetwork):
     """A connection to one workspace, as the bot user of an app. Implements `outbox.Transport` and `ManagesRooms`, too."""
 
     mode = "slack"
     joins_configured_rooms = True
-    is_encrypted: bool = read_only("settings.is_encrypted", "Whether requests are encrypted.")
+    is_encrypted = True
     window = 8
 
     def __init__(self, context: NetworkContext) -> None:
         super().__init__(context)
-        self.settings = SlackSettings.read(context.config)
         self.message_size_limit = min(self.message_size_limit, MOST_SIZE)
         self._features = replace(_FEATURES, size=self.message_size_limit)
-        self.client = SlackClient(context, self.settings)
+        self.client = SlackClient(context)
         self.membership = rooms = SlackRooms(self)
         self.receiver = SlackEvents(self)
         self._socket_mode = SocketMode(self)
         self.user = self.bot_id = self.nick = ""
         self.posted_at = 0.0
-        self._turns: dict[str, float] = {}
+        self._turns = TokenBuckets(context.reactor.seconds, PACE, BURST)
         self._has_route = False
-        for action in ("join", "leave", "create", "destroy", "topic", "set_topic", "members", "invite"):
+        for action in ("join", "leave", "create", "destroy", "topic", "set_topic", "members", "invite", "look_up"):
             setattr(self, action, getattr(rooms, action))
 
-    @property
-    def bot_identifier(self) -> Identifier | None:  # type: ignore[override]
-        profile = {"username": self.nick, "domain": self.membership.domain}
-        return SlackPerson(self.user, self.network, profile) if self.user else None
-
-    @property
-    def joined_rooms(self) -> Sequence[Room]:  # type: ignore[override]
+    def rooms(self) -> Sequence[Room]:
         return [self.membership.room(channel) for channel in list(self.membership.joined)]
 
     # The connection
@@ -94,10 +78,11 @@ class SlackBackend(ConnectedNetwork):
         await self.receiver.seen.load()
         await self._identify()
         await self.membership.load()
-        if self.settings.app_token:
+        if self.client.settings["app_token"]:
             return await self._socket_mode.run(self._connected)
         if not self._has_route:
-            self.context.route(EVENTS_PATH, self.receiver.request, "slack", [self.settings.signing_secret.encode()])
+            secret = self.client.settings["signing_secret"].encode()
+            self.context.route("/slack/events", self.receiver.request, "slack", [secret])
             self._has_route = True
         self._connected()
         while True:
@@ -107,12 +92,13 @@ class SlackBackend(ConnectedNetwork):
     async def _identify(self) -> None:
         me = await self.client.call("auth.test")
         self.user, self.bot_id, self.nick = (at(me, name) for name in ("user_id", "bot_id", "user"))
-        self.membership.domain = at(me, "url").removeprefix("https://").partition(".")[0]
+        self.membership.domain = domain = at(me, "url").removeprefix("https://").partition(".")[0]
+        self.bot_identifier = SlackPerson(self.user, self.network, {"username": self.nick, "domain": domain})
 
     def _connected(self) -> None:
         # What waits for configured channels is sent after the attempt to join them.
         self.connection.connected(resumes=False)
-        joining = Deferred.fromCoroutine(self.membership.join_configured(list(self.settings.rooms())))
+        joining = Deferred.fromCoroutine(self.membership.join_configured(list(rooms_of(self.config))))
         joining.addCallback(lambda _: self.connection.is_connected and self.outbox.resume())
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
@@ -124,9 +110,6 @@ class SlackBackend(ConnectedNetwork):
             getattr(self.events, event)(self, *details)
 
     # What the bot sends
-
-    def features(self, to: Identifier | str) -> Features:
-        return self._features
 
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
         reply = super().build_reply(message, text, private, threaded)
@@ -152,23 +135,10 @@ class SlackBackend(ConnectedNetwork):
             shown.extras = {**shown.extras, **card_content(content)}
         return self.send_message(shown)
 
-    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[_Part]:
-        return [(message, operation)]
-
     def take_turn(self, recipient: str) -> float:
-        now: float = self.context.reactor.seconds()
-        turn = max(self._turns.get(recipient, 0.0), now - BURST * PACE)
-        if turn <= now:
-            self._turns = {name: at for name, at in self._turns.items() if at > now - BURST * PACE}
-            self._turns[recipient] = turn + PACE
-        return max(0.0, turn - now)
+        return self._turns.bucket(recipient).take()
 
-    def transmit(self, parts: Sequence[_Part], keys: Sequence[str]) -> Sequence[Deferred[str | None]]:
-        return [Deferred.fromCoroutine(self._send(*part, key)) for part, key in zip(parts, keys, strict=True)]
-
-    async def _send(self, message: OutgoingMessage, operation: Operation, key: str) -> str | None:
-        if not self.connection.is_connected:
-            raise NotConfirmed(f"{self.network} is not connected")
+    async def send_operation(self, message: OutgoingMessage, operation: Operation, key: str) -> str | None:
         details, ref = json.loads(message.details or "{}"), getattr(operation, "ref", None)
         if ref is not None and ref.id.startswith(_EPHEMERAL):
             raise RequestRefused(0, "", "what only one person sees can't be changed")
@@ -189,9 +159,8 @@ class SlackBackend(ConnectedNetwork):
             case Post(text, thread, mentions, choices):
                 text = self._shown(text, mentions, details)
                 content = {name: details[name] for name in ("blocks", "attachments") if name in details}
-                return await self._post(
-                    channel, thread, text, {"blocks": choice_blocks(text, choices)} if choices else content
-                )
+                content = {"blocks": choice_blocks(text, choices)} if choices else content
+                return await self._post(channel, thread, text, content)
             case Edit(ref, text, mentions):
                 # The text replaces blocks, and so buttons.
                 text = self._shown(text, mentions, details)
@@ -225,11 +194,11 @@ class SlackBackend(ConnectedNetwork):
 
     async def whisper(self, to: Mapping[str, Any], text: str) -> None:
         """Show a text to one person alone, in reply to a slash command or press."""
-        if to["response_url"] and self.context.now() < to["until"]:
+        if (url := at(to, "response_url")) and self.context.now() < to.get("until", math.inf):
             content = {"response_type": "ephemeral", "replace_original": False, "text": self._shown(text)}
             # Slack takes five replies there.
             with suppress(RequestRefused):
-                await self.client.respond(to["response_url"], content)
+                await self.client.respond(url, content)
                 return
         await self.client.call("chat.postEphemeral", channel=to["channel"], user=to["user"], text=self._shown(text))
 
@@ -250,9 +219,3 @@ class SlackBackend(ConnectedNetwork):
                 raise ValueError(f"{text!r} isn't known at present; `await self.resolve(…)` asks Slack")
             text = found
         return self.membership.person(text, place) if place or is_user(text) else self.membership.room(text)
-
-    async def look_up(self, text: str) -> Identifier:
-        return await self.membership.look_up(text)
-
-    def is_from_self(self, message: Message) -> bool:
-        return isinstance(message.frm, Person) and message.frm.person in (self.user, self.bot_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,12 @@ from twisted.internet.defer import Deferred
 
 from errklein.chat.operations import Upload
 from errklein.networks._connection import Unusable
-from errklein.networks.json_client import File, JSONClient, RequestRefused, mapping, text_of
-from errklein.networks.outbox import NotConfirmed, RetryLater
+from errklein.networks.json_client import File, JSONClient, RequestRefused, at, mapping
+from errklein.networks.outbox import NotConfirmed
+from errklein.networks.slack import settings_of
 
 if TYPE_CHECKING:
     from errklein.networks.context import NetworkContext
-    from errklein.networks.slack import SlackSettings
 
 _READ = re.compile(r"\w+\.(info|list|members|conversations|getUploadURLExternal)")  # methods that don't read JSON
 _OF_TOKEN = re.compile("account_inactive|invalid_auth|not_allowed_token_type|not_authed|token_(expired|revoked)")
@@ -37,39 +37,30 @@ _REASONS = {
 }
 
 
-def at(value: Any, *path: str) -> str:
-    """Return the text at a path of names in JSON; "" if there is none."""
-    for name in path:
-        value = mapping(value).get(name)
-    return text_of(value)
-
-
 class _Accepted(Exception):
     """The server has accepted a request, and doesn't answer with JSON."""
 
 
 class SlackClient:
-    """Calls methods with the bot's tokens. Use it on the reactor. Failures are those of `JSONClient`, with reasons for people."""
+    """Calls methods with the bot's tokens. Use it on the reactor. Failures are those of `JSONClient`, with reasons for people.
+    `scopes` are those of the bot token."""
 
-    def __init__(self, context: NetworkContext, settings: SlackSettings) -> None:
-        self._context, self._settings, self._api = context, settings, urlsplit(settings.api)
-        self.scopes: frozenset[str] = frozenset()
-        """Those of the bot token, as the latest response names them."""
-        self._lacking: set[str] = set()
-        self._http = {key: self._client(key) for key in ("token", "app_token", "config_token")}
-
-    def _client(self, key: str) -> JSONClient:
-        headers = {"Authorization": f"Bearer {getattr(self._settings, key)}"}
-        return self._context.http(self._settings.api, headers, partial(self._read_failure, key))
+    def __init__(self, context: NetworkContext) -> None:
+        self.settings = settings_of(context.config)
+        self._context, self._api = context, urlsplit(self.settings["api"])
+        self.scopes: Collection[str] = ()
+        self._http: dict[str, JSONClient] = {}
+        for key in ("token", "app_token", "config_token"):
+            headers = {"Authorization": f"Bearer {self.settings[key]}"}
+            self._http[key] = context.http(self.settings["api"], headers, partial(self._read_failure, key))
 
     def call(self, method: str, by: str = "token", **arguments: Any) -> Deferred[Mapping[str, Any]]:
         """Call a method of the Web API. `by` is the key of the token. Arguments that are None are left out."""
         given = {name: value for name, value in arguments.items() if value is not None}
         is_read, texts = _READ.fullmatch(method), {name: str(value) for name, value in given.items()}
         http = self._http[by]
-        return (http.call("GET", method, params=texts) if is_read else http.call("POST", method, given)).addCallback(
-            mapping
-        )
+        answer = http.call("GET", method, params=texts) if is_read else http.call("POST", method, given)
+        return answer.addCallback(mapping)
 
     async def pages(self, method: str, key: str, **arguments: Any) -> AsyncIterator[Any]:
         """Yield the items of all pages of a list."""
@@ -106,7 +97,7 @@ class SlackClient:
 
     def _read_failure(self, key: str, status: int, headers: Mapping[str, str], body: Any) -> Exception | None:
         if key == "token" and "x-oauth-scopes" in headers:
-            self.scopes = frozenset(re.findall(r"[\w:.]+", headers["x-oauth-scopes"]))
+            self.scopes = re.findall(r"[\w:.]+", headers["x-oauth-scopes"])
         error, needed = at(body, "error")[:100], at(body, "needed")[:200]
         if mapping(body).get("ok") is not False or status == 429:
             return None
@@ -114,11 +105,8 @@ class SlackClient:
             return Unusable(f"Slack refuses BOT_IDENTITY[{key!r}] ({error})")
         if _TEMPORARY.fullmatch(error):
             return NotConfirmed(f"Slack has answered with {error}")
-        if error == "ratelimited":
-            return RetryLater(5.0)
         known = "restricted_action" if error.startswith("restricted_action") else error
-        reason = _REASONS.get(known, error.replace("{", "")).format(key=key, needed=needed)
-        if needed and needed not in self._lacking:
-            self._lacking.add(needed)
-            self._context.log.warn("{network}: {reason}", network=self._settings.network, reason=reason)
+        reason = _REASONS.get(known, "{error}").format(error=error, key=key, needed=needed)
+        if needed:
+            self._context.log.warn("{network}: {reason}", network=self._context.network, reason=reason)
         return RequestRefused(status, error, reason)

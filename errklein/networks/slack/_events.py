@@ -15,11 +15,11 @@ from errklein.chat import REACTION_ADDED, REACTION_REMOVED, Attachment, Message,
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Press
 from errklein.networks.directory import RoomOrder
-from errklein.networks.json_client import RequestRefused, mapping, one_line
+from errklein.networks.json_client import RequestRefused, at, mapping, one_line
 from errklein.networks.outbox import NotConfirmed, RetryLater
-from errklein.networks.slack._client import at
-from errklein.networks.slack._formatting import emoji_of, from_mrkdwn
+from errklein.networks.slack._formatting import from_mrkdwn
 from errklein.networks.slack.identifiers import is_room, is_user
+from errklein.text.emoji import emoji_of
 
 if TYPE_CHECKING:
     from errklein.networks.slack._backend import SlackBackend
@@ -66,9 +66,8 @@ class SlackEvents:
         else:
             acknowledge()
             user = at(payload, "user_id") or at(payload, "user", "id")
-            self._sort(
-                kind, {**payload, "user": user, "channel": at(payload, "channel_id") or at(payload, "channel", "id")}
-            )
+            channel = at(payload, "channel_id") or at(payload, "channel", "id")
+            self._sort(kind, {**payload, "user": user, "channel": channel})
 
     async def request(self, request: Any) -> str:
         """Take a request of the Events API, and return its response."""
@@ -136,7 +135,8 @@ class SlackEvents:
         """Return the address of a message. That of a private conversation is the person."""
         ts, thread, user = at(message, "ts"), at(message, "thread_ts"), at(message, "user")
         if channel[0] == "D":
-            channel = user if user not in ("", self._backend.user) else self._rooms.direct_with(channel)
+            direct = {place: person for person, place in self._rooms.direct.items()}
+            channel = user if user not in ("", self._backend.user) else direct.get(channel, "")
         is_valid = _TS.fullmatch(ts) and channel
         return MessageRef(self._backend.network, channel, ts, thread * (thread != ts)) if is_valid else None
 
@@ -170,15 +170,11 @@ class SlackEvents:
     def _reaction(self, action: str, event: Payload) -> None:
         user, channel, owner = at(event, "user"), at(event, "item", "channel"), at(event, "item_user")
         ref = self._ref(channel, {"ts": at(event, "item", "ts"), "user": user})
-        if (
-            ref is not None
-            and is_user(user)
-            and user != self._backend.user
-            and (name := one_line(event.get("reaction")))
-        ):
-            to = self._rooms.person(owner, channel) if is_user(owner) else None
-            reactor, time = self._rooms.person(user, channel), at(event, "event_ts")
-            self._backend.report("reaction_changed", Reaction(reactor, to, action, time, emoji_of(name), ref._asdict()))
+        name = emoji_of(one_line(event.get("reaction")))
+        if ref is not None and name and is_user(user) and user != self._backend.user:
+            who, to = self._rooms.person(user, channel), self._rooms.person(owner, channel) if is_user(owner) else None
+            given = Reaction(who, to, action, at(event, "event_ts"), name, ref._asdict())
+            self._backend.report("reaction_changed", given)
 
     def _membership(self, event: Payload) -> None:
         user, channel, inviter = at(event, "user"), at(event, "channel"), at(event, "inviter")
@@ -192,28 +188,17 @@ class SlackEvents:
             self._backend.report("room_joined" if has_joined else "room_left", self._rooms.room(channel), who, by)
 
     def _command(self, payload: Payload) -> None:
-        name, text, user = (
-            at(payload, "command").removeprefix("/"),
-            from_mrkdwn(at(payload, "text")),
-            at(payload, "user"),
-        )
-        if is_user(user):
+        name, text = at(payload, "command").removeprefix("/"), from_mrkdwn(at(payload, "text"))
+        if is_user(user := at(payload, "user")):
             text = text if name in ("errklein", self._backend.nick) else f"{name} {text}"
             message = self._addressed(f"{self._backend.config.BOT_PREFIX}{text.strip()}", user, at(payload, "channel"))
-            message.extras["ephemeral"] = self._whispered_to(payload)
+            place = {name: at(payload, name) for name in ("user", "channel", "response_url")}
+            message.extras["ephemeral"] = {**place, "until": self._backend.context.now() + EPHEMERAL_FOR}
             self._backend.report("message_received", message)
-
-    def _whispered_to(self, payload: Payload) -> dict[str, Any]:
-        until = self._backend.context.now() + EPHEMERAL_FOR
-        return {**{name: at(payload, name) for name in ("user", "channel", "response_url")}, "until": until}
 
     def _press(self, payload: Payload) -> None:
         user, channel, events = at(payload, "user"), at(payload, "channel"), self._backend.events
-        said = {
-            "ts": at(payload, "container", "message_ts"),
-            "thread_ts": at(payload, "message", "thread_ts"),
-            "user": user,
-        }
+        said = {**mapping(payload.get("message")), "ts": at(payload, "container", "message_ts"), "user": user}
         if events is None or not is_user(user) or (ref := self._ref(channel, said)) is None:
             return
         for action in payload.get("actions") or ():
@@ -221,5 +206,5 @@ class SlackEvents:
             if at(action, "action_id").startswith("choice-") and _NUMBER.fullmatch(number):
                 press = Press(ref, self._rooms.person(user, channel), int(number))
                 if refusal := events.choice_made(self._backend, press):
-                    told = Deferred.fromCoroutine(self._backend.whisper(self._whispered_to(payload), refusal))
+                    told = Deferred.fromCoroutine(self._backend.whisper(payload, refusal))
                     told.addErrback(lambda failure: failure.trap(RequestRefused, NotConfirmed, RetryLater) and None)

@@ -1,4 +1,4 @@
-"""Texts in mrkdwn, the markup of Slack, both ways; names of emoji; and blocks, of which cards and buttons consist.
+"""Texts in mrkdwn, the markup of Slack, both ways, and blocks, of which cards and buttons consist.
 
 See https://docs.slack.dev/messaging/formatting-message-text. In a text whose `&`, `<` and `>` are entities, nothing is a command such as
 `<!channel>`, unless it is put in afterwards.
@@ -9,30 +9,23 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from errklein.chat.cards import Card
 from errklein.text import sanitize, split_message, to_imtext, without_mentions
 
-MOST_SIZE = 4_000  # characters of a text
 _SECTION, _FIELD, _FIELDS, _LABEL, _HEADER = 3_000, 2_000, 10, 75, 150
 
 _TOKEN = re.compile(r"<([^<>]*)>")
 _USER = re.compile(r"(?:&lt;)?@?\b([UW][A-Z0-9]{6,40})\b(?:\|[^&\s]*)?(?:&gt;)?")
 _ALL = re.compile(r"(?:&lt;!|@)(here|channel|everyone)\b(?:&gt;)?")
-_TONE, _TONES = "::skin-tone-", range(0x1F3FB, 0x1F400)
-
-NameOf = Callable[[str], str]
-"""Returns the name of a person for an id, "" if it is unknown."""
 
 
 def to_mrkdwn(
-    markdown: str, name_of: NameOf = lambda user: "", people: Sequence[str] = (), for_all: bool = False
+    markdown: str, name_of: Callable[[str], str] = lambda user: "", people: Sequence[str] = (), for_all: bool = False
 ) -> str:
     """Return the text of a message. It notifies `people`, who are given by id; with `for_all` also those whose ids are in the text,
-    and all by `@here` and the like. Without these, an id in the text is shown as the name."""
+    and all by `@here` and the like. Other ids are shown as names, as far as `name_of` knows them."""
     plain = to_imtext(markdown if for_all else without_mentions(markdown), compact=True, indented=False)
     text, left = html.escape(plain, quote=False), list(people)
 
@@ -72,36 +65,6 @@ def _typed(found: re.Match[str]) -> str:
     return f"{label} ({what})" if label and not what.endswith(label.rstrip("/")) else label or what
 
 
-@cache
-def _emoji() -> dict[str, str]:
-    """Return the emoji by name. Of each emoji, the usual name comes first."""
-    lines = files(__package__).joinpath("emoji.txt").read_text("utf-8").replace("\ufe0f", "").splitlines()
-    return {name: emoji for emoji, *names in map(str.split, lines) for name in names}
-
-
-@cache
-def _names() -> dict[str, str]:
-    return {emoji: name for name, emoji in reversed(_emoji().items())}
-
-
-def emoji_of(name: str) -> str:
-    """Return the emoji for a name of Slack; the name itself for one that the workspace has made."""
-    base, _, tone = name.partition(_TONE)
-    return _emoji()[base] + (chr(_TONES[int(tone) - 2]) if tone in tuple("23456") else "") if base in _emoji() else name
-
-
-def name_of_emoji(emoji: str) -> str:
-    """Return the name for an emoji, or for a name in colons; the text itself if it is neither."""
-    plain = emoji.strip(":").replace("\ufe0f", "")
-    if plain and ord(plain[-1]) in _TONES and plain[:-1] in _names():
-        return f"{_names()[plain[:-1]]}{_TONE}{ord(plain[-1]) - _TONES[0] + 2}"
-    return _names().get(plain, plain)
-
-
-def _plain(text: str, most: int) -> dict[str, Any]:
-    return {"type": "plain_text", "text": text[:most], "emoji": False}
-
-
 def _sections(mrkdwn: str) -> list[dict[str, Any]]:
     parts = [part for part in split_message(mrkdwn, _SECTION) if part.strip()]
     return [{"type": "section", "text": {"type": "mrkdwn", "text": part}} for part in parts]
@@ -109,8 +72,10 @@ def _sections(mrkdwn: str) -> list[dict[str, Any]]:
 
 def choice_blocks(mrkdwn: str, choices: Sequence[str]) -> list[dict[str, Any]]:
     """Return the blocks of a text with a button for each choice, whose value is its position."""
-    texts = [{"text": _plain(label, _LABEL), "value": str(number)} for number, label in enumerate(choices)]
-    buttons = [{"type": "button", "action_id": f"choice-{one['value']}", **one} for one in texts]
+    buttons: list[dict[str, Any]] = []
+    for number, label in enumerate(choices):
+        text = {"type": "plain_text", "text": label[:_LABEL], "emoji": False}
+        buttons.append({"type": "button", "action_id": f"choice-{number}", "value": str(number), "text": text})
     return [*_sections(mrkdwn), {"type": "actions", "elements": buttons}]
 
 
@@ -121,7 +86,7 @@ def card_content(card: Card) -> dict[str, Any]:
         address = html.escape(card.link, quote=False).replace("|", "%7C").replace(">", "%3E")
         heading = _sections(f"*<{address}|{html.escape(title or card.link, quote=False)}>*")
     elif title:
-        heading = [{"type": "header", "text": _plain(title, _HEADER)}]
+        heading = [{"type": "header", "text": {"type": "plain_text", "text": title[:_HEADER], "emoji": False}}]
     blocks = [*heading, *_sections(to_mrkdwn(card.body, for_all=card.mentions))]
     if card.thumbnail and blocks and blocks[-1]["type"] == "section":
         blocks[-1]["accessory"] = {"type": "image", "image_url": card.thumbnail, "alt_text": title or "thumbnail"}

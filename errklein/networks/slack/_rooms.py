@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import filterfalse
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -11,12 +12,10 @@ from twisted.internet.defer import Deferred, DeferredList
 from errklein.chat import Identifier, Room, RoomDoesNotExistError, RoomError, UserDoesNotExistError
 from errklein.chat.identifiers import LookupFailed
 from errklein.networks.directory import Directory
-from errklein.networks.json_client import RequestRefused, one_line
+from errklein.networks.json_client import RequestRefused, at, one_line
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.networks.rooms import RoomActions, reported
-from errklein.networks.slack._client import at
 from errklein.networks.slack.identifiers import SlackOccupant, SlackPerson, SlackRoom, bare, is_user
-from errklein.running import in_reactor_thread
 
 if TYPE_CHECKING:
     from errklein.networks.slack._backend import SlackBackend
@@ -28,14 +27,15 @@ _MOST_NAMED = 200  # the members of a channel whose names are looked up
 class SlackRooms(RoomActions):
     """The channels and people of a connection. Implements `ports.chat.ManagesRooms`.
 
-    `names` has the ids of channels (`#name`) and accounts (`@name`), `people` what is known of people by id, and `joined` the ids
-    of the channels that the bot is in."""
+    `names` has the ids of channels (`#name`) and accounts (`@name`), `titles` the names of channels by id, `people` what is known
+    of people by id, and `joined` the ids of the channels that the bot is in, `direct` those of conversations with people."""
 
     def __init__(self, backend: SlackBackend) -> None:
         super().__init__(backend.context.reactor, backend.network)
         self._backend, self._client = backend, backend.client
         self.names: Directory[str] = Directory(self._reactor, self._find)
         self.people: Directory[Mapping[str, str]] = Directory(self._reactor, self._find_profile)
+        self.titles: Directory[str] = Directory(self._reactor, self._find_title)
         self.joined: dict[str, None] = {}
         self.direct: dict[str, str] = {}
         self.domain = ""
@@ -58,20 +58,14 @@ class SlackRooms(RoomActions):
     def is_joined(self, name: str) -> bool:
         return (self.names.known(name) or name) in self.joined
 
-    def topic_of(self, room: SlackRoom) -> str:
-        return "" if in_reactor_thread(self._reactor) else str(self.result_of("topic", room))
-
-    def occupants(self, room: SlackRoom) -> Sequence[SlackOccupant]:
-        return [] if in_reactor_thread(self._reactor) else list(self.result_of("members", room))
-
     # Events
 
     def needed(self, user: str, channel: str) -> Deferred[Any] | None:
         """Ask for the names of a person and a channel that aren't known at present; None if they are."""
-        asked: list[Deferred[Any]] = [self.people.find(user)] if is_user(user) and not self.people.known(user) else []
-        if channel[:1] in ("C", "G") and not self.names.names_of(channel):
-            asked.append(self._client.call("conversations.info", channel=channel).addCallback(self.renamed))
-        return DeferredList(asked, consumeErrors=True) if asked else None
+        asked: list[Deferred[Any]] = [self.people.find(user)] if is_user(user) else []
+        asked += [self.titles.find(channel)] if channel[:1] in ("C", "G") else []
+        unknown = [one for one in asked if not one.called]
+        return DeferredList(unknown, consumeErrors=True) if unknown else None
 
     def renamed(self, answer: Any) -> str:
         """Note the id and name of a channel that an event or response has, and return the id."""
@@ -81,11 +75,8 @@ class SlackRooms(RoomActions):
                 self.names.put(old, None)
         if name and channel:
             self.names.put(f"#{name}", channel)
+            self.titles.put(channel, name)
         return channel
-
-    def direct_with(self, channel: str) -> str:
-        """Return the person of a private conversation; "" if it is unknown."""
-        return next((user for user, found in self.direct.items() if found == channel), "")
 
     def moved(self, channel: str, is_in: bool, inviter: str = "") -> None:
         """Note and report that the bot is in a channel, or isn't any more."""
@@ -139,33 +130,38 @@ class SlackRooms(RoomActions):
         self._backend.outbox.rename(name, found[0])
         return found[0]
 
+    async def _find_title(self, channel: str) -> str | None:
+        with suppress(RequestRefused):
+            self.renamed(await self._client.call("conversations.info", channel=channel))
+        return self.titles.known(channel)
+
     async def _find_profile(self, user: str) -> Mapping[str, str] | None:
         method, key = ("bots.info", "bot") if user[0] == "B" else ("users.info", "user")
         try:
             info = (await self._client.call(method, **{key: user})).get(key)
         except RequestRefused:
             return None
-        name, profile = (
-            at(info, "name"),
-            {key: at(info, "profile", key) for key in ("display_name", "real_name", "email")},
-        )
-        known = {"username": name, "nick": profile["display_name"] or name, "fullname": profile["real_name"]}
-        known |= {"email": profile["email"], "domain": self.domain}
+        name, nick = at(info, "name"), at(info, "profile", "display_name")
+        fullname, email = at(info, "profile", "real_name"), at(info, "profile", "email")
+        known = {"username": name, "nick": nick or name, "fullname": fullname, "email": email, "domain": self.domain}
         return {key: one_line(value) for key, value in known.items()}
 
     # What administrators do
 
-    async def _do(self, what: str, room: Room, **arguments: Any) -> Any:
-        return await self._client.call(f"conversations.{what}", channel=await self._found(str(room)), **arguments)
+    async def _do(self, what: str, room: Room, is_in: bool | None = None, **arguments: Any) -> Any:
+        channel = await self._found(str(room))
+        answer = await self._client.call(f"conversations.{what}", channel=channel, **arguments)
+        if is_in is not None:
+            self.moved(channel, is_in)
+        return answer
 
     @reported
     async def join(self, room: Room, password: str = "") -> None:
-        self.moved(self.renamed(await self._do("join", room)), True)
+        await self._do("join", room, True)
 
     @reported
     async def leave(self, room: Room, reason: str = "") -> None:
-        await self._do("leave", room)
-        self.moved(await self._found(str(room)), False)
+        await self._do("leave", room, False)
 
     @reported
     async def create(self, room: Room) -> None:
@@ -174,8 +170,7 @@ class SlackRooms(RoomActions):
 
     @reported
     async def destroy(self, room: Room) -> None:
-        await self._do("archive", room)
-        self.moved(await self._found(str(room)), False)
+        await self._do("archive", room, False)
 
     @reported
     async def topic(self, room: Room) -> str:
@@ -200,9 +195,8 @@ class SlackRooms(RoomActions):
         await self._do("invite", room, users=bare(person) if is_user(bare(person)) else await self.names.find(person))
 
     async def join_configured(self, rooms: Sequence[str]) -> None:
-        for name in rooms:
-            if not self.is_joined(name):
-                try:
-                    await self.join(self.room(name))
-                except RoomError as error:
-                    self.warn(f"the bot is not in {name}: {error}")
+        for name in filterfalse(self.is_joined, rooms):
+            try:
+                await self.join(self.room(name))
+            except RoomError as error:
+                self.warn(f"the bot is not in {name}: {error}")

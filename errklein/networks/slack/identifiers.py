@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from errklein.chat import RoomOccupant, read_only
-from errklein.networks.base import LocalPerson
+from errklein.chat import read_only
+from errklein.networks.base import LocalPerson, Member
 from errklein.networks.rooms import ManagedRoom
 
 _USER, _CHANNEL = re.compile(r"[UWB][A-Z0-9]{2,40}"), re.compile(r"[CGD][A-Z0-9]{2,40}")
@@ -68,18 +68,9 @@ class SlackRoom(ManagedRoom):
         return next(iter(self._aliases), self.text).removeprefix("#")
 
 
-class SlackOccupant(SlackPerson, RoomOccupant):
+class SlackOccupant(Member, SlackPerson):
     """A person in a channel, identified by id, channel and network. `str()` returns both: `C0123456789/U0123456789`."""
-
-    room: SlackRoom = read_only("_room", "The channel that the person is in.")
 
     def __init__(self, user: str, room: SlackRoom, profile: Mapping[str, str] | None = None) -> None:
         super().__init__(user, room.network, profile)
         self._room, self.channelid, self.channelname = room, room.id, room.channelname
-
-    def __str__(self) -> str:
-        return f"{self._room}/{self._person}"
-
-    def _key(self) -> tuple[object, ...]:
-        # The channel's text may change: it is resolved.
-        return self._person, self._room

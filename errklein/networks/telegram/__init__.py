@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from typing import Any
 
-from errklein.config import Config, ConfigError
-from errklein.config.identity import IdentityKey, NetworkSettings, check_text, configured_rooms
+from errklein.config.identity import IdentityKey, NetworkSettings, admin_warnings, configured_rooms, text_like
 from errklein.config.networks import Network, lazily
 
 __all__ = ["NETWORK", "SERVER", "SETTINGS", "rooms_of"]
@@ -20,24 +18,9 @@ def rooms_of(config: Any) -> dict[str, str]:
     return configured_rooms(config, re.compile("-[1-9][0-9]{0,18}").fullmatch, "an id such as -1001234567890")
 
 
-def _like(pattern: str, example: str) -> Callable[[str, Any], str]:
-    def check(key: str, value: Any) -> str:
-        if not re.fullmatch(pattern, check_text(key, value), re.ASCII):
-            raise ConfigError(f"BOT_IDENTITY: {key!r} must look like {example!r}")
-        return str(value)
-
-    return check
-
-
-def _warnings(view: Config) -> Iterator[str]:
-    for admin in view.BOT_ADMINS:
-        if not re.fullmatch("[1-9][0-9]{0,18}", admin):
-            yield f"BOT_ADMINS: {admin!r} is nobody on Telegram; expected the number of a person, such as 123456789"
-
-
-_token = _like(r"[0-9]{1,20}:[\w-]{1,200}", "123456789:AAH…, as @BotFather shows it")
-_webhook = _like(r"https://[\w.-]+(:[0-9]+)?(/[\w.~-]+)+", "https://bot.example.org/telegram")
-_server = _like(r"(https://[\w.-]+|http://(localhost|127\.[0-9.]+|\[::1\]))(:[0-9]+)?", SERVER)
+_token = text_like(r"[0-9]{1,20}:[\w-]{1,200}", "123456789:AAH…, as @BotFather shows it")
+_webhook = text_like(r"https://[\w.-]+(:[0-9]+)?(/[\w.~-]+)+", "https://bot.example.org/telegram")
+_server = text_like(r"(https://[\w.-]+|http://(localhost|127\.[0-9.]+|\[::1\]))(:[0-9]+)?", SERVER)
 _posted = "URL of the bot, to which Telegram posts messages; without it, the bot asks for them"
 SETTINGS: NetworkSettings = NetworkSettings(
     {
@@ -45,7 +28,7 @@ SETTINGS: NetworkSettings = NetworkSettings(
         "webhook": IdentityKey(_webhook, "none", _posted),
         "server": IdentityKey(_server, f"`{SERVER}`", "URL of the Bot API"),
     },
-    _warnings,
+    lambda view: admin_warnings(view, re.compile("[1-9][0-9]{0,18}").fullmatch, "a number such as 123456789"),
     check=lambda view: (SETTINGS.read_identity(view.BOT_IDENTITY), rooms_of(view)),
 )
 NETWORK = Network(
@@ -55,6 +38,6 @@ NETWORK = Network(
     lazily(f"{__name__}._backend", "TelegramBackend"),
     values=[f"{__name__}.identifiers:Telegram{kind}" for kind in ("Occupant", "Person", "Room")],
     admin="123456789",
-    check=lazily(f"{__name__}._client", "check"),
-    push_commands=lazily(f"{__name__}._client", "push_commands"),
+    check=lazily(f"{__name__}._account", "check"),
+    push_commands=lazily(f"{__name__}._account", "push_commands"),
 )

@@ -216,9 +216,6 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
     async def set_topic(self, room: Room, topic: str) -> None:
         await self._call("setChatDescription", str(room), description=topic[:255])
 
-    def topic_of(self, room: Room) -> Any:
-        return self.result_of("topic", room)
-
     def create(self, *_: object) -> NoReturn:
         raise RoomError("Telegram lets bots neither make groups nor invite people, and doesn't tell who is in a group")
 

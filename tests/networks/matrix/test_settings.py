@@ -84,6 +84,7 @@ class SettingsTests(SynchronousTestCase):
     def test_warnings(self) -> None:
         """What is probably a mistake is named: no encryption, and administrators who are nobody or everybody."""
         view: Any = SimpleNamespace(
+            BACKEND="Matrix",
             BOT_IDENTITY={**PASSWORD, "homeserver": "http://matrix.example.org"},
             BOT_ADMINS=("@alice:example.org", "alice", "@*:example.org"),
         )

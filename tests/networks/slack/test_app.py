@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import ConfigError, load_config
 from errklein.config.networks import CommandText
-from errklein.networks.slack import NETWORK, SETTINGS, SlackSettings
+from errklein.networks.slack import NETWORK, SETTINGS, settings_of
 from errklein.networks.slack._app import SCOPES
 from tests.networks.slack.schemas import SCHEMA, problem
 from tests.networks.slack.server import ALICE, APP_TOKEN, CONFIG_TOKEN, SECRET, TOKEN
@@ -105,7 +105,7 @@ class PushTests(AppCase):
 class SettingsTests(SynchronousTestCase):
     """BOT_IDENTITY."""
 
-    def read(self, **identity: Any) -> SlackSettings:
+    def read(self, **identity: Any) -> dict[str, str]:
         """Return the settings."""
         given = {
             "BACKEND": "Slack",
@@ -114,23 +114,21 @@ class SettingsTests(SynchronousTestCase):
             "CHATROOM_PRESENCE": ("#ops",),
         }
         [config] = load_config(None, {**given, "BOT_IDENTITY": identity}).networks.values()
-        return SlackSettings.read(config)
+        return settings_of(config)
 
     def test_names_of_errbot(self) -> None:
         """The keys of errbot's SlackV3 are the same."""
         settings = self.read(token=TOKEN, app_token=APP_TOKEN, signing_secret=SECRET)
-        self.assertEqual((settings.token, self.read(bot_token=TOKEN, app_token=APP_TOKEN).token), (TOKEN, TOKEN))
-        self.assertTrue(settings.is_encrypted)
-        self.assertNotIn(TOKEN, repr(settings))
+        self.assertEqual((settings["token"], self.read(bot_token=TOKEN, app_token=APP_TOKEN)["token"]), (TOKEN, TOKEN))
 
     def test_invalid(self) -> None:
         """Errors name the key, and don't show the value."""
         for identity, part in (
             ({"app_token": APP_TOKEN}, "expected 'token'"),
             ({"token": TOKEN}, "'app_token' for Socket Mode or 'signing_secret'"),
-            ({"token": APP_TOKEN, "app_token": APP_TOKEN}, "'token' must begin with 'xox'"),
-            ({"token": TOKEN, "app_token": TOKEN}, "'app_token' must begin with 'xapp-'"),
-            ({"token": TOKEN, "app_token": APP_TOKEN, "api": "ftp://x"}, "'api' must begin with 'http'"),
+            ({"token": APP_TOKEN, "app_token": APP_TOKEN}, "'token' must look like 'xoxb-…'"),
+            ({"token": TOKEN, "app_token": TOKEN}, "'app_token' must look like 'xapp-…'"),
+            ({"token": TOKEN, "app_token": APP_TOKEN, "api": "http://example.org/api"}, "'api' must look like"),
         ):
             error = str(self.assertRaises(ConfigError, self.read, **identity))
             self.assertIn(part, error)

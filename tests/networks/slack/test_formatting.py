@@ -1,4 +1,4 @@
-"""Tests of texts, names of emoji, and blocks."""
+"""Tests of texts and blocks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.networks.slack._formatting import (
-    choice_blocks,
-    emoji_of,
-    from_mrkdwn,
-    name_of_emoji,
-    size_of,
-    to_mrkdwn,
-)
+from errklein.networks.slack._formatting import choice_blocks, from_mrkdwn, size_of, to_mrkdwn
 from tests.networks.slack.schemas import SCHEMA, problem
 
 _PIECES = st.sampled_from(
@@ -74,22 +67,3 @@ class TextTests(SynchronousTestCase):
         for text in ("short", "word " * 790):
             for block in choice_blocks(text, ["yes"] * 25):
                 self.assertEqual(problem(block, SCHEMA["blocks"]), "")
-
-
-class EmojiTests(SynchronousTestCase):
-    """Names and emoji."""
-
-    def test_both_ways(self) -> None:
-        """The emoji of a name has that name again."""
-        for name in ("+1", "tada", "de", "heart", "wave::skin-tone-2", "man-shrugging", "1234", "keycap_star"):
-            emoji = emoji_of(name)
-            self.assertFalse(emoji.isascii(), name)
-            self.assertEqual(name_of_emoji(emoji), name)
-
-    def test_of_the_workspace(self) -> None:
-        """Other names stay."""
-        self.assertEqual((emoji_of("party_parrot"), name_of_emoji(":party_parrot:")), ("party_parrot", "party_parrot"))
-        self.assertEqual(
-            (emoji_of("parrot_x::skin-tone-9"), emoji_of("+1::skin-tone-9"), name_of_emoji("")),
-            ("parrot_x::skin-tone-9", "\N{THUMBS UP SIGN}", ""),
-        )
