@@ -272,10 +272,6 @@ class Recording:
         self._with_bodies = settings.delivery_log == "bodies"
         self._buckets = None if rate is None else TokenBuckets(now, rate.interval, rate.count)
 
-    def look(self) -> None:
-        if self._later is not None:
-            self._later.look()
-
     def runs_later(self, hook: Hook) -> bool:
         """Return whether the source gets its response before the handler runs."""
         declaration = hook.declaration

@@ -215,8 +215,9 @@ class Routes:
         self._prepare = prepare
         self.prefix = prefix
         self.named: dict[str, Route] = {}  # the routes of the webhooks of rooms, by name
-        self._by_token: dict[str, str] = {}  # the names by the digest of a token
-        self._tokens: dict[str, Sequence[str]] = {}  # the digests by name
+        # The names by the digest of a token, and the digests by name.
+        self._by_token: dict[str, str] = {}
+        self._tokens: dict[str, Sequence[str]] = {}
         self.mounts: list[Mount] = []  # the resources that plugins have mounted
         self.streams: defaultdict[str, WeakSet[Any]] = defaultdict(WeakSet)  # the streams and WebSockets of each plugin
         self.app = Klein()  # the application; `app.resource()` answers every webhook under any Twisted site
@@ -224,8 +225,9 @@ class Routes:
         self.version = 0  # a number that changes with the routes
         self._adapter = self.app.url_map.bind("")
         self._precedence = RoutePrecedence()
-        self._known: dict[str, Route] = {}  # all routes that there have been, by name
-        self._routes: dict[str, Route] = {}  # the present ones
+        # All routes that there have been, by name, and the present ones.
+        self._known: dict[str, Route] = {}
+        self._routes: dict[str, Route] = {}
         self._standby: Mapping[str, Sequence[Hook]] = {}  # the hooks of each owner while its plugin is inactive
         self.declared: dict[str, Sequence[Hook]] = {}  # the hooks of each owner as they were declared
         # The matches of rules without variables, by escaped path and method.

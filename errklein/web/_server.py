@@ -160,7 +160,8 @@ class WebServer:
 
     def _prepare(self, hook: Hook) -> Sequence[bytes]:
         secrets = self.services.checks.prepare(hook)
-        self.services.recording.look()
+        if (later := self.services.bot.later) is not None:
+            later.look()
         return secrets
 
     def _configured(self, hook: Hook) -> Hook:
