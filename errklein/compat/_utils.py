@@ -233,7 +233,6 @@ class BackendPluginManager:
         raise PluginNotFoundException(f"no plugin {plugin_name!r} in {', '.join(places) or 'any directory'}")
 
     def load_plugin(self) -> Any:
-        """Import the module and return a new instance of its class; raises PluginLoadError."""
         directory = str(self._plug.directory)
         if directory not in sys.path:
             sys.path.append(directory)

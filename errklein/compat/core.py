@@ -237,7 +237,6 @@ class ErrBot(BackendBase, StoreMixin):
 
     @cached_property
     def thread_pool(self) -> ThreadPool:
-        """A pool of BOT_ASYNC_POOLSIZE threads for the backend and plugins."""
         return ThreadPool(self.bot_config.BOT_ASYNC_POOLSIZE)
 
     def send(

@@ -58,7 +58,6 @@ class PluginLoadError(Exception):
 
     @classmethod
     def of(cls, plug: PlugFile, error: BaseException) -> PluginLoadError:
-        """Return the PluginLoadError for an exception of the plugin's code."""
         made = cls(f"{plug.name} could not be loaded: {located_error(plug, error)}")
         path, line = line_in(plug.directory, error) or (plug.module_path, None)
         column = error.offset if isinstance(error, SyntaxError) else None
@@ -378,7 +377,6 @@ class PluginLoader(SourceFileLoader):
     _loaded: bytes | None = None  # the hash of the source that was loaded; None for a core plugin
 
     def get_code(self, fullname: str) -> CodeType | None:
-        """Return the code of the source, or for a core plugin, of its bytecode."""
         path = self.get_filename(fullname)
         if Path(path).parent == CORE_PLUGINS:
             return super().get_code(fullname)
@@ -402,7 +400,6 @@ class PluginLoader(SourceFileLoader):
         super().exec_module(module)
 
     def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> CodeType:  # type: ignore[override]
-        """Compile the source with redirected imports."""
         home = _finder.home_of(self.name)
         tree = ast.parse(data, path)
         if home is not None and home.directory != CORE_PLUGINS:

@@ -131,7 +131,6 @@ class Loader:
         await self._in_thread(partial(imports.unload, plugin.plug))
 
     def forget_below(self, directory: Path) -> None:
-        """Forget the unusable files and duplicates in the directory and below it."""
         for path in [path for path in self.unusable if path.is_relative_to(directory)]:
             del self.unusable[path]
         for plugin in self.plugins.values():

@@ -300,7 +300,6 @@ class PluginManager(StoreMixin):
 
     @change
     async def remove_flows(self, directory: Path) -> None:
-        """Deactivate and forget the flows whose `.flow` files are in the directory or below it."""
         await self._flow_files.remove_below(directory)
 
     @change
@@ -326,7 +325,6 @@ class PluginManager(StoreMixin):
         await self._lifecycle.use(plugin, instance, configuration, store)
 
     async def configuration_template(self, name: str) -> Any:
-        """Return the plugin's template; None if it has none or could not be loaded."""
         plugin = self.plugin(name)
         return None if plugin.instance is None else await self._execution.template(plugin, plugin.instance)
 

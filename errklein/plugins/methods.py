@@ -82,7 +82,6 @@ class MethodSource:
         self._files: dict[str, Mapping[int, ast.AST]] = {}
 
     def finding(self, function: Any, text: str, is_error: bool = True) -> Finding:
-        """Return a finding at the line of the function's `def`."""
         innermost = function_of(function)
         if innermost is None:
             return Finding("", 0, text, is_error)

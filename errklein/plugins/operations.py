@@ -126,17 +126,14 @@ class PluginOperations:
 
     @operation("plugin_activate", "name", changes=True)
     async def activate(self, by: Actor, name: str) -> None:
-        """Activate a plugin after its dependencies."""
         await self._manager.activate(name)
 
     @operation("plugin_deactivate", "name", changes=True)
     async def deactivate(self, by: Actor, name: str) -> None:
-        """Deactivate a plugin, its commands and its webhooks."""
         await self._manager.deactivate(name)
 
     @operation("plugin_reload", "name", changes=True)
     async def reload(self, by: Actor, name: str) -> bool:
-        """Reload the code of a plugin. Return whether it is active."""
         await self._manager.reload(name)
         return self._manager.plugin(name).active
 

@@ -191,7 +191,6 @@ class RequirementFile:
 
     @classmethod
     def read(cls, path: Path) -> RequirementFile:
-        """Read the file; raises UnreadableRequirements."""
         made = cls(path)
         made._read(path, is_constraint=False)
         return made
@@ -354,7 +353,6 @@ class PackageDirectory:
         self._ready = self.parent / f".ready-{self.path.name}"
 
     def activate(self) -> None:
-        """Add the packages at the end of `sys.path`, if there are any."""
         if self.path.is_dir():
             # This also processes .pth files, which some namespace packages need.
             site.addsitedir(str(self.path.resolve()))
@@ -374,7 +372,6 @@ class PackageDirectory:
 
     @property
     def remedy(self) -> str:
-        """The command for the operator if packages in this directory cause a conflict."""
         return f"Repair: remove {self.path}, then restart, which installs what plugins require again"
 
     def _conflict(self, requires: str, name: str, there: str, location: object) -> str:

@@ -117,17 +117,14 @@ class Plugin:
 
     @property
     def name(self) -> str:
-        """The name from the `.plug` file, which identifies the plugin."""
         return self.plug.name
 
     def failure(self) -> PluginProblem:
-        """Return `problem` with the file, the source and a summary."""
         summary = f"{self.name} doesn't work"
         return PluginProblem(self.problem, self.name, self.plug.path, source=self.source, summary=summary)
 
     @property
     def active(self) -> bool:
-        """Whether the plugin is active: its commands and routes are registered."""
         return self.instance is not None and self.instance.is_activated
 
 
@@ -164,7 +161,6 @@ class PluginExecution:
         return self.runner.pool.run(lambda: work, name=lambda: name).addErrback(_as_raised)
 
     def deadline(self) -> Deadline:
-        """Return the deadline of a change to several plugins that begins now."""
         return Deadline(self.reactor, self.timeout, self.minimum)
 
     async def load(self, plug: PlugFile, make: Callable[[], T], seconds: float) -> T:

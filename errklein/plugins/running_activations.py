@@ -164,7 +164,6 @@ class Activations:
         await self._in_time(plugin, self._activated(plugin, Batch(), configuration))
 
     def check_settled(self, plugin: Plugin) -> None:
-        """Raise PluginActivationException if `is_late`."""
         if self.is_late(plugin):
             raise still_activating(plugin.name)
 
@@ -244,7 +243,6 @@ class Activations:
             raise
 
     async def activate_dependencies(self, plugin: Plugin) -> None:
-        """Activate the plugin's dependencies. Raises PluginActivationException or PluginTimeout."""
         self._check_circle(plugin)
         batch = Batch()
         for name in plugin.plug.depends_on:

@@ -158,7 +158,6 @@ class ThreadedNetwork(NetworkBase):
         return closed.addCallback(lambda _: Deferred.fromCoroutine(self._leave(end - self._reactor.seconds())))
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
-        """Add the message to the outbox, from any thread; see ports.chat.Backend."""
         if wanted.emoji and message.parent is not None:
             with suppress(NotImplementedError):
                 return self._react(_REACTIONS[wanted.kind], message.parent, wanted.emoji)
@@ -309,7 +308,6 @@ class ThreadedNetwork(NetworkBase):
         self._reactor.callFromThread(lambda: cancel_timers(*timers))
 
     def shut_down(self) -> None:
-        """Call the backend's `shutdown`, once."""
         if self._shut_down_once.acquire(blocking=False):
             try:
                 self.legacy.shutdown()
@@ -333,7 +331,6 @@ class ThreadedNetwork(NetworkBase):
         return own
 
     def _serve(self) -> None:
-        """Run `serve_forever` until it returns or the bot stops. After an error, wait and run it again."""
         while not self.leaving:
             try:
                 self.legacy.serve_forever()
@@ -502,7 +499,6 @@ class NetworkThread:
         self._thread.start()
 
     def do(self, function: Callable[[], T]) -> T:
-        """Call the function in the thread and wait; return its result or raise its exception."""
         done: Future[T] = Future()
 
         def job() -> None:

@@ -76,7 +76,6 @@ def _fetch(address: str, downloads: Downloads) -> dict[str, Any]:
 
 
 def _entries(index: Mapping[str, Any], name: str) -> list[RepoEntry]:
-    """Return the plugins of the repository of that name. Invalid entries are ignored."""
     plugins = index.get(name)
     found = []
     for plugin, known in plugins.items() if isinstance(plugins, Mapping) else ():
@@ -168,7 +167,6 @@ class BotRepoManager(StoreMixin):
         return dict(self.get(INSTALLED_REPOS, {}))
 
     def set_plugin_repos(self, repos: Mapping[str, str]) -> None:
-        """Record these as the only installed repositories."""
         self[INSTALLED_REPOS] = dict(repos)
 
     def add_plugin_repo(self, name: str, url: str) -> None:
@@ -228,7 +226,6 @@ class BotRepoManager(StoreMixin):
         return "" if self.get(REPO_INDEX) else self._no_index
 
     def get_repo_from_index(self, repo_name: str) -> list[RepoEntry]:
-        """Return the plugins of a repository in the index."""
         return _entries(self.get(REPO_INDEX, {}), repo_name)
 
     def search_repos(self, query: str) -> Iterator[RepoEntry]:
@@ -256,7 +253,6 @@ class BotRepoManager(StoreMixin):
         return str(target)
 
     def uninstall_repo(self, name: str) -> None:
-        """Remove the repository and its directory. Raises UnknownRepo."""
         repos = self.get_installed_plugin_repos()
         _check_installed(name, repos)
         try:
@@ -272,7 +268,6 @@ class BotRepoManager(StoreMixin):
         self[INSTALLED_REPOS] = repos
 
     def update_all_repos(self) -> Iterator[tuple[str, int, str]]:
-        """Update all installed repositories, as `update_repos` does."""
         return self.update_repos(self.get_installed_plugin_repos())
 
     def update_repos(self, repos: Iterable[str]) -> Iterator[tuple[str, int, str]]:
