@@ -214,7 +214,7 @@ class Bot:
         workers.core.pool.stop()
         # Networks are disconnected and storage is closed even if a plugin hangs.
         seconds = max(deadline.left, SHORTEST_DEACTIVATION)
-        await self._at_most(seconds, self.plugin_manager.stop(seconds))
+        await self._at_most(seconds, Deferred.fromCoroutine(self.plugin_manager.stop(seconds)))
         await DeferredList([backend.disconnect(deadline.left) for backend in self.backends.values()])
         # Last, since a plugin's `deactivate` or a backend that ends may wait for the reactor in a thread.
         self.health.stop()

@@ -254,10 +254,17 @@ class PluginManager(StoreMixin):
                 problems += [PluginProblem(text, plugin.name) for text in plugin.templates]
         return problems
 
-    def stop(self, within: float = 3.0) -> Deferred[None]:
+    async def stop(self, within: float = 3.0) -> None:
         """Deactivate all plugins, last activated first. Their exceptions are logged. A running change and each plugin
         are awaited until one takes longer than a third of `within`, or a second."""
-        return Deferred.fromCoroutine(self._stop(within))
+        timeout = min(1.0, within / 3)
+        end = self._execution.reactor.seconds() + within
+        try:
+            await result_within(self._execution.reactor, timeout, self.make_change(_nothing))
+        except TimedOut:
+            self.log.warn("A change to a plugin is still in progress; the other plugins are deactivated meanwhile")
+        await self._flow_files.stop(timeout)
+        await self._lifecycle.stop_all(timeout, max(timeout, end - self._execution.reactor.seconds()))
 
     @change
     async def activate(self, name: str) -> None:
@@ -395,16 +402,6 @@ class PluginManager(StoreMixin):
         for cls in classes:
             self._loader.add_class(cls)
         return problems
-
-    async def _stop(self, within: float) -> None:
-        timeout = min(1.0, within / 3)
-        end = self._execution.reactor.seconds() + within
-        try:
-            await result_within(self._execution.reactor, timeout, self.make_change(_nothing))
-        except TimedOut:
-            self.log.warn("A change to a plugin is still in progress; the other plugins are deactivated meanwhile")
-        await self._flow_files.stop(timeout)
-        await self._lifecycle.stop_all(timeout, max(timeout, end - self._execution.reactor.seconds()))
 
     async def _deactivate(self, name: str) -> None:
         plugin = self.plugin(name)

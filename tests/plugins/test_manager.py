@@ -318,7 +318,7 @@ class HangingTests(PluginFiles):
         bot = TestBot(plugin_dirs=[self.directory])
         bot.start()
         saved, hanging = bot.plugin("Saver").saved, bot.plugin("Hangs")
-        stopping = bot.bot.plugin_manager.stop()
+        stopping = Deferred.fromCoroutine(bot.bot.plugin_manager.stop())
         bot.advance(1)
         bot.advance(1)
         self.assertEqual(saved, ["all"])
