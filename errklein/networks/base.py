@@ -45,6 +45,7 @@ class NetworkBase(Backend):
     """Defaults of `ports.chat.Backend` and, apart from `parts` and `transmit`, of `outbox.Transport`."""
 
     outbox: Any = None
+    name_form = "@{}"  # how a text begins that is for somebody
     build_message = staticmethod(Message)  # type: ignore[assignment]
     events: BackendEvents | None = None
     """Receives the events; None before `connect`."""
@@ -120,6 +121,12 @@ class NetworkBase(Backend):
             reply.thread = message.thread or (message.ref.id if threaded and message.ref is not None else "")
         return reply
 
+    def replied_to(self, message: Message) -> str:
+        """Return the id of `parent`, if the message goes to the same place; "" otherwise."""
+        parent = message.parent
+        is_there = parent is not None and message.to == (parent.to if parent.is_group else parent.frm)
+        return parent.ref.id if parent and parent.ref and is_there else ""
+
     def person_of(self, sender: Identifier | None) -> Identifier | None:
         """Return whom a private reply to a sender goes to: the person of an occupant."""
         if isinstance(sender, RoomOccupant) and isinstance(sender, Person):
@@ -132,7 +139,7 @@ class NetworkBase(Backend):
             name = identifier.nick or identifier.person
         # Markdown recognises headings and tables only at the beginning of a line.
         space = "\n\n" if message.body.startswith(("#", "|")) else " "
-        message.body = f"@{plain(name.removeprefix('@'))}{space}{message.body}"
+        message.body = f"{self.name_form.format(plain(name.removeprefix('@')))}{space}{message.body}"
         message.mentioned = (*message.mentioned, str(self.person_of(identifier)))
 
     def rooms(self) -> Sequence[Room]:
@@ -527,6 +534,12 @@ class LocalBackend(NetworkBase):
         if room is None:
             room = self._rooms.setdefault(name, self.room_type(name, bot=self))
         return room
+
+    def replied_to(self, message: Message) -> str:
+        """Return the id of `parent`, if the message goes to the same place; "" otherwise."""
+        parent = message.parent
+        is_there = parent is not None and message.to == (parent.to if parent.is_group else parent.frm)
+        return parent.ref.id if parent and parent.ref and is_there else ""
 
     def person_of(self, sender: Identifier | None) -> Identifier | None:
         """Return the person of an occupant, and anybody else as they are."""

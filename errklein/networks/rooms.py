@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from errklein.chat import Identifier, Person, RoomDoesNotExistError, RoomError, RoomOccupant, read_only
+from errklein.chat import Identifier, Person, Room, RoomDoesNotExistError, RoomError, RoomOccupant, read_only
 from errklein.chat.identifiers import LookupFailed
 from errklein.chat.outgoing import Wait
 from errklein.networks.directory import AliasedRoom, Directory
@@ -91,6 +91,14 @@ class WantedRooms(RoomActions):
         self._missing: dict[str, Wait] = {}  # why the bot isn't in rooms where it should be, or was
         self._joining: Deferred[None] | None = None
         self._again: IDelayedCall | None = None
+
+    def join(self, room: Room, password: str = "") -> Deferred[None]:
+        """Join the room, and again after the bot was removed."""
+        return self._enter(str(room), password).addCallback(lambda _: self._wanted.update({str(room): password}))
+
+    def _enter(self, name: str, password: str = "") -> Deferred[None]:
+        """Join the room, unless the bot is there."""
+        raise NotImplementedError
 
     def stop_joining(self) -> None:
         """Stop what joins rooms, until the next connection."""

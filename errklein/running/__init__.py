@@ -44,6 +44,7 @@ from errklein.running.threads import (
     ThreadWaits,
     blocking_here,
     call_from_thread,
+    deferred_of,
     in_any_reactor_thread,
     in_reactor_thread,
     loop_of,

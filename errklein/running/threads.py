@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from asyncio import AbstractEventLoop
 from collections import deque
@@ -10,14 +11,16 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadable import isInIOThread
+
+T = TypeVar("T")
 
 _THREADS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 """The threads of reactors. Twisted itself knows only one reactor's thread per process."""
@@ -34,6 +37,16 @@ def loop_of(reactor: Any) -> AbstractEventLoop | None:
     """Return the event loop of the reactor; None if it isn't an asyncio reactor."""
     loop = getattr(reactor, "_asyncioEventloop", None)
     return loop if isinstance(loop, AbstractEventLoop) else None
+
+
+def deferred_of(future: asyncio.Future[T]) -> Deferred[T]:
+    """Return a Deferred of an asyncio future. If it is cancelled, it fails with Twisted's CancelledError, which is an Exception."""
+
+    def failed(failure: Failure) -> NoReturn:
+        failure.trap(asyncio.CancelledError)
+        raise CancelledError
+
+    return Deferred.fromFuture(future).addErrback(failed)
 
 
 def register_reactor_thread(reactor: Any) -> None:

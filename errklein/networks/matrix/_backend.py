@@ -113,9 +113,8 @@ class MatrixBackend(ConnectedNetwork):
         details: dict[str, Any] = {key: True for key in KINDS if message.extras.get(key)}
         if message.mentions:
             details["mentions"] = True
-        parent = message.parent
-        if parent is not None and parent.ref and message.to == (parent.to if parent.is_group else parent.frm):
-            details["reply"] = parent.ref.id
+        if reply := self.replied_to(message):
+            details["reply"] = reply
         return json.dumps(details) if details else ""
 
     async def send_operation(self, message: OutgoingMessage, operation: Operation, key: str) -> str:

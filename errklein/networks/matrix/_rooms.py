@@ -292,12 +292,8 @@ class MatrixRooms(WantedRooms):
 
     # What administrators do
 
-    def join(self, room: Room, password: str = "") -> Deferred[None]:
-        """Join the room, and again after the bot was kicked."""
-        return self._enter(str(room)).addCallback(lambda _: self._wanted.update({str(room): ""}))
-
     @reported
-    async def _enter(self, name: str) -> None:
+    async def _enter(self, name: str, password: str = "") -> None:
         if not self.is_joined(name):
             # The homeserver looks the alias up. A room of another server is joined by way of that one.
             server = name.partition(":")[2] or self._replacements().get(name, "").partition(":")[2]

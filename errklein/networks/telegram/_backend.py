@@ -62,9 +62,7 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
         return super().disconnect(grace).addCallback(lambda _: self._updates.flush())
 
     def details_of(self, message: Message) -> str:
-        parent = message.parent
-        is_there = parent is not None and message.to == (parent.to if parent.is_group else parent.frm)
-        return parent.ref.id if parent and parent.ref and is_there else ""
+        return self.replied_to(message)
 
     async def send_operation(self, message: OutgoingMessage, operation: Operation, key: str) -> str:
         ref, sent = getattr(operation, "ref", None), None

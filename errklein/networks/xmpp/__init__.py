@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from errklein.config import Config, ConfigError
+from errklein.config.identity import IdentityKey, NetworkSettings, check_text, configured_rooms
 from errklein.config.networks import Network, NetworkFinding
-from errklein.networks.xmpp.settings import SETTINGS
+from errklein.networks.xmpp.identifiers import bare
 
 if TYPE_CHECKING:
     from errklein.networks.context import NetworkContext
@@ -15,6 +20,58 @@ if TYPE_CHECKING:
 __all__ = ["NETWORK"]
 
 _IDENTIFIERS = "errklein.networks.xmpp.identifiers"
+
+
+def rooms_of(config: Any) -> dict[str, str]:
+    """Return the rooms of CHATROOM_PRESENCE with their passwords; raises ConfigError if one is invalid."""
+    return configured_rooms(config, _is_bare, "'ops@conference.example.org'")
+
+
+def _is_bare(text: str) -> bool:
+    with suppress(ValueError):
+        return bare(text) == text
+    return False
+
+
+def _username(key: str, value: Any) -> str:
+    with suppress(ValueError):
+        bare(check_text(key, value))
+        return str(value)
+    raise ConfigError(f"BOT_IDENTITY: {key!r} is {value!r}; it must be a JID such as 'err@example.org'")
+
+
+def _server(key: str, value: Any) -> tuple[str, int]:
+    match value:
+        case (str(host), int(port)) if host and 0 < port < 65_536:
+            return host, port
+    raise ConfigError(f"BOT_IDENTITY: {key!r} is {value!r}; expected a host and a port such as ('127.0.0.1', 5222)")
+
+
+def _warnings(view: Config) -> Iterator[str]:
+    for admin in map(str, view.BOT_ADMINS):
+        if re.search(r"[*?\[]", admin):
+            yield f"BOT_ADMINS: everybody whose JID matches {admin!r} is an administrator, who can run code; name each one"
+        elif not _is_bare(admin):
+            yield f"BOT_ADMINS: {admin!r} is nobody on XMPP; expected a JID in lower case such as 'alice@example.org'"
+
+
+def _check_files(view: Config) -> None:
+    rooms_of(view)
+    if (file := view.XMPP_CA_CERT_FILE) and not Path(file).is_file():
+        raise ConfigError(f"XMPP_CA_CERT_FILE: there is no file {str(file)!r}")
+
+
+_ADDRESS = "host and port, such as `('127.0.0.1', 5222)`. Port 5223 is TLS at once, others begin with STARTTLS"
+
+SETTINGS = NetworkSettings(
+    {
+        "username": IdentityKey(_username, "required", "the bot's JID, such as `err@example.org`", required=True),
+        "password": IdentityKey(check_text, "required", "the bot's password", required=True),
+        "server": IdentityKey(_server, "from DNS", _ADDRESS),
+    },
+    _warnings,
+    check=_check_files,
+)
 
 
 def _make(context: NetworkContext) -> Backend:
@@ -37,8 +94,7 @@ async def _check(context: NetworkContext) -> Sequence[NetworkFinding]:
     has_files = any(UPLOAD in features for features in services.values())
     texts = [f"the server accepts the bot as {stream.jid}", f"rooms are at {rooms}" if rooms else "there are no rooms"]
     texts.append("the server takes files" if has_files else "the server takes no files (XEP-0363), only their texts")
-    unmanaged = "the server doesn't acknowledge messages (XEP-0198), so pings confirm them"
-    return [NetworkFinding(text) for text in [*texts, *([] if stream.is_managed else [unmanaged])]]
+    return [NetworkFinding(text) for text in texts]
 
 
 NETWORK = Network(

@@ -2,48 +2,67 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from hashlib import blake2s
 from secrets import token_hex
-from urllib.parse import urlsplit
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
-from errklein.chat import AWAY, DND, OFFLINE, Identifier, Message, Person, RoomDoesNotExistError, RoomOccupant
+from errklein.chat import Attachment, Identifier, Message, Presence, Reaction, Room, RoomDoesNotExistError, RoomOccupant
 from errklein.chat.features import Features
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload, Wanted
 from errklein.chat.outgoing import OutgoingMessage, Wait
+from errklein.chat.presence import AWAY, DND, OFFLINE, ONLINE
+from errklein.chat.reactions import REACTION_ADDED, REACTION_REMOVED
+from errklein.networks._state import Latest
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
 from errklein.networks.errors import NotConfirmed, RequestRefused, RetryLater
-from errklein.networks.json_client import LARGEST, File
+from errklein.networks.json_client import LARGEST, File, one_line
+from errklein.networks.xmpp import SETTINGS
 from errklein.networks.xmpp._client import CLIENT, INFO, UPLOAD, XMPPStream, element, error_of, event_loop
-from errklein.networks.xmpp._events import CORRECT, FALLBACK, OOB, REACT, REPLY, RETRACT, STANZA_ID, Known, Stanzas
 from errklein.networks.xmpp._rooms import USER, XMPPRooms
 from errklein.networks.xmpp.identifiers import XMPPPerson, XMPPRoom, bare, split_identifier
-from errklein.networks.xmpp.settings import SETTINGS
 from errklein.running import on_reactor_soon
-from errklein.text import plain, sanitize, to_plain, to_xhtml
+from errklein.text import sanitize, to_plain, to_xhtml
 
-_PING_AFTER, _CONFIRMED_WITHIN, _MOST_ARRIVED, _MOST_REACTED = 60.0, 60.0, 1_000, 200
+_PING_AFTER, _CONFIRMED_WITHIN = 60.0, 60.0
 _SHOWN = {AWAY: "away", DND: "dnd", OFFLINE: "xa"}
 _XHTML, _BODY = "{http://jabber.org/protocol/xhtml-im}html", '<body xmlns="http://www.w3.org/1999/xhtml">%s</body>'
 _RETRACTED = "An earlier message was retracted, but your client doesn't show that."
+
+CORRECT, REACT, REPLY = "{urn:xmpp:message-correct:0}", "{urn:xmpp:reactions:0}", "{urn:xmpp:reply:0}"
+RETRACT, MODERATE = "{urn:xmpp:message-retract:1}", "{urn:xmpp:message-moderate:1}"
+STANZA_ID, OOB, FALLBACK = "{urn:xmpp:sid:0}", "{jabber:x:oob}", "{urn:xmpp:fallback:0}"
+
+_MOST = 20  # emoji of one person, and files of a message
+_STATES = {"away": AWAY, "xa": AWAY, "dnd": DND}
+
+
+class Known(NamedTuple):
+    """What is to be known of a message for later ones that name it. `jid` is its author as replies name them."""
+
+    sender: str
+    ref: MessageRef
+    jid: str
 
 
 class XMPPBackend(ConnectedNetwork):
     """A connection to one XMPP network. Implements `outbox.Transport` and `ManagesRooms`, too."""
 
+    events: Any = None
     mode = "xmpp"
     joins_configured_rooms = True
+    name_form = "{}:"
     is_encrypted = True
     window = 16
 
@@ -59,12 +78,12 @@ class XMPPBackend(ConnectedNetwork):
         self.away_since = float("inf")
         self._stream: XMPPStream | None = None
         self.membership = XMPPRooms(self)
-        self.stanzas = Stanzas(self)
+        self.known: dict[tuple[str, str], Known] = Latest()
+        """By room or person, and the id of the message, or the one that the room has given it."""
         self._presence = "", ""
         self._upload = self._files = ""
         self._pending: dict[str, tuple[bool, Deferred[str]]] = {}
-        self._arrived: dict[tuple[str, str], str] = {}
-        self._reacted: dict[str, list[str]] = {}
+        self._arrived, self._own_reactions, self._seen_reactions = Latest(1_000), Latest(200), Latest()
         for action in ("join", "leave", "create", "destroy", "topic", "set_topic", "members", "invite"):
             setattr(self, action, getattr(self.membership, action))
 
@@ -72,9 +91,9 @@ class XMPPBackend(ConnectedNetwork):
         position = self.seen.position or await self.seen.load()
         # Servers' clocks may differ, and have whole seconds.
         self.away_since = float("inf") if position is None else position - 5
-        self._reacted = await self.context.state.get("reactions", {})
-        acknowledged = partial(self.confirm, is_echo=False)
-        stream = self._stream = XMPPStream(self.context, receive=self.stanzas.receive, acknowledged=acknowledged)
+        self._own_reactions.update(await self.context.state.get("reactions", {}))
+        stream = self._stream = XMPPStream(self.context, "errklein", self)
+        pause = self.config.XMPP_KEEPALIVE_INTERVAL or _PING_AFTER
         try:
             await stream.connect()
             services = await stream.services()
@@ -86,12 +105,9 @@ class XMPPBackend(ConnectedNetwork):
             self.membership.connected(services)
             while True:
                 with suppress(defer.TimeoutError):
-                    await stream.ended().addTimeout(
-                        self.config.XMPP_KEEPALIVE_INTERVAL or _PING_AFTER, self.context.reactor
-                    )
+                    await stream.ended().addTimeout(pause, self.context.reactor)
                 with suppress(RequestRefused):
                     await stream.ping()
-                await self.membership.ping()
         except Exception as error:
             for _, waiting in list(self._pending.values()):
                 waiting.errback(error if isinstance(error, NotConfirmed) else NotConfirmed(str(error)))
@@ -105,7 +121,6 @@ class XMPPBackend(ConnectedNetwork):
 
     @property
     def online(self) -> XMPPStream:
-        """The stream; raises NotConfirmed without one."""
         if self._stream is None or not self.connection.is_connected:
             raise NotConfirmed(f"{self.network} is not connected")
         return self._stream
@@ -128,11 +143,7 @@ class XMPPBackend(ConnectedNetwork):
         return message.to.person if isinstance(message.to, XMPPPerson) else text
 
     def details_of(self, message: Message) -> str:
-        """Return the id of the message that the message replies to."""
-        parent = message.parent
-        if parent is None or not parent.ref or message.to != (parent.to if parent.is_group else parent.frm):
-            return ""
-        return json.dumps({"reply": parent.ref.id})
+        return self.replied_to(message)
 
     async def send_operation(self, message: OutgoingMessage, operation: Operation, key: str) -> str:
         own = blake2s(key.encode(), digest_size=12).hexdigest()
@@ -148,7 +159,7 @@ class XMPPBackend(ConnectedNetwork):
                 content = [element(f"{RETRACT}retract", id=_given(ref.id)), element(f"{CLIENT}body", _RETRACTED)]
                 content.append(element(f"{FALLBACK}fallback", for_=RETRACT[1:-1]))
             case React(ref, emoji, remove):
-                content = [await self._reactions(ref, emoji, remove)]
+                content = [await self._with_reaction(ref, emoji, remove)]
             case Upload():
                 url = await self._uploaded(operation)
                 content = [element(f"{CLIENT}body", url), element(f"{OOB}x", element(f"{OOB}url", url))]
@@ -156,8 +167,8 @@ class XMPPBackend(ConnectedNetwork):
             await self.deliver(to, content, own=own)
             return ""
         thread = _given(operation.thread)
-        if reply := _given(json.loads(message.details or "{}").get("reply", "")) or thread:
-            known = self.stanzas.known.get((to, reply))
+        if reply := _given(message.details) or thread:
+            known = self.known.get((to, reply))
             content.append(element(f"{REPLY}reply", id=reply, to="" if known is None else known.jid))
         content += [element(f"{CLIENT}thread", thread)] * bool(thread)
         # Corrections name the bot's own id, and everything else the room's.
@@ -167,19 +178,17 @@ class XMPPBackend(ConnectedNetwork):
         markdown = sanitize(markdown).translate({0xFFFE: None, 0xFFFF: None})
         found = [element(f"{CLIENT}body", to_plain(markdown, indented=False))]
         if self.config.XMPP_XHTML_IM:
-            with suppress(ElementTree.ParseError):
-                page = ElementTree.fromstring(_BODY % to_xhtml(markdown))  # noqa: S314 - errklein's own
+            with suppress(ParseError):
+                page = fromstring(_BODY % to_xhtml(markdown))  # noqa: S314 - errklein's own
                 found.append(element(_XHTML, page))
         return found
 
-    async def _reactions(self, ref: MessageRef, emoji: str, remove: bool) -> Element:
+    async def _with_reaction(self, ref: MessageRef, emoji: str, remove: bool) -> Element:
         """Return all reactions of the bot to a message, which replace those from before."""
         target = f"{ref.room} {_given(ref.id)}"
-        others = [one for one in self._reacted.pop(target, ()) if one != emoji]
-        now = self._reacted[target] = others if remove else [*others, emoji]
-        if len(self._reacted) > _MOST_REACTED:
-            del self._reacted[next(iter(self._reacted))]
-        await self.context.state.set("reactions", self._reacted)
+        others = [one for one in self._own_reactions.pop(target, ()) if one != emoji]
+        now = self._own_reactions[target] = others if remove else [*others, emoji]
+        await self.context.state.set("reactions", self._own_reactions)
         return element(f"{REACT}reactions", *(element(f"{REACT}reaction", one) for one in now), id=_given(ref.id))
 
     async def deliver(self, to: str, content: Sequence[Element], kind: str = "", own: str = "") -> str:
@@ -187,7 +196,7 @@ class XMPPBackend(ConnectedNetwork):
         own, kind = own or token_hex(12), kind or ("groupchat" if self.membership.is_room(to) else "chat")
         if (to, own) in self._arrived:
             # In spite of a lost connection, as the history of the room has shown.
-            return self._arrived[to, own]
+            return str(self._arrived[to, own])
         stream, waiting = self.online, Deferred[str]()
         self._pending[own] = kind == "groupchat", waiting
         marks = [element(f"{STANZA_ID}origin-id", id=own)] + [element(f"{USER}x")] * ("/" in to)
@@ -201,14 +210,11 @@ class XMPPBackend(ConnectedNetwork):
         finally:
             del self._pending[own]
         jid = f"{to}/{self.membership.states[to].nick}" if to in self.membership.states else self.jid
-        self.stanzas.know(Known(self.jid, MessageRef(self.network, to, f"{own} {given}".strip()), jid), own, given)
+        self.know(Known(self.jid, MessageRef(self.network, to, f"{own} {given}".strip()), jid), own, given)
         return given
 
     def arrived(self, room: str, own: str, given: str) -> None:
-        """Note that a room shows a message of the bot."""
         self._arrived[room, own] = given
-        if len(self._arrived) > _MOST_ARRIVED:
-            del self._arrived[next(iter(self._arrived))]
         self.confirm(own, given)
 
     def confirm(self, own: str, given: str = "", is_echo: bool = True) -> None:
@@ -218,13 +224,138 @@ class XMPPBackend(ConnectedNetwork):
             waiting.callback(given)
 
     def refused(self, name: str, stanza: Element) -> None:
-        """Note that a message of the bot was returned with an error."""
         error, (_, waiting) = error_of(stanza), self._pending.get(stanza.get("id", ""), (True, None))
         is_forgotten = error.code == "not-acceptable" and self.membership.is_joined(name)
         if waiting is not None and not waiting.called:
             waiting.errback(RetryLater(5.0) if error.status == 429 or is_forgotten else error)
             if is_forgotten:
                 self.membership.left(name, "the room has forgotten the bot")
+
+    # What the bot receives
+
+    def know(self, known: Known, *ids: str) -> None:
+        for one in filter(None, ids):
+            self.known[known.ref.room, one] = known
+
+    def receive(self, stanza: Element) -> None:
+        kind, bot = stanza.get("type", ""), self.bot_identifier
+        try:
+            node, domain, nick = split_identifier(stanza.get("from", ""))
+        except ValueError:
+            return
+        name, person = f"{node}@{domain}", XMPPPerson(node, domain, nick, self.network)
+        is_here, is_room = name in self.membership.states, self.membership.is_room(name)
+        if stanza.tag == f"{CLIENT}presence" and is_here:
+            self.membership.presence(name, nick or "", stanza)
+        elif stanza.tag == f"{CLIENT}presence":
+            if kind in ("", "unavailable") and name != self.jid and not is_room:
+                shown = OFFLINE if kind else _STATES.get(stanza.findtext(f"{CLIENT}show") or "", ONLINE)
+                status = one_line(stanza.findtext(f"{CLIENT}status")) or None
+                self.events.presence_changed(self, Presence(person, shown, status))
+        elif kind == "error":
+            self.refused(name, stanza)
+        elif kind == "groupchat" and is_here:
+            self._in_room(name, nick or "", stanza)
+        elif kind not in ("groupchat", "headline") and not self._is_invitation(name, is_room, stanza):
+            frm = self.membership.occupant(name, nick) if is_room and is_here and nick else person
+            if frm is not person or not is_room:
+                self._handle(stanza, frm, bot, frm.person)
+
+    def _in_room(self, name: str, nick: str, stanza: Element) -> None:
+        subject, retraction = stanza.find(f"{CLIENT}subject"), stanza.find(f"{RETRACT}retract")
+        ids = (one.get("id", "") for one in stanza.iter(f"{STANZA_ID}stanza-id") if one.get("by") == name)
+        given, is_own = next(filter(_is_id, ids), ""), nick == self.membership.states[name].nick
+        if is_own:
+            self.arrived(name, stanza.get("id", ""), given)
+        if subject is not None and stanza.find(f"{CLIENT}body") is None:
+            self.membership.topic_changed(name, subject.text or "")
+        elif nick and not is_own:
+            self._handle(stanza, self.membership.occupant(name, nick), self.membership.room(name), name, given)
+        elif retraction is not None and retraction.find(f"{MODERATE}moderated") is not None and not nick:
+            known = self.known.get((name, retraction.get("id", "")))
+            if known is not None:
+                self.events.message_deleted(self, known.ref, None)
+
+    def _handle(self, stanza: Element, frm: XMPPPerson, to: Identifier, room: str, given: str = "") -> None:
+        """Report a message, or what it says about an earlier one."""
+        delayed, own = _delay(stanza), stanza.get("id", "")
+        own, thread = own * _is_id(own), stanza.findtext(f"{CLIENT}thread") or ""
+        ref = MessageRef(self.network, room, given or own, thread * _is_id(thread))
+        # Clients may use an id again; rooms and servers that repeat messages don't.
+        is_new = self.seen.is_new(f"{room} {ref.id}" if ref.id else "")
+        # Nobody wants to know what was said before the bot was in the room the first time.
+        is_old = delayed and isinstance(to, Room) and delayed < self.away_since
+        if is_old or (not is_new and (given or delayed)):
+            return
+        self.seen.position = self.context.now()
+        names = (f"{REACT}reactions", f"{RETRACT}retract", f"{CORRECT}replace")
+        reactions, retraction, correction = map(stanza.find, names)
+        target = next((one.get("id", "") for one in (reactions, retraction, correction) if one is not None), "")
+        known = self.known.get((room, target))
+        is_own = known is not None and known.sender == frm.aclattr
+        if reactions is not None:
+            if _is_id(target) and not delayed:
+                self._reactions_changed(reactions, frm, known or Known("", ref._replace(id=target, thread=""), ""))
+        elif retraction is not None:
+            if known is not None and is_own:
+                self.events.message_deleted(self, known.ref, frm)
+        elif (message := self._message(stanza, frm, to)) is not None:
+            if known is not None and is_own:
+                ref = known.ref
+            elif known is None and room == frm.aclattr and _is_id(target):
+                # From before a restart. In a room, somebody else may have said it.
+                ref = ref._replace(id=target)
+            elif correction is not None:
+                return
+            message.ref, message.thread = ref if ref.id else None, ref.thread
+            message.sent_at, message.delayed = delayed or self.context.now(), bool(delayed)
+            message.edited = correction is not None
+            if message.edited:
+                self.events.message_edited(self, message)
+            else:
+                self.know(Known(frm.aclattr, ref, stanza.get("from", "")), own, given)
+                self.events.message_received(self, message)
+
+    def _message(self, stanza: Element, frm: XMPPPerson, to: Identifier) -> Message | None:
+        if (body := stanza.findtext(f"{CLIENT}body")) is None:
+            return None
+        for fallback in stanza.iter(f"{FALLBACK}fallback"):
+            part = fallback.find(f"{FALLBACK}body")
+            if fallback.get("for") == REPLY[1:-1] and part is not None:
+                # Clients without replies show what is replied to as a quote.
+                with suppress(ValueError):
+                    begin, end = (max(0, int(part.get(name, "")[:9])) for name in ("start", "end"))
+                    body = body[:begin] + body[end:]
+        urls = [each.findtext(f"{OOB}url") or "" for each in stanza.iter(f"{OOB}x")][:_MOST]
+        # The address of a file must run no command.
+        message = self.build_message(sanitize(body) if body.strip() not in urls else "", frm=frm, to=to)
+        files = [(one_line(unquote(url.partition("?")[0].rpartition("/")[2])) or "file", url) for url in urls]
+        fetch = partial(partial, self.fetch, frm.aclattr)
+        message.attachments = tuple(Attachment(name, "", 0, fetch(url)) for name, url in files)
+        return message
+
+    def _reactions_changed(self, reactions: Element, frm: XMPPPerson, known: Known) -> None:
+        """Report what has changed: a person's reactions to a message replace those from before."""
+        found = (one_line(one.text).removesuffix("\ufe0f") for one in reactions.iter(f"{REACT}reaction"))
+        now, key = list(dict.fromkeys(filter(None, found)))[:_MOST], (known.ref.room, known.ref.id, frm.aclattr)
+        before = self._seen_reactions.pop(key, ())
+        self._seen_reactions[key] = now
+        owner, at = self.build_identifier(known.jid) if known.jid else None, str(self.context.now())
+        changes = [(REACTION_REMOVED, one) for one in before if one not in now]
+        for action, emoji in changes + [(REACTION_ADDED, one) for one in now if one not in before]:
+            reaction = Reaction(frm, owner, action, at, emoji, known.ref._asdict())
+            self.events.reaction_changed(self, reaction)
+
+    def _is_invitation(self, name: str, is_room: bool, stanza: Element) -> bool:
+        found = stanza.find(f"{USER}x/{USER}invite" if is_room else "{jabber:x:conference}x")
+        if found is None:
+            return False
+        with suppress(ValueError):
+            if not is_room:
+                self.membership.invited(bare(found.get("jid", "")), name, found.get("password", ""))
+            elif by := self.membership.vouched(name, found.get("from", "")):
+                self.membership.invited(name, by, stanza.findtext(f"{USER}x/{USER}password") or "")
+        return True
 
     # Files (XEP-0363)
 
@@ -280,31 +411,20 @@ class XMPPBackend(ConnectedNetwork):
                     raise RoomDoesNotExistError(f"there is no room {text}") from None
         return found
 
-    def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
-        """Put the person's nick and a colon before the text."""
-        name = (isinstance(identifier, Person) and identifier.nick) or str(identifier)
-        space = "\n\n" if message.body.startswith(("#", "|")) else " "
-        message.body = f"{plain(name)}:{space}{message.body}"
-
-    def is_from_self(self, message: Message) -> bool:
-        return isinstance(message.frm, XMPPPerson) and message.frm.person == self.jid
-
     def room_status(self, name: str) -> Wait | None:
         status = self.membership.status(name)
         return status and (self.connection.absence or status)
 
     def change_presence(self, status: str, message: str) -> None:
         self._presence = _SHOWN.get(status, ""), message
+        on_reactor_soon(self.context.reactor, self._show_presences)
 
-        def show() -> None:
-            own = [f"{name}/{state.nick}" for name, state in self.membership.states.items()]
-            for to in ["", *own] if self.connection.is_connected else ():
+    def _show_presences(self) -> None:
+        if self.connection.is_connected:
+            for to in ["", *(f"{name}/{state.nick}" for name, state in self.membership.states.items())]:
                 self.show_presence(to)
 
-        on_reactor_soon(self.context.reactor, show)
-
     def show_presence(self, to: str = "", *content: Element) -> None:
-        """Show the bot's presence to all who may see it, or to a room."""
         shown = zip(("show", "status"), self._presence, strict=True)
         self.online.send("presence", to, *(element(CLIENT + name, text) for name, text in shown if text), *content)
 
@@ -312,3 +432,16 @@ class XMPPBackend(ConnectedNetwork):
 def _given(name: str) -> str:
     """Return the id by which others name a message: the one that the room has given it, or else its own."""
     return name.partition(" ")[2] or name
+
+
+def _is_id(text: str) -> bool:
+    return 0 < len(text) <= 500 and text.isprintable() and " " not in text
+
+
+def _delay(stanza: Element) -> float:
+    """Return the Unix time at which a message was sent that arrives late, 1.0 if that isn't known; 0.0 for others."""
+    if (found := stanza.find("{urn:xmpp:delay}delay")) is None:
+        return 0.0
+    with suppress(ValueError, OverflowError):
+        return max(datetime.fromisoformat(found.get("stamp", "")).timestamp(), 1.0)
+    return 1.0

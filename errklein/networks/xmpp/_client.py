@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from asyncio import AbstractEventLoop, CancelledError, Future
-from collections.abc import Callable
+from asyncio import AbstractEventLoop, Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,8 +20,8 @@ from twisted.python.failure import Failure
 from errklein.config import ConfigError
 from errklein.networks.context import NetworkContext
 from errklein.networks.errors import NotConfirmed, RequestRefused, Unusable
-from errklein.networks.xmpp.settings import SETTINGS
-from errklein.running import loop_of
+from errklein.networks.xmpp import SETTINGS
+from errklein.running import deferred_of, loop_of
 
 CLIENT, UPLOAD, DATA = "{jabber:client}", "{urn:xmpp:http:upload:0}", "{jabber:x:data}"
 INFO, ITEMS = "{http://jabber.org/protocol/disco#info}", "{http://jabber.org/protocol/disco#items}"
@@ -62,18 +61,12 @@ def error_of(stanza: Element) -> RequestRefused:
 
 
 class XMPPStream:
-    """A stream, which is used once. `receive` gets each message and presence, in order, and `acknowledged` the id of each
-    message that the server has taken over. `resource` tells the connections of one account apart."""
+    """A stream, which is used once. `resource` tells the connections of one account apart. The owner's `receive` gets each
+    message and presence, in order, and `confirm` the id of each message that the server has taken over."""
 
-    def __init__(
-        self,
-        context: NetworkContext,
-        resource: str = "errklein",
-        receive: Callable[[Element], object] = bool,
-        acknowledged: Callable[[str], object] = bool,
-    ) -> None:
+    def __init__(self, context: NetworkContext, resource: str, owner: Any = None) -> None:
         self._log, self._reactor, config = context.log, context.reactor, context.config
-        self._receive, self._acknowledged = receive, acknowledged
+        self._owner = owner
         self._error: Exception | None = None
         self._waiting: Deferred[None] = Deferred()
         self._reason = ""
@@ -100,13 +93,13 @@ class XMPPStream:
             "failed_auth": lambda failure: setattr(self, "_reason", failure["condition"]),
             "failed_all_auth": self._login_failed,
             "stream_error": self._stream_error,
-            "stanza_acked": lambda stanza: self._acknowledged(stanza["id"]),
+            "stanza_acked": lambda stanza: owner.confirm(stanza["id"], is_echo=False),
         }.items():
             client.add_event_handler(event, handle)
 
     async def connect(self) -> None:
         """Connect and log in. Raises Unusable if the server refuses the account."""
-        _deferred(self._client.connect(*(self._server or (None, None)))).addBoth(self._attempted)
+        deferred_of(self._client.connect(*(self._server or (None, None)))).addBoth(self._attempted)
         try:
             await self.ended().addTimeout(_LONGEST_LOGIN, self._reactor)
         except defer.TimeoutError:
@@ -124,17 +117,12 @@ class XMPPStream:
         client, self._error = self._client, self._error or NotConfirmed("the stream is closed")
         client.cancel_connection_attempt()
         with suppress(Exception):
-            await _deferred(client.disconnect(2.0, ignore_send_queue=True))
+            await deferred_of(client.disconnect(2.0, ignore_send_queue=True))
         client.abort()
         for name in list(client.scheduled_events):
             client.cancel_schedule(name)
         if client._run_out_filters is not None:
             client._run_out_filters.cancel()
-
-    @property
-    def is_managed(self) -> bool:
-        """Whether the server acknowledges messages."""
-        return "stream_management" in self._client.features
 
     def send(self, kind: str, to: str, *content: Element, **attributes: str) -> None:
         """Send a message or a presence. The server is asked to acknowledge a message."""
@@ -144,11 +132,11 @@ class XMPPStream:
         made.xml.attrib.update(element("", to=to, **attributes).attrib)
         made.xml.extend(content)
         self._client.send(made)
-        if kind == "message" and self.is_managed:
+        if kind == "message" and "stream_management" in self._client.features:
             self._client.send('<r xmlns="urn:xmpp:sm:3"/>')
         elif kind == "message":
             # The server handles stanzas in order.
-            self.ping().addBoth(lambda _: self._acknowledged(attributes["id"]))
+            self.ping().addBoth(lambda _: self._owner.confirm(attributes["id"], is_echo=False))
 
     def request(self, to: str, *content: Element, type: str = "get") -> Deferred[Element]:
         """Return the response; fails with RequestRefused, or NotConfirmed without one."""
@@ -161,7 +149,7 @@ class XMPPStream:
 
         iq = self._client.make_iq(ito=to or None, itype=type)
         iq.xml.extend(content)
-        return _deferred(iq.send(timeout=TIMEOUT)).addCallbacks(lambda answer: answer.xml, failed)
+        return deferred_of(iq.send(timeout=TIMEOUT)).addCallbacks(lambda answer: answer.xml, failed)
 
     def ping(self, to: str = "") -> Deferred[Element]:
         return self.request(to or self.domain, element("{urn:xmpp:ping}ping"))
@@ -178,9 +166,9 @@ class XMPPStream:
     # Events of slixmpp
 
     def _received(self, stanza: Any) -> Any:
-        if isinstance(stanza, (Message, Presence)):
+        if self._owner is not None and isinstance(stanza, (Message, Presence)):
             try:
-                self._receive(stanza.xml)
+                self._owner.receive(stanza.xml)
             except Exception:
                 self._log.failure("A stanza from {sender} could not be handled", sender=stanza.xml.get("from"))
         return stanza
@@ -201,11 +189,9 @@ class XMPPStream:
             self._client.abort()
 
     def _login_failed(self, event: object) -> None:
-        reason = f"the server refuses the password of {self.jid} ({self._reason})"
-        if self._reason == "temporary-auth-failure":
-            self._settle(ConnectionError(reason))
-        way = "the server offers no way to log in over TLS that XMPP_FEATURE_MECHANISMS permits"
-        self._settle(Unusable(reason if self._reason else way))
+        refused = f"the server refuses the password of {self.jid} ({self._reason})"
+        impossible = "the server offers no way to log in over TLS that XMPP_FEATURE_MECHANISMS permits"
+        self._settle(Unusable(refused if self._reason else impossible))
 
     def _stream_error(self, error: Any) -> None:
         condition, text = error["condition"], " ".join(error["text"].split())[:300]
@@ -218,15 +204,6 @@ class XMPPStream:
         self._error = self._error or error
         if not self._waiting.called:
             self._waiting.callback(None) if self._error is None else self._waiting.errback(self._error)
-
-
-def _deferred(future: Future[Any]) -> Deferred[Any]:
-    def failed(failure: Failure) -> NoReturn:
-        failure.trap(CancelledError)
-        # asyncio's isn't an Exception, and would end what connects again.
-        raise defer.CancelledError
-
-    return Deferred.fromFuture(future).addErrback(failed)
 
 
 def _described(error: object) -> str:

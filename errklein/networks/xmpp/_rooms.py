@@ -19,9 +19,9 @@ from errklein.config import ConfigError
 from errklein.networks.errors import RequestRefused
 from errklein.networks.json_client import one_line
 from errklein.networks.rooms import WantedRooms, reported
+from errklein.networks.xmpp import rooms_of
 from errklein.networks.xmpp._client import CLIENT, DATA, element, error_of
 from errklein.networks.xmpp.identifiers import XMPPPerson, XMPPRoom, XMPPRoomOccupant, bare, split_identifier
-from errklein.networks.xmpp.settings import rooms_of
 from errklein.running import result_within
 from errklein.text import sanitize
 
@@ -73,7 +73,6 @@ class XMPPRooms(WantedRooms):
     # What is known; in any thread
 
     def is_room(self, jid: str) -> bool:
-        """Return whether a JID is that of a room, by its domain."""
         domain = jid.partition("@")[2]
         return "/" not in jid and (domain in self._domains or domain in self._own or domain.startswith(_USUAL))
 
@@ -113,17 +112,7 @@ class XMPPRooms(WantedRooms):
             self._wanted |= rooms_of(self._config)
         self._join_soon()
 
-    async def ping(self) -> None:
-        """Find out which rooms have forgotten the bot (XEP-0410)."""
-        for name, state in list(self.states.items()):
-            try:
-                await self._backend.online.ping(f"{name}/{state.nick}")
-            except RequestRefused as error:
-                if error.code == "not-acceptable" and self.states.get(name) is state:
-                    self.left(name, "the room has forgotten the bot")
-
     def left(self, name: str, cause: str, by: XMPPRoomOccupant | None = None) -> None:
-        """Note that the bot isn't in a room any more."""
         bot, state = self.occupant(name, self.states[name].nick), self.states.pop(name)
         state.gone.callback(None)
         if not state.joined.called:
@@ -136,7 +125,6 @@ class XMPPRooms(WantedRooms):
     # Events
 
     def presence(self, name: str, nick: str, stanza: Element) -> None:
-        """Note who comes to a room, and who goes."""
         state, kind, found = self.states[name], stanza.get("type"), self.occupant(name, nick)
         codes = {status.get("code", "") for status in stanza.iter(f"{USER}status")}
         item = next(stanza.iter(f"{USER}item"), element("item"))
@@ -192,12 +180,6 @@ class XMPPRooms(WantedRooms):
         return ""
 
     # What administrators do
-
-    @reported
-    async def join(self, room: Room, password: str = "") -> None:
-        """Join the room, and again after the bot was removed. It is made if it doesn't exist."""
-        await self._enter(str(room), password)
-        self._wanted.setdefault(str(room), password)
 
     @reported
     async def _enter(self, name: str, password: str = "") -> None:

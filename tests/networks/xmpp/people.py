@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import SkipTest
 from xml.etree.ElementTree import Element
@@ -52,7 +53,8 @@ class Person:
         self.reactor, self.name, self.jid = reactor, name, f"{name}@localhost"
         self.stanzas: list[Element] = []
         context = NetworkContext(reactor, settings_of(name, port, authority))
-        self.stream: Any = XMPPStream(context, "phone", self.stanzas.append)
+        owner = SimpleNamespace(receive=self.stanzas.append, confirm=lambda id, is_echo: None)
+        self.stream: Any = XMPPStream(context, "phone", owner)
 
     async def connect(self) -> Person:
         """Log in."""
