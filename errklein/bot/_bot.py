@@ -11,14 +11,12 @@ from typing import Any, Literal
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger, globalLogPublisher
 
-from errklein.bot._events import Callbacks, Events
+from errklein.bot._events import Callbacks, Events, Streams
 from errklein.bot._health import HealthChecks
-from errklein.bot._notices import MissedNotices, NoticeBoard, NoticeFallback
+from errklein.bot._notices import MissedNotices, NoticeBoard, NoticeFallback, WebhookNotices, pool_notice
 from errklein.bot._operations import ConsoleLinks, CoreHost, RunningState
 from errklein.bot._sending import Sending, restore_outboxes
-from errklein.bot._webhook_notices import WebhookNotices, pool_notice
 from errklein.bot.room_webhooks import RoomMessages, RoomWebhooks
-from errklein.bot.streams import Streams
 from errklein.chat import Identifier
 from errklein.commands import FlowRoot, documentation, with_prefix
 from errklein.config import Config, configuration_warnings, placeholders

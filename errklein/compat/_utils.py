@@ -22,7 +22,7 @@ from markdown.extensions import Extension
 from markdown.treeprocessors import Treeprocessor
 from twisted.logger import Logger
 
-from errklein.bot.streams import StreamCopier
+from errklein.bot import StreamCopier
 from errklein.chat import Stream
 from errklein.compat._running_bots import running_bots
 from errklein.compat.plugin_manager import PluginInfo

@@ -75,7 +75,8 @@ class Connection:
 
     log = Logger(namespace="errklein.networks")
 
-    STABLE_AFTER = 30.0  # seconds after which a connection counts as stable, and the backoff is reset
+    STABLE_AFTER = 30.0
+    """Seconds after which a connection counts as stable, and the backoff is reset."""
 
     def __init__(
         self,

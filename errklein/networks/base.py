@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from errklein.networks.context import NetworkContext
     from errklein.networks.outbox import NotConfirmed
 
-MESSAGE_SIZE_LIMIT = 10_000  # the default of MESSAGE_SIZE_LIMIT, in characters: longer messages are split
+MESSAGE_SIZE_LIMIT = 10_000
+"""The default of MESSAGE_SIZE_LIMIT, in characters: longer messages are split."""
 
-_MOST_REFS = 10_000  # the number of the latest messages whose ids are kept in memory
+_MOST_REFS = 10_000
+"""The number of the latest messages whose ids are kept in memory."""
 
 _MENTION = re.compile(r"(?<!\S)@[^\s@/#]*\w")
 
@@ -371,7 +373,8 @@ class LocalRoom(NamedRoom):
     ) -> None:
         super().__init__(name, bot.network if bot is not None else "")
         self._occupants = list(occupants or ())
-        self._topic, self._backend = topic, bot
+        self._topic = topic
+        self._backend = bot
         self._exists = False
         self._joined = False
 

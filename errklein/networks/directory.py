@@ -20,9 +20,11 @@ T = TypeVar("T")
 LIFETIME, ABSENCE = 300.0, 60.0
 """The seconds for which a meaning is known, and for which a name is known to mean nothing."""
 
-LONGEST_WAIT, PATIENCE = 30.0, 10.0  # the seconds for which an event may wait for a lookup, and a thread
+LONGEST_WAIT, PATIENCE = 30.0, 10.0
+"""The seconds for which an event may wait for a lookup, and a thread."""
 
-MOST, MOST_WAITING = 10_000, 1000  # the maximal numbers of names that are known, and of events of a room that wait
+MOST, MOST_WAITING = 10_000, 1000
+"""The maximal numbers of names that are known, and of events of a room that wait."""
 
 
 class Directory(Generic[T]):

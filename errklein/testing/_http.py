@@ -209,7 +209,8 @@ class _StubAgent:
         # Imported late: treq's test tools need half as long as all of errklein.
         from treq.testing import RequestTraversalAgent
 
-        self._reactor, self._stub = reactor, stub
+        self._reactor = reactor
+        self._stub = stub
         self._agent_for: Any = RequestTraversalAgent
 
     def request(
@@ -242,7 +243,9 @@ class _Server(Resource):
 
     def __init__(self, requests: list[OutgoingRequest], url: str, answer: Answer) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._requests, self._url, self._answer = requests, url, answer
+        self._requests = requests
+        self._url = url
+        self._answer = answer
 
     def render(self, request: Any) -> bytes:
         method = request.method.decode("ascii")

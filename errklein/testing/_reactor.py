@@ -42,7 +42,8 @@ class TestLoop(asyncio.BaseEventLoop):
 
     def __init__(self, reactor: TestReactor) -> None:
         super().__init__()
-        self.background: WeakSet[asyncio.Task[Any]] = WeakSet()  # the tasks that plugins have created
+        self.background: WeakSet[asyncio.Task[Any]] = WeakSet()
+        """The tasks that plugins have created."""
         self._reactor = reactor
         self._thread = threading.get_ident()
         self._callbacks: deque[asyncio.Handle] = deque()

@@ -52,7 +52,8 @@ from errklein.web import ClientResponse  # noqa: E402
 
 _LONGEST_START = 60.0
 _LONGEST_STOP = 15.0
-_GRACE = 5.0  # the time for commands to end when the bot is stopped, in seconds
+_GRACE = 5.0
+"""The time for commands to end when the bot is stopped, in seconds."""
 
 _POOLS = tuple(f"errklein {name} " for name in ("commands", "plugins", "webhooks", "decoding", "stored values"))
 """The prefixes of the names of the bot's threads, whose work its runner counts."""
@@ -73,22 +74,27 @@ def stays_idle(reactor: Any, seconds: float, other_threads: Collection[threading
     return not (due or soon or is_connected or threads or asyncio.all_tasks(loop))
 
 
-_LONGEST_CALLBACK = 1.0  # the longest time, in seconds, that a reply waits for plugins' callbacks for earlier messages
-_USUAL = 0.05  # the time in which most replies arrive, in seconds
+_LONGEST_CALLBACK = 1.0
+"""The longest time, in seconds, that a reply waits for plugins' callbacks for earlier messages."""
+_USUAL = 0.05
+"""The time in which most replies arrive, in seconds."""
 
 
 class _Default(int):
     """A number that differs in identity from an equal one that a test passes."""
 
 
-REPLY_TIMEOUT: float = _Default(5)  # the timeout of calls that don't specify one, in seconds
+REPLY_TIMEOUT: float = _Default(5)
+"""The timeout of calls that don't specify one, in seconds."""
 
 
 class BotUnderTest(ErrbotBot):
     """A bot on one network in memory. As on errbot, it has the attributes of its network, such as `push_message`."""
 
-    md = SimpleNamespace(convert=to_plain)  # converts Markdown to the text that tests read
-    other_threads: Collection[threading.Thread] = ()  # threads that don't belong to the bot
+    md = SimpleNamespace(convert=to_plain)
+    """Converts Markdown to the text that tests read."""
+    other_threads: Collection[threading.Thread] = ()
+    """Threads that don't belong to the bot."""
 
     @property
     def test_backend(self) -> TestBackend:
@@ -438,7 +444,12 @@ def _forward_log(level: int, exits: ExitStack) -> None:
 
 def _observe(observe: Callable[[LogEvent], None], exits: ExitStack) -> None:
     """Pass events to an observer until the end, apart from those that have come from `logging`."""
-    observer: Any = lambda event: None if FROM_STDLIB in event else observe(event)  # noqa: E731
+
+    def pass_on(event: LogEvent) -> None:
+        if FROM_STDLIB not in event:
+            observe(event)
+
+    observer: Any = pass_on
     globalLogPublisher.addObserver(observer)
     exits.callback(globalLogPublisher.removeObserver, observer)
 

@@ -23,7 +23,8 @@ class InvalidValue(Exception):
 
     def __init__(self, expected: str, given: str | None = None) -> None:
         super().__init__(expected, given)
-        self.expected, self.given = expected, given
+        self.expected = expected
+        self.given = given
 
 
 def error_text(error: BaseException) -> str:

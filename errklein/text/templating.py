@@ -83,7 +83,8 @@ def _with_breaks(value: Any, quoted: Callable[[str], str]) -> Markup:
     return Markup("<br/>".join(map(quoted, lines)))  # noqa: S704  the lines are escaped
 
 
-SUFFIX = ".md"  # the suffix of template files
+SUFFIX = ".md"
+"""The suffix of template files."""
 
 template_path: list[str] = [str(Path(__file__).with_name("templates"))]
 """The directories in which templates without a plugin's name are searched for, in this order."""

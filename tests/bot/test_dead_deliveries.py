@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errklein.bot._webhook_notices import INTERVAL, WebhookNotices
+from errklein.bot._notices import WEBHOOK_INTERVAL, WebhookNotices
 from errklein.testing import PluginTestCase
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery
 
@@ -37,7 +37,7 @@ class AnnouncementTests(PluginTestCase):
             notice,
             rf"^{DEAD}, see !delivery show 7 \(error \w{{8}}\)\.$",
         )
-        self.bot.advance(3 * INTERVAL)
+        self.bot.advance(3 * WEBHOOK_INTERVAL)
         self.assertEqual(len(self.bot.messages), 2)
 
     def test_thousand_dead_deliveries(self) -> None:
@@ -45,9 +45,9 @@ class AnnouncementTests(PluginTestCase):
         self.die(*range(1000))
         self.die(5000, webhook="Builds:build")
         self.assertEqual(len(self.bot.sent_to("#ops")), 2)
-        self.bot.advance(INTERVAL)
+        self.bot.advance(WEBHOOK_INTERVAL)
         self.die(1001)
-        self.bot.advance(INTERVAL)
+        self.bot.advance(WEBHOOK_INTERVAL)
         self.die(1002)
         self.assertEqual(
             self.bot.sent_to("#ops")[2:],
@@ -56,7 +56,7 @@ class AnnouncementTests(PluginTestCase):
                 "More dead deliveries of Github:notification: 1. See !delivery list Github:notification dead",
             ],
         )
-        self.bot.advance(2 * INTERVAL)
+        self.bot.advance(2 * WEBHOOK_INTERVAL)
         self.die(1003)
         self.assertIn("The delivery 1003 of", self.bot.sent_to("#ops")[-1])
 
@@ -65,7 +65,7 @@ class AnnouncementTests(PluginTestCase):
         self.die(1, 2)
         self.bot.bot.notices.stop()
         self.assertIn("More dead deliveries of Github:notification: 1.", self.bot.sent_to("@admin")[-1])
-        self.bot.advance(2 * INTERVAL)
+        self.bot.advance(2 * WEBHOOK_INTERVAL)
         self.die(3)
         self.assertIn("The delivery 3 of", self.bot.sent_to("@admin")[-1])
         self.bot.bot.notices.stop()

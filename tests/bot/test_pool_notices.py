@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.bot._webhook_notices import pool_notice
+from errklein.bot._notices import pool_notice
 from errklein.running import PoolStatus, ThreadUse
 from errklein.testing import ADMIN, PluginTestCase
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.bot.streams import CHUNK_SIZE, StreamCopier
+from errklein.bot._events import CHUNK_SIZE, StreamCopier
 from errklein.chat.streams import Stream
 from errklein.compat._utils import Tee
 from errklein.networks.test import TestPerson

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.bot._webhook_notices import WebhookNotices
+from errklein.bot._notices import WebhookNotices
 from errklein.plugins.plugin import UnknownPlugin
 from errklein.testing._reactor import TestReactor
 from errklein.verify import Verification, github, url_token

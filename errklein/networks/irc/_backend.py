@@ -94,7 +94,8 @@ class IRCBackend(ConnectedNetwork):
         limits = outbox_limits(config, settings.message_size_limit)
         super().__init__(context, limits=limits)
         self.message_size_limit = settings.message_size_limit
-        self.protocol: IRCProtocol | None = None  # the current connection
+        self.protocol: IRCProtocol | None = None
+        """The current connection."""
         self._endpoint = endpoint or _endpoint(self.reactor, settings)
         self._lost: Deferred[str] = Deferred()
         self._render = partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))

@@ -229,7 +229,10 @@ class Transmission:
         same: Callable[[str, str], bool],
         write: Callable[..., object],
     ) -> None:
-        self._clock, self._capabilities, self._limiter, self._same = clock, capabilities, limiter, same
+        self._clock = clock
+        self._capabilities = capabilities
+        self._limiter = limiter
+        self._same = same
         self._write = write
         # The unconfirmed lines by number, their size in bytes, and the number of the last line.
         self._lines: dict[int, _Unconfirmed] = {}

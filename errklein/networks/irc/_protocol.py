@@ -509,7 +509,8 @@ class Nickname:
     ) -> None:
         self.wanted = self.current = settings.nickname
         self._network = settings.network
-        self._same, self._send_line = same, send_line
+        self._same = same
+        self._send_line = send_line
         self._password = settings.nickserv_password
         self._identifying = False
         self._candidates = iter(settings.nicks)

@@ -118,7 +118,8 @@ class Joins:
     def __init__(self, backend: IRCBackend, rooms: RoomMembership, chance: Callable[[], float]) -> None:
         self.most = 1000  # maximum number of rooms in a command, which the server may announce
         self._backend, self._reactor, self._limiter = backend, backend.reactor, backend.limiter
-        self._rooms, self._chance = rooms, chance
+        self._rooms = rooms
+        self._chance = chance
         # By name: the server may announce another case mapping.
         self._queue: dict[str, None] = {}
         self._attempts: dict[str, _Attempts] = {}

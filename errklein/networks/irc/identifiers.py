@@ -190,7 +190,9 @@ class IRCRoom(_FoldsNames, Room):
     ) -> None:
         if not is_room(name):
             raise ValueError(f"invalid room: {name!r}; expected a name such as #errklein")
-        self.network, self.room, self._actions = network, name, actions
+        self.network = network
+        self.room = name
+        self._actions = actions
         self._casemapping = casemapping.value
 
     @property

@@ -75,7 +75,8 @@ class MatrixBackend(ConnectedNetwork):
         self.membership = rooms = MatrixRooms(self)
         self.receiver = Receiver(self)
         self._sync = MatrixSync(self)
-        self.presence: tuple[str, str] = ("online", "")  # as Matrix names it, and the text
+        self.presence: tuple[str, str] = ("online", "")
+        """As Matrix names it, and the text."""
         self._name = ""
         for action in ("join", "leave", "create", "destroy", "topic", "set_topic", "members", "invite"):
             setattr(self, action, getattr(rooms, action))

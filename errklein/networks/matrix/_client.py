@@ -32,7 +32,8 @@ class MatrixClient:
     """Makes requests with the bot's access token. Use it on the reactor. Failures are those of `JSONClient`."""
 
     def __init__(self, context: NetworkContext, settings: MatrixSettings) -> None:
-        self.user = ""  # the bot's id; "" before the first login
+        self.user = ""
+        """The bot's id; "" before the first login."""
         self._state, self._settings, self._seconds = context.state, settings, context.reactor.seconds
         self._http = context.http(settings.homeserver, read_failure=self._read_failure)
         self._limited: dict[str, float] = {}

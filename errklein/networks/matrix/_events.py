@@ -30,7 +30,7 @@ from errklein.networks.json_client import mapping, one_line, text_of
 from errklein.networks.matrix._client import quoted
 from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, is_user, split_occupant
 from errklein.text import is_only_text, sanitize, to_plain, to_xhtml, without_mentions
-from errklein.text.html_subset import subset
+from errklein.text.xhtml import subset
 
 if TYPE_CHECKING:
     from errklein.networks.matrix._backend import MatrixBackend

@@ -16,7 +16,8 @@ _IS_USER = re.compile(rf"@{_LOCAL}:[A-Za-z0-9.:\[\]-]+")
 _IS_ALIAS = re.compile(rf"#{_LOCAL}:[A-Za-z0-9.:\[\]-]+")
 # Since version 12 of rooms, ids have no server.
 _IS_ROOM_ID = re.compile(r"![^\s/\x00-\x1f\x7f\ud800-\udfff]+")
-_MOST = 255  # the largest size of an id, in bytes
+_MOST = 255
+"""The largest size of an id, in bytes."""
 
 
 def is_user(text: str) -> bool:

@@ -38,7 +38,8 @@ class RetryLater(Exception):
 
     def __init__(self, seconds: float, scope: Scope = "recipient") -> None:
         super().__init__(f"the network asks to wait for {seconds:g} s")
-        self.seconds, self.scope = seconds, scope
+        self.seconds = seconds
+        self.scope = scope
 
 
 class Transport(Protocol[P]):
@@ -85,7 +86,8 @@ class Connections:
     Then the network is away for a second instead of minutes, so that messages to others are hardly delayed."""
 
     def __init__(self, seconds: Callable[[], float], isolates: bool) -> None:
-        self._seconds, self._isolates = seconds, isolates
+        self._seconds = seconds
+        self._isolates = isolates
         self._number = self._broken = self._short_lived = 0
         self._began = 0.0
         self._is_alone = False
@@ -188,7 +190,9 @@ class Bounds:
 
     def __init__(self, network: str, limits: OutboxLimits, unavailable: Unavailable) -> None:
         self.usage = Usage()
-        self._network, self._limits, self._unavailable = network, limits, unavailable
+        self._network = network
+        self._limits = limits
+        self._unavailable = unavailable
         self._by_lane: defaultdict[tuple[str, str], Usage] = defaultdict(Usage)
         self._changed = threading.Condition()
         self._closed = False

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from errklein.text import is_only_text, sanitize, to_xhtml
-from errklein.text.html_subset import subset
 from errklein.text.layout import compact_table
+from errklein.text.xhtml import subset
 
 # The reactions of bots: https://core.telegram.org/bots/api#reactiontypeemoji
 EMOJI = frozenset({"❤\u200d🔥", "👨\u200d💻", "🤷\u200d♂", "🤷\u200d♀"}).union(
@@ -36,7 +36,10 @@ def to_html(markdown: str, people: Mapping[str, str]) -> str:
         link = f'<a href="tg://user?id={person}">{shown}</a>'
         # Not in tags, and not where Telegram takes no links.
         parts = re.split(rf"(?<![\w&]){re.escape(shown)}(?!\w)(?![^<]*(?:>|</(?:a|code|pre)>))", page, maxsplit=1)
-        page = link.join(parts) if len(parts) > 1 else f"{link}: {page}"
+        if len(parts) > 1:
+            page = link.join(parts)
+        elif size_of(page) < 3900:
+            page = f"{link}: {page}"
     return page
 
 

@@ -52,7 +52,8 @@ class Console:
     ) -> None:
         self._reactor = reactor
         self._descriptor = -1 if target is None else target
-        self._encoding, self._line_received = encoding, line_received
+        self._encoding = encoding
+        self._line_received = line_received
         self._ended: Callable[[], None] | None = ended
         self._stopped: Deferred[None] | None = None
         self._is_writable = target is not None

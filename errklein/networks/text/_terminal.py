@@ -74,7 +74,10 @@ class TerminalConsole(Console):
         commands: Callable[[str], Sequence[str]],
     ) -> None:
         super().__init__(reactor, target.fileno(), target.encoding, *callbacks)
-        self._source, self._target, self._name, self._history = source, target, name, history
+        self._source = source
+        self._target = target
+        self._name = name
+        self._history = history
         self._commands = commands
         self._pending: deque[tuple[str, Deferred[None] | None]] = deque()
         self._session: PromptSession[str] | None = None

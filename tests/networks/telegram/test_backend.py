@@ -43,6 +43,7 @@ class SentTests(TelegramCase):
         self.perform("Wake up!", Wanted(mentions=(str(ALICE), f"{GROUP}/{BOB}")))
         own = self.server.own(GROUP)[-1]
         self.assertEqual({one["user"]["id"] for one in own["entities"]}, {ALICE, BOB})
+        self.successResultOf(self.perform("x" * 4096, Wanted(mentions=(str(ALICE),))))
 
     def test_reply(self) -> None:
         """`in_reply_to` answers that message."""

@@ -8,7 +8,7 @@ from hypothesis import given, strategies
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.text import sanitize, split_message, to_xhtml
-from errklein.text.html_subset import subset
+from errklein.text.xhtml import subset
 
 TAGS = frozenset(
     [
