@@ -35,11 +35,11 @@ _COMMAND = re.compile(r"[a-z0-9_-]{1,31}")
 
 async def check(context: NetworkContext) -> list[NetworkFinding]:
     """Try the tokens, and compare the scopes; raise ConfigError if Slack refuses a token."""
-    client, way = SlackClient(context), "the Events API"
+    client = SlackClient(context)
+    way = "Socket Mode" if client.settings["app_token"] else "the Events API"
     try:
         me = await client.call("auth.test")
         if client.settings["app_token"]:
-            way = "Socket Mode"
             await client.call("apps.connections.open", by="app_token")
     except Unusable as error:
         raise ConfigError(str(error)) from None
@@ -65,19 +65,14 @@ def slash_commands(commands: Sequence[CommandText], url: str) -> list[dict[str, 
 def manifest(entries: Sequence[Mapping[str, Any]], url: str) -> dict[str, Any]:
     """Return the manifest of a new app. `url` is the address for events; without one, it uses Socket Mode."""
     request = {"request_url": url} if url else {}
+    home = {"messages_tab_enabled": True, "messages_tab_read_only_enabled": False}
+    bot, events = {"display_name": "errklein", "always_online": True}, {**request, "bot_events": EVENTS.split()}
+    interactivity = {"is_enabled": True, **request}
     return {
         "display_information": {"name": "errklein"},
-        "features": {
-            "app_home": {"messages_tab_enabled": True, "messages_tab_read_only_enabled": False},
-            "bot_user": {"display_name": "errklein", "always_online": True},
-            "slash_commands": entries,
-        },
+        "features": {"app_home": home, "bot_user": bot, "slash_commands": entries},
         "oauth_config": {"scopes": {"bot": " ".join(SCOPES.values()).split()}},
-        "settings": {
-            "event_subscriptions": {**request, "bot_events": EVENTS.split()},
-            "interactivity": {"is_enabled": True, **request},
-            "socket_mode_enabled": not url,
-        },
+        "settings": {"event_subscriptions": events, "interactivity": interactivity, "socket_mode_enabled": not url},
     }
 
 

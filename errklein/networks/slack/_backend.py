@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -24,7 +23,7 @@ from errklein.networks.slack import rooms_of
 from errklein.networks.slack._client import SlackClient
 from errklein.networks.slack._events import SlackEvents
 from errklein.networks.slack._formatting import card_content, choice_blocks, size_of, to_mrkdwn
-from errklein.networks.slack._rooms import SlackRooms
+from errklein.networks.slack._rooms import OPEN, SlackRooms
 from errklein.networks.slack._socket_mode import SocketMode
 from errklein.networks.slack.identifiers import SlackPerson, bare, is_user
 from errklein.ports.receipts import Receipt
@@ -36,10 +35,6 @@ from errklein.text.xhtml import is_harmless
 MOST_SIZE = 4_000  # characters of a text
 PACE, BURST = 1.0, 3  # the seconds between messages to a channel, and how many of them may be saved up
 PROBE = 300.0  # seconds between calls that show whether the token is valid, with the Events API
-
-_FEATURES = Features(
-    measure=size_of, threads=True, edits=True, deletions=True, reactions=True, files=True, mentions=True, choices=25
-)
 
 _NOTHING_LEFT = {"message_not_found": Delete, "already_reacted": React, "no_reaction": React}
 _EPHEMERAL = "ephemeral-"  # begins the ids of messages that only one person sees
@@ -57,7 +52,8 @@ class SlackBackend(ConnectedNetwork):
     def __init__(self, context: NetworkContext) -> None:
         super().__init__(context)
         self.message_size_limit = min(self.message_size_limit, MOST_SIZE)
-        self._features = replace(_FEATURES, size=self.message_size_limit)
+        known: dict[str, Any] = dict.fromkeys(("threads", "edits", "deletions", "reactions", "files", "mentions"), True)
+        self._features = Features(self.message_size_limit, size_of, choices=25, **known)
         self.client = SlackClient(context)
         self.membership = rooms = SlackRooms(self)
         self.receiver = SlackEvents(self)
@@ -77,7 +73,8 @@ class SlackBackend(ConnectedNetwork):
     async def session(self) -> str:
         await self.receiver.seen.load()
         await self._identify()
-        await self.membership.load()
+        pages = self.client.pages("users.conversations", "channels", **OPEN)
+        self.membership.joined = {self.membership.renamed({"channel": one}): None async for one in pages}
         if self.client.settings["app_token"]:
             return await self._socket_mode.run(self._connected)
         if not self._has_route:
@@ -128,11 +125,9 @@ class SlackBackend(ConnectedNetwork):
         shown = card.changed(str if card.mentions else without_mentions, is_harmless)
         fields = [f"**{name}**: {value}" for name, value in shown.fields]
         texts = [f"**{shown.title}**" if shown.title else "", shown.body, *fields, shown.link, shown.image]
-        shown.body, body = "\n\n".join(filter(None, texts)), shown.body
+        content, shown.body = card_content(shown), "\n\n".join(filter(None, texts))
         if size_of(shown.body) <= self.message_size_limit:
-            content = shown.clone()
-            content.body = body
-            shown.extras = {**shown.extras, **card_content(content)}
+            shown.extras = {**shown.extras, **content}
         return self.send_message(shown)
 
     def take_turn(self, recipient: str) -> float:
@@ -190,7 +185,8 @@ class SlackBackend(ConnectedNetwork):
 
     def _shown(self, text: str, mentions: Sequence[str] = (), details: Mapping[str, Any] = {}) -> str:
         people = [user for user in (bare(one.rpartition("/")[2]) for one in mentions) if is_user(user)]
-        return to_mrkdwn(text, self.membership.name_of, people, bool(details.get("mentions")))
+        known = self.membership.people.known
+        return to_mrkdwn(text, lambda user: (known(user) or {}).get("nick", ""), people, bool(details.get("mentions")))
 
     async def whisper(self, to: Mapping[str, Any], text: str) -> None:
         """Show a text to one person alone, in reply to a slash command or press."""
@@ -198,7 +194,7 @@ class SlackBackend(ConnectedNetwork):
             content = {"response_type": "ephemeral", "replace_original": False, "text": self._shown(text)}
             # Slack takes five replies there.
             with suppress(RequestRefused):
-                await self.client.respond(url, content)
+                await self.client.post_to(url, content)
                 return
         await self.client.call("chat.postEphemeral", channel=to["channel"], user=to["user"], text=self._shown(text))
 

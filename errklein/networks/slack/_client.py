@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -74,26 +74,24 @@ class SlackClient:
     async def upload(self, channel: str, file: Upload) -> None:
         place = await self.call("files.getUploadURLExternal", filename=file.name, length=len(file.content))
         content = File(file.content, file.name, file.type or "application/octet-stream")
-        await self._send_to(at(place, "upload_url"), lambda http, path: http.upload("POST", path, content))
+        await self.post_to(at(place, "upload_url"), content)
         files, thread = [{"id": at(place, "file_id"), "title": file.name}], file.thread or None
         await self.call("files.completeUploadExternal", files=files, channel_id=channel, thread_ts=thread)
 
     def download(self, url: str, most: int) -> Deferred[bytes]:
         return self._http["token"].fetch(url, most, [f"files.{self._api.netloc}"])
 
-    async def respond(self, url: str, content: Mapping[str, Any]) -> None:
-        """Answer to a slash command or press at the address that came with it."""
-        await self._send_to(url, lambda http, path: http.call("POST", path, content))
-
-    async def _send_to(self, url: str, send: Callable[[JSONClient, str], Deferred[Any]]) -> None:
-        """Send a request without a token to an address that Slack has given, whose response is no JSON."""
+    async def post_to(self, url: str, content: Mapping[str, Any] | File) -> None:
+        """Send JSON or a file, without a token, to an address that Slack has given, and whose response is no JSON."""
         parts, own = urlsplit(url), self._api
         is_other = parts.scheme == "https" and parts.netloc in (f"files.{own.netloc}", f"hooks.{own.netloc}")
         if not is_other and parts[:2] != own[:2]:
             raise RequestRefused(0, "", "the address is none of Slack's")
         origin, path = f"{parts.scheme}://{parts.netloc}", f"{parts.path}?{parts.query}" if parts.query else parts.path
+        http = self._context.http(origin, None, lambda code, *_: _Accepted() if code == 200 else None)
         with suppress(_Accepted):
-            await send(self._context.http(origin, None, lambda code, *_: _Accepted() if code == 200 else None), path)
+            sent = http.upload("POST", path, content) if isinstance(content, File) else http.call("POST", path, content)
+            await sent
 
     def _read_failure(self, key: str, status: int, headers: Mapping[str, str], body: Any) -> Exception | None:
         if key == "token" and "x-oauth-scopes" in headers:

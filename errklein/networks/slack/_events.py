@@ -30,6 +30,7 @@ MOST_SEEN, _MOST_MENTIONED = 2_000, 50
 EPHEMERAL_FOR = 1_740.0  # the seconds for which Slack takes replies to a slash command at its address, less a minute
 
 _SPOKEN = ("", "bot_message", "file_share", "me_message", "thread_broadcast")
+_OUT = ("channel_left", "group_left", "channel_archive", "group_archive")  # of the bot, beside member_left_channel
 _CHANGES = ("message_changed", "message_deleted")
 _TS, _MENTION, _NUMBER = re.compile(r"\d{1,12}\.\d{1,9}"), re.compile(r"<@([UW][A-Z0-9]+)>"), re.compile(r"\d{1,3}")
 
@@ -49,8 +50,7 @@ class SlackEvents:
             **dict.fromkeys(("message", "app_mention"), self._message),
             "reaction_added": partial(self._reaction, REACTION_ADDED),
             "reaction_removed": partial(self._reaction, REACTION_REMOVED),
-            **dict.fromkeys(("member_joined_channel", "member_left_channel"), self._membership),
-            **dict.fromkeys(("channel_left", "group_left", "channel_archive", "group_archive"), self._membership),
+            **dict.fromkeys(("member_joined_channel", "member_left_channel", *_OUT), self._membership),
             **dict.fromkeys(("channel_rename", "group_rename"), self._rooms.renamed),
             "slash_commands": self._command,
             "interactive": self._press,
@@ -90,12 +90,11 @@ class SlackEvents:
                 self._sort(at(event, "type"), event)
 
     def _is_new(self, payload: Payload) -> bool:
-        event, is_new = payload.get("event"), self.seen.is_new(at(payload, "event_id"))
-        name = at(event, "client_msg_id") or at(event, "ts")
-        if at(event, "type") in ("message", "app_mention") and name and at(event, "subtype") not in _CHANGES:
+        event, names = payload.get("event"), [at(payload, "event_id")]
+        if at(event, "type") in ("message", "app_mention") and at(event, "subtype") not in _CHANGES:
             # A mention is an event of its own, beside that of its message.
-            return self.seen.is_new(f"{at(event, 'channel')} {name}") and is_new
-        return is_new
+            names.append(f"{at(event, 'channel')} {at(event, 'client_msg_id') or at(event, 'ts')}")
+        return all(self.seen.is_new(name) for name in names)
 
     def _sort(self, kind: str, event: Payload) -> None:
         """Handle an event after the earlier ones of its channel, and when the names that it needs are known."""
@@ -180,7 +179,6 @@ class SlackEvents:
         user, channel, inviter = at(event, "user"), at(event, "channel"), at(event, "inviter")
         has_joined = at(event, "type") == "member_joined_channel"
         if user in ("", self._backend.user):
-            # For the bot, there are also channel_left and channel_archive.
             self._rooms.moved(channel, has_joined, inviter)
         elif is_user(user):
             by = self._rooms.person(inviter) if is_user(inviter) else None

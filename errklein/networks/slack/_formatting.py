@@ -1,8 +1,5 @@
-"""Texts in mrkdwn, the markup of Slack, both ways, and blocks, of which cards and buttons consist.
-
-See https://docs.slack.dev/messaging/formatting-message-text. In a text whose `&`, `<` and `>` are entities, nothing is a command such as
-`<!channel>`, unless it is put in afterwards.
-"""
+"""Texts in mrkdwn, the markup of Slack (https://docs.slack.dev/messaging/formatting-message-text), and blocks, of which cards and
+buttons consist. In a text whose `<` are entities, nothing is a command such as `<!channel>` unless it is put in afterwards."""
 
 from __future__ import annotations
 

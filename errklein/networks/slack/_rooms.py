@@ -20,15 +20,13 @@ from errklein.networks.slack.identifiers import SlackOccupant, SlackPerson, Slac
 if TYPE_CHECKING:
     from errklein.networks.slack._backend import SlackBackend
 
-_OPEN = {"types": "public_channel,private_channel", "exclude_archived": "true"}
+OPEN = {"types": "public_channel,private_channel", "exclude_archived": "true"}
 _MOST_NAMED = 200  # the members of a channel whose names are looked up
 
 
 class SlackRooms(RoomActions):
-    """The channels and people of a connection. Implements `ports.chat.ManagesRooms`.
-
-    `names` has the ids of channels (`#name`) and accounts (`@name`), `titles` the names of channels by id, `people` what is known
-    of people by id, and `joined` the ids of the channels that the bot is in, `direct` those of conversations with people."""
+    """The channels and people of a connection. Implements `ports.chat.ManagesRooms`. `names` has the ids of channels (`#name`) and
+    accounts (`@name`), `titles` and `people` what is known by id, and `direct` the conversations with people."""
 
     def __init__(self, backend: SlackBackend) -> None:
         super().__init__(backend.context.reactor, backend.network)
@@ -45,15 +43,10 @@ class SlackRooms(RoomActions):
     def room(self, text: str) -> SlackRoom:
         return SlackRoom(text, self.network, names=self.names, actions=self)
 
-    def person(self, user: str, place: str | SlackRoom = "") -> SlackPerson:
+    def person(self, user: str, place: str = "") -> SlackPerson:
         """Return a person, in a channel the member of it."""
-        profile, room = self.people.known(user), self.room(place) if isinstance(place, str) and place else place
-        if isinstance(room, SlackRoom) and room.text[0] != "D":
-            return SlackOccupant(user, room, profile)
-        return SlackPerson(user, self.network, profile)
-
-    def name_of(self, user: str) -> str:
-        return (self.people.known(user) or {}).get("nick", "")
+        profile, is_member = self.people.known(user), place[:1] not in ("", "D")
+        return SlackOccupant(user, self.room(place), profile) if is_member else SlackPerson(user, self.network, profile)
 
     def is_joined(self, name: str) -> bool:
         return (self.names.known(name) or name) in self.joined
@@ -88,11 +81,6 @@ class SlackRooms(RoomActions):
 
     # Lookups
 
-    async def load(self) -> None:
-        """Ask for the channels that the bot is in."""
-        pages = self._client.pages("users.conversations", "channels", **_OPEN)
-        self.joined = {self.renamed({"channel": info}): None async for info in pages}
-
     async def target(self, recipient: str) -> str:
         """Return the id of the conversation for a recipient of the outbox."""
         if not is_user(recipient):
@@ -121,7 +109,7 @@ class SlackRooms(RoomActions):
 
     async def _find(self, name: str) -> str | None:
         """Return the id of the one channel or account of that name."""
-        channels = self._client.pages("conversations.list", "channels", **_OPEN)
+        channels = self._client.pages("conversations.list", "channels", **OPEN)
         pages = channels if name[0] == "#" else self._client.pages("users.list", "members")
         found = [str(one["id"]) async for one in pages if one["name"] == name[1:] and not one.get("deleted")]
         if len(found) != 1:

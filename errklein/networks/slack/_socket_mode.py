@@ -21,12 +21,9 @@ if TYPE_CHECKING:
     from errklein.networks._socket import Socket
     from errklein.networks.slack._backend import SlackBackend
 
-HELLO, OVERLAP = 20.0, 10.0
-"""The seconds within which Slack must begin a socket, and for which the one before stays open."""
-
-LOOK, QUIET, ECHO = 10.0, 600.0, 30.0
-"""The seconds between looks at a socket; those without any event after which it is replaced; and those after which the event of the
-bot's own message must have come. Slack sometimes sends nothing on a socket that answers to pings."""
+HELLO, OVERLAP, LOOK, QUIET, ECHO = 20.0, 10.0, 10.0, 600.0, 30.0
+"""The seconds within which Slack must greet; for which a replaced socket stays open; between looks at a socket; without any event after
+which it is replaced, since Slack sometimes sends nothing on one that answers to pings; and for the event of the bot's own message."""
 
 
 class SocketMode:
