@@ -98,8 +98,8 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
         return self._updates.ref(sent, str(self.me["id"])).id if sent is not None else ""
 
     def _html(self, text: str, mentions: Sequence[str]) -> dict[str, str]:
-        people = {who: self._updates.names.get(who, who) for who in (one.rpartition("/")[2] for one in mentions)}
-        return {"text": to_html(text, people), "parse_mode": "HTML"}
+        people = [who for one in mentions if (who := one.rpartition("/")[2]).isdecimal()]
+        return {"text": to_html(text, {who: self._updates.names.get(who, who) for who in people}), "parse_mode": "HTML"}
 
     async def _call(self, method: str, chat: str, **fields: Any) -> Any:
         """Call a method for a chat, for the supergroup that it may have become."""

@@ -88,7 +88,7 @@ async def check(context: NetworkContext) -> Sequence[NetworkFinding]:
             text = f"the bot is no administrator of {room}, so it gets no reactions there"
             found.append((text if reads_all else f"{text}, and not all messages", not reads_all))
     hook: Any = await client.call("getWebhookInfo")
-    if hook["url"] not in ("", client.webhook):
+    if hook["url"] not in ("", client.webhook, await context.state.get("webhook")):
         found.append(("Telegram posts the messages of the bot to another program", True))
     elif hook.get("last_error_message"):
         found.append((f"the last message for the webhook failed: {one_line(hook['last_error_message'])}", True))

@@ -44,6 +44,8 @@ class SentTests(TelegramCase):
         own = self.server.own(GROUP)[-1]
         self.assertEqual({one["user"]["id"] for one in own["entities"]}, {ALICE, BOB})
         self.successResultOf(self.perform("x" * 4096, Wanted(mentions=(str(ALICE),))))
+        self.perform("x", Wanted(mentions=('5"><i>', "@alice")))
+        self.assertEqual(self.server.own(GROUP)[-1]["html"], "x")
 
     def test_reply(self) -> None:
         """`in_reply_to` answers that message."""

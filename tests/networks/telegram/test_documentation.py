@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.networks.telegram import SETTINGS
@@ -16,3 +18,13 @@ class PageTests(SynchronousTestCase):
         page = (ROOT / "docs/guides/telegram.md").read_text()
         for name, key in SETTINGS.keys.items():
             self.assertIn(f"| `{name}` | {key.default} | {key.meaning} |\n", page)
+
+    def test_findings(self) -> None:
+        """What it says about the findings of the check is in them."""
+        page = (ROOT / "docs/guides/telegram.md").read_text()
+        source = (ROOT / "errklein/networks/telegram/_client.py").read_text()
+        table = page.partition("| the check says |")[2].partition("\n\n")[0]
+        shown = re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
+        self.assertEqual(len(shown), 6)
+        for fragment in (one for text in shown for one in text.split("…")):
+            self.assertIn(fragment.strip(), source)
