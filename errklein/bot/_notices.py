@@ -128,16 +128,13 @@ class NoticeBoard:
 
     def warn_admins(self, warning: str) -> None:
         warning = masker.cut(warning, SHOWN_TEXT)
-        self._send(Notice(masker(warning), masker.known(warning)), MOST, self._distribute)
+        self._send(Notice(masker(warning), masker.known(warning)), MOST)
 
     def tell_admins(self, text: str, summary: str = "") -> None:
         """Send a notice in plain text, such as a path or an error message. Secrets are masked, and Markdown is escaped.
         If the text contains that of an exception, `summary` is required, without it: rooms, and people who aren't known
         to be administrators, get the summary and an error id. The log has the text with the same id."""
         self._tell(text, summary, MOST)
-
-    def pass_on(self, notice: Notice) -> None:
-        self._distribute(notice)
 
     def person_seen(self, backend: Backend, person: Identifier | None) -> None:
         """Send the notices that the person has missed, if a message to the person reaches an administrator now."""
@@ -193,12 +190,12 @@ class NoticeBoard:
         """See `tell_admins`. Return whether the notice is sent: fewer than `most` were within PERIOD."""
         text = masker(masker.cut(text, SHOWN_TEXT))
         if not summary:
-            return self._send(Notice(text, plain(text)), most, self.pass_on)
+            return self._send(Notice(text, plain(text)), most)
         error_id = new_error_id()
         shown = plain(masker(with_id(summary, error_id)))
-        return self._send(Notice(with_id(text, error_id), plain(text), shown), most, self.pass_on)
+        return self._send(Notice(with_id(text, error_id), plain(text), shown), most)
 
-    def _send(self, notice: Notice, most: float, send: Callable[[Notice], object]) -> bool:
+    def _send(self, notice: Notice, most: float) -> bool:
         with self._lock:
             now = self._reactor.seconds()
             is_sent: bool = sum(now - at < PERIOD for at in self._sent) < most
@@ -209,7 +206,7 @@ class NoticeBoard:
                 self._left_out += 1
         if is_sent:
             self.log.warn("Notifying administrators: {text}", text=notice.text)
-            send(notice)
+            self._distribute(notice)
         else:
             self.log.warn("Too many notices; administrators don't get this one: {text}", text=notice.text)
         return is_sent

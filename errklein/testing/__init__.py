@@ -1,23 +1,7 @@
-"""Tools for tests of plugins: a bot in memory, a webhook client, and a test case for trial.
-
-`PluginTestCase` is the usual way to test a plugin::
-
-    from errklein.testing import PluginTestCase
-
-
-    class BuildsTests(PluginTestCase):
-        plugins = (Builds,)
-
-        def test_build(self):
-            response = self.post("/builds/7", json={"status": "ok"})
-            self.assertEqual(response.status, 200)
-            self.assertEqual(self.bot.sent_to("#builds"), ["build 7: ok"])
-
-`TestBot` is the bot behind it, for other test frameworks. Requests go through the real web server and its parser, and commands
-through the real dispatcher, without a port, a thread or a sleep.
-
-The names are imported on first use, so that importing this package doesn't import a reactor.
-"""
+"""Tools for tests of plugins: a bot in memory, a webhook client, and a test case for trial. `PluginTestCase` is the usual
+way to test a plugin. `TestBot` is the bot behind it, for other test frameworks. Requests go through the real web server
+and its parser, and commands through the real dispatcher, without a port, a thread or a sleep. The names are imported on
+first use, so that importing this package doesn't import a reactor."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.bot import _health
-from errklein.bot._health import HealthChecks
+from errklein.bot import _bot
+from errklein.bot._bot import HealthChecks
 from errklein.journal import INLINE, SQLiteJournal
 from errklein.listening import Listeners
 from errklein.ports.journal import JournalError
@@ -85,7 +85,7 @@ class NoticeTests(SynchronousTestCase):
         self.reactor, self.notices = InlineReactor(), list[str]()
         self.listeners: Any = Certificates()
         self.values, self.journal = Files(), FullJournal(None, self.reactor, lambda: 0.0, runs=INLINE)
-        self.patch(_health, "JobThread", lambda reactor, name: InlineThread())
+        self.patch(_bot, "JobThread", lambda reactor, name: InlineThread())
         self.health = self.watching(self.journal, self.values)
 
     def watching(self, journal: object, storage: object) -> HealthChecks:
@@ -151,7 +151,7 @@ class NoticeTests(SynchronousTestCase):
         """Administrators are notified once of a certificate that expires, also by a bot without files."""
         board = KeptNotices(TestReactor())
         health = HealthChecks(self.reactor, self.journal, MemoryStorage(), self.listeners, board)
-        self.patch(_health, "JobThread", self.fail)
+        self.patch(_bot, "JobThread", self.fail)
         health.start()
         self.addCleanup(health.stop)
         self.listeners.dates = (datetime.now(UTC) - timedelta(days=1),)

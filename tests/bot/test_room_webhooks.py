@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
-from errklein.bot._health import HealthChecks
+from errklein.bot._bot import HealthChecks
 from errklein.bot.room_webhooks import MadeWebhook
 from errklein.commands.operations import Actor
 from errklein.config import SecretError, SecretStore

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from errklein import BotPlugin, webhook
-from errklein.bot._health import INTERVAL
+from errklein.bot._bot import INTERVAL
 from tests.processes import ROOT
 from tests.status.kit import StatusCase
 from tests.status.test_readiness import Waiting
