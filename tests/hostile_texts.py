@@ -434,8 +434,7 @@ def functions() -> list[Tested]:
     from errklein.dispatch._finding import strip_prefix
     from errklein.journal._redaction import Redaction, redacted_head
     from errklein.logs import escape, format_line
-    from errklein.networks.irc._ircv3 import parse_tags
-    from errklein.networks.irc._lines import _FORMATTING, split_lines, strip_controls
+    from errklein.networks.irc._lines import _FORMATTING, parse_tags, split_lines, strip_controls
     from errklein.networks.irc._protocol import decode_line
     from errklein.text import code, fenced, folded, plain, sanitize, split_message
     from errklein.text.masking import Masker, masker, secrets_in
@@ -487,7 +486,7 @@ def functions() -> list[Tested]:
         ["errklein.webhooks.forwarding"],
     )
     markdown = ["errklein.text.rendering", "errklein.text.layout", "errklein.text.xhtml"]
-    irc = ["errklein.networks.irc._lines", "errklein.networks.irc._ircv3", "errklein.text.styles"]
+    irc = ["errklein.networks.irc._lines", "errklein.networks.irc._lines", "errklein.text.styles"]
     commands = ["errklein.commands._registry", "errklein.commands._declaration", "errklein.commands._history"]
     return [
         Tested("masker", masker, masking),

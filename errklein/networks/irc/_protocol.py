@@ -23,8 +23,17 @@ from twisted.words.protocols import irc
 
 from errklein.chat import Message, RoomError
 from errklein.networks.irc import IRCSettings
-from errklein.networks.irc._ircv3 import BEGIN, REFUSALS, WANTED, Capabilities, Replay, authenticate_lines, parse_tags
-from errklein.networks.irc._lines import Transmission, encode_line
+from errklein.networks.irc._lines import (
+    BEGIN,
+    REFUSALS,
+    WANTED,
+    Capabilities,
+    Replay,
+    Transmission,
+    authenticate_lines,
+    encode_line,
+    parse_tags,
+)
 from errklein.networks.irc.identifiers import CaseMapping, is_room, same_name
 from errklein.networks.outbox import NotConfirmed
 from errklein.text import sanitize

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.networks.irc._ircv3 import WANTED, Capabilities, authenticate_lines
+from errklein.networks.irc._lines import WANTED, Capabilities, authenticate_lines
 
 TOKENS = st.sampled_from([*WANTED, "sasl", "sasl=PLAIN", "-batch", "away-notify", "=", "", "draft/chathistory"])
 

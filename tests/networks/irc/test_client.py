@@ -13,7 +13,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from errklein.networks.context import NetworkContext
 from errklein.networks.irc import IRCBackend
-from errklein.networks.irc._ircv3 import parse_tags
+from errklein.networks.irc._lines import parse_tags
 from tests.networks.irc.listening import config
 
 KEYS = st.text("abz09-./+", min_size=1)

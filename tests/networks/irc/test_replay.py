@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein import BotPlugin, botcmd, botmatch, cmdfilter
 from errklein.chat import Message
 from errklein.commands.flows import FlowRoot
-from errklein.networks.irc._ircv3 import MOST_BATCHES, Replay, server_time
+from errklein.networks.irc._lines import MOST_BATCHES, Replay, server_time
 from tests.networks.irc.listening import Listener, logged
 from tests.networks.irc.played import PlayedServer
 from tests.networks.irc.whole_bot import WholeBotCase
