@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from errklein.chat import Identifier, Room, RoomOccupant, read_only, rules_of, same_network
+from errklein.chat.operations import labels_of
 from errklein.commands._declaration import applied
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -67,10 +68,11 @@ class FlowNode:
         :param question: the question in Markdown, or a function that gets the flow's context and returns it.
         :param choices: the names of commands, or existing nodes, by the labels of their buttons.
         :returns: the nodes of the next steps.
-        :raises ValueError: if a step is neither a node nor a name.
+        :raises ValueError: if a step is neither a node nor a name, or a label isn't suitable.
         """
         self.question = question
-        self.choices = {label: FlowNode.connect(self, step) for label, step in choices.items()}
+        steps = dict(zip(labels_of(choices), choices.values(), strict=True))
+        self.choices = {label: FlowNode.connect(self, step) for label, step in steps.items()}
         return tuple(self.choices.values())
 
     def predicate_for_node(self, node: FlowNode) -> Predicate | None:

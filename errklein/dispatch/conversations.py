@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from errklein.chat import Identifier, Message, Person, Room, RoomOccupant, rules_of, same_network
 from errklein.chat.handles import Handle, MessageRef
-from errklein.chat.operations import Kind, Press, Wanted
+from errklein.chat.operations import Kind, Press, Wanted, labels_of
 from errklein.commands import CommandError, RegisteredCommand
 from errklein.commands.access import is_named
 from errklein.commands.flows import Flow, same_person
@@ -41,8 +41,6 @@ a thread holds it meanwhile, or, if others wait, for 5 s."""
 
 MOST_WITH_BUTTONS = 100
 """Maximum number of open questions with buttons in a room or conversation."""
-
-LONGEST_LABEL, MOST_CHOICES = 75, 100
 
 NOT_OPEN = "This question isn't open any more."
 NOT_PERMITTED = "You may not answer this question."
@@ -176,9 +174,11 @@ class Conversations:
         if (refusal := self._refusal(plugin, timeout)) is not None:
             return fail(refusal)
         try:
-            labels = _labels(question, choices)
+            labels = labels_of(choices)
             if not isinstance(to, Message | Identifier):
                 raise ValueError(f"choose(): expected a message, a room or a person, not {to!r:.80}")
+            if not isinstance(question, str) or not question.strip():
+                raise ValueError(f"choose(): the question must be a text, not {question!r:.80}")
             backend = self._networks.of(to)
             if isinstance(to, Message):
                 asked = self._replies.addressed(backend, to, question, running_command.get())
@@ -375,17 +375,6 @@ def _key_of_question(question: Message, backend: Backend, message: Message) -> K
 def _thread(message: Message) -> str:
     """Return the id of the message's thread, or, without ids, the text of its parent; "" without a thread."""
     return message.thread or ("" if message.parent is None else f"of {message.parent.body}")
-
-
-def _labels(question: object, choices: Sequence[object]) -> tuple[str, ...]:
-    if not isinstance(question, str) or not question.strip():
-        raise ValueError(f"choose(): the question must be a text, not {question!r:.80}")
-    labels = [" ".join(label.split()) if isinstance(label, str) else "" for label in choices]
-    are_valid = all(0 < len(label) <= LONGEST_LABEL for label in labels) and 0 < len(labels) <= MOST_CHOICES
-    if isinstance(choices, str) or not are_valid or len({label.casefold() for label in labels}) < len(labels):
-        few = f"1 to {MOST_CHOICES} different texts of at most {LONGEST_LABEL} characters"
-        raise ValueError(f"choose(): expected {few} as choices, not {choices!r:.80}")
-    return tuple(labels)
 
 
 def _is_of(person: Identifier, by: Identifier) -> bool:

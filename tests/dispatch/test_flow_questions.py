@@ -152,6 +152,11 @@ class QuestionTests(FlowsCase):
         self.assertIn("Publish V1?\n Withdrawn.", self.say("!publish"))
         self.assertEqual(self.bot.backend.press(ref, 0, "@alice"), NOT_OPEN)
 
+    def test_unsuitable_labels(self) -> None:
+        """A flow with labels that can't be those of buttons isn't built."""
+        for choices in ({}, {" ": "publish"}, {"x" * 76: "publish"}, {"yes": "publish", "Yes": "tell"}):
+            self.assertRaises(ValueError, FlowRoot("release", None).choose, "Publish?", choices)
+
     def test_stopped_flow(self) -> None:
         """The question of a flow that is stopped is withdrawn."""
         self.say("!build v1")
