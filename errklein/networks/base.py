@@ -241,11 +241,9 @@ class SentAtOnce:
         return OutboxStatus(0, 0, 0, 0.0, self._sent)
 
     def recipients(self) -> Sequence[RecipientStatus]:
-        """Return none."""
         return ()
 
     def drop(self, recipient: str, reason: str) -> int:
-        """Drop nothing."""
         return 0
 
     def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
@@ -253,7 +251,7 @@ class SentAtOnce:
         self._store = store
 
     def wait_of(self, id: int) -> None:
-        """Return None: nothing waits."""
+        pass
 
     def note(self, recipient: str) -> None:
         """Note that a message was sent, in any thread in the context of its delivery."""

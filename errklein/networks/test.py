@@ -314,12 +314,10 @@ class TestBackend(LocalBackend):
         return self.outgoing_message_queue.get(block, timeout)
 
     def zap_queues(self) -> None:
-        """Empty both queues."""
         self.incoming_stanza_queue.queue.clear()
         self.outgoing_message_queue.queue.clear()
 
     def reset_rooms(self) -> None:
-        """Remove all rooms."""
         self._rooms.clear()
 
     def _item_received(self) -> None:

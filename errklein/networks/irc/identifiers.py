@@ -93,8 +93,6 @@ is_room: Callable[[str], object] = re.compile(_ROOM).fullmatch
 
 
 class _FoldsNames:
-    """Base class of identifiers whose names are compared by a case mapping."""
-
     network: str
     _name: str
 
@@ -103,7 +101,6 @@ class _FoldsNames:
 
     @property
     def name_rules(self) -> CaseMapping:
-        """The case mapping that the identifier was created with."""
         return CaseMapping(self._casemapping)
 
     def __repr__(self) -> str:
@@ -206,7 +203,6 @@ class IRCRoom(_FoldsNames, Room):
         self._act.join_room(self.room, password)
 
     def leave(self, reason: str | None = None) -> None:
-        """Leave the room."""
         self._act.leave_room(self.room, reason)
 
     def create(self) -> None:
@@ -214,7 +210,6 @@ class IRCRoom(_FoldsNames, Room):
         self.join()
 
     def destroy(self) -> None:
-        """Raise NotImplementedError: on IRC, a room exists until its last occupant leaves."""
         raise NotImplementedError("a room on IRC can't be destroyed; it exists until its last occupant leaves")
 
     def invite(self, *args: Identifier | str) -> None:
@@ -225,12 +220,10 @@ class IRCRoom(_FoldsNames, Room):
 
     @property
     def joined(self) -> bool:
-        """True if the bot is in the room."""
         return self._act.is_joined(self.room)
 
     @property
     def topic(self) -> str | None:
-        """The topic, or None. Assign a string to set it; raises RoomNotJoinedError outside the room."""
         return self._act.state_of(self.room).topic or None
 
     @topic.setter
@@ -239,7 +232,6 @@ class IRCRoom(_FoldsNames, Room):
 
     @property
     def occupants(self) -> Sequence[RoomOccupant]:
-        """The occupants, the bot included; raises RoomNotJoinedError outside the room."""
         return self._act.occupants_of(self.room)
 
     def __str__(self) -> str:

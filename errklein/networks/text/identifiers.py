@@ -22,7 +22,6 @@ class TextPerson(LocalPerson):
         return f"@{self.person}"
 
     def access_names(self, purpose: Purpose) -> tuple[str, ...]:
-        """Return the name with and without `@`."""
         return self.aclattr, self.person
 
     def __str__(self) -> str:
@@ -34,7 +33,6 @@ class TextOccupant(LocalOccupant, TextPerson):
 
     @property
     def nick(self) -> str | None:
-        """The short name, or None, as outside the room."""
         return self._nick
 
     def __str__(self) -> str:

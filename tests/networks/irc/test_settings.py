@@ -119,7 +119,7 @@ class IdentityTests(SynchronousTestCase):
         for backend, identity, expected in (
             ("Text", {**IDENTITY, "port": 6697}, []),
             ("Text", {"user_name": "bot"}, ["BOT_IDENTITY: unknown key 'user_name'; did you mean 'username'?"]),
-            ("Slack", {"tokn": "x"}, []),
+            ("Webex", {"tokn": "x"}, []),
         ):
             config = load_config(None, {"BACKEND": backend, "BOT_IDENTITY": identity, "BOT_ADMINS": ("a",)})
             self.assertEqual(list(network_warnings(config)), expected)
