@@ -536,12 +536,6 @@ class LocalBackend(NetworkBase):
             room = self._rooms.setdefault(name, self.room_type(name, bot=self))
         return room
 
-    def replied_to(self, message: Message) -> str:
-        """Return the id of `parent`, if the message goes to the same place; "" otherwise."""
-        parent = message.parent
-        is_there = parent is not None and message.to == (parent.to if parent.is_group else parent.frm)
-        return parent.ref.id if parent and parent.ref and is_there else ""
-
     def person_of(self, sender: Identifier | None) -> Identifier | None:
         """Return the person of an occupant, and anybody else as they are."""
         return self.person_named(sender.person) if isinstance(sender, LocalOccupant) else sender
