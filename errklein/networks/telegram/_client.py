@@ -68,15 +68,11 @@ async def check(context: NetworkContext) -> Sequence[NetworkFinding]:
     """Return who the bot is, and what it lacks; see `Network.check`."""
     client = TelegramClient(context)
     me: Any = await client.call("getMe")
-    reads_all, found = (
-        me.get("can_read_all_group_messages"),
-        [(f"Telegram accepts the bot as @{me['username']}", False)],
-    )
+    found = [(f"Telegram accepts the bot as @{me['username']}", False)]
+    reads_all = bool(me.get("can_read_all_group_messages"))
     if not reads_all:
         text = "privacy mode is on: in groups where it is no administrator, the bot only gets commands with / and replies to it"
-        found.append(
-            (f"{text}; change that with /setprivacy of @BotFather, and add the bot to its groups again", False)
-        )
+        found.append((f"{text}; change that with /setprivacy of @BotFather, and add the bot again", False))
     for room in rooms_of(context.config):
         try:
             status: str = (await client.call("getChatMember", chat_id=int(room), user_id=me["id"]))["status"]
