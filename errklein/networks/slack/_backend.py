@@ -157,9 +157,9 @@ class SlackBackend(ConnectedNetwork):
                 content = {"blocks": choice_blocks(text, choices)} if choices else content
                 return await self._post(channel, thread, text, content)
             case Edit(ref, text, mentions):
-                # The text replaces blocks, and so buttons.
+                # The text replaces a card and buttons.
                 text = self._shown(text, mentions, details)
-                await call("chat.update", channel=channel, ts=ref.id, text=text, blocks=[])
+                await call("chat.update", channel=channel, ts=ref.id, text=text, blocks=[], attachments=[])
             case Delete(ref):
                 await call("chat.delete", channel=channel, ts=ref.id)
             case React(ref, emoji, remove):

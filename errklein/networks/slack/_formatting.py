@@ -22,16 +22,16 @@ def to_mrkdwn(
     markdown: str, name_of: Callable[[str], str] = lambda user: "", people: Sequence[str] = (), for_all: bool = False
 ) -> str:
     """Return the text of a message. It notifies `people`, who are given by id; with `for_all` also those whose ids are in the text,
-    and all by `@here` and the like. Other ids are shown as names, as far as `name_of` knows them."""
+    and all by `@here` and the like. Other mentions are shown as names, as far as `name_of` knows them."""
     plain = to_imtext(markdown if for_all else without_mentions(markdown), compact=True, indented=False)
     text, left = html.escape(plain, quote=False), list(people)
 
     def show(found: re.Match[str]) -> str:
         user, name = found[1], html.escape(name_of(found[1]), quote=False)
-        if user in people or (for_all and (name or found[0] != user)):
+        if user in people or (for_all and (name or found[0][0] == "&")):
             left[:] = [one for one in left if one != user]
             return f"<@{user}>"
-        return f"@{name}" if name else found[0]
+        return f"@{name}" if name and found[0] != user else found[0]
 
     text = _USER.sub(show, text)
     for user in left[::-1]:

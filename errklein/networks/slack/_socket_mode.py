@@ -66,8 +66,9 @@ class SocketMode:
             if kind == "hello" and not hello.called:
                 hello.callback(None)
             elif kind == "disconnect" and not over.called:
-                is_off = envelope.get("reason") == "link_disabled"
-                over.errback(Unusable("Socket Mode is switched off in the app")) if is_off else over.callback("")
+                reason, off = at(envelope, "reason"), Unusable("Socket Mode is switched off in the app")
+                is_renewed = reason in ("warning", "refresh_requested")
+                over.errback(off) if reason == "link_disabled" else over.callback("" if is_renewed else reason or kind)
             elif envelope_id := at(envelope, "envelope_id"):
                 answer = partial(self._acknowledge, opened, json.dumps({"envelope_id": envelope_id}))
                 self._receiver.receive(kind, mapping(envelope.get("payload")), answer)

@@ -51,8 +51,7 @@ class SlackPerson(LocalPerson):
 
 
 class SlackRoom(ManagedRoom):
-    """A channel, identified by its id, such as C0123456789, or by a name, such as #ops, until that is resolved. Raises ValueError for
-    any other text."""
+    """A channel, identified by its id, such as C0123456789, or by a name, such as #ops. Raises ValueError for any other text."""
 
     channelid: str = read_only("id", "The id of the channel.")
     name: str = read_only("channelname", "The name of the channel.")

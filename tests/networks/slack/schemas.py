@@ -25,7 +25,12 @@ def problem(value: Any, schema: Mapping[str, Any], where: str = "") -> str:
     if "$ref" in schema:
         return problem(value, SCHEMA[schema["$ref"]], where)
     if "anyOf" in schema:
-        found = [problem(value, one, where) for one in schema["anyOf"]]
+        # As in TypeScript, an object may have what belongs to another alternative.
+        others: dict[str, Any] = {}
+        for one in schema["anyOf"]:
+            others |= one.get("properties", {})
+        alternatives = [{**one, "properties": {**others, **one.get("properties", {})}} for one in schema["anyOf"]]
+        found = [problem(value, one, where) for one in alternatives]
         return "" if "" in found else max(found, key=lambda text: text.count("."))
     if "not" in schema:
         return f"{where} isn't allowed" if not problem(value, schema["not"], where) else ""

@@ -500,9 +500,9 @@ class FakeSlack(Double):
             raise Refused("cant_update_message")
         self._check_text(given)
         before = dict(message)
+        message |= {name: given[name] for name in ("blocks", "attachments") if name in given}
         message |= {
             "text": given["text"],
-            "blocks": given.get("blocks", message.get("blocks", [])),
             "edited": {"user": BOT},
         }
         self._changed(given["channel"], message, before)

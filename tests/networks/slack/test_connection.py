@@ -157,6 +157,16 @@ class SocketTests(BotCase):
         self.clock.advance(0.1)
         self.assertIn("Socket Mode is switched off", self.notices[-1])
 
+    def test_too_many(self) -> None:
+        """If Slack closes a socket for another reason, the bot connects again after a pause, and not at once."""
+        self.online()
+        calls = len(self.server.calls)
+        self.server.links[0].send({"type": "disconnect", "reason": "too_many_websockets"})
+        self.clock.advance(0.1)
+        self.assertEqual(
+            (len(self.server.calls), self.named("backend_disconnected")), (calls, [("too_many_websockets",)])
+        )
+
     def test_half_open(self) -> None:
         """If the Web API doesn't answer, the bot isn't connected, and is as soon as it does."""
         for method in ("auth.test",):

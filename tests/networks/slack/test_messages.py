@@ -137,7 +137,7 @@ class SentTests(BotCase):
         self.assertEqual(self.said(), [f"<!here> <@{BOB}> <!channel> &lt;script&gt;"])
 
     def test_people(self) -> None:
-        """The people of a message are notified, by their name in the text or before it. Others' ids are shown as names."""
+        """The people of a message are notified, by their name in the text or before it. Other mentions become names, and ids stay."""
         backend = self.online()
         self.say("hello", user=BOB)
         self.say("hello")
@@ -145,9 +145,9 @@ class SentTests(BotCase):
         backend.prefix_groupchat_reply(reply, self.events.messages[1].frm)
         backend.send_message(reply)
         self.send(backend, "look", mentioned=(ALICE, BOB))
-        self.send(backend, f"{BOB} has said {ALICE}", mentioned=(BOB,))
+        self.send(backend, f"{BOB} has said <@{ALICE}> is `{ALICE}`", mentioned=(BOB,))
         self.clock.advance(1)
-        expected = [f"<@{ALICE}> done", f"<@{ALICE}> <@{BOB}> look", f"<@{BOB}> has said @alice"]
+        expected = [f"<@{ALICE}> done", f"<@{ALICE}> <@{BOB}> look", f"<@{BOB}> has said @alice is `{ALICE}`"]
         self.assertEqual(self.said(), expected)
 
     def test_reactions(self) -> None:
@@ -239,6 +239,16 @@ class SentTests(BotCase):
         self.assertEqual((colored["attachments"][0]["color"], colored["text"]), ("#ff0000", ""))
         self.assertEqual(("blocks" in broken, "Build" in broken["text"]), (False, True))
         self.assertEqual(len(long), 2)
+
+    def test_edited_card(self) -> None:
+        """An edit of a card replaces it."""
+        backend = self.online()
+        sent = backend.send_card(Card("x", to=backend.query_room("#ops"), title="Build", color="#ff0000"))
+        self.clock.advance(1)
+        backend.perform(Message("done", to=backend.query_room("#ops")), Wanted(Kind.EDIT, str(sent)))
+        self.clock.advance(1)
+        [message] = self.server.posts()
+        self.assertEqual((message["text"], message["attachments"], message["blocks"]), ("done", [], []))
 
     def test_own_blocks(self) -> None:
         """`extras` may have blocks."""
