@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from errklein.config import Config, ConfigError
+from errklein.config import ConfigError
 from errklein.config.identity import IdentityKey, NetworkSettings
-from errklein.config.networks import Network, NetworkFinding
+from errklein.config.networks import Network, lazily
 from errklein.verify import parse_reference
-
-if TYPE_CHECKING:
-    from errklein.networks.apprise._backend import Target
-    from errklein.networks.context import NetworkContext
-    from errklein.ports.chat import Backend
 
 __all__ = ["NETWORK"]
 
@@ -40,24 +34,7 @@ def _schemes(key: str, value: Any) -> frozenset[str]:
     return frozenset(value)
 
 
-def _make(context: NetworkContext) -> Backend:
-    from errklein.networks.apprise._backend import AppriseBackend
-
-    return AppriseBackend(context)
-
-
-def _open(config: Config) -> Mapping[str, Target]:
-    from errklein.networks.apprise._backend import open_targets
-
-    return open_targets(config)
-
-
-async def _check(context: NetworkContext) -> Sequence[NetworkFinding]:
-    targets = [f"{name} ({target.service})" for name, target in _open(context.config).items()]
-    return [NetworkFinding(f"{', '.join(targets)}: valid; only a message shows whether a service accepts it")]
-
-
-NETWORK = Network(
+NETWORK: Network = Network(
     "Apprise",
     "services such as Teams and e-mail, to which messages are only sent",
     NetworkSettings(
@@ -72,11 +49,11 @@ NETWORK = Network(
                 _schemes, "none", "schemes of URLs that are allowed besides those of usual services, such as `xmpp`"
             ),
         },
-        check=_open,
+        check=lazily(f"{__name__}._backend", "open_targets"),
     ),
-    _make,
+    lazily(f"{__name__}._backend", "AppriseBackend"),
     sends_only=True,
     libraries=["apprise"],
     extra="errklein[apprise]",
-    check=_check,
+    check=lazily(f"{__name__}._backend", "check"),
 )

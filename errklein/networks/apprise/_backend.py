@@ -26,6 +26,7 @@ from errklein.chat.features import Features
 from errklein.chat.operations import Operation, Post, Wanted
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.config import Config, ConfigError
+from errklein.config.networks import NetworkFinding
 from errklein.config.secrets import SecretError, SecretStore
 from errklein.networks.apprise import NETWORK
 from errklein.networks.base import LocalPerson, NamedRoom, NetworkBase
@@ -172,6 +173,11 @@ class AppriseBackend(NetworkBase):
             # A notice to the same target waits behind the message.
             self._context.notify(("apprise", self.network, room), f"{text}; it is sent again later.")
         return Failure(RetryLater(seconds, "recipient"))
+
+
+async def check(context: NetworkContext) -> Sequence[NetworkFinding]:
+    targets = [f"{name} ({target.service})" for name, target in open_targets(context.config).items()]
+    return [NetworkFinding(f"{', '.join(targets)}: valid; only a message shows whether a service accepts it")]
 
 
 def open_targets(config: Config) -> Mapping[str, Target]:

@@ -13,16 +13,13 @@ from twisted.internet.abstract import isIPv6Address
 
 from errklein.config import Config, ConfigError
 from errklein.config.identity import IdentityKey, NetworkSettings, check_flag, check_text, configured_rooms, is_local
-from errklein.config.networks import Network, NetworkFinding
+from errklein.config.networks import Network, lazily
 from errklein.networks.irc.identifiers import ACL_PATTERN, IRCPerson, IRCRoom, IRCRoomOccupant, is_nick, is_room
 
 if TYPE_CHECKING:
-    from errklein.networks.context import NetworkContext
     from errklein.networks.irc._backend import IRCBackend
 
 __all__ = ["SETTINGS", "IRCBackend", "IRCPerson", "IRCRoom", "IRCRoomOccupant", "IRCSettings"]
-
-_IDENTIFIERS = "errklein.networks.irc.identifiers"
 
 _ROOM = "a name such as '#errklein', or a pair such as ('#errklein', 'password')"
 
@@ -232,26 +229,14 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'errklein.networks.irc' has no attribute {name!r}")
 
 
-def _make(context: NetworkContext) -> IRCBackend:
-    from errklein.networks.irc._backend import IRCBackend
-
-    return IRCBackend(context)
-
-
-async def _check(context: NetworkContext) -> list[NetworkFinding]:
-    from errklein.networks.irc._backend import ConnectionCheck
-
-    return [NetworkFinding(await ConnectionCheck(context).result())]
-
-
 NETWORK = Network(
     "IRC",
     "IRC, with TLS and SASL",
     SETTINGS,
-    _make,
-    values=[f"{_IDENTIFIERS}:{name}" for name in ("IRCPerson", "IRCRoom", "IRCRoomOccupant", "_stored_room")],
+    lazily(f"{__name__}._backend", "IRCBackend"),
+    values=[f"{__name__}.identifiers:{name}" for name in ("IRCPerson", "IRCRoom", "IRCRoomOccupant", "_stored_room")],
     defaults={"COMPACT_OUTPUT": True},
     admin="alice!*@alice.example.org",
     mentions_all=False,
-    check=_check,
+    check=lazily(f"{__name__}._backend", "check"),
 )

@@ -21,6 +21,7 @@ from errklein.chat.features import Features
 from errklein.chat.names import matches_any, patterns_of
 from errklein.chat.operations import Operation, Post, Wanted
 from errklein.chat.outgoing import OutgoingMessage, Wait
+from errklein.config.networks import NetworkFinding
 from errklein.networks._connection import Backoff, describe_failure
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
@@ -355,27 +356,9 @@ class ConnectionCheck(IRCBackend):
 
     def __init__(self, context: NetworkContext, endpoint: IStreamClientEndpoint | None = None) -> None:
         super().__init__(context, endpoint)
-        self._has_nickserv_password = bool(self.settings.nickserv_password)
+        self.has_nickserv_password = bool(self.settings.nickserv_password)
         self.settings = replace(self.settings, nickserv_password="")
         self._nick: Deferred[str] = Deferred()
-
-    async def result(self) -> str:
-        """Return a sentence about a server that accepts the bot; raise ConnectionError with the reason if it doesn't."""
-        settings = self.settings
-        server = f"{settings.server}:{settings.port}{' with TLS' if settings.tls else ''}"
-        try:
-            nick = await self.nick()
-        except ConnectionError as error:
-            raise ConnectionError(f"{server}: {error}") from None
-        text = f"{server} accepts the bot as {nick}"
-        if self._has_nickserv_password:
-            text += "; its password for NickServ isn't checked, since that takes a message"
-        if nick.lower() != settings.nickname.lower():
-            text += f", since the nick {settings.nickname} is in use, or too long for the server"
-            if not self.context.is_running:
-                raise ConnectionError(text)
-            text += "; a bot runs, perhaps with this nick"
-        return text
 
     async def nick(self) -> str:
         """Return the nick that the server has registered; raise ConnectionError with the reason if there is none."""
@@ -402,3 +385,23 @@ class ConnectionCheck(IRCBackend):
             why += "; the port may be one without TLS: correct BOT_IDENTITY['port'], usually 6697"
         if not self._nick.called:
             self._nick.errback(ConnectionError(why))
+
+
+async def check(context: NetworkContext) -> list[NetworkFinding]:
+    """Return a finding about a server that accepts the bot; raise ConnectionError with the reason if it doesn't."""
+    checked = ConnectionCheck(context)
+    settings = checked.settings
+    server = f"{settings.server}:{settings.port}{' with TLS' if settings.tls else ''}"
+    try:
+        nick = await checked.nick()
+    except ConnectionError as error:
+        raise ConnectionError(f"{server}: {error}") from None
+    text = f"{server} accepts the bot as {nick}"
+    if checked.has_nickserv_password:
+        text += "; its password for NickServ isn't checked, since that takes a message"
+    if nick.lower() != settings.nickname.lower():
+        text += f", since the nick {settings.nickname} is in use, or too long for the server"
+        if not context.is_running:
+            raise ConnectionError(text)
+        text += "; a bot runs, perhaps with this nick"
+    return [NetworkFinding(text)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from errklein.config import Config, ConfigError
@@ -17,16 +17,10 @@ from errklein.config.identity import (
     configured_rooms,
     is_local,
 )
-from errklein.config.networks import Network, NetworkFinding
+from errklein.config.networks import Network, lazily
 from errklein.networks.matrix.identifiers import is_room, is_user
 
-if TYPE_CHECKING:
-    from errklein.networks.context import NetworkContext
-    from errklein.ports.chat import Backend
-
 __all__ = ["NETWORK", "SETTINGS", "MatrixSettings"]
-
-_IDENTIFIERS = "errklein.networks.matrix.identifiers"
 
 
 @dataclass(frozen=True)
@@ -121,24 +115,12 @@ SETTINGS = NetworkSettings(
 )
 
 
-def _make(context: NetworkContext) -> Backend:
-    from errklein.networks.matrix._backend import MatrixBackend
-
-    return MatrixBackend(context)
-
-
-async def _check(context: NetworkContext) -> list[NetworkFinding]:
-    from errklein.networks.matrix._client import MatrixClient
-
-    return [NetworkFinding(await MatrixClient(context, MatrixSettings.read(context.config)).check())]
-
-
 NETWORK = Network(
     "Matrix",
     "Matrix, with a password or an access token",
     SETTINGS,
-    _make,
-    values=[f"{_IDENTIFIERS}:{name}" for name in ("MatrixOccupant", "MatrixPerson", "MatrixRoom")],
+    lazily(f"{__name__}._backend", "MatrixBackend"),
+    values=[f"{__name__}.identifiers:{name}" for name in ("MatrixOccupant", "MatrixPerson", "MatrixRoom")],
     admin="@alice:example.org",
-    check=_check,
+    check=lazily(f"{__name__}._client", "check"),
 )

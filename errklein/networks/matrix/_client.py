@@ -9,14 +9,15 @@ from urllib.parse import quote
 from twisted.internet.defer import Deferred
 
 from errklein.config import ConfigError
+from errklein.config.networks import NetworkFinding
 from errklein.networks._connection import Unusable
 from errklein.networks.json_client import File, RequestRefused, mapping, text_of
+from errklein.networks.matrix import MatrixSettings
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.text.masking import masker
 
 if TYPE_CHECKING:
     from errklein.networks.context import NetworkContext
-    from errklein.networks.matrix import MatrixSettings
 
 
 class TokenRevoked(NotConfirmed):
@@ -59,18 +60,6 @@ class MatrixClient:
             await self._state.set("login", {**stored, "account": account})
         self._use(stored["token"])
         self.user = stored["user"]
-
-    async def check(self) -> str:
-        """Log in, and return a sentence about it; raise ConfigError if the homeserver refuses that, else ConnectionError."""
-        try:
-            await self.log_in()
-            if self._settings.password:
-                await self.call("POST", "/logout", {})
-        except Unusable as error:
-            raise ConfigError(str(error)) from None
-        except (NotConfirmed, RetryLater, RequestRefused) as error:
-            raise ConnectionError(str(error)) from None
-        return f"the homeserver accepts the bot as {self.user}"
 
     def call(self, method: str, path: str, json: Any = None, version: str = "v3", **options: Any) -> Deferred[Any]:
         return self._http.call(method, f"/_matrix/client/{version}{path}", json, **options)
@@ -133,3 +122,18 @@ class MatrixClient:
             # It isn't by the homeserver, but for example by a proxy while the homeserver is being restarted.
             return NotConfirmed(f"{self._http.host} has answered with status {status}, and not as a homeserver")
         return None
+
+
+async def check(context: NetworkContext) -> list[NetworkFinding]:
+    """Log in, and return a finding about it; raise ConfigError if the homeserver refuses that, else ConnectionError."""
+    settings = MatrixSettings.read(context.config)
+    client = MatrixClient(context, settings)
+    try:
+        await client.log_in()
+        if settings.password:
+            await client.call("POST", "/logout", {})
+    except Unusable as error:
+        raise ConfigError(str(error)) from None
+    except (NotConfirmed, RetryLater, RequestRefused) as error:
+        raise ConnectionError(str(error)) from None
+    return [NetworkFinding(f"the homeserver accepts the bot as {client.user}")]
