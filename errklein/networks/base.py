@@ -96,8 +96,8 @@ class NetworkBase(Backend):
             self.events.messages_undelivered(self, recipient, origins, reason, waiting=waiting)
 
     def details_of(self, message: Message) -> str:
-        """Return what `transmit` needs besides the text, also after a restart; here nothing."""
-        return ""
+        """Return what `transmit` needs besides the text, also after a restart; by default the id of `parent`."""
+        return self.replied_to(message)
 
     def recipient_of(self, message: Message, wanted: Wanted) -> str:
         """Return the text of the recipient: that of `to`, or else the room of the target; "" if only its handle is known."""

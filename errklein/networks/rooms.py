@@ -13,10 +13,11 @@ from twisted.logger import Logger
 from errklein.chat import Identifier, Person, Room, RoomDoesNotExistError, RoomError, RoomOccupant, read_only
 from errklein.chat.identifiers import LookupFailed
 from errklein.chat.outgoing import Wait
+from errklein.networks.base import ConnectedNetwork
 from errklein.networks.directory import AliasedRoom, Directory
 from errklein.networks.json_client import RequestRefused
 from errklein.networks.outbox import NotConfirmed, RetryLater
-from errklein.running import ThreadWaits, cancel_timers, in_reactor_thread
+from errklein.running import ThreadWaits, TimedOut, cancel_timers, in_reactor_thread
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ def reported(method: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Def
         except RequestRefused as error:
             is_missing = error.status == 404 or error.code == "channel_not_found"
             raise (RoomDoesNotExistError if is_missing else RoomError)(str(error)) from None
-        except (LookupFailed, NotConfirmed, RetryLater) as error:
+        except (LookupFailed, NotConfirmed, RetryLater, TimedOut, ValueError) as error:
             raise RoomError(str(error)) from error
 
     return wraps(method)(lambda *args, **options: Deferred.fromCoroutine(run(*args, **options)))
@@ -123,6 +124,27 @@ class WantedRooms(RoomActions):
         self._missing[name] = Wait(f"the bot is not in {name}", before.since if before else self._now(), cause)
         if self._again is None or not self._again.active():
             self._again = self._reactor.callLater(self._pause, self._join_soon)
+
+
+class ManagingNetwork(ConnectedNetwork):
+    """Base class of networks on which `membership` manages rooms. Implements `ports.chat.ManagesRooms`."""
+
+    membership: Any
+
+    def manage(self, membership: RoomActions) -> None:
+        """Let an object manage the rooms, whose methods become those of the network."""
+        self.membership = membership
+        for action in ("join", "leave", "create", "destroy", "topic", "set_topic", "members", "invite"):
+            setattr(self, action, getattr(membership, action))
+
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
+        """End the waits of threads, too."""
+        return super().disconnect(grace).addCallback(lambda _: self.membership.stop())
+
+    def room_status(self, name: str) -> Wait | None:
+        """Return that of the network while it isn't connected."""
+        status: Wait | None = self.membership.status(name)
+        return status and (self.connection.absence or status)
 
 
 class ManagedRoom(AliasedRoom):

@@ -14,8 +14,7 @@ from twisted.python.failure import Failure
 from errklein.chat import OFFLINE, ONLINE, Identifier, Message, Person, RoomDoesNotExistError, read_only
 from errklein.chat.features import Features
 from errklein.chat.operations import Delete, Edit, Operation, React, Upload, Wanted
-from errklein.chat.outgoing import OutgoingMessage, Wait
-from errklein.networks.base import ConnectedNetwork
+from errklein.chat.outgoing import OutgoingMessage
 from errklein.networks.context import NetworkContext
 from errklein.networks.json_client import RequestRefused, mapping, one_line, text_of
 from errklein.networks.matrix import MatrixSettings
@@ -35,6 +34,7 @@ from errklein.networks.matrix._rooms import MatrixRooms
 from errklein.networks.matrix._sync import MatrixSync
 from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, split_occupant
 from errklein.networks.outbox import RetryLater
+from errklein.networks.rooms import ManagingNetwork
 from errklein.running import on_reactor_soon
 from errklein.text import plain
 from errklein.text.neutralising import without_effects
@@ -51,7 +51,7 @@ _FEATURES = Features(
 _PRESENCES = {ONLINE: "online", OFFLINE: "offline"}
 
 
-class MatrixBackend(ConnectedNetwork):
+class MatrixBackend(ManagingNetwork):
     """A connection to one Matrix network, as a client of a homeserver. Implements `outbox.Transport` and `ManagesRooms`, too."""
 
     log = Logger(namespace="errklein.networks")
@@ -62,6 +62,7 @@ class MatrixBackend(ConnectedNetwork):
     joined_rooms: Sequence[MatrixRoom] = read_only("membership.joined", "The rooms that the bot is in.")
     unreadable: Sequence[str] = read_only("membership.unreadable", "The encrypted rooms.")
 
+    membership: MatrixRooms
     window = 8
     serial = True
 
@@ -72,14 +73,12 @@ class MatrixBackend(ConnectedNetwork):
         self.message_size_limit = size
         self._features = replace(_FEATURES, size=size, edit_size=min(size, _MOST_EDITED))
         self.client = MatrixClient(context, self.settings)
-        self.membership = rooms = MatrixRooms(self)
+        self.manage(MatrixRooms(self))
         self.receiver = Receiver(self)
         self._sync = MatrixSync(self)
         self.presence: tuple[str, str] = ("online", "")
         """As Matrix names it, and the text."""
         self._name = ""
-        for action in ("join", "leave", "create", "destroy", "topic", "set_topic", "members", "invite"):
-            setattr(self, action, getattr(rooms, action))
 
     @property
     def bot_identifier(self) -> Identifier | None:  # type: ignore[override]
@@ -200,10 +199,6 @@ class MatrixBackend(ConnectedNetwork):
         return isinstance(message.frm, MatrixPerson) and message.frm.person == self.client.user
 
     # Rooms and states
-
-    def room_status(self, name: str) -> Wait | None:
-        status = self.membership.status(name)
-        return status and (self.connection.absence or status)
 
     def change_presence(self, status: str, message: str) -> None:
         self.presence = _PRESENCES.get(status, "unavailable"), message

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 
-from errklein.chat import Identifier, Message, Room, RoomDoesNotExistError, RoomError, UserDoesNotExistError
+from errklein.chat import Identifier, Room, RoomDoesNotExistError, RoomError, UserDoesNotExistError
 from errklein.chat.features import Features
 from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload
 from errklein.chat.outgoing import OutgoingMessage, Wait
@@ -60,9 +60,6 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         self.stop()
         return super().disconnect(grace).addCallback(lambda _: self._updates.flush())
-
-    def details_of(self, message: Message) -> str:
-        return self.replied_to(message)
 
     async def send_operation(self, message: OutgoingMessage, operation: Operation, key: str) -> str:
         ref, sent = getattr(operation, "ref", None), None

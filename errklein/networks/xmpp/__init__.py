@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NETWORK"]
 
-_IDENTIFIERS = "errklein.networks.xmpp.identifiers"
-
 
 def rooms_of(config: Any) -> dict[str, str]:
     """Return the rooms of CHATROOM_PRESENCE with their passwords; raises ConfigError if one is invalid."""
@@ -61,13 +59,15 @@ def _check_files(view: Config) -> None:
         raise ConfigError(f"XMPP_CA_CERT_FILE: there is no file {str(file)!r}")
 
 
-_ADDRESS = "host and port, such as `('127.0.0.1', 5222)`. Port 5223 is TLS at once, others begin with STARTTLS"
-
 SETTINGS = NetworkSettings(
     {
         "username": IdentityKey(_username, "required", "the bot's JID, such as `err@example.org`", required=True),
         "password": IdentityKey(check_text, "required", "the bot's password", required=True),
-        "server": IdentityKey(_server, "from DNS", _ADDRESS),
+        "server": IdentityKey(
+            _server,
+            "from DNS",
+            "host and port, such as `('127.0.0.1', 5222)`; 5223 is TLS at once, others use STARTTLS",
+        ),
     },
     _warnings,
     check=_check_files,
@@ -102,7 +102,7 @@ NETWORK = Network(
     "XMPP (Jabber), with a password",
     SETTINGS,
     _make,
-    values=[f"{_IDENTIFIERS}:{name}" for name in ("XMPPPerson", "XMPPRoom", "XMPPRoomOccupant")],
+    values=[f"{__name__}.identifiers:{name}" for name in ("XMPPPerson", "XMPPRoom", "XMPPRoomOccupant")],
     libraries=["slixmpp"],
     extra="errklein[xmpp]",
     admin="alice@example.org",

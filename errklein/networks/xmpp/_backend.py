@@ -16,20 +16,20 @@ from xml.etree.ElementTree import Element, ParseError, fromstring
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
-from errklein.chat import Attachment, Identifier, Message, Presence, Reaction, Room, RoomDoesNotExistError, RoomOccupant
+from errklein.chat import Attachment, Identifier, Message, Presence, Reaction, Room, RoomOccupant
 from errklein.chat.features import Features
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload, Wanted
-from errklein.chat.outgoing import OutgoingMessage, Wait
+from errklein.chat.outgoing import OutgoingMessage
 from errklein.chat.presence import AWAY, DND, OFFLINE, ONLINE
 from errklein.chat.reactions import REACTION_ADDED, REACTION_REMOVED
 from errklein.networks._state import Latest
-from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
 from errklein.networks.errors import NotConfirmed, RequestRefused, RetryLater
 from errklein.networks.json_client import LARGEST, File, one_line
+from errklein.networks.rooms import ManagingNetwork
 from errklein.networks.xmpp import SETTINGS
-from errklein.networks.xmpp._client import CLIENT, INFO, UPLOAD, XMPPStream, element, error_of, event_loop
+from errklein.networks.xmpp._client import CLIENT, UPLOAD, XMPPStream, element, error_of, event_loop
 from errklein.networks.xmpp._rooms import USER, XMPPRooms
 from errklein.networks.xmpp.identifiers import XMPPPerson, XMPPRoom, bare, split_identifier
 from errklein.running import on_reactor_soon
@@ -41,8 +41,8 @@ _XHTML, _BODY = "{http://jabber.org/protocol/xhtml-im}html", '<body xmlns="http:
 _RETRACTED = "An earlier message was retracted, but your client doesn't show that."
 
 CORRECT, REACT, REPLY = "{urn:xmpp:message-correct:0}", "{urn:xmpp:reactions:0}", "{urn:xmpp:reply:0}"
-RETRACT, MODERATE = "{urn:xmpp:message-retract:1}", "{urn:xmpp:message-moderate:1}"
-STANZA_ID, OOB, FALLBACK = "{urn:xmpp:sid:0}", "{jabber:x:oob}", "{urn:xmpp:fallback:0}"
+RETRACT, STANZA_ID = "{urn:xmpp:message-retract:1}", "{urn:xmpp:sid:0}"
+OOB, FALLBACK = "{jabber:x:oob}", "{urn:xmpp:fallback:0}"
 
 _MOST = 20  # emoji of one person, and files of a message
 _STATES = {"away": AWAY, "xa": AWAY, "dnd": DND}
@@ -56,10 +56,11 @@ class Known(NamedTuple):
     jid: str
 
 
-class XMPPBackend(ConnectedNetwork):
+class XMPPBackend(ManagingNetwork):
     """A connection to one XMPP network. Implements `outbox.Transport` and `ManagesRooms`, too."""
 
     events: Any = None
+    membership: XMPPRooms
     mode = "xmpp"
     joins_configured_rooms = True
     name_form = "{}:"
@@ -77,15 +78,13 @@ class XMPPBackend(ConnectedNetwork):
         self.seen = context.seen("messages", 1_000)
         self.away_since = float("inf")
         self._stream: XMPPStream | None = None
-        self.membership = XMPPRooms(self)
+        self.manage(XMPPRooms(self))
         self.known: dict[tuple[str, str], Known] = Latest()
         """By room or person, and the id of the message, or the one that the room has given it."""
         self._presence = "", ""
         self._upload = self._files = ""
         self._pending: dict[str, tuple[bool, Deferred[str]]] = {}
         self._arrived, self._own_reactions, self._seen_reactions = Latest(1_000), Latest(200), Latest()
-        for action in ("join", "leave", "create", "destroy", "topic", "set_topic", "members", "invite"):
-            setattr(self, action, getattr(self.membership, action))
 
     async def session(self) -> None:
         position = self.seen.position or await self.seen.load()
@@ -133,17 +132,11 @@ class XMPPBackend(ConnectedNetwork):
         is_absent = self.membership.is_room(name) and not self.membership.is_joined(name)
         return f"the bot is not in {name}" if is_absent else None
 
-    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        return super().disconnect(grace).addCallback(lambda _: self.membership.stop())
-
     # What the bot sends
 
     def recipient_of(self, message: Message, wanted: Wanted) -> str:
         text = super().recipient_of(message, wanted)
         return message.to.person if isinstance(message.to, XMPPPerson) else text
-
-    def details_of(self, message: Message) -> str:
-        return self.replied_to(message)
 
     async def send_operation(self, message: OutgoingMessage, operation: Operation, key: str) -> str:
         own = blake2s(key.encode(), digest_size=12).hexdigest()
@@ -262,7 +255,7 @@ class XMPPBackend(ConnectedNetwork):
                 self._handle(stanza, frm, bot, frm.person)
 
     def _in_room(self, name: str, nick: str, stanza: Element) -> None:
-        subject, retraction = stanza.find(f"{CLIENT}subject"), stanza.find(f"{RETRACT}retract")
+        subject = stanza.find(f"{CLIENT}subject")
         ids = (one.get("id", "") for one in stanza.iter(f"{STANZA_ID}stanza-id") if one.get("by") == name)
         given, is_own = next(filter(_is_id, ids), ""), nick == self.membership.states[name].nick
         if is_own:
@@ -271,10 +264,6 @@ class XMPPBackend(ConnectedNetwork):
             self.membership.topic_changed(name, subject.text or "")
         elif nick and not is_own:
             self._handle(stanza, self.membership.occupant(name, nick), self.membership.room(name), name, given)
-        elif retraction is not None and retraction.find(f"{MODERATE}moderated") is not None and not nick:
-            known = self.known.get((name, retraction.get("id", "")))
-            if known is not None:
-                self.events.message_deleted(self, known.ref, None)
 
     def _handle(self, stanza: Element, frm: XMPPPerson, to: Identifier, room: str, given: str = "") -> None:
         """Report a message, or what it says about an earlier one."""
@@ -357,8 +346,6 @@ class XMPPBackend(ConnectedNetwork):
                 self.membership.invited(name, by, stanza.findtext(f"{USER}x/{USER}password") or "")
         return True
 
-    # Files (XEP-0363)
-
     async def _slot(self, name: str, size: int, kind: str) -> tuple[str, Element]:
         """Return the address that a file will have, and the request by which it is sent."""
         asked = element(f"{UPLOAD}request", filename=name, size=str(size), **{"content-type": kind})
@@ -386,8 +373,6 @@ class XMPPBackend(ConnectedNetwork):
         http = self.context.http(self._files or "https://localhost")
         return await http.fetch(url, most, (parts.netloc,) if is_theirs else ())
 
-    # Names, rooms and states
-
     def is_certain(self, person: Identifier) -> bool:
         return not isinstance(person, RoomOccupant) or bool(getattr(person, "real_jid", None))
 
@@ -397,23 +382,6 @@ class XMPPBackend(ConnectedNetwork):
         if self.membership.is_room(name := f"{node}@{domain}"):
             return self.membership.occupant(name, resource) if resource else self.membership.room(name)
         return XMPPPerson(node, domain, resource, self.network)
-
-    def query_room(self, name: str) -> XMPPRoom:
-        return self.membership.room(bare(name))
-
-    async def look_up(self, text: str) -> Identifier:
-        found = self.build_identifier(text)
-        if isinstance(found, XMPPRoom) and not found.joined:
-            try:
-                await self.online.request(found.name, element(f"{INFO}query"))
-            except RequestRefused as error:
-                if error.status == 404:
-                    raise RoomDoesNotExistError(f"there is no room {text}") from None
-        return found
-
-    def room_status(self, name: str) -> Wait | None:
-        status = self.membership.status(name)
-        return status and (self.connection.absence or status)
 
     def change_presence(self, status: str, message: str) -> None:
         self._presence = _SHOWN.get(status, ""), message

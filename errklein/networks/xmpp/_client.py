@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from asyncio import AbstractEventLoop, Future
+from asyncio import AbstractEventLoop
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -119,10 +119,7 @@ class XMPPStream:
         with suppress(Exception):
             await deferred_of(client.disconnect(2.0, ignore_send_queue=True))
         client.abort()
-        for name in list(client.scheduled_events):
-            client.cancel_schedule(name)
-        if client._run_out_filters is not None:
-            client._run_out_filters.cancel()
+        client._run_out_filters.cancel()
 
     def send(self, kind: str, to: str, *content: Element, **attributes: str) -> None:
         """Send a message or a presence. The server is asked to acknowledge a message."""
@@ -163,8 +160,6 @@ class XMPPStream:
                 found[name] = {f"{{{each.get('var')}}}" for each in info.iter(f"{INFO}feature")}
         return found
 
-    # Events of slixmpp
-
     def _received(self, stanza: Any) -> Any:
         if self._owner is not None and isinstance(stanza, (Message, Presence)):
             try:
@@ -178,8 +173,6 @@ class XMPPStream:
         if self._client.transport is None:
             self._client.cancel_connection_attempt()
             self._settle(ConnectionError(self._reason or "the server can't be reached"))
-        if isinstance(result, Future):
-            result.cancel()
 
     def _connection_failed(self, error: object) -> None:
         self._reason = _described(error)

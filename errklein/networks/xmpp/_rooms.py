@@ -48,7 +48,6 @@ class JoinedRoom:
     """What is known of a room that the bot is in, or joins. `people` has their JIDs by nick, "" for hidden ones."""
 
     nick: str
-    since: float
     joined: Deferred[None] = field(default_factory=Deferred)
     gone: Deferred[None] = field(default_factory=Deferred)
     people: dict[str, str] = field(default_factory=dict)
@@ -69,8 +68,6 @@ class XMPPRooms(WantedRooms):
         self._domains = {name.partition("@")[2] for name in self._wanted}
         self.topic = partial(maybeDeferred, self.topic_of)
         self.members = partial(maybeDeferred, self.occupants)
-
-    # What is known; in any thread
 
     def is_room(self, jid: str) -> bool:
         domain = jid.partition("@")[2]
@@ -100,10 +97,7 @@ class XMPPRooms(WantedRooms):
         return self.state_of(room).topic
 
     def status(self, name: str) -> Wait | None:
-        is_joined = self.is_joined(name)
-        return Wait(f"the bot is in {name}", self.states[name].since) if is_joined else self._missing.get(name)
-
-    # The connection
+        return Wait(f"the bot is in {name}") if self.is_joined(name) else self._missing.get(name)
 
     def connected(self, services: Mapping[str, set[str]]) -> None:
         """Join the rooms where the bot should be, on a new stream."""
@@ -122,8 +116,6 @@ class XMPPRooms(WantedRooms):
             self._miss(name, cause)
         self._backend.events.room_left(self._backend, bot.room, bot, by)
 
-    # Events
-
     def presence(self, name: str, nick: str, stanza: Element) -> None:
         state, kind, found = self.states[name], stanza.get("type"), self.occupant(name, nick)
         codes = {status.get("code", "") for status in stanza.iter(f"{USER}status")}
@@ -140,11 +132,9 @@ class XMPPRooms(WantedRooms):
             actor = next(actors, "") if codes & {"301", "307"} else ""
             by = self.occupant(name, actor) if actor else None
             if is_self:
-                done = "has banned the bot" if "301" in codes else "has removed the bot"
-                is_destroyed = next(stanza.iter(f"{USER}destroy"), None) is not None
-                reason = one_line(next((one.text for one in stanza.iter(f"{USER}reason")), ""))
-                cause = "the room was destroyed" if is_destroyed else f"{one_line(actor) or 'the room'} {done}"
-                self.left(name, f"{cause}: {reason}" if reason else cause, by)
+                cause = f"{actor or 'the room'} has {'banned' if '301' in codes else 'removed'} the bot"
+                reason = next((f": {one.text}" for one in stanza.iter(f"{USER}reason") if one.text), "")
+                self.left(name, one_line(cause + reason), by)
             elif state.people.pop(nick, None) is not None and state.joined.called:
                 self._backend.events.room_left(self._backend, found.room, found, by)
         elif not kind:
@@ -179,8 +169,6 @@ class XMPPRooms(WantedRooms):
             return bare(jid) if service in self._own or service.endswith(f".{split_identifier(jid)[1]}") else ""
         return ""
 
-    # What administrators do
-
     @reported
     async def _enter(self, name: str, password: str = "") -> None:
         if self.is_joined(name):
@@ -189,7 +177,7 @@ class XMPPRooms(WantedRooms):
         content = [element(f"{MUC}password", secret)] * bool(secret) + [element(f"{MUC}history", maxstanzas=_HISTORY)]
         for suffix in ("", "_", "__"):
             nick = self._config.CHATROOM_FN + suffix
-            state = self.states[name] = JoinedRoom(nick, self._now())
+            state = self.states[name] = JoinedRoom(nick)
             try:
                 self._backend.show_presence(f"{name}/{nick}", element(f"{MUC}x", *content))
                 await state.joined.addTimeout(_PATIENCE, self._reactor)
@@ -220,10 +208,8 @@ class XMPPRooms(WantedRooms):
     async def _configure(self, name: str, **fields: str) -> None:
         filled = {"FORM_TYPE": f"{MUC[1:-1]}#roomconfig", **{f"muc#roomconfig_{key}": fields[key] for key in fields}}
         made = [element(f"{DATA}field", element(f"{DATA}value", filled[key]), var=key) for key in filled if fields]
-        await self._as_owner(name, element(f"{DATA}x", *made, type="submit"))
-
-    async def _as_owner(self, name: str, what: Element) -> None:
-        await self._backend.online.request(name, element(f"{OWNER}query", what), type="set")
+        form = element(f"{OWNER}query", element(f"{DATA}x", *made, type="submit"))
+        await self._backend.online.request(name, form, type="set")
 
     @reported
     async def leave(self, room: Room, reason: str = "") -> None:
@@ -242,7 +228,8 @@ class XMPPRooms(WantedRooms):
     @reported
     async def destroy(self, room: Room) -> None:
         self._wanted.pop(str(room), None)
-        await self._as_owner(str(room), element(f"{OWNER}destroy"))
+        wish = element(f"{OWNER}query", element(f"{OWNER}destroy"))
+        await self._backend.online.request(str(room), wish, type="set")
 
     @reported
     async def set_topic(self, room: Room, topic: str) -> None:
@@ -252,8 +239,5 @@ class XMPPRooms(WantedRooms):
     @reported
     async def invite(self, room: Room, person: str) -> None:
         self.state_of(room)
-        try:
-            invitation = element(f"{USER}invite", to=bare(person))
-        except ValueError as error:
-            raise RoomError(str(error)) from None
+        invitation = element(f"{USER}invite", to=bare(person))
         await self._backend.deliver(str(room), [element(f"{USER}x", invitation)], "normal")

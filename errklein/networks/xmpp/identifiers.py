@@ -15,10 +15,7 @@ _JID = re.compile(
 
 
 def split_identifier(text: str) -> tuple[str, str, str | None]:
-    """Return node, domain and resource of a JID, in the form in which they are compared; None for no resource.
-
-    :raises ValueError: It isn't a JID with a node.
-    """
+    """Return node, domain and resource of a JID, as they are compared; None for no resource. ValueError: it has no node."""
     if (found := _JID.fullmatch(text)) is None:
         raise ValueError(f"invalid JID: {text!r}; expected one such as alice@example.org")
     return found[1].lower(), found[2].lower().rstrip("."), found[3]
@@ -51,13 +48,12 @@ class XMPPRoom(ManagedRoom):
 
 
 class XMPPRoomOccupant(XMPPPerson, RoomOccupant):
-    """Somebody in a room, identified by the room and the nick there. `str()` returns ROOM/NICK; `node` and `domain` are the room's.
-
-    :param real_jid: The JID of the person without resource, if the server vouches for it; "" in rooms that hide JIDs.
-    """
+    """Somebody in a room, identified by the room and the nick there. `str()` returns ROOM/NICK; `node` and `domain` are the room's."""
 
     room: XMPPRoom = read_only("_room", "The room that the person is in.")
-    real_jid: str | None = read_only("_real_jid", "The person's JID without resource; None if the room hides it.")
+    real_jid: str | None = read_only(
+        "_real_jid", "The person's JID without resource, if the server vouches for it; else None."
+    )
 
     def __init__(
         self, node: str, domain: str, nick: str, room: XMPPRoom, network: str = "", real_jid: str = ""

@@ -18,7 +18,7 @@ _CORRECT, _RETRACT = "{urn:xmpp:message-correct:0}replace", "{urn:xmpp:message-r
 class ContractTests(BackendContract, SynchronousTestCase):
     """A bot, and alice, who are in a room."""
 
-    person_text, room_text, unknown_room = ALICE, ROOM, "nowhere@conference.localhost"
+    person_text, room_text = ALICE, ROOM
     invalid_identifiers = ("", "alice", "@localhost", "a b@localhost", "alice@", "<a>@localhost", "alice@localhost/")
 
     def setUp(self) -> None:
