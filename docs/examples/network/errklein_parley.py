@@ -1,8 +1,6 @@
 import re
 from urllib.parse import quote
 
-from twisted.internet.defer import Deferred
-
 from errklein.chat import Message, RoomDoesNotExistError, UserDoesNotExistError
 from errklein.chat.features import Features
 from errklein.chat.handles import MessageRef
@@ -82,16 +80,10 @@ class ParleyNetwork(ConnectedNetwork):
     def features(self, to):
         return FEATURES
 
-    def parts(self, operation, message, original):
-        return [(operation, message.recipient)]
-
-    def transmit(self, parts, keys):
-        return [Deferred.fromCoroutine(self.send(*part, key)) for part, key in zip(parts, keys, strict=True)]
-
-    async def send(self, operation, recipient, key):
+    async def send_operation(self, message, operation, key):
         match operation:
             case Post(text, thread, mentions):
-                body = {"to": recipient, "text": text, "thread": thread, "mentions": mentions, "key": key}
+                body = {"to": message.recipient, "text": text, "thread": thread, "mentions": mentions, "key": key}
                 answer = await self.http.call("POST", "messages", body)
                 return answer["message"]
             case Edit(ref, text):
