@@ -56,8 +56,8 @@ def bot_config_defaults(config: Any) -> None:
 
 class EmbeddedBot(MutableMapping[str, Any]):
     """A bot in a program of the user's, which runs during `serve_forever`. Other attributes and the items are those of
-    errklein's bot. The constructor locks the data directory and starts the reactor's thread. Raises ConfigError or
-    StorageError."""
+    errklein's bot. The constructor locks the data directory and starts the reactor's thread. Raises ConfigError,
+    DataDirectoryError or StorageError."""
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
