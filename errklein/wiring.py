@@ -147,13 +147,6 @@ def wire(
     return web, make_bot
 
 
-def unstarted_bot(reactor: Any, config: Config) -> ErrbotBot:
-    """Return a bot for commands. No requirement is installed, and no file is changed beside a bot that runs."""
-    config.AUTOINSTALL_DEPS = False
-    _, make_bot = wire(reactor, config, values=Access.COPY)
-    return make_bot()
-
-
 def make_journal(
     reactor: Any,
     config: Config,

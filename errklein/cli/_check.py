@@ -31,7 +31,7 @@ from errklein.config import (
 from errklein.config.networks import CommandText, NetworkFinding, known_networks, network_of
 from errklein.config.warnings import places_of
 from errklein.core_plugins import CorePlugin
-from errklein.database import upgrade_of
+from errklein.database import Access, upgrade_of
 from errklein.logs import escape
 from errklein.networks.context import NetworkContext
 from errklein.plugins import BotPlugin
@@ -50,7 +50,7 @@ from errklein.text.suggestions import did_you_mean
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.option_values import HookError
 from errklein.webhooks.options import room_webhooks
-from errklein.wiring import other_networks, unstarted_bot
+from errklein.wiring import other_networks, wire
 
 if TYPE_CHECKING:
     # Its imports fail in a damaged environment, which is reported first.
@@ -166,6 +166,13 @@ async def _check(reactor: Any, config: Config, known: argparse.Namespace, found_
     bot.storage.close()
     if count or (known.strict and warnings):
         raise SystemExit(1)
+
+
+def unstarted_bot(reactor: Any, config: Config) -> ErrbotBot:
+    """Return a bot for commands. No requirement is installed, and no file is changed beside a bot that runs."""
+    config.AUTOINSTALL_DEPS = False
+    _, make_bot = wire(reactor, config, values=Access.COPY)
+    return make_bot()
 
 
 def _plugins(bot: ErrbotBot, with_problem: Collection[str], *, verbose: bool) -> Iterator[str]:

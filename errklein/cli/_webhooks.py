@@ -185,9 +185,8 @@ def _path_of(declared: HookDeclaration, of_room: RoomWebhook | None, config: Con
 def _load_routes(config: Config) -> Loaded:
     """Return the webhooks of all plugins that aren't blacklisted, none of which is activated, and of rooms; and the latter by name."""
     # Imported late, since it takes a while, and the other commands load no plugin.
-    from errklein.cli._check import configured_hooks
+    from errklein.cli._check import configured_hooks, unstarted_bot
     from errklein.running.reactors import install_asyncio_reactor
-    from errklein.wiring import unstarted_bot
 
     install_asyncio_reactor()
     from twisted.internet.task import react
