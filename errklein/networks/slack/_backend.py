@@ -137,7 +137,8 @@ class SlackBackend(ConnectedNetwork):
         details, ref = json.loads(message.details or "{}"), getattr(operation, "ref", None)
         if ref is not None and ref.id.startswith(_EPHEMERAL):
             raise RequestRefused(0, "", "what only one person sees can't be changed")
-        if "ephemeral" in details and isinstance(operation, Post):
+        # The press of a button must be of a message with an id.
+        if "ephemeral" in details and isinstance(operation, Post) and not operation.choices:
             await self.whisper(details["ephemeral"], operation.text)
             return f"{_EPHEMERAL}{key}"
         channel = await self.membership.target(message.recipient if ref is None else ref.room)

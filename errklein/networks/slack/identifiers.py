@@ -33,8 +33,7 @@ def bare(text: str) -> str:
 
 
 class SlackPerson(LocalPerson):
-    """A person, identified by id and network. `profile` has what Slack says: `username`, `nick`, `fullname`, `email`, `domain`.
-    Raises ValueError for an invalid id."""
+    """A person, identified by id and network. `profile` has `username`, `nick`, `fullname`, `email` and `domain`."""
 
     userid: str = read_only("person", "The id of the person.")
     username: str = read_only("_username", "The name of the account.")

@@ -294,6 +294,17 @@ class EphemeralTests(BotCase):
         self.clock.advance(1)
         self.failureResultOf(change, RequestRefused)
 
+    def test_question(self) -> None:
+        """A question with buttons in reply to a slash command is a message for all, since a press needs its id."""
+        backend = self.online()
+        self.server.command("/deploy")
+        self.clock.advance(0.1)
+        reply = backend.build_reply(self.events.messages[0], "Deploy?")
+        backend.perform(reply, Wanted(choices=("yes", "no")))
+        self.clock.advance(1)
+        [message] = self.server.posts()
+        self.assertEqual((self.server.buttons(message), self.server.ephemeral), (["yes", "no"], []))
+
     def test_late_reply(self) -> None:
         """After half an hour, a reply to a slash command is an ephemeral message."""
         backend = self.online()
