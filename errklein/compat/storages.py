@@ -101,11 +101,8 @@ class StorageBase:
 
 
 class StoragePluginBase:
-    """The base class of the storage that STORAGE names. A subclass implements `open`.
-
-    The guide "Storage" has an example, and the test that a storage must pass. `_storage_config` has STORAGE_CONFIG of the
-    configuration; by default it is an empty dict.
-    """
+    """The base class of the storage that STORAGE names. A subclass implements `open`; `_storage_config` has STORAGE_CONFIG. The
+    guide "Storage" has an example, and the test that a storage must pass."""
 
     def __init__(self, bot_config: Any) -> None:
         self._storage_config: Any = getattr(bot_config, "STORAGE_CONFIG", None) or {}

@@ -140,10 +140,8 @@ class StoreAlreadyOpenError(StoreException):
 
 
 class StoreNotOpenError(StoreException, AttributeError):
-    """The store isn't open. A plugin's store is open from `activate` to `deactivate`.
-
-    It is also an AttributeError, which plugins written for errbot catch.
-    """
+    """The store isn't open. A plugin's store is open from `activate` to `deactivate`. It is also an AttributeError, which
+    plugins written for errbot catch."""
 
 
 class StoreMixin(MutableMapping[str, Any]):

@@ -1,4 +1,1 @@
-"""The directory that `errbot.__file__` refers to.
-
-It has the file config-template.py, a configuration with every setting.
-"""
+"""The directory that `errbot.__file__` refers to, with config-template.py, a configuration with every setting."""

@@ -188,9 +188,6 @@ class BotRepoManager(StoreMixin):
     def path_of(self, name: str) -> Path:
         return Path(self.plugin_dir, name)
 
-    def name_of(self, path: Path) -> str:
-        return str(path.relative_to(self.plugin_dir))
-
     def check_for_index_update(self) -> None:
         """Read the index again if it is older than an hour; once for concurrent calls, and not within a minute after a failure."""
         with self._reading:
@@ -423,7 +420,7 @@ class RepoOperations:
         """Install a repository, by its name in the index or its URL, and load its plugins. `activate` activates them.
         Raises NotInstalled, and installs nothing, if it has no plugins, or one that can't be loaded."""
         path = Path(await self._in_thread(partial(self._repos.install_repo, repo)))
-        name = self._repos.name_of(path)
+        name = str(path.relative_to(self._repos.plugin_dir))
         problems = [*map(str, await self._manager.add([path]))]
         added = self._below(path)
         if not added or any(plugin.instance is None for plugin in added):
