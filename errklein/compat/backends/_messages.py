@@ -68,16 +68,12 @@ def ask_beforehand(*identifiers: Identifier | None) -> None:
             str(identifier)
 
 
-def neutral_text(mode: str, message: Message) -> str:
-    return _neutral(mode, message, message.body)
-
-
 def neutral_card(mode: str, card: Card) -> Card:
     """Return a copy of the card for a network of that mode. Unsafe addresses become text below the body."""
-    return card.changed(partial(_neutral, mode, card), is_harmless)
+    return card.changed(partial(neutral_text, mode, card), is_harmless)
 
 
-def _neutral(mode: str, message: Message, markdown: str) -> str:
+def neutral_text(mode: str, message: Message, markdown: str) -> str:
     # On unknown networks, mentions are neutralised.
     network = find_network(mode.lower())
     mentions = message.mentions or (network is not None and not network.mentions_all)

@@ -164,7 +164,7 @@ class ThreadedNetwork(NetworkBase):
         # A copy, since the sender may change the message before it is sent.
         kept = message.clone()
         kept.body = message.body[: self._longest]
-        return self._accept(kept, neutral_text(self.mode, kept), details_of(kept), wanted, file)
+        return self._accept(kept, neutral_text(self.mode, kept, kept.body), details_of(kept), wanted, file)
 
     def build_identifier(self, text: str) -> Identifier:
         """Return the identifier for a text; raises ValueError, and errors of the backend's own code."""

@@ -20,15 +20,15 @@ class NeutralTextTests(SynchronousTestCase):
     def test_networks(self) -> None:
         """Mentions are neutralised on networks that have them or are unknown, and unsafe links on all."""
         for mode in ("slack", "slackv3", "discord", "mattermost", "telegram", "zulip", "something"):
-            self.assertEqual(neutral_text(mode, Message(TEXT)), "@\u200bhere [x]\u200b(javascript:1)")
+            self.assertEqual(neutral_text(mode, Message(TEXT), TEXT), "@\u200bhere [x]\u200b(javascript:1)")
         for mode in ("irc", "null", "test", "text", "xmpp", "XMPP"):
-            self.assertEqual(neutral_text(mode, Message(TEXT)), "@here [x]\u200b(javascript:1)")
+            self.assertEqual(neutral_text(mode, Message(TEXT), TEXT), "@here [x]\u200b(javascript:1)")
 
     def test_on_request(self) -> None:
         """A message with `mentions` keeps them."""
         message = Message(TEXT)
         message.mentions = True
-        self.assertEqual(neutral_text("slack", message), "@here [x]\u200b(javascript:1)")
+        self.assertEqual(neutral_text("slack", message, message.body), "@here [x]\u200b(javascript:1)")
 
 
 class NeutralCardTests(SynchronousTestCase):
