@@ -216,7 +216,7 @@ class CheckTests(SynchronousTestCase):
             (
                 {"BACKEND": "Slak"},
                 "slak",
-                "problem: slak: BACKEND: unknown backend 'Slak'. Available: ",
+                "problem: slak: BACKEND: unknown backend 'Slak'; did you mean 'Slack'? Available: ",
             ),
             (
                 {"BACKEND": "IRC", "BOT_IDENTITY": {"nickname": "a", "server": "b", "port": 0}},
