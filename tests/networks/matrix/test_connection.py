@@ -7,10 +7,10 @@ from typing import Any
 from twisted.internet import reactor as the_reactor
 from twisted.trial.unittest import TestCase
 
-from errklein.config import ConfigError
 from errklein.networks import directory
 from errklein.networks._connection import Backoff
 from errklein.networks.context import NetworkContext
+from errklein.networks.errors import NotConfirmed, Unusable
 from errklein.networks.matrix import NETWORK, _rooms, _sync
 from tests import needs_network
 from tests.networks.double import Answer, Fault
@@ -183,11 +183,11 @@ class DoubleTests(ConnectionTests, TestCase):
         [found] = await check(context)
         self.assertEqual((found.text, found.is_problem), (f"the homeserver accepts the bot as {self.bot.user}", False))
         config.BOT_IDENTITY = {**config.BOT_IDENTITY, "password": "wr0ng"}
-        with self.assertRaisesRegex(ConfigError, "Invalid username or password"):
+        with self.assertRaisesRegex(Unusable, "Invalid username or password"):
             await check(NetworkContext(the_reactor, config, clients=bot.clients))
         await bot.send(self.room, "still here")
         await self.server.stop()
-        with self.assertRaisesRegex(ConnectionError, "^127.0.0.1:"):
+        with self.assertRaisesRegex(NotConfirmed, "^127.0.0.1:"):
             await check(NetworkContext(the_reactor, config, clients=bot.clients))
 
     async def test_half_open_connection(self) -> None:
