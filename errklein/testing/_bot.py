@@ -104,9 +104,7 @@ class LeftOver(AssertionError):
 
 
 class TestBot(Requests[Deferred[ClientResponse]]):
-    """A bot in memory, to which a test sends commands and webhooks, and whose messages and responses it checks.
-
-    ::
+    """A bot in memory, to which a test sends commands and webhooks, and whose messages and responses it checks. For example::
 
         bot = TestBot([Builds], config={"BOT_PREFIX": "?"})
         bot.start()
@@ -250,9 +248,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return [message.text for message in self.messages if message.to == name and network in (None, message.network)]
 
     def chat(self, name: str, network: str | None = None) -> list[str]:
-        """Return what people see now in a room, or in the conversation with a person: their messages and those of the bot.
-
-        They are as they are after all edits and deletions, each followed by the bot's reactions. A file is its name in brackets::
+        """Return what people see now in a room, or in the conversation with a person: their messages and those of the bot,
+        after all edits and deletions, each followed by the bot's reactions. A file is its name in brackets::
 
             self.assertEqual(self.bot.chat("#builds"), ["!build 7 👀", "build 7 is ok", "[build.log]"])
 
@@ -272,9 +269,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         thread: str = "",
         files: Mapping[str, bytes] | None = None,
     ) -> list[Sent]:
-        """Send a message to the bot or a room. Return all messages that the bot sends until it waits, as in `messages`.
-
-        ::
+        """Send a message to the bot or a room. Return all messages that the bot sends until it waits, as in `messages`::
 
             self.assertEqual(self.bot.say("!build 7", frm="@alice", room="#builds"), ["build 7 is running"])
 
@@ -331,9 +326,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return f"{text}: command not found" + (f"; did you mean {meant}?" if meant else "")
 
     def command(self, text: str, frm: str = ADMIN) -> str:
-        """Send a command to the bot directly, and return the text of the reply.
-
-        ::
+        """Send a command to the bot directly, and return the text of the reply::
 
             self.assertEqual(self.bot.command("!build 7"), "build 7 is running")
 
@@ -358,9 +351,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
     # Time and state
 
     def advance(self, seconds: float) -> None:
-        """Let virtual time pass. Pollers, delayed calls, timeouts and asyncio timers run at their times, in order.
-
-        For example, for a webhook that waits for five seconds::
+        """Let virtual time pass. Pollers, delayed calls, timeouts and asyncio timers run at their times, in order::
 
             waiting = self.bot.post("/slow")
             self.bot.advance(5)
@@ -376,11 +367,9 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The asyncio event loop of the plugins' coroutines, with virtual time.
+        """The asyncio event loop of the plugins' coroutines. Virtual time passes as a coroutine that it runs needs it::
 
-        A test can run a coroutine of a plugin with it. Virtual time passes as the coroutine needs it::
-
-            items = self.bot.loop.run_until_complete(self.bot.plugin("Feed").fetch())
+        items = self.bot.loop.run_until_complete(self.bot.plugin("Feed").fetch())
         """
         loop: asyncio.AbstractEventLoop = self.reactor.loop
         return loop
@@ -402,9 +391,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return methods or [f"the handler of {request}" for request in self._requests.values()]
 
     def explanation(self) -> str:
-        """Return why the last request or command failed, and how many deliveries wait for `advance`; "" if neither applies.
-
-        For example `POST /note: 404, no webhook matches this path; did you mean /notes?` or, after a request for a webhook with
+        """Return why the last request or command failed, and how many deliveries wait for `advance`; "" if neither applies:
+        for example `POST /note: 404, no webhook matches this path; did you mean /notes?` or, after a request for a webhook with
         `ack="now"`, `1 delivery waits; call advance(0)`. A failed assertion of a `PluginTestCase` has it below the difference.
         """
         waiting: list[StoredDelivery] = []

@@ -20,9 +20,7 @@ from errklein.web import ClientResponse
 
 
 class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
-    """A test case for plugins: sends webhooks and commands to a bot in memory, and returns its responses and replies.
-
-    ::
+    """A test case for plugins: sends webhooks and commands to a bot in memory, and returns its responses and replies. For example::
 
         class BuildsTests(PluginTestCase):
             plugins = (Builds,)

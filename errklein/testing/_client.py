@@ -53,9 +53,7 @@ class Requests(Generic[R_co]):
         return self._send_request(method, url, body, **request)
 
     def replay(self, file: Path | str) -> R_co:
-        """Send the request of a delivery that `errklein delivery export` has written.
-
-        ::
+        """Send the request of a delivery that `errklein delivery export` has written::
 
             def test_unknown_action(self):
                 self.assertEqual(self.bot.replay("delivery-4711.json").status, 200)
@@ -83,9 +81,7 @@ class Requests(Generic[R_co]):
         return self._send_request("HEAD", url, **request)
 
     def post(self, url: str, body: object = UNSET, **request: Any) -> R_co:
-        """Send a POST request, and return the response.
-
-        ::
+        """Send a POST request, and return the response::
 
             response = self.post("/builds/7", {"status": "ok"})
             response = self.post("/github", {"zen": "Keep it simple."}, source="github", event="ping")
@@ -164,8 +160,7 @@ _OF_THE_CONNECTION = frozenset({b"connection", b"content-length", b"expect", b"t
 
 class WebhookClient(Requests[Deferred[ClientResponse]]):
     """Sends requests to a bot's webhooks as other services do, through the real web server and its parser, without a socket.
-
-    ::
+    For example::
 
         client = WebhookClient(bot.web)
         waiting = client.post("/builds/7", {"status": "ok"})
@@ -174,8 +169,6 @@ class WebhookClient(Requests[Deferred[ClientResponse]]):
     Each method returns a Deferred, which fires with the response when the webhook responds: `get`, `head`, `post`, `put`,
     `patch`, `delete` and `options` for one HTTP method each, and `request` for any. A `TestBot` has the same methods, and a
     `PluginTestCase` has them with the response itself as the result.
-
-    :param web: The web server of a bot.
     """
 
     def __init__(self, web: WebServer) -> None:

@@ -68,10 +68,8 @@ class OutgoingRequest:
 
 @dataclass
 class Answer:
-    """What requests with this method and URL get after `delay` seconds: a response, or `error`.
-
-    `left` is the number of requests that can still get it; None for any number.
-    """
+    """What requests with this method and URL get after `delay` seconds: a response, or `error`. `left` is the number of
+    requests that can still get it; None for any number."""
 
     method: str
     url: str

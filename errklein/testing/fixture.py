@@ -15,9 +15,7 @@ _OPTIONS = {"extra_plugin_dir": None, "extra_config": None, "loglevel": logging.
 
 @pytest.fixture
 def testbot(request: pytest.FixtureRequest) -> Iterator[BlockingTestBot]:
-    """Provide a `BlockingTestBot` with your plugins, which is started before the test and stopped after it.
-
-    ::
+    """Provide a `BlockingTestBot` with your plugins, which is started before the test and stopped after it::
 
         pytest_plugins = ["errbot.backends.test"]
         extra_plugin_dir = "."

@@ -455,9 +455,7 @@ def _observe(observe: Callable[[LogEvent], None], exits: ExitStack) -> None:
 
 
 class FullStackTest(unittest.TestCase, BlockingTestBot):
-    """A unittest test case with a bot of its own for each test, and the methods of a `BlockingTestBot`.
-
-    ::
+    """A unittest test case with a bot of its own for each test, and the methods of a `BlockingTestBot`. For example::
 
         class BuildsTests(FullStackTest):
             def setUp(self):
