@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import ConfigError, load_config
 from errklein.config.networks import CommandText
+from errklein.networks.errors import RequestRefused, Unusable
 from errklein.networks.slack import NETWORK, SETTINGS, settings_of
 from errklein.networks.slack._app import SCOPES
 from tests.networks.slack.schemas import SCHEMA, problem
@@ -58,6 +59,13 @@ class CheckTests(AppCase):
             self.assertIn(f"BOT_IDENTITY[{key!r}]", str(error))
             self.assertNotIn("wrong", str(error))
 
+    def test_missing_scope_of_app_token(self) -> None:
+        """An app-level token without its scope is named, with the scope."""
+        answer = {"ok": False, "error": "missing_scope", "needed": "connections:write"}
+        self.http.respond("POST", f"{BASE}/api/apps.connections.open", json=answer)
+        error = self.failureResultOf(self.asked(NETWORK.check), RequestRefused).value
+        self.assertIn("BOT_IDENTITY['app_token'] lacks the scope connections:write", str(error))
+
 
 class PushTests(AppCase):
     """`errklein network push-commands`."""
@@ -93,6 +101,11 @@ class PushTests(AppCase):
         self.assertEqual((features["slash_commands"][0], features["slash_commands"][2]), (theirs, status))
         self.assertEqual((features["bot_user"], self.server.complaints), ({"display_name": "x"}, []))
         self.assertEqual(self.push(config_token=CONFIG_TOKEN), ["nothing to change"])
+
+    def test_expired(self) -> None:
+        """A configuration token is valid for twelve hours; then the error names it."""
+        failed = self.asked(NETWORK.push_commands, COMMANDS, False, config_token="xoxe.xoxp-1-old")
+        self.assertIn("BOT_IDENTITY['config_token']", str(self.failureResultOf(failed, Unusable).value))
 
     def test_too_many(self) -> None:
         """Slack takes fifty; what is left out is said."""
