@@ -177,7 +177,8 @@ class JSONClient:
         try:
             value = self._parsed(content) if content else None
         except ValueError:
-            is_valid = False
+            # A stored file has no JSON.
+            is_valid = status == 201
         raw = response.headers.getAllRawHeaders()
         headers = {name.decode("latin-1").lower(): values[-1].decode("latin-1") for name, values in raw}
         if (error := self._read_failure(status, headers, value)) is not None:

@@ -185,6 +185,8 @@ class Site(ABC):
     """The entry of BOT_ADMINS that is alice."""
     nick = "errklein"
     """The name by which people address the bot."""
+    file_name = "!repeat a file.bin"
+    """What the server makes of this name of a file."""
 
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
@@ -461,7 +463,7 @@ class AcceptanceCase(TestCase):
         self.assertEqual(post.file, b"one\ntwo\n")
         await self.site.attach("!repeat a file.bin", b"x" * 1000)
         self.assertEqual([post.text for post in await self.quiet()], ["log.txt"])
-        await self.answer("!noted", "!repeat a file.bin has 1000 bytes")
+        await self.answer("!noted", f"{self.site.file_name} has 1000 bytes")
 
     async def check_rooms(self) -> None:
         """Administrators let the bot join a room, set topics and list people."""

@@ -71,6 +71,11 @@ class JSONClientTests(SynchronousTestCase):
         self.http.respond("POST", URL, status=204)
         self.assertIsNone(self.call())
 
+    def test_stored_file(self) -> None:
+        """A server may say in its own words that it has stored a file."""
+        self.http.respond("POST", URL, status=201, body="Created.")
+        self.assertIsNone(self.call())
+
     def test_values_that_python_cannot_read(self) -> None:
         """What others have nested too deeply, or made too long, keeps nobody from reading the rest of a response."""
         for value, read in (

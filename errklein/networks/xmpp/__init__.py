@@ -63,11 +63,7 @@ SETTINGS = NetworkSettings(
     {
         "username": IdentityKey(_username, "required", "the bot's JID, such as `err@example.org`", required=True),
         "password": IdentityKey(check_text, "required", "the bot's password", required=True),
-        "server": IdentityKey(
-            _server,
-            "from DNS",
-            "host and port, such as `('127.0.0.1', 5222)`; 5223 is TLS at once, others use STARTTLS",
-        ),
+        "server": IdentityKey(_server, "from DNS", "host and port, such as `('127.0.0.1', 5222)`; 5223 is TLS at once"),
     },
     _warnings,
     check=_check_files,
