@@ -20,6 +20,7 @@ from errklein.bot._operations import ConsoleLinks, CoreHost, RunningState
 from errklein.bot._sending import Sending, restore_outboxes
 from errklein.bot.room_webhooks import RoomMessages, RoomWebhooks
 from errklein.chat import Identifier
+from errklein.chat.handles import MessageRef
 from errklein.commands import FlowRoot, documentation, with_prefix
 from errklein.config import Config, configuration_warnings, placeholders
 from errklein.database import JobThread
@@ -219,12 +220,10 @@ class Bot:
         self.sending = sending = self.make_sending()
         settled = self.plugin_manager.when_settled
         send = lambda *sent: sending.send(*sent)  # noqa: E731, PLW0108 - plugins may replace it
-        dispatcher = Dispatcher(reactor, networks, workers, sending.deliver, send, settled)
+        dispatcher = Dispatcher(reactor, networks, workers, sending.deliver, send, settled, self.note_choice)
         self.dispatcher, self.registry, self.filters = dispatcher, dispatcher.registry, dispatcher.filters
         self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.permissions.unknown_command
         self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
-        self.conversations.note = lambda who, text: self.core_host.note(who, "chat", "choose", text)
-        sending.changed = partial(on_reactor_soon, reactor, self.conversations.changed)
         values = StoredValues(self.plugin_manager, self.storage, reactor)
         self.flow_executor.restore(self.plugin_manager.get("flow questions", {}), partial(values.set, "flow questions"))
         self.missed = missed = MissedNotices(self.plugin_manager, values, now)
@@ -378,8 +377,15 @@ class Bot:
         """Return the part that gets the backend's events. A subclass may put another one before `events`."""
         return self.events
 
+    def note_choice(self, who: str, text: str) -> None:
+        self.core_host.note(who, "chat", "choose", text)
+
+    def message_changed(self, target: str | MessageRef) -> None:
+        """End the question whose message a plugin edits or deletes. May be called from any thread."""
+        on_reactor_soon(self.reactor, self.conversations.changed, target)
+
     def make_sending(self) -> Sending:
-        return Sending(self.networks, self.callbacks, self.waits.result_of)
+        return Sending(self.networks, self.callbacks, self.waits.result_of, self.message_changed)
 
     # Calls of plugins that are activated or deactivated, in any thread.
 

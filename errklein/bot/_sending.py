@@ -35,11 +35,11 @@ class Sending:
     """Sends messages, cards and files on the network of their recipient. The methods may be called from any thread."""
 
     process_template = staticmethod(process_template)
-    changed: Callable[[Handle | MessageRef | str], object] = staticmethod(lambda target: None)
-    """Called with the message that a plugin edits or deletes."""
 
-    def __init__(self, networks: Networks, callbacks: Callbacks, result_of: Callable[..., Any]) -> None:
-        self._networks, self._callbacks, self._result_of = networks, callbacks, result_of
+    def __init__(
+        self, networks: Networks, callbacks: Callbacks, result_of: Callable[..., Any], changed: Callable[[Any], None]
+    ) -> None:
+        self._networks, self._callbacks, self._result_of, self._changed = networks, callbacks, result_of, changed
         self._places: OrderedDict[str, Identifier | None] = OrderedDict()
 
     def deliver(self, backend: Backend, message: Message) -> Receipt:
@@ -153,7 +153,7 @@ class Sending:
             backend = self._networks.backends[named.network]
             message = Message(text, backend.bot_identifier, self._places.get(named) if isinstance(named, str) else None)
         if kind in (Kind.EDIT, Kind.DELETE):
-            self.changed(named)
+            self._changed(named)
         message.mentions = mentions
         wanted = Wanted(kind, named, message.thread, emoji)
         return self._accepted(backend.perform(message, wanted), message)

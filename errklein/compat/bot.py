@@ -103,7 +103,7 @@ class SendingByBot(Sending):
     """Sends with the bot's methods, which plugins may replace."""
 
     def __init__(self, bot: ErrbotBot, networks: Networks) -> None:
-        super().__init__(networks, bot.callbacks, bot.waits.result_of)
+        super().__init__(networks, bot.callbacks, bot.waits.result_of, bot.message_changed)
         self._bot = bot
 
     def deliver(self, backend: Backend, message: Message) -> Any:

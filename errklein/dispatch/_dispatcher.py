@@ -59,7 +59,7 @@ class Dispatcher:
 
     `deliver` sends a message on a network, and `send` sends Markdown text to an identifier; both may be called in any thread.
     `when_settled` returns a Deferred that fires when a plugin that is being reloaded has its commands again, or None if no
-    plugin is being reloaded.
+    plugin is being reloaded. `note` stores what a person has chosen.
     """
 
     log = Logger()
@@ -74,6 +74,7 @@ class Dispatcher:
         deliver: Deliver,
         send: Callable[[Identifier, str], object],
         when_settled: Callable[[], Deferred[Any] | None],
+        note: Callable[[str, str], None],
     ) -> None:
         self._reactor = reactor
         self._networks = networks
@@ -90,7 +91,7 @@ class Dispatcher:
         wait_for = partial(workers.waits.result_of, workers.commands.result_of)
         self.replies = replies = Replies(networks, deliver, self.disclosure, wait_for)
         self.permissions = Permissions(reactor.seconds, networks, registry, self.filters, workers, replies)
-        self.conversations = Conversations(reactor, networks, replies, self.permissions.denial)
+        self.conversations = Conversations(reactor, networks, replies, self.permissions.denial, note)
         self.flow_executor = FlowExecutor(
             reactor, networks, registry, workers.commands, send, self.disclosure, self.conversations, self.dispatch
         )

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Identifier, Message, Person, Room, RoomOccupant, rules_of, same_network
-from errklein.chat.handles import Handle, MessageRef
+from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Kind, Press, Wanted, labels_of
 from errklein.commands import CommandError, RegisteredCommand
 from errklein.commands.access import is_named
@@ -100,7 +100,7 @@ class Asking(Deferred[Any]):
     def refs(self) -> Sequence[MessageRef]:
         return () if self.sent is None else self.sent.refs
 
-    def is_at(self, target: Handle | MessageRef | str) -> bool:
+    def is_at(self, target: str | MessageRef) -> bool:
         if isinstance(target, MessageRef):
             # A room may have a name and an id, which equal each other once the network knows that.
             room = self.backend.build_identifier
@@ -134,15 +134,17 @@ class Asking(Deferred[Any]):
 class Conversations:
     """The open questions of all plugins and flows. It is used on the reactor only.
 
-    `denial` returns why a command is denied to the sender of a message, or None; see `Permissions.denial`.
+    `denial` returns why a command is denied to the sender of a message, or None; see `Permissions.denial`. `note` stores what a
+    person has chosen.
     """
 
     log = Logger()
-    note: Callable[[str, str], None] = staticmethod(lambda who, text: None)
-    """Stores what a person has chosen."""
 
-    def __init__(self, reactor: Any, networks: Networks, replies: Replies, denial: Denial) -> None:
-        self._reactor, self._networks, self._replies, self._denial = reactor, networks, replies, denial
+    def __init__(
+        self, reactor: Any, networks: Networks, replies: Replies, denial: Denial, note: Callable[[str, str], None]
+    ) -> None:
+        self._reactor, self._networks, self._replies = reactor, networks, replies
+        self._denial, self._note = denial, note
         self.open: list[Asking] = []
         self._stopped = False
 
@@ -240,7 +242,7 @@ class Conversations:
                 self._replies.deliver(backend, build_reply(backend, message, NOT_PERMITTED, True, False, settings))
         return False
 
-    def changed(self, target: Handle | MessageRef | str) -> None:
+    def changed(self, target: str | MessageRef) -> None:
         """End the question with choices whose message a plugin edits or deletes: people would choose for another text."""
         for asking in [one for one in self.open if one.offer and one.is_at(target)]:
             self._end(asking, Failure(QuestionWithdrawn("The question was changed.")))
@@ -308,8 +310,11 @@ class Conversations:
                 late = Failure(NoAnswer(f"There was no reply within {asking.timeout:g} s."))
                 text = "*There was no answer in time.*"
                 asking.clock = self._reactor.callLater(max(0, asking.timeout), self._end, asking, late, text)
-            asking.sent = sent = self._replies.deliver(asking.backend, asking.asked)
-            sent.watch().addErrback(lambda failure: self._end(asking, failure))
+            sent = self._replies.deliver(asking.backend, asking.asked)
+            # Methods with which plugins replace those of the bot may return something else.
+            if isinstance(sent, Receipt):
+                asking.sent = sent
+                sent.watch().addErrback(lambda failure: self._end(asking, failure))
         except Exception:
             self._end(asking, Failure())
 
@@ -320,7 +325,7 @@ class Conversations:
         shown = sha256("\n".join([asked.body, *asked.choices]).encode("utf-8", "replace")).hexdigest()
         question, where = " ".join(truncated(asked.body, 200).split()), "" if asked.is_direct else f" in {asked.to}"
         person = str(getattr(by, "person", by))
-        self.note(person, masker(f'"{choice}" to "{question}"{where} on {asking.backend.network}, sha256 {shown}'))
+        self._note(person, masker(f'"{choice}" to "{question}"{where} on {asking.backend.network}, sha256 {shown}'))
         self._end(asking, choice, f"**{plain(choice)}** ({plain(str(getattr(by, 'nick', None) or person))})")
 
     def _end(self, asking: Asking, result: Reply | Choice | Failure, shown: str = "") -> None:

@@ -335,6 +335,15 @@ class EndTests(ChoicesCase):
         self.failureResultOf(asked, ZeroDivisionError)
         self.assertEqual(self.bot.conversations.open, [])
 
+    def test_replaced_sending(self) -> None:
+        """Questions are open although a plugin sends messages by a method of its own, which returns nothing."""
+        deliver = self.bot.dispatcher.replies.deliver
+        self.patch(self.bot.dispatcher.replies, "deliver", lambda *message: deliver(*message) and None)
+        self.say("!wonder", network="bare")
+        self.assertEqual(self.say("42", network="bare"), ["wondered 42"])
+        self.say("!deploy", network="bare")
+        self.assertEqual(self.say("1", network="bare"), ["'yes' number 0 by bob"])
+
     def test_wrong_arguments(self) -> None:
         """Wrong arguments raise ValueError before anything is sent."""
         for name in ("none", "text", "twice", "long", "blank", "place", "room", "number", "nobody"):
