@@ -12,7 +12,17 @@ from errklein.text._splitting import (
 )
 from errklein.text.folding import folded
 from errklein.text.neutralising import without_mentions, without_unsafe_links
-from errklein.text.rendering import is_only_text, md_escape, to_ansi, to_imtext, to_irc, to_md, to_plain, to_xhtml
+from errklein.text.rendering import (
+    is_only_text,
+    md_escape,
+    to_ansi,
+    to_imtext,
+    to_irc,
+    to_md,
+    to_mrkdwn,
+    to_plain,
+    to_xhtml,
+)
 
 __all__ = ["md_escape", "split_message", "to_ansi", "to_imtext", "to_irc", "to_md", "to_plain", "to_xhtml"]
 """The names for plugins. Further names are those that other packages of errklein use."""

@@ -325,7 +325,8 @@ class _Layout:
         address = self._text(element.get("href", ""))
         if not self._exact and address in (label, f"mailto:{label}"):
             return label
-        return f"{label} ({address})" if label else f"({address})"
+        marked = f"{styles.LINK}{label}{styles.LINK_ADDRESS} ({address}){styles.LINK_END}"
+        return marked if label else f"({address})"
 
     def _paragraph(self, element: Element) -> str:
         stashed = HTML_PLACEHOLDER_RE.fullmatch(element.text or "") if len(element) == 0 else None

@@ -3,13 +3,23 @@ that would take Markdown's parser too long are shown as they were written. The l
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 
 from errklein.text import xhtml
 from errklein.text._quoting import sanitize
 from errklein.text.neutralising import without_unsafe_links
-from errklein.text.styles import IMTEXT_CHRS, replace_styles, strip_styles, styles_to_ansi, styles_to_irc
+from errklein.text.styles import (
+    IMTEXT_CHRS,
+    LINK,
+    LINK_ADDRESS,
+    LINK_END,
+    replace_styles,
+    strip_styles,
+    styles_to_ansi,
+    styles_to_irc,
+)
 
 MARKDOWN_CAP = 20_000  # Maximum number of characters of a text that is parsed as Markdown
 
@@ -58,6 +68,8 @@ _NEW_PARAGRAPH = re.compile(r"\n(?: *\n)+ *")
 _ATTRIBUTES = re.compile(r"(?<!\\)\{:[^}\n]{0,200}\}")
 _ESCAPED = re.compile(r"([\\`*_{}\[\]()>#+\-.!])")
 _IMTEXT = IMTEXT_CHRS.by_mark()
+_MRKDWN = _IMTEXT | {mark: mark for mark in (LINK, LINK_ADDRESS, LINK_END)}
+_LINK = re.compile(f"{LINK}([^{LINK}]*?){LINK_ADDRESS} \\((.*?)\\){LINK_END}", re.DOTALL)
 
 
 def to_plain(markdown: str, *, compact: bool = False, indented: bool = True) -> str:
@@ -86,6 +98,18 @@ def to_imtext(markdown: str, *, compact: bool = False, indented: bool = True) ->
     """Render Markdown with the conventions of instant messaging: `*bold*`, `_emphasis_`, code and tables in backticks.
     With `compact`, tables have no borders. With `indented`, paragraphs begin with a space, as in errbot."""
     return _rendered(markdown, lambda text: replace_styles(text, _IMTEXT), compact, exact=indented).strip(" \n")
+
+
+def to_mrkdwn(markdown: str) -> str:
+    """Render Markdown as mrkdwn, the markup of Slack: as `to_imtext`, with links, and with entities for `&`, `<` and `>`."""
+    text = _rendered(markdown, lambda text: replace_styles(text, _MRKDWN), True)
+    return strip_styles(_LINK.sub(_mrkdwn_link, html.escape(text, quote=False))).strip(" \n")
+
+
+def _mrkdwn_link(found: re.Match[str]) -> str:
+    label, address = found[1].replace("\n", " "), found[2].replace("|", "%7C")
+    is_link = address.partition(":")[0].lower() in xhtml.SCHEMES and not re.search(r"\s", address)
+    return f"<{address}|{label}>" if is_link else f"{label} ({found[2]})"
 
 
 def to_xhtml(markdown: str) -> str:

@@ -23,7 +23,10 @@ BACKGROUND_MARKS = {name: chr(_BACKGROUND_FIRST + number) for number, name in en
 CODE, CODE_END, FIXED, FIXED_END = map(chr, range(_BACKGROUND_FIRST + len(COLORS), _BACKGROUND_FIRST + len(COLORS) + 4))
 """The marks of inline code, and of blocks in a fixed-width font. Networks with a fixed-width font ignore them."""
 
-_LAST = FIXED_END
+LINK, LINK_ADDRESS, LINK_END = map(chr, range(ord(FIXED_END) + 1, ord(FIXED_END) + 4))
+"""The marks of a link: before its label, before " (address)", and behind that."""
+
+_LAST = LINK_END
 
 _MARK = re.compile(f"([{BOLD}-{_LAST}])")
 _FIXED_BLOCK = re.compile(f" ?{FIXED}([^{FIXED}{FIXED_END}]*){FIXED_END}")

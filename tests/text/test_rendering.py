@@ -10,7 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.text import md_escape, sanitize, to_ansi, to_imtext, to_irc, to_md, to_plain, to_xhtml
+from errklein.text import md_escape, sanitize, to_ansi, to_imtext, to_irc, to_md, to_mrkdwn, to_plain, to_xhtml
 from errklein.text.rendering import is_only_text
 from tests import takes_long
 
@@ -385,3 +385,24 @@ class ThreadTests(SynchronousTestCase):
 def _without(text: str, allowed: str) -> str:
     """Return the control characters of `text` that don't match `allowed`."""
     return re.sub(r"[\t\n -~\u00a0-\ud7ff\ue000-\ufdcf\ufdf0-\U0010ffff]", "", re.sub(allowed, "", text))
+
+
+class MrkdwnTests(SynchronousTestCase):
+    """`to_mrkdwn`, for Slack."""
+
+    def test_styles(self) -> None:
+        """Styles, lists and code are as in instant messages, and signs of markup are entities."""
+        self.assertEqual(to_mrkdwn("**a** *b* `c<d`\n\n- e & f"), "*a* _b_ `c&lt;d`\n• e &amp; f")
+        self.assertEqual(to_mrkdwn("a < b"), "a &lt; b")
+
+    def test_links(self) -> None:
+        """A link has its label, unless its address may run code, or both are the same."""
+        self.assertEqual(to_mrkdwn("[a *b*](https://x.org/?c=1&d=|)!"), "<https://x.org/?c=1&amp;d=%7C|a _b_>!")
+        self.assertEqual(to_mrkdwn("[a](javascript:x)"), "a (javascript:x)")
+        self.assertEqual(to_mrkdwn("<https://x.org/>"), "https://x.org/")
+
+    def test_tables(self) -> None:
+        """In a table, which is code, a link is text."""
+        table = to_mrkdwn("a | b\n--|--\n[c](https://x.org) | d")
+        self.assertIn("c (https://x.org)", table)
+        self.assertNotIn("<", table)

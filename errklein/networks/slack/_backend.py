@@ -22,7 +22,7 @@ from errklein.networks.json_client import RequestRefused, at
 from errklein.networks.slack import rooms_of
 from errklein.networks.slack._client import SlackClient
 from errklein.networks.slack._events import SlackEvents
-from errklein.networks.slack._formatting import card_content, choice_blocks, size_of, to_mrkdwn
+from errklein.networks.slack._formatting import card_content, choice_blocks, message_text
 from errklein.networks.slack._rooms import OPEN, SlackRooms
 from errklein.networks.slack._socket_mode import SocketMode
 from errklein.networks.slack.identifiers import SlackPerson, bare, is_user
@@ -53,7 +53,7 @@ class SlackBackend(ConnectedNetwork):
         super().__init__(context)
         self.message_size_limit = min(self.message_size_limit, MOST_SIZE)
         known: dict[str, Any] = dict.fromkeys(("threads", "edits", "deletions", "reactions", "files", "mentions"), True)
-        self._features = Features(self.message_size_limit, size_of, choices=25, **known)
+        self._features = Features(self.message_size_limit, lambda text: len(message_text(text)), choices=25, **known)
         self.client = SlackClient(context)
         self.membership = rooms = SlackRooms(self)
         self.receiver = SlackEvents(self)
@@ -126,7 +126,7 @@ class SlackBackend(ConnectedNetwork):
         fields = [f"**{name}**: {value}" for name, value in shown.fields]
         texts = [f"**{shown.title}**" if shown.title else "", shown.body, *fields, shown.link, shown.image]
         content, shown.body = card_content(shown), "\n\n".join(filter(None, texts))
-        if size_of(shown.body) <= self.message_size_limit:
+        if len(message_text(shown.body)) <= self.message_size_limit:
             shown.extras = {**shown.extras, **content}
         return self.send_message(shown)
 
@@ -187,7 +187,9 @@ class SlackBackend(ConnectedNetwork):
     def _shown(self, text: str, mentions: Sequence[str] = (), details: Mapping[str, Any] = {}) -> str:
         people = [user for user in (bare(one.rpartition("/")[2]) for one in mentions) if is_user(user)]
         known = self.membership.people.known
-        return to_mrkdwn(text, lambda user: (known(user) or {}).get("nick", ""), people, bool(details.get("mentions")))
+        return message_text(
+            text, lambda user: (known(user) or {}).get("nick", ""), people, bool(details.get("mentions"))
+        )
 
     async def whisper(self, to: Mapping[str, Any], text: str) -> None:
         """Show a text to one person alone, in reply to a slash command or press."""

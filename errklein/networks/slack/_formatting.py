@@ -9,22 +9,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from errklein.chat.cards import Card
-from errklein.text import sanitize, split_message, to_imtext, without_mentions
+from errklein.text import sanitize, split_message, to_mrkdwn, without_mentions
 
 _SECTION, _FIELD, _FIELDS, _LABEL, _HEADER = 3_000, 2_000, 10, 75, 150
 
 _TOKEN = re.compile(r"<([^<>]*)>")
-_USER = re.compile(r"(?:&lt;)?@?\b([UW][A-Z0-9]{6,40})\b(?:\|[^&\s]*)?(?:&gt;)?")
-_ALL = re.compile(r"(?:&lt;!|@)(here|channel|everyone)\b(?:&gt;)?")
+_USER = re.compile(r"(?<!/)(?:&lt;)?@?\b([UW][A-Z0-9]{6,40})\b(?:\|[^&\s]*)?(?:&gt;)?")
+_ALL = re.compile(r"(?<![\w/])(?:&lt;!|@)(here|channel|everyone)\b(?:&gt;)?")
 
 
-def to_mrkdwn(
+def message_text(
     markdown: str, name_of: Callable[[str], str] = lambda user: "", people: Sequence[str] = (), for_all: bool = False
 ) -> str:
     """Return the text of a message. It notifies `people`, who are given by id; with `for_all` also those whose ids are in the text,
     and all by `@here` and the like. Other mentions are shown as names, as far as `name_of` knows them."""
-    plain = to_imtext(markdown if for_all else without_mentions(markdown), compact=True, indented=False)
-    text, left = html.escape(plain, quote=False), list(people)
+    text, left = to_mrkdwn(markdown if for_all else without_mentions(markdown)), list(people)
 
     def show(found: re.Match[str]) -> str:
         user, name = found[1], html.escape(name_of(found[1]), quote=False)
@@ -38,11 +37,6 @@ def to_mrkdwn(
         name = "@" + html.escape(name_of(user), quote=False)
         text = text.replace(name, f"<@{user}>", 1) if name[1:] and name in text else f"<@{user}> {text}"
     return _ALL.sub(r"<!\1>", text) if for_all else text
-
-
-def size_of(markdown: str) -> int:
-    """Return the number of characters in mrkdwn. Names of people may make it a little longer."""
-    return len(to_mrkdwn(markdown))
 
 
 def from_mrkdwn(text: str) -> str:
@@ -84,10 +78,12 @@ def card_content(card: Card) -> dict[str, Any]:
         heading = _sections(f"*<{address}|{html.escape(title or card.link, quote=False)}>*")
     elif title:
         heading = [{"type": "header", "text": {"type": "plain_text", "text": title[:_HEADER], "emoji": False}}]
-    blocks = [*heading, *_sections(to_mrkdwn(card.body, for_all=card.mentions))]
+    blocks = [*heading, *_sections(message_text(card.body, for_all=card.mentions))]
     if card.thumbnail and blocks and blocks[-1]["type"] == "section":
         blocks[-1]["accessory"] = {"type": "image", "image_url": card.thumbnail, "alt_text": title or "thumbnail"}
-    fields = [f"*{to_mrkdwn(name)}*\n{to_mrkdwn(value, for_all=card.mentions)}"[:_FIELD] for name, value in card.fields]
+    fields = [
+        f"*{message_text(name)}*\n{message_text(value, for_all=card.mentions)}"[:_FIELD] for name, value in card.fields
+    ]
     texts = [{"type": "mrkdwn", "text": one} for one in fields]
     blocks += [{"type": "section", "fields": texts[at : at + _FIELDS]} for at in range(0, len(texts), _FIELDS)]
     if card.image:

@@ -480,7 +480,7 @@ class FakeSlack(Double):
             raise Refused("no_text")
         if len(text) > 4000:
             self.complaints.append("a text of more than 4,000 characters")
-        bare = re.sub(r"<(?:[@#!][\w^|]+|https?://[^<>]+)>|&(?:amp|lt|gt);", "", text)
+        bare = re.sub(r"<(?:[@#!][\w^|]+|(?:https?|mailto):[^<>]+)>|&(?:amp|lt|gt);", "", text)
         if re.search("[<>&]", bare):
             self.complaints.append(f"a text that isn't escaped: {text!r}")
         for block in given.get("blocks") or ():

@@ -125,9 +125,9 @@ class SentTests(BotCase):
         """Markdown becomes mrkdwn, and nothing in a text is a command of Slack."""
         backend = self.online()
         self.send(backend, "**bold** *it* `a<b` [x](https://a.org/?a=1&b=2)\n\n- one\n- two")
-        self.send(backend, f"<!channel> <@{BOB}> @here <!subteam^S1> &lt;!here&gt; <https://a.org|b>")
+        self.send(backend, f"<!channel> <@{BOB}> @here <!subteam^S1> &lt;!here&gt; [b](javascript:x)")
         first, second = self.said()
-        self.assertEqual(first, "*bold* _it_ `a&lt;b` x (https://a.org/?a=1&amp;b=2)\n• one\n• two")
+        self.assertEqual(first, "*bold* _it_ `a&lt;b` <https://a.org/?a=1&amp;b=2|x>\n• one\n• two")
         self.assertNotIn("<", second)
 
     def test_for_all(self) -> None:
