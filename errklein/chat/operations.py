@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -80,14 +81,16 @@ NOTHING_ELSE = Wanted()
 
 
 LONGEST_LABEL, MOST_CHOICES = 75, 100
+_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # networks drop it, or refuse the button
 
 
 def labels_of(choices: Iterable[object]) -> tuple[str, ...]:
     """Return the labels of choices, on one line each; raise ValueError if they aren't different texts of a suitable length."""
     labels = [" ".join(label.split()) if isinstance(label, str) else "" for label in choices]
-    are_valid = all(0 < len(label) <= LONGEST_LABEL for label in labels) and 0 < len(labels) <= MOST_CHOICES
+    are_valid = all(0 < len(one) <= LONGEST_LABEL and not _INVISIBLE.search(one) for one in labels)
+    are_valid = are_valid and 0 < len(labels) <= MOST_CHOICES
     if isinstance(choices, str) or not are_valid or len({label.casefold() for label in labels}) < len(labels):
-        few = f"1 to {MOST_CHOICES} different texts of at most {LONGEST_LABEL} characters"
+        few = f"1 to {MOST_CHOICES} different texts of at most {LONGEST_LABEL} characters without control characters"
         raise ValueError(f"choose(): expected {few} as choices, not {choices!r:.80}")
     return tuple(labels)
 

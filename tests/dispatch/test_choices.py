@@ -60,6 +60,8 @@ class Releases(BotPlugin):
             "text": (msg, QUESTION, "yes"),
             "twice": (msg, QUESTION, ["yes", "Yes"]),
             "long": (msg, QUESTION, ["x" * 76]),
+            "control": (msg, QUESTION, ["yes", "yes\x00"]),
+            "surrogate": (msg, QUESTION, ["\ud800"]),
             "blank": (msg, " ", ["yes"]),
             "place": ("#ops", QUESTION, ["yes"]),
         }
@@ -346,7 +348,19 @@ class EndTests(ChoicesCase):
 
     def test_wrong_arguments(self) -> None:
         """Wrong arguments raise ValueError before anything is sent."""
-        for name in ("none", "text", "twice", "long", "blank", "place", "room", "number", "nobody"):
+        for name in (
+            "none",
+            "text",
+            "twice",
+            "long",
+            "control",
+            "surrogate",
+            "blank",
+            "place",
+            "room",
+            "number",
+            "nobody",
+        ):
             [text] = self.say(f"!wrong {name}")
             self.assertIn("Error: ", text, name)
 
