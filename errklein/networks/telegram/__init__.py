@@ -19,6 +19,8 @@ def rooms_of(config: Any) -> dict[str, str]:
 
 
 _token = text_like(r"[0-9]{1,20}:[\w-]{1,200}", "123456789:AAH…, as @BotFather shows it")
+# Telegram's own: the senders of what anybody writes anonymously or as a channel, and of what channels post into their groups.
+_person = re.compile("(?!(?:1087968824|136817688|777000)$)[1-9][0-9]{0,18}").fullmatch
 _webhook = text_like(r"https://[\w.-]+(:[0-9]+)?(/[\w.~-]+)+", "https://bot.example.org/telegram")
 _server = text_like(r"(https://[\w.-]+|http://(localhost|127\.[0-9.]+|\[::1\]))(:[0-9]+)?", SERVER)
 _posted = "URL of the bot, to which Telegram posts messages; without it, the bot asks for them"
@@ -28,7 +30,7 @@ SETTINGS: NetworkSettings = NetworkSettings(
         "webhook": IdentityKey(_webhook, "none", _posted),
         "server": IdentityKey(_server, f"`{SERVER}`", "URL of the Bot API"),
     },
-    lambda view: admin_warnings(view, re.compile("[1-9][0-9]{0,18}").fullmatch, "a number such as 123456789"),
+    lambda view: admin_warnings(view, _person, "a number such as 123456789"),
     check=lambda view: (SETTINGS.read_identity(view.BOT_IDENTITY), rooms_of(view)),
 )
 NETWORK = Network(

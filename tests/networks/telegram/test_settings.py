@@ -56,3 +56,5 @@ class SettingsTests(SynchronousTestCase):
         view = self.load({"token": TOKEN}, BOT_ADMINS=("@alice", "5"))
         [warning] = SETTINGS.all_warnings(view)
         self.assertIn("'@alice' is nobody on Telegram", warning)
+        view = self.load({"token": TOKEN}, BOT_ADMINS=(1087968824,))
+        self.assertIn("'1087968824' is nobody", "".join(SETTINGS.all_warnings(view)))
