@@ -31,6 +31,9 @@ def to_html(markdown: str, people: Mapping[str, str]) -> str:
         page = _HEADING.sub(lambda tag: "</b></p>" if tag[1] else "<p><b>", to_xhtml(markdown))
         page = subset(_TABLE.sub(_as_code, page), _TAGS, {"a": ("href",), "code": ("class",)})
         page = re.sub(r"(<blockquote>)\n+|\n+(</blockquote>)", r"\1\2", page)
+        if not html.unescape(_TAG.sub("", page)).strip():
+            # Telegram refuses it.
+            page = html.escape(markdown, quote=False)
     for person, name in people.items():
         shown = html.escape(name, quote=False)
         link = f'<a href="tg://user?id={person}">{shown}</a>'
@@ -38,7 +41,7 @@ def to_html(markdown: str, people: Mapping[str, str]) -> str:
         parts = re.split(rf"(?<![\w&]){re.escape(shown)}(?!\w)(?![^<]*(?:>|</(?:a|code|pre)>))", page, maxsplit=1)
         if len(parts) > 1:
             page = link.join(parts)
-        elif size_of(page) < 3900:
+        elif size_of(page) + 2 * len(name) < 4090:
             page = f"{link}: {page}"
     return page
 

@@ -47,6 +47,17 @@ class FormattingTests(SynchronousTestCase):
             self.assertEqual(to_html(markdown, {"5": "al"}), html)
         self.assertIn("&lt;i&gt;", to_html("x", {"5": "<i>"}))
 
+    def test_mention_in_a_long_text(self) -> None:
+        """A name for which no room is left isn't put before the text: Telegram would refuse the message."""
+        for length in (3800, 3880, 4096):
+            text, _ = parsed(to_html("x" * length, {"5": "\N{GRINNING FACE}" * 129}))
+            self.assertLessEqual(len(text.encode("utf-16-le")) // 2, 4096)
+
+    def test_nothing_to_see(self) -> None:
+        """What Markdown shows as nothing is sent as it is: Telegram refuses a text without a character."""
+        for markdown in ("---", "> ", "&nbsp;", "![](x)", "# "):
+            self.assertEqual(parsed(to_html(markdown, {}))[0], markdown.strip())
+
     @given(strategies.text(alphabet="ab*_`[]()<>&|#-\n\\~!@:/ \N{GRINNING FACE}\x00\ud800", max_size=60))
     def test_any_text(self, markdown: str) -> None:
         """Telegram can read it, and counts what is measured."""
