@@ -175,7 +175,7 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
         """Note whether the bot is in a room, with its present title, or why it isn't."""
         if self._chats.get(room) != [is_in, text]:
             self._chats[room] = [is_in, text]
-            stored = self.context.state.set("rooms", (self._chats, self._moved))
+            stored = self.context.state.set("rooms", (dict(self._chats), dict(self._moved)))
             stored.addErrback(lambda failure: self.log.failure("The rooms were not stored", failure))
             if self.connection.is_connected:
                 self.outbox.resume()
@@ -185,7 +185,8 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
         if self.known(old) != new:
             self.warn(f"the group {old} has become the supergroup {new}; use that id in the configuration")
             self._moved[old] = new
-            self.note(new, *self._chats.pop(old, (True, "")))
+            # Not what is noted already: `note` would store nothing.
+            self.note(new, *self._chats.pop(new, self._chats.pop(old, (True, ""))))
             self.outbox.rename(old, new)
 
     def is_inside(self, member: Mapping[str, Any]) -> bool:
