@@ -83,10 +83,11 @@ class TelegramUpdates:
     async def _serve(self) -> None:
         state, url, network = self._context.state, self._backend.client.webhook, self._backend.network
         if not self._secret:
-            self._secret = await state.get("secret") or token_urlsafe(32)
-            await state.set("secret", self._secret)
-            masker.learn(self, "secret", [self._secret])
-            self._context.route(urlsplit(url).path, self._posted, "telegram", [self._secret.encode()])
+            secret = await state.get("secret") or token_urlsafe(32)
+            await state.set("secret", secret)
+            masker.learn(self, "secret", [secret])
+            self._context.route(urlsplit(url).path, self._posted, "telegram", [secret.encode()])
+            self._secret = secret
         await state.set("webhook", url)
         more: Any = {"secret_token": self._secret, "allowed_updates": list(_HANDLERS), "max_connections": 1}
         await self._call("setWebhook", url=url, **more)
@@ -136,8 +137,10 @@ class TelegramUpdates:
         if not (text or files) or sender.get("id") in (None, backend.me["id"]):
             return
         ref, extras = self.ref(found, str(sender["id"])), {"message_id": found["message_id"]}
-        # A notice runs no command. What anonymous administrators write has a bot as sender, too.
-        is_notice, body = sender["is_bot"] and "sender_chat" not in found, sanitize(text)
+        # A notice runs no command. What anonymous administrators write has a bot as sender, too. Others have written what is
+        # forwarded, and another bot what is sent "via" it.
+        is_notice = (sender["is_bot"] and "sender_chat" not in found) or "forward_origin" in found or "via_bot" in found
+        body = sanitize(text)
         if command := _COMMAND.match(body):
             is_notice |= (command[2] or backend.me["username"]).lower() != backend.me["username"].lower()
             body = body if is_notice else f"{backend.config.BOT_PREFIX}{command[1]}{body[command.end() :]}"
@@ -176,7 +179,9 @@ class TelegramUpdates:
         ref, person = self.ref(found), self.person(found["user"])
         owner = self.known.get((ref.room, ref.id), ("", ""))[0]
         to = self._backend.build_identifier(owner) if owner else None
-        old, new = ([str(one.get("emoji")) for one in found[name]] for name in ("old_reaction", "new_reaction"))
+        old, new = (
+            [one["emoji"] for one in found[name] if "emoji" in one] for name in ("old_reaction", "new_reaction")
+        )
         for action, some, others in ((REACTION_ADDED, new, old), (REACTION_REMOVED, old, new)):
             for emoji in (one for one in some if one not in others):
                 made = Reaction(person, to, action, str(found["date"]), emoji, ref._asdict())

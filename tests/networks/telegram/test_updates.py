@@ -7,11 +7,13 @@ import pickle
 from types import SimpleNamespace
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from errklein.chat import MessageRef
 from errklein.chat.operations import Wanted
+from errklein.database import StorageError
 from errklein.http_client import BodyTooLarge
+from errklein.networks._state import DurableState
 from errklein.networks.telegram._updates import LATE
 from errklein.networks.telegram.identifiers import TelegramOccupant, TelegramPerson
 from errklein.ports.outbox import RoomUnavailable
@@ -165,6 +167,14 @@ class MessageTests(TelegramCase):
         message: Any = self.hears("!status", by=1087968824, sender_chat=self.server.chats[GROUP].json)
         self.assertEqual((message.frm.aclattr, message.extras.get("notice")), ("1087968824", None))
 
+    def test_words_of_others(self) -> None:
+        """What somebody forwards, or sends with the help of another bot, runs nothing: others have written it."""
+        origin = {"type": "user", "sender_user": self.server.users[BOB], "date": 1}
+        robot = {"id": 7, "is_bot": True, "first_name": "Robot"}
+        for more in ({"forward_origin": origin}, {"via_bot": robot}):
+            message = self.hears("/deploy", **more)
+            self.assertEqual((message.body, message.extras.get("notice")), ("/deploy", True))
+
     def test_mentions(self) -> None:
         """People whom a message names by their number are reported."""
         mention = {"type": "text_mention", "offset": 0, "length": 3, "user": self.server.users[BOB]}
@@ -219,6 +229,15 @@ class MessageTests(TelegramCase):
         self.assertEqual(reactions[0].reactor, TelegramPerson(ALICE))
         self.assertEqual(reactions[0].reacted_to_owner, TelegramPerson(BOB))
         self.assertEqual(MessageRef(**reactions[0].reacted_to), message.ref)
+
+    def test_reactions_without_emoji(self) -> None:
+        """Pictures of one's own have no name, and aren't reported."""
+        message: Any = self.hears("done", by=BOB)
+        own = {"type": "custom_emoji", "custom_emoji_id": "5"}
+        base = {"chat": self.server.chats[GROUP].json, "message_id": int(message.ref.id), "date": 1, "old_reaction": []}
+        self.server.report("message_reaction", {**base, "user": self.server.users[ALICE], "new_reaction": [own]})
+        self.wait()
+        self.assertEqual(self.events.named("reaction_changed"), [])
 
     def test_files(self) -> None:
         """A file is read when it is asked for, up to a size, and a caption is the text."""
@@ -328,6 +347,20 @@ class RoomTests(TelegramCase):
         self.successResultOf(self.perform("hello", to=old))
         self.assertEqual(self.server.texts(new), ["hello"])
 
+    def test_supergroup_that_is_heard_of_first(self) -> None:
+        """The old id is also stored if a message from the supergroup comes before the update about it."""
+        old, new = -77, -10077
+        self.server.chats[old] = type(self.server.chats[GROUP])(old, "group", "Old", {ALICE: "creator", BOT: "member"})
+        self.hears("hello", old)
+        self.server.migrate(old, new)
+        late = self.server.updates.pop(0)
+        self.hears("here", new)
+        self.server.report("message", late["message"])
+        self.wait()
+        self.stop()
+        self.start()
+        self.assertEqual(self.backend.names_of(str(new)), [str(old)])
+
     def test_own_commands(self) -> None:
         """The description is the topic; what Telegram doesn't allow is refused with the reason."""
         room: Any = self.backend.build_identifier(str(GROUP))
@@ -383,6 +416,21 @@ class WebhookTests(TelegramCase):
         self.wait(310)
         self.assertEqual(len(self.events.named("backend_connected")), 2)
         self.assertEqual([len(hooks) for _, hooks in self.routes], [1])
+
+    def test_secret_that_cannot_be_stored(self) -> None:
+        """The next session has a route all the same."""
+        self.stop()
+        self.routes.clear()
+        self.storage = type(self.storage)()
+        set_value, DurableState.set = DurableState.set, lambda *_: fail(StorageError("disk full"))  # type: ignore[assignment,method-assign]
+        self.addCleanup(setattr, DurableState, "set", set_value)
+        self.start()
+        DurableState.set = set_value  # type: ignore[method-assign]
+        self.wait(10)
+        self.server.say(GROUP, "!status")
+        self.post()
+        self.assertEqual(self.events.texts, ["!status"])
+        self.flushLoggedErrors(StorageError)
 
     def test_unreachable(self) -> None:
         """If Telegram can't reach the bot, administrators are notified."""
