@@ -109,14 +109,6 @@ if TYPE_CHECKING:
     flask_app: PlainApp
 
 
-def _make() -> Any:
-    try:
-        installed = import_module("flask").Flask is not StandIn
-    except ImportError:
-        installed = False
-    return _real_app()() if installed else PlainApp()
-
-
 def reset_app() -> None:
     """Remove all routes of the application and of `route()`, as between two tests. It stays the same object."""
     running_bots.clear()
@@ -129,7 +121,11 @@ def __getattr__(name: str) -> Any:
     if name != NAME:
         raise AttributeError(f"module {__name__} has no {name}")
     # Created at the first access, since importing Flask takes time.
-    app = globals()[NAME] = _make()
+    try:
+        is_installed = import_module("flask").Flask is not StandIn
+    except ImportError:
+        is_installed = False
+    app = globals()[NAME] = _real_app()() if is_installed else PlainApp()
     return app
 
 

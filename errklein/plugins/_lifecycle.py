@@ -123,7 +123,9 @@ class StandbyWebhooks:
 
     def _update(self, stored: Mapping[str, Any], declared: Mapping[str, Sequence[Hook]]) -> None:
         fields = {webhook: its for webhook, its in stored.items() if webhook.rpartition(":")[0] not in declared}
-        fields |= {hook.full_name: _fields(hook.declaration) for hooks in declared.values() for hook in hooks}
+        for hook in (hook for hooks in declared.values() for hook in hooks):
+            known = {name: getattr(hook.declaration, name) for name in _FIELDS}
+            fields[hook.full_name] = {**known, "rate": str(hook.declaration.rate or "")}
         named = self._config.setting("WEBHOOKS")
         webhooks = {webhook: its for webhook, its in fields.items() if named.get(webhook, {}).get("verify")}
         if webhooks != stored:
@@ -134,10 +136,6 @@ class StandbyWebhooks:
         if webhooks != self._webhooks:
             self._webhooks = webhooks
             self._routes.stand_by([_hook(webhook, its) for webhook, its in webhooks.items()])
-
-
-def _fields(declaration: HookDeclaration) -> Mapping[str, Any]:
-    return {name: getattr(declaration, name) for name in _FIELDS} | {"rate": str(declaration.rate or "")}
 
 
 def _hook(webhook: str, fields: Mapping[str, Any]) -> Hook:

@@ -113,20 +113,15 @@ class _MonkeyPatchFinder(MetaPathFinder):
                 execute(module)
                 for name, value in list(vars(module).items()):
                     if name.startswith(_PATCHING[fullname]) and callable(value):
-                        setattr(module, name, _refusal(f"{fullname}.{name}"))
+                        setattr(module, name, partial(_refuse, f"{fullname}.{name}"))
 
             loader.exec_module = execute_and_replace
         return spec
 
 
-def _refusal(function: str) -> Any:
-    def refuse(*args: Any, **kwargs: Any) -> NoReturn:
-        raise MonkeyPatchesRefused(
-            f"{function}() would replace the threads and sockets of the whole bot. Remove the call: blocking handlers run in "
-            "threads anyway"
-        )
-
-    return refuse
+def _refuse(function: str, *args: Any, **kwargs: Any) -> NoReturn:
+    remedy = "Remove the call: blocking handlers run in threads anyway"
+    raise MonkeyPatchesRefused(f"{function}() would replace the threads and sockets of the whole bot. {remedy}")
 
 
 def rewrite_imports(tree: ast.Module, redirect: Redirect) -> None:

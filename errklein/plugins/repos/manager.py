@@ -326,7 +326,7 @@ class BotRepoManager(StoreMixin):
         # Hidden directories aren't searched for plugins, so an incomplete copy is never loaded.
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self.plugin_dir) as directory:
             fetched = Path(directory, "repo")
-            if source.is_archive:
+            if sources.is_archive(source.url):
                 with self._archive(source.url) as archive:
                     sources.unpack(archive, fetched)
             else:

@@ -64,11 +64,10 @@ class UnknownRepo(RepoException, KeyError):
 
 @dataclass(frozen=True)
 class RepoSource:
-    """The URL of a repository, its name here, and whether it is an archive instead of a git repository."""
+    """The URL of a repository, and its name here."""
 
     name: str
     url: str
-    is_archive: bool = False
 
     @classmethod
     def of(cls, url: str, name: str | None = None, *, local: bool = True) -> RepoSource:
@@ -77,7 +76,7 @@ class RepoSource:
         check_url(url, local=local)
         name = human_name_for_git_url(url) if name is None else name
         check_name(name)
-        return cls(name, url, is_archive(url))
+        return cls(name, url)
 
 
 def is_local(address: str) -> bool:
