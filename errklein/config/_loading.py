@@ -21,7 +21,7 @@ from typing import Any
 from errklein.config._settings import DEPENDENT, SETTINGS, ConfigError, checked, is_of_plugin
 from errklein.config.networks import Network, known_networks, network_of
 from errklein.config.secrets import read_variables
-from errklein.text.errors import error_text, remedy_line, source_excerpt
+from errklein.text.errors import error_text, explained_source
 from errklein.text.masking import masker, secrets_in
 from errklein.text.suggestions import did_you_mean_path
 
@@ -450,8 +450,9 @@ def _invalid(path: Path, error: SyntaxError) -> ConfigError:
     file = Path(error.filename or path)
     # For a NUL byte, for example, the line isn't known.
     line = f" at line {error.lineno}" if error.lineno else ""
-    excerpt = source_excerpt(file, error.lineno, error.offset) if error.lineno else ""
-    return ConfigError(f"{file} isn't valid Python{line}: {error.msg}", source=excerpt)
+    return ConfigError(
+        f"{file} isn't valid Python{line}: {error.msg}", source=explained_source(file, error.lineno, error)
+    )
 
 
 def _raised(path: Path, error: BaseException) -> ConfigError:
@@ -459,8 +460,7 @@ def _raised(path: Path, error: BaseException) -> ConfigError:
     line = lines[-1] if lines else None
     raised = f"{path} raised {type(error).__name__}" + (f" at line {line}" if line else "")
     text = error_text(error)
-    excerpt = source_excerpt(path, line) if line else ""
-    source = "\n".join(part for part in (excerpt, remedy_line(error, quote=True)) if part)
+    source = explained_source(path, line, error, quote=True)
     return ConfigError(raised if text == type(error).__name__ else f"{raised}: {text}", source=source)
 
 

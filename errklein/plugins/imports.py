@@ -24,7 +24,7 @@ from typing import Any, NoReturn, TypeVar
 
 from errklein.plugins.plug_file import PACKAGE, PlugFile, slug
 from errklein.text import truncated
-from errklein.text.errors import line_in, remedy_line, source_excerpt
+from errklein.text.errors import explained_source, line_in
 from errklein.text.masking import masker
 
 B = TypeVar("B")
@@ -60,9 +60,7 @@ class PluginLoadError(Exception):
     def of(cls, plug: PlugFile, error: BaseException) -> PluginLoadError:
         made = cls(f"{plug.name} could not be loaded: {located_error(plug, error)}")
         path, line = line_in(plug.directory, error) or (plug.module_path, None)
-        column = error.offset if isinstance(error, SyntaxError) else None
-        excerpt = source_excerpt(path, line, column) if line is not None else ""
-        made.source = "\n".join(part for part in (excerpt, remedy_line(error)) if part)
+        made.source = explained_source(path, line, error)
         return made
 
 

@@ -121,7 +121,6 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
     The default network is named "test". The bot is in the room "#testroom" there, and "@admin" is its administrator.
 
-    :param plugins: Classes of plugins.
     :param plugin_dirs: Directories with `.plug` files, which are loaded as in service. Relative paths depend on the current
         directory, and trial changes it, so resolve `__file__` when the test module is imported.
     :param config: Settings by name, as in config.py.
@@ -129,7 +128,6 @@ class TestBot(Requests[Deferred[ClientResponse]]):
     :param reactor: A reactor with virtual time; by default a new `TestReactor`.
     :param http: The responses to plugins' requests; by default none is declared.
     :raises ValueError: A directory of `plugin_dirs` is missing.
-    :raises ConfigError: A setting is invalid.
     """
 
     __test__ = False
@@ -332,8 +330,6 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
         The reply is the one message to the sender. Messages to rooms and other people, and notices to administrators, don't count.
 
-        :param text: The command with its prefix, such as "!build 7".
-        :param frm: The sender; by default the administrator.
         :raises AssertionError: The bot sends no reply, or more than one; see `say` for these.
         """
         sent, sender = self.say(text, frm), self.backend.build_identifier(frm)

@@ -44,12 +44,8 @@ class Requests(Generic[R_co]):
 
     def request(self, method: str, url: str, body: object = UNSET, **request: Any) -> R_co:
         """Send a request with any HTTP method, and return the response; a `TestBot` and a `WebhookClient` return a
-        Deferred of it.
-
-        :param url: The path, with or without a query.
-        :param body: The body: text or bytes, or a value that is sent as JSON. `data` takes a form.
-        :param request: The keyword arguments of `WebhookClient.request`, such as `headers` and `source`.
-        """
+        Deferred of it. The body is text or bytes, or a value that is sent as JSON; `data` takes a form. Further
+        arguments are those of `WebhookClient.request`, such as `headers` and `source`."""
         return self._send_request(method, url, body, **request)
 
     def replay(self, file: Path | str) -> R_co:

@@ -174,9 +174,7 @@ class BlockingTestBot(Requests[ClientResponse]):
     time, they raise WaitTimeout, an AssertionError.
 
     :param extra_plugin_dir: A directory, or a list of directories, that is searched for plugins.
-    :param loglevel: The minimal level of the log.
     :param extra_config: Settings by name, as in config.py.
-    :raises ConfigError: A setting is invalid.
     """
 
     __test__ = False

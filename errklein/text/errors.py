@@ -114,10 +114,12 @@ def remedy(error: BaseException, *, quote: bool = False) -> str:
     return ""
 
 
-def remedy_line(error: BaseException, *, quote: bool = False) -> str:
-    """Return the same as an indented sentence, to be shown below a source line; "" if unknown."""
-    advice = remedy(error, quote=quote)
-    return advice and f"    {advice[0].upper()}{advice[1:]}{'' if advice.endswith('?') else '.'}"
+def explained_source(path: Path, line: int | None, error: BaseException, *, quote: bool = False) -> str:
+    """Return the line of the file that raised the error, and below it the remedy; "" if neither is known."""
+    column = error.offset if isinstance(error, SyntaxError) else None
+    excerpt, advice = source_excerpt(path, line, column) if line else "", remedy(error, quote=quote)
+    sentence = advice and f"    {advice[0].upper()}{advice[1:]}{'' if advice.endswith('?') else '.'}"
+    return "\n".join(filter(None, (excerpt, sentence)))
 
 
 def _of_unknown_name(name: str, defined: Iterable[str], quote: bool) -> str:

@@ -314,11 +314,9 @@ class Masker:
 
 
 masker = Masker()
-"""The masker of this process.
-
-It is global, as Twisted's log is: all bots of a process share the log's observers, which mask with it, and twistd creates its
-observer before a bot exists. Secrets belong to an owner (a configuration, a bot or a storage) and are dropped with it.
-"""
+"""The masker of this process. It is global, as Twisted's log is: all bots of a process share the log's observers, which
+mask with it, and twistd creates its observer before a bot exists. Secrets belong to an owner (a configuration, a bot or a
+storage) and are dropped with it."""
 
 
 def _replaced(text: str, spans: list[Span]) -> str:

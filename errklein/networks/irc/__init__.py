@@ -43,10 +43,8 @@ class IRCSettings:
     ipv6: bool = False
     bind_address: tuple[str, int] | None = None
     rooms: Callable[[], Mapping[str, str]] = field(default=dict, repr=False)
-    """Returns the rooms of CHATROOM_PRESENCE, with their passwords or empty strings.
-
-    Read at each connection, since plugins may change the setting. Raises ConfigError for an invalid value.
-    """
+    """Returns the rooms of CHATROOM_PRESENCE, with their passwords or empty strings; at each connection, since plugins
+    may change the setting. Raises ConfigError for an invalid value."""
     channel_rate: float | None = None
     private_rate: float | None = None
     rejoin_after_kick: float | None = 5.0
