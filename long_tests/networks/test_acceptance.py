@@ -1,17 +1,15 @@
-"""The acceptance script on real servers that need seconds to start, or that Debian's packages have: Synapse, ejabberd, ergo and InspIRCd."""
+"""The acceptance script on real servers that need seconds to start, or that Debian's packages have: Synapse, ergo and InspIRCd."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from long_tests.networks.acceptance import AcceptanceCase, Site
-from long_tests.networks.sites import IRCSite, MatrixSite, XMPPSite
+from long_tests.networks.sites import IRCSite, MatrixSite
 from tests.networks.irc.ergo import Ergo
 from tests.networks.irc.inspircd import NO_LIMITS, Inspircd
 from tests.networks.matrix.people import Person
 from tests.networks.matrix.synapse import Synapse
-from tests.networks.xmpp.ejabberd import Ejabberd
-from tests.networks.xmpp.people import needs_asyncio
 
 
 class SynapseTests(AcceptanceCase):
@@ -35,21 +33,6 @@ class SynapseTests(AcceptanceCase):
 
     async def test_script(self) -> None:
         """All steps hold."""
-        await self.run_script()
-
-
-class EjabberdTests(AcceptanceCase):
-    """XMPP."""
-
-    def make_site(self, reactor: Any) -> Site:
-        """Return the network."""
-        needs_asyncio(reactor)
-        site = XMPPSite(reactor, Ejabberd("alice", "bob", "errklein"))
-        site.file_name = "_repeat_a_file.bin"
-        return site
-
-    async def test_script(self) -> None:
-        """All steps hold, or what the network lacks is replaced as the table says."""
         await self.run_script()
 
 
