@@ -39,11 +39,9 @@ _PING_AFTER, _CONFIRMED_WITHIN = 60.0, 60.0
 _SHOWN = {AWAY: "away", DND: "dnd", OFFLINE: "xa"}
 _XHTML, _BODY = "{http://jabber.org/protocol/xhtml-im}html", '<body xmlns="http://www.w3.org/1999/xhtml">%s</body>'
 _RETRACTED = "An earlier message was retracted, but your client doesn't show that."
-
 CORRECT, REACT, REPLY = "{urn:xmpp:message-correct:0}", "{urn:xmpp:reactions:0}", "{urn:xmpp:reply:0}"
 RETRACT, STANZA_ID = "{urn:xmpp:message-retract:1}", "{urn:xmpp:sid:0}"
 OOB, FALLBACK = "{jabber:x:oob}", "{urn:xmpp:fallback:0}"
-
 _MOST = 20  # emoji of one person, and files of a message
 _STATES = {"away": AWAY, "xa": AWAY, "dnd": DND}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
 from asyncio import AbstractEventLoop
@@ -22,6 +23,9 @@ from errklein.networks.context import NetworkContext
 from errklein.networks.errors import NotConfirmed, RequestRefused, Unusable
 from errklein.networks.xmpp import SETTINGS
 from errklein.running import deferred_of, loop_of
+
+# At lower levels, slixmpp logs what is sent, also the password.
+logging.getLogger("slixmpp").setLevel(logging.WARNING)
 
 CLIENT, UPLOAD, DATA = "{jabber:client}", "{urn:xmpp:http:upload:0}", "{jabber:x:data}"
 INFO, ITEMS = "{http://jabber.org/protocol/disco#info}", "{http://jabber.org/protocol/disco#items}"
@@ -93,7 +97,7 @@ class XMPPStream:
             "failed_auth": lambda failure: setattr(self, "_reason", failure["condition"]),
             "failed_all_auth": self._login_failed,
             "stream_error": self._stream_error,
-            "stanza_acked": lambda stanza: owner.confirm(stanza["id"], is_echo=False),
+            "stanza_acked": lambda stanza: owner and owner.confirm(stanza["id"], is_echo=False),
         }.items():
             client.add_event_handler(event, handle)
 

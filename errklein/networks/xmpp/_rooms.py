@@ -35,7 +35,6 @@ _PATIENCE, _AGAIN, _HISTORY = 30.0, 60.0, "50"
 
 _TOPIC = "topic"  # the id of the message that sets one: rooms repeat it without
 _USUAL = ("chat.", "conference.", "groupchat.", "muc.", "rooms.")  # how domains begin that have rooms
-
 _REFUSALS = {
     "forbidden": "the bot is banned",
     "not-authorized": "the password is missing or wrong",

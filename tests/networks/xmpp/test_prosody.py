@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import logging
+from base64 import b64encode
 from functools import cache
 from itertools import count
 from typing import Any
@@ -283,7 +285,8 @@ class ConnectionTests(OnProsody):
 
         bot = await self.bot().start()
         assert NETWORK.check is not None
-        found = [finding.text for finding in await NETWORK.check(bot.context)]
+        with self.assertNoLogs("slixmpp", "ERROR"):
+            found = [finding.text for finding in await NETWORK.check(bot.context)]
         self.assertEqual(found[0], "the server accepts the bot as err@localhost")
         self.assertIn("rooms are at conference.localhost", found)
         self.assertTrue(bot.backend.connection.is_connected)
@@ -293,6 +296,15 @@ class ConnectionTests(OnProsody):
         ):
             with self.assertRaisesRegex((ConnectionError, Unusable), reason):
                 await NETWORK.check(self.bot(**settings).context)
+
+    async def test_password_in_logs(self) -> None:
+        """The password isn't logged at any level, also if the server only knows PLAIN."""
+        with self.assertLogs(level="DEBUG") as logged:
+            logging.getLogger("tests").debug("at least one line")
+            await self.bot(XMPP_FEATURE_MECHANISMS={"use_mech": "PLAIN"}).start()
+        lines = "\n".join(logged.output)
+        for secret in (b"pw-err", b64encode(b"\0err\0pw-err")):
+            self.assertNotIn(secret.decode(), lines)
 
 
 class OutageTests(OnProsody):
