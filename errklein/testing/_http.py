@@ -30,19 +30,13 @@ class UnexpectedRequest(AssertionError):
 
 @dataclass(frozen=True)
 class OutgoingRequest:
-    """A request that a plugin has sent with `self.http`. Its `str()` is method and URL, such as "GET https://example.org/"."""
+    """A request that a plugin has sent with `self.http`. Its `str()` is method and URL, such as "GET https://example.org/".
+    `method` is in capital letters, `url` has the query, `headers` has also those that treq adds, and `body` the bytes."""
 
     method: str
-    """The HTTP method in capital letters."""
-
     url: str
-    """The complete URL, with the query."""
-
     headers: Mapping[str, str]
-    """The headers, with those that treq adds."""
-
     body: bytes
-    """The body."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.url}"
