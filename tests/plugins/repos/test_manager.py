@@ -163,7 +163,7 @@ class ManagerTests(SynchronousTestCase):
         self.origin.commit({})
         path = Path(self.manager.install_repo(str(self.origin.directory)))
         self.assertTrue((path / "same.py").is_file())
-        name = self.manager.name_of(path)
+        name = str(path.relative_to(self.manager.plugin_dir))
         (self.origin.directory / "all").symlink_to("/")
         self.origin.commit({"new.txt": "1"})
         with self.assertRaisesRegex(RepoException, "'all' is a link that leads out"):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.repos.sources import RepoException, RepoSource, human_name_for_git_url
+from errklein.plugins.repos.sources import RepoException, RepoSource, human_name_for_git_url, is_archive
 
 
 class NameTests(SynchronousTestCase):
@@ -40,7 +40,7 @@ class SourceTests(SynchronousTestCase):
             "file:///srv/git/a/b",
         ):
             self.assertEqual(RepoSource.of(url), RepoSource("a/b", url))
-        self.assertTrue(RepoSource.of("https://host/a/b.tar.gz").is_archive)
+        self.assertTrue(is_archive(RepoSource.of("https://host/a/b.tar.gz").url))
 
     def test_refused(self) -> None:
         """Options and commands of git, other transports, and names with other paths are rejected."""
