@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from errklein.chat import Identifier, Person, Room, RoomDoesNotExistError, RoomError, RoomOccupant, read_only
 from errklein.chat.identifiers import LookupFailed
 from errklein.chat.outgoing import Wait
+from errklein.config import ConfigError
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.directory import AliasedRoom, Directory
 from errklein.networks.json_client import RequestRefused
@@ -76,13 +77,13 @@ class RoomActions:
 
 
 class WantedRooms(RoomActions):
-    """The same for networks on which the bot joins rooms, in the coroutine function `_join_all`.
+    """The same for networks on which the bot joins rooms, and tries those again that refuse it.
 
     :param now: Returns the Unix time.
     :param again: The seconds between attempts to join a room that refuses the bot.
     """
 
-    _join_all: Callable[[], Coroutine[Any, Any, None]]
+    is_joined: Callable[[str], bool]
 
     def __init__(self, reactor: Any, network: str, now: Callable[[], float], again: float) -> None:
         super().__init__(reactor, network)
@@ -101,18 +102,43 @@ class WantedRooms(RoomActions):
         """Join the room, unless the bot is there."""
         raise NotImplementedError
 
+    def want(self, read: Callable[[], Mapping[str, str]]) -> Deferred[None]:
+        """Join the rooms that are configured now, and those that the bot was told to join. Fires after the first attempt."""
+        try:
+            self._wanted |= read()
+        except ConfigError as error:
+            self.warn(f"{error}; CHATROOM_PRESENCE is unchanged")
+        return self._join_soon()
+
+    def status(self, name: str) -> Wait | None:
+        """Return whether the bot is in a room, or why not; None if it should not be there."""
+        return Wait(f"the bot is in {name}") if self.is_joined(name) else self._missing.get(name)
+
+    def stop(self) -> None:
+        """End the waits of threads, and what joins rooms."""
+        super().stop()
+        self.stop_joining()
+
     def stop_joining(self) -> None:
         """Stop what joins rooms, until the next connection."""
         cancel_timers(self._again)
         if self._joining is not None:
             self._joining.cancel()
 
-    def _join_soon(self) -> None:
+    async def _join_all(self) -> None:
+        for name in list(self._wanted):
+            try:
+                await self._enter(name)
+            except RoomError as error:
+                self._miss(name, str(error))
+
+    def _join_soon(self) -> Deferred[None]:
         """Join, one after the other, the rooms where the bot should be."""
         if self._joining is None or self._joining.called:
             cancel_timers(self._again)
             self._joining = Deferred.fromCoroutine(self._join_all())
             self._joining.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        return self._joining
 
     def _miss(self, name: str, cause: str) -> None:
         """Note why the bot isn't in a room, and try again later if it should be there."""

@@ -286,10 +286,6 @@ class MatrixRooms(WantedRooms):
     def unreadable(self) -> Sequence[str]:
         return [self._shown(rid) for rid, state in self.states.items() if state.is_encrypted]
 
-    def stop(self) -> None:
-        super().stop()
-        self.stop_joining()
-
     # What administrators do
 
     @reported

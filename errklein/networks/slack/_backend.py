@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,7 +16,7 @@ from errklein.chat import Identifier, Message, Room
 from errklein.chat.cards import Card
 from errklein.chat.features import Features
 from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload
-from errklein.chat.outgoing import OutgoingMessage
+from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import NetworkContext
 from errklein.networks.json_client import RequestRefused, at
@@ -95,7 +96,7 @@ class SlackBackend(ConnectedNetwork):
     def _connected(self) -> None:
         # What waits for configured channels is sent after the attempt to join them.
         self.connection.connected(resumes=False)
-        joining = Deferred.fromCoroutine(self.membership.join_configured(list(rooms_of(self.config))))
+        joining = self.membership.want(partial(rooms_of, self.config))
         joining.addCallback(lambda _: self.connection.is_connected and self.outbox.resume())
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
@@ -202,6 +203,9 @@ class SlackBackend(ConnectedNetwork):
         await self.client.call("chat.postEphemeral", channel=to["channel"], user=to["user"], text=self._shown(text))
 
     # Names
+
+    def room_status(self, name: str) -> Wait | None:
+        return self.membership.status(name)
 
     def is_certain(self, person: Identifier) -> bool:
         return True

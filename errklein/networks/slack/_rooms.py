@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from itertools import filterfalse
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from errklein.chat import Identifier, Room, RoomDoesNotExistError, RoomError, UserDoesNotExistError
+from errklein.chat import Identifier, Room, RoomDoesNotExistError, UserDoesNotExistError
 from errklein.chat.identifiers import LookupFailed
 from errklein.networks.directory import Directory
 from errklein.networks.json_client import RequestRefused, at, one_line
 from errklein.networks.outbox import NotConfirmed, RetryLater
-from errklein.networks.rooms import RoomActions, reported
+from errklein.networks.rooms import WantedRooms, reported
 from errklein.networks.slack.identifiers import SlackOccupant, SlackPerson, SlackRoom, bare, is_user
 
 if TYPE_CHECKING:
     from errklein.networks.slack._backend import SlackBackend
 
 OPEN = {"types": "public_channel,private_channel", "exclude_archived": "true"}
+AGAIN = 300.0  # the seconds between attempts to join a channel that refuses the bot
 _MOST_NAMED = 200  # the members of a channel whose names are looked up
 
 
-class SlackRooms(RoomActions):
+class SlackRooms(WantedRooms):
     """The channels and people of a connection. Implements `ports.chat.ManagesRooms`. `names` has the ids of channels (`#name`) and
     accounts (`@name`), `titles` and `people` what is known by id, and `direct` the conversations with people."""
 
     def __init__(self, backend: SlackBackend) -> None:
-        super().__init__(backend.context.reactor, backend.network)
+        super().__init__(backend.context.reactor, backend.network, backend.context.now, AGAIN)
         self._backend, self._client = backend, backend.client
         self.names: Directory[str] = Directory(self._reactor, self._find)
         self.people: Directory[Mapping[str, str]] = Directory(self._reactor, self._find_profile)
@@ -75,6 +75,8 @@ class SlackRooms(RoomActions):
         """Note and report that the bot is in a channel, or isn't any more."""
         if is_in == (channel in self.joined):
             return
+        if not is_in:
+            self._wanted = {name: "" for name in self._wanted if channel not in (name, self.names.known(name))}
         self.joined = {**self.joined, channel: None} if is_in else {one: None for one in self.joined if one != channel}
         bot, by = self.person(self._backend.user, channel), self.person(inviter) if is_user(inviter) else None
         self._backend.report("room_joined" if is_in else "room_left", self.room(channel), bot, by)
@@ -144,8 +146,10 @@ class SlackRooms(RoomActions):
         return answer
 
     @reported
-    async def join(self, room: Room, password: str = "") -> None:
-        await self._do("join", room, True)
+    async def _enter(self, name: str, password: str = "") -> None:
+        if not self.is_joined(name):
+            await self._do("join", self.room(name), True)
+        self._missing.pop(name, None)
 
     @reported
     async def leave(self, room: Room, reason: str = "") -> None:
@@ -181,10 +185,3 @@ class SlackRooms(RoomActions):
     @reported
     async def invite(self, room: Room, person: str) -> None:
         await self._do("invite", room, users=bare(person) if is_user(bare(person)) else await self.names.find(person))
-
-    async def join_configured(self, rooms: Sequence[str]) -> None:
-        for name in filterfalse(self.is_joined, rooms):
-            try:
-                await self.join(self.room(name))
-            except RoomError as error:
-                self.warn(f"the bot is not in {name}: {error}")

@@ -13,9 +13,7 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from errklein.chat import Room, RoomError, RoomNotJoinedError
-from errklein.chat.outgoing import Wait
 from errklein.commands.access import Caller
-from errklein.config import ConfigError
 from errklein.networks.errors import RequestRefused
 from errklein.networks.json_client import one_line
 from errklein.networks.rooms import WantedRooms, reported
@@ -95,15 +93,10 @@ class XMPPRooms(WantedRooms):
     def topic_of(self, room: Room) -> str:
         return self.state_of(room).topic
 
-    def status(self, name: str) -> Wait | None:
-        return Wait(f"the bot is in {name}") if self.is_joined(name) else self._missing.get(name)
-
     def connected(self, services: Mapping[str, set[str]]) -> None:
         """Join the rooms where the bot should be, on a new stream."""
         self._own = {name for name, features in services.items() if MUC in features}
-        with suppress(ConfigError):
-            self._wanted |= rooms_of(self._config)
-        self._join_soon()
+        self.want(partial(rooms_of, self._config))
 
     def left(self, name: str, cause: str, by: XMPPRoomOccupant | None = None) -> None:
         bot, state = self.occupant(name, self.states[name].nick), self.states.pop(name)
@@ -196,13 +189,6 @@ class XMPPRooms(WantedRooms):
             await self._configure(name)
         self._backend.events.room_joined(self._backend, self.room(name), self.occupant(name, state.nick))
         self._backend.outbox.resume()
-
-    async def _join_all(self) -> None:
-        for name in list(self._wanted):
-            try:
-                await self._enter(name)
-            except RoomError as error:
-                self._miss(name, str(error))
 
     async def _configure(self, name: str, **fields: str) -> None:
         filled = {"FORM_TYPE": f"{MUC[1:-1]}#roomconfig", **{f"muc#roomconfig_{key}": fields[key] for key in fields}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from errklein.chat import RoomDoesNotExistError, RoomError, UserDoesNotExistError
+from errklein.networks.slack._rooms import AGAIN
 from errklein.networks.slack.identifiers import SlackOccupant, SlackPerson, SlackRoom
 from tests.networks.slack.server import ALICE, BOB, BOT, DEV, OPS, Channel
 from tests.networks.slack.workspace import BotCase
@@ -69,6 +70,28 @@ class RoomTests(BotCase):
         self.assertEqual([str(room) for room in backend.rooms()], [DEV])
         self.send(backend, "hello", DEV)
         self.assertEqual(self.said(DEV), ["hello"])
+        self.assertEqual(backend.room_status("#dev").state, "the bot is in #dev")
+        self.assertEqual(backend.room_status("#ops").cause, "the room is archived")
+        self.server.channels[OPS].is_archived = False
+        self.clock.advance(AGAIN)
+        self.clock.advance(1)
+        self.assertEqual([str(room) for room in backend.rooms()], [DEV, OPS])
+        self.successResultOf(backend.disconnect())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_left_for_good(self) -> None:
+        """A room that the bot was told to leave, or was removed from, isn't joined again."""
+        backend = self.online()
+        self.done(backend.join(backend.query_room("#dev")))
+        self.done(backend.leave(backend.query_room("#dev")))
+        self.server.event({"type": "channel_left", "channel": OPS})
+        self.settings = {"CHATROOM_PRESENCE": ()}
+        backend.config.CHATROOM_PRESENCE = ()
+        self.server.drop_links()
+        self.clock.advance(2)
+        self.clock.advance(1)
+        self.assertEqual(len(self.named("backend_connected")), 2)
+        self.assertNotIn(BOT, self.server.channels[DEV].members)
 
     def test_events(self) -> None:
         """Plugins get who joins and leaves, and topics; the bot notes that it was invited, and removed."""
