@@ -100,8 +100,7 @@ class ErrBot(BackendBase, StoreMixin):
     bot has the attributes that it lacks. All methods may be called in any thread, once the bot is attached, after `__init__`.
     Without a bot, as in tests, it sends messages by itself; see `Alone`."""
 
-    # Has the methods that the bot provides. It is set after `__init__`, which belongs to the backend's author.
-    _network: Any = None
+    _network: Any = None  # has the methods that the bot provides
     _next_delay = _FIRST_DELAY
 
     def __init__(self, bot_config: Any) -> None:
@@ -261,6 +260,10 @@ class ErrBot(BackendBase, StoreMixin):
 
     def remove_commands_from(self, instance_to_inject: Any) -> None:
         self._here.lookup("remove_commands_from")(instance_to_inject)
+
+    def _attach_network(self, network: Any) -> None:
+        """Set the network, after `__init__`, which belongs to the backend's author."""
+        self._network = network
 
     @property
     def _here(self) -> Any:

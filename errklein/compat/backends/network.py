@@ -105,7 +105,7 @@ class ThreadedNetwork(NetworkBase):
         except BaseException:
             self._thread.end()
             raise
-        self.legacy._network = self
+        self.legacy._attach_network(self)
         self._sender = SendingThread(reactor, self)
         limits = replace(outbox_limits(config, self.message_size_limit), attempts=ATTEMPTS, isolates=False)
         self._longest = limits.length
