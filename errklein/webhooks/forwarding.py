@@ -1,4 +1,4 @@
-"""What proxies report about a request or a connection: the client, and in headers of requests the scheme, host and base path.
+"""The client, and of requests the scheme, host and base path, that proxies report for a request or a connection.
 
 The headers are `Forwarded` (RFC 7239), and `X-Forwarded-*` and `X-Real-IP`, which have no standard. Only elements that trusted
 proxies have written are read, from right to left; docs/design.md, "Proxies", has the rules. A PROXY header, version 1 or 2,

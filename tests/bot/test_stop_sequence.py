@@ -56,10 +56,10 @@ class StopSequenceTests(SynchronousTestCase):
         self.calls.append((name, *details) if details else name)
         return succeed(None)
 
-    def deactivate(self, seconds: float) -> Deferred[None]:
-        """Return a Deferred that the test fires."""
+    async def deactivate(self, seconds: float) -> None:
+        """Wait until the test fires the Deferred."""
         self.calls.append(("plugins", round(seconds, 3)))
-        return self.deactivated
+        await self.deactivated
 
     def run_sequence(self, grace: float) -> list[None]:
         """Begin to stop, and return the result when it has ended."""

@@ -217,7 +217,7 @@ class TokenTests(BotCase):
         self.clock.advance(301)
         self.clock.advance(1)
         self.clock.advance(1)
-        self.assertEqual(self.said(), ["one"])
+        self.assertEqual(self.posted(), ["one"])
         self.successResultOf(sent)
 
 

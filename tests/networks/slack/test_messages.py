@@ -126,7 +126,7 @@ class SentTests(BotCase):
         backend = self.online()
         self.send(backend, "**bold** *it* `a<b` [x](https://a.org/?a=1&b=2)\n\n- one\n- two")
         self.send(backend, f"<!channel> <@{BOB}> @here <!subteam^S1> &lt;!here&gt; [b](javascript:x)")
-        first, second = self.said()
+        first, second = self.posted()
         self.assertEqual(first, "*bold* _it_ `a&lt;b` <https://a.org/?a=1&amp;b=2|x>\n• one\n• two")
         self.assertNotIn("<", second)
 
@@ -134,7 +134,7 @@ class SentTests(BotCase):
         """With `mentions`, a text may notify people and rooms."""
         backend = self.online()
         self.send(backend, f"@here <@{BOB}> <!channel> <script>", mentions=True)
-        self.assertEqual(self.said(), [f"<!here> <@{BOB}> <!channel> &lt;script&gt;"])
+        self.assertEqual(self.posted(), [f"<!here> <@{BOB}> <!channel> &lt;script&gt;"])
 
     def test_people(self) -> None:
         """The people of a message are notified, by their name in the text or before it. Other mentions become names, and ids stay."""
@@ -148,7 +148,7 @@ class SentTests(BotCase):
         self.send(backend, f"{BOB} has said <@{ALICE}> is `{ALICE}`", mentioned=(BOB,))
         self.clock.advance(1)
         expected = [f"<@{ALICE}> done", f"<@{ALICE}> <@{BOB}> look", f"<@{BOB}> has said @alice is `{ALICE}`"]
-        self.assertEqual(self.said(), expected)
+        self.assertEqual(self.posted(), expected)
 
     def test_reactions(self) -> None:
         """Emoji become names; a reaction that is there already, or isn't any more, is no error."""
@@ -197,13 +197,13 @@ class SentTests(BotCase):
         for number in range(6):
             self.send(backend, str(number))
         self.send(backend, "x", DEV)
-        count = len(self.said())
-        self.assertEqual((count < 6, self.said(DEV)), (True, ["x"]))
+        count = len(self.posted())
+        self.assertEqual((count < 6, self.posted(DEV)), (True, ["x"]))
         self.clock.advance(1)
-        self.assertEqual(len(self.said()), count + 1)
+        self.assertEqual(len(self.posted()), count + 1)
         for _ in range(5):
             self.clock.advance(1)
-        self.assertEqual(self.said(), [str(number) for number in range(6)])
+        self.assertEqual(self.posted(), [str(number) for number in range(6)])
 
     def test_long(self) -> None:
         """A long text becomes several messages of at most 4,000 characters, measured as Slack does."""
@@ -211,8 +211,8 @@ class SentTests(BotCase):
         self.send(backend, "&<" * 3000)
         for _ in range(5):
             self.clock.advance(1)
-        self.assertGreater(len(self.said()), 5)
-        self.assertEqual("".join(self.said()), "&amp;&lt;" * 3000)
+        self.assertGreater(len(self.posted()), 5)
+        self.assertEqual("".join(self.posted()), "&amp;&lt;" * 3000)
 
     def test_cards(self) -> None:
         """A card consists of blocks; if Slack can't use them, of text."""
@@ -289,7 +289,7 @@ class EphemeralTests(BotCase):
         self.assertEqual(self.texts, [f"!ping <@{BOB}>", "!plugin_list", "!ping"])
         self.assertEqual([message.is_direct for message in self.events.messages], [False, False, True])
         sent = self.reply(backend, "*pong* <!here>")
-        self.assertEqual((self.server.ephemeral, self.said()), ([("ephemeral", "_pong_ <!\u200bhere>")], []))
+        self.assertEqual((self.server.ephemeral, self.posted()), ([("ephemeral", "_pong_ <!\u200bhere>")], []))
         change = backend.perform(Message("x", to=backend.query_room("#ops")), Wanted(Kind.EDIT, str(sent)))
         self.clock.advance(1)
         self.failureResultOf(change, RequestRefused)
@@ -313,7 +313,7 @@ class EphemeralTests(BotCase):
         self.clock.advance(EPHEMERAL_FOR + 1)
         self.clock.advance(3)
         self.reply(backend)
-        self.assertEqual((self.server.ephemeral, self.said()), ([(ALICE, "pong")], []))
+        self.assertEqual((self.server.ephemeral, self.posted()), ([(ALICE, "pong")], []))
 
     def test_private_reply(self) -> None:
         """A private reply to a slash command is a private message."""
@@ -322,7 +322,7 @@ class EphemeralTests(BotCase):
         self.clock.advance(0.1)
         backend.send_message(backend.build_reply(self.events.messages[0], "secret", private=True))
         self.clock.advance(1)
-        self.assertEqual((self.server.ephemeral, self.said(self.server.direct().id)), ([], ["secret"]))
+        self.assertEqual((self.server.ephemeral, self.posted(self.server.direct().id)), ([], ["secret"]))
 
     def test_private_buttons(self) -> None:
         """Buttons work in a private conversation; a long text stays whole above them."""

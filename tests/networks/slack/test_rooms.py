@@ -69,7 +69,7 @@ class RoomTests(BotCase):
         backend = self.online()
         self.assertEqual([str(room) for room in backend.rooms()], [DEV])
         self.send(backend, "hello", DEV)
-        self.assertEqual(self.said(DEV), ["hello"])
+        self.assertEqual(self.posted(DEV), ["hello"])
         self.assertEqual(backend.room_status("#dev").state, "the bot is in #dev")
         self.assertEqual(backend.room_status("#ops").cause, "the room is archived")
         self.server.channels[OPS].is_archived = False
@@ -192,5 +192,5 @@ class NameTests(BotCase):
         backend = self.online()
         for text in ("one", "two"):
             self.send(backend, text, BOB)
-        self.assertEqual(self.said("D0BOB0000"), ["one", "two"])
+        self.assertEqual(self.posted("D0BOB0000"), ["one", "two"])
         self.assertEqual(len([call for call in self.server.calls if call.path.endswith("conversations.open")]), 1)

@@ -159,7 +159,7 @@ class BotCase(Workspace, SynchronousTestCase):
         self.clock.advance(0.1)
         return sent
 
-    def said(self, channel: str = OPS) -> list[str]:
+    def posted(self, channel: str = OPS) -> list[str]:
         """Return the texts of the bot."""
         self.assertEqual(self.server.complaints, [])
         return [message["text"] for message in self.server.posts(channel)]

@@ -1,4 +1,4 @@
-"""What the bot sends to Telegram, and its connection, with the faults that there are."""
+"""Messages that the bot sends to Telegram, and its connection, with the faults that there are."""
 
 from __future__ import annotations
 

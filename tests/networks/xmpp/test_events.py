@@ -1,4 +1,4 @@
-"""What an XMPP connection does with stanzas, with a double of the server in virtual time."""
+"""Handling of stanzas by an XMPP connection, with a double of the server in virtual time."""
 
 from __future__ import annotations
 
