@@ -274,7 +274,9 @@ class FlowExecutor:
     def _begin(self, root: FlowRoot, requestor: Identifier, context: Mapping[str, Any]) -> Flow:
         flow = Flow(root, _owner(root, requestor), context)
         flow.moved_by = requestor
-        self.in_flight = [*self.in_flight, flow][-MOST_IN_FLIGHT:]
+        self.in_flight = [*self.in_flight, flow]
+        for oldest in self.in_flight[:-MOST_IN_FLIGHT]:
+            self._end(oldest)
         return flow
 
     def _begin_triggered(self, cmd: str, requestor: Identifier) -> tuple[Flow | None, FlowNode | None]:

@@ -13,6 +13,7 @@ from errklein import FLOW_END, BotPlugin, FlowRoot, botcmd, botflow
 from errklein.chat import Message
 from errklein.chat.features import BARE
 from errklein.chat.handles import MessageRef
+from errklein.dispatch import flow_executor
 from errklein.dispatch.conversations import NOT_OPEN, NOT_PERMITTED
 from errklein.testing import TestBot
 from errklein.testing._bot import LeftOver
@@ -162,6 +163,15 @@ class QuestionTests(FlowsCase):
         self.say("!build v1")
         self.assertIn("Publish V1?\n Withdrawn.", self.say("!flows stop release"))
         self.assertEqual(self.bot.backend.buttons, {})
+
+    def test_too_many_flows(self) -> None:
+        """The question of a flow that is ended for a newer one is withdrawn, and isn't stored any longer."""
+        self.patch(flow_executor, "MOST_IN_FLIGHT", 1)
+        self.say("!build v1")
+        [(ref, _)] = self.bot.backend.buttons.items()
+        self.assertIn("Publish V1?\n Withdrawn.", self.say("!build v2", frm="@bob"))
+        self.assertEqual(self.bot.backend.press(ref, 0, "@alice"), NOT_OPEN)
+        self.assertEqual([whose for _, whose in self.bot.bot.flow_executor._questions], ["@bob"])
 
     def test_failing_question(self) -> None:
         """A question that can't be made is reported, and the command can be typed."""
