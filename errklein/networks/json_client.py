@@ -39,6 +39,11 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def mappings(value: Any) -> list[Mapping[str, Any]]:
+    """Return the JSON objects of an array; none for anything else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
 def text_of(value: Any) -> str:
     """Return a text as it is, and "" for anything else."""
     return value if isinstance(value, str) else ""

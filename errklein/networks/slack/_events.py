@@ -15,7 +15,7 @@ from errklein.chat import REACTION_ADDED, REACTION_REMOVED, Attachment, Message,
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Press
 from errklein.networks.directory import RoomOrder
-from errklein.networks.json_client import RequestRefused, at, mapping, one_line
+from errklein.networks.json_client import RequestRefused, at, mapping, mappings, one_line
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.networks.slack._formatting import from_mrkdwn
 from errklein.networks.slack.identifiers import is_room, is_user
@@ -133,7 +133,7 @@ class SlackEvents:
     def _ref(self, channel: str, message: Payload) -> MessageRef | None:
         """Return the address of a message. That of a private conversation is the person."""
         ts, thread, user = at(message, "ts"), at(message, "thread_ts"), at(message, "user")
-        if channel[0] == "D":
+        if channel[:1] == "D":
             direct = {place: person for person, place in self._rooms.direct.items()}
             channel = user if user not in ("", self._backend.user) else direct.get(channel, "")
         is_valid = _TS.fullmatch(ts) and channel
@@ -143,7 +143,7 @@ class SlackEvents:
         user = at(event, "user") or at(event, "bot_id")
         if self._is_own(event) or not is_user(user) or (ref := self._ref(channel, event)) is None:
             return None
-        if channel[0] == "D":
+        if channel[:1] == "D":
             self._rooms.direct[user] = channel
         text, mention = from_mrkdwn(at(event, "text")).strip(), f"<@{self._backend.user}>"
         if text.startswith(mention) and (rest := text.removeprefix(mention).lstrip(" :,\n")):
@@ -152,11 +152,11 @@ class SlackEvents:
         message = self._addressed(text, user, channel)
         message.extras = {"slack_event": event, **({"bot": True} if event.get("bot_id") else {})}
         message.ref, message.thread, message.sent_at = ref, ref.thread, float(ref.id)
-        message.attachments = [self._attachment(file) for file in event.get("files") or () if mapping(file)]
+        message.attachments = [self._attachment(file) for file in mappings(event.get("files"))]
         return message
 
     def _addressed(self, text: str, user: str, channel: str) -> Message:
-        to = self._backend.bot_identifier if channel[0] == "D" else self._rooms.room(channel)
+        to = self._backend.bot_identifier if channel[:1] == "D" else self._rooms.room(channel)
         return Message(text, self._rooms.person(user, channel), to)
 
     def _attachment(self, file: Payload) -> Attachment:
@@ -199,7 +199,7 @@ class SlackEvents:
         said = {**mapping(payload.get("message")), "ts": at(payload, "container", "message_ts"), "user": user}
         if events is None or not is_user(user) or (ref := self._ref(channel, said)) is None:
             return
-        for action in payload.get("actions") or ():
+        for action in mappings(payload.get("actions")):
             number = at(action, "value")
             if at(action, "action_id").startswith("choice-") and _NUMBER.fullmatch(number):
                 press = Press(ref, self._rooms.person(user, channel), int(number))

@@ -8,11 +8,61 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from errklein.networks.slack._socket_mode import HELLO, OVERLAP, QUIET
 from errklein.storage import MemoryStorage
-from tests.networks.slack.server import ALICE, BOB, DEV, OPS, SECRET, TOKEN, FakeSlack
+from tests.networks.slack.server import ALICE, BOB, BOT, DEV, OPS, SECRET, TOKEN, FakeSlack
 from tests.networks.slack.workspace import BASE, BotCase
 from tests.networks.test_context import ContextCase
+
+KEYS = (
+    *(
+        "channel",
+        "channel_id",
+        "user",
+        "user_id",
+        "bot_id",
+        "text",
+        "ts",
+        "thread_ts",
+        "files",
+        "subtype",
+        "message",
+        "id",
+    ),
+    *(
+        "previous_message",
+        "item",
+        "item_user",
+        "reaction",
+        "name",
+        "command",
+        "actions",
+        "container",
+        "value",
+        "action_id",
+    ),
+)
+
+SCALARS = st.sampled_from(
+    [None, 7, "", "x", ALICE, OPS, "D0ALICE00", BOT, "1700000000.000001", "<@U0ALICE00>", "rocket"]
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner), max_leaves=4
+)
+TYPES = st.sampled_from(
+    ["message", "reaction_added", "member_joined_channel", "channel_left", "channel_rename", "app_mention"]
+)
+USUAL = {
+    "channel": OPS,
+    "user": ALICE,
+    "ts": "1700000000.000001",
+    "text": "x",
+    "container": {"message_ts": "1700000000.000001"},
+}
+PAYLOADS = st.fixed_dictionaries({"type": TYPES}, optional=dict.fromkeys(KEYS, VALUES)).map(lambda made: USUAL | made)
 
 
 class EventTests(BotCase):
@@ -86,7 +136,23 @@ class EventTests(BotCase):
             self.server.deliver(
                 kind, {"type": "block_actions", "actions": 7, "user": {"id": ALICE}, "channel": {"id": OPS}}
             )
-        self.flushLoggedErrors()
+        self.say("still here")
+        self.assertEqual((self.texts[-1], self.flushLoggedErrors()), ("still here", []))
+
+    def test_events_of_any_form(self) -> None:
+        """No event, slash command or press of any form is an error, or keeps the bot from the next one."""
+        self.online()
+        self.say("known")
+        self.server.unacknowledged.clear()
+
+        @given(st.sampled_from(["events_api", "slash_commands", "interactive"]), PAYLOADS)
+        @settings(max_examples=50)
+        def deliver(kind: str, payload: dict[str, Any]) -> None:
+            self.server.deliver(kind, {"event": payload, "event_id": ""} if kind == "events_api" else payload)
+            self.clock.advance(0)
+            self.assertEqual((self.flushLoggedErrors(), self.server.unacknowledged), ([], {}), payload)
+
+        deliver()
         self.say("still here")
         self.assertEqual(self.texts[-1], "still here")
 
