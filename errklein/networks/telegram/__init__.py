@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from errklein.config.identity import IdentityKey, NetworkSettings, admin_warnings, configured_rooms, text_like
+from errklein.config.identity import (
+    IdentityKey,
+    NetworkSettings,
+    admin_warnings,
+    check_text,
+    configured_rooms,
+    text_like,
+)
 from errklein.config.networks import Network, lazily
 
 __all__ = ["NETWORK", "SERVER", "SETTINGS", "rooms_of"]
@@ -27,6 +34,9 @@ _posted = "URL of the bot, to which Telegram posts messages; without it, the bot
 SETTINGS: NetworkSettings = NetworkSettings(
     {
         "token": IdentityKey(_token, "required", "the token of the bot, from `@BotFather`", required=True),
+        "username": IdentityKey(
+            check_text, "none", "errbot's key, without effect: Telegram tells the bot its username"
+        ),
         "webhook": IdentityKey(_webhook, "none", _posted),
         "server": IdentityKey(_server, f"`{SERVER}`", "URL of the Bot API"),
     },

@@ -1,0 +1,41 @@
+"""A configuration that was written for errbot's Telegram, from its public documentation."""
+
+from __future__ import annotations
+
+import time
+
+from twisted.internet import reactor as the_reactor
+
+from tests.networks.errbots_config import ErrbotsConfigCase
+from tests.networks.telegram.server import ALICE, BOB, GROUP, TOKEN, started
+
+SETTINGS = f"""
+BACKEND = "Telegram"
+BOT_IDENTITY = {{
+    "token": "{TOKEN}",
+    "username": "errklein_bot",
+}}
+BOT_ADMINS = ({ALICE},)
+BOT_PREFIX = "/"
+BOT_ALT_PREFIXES = ("@errklein_bot",)
+CHATROOM_PRESENCE = ()
+"""
+
+
+class ErrbotsConfigTests(ErrbotsConfigCase):
+    """It is valid without a warning, and a bot starts with it unchanged."""
+
+    async def test_starts(self) -> None:
+        """People and administrators are who they are on errbot, with the same attributes."""
+        self.assertIn("no problems and no warnings", self.check(SETTINGS))
+        server = started(self, the_reactor, time.time)
+        self.start_bot(f"from errklein.networks import telegram; telegram.SERVER = {server.url!r}")
+        await self.until(lambda: server.called("getUpdates"), lambda: "not connected")
+        server.say(GROUP, "/who id person username first_name last_name aclattr", BOB)
+        server.say(GROUP, "@errklein_bot secret", BOB)
+        server.say(ALICE, "/secret")
+        await self.until(lambda: len(server.texts(GROUP)) == 2 and server.texts(ALICE), lambda: server.texts(GROUP))
+        shown = "id=1002 person=1002 username=bob first_name=Bob last_name=None aclattr=1002"
+        self.assertIn(shown, server.texts(GROUP))
+        self.assertEqual(server.texts(ALICE), ["telegram /secret"])
+        self.assertNotIn("telegram /secret", server.texts(GROUP))
