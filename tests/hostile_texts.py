@@ -223,6 +223,15 @@ AT_RUN_TIME = {
         "errklein.text.masking",
         "''.join(map(_percent_or_not, part))",
     ): "one character of a secret after the other, none repeated",
+    ("errklein.config.identity", "pattern"): "it reads the configuration",
+    (
+        "errklein.networks.telegram._formatting",
+        r"f'<({name})\\b[^<>]*>(.*?)</\\1>'",
+    ): "HTML that errklein has made, with an end of each element",
+    (
+        "errklein.networks.telegram._formatting",
+        r"f'(?<![\\w&]){re.escape(shown)}(?!\\w)(?![^<]*(?:>|</(?:a|code|pre)>))'",
+    ): "a message of at most 4,096 characters",
     ("errklein.listening._listeners", "pattern"): "errors of Twisted about endpoints of the configuration",
 }
 """Calls of `re` with patterns that aren't constants, by module and expression, each with the reason that it is safe."""
