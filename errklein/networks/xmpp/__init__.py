@@ -22,7 +22,8 @@ __all__ = ["NETWORK"]
 
 def rooms_of(config: Any) -> dict[str, str]:
     """Return the rooms of CHATROOM_PRESENCE with their passwords; raises ConfigError if one is invalid."""
-    return configured_rooms(config, _is_bare, "'ops@conference.example.org'")
+    rooms = configured_rooms(config, lambda name: _is_bare(name.lower()), "'ops@conference.example.org'")
+    return {name.lower(): password for name, password in rooms.items()}
 
 
 def _is_bare(text: str) -> bool:

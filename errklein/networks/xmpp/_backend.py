@@ -62,7 +62,6 @@ class XMPPBackend(ManagingNetwork):
     mode = "xmpp"
     joins_configured_rooms = True
     name_form = "{}:"
-    is_encrypted = True
     window = 16
 
     def __init__(self, context: NetworkContext) -> None:
@@ -73,6 +72,8 @@ class XMPPBackend(ManagingNetwork):
         super().__init__(context)
         self._features = Features(self.message_size_limit, len, 0, True, True, True, True, highlights_names=True)
         self.bot_identifier: XMPPPerson = XMPPPerson(node, domain, resource, self.network, self.config.CHATROOM_FN)
+        permitted = [key for key, value in self.config.XMPP_FEATURE_MECHANISMS.items() if value]
+        self.is_encrypted = not any(key.startswith("unencrypted") for key in permitted)
         self.seen = context.seen("messages", 1_000)
         self.away_since = float("inf")
         self._stream: XMPPStream | None = None

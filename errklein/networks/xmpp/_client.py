@@ -29,7 +29,6 @@ logging.getLogger("slixmpp").setLevel(logging.WARNING)
 
 CLIENT, UPLOAD, DATA = "{jabber:client}", "{urn:xmpp:http:upload:0}", "{jabber:x:data}"
 INFO, ITEMS = "{http://jabber.org/protocol/disco#info}", "{http://jabber.org/protocol/disco#items}"
-
 TIMEOUT, _LONGEST_LOGIN = 20.0, 60.0
 """The seconds for which the response to a request, and the login, are waited for."""
 

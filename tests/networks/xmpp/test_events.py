@@ -40,9 +40,9 @@ class XMPPEventsTests(SynchronousTestCase):
     def make_context(self, **settings: Any) -> NetworkContext:
         """Return what the network is made with."""
         identity = {"username": BOT, "password": "pw-err", "server": ("localhost", 5222)}
-        given = {"CHATROOM_PRESENCE": (ROOM,), "CHATROOM_FN": "err", "BOT_ADMINS": (ALICE,)}
-        mechanisms = {"unencrypted_plain": True}
-        return self.contract.context(identity, XMPP_FEATURE_MECHANISMS=mechanisms, **{**given, **settings})
+        given: dict[str, Any] = {"CHATROOM_PRESENCE": (ROOM,), "CHATROOM_FN": "err", "BOT_ADMINS": (ALICE,)}
+        given["XMPP_FEATURE_MECHANISMS"] = {"unencrypted_plain": True}
+        return self.contract.context(identity, **{**given, **settings})
 
     def start(self) -> None:
         """Connect."""
@@ -277,6 +277,13 @@ class XMPPEventsTests(SynchronousTestCase):
         self.receive("<body>still here</body>")
         self.assertEqual([message.body for message in self.events.messages], ["a", "late", "still here"])
         self.assertEqual([message.delayed for message in self.events.messages], [False, True, False])
+
+    def test_without_encryption(self) -> None:
+        """If the password may be sent without TLS, secrets stay out of messages."""
+        self.assertFalse(self.backend.is_encrypted)
+        self.assertTrue(
+            NETWORK.make(self.make_context(XMPP_FEATURE_MECHANISMS={"unencrypted_plain": False})).is_encrypted
+        )
 
     def test_another_reactor(self) -> None:
         """Another reactor is refused in one line that says what to do."""

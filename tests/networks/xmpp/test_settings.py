@@ -17,7 +17,7 @@ ERRBOT = {
     "BACKEND": "XMPP",
     "BOT_IDENTITY": {"username": "err@localhost", "password": "s3cret"},
     "BOT_ADMINS": ("gbin@localhost",),
-    "CHATROOM_PRESENCE": ("err@conference.server.tld", ("secret@conference.server.tld", "pass")),
+    "CHATROOM_PRESENCE": ("Err@conference.server.tld", ("secret@conference.server.tld", "pass")),
     "CHATROOM_FN": "Errbot",
     "XMPP_KEEPALIVE_INTERVAL": 300,
     "XMPP_USE_IPV6": False,
