@@ -195,7 +195,8 @@ class Explainer:
         try:
             named = delivery_words.parse_list([subject], self.state.now(), paths, known)[0].webhook
         except InvalidWords as error:
-            if await fetched(self.messages(recipient=room)):
+            waiting = await fetched(self.messages(recipient=room))
+            if waiting or any(self.state.room_status(one, room) for one in self.state.networks):
                 return await self._of_room(room, network if room == name else "")
             if subject and isinstance(error, UnknownWebhook):
                 raise

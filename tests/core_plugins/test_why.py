@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, webhook, wiring
-from errklein.chat.outgoing import PAUSED, MessageRecord, MessageState, OutgoingMessage, waiting_record
+from errklein.chat.outgoing import PAUSED, MessageRecord, MessageState, OutgoingMessage, Wait, waiting_record
 from errklein.journal.operations import BotState, Explainer
 from errklein.networks.context import NetworkContext
 from errklein.networks.irc import IRCBackend
@@ -272,6 +272,12 @@ class NetworkTests(IncidentCase):
         for name in ("#ops:example.org", "matrix:#ops:example.org", "!abc"):
             [found] = self.successResultOf(Deferred.fromCoroutine(explainer.answers(name)))
             self.assertIn("1 message waits since", "; ".join(found.lines()))
+
+    def test_room_with_a_bare_name(self) -> None:
+        """Rooms of some networks have no mark, such as -1001234567890 on Telegram. Nothing has to wait there."""
+        self.patch(self.bot.backends["irc"], "room_status", {"-100": Wait("the bot is not in -100", cause="no")}.get)
+        for name in ("-100", "irc:-100"):
+            self.assertEqual(self.why(name), "-100 on irc: the bot is not in -100 (no), no message waits")
 
     def test_messages_to_people(self) -> None:
         """A message to a person is found, also on a network that has it at once, and by the name of the person."""
