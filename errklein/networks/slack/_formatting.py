@@ -14,8 +14,9 @@ from errklein.text import sanitize, split_message, to_mrkdwn, without_mentions
 _SECTION, _FIELD, _FIELDS, _LABEL, _HEADER = 3_000, 2_000, 10, 75, 150
 
 _TOKEN = re.compile(r"<([^<>]*)>")
-_USER = re.compile(r"(?<!/)(?:&lt;)?@?\b([UW][A-Z0-9]{6,40})\b(?:\|[^&\s]*)?(?:&gt;)?")
-_ALL = re.compile(r"(?<![\w/])(?:&lt;!|@)(here|channel|everyone)\b(?:&gt;)?")
+_NO_LINK = r"(?![^<>\n]{0,3000}>)"
+_USER = re.compile(r"(?<!/)(?:&lt;)?@?\b([UW][A-Z0-9]{6,40})\b(?:\|[^&<>\s]*)?(?:&gt;)?" + _NO_LINK)
+_ALL = re.compile(r"(?<![\w/])(?:&lt;!|@)(here|channel|everyone)\b(?:&gt;)?" + _NO_LINK)
 
 
 def message_text(
@@ -35,7 +36,8 @@ def message_text(
     text = _USER.sub(show, text)
     for user in left[::-1]:
         name = "@" + html.escape(name_of(user), quote=False)
-        text = text.replace(name, f"<@{user}>", 1) if name[1:] and name in text else f"<@{user}> {text}"
+        found = re.search(re.escape(name) + _NO_LINK, text) if name[1:] else None
+        text = f"{text[: found.start()]}<@{user}>{text[found.end() :]}" if found else f"<@{user}> {text}"
     return _ALL.sub(r"<!\1>", text) if for_all else text
 
 

@@ -47,6 +47,15 @@ class TextTests(SynchronousTestCase):
         self.assertEqual(set(re.findall("<[^>]*>", text)), {"<@U0BOB0000>"})
         self.assertIsInstance(from_mrkdwn(markdown), str)
 
+    def test_links(self) -> None:
+        """A name or an id in the address of a link is left, and the person is mentioned elsewhere."""
+        for address in ("https://a.org/@alice", "https://a.org/?user=U0ALICE00"):
+            for text in ("hello", "hello @alice"):
+                sent = message_text(f"[a]({address}) {text}", lambda user: "alice", ["U0ALICE00"])
+                mention, link = "<@U0ALICE00>", f"<{address}|a>"
+                expected = f"{mention} {link} hello" if text == "hello" else f"{link} hello {mention}"
+                self.assertEqual(sent, expected)
+
     @given(
         st.text(
             alphabet=st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cf", "Zs", "Zl", "Zp", "Co", "Cn"))
