@@ -1,17 +1,21 @@
-"""A fault of one recipient or network, while a bot with three networks sends to others, and the memory of a network.
+"""One bot on six networks: its start, memory and CPU time, what one network's fault does to the others, and busy rooms.
 
-A bot with Matrix, IRC and Apprise runs in a process of its own on loopback. It sends to rooms and targets in turn, at a steady
-rate; another one does so without the fault. A delay is the time from `send` to the arrival at the server.
+A bot with IRC, Matrix, Telegram, XMPP, Slack and Apprise runs in a process of its own on loopback. ngircd and Prosody are
+real, and the other servers are doubles.
 
-- faults: the 99th percentile and the longest delay of the messages to the others. The limits are those of the median of all
-  rounds, and of each message.
+- memory: the resident memory with IRC, with Matrix, and with all, after the start and after 1,000 messages, the seconds until
+  the bot is in its rooms, and the share of a core that it uses at rest
+- faults: the bot sends to rooms and targets in turn, at a steady rate; in each round, another one does so without a fault.
+  A delay is the time from `send` to the arrival at the server: the 99th percentile and the longest of the messages to the
+  others. The limits are those of the median of all rounds, and of each message.
 - silent: the seconds until the bot notices that a server stops answering, and leaves the connection open
-- memory: the resident memory with Matrix, and with IRC, after the start and after 1,000 messages
+- busy: people write 100 messages a second into a room for a minute; none is lost, and plugins get them in order
 
-    python benchmarks/networks.py [--rounds 5] [--seconds 6] [--rate 100] [--fault NAME]     12 minutes
-    python benchmarks/networks.py --check       two minutes: a short round of each fault, without the percentiles
+    python benchmarks/networks.py [--rounds 5] [--seconds 6] [--rate 100] [--fault NAME]     20 minutes
+    python benchmarks/networks.py --busy        five minutes: only the busy rooms
+    python benchmarks/networks.py --check       three minutes: a short round of each, without the percentiles and the CPU time
 
-Needs ngircd and Apprise. Exits with 1 if a limit is missed.
+Needs ngircd, Prosody and Apprise. Exits with 1 if a limit is missed.
 """
 
 from __future__ import annotations
@@ -24,22 +28,28 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bots import HERE, Bot, arguments, await_idle, errklein, last_words, report, resident, running
+from bots import HERE, Bot, arguments, await_idle, cpu_seconds, errklein, last_words, report, resident, running
 from irc_people import Person, UnlimitedNgircd, add_settings, running_server, settings
 from twisted.internet import asyncioreactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 from twisted.internet.threads import blockingCallFromThread
 from web_report import text
 
 from tests.networks.apprise.service import Service
 from tests.networks.matrix.people import Person as Account
 from tests.networks.matrix.server import FakeHomeserver
+from tests.networks.slack import server as slack
+from tests.networks.telegram import server as telegram
+from tests.networks.xmpp.people import CLIENT
+from tests.networks.xmpp.people import Person as Contact
+from tests.networks.xmpp.prosody import Prosody
 
 LOOP = asyncio.new_event_loop()
 
@@ -56,18 +66,26 @@ REACTOR = installed_reactor()
 PLUGINS = HERE / "plugins_for_networks"
 IRC_ROOMS = ("#r0", "#r1")
 ALIASES = tuple(f"#r{number}:localhost" for number in range(4))
+GROUPS, CHANNELS = (telegram.GROUP, telegram.OTHER), {"#ops": slack.OPS, "#dev": slack.DEV}
+XMPP_ROOMS = tuple(f"r{number}@conference.localhost" for number in range(2))
 TARGETS = ("t0", "t1", "t2")
+ALL = ("irc", "matrix", "telegram", "xmpp", "slack", "push")
 RECIPIENTS = (
     *(f"matrix:{alias}" for alias in ALIASES),
     *(f"irc:{room}" for room in IRC_ROOMS),
+    *(f"telegram:{group}" for group in GROUPS),
+    *(f"xmpp:{room}" for room in XMPP_ROOMS),
+    *(f"slack:{name}" for name in CHANNELS),
     *(f"push:#{name}" for name in TARGETS),
 )
 LIMIT = 60.0
 """The seconds within which anything must happen."""
-MOST_RATIO, MOST_LATER, MOST_SILENT, MOST_MEMORY = 1.2, 0.5, 60.0, 15.0
-MESSAGES = 1_000
-RETRY_AFTER = 2_000
-"""The milliseconds after which a homeserver that limits a room accepts more."""
+MOST_RATIO, MOST_LATER, MOST_SILENT, MOST_CPU = 1.2, 0.5, 60.0, 0.02
+MOST_MEMORY = {"matrix": 15.0, "all": 50.0}
+"""The MB that these networks may take more than IRC alone."""
+MESSAGES, BUSY_RATE = 1_000, 100
+RETRY_AFTER = 2
+"""The seconds after which a server that limits a room accepts more."""
 
 
 class Heard(list[str]):
@@ -96,6 +114,51 @@ class Homeserver(FakeHomeserver):
         return super().add(room, sender, kind, content, key)
 
 
+class Telegram(telegram.FakeTelegram):
+    """A Telegram that tells when a message arrives."""
+
+    def __init__(self, hear: Callable[[str], None]) -> None:
+        super().__init__(REACTOR, time.time)
+        self._hear = hear
+
+    def do_sendMessage(self, chat: Any, text: str, parse_mode: str = "", **fields: Any) -> Any:
+        """Add a message of the bot."""
+        self._hear(text)
+        return super().do_sendMessage(chat, text, parse_mode, **fields)
+
+
+class Slack(slack.FakeSlack):
+    """A Slack that tells when a message arrives."""
+
+    def __init__(self, hear: Callable[[str], None]) -> None:
+        super().__init__(REACTOR, time.time)
+        self._hear = hear
+
+    def event(self, event: Mapping[str, Any], times: int = 1) -> str:
+        """Deliver an event, also of the bot's messages."""
+        if event.get("user") == slack.BOT and event["type"] == "message":
+            self._hear(event["text"])
+        return super().event(event, times)
+
+
+class Occupant(Contact):
+    """Somebody in rooms on XMPP, who tells when a message arrives, and sees whether the bot is there."""
+
+    def __init__(self, server: Prosody, hear: Callable[[str], None]) -> None:
+        super().__init__(REACTOR, "alice", server.port, server.authority)
+        self._hear, self.rooms = hear, set[str]()
+        self.stream._owner.receive = self._receive
+
+    def _receive(self, stanza: Any) -> None:
+        room, _, nick = stanza.get("from", "").partition("/")
+        if text := stanza.findtext(f"{CLIENT}body"):
+            self._hear(text)
+        else:
+            self.stanzas.append(stanza)
+            if nick == "err":
+                self.rooms.add(room)
+
+
 def on_reactor(function: Callable[..., Any], *given: Any) -> Any:
     """Call a function on the reactor, and return its result."""
     return blockingCallFromThread(REACTOR, function, *given)
@@ -117,11 +180,12 @@ class Site:
     directory: Path
     matrix: Homeserver = field(init=False)
     irc: UnlimitedNgircd = field(default_factory=UnlimitedNgircd)
+    xmpp: Prosody = field(default_factory=lambda: Prosody("alice", "err"))
     services: Mapping[str, Service] = field(default_factory=lambda: {name: Service(threads=True) for name in TARGETS})
     heard: dict[int, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
-        self.matrix = Homeserver(self.hear)
+        self.matrix, self.telegram, self.slack = Homeserver(self.hear), Telegram(self.hear), Slack(self.hear)
         for service in self.services.values():
             service.received = defaultdict(lambda: Heard(self.hear))
 
@@ -129,6 +193,11 @@ class Site:
     def log(self) -> Path:
         """The log of the bot."""
         return self.directory / "log"
+
+    @property
+    def received(self) -> Path:
+        """The file to which the bot writes the messages of busy rooms, each with the time at which a plugin got it."""
+        return self.directory / "received"
 
     def hear(self, said: str, now: float | None = None) -> None:
         """Note the arrival of a message."""
@@ -141,9 +210,12 @@ class Site:
         stack.enter_context(running_server(self.irc))
         for service in self.services.values():
             stack.callback(service.stop)
-        on_reactor(self.matrix.start)
-        stack.callback(on_reactor, self.matrix.stop)
+        stack.enter_context(running_server(self.xmpp))
+        for double in (self.matrix, self.telegram, self.slack):
+            on_reactor(double.start)
+            stack.callback(on_reactor, double.stop)
         on_reactor(lambda: Deferred.fromCoroutine(self._make_rooms()))
+        stack.callback(on_reactor, lambda: Deferred.fromCoroutine(self.occupant.leave()))
         self.reader = self._ask(
             Person("reader", lambda now, _, said: self.hear(said, now)).join(self.irc.port, *IRC_ROOMS)
         )
@@ -153,6 +225,10 @@ class Site:
         self._alice, _ = [await Account(REACTOR, self.matrix.url, name).register() for name in ("alice", "err")]
         for alias in ALIASES:
             await self._alice.make_room(room_alias_name=alias[1:].partition(":")[0])
+        self.occupant = Occupant(self.xmpp, self.hear)
+        await self.occupant.connect()
+        for room in XMPP_ROOMS:
+            await self.occupant.join(room)
 
     def _ask(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, LOOP).result(LIMIT)
@@ -170,6 +246,34 @@ class Site:
                 "CHATROOM_PRESENCE": ALIASES,
             },
             "irc": {name: value for name, value in irc.items() if name.isupper() and name != "CORE_PLUGINS"},
+            "telegram": {
+                "BACKEND": "Telegram",
+                "BOT_IDENTITY": {"token": telegram.TOKEN, "server": self.telegram.url},
+                "BOT_ADMINS": (telegram.ALICE,),
+                "CHATROOM_PRESENCE": GROUPS,
+            },
+            "slack": {
+                "BACKEND": "Slack",
+                "BOT_IDENTITY": {
+                    "token": slack.TOKEN,
+                    "app_token": slack.APP_TOKEN,
+                    "api": f"{self.slack.url}/api",
+                },
+                "BOT_ADMINS": (slack.ALICE,),
+                "CHATROOM_PRESENCE": tuple(CHANNELS),
+            },
+            "xmpp": {
+                "BACKEND": "XMPP",
+                "BOT_IDENTITY": {
+                    "username": "err@localhost",
+                    "password": "pw-err",
+                    "server": ("127.0.0.1", self.xmpp.port),
+                },
+                "BOT_ADMINS": ("alice@localhost",),
+                "CHATROOM_PRESENCE": XMPP_ROOMS,
+                "CHATROOM_FN": "err",
+                "XMPP_CA_CERT_FILE": str(self.xmpp.authority),
+            },
             "push": {"BACKEND": "Apprise", "BOT_IDENTITY": {"targets": {name: f"env:{name}_URL" for name in TARGETS}}},
         }
         known["irc"].pop("__builtins__", None)
@@ -184,7 +288,7 @@ class Site:
         bot = errklein(self.directory / "bot", "Null", plugins=PLUGINS)
         add_settings(self.directory / "bot", "del BACKEND, BOT_IDENTITY, BOT_ADMINS\n" + self.settings(*networks))
         urls = {f"{name}_URL": service.url(f"/{name}") for name, service in self.services.items()}
-        return Bot(bot.command, {**bot.environment, **urls})
+        return Bot(bot.command, {**bot.environment, **urls, "RECEIVED": str(self.received)})
 
     @contextmanager
     def running_bot(self, *networks: str) -> Iterator[int]:
@@ -206,6 +310,13 @@ class Site:
             )
         if "irc" in networks:
             self._ask(self.reader.await_bot(LIMIT))
+        for network, is_in in (
+            ("telegram", lambda: self.telegram.called("getUpdates")),
+            ("slack", lambda: all(slack.BOT in self.slack.channels[key].members for key in CHANNELS.values())),
+            ("xmpp", lambda: self.occupant.rooms.issuperset(XMPP_ROOMS)),
+        ):
+            if network in networks:
+                await_true(is_in, f"joining rooms of {network}")
 
     def pace(self, network: str, recipients: Sequence[str], rate: float, count: int) -> None:
         """Let the bot send to the recipients in turn, by a command in a room of the network."""
@@ -215,6 +326,23 @@ class Site:
         else:
             room = self.matrix.aliases[ALIASES[0]]
             on_reactor(lambda: Deferred.fromCoroutine(self._alice.say(room, command)))
+
+    def say(self, network: str, text: str) -> None:
+        """Let somebody write into a room, from the reactor."""
+        if network == "telegram":
+            self.telegram.say(telegram.GROUP, text)
+        elif network == "slack":
+            self.slack.say(text)
+        elif network == "matrix":
+            room = self.matrix.rooms[self.matrix.aliases[ALIASES[0]]]
+            self.matrix.add(room, "@alice:localhost", "m.room.message", {"msgtype": "m.text", "body": text})
+        elif network == "xmpp":
+            from errklein.networks.xmpp._client import element
+
+            body = element(f"{CLIENT}body", text)
+            self.occupant.stream.send("message", XMPP_ROOMS[0], body, type="groupchat", id=text)
+        else:
+            self.reader.send(f"PRIVMSG {IRC_ROOMS[0]} :{text}")
 
     def arrived(self, numbers: Sequence[int]) -> Sequence[tuple[float, float]]:
         """Return the times of `send` and the delays of the messages to these recipients."""
@@ -242,12 +370,19 @@ def refuse(site: Site) -> None:
 
 FAULTS = {
     "429 in a room": Fault(
-        lambda site: site.matrix.limits.update({site.matrix.aliases[ALIASES[0]]: RETRY_AFTER}), RECIPIENTS[0]
+        lambda site: site.matrix.limits.update({site.matrix.aliases[ALIASES[0]]: 1000 * RETRY_AFTER}), RECIPIENTS[0]
     ),
+    "429 on Telegram": Fault(
+        lambda site: site.telegram.limits.update({telegram.GROUP: RETRY_AFTER}), f"telegram:{telegram.GROUP}"
+    ),
+    "429 on Slack": Fault(lambda site: site.slack.limits.update({slack.OPS: RETRY_AFTER}), "slack:#ops"),
     "target refuses": Fault(refuse, "push:#t0"),
     "target hangs": Fault(lambda site: site.services["t0"].hung.add("/t0"), "push:#t0"),
     "IRC stopped": Fault(lambda site: site.irc.kill(), "irc:"),
     "Matrix stopped": Fault(lambda site: on_reactor(site.matrix.stop), "matrix:"),
+    "Telegram stopped": Fault(lambda site: on_reactor(site.telegram.stop), "telegram:"),
+    "Slack stopped": Fault(lambda site: on_reactor(site.slack.stop), "slack:"),
+    "XMPP stopped": Fault(lambda site: site.xmpp.kill(), "xmpp:"),
     "Matrix silent": Fault(lambda site: setattr(site.matrix, "is_silent", True), "matrix:"),
 }
 
@@ -266,22 +401,32 @@ def site() -> Iterator[Site]:
         yield made
 
 
-def measure(fault: Fault, is_on: bool, rate: float, seconds: float) -> tuple[Sequence[float], int]:
-    """Return the delays of the others with a new bot, with or without the fault, and the number of missing messages."""
-    others = [number for number, name in enumerate(RECIPIENTS) if not name.startswith(fault.of)]
-    count = len(RECIPIENTS)
-    with site() as place, place.running_bot("matrix", "irc", "push"):
-        # The first messages take longer. IRC may be stopped afterwards.
-        place.pace("irc" if fault.of != "irc:" else "matrix", RECIPIENTS, rate, 10 * count)
-        place.await_messages(range(count), 10 * count)
+def measure(fault: Fault | None, rate: float, seconds: float) -> Mapping[int, Sequence[float]]:
+    """Return the delays of the messages to each recipient with a new bot, and with the fault if there is one."""
+    count, each = len(RECIPIENTS), int(rate * seconds / len(RECIPIENTS))
+    others = range(count) if fault is None else unconcerned(fault)
+    # The network of the command mustn't fail.
+    by = "matrix" if fault is not None and fault.of == "irc:" else "irc"
+    with site() as place, place.running_bot(*ALL):
+        # The first messages take longer.
+        place.pace(by, RECIPIENTS, rate, 10 * count)
+        place.await_messages(range(count), expected(range(count), 10))
         place.heard.clear()
-        each = int(rate * seconds / count)
-        if is_on:
+        if fault is not None:
             fault.begin(place)
-        place.pace("irc" if fault.of != "irc:" else "matrix", RECIPIENTS, rate, each * count)
-        place.await_messages(others, each * len(others), seconds + 5)
-        delays = [delay for _, delay in place.arrived(others)]
-    return delays, each * len(others) - len(delays)
+        place.pace(by, RECIPIENTS, rate, each * count)
+        place.await_messages(others, expected(others, each), seconds + 5)
+        return {number: [delay for _, delay in place.arrived([number])] for number in others}
+
+
+def unconcerned(fault: Fault) -> Sequence[int]:
+    """Return the numbers of the recipients that the fault doesn't concern."""
+    return [number for number, name in enumerate(RECIPIENTS) if not name.startswith(fault.of)]
+
+
+def expected(numbers: Sequence[int], turns: int) -> int:
+    """Return how many messages go to these recipients in so many turns: to Slack in each tenth, since a room takes one a second."""
+    return sum(-(-turns // 10) if RECIPIENTS[number].startswith("slack:") else turns for number in numbers)
 
 
 def faults(names: Sequence[str], rounds: int, rate: float, seconds: float, check: bool) -> list[str]:
@@ -290,24 +435,34 @@ def faults(names: Sequence[str], rounds: int, rate: float, seconds: float, check
     rows: list[Sequence[str]] = [
         ("the others while", "p99 ms", "with it", "ratio", "ratios", "longest ms", "with it", "later ms", "missing")
     ]
+    runs: dict[str, list[tuple[list[float], list[float]]]] = defaultdict(list)
+    for _ in range(rounds):
+        without = measure(None, rate, seconds)
+        for name in names:
+            with_it = measure(FAULTS[name], rate, seconds)
+            runs[name].append(
+                (
+                    [delay for number in with_it for delay in without[number]],
+                    [delay for delays in with_it.values() for delay in delays],
+                )
+            )
     for name in names:
-        runs = [[measure(FAULTS[name], is_on, rate, seconds) for is_on in (False, True)] for _ in range(rounds)]
-        off, on = (median(p99(run[which][0]) for run in runs) for which in (0, 1))
-        longest = [[max(run[which][0]) for run in runs] for which in (0, 1)]
+        off, on = (median(p99(run[which]) for run in runs[name]) for which in (0, 1))
+        longest = [[max(run[which]) for run in runs[name]] for which in (0, 1)]
         later = max(with_it - without for without, with_it in zip(*longest, strict=True))
-        missing = sum(run[1][1] for run in runs)
-        ratios = " ".join(f"{p99(run[1][0]) / p99(run[0][0]):.2f}" for run in runs)
+        each = expected(unconcerned(FAULTS[name]), int(rate * seconds / len(RECIPIENTS)))
+        missing = rounds * each - sum(len(run[1]) for run in runs[name])
+        ratios = " ".join(f"{p99(run[1]) / p99(run[0]):.2f}" for run in runs[name])
         times = (off, on, *map(max, longest), later)
         cells = [f"{1000 * value:.1f}" for value in times]
         rows.append([name, *cells[:2], f"{on / off:.2f}", ratios, *cells[2:], str(missing)])
-        print(text([rows[0], rows[-1]]), flush=True)
         limits = {
             f"the 99th percentile of the others is {on / off:.2f} times that without": check or on / off <= MOST_RATIO,
             f"a message of the others is {later:.3f} s later": later <= MOST_LATER,
             f"{missing} messages of the others are missing": missing == 0,
         }
         problems += [f"{name}: {what}" for what, is_met in limits.items() if not is_met]
-    print(text(rows))
+    print(text(rows), flush=True)
     return problems
 
 
@@ -340,41 +495,107 @@ def silent() -> list[str]:
     ]
 
 
-def memory() -> list[str]:
-    """Print the memory with one network each, and return the missed limits."""
+def memory(check: bool) -> list[str]:
+    """Print what a bot with one network, and with all, takes, and return the missed limits."""
     used: dict[str, tuple[float, float]] = {}
-    for name, begin in (("irc", 4), ("matrix", 0)):
-        with site() as place, place.running_bot(name) as pid:
-            await_idle([pid])
-            started = resident(pid)
-            place.pace(name, RECIPIENTS[begin : begin + 2], 200, MESSAGES)
-            place.await_messages((0, 1), MESSAGES)
-            await_idle([pid])
-            used[name] = started, resident(pid)
-            print(
-                f"{name}: {started:.1f} MB after the start, {used[name][1]:.1f} MB after {MESSAGES:,} messages",
-                flush=True,
-            )
-    more = [matrix - irc for irc, matrix in zip(used["irc"], used["matrix"], strict=True)]
-    print(f"more with Matrix: {more[0]:.1f} MB, {more[1]:.1f} MB")
-    return [f"Matrix takes {each:.1f} MB more than IRC" for each in more if each > MOST_MEMORY]
+    problems: list[str] = []
+    for name, networks in (("irc", ["irc"]), ("matrix", ["matrix"]), ("all", ALL)):
+        numbers = [number for number, to in enumerate(RECIPIENTS) if to.partition(":")[0] in networks]
+        with site() as place:
+            began = time.monotonic()
+            with place.running_bot(*networks) as pid:
+                seconds = time.monotonic() - began
+                await_idle([pid])
+                started = resident(pid)
+                place.pace(networks[0], [RECIPIENTS[number] for number in numbers], 200, MESSAGES)
+                place.await_messages(range(len(numbers)), expected(numbers, MESSAGES // len(numbers)))
+                await_idle([pid])
+                used[name] = started, resident(pid)
+                share = 0.0 if check else at_rest(pid)
+        print(
+            f"{name}: in its rooms after {seconds:.1f} s, {started:.1f} MB after the start, "
+            f"{used[name][1]:.1f} MB after {MESSAGES:,} messages" + f", {share:.2%} of a core at rest" * (not check),
+            flush=True,
+        )
+        if share > MOST_CPU:
+            problems.append(f"{name}: {share:.2%} of a core at rest")
+    for name, most in MOST_MEMORY.items():
+        more = [other - irc for irc, other in zip(used["irc"], used[name], strict=True)]
+        print(f"more with {name}: {more[0]:.1f} MB, {more[1]:.1f} MB")
+        problems += [f"{name}: {each:.1f} MB more than IRC" for each in more if each > most]
+    return problems
+
+
+def at_rest(pid: int, seconds: float = 30.0) -> float:
+    """Return the share of a core that an idle process uses."""
+    before = cpu_seconds(pid)
+    time.sleep(seconds)
+    return (cpu_seconds(pid) - before) / seconds
+
+
+def busy(networks: Sequence[str], seconds: float) -> list[str]:
+    """Print how a plugin gets the messages of busy rooms, and return the missed limits."""
+    problems: list[str] = []
+    count = int(BUSY_RATE * seconds)
+    for network in networks:
+        with site() as place, place.running_bot(network):
+            write(place, network, count)
+            got: list[tuple[int, float]] = []
+
+            def have_all(file: Path = place.received, got: list[tuple[int, float]] = got) -> bool:
+                with suppress(FileNotFoundError):
+                    words = map(str.split, file.read_text(encoding="ascii").splitlines())
+                    got[:] = [(int(number), float(now) - float(sent)) for _, number, sent, now in words]
+                return len(got) >= count
+
+            with suppress(RuntimeError):
+                await_true(have_all, "receiving all messages")
+        numbers = [number for number, _ in got]
+        missing, again = count - len(set(numbers)), len(numbers) - len(set(numbers))
+        delays = [delay for _, delay in got] or [0.0]
+        order = "in order" if numbers == sorted(numbers) else "not in order"
+        print(
+            f"{network}: {count:,} messages, {BUSY_RATE} a second, {order}, {missing} missing, {again} twice; "
+            f"p99 {1000 * p99(delays):.0f} ms, longest {1000 * max(delays):.0f} ms",
+            flush=True,
+        )
+        if missing or again or order != "in order":
+            problems.append(f"{network}: {missing} messages missing, {again} twice, {order}")
+    return problems
+
+
+def write(place: Site, network: str, count: int) -> None:
+    """Let somebody write so many messages into a room, at the rate of busy rooms."""
+    numbers = iter(range(count))
+
+    def begin() -> Deferred[Any]:
+        def due(calls: int) -> None:
+            # A late call makes up for those that were left out.
+            for _ in range(calls):
+                if (number := next(numbers, None)) is None:
+                    if loop.running:
+                        loop.stop()
+                    return
+                place.say(network, f"busy {number} {time.monotonic():.6f}")
+
+        loop = LoopingCall.withCount(due)
+        return loop.start(1 / BUSY_RATE)
+
+    on_reactor(begin)
 
 
 def main() -> int:
     """Return the exit status."""
-    options = arguments(__doc__, check=False, rounds=5, seconds=6.0, rate=100.0, fault="")
-    names = [options.fault] if options.fault else list(FAULTS)
+    options = arguments(__doc__, check=False, busy=False, rounds=5, seconds=6.0, rate=100.0, fault="")
     threading.Thread(target=REACTOR.run, args=(False,), daemon=True).start()
-    problems = [] if options.fault else memory()
-    problems += faults(
-        names,
-        1 if options.check else options.rounds,
-        options.rate,
-        3 if options.check else options.seconds,
-        options.check,
-    )
-    if not (options.check or options.fault):
-        problems += silent()
+    if options.busy:
+        return report(busy(ALL[:5], 60))
+    problems = [] if options.fault else memory(options.check)
+    names = [options.fault] if options.fault else list(FAULTS)
+    rounds, seconds = (1, 3.0) if options.check else (options.rounds, options.seconds)
+    problems += faults(names, rounds, options.rate, seconds, options.check)
+    if not options.fault:
+        problems += busy(ALL[2:5], 3) if options.check else silent() + busy(ALL[:5], 60)
     return report(problems)
 
 
