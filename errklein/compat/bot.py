@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message
+from errklein.chat.operations import Kind
 from errklein.commands import History
 from errklein.compat._running_bots import running_bots
 from errklein.compat.core import EVENTS, ErrBot, RunsErrBot, part_of
@@ -39,6 +40,8 @@ CALLBACKS: Mapping[str, str] = {
 
 _OF_OUTBOX = frozenset({"outbox", *(name for name in vars(Transport) if not name.startswith("_"))})
 """The attributes of backends that only their outbox uses. Plugins don't know them, and may have the same names."""
+
+_REACTIONS = {"add_reaction": Kind.REACT, "remove_reaction": Kind.UNREACT}
 
 
 class Replaced:
@@ -263,6 +266,8 @@ class ErrbotBot(Bot):
             return getattr(owner, name)
         if hasattr(StoreMixin, name):
             return getattr(self.kept, name)
+        if (kind := _REACTIONS.get(name)) is not None:
+            return lambda message, reaction: self.sending.change_reaction(message, kind, reaction)
         error = f"neither the bot nor its network {self.backend.network} has an attribute {name!r}"
         raise AttributeError(error, name=name, obj=self)
 

@@ -51,6 +51,14 @@ class Who(BotPlugin):
     def secret(self, msg, args):
         "Answer to administrators."
         return f"{self.mode} {self.bot_config.BOT_PREFIX}secret"
+
+    @botcmd
+    def react(self, msg, args):
+        "React to the message, as errbot's documentation shows."
+        if self._bot.mode in ("slack", "slackv3"):
+            self._bot.add_reaction(msg, "hourglass")
+            self._bot.add_reaction(msg, "tada")
+            self._bot.remove_reaction(msg, "hourglass")
 """
 
 
@@ -87,7 +95,7 @@ class ErrbotsConfigCase(TestCase):
 
     async def until(self, holds: Callable[[], Any], seen: Callable[[], Any]) -> None:
         """Wait until something holds; say what is seen if it doesn't."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 30
         while not holds():
             if time.monotonic() > end:
                 logs = [(self.directory / name).read_text()[-2000:] for name in ("out", "errbot.log")]
