@@ -7,7 +7,7 @@ import re
 import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,7 +18,7 @@ from errklein import journal, storage
 from errklein.cli._parser import print_lines
 from errklein.commands import CommandDeclaration, CommandRegistry, documentation, is_admin_by_default, with_prefix
 from errklein.compat.plugin_manager import BotPluginManager
-from errklein.compat.storages import database_of, shelves_to_import
+from errklein.compat.storages import database_of, make_storage, shelves_to_import
 from errklein.config import (
     Config,
     ConfigError,
@@ -378,5 +378,7 @@ async def _push_commands(reactor: Any, config: Config, view: Config, dry: bool) 
             paragraph = to_plain(with_prefix(text or "", view.BOT_PREFIX).strip().partition("\n\n")[0], indented=False)
             sentence = re.split(r"(?<=[.!?])\s", " ".join(paragraph.split()), maxsplit=1)[0]
             texts.append(CommandText(command.name, sentence, " ".join((declared.syntax or "").split())))
-    context = NetworkContext(reactor, view, is_running=DataDirectory(Path(view.BOT_DATA_DIR)).is_used())
-    return [*map(NetworkFinding, await push(context, texts, dry) or ["nothing has changed"])]
+    # What was pushed is remembered in the data of the bot, which may run.
+    with closing(make_storage(config, Access.COPY if dry else Access.SHARE)) as stored:
+        context = NetworkContext(reactor, view, storage=stored)
+        return [*map(NetworkFinding, await push(context, texts, dry) or ["nothing has changed"])]

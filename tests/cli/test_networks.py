@@ -13,6 +13,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
+from errklein.storage import DATABASE, SQLiteStorage
 from tests import needs_network
 from tests.processes import ERRKLEIN, run, write_config, write_plugin
 
@@ -59,7 +60,11 @@ from errklein.networks.null import NETWORK as NULL
 async def push(context, commands, dry):
     if context.config.BOT_IDENTITY:
         raise ConnectionError("parley.example.net doesn't answer")
-    begin = "would set" if dry else "set"
+    begin, before = "would set" if dry else "set", await context.state.get("pushed", 0)
+    if not dry:
+        await context.state.set("pushed", before + 1)
+    if before:
+        return [f"pushed {before} times"]
     return [f"{begin} {one}" for one in commands if one.name in ("help", "order_tea", "brew", "guarded", "plugin_list")]
 
 NETWORK = Network("Parley", "an invented server", NetworkSettings({}, accepts_others=True), NULL.make, push_commands=push)
@@ -135,6 +140,18 @@ class PushTests(SynchronousTestCase):
         self.assertIn("name='help'", lines[1])
         _, lines = self.push("Parley", HIDE_RESTRICTED_COMMANDS=True)
         self.assertEqual((lines[0], len(lines)), (f"chat: set {brew}", 3))
+
+    def test_memory(self) -> None:
+        """The network knows what it was given before, once the bot has data."""
+        (self.directory / "data").mkdir()
+        SQLiteStorage(self.directory / "data" / DATABASE).close()
+        for arguments, line in (
+            ((), "set "),
+            (("--dry-run",), "pushed 1 times"),
+            ((), "pushed 1 t"),
+            ((), "pushed 2 t"),
+        ):
+            self.assertIn(f"chat: {line}", self.push("chat", *arguments)[1][0])
 
     def test_failures(self) -> None:
         """A network without such a list, one that fails, and a broken plugin end with an error of one line."""
