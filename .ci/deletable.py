@@ -83,7 +83,9 @@ PARTS: Mapping[str, Part] = {
             "tests/networks/xmpp",
             "tests/networks/test_acceptance.py",
             "long_tests/networks",
-        )
+        ),
+        "errklein/compat/names.txt",
+        r"^errbot\.backends\.xmpp\n    .*\n",
     ),
     "networks.telegram": Part(
         (

@@ -21,7 +21,7 @@ class NeutralTextTests(SynchronousTestCase):
         """Mentions are neutralised on networks that have them or are unknown, and unsafe links on all."""
         for mode in ("slack", "slackv3", "discord", "mattermost", "telegram", "zulip", "something"):
             self.assertEqual(neutral_text(mode, Message(TEXT), TEXT), "@\u200bhere [x]\u200b(javascript:1)")
-        for mode in ("irc", "null", "test", "text", "xmpp", "XMPP"):
+        for mode in ("irc", "null", "test", "text", "IRC"):
             self.assertEqual(neutral_text(mode, Message(TEXT), TEXT), "@here [x]\u200b(javascript:1)")
 
     def test_on_request(self) -> None:

@@ -21,7 +21,7 @@ from errklein.http_client import HTTPClients
 from errklein.networks.context import NetworkContext
 from errklein.running import loop_of
 from errklein.storage import MemoryStorage
-from tests.networks.matrix.people import Events
+from tests.networks.events import Events
 
 ROOM, DEV = "ops@conference.localhost", "dev@conference.localhost"
 PATIENCE = 20.0
