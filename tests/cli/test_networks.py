@@ -145,13 +145,8 @@ class PushTests(SynchronousTestCase):
         """The network knows what it was given before, once the bot has data."""
         (self.directory / "data").mkdir()
         SQLiteStorage(self.directory / "data" / DATABASE).close()
-        for arguments, line in (
-            ((), "set "),
-            (("--dry-run",), "pushed 1 times"),
-            ((), "pushed 1 t"),
-            ((), "pushed 2 t"),
-        ):
-            self.assertIn(f"chat: {line}", self.push("chat", *arguments)[1][0])
+        self.push("chat")
+        self.assertEqual(self.push("chat", "--dry-run"), (0, ["chat: pushed 1 times"]))
 
     def test_failures(self) -> None:
         """A network without such a list, one that fails, and a broken plugin end with an error of one line."""
