@@ -41,11 +41,6 @@ PARTS: Mapping[str, Part] = {
             "tests/core_plugins/test_console.py",
         )
     ),
-    "verify.discord": Part(
-        ("errklein/verify/_discord.py", "tests/verify/test_discord.py"),
-        "errklein/verify/__init__.py",
-        r'^from errklein\.verify\._discord import discord\n|^    "discord",\n',
-    ),
     "sources.gitea": Part(
         ("errklein/sources/gitea", "tests/sources/test_gitea.py", "tests/sources/payloads/gitea-synthetic.json"),
         "errklein/sources/__init__.py",
