@@ -363,9 +363,11 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The asyncio event loop of the plugins' coroutines. Virtual time passes as a coroutine that it runs needs it::
+        """The asyncio event loop of the plugins' coroutines.
 
-        items = self.bot.loop.run_until_complete(self.bot.plugin("Feed").fetch())
+        Virtual time passes as a coroutine that it runs needs it::
+
+            items = self.bot.loop.run_until_complete(self.bot.plugin("Feed").fetch())
         """
         loop: asyncio.AbstractEventLoop = self.reactor.loop
         return loop

@@ -147,9 +147,11 @@ class StubHTTP:
     def fail(
         self, method: str, url: str, error: BaseException, *, delay: float = 0.0, times: int | None = None
     ) -> None:
-        """Declare that a request fails with an exception after `delay` seconds; see `respond`::
+        """Declare that a request fails with an exception after `delay` seconds.
 
-        self.http.fail("GET", URL, ConnectionRefusedError("nobody listens"))
+        See `respond`::
+
+            self.http.fail("GET", URL, ConnectionRefusedError("nobody listens"))
         """
         self._declare(Answer(method.upper(), url, times, delay=delay, error=error))
 
