@@ -1,6 +1,6 @@
-"""One bot on six networks: its start, memory and CPU time, what one network's fault does to the others, and busy rooms.
+"""One bot on all networks: its start, memory and CPU time, what one network's fault does to the others, and busy rooms.
 
-A bot with IRC, Matrix, Telegram, XMPP, Slack and Apprise runs in a process of its own on loopback. ngircd and Prosody are
+A bot with IRC, Matrix, Telegram, XMPP, Slack, Apprise and the terminal runs in a process of its own on loopback. ngircd and Prosody are
 real, and the other servers are doubles.
 
 - memory: the resident memory with IRC, with Matrix, and with all, after the start and after 1,000 messages, the seconds until
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -69,7 +70,7 @@ ALIASES = tuple(f"#r{number}:localhost" for number in range(4))
 GROUPS, CHANNELS = (telegram.GROUP, telegram.OTHER), {"#ops": slack.OPS, "#dev": slack.DEV}
 XMPP_ROOMS = tuple(f"r{number}@conference.localhost" for number in range(2))
 TARGETS = ("t0", "t1", "t2")
-ALL = ("irc", "matrix", "telegram", "xmpp", "slack", "push")
+ALL = ("irc", "matrix", "telegram", "xmpp", "slack", "push", "text")
 RECIPIENTS = (
     *(f"matrix:{alias}" for alias in ALIASES),
     *(f"irc:{room}" for room in IRC_ROOMS),
@@ -274,6 +275,12 @@ class Site:
                 "CHATROOM_FN": "err",
                 "XMPP_CA_CERT_FILE": str(self.xmpp.authority),
             },
+            "text": {
+                "BACKEND": "Text",
+                "BOT_IDENTITY": {"username": "@alice"},
+                "BOT_ADMINS": ("@alice",),
+                "TEXT_DEMO_MODE": True,
+            },
             "push": {"BACKEND": "Apprise", "BOT_IDENTITY": {"targets": {name: f"env:{name}_URL" for name in TARGETS}}},
         }
         known["irc"].pop("__builtins__", None)
@@ -293,7 +300,7 @@ class Site:
     @contextmanager
     def running_bot(self, *networks: str) -> Iterator[int]:
         """Run a bot with these networks until the end of the block, when it has joined its rooms. Yields its process id."""
-        with running(self.bot(*networks), self.log) as process:
+        with running(self.bot(*networks), self.log, stdin=subprocess.PIPE) as process:
             try:
                 self._await_rooms(networks)
                 yield process.pid
