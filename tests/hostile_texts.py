@@ -226,10 +226,6 @@ AT_RUN_TIME = {
     ("errklein.config.identity", "pattern"): "it reads the configuration",
     (
         "errklein.networks.telegram._formatting",
-        r"f'<({name})\\b[^<>]*>(.*?)</\\1>'",
-    ): "HTML that errklein has made, with an end of each element",
-    (
-        "errklein.networks.telegram._formatting",
         r"f'(?<![\\w&]){re.escape(shown)}(?!\\w)(?![^<]*(?:>|</(?:a|code|pre)>))'",
     ): "a message of at most 4,096 characters",
     ("errklein.listening._listeners", "pattern"): "errors of Twisted about endpoints of the configuration",

@@ -69,7 +69,7 @@ _ATTRIBUTES = re.compile(r"(?<!\\)\{:[^}\n]{0,200}\}")
 _ESCAPED = re.compile(r"([\\`*_{}\[\]()>#+\-.!])")
 _IMTEXT = IMTEXT_CHRS.by_mark()
 _MRKDWN = _IMTEXT | {mark: mark for mark in (LINK, LINK_ADDRESS, LINK_END)}
-_LINK = re.compile(f"{LINK}([^{LINK}]*?){LINK_ADDRESS} \\((.*?)\\){LINK_END}", re.DOTALL)
+_LINK = re.compile(f"{LINK}([^{LINK}{LINK_ADDRESS}]*+){LINK_ADDRESS} \\(([^{LINK}{LINK_END}]*+)(?<=\\)){LINK_END}")
 
 
 def to_plain(markdown: str, *, compact: bool = False, indented: bool = True) -> str:
@@ -107,9 +107,9 @@ def to_mrkdwn(markdown: str) -> str:
 
 
 def _mrkdwn_link(found: re.Match[str]) -> str:
-    label, address = found[1].replace("\n", " "), found[2].replace("|", "%7C")
+    label, address = found[1].replace("\n", " "), found[2][:-1].replace("|", "%7C")
     is_link = address.partition(":")[0].lower() in xhtml.SCHEMES and not re.search(r"\s", address)
-    return f"<{address}|{label}>" if is_link else f"{label} ({found[2]})"
+    return f"<{address}|{label}>" if is_link else f"{label} ({found[2]}"
 
 
 def to_xhtml(markdown: str) -> str:

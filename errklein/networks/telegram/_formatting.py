@@ -20,7 +20,9 @@ TOPIC = "topic:"  # the beginning of the id of a thread that is a topic of a gro
 
 _TAGS = frozenset({"a", "b", "blockquote", "code", "del", "em", "i", "pre", "s", "strong", "u"})
 _TAG, _HEADING = re.compile(r"<[^<>]*>"), re.compile(r"<(/?)h[1-6][^<>]*>")
-_TABLE, _ROW, _CELL = (re.compile(rf"<({name})\b[^<>]*>(.*?)</\1>", re.DOTALL) for name in ("table", "tr", "t[dh]"))
+_TABLE, _ROW, _CELL = (
+    re.compile(rf"<{name}\b[^<>]*>([^<]*+(?:<(?!/?{name}\b)[^<]*+)*+)</{name}>") for name in ("table", "tr", "t[dh]")
+)
 
 
 def to_html(markdown: str, people: Mapping[str, str]) -> str:
@@ -30,7 +32,7 @@ def to_html(markdown: str, people: Mapping[str, str]) -> str:
     if not is_only_text(markdown):
         page = _HEADING.sub(lambda tag: "</b></p>" if tag[1] else "<p><b>", to_xhtml(markdown))
         page = subset(_TABLE.sub(_as_code, page), _TAGS, {"a": ("href",), "code": ("class",)})
-        page = re.sub(r"(<blockquote>)\n+|\n+(</blockquote>)", r"\1\2", page)
+        page = re.sub(r"(<blockquote>)\n+|(?<!\n)\n++(</blockquote>)", r"\1\2", page)
         if not html.unescape(_TAG.sub("", page)).strip():
             # Telegram refuses it.
             page = html.escape(markdown, quote=False)
@@ -69,7 +71,7 @@ def keyboard(choices: Sequence[str]) -> dict[str, Any] | None:
 
 def _as_code(table: re.Match[str]) -> str:
     rows = [
-        [html.unescape(_TAG.sub("", cell[2])).strip() for cell in _CELL.finditer(row[2])]
-        for row in _ROW.finditer(table[2])
+        [html.unescape(_TAG.sub("", cell[1])).strip() for cell in _CELL.finditer(row[1])]
+        for row in _ROW.finditer(table[1])
     ]
     return f"<pre>{html.escape(compact_table(rows[0], rows[1:]), quote=False)}</pre>" if rows else ""
