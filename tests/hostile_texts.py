@@ -223,6 +223,14 @@ AT_RUN_TIME = {
         "errklein.text.masking",
         "''.join(map(_percent_or_not, part))",
     ): "one character of a secret after the other, none repeated",
+    (
+        "errklein.networks.slack._formatting",
+        "re.escape(name) + _NO_LINK",
+    ): "a name, and at most 3,000 characters after it",
+    (
+        "errklein.networks.telegram._formatting",
+        r"f'<{name}\\b[^<>]*>([^<]*+(?:<(?!/?{name}\\b)[^<]*+)*+)</{name}>'",
+    ): "tested as _TABLE, _ROW and _CELL",
     ("errklein.config.identity", "pattern"): "it reads the configuration",
     (
         "errklein.networks.telegram._formatting",
