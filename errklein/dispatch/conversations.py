@@ -285,7 +285,7 @@ class Conversations:
             return may_run
         given = (to.frm if isinstance(to, Message) else to) if who is None else who
         people = [given] if isinstance(given, str | Identifier) else list(given or ())
-        if not people or not all(isinstance(one, str | Person | RoomOccupant) for one in people):
+        if not people or not all(isinstance(one, str | Person | RoomOccupant) and one != "" for one in people):
             wanted = "a person, a text as in `allowusers`, or several"
             raise ValueError(f"choose(): `who` must be {wanted}, not {who!r:.80}")
         patterns = [one for one in people if isinstance(one, str)]

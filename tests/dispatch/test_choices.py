@@ -65,7 +65,7 @@ class Releases(BotPlugin):
             "blank": (msg, " ", ["yes"]),
             "place": ("#ops", QUESTION, ["yes"]),
         }
-        whose = {"room": self.build_identifier("#ops"), "number": 5, "nobody": []}
+        whose = {"room": self.build_identifier("#ops"), "number": 5, "nobody": [], "unset": ""}
         try:
             if args in whose:
                 return str(await self.choose(msg, QUESTION, ["yes"], who=whose[args]))  # type: ignore[arg-type]
@@ -360,6 +360,7 @@ class EndTests(ChoicesCase):
             "room",
             "number",
             "nobody",
+            "unset",
         ):
             [text] = self.say(f"!wrong {name}")
             self.assertIn("Error: ", text, name)
