@@ -27,6 +27,7 @@ from errklein.networks.telegram.identifiers import TelegramOccupant, TelegramPer
 
 _IDENTIFIER = re.compile("(-[1-9][0-9]{0,18})(?:/([1-9][0-9]{0,18}))?|([1-9][0-9]{0,18})")
 _MOST_UNITS, _COLOURED = 4096, "\ufe0f"  # the latter asks for a coloured picture of an emoji
+_MOST_LEFT = 1000  # the number of rooms of which it is known why the bot isn't there
 _PHOTOS, _LARGEST_PHOTO = ("image/jpeg", "image/png", "image/webp"), 10_000_000
 _CAN = dict.fromkeys(("threads", "edits", "deletions", "reactions", "files", "mentions"), True)
 _FEATURES = Features(measure=size_of, emoji=EMOJI | {one + _COLOURED for one in EMOJI}, choices=100, **_CAN)
@@ -175,6 +176,8 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
         """Note whether the bot is in a room, with its present title, or why it isn't."""
         if self._chats.get(room) != [is_in, text]:
             self._chats[room] = [is_in, text]
+            for old in [one for one, (is_there, _) in self._chats.items() if not is_there][:-_MOST_LEFT]:
+                del self._chats[old]
             stored = self.context.state.set("rooms", (dict(self._chats), dict(self._moved)))
             stored.addErrback(lambda failure: self.log.failure("The rooms were not stored", failure))
             if self.connection.is_connected:

@@ -299,6 +299,14 @@ class RoomTests(TelegramCase):
         self.assertEqual(self.server.texts(GROUP), ["I am back"])
         self.assertEqual(len(self.events.named("room_joined")), 1)
 
+    def test_many_rooms_that_are_left(self) -> None:
+        """Whoever adds the bot to ever more groups, and removes it, doesn't make it remember them all."""
+        for number in range(1002):
+            self.backend.note(str(-5000 - number), False, "removed")
+        self.assertIsNone(self.backend.room_status("-5001"))
+        self.assertIn("removed", str(self.backend.room_status("-6001")))
+        self.assertTrue(self.backend.is_joined(str(GROUP)))
+
     def test_rooms_after_a_restart(self) -> None:
         """The bot knows its rooms, though Telegram doesn't list them, and asks for none of them again."""
         self.hears("hello", OTHER)
