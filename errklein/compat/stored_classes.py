@@ -82,7 +82,7 @@ _ATTRIBUTES = {here: there for there, here in ERRBOT_ATTRIBUTES.items()}
 
 class FormerIdentifier(Identifier):
     """A stored person or room, with the attributes of its former class. `str()` is the address: a number for Telegram,
-    `node@domain/resource` for XMPP. Messages can't be sent to it."""
+    `node@domain/resource` for XMPP. On these networks, messages can be sent to it."""
 
     @property
     def aclattr(self) -> str:

@@ -12,6 +12,8 @@ from twisted.internet import reactor as the_reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from errklein.compat.stored_classes import STORED_VALUES
+from errklein.storage import SQLiteStorage
 from tests import needs_network
 from tests.processes import ERRKLEIN, run, start, write_plugin
 
@@ -53,6 +55,11 @@ class Who(BotPlugin):
         return f"{self.mode} {self.bot_config.BOT_PREFIX}secret"
 
     @botcmd
+    def greet(self, msg, args):
+        "Send to a person who was stored."
+        self.send(self["somebody"], "hello")
+
+    @botcmd
     def react(self, msg, args):
         "React to the message, as errbot's documentation shows."
         if self._bot.mode in ("slack", "slackv3"):
@@ -78,6 +85,12 @@ class ErrbotsConfigCase(TestCase):
         checked = run(ERRKLEIN, "check", "--config", "config.py", cwd=self.directory)
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
         return checked.stdout
+
+    def store(self, cls: str, state: str) -> None:
+        """Store a person for the plugin, as errbot's storage has it, from the class and the attributes in pickle's opcodes."""
+        storage = SQLiteStorage(self.directory / "data" / "errklein.sqlite", STORED_VALUES)
+        storage.put([("Who", "somebody", f"\x80\x02c{cls}\n)\x81}}({state}ub.".encode("latin-1"))])
+        storage.close()
 
     def start_bot(self, before: str = "") -> None:
         """Start the bot until the end of the test, after the Python code `before`."""

@@ -28,14 +28,18 @@ class ErrbotsConfigTests(ErrbotsConfigCase):
     async def test_starts(self) -> None:
         """People and administrators are who they are on errbot, with the same attributes."""
         self.assertIn("no problems and no warnings", self.check(SETTINGS))
+        self.store("errbot.backends.telegram_messenger\nTelegramPerson", "V_id\nI1002\nV_username\nVbob\n")
         server = started(self, the_reactor, time.time)
         self.start_bot(f"from errklein.networks import telegram; telegram.SERVER = {server.url!r}")
         await self.until(lambda: server.called("getUpdates"), lambda: "not connected")
         server.say(GROUP, "/who id person username first_name last_name aclattr", BOB)
         server.say(GROUP, "@errklein_bot secret", BOB)
         server.say(ALICE, "/secret")
+        server.begin(BOB)
+        server.say(ALICE, "/greet")
         await self.until(lambda: len(server.texts(GROUP)) == 2 and server.texts(ALICE), lambda: server.texts(GROUP))
         shown = "id=1002 person=1002 username=bob first_name=Bob last_name=None aclattr=1002"
         self.assertIn(shown, server.texts(GROUP))
         self.assertEqual(server.texts(ALICE), ["telegram /secret"])
         self.assertNotIn("telegram /secret", server.texts(GROUP))
+        await self.until(lambda: server.texts(BOB) == ["hello"], lambda: server.texts(BOB))

@@ -41,6 +41,7 @@ class ErrbotsConfigTests(ErrbotsConfigCase):
         self.addCleanup(server.stop)
         settings = SETTINGS.format(port=server.port, room=ROOM, authority=server.authority)
         self.assertIn("no problems and no warnings", self.check(settings))
+        self.store("errbot.backends.xmpp\nXMPPPerson", "V_node\nValice\nV_domain\nVlocalhost\nV_resource\nN")
         server.start()
         await server.wait_until_up(the_reactor)
         alice = await Person(the_reactor, "alice", server.port, server.authority).connect()
@@ -59,3 +60,5 @@ class ErrbotsConfigTests(ErrbotsConfigCase):
         await self.until(lambda: len(alice.texts(ROOM)) > 1, lambda: alice.texts(ROOM))
         of_occupant = "node=err domain=conference.localhost resource=alice client=alice"
         self.assertEqual(alice.texts(ROOM)[-1], f"nick=alice person=alice@localhost {of_occupant}")
+        await alice.say(bot, "!greet")
+        await self.until(lambda: alice.texts(bot)[-1] == "hello", lambda: alice.texts(bot))
