@@ -94,8 +94,9 @@ class OutgoingTests(StreamsCase):
         elsewhere.network = "null"
         with self.assertRaisesRegex(NotImplementedError, "null can't carry files: null has no streams"):
             bot.plugin("Plain").send_stream_request(elsewhere, io.BytesIO(b""))
-        with self.assertRaisesRegex(NotImplementedError, "null has no reactions: null doesn't know them"):
-            bot.plugin("Plain").add_reaction(Message("hi", frm=elsewhere), "tada")
+        for react in (bot.plugin("Plain").add_reaction, bot.bot.add_reaction):
+            with self.assertRaisesRegex(NotImplementedError, "null has no reactions: null doesn't know them"):
+                react(Message("hi", frm=elsewhere), "tada")
         del bot.bot.backends["null"]
         bot.stop()
 
@@ -112,7 +113,6 @@ class ReactionTests(StreamsCase):
     def test_put_and_taken_away(self) -> None:
         """A plugin adds a reaction and removes it, also with the bot's methods as on errbot."""
         bot = self.bot(Plain)
-        self.assertFalse(hasattr(bot.bot, "add_reaction"))
         calls: list[tuple[str, str, str]] = []
         backend: Any = bot.backend
         backend.add_reaction = lambda message, reaction: calls.append(("added", message.body, reaction))
