@@ -43,14 +43,18 @@ def to_html(markdown: str, people: Mapping[str, str]) -> str:
         parts = re.split(rf"(?<![\w&]){re.escape(shown)}(?!\w)(?![^<]*(?:>|</(?:a|code|pre)>))", page, maxsplit=1)
         if len(parts) > 1:
             page = link.join(parts)
-        elif size_of(page) + 2 * len(name) < 4090:
+        elif _units(page) + 2 * len(name) < 4090:
             page = f"{link}: {page}"
     return page
 
 
 def size_of(markdown: str) -> int:
     """Return the size of a text as Telegram counts it: in units of UTF-16, without tags."""
-    return len(html.unescape(_TAG.sub("", to_html(markdown, {}))).encode("utf-16-le", "surrogatepass")) // 2
+    return _units(to_html(markdown, {}))
+
+
+def _units(page: str) -> int:
+    return len(html.unescape(_TAG.sub("", page)).encode("utf-16-le", "surrogatepass")) // 2
 
 
 def place(thread: str, reply_to: str) -> dict[str, Any]:

@@ -49,9 +49,11 @@ class FormattingTests(SynchronousTestCase):
 
     def test_mention_in_a_long_text(self) -> None:
         """A name for which no room is left isn't put before the text: Telegram would refuse the message."""
-        for length in (3800, 3880, 4096):
-            text, _ = parsed(to_html("x" * length, {"5": "\N{GRINNING FACE}" * 129}))
+        for length, shown in ((10, 15), (3600, 1), (3880, 0), (4096, 0)):
+            people = {str(number): "\N{GRINNING FACE}" * 129 for number in range(100)}
+            text, entities = parsed(to_html("x" * length, people))
             self.assertLessEqual(len(text.encode("utf-16-le")) // 2, 4096)
+            self.assertEqual(len(entities), shown)
 
     def test_nothing_to_see(self) -> None:
         """What Markdown shows as nothing is sent as it is: Telegram refuses a text without a character."""
