@@ -6,6 +6,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from errklein.chat.cards import Card
@@ -14,9 +15,9 @@ from errklein.text import sanitize, split_message, to_mrkdwn, without_mentions
 _SECTION, _FIELD, _FIELDS, _LABEL, _HEADER = 3_000, 2_000, 10, 75, 150
 
 _TOKEN = re.compile(r"<([^<>]*)>")
-_NO_LINK = r"(?![^<>\n]{0,3000}>)"
-_USER = re.compile(r"(?<!/)(?:&lt;)?@?\b([UW][A-Z0-9]{6,40})\b(?:\|[^&<>\s]*)?(?:&gt;)?" + _NO_LINK)
-_ALL = re.compile(r"(?<![\w/])(?:&lt;!|@)(here|channel|everyone)\b(?:&gt;)?" + _NO_LINK)
+_LINK = "<[^<>]*>|"  # comes first, so that nothing in it is found
+_USER = re.compile(_LINK + r"(?<!/)(?:&lt;)?@?\b([UW][A-Z0-9]{6,40})\b(?:\|[^&<>\s]*)?(?:&gt;)?")
+_ALL = re.compile(_LINK + r"(?<![\w/])(?:&lt;!|@)(here|channel|everyone)\b(?:&gt;)?")
 
 
 def message_text(
@@ -27,7 +28,7 @@ def message_text(
     text, left = to_mrkdwn(markdown if for_all else without_mentions(markdown)), list(people)
 
     def show(found: re.Match[str]) -> str:
-        user, name = found[1], html.escape(name_of(found[1]), quote=False)
+        user, name = found[1], html.escape(name_of(found[1]) if found[1] else "", quote=False)
         if user in people or (for_all and (name or found[0][0] == "&")):
             left[:] = [one for one in left if one != user]
             return f"<@{user}>"
@@ -36,9 +37,10 @@ def message_text(
     text = _USER.sub(show, text)
     for user in left[::-1]:
         name = "@" + html.escape(name_of(user), quote=False)
-        found = re.search(re.escape(name) + _NO_LINK, text) if name[1:] else None
+        places = re.finditer(_LINK + re.escape(name), text) if name[1:] else ()
+        found = next((one for one in places if one[0] == name), None)
         text = f"{text[: found.start()]}<@{user}>{text[found.end() :]}" if found else f"<@{user}> {text}"
-    return _ALL.sub(r"<!\1>", text) if for_all else text
+    return _ALL.sub(lambda found: f"<!{found[1]}>" if found[1] else found[0], text) if for_all else text
 
 
 def from_mrkdwn(text: str) -> str:
@@ -48,14 +50,9 @@ def from_mrkdwn(text: str) -> str:
 
 def _typed(found: re.Match[str]) -> str:
     what, _, label = found[1].partition("|")
-    match what[:1]:
-        case "@":
-            return f"<{what}>"
-        case "#":
-            return f"#{label}" if label else f"<{what}>"
-        case "!":
-            return label or f"@{what[1:]}"
-    return f"{label} ({what})" if label and not what.endswith(label.rstrip("/")) else label or what
+    known = {"@": f"<{what}>", "#": f"#{label}" if label else f"<{what}>", "!": label or f"@{what[1:]}"}
+    link = f"{label} ({what})" if label and not what.endswith(label.rstrip("/")) else label or what
+    return known.get(what[:1], link)
 
 
 def _sections(mrkdwn: str) -> list[dict[str, Any]]:
@@ -80,12 +77,11 @@ def card_content(card: Card) -> dict[str, Any]:
         heading = _sections(f"*<{address}|{html.escape(title or card.link, quote=False)}>*")
     elif title:
         heading = [{"type": "header", "text": {"type": "plain_text", "text": title[:_HEADER], "emoji": False}}]
-    blocks = [*heading, *_sections(message_text(card.body, for_all=card.mentions))]
+    shown = partial(message_text, for_all=card.mentions)
+    blocks = [*heading, *_sections(shown(card.body))]
     if card.thumbnail and blocks and blocks[-1]["type"] == "section":
         blocks[-1]["accessory"] = {"type": "image", "image_url": card.thumbnail, "alt_text": title or "thumbnail"}
-    fields = [
-        f"*{message_text(name)}*\n{message_text(value, for_all=card.mentions)}"[:_FIELD] for name, value in card.fields
-    ]
+    fields = [f"*{message_text(name)}*\n{shown(value)}"[:_FIELD] for name, value in card.fields]
     texts = [{"type": "mrkdwn", "text": one} for one in fields]
     blocks += [{"type": "section", "fields": texts[at : at + _FIELDS]} for at in range(0, len(texts), _FIELDS)]
     if card.image:
