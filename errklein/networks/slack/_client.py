@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from errklein.chat.operations import Upload
 from errklein.networks._connection import Unusable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from errklein.networks.context import NetworkContext
 
 _READ = re.compile(r"\w+\.(info|list|members|conversations|getUploadURLExternal)")  # methods that don't read JSON
+_FILE = re.compile(r"/files-[\w-]+/[\w-]+/(download/)?[^/]+")
 _OF_TOKEN = re.compile("account_inactive|invalid_auth|not_allowed_token_type|not_authed|token_(expired|revoked)")
 _TEMPORARY = re.compile("fatal_error|internal_error|request_timeout|service_unavailable|team_added_to_org")
 _REASONS = {
@@ -56,10 +57,9 @@ class SlackClient:
 
     def call(self, method: str, by: str = "token", **arguments: Any) -> Deferred[Mapping[str, Any]]:
         """Call a method of the Web API. `by` is the key of the token. Arguments that are None are left out."""
-        given = {name: value for name, value in arguments.items() if value is not None}
-        is_read, texts = _READ.fullmatch(method), {name: str(value) for name, value in given.items()}
-        http = self._http[by]
-        answer = http.call("GET", method, params=texts) if is_read else http.call("POST", method, given)
+        http, given = self._http[by], {name: value for name, value in arguments.items() if value is not None}
+        texts = {name: str(value) for name, value in given.items()}
+        answer = http.call("GET", method, params=texts) if _READ.fullmatch(method) else http.call("POST", method, given)
         return answer.addCallback(mapping)
 
     async def pages(self, method: str, key: str, **arguments: Any) -> AsyncIterator[Any]:
@@ -79,13 +79,15 @@ class SlackClient:
         await self.call("files.completeUploadExternal", files=files, channel_id=channel, thread_ts=thread)
 
     def download(self, url: str, most: int) -> Deferred[bytes]:
+        # Whoever adds a file that is elsewhere chooses its address. It could be that of a method, which the token would allow.
+        if not _FILE.fullmatch(urlsplit(url).path):
+            return fail(RequestRefused(0, "", "the file isn't on Slack"))
         return self._http["token"].fetch(url, most, [f"files.{self._api.netloc}"])
 
     async def post_to(self, url: str, content: Mapping[str, Any] | File) -> None:
         """Send JSON or a file, without a token, to an address that Slack has given, and whose response is no JSON."""
         parts, own = urlsplit(url), self._api
-        is_other = parts.scheme == "https" and parts.netloc in (f"files.{own.netloc}", f"hooks.{own.netloc}")
-        if not is_other and parts[:2] != own[:2]:
+        if parts[:2] not in (own[:2], ("https", f"files.{own.netloc}"), ("https", f"hooks.{own.netloc}")):
             raise RequestRefused(0, "", "the address is none of Slack's")
         origin, path = f"{parts.scheme}://{parts.netloc}", f"{parts.path}?{parts.query}" if parts.query else parts.path
         http = self._context.http(origin, None, lambda code, *_: _Accepted() if code == 200 else None)

@@ -10,7 +10,7 @@ from errklein.chat.operations import Kind, Wanted
 from errklein.networks.json_client import RequestRefused
 from errklein.networks.slack._events import EPHEMERAL_FOR
 from tests.networks.slack.server import ALICE, BOB, BOT, BOT_ID, DEV, OPS, TOKEN
-from tests.networks.slack.workspace import BotCase
+from tests.networks.slack.workspace import BASE, BotCase
 
 
 class ReceivedTests(BotCase):
@@ -116,6 +116,21 @@ class ReceivedTests(BotCase):
         self.assertEqual(self.successResultOf(reading), b"one")
         self.assertEqual(self.http.requests[-1].header("Authorization"), f"Bearer {TOKEN}")
         self.failureResultOf(theirs.read(), RequestRefused)
+
+    def test_file_at_a_method(self) -> None:
+        """A file whose address is that of a method, as people can enter it for files elsewhere, calls nothing with the token."""
+        self.online()
+        for path in (
+            "/api/chat.delete?x=1",
+            "/files-pri/../api/chat.delete",
+            "/files-pri/T1-F1/x/../../../api/x",
+            "/x",
+        ):
+            self.say("", subtype="file_share", files=[{"name": "x", "url_private": BASE + path, "is_external": True}])
+        count = len(self.http.requests)
+        for message in self.events.messages:
+            self.assertIn("isn't on Slack", str(self.failureResultOf(message.attachments[0].read(), RequestRefused)))
+        self.assertEqual(len(self.http.requests), count)
 
 
 class SentTests(BotCase):
