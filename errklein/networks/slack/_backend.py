@@ -9,17 +9,16 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from errklein.chat import Identifier, Message, Room
+from errklein.chat import Identifier, Message, Room, UserDoesNotExistError
 from errklein.chat.cards import Card
 from errklein.chat.features import Features
 from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload
-from errklein.chat.outgoing import OutgoingMessage, Wait
-from errklein.networks.base import ConnectedNetwork
+from errklein.chat.outgoing import OutgoingMessage
 from errklein.networks.context import NetworkContext
 from errklein.networks.json_client import RequestRefused, at
+from errklein.networks.rooms import ManagingNetwork
 from errklein.networks.slack import rooms_of
 from errklein.networks.slack._client import SlackClient
 from errklein.networks.slack._events import SlackEvents
@@ -42,13 +41,14 @@ _EPHEMERAL = "ephemeral-"  # begins the ids of messages that only one person see
 _INVALID = ("invalid_attachments", "invalid_blocks", "invalid_blocks_format")
 
 
-class SlackBackend(ConnectedNetwork):
-    """A connection to one workspace, as the bot user of an app. Implements `outbox.Transport` and `ManagesRooms`, too."""
+class SlackBackend(ManagingNetwork):
+    """A connection to one workspace, as the bot user of an app. Implements `outbox.Transport`, too."""
 
     mode = "slack"
     joins_configured_rooms = True
     is_encrypted = True
     window = 8
+    membership: SlackRooms
 
     def __init__(self, context: NetworkContext) -> None:
         super().__init__(context)
@@ -56,18 +56,16 @@ class SlackBackend(ConnectedNetwork):
         known: dict[str, Any] = dict.fromkeys(("threads", "edits", "deletions", "reactions", "files", "mentions"), True)
         self._features = Features(self.message_size_limit, lambda text: len(message_text(text)), choices=25, **known)
         self.client = SlackClient(context)
-        self.membership = rooms = SlackRooms(self)
+        self.manage(SlackRooms(self))
         self.receiver = SlackEvents(self)
         self._socket_mode = SocketMode(self)
-        self.user = self.bot_id = self.nick = ""
+        self.user = self.bot_id = self.nick = self.team = ""
         self.posted_at = 0.0
         self._turns = TokenBuckets(context.reactor.seconds, PACE, BURST)
         self._has_route = False
-        for action in ("join", "leave", "create", "destroy", "topic", "set_topic", "members", "invite", "look_up"):
-            setattr(self, action, getattr(rooms, action))
 
     def rooms(self) -> Sequence[Room]:
-        return [self.membership.room(channel) for channel in list(self.membership.joined)]
+        return list(map(self.membership.room, self.membership.joined))
 
     # The connection
 
@@ -89,7 +87,7 @@ class SlackBackend(ConnectedNetwork):
 
     async def _identify(self) -> None:
         me = await self.client.call("auth.test")
-        self.user, self.bot_id, self.nick = (at(me, name) for name in ("user_id", "bot_id", "user"))
+        self.user, self.bot_id, self.nick, self.team = [at(me, key) for key in ("user_id", "bot_id", "user", "team_id")]
         self.membership.domain = domain = at(me, "url").removeprefix("https://").partition(".")[0]
         self.bot_identifier = SlackPerson(self.user, self.network, {"username": self.nick, "domain": domain})
 
@@ -98,9 +96,6 @@ class SlackBackend(ConnectedNetwork):
         self.connection.connected(resumes=False)
         joining = self.membership.want(partial(rooms_of, self.config))
         joining.addCallback(lambda _: self.connection.is_connected and self.outbox.resume())
-
-    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        return super().disconnect(grace).addCallback(lambda _: self.membership.stop())
 
     def report(self, event: str, *details: Any) -> None:
         """Call a method of the events."""
@@ -187,10 +182,8 @@ class SlackBackend(ConnectedNetwork):
 
     def _shown(self, text: str, mentions: Sequence[str] = (), details: Mapping[str, Any] = {}) -> str:
         people = [user for user in (bare(one.rpartition("/")[2]) for one in mentions) if is_user(user)]
-        known = self.membership.people.known
-        return message_text(
-            text, lambda user: (known(user) or {}).get("nick", ""), people, bool(details.get("mentions"))
-        )
+        for_all, known = bool(details.get("mentions")), self.membership.people.known
+        return message_text(text, lambda user: (known(user) or {}).get("nick", ""), people, for_all)
 
     async def whisper(self, to: Mapping[str, Any], text: str) -> None:
         """Show a text to one person alone, in reply to a slash command or press."""
@@ -204,8 +197,17 @@ class SlackBackend(ConnectedNetwork):
 
     # Names
 
-    def room_status(self, name: str) -> Wait | None:
-        return self.membership.status(name)
+    async def look_up(self, text: str) -> Identifier:
+        rooms = self.membership
+        for name in map(bare, text.rpartition("/")):
+            if name[:1] == "#":
+                await rooms.found(name)
+            elif name[:1] == "@" and await rooms.names.find(name) is None:
+                raise UserDoesNotExistError(f"there is nobody called {name}")
+        found = self.build_identifier(text)
+        if isinstance(found, SlackPerson) and await rooms.people.find(found.person) is None:
+            raise UserDoesNotExistError(f"there is nobody with the id {found.person}")
+        return self.build_identifier(text)
 
     def is_certain(self, person: Identifier) -> bool:
         return True

@@ -59,22 +59,32 @@ class SlackEvents:
     def receive(self, kind: str, payload: Payload, acknowledge: Callable[[], object]) -> None:
         """Take what a socket or request has brought. Slack repeats an event until it is acknowledged: when it is stored as seen."""
         self.heard_at = self._reactor.seconds()
-        if kind == "events_api":
+        if not self._is_ours(payload):
+            acknowledge()
+        elif kind == "events_api":
             self._fresh.append((payload, acknowledge))
             if self._storing.called:
                 self._storing = Deferred.fromCoroutine(self._store())
         else:
             acknowledge()
+            if not self.seen.is_new(at(payload, "trigger_id")):
+                return
             user = at(payload, "user_id") or at(payload, "user", "id")
             channel = at(payload, "channel_id") or at(payload, "channel", "id")
             self._sort(kind, {**payload, "user": user, "channel": channel})
+
+    def _is_ours(self, payload: Payload) -> bool:
+        """Return False if it is of another workspace, in which somebody has installed the app, and which has administrators of its own."""
+        known = [*mappings(payload.get("authorizations")), payload, {"team_id": at(payload, "team", "id")}]
+        team = next(filter(None, (at(one, "team_id") for one in known)), "")
+        return self._backend.team in ("", team) or not team
 
     async def request(self, request: Any) -> str:
         """Take a request of the Events API, and return its response."""
         body, acknowledged = request.get_data(), Deferred[None]()
         form = dict(parse_qsl(body.decode("utf-8", "replace"))) if body[:1] != b"{" else {}
         kind = "slash_commands" if "command" in form else "interactive" if form else "events_api"
-        payload = form if "command" in form else json.loads(form.get("payload") or body)
+        payload = form if "command" in form else json.loads(form.get("payload", "{}") if form else body)
         self.receive(kind, mapping(payload), lambda: acknowledged.callback(None))
         await acknowledged
         return ""
@@ -93,7 +103,7 @@ class SlackEvents:
         event, names = payload.get("event"), [at(payload, "event_id")]
         if at(event, "type") in ("message", "app_mention") and at(event, "subtype") not in _CHANGES:
             # A mention is an event of its own, beside that of its message.
-            names.append(f"{at(event, 'channel')} {at(event, 'client_msg_id') or at(event, 'ts')}")
+            names.append(f"{at(event, 'channel')} {at(event, 'ts')}")
         return all(self.seen.is_new(name) for name in names)
 
     def _sort(self, kind: str, event: Payload) -> None:
@@ -134,8 +144,8 @@ class SlackEvents:
         """Return the address of a message. That of a private conversation is the person."""
         ts, thread, user = at(message, "ts"), at(message, "thread_ts"), at(message, "user")
         if channel[:1] == "D":
-            direct = {place: person for person, place in self._rooms.direct.items()}
-            channel = user if user not in ("", self._backend.user) else direct.get(channel, "")
+            others = (person for person, place in self._rooms.direct.items() if place == channel)
+            channel = user if user not in ("", self._backend.user) else next(others, "")
         is_valid = _TS.fullmatch(ts) and channel
         return MessageRef(self._backend.network, channel, ts, thread * (thread != ts)) if is_valid else None
 
@@ -178,7 +188,7 @@ class SlackEvents:
     def _membership(self, event: Payload) -> None:
         user, channel, inviter = at(event, "user"), at(event, "channel"), at(event, "inviter")
         has_joined = at(event, "type") == "member_joined_channel"
-        if user in ("", self._backend.user):
+        if user in ("", self._backend.user) or at(event, "type") in _OUT:
             self._rooms.moved(channel, has_joined, inviter)
         elif is_user(user):
             by = self._rooms.person(inviter) if is_user(inviter) else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from errklein.chat import Identifier, Room, RoomDoesNotExistError, UserDoesNotExistError
+from errklein.chat import Room, RoomDoesNotExistError
 from errklein.chat.identifiers import LookupFailed
 from errklein.networks.directory import Directory
 from errklein.networks.json_client import RequestRefused, at, one_line
@@ -86,28 +86,17 @@ class SlackRooms(WantedRooms):
     async def target(self, recipient: str) -> str:
         """Return the id of the conversation for a recipient of the outbox."""
         if not is_user(recipient):
-            return await self._found(recipient)
+            return await self.found(recipient)
         if recipient not in self.direct:
             answer = await self._client.call("conversations.open", users=recipient)
             self.direct[recipient] = at(answer, "channel", "id")
         return self.direct[recipient]
 
-    async def _found(self, name: str) -> str:
+    async def found(self, name: str) -> str:
         channel = await self.names.find(name) if name[:1] == "#" else name
         if channel is None:
             raise RoomDoesNotExistError(f"there is no room {name}, or it is private and the bot is not in it")
         return channel
-
-    async def look_up(self, text: str) -> Identifier:
-        for name in map(bare, text.rpartition("/")):
-            if name[:1] == "#":
-                await self._found(name)
-            elif name[:1] == "@" and await self.names.find(name) is None:
-                raise UserDoesNotExistError(f"there is nobody called {name}")
-        found = self._backend.build_identifier(text)
-        if isinstance(found, SlackPerson) and await self.people.find(found.person) is None:
-            raise UserDoesNotExistError(f"there is nobody with the id {found.person}")
-        return self._backend.build_identifier(text)
 
     async def _find(self, name: str) -> str | None:
         """Return the id of the one channel or account of that name."""
@@ -139,7 +128,7 @@ class SlackRooms(WantedRooms):
     # What administrators do
 
     async def _do(self, what: str, room: Room, is_in: bool | None = None, **arguments: Any) -> Any:
-        channel = await self._found(str(room))
+        channel = await self.found(str(room))
         answer = await self._client.call(f"conversations.{what}", channel=channel, **arguments)
         if is_in is not None:
             self.moved(channel, is_in)
@@ -174,7 +163,7 @@ class SlackRooms(WantedRooms):
 
     @reported
     async def members(self, room: Room) -> Sequence[SlackOccupant]:
-        found = self.room(await self._found(str(room)))
+        found = self.room(await self.found(str(room)))
         pages = self._client.pages("conversations.members", "members", channel=found.id)
         users = [user async for user in pages if is_user(user) and user != self._backend.user]
         for user in users[:_MOST_NAMED]:

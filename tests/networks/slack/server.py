@@ -160,6 +160,8 @@ class FakeSlack(Double):
         self.tickets: set[str] = set()
         self.links: list[Link] = []
         self.unacknowledged: dict[str, dict[str, Any]] = {}
+        self.sent: list[dict[str, Any]] = []
+        """All envelopes."""
         self.presses: list[str] = []
         self.http: Callable[[Mapping[str, Any]], object] | None = None
         """Gets events in the place of sockets."""
@@ -196,6 +198,7 @@ class FakeSlack(Double):
         id = f"envelope-{next(self._numbers)}"
         envelope = {"type": kind, "envelope_id": id, "payload": payload, "accepts_response_payload": False}
         self.unacknowledged[id] = envelope
+        self.sent.append(envelope)
         if self.http is not None:
             self.http(payload)
         for number in range(times if self.links else 0):
@@ -271,7 +274,7 @@ class FakeSlack(Double):
         """Let a person give a slash command."""
         url = f"{self.base}/hooks/{next(self._numbers)}"
         given = {"command": command, "text": text, "user_id": user, "channel_id": channel, "response_url": url}
-        self.deliver("slash_commands", {**given, "user_name": self.users[user]["name"], "trigger_id": "1.2.3"})
+        self.deliver("slash_commands", {**given, "user_name": self.users[user]["name"], "trigger_id": self.stamp()})
 
     def press(self, ts: str, number: int, user: str = ALICE, channel: str = OPS) -> None:
         """Let a person press a button of a message."""
@@ -280,6 +283,7 @@ class FakeSlack(Double):
         container = {"type": "message", "message_ts": ts, "channel_id": channel}
         url = f"{self.base}/hooks/{next(self._numbers)}"
         payload = {"type": "block_actions", "user": {"id": user}, "channel": {"id": channel}, "container": container}
+        payload |= {"trigger_id": self.stamp(), "team": {"id": "T0TEAM"}}
         self.deliver("interactive", {**payload, "message": message, "actions": [action], "response_url": url})
 
     def buttons(self, message: Mapping[str, Any]) -> list[str]:

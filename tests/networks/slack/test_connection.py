@@ -105,6 +105,37 @@ class EventTests(BotCase):
         self.clock.advance(0.1)
         self.assertEqual(self.texts, ["errklein: status"])
 
+    def test_commands_and_presses_again(self) -> None:
+        """A slash command or press that comes again, such as a request that somebody repeats, has no further effect."""
+        self.online()
+        ts = self.say("x")
+        self.server.command("/deploy")
+        self.server.press(ts, 0)
+        for envelope in [call for call in self.server.sent if call["type"] in ("slash_commands", "interactive")]:
+            self.server.deliver(envelope["type"], envelope["payload"])
+        self.clock.advance(0.1)
+        self.assertEqual((self.texts, len(self.named("choice_made"))), (["x", "!deploy"], 1))
+        self.assertEqual(self.server.unacknowledged, {})
+
+    def test_other_workspaces(self) -> None:
+        """What comes from another workspace that has installed the app is acknowledged, and not handled."""
+        self.online()
+        ts = self.say("x")
+        theirs, ours = {"team_id": "T0OTHER"}, {"team_id": "T0TEAM"}
+        event = {"type": "message", "user": ALICE, "channel": OPS, "text": "!deploy", "ts": "1700000000.000009"}
+        press = {"user": {"id": ALICE}, "channel": {"id": OPS}, "container": {"message_ts": ts}}
+        action = {"action_id": "choice-0", "value": "0"}
+        self.server.deliver("events_api", {**theirs, "event_id": "Ev1X", "event": event})
+        self.server.deliver("events_api", {**ours, "authorizations": [theirs], "event_id": "Ev2X", "event": event})
+        self.server.deliver("slash_commands", {**theirs, "command": "/deploy", "user_id": ALICE, "channel_id": OPS})
+        self.server.deliver("interactive", {**press, "team": {"id": "T0OTHER"}, "actions": [action]})
+        self.clock.advance(0.1)
+        self.assertEqual((self.texts, self.named("choice_made"), self.server.unacknowledged), (["x"], [], {}))
+        # A channel may be shared with them.
+        self.server.deliver("events_api", {**theirs, "authorizations": [ours], "event_id": "Ev3X", "event": event})
+        self.clock.advance(0.1)
+        self.assertEqual(self.texts, ["x", "!deploy"])
+
     def test_order_during_lookups(self) -> None:
         """A message waits for the sender's name, and later ones of the room wait for it. Other rooms don't."""
         self.server.channels[DEV].members.append("U0ERRKLEIN")
@@ -332,5 +363,7 @@ class RequestTests(BotCase, ContextCase):
         form = "application/x-www-form-urlencoded"
         self.assertEqual(self.post(urlencode(command).encode(), form).status, 200)
         self.assertEqual(self.texts, ["!echo hello"])
+        # Slack asks now and then whether the address is encrypted.
+        self.assertEqual(self.post(b"ssl_check=1&token=x", form).status, 200)
         pressed = {"type": "block_actions", "user": {"id": ALICE}, "channel": {"id": OPS}, "actions": []}
         self.assertEqual(self.post(urlencode({"payload": json.dumps(pressed)}).encode(), form).status, 200)

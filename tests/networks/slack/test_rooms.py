@@ -93,6 +93,13 @@ class RoomTests(BotCase):
         self.assertEqual(len(self.named("backend_connected")), 2)
         self.assertNotIn(BOT, self.server.channels[DEV].members)
 
+    def test_archived(self) -> None:
+        """When somebody archives a channel, the bot isn't there any more; the person hasn't left."""
+        backend = self.online()
+        self.server.event({"type": "channel_archive", "channel": OPS, "user": ALICE})
+        self.clock.advance(0.1)
+        self.assertEqual(([who.person for _, who, _ in self.named("room_left")], backend.rooms()), ([BOT], []))
+
     def test_events(self) -> None:
         """Plugins get who joins and leaves, and topics; the bot notes that it was invited, and removed."""
         backend = self.online()
