@@ -56,9 +56,8 @@ def slash_commands(commands: Sequence[CommandText], url: str) -> list[dict[str, 
     for name, description, syntax in [CommandText("errklein", "Any command of the bot", "COMMAND"), *commands]:
         if _COMMAND.fullmatch(name):
             given = {"url": url, "usage_hint": syntax[:_MOST_TEXT], "description": (description or name)[:_MOST_TEXT]}
-            made.append(
-                {"command": f"/{name}", "should_escape": True, **{key: one for key, one in given.items() if one}}
-            )
+            known = {key: one for key, one in given.items() if one}
+            made.append({"command": f"/{name}", "should_escape": True, **known})
     return made
 
 
