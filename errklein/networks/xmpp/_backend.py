@@ -29,7 +29,7 @@ from errklein.networks.errors import NotConfirmed, RequestRefused, RetryLater
 from errklein.networks.json_client import LARGEST, File, one_line
 from errklein.networks.rooms import ManagingNetwork
 from errklein.networks.xmpp import SETTINGS
-from errklein.networks.xmpp._client import CLIENT, UPLOAD, XMPPStream, element, error_of, event_loop
+from errklein.networks.xmpp._client import CLIENT, UPLOAD, XMPPStream, element, error_of, event_loop, permits_plaintext
 from errklein.networks.xmpp._rooms import USER, XMPPRooms
 from errklein.networks.xmpp.identifiers import XMPPPerson, XMPPRoom, bare, split_identifier
 from errklein.running import on_reactor_soon
@@ -72,8 +72,7 @@ class XMPPBackend(ManagingNetwork):
         super().__init__(context)
         self._features = Features(self.message_size_limit, len, 0, True, True, True, True, highlights_names=True)
         self.bot_identifier: XMPPPerson = XMPPPerson(node, domain, resource, self.network, self.config.CHATROOM_FN)
-        permitted = [key for key, value in self.config.XMPP_FEATURE_MECHANISMS.items() if value]
-        self.is_encrypted = not any(key.startswith("unencrypted") for key in permitted)
+        self.is_encrypted = not permits_plaintext(self.config)
         self.seen = context.seen("messages", 1_000)
         self.away_since = float("inf")
         self._stream: XMPPStream | None = None

@@ -29,6 +29,7 @@ logging.getLogger("slixmpp").setLevel(logging.WARNING)
 
 CLIENT, UPLOAD, DATA = "{jabber:client}", "{urn:xmpp:http:upload:0}", "{jabber:x:data}"
 INFO, ITEMS = "{http://jabber.org/protocol/disco#info}", "{http://jabber.org/protocol/disco#items}"
+_TLS, _STREAM = "{urn:ietf:params:xml:ns:xmpp-tls}", "{http://etherx.jabber.org/streams}"
 TIMEOUT, _LONGEST_LOGIN = 20.0, 60.0
 """The seconds for which the response to a request, and the login, are waited for."""
 
@@ -54,6 +55,10 @@ def event_loop(reactor: Any) -> AbstractEventLoop:
     return loop
 
 
+def permits_plaintext(config: Any) -> bool:
+    return any(value and key.startswith("unencrypted") for key, value in config.XMPP_FEATURE_MECHANISMS.items())
+
+
 def error_of(stanza: Element) -> RequestRefused:
     """Return the error in a stanza: the server's text, or the name of the condition. Status 429 asks to wait, 404 is what isn't there."""
     found = stanza.find(f"{CLIENT}error")
@@ -69,10 +74,9 @@ class XMPPStream:
 
     def __init__(self, context: NetworkContext, resource: str, owner: Any = None) -> None:
         self._log, self._reactor, config = context.log, context.reactor, context.config
-        self._owner = owner
+        self._owner, self._reason, self._needs_tls = owner, "", not permits_plaintext(config)
         self._error: Exception | None = None
         self._waiting: Deferred[None] = Deferred()
-        self._reason = ""
         identity = SETTINGS.read_identity(config.BOT_IDENTITY)
         jid, self._server = identity["username"], identity.get("server")
         jid, loop = jid if "/" in jid else f"{jid}/{resource}", event_loop(context.reactor)
@@ -164,6 +168,13 @@ class XMPPStream:
         return found
 
     def _received(self, stanza: Any) -> Any:
+        """Pass on what the owner needs. Return what slixmpp is to handle: no presences, all of which it would keep."""
+        if self._needs_tls and self._client.transport.get_extra_info("ssl_object") is None:
+            # Anybody on the way may have written it, and slixmpp would log in, and believe that it is.
+            if (is_offer := stanza.xml.tag == f"{_STREAM}features") and stanza.xml.find(f"{_TLS}starttls") is None:
+                self._login_failed(None)
+                return None
+            return stanza if is_offer or stanza.xml.tag in (f"{_TLS}proceed", f"{_STREAM}error") else None
         if self._owner is not None and isinstance(stanza, (Message, Presence)):
             try:
                 self._owner.receive(stanza.xml)
