@@ -254,7 +254,7 @@ class XMPPBackend(ManagingNetwork):
 
     def _in_room(self, name: str, nick: str, stanza: Element) -> None:
         subject = stanza.find(f"{CLIENT}subject")
-        ids = (one.get("id", "") for one in stanza.iter(f"{STANZA_ID}stanza-id") if one.get("by") == name)
+        ids = (one.get("id", "") for one in stanza.findall(f"{STANZA_ID}stanza-id") if one.get("by") == name)
         given, is_own = next(filter(_is_id, ids), ""), nick == self.membership.states[name].nick
         if is_own:
             self.arrived(name, stanza.get("id", ""), given)
@@ -306,14 +306,14 @@ class XMPPBackend(ManagingNetwork):
     def _message(self, stanza: Element, frm: XMPPPerson, to: Identifier) -> Message | None:
         if (body := stanza.findtext(f"{CLIENT}body")) is None:
             return None
-        for fallback in stanza.iter(f"{FALLBACK}fallback"):
+        for fallback in stanza.findall(f"{FALLBACK}fallback"):
             part = fallback.find(f"{FALLBACK}body")
             if fallback.get("for") == REPLY[1:-1] and part is not None:
                 # Clients without replies show what is replied to as a quote.
                 with suppress(ValueError):
                     begin, end = (max(0, int(part.get(name, "")[:9])) for name in ("start", "end"))
                     body = body[:begin] + body[end:]
-        urls = [each.findtext(f"{OOB}url") or "" for each in stanza.iter(f"{OOB}x")][:_MOST]
+        urls = [each.findtext(f"{OOB}url") or "" for each in stanza.findall(f"{OOB}x")][:_MOST]
         # The address of a file must run no command.
         message = self.build_message(sanitize(body) if body.strip() not in urls else "", frm=frm, to=to)
         files = [(one_line(unquote(url.partition("?")[0].rpartition("/")[2])) or "file", url) for url in urls]

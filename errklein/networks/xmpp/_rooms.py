@@ -110,8 +110,10 @@ class XMPPRooms(WantedRooms):
 
     def presence(self, name: str, nick: str, stanza: Element) -> None:
         state, kind, found = self.states[name], stanza.get("type"), self.occupant(name, nick)
-        codes = {status.get("code", "") for status in stanza.iter(f"{USER}status")}
-        item = next(stanza.iter(f"{USER}item"), element("item"))
+        # Services remove what people add here, but not what is inside other elements.
+        own = marks[0] if len(marks := stanza.findall(f"{USER}x")) == 1 else element("none")
+        codes = {status.get("code", "") for status in own.findall(f"{USER}status")}
+        item = next(own.iterfind(f"{USER}item"), element("item"))
         is_self, new = "110" in codes or nick == state.nick, item.get("nick", "")
         if kind == "error" and not state.joined.called:
             state.joined.errback(error_of(stanza))
@@ -120,16 +122,16 @@ class XMPPRooms(WantedRooms):
             state.people[new] = state.people.pop(nick, "")
             state.nick = new if is_self else state.nick
         elif kind == "unavailable":
-            actors = (actor.get("nick", "") for actor in stanza.iter(f"{USER}actor"))
+            actors = (actor.get("nick", "") for actor in item.findall(f"{USER}actor"))
             actor = next(actors, "") if codes & {"301", "307"} else ""
             by = self.occupant(name, actor) if actor else None
             if is_self:
                 cause = f"{actor or 'the room'} has {'banned' if '301' in codes else 'removed'} the bot"
-                reason = next((f": {one.text}" for one in stanza.iter(f"{USER}reason") if one.text), "")
+                reason = next((f": {one.text}" for one in item.findall(f"{USER}reason") if one.text), "")
                 self.left(name, one_line(cause + reason), by)
             elif state.people.pop(nick, None) is not None and state.joined.called:
                 self._backend.events.room_left(self._backend, found.room, found, by)
-        elif not kind:
+        elif not kind and nick:  # rooms have pictures, too
             is_known, state.people[nick] = nick in state.people, self.vouched(name, item.get("jid", ""))
             if is_self:
                 state.nick, state.is_new = nick, state.is_new or "201" in codes

@@ -203,6 +203,77 @@ class XMPPEventsTests(SynchronousTestCase):
         self.server.send(f'<message from="worse@conference.evil.example">{invite}</message>')
         self.assertFalse(any("worse" in one.get("to", "") for one in self.server.received))
 
+    def test_hidden_marks(self) -> None:
+        """What people put into their presences and messages for the bot to take for the room's words is nothing."""
+        marks = f'<item jid="{ALICE}/x" nick="alice"/><status code="110"/><status code="303"/>'
+        forged = f'<x xmlns="http://jabber.org/protocol/muc#user">{marks}</x>'
+        for kind in ("", "unavailable", ""):
+            true = self.server.occupant("eve", "eve@localhost/x", kind)
+            self.server.send(true.replace("<x ", f'<a xmlns="urn:a">{forged}</a><x ', 1))
+        people = {one.nick: one.real_jid for one in self.backend.query_room(ROOM).occupants}
+        self.assertEqual(people, {"alice": ALICE, "eve": "eve@localhost"})
+        self.server.send(self.server.occupant("mallory", "mallory@localhost/x").replace("<x ", f"{forged}<x ", 1))
+        stanza_id = f'<a xmlns="urn:a"><stanza-id xmlns="urn:xmpp:sid:0" id="forged" by="{ROOM}"/></a>'
+        self.receive(f"{stanza_id}<body>!restricted</body>", f"{ROOM}/mallory")
+        [message] = self.events.messages
+        self.assertEqual((message.frm.real_jid, message.ref.id), (None, "r-s1"))
+
+    def test_picture_of_a_room(self) -> None:
+        """The presence of a room itself makes it nobody in the room."""
+        self.server.send(f'<presence from="{ROOM}"><x xmlns="vcard-temp:x:update"/></presence>')
+        self.assertEqual([one.nick for one in self.backend.query_room(ROOM).occupants], ["alice"])
+
+    def test_without_tls(self) -> None:
+        """Before TLS, nothing counts that a man in the middle may have written, and no password is sent."""
+        bind = '<bind xmlns="urn:ietf:params:xml:ns:xmpp-bind"/>'
+        login = '<mechanisms xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><mechanism>LOGIN</mechanism></mechanisms>'
+        start = '<starttls xmlns="urn:ietf:params:xml:ns:xmpp-tls"/>'
+        said = f'<message from="{ALICE}/x" type="chat"><body>!restricted</body></message>'
+        begin = '<stream:stream xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams" version="1.0">'
+        for offered in (bind, login, start):
+            self.stop()
+            self.server.received.clear()
+            texts: list[bytes] = []
+            vars(self.server)["feed"] = texts.append
+            self.backend = NETWORK.make(self.make_context(XMPP_FEATURE_MECHANISMS={}))
+            self.backend.connect(cast(Any, self.events))
+            self.clock.advance(0)
+            self.server.send(f"{begin}{said}<stream:features>{offered}</stream:features>{said}")
+            self.wait(1)
+            written = b"".join(texts)
+            self.assertEqual((self.events.messages, b"auth" in written, b"<iq" in written), ([], False, False))
+            self.assertEqual(b"<starttls" in written, offered is start)
+            self.assertEqual("over TLS" in str(self.backend.connection.absence), offered is not start)
+
+    def test_people_of_a_chat_domain(self) -> None:
+        """Administrators on a server whose name begins as those of rooms do are people."""
+        backend = NETWORK.make(self.make_context(BOT_ADMINS=("carol@chat.example.org",)))
+        found = [backend.build_identifier(f"x@{name}.org") for name in ("chat.example", "chat.other")]
+        self.assertEqual([isinstance(one, Room) for one in found], [False, True])
+
+    def test_memory(self) -> None:
+        """The presences of people aren't kept."""
+        for number in range(50):
+            self.server.send(f'<presence from="p{number}@far.example/x"><status>{"x" * 100}</status></presence>')
+        self.assertEqual(len(self.named("presence_changed")), 50)
+        roster = self.backend._stream._client.roster
+        self.assertEqual([jid for owner in roster for jid in (owner, *roster[owner]) if "far" in jid], [])
+
+    def test_passwords_of_others(self) -> None:
+        """The invitation of somebody doesn't change the password of a room, nor does `!room join` without one."""
+        self.stop()
+        self.context = self.make_context(CHATROOM_PRESENCE=((ROOM, "s3cret"),))
+        self.backend = NETWORK.make(self.context)
+        self.start()
+        invitation = f'<x xmlns="jabber:x:conference" jid="{ROOM}" password="wrong"/>'
+        self.server.send(f'<message from="eve@evil.example/x">{invitation}</message>')
+        self.backend.join(self.backend.query_room(ROOM))
+        self.server.send(self.server.occupant("err", "", "unavailable", 307))
+        self.server._is_in = False
+        self.wait(61)
+        given = [found.text for one in self.server.received for found in one.iter() if found.tag.endswith("password")]
+        self.assertEqual(given, ["s3cret", "s3cret"])
+
     def test_renamed(self) -> None:
         """Another nick is the same person."""
         more = "http://jabber.org/protocol/muc#user"
