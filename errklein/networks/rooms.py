@@ -96,6 +96,7 @@ class WantedRooms(RoomActions):
 
     def join(self, room: Room, password: str = "") -> Deferred[None]:
         """Join the room, and again after the bot was removed."""
+        password = password or self._wanted.get(str(room), "")
         return self._enter(str(room), password).addCallback(lambda _: self._wanted.update({str(room): password}))
 
     def _enter(self, name: str, password: str = "") -> Deferred[None]:

@@ -81,7 +81,7 @@ class XMPPBackend(ManagingNetwork):
         """By room or person, and the id of the message, or the one that the room has given it."""
         self._presence = "", ""
         self._upload = self._files = ""
-        self._pending: dict[str, tuple[bool, Deferred[str]]] = {}
+        self._pending: dict[str, tuple[str, bool, Deferred[str]]] = {}
         self._arrived, self._own_reactions, self._seen_reactions = Latest(1_000), Latest(200), Latest()
 
     async def session(self) -> None:
@@ -106,7 +106,7 @@ class XMPPBackend(ManagingNetwork):
                 with suppress(RequestRefused):
                     await stream.ping()
         except Exception as error:
-            for _, waiting in list(self._pending.values()):
+            for *_, waiting in list(self._pending.values()):
                 waiting.errback(error if isinstance(error, NotConfirmed) else NotConfirmed(str(error)))
             raise
         finally:
@@ -189,7 +189,7 @@ class XMPPBackend(ManagingNetwork):
             # In spite of a lost connection, as the history of the room has shown.
             return str(self._arrived[to, own])
         stream, waiting = self.online, Deferred[str]()
-        self._pending[own] = kind == "groupchat", waiting
+        self._pending[own] = to, kind == "groupchat", waiting
         marks = [element(f"{STANZA_ID}origin-id", id=own)] + [element(f"{USER}x")] * ("/" in to)
         try:
             stream.send("message", to, *content, *marks, type=kind, id=own)
@@ -210,14 +210,14 @@ class XMPPBackend(ManagingNetwork):
 
     def confirm(self, own: str, given: str = "", is_echo: bool = True) -> None:
         """Note that the server has taken a message over, or, if it goes to a room, that the room shows it."""
-        is_groupchat, waiting = self._pending.get(own, (True, None))
+        _, is_groupchat, waiting = self._pending.get(own, ("", True, None))
         if waiting is not None and (is_echo or not is_groupchat) and not waiting.called:
             waiting.callback(given)
 
     def refused(self, name: str, stanza: Element) -> None:
-        error, (_, waiting) = error_of(stanza), self._pending.get(stanza.get("id", ""), (True, None))
+        error, (to, _, waiting) = error_of(stanza), self._pending.get(stanza.get("id", ""), ("", True, None))
         is_forgotten = error.code == "not-acceptable" and self.membership.is_joined(name)
-        if waiting is not None and not waiting.called:
+        if waiting is not None and not waiting.called and name == to.partition("/")[0]:
             waiting.errback(RetryLater(5.0) if error.status == 429 or is_forgotten else error)
             if is_forgotten:
                 self.membership.left(name, "the room has forgotten the bot")

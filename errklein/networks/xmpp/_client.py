@@ -138,9 +138,9 @@ class XMPPStream:
         self._client.send(made)
         if kind == "message" and "stream_management" in self._client.features:
             self._client.send('<r xmlns="urn:xmpp:sm:3"/>')
-        elif kind == "message":
-            # The server handles stanzas in order.
-            self.ping().addBoth(lambda _: self._owner.confirm(attributes["id"], is_echo=False))
+        elif kind == "message":  # the server handles stanzas in order
+            answered = self.ping().addErrback(lambda failure: failure.trap(RequestRefused))
+            answered.addCallbacks(lambda _: self._owner.confirm(attributes["id"], is_echo=False), lambda _: None)
 
     def request(self, to: str, *content: Element, type: str = "get") -> Deferred[Element]:
         """Return the response; fails with RequestRefused, or NotConfirmed without one."""
@@ -180,7 +180,7 @@ class XMPPStream:
                 self._owner.receive(stanza.xml)
             except Exception:
                 self._log.failure("A stanza from {sender} could not be handled", sender=stanza.xml.get("from"))
-        return stanza
+        return None if stanza.xml.tag == f"{CLIENT}presence" and "subscribe" not in stanza["type"] else stanza
 
     def _attempted(self, result: object) -> None:
         # Otherwise slixmpp would try again by itself.

@@ -62,13 +62,15 @@ class XMPPRooms(WantedRooms):
         self.states: dict[str, JoinedRoom] = {}
         self._own: set[str] = set()  # the domains of the bot's server that have rooms
         self._wanted = rooms_of(self._config)
+        self._people = {str(jid).rpartition("@")[2] for jid in (backend.jid, *self._config.BOT_ADMINS)}
         self._domains = {name.partition("@")[2] for name in self._wanted}
         self.topic = partial(maybeDeferred, self.topic_of)
         self.members = partial(maybeDeferred, self.occupants)
 
     def is_room(self, jid: str) -> bool:
         domain = jid.partition("@")[2]
-        return "/" not in jid and (domain in self._domains or domain in self._own or domain.startswith(_USUAL))
+        is_usual = domain.startswith(_USUAL) and domain not in self._people
+        return "/" not in jid and (is_usual or domain in self._domains or domain in self._own)
 
     def room(self, name: str) -> XMPPRoom:
         return XMPPRoom(name, self.network, name, actions=self)
@@ -152,7 +154,7 @@ class XMPPRooms(WantedRooms):
         """Accept an invitation of an administrator, or to a room where the bot should be."""
         person = XMPPPerson(*split_identifier(by)[:2], network=self.network)
         if name in self._wanted or Caller.from_identifier(person, None, self._config).is_admin:
-            self.carry_out("join", self.room(name), password)
+            self.carry_out("join", self.room(name), "" if self.is_joined(name) else password)
         else:
             self.warn(f"{by}, who is no administrator, has invited the bot to {name}; `room join` would join it")
 

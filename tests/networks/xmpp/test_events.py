@@ -7,7 +7,7 @@ from typing import Any, cast
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.chat import Message
+from errklein.chat import Message, Room
 from errklein.chat.operations import Kind, Wanted
 from errklein.commands.access import Caller
 from errklein.config import ConfigError
@@ -324,6 +324,20 @@ class XMPPEventsTests(SynchronousTestCase):
         accepted = self.backend.send_message(Message("hello", to=self.backend.build_identifier(ALICE)))
         self.wait()
         self.assertEqual(str(self.successResultOf(accepted)), str(accepted))
+
+    def test_half_open_without_acknowledgements(self) -> None:
+        """A message doesn't count as sent when the ping after it isn't answered, nor as refused when somebody says so."""
+        self.stop()
+        self.server.is_managed = False
+        self.backend = NETWORK.make(self.context)
+        self.start()
+        self.server.is_silent = True
+        accepted = self.backend.send_message(Message("hello", to=self.backend.build_identifier(ALICE)))
+        self.wait()
+        sid = self.server.received[-1].get("id")
+        self.server.send(self.server._error("message", "eve@evil.example/x", sid, "forbidden"))
+        self.clock.advance(21)
+        self.assertNoResult(accepted)
 
     def test_unacknowledged(self) -> None:
         """A private message isn't sent before the server has acknowledged it."""
