@@ -60,29 +60,31 @@ class SocketMode:
         hello: Deferred[None] = Deferred()
         opened: list[Socket] = []
 
+        def end(reason: str, error: Exception | None = None) -> None:
+            if not hello.called:
+                hello.errback(error or NotConfirmed(f"Slack has not said hello: {reason}"))
+            elif not over.called and self._sockets[-1:] == opened:
+                over.errback(error) if error else over.callback(reason)
+
         def receive(text: str | bytes) -> None:
             envelope = mapping(json.loads(text))
             kind = at(envelope, "type")
             if kind == "hello" and not hello.called:
                 hello.callback(None)
-            elif kind == "disconnect" and not over.called:
+            elif kind == "disconnect":
                 reason, off = at(envelope, "reason"), Unusable("Socket Mode is switched off in the app")
                 is_renewed = reason in ("warning", "refresh_requested")
-                over.errback(off) if reason == "link_disabled" else over.callback("" if is_renewed else reason or kind)
+                end("" if is_renewed else reason or kind, off if reason == "link_disabled" else None)
             elif envelope_id := at(envelope, "envelope_id"):
                 answer = partial(self._acknowledge, opened, json.dumps({"envelope_id": envelope_id}))
                 self._receiver.receive(kind, mapping(envelope.get("payload")), answer)
 
         opened.append(await self._backend.context.websocket(at(answer, "url"), receive))
         self._sockets += opened
-        opened[0].closed.addCallback(self._closed, opened[0], over)
-        late = Failure(NotConfirmed(f"no hello of Slack within {HELLO:g} s"))
-        await hello.addTimeout(HELLO, self._reactor, lambda *_: late)
+        opened[0].closed.addCallback(end)
+        late = NotConfirmed(f"no hello of Slack within {HELLO:g} s")
+        await hello.addTimeout(HELLO, self._reactor, lambda *_: Failure(late))
         self._receiver.heard_at = self._reactor.seconds()
-
-    def _closed(self, reason: str, socket: Socket, over: Deferred[str]) -> None:
-        if socket in self._sockets and not over.called:
-            over.callback(reason)
 
     def _acknowledge(self, opened: list[Socket], text: str) -> None:
         # Without it, Slack sends the event again.

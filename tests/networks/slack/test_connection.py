@@ -251,6 +251,18 @@ class SocketTests(BotCase):
         self.assertEqual(self.named("backend_connected"), [])
         self.assertGreater(len(self.server.calls), 2)
 
+    def test_end_before_hello(self) -> None:
+        """If a socket ends before Slack's greeting, the bot doesn't wait for that, and says why."""
+        self.patch(FakeSlack, "opened", lambda server, link: link.close())
+        self.online()
+        self.clock.advance(3)
+        self.assertGreater(len(self.server.calls), 4)
+        off = {"type": "disconnect", "reason": "link_disabled"}
+        self.patch(FakeSlack, "opened", lambda server, link: link.send(off))
+        self.clock.advance(10)
+        self.clock.advance(0.1)
+        self.assertIn("Socket Mode is switched off", self.notices[-1])
+
     def test_switched_off(self) -> None:
         """If Socket Mode is switched off in the app, administrators are notified."""
         self.online()
