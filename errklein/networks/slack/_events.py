@@ -131,8 +131,7 @@ class SlackEvents:
             report("room_topic_changed", self._rooms.room(channel))
         elif subtype in _SPOKEN and (message := self._made(channel, event)):
             report("message_received", message)
-            users = list(dict.fromkeys(_MENTION.findall(from_mrkdwn(at(event, "text")))))[:_MOST_MENTIONED]
-            if users:
+            if users := list(dict.fromkeys(_MENTION.findall(from_mrkdwn(at(event, "text")))))[:_MOST_MENTIONED]:
                 report("mention_received", message, [self._rooms.person(user, channel) for user in users])
 
     def _is_own(self, message: Payload) -> bool:
@@ -160,7 +159,7 @@ class SlackEvents:
             # As people write the bot's name before a command.
             text = f"{self._backend.nick}: {rest}"
         message = self._addressed(text, user, channel)
-        message.extras = {"slack_event": event, **({"bot": True} if event.get("bot_id") else {})}
+        message.extras = {"slack_event": event, **({"bot": True} if event.get("bot_id") or user == "USLACKBOT" else {})}
         message.ref, message.thread, message.sent_at = ref, ref.thread, float(ref.id)
         message.attachments = [self._attachment(file) for file in mappings(event.get("files"))]
         return message
@@ -196,9 +195,9 @@ class SlackEvents:
             self._backend.report("room_joined" if has_joined else "room_left", self._rooms.room(channel), who, by)
 
     def _command(self, payload: Payload) -> None:
-        name, text = at(payload, "command").removeprefix("/"), from_mrkdwn(at(payload, "text"))
+        name, text = at(payload, "command").removeprefix("/"), from_mrkdwn(at(payload, "text")).strip()
         if is_user(user := at(payload, "user")):
-            text = text if name in ("errklein", self._backend.nick) else f"{name} {text}"
+            text = text or "help" if name in ("errklein", self._backend.nick) else f"{name} {text}"
             message = self._addressed(f"{self._backend.config.BOT_PREFIX}{text.strip()}", user, at(payload, "channel"))
             place = {name: at(payload, name) for name in ("user", "channel", "response_url")}
             message.extras["ephemeral"] = {**place, "until": self._backend.context.now() + EPHEMERAL_FOR}

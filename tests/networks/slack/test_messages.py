@@ -82,8 +82,8 @@ class ReceivedTests(BotCase):
         self.online()
         self.say("!deploy", user="B0OTHER00", subtype="bot_message", bot_id="B0OTHER00")
         self.say("!deploy", user=BOT, bot_id=BOT_ID)
-        [message] = self.events.messages
-        self.assertTrue(message.extras["bot"])
+        self.say("!deploy", user="USLACKBOT")
+        self.assertEqual([message.extras["bot"] for message in self.events.messages], [True, True])
 
     def test_reactions(self) -> None:
         """Names of reactions become emoji."""
@@ -299,10 +299,11 @@ class EphemeralTests(BotCase):
         backend = self.online()
         self.server.command("/errklein", "ping <@U0BOB0000|bob>")
         self.server.command("/plugin_list")
+        self.server.command("/errklein")
         self.server.command("/ping", channel="D0OTHERS0")
         self.clock.advance(0.1)
-        self.assertEqual(self.texts, [f"!ping <@{BOB}>", "!plugin_list", "!ping"])
-        self.assertEqual([message.is_direct for message in self.events.messages], [False, False, True])
+        self.assertEqual(self.texts, [f"!ping <@{BOB}>", "!plugin_list", "!help", "!ping"])
+        self.assertEqual([message.is_direct for message in self.events.messages], [False, False, False, True])
         sent = self.reply(backend, "*pong* <!here>")
         self.assertEqual((self.server.ephemeral, self.posted()), ([("ephemeral", "_pong_ <!\u200bhere>")], []))
         change = backend.perform(Message("x", to=backend.query_room("#ops")), Wanted(Kind.EDIT, str(sent)))
