@@ -196,7 +196,8 @@ class Explainer:
             named = delivery_words.parse_list([subject], self.state.now(), paths, known)[0].webhook
         except InvalidWords as error:
             waiting = await fetched(self.messages(recipient=room))
-            if waiting or any(self.state.room_status(one, room) for one in self.state.networks):
+            unknown = (None, Wait(self.state.unknown))
+            if waiting or any(self.state.room_status(one, room) not in unknown for one in self.state.networks):
                 return await self._of_room(room, network if room == name else "")
             if subject and isinstance(error, UnknownWebhook):
                 raise
