@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from errklein.chat import Identifier, Person, Room, RoomDoesNotExistError, RoomError, RoomOccupant, read_only
-from errklein.chat.identifiers import LookupFailed
+from errklein.chat.identifiers import LookupFailed, UserDoesNotExistError
 from errklein.chat.outgoing import Wait
 from errklein.config import ConfigError
 from errklein.networks.base import ConnectedNetwork
@@ -34,7 +34,7 @@ def reported(method: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Def
         except RequestRefused as error:
             is_missing = error.status == 404 or error.code == "channel_not_found"
             raise (RoomDoesNotExistError if is_missing else RoomError)(str(error)) from None
-        except (LookupFailed, NotConfirmed, RetryLater, TimedOut, ValueError) as error:
+        except (LookupFailed, NotConfirmed, RetryLater, TimedOut, UserDoesNotExistError, ValueError) as error:
             raise RoomError(str(error)) from error
 
     return wraps(method)(lambda *args, **options: Deferred.fromCoroutine(run(*args, **options)))

@@ -14,7 +14,7 @@ from errklein.networks.directory import Directory
 from errklein.networks.json_client import RequestRefused, at, one_line
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.networks.rooms import WantedRooms, reported
-from errklein.networks.slack.identifiers import SlackOccupant, SlackPerson, SlackRoom, bare, is_user
+from errklein.networks.slack.identifiers import SlackOccupant, SlackPerson, SlackRoom, is_user
 
 if TYPE_CHECKING:
     from errklein.networks.slack._backend import SlackBackend
@@ -173,4 +173,4 @@ class SlackRooms(WantedRooms):
 
     @reported
     async def invite(self, room: Room, person: str) -> None:
-        await self._do("invite", room, users=bare(person) if is_user(bare(person)) else await self.names.find(person))
+        await self._do("invite", room, users=getattr(await self._backend.look_up(person), "person", person))

@@ -48,6 +48,15 @@ class RoomTests(BotCase):
         ]
         self.assertEqual(rooms, expected)
 
+    def test_nobody_to_invite(self) -> None:
+        """Who isn't there can't be invited, and nobody else is: a name without `@` is none."""
+        backend = self.online()
+        for name, reason in (("malice", "'malice'"), ("@nobody", "nobody called @nobody"), ("", "''")):
+            refused = backend.invite(backend.query_room("#ops"), name)
+            self.clock.advance(1)
+            self.assertIn(reason, str(self.failureResultOf(refused, RoomError).value))
+        self.assertEqual(self.server.channels[OPS].members, [ALICE, BOB, BOT])
+
     def test_refused(self) -> None:
         """The errors have reasons that say what to do."""
         backend = self.online()
