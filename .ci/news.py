@@ -32,6 +32,8 @@ def added(changelog: str, draft: str) -> str:
 
 def main() -> None:
     """Write the changelog, and remove the fragments."""
+    if not re.match(r"\d", sys.argv[-1]):
+        sys.exit(__doc__)
     fragments = [path for path in (ROOT / "newsfragments").iterdir() if path.name != "README.md"]
     if not fragments:
         sys.exit("newsfragments/ has no news")

@@ -225,8 +225,8 @@ AT_RUN_TIME = {
     ): "one character of a secret after the other, none repeated",
     (
         "errklein.networks.slack._formatting",
-        "re.escape(name) + _NO_LINK",
-    ): "a name, and at most 3,000 characters after it",
+        "_LINK + re.escape(name)",
+    ): "a name, or what begins with one character and ends before the next of them",
     (
         "errklein.networks.telegram._formatting",
         r"f'<{name}\\b[^<>]*>([^<]*+(?:<(?!/?{name}\\b)[^<]*+)*+)</{name}>'",
