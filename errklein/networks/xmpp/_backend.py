@@ -204,10 +204,6 @@ class XMPPBackend(ManagingNetwork):
         self.know(Known(self.jid, MessageRef(self.network, to, f"{own} {given}".strip()), jid), own, given)
         return given
 
-    def arrived(self, room: str, own: str, given: str) -> None:
-        self._arrived[room, own] = given
-        self.confirm(own, given)
-
     def confirm(self, own: str, given: str = "", is_echo: bool = True) -> None:
         """Note that the server has taken a message over, or, if it goes to a room, that the room shows it."""
         _, is_groupchat, waiting = self._pending.get(own, ("", True, None))
@@ -257,7 +253,8 @@ class XMPPBackend(ManagingNetwork):
         ids = (one.get("id", "") for one in stanza.findall(f"{STANZA_ID}stanza-id") if one.get("by") == name)
         given, is_own = next(filter(_is_id, ids), ""), nick == self.membership.states[name].nick
         if is_own:
-            self.arrived(name, stanza.get("id", ""), given)
+            self._arrived[name, stanza.get("id", "")] = given
+            self.confirm(stanza.get("id", ""), given)
         if subject is not None and stanza.find(f"{CLIENT}body") is None:
             self.membership.topic_changed(name, subject.text or "")
         elif nick and not is_own:

@@ -15,7 +15,7 @@ from slixmpp import ClientXMPP
 from slixmpp.exceptions import IqError, IqTimeout
 from slixmpp.stanza import Message, Presence
 from twisted.internet import defer
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from errklein.config import ConfigError
@@ -159,13 +159,15 @@ class XMPPStream:
         return self.request(to or self.domain, element("{urn:xmpp:ping}ping"))
 
     async def services(self) -> dict[str, set[str]]:
-        """Return the services of the bot's server with their features."""
-        items, found = await self.request(self.domain, element(f"{ITEMS}query")), dict[str, set[str]]()
-        for name in [self.domain, *(item.get("jid", "") for item in items.iter(f"{ITEMS}item"))][:50]:
-            with suppress(RequestRefused, NotConfirmed):
-                info = await self.request(name, element(f"{INFO}query"))
-                found[name] = {f"{{{each.get('var')}}}" for each in info.iter(f"{INFO}feature")}
-        return found
+        """Return the services of the bot's server with their features, and the types that they have."""
+        items = await self.request(self.domain, element(f"{ITEMS}query"))
+        names = [self.domain, *(item.get("jid", "") for item in items.iter(f"{ITEMS}item"))][:50]
+        asked = [self.request(name, element(f"{INFO}query")) for name in names]
+        answers = zip(names, await DeferredList(asked, consumeErrors=True), strict=True)
+        found = {name: info for name, (is_answered, info) in answers if is_answered}
+        features = {name: {f"{{{each.get('var')}}}" for each in found[name].iter(f"{INFO}feature")} for name in found}
+        types = {name: {each.get("type", "") for each in found[name].iter(f"{INFO}identity")} for name in found}
+        return {name: features[name] | types[name] for name in found}
 
     def _received(self, stanza: Any) -> Any:
         """Pass on what the owner needs. Return what slixmpp is to handle: no presences, all of which it would keep."""

@@ -60,7 +60,7 @@ class XMPPRooms(WantedRooms):
         self._backend: Any = backend
         self._config = backend.context.config
         self.states: dict[str, JoinedRoom] = {}
-        self._own: set[str] = set()  # the domains of the bot's server that have rooms
+        self._own: dict[str, bool] = {}  # the domains of the bot's server that have rooms, False for gateways
         self._wanted = rooms_of(self._config)
         self._people = {str(jid).rpartition("@")[2] for jid in (backend.jid, *self._config.BOT_ADMINS)}
         self._domains = {name.partition("@")[2] for name in self._wanted}
@@ -97,7 +97,7 @@ class XMPPRooms(WantedRooms):
 
     def connected(self, services: Mapping[str, set[str]]) -> None:
         """Join the rooms where the bot should be, on a new stream."""
-        self._own = {name for name, features in services.items() if MUC in features}
+        self._own = {name: "text" in features for name, features in services.items() if MUC in features}
         self.want(partial(rooms_of, self._config))
 
     def left(self, name: str, cause: str, by: XMPPRoomOccupant | None = None) -> None:
@@ -159,10 +159,11 @@ class XMPPRooms(WantedRooms):
             self.warn(f"{by}, who is no administrator, has invited the bot to {name}; `room join` would join it")
 
     def vouched(self, name: str, jid: str) -> str:
-        """Return a JID without resource that a room states; "" if its service isn't the bot's own, nor that of the JID's server."""
+        """Return a JID without resource that a room states; "" if its service isn't the bot's own, nor that of the JID's server, or a gateway."""
         service = name.partition("@")[2]
         with suppress(ValueError):
-            return bare(jid) if service in self._own or service.endswith(f".{split_identifier(jid)[1]}") else ""
+            is_trusted = self._own.get(service, service.endswith(f".{split_identifier(jid)[1]}"))
+            return bare(jid) if is_trusted else ""
         return ""
 
     @reported

@@ -50,6 +50,7 @@ class FakeServer:
         self.refuses: Callable[[Element], str] = lambda stanza: ""
         self._is_in, self._count, self._ids = False, 0, 0
         self.is_silent = False
+        self.rooms_are = "text"
 
     async def connect(self, factory: Callable[[], Any], host: str, port: int, **options: Any) -> tuple[Any, Any]:
         """Accept a connection: what the loop's method does."""
@@ -117,7 +118,8 @@ class FakeServer:
             item = '<item jid="conference.localhost"/>'
             content = f'<query xmlns="http://jabber.org/protocol/disco#items">{item}</query>'
         elif tag.endswith("disco#info}query") and to in (ROOM, "conference.localhost", "localhost"):
-            feature = f'<feature var="{_MUC}"/>' if to == "conference.localhost" else ""
+            identity = f'<identity category="conference" type="{self.rooms_are}"/>'
+            feature = f'{identity}<feature var="{_MUC}"/>' if to == "conference.localhost" else ""
             content = f'<query xmlns="http://jabber.org/protocol/disco#info">{feature}</query>'
         elif tag.endswith("disco#info}query"):
             self.send(self._error("iq", to, sid, "item-not-found"))

@@ -203,6 +203,14 @@ class XMPPEventsTests(SynchronousTestCase):
         self.server.send(f'<message from="worse@conference.evil.example">{invite}</message>')
         self.assertFalse(any("worse" in one.get("to", "") for one in self.server.received))
 
+    def test_gateways(self) -> None:
+        """In rooms of another network, people choose the JIDs that a gateway states."""
+        self.stop()
+        self.server.rooms_are = "irc"
+        self.backend = NETWORK.make(self.context)
+        self.start()
+        self.assertEqual([one.real_jid for one in self.backend.query_room(ROOM).occupants], [None])
+
     def test_hidden_marks(self) -> None:
         """What people put into their presences and messages for the bot to take for the room's words is nothing."""
         marks = f'<item jid="{ALICE}/x" nick="alice"/><status code="110"/><status code="303"/>'
@@ -250,6 +258,28 @@ class XMPPEventsTests(SynchronousTestCase):
         backend = NETWORK.make(self.make_context(BOT_ADMINS=("carol@chat.example.org",)))
         found = [backend.build_identifier(f"x@{name}.org") for name in ("chat.example", "chat.other")]
         self.assertEqual([isinstance(one, Room) for one in found], [False, True])
+
+    def test_silent_services(self) -> None:
+        """Services that don't answer delay the login by 20 seconds together."""
+        self.stop()
+        before = len(self.named("backend_connected"))
+        items = "".join(f'<item jid="s{number}.example"/>' for number in range(5))
+        answer = self.server._answer
+
+        def answer_some(iq: Any) -> None:
+            if iq[0].tag.endswith("disco#items}query"):
+                query = f'<query xmlns="http://jabber.org/protocol/disco#items"><item jid="conference.localhost"/>{items}</query>'
+                self.server.send(f'<iq type="result" id="{iq.get("id")}" from="{iq.get("to")}">{query}</iq>')
+            elif not iq.get("to", "").endswith(".example"):
+                answer(iq)
+
+        self.patch(self.server, "_answer", answer_some)
+        self.backend = NETWORK.make(self.context)
+        self.start()
+        self.clock.advance(20)
+        self.wait()
+        self.assertEqual(len(self.named("backend_connected")), before + 1)
+        self.assertEqual([str(room) for room in self.backend.rooms()], [ROOM])
 
     def test_memory(self) -> None:
         """The presences of people aren't kept."""
