@@ -72,8 +72,8 @@ class SlackBackend(ManagingNetwork):
     async def session(self) -> str:
         await self.receiver.seen.load()
         await self._identify()
-        pages = self.client.pages("users.conversations", "channels", **OPEN)
-        self.membership.joined = {self.membership.renamed({"channel": one}): None async for one in pages}
+        rooms, pages = self.membership, self.client.pages("users.conversations", "channels", **OPEN)
+        rooms.joined = {rooms.renamed({"channel": one}): f"#{at(one, 'name')}" async for one in pages}
         if self.client.settings["app_token"]:
             return await self._socket_mode.run(self._connected)
         if not self._has_route:

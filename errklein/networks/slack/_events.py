@@ -74,7 +74,7 @@ class SlackEvents:
             self._sort(kind, {**payload, "user": user, "channel": channel})
 
     def _is_ours(self, payload: Payload) -> bool:
-        """Return False if it is of another workspace, in which somebody has installed the app, and which has administrators of its own."""
+        """Return False for another workspace that has installed the app, whose administrators are others."""
         known = [*mappings(payload.get("authorizations")), payload, {"team_id": at(payload, "team", "id")}]
         team = next(filter(None, (at(one, "team_id") for one in known)), "")
         return self._backend.team in ("", team) or not team

@@ -26,7 +26,7 @@ _MOST_NAMED = 200  # the members of a channel whose names are looked up
 
 class SlackRooms(WantedRooms):
     """The channels and people of a connection. Implements `ports.chat.ManagesRooms`. `names` has the ids of channels (`#name`) and
-    accounts (`@name`), `titles` and `people` what is known by id, and `direct` the conversations with people."""
+    accounts (`@name`), `titles` and `people` what is known by id, `direct` the conversations with people, `joined` where the bot is, with names."""
 
     def __init__(self, backend: SlackBackend) -> None:
         super().__init__(backend.context.reactor, backend.network, backend.context.now, AGAIN)
@@ -34,7 +34,7 @@ class SlackRooms(WantedRooms):
         self.names: Directory[str] = Directory(self._reactor, self._find)
         self.people: Directory[Mapping[str, str]] = Directory(self._reactor, self._find_profile)
         self.titles: Directory[str] = Directory(self._reactor, self._find_title)
-        self.joined: dict[str, None] = {}
+        self.joined: dict[str, str] = {}
         self.direct: dict[str, str] = {}
         self.domain = ""
 
@@ -49,7 +49,7 @@ class SlackRooms(WantedRooms):
         return SlackOccupant(user, self.room(place), profile) if is_member else SlackPerson(user, self.network, profile)
 
     def is_joined(self, name: str) -> bool:
-        return (self.names.known(name) or name) in self.joined
+        return name in self.joined or name in self.joined.values()
 
     # Events
 
@@ -63,21 +63,21 @@ class SlackRooms(WantedRooms):
     def renamed(self, answer: Any) -> str:
         """Note the id and name of a channel that an event or response has, and return the id."""
         channel, name = at(answer, "channel", "id"), one_line(at(answer, "channel", "name"))
-        for old in self.names.names_of(channel):
-            if name and old != f"#{name}":
-                self.names.put(old, None)
         if name and channel:
+            for old in self.names.names_of(channel):
+                self.names.put(old, None)
             self.names.put(f"#{name}", channel)
             self.titles.put(channel, name)
+            self.joined.update({channel: f"#{name}"} if channel in self.joined else {})
         return channel
 
     def moved(self, channel: str, is_in: bool, inviter: str = "") -> None:
         """Note and report that the bot is in a channel, or isn't any more."""
         if is_in == (channel in self.joined):
             return
-        if not is_in:
-            self._wanted = {name: "" for name in self._wanted if channel not in (name, self.names.known(name))}
-        self.joined = {**self.joined, channel: None} if is_in else {one: None for one in self.joined if one != channel}
+        self._wanted = {name: "" for name in self._wanted if is_in or name not in (channel, self.joined[channel])}
+        others = {one: name for one, name in self.joined.items() if one != channel}
+        self.joined = {**others, channel: next(iter(self.names.names_of(channel)), "")} if is_in else others
         bot, by = self.person(self._backend.user, channel), self.person(inviter) if is_user(inviter) else None
         self._backend.report("room_joined" if is_in else "room_left", self.room(channel), bot, by)
 

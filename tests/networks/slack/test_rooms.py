@@ -102,6 +102,16 @@ class RoomTests(BotCase):
         self.assertEqual(len(self.named("backend_connected")), 2)
         self.assertNotIn(BOT, self.server.channels[DEV].members)
 
+    def test_quiet_room(self) -> None:
+        """Of a room where nothing happens, it is known that the bot is there, under its present name."""
+        backend = self.online()
+        self.done(backend.join(backend.query_room("#dev")))
+        self.server.event({"type": "channel_rename", "channel": {"id": OPS, "name": "operations"}})
+        for _ in range(40):
+            self.clock.advance(10)
+        found = [bool(backend.room_status(name)) for name in ("#dev", DEV, "#operations", "#ops", OPS)]
+        self.assertEqual(found, [True, True, True, False, True])
+
     def test_archived(self) -> None:
         """When somebody archives a channel, the bot isn't there any more; the person hasn't left."""
         backend = self.online()
