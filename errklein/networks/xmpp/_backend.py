@@ -267,9 +267,10 @@ class XMPPBackend(ManagingNetwork):
         ref = MessageRef(self.network, room, given or own, thread * _is_id(thread))
         # Clients may use an id again; rooms and servers that repeat messages don't.
         is_new = self.seen.is_new(f"{room} {ref.id}" if ref.id else "")
-        # Nobody wants to know what was said before the bot was in the room the first time.
-        is_old = delayed and isinstance(to, Room) and delayed < self.away_since
-        if is_old or (not is_new and (given or delayed)):
+        # Rooms repeat messages while the bot joins; those from before it was there the first time interest nobody.
+        is_repeated = delayed and not self.membership.is_joined(room)
+        is_old = is_repeated and isinstance(to, Room) and delayed < self.away_since
+        if is_old or (not is_new and (given or is_repeated)):
             return
         self.seen.position = self.context.now()
         names = (f"{REACT}reactions", f"{RETRACT}retract", f"{CORRECT}replace")

@@ -165,9 +165,7 @@ class XMPPStream:
         asked = [self.request(name, element(f"{INFO}query")) for name in names]
         answers = zip(names, await DeferredList(asked, consumeErrors=True), strict=True)
         found = {name: info for name, (is_answered, info) in answers if is_answered}
-        features = {name: {f"{{{each.get('var')}}}" for each in found[name].iter(f"{INFO}feature")} for name in found}
-        types = {name: {each.get("type", "") for each in found[name].iter(f"{INFO}identity")} for name in found}
-        return {name: features[name] | types[name] for name in found}
+        return {name: {each.get("type") or f"{{{each.get('var')}}}" for each in found[name].iter()} for name in found}
 
     def _received(self, stanza: Any) -> Any:
         """Pass on what the owner needs. Return what slixmpp is to handle: no presences, all of which it would keep."""

@@ -77,7 +77,8 @@ class XMPPRooms(WantedRooms):
 
     def occupant(self, name: str, nick: str) -> XMPPRoomOccupant:
         node, _, domain = name.partition("@")
-        jid = self.states[name].people.get(nick, "") if name in self.states else ""
+        # While the bot joins, a room repeats messages of those who had the nick then.
+        jid = self.states[name].people.get(nick, "") if self.is_joined(name) else ""
         return XMPPRoomOccupant(node, domain, nick, self.room(name), self.network, jid)
 
     def is_joined(self, name: str) -> bool:

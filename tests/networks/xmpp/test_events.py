@@ -211,6 +211,24 @@ class XMPPEventsTests(SynchronousTestCase):
         self.start()
         self.assertEqual([one.real_jid for one in self.backend.query_room(ROOM).occupants], [None])
 
+    def test_forged_delays(self) -> None:
+        """A message is heard even if its author says that it is old; it runs no command."""
+        delay = '<delay xmlns="urn:xmpp:delay" stamp="2001-01-01T00:00:00Z"/>'
+        self.receive(f"<body>spam</body>{delay}")
+        self.assertEqual([(message.body, message.delayed) for message in self.events.messages], [("spam", True)])
+
+    def test_former_nicks(self) -> None:
+        """What a room repeats is by those who had the nick then, who may be others than those who have it now."""
+        self.stop()
+        said = f'<message from="{ROOM}/alice" type="groupchat" id="h1"><body>I approve</body>'
+        history = f'{said}<delay xmlns="urn:xmpp:delay" stamp="2200-01-01T00:00:00Z"/></message>'
+        occupant = self.server.occupant
+        self.patch(self.server, "occupant", lambda *args: occupant(*args) + history * (110 in args))
+        self.backend = NETWORK.make(self.context)
+        self.start()
+        [message] = self.events.messages
+        self.assertEqual((str(message.frm), message.frm.real_jid), (f"{ROOM}/alice", None))
+
     def test_hidden_marks(self) -> None:
         """What people put into their presences and messages for the bot to take for the room's words is nothing."""
         marks = f'<item jid="{ALICE}/x" nick="alice"/><status code="110"/><status code="303"/>'
