@@ -43,11 +43,9 @@ async def check(context: NetworkContext) -> list[NetworkFinding]:
             await client.call("apps.connections.open", by="app_token")
     except Unusable as error:
         raise ConfigError(str(error)) from None
-    found = [NetworkFinding(f"{me.get('team')} on Slack accepts the bot as @{me.get('user')}, with {way}")]
-    for what, scopes in SCOPES.items():
-        lacking = [scope for scope in scopes.split() if scope not in client.scopes]
-        found += [NetworkFinding(f"the scope {scope} is missing, for {what}", True) for scope in lacking]
-    return found
+    right = [NetworkFinding(f"{me.get('team')} on Slack accepts the bot as @{me.get('user')}, with {way}")]
+    lacking = [(one, what) for what, scopes in SCOPES.items() for one in scopes.split() if one not in client.scopes]
+    return right + [NetworkFinding(f"the scope {one} is missing, for {what}", True) for one, what in lacking]
 
 
 def slash_commands(commands: Sequence[CommandText], url: str) -> list[dict[str, Any]]:

@@ -88,8 +88,7 @@ class SlackRooms(WantedRooms):
         if not is_user(recipient):
             return await self.found(recipient)
         if recipient not in self.direct:
-            answer = await self._client.call("conversations.open", users=recipient)
-            self.direct[recipient] = at(answer, "channel", "id")
+            self.direct[recipient] = at(await self._client.call("conversations.open", users=recipient), "channel", "id")
         return self.direct[recipient]
 
     async def found(self, name: str) -> str:
@@ -110,9 +109,11 @@ class SlackRooms(WantedRooms):
         return found[0]
 
     async def _find_title(self, channel: str) -> str | None:
-        with suppress(RequestRefused):
-            self.renamed(await self._client.call("conversations.info", channel=channel))
-        return self.titles.known(channel)
+        latest = self.joined.get(channel, "").removeprefix("#")
+        # A rule may deny the room by its name, also while Slack doesn't say it.
+        with suppress(RequestRefused, *((NotConfirmed, RetryLater) if latest else ())):
+            return self.titles.known(self.renamed(await self._client.call("conversations.info", channel=channel)))
+        return self.titles.known(self.renamed({"channel": {"id": channel, "name": latest}}))
 
     async def _find_profile(self, user: str) -> Mapping[str, str] | None:
         method, key = ("bots.info", "bot") if user[0] == "B" else ("users.info", "user")

@@ -8,7 +8,7 @@ from errklein.chat import RoomDoesNotExistError, RoomError, UserDoesNotExistErro
 from errklein.networks.slack._rooms import AGAIN
 from errklein.networks.slack.identifiers import SlackOccupant, SlackPerson, SlackRoom
 from tests.networks.slack.server import ALICE, BOB, BOT, DEV, OPS, Channel
-from tests.networks.slack.workspace import BotCase
+from tests.networks.slack.workspace import BASE, BotCase
 
 
 class RoomTests(BotCase):
@@ -111,6 +111,17 @@ class RoomTests(BotCase):
             self.clock.advance(10)
         found = [bool(backend.room_status(name)) for name in ("#dev", DEV, "#operations", "#ops", OPS)]
         self.assertEqual(found, [True, True, True, False, True])
+
+    def test_denied_room(self) -> None:
+        """While Slack doesn't say the name of a room, rules see the latest one, so that what is denied there stays denied."""
+        self.online()
+        for _ in range(40):
+            self.clock.advance(10)
+        answer, headers = {"ok": False, "error": "ratelimited"}, {"Retry-After": "30"}
+        url = f"{BASE}/api/conversations.info?channel={OPS}"
+        self.http.respond("GET", url, status=429, headers=headers, json=answer)
+        self.say("!deploy")
+        self.assertEqual(self.events.messages[-1].to.access_names("deny"), (OPS, "#ops"))  # type: ignore[union-attr]
 
     def test_archived(self) -> None:
         """When somebody archives a channel, the bot isn't there any more; the person hasn't left."""
