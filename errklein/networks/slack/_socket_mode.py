@@ -61,9 +61,10 @@ class SocketMode:
         opened: list[Socket] = []
 
         def end(reason: str, error: Exception | None = None) -> None:
-            if not hello.called:
+            is_newest = self._sockets[-1:] == opened
+            if is_newest and not hello.called:
                 hello.errback(error or NotConfirmed(f"Slack has not said hello: {reason}"))
-            elif not over.called and self._sockets[-1:] == opened:
+            elif is_newest and not over.called:
                 over.errback(error) if error else over.callback(reason)
 
         def receive(text: str | bytes) -> None:
