@@ -288,7 +288,7 @@ class Conversations:
         if not people or not all(isinstance(one, str | Person | RoomOccupant) and one != "" for one in people):
             wanted = "a person, a text as in `allowusers`, or several"
             raise ValueError(f"choose(): `who` must be {wanted}, not {who!r:.80}")
-        patterns = [one for one in people if isinstance(one, str)]
+        patterns = [one.removeprefix(f"{backend.network}:") for one in people if isinstance(one, str)]
         named = [one for one in people if not isinstance(one, str)]
         return lambda by: is_named(by, patterns) or any(_is_of(one, by) for one in named)
 

@@ -156,6 +156,12 @@ class ButtonTests(ChoicesCase):
         self.assertEqual(self.press("yes", "carol"), "")
         self.assertIn("'yes' number 0 by carol", self.seen())
 
+    def test_people_of_several_networks(self) -> None:
+        """`who` may be BOT_ADMINS of all networks, whose names begin with the network."""
+        self.say("!deploy net:alice bare:carol")
+        self.assertEqual(self.press("yes", by="carol"), NOT_PERMITTED)
+        self.assertEqual(self.press("yes", by="alice"), "")
+
     def test_text_is_no_press(self) -> None:
         """Where there are buttons, a text chooses nothing."""
         self.say("!deploy")

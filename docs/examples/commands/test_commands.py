@@ -45,7 +45,7 @@ class CommandTests(PluginTestCase):
         self.assertEqual(len(self.bot.messages), 2)
 
     def test_approval(self):
-        """Only @admin may press a button, and then the command goes on."""
+        """Only an administrator, here @admin, may press a button, and then the command goes on."""
         self.bot.say("!release 1.2", frm="@alice", room="#builds")
         self.assertEqual(self.bot.press("yes", frm="@alice", room="#builds"), ["You may not answer this question."])
         self.assertEqual(self.bot.press("yes", room="#builds")[-1], "Released 1.2.")
