@@ -333,7 +333,8 @@ def check_networks(known: argparse.Namespace) -> NoReturn:
                     _push_commands(reactor, config, view, known.dry_run) if pushes else _check_connection(reactor, view)
                 )
                 for finding in await find:
-                    print_lines([f"{'problem: ' * finding.is_problem}{network}: {finding.text}"])
+                    # Further lines, such as those of a manifest, are to be copied.
+                    print_lines(f"{'problem: ' * finding.is_problem}{network}: {finding.text}".split("\n"))
                     status = status or int(finding.is_problem)
             except (*START_ERRORS, ConnectionError, NotConfirmed, RequestRefused, RetryLater) as error:
                 print_lines([f"problem: {network}: {error}"])
@@ -371,6 +372,7 @@ async def _push_commands(reactor: Any, config: Config, view: Config, dry: bool) 
     for command in sorted(registry, key=lambda command: command.name):
         declared, is_restricted = command.declaration, command.core or view.HIDE_RESTRICTED_COMMANDS
         is_hidden = declared.hidden or declared.flow_only or (is_restricted and command.needs_admin)
+        is_hidden = is_hidden or command.owner == "TextCmds"  # active only on the terminal
         if declared.pattern is None and not is_hidden:
             # The docstring of a command with declared arguments begins with its usage.
             parser = getattr(command.handler, "_err_command_parser", None)

@@ -82,7 +82,7 @@ def admin_warnings(view: Config, is_person: Callable[[str], object], example: st
         if any(one in admin for one in "*?["):
             yield f"BOT_ADMINS: everybody whose id matches {admin!r} is an administrator, who can run code; name each one"
         elif not is_person(admin):
-            yield f"BOT_ADMINS: {admin!r} is nobody on {view.BACKEND}; expected {example}"
+            yield f"BOT_ADMINS: {admin!r} matches nobody on {view.BACKEND}; expected {example}"
 
 
 def check_flag(key: str, value: Any) -> bool:

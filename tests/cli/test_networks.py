@@ -65,7 +65,8 @@ async def push(context, commands, dry):
         await context.state.set("pushed", before + 1)
     if before:
         return [f"pushed {before} times"]
-    return [f"{begin} {one}" for one in commands if one.name in ("help", "order_tea", "brew", "guarded", "plugin_list")]
+    names = ("help", "order_tea", "brew", "guarded", "plugin_list", "asadmin")
+    return [f"{begin} {one}" for one in commands if one.name in names] + ["to paste:\\n  {}"] * dry
 
 NETWORK = Network("Parley", "an invented server", NetworkSettings({}, accepts_others=True), NULL.make, push_commands=push)
 """
@@ -136,7 +137,8 @@ class PushTests(SynchronousTestCase):
         status, (first, *lines) = self.push("chat", "--dry-run", BOT_PREFIX="?")
         self.assertEqual(status, 0)
         self.assertEqual(first, f"chat: would set {brew}")
-        self.assertEqual(lines[::2], [f"chat: would set {guarded}", f"chat: would set {order}"])
+        # Commands of the terminal aren't among them. What is to be pasted has no prefix.
+        self.assertEqual(lines[::2], [f"chat: would set {guarded}", f"chat: would set {order}", "  {}"])
         self.assertIn("name='help'", lines[1])
         _, lines = self.push("Parley", HIDE_RESTRICTED_COMMANDS=True)
         self.assertEqual((lines[0], len(lines)), (f"chat: set {brew}", 3))

@@ -177,7 +177,7 @@ def _admin_warning(admin: str, acl_pattern: str) -> str:
         return ""
     nick = admin.partition("!")[0]
     if not any(character in admin for character in "!@*?"):
-        return f"{admin!r} is nobody on IRC, where a person is nick!user@host; expected a pattern: '{admin}!*@HOST'"
+        return f"{admin!r} matches nobody on IRC, where a person is nick!user@host; expected '{admin}!*@HOST'"
     if admin.rpartition("@")[2].strip("*?") and "@" in admin:
         return ""
     who = f"anybody who takes the nick {nick!r}" if nick.strip("*?") and "!" in admin else "everybody"

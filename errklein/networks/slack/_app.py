@@ -12,7 +12,9 @@ from errklein.config.networks import CommandText, NetworkFinding
 from errklein.networks._connection import Unusable
 from errklein.networks.context import NetworkContext
 from errklein.networks.json_client import at, mapping
+from errklein.networks.slack import rooms_of
 from errklein.networks.slack._client import SlackClient
+from errklein.networks.slack._rooms import OPEN
 
 SCOPES = {
     "reading messages": "app_mentions:read channels:history groups:history im:history mpim:history",
@@ -43,9 +45,15 @@ async def check(context: NetworkContext) -> list[NetworkFinding]:
             await client.call("apps.connections.open", by="app_token")
     except Unusable as error:
         raise ConfigError(str(error)) from None
-    right = [NetworkFinding(f"{me.get('team')} on Slack accepts the bot as @{me.get('user')}, with {way}")]
+    found = [NetworkFinding(f"{me.get('team')} on Slack accepts the bot as @{me.get('user')}, with {way}")]
     lacking = [(one, what) for what, scopes in SCOPES.items() for one in scopes.split() if one not in client.scopes]
-    return right + [NetworkFinding(f"the scope {one} is missing, for {what}", True) for one, what in lacking]
+    found += [NetworkFinding(f"the scope {one} is missing, for {what}", True) for one, what in lacking]
+    if not lacking and (rooms := rooms_of(context.config)):
+        listed = [one async for one in client.pages("conversations.list", "channels", **OPEN)]
+        known = {name for one in listed for name in (one["id"], f"#{one['name']}")}
+        text = "there is no room {} of CHATROOM_PRESENCE, or it is private and the bot is not in it"
+        found += [NetworkFinding(text.format(room), True) for room in rooms if room not in known]
+    return found
 
 
 def slash_commands(commands: Sequence[CommandText], url: str) -> list[dict[str, Any]]:
@@ -79,7 +87,7 @@ async def push_commands(context: NetworkContext, commands: Sequence[CommandText]
     url = "" if client.settings["app_token"] else "https://YOUR-BOT.example.org/slack/events"
     if not client.settings["config_token"]:
         made = json.dumps(manifest(slash_commands(commands, url)[:MOST_COMMANDS], url), indent=2)
-        return ["Without 'config_token', paste this as the manifest of the app (JSON):", *made.splitlines()]
+        return [f"Without 'config_token', paste this as the manifest of the app (JSON):\n{made}"]
     bot = await client.call("bots.info", bot=at(await client.call("auth.test"), "bot_id"))
     app = {"by": "config_token", "app_id": at(bot, "bot", "app_id")}
     whole = {**mapping((await client.call("apps.manifest.export", **app)).get("manifest"))}

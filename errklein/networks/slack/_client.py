@@ -24,6 +24,7 @@ _READ = re.compile(r"\w+\.(info|list|members|conversations|getUploadURLExternal)
 _FILE = re.compile(r"/files-[\w-]+/[\w-]+/(download/)?[^/]+")
 _OF_TOKEN = re.compile("account_inactive|invalid_auth|not_allowed_token_type|not_authed|token_(expired|revoked)")
 _TEMPORARY = re.compile("fatal_error|internal_error|request_timeout|service_unavailable|team_added_to_org")
+_PAGES = {"token": "OAuth & Permissions", "app_token": "Basic Information", "config_token": "Your Configuration Tokens"}
 _REASONS = {
     "cannot_dm_bot": "Slack lets bots write to no other bot",
     "channel_not_found": "there is no such room, or it is private and the bot is not in it: invite the bot",
@@ -102,7 +103,7 @@ class SlackClient:
         if mapping(body).get("ok") is not False or status == 429:
             return None
         if _OF_TOKEN.fullmatch(error):
-            return Unusable(f"Slack refuses BOT_IDENTITY[{key!r}] ({error})")
+            return Unusable(f"Slack refuses BOT_IDENTITY[{key!r}] ({error}); see {_PAGES[key]} on api.slack.com/apps")
         if _TEMPORARY.fullmatch(error):
             return NotConfirmed(f"Slack has answered with {error}")
         known = "restricted_action" if error.startswith("restricted_action") else error

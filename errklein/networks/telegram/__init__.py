@@ -25,7 +25,7 @@ def rooms_of(config: Any) -> dict[str, str]:
     return configured_rooms(config, re.compile("-[1-9][0-9]{0,18}").fullmatch, "an id such as -1001234567890")
 
 
-_token = text_like(r"[0-9]{1,20}:[\w-]{1,200}", "123456789:AAH…, as @BotFather shows it")
+_token = text_like(r"[0-9]{1,20}:[\w-]{1,200}", "123456789:AAH…")
 # Telegram's own: the senders of what anybody writes anonymously or as a channel, and of what channels post into their groups.
 _person = re.compile("(?!(?:1087968824|136817688|777000)$)[1-9][0-9]{0,18}").fullmatch
 _webhook = text_like(r"https://[\w.-]+(:[0-9]+)?(/[\w.~-]+)+", "https://bot.example.org/telegram")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -51,7 +52,7 @@ def _warnings(view: Config) -> Iterator[str]:
         if re.search(r"[*?\[]", admin):
             yield f"BOT_ADMINS: everybody whose JID matches {admin!r} is an administrator, who can run code; name each one"
         elif not _is_bare(admin):
-            yield f"BOT_ADMINS: {admin!r} is nobody on XMPP; expected a JID in lower case such as 'alice@example.org'"
+            yield f"BOT_ADMINS: {admin!r} matches nobody on XMPP; expected a JID in lower case such as 'alice@example.org'"
 
 
 def _check_files(view: Config) -> None:
@@ -81,6 +82,8 @@ async def _check(context: NetworkContext) -> Sequence[NetworkFinding]:
     """Log in, beside a running bot, and find out what the server offers."""
     from errklein.networks.xmpp._client import UPLOAD, XMPPStream
 
+    # Its errors are printed as one problem.
+    logging.getLogger("slixmpp").setLevel(logging.CRITICAL)
     stream = XMPPStream(context, "errklein-check")
     try:
         await stream.connect()

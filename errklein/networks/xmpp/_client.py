@@ -186,7 +186,8 @@ class XMPPStream:
         # Otherwise slixmpp would try again by itself.
         if self._client.transport is None:
             self._client.cancel_connection_attempt()
-            self._settle(ConnectionError(self._reason or "the server can't be reached"))
+            place = ":".join(map(str, self._server or (self.domain,)))
+            self._settle(ConnectionError(f"can't connect to {place} ({self._reason or 'no response'})"))
 
     def _connection_failed(self, error: object) -> None:
         self._reason = _described(error)

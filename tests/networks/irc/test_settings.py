@@ -88,7 +88,7 @@ class IdentityTests(SynchronousTestCase):
     def test_administrators(self) -> None:
         """A pattern that matches nobody, or people that nobody has chosen, has a warning; one with a host or account has none."""
         for admin, words in (
-            ("alice", "'alice' is nobody on IRC"),
+            ("alice", "'alice' matches nobody on IRC"),
             ("boss!*@*", "anybody who takes the nick 'boss' is an administrator, who can run code"),
             ("boss!*", "anybody who takes the nick 'boss'"),
             ("*", "everybody is an administrator, who can run code"),

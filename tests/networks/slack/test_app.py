@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,7 +15,7 @@ from errklein.networks.errors import RequestRefused, Unusable
 from errklein.networks.slack import NETWORK, SETTINGS, settings_of
 from errklein.networks.slack._app import SCOPES
 from tests.networks.slack.schemas import SCHEMA, problem
-from tests.networks.slack.server import ALICE, APP_TOKEN, CONFIG_TOKEN, SECRET, TOKEN
+from tests.networks.slack.server import ALICE, APP_TOKEN, CONFIG_TOKEN, DEV, SECRET, TOKEN
 from tests.networks.slack.workspace import BASE, BotCase
 
 COMMANDS = [CommandText("status", "Show the status.", "[--all]"), CommandText("Bad Name", "", "")]
@@ -23,13 +24,17 @@ COMMANDS = [CommandText("status", "Show the status.", "[--all]"), CommandText("B
 class AppCase(BotCase):
     """The descriptor's functions."""
 
+    rooms: Sequence[str] = ()
+
     def asked(self, function: Any, *arguments: Any, **identity: Any) -> Any:
         """Return a Deferred of a function of the descriptor."""
         given = {"token": TOKEN, "app_token": APP_TOKEN, "api": f"{BASE}/api", **identity}
         answer, headers = {"ok": True, **self.server._auth_test({})}, {"X-OAuth-Scopes": ", ".join(self.server.scopes)}
         if given["token"] == TOKEN:
             self.http.respond("POST", f"{BASE}/api/auth.test", json=answer, headers=headers)
-        found = Deferred.fromCoroutine(function(self.context(given, BOT_ADMINS=(ALICE,)), *arguments))
+        found = Deferred.fromCoroutine(
+            function(self.context(given, BOT_ADMINS=(ALICE,), CHATROOM_PRESENCE=self.rooms), *arguments)
+        )
         self.clock.advance(1)
         return found
 
@@ -51,12 +56,20 @@ class CheckTests(AppCase):
                 self.assertEqual(finding, (f"the scope {scope} is missing, for {what}", True))
                 self.server.scopes.add(scope)
 
+    def test_unknown_room(self) -> None:
+        """A room of CHATROOM_PRESENCE that the bot can't find is a problem; an id and a name are known."""
+        self.rooms = ("#ops", DEV, "#nope")
+        _, finding = self.successResultOf(self.asked(NETWORK.check))
+        text = "there is no room #nope of CHATROOM_PRESENCE, or it is private and the bot is not in it"
+        self.assertEqual(finding, (text, True))
+
     def test_wrong_tokens(self) -> None:
         """A wrong token is named."""
         for key in ("token", "app_token"):
             prefix = {"token": "xoxb-", "app_token": "xapp-"}[key]
             error = self.failureResultOf(self.asked(NETWORK.check, **{key: f"{prefix}wrong"}), ConfigError).value
-            self.assertIn(f"BOT_IDENTITY[{key!r}]", str(error))
+            page = {"token": "OAuth & Permissions", "app_token": "Basic Information"}[key]
+            self.assertIn(f"BOT_IDENTITY[{key!r}] (invalid_auth); see {page} on", str(error))
             self.assertNotIn("wrong", str(error))
 
     def test_missing_scope_of_app_token(self) -> None:
@@ -77,8 +90,8 @@ class PushTests(AppCase):
     def test_manifest(self) -> None:
         """Without a configuration token, it shows a valid manifest to paste."""
         for identity, is_socket in (({}, True), ({"app_token": None, "signing_secret": SECRET}, False)):
-            _, *lines = self.push(**identity)
-            made = json.loads("\n".join(lines))
+            [text] = self.push(**identity)
+            made = json.loads(text.partition("\n")[2])
             self.assertEqual(problem(made, SCHEMA["methods"]["apps.manifest.update"]["properties"]["manifest"]), "")
             self.assertEqual([one["command"] for one in made["features"]["slash_commands"]], ["/errklein", "/status"])
             self.assertEqual(made["settings"]["socket_mode_enabled"], is_socket)
@@ -154,4 +167,4 @@ class SettingsTests(SynchronousTestCase):
         [config] = load_config(None, {**given, "BOT_DATA_DIR": self.mktemp()}).networks.values()
         every, nobody = SETTINGS.all_warnings(config)
         self.assertIn("everybody whose id matches 'U*'", every)
-        self.assertIn("'@alice' is nobody on Slack", nobody)
+        self.assertIn("'@alice' matches nobody on Slack", nobody)

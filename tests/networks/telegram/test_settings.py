@@ -33,7 +33,7 @@ class SettingsTests(SynchronousTestCase):
         """An error names the key and what is expected, never the token."""
         for identity, expected in (
             ({}, "'token' is missing"),
-            ({"token": "s3cret"}, "'token' must look like"),
+            ({"token": "s3cret"}, "'token' must look like '123456789:AAH…'"),
             ({"token": TOKEN, "webhook": "http://bot.example.org/x"}, "'webhook' must look like 'https://"),
             ({"token": TOKEN, "webhook": "https://bot.example.org"}, "'webhook' must look like 'https://"),
             ({"token": TOKEN, "server": "http://api.example.org"}, "'server' must look like 'https://"),
@@ -55,6 +55,6 @@ class SettingsTests(SynchronousTestCase):
         """One that is nobody on Telegram is a warning."""
         view = self.load({"token": TOKEN}, BOT_ADMINS=("@alice", "5"))
         [warning] = SETTINGS.all_warnings(view)
-        self.assertIn("'@alice' is nobody on Telegram", warning)
+        self.assertIn("'@alice' matches nobody on Telegram", warning)
         view = self.load({"token": TOKEN}, BOT_ADMINS=(1087968824,))
-        self.assertIn("'1087968824' is nobody", "".join(SETTINGS.all_warnings(view)))
+        self.assertIn("'1087968824' matches nobody", "".join(SETTINGS.all_warnings(view)))

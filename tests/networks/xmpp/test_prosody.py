@@ -338,8 +338,13 @@ class OutageTests(OnProsody):
 
     async def test_absent_server(self) -> None:
         """The bot waits for a server that isn't there, and then sends what was accepted meanwhile."""
+        from errklein.networks.xmpp import NETWORK
+
         self.server.kill()
         bot = self.bot()
+        assert NETWORK.check is not None
+        with self.assertRaisesRegex(ConnectionError, f"can't connect to 127.0.0.1:{self.server.port} "):
+            await NETWORK.check(bot.context)
         bot.backend.connect(bot.events)
         sent = bot.send(self.room, "at last")
         await self.until(lambda: bot.backend.connection.next_attempt_in, "the first failure")

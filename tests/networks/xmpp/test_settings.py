@@ -60,8 +60,8 @@ class XMPPSettingsTests(SynchronousTestCase):
         """A pattern, and what no JID can be, is a warning."""
         for admin, warning in (
             ("*@localhost", "everybody whose JID matches '*@localhost' is an administrator"),
-            ("Alice@localhost", "'Alice@localhost' is nobody on XMPP"),
-            ("alice@localhost/phone", "'alice@localhost/phone' is nobody on XMPP"),
+            ("Alice@localhost", "'Alice@localhost' matches nobody on XMPP"),
+            ("alice@localhost/phone", "'alice@localhost/phone' matches nobody on XMPP"),
         ):
             found = SETTINGS.all_warnings(loaded(BOT_ADMINS=(admin,)))
             self.assertTrue(any(warning in one for one in found), admin)
