@@ -98,7 +98,7 @@ def _mode(mode: int, is_directory: bool = False) -> int:
 setup(
     name="errklein",
     version=version(),
-    description="A chat bot on Twisted that runs errbot plugins, with chat commands and webhooks on one reactor",
+    description="A chatbot on Twisted for IRC, Matrix, Slack, Telegram and XMPP, with commands and webhooks; runs errbot plugins",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="errklein developers",
