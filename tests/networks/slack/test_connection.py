@@ -246,10 +246,11 @@ class SocketTests(BotCase):
     def test_no_hello(self) -> None:
         """Without Slack's greeting there is no connection, and the bot tries again."""
         self.patch(FakeSlack, "opened", lambda server, link: None)
-        self.online()
+        backend = self.online()
         self.clock.advance(HELLO + 1)
         self.assertEqual(self.named("backend_connected"), [])
         self.assertGreater(len(self.server.calls), 2)
+        self.successResultOf(backend.disconnect())
 
     def test_end_before_hello(self) -> None:
         """If a socket ends before Slack's greeting, the bot doesn't wait for that, and says why."""
