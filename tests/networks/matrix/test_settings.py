@@ -91,6 +91,6 @@ class SettingsTests(SynchronousTestCase):
         found = list(SETTINGS.warnings(view))
         self.assertEqual(len(found), 3, found)
         for warning, part in zip(
-            found, ("without encryption", "'alice' is nobody", "'@*:example.org' is an"), strict=True
+            found, ("without encryption", "'alice' matches nobody", "'@*:example.org' is an"), strict=True
         ):
             self.assertIn(part, warning)
