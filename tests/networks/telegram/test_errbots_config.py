@@ -8,6 +8,7 @@ from twisted.internet import reactor as the_reactor
 
 from tests.networks.errbots_config import ErrbotsConfigCase
 from tests.networks.telegram.server import ALICE, BOB, GROUP, TOKEN, started
+from tests.processes import write_plugin
 
 SETTINGS = f"""
 BACKEND = "Telegram"
@@ -22,6 +23,28 @@ CHATROOM_PRESENCE = ()
 """
 
 
+AS_IN_PUBLIC_PLUGINS = f"""
+from errbot import BotPlugin, botcmd
+from errbot.backends.telegram_messenger import TelegramPerson, TelegramRoom
+
+
+class Alerts(BotPlugin):
+    @botcmd
+    def where(self, msg, args):
+        "Show the group."
+        if type(msg.to) is TelegramPerson:
+            return "only in groups"
+        return f"{{msg.to.id}} {{msg.to.title}} {{isinstance(msg.to, TelegramRoom)}}"
+
+    @botcmd
+    def alert(self, msg, args):
+        "Send to a group and to a person by their numbers."
+        self.send(TelegramPerson("{GROUP}"), "alert")
+        self.send(TelegramPerson({BOB}), "alert")
+"""
+"""Uses of errbot's Telegram that are found in public plugins."""
+
+
 class ErrbotsConfigTests(ErrbotsConfigCase):
     """It is valid without a warning, and a bot starts with it unchanged."""
 
@@ -29,6 +52,7 @@ class ErrbotsConfigTests(ErrbotsConfigCase):
         """People and administrators are who they are on errbot, with the same attributes."""
         self.assertIn("no problems and no warnings", self.check(SETTINGS))
         self.store("errbot.backends.telegram_messenger\nTelegramPerson", "V_id\nI1002\nV_username\nVbob\n")
+        write_plugin(self.directory / "plugins", "Alerts", AS_IN_PUBLIC_PLUGINS)
         server = started(self, the_reactor, time.time)
         self.start_bot(f"from errklein.networks import telegram; telegram.SERVER = {server.url!r}")
         await self.until(lambda: server.called("getUpdates"), lambda: "not connected")
@@ -43,3 +67,12 @@ class ErrbotsConfigTests(ErrbotsConfigCase):
         self.assertEqual(server.texts(ALICE), ["telegram /secret"])
         self.assertNotIn("telegram /secret", server.texts(GROUP))
         await self.until(lambda: server.texts(BOB) == ["hello"], lambda: server.texts(BOB))
+        server.say(ALICE, "/where")
+        server.say(GROUP, "/where", BOB)
+        server.say(GROUP, "/alert", BOB)
+        await self.until(
+            lambda: len(server.texts(GROUP)) == 4 and len(server.texts(BOB)) == 2, lambda: server.texts(GROUP)
+        )
+        self.assertEqual(server.texts(ALICE)[1:], ["only in groups"])
+        self.assertCountEqual(server.texts(GROUP)[2:], [f"{GROUP} Ops True", "alert"])
+        self.assertEqual(server.texts(BOB), ["hello", "alert"])
