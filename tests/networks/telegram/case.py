@@ -19,8 +19,9 @@ from errklein.networks.telegram._backend import TelegramBackend
 from errklein.running import register_reactor_thread
 from errklein.storage import MemoryStorage
 from errklein.testing import StubHTTP
-from errklein.testing.backend_contract import ContractReactor, RecordedEvents
+from errklein.testing.backend_contract import ContractReactor
 from tests.networks.double import Answer, Call
+from tests.networks.events import Events
 from tests.networks.telegram.server import ALICE, GROUP, TOKEN, FakeTelegram
 
 URL = "https://api.telegram.org"
@@ -43,23 +44,6 @@ def respond(server: FakeTelegram, request: Any) -> Any:
     if isinstance(found, Answer):
         return found.status, found.content
     return 200, found, 0 if found["result"] else wait
-
-
-class Events(RecordedEvents):
-    """Records the events of one connection."""
-
-    def messages_undelivered(self, backend: Any, *report: Any, waiting: bool) -> None:
-        """Record it."""
-        self.recorded.append(("messages_undelivered", *report, waiting))
-
-    def named(self, name: str) -> list[tuple[Any, ...]]:
-        """Return the arguments of the calls of one method."""
-        return [call[1:] for call in self.recorded if call[0] == name]
-
-    @property
-    def texts(self) -> list[str]:
-        """The texts of the messages that may be commands."""
-        return [message.body for message in self.messages if not message.delayed]
 
 
 class TelegramCase(SynchronousTestCase):
@@ -106,7 +90,7 @@ class TelegramCase(SynchronousTestCase):
             "CHATROOM_PRESENCE": (str(GROUP),),
         }
         config: Any = SimpleNamespace(**settings | self.settings)
-        self.events = Events()
+        self.events = Events(self.clock)
         self.context = NetworkContext(
             self.clock,
             config,

@@ -8,7 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from errklein.networks.telegram._backend import TelegramBackend
-from tests.networks.telegram.case import URL, Events, respond
+from tests.networks.events import Events
+from tests.networks.telegram.case import URL, respond
 from tests.networks.telegram.server import ALICE, GROUP, TOKEN, FakeTelegram
 from tests.networks.test_context import ContextCase
 
@@ -28,7 +29,7 @@ class WholeBotTests(ContextCase):
         self.server.begin(ALICE)
         self.server.post = self.post
         self.bot.http.serve(URL, lambda request: respond(self.server, request))
-        self.backend, self.events = TelegramBackend(self.context), Events()
+        self.backend, self.events = TelegramBackend(self.context), Events(self.context.reactor)
         self.backend.connect(self.events)  # type: ignore[arg-type]
         # Before the bot stops.
         self.addCleanup(lambda: self.successResultOf(self.backend.disconnect()))
