@@ -1,0 +1,85 @@
+"""The interface between a bot and the database that several of its processes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred
+
+from errklein.ports.journal import Journal
+from errklein.ports.values import Storage
+
+INTAKE, WORKER, CHAT = "intake", "worker", "chat"
+ROLES = (INTAKE, WORKER, CHAT)
+"""Intake receives webhooks, worker runs recorded deliveries, and chat may own plugins, networks and pollers."""
+
+
+class Node(NamedTuple):
+    """A process of the bot, as the database knows it. Times are Unix times of the database's clock."""
+
+    id: int
+    name: str
+    """The host and the process id, such as "a.example.net:4711"."""
+    version: str
+    """The version of errklein."""
+    roles: Sequence[str]
+    address: str
+    """Where other nodes reach its web server, as host and port; "" if it can't be reached."""
+    began_at: float
+    seen_at: float
+    draining: bool = False
+    owns_since: float = 0.0
+    """0.0 unless it owns plugins, networks and pollers."""
+
+
+class Nodes(Protocol):
+    """The nodes of a bot, and the lease of the one among them that owns plugins, networks and pollers. Used on the reactor."""
+
+    @property
+    def me(self) -> Node:
+        """This process, as of the last heartbeat."""
+
+    @property
+    def owner(self) -> Node | None:
+        """The owner, as of the last heartbeat; None if there is none or it isn't known."""
+
+    @property
+    def secret(self) -> bytes:
+        """With it nodes authenticate requests that they pass to each other. It is made with the database."""
+
+    def start(self, owned: Callable[[], None], lost: Callable[[str], None], drained: Callable[[], None]) -> None:
+        """Send heartbeats from now on, and become the owner when nobody is, if this process has the role chat.
+
+        :param owned: called once this process is the owner.
+        :param lost: called with the reason when this process must not act as the owner any more. It doesn't become one again.
+        :param drained: called when `drain` was requested for this process.
+        """
+
+    def all(self) -> Deferred[Sequence[Node]]:
+        """Return all nodes that were seen in the last minute, by their ids. Fails with JournalError."""
+
+    def drain(self, id: int) -> Deferred[bool]:
+        """Let a node take no new work, end what runs, and stop; fires with False if there is no such node."""
+
+    def changed(self, topic: str) -> None:
+        """Tell other nodes soon that something has changed: "plugins", "outbox" or "deliveries". Errors are logged."""
+
+    def when_changed(self, topic: str, function: Callable[[], None]) -> None:
+        """Call the function on the reactor when another node has called `changed`, and after the database was absent."""
+
+    def stop(self) -> Deferred[None]:
+        """Release ownership, and remove this node."""
+
+
+class SharedDatabase(Protocol):
+    """A database of several processes, as ERRKLEIN_DATABASE names it. Its tables exist; DatabaseError is raised otherwise."""
+
+    def storage(self, **options: Any) -> Storage:
+        """Return the values of plugins; the options are those of `errklein.storage.SQLiteStorage` but for the path."""
+
+    def journal(self, reactor: Any, now: Callable[[], float], **options: Any) -> Journal:
+        """Return the journal with the outbox; the options are those of `errklein.journal.SQLiteJournal` but for the path."""
+
+    def nodes(self, reactor: Any, roles: Sequence[str], address: str) -> Nodes:
+        """Return the nodes, among which this process is one with these roles and this address."""
