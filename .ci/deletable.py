@@ -1,6 +1,6 @@
 """Delete an optional part, and run the tests of the rest: `deletable.py [PART…] [--tests NAMES]`.
 
-A part is its folder or file, its entry in the one table that names it, and its mirrored tests. Nothing else is edited, so nothing
+A part is its folder or file, its entry in the files that name it, and its mirrored tests. Nothing else is edited, so nothing
 else may need it. Everything happens in copies of the checkout. Exits with 1 if tests fail. Without names, all parts are tried; with `--tests "NAME…"`, only some tests are run.
 """
 
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,11 +23,17 @@ LEFT_OUT = shutil.ignore_patterns(".git", "venv*", "_trial_temp*", "__pycache__"
 
 @dataclass(frozen=True)
 class Part:
-    """The paths that are deleted, and a pattern of the entry in a file."""
+    """The paths that are deleted, and a pattern of the entry in each file that names the part."""
 
     paths: Sequence[str]
-    table: str = ""
-    entry: str = ""
+    entries: Mapping[str, str] = field(default_factory=dict)
+
+
+def of_network(name: str, values: str = "") -> Part:
+    """Return the part of a network. The scripts of acceptance, whose tests `.ci/full` names, import all of these networks."""
+    paths = (f"errklein/networks/{name}", f"tests/networks/{name}", "tests/networks/test_acceptance.py")
+    entries = {".ci/full": r"^step xmpp .*long_tests\.networks.*\n"}
+    return Part((*paths, "long_tests/networks"), entries | ({"errklein/compat/names.txt": values} if values else {}))
 
 
 PARTS: Mapping[str, Part] = {
@@ -43,8 +49,7 @@ PARTS: Mapping[str, Part] = {
     ),
     "sources.gitea": Part(
         ("errklein/sources/gitea", "tests/sources/test_gitea.py", "tests/sources/payloads/gitea-synthetic.json"),
-        "errklein/sources/__init__.py",
-        r'^    "forgejo": "gitea",\n',
+        {"errklein/sources/__init__.py": r'^    "forgejo": "gitea",\n'},
     ),
     "core_plugins.versionchecker": Part(
         (
@@ -53,45 +58,12 @@ PARTS: Mapping[str, Part] = {
             "tests/core_plugins/test_versionchecker.py",
             "tests/contract/test_13_versionchecker.py",
         ),
-        "errklein/compat/names.txt",
-        r"^errbot\.core_plugins\.vcheck\n    .*\n",
+        {"errklein/compat/names.txt": r"^errbot\.core_plugins\.vcheck\n    .*\n"},
     ),
-    "networks.matrix": Part(
-        (
-            "errklein/networks/matrix",
-            "tests/networks/matrix",
-            "tests/networks/test_acceptance.py",
-            "long_tests/networks",
-        )
-    ),
-    "networks.slack": Part(
-        (
-            "errklein/networks/slack",
-            "tests/networks/slack",
-            "tests/networks/test_acceptance.py",
-            "long_tests/networks",
-        )
-    ),
-    "networks.xmpp": Part(
-        (
-            "errklein/networks/xmpp",
-            "tests/networks/xmpp",
-            "tests/networks/test_acceptance.py",
-            "long_tests/networks",
-        ),
-        "errklein/compat/names.txt",
-        r"^errbot\.backends\.xmpp\n    .*\n",
-    ),
-    "networks.telegram": Part(
-        (
-            "errklein/networks/telegram",
-            "tests/networks/telegram",
-            "tests/networks/test_acceptance.py",
-            "long_tests/networks",
-        ),
-        "errklein/compat/names.txt",
-        r"^errbot\.backends\.telegram_messenger\n    .*\n    .*\n",
-    ),
+    "networks.matrix": of_network("matrix"),
+    "networks.slack": of_network("slack"),
+    "networks.xmpp": of_network("xmpp", r"^errbot\.backends\.xmpp\n    .*\n"),
+    "networks.telegram": of_network("telegram", r"^errbot\.backends\.telegram_messenger\n    .*\n    .*\n"),
     "networks.apprise": Part(("errklein/networks/apprise", "tests/networks/apprise")),
     "compat.backends": Part(("errklein/compat/backends", "tests/compat/backends")),
 }
@@ -103,11 +75,11 @@ def without(part: Part, directory: Path) -> Path:
     shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
     for path in part.paths:
         (shutil.rmtree if (copy / path).is_dir() else os.remove)(copy / path)
-    if part.table:
-        file = copy / part.table
-        text, count = re.subn(part.entry, "", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for name, entry in part.entries.items():
+        file = copy / name
+        text, count = re.subn(entry, "", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
         if not count:
-            sys.exit(f"{part.table} has no entry {part.entry}")
+            sys.exit(f"{name} has no entry {entry}")
         file.write_text(text, encoding="utf-8")
     return copy
 
