@@ -83,7 +83,7 @@ def export_errbot(config: Config, known: Namespace) -> int:
         raise StorageError(f"STORAGE is {config.STORAGE!r}, which errbot uses itself; only 'Shelf' can be exported")
     if not (database := database_of(config)).exists():
         raise StorageError(f"{database} doesn't exist, so there is nothing to export; check --config")
-    target: Path = known.directory or database.parent
+    target = Path(known.directory or database.parent)
     with _locked_storage(config) as storage:
         shelves, problems = _as_shelves(stored.rows_of(storage), ErrbotPickles(plugs_of(config)))
         # Values that were removed after the import must not come back.
@@ -189,7 +189,7 @@ def restore(config: Config, known: Namespace) -> int:
     """Store the values of a backup of errklein or errbot in an empty bot, and the secrets of webhooks beside it. If a value
     uses a name that is neither allowed nor in `trust`, nothing is restored. With `force`, values of the same name are
     replaced; a backup of them is written first. With `with_deliveries`, so is the journal, and what waits in it is paused."""
-    file: Path = _default_backup(config) if known.file is None else known.file
+    file = _default_backup(config) if known.file is None else Path(known.file)
     read = stored.read_any_backup(file)
     secrets = _read_secrets(file)
     if known.with_deliveries:
