@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cached_property, wraps
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from errklein.chat import Identifier, Message, RoomError, rules_of
@@ -69,11 +70,16 @@ class CorePlugin(BotPlugin):
         return self.host.dispatcher.replies.process_template(template, values, self.name)
 
     def __init_subclass__(cls, **options: object) -> None:
-        """Mark the commands of the class as the core's."""
+        """Mark the commands of the class as the core's, and describe their arguments in the docstrings."""
         super().__init_subclass__(**options)
         for function in vars(cls).values():
             if getattr(function, "_err_command", False):
                 function._errklein_core = True
+                if function._err_command_syntax:
+                    summary, *details = cleandoc(function.__doc__).split("\n\n")
+                    name = function._err_command_name.replace("_", " ")
+                    usage = f"Usage: !{name} {function._err_command_syntax}"
+                    function.__doc__ = "\n\n".join([summary, usage, *details])
 
     def is_current(self, message: Message) -> bool:
         """Return whether the sender still holds the name that private messages are sent to, such as a nick on IRC."""

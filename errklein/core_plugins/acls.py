@@ -38,8 +38,6 @@ class ACLS(CorePlugin):
     def acl_explain(self, msg: Message, args: str) -> str:
         """Explain whether a person may use a command.
 
-        Usage: !acl explain PERSON [in ROOM] COMMAND [ARGUMENTS]
-
         The reply names the rules that decide. "in ROOM" may also be at the end.
         """
         user, _, rest = args.strip().partition(" ")

@@ -103,18 +103,13 @@ class ChatRoom(CorePlugin):
 
     @room_command("ROOM", 1, 1)
     async def room_create(self, msg: Message, args: list[str]) -> str:
-        """Create a room.
-
-        Usage: !room create ROOM
-        """
+        """Create a room."""
         await self.host.rooms.create(self.actor(msg), args[0])
         return f"Created the room {code(args[0])}."
 
     @room_command("ROOM [PASSWORD]", 1, 2, historize=False)
     async def room_join(self, msg: Message, args: list[str]) -> str:
         """Join a room.
-
-        Usage: !room join ROOM [PASSWORD]
 
         Most networks create a room that doesn't exist.
         """
@@ -123,37 +118,25 @@ class ChatRoom(CorePlugin):
 
     @room_command("ROOM [REASON]", 1, None)
     async def room_leave(self, msg: Message, args: list[str]) -> str:
-        """Leave a room.
-
-        Usage: !room leave ROOM [REASON]
-        """
+        """Leave a room."""
         await self.host.rooms.leave(self.actor(msg), args[0], " ".join(args[1:]) or None)
         return f"Left the room {code(args[0])}."
 
     @room_command("ROOM", 1, 1)
     async def room_destroy(self, msg: Message, args: list[str]) -> str:
-        """Destroy a room for all its occupants.
-
-        Usage: !room destroy ROOM
-        """
+        """Destroy a room for all its occupants."""
         await self.host.rooms.destroy(self.actor(msg), args[0])
         return f"Destroyed the room {code(args[0])}."
 
     @room_command("ROOM PERSON …", 2, None)
     async def room_invite(self, msg: Message, args: list[str]) -> str:
-        """Invite people to a room.
-
-        Usage: !room invite ROOM PERSON …
-        """
+        """Invite people to a room."""
         await self.host.rooms.invite(self.actor(msg), args[0], args[1:])
         return f"Invited {', '.join(map(code, args[1:]))} to the room {code(args[0])}."
 
     @room_command("ROOM …", 1, None)
     async def room_occupants(self, msg: Message, args: list[str]) -> str:
-        """List the occupants of rooms.
-
-        Usage: !room occupants ROOM …
-        """
+        """List the occupants of rooms."""
         shown = []
         for name in args:
             names = await self.host.rooms.occupants(self.actor(msg), name)
@@ -163,10 +146,7 @@ class ChatRoom(CorePlugin):
 
     @room_command("ROOM [TOPIC]", 1, None)
     async def room_topic(self, msg: Message, args: list[str]) -> str:
-        """Show or set the topic of a room.
-
-        Usage: !room topic ROOM [TOPIC]
-        """
+        """Show or set the topic of a room."""
         if len(args) > 1:
             await self.host.rooms.set_topic(self.actor(msg), args[0], " ".join(args[1:]))
             return f"Topic for {code(args[0])} set."

@@ -16,8 +16,6 @@ class ConsolePlugin(CorePlugin):
     def console(self, msg: Message, args: str) -> None:
         """Send you a link to the console.
 
-        Usage: !console
-
         It is valid once, for two minutes. It is for administrators whom BOT_ADMINS names by more than a name that others can take.
         """
         network, links = self.host.networks.of(msg), self._links()
@@ -36,10 +34,7 @@ class ConsolePlugin(CorePlugin):
 
     @botcmd(admin_only=True)
     def console_end(self, msg: Message, args: str) -> str:
-        """End all sessions of the console, and the links to it.
-
-        Usage: !console end
-        """
+        """End all sessions of the console, and the links to it."""
         self.note(msg, "console_end")
         number = self._links().end_all()
         return f"Ended {number} {'session' if number == 1 else 'sessions'}."

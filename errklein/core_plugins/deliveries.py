@@ -35,9 +35,6 @@ class Deliveries(CorePlugin):
     async def delivery_list(self, msg: Message, args: str) -> str:
         """List the latest deliveries of webhooks, or groups of them.
 
-        Usage: !delivery list [WEBHOOK] [STATE …] [since TIME] [until TIME] [status STATUS] [answered STATUS] [reason TEXT]
-        [source-id ID] [limit COUNT] [before ID] [grouped]
-
         WEBHOOK is Plugin:method, Plugin, the name of a webhook of a room, or a path. A state is received, running, retry, done, dead, failed,
         duplicate or refused. A time is a duration such as 10min, 2h or 3d, or an ISO date. With grouped, deliveries with the
         same reason are shown together, with the ids to replay, or those that the source must send again.
@@ -61,10 +58,7 @@ class Deliveries(CorePlugin):
     @admin_by_default
     @botcmd(syntax="ID")
     async def delivery_show(self, msg: Message, args: str) -> str:
-        """Show a delivery with its attempts, headers and body.
-
-        Usage: !delivery show ID
-        """
+        """Show a delivery with its attempts, headers and body."""
         ids = parse_ids(args.split())
         if ids is None or len(ids) != 1:
             given = f"; {plain(truncated(args, _LINE))} is none" if args else ""
@@ -79,12 +73,9 @@ class Deliveries(CorePlugin):
         return "\n".join(lines)
 
     @admin_by_default
-    @botcmd(syntax="ID … | [WEBHOOK] [STATE …] [since TIME] [until TIME] [rate RATE] [force]")
+    @botcmd(syntax="ID … [rate RATE] [force] | [WEBHOOK] [STATE …] [since TIME] [until TIME] [rate RATE] [force]")
     async def delivery_replay(self, msg: Message, args: str) -> str:
         """Run deliveries once more.
-
-        Usage: !delivery replay ID … [rate RATE] [force]
-        !delivery replay [WEBHOOK] [STATE …] [since TIME] [until TIME] [rate RATE] [force]
 
         The words of the second form are those of !delivery list. Without a state, failed and dead deliveries run. At most 1000
         run at a time, the latest ones; with a rate such as 2/s or 500/h, one after the other. Those that the source has repeated
@@ -101,8 +92,6 @@ class Deliveries(CorePlugin):
     async def webhook_show(self, msg: Message, args: str) -> str:
         """Show a webhook, and what has become of its requests.
 
-        Usage: !webhook show WEBHOOK
-
         The reply has its URL and options, whether it is paused, what !why says about it, and the numbers of a day.
 
         WEBHOOK is Plugin:method, Plugin, the name of a webhook of a room, or the path of a webhook.
@@ -118,8 +107,6 @@ class Deliveries(CorePlugin):
     async def webhook_pause(self, msg: Message, args: str) -> str:
         """Let the deliveries of a webhook wait.
 
-        Usage: !webhook pause [WEBHOOK]
-
         Requests are verified, recorded and get 202. They run after !webhook resume, also if the bot restarts meanwhile.
         Without a webhook, the paused webhooks are listed.
         """
@@ -132,18 +119,13 @@ class Deliveries(CorePlugin):
     @admin_by_default
     @botcmd(syntax="WEBHOOK")
     async def webhook_resume(self, msg: Message, args: str) -> str:
-        """Run the deliveries of a paused webhook.
-
-        Usage: !webhook resume WEBHOOK
-        """
+        """Run the deliveries of a paused webhook."""
         return f"Resumed {await self._each(msg, args, self.host.webhooks.resume)}."
 
     @admin_by_default
     @botcmd(syntax="ID | #ROOM | WEBHOOK | refused")
     async def why(self, msg: Message, args: str) -> str:
         """Explain the state of a delivery, webhook or room.
-
-        Usage: !why ID | #ROOM | WEBHOOK | refused
 
         ID is that of a delivery or of its request. WEBHOOK is Plugin:method, Plugin or a path. With refused, the last request that was refused is
         explained. A room of one of several networks is named as in libera:#ops.
@@ -155,10 +137,7 @@ class Deliveries(CorePlugin):
     @admin_by_default
     @botcmd(syntax="[NETWORK]")
     async def message_list(self, msg: Message, args: str) -> str:
-        """List the rooms and people for whom messages wait.
-
-        Usage: !message list [NETWORK]
-        """
+        """List the rooms and people for whom messages wait."""
         waiting = await self.host.messages.waiting(self.actor(msg), args.strip())
         lines = [
             f"{network} {one.recipient}: {one.messages}, the oldest of {shown_time(one.oldest_at)}"
@@ -171,8 +150,6 @@ class Deliveries(CorePlugin):
     @botcmd(syntax="NETWORK RECIPIENT")
     async def message_drop(self, msg: Message, args: str) -> str:
         """Drop what waits for a room or person.
-
-        Usage: !message drop NETWORK RECIPIENT
 
         The names are those of !message list.
         """

@@ -23,20 +23,15 @@ class Flows(CorePlugin):
         roots = self.host.dispatcher.flow_executor.flow_roots
         return "\n".join(f"- **{name}** {_summary(roots[name])}" for name in sorted(roots)) or "There are no flows."
 
-    @botcmd(syntax="<name>")
+    @botcmd(syntax="FLOW")
     async def flows_show(self, msg: Message, args: str) -> str:
-        """Show the steps of a flow.
-
-        Usage: !flows show FLOW
-        """
+        """Show the steps of a flow."""
         root = self._root(args)
         return _drawing(f"Flow [{root.name}]", tree(root, str))
 
-    @botcmd(historize=False, syntax="<name> [context as JSON]")
+    @botcmd(historize=False, syntax="FLOW [CONTEXT]")
     async def flows_start(self, msg: Message, args: str) -> AsyncIterator[str]:
         """Start a flow.
-
-        Usage: !flows start FLOW [CONTEXT]
 
         CONTEXT is a JSON object with the initial values that the steps share.
         """
@@ -53,12 +48,9 @@ class Flows(CorePlugin):
         except ValueError as error:
             raise CommandError(plain(str(error))) from error
 
-    @botcmd(syntax="[name]")
+    @botcmd(syntax="[FLOW]")
     def flows_status(self, msg: Message, args: str) -> str:
-        """List the flows in progress, or show the people in one.
-
-        Usage: !flows status [FLOW]
-        """
+        """List the flows in progress, or show the people in one."""
         name = args.strip()
         in_flight = self.host.dispatcher.flow_executor.in_flight
         if not name:
@@ -73,12 +65,9 @@ class Flows(CorePlugin):
         steps = ["↪ " + described(root), *tree(root, described, depth=1)]
         return _drawing(f"Flow [{root.name}] {_summary(root)}", steps)
 
-    @botcmd(syntax="[name]")
+    @botcmd(syntax="[FLOW]")
     async def flows_stop(self, msg: Message, args: str) -> str:
-        """Stop your flow.
-
-        Usage: !flows stop [FLOW]
-        """
+        """Stop your flow."""
         executor = self.host.dispatcher.flow_executor
         name = args.strip()
         requestor = _sender(msg)
@@ -90,12 +79,9 @@ class Flows(CorePlugin):
         return "Flow not found." if executor.stop_flow(name, requestor) is None else f"{name} stopped."
 
     @admin_by_default
-    @botcmd(syntax="user flow_name")
+    @botcmd(syntax="PERSON FLOW")
     def flows_kill(self, msg: Message, args: str) -> str:
-        """Stop the flow of a person or room.
-
-        Usage: !flows kill PERSON FLOW
-        """
+        """Stop the flow of a person or room."""
         user, _, name = args.strip().rpartition(" ")
         if not user.strip() or not name:
             missing = "flow_name" if name else "user, flow_name"

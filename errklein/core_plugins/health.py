@@ -103,8 +103,6 @@ class Health(CorePlugin):
     async def config_reload(self, msg: Message, args: str) -> str:
         """Read the configuration again, and apply most of it.
 
-        Usage: !config reload [--force]
-
         An error changes nothing, and what needs a restart is named. --force also removes the last administrator of a network, or a webhook's verification.
         """
         by = self.actor(msg)
@@ -113,11 +111,9 @@ class Health(CorePlugin):
         return "\n".join(shown_lines(lines, 1000)) or "Nothing has changed."
 
     @concurrent
-    @botcmd(admin_only=True, syntax="[--confirm] [--kill]")
+    @botcmd(admin_only=True, syntax="--confirm [--kill]")
     async def shutdown(self, msg: Message, args: str) -> str:
         """Stop the bot.
-
-        Usage: !shutdown --confirm [--kill]
 
         With --kill the process ends at once: running commands and webhooks don't finish.
         """

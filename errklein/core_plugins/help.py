@@ -31,12 +31,9 @@ class Help(CorePlugin):
         values = {"version": __version__, "python_version": platform.python_version(), "prefix": self.host.prefix}
         return self.render("about", values)
 
-    @botcmd
+    @botcmd(syntax="TEXT")
     async def apropos(self, msg: Message, args: str) -> str:
-        """Search the names and descriptions of commands.
-
-        Usage: !apropos TEXT
-        """
+        """Search the names and descriptions of commands."""
         term = args.strip().lower()
         if not term:
             return f"Usage: {self.host.prefix}apropos TEXT"
@@ -49,11 +46,9 @@ class Help(CorePlugin):
             return f"No command matches {code(term)}."
         return "Available commands:\n\n" + "\n".join(self._line(command, ": ") for command in found)
 
-    @botcmd
+    @botcmd(syntax="[PLUGIN | COMMAND]")
     async def help(self, msg: Message, args: str) -> str:
         """List all commands, or describe a plugin or command.
-
-        Usage: !help [PLUGIN | COMMAND]
 
         The first words of several commands list those commands. If a plugin and a command have the same name, write the
         command with its prefix.

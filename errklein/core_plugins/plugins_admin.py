@@ -35,11 +35,9 @@ class Plugins(CorePlugin):
         text = f"{summary}: {plain(str(error))}" if is_about_config else plain_lines(str(error))
         return DetailedError(text, summary) if getattr(error, "repeats_exception", False) else CommandError(text)
 
-    @botcmd(admin_only=True, historize=False)
+    @botcmd(admin_only=True, historize=False, syntax="PLUGIN [CONFIGURATION]")
     async def plugin_config(self, msg: Message, args: str) -> str:
         """Show or set the configuration of a plugin.
-
-        Usage: !plugin config PLUGIN [CONFIGURATION]
 
         CONFIGURATION is a Python literal, as in !plugin config Example {'TOKEN': 'abc'}
         """
@@ -63,21 +61,16 @@ class Plugins(CorePlugin):
         await self.host.plugins.configure_from(by, name, text.strip())
         return "Plugin configuration done."
 
-    @botcmd(admin_only=True)
+    @botcmd(admin_only=True, syntax="PLUGIN")
     async def plugin_activate(self, msg: Message, args: str) -> str:
-        """Activate a plugin.
-
-        Usage: !plugin activate PLUGIN
-        """
+        """Activate a plugin."""
         name = self._named(args, "activate")
         await self.host.plugins.activate(self.actor(msg), name)
         return f"Plugin {name} activated."
 
-    @botcmd(admin_only=True)
+    @botcmd(admin_only=True, syntax="PLUGIN")
     async def plugin_deactivate(self, msg: Message, args: str) -> str:
         """Deactivate a plugin, its commands and its webhooks.
-
-        Usage: !plugin deactivate PLUGIN
 
         The bot activates it again at its next start. To prevent that, use !plugin blacklist.
         """
@@ -85,11 +78,9 @@ class Plugins(CorePlugin):
         await self.host.plugins.deactivate(self.actor(msg), name)
         return f"Plugin {name} deactivated."
 
-    @botcmd(admin_only=True)
+    @botcmd(admin_only=True, syntax="PLUGIN")
     async def plugin_reload(self, msg: Message, args: str) -> str:
         """Reload the code of a plugin.
-
-        Usage: !plugin reload PLUGIN
 
         An inactive plugin stays inactive.
         """
@@ -98,22 +89,16 @@ class Plugins(CorePlugin):
         activate = code(f"{self.host.prefix}plugin activate {name}")
         return f"Plugin {name} reloaded." + ("" if is_active else f" It is inactive; use {activate} to activate it.")
 
-    @botcmd(admin_only=True)
+    @botcmd(admin_only=True, syntax="PLUGIN")
     async def plugin_blacklist(self, msg: Message, args: str) -> str:
-        """Deactivate a plugin now and at every start.
-
-        Usage: !plugin blacklist PLUGIN
-        """
+        """Deactivate a plugin now and at every start."""
         name = self._named(args, "blacklist")
         is_new = await self.host.plugins.blacklist(self.actor(msg), name)
         return f"Plugin {name} is {'now' if is_new else 'already'} blacklisted."
 
-    @botcmd(admin_only=True)
+    @botcmd(admin_only=True, syntax="PLUGIN")
     async def plugin_unblacklist(self, msg: Message, args: str) -> AsyncIterator[str]:
-        """Activate a blacklisted plugin now and at every start.
-
-        Usage: !plugin unblacklist PLUGIN
-        """
+        """Activate a blacklisted plugin now and at every start."""
         by, name = self.actor(msg), self._named(args, "unblacklist")
         if not await self.host.plugins.unblacklist(by, name):
             yield f"Plugin {name} is not blacklisted."
@@ -122,11 +107,9 @@ class Plugins(CorePlugin):
         if any(plugin.name == name and not plugin.active for plugin in self.host.plugin_manager.found):
             await self.host.plugins.activate(by, name)
 
-    @botcmd(admin_only=True)
+    @botcmd(admin_only=True, syntax="PLUGIN")
     async def plugin_info(self, msg: Message, args: str) -> str:
         """Show a plugin's files, state, configuration and stored data.
-
-        Usage: !plugin info PLUGIN
 
         Secrets and stored values are masked except in private.
         """
@@ -157,11 +140,9 @@ class Plugins(CorePlugin):
         nothing = f"No repositories are installed. Use `{self.host.prefix}repos search KEYWORD` to find some."
         return self.render("repos", {"repos": rows, "nothing": nothing})
 
-    @botcmd
+    @botcmd(syntax="KEYWORD …")
     async def repos_search(self, msg: Message, args: str) -> str:
         """Search the index of repositories.
-
-        Usage: !repos search KEYWORD …
 
         The names and descriptions of repositories and plugins are searched.
         """
@@ -183,11 +164,9 @@ class Plugins(CorePlugin):
         }
         return self.render("repos2", parameters)
 
-    @botcmd(admin_only=True, historize=False)
+    @botcmd(admin_only=True, historize=False, syntax="NAME | URL")
     async def repos_install(self, msg: Message, args: str) -> AsyncIterator[str]:
         """Install a repository and activate its plugins.
-
-        Usage: !repos install NAME | URL
 
         NAME is a repository in the index (!repos search), URL that of a git repository or a .tar.gz archive.
         """
@@ -209,11 +188,9 @@ class Plugins(CorePlugin):
         problems = [*installed.problems, *await repositories.activate(by, installed)]
         yield self._problems(msg, problems) or "All its plugins are active."
 
-    @botcmd(admin_only=True)
+    @botcmd(admin_only=True, syntax="NAME")
     async def repos_uninstall(self, msg: Message, args: str) -> str:
         """Remove a repository and its plugins.
-
-        Usage: !repos uninstall NAME
 
         The stored data of its plugins is kept.
         """
@@ -226,12 +203,9 @@ class Plugins(CorePlugin):
         kept = f" The stored data of {', '.join(removed.removed)} is kept." if removed.removed else ""
         return f"Repository {name} removed.{kept}" + (f"\n\n{_list(removed.problems)}" if removed.problems else "")
 
-    @botcmd(admin_only=True)
+    @botcmd(admin_only=True, syntax="all | NAME …")
     async def repos_update(self, msg: Message, args: str) -> AsyncIterator[str]:
-        """Update repositories and reload their plugins.
-
-        Usage: !repos update all | NAME …
-        """
+        """Update repositories and reload their plugins."""
         names, installed = args.split(), self.host.repositories.installed(self.actor(msg))
         if not names:
             raise CommandError(f"Please name the repositories to update, or use `all`; {self._see_repos}.")

@@ -27,8 +27,6 @@ class TextCmds(CorePlugin):
     def inroom(self, msg: Message, args: str) -> str:
         """Send what you type to a room.
 
-        Usage: !inroom [ROOM]
-
         By default it is the first room of CHATROOM_PRESENCE.
         """
         text = self._text()
@@ -50,10 +48,7 @@ class TextCmds(CorePlugin):
 
     @botcmd(threaded=False, syntax="[NAME]")
     def asuser(self, msg: Message, args: str) -> str:
-        """Act as another person, who isn't an administrator.
-
-        Usage: !asuser [NAME]
-        """
+        """Act as another person, who isn't an administrator."""
         text = self._text()
         name = args.strip().removeprefix("@")
         person = self.identifier_of(f"@{name}" if name else _USER)

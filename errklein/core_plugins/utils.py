@@ -22,20 +22,14 @@ class Utils(CorePlugin):
 
     refusals = UserDoesNotExistError, UserNotUniqueError, JournalError, StorageError
 
-    @botcmd
+    @botcmd(syntax="TEXT")
     async def echo(self, msg: Message, args: str) -> str:
-        """Repeat a text.
-
-        Usage: !echo TEXT
-        """
+        """Repeat a text."""
         return args
 
-    @botcmd
+    @botcmd(syntax="[NAME]")
     def whoami(self, msg: Message, args: str) -> str:
-        """Show how the bot identifies you or another person.
-
-        Usage: !whoami [NAME]
-        """
+        """Show how the bot identifies you or another person."""
         who = self.identifier_of(args.strip()) if args.strip() else msg.frm
         rows = [(name, getattr(who, name, None)) for name in ("person", "nick", "fullname", "client", "email")]
         if isinstance(who, RoomOccupant):
@@ -58,8 +52,6 @@ class Utils(CorePlugin):
     async def person_forget(self, msg: Message, args: str) -> str:
         """Remove what is stored of a person.
 
-        Usage: !person forget PERSON [--deliveries ID …]
-
         Commands, notices and plugins' values are removed, and deliveries that have ended and mention the person are listed. With
         ids of these, their headers and bodies are removed.
         """
@@ -72,11 +64,9 @@ class Utils(CorePlugin):
         found = await persons.forget(by, name)
         return "\n".join(shown_lines([*found.lines(f"{self.host.prefix}person forget {name}")], _MOST_CHARACTERS))
 
-    @botcmd(admin_only=True)
+    @botcmd(admin_only=True, syntax="[LINES]")
     def log_tail(self, msg: Message, args: str) -> str:
         """Show the last lines of the log, in private only.
-
-        Usage: !log tail [LINES]
 
         By default it shows 40 lines.
         """

@@ -39,8 +39,6 @@ class Webhooks(CorePlugin):
     async def webhook_new(self, msg: Message, args: str) -> str:
         """Make a webhook that shows in a room what a service sends.
 
-        Usage: !webhook new SOURCE [NAME] [in ROOM] [signed] [expires TIME]
-
         It is for the room of the command, or for the one that is named. Its address, and what to enter at the source, are in the
         reply in private. Without a source, the sources are listed. By default, its name is that of the source. With signed, the
         source signs its requests, instead of a token in the address. TIME is such as 90d, or a date.
@@ -63,8 +61,6 @@ class Webhooks(CorePlugin):
     async def webhook_set(self, msg: Message, args: str) -> str:
         """Change an option of a webhook of a room.
 
-        Usage: !webhook set NAME OPTION VALUE
-
         OPTION is events, the patterns of those that are shown; text, with placeholders such as {title}; expires, such as 90d or
         never; messages, such as 20/min, beyond which they are only counted; rate, that of requests; or secret, which the source has made.
         """
@@ -85,8 +81,6 @@ class Webhooks(CorePlugin):
     async def webhook_rotate(self, msg: Message, args: str) -> str:
         """Make a new address or secret for a webhook of a room.
 
-        Usage: !webhook rotate NAME
-
         The one before stays valid for a day.
         """
         [name] = _exactly(args, 1, f"{self.host.prefix}webhook rotate NAME")
@@ -101,10 +95,7 @@ class Webhooks(CorePlugin):
     @admin_by_default
     @botcmd(historize=False, syntax="NAME ROOM")
     async def webhook_move(self, msg: Message, args: str) -> str:
-        """Send the messages of a webhook to another room from now on.
-
-        Usage: !webhook move NAME ROOM
-        """
+        """Send the messages of a webhook to another room from now on."""
         name, given = _exactly(args, 2, f"{self.host.prefix}webhook move NAME ROOM")
         room = self._room(msg, given)
         await self.check_use(msg, args, name, room)
@@ -115,10 +106,7 @@ class Webhooks(CorePlugin):
     @admin_by_default
     @botcmd(historize=False, syntax="NAME")
     async def webhook_remove(self, msg: Message, args: str) -> str:
-        """Remove a webhook of a room.
-
-        Usage: !webhook remove NAME
-        """
+        """Remove a webhook of a room."""
         [name] = _exactly(args, 1, f"{self.host.prefix}webhook remove NAME")
         await self.check_use(msg, args, name)
         await self.host.room_webhooks.remove(self._maker(msg), name)

@@ -153,11 +153,9 @@ class Webserver(CorePlugin):
         return self.render("webstatus", values)
 
     @admin_by_default
-    @botcmd(historize=False)
+    @botcmd(historize=False, syntax="URL|WEBHOOK [CONTENT]")
     async def webhook_test(self, msg: Message, args: str) -> str:
         """Send a test POST request to a webhook.
-
-        Usage: !webhook test URL|WEBHOOK [CONTENT]
 
         WEBHOOK is Plugin:method, or the name of a webhook of a room. Content that is JSON is sent as application/json, FIELD=JSON as a
         form, and anything else as text/plain. Without content, a webhook with a source gets the source's example.
@@ -178,11 +176,9 @@ class Webserver(CorePlugin):
         values = {"sent": sent, "shown": shown, "headers": headers, "fenced": fenced, "code": code, "mask": masker}
         return self.render("webhook_test", values)
 
-    @botcmd(admin_only=True, split_args_with=None)
+    @botcmd(admin_only=True, split_args_with=None, syntax="[HOST …]")
     async def generate_certificate(self, msg: Message, args: list[str]) -> AsyncIterator[str]:
         """Generate a self-signed certificate.
-
-        Usage: !generate certificate [HOST …]
 
         It is valid for localhost, the configured hosts, and the given host names and addresses. The configuration isn't
         changed.
