@@ -15,10 +15,10 @@ from typing import Any, TextIO, TypeVar
 
 from errklein.plugins import BotFlow, BotPlugin
 from errklein.plugins.imports import CORE_PLUGINS as _CORE_PLUGINS
+from errklein.plugins.lifecycle import activation_order
 from errklein.plugins.manager import BL_PLUGINS, PluginManager
 from errklein.plugins.plug_file import ERRBOT_VERSION, PlugFile, parse_errbot_version, parse_python_version, plugin_name
 from errklein.plugins.plugin import IncompatiblePluginException, PluginProblem
-from errklein.plugins.running_activations import activation_order
 
 V = TypeVar("V")
 

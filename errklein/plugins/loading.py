@@ -1,5 +1,5 @@
-"""Loads plugins: finds their files, installs requirements, imports modules and creates instances; and compares files
-with the code."""
+"""Loads plugins: finds their files, installs requirements, imports modules, creates instances and registers templates; and
+compares files with the code."""
 
 from __future__ import annotations
 
@@ -214,8 +214,37 @@ class Loader:
         except TimedOut:
             return None
 
+    async def add_templates(self, plugin: Plugin) -> None:
+        """Register the plugin's templates in place of its previous ones, and record the invalid ones."""
+        self.remove_templates(plugin)
+        if _has_templates(plugin):
+            # Imported late: Jinja2 is slow to import, and few plugins have templates.
+            from errklein.text import templating
+
+            templating.add_templates(plugin.name, plugin.plug.directory)
+            plugin.has_templates = True
+            plugin.templates = await self.check_templates(plugin)
+
+    def remove_templates(self, plugin: Plugin) -> None:
+        if plugin.has_templates:
+            from errklein.text import templating
+
+            templating.remove_templates(plugin.name)
+            plugin.has_templates = False
+        plugin.templates = []
+
+    async def check_templates(self, plugin: Plugin) -> list[str]:
+        if not _has_templates(plugin):
+            return []
+        check = partial(broken_templates, plugin.plug.directory)
+        return await self._execution.in_thread(check, f"checking the templates of {plugin.name}")
+
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
         return self._execution.in_thread(work, "looking for plugins")
+
+
+def _has_templates(plugin: Plugin) -> bool:
+    return (plugin.plug.directory / "templates").is_dir()
 
 
 class FlowFiles:
@@ -339,3 +368,20 @@ def _compare(plugs: Sequence[PlugFile]) -> dict[str, FileChanges]:
 
 def _subject(names: list[str]) -> str:
     return ", ".join(names) if all(names) else "a file" if len(names) == 1 else "files"
+
+
+def broken_templates(directory: Path) -> list[str]:
+    """Return a line with file, line and error for each invalid template beside the `.plug` files of a directory."""
+    from jinja2 import TemplateSyntaxError
+
+    from errklein.text.templating import SUFFIX, make_templates_path, tenv
+
+    problems = []
+    for path in sorted(make_templates_path(directory).rglob(f"*{SUFFIX}")):
+        try:
+            tenv().compile(path.read_text(encoding="utf-8"), path.name, str(path))
+        except TemplateSyntaxError as error:
+            problems.append(f"{path}, line {error.lineno}: invalid template: {error.message}")
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"{path}: the template can't be read: {error}")
+    return problems

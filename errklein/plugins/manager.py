@@ -1,8 +1,8 @@
-"""PluginManager, which makes all changes to plugins."""
+"""PluginManager, which makes all changes to plugins, and the webhooks of plugins that are inactive."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial, wraps
 from pathlib import Path
@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from errklein.config import Config
-from errklein.plugins._lifecycle import Lifecycle, StandbyWebhooks
 from errklein.plugins.botplugin import BotPlugin, mounts_of
 from errklein.plugins.imports import located_error
+from errklein.plugins.lifecycle import Lifecycle
 from errklein.plugins.loading import FlowFiles, Loader
 from errklein.plugins.methods import overrides
 from errklein.plugins.plug_file import plugin_name
@@ -34,8 +34,11 @@ from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports.values import Storage
 from errklein.running import Placement, SerialQueue, TimedOut, placement_of, result_within
 from errklein.running.context import handled_network, running_change
+from errklein.storage import StorageError
 from errklein.text.masking import masker, secrets_in
 from errklein.text.suggestions import most_similar
+from errklein.webhooks import Hook, HookDeclaration
+from errklein.webhooks.option_values import Rate
 
 if TYPE_CHECKING:
     from errklein.web import Routes
@@ -68,6 +71,59 @@ def _spoken(seconds: float) -> str:
 
 CONFIGS = "configs"
 BL_PLUGINS = "bl_plugins"
+WEBHOOKS = "webhooks"
+
+
+_FIELDS = ("rule", "methods", "methods_given", "max_body", "ack", "dedupe", "dedupe_window")
+
+
+class StandbyWebhooks:
+    """Stores the routes, since the plugin may be broken after a restart. The verification is the operator's, and isn't stored."""
+
+    log = Logger()
+
+    def __init__(self, stored: MutableMapping[str, Any], config: Config, routes: Routes) -> None:
+        self._stored, self._config = stored, config
+        self._routes = routes
+        self._webhooks: Mapping[str, Any] = {}
+
+    def restore(self) -> None:
+        self._update(self._stored.get(WEBHOOKS, {}), {})
+
+    def look(self) -> None:
+        """Accept the webhooks that WEBHOOKS names now, and forget the others."""
+        self._update(self._webhooks, {plugin: hooks for plugin, hooks in self._routes.declared.items() if hooks})
+
+    def replace(self, plugin: str, hooks: Sequence[Hook]) -> None:
+        """Store the routes of a plugin that has become active, or none of one that was removed, instead of its earlier ones."""
+        self._update(self._webhooks, {plugin: hooks})
+
+    def _update(self, stored: Mapping[str, Any], declared: Mapping[str, Sequence[Hook]]) -> None:
+        fields = {webhook: its for webhook, its in stored.items() if webhook.rpartition(":")[0] not in declared}
+        for hook in (hook for hooks in declared.values() for hook in hooks):
+            known = {name: getattr(hook.declaration, name) for name in _FIELDS}
+            fields[hook.full_name] = {**known, "rate": str(hook.declaration.rate or "")}
+        named = self._config.setting("WEBHOOKS")
+        webhooks = {webhook: its for webhook, its in fields.items() if named.get(webhook, {}).get("verify")}
+        if webhooks != stored:
+            try:
+                self._stored[WEBHOOKS] = webhooks
+            except StorageError as error:
+                self.log.error("The webhooks of inactive plugins can't be stored: {error}", error=str(error))
+        if webhooks != self._webhooks:
+            self._webhooks = webhooks
+            self._routes.stand_by([_hook(webhook, its) for webhook, its in webhooks.items()])
+
+
+def _hook(webhook: str, fields: Mapping[str, Any]) -> Hook:
+    plugin, _, method = webhook.rpartition(":")
+    rate = Rate.of(fields["rate"]) if fields["rate"] else None
+    declaration = HookDeclaration(**{name: fields[name] for name in _FIELDS}, rate=rate)
+    return Hook(plugin, method, declaration, _never_called, active=False)
+
+
+async def _never_called(payload: object) -> None:
+    raise AssertionError("the plugin is inactive")
 
 
 class Callback(NamedTuple):

@@ -33,7 +33,7 @@ running_change: ContextVar[object] = ContextVar("errklein.change", default=None)
 """The change to plugins that the running code belongs to, compared by identity."""
 
 running_activation: ContextVar[object] = ContextVar("errklein.activation", default=None)
-"""The activation of a plugin that the running code belongs to; read it with `plugins.running_activations.current`."""
+"""The activation of a plugin that the running code belongs to; read it with `plugins.lifecycle.current`."""
 
 
 def causing_delivery() -> int:

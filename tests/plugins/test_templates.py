@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin
 from errklein.chat import Card, Message
-from errklein.plugins._lifecycle import broken_templates
+from errklein.plugins.loading import broken_templates
 from errklein.ports.receipts import Receipt
 from errklein.testing import PluginTestCase, TestBot
 from errklein.text.templating import BrokenTemplate

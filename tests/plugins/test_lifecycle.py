@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.plugins.lifecycle import activation_order, circle
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import Plugin
-from errklein.plugins.running_activations import activation_order, circle
 
 NAMES = st.sampled_from("ABCDE")
 
