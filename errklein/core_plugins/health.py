@@ -1,4 +1,4 @@
-"""The commands `!status`, `!uptime`, `!config reload`, `!restart` and `!shutdown`."""
+"""The commands `!status`, `!uptime`, `!config reload`, `!restart` and `!shutdown`, and `!backup`."""
 
 from __future__ import annotations
 
@@ -129,3 +129,18 @@ class Health(CorePlugin):
             return "Killing the process."
         self.host.process.shut_down(self.actor(msg))
         return "Shutting down."
+
+
+class Backup(CorePlugin):
+    """Write backups, which `errklein restore` reads."""
+
+    refusals, failure = (StorageError,), "The backup failed"
+
+    @botcmd(admin_only=True)
+    def backup(self, msg: Message, args: str) -> str:
+        """Back up all stored data, secrets included, to files.
+
+        The files are backup.jsonl and backup.journal.sqlite in BOT_DATA_DIR. `errklein restore` reads them.
+        """
+        path, count = self.host.process.back_up(self.actor(msg))
+        return f"Backup of {count} values written to {code(str(path))}. It contains their secrets."
