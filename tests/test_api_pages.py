@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import errklein
 import errklein.testing
 from errklein import BotPlugin
-from errklein.plugins.messages import PluginMessages
+from errklein.plugins._base import PluginMessages
 from tests.processes import ROOT
 from tests.test_pages import TEXTS
 

@@ -1,10 +1,12 @@
-"""The parts of BotPlugin: the bot as plugins use it, attributes that a plugin may define otherwise, and pollers."""
+"""The parts of BotPlugin: the bot as plugins use it, attributes that a plugin may define otherwise, pollers, and messages to
+people and rooms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Protocol, TypeVar
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
@@ -12,8 +14,11 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.chat import Identifier, Room, Stream
+from errklein.chat import ONLINE, Card, Identifier, Message, Room, Stream
+from errklein.chat.handles import Target, thread_of
+from errklein.chat.operations import Kind
 from errklein.http_client import HTTPClients
+from errklein.plugins.plug_file import plugin_name
 from errklein.ports.receipts import Receipt
 from errklein.ports.values import Storage
 from errklein.running import Runner, ThreadWaits, WorkerPool, on_reactor_soon
@@ -30,7 +35,7 @@ Signature = tuple[Callable[..., Any], Any, Any]  # a method with its positional 
 
 
 class MessageChanges(Protocol):
-    """What the bot does with messages; messages.py has the parameters."""
+    """What the bot does with messages; PluginMessages has the parameters."""
 
     change: Callable[..., Receipt]
     send_file: Callable[..., Receipt]
@@ -55,7 +60,7 @@ class PluginHost(Protocol):
     @property
     def bot_identifier(self) -> Identifier | None: ...
 
-    # botplugin.py has the parameters.
+    # PluginMessages has the parameters.
     send: Callable[..., Receipt]
     send_templated: Callable[..., Receipt]
     send_card: Callable[..., Receipt]
@@ -211,3 +216,384 @@ class Pollers:
 def _comparable(signature: Signature) -> Signature:
     method, args, kwargs = signature
     return method, tuple(args) if isinstance(args, list) else args, kwargs
+
+
+class PluginMessages:
+    """The base class of `BotPlugin`, with its name and what it says in the chat."""
+
+    _bot: PluginHost
+    _name: str
+
+    @property
+    def name(self) -> str:
+        """The plugin's name, as in its `.plug` file."""
+        return self._name
+
+    def send(
+        self,
+        identifier: Identifier,
+        text: str,
+        in_reply_to: Message | None = None,
+        groupchat_nick_reply: bool = False,
+        *,
+        priority: bool = False,
+        mentions: bool = False,
+        thread: Target = "",
+    ) -> Receipt:
+        """Send Markdown text to a person or a room. The call doesn't wait for the network.
+
+        For example::
+
+            room = self.build_identifier("#builds")
+            self.send(room, "Build **42** has failed.")
+
+        The network's outbox keeps the message until the network has it, across disconnections and restarts, and splits text
+        that is too long for one message.
+
+        :param identifier: The recipient: `msg.frm`, `msg.to`, or a result of `build_identifier`.
+        :param text: The text, in Markdown. Put text from outside in backticks to show it unchanged.
+        :param in_reply_to: A message; on networks with threads the text is sent in its thread.
+        :param groupchat_nick_reply: True to start the text with the name of the sender of `in_reply_to`, in rooms.
+        :param priority: True to send it before the messages without priority that wait on this network.
+        :param mentions: True to let `@channel`, `@here`, `@everyone` and the like in the text notify people. By default, they
+            are shown without effect.
+        :param thread: The thread to send to: `message.thread`, or a message that is in the thread or begins it.
+        :returns: The handle of the message, a text that may be stored, see `Receipt`. `await sent` waits until the network has
+            the message; in a thread, `sent.wait()` does. It fails with OutboxExpired after OUTBOX_MAX_AGE, with SentLater if the
+            next start sends the message, with RoomUnavailable if it waits until the bot has joined the room, or with the
+            network's error. A handler may return or yield it, which is no reply.
+        :raises ValueError: If `identifier` isn't an identifier, for instance a string.
+        :raises OutboxFull: If messages are sent faster than the network accepts them; in a thread, after 5 s.
+        """
+        options = _options(priority=priority, mentions=mentions, thread=thread)
+        return self._bot.send(identifier, text, in_reply_to, groupchat_nick_reply, **options)
+
+    def send_templated(
+        self,
+        identifier: Identifier,
+        template_name: str,
+        template_parameters: Mapping[str, Any],
+        in_reply_to: Message | None = None,
+        groupchat_nick_reply: bool = False,
+        *,
+        priority: bool = False,
+        mentions: bool = False,
+        thread: Target = "",
+    ) -> Receipt:
+        """Send the text that a Jinja2 template produces.
+
+        For example::
+
+            self.send_templated(msg.frm, "build", {"project": "api", "status": "passed"})
+
+        The other parameters, the result and the other exceptions are those of `send`.
+
+        :param template_name: The name of a file in the directory `templates` beside the `.plug` file, without `.md`. If
+            the plugin doesn't have it, errklein's template of that name is used.
+        :param template_parameters: The variables of the template.
+        :raises jinja2.TemplateError: If the template doesn't exist or can't be rendered.
+        """
+        options = _options(priority=priority, mentions=mentions, thread=thread)
+        return self._bot.send_templated(
+            identifier,
+            template_name,
+            template_parameters,
+            in_reply_to,
+            groupchat_nick_reply,
+            plugin_name(self),
+            **options,
+        )
+
+    def send_card(
+        self,
+        body: str = "",
+        to: Identifier | None = None,
+        in_reply_to: Message | None = None,
+        summary: str | None = None,
+        title: str = "",
+        link: str | None = None,
+        image: str | None = None,
+        thumbnail: str | None = None,
+        color: str = "green",
+        fields: Sequence[tuple[str, str]] | None = (),
+        *,
+        priority: bool = False,
+        mentions: bool = False,
+        thread: Target = "",
+    ) -> Receipt:
+        """Send a card: a message with a title, pictures and fields. Networks without cards show it as text.
+
+        For example::
+
+            self.send_card(
+                to=msg.frm,
+                title="Build 42",
+                link="https://ci.example.org/42",
+                body="All tests have passed.",
+                color="green",
+                fields=(("Branch", "main"), ("Duration", "3 min")),
+            )
+
+        :param body: The text below the title, in Markdown.
+        :param to: The recipient; by default the sender of `in_reply_to`.
+        :param in_reply_to: The message that the card replies to.
+        :param summary: A short text for notifications.
+        :param link: The URL that the title links to.
+        :param image: The URL of a picture; `thumbnail` is that of a small one.
+        :param color: A name such as "red", or "#rrggbb".
+        :param fields: Pairs of a name and a value, shown as a table.
+        :param priority: As for `send`, like `mentions` and `thread`.
+        :returns: As `send` does.
+        :raises ValueError: If `to` and `in_reply_to` are both missing, or if `to` isn't an identifier.
+        """
+        frm = self._bot.bot_identifier
+        if in_reply_to is not None:
+            frm = in_reply_to.to
+            to = to or in_reply_to.frm
+        if to is None:
+            raise ValueError("send_card() requires `to` or `in_reply_to`")
+        if not isinstance(to, Identifier):
+            raise ValueError(f"send_card(): `to` must be an identifier, as build_identifier() returns, not {to!r}")
+        card = Card(body, frm, to, in_reply_to, summary, title, link, image, thumbnail, color, fields)
+        card.priority, card.mentions, card.thread = priority, mentions, thread_of(thread)
+        return self._bot.send_card(card)
+
+    @DefaultMethod
+    def edit(self, sent: Target, text: str, *, mentions: bool = False) -> Receipt:
+        """Replace the text of a message of the bot. One that hasn't been sent yet is sent with the new text.
+
+        For example::
+
+            sent = self.send(room, "The build runs.")
+            self.edit(sent, "The build has passed.")
+
+        :param sent: What `send` has returned, or its text, which may come from the store.
+        :param text: The new text, in Markdown.
+        :param mentions: As for `send`.
+        :returns: As `send` does, for the edit.
+        :raises ValueError: If `sent` names no message.
+        """
+        return self._bot.sending.change(sent, Kind.EDIT, text, mentions=mentions)
+
+    @DefaultMethod
+    def delete(self, sent: Target) -> Receipt:
+        """Delete a message of the bot. One that hasn't been sent yet won't be.
+
+        :param sent: As for `edit`.
+        :returns: As `send` does, for the deletion; `await` raises Unsupported where that is impossible.
+        :raises ValueError: If `sent` names no message.
+        """
+        return self._bot.sending.change(sent, Kind.DELETE)
+
+    @DefaultMethod
+    def react(self, message: Target, emoji: str, *, remove: bool = False) -> Receipt:
+        """React to a message with an emoji, or take the bot's reaction back.
+
+        For example::
+
+            self.react(message, "👀")
+
+        :param message: A received message, its `ref`, or what `send` has returned.
+        :param remove: True to take the reaction back.
+        :returns: As `send` does, for the reaction.
+        :raises ValueError: If `message` names no message.
+        """
+        return self._bot.sending.change(message, Kind.UNREACT if remove else Kind.REACT, emoji=emoji)
+
+    @DefaultMethod
+    def send_file(
+        self,
+        identifier: Identifier,
+        file: bytes | Path | BinaryIO,
+        name: str = "",
+        type: str = "",
+        *,
+        thread: Target = "",
+        priority: bool = False,
+    ) -> Receipt:
+        """Send a file of up to 25 MB to a person or a room.
+
+        For example::
+
+            self.send_file(room, Path("report.pdf"))
+
+        :param identifier: The recipient, as for `send`.
+        :param file: The content, a path, or a binary file. It is read before the call returns; in a coroutine, read one of a slow
+            disk in a thread before.
+        :param name: The name of the file for the recipient; by default that of `file`.
+        :param type: The content type, such as "image/png"; by default that of the name.
+        :param thread: As for `send`, like `priority`.
+        :returns: As `send` does; `await` raises Unsupported if the network can't carry the file.
+        :raises ValueError: If `identifier` isn't an identifier, or the file is too large or can't be read as bytes.
+        """
+        return self._bot.sending.send_file(identifier, file, name, type, thread=thread, priority=priority)
+
+    @DefaultMethod
+    def choose(
+        self,
+        to: Message | Identifier,
+        question: str,
+        choices: Sequence[str],
+        *,
+        who: Identifier | str | Sequence[Identifier | str] | None = None,
+        timeout: float | None = 60.0,
+    ) -> Any:
+        """Ask a question with choices, and wait for the answer: a button that is pressed, or a number on networks without buttons.
+
+        For example, `answer = await self.choose(message, "Deploy?", ["yes", "no"], who="@alice")`. A plain method, which runs in a
+        thread, calls it without `await`. :doc:`/guides/commands` has more.
+
+        :param to: The message that the question replies to, or a room or person.
+        :param question: The question, in Markdown.
+        :param choices: The labels of the buttons.
+        :param who: Who may choose: a person, a text as in `allowusers` such as "@alice", or several. By default it is
+            the sender of the message, or the person that is asked; in a room, everybody there, in a command everybody
+            there who may run it.
+        :param timeout: The time to wait for the answer, in seconds; None to wait without a limit.
+        :returns: The label that was chosen, a `str` with the attributes `by`, `number` (the position from 0), `ref` and `message`.
+        :raises TimeoutError: If there is no answer in time. A command that doesn't catch it replies with a sentence about it.
+        :raises CommandError: If the plugin is deactivated, edits or deletes the question, the bot stops, or too many are open.
+        :raises ValueError: If an argument is invalid.
+        """
+        return self._bot.waits.result_of(self._bot.conversations.choose, self, to, question, choices, who, timeout)
+
+    def send_stream_request(
+        self,
+        user: Identifier,
+        fsource: BinaryIO,
+        name: str | None = None,
+        size: int | None = None,
+        stream_type: str | None = None,
+    ) -> Stream | None:
+        """Offer a file to a person, which the network reads in the background. New plugins use `send_file`.
+
+        :param fsource: The file, opened in binary mode.
+        :param size: The number of bytes, if known.
+        :param stream_type: The content's type, such as "application/pdf".
+        :returns: The stream, whose `status` shows the progress.
+        :raises NotImplementedError: If the network can't transfer files.
+        """
+        return self._bot.send_stream_request(user, fsource, name, size, stream_type)
+
+    def add_reaction(self, msg: Message, reaction: str) -> None:
+        """Add a reaction to a message. New plugins use `react`.
+
+        :param reaction: The reaction's name, such as "thumbsup".
+        :raises NotImplementedError: If the network has no reactions.
+        """
+        self._bot.sending.change_reaction(msg, Kind.REACT, reaction)
+
+    def remove_reaction(self, msg: Message, reaction: str) -> None:
+        """Remove a reaction that the bot has added to a message; otherwise as `add_reaction`."""
+        self._bot.sending.change_reaction(msg, Kind.UNREACT, reaction)
+
+    def build_identifier(self, txt: str | tuple[str, str]) -> Identifier:
+        """Return the identifier of a person, an occupant of a room, or a room.
+
+        For example::
+
+            self.build_identifier("#builds")  # on the current network
+            self.build_identifier("libera:#builds")  # on the network "libera" of NETWORKS
+
+        :param txt: The name as the network writes it, with or without the network's name and a colon before it. A tuple
+            of a room's name and its password stands for the room.
+        :returns: The identifier, on the current network (see `mode`) if the text doesn't name one.
+        :raises ValueError: If the network can't read the name.
+        """
+        return self._bot.build_identifier(txt)
+
+    @DefaultMethod
+    def resolve(self, txt: str) -> Any:
+        """Return the identifier of a person, an occupant of a room, or a room, after the network was asked if necessary.
+
+        For example::
+
+            room = await self.resolve("#builds")
+
+        :param txt: The name, as for `build_identifier`.
+        :returns: The identifier; on the reactor, an awaitable of it.
+        :raises ValueError: If the network can't read the name.
+        :raises RoomDoesNotExistError: If there is no such room.
+        :raises UserDoesNotExistError: If there is no such person.
+        :raises LookupFailed: If the network can't be asked now, or hasn't replied within 30 s.
+        """
+        return self._bot.waits.result_of(self._bot.networks.resolve, txt, self._bot.reactor)
+
+    def warn_admins(self, warning: str) -> None:
+        """Send a warning, in Markdown, to everyone in BOT_ADMINS_NOTIFICATIONS, on every network, and log it."""
+        self._bot.warn_admins(warning)
+
+    def change_presence(self, status: str = ONLINE, message: str = "") -> None:
+        """Set the bot's presence on all networks.
+
+        For example::
+
+            self.change_presence(AWAY, "Maintenance until 10:00")
+
+        :param status: ONLINE, AWAY, DND or OFFLINE, which `errklein` exports.
+        :param message: A status message.
+        """
+        self._bot.change_presence(status, message)
+
+    def rooms(self) -> list[Room]:
+        """Return the rooms that the bot is in, on all networks."""
+        return self._bot.rooms()
+
+    def query_room(self, room: str) -> Room:
+        """Return a room, whether or not the bot is in it.
+
+        For example::
+
+            room = self.query_room("#builds")
+            if not room.joined:
+                room.join()
+
+        :param room: The room's name, with or without a network, as for `build_identifier`.
+        :raises RoomDoesNotExistError: If the network knows that there is no such room.
+        """
+        return self._bot.query_room(room)
+
+    @DefaultMethod
+    def join_room(self, room: Room | str, password: str | None = None) -> Any:
+        """Join a room, and wait until the network has let the bot in.
+
+        :param room: A room, or its name with or without a network.
+        :returns: On the reactor, an awaitable. In a thread, the call waits.
+        :raises RoomError: If the network refuses, with its reason, or hasn't replied within 10 s. If it doesn't support that,
+            NotImplementedError.
+        """
+        return _room_result(self, "join", room, password or "")
+
+    @DefaultMethod
+    def leave_room(self, room: Room | str, reason: str | None = None) -> Any:
+        """Leave a room, with a reason that others see; otherwise as `join_room`."""
+        return _room_result(self, "leave", room, reason or "")
+
+    @DefaultMethod
+    def invite_to_room(self, room: Room | str, person: Identifier | str) -> Any:
+        """Invite a person to a room; otherwise as `join_room`."""
+        return _room_result(self, "invite", room, str(getattr(person, "person", person)))
+
+    @DefaultMethod
+    def topic_of(self, room: Room | str) -> Any:
+        """Return the topic of a room, "" if it has none; otherwise as `join_room`."""
+        return _room_result(self, "topic", room)
+
+    @DefaultMethod
+    def set_topic(self, room: Room | str, topic: str) -> Any:
+        """Set the topic of a room, and wait until the network has changed it; otherwise as `join_room`."""
+        return _room_result(self, "set_topic", room, topic)
+
+    @DefaultMethod
+    def members_of(self, room: Room | str) -> Any:
+        """Return the people in a room, as RoomOccupant; otherwise as `join_room`."""
+        return _room_result(self, "members", room)
+
+
+def _room_result(plugin: PluginMessages, act: str, room: Room | str, *args: str) -> Any:
+    return plugin._bot.waits.result_of(plugin._bot.core_host.rooms.do, act, room, *args)
+
+
+def _options(**options: Any) -> dict[str, Any]:
+    """Return the options that are set. Tests of plugins replace the bot's `send` by functions that don't know them."""
+    return {name: value for name, value in options.items() if value}

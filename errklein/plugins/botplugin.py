@@ -15,8 +15,7 @@ from twisted.web.resource import IResource
 from errklein.chat import Identifier, Message, Person, Presence, Reaction, Room, Stream
 from errklein.chat.handles import MessageRef
 from errklein.commands import Command, FlowRoot, RegisteredCommand
-from errklein.plugins._base import DefaultMethod, DefaultProperty, PluginHost, Pollers
-from errklein.plugins.messages import PluginMessages
+from errklein.plugins._base import DefaultMethod, DefaultProperty, PluginHost, PluginMessages, Pollers
 from errklein.plugins.plug_file import plugin_name
 from errklein.plugins.store_mixin import StoredValues, StoreMixin
 from errklein.running import on_reactor_soon
