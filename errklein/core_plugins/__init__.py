@@ -101,8 +101,7 @@ class CorePlugin(BotPlugin):
 
         :param args: The arguments of the command.
         :param webhook: The name of the webhook; "" for a new one.
-        :param rooms: The further rooms, each with its network.
-        """
+        :param rooms: The further rooms, each with its network."""
         networks = self.host.networks
         if ":" in webhook or Caller.from_message(message, networks.config(networks.of(message))).is_admin:
             return True

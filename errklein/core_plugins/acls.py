@@ -31,15 +31,13 @@ _ROOM_LAST = re.compile(r"(?P<rest>.*\S)\s+in\s+(?P<room>\S+)", re.DOTALL)
 class ACLS(CorePlugin):
     """Explain access rules.
 
-    The rules apply whether this plugin is active or not.
-    """
+    The rules apply whether this plugin is active or not."""
 
     @botcmd(admin_only=True, syntax="PERSON [in ROOM] COMMAND [ARGUMENTS]")
     def acl_explain(self, msg: Message, args: str) -> str:
         """Explain whether a person may use a command.
 
-        The reply names the rules that decide. "in ROOM" may also be at the end.
-        """
+        The reply names the rules that decide. "in ROOM" may also be at the end."""
         user, _, rest = args.strip().partition(" ")
         rest = rest.strip()
         if not rest:
@@ -71,8 +69,7 @@ class ACLS(CorePlugin):
     def _matching(self, text: str, prefix: str) -> Iterator[tuple[RegisteredCommand, str, str | None]]:
         """Yield the commands that match the text, by name or by pattern, each as written and with its arguments.
 
-        The arguments are None if the text is the method name of a command with a pattern.
-        """
+        The arguments are None if the text is the method name of a command with a pattern."""
         registry = self.host.dispatcher.registry
         found = registry.begins(text)
         command = found[0] if found is not None else registry.find("_".join(text.split()))

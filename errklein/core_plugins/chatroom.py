@@ -33,8 +33,7 @@ Handler = Callable[[Any, Message, list[str]], Coroutine[Any, Any, str]]
 def room_command(syntax: str, least: int, most: int | None, *, historize: bool = True) -> Callable[[Handler], Handler]:
     """Turn a method into an admin-only command whose arguments are split as in a shell.
 
-    With fewer than `least` or more than `most` arguments, the reply is the usage with `syntax`.
-    """
+    With fewer than `least` or more than `most` arguments, the reply is the usage with `syntax`."""
 
     def declare(handler: Handler) -> Handler:
         @admin_by_default
@@ -111,8 +110,7 @@ class ChatRoom(CorePlugin):
     async def room_join(self, msg: Message, args: list[str]) -> str:
         """Join a room.
 
-        Most networks create a room that doesn't exist.
-        """
+        Most networks create a room that doesn't exist."""
         joined = await self.host.rooms.join(self.actor(msg), *args)
         return f"{'Joined' if joined else 'Joining'} the room {code(args[0])}."
 
@@ -182,8 +180,7 @@ class ChatRoom(CorePlugin):
 def _listeners(relays: Mapping[str, Iterable[str] | str], speaker: Identifier, names: Iterable[str]) -> Iterator[str]:
     """Yield the recipients for messages of `speaker`, who has these names.
 
-    Keys of `relays` may begin with a network, as in "libera:#ops".
-    """
+    Keys of `relays` may begin with a network, as in "libera:#ops"."""
     fold = rules_of(speaker).fold
     folded = {fold(name) for name in names}
     for named, listeners in relays.items():

@@ -51,8 +51,7 @@ class Deliveries(CorePlugin):
 
         WEBHOOK is Plugin:method, Plugin, the name of a webhook of a room, or a path. A state is received, running, retry, done, dead, failed,
         duplicate or refused. A time is a duration such as 10min, 2h or 3d, or an ISO date. With grouped, deliveries with the
-        same reason are shown together, with the ids to replay, or those that the source must send again.
-        """
+        same reason are shown together, with the ids to replay, or those that the source must send again."""
         page = await self.host.webhooks.deliveries(self.actor(msg), _split(args), _MOST_LINES)
         lines = shown_lines(page.lines(), _SHOWN if page.is_grouped else _LINE)
         if page.older and not page.is_grouped:
@@ -93,8 +92,7 @@ class Deliveries(CorePlugin):
 
         The words of the second form are those of !delivery list. Without a state, failed and dead deliveries run. At most 1000
         run at a time, the latest ones; with a rate such as 2/s or 500/h, one after the other. Those that the source has repeated
-        meanwhile run only with force.
-        """
+        meanwhile run only with force."""
         found = await self.host.webhooks.replay(self.actor(msg), _split(args))
         repeated = [f"{one} as {later}" for one, later in found.repeated.items()]
         others = list(map(str, found.others))
@@ -108,8 +106,7 @@ class Deliveries(CorePlugin):
 
         The reply has its URL and options, whether it is paused, what !why says about it, and the numbers of a day.
 
-        WEBHOOK is Plugin:method, Plugin, the name of a webhook of a room, or the path of a webhook.
-        """
+        WEBHOOK is Plugin:method, Plugin, the name of a webhook of a room, or the path of a webhook."""
         reports = await self.host.webhooks.webhook(self.actor(msg), _webhook(args))
         for report in reports:
             await self.check_use(msg, args, report.name)
@@ -122,8 +119,7 @@ class Deliveries(CorePlugin):
         """Let the deliveries of a webhook wait.
 
         Requests are verified, recorded and get 202. They run after !webhook resume, also if the bot restarts meanwhile.
-        Without a webhook, the paused webhooks are listed.
-        """
+        Without a webhook, the paused webhooks are listed."""
         if not args.strip():
             paused = self.host.webhooks.paused(self.actor(msg))
             names = [name for name in paused if await self.may_use(msg, args, name)]
@@ -142,8 +138,7 @@ class Deliveries(CorePlugin):
         """Explain the state of a delivery, webhook or room.
 
         ID is that of a delivery or of its request. WEBHOOK is Plugin:method, Plugin or a path. With refused, the last request that was refused is
-        explained. A room of one of several networks is named as in libera:#ops.
-        """
+        explained. A room of one of several networks is named as in libera:#ops."""
         explained = await self.host.webhooks.why(self.actor(msg), args.strip())
         lines = [line for one in explained for line in one.lines()]
         return "\n".join(shown_lines(lines, _EXPLAINED)[:_MOST_LINES])
@@ -165,8 +160,7 @@ class Deliveries(CorePlugin):
     async def message_drop(self, msg: Message, args: str) -> str:
         """Drop what waits for a room or person.
 
-        The names are those of !message list.
-        """
+        The names are those of !message list."""
         network, _, recipient = args.strip().partition(" ")
         number = await self.host.messages.drop(self.actor(msg), network, recipient.strip())
         return f"Dropped {number} {'message' if number == 1 else 'messages'}."
@@ -215,8 +209,7 @@ class Webhooks(CorePlugin):
 
         It is for the room of the command, or for the one that is named. Its address, and what to enter at the source, are in the
         reply in private. Without a source, the sources are listed. By default, its name is that of the source. With signed, the
-        source signs its requests, instead of a token in the address. TIME is such as 90d, or a date.
-        """
+        source signs its requests, instead of a token in the address. TIME is such as 90d, or a date."""
         words, options, signed = _words(args, self.host.prefix)
         if not words:
             return f"Usage: {self.host.prefix}{_NEW}\n\nSources: {', '.join(map(code, known_sources()))}."
@@ -255,8 +248,7 @@ class Webhooks(CorePlugin):
     async def webhook_rotate(self, msg: Message, args: str) -> str:
         """Make a new address or secret for a webhook of a room.
 
-        The one before stays valid for a day.
-        """
+        The one before stays valid for a day."""
         [name] = _exactly(args, 1, f"{self.host.prefix}webhook rotate NAME")
         await self.check_use(msg, args, name)
         if not self.reads_alone(msg):

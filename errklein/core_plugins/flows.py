@@ -33,8 +33,7 @@ class Flows(CorePlugin):
     async def flows_start(self, msg: Message, args: str) -> AsyncIterator[str]:
         """Start a flow.
 
-        CONTEXT is a JSON object with the initial values that the steps share.
-        """
+        CONTEXT is a JSON object with the initial values that the steps share."""
         name, _, given = args.strip().partition(" ")
         root = self._root(name)
         context = _context(given.strip())
@@ -114,8 +113,7 @@ class Flows(CorePlugin):
 def tree(root: FlowNode, described: Callable[[FlowNode], str], depth: int = 0) -> list[str]:
     """Return a line for each step, indented below the previous step.
 
-    `↺` marks a step that leads back. Steps after one that was shown above are replaced by "…".
-    """
+    `↺` marks a step that leads back. Steps after one that was shown above are replaced by "…"."""
     lines: list[str] = []
     drawn = {id(root)}
     todo: list[tuple[FlowNode, int, tuple[FlowNode, ...]]] = [

@@ -90,8 +90,7 @@ class Health(CorePlugin):
     async def restart(self, msg: Message, args: str) -> str:
         """Restart the bot with the same command line.
 
-        The bot goes on if config.py has an error.
-        """
+        The bot goes on if config.py has an error."""
         try:
             await self.host.process.restart(self.actor(msg))
         except CannotRestart as error:
@@ -115,8 +114,7 @@ class Health(CorePlugin):
     async def shutdown(self, msg: Message, args: str) -> str:
         """Stop the bot.
 
-        With --kill the process ends at once: running commands and webhooks don't finish.
-        """
+        With --kill the process ends at once: running commands and webhooks don't finish."""
         given = args.split()
         unknown = [word for word in given if word not in ("--confirm", "--kill")]
         if unknown:
@@ -140,7 +138,6 @@ class Backup(CorePlugin):
     def backup(self, msg: Message, args: str) -> str:
         """Back up all stored data, secrets included, to files.
 
-        The files are backup.jsonl and backup.journal.sqlite in BOT_DATA_DIR. `errklein restore` reads them.
-        """
+        The files are backup.jsonl and backup.journal.sqlite in BOT_DATA_DIR. `errklein restore` reads them."""
         path, count = self.host.process.back_up(self.actor(msg))
         return f"Backup of {count} values written to {code(str(path))}. It contains their secrets."

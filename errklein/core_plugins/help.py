@@ -29,8 +29,7 @@ _GREETINGS = frozenset(("hello", "help"))
 class Help(CorePlugin):
     """Describe plugins and their commands.
 
-    With HIDE_RESTRICTED_COMMANDS, replies contain only commands that the sender may use.
-    """
+    With HIDE_RESTRICTED_COMMANDS, replies contain only commands that the sender may use."""
 
     @botcmd
     async def about(self, msg: Message, args: str) -> str:
@@ -58,8 +57,7 @@ class Help(CorePlugin):
         """List all commands, or describe a plugin or command.
 
         The first words of several commands list those commands. If a plugin and a command have the same name, write the
-        command with its prefix.
-        """
+        command with its prefix."""
         topic = args.strip()
         permitted = await self._permitted(msg)
         listed = _listed(permitted)
@@ -218,8 +216,7 @@ def _summary(text: str) -> str:
 class CommandNotFoundFilter(CorePlugin):
     """Reply to unknown commands with suggestions, unless SUPPRESS_CMD_NOT_FOUND is True.
 
-    Punctuation such as `!!!` or `!?` isn't a command, and gets no reply.
-    """
+    Punctuation such as `!!!` or `!?` isn't a command, and gets no reply."""
 
     def __init__(self, bot: Any, name: str | None = None) -> None:
         super().__init__(bot, name)

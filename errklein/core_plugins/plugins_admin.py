@@ -39,8 +39,7 @@ class Plugins(CorePlugin):
     async def plugin_config(self, msg: Message, args: str) -> str:
         """Show or set the configuration of a plugin.
 
-        CONFIGURATION is a Python literal, as in !plugin config Example {'TOKEN': 'abc'}
-        """
+        CONFIGURATION is a Python literal, as in !plugin config Example {'TOKEN': 'abc'}"""
         name, text = [*args.split(maxsplit=1), "", ""][:2]
         by, name = self.actor(msg), self._named(name, "configure")
         template, stored = await self.host.plugins.configuration(by, name)
@@ -72,8 +71,7 @@ class Plugins(CorePlugin):
     async def plugin_deactivate(self, msg: Message, args: str) -> str:
         """Deactivate a plugin, its commands and its webhooks.
 
-        The bot activates it again at its next start. To prevent that, use !plugin blacklist.
-        """
+        The bot activates it again at its next start. To prevent that, use !plugin blacklist."""
         name = self._named(args, "deactivate")
         await self.host.plugins.deactivate(self.actor(msg), name)
         return f"Plugin {name} deactivated."
@@ -82,8 +80,7 @@ class Plugins(CorePlugin):
     async def plugin_reload(self, msg: Message, args: str) -> str:
         """Reload the code of a plugin.
 
-        An inactive plugin stays inactive.
-        """
+        An inactive plugin stays inactive."""
         name = self._named(args, "reload")
         is_active = await self.host.plugins.reload(self.actor(msg), name)
         activate = code(f"{self.host.prefix}plugin activate {name}")
@@ -111,8 +108,7 @@ class Plugins(CorePlugin):
     async def plugin_info(self, msg: Message, args: str) -> str:
         """Show a plugin's files, state, configuration and stored data.
 
-        Secrets and stored values are masked except in private.
-        """
+        Secrets and stored values are masked except in private."""
         by = self.actor(msg)
         found = await self.host.plugins.plugin(by, self._named(args, "show"))
         values = {
@@ -144,8 +140,7 @@ class Plugins(CorePlugin):
     async def repos_search(self, msg: Message, args: str) -> str:
         """Search the index of repositories.
 
-        The names and descriptions of repositories and plugins are searched.
-        """
+        The names and descriptions of repositories and plugins are searched."""
         if not args.strip():
             raise CommandError(f"Please specify a keyword: {code(f'{self.host.prefix}repos search KEYWORD')}")
         found = await self.host.repositories.search(self.actor(msg), args)
@@ -168,8 +163,7 @@ class Plugins(CorePlugin):
     async def repos_install(self, msg: Message, args: str) -> AsyncIterator[str]:
         """Install a repository and activate its plugins.
 
-        NAME is a repository in the index (!repos search), URL that of a git repository or a .tar.gz archive.
-        """
+        NAME is a repository in the index (!repos search), URL that of a git repository or a .tar.gz archive."""
         repo = args.strip()
         if not repo:
             search = f"`{self.host.prefix}repos search KEYWORD`"
@@ -192,8 +186,7 @@ class Plugins(CorePlugin):
     async def repos_uninstall(self, msg: Message, args: str) -> str:
         """Remove a repository and its plugins.
 
-        The stored data of its plugins is kept.
-        """
+        The stored data of its plugins is kept."""
         name = args.strip()
         if not name:
             raise CommandError(f"Please name the repository to remove; {self._see_repos}.")

@@ -15,8 +15,7 @@ _USER = "@user"
 class TextCmds(CorePlugin):
     """Act as other people and in rooms on the terminal.
 
-    The plugin is active only if the bot has a Text network.
-    """
+    The plugin is active only if the bot has a Text network."""
 
     def activate(self) -> None:
         """Activate the plugin if one of the networks is a Text network."""
@@ -27,8 +26,7 @@ class TextCmds(CorePlugin):
     def inroom(self, msg: Message, args: str) -> str:
         """Send what you type to a room.
 
-        By default it is the first room of CHATROOM_PRESENCE.
-        """
+        By default it is the first room of CHATROOM_PRESENCE."""
         text = self._text()
         rooms = [entry if isinstance(entry, str) else entry[0] for entry in text.config.CHATROOM_PRESENCE]
         name = args.strip() or next(iter(rooms), _ROOM)

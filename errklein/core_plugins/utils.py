@@ -41,8 +41,7 @@ class Utils(CorePlugin):
     async def history(self, msg: Message, args: str) -> str:
         """Show your latest commands in this room or in private.
 
-        A prefix and a number repeat one of them, as in !3, and a second prefix the latest one.
-        """
+        A prefix and a number repeat one of them, as in !3, and a second prefix the latest one."""
         entries = self.host.dispatcher.histories[self.host.networks.current.network].entries(Sender.of(msg))
         numbered = zip(range(len(entries), 0, -1), entries, strict=True)
         lines = (f"{n}:{self.host.prefix}{command.replace('_', ' ')} {given or ''}" for n, (command, given) in numbered)
@@ -53,8 +52,7 @@ class Utils(CorePlugin):
         """Remove what is stored of a person.
 
         Commands, notices and plugins' values are removed, and deliveries that have ended and mention the person are listed. With
-        ids of these, their headers and bodies are removed.
-        """
+        ids of these, their headers and bodies are removed."""
         name, option, rest = (text.strip() for text in args.partition("--deliveries"))
         by, persons, ids = self.actor(msg), self.host.persons, parse_ids(rest.split())
         if not name or (option and ids is None):
@@ -68,8 +66,7 @@ class Utils(CorePlugin):
     def log_tail(self, msg: Message, args: str) -> str:
         """Show the last lines of the log, in private only.
 
-        By default it shows 40 lines.
-        """
+        By default it shows 40 lines."""
         if not (by := self.actor(msg)).reads_details:
             # The log contains the texts of exceptions.
             raise CommandError("The log is shown only to administrators in a private chat.")

@@ -20,8 +20,7 @@ class VersionChecker(CorePlugin):
     """Notify administrators of new versions of errklein.
 
     The plugin requests the newest version from PyPI once a day, and reports each version once. It is inactive if the bot has
-    only Text, Test, Null and Dummy networks.
-    """
+    only Text, Test, Null and Dummy networks."""
 
     def activate(self) -> None:
         """Start the requests, unless all networks are local."""

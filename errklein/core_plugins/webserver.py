@@ -32,8 +32,7 @@ class Webserver(CorePlugin):
         """Return the default configuration.
 
         HOST and PORT are for HTTP. If SSL is enabled, HTTPS replaces HTTP. ENDPOINTS are further addresses to listen on, as
-        Twisted endpoint strings.
-        """
+        Twisted endpoint strings."""
         return {
             "HOST": "0.0.0.0",
             "PORT": 3141,
@@ -74,8 +73,7 @@ class Webserver(CorePlugin):
     async def reconfigure(self, configuration: Any) -> None:
         """Open the new endpoints, then close those that the configuration no longer contains.
 
-        If an endpoint can't be opened, all of them stay as they were, and ValidationException is raised.
-        """
+        If an endpoint can't be opened, all of them stay as they were, and ValidationException is raised."""
         await self._listen(configuration)
         self.host.web.listeners.reload_certificates()
         self.config = configuration
@@ -158,8 +156,7 @@ class Webserver(CorePlugin):
         """Send a test POST request to a webhook.
 
         WEBHOOK is Plugin:method, or the name of a webhook of a room. Content that is JSON is sent as application/json, FIELD=JSON as a
-        form, and anything else as text/plain. Without content, a webhook with a source gets the source's example.
-        """
+        form, and anything else as text/plain. Without content, a webhook with a source gets the source's example."""
         name, _, given = args.lstrip().partition(" ")
         _, hook = self.host.process.webhook_of(name)
         if hook is not None:
@@ -181,8 +178,7 @@ class Webserver(CorePlugin):
         """Generate a self-signed certificate.
 
         It is valid for localhost, the configured hosts, and the given host names and addresses. The configuration isn't
-        changed.
-        """
+        changed."""
         # Few bots serve TLS, and the start should not wait for what it imports.
         from errklein.listening.tls import generate_certificate
 

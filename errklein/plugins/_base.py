@@ -240,9 +240,7 @@ class PluginMessages:
         mentions: bool = False,
         thread: Target = "",
     ) -> Receipt:
-        """Send Markdown text to a person or a room. The call doesn't wait for the network.
-
-        For example::
+        """Send Markdown text to a person or a room. The call doesn't wait for the network. For example::
 
             room = self.build_identifier("#builds")
             self.send(room, "Build **42** has failed.")
@@ -263,8 +261,7 @@ class PluginMessages:
             next start sends the message, with RoomUnavailable if it waits until the bot has joined the room, or with the
             network's error. A handler may return or yield it, which is no reply.
         :raises ValueError: If `identifier` isn't an identifier, for instance a string.
-        :raises OutboxFull: If messages are sent faster than the network accepts them; in a thread, after 5 s.
-        """
+        :raises OutboxFull: If messages are sent faster than the network accepts them; in a thread, after 5 s."""
         options = _options(priority=priority, mentions=mentions, thread=thread)
         return self._bot.send(identifier, text, in_reply_to, groupchat_nick_reply, **options)
 
@@ -280,9 +277,7 @@ class PluginMessages:
         mentions: bool = False,
         thread: Target = "",
     ) -> Receipt:
-        """Send the text that a Jinja2 template produces.
-
-        For example::
+        """Send the text that a Jinja2 template produces. For example::
 
             self.send_templated(msg.frm, "build", {"project": "api", "status": "passed"})
 
@@ -291,8 +286,7 @@ class PluginMessages:
         :param template_name: The name of a file in the directory `templates` beside the `.plug` file, without `.md`. If
             the plugin doesn't have it, errklein's template of that name is used.
         :param template_parameters: The variables of the template.
-        :raises jinja2.TemplateError: If the template doesn't exist or can't be rendered.
-        """
+        :raises jinja2.TemplateError: If the template doesn't exist or can't be rendered."""
         options = _options(priority=priority, mentions=mentions, thread=thread)
         return self._bot.send_templated(
             identifier,
@@ -321,9 +315,7 @@ class PluginMessages:
         mentions: bool = False,
         thread: Target = "",
     ) -> Receipt:
-        """Send a card: a message with a title, pictures and fields. Networks without cards show it as text.
-
-        For example::
+        """Send a card: a message with a title, pictures and fields. Networks without cards show it as text. For example::
 
             self.send_card(
                 to=msg.frm,
@@ -344,8 +336,7 @@ class PluginMessages:
         :param fields: Pairs of a name and a value, shown as a table.
         :param priority: As for `send`, like `mentions` and `thread`.
         :returns: As `send` does.
-        :raises ValueError: If `to` and `in_reply_to` are both missing, or if `to` isn't an identifier.
-        """
+        :raises ValueError: If `to` and `in_reply_to` are both missing, or if `to` isn't an identifier."""
         frm = self._bot.bot_identifier
         if in_reply_to is not None:
             frm = in_reply_to.to
@@ -360,9 +351,7 @@ class PluginMessages:
 
     @DefaultMethod
     def edit(self, sent: Target, text: str, *, mentions: bool = False) -> Receipt:
-        """Replace the text of a message of the bot. One that hasn't been sent yet is sent with the new text.
-
-        For example::
+        """Replace the text of a message of the bot. One that hasn't been sent yet is sent with the new text. For example::
 
             sent = self.send(room, "The build runs.")
             self.edit(sent, "The build has passed.")
@@ -371,8 +360,7 @@ class PluginMessages:
         :param text: The new text, in Markdown.
         :param mentions: As for `send`.
         :returns: As `send` does, for the edit.
-        :raises ValueError: If `sent` names no message.
-        """
+        :raises ValueError: If `sent` names no message."""
         return self._bot.sending.change(sent, Kind.EDIT, text, mentions=mentions)
 
     @DefaultMethod
@@ -381,23 +369,19 @@ class PluginMessages:
 
         :param sent: As for `edit`.
         :returns: As `send` does, for the deletion; `await` raises Unsupported where that is impossible.
-        :raises ValueError: If `sent` names no message.
-        """
+        :raises ValueError: If `sent` names no message."""
         return self._bot.sending.change(sent, Kind.DELETE)
 
     @DefaultMethod
     def react(self, message: Target, emoji: str, *, remove: bool = False) -> Receipt:
-        """React to a message with an emoji, or take the bot's reaction back.
-
-        For example::
+        """React to a message with an emoji, or take the bot's reaction back. For example::
 
             self.react(message, "👀")
 
         :param message: A received message, its `ref`, or what `send` has returned.
         :param remove: True to take the reaction back.
         :returns: As `send` does, for the reaction.
-        :raises ValueError: If `message` names no message.
-        """
+        :raises ValueError: If `message` names no message."""
         return self._bot.sending.change(message, Kind.UNREACT if remove else Kind.REACT, emoji=emoji)
 
     @DefaultMethod
@@ -411,9 +395,7 @@ class PluginMessages:
         thread: Target = "",
         priority: bool = False,
     ) -> Receipt:
-        """Send a file of up to 25 MB to a person or a room.
-
-        For example::
+        """Send a file of up to 25 MB to a person or a room. For example::
 
             self.send_file(room, Path("report.pdf"))
 
@@ -424,8 +406,7 @@ class PluginMessages:
         :param type: The content type, such as "image/png"; by default that of the name.
         :param thread: As for `send`, like `priority`.
         :returns: As `send` does; `await` raises Unsupported if the network can't carry the file.
-        :raises ValueError: If `identifier` isn't an identifier, or the file is too large or can't be read as bytes.
-        """
+        :raises ValueError: If `identifier` isn't an identifier, or the file is too large or can't be read as bytes."""
         return self._bot.sending.send_file(identifier, file, name, type, thread=thread, priority=priority)
 
     @DefaultMethod
@@ -453,8 +434,7 @@ class PluginMessages:
         :returns: The label that was chosen, a `str` with the attributes `by`, `number` (the position from 0), `ref` and `message`.
         :raises TimeoutError: If there is no answer in time. A command that doesn't catch it replies with a sentence about it.
         :raises CommandError: If the plugin is deactivated, edits or deletes the question, the bot stops, or too many are open.
-        :raises ValueError: If an argument is invalid.
-        """
+        :raises ValueError: If an argument is invalid."""
         return self._bot.waits.result_of(self._bot.conversations.choose, self, to, question, choices, who, timeout)
 
     def send_stream_request(
@@ -471,16 +451,14 @@ class PluginMessages:
         :param size: The number of bytes, if known.
         :param stream_type: The content's type, such as "application/pdf".
         :returns: The stream, whose `status` shows the progress.
-        :raises NotImplementedError: If the network can't transfer files.
-        """
+        :raises NotImplementedError: If the network can't transfer files."""
         return self._bot.send_stream_request(user, fsource, name, size, stream_type)
 
     def add_reaction(self, msg: Message, reaction: str) -> None:
         """Add a reaction to a message. New plugins use `react`.
 
         :param reaction: The reaction's name, such as "thumbsup".
-        :raises NotImplementedError: If the network has no reactions.
-        """
+        :raises NotImplementedError: If the network has no reactions."""
         self._bot.sending.change_reaction(msg, Kind.REACT, reaction)
 
     def remove_reaction(self, msg: Message, reaction: str) -> None:
@@ -488,9 +466,7 @@ class PluginMessages:
         self._bot.sending.change_reaction(msg, Kind.UNREACT, reaction)
 
     def build_identifier(self, txt: str | tuple[str, str]) -> Identifier:
-        """Return the identifier of a person, an occupant of a room, or a room.
-
-        For example::
+        """Return the identifier of a person, an occupant of a room, or a room. For example::
 
             self.build_identifier("#builds")  # on the current network
             self.build_identifier("libera:#builds")  # on the network "libera" of NETWORKS
@@ -498,8 +474,7 @@ class PluginMessages:
         :param txt: The name as the network writes it, with or without the network's name and a colon before it. A tuple
             of a room's name and its password stands for the room.
         :returns: The identifier, on the current network (see `mode`) if the text doesn't name one.
-        :raises ValueError: If the network can't read the name.
-        """
+        :raises ValueError: If the network can't read the name."""
         return self._bot.build_identifier(txt)
 
     @DefaultMethod
@@ -515,8 +490,7 @@ class PluginMessages:
         :raises ValueError: If the network can't read the name.
         :raises RoomDoesNotExistError: If there is no such room.
         :raises UserDoesNotExistError: If there is no such person.
-        :raises LookupFailed: If the network can't be asked now, or hasn't replied within 30 s.
-        """
+        :raises LookupFailed: If the network can't be asked now, or hasn't replied within 30 s."""
         return self._bot.waits.result_of(self._bot.networks.resolve, txt, self._bot.reactor)
 
     def warn_admins(self, warning: str) -> None:
@@ -524,15 +498,12 @@ class PluginMessages:
         self._bot.warn_admins(warning)
 
     def change_presence(self, status: str = ONLINE, message: str = "") -> None:
-        """Set the bot's presence on all networks.
-
-        For example::
+        """Set the bot's presence on all networks. For example::
 
             self.change_presence(AWAY, "Maintenance until 10:00")
 
         :param status: ONLINE, AWAY, DND or OFFLINE, which `errklein` exports.
-        :param message: A status message.
-        """
+        :param message: A status message."""
         self._bot.change_presence(status, message)
 
     def rooms(self) -> list[Room]:
@@ -540,17 +511,14 @@ class PluginMessages:
         return self._bot.rooms()
 
     def query_room(self, room: str) -> Room:
-        """Return a room, whether or not the bot is in it.
-
-        For example::
+        """Return a room, whether or not the bot is in it. For example::
 
             room = self.query_room("#builds")
             if not room.joined:
                 room.join()
 
         :param room: The room's name, with or without a network, as for `build_identifier`.
-        :raises RoomDoesNotExistError: If the network knows that there is no such room.
-        """
+        :raises RoomDoesNotExistError: If the network knows that there is no such room."""
         return self._bot.query_room(room)
 
     @DefaultMethod
@@ -560,8 +528,7 @@ class PluginMessages:
         :param room: A room, or its name with or without a network.
         :returns: On the reactor, an awaitable. In a thread, the call waits.
         :raises RoomError: If the network refuses, with its reason, or hasn't replied within 10 s. If it doesn't support that,
-            NotImplementedError.
-        """
+            NotImplementedError."""
         return _room_result(self, "join", room, password or "")
 
     @DefaultMethod

@@ -38,9 +38,7 @@ class ValidationException(Exception):
 
 
 def recurse_check_structure(sample: Any, to_check: Any, where: str = "the configuration") -> None:
-    """Raise ValidationException if a configuration doesn't have the structure of a template.
-
-    For example::
+    """Raise ValidationException if a configuration doesn't have the structure of a template. For example::
 
         >>> recurse_check_structure({"URL": "", "PORTS": [80]}, {"URL": "https://example.org", "PORTS": [80, "x"]})
         Traceback (most recent call last):
@@ -55,8 +53,7 @@ def recurse_check_structure(sample: Any, to_check: Any, where: str = "the config
     - Each item of a list or tuple must match the first item of the sample. An empty sample matches any items.
 
     :param where: The name of the configuration in error messages.
-    :raises ValidationException: With the key and the expected type or key.
-    """
+    :raises ValidationException: With the key and the expected type or key."""
     if sample is None:
         return
     if type(sample) is not type(to_check):
@@ -76,12 +73,9 @@ def recurse_check_structure(sample: Any, to_check: Any, where: str = "the config
 
 
 class BotPlugin(PluginMessages, StoreMixin):
-    """The base class of plugins, whose methods with decorators are chat commands and webhooks.
-
-    For example::
+    """The base class of plugins, whose methods with decorators are chat commands and webhooks. For example::
 
         from errklein import BotPlugin, botcmd, webhook
-
 
         class Builds(BotPlugin):
             @botcmd
@@ -119,8 +113,7 @@ class BotPlugin(PluginMessages, StoreMixin):
     A constructor of a subclass must accept the parameters of this one, and call `super().__init__(bot, name)`.
 
     :param bot: The bot, available as `self._bot`.
-    :param name: The plugin's name, from its `.plug` file; by default the name of the class.
-    """
+    :param name: The plugin's name, from its `.plug` file; by default the name of the class."""
 
     config: Any
     """The configuration that `configure` stored. As on errbot, the attribute is missing until `configure` is called."""
@@ -156,8 +149,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         """The kind of the current network, such as "irc" or "text".
 
         The current network is the one whose message or event is being handled. Outside of such a handler, for instance
-        in a webhook, it is the first one in the configuration.
-        """
+        in a webhook, it is the first one in the configuration."""
         return self._bot.mode
 
     @property
@@ -179,8 +171,7 @@ class BotPlugin(PluginMessages, StoreMixin):
     def http(self) -> PluginHTTPClient:
         """A treq client for requests to other services, see `PluginHTTPClient`. It works only on the reactor.
 
-        :doc:`/guides/background-work` has examples. A plugin's own attribute or method of this name takes precedence.
-        """
+        :doc:`/guides/background-work` has examples. A plugin's own attribute or method of this name takes precedence."""
         return self._bot.http_clients.client()
 
     @DefaultProperty
@@ -201,8 +192,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         A plugin's own attribute or method of this name takes precedence.
 
         :param path: The path, such as "/board". A second call with the same path replaces the resource.
-        :raises TypeError: The resource isn't one. A Klein application has one: `app.resource()`.
-        """
+        :raises TypeError: The resource isn't one. A Klein application has one: `app.resource()`."""
         if not IResource.providedBy(resource):
             raise TypeError(
                 f"mount: {path!r} needs a Twisted resource, not {type(resource).__name__}; "
@@ -221,8 +211,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         :param method: The name of a method of this plugin, or `"Plugin:method"` for one of another plugin.
         :param values: Values for the variables of the rule. Others are added as a query.
         :raises LookupError: If no active plugin has such a webhook.
-        :raises RuntimeError: If PUBLIC_URL isn't set.
-        """
+        :raises RuntimeError: If PUBLIC_URL isn't set."""
         url: str = self._bot.web.url_for(self.name, method, values)
         return url
 
@@ -245,8 +234,7 @@ class BotPlugin(PluginMessages, StoreMixin):
 
         `!plugin config NAME` shows the template. By default, `check_configuration` compares configurations with it.
 
-        :returns: A value of literals, usually a dictionary; None if the plugin has no configuration.
-        """
+        :returns: A value of literals, usually a dictionary; None if the plugin has no configuration."""
         return None
 
     def check_configuration(self, configuration: Any) -> Any:
@@ -261,8 +249,7 @@ class BotPlugin(PluginMessages, StoreMixin):
                     raise ValidationException("TIMEOUT must be positive")
 
         :raises ValidationException: If the configuration is invalid. The text is shown to the administrator, and the
-            previous configuration stays in use.
-        """
+            previous configuration stays in use."""
         recurse_check_structure(self.get_configuration_template(), configuration)
 
     def configure(self, configuration: Any) -> Any:
@@ -270,8 +257,7 @@ class BotPlugin(PluginMessages, StoreMixin):
 
         Override it to add default values, and call the inherited method with the result.
 
-        :param configuration: The stored configuration; None if the plugin isn't configured.
-        """
+        :param configuration: The stored configuration; None if the plugin isn't configured."""
         self.config = configuration
 
     def reconfigure(self, configuration: Any) -> Any:
@@ -281,8 +267,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         `self.config`.
 
         :returns: NotImplemented to have the plugin deactivated and activated instead; any other value if the
-            configuration is in use.
-        """
+            configuration is in use."""
         return NotImplemented
 
     def activate(self) -> Any:
@@ -292,8 +277,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         `super().activate()`; without that call the plugin stays inactive. After the call the store is open.
 
         If it raises an exception, the plugin is deactivated and administrators get the error with file and line. An
-        activation that takes longer than 60 seconds continues in the background.
-        """
+        activation that takes longer than 60 seconds continues in the background."""
         # The store is still open if a handler from before the last deactivation is running.
         if not StoreMixin.is_open_storage(self):
             self.init_storage()
@@ -311,8 +295,7 @@ class BotPlugin(PluginMessages, StoreMixin):
 
         Override it to release resources, and call the inherited method, `super().deactivate()`.
 
-        Handlers that are running may finish. The store is closed after the last one.
-        """
+        Handlers that are running may finish. The store is closed after the last one."""
         self.__pollers.stop()
         for dynamic in self.__dynamic_plugins.values():
             self._bot.remove_commands_from(dynamic)
@@ -334,21 +317,18 @@ class BotPlugin(PluginMessages, StoreMixin):
         The bot's own messages are left out; see `callback_botmessage`. The return value is ignored.
         :doc:`/guides/messages` has an example.
 
-        :param message: The message; `message.delayed` is True if the network replays it from before the bot connected.
-        """
+        :param message: The message; `message.delayed` is True if the network replays it from before the bot connected."""
 
     def callback_message_edited(self, message: Message) -> Any:
         """Called when the sender of a message has edited it. An edited message runs no command and answers no question.
 
-        :param message: The message with the new text. `message.ref` is that of the original, and `message.edited` is True.
-        """
+        :param message: The message with the new text. `message.ref` is that of the original, and `message.edited` is True."""
 
     def callback_message_deleted(self, ref: MessageRef, by: Identifier | None) -> Any:
         """Called when a message was deleted.
 
         :param ref: The address of the message, as in `message.ref`.
-        :param by: The person who has deleted it; None if the network doesn't say.
-        """
+        :param by: The person who has deleted it; None if the network doesn't say."""
 
     def callback_mention(self, message: Message, mentioned_people: Sequence[Identifier]) -> Any:
         """Called for each message that mentions people. The bot's own identifier is `self.bot_identifier`."""
@@ -365,8 +345,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         Each plugin that overrides this method gets a copy of the file, in a separate thread, and accepts or rejects
         it. :doc:`/guides/edit-and-react` has an example.
 
-        :param stream: The file, with the status "pending". A file that is neither accepted nor rejected is rejected.
-        """
+        :param stream: The file, with the status "pending". A file that is neither accepted nor rejected is rejected."""
         stream.reject()
 
     def callback_botmessage(self, message: Message) -> Any:
@@ -376,15 +355,13 @@ class BotPlugin(PluginMessages, StoreMixin):
         """Called when a person or the bot joins a room.
 
         :param identifier: The person; the bot's own identifier if the bot joined.
-        :param invited_by: The person who invited them; None if unknown.
-        """
+        :param invited_by: The person who invited them; None if unknown."""
 
     def callback_room_left(self, room: Room, identifier: Identifier | None = None, kicked_by: Any = None) -> Any:
         """Called when a person or the bot leaves a room.
 
         :param identifier: The person; the bot's own identifier if the bot left.
-        :param kicked_by: The person who removed them; None if they left by themselves, or if it is unknown.
-        """
+        :param kicked_by: The person who removed them; None if they left by themselves, or if it is unknown."""
 
     def callback_room_topic(self, room: Room) -> Any:
         """Called when the topic of a room changes; `room.topic` is the new one."""
@@ -394,8 +371,7 @@ class BotPlugin(PluginMessages, StoreMixin):
 
         :doc:`/guides/forget-a-person` has an example.
 
-        :returns: A sentence for the administrator about what was removed or stays, or None.
-        """
+        :returns: A sentence for the administrator about what was removed or stays, or None."""
 
     # Methods to call
 
@@ -420,8 +396,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         :param interval: The time between two calls, in seconds.
         :param method: The method. It may be plain, `async def`, or return a Deferred.
         :param times: The number of calls; by default unlimited.
-        :raises TypeError: If `method` isn't callable.
-        """
+        :raises TypeError: If `method` isn't callable."""
         self.__pollers.start(interval, times, (method, args or (), kwargs or {}))
 
     def stop_poller(
@@ -432,8 +407,7 @@ class BotPlugin(PluginMessages, StoreMixin):
     ) -> None:
         """Stop the poller that has this method and these arguments; without a method, all pollers of this plugin.
 
-        :raises ValueError: If no poller has this method and these arguments.
-        """
+        :raises ValueError: If no poller has this method and these arguments."""
         self.__pollers.stop(None if method is None else (method, args or (), kwargs or {}))
 
     def ask(self, msg: Message, question: str, timeout: float | None = 60.0) -> Any:
@@ -451,8 +425,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         :param timeout: The time to wait for the reply, in seconds; None to wait without a limit.
         :returns: The text of the reply without surrounding white space, a `str` whose attribute `message` is the message.
         :raises TimeoutError: If there is no reply in time. A command that doesn't catch it replies with a sentence about it.
-        :raises CommandError: If the plugin is deactivated, the bot stops, or the person has too many open questions.
-        """
+        :raises CommandError: If the plugin is deactivated, the bot stops, or the person has too many open questions."""
         return self._bot.waits.result_of(self._bot.conversations.ask, self, msg, question, timeout)
 
     def create_dynamic_plugin(self, name: str, commands: Iterable[Command], doc: str | None = None) -> None:
@@ -462,8 +435,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         :doc:`/guides/commands` has an example.
 
         :param doc: The new plugin's description for `!help`.
-        :raises ValueError: If this plugin has a dynamic plugin of that name.
-        """
+        :raises ValueError: If this plugin has a dynamic plugin of that name."""
         if name in self.__dynamic_plugins:
             raise ValueError(f"{plugin_name(self)} already has a dynamic plugin named {name}")
         methods = {command.name: command.definition for command in commands}
@@ -475,8 +447,7 @@ class BotPlugin(PluginMessages, StoreMixin):
     def destroy_dynamic_plugin(self, name: str) -> None:
         """Remove a plugin that `create_dynamic_plugin` created, and its commands.
 
-        :raises ValueError: If this plugin has no dynamic plugin of that name.
-        """
+        :raises ValueError: If this plugin has no dynamic plugin of that name."""
         plugin = self.__dynamic_plugins.pop(name, None)
         if plugin is None:
             raise ValueError(f"{plugin_name(self)} has no dynamic plugin named {name}")
@@ -487,8 +458,7 @@ class BotPlugin(PluginMessages, StoreMixin):
 
         This plugin's `.plug` file must list the other one in `DependsOn`, which also activates it first.
 
-        :raises RuntimeError: If this plugin isn't active, or if `DependsOn` doesn't list the other one.
-        """
+        :raises RuntimeError: If this plugin isn't active, or if `DependsOn` doesn't list the other one."""
         if not self.is_activated:
             raise RuntimeError(f"{plugin_name(self)} must be active to get the plugin {name}")
         if name not in self.dependencies:
@@ -524,8 +494,7 @@ class BotFlow:
     are activated. A flow has its method's name, and the docstring is its description.
 
     :param bot: The bot, available as `self._bot`.
-    :param name: The name from the `.flow` file; by default the name of the class.
-    """
+    :param name: The name from the `.flow` file; by default the name of the class."""
 
     def __init__(self, bot: PluginHost, name: str | None = None) -> None:
         self._bot = bot
@@ -540,8 +509,7 @@ class BotFlow:
     def activate(self) -> Any:
         """Build and register the flows. An override must call the inherited method.
 
-        :raises ValueError: If a flow can't be built, or if its name is taken.
-        """
+        :raises ValueError: If a flow can't be built, or if its name is taken."""
         self._bot.inject_flows_from(self)
         self.is_activated = True
 
@@ -559,8 +527,7 @@ class BotFlow:
 def build_flows(flows: Any) -> list[FlowRoot]:
     """Build the flows of all methods of a plugin or a BotFlow that are marked with `@botflow`, in alphabetical order.
 
-    Raises ValueError, with the name of the method, if a method raises an exception.
-    """
+    Raises ValueError, with the name of the method, if a method raises an exception."""
     roots = []
     static = {name: value for cls in reversed(type(flows).__mro__) for name, value in vars(cls).items()}
     for name, value in sorted(static.items(), key=itemgetter(0)):

@@ -304,8 +304,7 @@ def _attribute(plugin: BotPlugin, name: str) -> Any:
 
 def _leads_on(node: ast.AST, own: str, method: str) -> bool:
     """Return whether the source contains `super().method`, `Parent.method`, or another access to the method. `super`,
-    or `self` as `own`, may be a way to get at it if it is used other than for an attribute, for example as an argument.
-    """
+    or `self` as `own`, may be a way to get at it if it is used other than for an attribute, for example as an argument."""
     supers = selves = 0
     for one in ast.walk(node):
         supers += _is_name(one, "super")

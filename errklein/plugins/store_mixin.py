@@ -167,8 +167,7 @@ class StoreMixin(MutableMapping[str, Any]):
     the reactor for over 50 ms is logged with its file and line.
 
     Reading, assigning and deleting raise StoreNotOpenError if the store isn't open, and StorageError if the storage
-    fails. As in a dictionary, a missing key raises KeyError.
-    """
+    fails. As in a dictionary, a missing key raises KeyError."""
 
     # Class attributes, so that a missing call of super().__init__ leads to a clear error.
     namespace: str | None = None
@@ -179,8 +178,7 @@ class StoreMixin(MutableMapping[str, Any]):
         """Open the store of a namespace. BotPlugin does this in `activate`.
 
         :param namespace: The name that separates these values from others.
-        :raises StoreAlreadyOpenError: If a store is open.
-        """
+        :raises StoreAlreadyOpenError: If a store is open."""
         if self._store is not None:
             raise StoreAlreadyOpenError(f"The store of {self.namespace} is already open.")
         self._store = storage.open(namespace)
@@ -208,8 +206,7 @@ class StoreMixin(MutableMapping[str, Any]):
         is stored at the end of each; if one raises an exception, what it has changed is stored with the changes of the others.
 
         :param default: The value to start with if the key is missing.
-        :raises StoreNotOpenError: If the store isn't open, or was closed during the block; nothing is stored then.
-        """
+        :raises StoreNotOpenError: If the store isn't open, or was closed during the block; nothing is stored then."""
         opened = opened_store(self)
 
         def store(value: Any) -> None:
@@ -276,8 +273,7 @@ class StoredValues:
     `self.mutable` see, and the other way round.
 
     The methods raise StoreNotOpenError and StorageError as the mapping does; on the reactor, the Deferred may fail with
-    StorageError.
-    """
+    StorageError."""
 
     def __init__(self, plugin: StoreMixin, storage: Storage, reactor: Any) -> None:
         self._plugin = plugin
@@ -293,8 +289,7 @@ class StoredValues:
     def set(self, key: str, value: Any) -> Any:
         """Store a value as it is at the time of the call. It is on disk when the Deferred fires.
 
-        :param value: The value, of any type that the `pickle` module supports.
-        """
+        :param value: The value, of any type that the `pickle` module supports."""
         return self._result(partial(_call, opened_store(self._plugin).prepare(key, value)))
 
     def delete(self, key: str) -> Any:
@@ -317,8 +312,7 @@ class StoredValues:
 
         :param function: A plain function, which gets the value and returns the new one; it may change the object in place. If it
             raises an exception, nothing is stored.
-        :param default: The value to start with if the key is missing.
-        """
+        :param default: The value to start with if the key is missing."""
         update = partial(self._update, opened_store(self._plugin), key, function, default)
         if may_use_reactor(self._reactor):
             # Otherwise, of many coroutines that update a key at the same time, each would read it again after each of the others.

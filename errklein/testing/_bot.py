@@ -127,8 +127,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
     :param networks: Several networks instead of "test": a mapping of names to settings, as in NETWORKS.
     :param reactor: A reactor with virtual time; by default a new `TestReactor`.
     :param http: The responses to plugins' requests; by default none is declared.
-    :raises ValueError: A directory of `plugin_dirs` is missing.
-    """
+    :raises ValueError: A directory of `plugin_dirs` is missing."""
 
     __test__ = False
 
@@ -252,8 +251,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             self.assertEqual(self.bot.chat("#builds"), ["!build 7 👀", "build 7 is ok", "[build.log]"])
 
         :param name: A room such as "#builds", or a person such as "@admin".
-        :param network: The name of a network; by default the first.
-        """
+        :param network: The name of a network; by default the first."""
         backend = self.backend if network is None else self.backends[network]
         return [" ".join(message) for ref, message in backend.seen.items() if ref.room == name]
 
@@ -274,8 +272,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         :param room: A room, such as "#builds"; by default the message is sent to the bot directly.
         :param network: The name of a network; by default the first.
         :param thread: The thread that the message is in: the id of the message that begins it, such as "m1".
-        :param files: The contents of the files that come with the message, by name.
-        """
+        :param files: The contents of the files that come with the message, by name."""
         before = len(self.messages)
         backend = self.backend if network is None else self.backends[network]
         self._begin()
@@ -293,8 +290,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
         The reason why a press counts for nothing is a message to the person.
 
-        :raises AssertionError: No message there has such a button.
-        """
+        :raises AssertionError: No message there has such a button."""
         backend = self.backend if network is None else self.backends[network]
         there = {ref: labels for ref, labels in backend.buttons.items() if ref.room == (room or frm)}
         if (ref := next((ref for ref, labels in reversed(there.items()) if label in labels), None)) is None:
@@ -330,8 +326,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
         The reply is the one message to the sender. Messages to rooms and other people, and notices to administrators, don't count.
 
-        :raises AssertionError: The bot sends no reply, or more than one; see `say` for these.
-        """
+        :raises AssertionError: The bot sends no reply, or more than one; see `say` for these."""
         sent, sender = self.say(text, frm), self.backend.build_identifier(frm)
         name = sender.person if isinstance(sender, Person) else frm
         replies = [message for message in sent if message.to == name and not message.is_notice]
@@ -353,8 +348,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             self.bot.advance(5)
             response = self.successResultOf(waiting)
 
-        `advance(0)` runs what is ready now, such as the webhooks of deliveries with `ack="now"`.
-        """
+        `advance(0)` runs what is ready now, such as the webhooks of deliveries with `ack="now"`."""
         self.reactor.advance(seconds)
 
     def plugin(self, name: str) -> Any:

@@ -41,8 +41,7 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
     Run it with `trial`, by file or by package. Each test has a bot of its own, a `TestBot`, as `self.bot`. It starts before the
     test and stops after it, which fails the test if the plugin leaves a timer, an asyncio task or a thread behind. A request
     fails the test if its handler waits, since no time passes; use the methods of `self.bot` for such handlers. A handler that
-    raises logs a failure, which fails the test too unless it calls `self.flushLoggedErrors(ValueError)`.
-    """
+    raises logs a failure, which fails the test too unless it calls `self.flushLoggedErrors(ValueError)`."""
 
     plugins: Sequence[type[BotPlugin]] = ()
     """Classes of plugins."""

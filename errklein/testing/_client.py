@@ -39,8 +39,7 @@ class Requests(Generic[R_co]):
         self.delete("/builds/7", cookies={"session": "1"})
 
     The result is the response in a `PluginTestCase` and of the fixture `testbot`, and a Deferred of it in a `TestBot` and a
-    `WebhookClient`.
-    """
+    `WebhookClient`."""
 
     def request(self, method: str, url: str, body: object = UNSET, **request: Any) -> R_co:
         """Send a request with any HTTP method, and return the response; a `TestBot` and a `WebhookClient` return a
@@ -56,8 +55,7 @@ class Requests(Generic[R_co]):
 
         A relative path begins in the directory of the calling test. The source isn't verified, and the handler runs before
         the response, also with `ack="now"`. The origin of `request.delivery` is "replay". Raises ValueError: the file isn't
-        an exported delivery, or the request's body isn't in it.
-        """
+        an exported delivery, or the request's body isn't in it."""
         path = _directory_of_caller() / file
         try:
             request = read_request(path.read_bytes())
@@ -82,8 +80,7 @@ class Requests(Generic[R_co]):
             response = self.post("/builds/7", {"status": "ok"})
             response = self.post("/github", {"zen": "Keep it simple."}, source="github", event="ping")
 
-        With `source`, the request has the headers and the signature of the service that the webhook verifies. See `request`.
-        """
+        With `source`, the request has the headers and the signature of the service that the webhook verifies. See `request`."""
         return self._send_request("POST", url, body, **request)
 
     def put(self, url: str, body: object = UNSET, **request: Any) -> R_co:
@@ -164,8 +161,7 @@ class WebhookClient(Requests[Deferred[ClientResponse]]):
 
     Each method returns a Deferred, which fires with the response when the webhook responds: `get`, `head`, `post`, `put`,
     `patch`, `delete` and `options` for one HTTP method each, and `request` for any. A `TestBot` has the same methods, and a
-    `PluginTestCase` has them with the response itself as the result.
-    """
+    `PluginTestCase` has them with the response itself as the result."""
 
     def __init__(self, web: WebServer) -> None:
         self._web = web

@@ -95,8 +95,7 @@ class StubHTTP:
             (request,) = self.http.requests
             self.assertEqual(request.header("Authorization"), "Bearer secret")
 
-    A request without a declared response raises `UnexpectedRequest` in the plugin, and again at the end of the test.
-    """
+    A request without a declared response raises `UnexpectedRequest` in the plugin, and again at the end of the test."""
 
     def __init__(self) -> None:
         self.requests: list[OutgoingRequest] = []
@@ -130,8 +129,7 @@ class StubHTTP:
         :param headers: Headers. They replace those that errklein would add, such as Content-Type.
         :param delay: The time until the response, in seconds. Use `self.bot.advance` to let it pass.
         :param times: The number of requests that get this response; by default unlimited.
-        :raises TypeError: Both `json` and `body` are given.
-        """
+        :raises TypeError: Both `json` and `body` are given."""
         if json is not _UNSET and body:
             raise TypeError("json and body exclude each other; pass one of them as the body of the response")
         default, content = "", body.encode() if isinstance(body, str) else body

@@ -192,8 +192,7 @@ class TestReactor(MemoryReactorClock):
         reactor.loop.call_later(20, print, "twenty seconds")
         reactor.advance(30)
 
-    A `TestBot` creates one, as `bot.reactor`.
-    """
+    A `TestBot` creates one, as `bot.reactor`."""
 
     __test__ = False
 

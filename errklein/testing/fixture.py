@@ -20,10 +20,8 @@ def testbot(request: pytest.FixtureRequest) -> Iterator[BlockingTestBot]:
         pytest_plugins = ["errbot.backends.test"]
         extra_plugin_dir = "."
 
-
         def test_build(testbot):
             testbot.assertInCommand("!build 7", "build 7 is running")
-
 
         def test_webhook(testbot):
             assert testbot.post("/builds/7", json={"status": "ok"}).status == 200
@@ -31,8 +29,7 @@ def testbot(request: pytest.FixtureRequest) -> Iterator[BlockingTestBot]:
 
     The test's class, or else its module, may have the attributes `extra_plugin_dir` (a directory or a list),
     `extra_config` (settings by name), `loglevel` (by default `logging.DEBUG`) and `secrets` (variables of the environment,
-    such as `{"GH_SECRET": "x"}`).
-    """
+    such as `{"GH_SECRET": "x"}`)."""
 
     def option(name: str, default: object = None) -> Any:
         return getattr(request.cls, name, getattr(request.module, name, default))

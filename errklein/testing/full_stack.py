@@ -174,8 +174,7 @@ class BlockingTestBot(Requests[ClientResponse]):
     time, they raise WaitTimeout, an AssertionError.
 
     :param extra_plugin_dir: A directory, or a list of directories, that is searched for plugins.
-    :param extra_config: Settings by name, as in config.py.
-    """
+    :param extra_config: Settings by name, as in config.py."""
 
     __test__ = False
 
@@ -462,8 +461,7 @@ class FullStackTest(unittest.TestCase, BlockingTestBot):
             def test_build(self):
                 self.assertInCommand("!build 7", "build 7 is running")
 
-    Without `extra_plugin_dir`, the directory two levels above the current one is searched for plugins, as on errbot.
-    """
+    Without `extra_plugin_dir`, the directory two levels above the current one is searched for plugins, as on errbot."""
 
     __test__ = True
 
