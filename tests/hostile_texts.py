@@ -224,16 +224,16 @@ AT_RUN_TIME = {
         "''.join(map(_percent_or_not, part))",
     ): "one character of a secret after the other, none repeated",
     (
-        "errklein.networks.slack._formatting",
+        "errklein.networks.slack._client",
         "_LINK + re.escape(name)",
     ): "a name, or what begins with one character and ends before the next of them",
     (
-        "errklein.networks.telegram._formatting",
+        "errklein.networks.telegram._client",
         r"f'<{name}\\b[^<>]*>([^<]*+(?:<(?!/?{name}\\b)[^<]*+)*+)</{name}>'",
     ): "tested as _TABLE, _ROW and _CELL",
     ("errklein.config.identity", "pattern"): "it reads the configuration",
     (
-        "errklein.networks.telegram._formatting",
+        "errklein.networks.telegram._client",
         r"f'(?<![\\w&]){re.escape(shown)}(?!\\w)(?![^<]*(?:>|</(?:a|code|pre)>))'",
     ): "a message of at most 4,096 characters",
     ("errklein.listening._listeners", "pattern"): "errors of Twisted about endpoints of the configuration",

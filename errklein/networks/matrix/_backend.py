@@ -1,13 +1,15 @@
-"""A connection to one Matrix network."""
+"""A connection to one Matrix network, the long poll of its homeserver, and what was missed while the bot was away."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from secrets import token_hex
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -15,8 +17,11 @@ from errklein.chat import OFFLINE, ONLINE, Identifier, Message, Person, RoomDoes
 from errklein.chat.features import Features
 from errklein.chat.operations import Delete, Edit, Operation, React, Upload, Wanted
 from errklein.chat.outgoing import OutgoingMessage
+from errklein.http_client import BodyTooLarge
+from errklein.networks._connection import Unusable
 from errklein.networks.context import NetworkContext
-from errklein.networks.json_client import RequestRefused, mapping, one_line, text_of
+from errklein.networks.directory import ManagingNetwork
+from errklein.networks.json_client import LARGEST, RequestRefused, mapping, one_line, text_of
 from errklein.networks.matrix import MatrixSettings
 from errklein.networks.matrix._client import MatrixClient, quoted
 from errklein.networks.matrix._events import (
@@ -29,12 +34,11 @@ from errklein.networks.matrix._events import (
     relation_of,
     size_of,
     text_content,
+    time_of,
 )
 from errklein.networks.matrix._rooms import MatrixRooms
-from errklein.networks.matrix._sync import MatrixSync
-from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, split_occupant
-from errklein.networks.outbox import RetryLater
-from errklein.networks.rooms import ManagingNetwork
+from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, is_room, split_occupant
+from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.running import on_reactor_soon
 from errklein.text import plain
 from errklein.text.neutralising import without_effects
@@ -212,3 +216,243 @@ class MatrixBackend(ManagingNetwork):
 
     def _failed(self, failure: Failure, what: str) -> None:
         self.log.warn("{network}: {what}: {reason}", network=self.network, what=what, reason=failure.getErrorMessage())
+
+
+Event = Mapping[str, Any]
+
+POLL, PATIENCE = 30.0, 15.0
+"""The seconds for which the homeserver waits for events, and those that its response may take beyond."""
+
+TIMELINE = 50  # the number of events of a room in a response. What was before is read as a gap.
+
+_DAY, _RENEW = 86400.0, 3600.0
+"""The age from which a position isn't used, since nobody expects answers to older commands, and that of one to be stored again."""
+
+_LARGEST_STATE = 100_000_000
+"""The bytes of the largest response with the state of all rooms: some 2,000 for each, and more if somebody makes it large."""
+
+_INVITED = 300.0  # the seconds before the bot's join in which those who invited it may have written to it
+
+_MARK, _EACH = "errklein.position", 30.0
+"""The account data with a copy of the position, and the seconds between changes. It is newer than that of a restored backup."""
+
+_POSITION: Mapping[str, Any] = {"user": str, "since": str, "at": (int, float), "number": int}
+
+_READERS = 8  # the number of rooms whose missed messages are read at the same time
+
+_STATE = ["canonical_alias", "create", "encryption", "member", "name", "tombstone", "topic"]
+
+
+class MatrixSync:
+    """Reads events in `session`, and passes them on: state to the rooms, messages to the receiver."""
+
+    def __init__(self, backend: MatrixBackend) -> None:
+        self._backend, self._client, self._rooms = backend, backend.client, backend.membership
+        self._now, self._seconds = backend.context.now, backend.context.reactor.seconds
+        self._seen = backend.context.seen("sync")
+        self._has_state = self._is_restored = False
+        self._marked_at, self._most = 0.0, TIMELINE
+        self._mark: Mapping[str, Any] = {}
+        self._readers = DeferredSemaphore(_READERS)
+        self._gaps: list[Deferred[None]] = []
+
+    async def session(self) -> None:
+        await self._client.log_in()
+        position = await self._position()
+        if not (position and self._has_state):
+            # The state of all rooms, as it is now.
+            self._rooms.states.clear()
+            answer = await self._read("", 0.0)
+            self._handle(answer, {})
+            if not position:
+                self._store(answer)
+            elif self._mark.get("number", 0) > position["number"]:
+                # The data directory is that of a backup.
+                self._seen.position, self._is_restored = self._mark, True
+            self._has_state = True
+        wait = 0.0
+        while True:
+            before = self._seen.position
+            answer = await self._read(before["since"], wait)
+            self._store(answer)
+            has_messages = self._has_messages(answer)
+            try:
+                if has_messages:
+                    # Before they are handled: no command runs again if the process is killed.
+                    await self._seen.flush()
+            finally:
+                # Also if the session is ended meanwhile: nothing reads it again.
+                self._handle(answer, before)
+            if has_messages and self._seconds() - self._marked_at >= _EACH:
+                self._marked_at = self._seconds()
+                path = f"/user/{quoted(self._client.user)}/account_data/{_MARK}"
+                self._client.call("PUT", path, self._seen.position).addErrback(lambda failure: None)
+            if not wait:
+                wait, self._is_restored = POLL, False
+                await self._backend.signed_on()
+                self._backend.connection.connected()
+                self._rooms.connected()
+
+    def stop(self) -> Deferred[None]:
+        """Join no rooms and read no gaps any more, and store which events were handled."""
+        self._rooms.stop()
+        for gap in self._gaps:
+            gap.cancel()
+        return DeferredList(self._gaps).addCallback(lambda _: self._seen.flush())
+
+    async def _position(self) -> Mapping[str, Any]:
+        """Return the position of the latest event that was handled; an empty one for the present."""
+        if not self._has_state:
+            await self._seen.load()
+        stored = mapping(self._seen.position)
+        is_valid = stored.get("user") == self._client.user and self._now() - stored["at"] < _DAY
+        return stored if is_valid else {}
+
+    def _store(self, answer: Mapping[str, Any]) -> None:
+        stored, since, now = mapping(self._seen.position), answer["next_batch"], self._now()
+        if since != stored.get("since") or now - stored["at"] >= _RENEW:
+            number = stored.get("number", 0) + 1
+            self._seen.position = {"user": self._client.user, "since": since, "at": now, "number": number}
+
+    async def _read(self, since: str, wait: float) -> Mapping[str, Any]:
+        params = {
+            "filter": json.dumps(_filter(self._most if since else 1, fresh=not since)),
+            "timeout": str(int(wait * 1000)),
+            "set_presence": self._backend.presence[0],
+            **({"since": since} if since else {}),
+        }
+        # Reading all that was missed may take long.
+        timeout = wait + PATIENCE if wait else 4 * POLL
+        most = LARGEST if since else _LARGEST_STATE
+        try:
+            answer = mapping(await self._client.call("GET", "/sync", params=params, timeout=timeout, most=most))
+        except BodyTooLarge as error:
+            if since and self._most == 1:
+                self._seen.position = None
+            # What others have written too much of is a gap.
+            self._most = 1
+            raise NotConfirmed(str(error)) from None
+        except RequestRefused as error:
+            reason = f"the homeserver refuses to send events ({error})"
+            if error.status != 400 or not since:
+                raise Unusable(reason) from None
+            # As after the homeserver's database was restored: the position means nothing.
+            self._seen.position = None
+            raise NotConfirmed(reason) from None
+        if not text_of(answer.get("next_batch")):
+            raise NotConfirmed("the homeserver has answered without a position")
+        if since:
+            self._most = TIMELINE
+        return answer
+
+    def _has_messages(self, answer: Mapping[str, Any]) -> bool:
+        """Return whether there is a message of somebody else, which may be a command."""
+        return any(
+            event.get("type") == "m.room.message" and event.get("sender") != self._client.user
+            for joined in _rooms_of(answer, "join").values()
+            for event in _events(joined, "timeline")
+        )
+
+    def _handle(self, answer: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+        for event in _events(answer, "account_data"):
+            content = mapping(event.get("content"))
+            if event.get("type") == "m.direct":
+                self._rooms.direct_changed(content)
+            elif all(isinstance(content.get(name), kind) for name, kind in _POSITION.items()):
+                self._mark = content
+        for room, invited in _rooms_of(answer, "invite").items():
+            self._rooms.invited(room, list(_events(invited, "invite_state")))
+        for room, joined in _rooms_of(answer, "join").items():
+            self._room(room, joined, before)
+        for room, left in _rooms_of(answer, "leave").items():
+            self._rooms.left(room, [*_events(left, "state"), *_events(left, "timeline")])
+        for event in _events(answer, "presence"):
+            self._backend.receiver.presence(event)
+
+    def _room(self, room: str, joined: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+        was_in, timeline = self._rooms.is_joined(room), list(_events(joined, "timeline"))
+        first = self._first(timeline)
+        # What happened before the bot was there is no gap.
+        is_gap = mapping(joined.get("timeline")).get("limited") is True and was_in and bool(before) and not first
+        self._rooms.summary(room, mapping(joined.get("summary")), is_gap)
+        if is_gap:
+            self._gap(room, text_of(mapping(joined["timeline"]).get("prev_batch")), before, timeline)
+        for event in _events(joined, "state"):
+            self._rooms.state(room, event)
+        is_joining = bool(timeline) and timeline[first].get("state_key") == self._client.user
+        joined_at = time_of(timeline[-1]) if is_joining else 0.0
+        for number, event in enumerate(timeline):
+            is_current = bool(before) and number >= first and self._seen.is_new(text_of(event.get("event_id")))
+            if "state_key" in event:
+                self._rooms.state(room, event, is_current)
+            elif is_current:
+                self._backend.receiver.receive(room, event, joined_at - time_of(event) > _INVITED)
+        if not was_in:
+            self._rooms.complete(room)
+
+    def _first(self, timeline: Sequence[Event]) -> int:
+        """Return the number of the first event for the bot: of its invitation, or its join, if that is in the timeline. With
+        a position of the account data, which may be some seconds old, it is the bot's last message: what it has answered."""
+        first = 0
+        for number, event in enumerate(timeline):
+            if event.get("type") == "m.room.member" and event.get("state_key") == self._client.user:
+                before = mapping(mapping(event.get("unsigned")).get("prev_content")).get("membership")
+                now = mapping(event.get("content")).get("membership")
+                first = number if now == "invite" or before not in ("invite", "join") else first
+            elif self._is_restored and event.get("sender") == self._client.user and "state_key" not in event:
+                first = number
+        return first
+
+    def _gap(self, room: str, begin: str, before: Mapping[str, Any], timeline: Sequence[Event]) -> None:
+        """Read the messages between two positions, at most `missed`, and report what is still missing. The room's events
+        wait for that; those of other rooms don't."""
+        most, missed = self._backend.settings.missed, list[Event]()
+
+        async def read() -> None:
+            nonlocal begin
+            with suppress(RequestRefused, RetryLater, NotConfirmed, BodyTooLarge, CancelledError):
+                async with self._readers:
+                    while begin and len(missed) < most:
+                        limit = str(min(100, most - len(missed)))
+                        params = {"dir": "b", "from": begin, "to": before["since"], "limit": limit}
+                        answer = await self._client.call("GET", f"/rooms/{quoted(room)}/messages", params=params)
+                        found = list(_events(mapping(answer), "chunk"))
+                        missed.extend(found)
+                        begin = text_of(mapping(answer).get("end")) if found else ""
+
+        def report() -> None:
+            for event in reversed(missed):
+                if "state_key" not in event and self._seen.is_new(text_of(event.get("event_id"))):
+                    self._backend.receiver.handle(room, event, True)
+            if begin and self._backend.events is not None:
+                known = [*missed[-1:], *timeline]
+                until = time_of(known[0]) if known else self._now()
+                self._backend.events.gap_found(self._backend, self._rooms.room(room), before["at"], until)
+
+        reading = Deferred.fromCoroutine(read())
+        self._gaps = [*(one for one in self._gaps if not one.called), reading]
+        self._backend.receiver.order.do(room, reading, report)
+
+
+def _filter(limit: int, fresh: bool) -> dict[str, Any]:
+    nothing: dict[str, Any] = {"types": []}
+    account = {"types": ["m.direct", _MARK]}
+    if fresh:
+        # Synapse answers to the same request with what it has answered minutes ago: commands would run again.
+        account["not_types"] = [token_hex(8)]
+    # Another process has got members before.
+    lazy = {"lazy_load_members": True, "include_redundant_members": True}
+    state = {"types": [f"m.room.{kind}" for kind in _STATE], **lazy}
+    of_room = {"account_data": nothing, "ephemeral": nothing, "state": state, "timeline": {"limit": limit}}
+    return {"account_data": account, "room": of_room}
+
+
+def _rooms_of(answer: Mapping[str, Any], membership: str) -> Mapping[str, Mapping[str, Any]]:
+    rooms = mapping(mapping(answer.get("rooms")).get(membership))
+    return {room: mapping(content) for room, content in rooms.items() if is_room(room)}
+
+
+def _events(content: Mapping[str, Any], name: str) -> Iterator[Event]:
+    found = content.get(name)
+    events = found if isinstance(found, list) else mapping(found).get("events")
+    return (event for event in (events if isinstance(events, list) else ()) if isinstance(event, dict))

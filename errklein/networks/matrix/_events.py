@@ -11,20 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.logger import Logger
 
-from errklein.chat import (
-    AWAY,
-    OFFLINE,
-    ONLINE,
-    REACTION_ADDED,
-    REACTION_REMOVED,
-    Attachment,
-    Identifier,
-    Message,
-    Presence,
-    Reaction,
-)
+from errklein.chat import AWAY, OFFLINE, ONLINE, Attachment, Identifier, Message, Presence
 from errklein.chat.handles import MessageRef
-from errklein.networks._state import Latest
+from errklein.chat.reactions import REACTION_ADDED, REACTION_REMOVED, Reaction
+from errklein.networks.context import Latest
 from errklein.networks.directory import RoomOrder
 from errklein.networks.json_client import mapping, one_line, text_of
 from errklein.networks.matrix._client import quoted

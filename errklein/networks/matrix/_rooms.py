@@ -17,12 +17,11 @@ from errklein.chat.identifiers import LookupFailed
 from errklein.chat.outgoing import Wait
 from errklein.commands.access import Caller
 from errklein.config import ConfigError
-from errklein.networks.directory import Directory
+from errklein.networks.directory import Directory, ManagedRoom, WantedRooms, reported
 from errklein.networks.json_client import RequestRefused, mapping, one_line, text_of
 from errklein.networks.matrix._client import quoted
 from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, MatrixRoom, is_room, is_user
 from errklein.networks.outbox import NotConfirmed, RetryLater
-from errklein.networks.rooms import ManagedRoom, WantedRooms, reported
 from errklein.ports.outbox import OutboxClosed, OutboxFull
 from errklein.text import plain
 

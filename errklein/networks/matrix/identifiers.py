@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from errklein.networks.base import LocalPerson, Member
-from errklein.networks.rooms import ManagedRoom
+from errklein.networks.directory import ManagedRoom
 
 # Of the characters that old ids may have, those that look like the end of a line or of a word are left out.
 _LOCAL = r"[^\s:\x00-\x1f\x7f\ud800-\udfff]{1,254}"

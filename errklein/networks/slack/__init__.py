@@ -53,6 +53,6 @@ NETWORK = Network(
     lazily(f"{__name__}._backend", "SlackBackend"),
     values=[f"{__name__}.identifiers:{name}" for name in ("SlackOccupant", "SlackPerson", "SlackRoom")],
     admin="U0123456789",
-    check=lazily(f"{__name__}._app", "check"),
-    push_commands=lazily(f"{__name__}._app", "push_commands"),
+    check=lazily(f"{__name__}._client", "check"),
+    push_commands=lazily(f"{__name__}._client", "push_commands"),
 )

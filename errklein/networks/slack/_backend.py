@@ -17,14 +17,12 @@ from errklein.chat.features import Features
 from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.networks.context import NetworkContext
+from errklein.networks.directory import ManagingNetwork
 from errklein.networks.json_client import RequestRefused, at
-from errklein.networks.rooms import ManagingNetwork
 from errklein.networks.slack import rooms_of
-from errklein.networks.slack._client import SlackClient
-from errklein.networks.slack._events import SlackEvents
-from errklein.networks.slack._formatting import card_content, choice_blocks, message_text
-from errklein.networks.slack._rooms import OPEN, SlackRooms
-from errklein.networks.slack._socket_mode import SocketMode
+from errklein.networks.slack._client import OPEN, SlackClient, card_content, choice_blocks, message_text
+from errklein.networks.slack._events import SlackEvents, SocketMode
+from errklein.networks.slack._rooms import SlackRooms
 from errklein.networks.slack.identifiers import SlackPerson, bare, is_user
 from errklein.ports.receipts import Receipt
 from errklein.running import TokenBuckets

@@ -1,25 +1,32 @@
-"""The Web API of Slack: calls, their failures, and uploads."""
+"""The Web API of Slack: calls, their failures, and uploads; the app with its scopes and events, a check of it, and its manifest with
+slash commands; texts in mrkdwn (https://docs.slack.dev/messaging/formatting-message-text), and blocks, of which cards and buttons consist.
+In a text whose `<` are entities, nothing is a command such as `<!channel>` unless it is put in afterwards."""
 
 from __future__ import annotations
 
+import html
+import json
 import re
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred, fail
 
+from errklein.chat.cards import Card
 from errklein.chat.operations import Upload
+from errklein.config import ConfigError
+from errklein.config.networks import CommandText, NetworkFinding
 from errklein.networks._connection import Unusable
+from errklein.networks.context import NetworkContext
 from errklein.networks.json_client import File, JSONClient, RequestRefused, at, mapping
 from errklein.networks.outbox import NotConfirmed
-from errklein.networks.slack import settings_of
+from errklein.networks.slack import rooms_of, settings_of
+from errklein.text import sanitize, split_message, to_mrkdwn, without_mentions
 
-if TYPE_CHECKING:
-    from errklein.networks.context import NetworkContext
-
+OPEN = {"types": "public_channel,private_channel", "exclude_archived": "true"}
 _READ = re.compile(r"\w+\.(info|list|members|conversations|getUploadURLExternal)")  # methods that don't read JSON
 _FILE = re.compile(r"/files-[\w-]+/[\w-]+/(download/)?[^/]+")
 _OF_TOKEN = re.compile("account_inactive|invalid_auth|not_allowed_token_type|not_authed|token_(expired|revoked)")
@@ -111,3 +118,167 @@ class SlackClient:
         if needed:
             self._context.log.warn("{network}: {reason}", network=self._context.network, reason=reason)
         return RequestRefused(status, error, reason)
+
+
+SCOPES = {
+    "reading messages": "app_mentions:read channels:history groups:history im:history mpim:history",
+    "sending messages": "chat:write im:write",
+    "names of rooms, and who is there": "channels:read groups:read mpim:read",
+    "joining and managing rooms": "channels:join channels:manage groups:write",
+    "files": "files:read files:write",
+    "reactions": "reactions:read reactions:write",
+    "names and addresses of people": "users:read users:read.email",
+    "slash commands": "commands",
+}
+"""The scopes of the bot token, by what doesn't work without them."""
+
+EVENTS = """app_mention channel_archive channel_left channel_rename group_archive group_left group_rename member_joined_channel
+    member_left_channel message.channels message.groups message.im message.mpim reaction_added reaction_removed"""
+
+MOST_COMMANDS, _MOST_TEXT = 50, 100
+_COMMAND = re.compile(r"[a-z0-9_-]{1,31}")
+
+
+async def check(context: NetworkContext) -> list[NetworkFinding]:
+    """Try the tokens, and compare the scopes; raise ConfigError if Slack refuses a token."""
+    client = SlackClient(context)
+    way = "Socket Mode" if client.settings["app_token"] else "the Events API"
+    try:
+        me = await client.call("auth.test")
+        if client.settings["app_token"]:
+            await client.call("apps.connections.open", by="app_token")
+    except Unusable as error:
+        raise ConfigError(str(error)) from None
+    found = [NetworkFinding(f"{me.get('team')} on Slack accepts the bot as @{me.get('user')}, with {way}")]
+    lacking = [(one, what) for what, scopes in SCOPES.items() for one in scopes.split() if one not in client.scopes]
+    found += [NetworkFinding(f"the scope {one} is missing, for {what}", True) for one, what in lacking]
+    if not lacking and (rooms := rooms_of(context.config)):
+        listed = [one async for one in client.pages("conversations.list", "channels", **OPEN)]
+        known = {name for one in listed for name in (one["id"], f"#{one['name']}")}
+        text = "there is no room {} of CHATROOM_PRESENCE, or it is private and the bot is not in it"
+        found += [NetworkFinding(text.format(room), True) for room in rooms if room not in known]
+    return found
+
+
+def slash_commands(commands: Sequence[CommandText], url: str) -> list[dict[str, Any]]:
+    """Return the entries of the manifest: `/errklein` for all commands, and one for each."""
+    made: list[dict[str, Any]] = []
+    for name, description, syntax in [CommandText("errklein", "Any command of the bot", "COMMAND"), *commands]:
+        if _COMMAND.fullmatch(name):
+            given = {"url": url, "usage_hint": syntax[:_MOST_TEXT], "description": (description or name)[:_MOST_TEXT]}
+            known = {key: one for key, one in given.items() if one}
+            made.append({"command": f"/{name}", "should_escape": True, **known})
+    return made
+
+
+def manifest(entries: Sequence[Mapping[str, Any]], url: str) -> dict[str, Any]:
+    """Return the manifest of a new app. `url` is the address for events; without one, it uses Socket Mode."""
+    request = {"request_url": url} if url else {}
+    home = {"messages_tab_enabled": True, "messages_tab_read_only_enabled": False}
+    bot, events = {"display_name": "errklein", "always_online": True}, {**request, "bot_events": EVENTS.split()}
+    interactivity = {"is_enabled": True, **request}
+    return {
+        "display_information": {"name": "errklein"},
+        "features": {"app_home": home, "bot_user": bot, "slash_commands": entries},
+        "oauth_config": {"scopes": {"bot": " ".join(SCOPES.values()).split()}},
+        "settings": {"event_subscriptions": events, "interactivity": interactivity, "socket_mode_enabled": not url},
+    }
+
+
+async def push_commands(context: NetworkContext, commands: Sequence[CommandText], dry: bool) -> Sequence[str]:
+    """Add slash commands to the app, or return a manifest to paste if there is no app configuration token."""
+    client = SlackClient(context)
+    url = "" if client.settings["app_token"] else "https://YOUR-BOT.example.org/slack/events"
+    if not client.settings["config_token"]:
+        made = json.dumps(manifest(slash_commands(commands, url)[:MOST_COMMANDS], url), indent=2)
+        return [f"Without 'config_token', paste this as the manifest of the app (JSON):\n{made}"]
+    bot = await client.call("bots.info", bot=at(await client.call("auth.test"), "bot_id"))
+    app = {"by": "config_token", "app_id": at(bot, "bot", "app_id")}
+    whole = {**mapping((await client.call("apps.manifest.export", **app)).get("manifest"))}
+    there = list(mapping(whole.get("features")).get("slash_commands") or ())
+    wanted = slash_commands(commands, next((one["url"] for one in there if one.get("url")), url))
+    # What is there may be others', and stays.
+    new = [one for one in wanted if one["command"] not in [other["command"] for other in there]]
+    fitting = new[: max(0, MOST_COMMANDS - len(there))]
+    if fitting and not dry:
+        whole["features"] = {**mapping(whole.get("features")), "slash_commands": there + fitting}
+        await client.call("apps.manifest.update", **app, manifest=json.dumps(whole))
+    left = f"not added, since an app has at most {MOST_COMMANDS}: {len(new) - len(fitting)} commands"
+    return [f"new: {one['command']}" for one in fitting] + [left] * (len(new) > len(fitting)) or ["nothing to change"]
+
+
+_SECTION, _FIELD, _FIELDS, _LABEL, _HEADER = 3_000, 2_000, 10, 75, 150
+
+_TOKEN = re.compile(r"<([^<>]*)>")
+_LINK = "<[^<>]*>|"  # comes first, so that nothing in it is found
+_USER = re.compile(_LINK + r"(?<!/)(?:&lt;)?@?\b([UW][A-Z0-9]{6,40})\b(?:\|[^&<>\s]*)?(?:&gt;)?")
+_ALL = re.compile(_LINK + r"(?<![\w/])(?:&lt;!|@)(here|channel|everyone)\b(?:&gt;)?")
+
+
+def message_text(
+    markdown: str, name_of: Callable[[str], str] = lambda user: "", people: Sequence[str] = (), for_all: bool = False
+) -> str:
+    """Return the text of a message. It notifies `people`, who are given by id; with `for_all` also those whose ids are in the text,
+    and all by `@here` and the like. Other mentions are shown as names, as far as `name_of` knows them."""
+    text, left = to_mrkdwn(markdown if for_all else without_mentions(markdown)), list(people)
+
+    def show(found: re.Match[str]) -> str:
+        user, name = found[1], html.escape(name_of(found[1]) if found[1] else "", quote=False)
+        if user in people or (for_all and (name or found[0][0] == "&")):
+            left[:] = [one for one in left if one != user]
+            return f"<@{user}>"
+        return f"@{name}" if name and found[0] != user else found[0]
+
+    text = _USER.sub(show, text)
+    for user in left[::-1]:
+        name = "@" + html.escape(name_of(user), quote=False)
+        places = re.finditer(_LINK + re.escape(name), text) if name[1:] else ()
+        found = next((one for one in places if one[0] == name), None)
+        text = f"{text[: found.start()]}<@{user}>{text[found.end() :]}" if found else f"<@{user}> {text}"
+    return _ALL.sub(lambda found: f"<!{found[1]}>" if found[1] else found[0], text) if for_all else text
+
+
+def from_mrkdwn(text: str) -> str:
+    """Return a received text as it was typed. Mentions of people stay as `<@U0123456789>`, which is unambiguous."""
+    return sanitize(html.unescape(_TOKEN.sub(_typed, text)))
+
+
+def _typed(found: re.Match[str]) -> str:
+    what, _, label = found[1].partition("|")
+    known = {"@": f"<{what}>", "#": f"#{label}" if label else f"<{what}>", "!": label or f"@{what[1:]}"}
+    link = f"{label} ({what})" if label and not what.endswith(label.rstrip("/")) else label or what
+    return known.get(what[:1], link)
+
+
+def _sections(mrkdwn: str) -> list[dict[str, Any]]:
+    parts = [part for part in split_message(mrkdwn, _SECTION) if part.strip()]
+    return [{"type": "section", "text": {"type": "mrkdwn", "text": part}} for part in parts]
+
+
+def choice_blocks(mrkdwn: str, choices: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the blocks of a text with a button for each choice, whose value is its position."""
+    buttons: list[dict[str, Any]] = []
+    for number, label in enumerate(choices):
+        text = {"type": "plain_text", "text": label[:_LABEL], "emoji": False}
+        buttons.append({"type": "button", "action_id": f"choice-{number}", "value": str(number), "text": text})
+    return [*_sections(mrkdwn), {"type": "actions", "elements": buttons}]
+
+
+def card_content(card: Card) -> dict[str, Any]:
+    """Return the blocks of a card, in an attachment if it has a colour. Its addresses must be safe."""
+    title, heading = sanitize(card.title).strip(), list[dict[str, Any]]()
+    if card.link:
+        address = html.escape(card.link, quote=False).replace("|", "%7C").replace(">", "%3E")
+        heading = _sections(f"*<{address}|{html.escape(title or card.link, quote=False)}>*")
+    elif title:
+        heading = [{"type": "header", "text": {"type": "plain_text", "text": title[:_HEADER], "emoji": False}}]
+    shown = partial(message_text, for_all=card.mentions)
+    blocks = [*heading, *_sections(shown(card.body))]
+    if card.thumbnail and blocks and blocks[-1]["type"] == "section":
+        blocks[-1]["accessory"] = {"type": "image", "image_url": card.thumbnail, "alt_text": title or "thumbnail"}
+    fields = [f"*{message_text(name)}*\n{shown(value)}"[:_FIELD] for name, value in card.fields]
+    texts = [{"type": "mrkdwn", "text": one} for one in fields]
+    blocks += [{"type": "section", "fields": texts[at : at + _FIELDS]} for at in range(0, len(texts), _FIELDS)]
+    if card.image:
+        blocks.append({"type": "image", "image_url": card.image, "alt_text": title or "image"})
+    return {"attachments": [{"color": card.color, "blocks": blocks}]} if card.color else {"blocks": blocks}

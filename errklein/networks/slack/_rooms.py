@@ -10,16 +10,15 @@ from twisted.internet.defer import Deferred, DeferredList
 
 from errklein.chat import Room, RoomDoesNotExistError
 from errklein.chat.identifiers import LookupFailed
-from errklein.networks.directory import Directory
+from errklein.networks.directory import Directory, WantedRooms, reported
 from errklein.networks.json_client import RequestRefused, at, one_line
 from errklein.networks.outbox import NotConfirmed, RetryLater
-from errklein.networks.rooms import WantedRooms, reported
+from errklein.networks.slack._client import OPEN
 from errklein.networks.slack.identifiers import SlackOccupant, SlackPerson, SlackRoom, is_user
 
 if TYPE_CHECKING:
     from errklein.networks.slack._backend import SlackBackend
 
-OPEN = {"types": "public_channel,private_channel", "exclude_archived": "true"}
 AGAIN = 300.0  # the seconds between attempts to join a channel that refuses the bot
 _MOST_NAMED = 200  # the members of a channel whose names are looked up
 

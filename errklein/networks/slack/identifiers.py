@@ -9,7 +9,7 @@ from typing import Any
 
 from errklein.chat import read_only
 from errklein.networks.base import LocalPerson, Member
-from errklein.networks.rooms import ManagedRoom
+from errklein.networks.directory import ManagedRoom
 
 _USER, _CHANNEL = re.compile(r"[UWB][A-Z0-9]{2,40}"), re.compile(r"[CGD][A-Z0-9]{2,40}")
 _NAME = re.compile(r"#[^\s#@/<>&\x00-\x1f\x7f\ud800-\udfff]{1,80}")

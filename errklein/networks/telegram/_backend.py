@@ -1,29 +1,40 @@
-"""A connection to Telegram as one bot, and the groups and channels that the bot is in."""
+"""A connection to Telegram as one bot, the groups and channels that the bot is in, and reading of updates, by long polling or as
+webhook."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NoReturn
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
-from errklein.chat import Identifier, Room, RoomDoesNotExistError, RoomError, UserDoesNotExistError
+from errklein.chat import Attachment, Identifier, Room, RoomDoesNotExistError, RoomError, UserDoesNotExistError
 from errklein.chat.features import Features
-from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload
+from errklein.chat.handles import MessageRef
+from errklein.chat.operations import Delete, Edit, Operation, Post, Press, React, Upload
 from errklein.chat.outgoing import OutgoingMessage, Wait
-from errklein.networks._state import Latest
+from errklein.chat.reactions import REACTION_ADDED, REACTION_REMOVED, Reaction
+from errklein.networks._connection import Unusable
 from errklein.networks.base import ConnectedNetwork
-from errklein.networks.context import NetworkContext
+from errklein.networks.context import Latest, NetworkContext
+from errklein.networks.directory import RoomActions, reported
 from errklein.networks.json_client import File, RequestRefused, one_line
-from errklein.networks.rooms import RoomActions, reported
 from errklein.networks.telegram import rooms_of
-from errklein.networks.telegram._client import TelegramClient
-from errklein.networks.telegram._formatting import EMOJI, keyboard, place, size_of, to_html
-from errklein.networks.telegram._updates import TelegramUpdates
+from errklein.networks.telegram._client import EMOJI, TOPIC, TelegramClient, keyboard, place, size_of, to_html
 from errklein.networks.telegram.identifiers import TelegramOccupant, TelegramPerson, TelegramRoom
+from errklein.text import sanitize
+from errklein.text.masking import masker
+
+if TYPE_CHECKING:
+    from errklein.ports.chat import BackendEvents
 
 _IDENTIFIER = re.compile("(-[1-9][0-9]{0,18})(?:/([1-9][0-9]{0,18}))?|([1-9][0-9]{0,18})")
 _MOST_UNITS, _COLOURED = 4096, "\ufe0f"  # the latter asks for a coloured picture of an emoji
@@ -219,3 +230,207 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
         raise RoomError("Telegram lets bots neither make groups nor invite people, and doesn't tell who is in a group")
 
     destroy = invite = members = occupants = create
+
+
+JSON = Mapping[str, Any]
+
+POLL, PATIENCE, CHECKED = 50, 15.0, 60.0
+"""The seconds for which Telegram waits for updates, those for its answer beyond, and those between checks of the webhook."""
+
+LATE, _VALID = 3600, 3 * 86400.0
+"""The age in seconds from which on messages run no commands, and from which on a position isn't used. Telegram keeps updates
+for a day, and begins with another number after a week without any."""
+
+_COMMAND = re.compile(r"/(\w{1,32})(?:@(\w+))?(?!\S)", re.ASCII)
+_FILES = ("photo", "document", "audio", "video", "voice", "animation", "video_note", "sticker")
+
+
+class TelegramUpdates:
+    """Reads updates in `session`, and reports them."""
+
+    log = Logger(namespace="errklein.networks")
+
+    def __init__(self, backend: TelegramBackend) -> None:
+        self._backend, self._context, self._call = backend, backend.context, backend.client.call
+        self._seen = self._context.seen("updates")
+        self.flush = self._seen.flush
+        self._oldest, self._secret = 0, ""
+        self.known, self.names = Latest(), Latest()
+        """The senders and threads of messages, by room and id; the names of people, by id."""
+
+    async def session(self) -> None:
+        backend = self._backend
+        me = backend.me = await self._call("getMe")
+        backend.bot_identifier = self.person(me)
+        stored = self._seen.position or await self._seen.load()
+        if stored is None or stored["bot"] != me["id"]:
+            # What was written before may have run.
+            self._oldest = int(self._context.now())
+            self._seen.position = {"bot": me["id"], "next": 0, "at": 0.0}
+        await backend.load_rooms()
+        await (self._serve if backend.client.webhook else self._poll)()
+
+    async def _poll(self) -> None:
+        state, wait = self._context.state, 0
+        if await state.get("webhook"):
+            await self._call("deleteWebhook")
+            await state.set("webhook", None)
+        while True:
+            at = self._seen.position
+            offset = at["next"] if self._context.now() - at["at"] < _VALID else None
+            fields: Any = {"offset": offset, "timeout": wait, "allowed_updates": list(_HANDLERS)}
+            await self._receive(await self._call("getUpdates", wait + PATIENCE, **fields))
+            wait = POLL
+            self._backend.connection.connected()
+
+    async def _serve(self) -> None:
+        state, url, network = self._context.state, self._backend.client.webhook, self._backend.network
+        if not self._secret:
+            secret = await state.get("secret") or token_urlsafe(32)
+            await state.set("secret", secret)
+            masker.learn(self, "secret", [secret])
+            self._context.route(urlsplit(url).path, self._posted, "telegram", [secret.encode()])
+            self._secret = secret
+        await state.set("webhook", url)
+        more: Any = {"secret_token": self._secret, "allowed_updates": list(_HANDLERS), "max_connections": 1}
+        await self._call("setWebhook", url=url, **more)
+        self._backend.connection.connected()
+        failed_at = self._context.now()
+        while True:
+            await deferLater(self._context.reactor, CHECKED)
+            found = await self._call("getWebhookInfo")
+            if found["url"] != url:
+                raise Unusable("another program has told Telegram to post the messages of the bot elsewhere")
+            if found.get("last_error_date", 0) > failed_at:
+                failed_at, reason = found["last_error_date"], one_line(found.get("last_error_message"))
+                text = f"Telegram can't post messages of {network} to the bot: {reason}"
+                self._context.notify(("webhook", network), text, interval=86400.0)
+
+    def _posted(self, request: Any) -> Any:
+        return self._receive([json.loads(request.get_data())])
+
+    async def _receive(self, updates: list[JSON]) -> None:
+        if not updates:
+            return
+        bot = self._backend.me["id"]
+        new = [one for one in updates if self._seen.is_new(f"{bot}:{one['update_id']}")]
+        following = max(one["update_id"] for one in updates) + 1
+        self._seen.position = {"bot": bot, "next": following, "at": self._context.now()}
+        try:
+            # Before they are handled: no command runs again if the process is killed.
+            await self._seen.flush()
+        finally:
+            # Also if the session is ended meanwhile: nothing reads it again.
+            for kind, found in ((kind, found) for one in new for kind, found in one.items() if kind in _HANDLERS):
+                try:
+                    _HANDLERS[kind](self, self._backend.events, found)
+                except Exception:
+                    self.log.failure("An update of {network} could not be handled", network=self._backend.network)
+
+    # Each kind of update
+
+    def _message(self, events: BackendEvents, found: JSON, edited: bool = False) -> None:
+        backend, chat, sender = self._backend, found["chat"], found.get("from", {})
+        is_private = chat["type"] == "private"
+        if "migrate_to_chat_id" in found:
+            backend.became(str(chat["id"]), str(found["migrate_to_chat_id"]))
+        elif not is_private:
+            backend.note(str(chat["id"]), True, one_line(chat["title"]))
+        text, files = found.get("text") or found.get("caption") or "", [kind for kind in _FILES if found.get(kind)]
+        if not (text or files) or sender.get("id") in (None, backend.me["id"]):
+            return
+        ref, extras = self.ref(found, str(sender["id"])), {"message_id": found["message_id"]}
+        # A notice runs no command. What anonymous administrators write has a bot as sender, too. Others have written what is
+        # forwarded, and another bot what is sent "via" it.
+        is_notice = (sender["is_bot"] and "sender_chat" not in found) or "forward_origin" in found or "via_bot" in found
+        body = sanitize(text)
+        if command := _COMMAND.match(body):
+            is_notice |= (command[2] or backend.me["username"]).lower() != backend.me["username"].lower()
+            body = body if is_notice else f"{backend.config.BOT_PREFIX}{command[1]}{body[command.end() :]}"
+        if is_notice:
+            extras["notice"] = True
+        message = backend.build_message(body, frm=self.person(sender, chat), extras=extras)
+        message.to = backend.bot_identifier if is_private else backend.room(ref.room)
+        message.ref, message.thread, message.sent_at, message.edited = ref, ref.thread, float(found["date"]), edited
+        message.delayed = message.sent_at < max(self._oldest, self._context.now() - LATE)
+        message.attachments = [self._file(kind, found[kind]) for kind in files]
+        (events.message_edited if edited else events.message_received)(backend, message)
+        mentioned = [one["user"] for one in found.get("entities", ()) if one["type"] == "text_mention"]
+        if mentioned and not edited:
+            events.mention_received(backend, message, [self.person(user) for user in mentioned])
+
+    def _file(self, kind: str, found: Any) -> Attachment:
+        if kind == "photo":
+            found = {"file_name": "photo.jpg", "mime_type": "image/jpeg", **found[-1]}  # the largest one
+        name, fetch = one_line(found.get("file_name")) or kind, partial(self._backend.client.fetch, found["file_id"])
+        return Attachment(name, one_line(found.get("mime_type")), found.get("file_size", 0), fetch)
+
+    def _member(self, events: BackendEvents, found: JSON) -> None:
+        backend, chat, member = self._backend, found["chat"], found["new_chat_member"]
+        if chat["type"] == "private":
+            return
+        room, who, by = backend.room(str(chat["id"])), self.person(backend.me, chat), self.person(found["from"], chat)
+        was_in, is_in = room.exists, backend.is_inside(member)
+        backend.note(str(room), is_in, one_line(chat["title"]) if is_in else f"removed by {by.nick}")
+        if is_in != was_in:
+            (events.room_joined if is_in else events.room_left)(backend, room, who, by)
+
+    def _reaction(self, events: BackendEvents, found: JSON) -> None:
+        if "user" not in found:
+            # An anonymous administrator.
+            return
+        ref, person = self.ref(found), self.person(found["user"])
+        owner = self.known.get((ref.room, ref.id), ("", ""))[0]
+        to = self._backend.build_identifier(owner) if owner else None
+        old, new = (
+            [one["emoji"] for one in found[name] if "emoji" in one] for name in ("old_reaction", "new_reaction")
+        )
+        for action, some, others in ((REACTION_ADDED, new, old), (REACTION_REMOVED, old, new)):
+            for emoji in (one for one in some if one not in others):
+                made = Reaction(person, to, action, str(found["date"]), emoji, ref._asdict())
+                events.reaction_changed(self._backend, made)
+
+    def _pressed(self, events: BackendEvents, found: JSON) -> None:
+        refusal = "This button has no effect."
+        try:
+            if "message" in found and found.get("data", "").isdecimal():
+                by = self.person(found["from"], found["message"]["chat"])
+                refusal = events.choice_made(self._backend, Press(self.ref(found["message"]), by, int(found["data"])))
+        finally:
+            shown: Any = {"text": refusal[:200], "show_alert": True} if refusal else {}
+            done = Deferred.fromCoroutine(self._call("answerCallbackQuery", callback_query_id=found["id"], **shown))
+            done.addErrback(lambda failure: self.log.info("A press is unanswered: {reason}", reason=str(failure.value)))
+
+    # Identifiers
+
+    def person(self, user: JSON, chat: JSON | None = None) -> TelegramPerson:
+        """Return the person, or the occupant of a chat that isn't private."""
+        names: Any = [one_line(user.get(name)) or None for name in ("first_name", "last_name", "username")]
+        found = TelegramPerson(user["id"], *names)
+        found.network = self._backend.network
+        self.names[found.person] = found.nick or found.person
+        if chat is None or chat["type"] == "private":
+            return found
+        return TelegramOccupant(user["id"], self._backend.room(str(chat["id"])), *names)
+
+    def ref(self, found: JSON, sender: str = "") -> MessageRef:
+        """Return the address of a message, and note a new one."""
+        room, number, replied = str(found["chat"]["id"]), str(found["message_id"]), found.get("reply_to_message", {})
+        thread = self.known.get((room, number), ("", ""))[1]
+        if found.get("is_topic_message"):
+            thread = f"{TOPIC}{found['message_thread_id']}"
+        elif replied:
+            first = str(found.get("message_thread_id") or replied["message_id"])
+            thread = self.known.get((room, first), ("", ""))[1] or first
+        if sender:
+            self.known[room, number] = sender, thread
+        return MessageRef(self._backend.network, room, number, thread)
+
+
+_HANDLERS: Mapping[str, Any] = {
+    "message": TelegramUpdates._message,
+    "edited_message": partial(TelegramUpdates._message, edited=True),
+    "message_reaction": TelegramUpdates._reaction,
+    "callback_query": TelegramUpdates._pressed,
+    "my_chat_member": TelegramUpdates._member,
+}

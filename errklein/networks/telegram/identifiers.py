@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from errklein.networks.base import LocalPerson, Member
-from errklein.networks.rooms import ManagedRoom
+from errklein.networks.directory import ManagedRoom
 
 
 class TelegramPerson(LocalPerson):

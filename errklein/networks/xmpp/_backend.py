@@ -23,14 +23,22 @@ from errklein.chat.operations import Delete, Edit, Operation, Post, React, Uploa
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.chat.presence import AWAY, DND, OFFLINE, ONLINE
 from errklein.chat.reactions import REACTION_ADDED, REACTION_REMOVED
-from errklein.networks._state import Latest
-from errklein.networks.context import NetworkContext
+from errklein.networks.context import Latest, NetworkContext
+from errklein.networks.directory import ManagingNetwork
 from errklein.networks.errors import NotConfirmed, RequestRefused, RetryLater
 from errklein.networks.json_client import LARGEST, File, one_line
-from errklein.networks.rooms import ManagingNetwork
 from errklein.networks.xmpp import SETTINGS
-from errklein.networks.xmpp._client import CLIENT, UPLOAD, XMPPStream, element, error_of, event_loop, permits_plaintext
-from errklein.networks.xmpp._rooms import USER, XMPPRooms
+from errklein.networks.xmpp._client import (
+    CLIENT,
+    UPLOAD,
+    USER,
+    XMPPRooms,
+    XMPPStream,
+    element,
+    error_of,
+    event_loop,
+    permits_plaintext,
+)
 from errklein.networks.xmpp.identifiers import XMPPPerson, XMPPRoom, bare, split_identifier
 from errklein.running import on_reactor_soon
 from errklein.text import sanitize, to_plain, to_xhtml

@@ -7,7 +7,7 @@ import re
 from errklein.chat import RoomOccupant, read_only
 from errklein.chat.identifiers import Purpose
 from errklein.networks.base import LocalPerson
-from errklein.networks.rooms import ManagedRoom
+from errklein.networks.directory import ManagedRoom
 
 _JID = re.compile(
     r"([^\s\"&'/:<>@\x00-\x1f\x7f]{1,1023})@([^\s/@\x00-\x1f\x7f]{1,1023})(?:/([^\x00-\x1f\x7f]{1,1023}))?"

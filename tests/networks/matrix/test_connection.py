@@ -11,7 +11,7 @@ from errklein.networks import directory
 from errklein.networks._connection import Backoff
 from errklein.networks.context import NetworkContext
 from errklein.networks.errors import NotConfirmed, Unusable
-from errklein.networks.matrix import NETWORK, _rooms, _sync
+from errklein.networks.matrix import NETWORK, _backend, _rooms
 from tests import needs_network
 from tests.networks.double import Answer, Fault
 from tests.networks.matrix.connection import ConnectionTests
@@ -192,9 +192,9 @@ class DoubleTests(ConnectionTests, TestCase):
 
     async def test_half_open_connection(self) -> None:
         """If the homeserver doesn't answer to a poll within 15 seconds of its end, the connection is lost."""
-        self.assertLessEqual(_sync.POLL + _sync.PATIENCE, 60)
-        self.patch(_sync, "POLL", 0.1)
-        self.patch(_sync, "PATIENCE", 0.1)
+        self.assertLessEqual(_backend.POLL + _backend.PATIENCE, 60)
+        self.patch(_backend, "POLL", 0.1)
+        self.patch(_backend, "PATIENCE", 0.1)
         bot = await self.in_room()
         self.server.is_silent = True
         await bot.events.until(lambda: bot.events.named("backend_disconnected"), "noticing")

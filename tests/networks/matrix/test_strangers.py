@@ -8,7 +8,7 @@ from typing import Any
 from errklein.chat import Message
 from errklein.chat.operations import Kind, Wanted
 from errklein.networks.json_client import RequestRefused
-from errklein.networks.matrix import _sync
+from errklein.networks.matrix import _backend
 from errklein.networks.matrix.identifiers import MatrixPerson
 from errklein.networks.outbox import _lanes
 from errklein.text.masking import masker
@@ -103,7 +103,7 @@ class StrangersTests(MessageCase):
         """If others have written more than the bot reads at once, it goes on. What it hasn't read is a gap."""
         other = await self.alice.make_room(self.bob.user, self.bot.backend.client.user)
         await self.events.until(lambda: self.bot.backend.membership.is_joined(other), "joining")
-        self.patch(_sync, "LARGEST", 800_000)
+        self.patch(_backend, "LARGEST", 800_000)
         await self.bot.stop()
         for number in range(50):
             for room in (self.room, other):

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.web.resource import Resource
 from twisted.web.websocket import WebSocketResource
 
-from errklein.networks.slack._app import SCOPES
+from errklein.networks.slack._client import SCOPES
 from tests.networks.double import Answer, Call, Double
 from tests.networks.slack.schemas import SCHEMA, from_query, problem
 

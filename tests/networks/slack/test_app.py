@@ -13,7 +13,7 @@ from errklein.config import ConfigError, load_config
 from errklein.config.networks import CommandText
 from errklein.networks.errors import RequestRefused, Unusable
 from errklein.networks.slack import NETWORK, SETTINGS, settings_of
-from errklein.networks.slack._app import SCOPES
+from errklein.networks.slack._client import SCOPES
 from tests.networks.slack.schemas import SCHEMA, problem
 from tests.networks.slack.server import ALICE, APP_TOKEN, CONFIG_TOKEN, DEV, SECRET, TOKEN
 from tests.networks.slack.workspace import BASE, BotCase

@@ -8,7 +8,7 @@ import re
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.networks.slack import SETTINGS
-from errklein.networks.slack._app import SCOPES, manifest, slash_commands
+from errklein.networks.slack._client import SCOPES, manifest, slash_commands
 from tests.processes import ROOT
 
 PAGE = (ROOT / "docs/guides/slack.md").read_text()

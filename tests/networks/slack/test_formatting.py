@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.networks.slack._formatting import choice_blocks, from_mrkdwn, message_text
+from errklein.networks.slack._client import choice_blocks, from_mrkdwn, message_text
 from tests.networks.slack.schemas import SCHEMA, problem
 
 _PIECES = st.sampled_from(

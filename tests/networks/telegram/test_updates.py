@@ -13,8 +13,8 @@ from errklein.chat import MessageRef
 from errklein.chat.operations import Wanted
 from errklein.database import StorageError
 from errklein.http_client import BodyTooLarge
-from errklein.networks._state import DurableState
-from errklein.networks.telegram._updates import LATE
+from errklein.networks.context import DurableState
+from errklein.networks.telegram._backend import LATE
 from errklein.networks.telegram.identifiers import TelegramOccupant, TelegramPerson
 from errklein.ports.outbox import RoomUnavailable
 from tests.networks.telegram.case import URL, TelegramCase

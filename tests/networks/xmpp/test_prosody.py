@@ -206,10 +206,10 @@ class ConnectionTests(OnProsody):
 
     async def test_kicked(self) -> None:
         """The bot comes back after it was kicked, and says meanwhile who has done it. Messages wait."""
-        from errklein.networks.xmpp import _rooms
+        from errklein.networks.xmpp import _client
         from errklein.networks.xmpp._client import element
 
-        self.patch(_rooms, "_AGAIN", 0.3)
+        self.patch(_client, "_AGAIN", 0.3)
         bot = await self.bot().start()
         kick = element(
             f"{MUC[:-1]}#admin}}item", element(f"{MUC[:-1]}#admin}}reason", "no \x1b[31mbots"), nick="err", role="none"
