@@ -155,6 +155,8 @@ setup(
         "apprise": ["apprise>=2.3"],
         # The XMPP network.
         "xmpp": ["slixmpp>=1.17"],
+        # The database of a bot with several processes. pgmq is its queue's SQL, whose version is that of the tables.
+        "postgres": ["psycopg[binary]>=3.3", "pgmq==1.1.4"],
         # What errbot 6.2 installs and its plugins may import, but for what errklein itself requires (Jinja2, Markdown, pyOpenSSL)
         # and what only errbot's program uses (daemonize, pygments-markdown-lexer).
         "errbot": [
@@ -173,6 +175,8 @@ setup(
             "apprise>=2.3",
             "httptools>=0.7",
             "hypothesis>=6.100",
+            "pgmq==1.1.4",
+            "psycopg[binary]>=3.3",
             "pytest>=8",
             "requests>=2.31",
             "sentry-sdk>=2",

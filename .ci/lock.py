@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = "# The packages of the image, with their hashes. `.ci/lock.py` writes this file; see CONTRIBUTING.md.\n"
 
-EXTRAS = ("apprise", "errbot", "sentry", "xmpp")
+EXTRAS = ("apprise", "errbot", "postgres", "sentry", "xmpp")
 """The image can't be changed later, so it has what settings and plugins may need."""
 
 

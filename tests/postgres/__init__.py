@@ -1,0 +1,1 @@
+"""Tests of errklein.postgres, and of a bot whose processes share a database."""
