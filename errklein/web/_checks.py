@@ -127,12 +127,10 @@ class Checks:
             return
         client = _host(request)
         if self._warnings.allows((hook.full_name, kind)):
-            others = "others within a minute are not logged"
-            text = (
-                f"A request for {{webhook}} from {{client}} was refused: {{reason}} (request {{request_id}}; {others})"
-            )
+            text = "A request for {webhook} from {client} was refused: {reason} (request {request_id}; "
             fields = {"webhook": hook.full_name, "client": client, "reason": problem.detail}
-            self.log.warn(text, **fields, request_id=request.request_id)
+            ending = "others within a minute are not logged)"
+            self.log.warn(text + ending, **fields, request_id=request.request_id)
         self._bot.report(lambda events: events.request_refused(hook, kind, problem.detail, client_of(client)))
 
     async def verify(self, hook: Hook, request: WebhookRequest) -> Checked:
@@ -160,12 +158,10 @@ class Checks:
                     answer, ignored = response, f"event {event!r} is not among its events"
             return Checked(received.body, _key(hook, received), answer, response, ignored)
 
-        size = request.body_size
-        is_slow = request.on_disk or size > self._large
+        is_slow = request.on_disk or request.body_size > self._large
         try:
             if is_slow or (declaration.source is not None and takes_long_to_decode(request, self._large)):
-                client = client_of(_host(request))
-                checked: Checked = await self._lanes.lane(size).run(client, size, lambda: check, lambda result: result)
+                checked: Checked = await self._lanes.run(request, check, lambda result: result)
             else:
                 checked = check()
         except UnusableSecret as error:

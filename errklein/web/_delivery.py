@@ -62,8 +62,9 @@ class Lanes:
         self._small = Lane(clock, small_pool, limit / 4)
         self._large = Lane(clock, large_pool, limit * 5 / 8)
 
-    def lane(self, size: int) -> Lane:
-        return self._small if size <= SMALL else self._large
+    def run(self, request: WebhookRequest, decode: Callable[[], T], handle: Callable[[T], Any]) -> Deferred[Any]:
+        size, lane = request.body_size, self._small if request.body_size <= SMALL else self._large
+        return lane.run(client_of(getattr(request.client, "host", "")), size, decode, handle)
 
     def stop(self) -> None:
         self._small.stop()
@@ -85,32 +86,27 @@ class Lane:
         self._waiting: dict[Deferred[None], tuple[str, int]] = {}
         self._letting_in = False
 
-    def run(
-        self, client: str, size: int, prepare: Callable[[], Callable[[], T]], handle: Callable[[T], Any]
-    ) -> Deferred[Any]:
+    def run(self, client: str, size: int, decode: Callable[[], T], handle: Callable[[T], Any]) -> Deferred[Any]:
         """Decode a body, pass the result to `handle`, and return a Deferred of that function's result. It may fail with
         Overloaded or PoolStopped."""
         weight = size * WEIGHT
+        entered: Deferred[None] = Deferred(self._waiting.__delitem__)
+        self._waiting[entered] = client, weight
+        self._let_in()
+        if not entered.called and self._pool.wait is not None:
+            entered.addTimeout(self._pool.wait, self._clock, self._overloaded)
 
-        def decode(_: None) -> Deferred[Any]:
-            decoded: Deferred[Any] = self._pool.run(prepare).addBoth(self._decoded)
+        def begin(_: None) -> Deferred[Any]:
+            decoded: Deferred[Any] = self._pool.run(lambda: decode).addBoth(self._decoded)
             return decoded.addCallback(handle).addBoth(self._leave, client, weight)
 
-        return self._enter(client, weight).addCallback(decode)
+        return entered.addCallback(begin)
 
     def stop(self) -> None:
         self._pool.stop()
         waiting, self._waiting = self._waiting, {}
         for entered in waiting:
             entered.errback(PoolStopped(f"the {self._pool.name} pool has stopped"))
-
-    def _enter(self, client: str, weight: int) -> Deferred[None]:
-        entered: Deferred[None] = Deferred(self._waiting.__delitem__)
-        self._waiting[entered] = client, weight
-        self._let_in()
-        if not entered.called and self._pool.wait is not None:
-            entered.addTimeout(self._pool.wait, self._clock, self._overloaded)
-        return entered
 
     def _let_in(self) -> None:
         if self._letting_in:
@@ -251,12 +247,9 @@ class Delivery:
 
     def _decode_first(self) -> Deferred[Any]:
         """Read and decode a large body in a thread, and then call the handler."""
-        size = self.request.body_size
-        client = client_of(getattr(self.request.client, "host", ""))
-        decode = self.context.decode_ahead
         # The request may get its response meanwhile, 503.
         self.request.body_users += 1
-        decoded = self.services.lanes.lane(size).run(client, size, lambda: decode, lambda _: self._call_handler())
+        decoded = self.services.lanes.run(self.request, self.context.decode_ahead, lambda _: self._call_handler())
 
         def drop_body(result: Any) -> Any:
             self.request.drop_body()
@@ -271,10 +264,30 @@ class Delivery:
         self._begin()
         return runner.start_in(context.new_context(), self.hook.handler, (context.payload(),), context.captures)
 
-    def _begin_in_thread(self) -> ThreadedCall:
-        """Return the function that a thread, which is free now, is to call."""
+    def _begin_in_thread(self) -> Callable[[], Any]:
+        """Return the function that a thread, which is free now, is to call: it decodes the payload, calls the handler, and
+        prepares the response."""
         self._begin()
-        return ThreadedCall(self.context, self._is_current)
+        hook, context = self.hook, self.context
+
+        def call() -> Any:
+            payload = context.payload()
+            # The plugin may have been reloaded since the thread was chosen.
+            if not self._is_current():
+                raise RouteChanged
+            try:
+                value = hook.handler(payload, **context.captures)
+            except HTTPException as error:
+                value = error
+                break_cycles(error)
+            response = prepare_response(value, context)
+            # The runner continues a Deferred or a coroutine on the reactor.
+            return response.value if type(response) is ReactorValue else response
+
+        # By these, the runner counts running handlers, and `!status plugins` names them.
+        vars(call).update(__self__=getattr(hook.handler, "__self__", None))
+        call.__name__ = hook.name
+        return call
 
     def _begin(self) -> None:
         if self._ended or not self._is_current():
@@ -340,6 +353,11 @@ class Delivery:
 
     def _send_later(self, value: Any) -> None:
         """Respond with a value that is rendered, or converted when the reactor has got its parts."""
+
+        def rendered(_: object) -> None:
+            self.status = self.status or self.request.code
+            self._end()
+
         if not IResource.providedBy(value):
             converted = Deferred.fromCoroutine(value_of(value, self.request)).addCallback(self._send_value)
             converted.addErrback(self._conversion_failed)
@@ -347,12 +365,8 @@ class Delivery:
             self._end()
         else:
             self.request.content.seek(0)
-            self.request.notifyFinish().addBoth(lambda _: self._rendered())
+            self.request.notifyFinish().addBoth(rendered)
             self.request.render(value)
-
-    def _rendered(self) -> None:
-        self.status = self.status or self.request.code
-        self._end()
 
     def _send(self, response: PreparedResponse) -> None:
         request = self.request
@@ -370,12 +384,11 @@ class Delivery:
 
     def stream_begins(self, response: PreparedResponse) -> bool:
         """Note that a response begins. Return whether the client is still waiting for it."""
-        if self.status:
-            return False
-        self.status, self.reason = response.status, response.reason
-        # From now on, the deadlines of the connection apply, for a client that stops reading.
-        self.deadline = NEVER
-        return True
+        is_awaited = not self.status
+        if is_awaited:
+            # From now on, the deadlines of the connection apply, for a client that stops reading.
+            self.status, self.reason, self.deadline = response.status, response.reason, NEVER
+        return is_awaited
 
     def streamed(self, response: PreparedResponse, failure: Failure | None) -> None:
         """Note that a response that was begun, or not, has ended, with a failure if there is one."""
@@ -391,11 +404,13 @@ class Delivery:
 
     def _send_failure(self, failure: Failure) -> None:
         error = failure.value
-        if isinstance(error, RouteChanged):
-            self._route_again()
-        elif (problem := problem_of(error)) is not None:
+        problem = problem_of(error)
+        if problem is not None or isinstance(error, HTTPException):
             break_cycles(error)
             failure.cleanFailure()
+        if isinstance(error, RouteChanged):
+            self._route_again()
+        elif problem is not None:
             if problem.status == 503:
                 self.log.warn("A webhook gets 503: {reason}", reason=str(error))
             self._send_error(problem)
@@ -404,8 +419,6 @@ class Delivery:
         elif isinstance(error, PoolStopped) and self._began is None:
             self._send_unavailable("the service is stopping", 10.0)
         elif isinstance(error, HTTPException):
-            break_cycles(error)
-            failure.cleanFailure()
             self._send_value(error)
         else:
             self._handler_failed(failure)
@@ -487,38 +500,6 @@ class Delivery:
     def body(self) -> bytes | None:
         """Return the body for the log; None if it is on disk and was not read."""
         return self.context.body if self.request.on_disk else self.request.body()
-
-
-@dataclass(eq=False)
-class ThreadedCall:
-    """The function that runs in a thread: decodes the payload, calls the handler, and prepares the response."""
-
-    context: RequestContext
-    is_current: Callable[[], bool]
-
-    @property
-    def __self__(self) -> object:
-        """The plugin's instance, by which the runner counts running handlers."""
-        return getattr(self.context.hook.handler, "__self__", None)
-
-    @property
-    def __name__(self) -> str:
-        """The name of the handler, as `!status plugins` shows it while it runs."""
-        return self.context.hook.name
-
-    def __call__(self) -> Any:
-        payload = self.context.payload()
-        # The plugin may have been reloaded since the thread was chosen.
-        if not self.is_current():
-            raise RouteChanged
-        try:
-            value = self.context.hook.handler(payload, **self.context.captures)
-        except HTTPException as error:
-            value = error
-            break_cycles(error)
-        response = prepare_response(value, self.context)
-        # The runner continues a Deferred or a coroutine on the reactor.
-        return response.value if type(response) is ReactorValue else response
 
 
 def takes_long_to_decode(request: WebhookRequest, large: int) -> bool:

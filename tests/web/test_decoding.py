@@ -40,7 +40,7 @@ class LaneTests(SynchronousTestCase):
             self.ends[value] = Deferred()
             return self.ends[value]
 
-        return self.lane.run(client or name, size, lambda: lambda: name, handle)
+        return self.lane.run(client or name, size, lambda: name, handle)
 
     def _decoded(self, value: str) -> Deferred[str]:
         decoded: Deferred[str] = Deferred()
@@ -81,9 +81,8 @@ class LaneTests(SynchronousTestCase):
         pending: list[Deferred[Any]] = []
         self.patch(self.pool, "run", lambda prepare: pending.append(Deferred()) or pending[-1])
         for name in "abc":
-            self.lane.run(
-                name, "cba".index(name) + 1, lambda: lambda: None, lambda name: self.handled.append(name) or Deferred()
-            )
+            size = "cba".index(name) + 1
+            self.lane.run(name, size, lambda: None, lambda name: self.handled.append(name) or Deferred())
         for name in "acb":
             pending[-1].callback(name)
         self.assertEqual(self.handled, ["a", "c", "b"])
@@ -134,7 +133,7 @@ class LaneTests(SynchronousTestCase):
         def run(prepare: Any) -> Deferred[Any]:
             failed: Deferred[Any] = Deferred()
             try:
-                prepare()
+                prepare()()
             except RuntimeError as error:
                 failed.errback(error)
             return failed
