@@ -32,10 +32,7 @@ def known_sources() -> list[str]:
 
 @cache
 def find_source(name: str) -> Source:
-    """Return the source of this name, which is imported only now.
-
-    :raises HookError: There is none, or it can't be imported.
-    """
+    """Return the source of this name, which is imported only now. Raises HookError: there is none, or it can't be imported."""
     if (entry := _entries().get(name)) is None:
         known = known_sources()
         raise HookError(f"there is no source {name!r}{did_you_mean(name, known) or '.'} Sources: {', '.join(known)}")

@@ -1,26 +1,27 @@
-"""Access to payloads of which nothing is certain, and lines that describe a payload of unknown form, or alerts in the form of
-Alertmanager, which Grafana has taken over."""
+"""What sources share: access to payloads of which nothing is certain, and lines that describe a payload of unknown form, alerts in
+the form of Alertmanager, which Grafana has taken over, and events of GitHub, GitLab and Gitea. Each of those three has tables of texts
+in the file `texts.toml` beside its module."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from errklein.text.masking import is_secret
-from errklein.verify import Received
+from errklein.verify import Received, Verification
 from errklein.webhooks import texts
-from errklein.webhooks.payload import BadPayload, decode_payload
-from errklein.webhooks.source import header
+from errklein.webhooks.payload import BadPayload, decode_payload, parse_urlencoded
+from errklein.webhooks.source import Source, header
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
-_NOT_FACTS = re.compile(
-    r"(?:[A-Za-z0-9_]*_)?(?:id|uuid|uid)|[a-z]+I[Dd]|[a-z_]*version|alertname|rulename", re.IGNORECASE
-)
-_LONGEST_WORD, _MOST_LEAVES, _DEPTH = 60, 100, 4
+_NOT_FACTS = re.compile(r"(?i)(?:[a-z0-9_]*_)?(?:id|uuid|uid)|[a-z]+id|[a-z_]*version|alertname|rulename")
+_LONGEST_WORD, _MOST_LEAVES, _MOST_FACTS, _DEPTH = 60, 100, 6, 4
 _TITLES = ("title", "subject", "summary", "name", "check_name", "condition_name", "event", "type")
 _TEXTS = ("message", "msg", "text", "description", "details", "detail", "body", "content", "reason", "info")
 _LINKS = ("html_url", "web_url", "url", "link", "permalink", "href")
@@ -78,11 +79,9 @@ def pairs(payload: Any, path: str, most: int) -> str:
     return ", ".join(f"{key} = {{{path}.{key}}}" for key in islice(_facts(found(payload, path)), most))
 
 
-def described(payload: Any, root: str = "", most: int = 6) -> list[str]:
-    """Return lines for a payload of unknown form: its title with a link, its text, and some of its fields, but no secrets.
-
-    :param root: The path of the part that is described, with a full stop at its end; by default the payload.
-    """
+def described(payload: Any, root: str = "") -> list[str]:
+    """Return lines for a payload of unknown form: its title with a link, its text, and some of its fields, but no secrets. `root` is
+    the path of the part that is described, with a full stop at its end."""
     leaves = dict(islice(_leaves(found(payload, root), root), _MOST_LEAVES))
     title, text = (_named(leaves, names) for names in (_TITLES, _TEXTS))
     link = _named([path for path, given in leaves.items() if _is_address(given)], _LINKS)
@@ -93,7 +92,7 @@ def described(payload: Any, root: str = "", most: int = 6) -> list[str]:
     return [
         f"[{head}]({{{link}}})" if link else head,
         f"{{{text}}}" if text else "",
-        *(f"- {path.removeprefix(root).replace('.', ' ')}: {{{path}}}" for path in islice(facts, most)),
+        *(f"- {path.removeprefix(root).replace('.', ' ')}: {{{path}}}" for path in islice(facts, _MOST_FACTS)),
     ]
 
 
@@ -177,3 +176,124 @@ def _alert_line(payload: Any, alert: str) -> str:
     details = summary or pairs(payload, f"{alert}values", 3)
     facts, details = f" ({facts})" if facts else "", f": {details}" if details else ""
     return f"{state} {name}{details}{facts}{runbook}{silence}"
+
+
+_MOST_ITEMS, _MOST_COUNTED = 5, 1_000_000
+_SIGNS = {"success": "✅", **dict.fromkeys(("error", "failed", "failure", "startup_failure", "timed_out"), "❌")}
+
+
+def lines_of(
+    tables: Mapping[str, Any], payload: Any, kind: str, action: str, verb: str = "", thing: str = ""
+) -> list[str]:
+    """Return who did what where, or what has which state, with one link; then lists of what belongs to it, and a quote.
+    The texts of a table are those for the kind and action of the event, its kind, or its action. The link is that of
+    what was done, else that of the place, else that of the person."""
+
+    def text(table: str, *keys: str) -> str:
+        found = tables.get(table, {})
+        return next((found[key] for key in (*keys, f"{kind}.{action}", kind, action) if key in found), "")
+
+    if not kind:
+        return described(payload)
+    who, between = tables["who"], " in "
+    place = next(filter(None, (when(payload, place) for place in tables["places"])), "")
+    if what := tables["states"].get(kind, ""):
+        who = _SIGNS.get(at(payload, what.partition(": {")[2].partition("}")[0]), "")
+    elif thing := thing or text("things"):
+        verb = verb or (_pushed(payload) if "push" in kind.split("_") else text("verbs") or tables["verb"])
+        what = f"{verb} {thing}{when(payload, text('more'))}"
+        between = text("between", verb) or between
+    else:
+        what = tables["unknown"]
+    if thing == "HERE":
+        what, place = what.replace(thing, place), ""
+    if _has_link(payload, what):
+        who, place = _label(who), _label(place)
+    elif _has_link(payload, place):
+        who = _label(who)
+    lists = tables["lists"].get(kind, {}).items()
+    return [
+        f"{who} {what}{between * bool(place)}{place}".strip(),
+        *(line for key, item in lists for line in _listed(payload, key, item)),
+        text("quotes"),
+    ]
+
+
+def as_github(
+    name: str, title: str, tables: Mapping[str, Any], verification: Callable[..., Verification], *event_headers: bytes
+) -> Source:
+    """Return a source in GitHub's form, which Gitea has taken over."""
+    return Source(
+        name,
+        title,
+        partial(_lines_of_github, tables),
+        verification,
+        event=partial(event_in, event_headers),
+        # What is signed is what is read, also if a form has several fields.
+        parse=lambda received: json_object(json_part(received)),
+        values=branch,
+        signs=True,
+        setup=tables["setup"],
+        example="push.json",
+    )
+
+
+def _lines_of_github(tables: Mapping[str, Any], event: str, payload: Any) -> list[str]:
+    kind, _, action = event.partition(".")
+    if kind == "pull_request" and action == "closed" and at(payload, "pull_request.merged_at"):
+        action = "merged"
+    elif kind == "pull_request_review" and action == "submitted":
+        action = at(payload, "review.state")
+    is_on_pull_request = kind == "issue_comment" and found(payload, "issue.pull_request")
+    thing = tables["things"]["pull_request_comment"] if is_on_pull_request else ""
+    return lines_of(tables, payload, kind, action, thing=thing)
+
+
+def json_part(received: Received) -> Received:
+    """Return the request with the JSON as its body, also if that is the field `payload` of a form."""
+    if not header(received, b"content-type").lower().startswith("application/x-www-form-urlencoded"):
+        return received
+    try:
+        fields = parse_urlencoded(received.body.decode("utf-8", "replace").encode(), errors="replace")
+    except BadPayload:
+        fields = []
+    payload = next((value for name, value in fields if name == "payload"), "")
+    return replace(received, body=payload.encode("utf-8", "replace"))
+
+
+def branch(payload: Any) -> Mapping[str, str]:
+    return {"branch": at(payload, "ref").removeprefix("refs/heads/").removeprefix("refs/tags/")}
+
+
+def _has_link(payload: Any, text: str) -> bool:
+    return at(payload, text.partition("]({")[2].partition("}")[0]).startswith(("https://", "http://"))
+
+
+def _label(text: str) -> str:
+    return text[1:].partition("](")[0] if text.startswith("[") else text
+
+
+def _listed(payload: Any, key: str, text: str) -> list[str]:
+    """Return a line for each of the first items of a list, whose path is `ITEM` in the text, and how many there are beyond."""
+    lines = [f"- {text.replace('ITEM', path)}" for path in items(payload, key, _MOST_ITEMS)]
+    more = _count(payload, key) - len(lines)
+    return [*lines, f"… and {more} more"] if more else lines
+
+
+def _pushed(payload: Any) -> str:
+    kind = "tag" if at(payload, "ref").startswith("refs/tags/") else "branch"
+    before, after, count = at(payload, "before"), at(payload, "after"), _count(payload, "commits")
+    if after and not after.strip("0"):
+        return f"deleted {kind}"
+    if count:
+        forced = "force-" * (payload.get("forced") is True)
+        return f"{forced}pushed {count} commit{'s' * (count > 1)} to"
+    return f"created {kind}" if before and not before.strip("0") else f"pushed {kind}"
+
+
+def _count(payload: Any, key: str) -> int:
+    """Return the number of items of a list, also of a push's commits that the source has left out."""
+    given = found(payload, key)
+    count = len(given) if isinstance(given, list) else 0
+    total = payload.get(f"total_{key}_count", payload.get(f"total_{key}"))
+    return total if type(total) is int and 0 < count < total < _MOST_COUNTED else count

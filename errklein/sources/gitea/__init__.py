@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from errklein import verify
-from errklein.sources._forges import as_github, json_part
-from errklein.sources._payloads import texts_beside
+from errklein.sources._payloads import as_github, json_part, texts_beside
 from errklein.verify import Verification
 
 __all__ = ["SOURCES"]

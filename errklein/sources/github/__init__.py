@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from errklein import verify
-from errklein.sources._forges import as_github
-from errklein.sources._payloads import texts_beside
+from errklein.sources._payloads import as_github, texts_beside
 
 __all__ = ["SOURCES"]
 

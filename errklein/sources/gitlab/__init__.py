@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from errklein import verify
-from errklein.sources._forges import branch, lines_of
-from errklein.sources._payloads import at, found, items, json_object, texts_beside
+from errklein.sources._payloads import at, branch, found, items, json_object, lines_of, texts_beside
 from errklein.verify import ImmediateResponse, Received, Verification
 from errklein.webhooks.source import Source, header
 

@@ -27,10 +27,7 @@ def lines(event: str, payload: Any) -> list[str]:
 
 
 def form(received: Received) -> Any:
-    """Return the fields of a form.
-
-    :raises BadPayload: The body isn't a form.
-    """
+    """Return the fields of a form. Raises BadPayload: the body is none."""
     fields = decoded(received)
     if not isinstance(fields, Mapping):
         raise BadPayload(400, "the body must be a form (application/x-www-form-urlencoded or multipart/form-data)")

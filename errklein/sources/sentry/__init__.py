@@ -23,9 +23,8 @@ def lines(event: str, payload: Any) -> list[str]:
         return [f"💬 **{{actor.name}}** {{action}} a comment on an issue{project}", "> {data.comment}"]
     if part == "installation":
         # Not its other fields: one is a code that grants access.
-        return [
-            f"**{{actor.name}}**: {{action}} installation of {{data.{part}.app.slug}} in {{data.{part}.organization.slug}}"
-        ]
+        app = "{data.installation.app.slug} in {data.installation.organization.slug}"
+        return [f"**{{actor.name}}**: {{action}} installation of {app}"]
     if not part:
         return ["**{actor.name}**: {action}", *described(payload, "data.")]
     root = f"data.{part}"
