@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 
 class Checked(NamedTuple):
-    """A request that is authentic."""
-
     body: bytes
     source_id: str  # what identifies repeated requests; empty if nothing does
     answer: ImmediateResponse | None  # the response to send instead of the handler's, if any
@@ -61,12 +58,9 @@ class Checks:
         self, settings: WebSettings, lanes: Lanes, bot: BotParts, clock: Callable[[], float], now: Callable[[], float]
     ) -> None:
         self._public_url = settings.public_url and settings.public_url + settings.base_path
-        self._settings = settings
-        self._large = settings.off_reactor_size
-        self._lanes = lanes
-        self._bot = bot
-        self._clock = clock
-        self._now = now
+        self._settings, self._large = settings, settings.off_reactor_size
+        self._lanes, self._bot = lanes, bot
+        self._clock, self._now = clock, now
         self.limit_clients(settings.client_rate)
         self._rates: WeakKeyDictionary[Hook, TokenBucket] = WeakKeyDictionary()
         self._secrets: WeakKeyDictionary[Hook, list[bytes]] = WeakKeyDictionary()
@@ -88,15 +82,13 @@ class Checks:
             return ()
         self._secrets[hook] = []
         try:
-            read = read_secrets(declaration.verify, self._settings.secrets_in)
+            self._secrets[hook] = read_secrets(declaration.verify, self._settings.secrets_in)
         except SecretError as error:
             reason = self.unusable[hook.full_name] = str(error)
             # Those of rooms may be thousands, which one notice names after a restore.
             if hook.owner:
                 self._bot.report(lambda events: events.hook_unusable(hook, reason))
-            return ()
-        self._secrets[hook] = read
-        return read
+        return self._secrets[hook]
 
     def has_same_secrets(self, hook: Hook | None) -> bool:
         """Return whether the secrets of a webhook are still those that were read for it."""
@@ -119,7 +111,8 @@ class Checks:
 
     def note_refusal(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
         """Count a request that is refused. Report it, and log it once a minute, unless that is due to the connection or to errklein."""
-        if problem.status == 409:  # The first of the same requests is being handled.
+        # With 409, the first of the same requests is being handled.
+        if problem.status == 409:
             return
         kind = problem.kind or _KINDS.get(problem.status, "unavailable")
         request.site.counts.add_refused(hook.full_name, kind)
@@ -198,7 +191,7 @@ class Checks:
         self, hook: Hook, method: str, target: str, headers: Sequence[Header], body: bytes, host: str
     ) -> Sequence[Header]:
         """Return the headers of the signature with which a test's request passes the webhook's verification. Raises SecretError:
-        the secret was missing when the webhook was installed. ValueError: the request can't be signed."""
+        the secret is missing. ValueError: the request can't be signed."""
         verification, secrets = hook.declaration.verify, self._secrets.get(hook, [])
         assert verification is not None
         if verification.secrets and not secrets:
@@ -250,8 +243,7 @@ _FOREVER = 1e9  # the lease of a delivery that only this process can end, in sec
 
 
 class Recording:
-    """Writes the requests for webhooks and their outcomes to the journal. Without a journal, nothing is recorded, and
-    requests that must be recorded get 503."""
+    """Writes requests for webhooks and their outcomes to the journal. Without one, requests that must be recorded get 503."""
 
     _logger = Logger(namespace="errklein.web")
 
@@ -276,8 +268,8 @@ class Recording:
     async def accept(
         self, hook: Hook, request: WebhookRequest, body: bytes, response: ImmediateResponse = ACCEPTED
     ) -> ImmediateResponse:
-        """Record a request whose handler runs later, and return the response, to which the id of the delivery is added. A
-        repeated request is recorded as a duplicate, and gets the same response. Raises Problem."""
+        """Record a request whose handler runs later, as a duplicate if it is repeated. Return the response with the id. Raises
+        Problem."""
         if self._later is None:
             raise Problem(503, "the journal is not available", retry_after(_RETRY_AFTER))
         received = self._record_of(hook, request, DeliveryState.RECEIVED, body, None)
@@ -293,9 +285,9 @@ class Recording:
     async def claim(
         self, hook: Hook, request: WebhookRequest, body: bytes
     ) -> Callable[[Delivery], None] | ImmediateResponse | None:
-        """Record a request that runs now, if repeated ones are recognised. Return what records the end of the delivery; the
-        response to a repeated request; or None if repeated requests run, too. Raises Problem: the first of repeated requests
-        is still being handled, or the request can't be recorded."""
+        """Record a request that runs now, if repeated ones are recognised. Return what records the end of the delivery, or the
+        response to a repeated request; None if repeated requests run, too. Raises Problem, also while the first one is still
+        being handled."""
         is_unique = request.source_id and hook.declaration.dedupe and hook.declaration.may_be_recorded
         if not is_unique or self._journal is None or self._later is None:
             return None
@@ -337,14 +329,14 @@ class Recording:
     def info(self, request: WebhookRequest) -> DeliveryInfo:
         assert request.received_at is not None
         attempt = 1 if request.recorded is None else request.recorded.attempt
-        time = datetime.fromtimestamp(request.received_at, UTC)
-        number = request.delivery_id
-        return DeliveryInfo(number, attempt, time, request.origin, partial(self._once, number))
+        number, time = request.delivery_id, datetime.fromtimestamp(request.received_at, UTC)
 
-    def _once(self, delivery_id: int, key: str) -> Any:
-        if self._journal is None or self._waits is None:
-            raise JournalError("the journal is not available")
-        return self._waits.result_of(self._journal.once, delivery_id, key)
+        def once(key: str) -> Any:
+            if self._journal is None or self._waits is None:
+                raise JournalError("the journal is not available")
+            return self._waits.result_of(self._journal.once, number, key)
+
+        return DeliveryInfo(number, attempt, time, request.origin, once)
 
     def _record_of(
         self, hook: Hook, request: WebhookRequest, state: DeliveryState, body: bytes | None, outcome: Outcome | None
@@ -406,9 +398,8 @@ class RecordedRequest(HTTPRequest):
 
 
 class _NoConnection(HTTPChannel):
-    """The connection of a recorded request: it accepts everything that is written, and forgets it. Twisted's resources
-    are asked for their response as on other connections, since a delivery ends with it. The addresses are the client's,
-    as proxies have reported them."""
+    """The connection of a recorded request: it accepts everything that is written, and forgets it. A delivery by Twisted's
+    resources ends with their response. The addresses are the client's, as proxies have reported them."""
 
     def __init__(self, stored: StoredRequest, origin: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

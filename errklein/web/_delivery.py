@@ -48,9 +48,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SMALL = 256 * 1024  # the size of the largest body in the lane of small ones; each takes at most 50 ms to decode
+# The memory of a body and its decoded value, as a multiple of the body's size; up to 30 for small bodies of empty lists.
 WEIGHT = 8
-"""The memory of a body and its decoded value, as a multiple of the body's size. Measured: 2 to 8, with the limits of JSON; up to 30
-for small bodies that consist of empty lists."""
 
 
 class Lanes:
@@ -77,12 +76,9 @@ class Lane:
     limit. A body that exceeds this alone enters when no other is in."""
 
     def __init__(self, clock: IReactorTime, pool: WorkerPool, limit: float) -> None:
-        self._clock = clock
-        self._pool = pool
-        self._limit = limit
-        self._used = 0
+        self._clock, self._pool, self._limit = clock, pool, limit
+        self._used = self._decoding = 0
         self._of_client: Counter[str] = Counter()
-        self._decoding = 0
         self._waiting: dict[Deferred[None], tuple[str, int]] = {}
         self._letting_in = False
 
@@ -114,7 +110,9 @@ class Lane:
             return
         self._letting_in = True
         while self._waiting and self._decoding < self._pool.size:
-            entered, (client, weight) = min(self._waiting.items(), key=self._turn_of)
+            entered, (client, weight) = min(
+                self._waiting.items(), key=lambda one: (self._of_client[one[1][0]], one[1][1])
+            )
             of_client = self._of_client[client] + weight
             if self._used and max(self._used + weight, 2 * of_client) > self._limit:
                 break
@@ -124,10 +122,6 @@ class Lane:
             self._decoding += 1
             entered.callback(None)
         self._letting_in = False
-
-    def _turn_of(self, waiting: tuple[object, tuple[str, int]]) -> tuple[int, int]:
-        client, weight = waiting[1]
-        return self._of_client[client], weight
 
     def _decoded(self, result: Any) -> Any:
         self._decoding -= 1
@@ -148,15 +142,13 @@ class Lane:
 
 # Larger responses are sent in pieces of this size, so that the deadline for a client that stops reading applies to each piece.
 _PIECE = 256 * 1024
-_MANY_CONTAINERS = 1000
-_QUICK_SIZE = 12 * 1024
+_MANY_CONTAINERS, _QUICK_SIZE = 1000, 12 * 1024
 
 
 @dataclass(frozen=True)
 class WebServices:
-    """What deliveries use. `runner` calls handlers; in the threads of `lanes`, large bodies are decoded before.
-    Recorded deliveries have their own. Streamed responses share `time_slices`, the time slice of each turn of the
-    reactor. `open_requests` watches the deadlines of the requests without a response."""
+    """What deliveries use. Recorded ones have a `runner` and `lanes` of their own. Streamed responses share `time_slices`, the
+    time slice of each turn of the reactor. `open_requests` watches the deadlines of requests without a response."""
 
     settings: WebSettings
     runner: Runner
@@ -179,14 +171,12 @@ class RouteChanged(Exception):
 class Delivery:
     """One request for a webhook, which has passed the checks of its route, until its handler has ended.
 
-    **Run.** `start` calls the handler: on the reactor, or when a thread is free, and after a large body was decoded in another
-    thread. A handler is never stopped: it runs to its end when the client has disconnected or got 504. If the plugin was
-    reloaded or deactivated meanwhile, the handler isn't called, and the request takes its present route.
-
-    **Respond.** `_respond` gets what the handler has returned or raised. The client gets exactly one response: this, an error, or
-    504 when `deadline` has passed.
-
-    **Record.** `_note_response` notes the response, `_end` the end of the handler, each once.
+    - Run: `start` calls the handler: on the reactor, or when a thread is free, and after a large body was decoded in another
+      thread. A handler is never stopped: it runs to its end when the client has disconnected or got 504. If the plugin was
+      reloaded or deactivated meanwhile, the handler isn't called, and the request takes its present route.
+    - Respond: `_respond` gets what the handler has returned or raised. The client gets exactly one response: this, an error, or
+      504 when `deadline` has passed.
+    - Record: `_note_response` notes the response, `_end` the end of the handler, each once.
 
     `context` has the request, whose body is complete, and the webhook for which it was admitted. `when_ended` stores the outcome
     at the end, if the request is recorded already. Without it, the delivery is logged when it has its response.
@@ -227,8 +217,8 @@ class Delivery:
             self.services.open_requests.watch(self)
 
     def _is_current(self) -> bool:
-        """Return whether the hook may be called: its plugin isn't being reloaded, and has not been. For any thread. A
-        request that was admitted before the operator has changed the webhook's options is still handled by them."""
+        """Return whether the hook may be called: its plugin isn't being reloaded, and has not been. For any thread. A request
+        that was admitted under other options of the operator is still handled by them."""
         hook = self._route.hook
         is_same = hook is self.hook or (hook is not None and hook.handler == self.hook.handler)
         return is_same and self._route.owner not in self.services.routes.held
@@ -246,7 +236,6 @@ class Delivery:
             self._handler_ended(result)
 
     def _decode_first(self) -> Deferred[Any]:
-        """Read and decode a large body in a thread, and then call the handler."""
         # The request may get its response meanwhile, 503.
         self.request.body_users += 1
         decoded = self.services.lanes.run(self.request, self.context.decode_ahead, lambda _: self._call_handler())
@@ -323,10 +312,10 @@ class Delivery:
             break_cycles(result.value)
             result = None
         store = self.services.outbox_store
-        if store is None or not store.unwritten or self.status or isinstance(result, Failure):
-            self._respond(result)
-            return None
-        return store.flush().addBoth(lambda _: self._respond(result))
+        if store is not None and store.unwritten and not self.status and not isinstance(result, Failure):
+            return store.flush().addBoth(lambda _: self._respond(result))
+        self._respond(result)
+        return None
 
     def _respond(self, result: Any) -> None:
         if self._ended:
@@ -434,9 +423,9 @@ class Delivery:
 
     def _handler_failed(self, failure: Failure) -> None:
         hook, request = self.hook, self.request
-        fields: Any = {"webhook": hook.full_name, "method": request.method.decode(), "path": shown_path(request.path)}
-        text = "{webhook} failed on {method} {path} (request {request_id})"
-        self.log.failure(text, failure, **fields, request_id=request.request_id)
+        text, method = "{webhook} failed on {method} {path} (request {request_id})", request.method.decode()
+        fields: Any = {"method": method, "path": shown_path(request.path), "request_id": request.request_id}
+        self.log.failure(text, failure, webhook=hook.full_name, **fields)
         self.services.bot.report(lambda events: events.handler_failed(hook, request.request_id, failure))
         self.reason = self.reason or f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
         text = failure.getTraceback()

@@ -37,21 +37,18 @@ if TYPE_CHECKING:
 
 _INACTIVE = Postponed("the webhook is not active", 60.0)
 _REMOVED = Outcome(410, REMOVED_WEBHOOK)
-_STILL_RUNNING = Postponed("the handler is still running since the request", 10.0)
 
 
 class Intake:
-    """Takes each request to its route and through the checks of the route, and starts its delivery. It matches as Klein
-    does, with stricter rules for ambiguous paths and a cache. Klein's own resource creates four Deferreds for each
-    request, and a mapper bound to the request's host."""
+    """Takes each request to its route and through the checks of the route, and starts its delivery. It matches as Klein does,
+    with stricter rules for ambiguous paths and a cache. Klein's own resource creates four Deferreds and a mapper for each
+    request."""
 
     def __init__(
         self, make_services: Callable[[], WebServices], routes: Routes, recorded_runner: Runner, recorded_lanes: Lanes
     ) -> None:
-        self.routes = routes
-        self._make_services = make_services
-        self._recorded_runner = recorded_runner
-        self._recorded_lanes = recorded_lanes
+        self._make_services, self.routes = make_services, routes
+        self._recorded_runner, self._recorded_lanes = recorded_runner, recorded_lanes
         self._variables = copy_context()
 
     @cached_property
@@ -73,8 +70,8 @@ class Intake:
     # Before the body is complete.
 
     def match_head(self, request: HTTPRequest, length: int | None, expects: bool) -> Problem | None:
-        """Find the route of a request before its body is read, and set its `match` and `body_limit`. Return the error response
-        if the request is rejected: one without a route only if that saves the client from sending the body."""
+        """Set the `match` and `body_limit` of a request before its body is read. Return the error if it is rejected: without a
+        route only if that saves the client from sending the body."""
         problem = None
         try:
             self._match(request)
@@ -147,13 +144,12 @@ class Intake:
     def run(self, recorded: StoredDelivery, site: Site) -> Deferred[Outcome | Postponed]:
         """Call the handler of a recorded delivery, whose request was verified earlier. Fires when the handler has ended."""
         # On the asyncio reactor, timers run in the context of what has set them.
-        return self._variables.copy().run(self._run, recorded, site)
+        return self._variables.copy().run(self._run, RecordedRequest(site, recorded), recorded)
 
-    def _run(self, recorded: StoredDelivery, site: Site) -> Deferred[Outcome | Postponed]:
+    def _run(self, request: RecordedRequest, recorded: StoredDelivery) -> Deferred[Outcome | Postponed]:
         services, webhook = self._recorded_services, recorded.webhook
         if recorded.id in services.recording.overdue:
-            return succeed(_STILL_RUNNING)
-        request = RecordedRequest(site, recorded)
+            return succeed(Postponed("the handler is still running since the request", 10.0))
         try:
             route, captures, _ = self._match(request)
             if isinstance(route, Mount) or route.hook is None or route.label != webhook:
@@ -181,7 +177,7 @@ class Intake:
     # Routes.
 
     def _match(self, request: WebhookRequest) -> Match:
-        """Find the route for a request. Raises as `_find`, and Problem if the body is too large for the route."""
+        """Find the route for a request. Raises NoRoute, and Problem, such as for a body that is too large for the route."""
         match = request.match = self._find(request)
         request.body_limit = match.route.max_body or request.site.settings.max_body
         if request.body_size > request.body_limit:
@@ -189,7 +185,6 @@ class Intake:
         return match
 
     def _find(self, request: WebhookRequest) -> Match:
-        """Return the route for a request. Raises Problem and NoRoute."""
         match = self.routes.cached.get((request.path, request.method))
         if match is not None:
             return match
@@ -235,20 +230,18 @@ class Intake:
         request.send_error(problem)
 
     def _respond_without_route(self, request: WebhookRequest, no_route: NoRoute) -> None:
+        problem = problem_of(no_route, request)
         if request.path == b"/" and request.method in (b"GET", b"HEAD") and not no_route.allowed:
             request.send_response(200, *start_page(as_html=accepts_html(request)))
-            return
-        problem = problem_of(no_route, request)
-        if request.method == b"OPTIONS" and no_route.allowed:
+        elif request.method == b"OPTIONS" and no_route.allowed:
             request.send_response(200, [*HTML, *problem.headers], b"")
         else:
             request.send_error(problem)
 
 
 class Admission:
-    """The checks of a request for a webhook that has options. They may wait for a thread or the disk, and a stop waits
-    for them. When the time for a response has passed, such as on a disk that hangs, the client gets 503. What was begun
-    goes on."""
+    """The checks of a request for a webhook that has options. They may wait for a thread or the disk, and a stop waits for them.
+    A client that would wait for too long, such as for a disk that hangs, gets 503. What was begun goes on."""
 
     def __init__(self, route: Route, context: RequestContext) -> None:
         self._route, self._context = route, context
@@ -269,7 +262,6 @@ class Admission:
         self._services.open_requests.forget(self)
 
     async def _admit(self) -> None:
-        """Check and record the request. Respond to it, or start its delivery."""
         services, hook, request = self._services, self._context.hook, self._request
         checks, recording = services.checks, services.recording
         try:

@@ -76,9 +76,9 @@ class WebSettings:
 
 @dataclass(frozen=True)
 class BotParts:
-    """The parts of the bot that the web server uses. The bot is created after the endpoints are open, and before any
-    request. `later` records the deliveries of `ack="now"` and passes them to `WebServer.run`; `waits` lets plugins'
-    threads wait for the journal. Without these and the journal, nothing is recorded."""
+    """The parts of the bot that the web server uses. The bot is created after the endpoints are open, and before any request.
+    `later` records the deliveries of `ack="now"` and passes them to `WebServer.run`. Without it and the journal, nothing is
+    recorded."""
 
     events: WebEvents | None = None
     journal: Journal | None = None
