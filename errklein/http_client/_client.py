@@ -17,15 +17,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import (
-    URI,
-    Agent,
-    BrowserLikePolicyForHTTPS,
-    HostnameCachingHTTPSPolicy,
-    HTTPConnectionPool,
-    ProxyAgent,
-    ResponseDone,
-)
+from twisted.web import client
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
@@ -150,14 +142,14 @@ class _Body(Protocol):
         """Handle the end of the body, or of the connection. Without a Content-Length, HTTP/1.0 can't tell them apart."""
         if self.complete.called:
             return
-        if reason.check(ResponseDone, PotentialDataLoss):
+        if reason.check(client.ResponseDone, PotentialDataLoss):
             self.complete.callback(None)
         else:
             self.complete.errback(reason)
 
 
 @implementer(IAgentEndpointFactory)
-class PooledAgent(Agent):
+class PooledAgent(client.Agent):
     """Makes requests over persistent connections, which a pool keeps for four minutes.
 
     Requests pass through the proxies that the environment names, see `proxy_for`.
@@ -167,16 +159,16 @@ class PooledAgent(Agent):
     """
 
     def __init__(self, reactor: Any, policy: IPolicyForHTTPS | None = None) -> None:
-        self._connections: Any = HTTPConnectionPool(reactor)
+        self._connections: Any = client.HTTPConnectionPool(reactor)
         self._connections.maxPersistentPerHost = _IDLE_PER_HOST
         # Otherwise Twisted logs two lines for each connection.
         self._connections._factory.noisy = False
         # Without the cache, the authorities' certificates are read again for each connection.
-        self._policy = policy or HostnameCachingHTTPSPolicy(BrowserLikePolicyForHTTPS())
+        self._policy = policy or client.HostnameCachingHTTPSPolicy(client.BrowserLikePolicyForHTTPS())
         super().__init__(reactor, self._policy, connectTimeout=_CONNECT_TIMEOUT, pool=self._connections)  # type: ignore[no-untyped-call]
-        self._tunnelled: Any = Agent.usingEndpointFactory(reactor, self, pool=self._connections)
+        self._tunnelled: Any = client.Agent.usingEndpointFactory(reactor, self, pool=self._connections)
         # It sends the complete URL to the proxy.
-        self._through = cache(lambda proxy: ProxyAgent(proxy.endpoint(reactor), reactor, self._connections))
+        self._through = cache(lambda proxy: client.ProxyAgent(proxy.endpoint(reactor), reactor, self._connections))
 
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
@@ -197,7 +189,7 @@ class PooledAgent(Agent):
             headers.setRawHeaders("Proxy-Authorization", [proxy.authorization])
         return self._through(proxy).request(method, uri, headers, bodyProducer)  # type: ignore[no-any-return]
 
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+    def endpointForURI(self, uri: client.URI) -> IStreamClientEndpoint:
         """Return an endpoint, in a tunnel if there is a proxy: for `_tunnelled`, and for WebSockets. Without TLS only for `ws:`."""
         proxy = proxy_for(re.sub(b"^ws", b"http", uri.toBytes()))
         host = b"[%s]" % uri.host if b":" in uri.host else uri.host

@@ -7,19 +7,10 @@ import html
 import re
 from collections.abc import Callable
 
-from errklein.text import xhtml
+from errklein.text import styles, xhtml
 from errklein.text._quoting import sanitize
 from errklein.text.neutralising import without_unsafe_links
-from errklein.text.styles import (
-    IMTEXT_CHRS,
-    LINK,
-    LINK_ADDRESS,
-    LINK_END,
-    replace_styles,
-    strip_styles,
-    styles_to_ansi,
-    styles_to_irc,
-)
+from errklein.text.styles import LINK, LINK_ADDRESS, LINK_END, strip_styles
 
 MARKDOWN_CAP = 20_000  # Maximum number of characters of a text that is parsed as Markdown
 
@@ -67,7 +58,7 @@ _SPECIAL = re.compile(
 _NEW_PARAGRAPH = re.compile(r"\n(?: *\n)+ *")
 _ATTRIBUTES = re.compile(r"(?<!\\)\{:[^}\n]{0,200}\}")
 _ESCAPED = re.compile(r"([\\`*_{}\[\]()>#+\-.!])")
-_IMTEXT = IMTEXT_CHRS.by_mark()
+_IMTEXT = styles.IMTEXT_CHRS.by_mark()
 _MRKDWN = _IMTEXT | {mark: mark for mark in (LINK, LINK_ADDRESS, LINK_END)}
 _LINK = re.compile(f"{LINK}([^{LINK}{LINK_ADDRESS}]*+){LINK_ADDRESS} \\(([^{LINK}{LINK_END}]*+)(?<=\\)){LINK_END}")
 
@@ -97,12 +88,12 @@ def to_plain(markdown: str, *, compact: bool = False, indented: bool = True) -> 
 def to_imtext(markdown: str, *, compact: bool = False, indented: bool = True) -> str:
     """Render Markdown with the conventions of instant messaging: `*bold*`, `_emphasis_`, code and tables in backticks.
     With `compact`, tables have no borders. With `indented`, paragraphs begin with a space, as in errbot."""
-    return _rendered(markdown, lambda text: replace_styles(text, _IMTEXT), compact, exact=indented).strip(" \n")
+    return _rendered(markdown, lambda text: styles.replace_styles(text, _IMTEXT), compact, exact=indented).strip(" \n")
 
 
 def to_mrkdwn(markdown: str) -> str:
     """Render Markdown as mrkdwn, the markup of Slack: as `to_imtext`, with links, and with entities for `&`, `<` and `>`."""
-    text = _rendered(markdown, lambda text: replace_styles(text, _MRKDWN), True)
+    text = _rendered(markdown, lambda text: styles.replace_styles(text, _MRKDWN), True)
     return strip_styles(_LINK.sub(_mrkdwn_link, html.escape(text, quote=False))).strip(" \n")
 
 
@@ -143,13 +134,13 @@ def md_escape(text: str) -> str:
 def to_ansi(markdown: str, *, compact: bool = False) -> str:
     """Render Markdown for a terminal, with bold, underlining and colours as ECMA-48 sequences. Terminal sequences in
     the text itself are removed. With `compact`, tables have no borders."""
-    return _rendered(markdown, styles_to_ansi, compact)
+    return _rendered(markdown, styles.styles_to_ansi, compact)
 
 
 def to_irc(markdown: str, *, compact: bool = True) -> str:
     """Render Markdown for IRC, with its formatting codes. Each line has its own codes, since it is sent as a message of
     its own. With `compact`, tables have no borders."""
-    return _rendered(markdown, styles_to_irc, compact)
+    return _rendered(markdown, styles.styles_to_irc, compact)
 
 
 def is_only_text(markdown: str) -> bool:

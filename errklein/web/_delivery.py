@@ -23,16 +23,9 @@ from errklein.listening import client_of
 from errklein.ports.outbox import OutboxStore, RoomUnavailable
 from errklein.running import NEVER, DeadlineSweeper, Overloaded, Placement, PoolStopped, Runner, TimeSlices, WorkerPool
 from errklein.text.masking import masker
+from errklein.web import _responses
 from errklein.web._error_pages import Problem, problem_of, retry_after
-from errklein.web._responses import (
-    PreparedResponse,
-    ReactorValue,
-    ResponseStream,
-    prepare_response,
-    simple_response,
-    split_body,
-    value_of,
-)
+from errklein.web._responses import PreparedResponse, ReactorValue, ResponseStream, prepare_response, simple_response
 from errklein.web._routes import Route, Routes
 from errklein.web._settings import BotParts, WebSettings
 from errklein.web.facade import Flask
@@ -348,7 +341,7 @@ class Delivery:
             self._end()
 
         if not IResource.providedBy(value):
-            converted = Deferred.fromCoroutine(value_of(value, self.request)).addCallback(self._send_value)
+            converted = Deferred.fromCoroutine(_responses.value_of(value, self.request)).addCallback(self._send_value)
             converted.addErrback(self._conversion_failed)
         elif self.status or self.request.finished:
             self._end()
@@ -360,7 +353,7 @@ class Delivery:
     def _send(self, response: PreparedResponse) -> None:
         request = self.request
         if len(response.body) > _PIECE:
-            response = split_body(response, _PIECE)
+            response = _responses.split_body(response, _PIECE)
         if response.items is not None and not self.status and not request.finished:
             ResponseStream(self, response).resumeProducing()
             return

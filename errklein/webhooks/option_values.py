@@ -91,7 +91,9 @@ def _verify(value: Any) -> Verification:
     return value
 
 
-def _where(is_valid: Callable[[Any], object], expected: str) -> Callable[[Any], Any]:
+def where(is_valid: Callable[[Any], object], expected: str) -> Callable[[Any], Any]:
+    """Return a check of valid values, which are used as they are."""
+
     def check(value: Any) -> Any:
         if not is_valid(value):
             raise InvalidOption(expected, value)
@@ -112,8 +114,9 @@ def _secret(value: Any) -> tuple[str, ...]:
 
 
 def _response(value: Any) -> ImmediateResponse:
-    body_types = "a status from 200 to 299, a text, a dict that can be JSON"
-    expected = f"{body_types}, or one of these and a status, such as ('ok', 201)"
+    expected = (
+        "a status from 200 to 299, a text, a dict that can be JSON, or one of these and a status, such as ('ok', 201)"
+    )
     body, status = value if isinstance(value, (tuple, list)) and len(value) == 2 else (value, 200)
     if is_number(value, int):
         body, status = "", value
@@ -142,50 +145,47 @@ def _window(value: Any) -> float:
     return float(seconds)
 
 
-def _timeout(value: Any) -> float:
-    if not is_number(value, (int, float)) or not 0 < value < float("inf"):
-        raise InvalidOption("a number of seconds, more than 0", value)
-    return float(value)
+def _is_timeout(value: Any) -> bool:
+    return is_number(value, (int, float)) and 0 < value < float("inf")
 
 
 def _are_texts(value: Any) -> bool:
-    is_several = isinstance(value, Collection) and all(isinstance(one, str) for one in value)
-    return value is None or is_several
+    return value is None or (isinstance(value, Collection) and all(isinstance(one, str) for one in value))
 
 
 def is_number(value: Any, kinds: Any) -> bool:
-    """Return whether the value is a number of these types. True and False aren't."""
+    """Return whether the value is a number of these types, and not True or False."""
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
-_whole = _where(lambda value: is_number(value, int) and value >= 1, "a whole number, at least 1")
+_whole = where(lambda value: is_number(value, int) and value >= 1, "a whole number, at least 1")
 
 CHECKS: Mapping[str, Callable[[Any], Any]] = {
-    "ack": _where(lambda value: value in ("after", "now"), "'after' or 'now'"),
+    "ack": where(lambda value: value in ("after", "now"), "'after' or 'now'"),
     "attempts": _whole,
-    "dedupe": _where(
+    "dedupe": where(
         lambda value: isinstance(value, str) and _DEDUPE.fullmatch(value), "'id', 'content' or 'header:NAME'"
     ),
     "dedupe_window": _window,
     "max_body": _whole,
     "methods": check_methods,
     "events": _events,
-    "ordered": _where(lambda value: isinstance(value, bool), "True or False"),
+    "ordered": where(lambda value: isinstance(value, bool), "True or False"),
     "rate": Rate.of,
     "response": _response,
     "secret": _secret,
-    "source": _where(lambda value: isinstance(value, str) and value, "the name of a source such as 'github'"),
-    "timeout": _timeout,
+    "source": where(lambda value: isinstance(value, str) and value, "the name of a source such as 'github'"),
+    "timeout": where(_is_timeout, "a number of seconds, more than 0"),
     "verify": _verify,
 }
 """The options that an operator may set too. Each check returns the value as it is used, or raises InvalidOption."""
 
 ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
     **CHECKS,
-    "form_param": _where(lambda value: isinstance(value, str), "the name of a field, such as 'payload'"),
-    "methods": _where(_are_texts, "HTTP methods such as ['POST']"),
-    **dict.fromkeys(("raw", "threaded"), _where(lambda value: isinstance(value, int), "True or False")),
-    "uri_rule": _where(lambda value: isinstance(value, str), "a path such as '/builds'"),
+    "form_param": where(lambda value: isinstance(value, str), "the name of a field, such as 'payload'"),
+    "methods": where(_are_texts, "HTTP methods such as ['POST']"),
+    **dict.fromkeys(("raw", "threaded"), where(lambda value: isinstance(value, int), "True or False")),
+    "uri_rule": where(lambda value: isinstance(value, str), "a path such as '/builds'"),
 }
 """The arguments of the decorator, where plugins may use any HTTP method."""
 

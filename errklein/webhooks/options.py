@@ -16,28 +16,10 @@ from math import inf
 from typing import Any, Self
 
 from errklein.text.suggestions import did_you_mean
-from errklein.verify import (
-    SCHEMES,
-    Expired,
-    ImmediateResponse,
-    Received,
-    Verification,
-    parse_reference,
-    url_token,
-    verification,
-)
+from errklein.verify import SCHEMES, Expired, Received, Verification, parse_reference, url_token, verification
+from errklein.webhooks import option_values
 from errklein.webhooks.declaration import DEFAULT_METHODS, Hook, HookDeclaration
-from errklein.webhooks.option_values import (
-    CHECKS,
-    OPTION_FIELDS,
-    HookError,
-    InvalidOption,
-    Rate,
-    check_names,
-    check_option,
-    check_together,
-    duration_of,
-)
+from errklein.webhooks.option_values import CHECKS, HookError, InvalidOption, Rate, check_names, check_option, where
 from errklein.webhooks.source import FindSource, Source
 from errklein.webhooks.texts import check_text
 
@@ -74,7 +56,7 @@ def configured(
     declaration = replace(hook.declaration, **fields)
     try:
         if own:
-            check_together(vars(declaration))
+            option_values.check_together(vars(declaration))
     except InvalidOption as error:
         raise HookError(f"WEBHOOKS[{hook.full_name!r}]: {error}") from None
     if not declaration.source_name:
@@ -95,8 +77,11 @@ def _verification_of(webhook: str, source: Source, secret: Sequence[str]) -> Ver
     if secret:
         return source.verification(secret=secret)
     option = f"by the option secret of WEBHOOKS[{webhook!r}], such as env:NAME"
-    reason = f"no secret of {source.title} is configured; set it in config.py, {option}"
-    return Verification(source.name, lambda received, secrets: None, unusable=reason)
+    return _unusable(source.name, f"no secret of {source.title} is configured; set it in config.py, {option}")
+
+
+def _unusable(scheme: str, reason: str) -> Verification:
+    return Verification(scheme, lambda received, secrets: None, unusable=reason)
 
 
 def unknown_hooks(options: Iterable[str], methods: Mapping[str, Iterable[str] | None]) -> Iterator[tuple[str, str]]:
@@ -121,7 +106,9 @@ def _options_of(route: str, given: Any) -> HookOptions:
             check_names(options if names else (), (*CHECKS, *names))
             options["verify"] = verification(scheme, **{name: options.pop(name) for name in names if name in options})
         check_names(options, CHECKS)
-        return {OPTION_FIELDS.get(name, name): check_option(name, value) for name, value in options.items()}
+        return {
+            option_values.OPTION_FIELDS.get(name, name): check_option(name, value) for name, value in options.items()
+        }
     except ValueError as error:
         raise HookError(f"WEBHOOKS[{route!r}]: {error}") from None
 
@@ -185,10 +172,8 @@ class RoomWebhook:
     @classmethod
     def of_unusable(cls, name: str, stored: Any, reason: str) -> Self:
         """Return the webhook of stored values that can't be used for this reason."""
-        known = stored if isinstance(stored, dict) else {}
-        keys = "source", "room", "secret", "token", "made_by"
-        texts: dict[str, Any] = {key: str(known.get(key) or "") for key in keys}
-        return cls(name, **texts, unusable=reason)
+        known, keys = stored if isinstance(stored, dict) else {}, ("source", "room", "secret", "token", "made_by")
+        return cls(name, **{key: str(known.get(key) or "") for key in keys}, unusable=reason)  # type: ignore[arg-type]
 
     @property
     def digests(self) -> list[str]:
@@ -234,12 +219,17 @@ class RoomWebhook:
         """Return the declaration of the webhook's route."""
         rule = f"{prefix}/{self.name}"
         if self.unusable:
-            verify = Verification("an unknown source", lambda received, secrets: None, unusable=self.unusable)
+            verify = _unusable("an unknown source", self.unusable)
             return HookDeclaration(rule, ("POST",), verify=verify, ack="now", source_name=self.source)
         source = find_source(self.source)
-        verify = self._verification(source)
-        if self.expires:
-            verify = replace(verify, check=_until(self.expires, self.name, verify.check))
+        of_source = self._verification(source)
+
+        def check(received: Received, secrets: Sequence[bytes], **options: Any) -> Any:
+            if received.now >= self.expires:
+                raise Expired(f"the webhook {self.name} has expired")
+            return of_source.check(received, secrets, **options)
+
+        verify = replace(of_source, check=check) if self.expires else of_source
         return HookDeclaration(
             rule=rule,
             methods=("POST",),
@@ -257,18 +247,10 @@ class RoomWebhook:
         if self.token or not (source.signs or self.signed):
             return url_token(self.references, digests=self.digests, delivery_id=source.delivery_id)
         if not self.secret:
-            reason = f"{source.title} makes the secret; set it with `!webhook set {self.name} secret`"
-            return Verification(source.name, lambda received, secrets: None, unusable=reason)
+            return _unusable(
+                source.name, f"{source.title} makes the secret; set it with `!webhook set {self.name} secret`"
+            )
         return source.verification(secret=self.references)
-
-
-def _until(expires: float, name: str, check: Callable[..., Any]) -> Callable[..., ImmediateResponse | None]:
-    def check_expiry(received: Received, secrets: Sequence[bytes], **options: Any) -> ImmediateResponse | None:
-        if received.now >= expires:
-            raise Expired(f"the webhook {name} has expired")
-        return check(received, secrets, **options)  # type: ignore[no-any-return]
-
-    return check_expiry
 
 
 def expiry_of(text: str, now: float) -> float:
@@ -276,13 +258,9 @@ def expiry_of(text: str, now: float) -> float:
     InvalidOption: the text is invalid, or the time isn't in the future."""
     if text in ("", "never"):
         return 0.0
-    time = 0.0
-    seconds = duration_of(text)
-    if seconds is not None:
-        time = now + seconds
-    else:
-        with suppress(ValueError, OverflowError):
-            time = datetime.fromisoformat(text).timestamp() + (DAY if len(text) <= len("2027-01-31") else 0.0)
+    time = now + (option_values.duration_of(text) or 0)
+    with suppress(ValueError, OverflowError):
+        time = datetime.fromisoformat(text).timestamp() + (DAY if len(text) <= len("2027-01-31") else 0.0)
     if not now < time < now + 100 * 366 * DAY:
         raise InvalidOption("a future time such as '90d' or '2027-01-31', or 'never'", text)
     return time
@@ -307,16 +285,12 @@ OPTIONS: Mapping[str, Callable[[str, float], Any]] = {
 
 def new_token() -> str:
     """Return a token for an address, with 130 random bits."""
-    return f"ekt{_random_text(26)}"
+    return f"ekt{b32encode(secrets.token_bytes(20)).decode().lower()[:26]}"
 
 
 def new_secret() -> str:
     """Return a secret for signatures, with 160 random bits."""
-    return f"eks{_random_text(32)}"
-
-
-def _random_text(length: int) -> str:
-    return b32encode(secrets.token_bytes(20)).decode().lower()[:length]
+    return f"eks{b32encode(secrets.token_bytes(20)).decode().lower()}"
 
 
 def check_signed(source: Source, *, signed: bool) -> None:
@@ -356,10 +330,7 @@ def _of_setting(name: str, options: Any, find_source: FindSource) -> RoomWebhook
     return webhook
 
 
-def _one_text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise InvalidOption("a text", value)
-    return value
+_one_text = where(lambda value: isinstance(value, str), "a text")
 
 
 def _as_in_chat(option: str, given: Callable[[Any], str] = _one_text) -> Callable[[Any], Any]:
@@ -380,10 +351,8 @@ def _reference(value: Any) -> str:
     return str(value)
 
 
-def _file_name(value: Any) -> str:
-    if not isinstance(value, str) or not value or value.startswith("/") or ".." in value.split("/"):
-        raise InvalidOption("the name of a file beside config.py, such as 'alerts.md'", value)
-    return value
+def _is_file_name(value: Any) -> bool:
+    return isinstance(value, str) and value[:1] not in ("", "/") and ".." not in value.split("/")
 
 
 _OF_FILES: Mapping[str, Callable[[Any], Any]] = {
@@ -394,7 +363,7 @@ _OF_FILES: Mapping[str, Callable[[Any], Any]] = {
     "secret": _reference,
     "signed": CHECKS["ordered"],
     "text": _as_in_chat("text"),
-    "template": _file_name,
+    "template": where(_is_file_name, "the name of a file beside config.py, such as 'alerts.md'"),
     "messages": _as_in_chat("messages"),
     "rate": _as_in_chat("rate"),
 }

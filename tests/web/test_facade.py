@@ -133,7 +133,7 @@ class RawTests(WebCase):
         def noted(*_: object) -> None:
             threads.append(threading.current_thread().name)
 
-        module = sys.modules["errklein.web.facade.request"]
+        module = sys.modules["errklein.webhooks.payload"]
         for name in ("read_json", "parse_urlencoded", "check_multipart"):
             real = getattr(module, name)
             self.patch(module, name, lambda *args, real=real, **kwargs: (noted(), real(*args, **kwargs))[1])

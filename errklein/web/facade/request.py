@@ -26,15 +26,8 @@ from werkzeug.routing import Rule
 
 from errklein.running.context import assigned, handled_delivery, origin, request_id
 from errklein.web.facade.json_text import dumps
-from errklein.webhooks import Hook
-from errklein.webhooks.payload import (
-    UNNAMED_PART,
-    BadPayload,
-    check_multipart,
-    decode_payload,
-    parse_urlencoded,
-    read_json,
-)
+from errklein.webhooks import Hook, payload
+from errklein.webhooks.payload import BadPayload
 
 if TYPE_CHECKING:
     from errklein.web._delivery import WebServices
@@ -54,7 +47,7 @@ class BodyJSON:
         plain = body[:1] in (b"{", b"[") and body[1:2] != b"\0"
         text = body.decode("utf-8" if plain else json.detect_encoding(body), "surrogatepass")
         try:
-            return read_json(text)
+            return payload.read_json(text)
         except BadPayload as error:
             if error.status == 413:
                 raise RequestEntityTooLarge(error.detail) from None
@@ -96,16 +89,16 @@ class FormParser(FormDataParser):
             if mimetype == "multipart/form-data":
                 boundary = (options or {}).get("boundary", "").encode("ascii")
                 form = stream.read()
-                check_multipart(form, boundary)
+                payload.check_multipart(form, boundary)
                 stream = BytesIO(form)
             if mimetype != "application/x-www-form-urlencoded":
                 stream, fields, files = super().parse(stream, mimetype, content_length, options)
                 if None in fields or None in files:
-                    raise BadRequest(UNNAMED_PART)
+                    raise BadRequest(payload.UNNAMED_PART)
                 return stream, fields, files
             form = stream.read()
             form.decode()
-            fields = self.cls(parse_urlencoded(form, errors="werkzeug.url_quote"))
+            fields = self.cls(payload.parse_urlencoded(form, errors="werkzeug.url_quote"))
         except BadPayload as error:
             raise RequestEntityTooLarge(error.detail) from None
         except UnicodeError:
@@ -360,7 +353,7 @@ class RequestContext:
             body, header = self.read_body(), self.incoming.first_header
             kind, coding = header(b"content-type").decode("latin-1"), header(b"content-encoding").decode("latin-1")
             form_param = declaration.form_param
-            self._payload = decode_payload(body, kind, form_param=form_param, content_encoding=coding)
+            self._payload = payload.decode_payload(body, kind, form_param=form_param, content_encoding=coding)
         return self._payload
 
     def decode_ahead(self) -> None:
