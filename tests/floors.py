@@ -25,6 +25,7 @@ FLOORS = (
     ("bot",),
     ("plugins",),
     ("dispatch",),
+    ("postgres",),
     ("networks", "web", "journal", "storage"),
     ("http_client", "database", "listening"),
     ("config", "logs"),
@@ -40,7 +41,7 @@ FLOOR_OF = {member: number for number, floor in enumerate(reversed(FLOORS)) for 
 ROOT = len(FLOORS)
 """Above all: the package errklein itself, which plugin authors import from."""
 
-OPTIONAL = {"status", "console"}
+OPTIONAL = {"status", "console", "postgres"}
 """The packages that can be deleted."""
 
 ANYWHERE = "_version"

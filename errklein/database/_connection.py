@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred, fail
 
@@ -58,6 +58,54 @@ _ADVICE = {
         "and whether it is read-only"
     ),
 }
+
+
+class Cursor(Protocol):
+    """What a statement has returned."""
+
+    @property
+    def rowcount(self) -> int: ...
+
+    def fetchone(self) -> Any: ...
+
+    def fetchall(self) -> list[Any]: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class SQLConnection(Protocol):
+    """The connection of a transaction."""
+
+    def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ..., /) -> Cursor: ...
+
+    def executemany(self, statement: str, parameters: Sequence[Sequence[Any]], /) -> Cursor: ...
+
+
+class SQLDatabase(Protocol):
+    """What is used of a `Database`, whose methods these are, and of one of another kind. Its SQL is that of SQLite."""
+
+    closed: bool
+
+    @property
+    def path(self) -> object:
+        """Its name in messages."""
+
+    @property
+    def size(self) -> int: ...
+
+    def read(self, query: str, parameters: Sequence[object] | Mapping[str, object] = ...) -> list[Any]: ...
+
+    def read_lazily(self, query: str) -> Iterator[Any]: ...
+
+    def write(self, statement: str, parameters: Sequence[object] = ...) -> int: ...
+
+    def transaction(self) -> AbstractContextManager[SQLConnection]: ...
+
+    def check_files(self) -> None: ...
+
+    def empty_log(self) -> bool: ...
+
+    def close(self) -> None: ...
 
 
 class Access(Enum):
@@ -387,14 +435,14 @@ def _statements(script: str) -> Iterator[str]:
         raise ValueError(f"incomplete SQL statement: {statement.strip()}")
 
 
-Operation = Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
+Operation = Callable[[SQLConnection, Sequence[Any]], Sequence[Any]]
 """Makes the changes for several arguments at once, and returns the result of each."""
 
 Run = Callable[[Callable[[], Any]], Deferred[Any]]
 """Calls a function in a thread, or inline. Returns a Deferred that fires on the reactor with its result."""
 
 
-def each(connection: sqlite3.Connection, changes: Sequence[Callable[[sqlite3.Connection], Any]]) -> Sequence[Any]:
+def each(connection: SQLConnection, changes: Sequence[Callable[[SQLConnection], Any]]) -> Sequence[Any]:
     """Make changes one after the other: the operation of those for which it is no faster to make several at once."""
     return [change(connection) for change in changes]
 
@@ -417,7 +465,7 @@ class GroupCommit:
     that depends on it waits for the Deferred. A transaction wakes the reactor once. If an operation fails, the
     transaction is undone, and each of its operations is repeated in a transaction of its own."""
 
-    database: Database
+    database: SQLDatabase
     run: Run
     """Calls a function in a thread. The functions of one database must run one after the other."""
     undone: Callable[[], None] = lambda: None
@@ -490,9 +538,7 @@ class GroupCommit:
             self._closed.callback(None)
 
 
-def execute_rows(
-    connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[object]]
-) -> list[sqlite3.Cursor]:
+def execute_rows(connection: SQLConnection, statement: str, rows: Sequence[Sequence[object]]) -> list[Cursor]:
     """Run the statement, in which `{}` stands for the rows of a VALUES clause, and return a cursor for each MAX_ROWS of them.
     The sqlite3 module releases the interpreter lock for each step of a statement. In a busy process a thread waits for it up
     to half a millisecond then, so one statement with twenty rows takes less time than twenty statements."""
@@ -502,7 +548,7 @@ def execute_rows(
     ]
 
 
-def insert_all(connection: sqlite3.Connection, rows: Mapping[str, Sequence[Sequence[object]]]) -> None:
+def insert_all(connection: SQLConnection, rows: Mapping[str, Sequence[Sequence[object]]]) -> None:
     """Run statements as `execute_rows` does, each with its rows if it has any."""
     for statement, some in rows.items():
         if some:

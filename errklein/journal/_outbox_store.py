@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +19,7 @@ from twisted.python.failure import Failure
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import Wanted
 from errklein.chat.outgoing import MOST_FOUND, MessageRecord, MessageState, OutgoingMessage, waiting_record
-from errklein.database import MAX_ROWS, Database, Operation, each, execute_rows
+from errklein.database import MAX_ROWS, Operation, SQLConnection, SQLDatabase, each, execute_rows
 from errklein.journal._reading import QUERIES, as_ids
 from errklein.journal._writing import bounded_reason
 from errklein.running import ThreadReactor, call_from_thread, cancel_timers
@@ -132,7 +131,7 @@ class SQLiteOutboxStore:
     time uses a file, so those of others are free."""
 
     reactor: ThreadReactor
-    database: Database
+    database: SQLDatabase
     owner: int
     submit: Callable[[Operation, Any], Deferred[Any]]
     read: Callable[..., Deferred[Any]]
@@ -252,7 +251,7 @@ class SQLiteOutboxStore:
     def forget_refs(self, network: str, is_meant: Callable[[str], bool]) -> Deferred[int]:
         return self.submit(each, partial(self._forget_refs, _stored(network), is_meant))
 
-    def _forget_refs(self, network: object, is_meant: Callable[[str], bool], connection: sqlite3.Connection) -> int:
+    def _forget_refs(self, network: object, is_meant: Callable[[str], bool], connection: SQLConnection) -> int:
         self.write(connection, lambda message: False)
         rooms = connection.execute("SELECT DISTINCT room FROM sent_ids WHERE network = ?", (network,)).fetchall()
         meant = [(network, room) for (room,) in rooms if is_meant(_text(room))]
@@ -296,7 +295,7 @@ class SQLiteOutboxStore:
         leased.addErrback(lambda _: self.read(self.database.read, _OF_OTHERS, (self.owner,)))
         return leased.addCallback(self._messages)
 
-    def _lease(self, connection: sqlite3.Connection) -> Sequence[Any]:
+    def _lease(self, connection: SQLConnection) -> Sequence[Any]:
         rows = connection.execute(_OF_OTHERS, (self.owner,)).fetchall()
         connection.execute("UPDATE outbox SET owner = ? WHERE owner <> ?", (self.owner, self.owner))
         return rows
@@ -333,20 +332,20 @@ class SQLiteOutboxStore:
         transaction is. If they can't be written, the delivery isn't done either. Messages of other deliveries are left
         to their own ends, or to the timer: after a kill between the two transactions, they would be sent twice."""
 
-        def run(connection: sqlite3.Connection, arguments: Sequence[Any]) -> Sequence[Any]:
+        def run(connection: SQLConnection, arguments: Sequence[Any]) -> Sequence[Any]:
             numbers = {number for argument in arguments for number in ended(argument)}
             self.write(connection, lambda message: message.delivery in numbers)
             return operation(connection, arguments)
 
         return run
 
-    def _write_until(self, connection: sqlite3.Connection, arguments: Sequence[int]) -> Sequence[None]:
+    def _write_until(self, connection: SQLConnection, arguments: Sequence[int]) -> Sequence[None]:
         """Write the messages up to these ids. The ends of the deliveries of later ones may be in the next transaction."""
         last = max(arguments)
         self.write(connection, lambda message: message.id <= last)
         return [None] * len(arguments)
 
-    def write(self, connection: sqlite3.Connection, is_due: Callable[[OutgoingMessage], bool]) -> None:
+    def write(self, connection: SQLConnection, is_due: Callable[[OutgoingMessage], bool]) -> None:
         """Make the changes, without the new messages of deliveries that aren't due."""
         if not self._waiting.has_any:
             return
@@ -451,7 +450,7 @@ class SQLiteOutboxStore:
         self._start_timer(RETRY_DELAY)
 
 
-def begin_process(connection: sqlite3.Connection) -> int:
+def begin_process(connection: SQLConnection) -> int:
     """Return the number of a process that begins to use the file. It is also its first id. Each of its IDS ids is
     higher than those of earlier processes, whether they were stored or not."""
     ((owner,),) = connection.execute("SELECT max(next, coalesce((SELECT max(id) FROM outbox), 0) + 1) FROM outbox_ids")
@@ -459,7 +458,7 @@ def begin_process(connection: sqlite3.Connection) -> int:
     return int(owner)
 
 
-def find_messages(database: Database, delivery: int = 0, recipient: str = "") -> list[MessageRecord]:
+def find_messages(database: SQLDatabase, delivery: int = 0, recipient: str = "") -> list[MessageRecord]:
     conditions = _OF_DELIVERY if delivery else _TO_RECIPIENT
     parameters = {"delivery": delivery, "recipient": _stored(recipient), "count": MOST_FOUND}
     rows = database.read(QUERIES["find messages"].format(*conditions), parameters)

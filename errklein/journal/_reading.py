@@ -13,7 +13,7 @@ from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from errklein.database import Database
+from errklein.database import SQLDatabase
 from errklein.webhooks.deliveries import (
     Action,
     Attempt,
@@ -73,7 +73,7 @@ _MOST_TERMS = 400  # the number of SELECTs in a query of ids; SQLite's limit is 
 class JournalReader:
     """Reads the deliveries in a database, by the methods of `Journal`, which wait for the disk, and raise DatabaseError if it can't be read."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SQLDatabase) -> None:
         self._database = database
 
     def find(self, query: DeliveryQuery) -> Sequence[StoredDelivery]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from math import ceil, inf
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from errklein.database import execute_rows
+from errklein.database import SQLConnection, execute_rows
 from errklein.journal._reading import FIRST_ID, QUERIES, as_ids
 from errklein.journal._writing import JournalWriter, add_to_total
 
@@ -80,7 +79,7 @@ class Pruner:
         self._of_strangers = 0.0
         self.route = 0  # the webhook whose keys are forgotten before their time; 0 for none
 
-    def prune(self, connection: sqlite3.Connection, now: float, writer: JournalWriter) -> bool:
+    def prune(self, connection: SQLConnection, now: float, writer: JournalWriter) -> bool:
         """Remove a slice, and return whether there may be more to remove. Tell the writer what waits of unverified webhooks."""
         limits = self._retention
         old = f"{QUERIES['old']} ({FIRST_ID}) ORDER BY id LIMIT {SLICE}"
@@ -105,7 +104,7 @@ class Pruner:
         of_refused = self._evict_refused(connection)
         return bool(of_strangers or of_all or of_refused) or SLICE in removed
 
-    def _merge_minutes(self, connection: sqlite3.Connection, before: int) -> int:
+    def _merge_minutes(self, connection: SQLConnection, before: int) -> int:
         """Add a slice of the totals of minutes, before this hour, to those of their hours."""
         if self._merged >= before:
             return 0
@@ -114,7 +113,7 @@ class Pruner:
         execute_rows(connection, QUERIES["add totals"], [(at // 3600 * 3600, *numbers) for at, *numbers in rows])
         return len(rows)
 
-    def _count(self, connection: sqlite3.Connection, table: str, group: str = "0") -> list[Any] | None:
+    def _count(self, connection: SQLConnection, table: str, group: str = "0") -> list[Any] | None:
         """Return number and size of a table's rows by group, if they are to be counted now: those of a small table each turn."""
         if self.turn < self._next_counts.get(table, 0):
             return None
@@ -123,7 +122,7 @@ class Pruner:
         self._next_counts[table] = self.turn + min(TURNS, sum(number for _, number, _ in groups) // ROWS)
         return groups
 
-    def _remove_rows(self, connection: sqlite3.Connection, table: str, before: float) -> int:
+    def _remove_rows(self, connection: SQLConnection, table: str, before: float) -> int:
         share = SHARES[table]
         groups = self._count(connection, table)
         if groups is not None:
@@ -138,7 +137,7 @@ class Pruner:
         self._excess_rows[table] -= removed
         return removed
 
-    def _forget_keys(self, connection: sqlite3.Connection, unverified: Collection[int], added: int) -> int:
+    def _forget_keys(self, connection: SQLConnection, unverified: Collection[int], added: int) -> int:
         """Forget a slice of the keys of the webhook with most of them, if they are too many."""
         if added > self._most_keys:
             self._next_counts.pop("dedupe", None)
@@ -157,7 +156,7 @@ class Pruner:
         self._excess -= forgotten
         return forgotten
 
-    def _evict(self, connection: sqlite3.Connection, excess: float, kinds: Sequence[str]) -> int:
+    def _evict(self, connection: SQLConnection, excess: float, kinds: Sequence[str]) -> int:
         """Remove the oldest deliveries of the first kind that there is: a slice, of about so many bytes. Return their size."""
         for kind, state in product(kinds, _ENDED) if excess > 0 else ():
             sizes = dict(connection.execute(QUERIES[kind], (state, SLICE)).fetchall())
@@ -169,7 +168,7 @@ class Pruner:
                 return sum(sizes[number] for number in ids)
         return 0
 
-    def _evict_refused(self, connection: sqlite3.Connection) -> bool:
+    def _evict_refused(self, connection: SQLConnection) -> bool:
         """Remove refused requests if they have too many bytes: of the webhook with most of them, and there of its main reason."""
         found = connection.execute(QUERIES["most refused"]).fetchone()
         if found is None or found[0] <= min(self._retention.refused_bytes, self._retention.max_bytes // 10):
@@ -180,7 +179,7 @@ class Pruner:
         return True
 
 
-def _remove(connection: sqlite3.Connection, column: str, ids: str, parameters: Any) -> int:
+def _remove(connection: SQLConnection, column: str, ids: str, parameters: Any) -> int:
     """Remove the deliveries of a query of ids, also from the ledger, and count those that were accepted in this column of `totals`."""
     rows = connection.execute(QUERIES["remove deliveries"].format(ids), parameters).fetchall()
     connection.execute(QUERIES["remove from ledger"], (as_ids([number for number, *_ in rows]),))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,7 +15,17 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.database import Database, DatabaseError, GroupCommit, JobThread, Operation, Run, each, read_migrations
+from errklein.database import (
+    Database,
+    DatabaseError,
+    GroupCommit,
+    JobThread,
+    Operation,
+    Run,
+    SQLConnection,
+    each,
+    read_migrations,
+)
 from errklein.journal._outbox_store import SQLiteOutboxStore, begin_process
 from errklein.journal._reading import JournalReader
 from errklein.journal._redaction import Redaction
@@ -59,7 +68,7 @@ def _reading(
 
 
 def _changing(
-    method: Callable[Concatenate[JournalWriter, sqlite3.Connection, P], T], flushed: bool = False
+    method: Callable[Concatenate[JournalWriter, SQLConnection, P], T], flushed: bool = False
 ) -> Callable[Concatenate[SQLiteJournal, P], Deferred[T]]:
     """Return a method that calls this one in the thread that writes, in a transaction with others."""
 

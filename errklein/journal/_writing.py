@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
-from errklein.database import execute_rows, insert_all
+from errklein.database import SQLConnection, execute_rows, insert_all
 from errklein.journal._reading import DELIVERY, MAX_KEY, NUMBERS, QUERIES, as_ids, delivery_of, request_of, stored_key
 from errklein.journal._redaction import Redaction, redacted_head
 from errklein.ports.journal import JournalError
@@ -68,7 +67,7 @@ class JournalWriter:
         """Forget the ids of routes: a transaction that may have added them was undone."""
         self._routes.clear()
 
-    def begin(self, connection: sqlite3.Connection) -> None:
+    def begin(self, connection: SQLConnection) -> None:
         """Set the connection up, note that a process begins, and end the attempts of an earlier process. Deliveries with `ack="now"` are due at
         once then, others have failed. One during which processes have ended repeatedly is due later, at a time of its
         own: one of these may be what ends them, and must not take the others along each time."""
@@ -80,7 +79,7 @@ class JournalWriter:
             connection.execute(QUERIES["end running"], values)
 
     def record(
-        self, connection: sqlite3.Connection, arguments: Sequence[tuple[StoredDelivery, float, float]]
+        self, connection: SQLConnection, arguments: Sequence[tuple[StoredDelivery, float, float]]
     ) -> Sequence[StoredDelivery | JournalError | None]:
         now = self._now()
         rows = _Rows()
@@ -115,7 +114,7 @@ class JournalWriter:
         return results
 
     def _known(
-        self, connection: sqlite3.Connection, deliveries: Sequence[StoredDelivery], now: float
+        self, connection: SQLConnection, deliveries: Sequence[StoredDelivery], now: float
     ) -> dict[tuple[int, str], StoredDelivery]:
         keys = {(self._route(connection, delivery.webhook), delivery.key): delivery for delivery in deliveries}
         known = {}
@@ -130,7 +129,7 @@ class JournalWriter:
                     )
         return known
 
-    def log(self, connection: sqlite3.Connection, arguments: Sequence[Sequence[StoredDelivery]]) -> Sequence[None]:
+    def log(self, connection: SQLConnection, arguments: Sequence[Sequence[StoredDelivery]]) -> Sequence[None]:
         rows = _Rows()
         for deliveries in arguments:
             for delivery in deliveries:
@@ -138,7 +137,7 @@ class JournalWriter:
         rows.insert(connection)
         return [None] * len(arguments)
 
-    def count(self, connection: sqlite3.Connection, counts: Mapping[str, int]) -> None:
+    def count(self, connection: SQLConnection, counts: Mapping[str, int]) -> None:
         at = int(self._now() // 60) * 60
         add_to_total(connection, "counted", {(at, self._route(connection, name)): counts[name] for name in counts})
 
@@ -170,7 +169,7 @@ class JournalWriter:
             rows.superseding[route, delivery.key] = delivery.id
         return size
 
-    def end(self, connection: sqlite3.Connection, arguments: Sequence[End]) -> Sequence[None]:
+    def end(self, connection: SQLConnection, arguments: Sequence[End]) -> Sequence[None]:
         rows = []
         for number, state, outcome, due_at in arguments:
             if outcome is None:
@@ -184,7 +183,7 @@ class JournalWriter:
 
     def lease(
         self,
-        connection: sqlite3.Connection,
+        connection: SQLConnection,
         webhook: str,
         count: int,
         seconds: float,
@@ -209,31 +208,31 @@ class JournalWriter:
         leased = connection.execute(_LEASED, (ids,)).fetchall()
         return [delivery_of(row, request_of(head, body)) for head, body, *row in leased]
 
-    def extend(self, connection: sqlite3.Connection, ids: Sequence[int], seconds: float) -> None:
+    def extend(self, connection: SQLConnection, ids: Sequence[int], seconds: float) -> None:
         connection.execute(
             "UPDATE deliveries SET due_at = ? "
             "WHERE id IN (SELECT value FROM json_each(?)) AND state = 1 AND due_at IS NOT NULL",
             (self._now() + seconds, as_ids(ids)),
         )
 
-    def pause(self, connection: sqlite3.Connection, webhook: str, paused: bool) -> None:
+    def pause(self, connection: SQLConnection, webhook: str, paused: bool) -> None:
         number = self._route(connection, webhook)
         connection.execute("UPDATE routes SET paused = ? WHERE id = ?", (paused, number))
 
-    def note(self, connection: sqlite3.Connection, action: Action) -> None:
+    def note(self, connection: SQLConnection, action: Action) -> None:
         row = action.at, action.who, action.way, action.operation, action.arguments
         connection.execute("INSERT INTO actions (at, who, way, operation, arguments) VALUES (?, ?, ?, ?, ?)", row)
 
-    def check(self, connection: sqlite3.Connection) -> None:
+    def check(self, connection: SQLConnection) -> None:
         # SQLite doesn't write a page whose new content is the same, but it does write one that was changed back.
         connection.execute("INSERT INTO once VALUES (0, '')")
         connection.execute("DELETE FROM once WHERE id = 0")
 
-    def once(self, connection: sqlite3.Connection, id: int, key: str) -> bool:
+    def once(self, connection: SQLConnection, id: int, key: str) -> bool:
         return connection.execute("INSERT OR IGNORE INTO once VALUES (?, ?)", (id, key)).rowcount == 1
 
     def replay(
-        self, connection: sqlite3.Connection, ids: Sequence[int], force: bool = False, spacing: float = 0.0
+        self, connection: SQLConnection, ids: Sequence[int], force: bool = False, spacing: float = 0.0
     ) -> Sequence[int]:
         rows = connection.execute(
             f"UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' WHERE {QUERIES['replayable']} RETURNING id",
@@ -245,21 +244,21 @@ class JournalWriter:
         connection.executemany("UPDATE deliveries SET due_at = ? WHERE id = ?", due)
         return found
 
-    def remove_requests(self, connection: sqlite3.Connection, ids: Sequence[int]) -> Sequence[int]:
+    def remove_requests(self, connection: SQLConnection, ids: Sequence[int]) -> Sequence[int]:
         ended = "SELECT id FROM deliveries WHERE state >= 3 AND id IN (SELECT value FROM json_each(?))"
         found = [number for (number,) in connection.execute(ended, (as_ids(ids),)).fetchall()]
         for change in _REMOVE_REQUESTS:
             connection.execute(f"{change} WHERE id IN (SELECT value FROM json_each(?))", (as_ids(found),))
         return found
 
-    def _route(self, connection: sqlite3.Connection, name: str) -> int:
+    def _route(self, connection: SQLConnection, name: str) -> int:
         if name not in self._routes:
             connection.execute("INSERT OR IGNORE INTO routes (name) VALUES (?)", (name,))
             ((self._routes[name],),) = connection.execute("SELECT id FROM routes WHERE name = ?", (name,)).fetchall()
         return self._routes[name]
 
 
-def add_to_total(connection: sqlite3.Connection, column: str, numbers: Mapping[tuple[int, int], int]) -> None:
+def add_to_total(connection: SQLConnection, column: str, numbers: Mapping[tuple[int, int], int]) -> None:
     """Add numbers, by the beginning of their time and by route, in a column of `totals`."""
     rows = [(*key, *(number * (column == one) for one in _TOTALS)) for key, number in numbers.items()]
     execute_rows(connection, QUERIES["add totals"], rows)
@@ -274,7 +273,7 @@ class _Rows:
         self.superseding: dict[tuple[int, str], int] = {}
         self.totals: dict[tuple[int, int], list[int]] = {}
 
-    def insert(self, connection: sqlite3.Connection) -> None:
+    def insert(self, connection: SQLConnection) -> None:
         rows: dict[str, Sequence[Sequence[object]]] = {
             "INSERT INTO deliveries VALUES {}": self.deliveries,
             "INSERT INTO ledger VALUES {}": [row[:1] for row in self.deliveries],
