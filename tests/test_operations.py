@@ -21,6 +21,7 @@ from errklein import BotPlugin, cmdfilter, webhook
 from errklein.chat import Message
 from errklein.commands.operations import Actor, Guard, operation
 from errklein.journal.operations import WebhookOperations
+from errklein.service import DataDirectory
 from errklein.service.control import ControlSocket
 from errklein.testing import ADMIN, TestBot
 from errklein.webhooks.deliveries import Action
@@ -162,7 +163,7 @@ class NoteTests(SynchronousTestCase):
         """The note says who has done it, and whether in a chat or in the shell."""
         host = self.bot.bot.core_host
         self.bot.command("!webhook pause Shop:order")
-        connection: Any = ControlSocket(MemoryReactor(), Path(), host).buildProtocol(None)
+        connection: Any = ControlSocket(MemoryReactor(), DataDirectory(Path()), host).buildProtocol(None)
         connection.makeConnection(Transport())
         arguments = {"webhook": "Shop:paid"}
         connection.dataReceived(json.dumps({"operation": "webhooks.pause", "arguments": arguments}).encode() + b"\n")

@@ -9,7 +9,7 @@ import shlex
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from getpass import getpass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -19,7 +19,7 @@ from errklein.cli._parser import complain, print_lines
 from errklein.listening import identify
 from errklein.logs import escape
 from errklein.service import errors_end_program, load_with_options
-from errklein.service.control import control_address
+from errklein.service.control import control_address, control_sockets
 from errklein.text import to_plain
 from errklein.webhooks.options import RoomWebhook
 
@@ -32,17 +32,25 @@ def perform(directory: Path, operation: str, *, seconds: float = _TIMEOUT, **arg
     operator if no bot runs, or it has refused or failed to perform the operation in this time."""
     by = os.environ.get("SUDO_USER", "")
     request = json.dumps({"operation": operation, "arguments": arguments, "sudo_by": by}).encode()
+    response: dict[str, Any] = {}
     try:
-        with control_address(directory) as address, socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(seconds)
-            connection.connect(address)
-            connection.sendall(request + b"\n")
-            with connection.makefile("rb") as received:
-                response = json.loads(received.readline() or b'{"error": "the bot has ended; see its log"}')
-    except (FileNotFoundError, ConnectionRefusedError):
-        raise SystemExit(f"errklein: the bot isn't running: start it first (no process uses {directory})") from None
+        for name in control_sockets(directory):
+            with control_address(directory, name) as address, socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(seconds)
+                with suppress(FileNotFoundError, ConnectionRefusedError):
+                    connection.connect(address)
+                    connection.sendall(request + b"\n")
+                    with connection.makefile("rb") as received:
+                        response = json.loads(received.readline() or b'{"error": "the bot has ended; see its log"}')
+                    if "elsewhere" not in response:
+                        break
     except OSError as error:
         raise SystemExit(f"errklein: the bot can't be reached in {directory}: {error}; run as the bot's user") from None
+    if "elsewhere" in response:
+        where = escape(response["elsewhere"])
+        raise SystemExit(f"errklein: {where} owns the plugins, and no process here; run the command there")
+    if not response:
+        raise SystemExit(f"errklein: the bot isn't running: start it first (no process uses {directory})")
     if "error" in response:
         # Root may ask, and the bot's user answers.
         raise SystemExit("errklein: " + "\n".join(map(escape, response["error"].split("\n"))))

@@ -1,4 +1,4 @@
-"""The bot's data directory: its creation, its permissions, and the lock that one process gets."""
+"""The bot's data directory: its creation, its permissions, and the lock of the processes that use it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import fcntl
 import os
 import pwd
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 LOCK_NAME = "errklein.lock"  # the name of the lock file, which contains the id of the process that holds the lock
@@ -18,10 +18,12 @@ class DataDirectoryError(Exception):
 
 @dataclass
 class DataDirectory:
-    """The data directory of a bot; `source` is the setting or option that names it."""
+    """The data directory of a bot; `source` is the setting or option that names it. It may be shared by the processes of a
+    bot whose values are in another database; other processes get it alone."""
 
     path: Path
     source: str = "BOT_DATA_DIR"
+    is_shared: bool = False
     _lock: int | None = None
 
     def check(self) -> None:
@@ -32,7 +34,7 @@ class DataDirectory:
 
     def is_used(self) -> bool:
         try:
-            self.check()
+            replace(self, is_shared=False).check()
         except DataDirectoryError:
             return True
         return False
@@ -113,7 +115,7 @@ class DataDirectory:
         except OSError as error:
             raise self._error(f"{LOCK_NAME}: {error.strerror}") from None
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if self.is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             other = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
             os.close(lock)

@@ -1,17 +1,18 @@
 """The control socket of a running bot, over which the command line performs operations: `control.sock` in the data
-directory. A connection has one request and one response, each a line of JSON. The request names an operation by its
+directory, or `control-PID.sock` of each process if several share it. A connection has one request and one response, each a line of JSON. The request names an operation by its
 place in `bot.CoreHost`, and has its arguments without the `Actor`: `{"operation": "process.status", "arguments": {}}`,
 and who uses sudo as `sudo_by`. It must be a coroutine function that is marked by `@operation`. The response is
-`{"result": …}` or `{"error": "…"}`. Only the bot's user and root may use the socket, and they may do everything, since
+`{"result": …}` or `{"error": "…"}`, or `{"elsewhere": "…"}` with the name of the process that owns the plugins. Only the bot's user and root may use the socket, and they may do everything, since
 they could also change the bot's files: access rules and filters of commands aren't asked."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, is_dataclass
 from inspect import iscoroutinefunction, unwrap
@@ -25,7 +26,7 @@ from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
 
 from errklein.commands.operations import Guard
-from errklein.service._data_directory import DataDirectoryError, user_name
+from errklein.service._data_directory import DataDirectory, DataDirectoryError, user_name
 from errklein.text.errors import error_text
 from errklein.text.masking import masker
 
@@ -36,15 +37,22 @@ _NAME = "control.sock"
 _LONGEST_ADDRESS = 107  # the bytes of a path in `sockaddr_un` (unix(7))
 
 
+def control_sockets(directory: Path) -> list[str]:
+    """Return the names of the control sockets in a data directory, also of those that killed processes have left."""
+    # `glob` would hide that the directory can't be read.
+    names = (path.name for path in directory.iterdir()) if directory.exists() else ()
+    return sorted(name for name in names if name.startswith("control") and name.endswith(".sock"))
+
+
 @contextmanager
-def control_address(directory: Path) -> Iterator[str]:
-    """Return the address of the control socket in a data directory, valid in the context, for any length of the path."""
-    address = str(directory / _NAME)
+def control_address(directory: Path, name: str = _NAME) -> Iterator[str]:
+    """Return the address of a control socket in a data directory, valid in the context, for any length of the path."""
+    address = str(directory / name)
     with ExitStack() as opened:
         if len(os.fsencode(address)) > _LONGEST_ADDRESS:
             descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             opened.callback(os.close, descriptor)
-            address = f"/proc/self/fd/{descriptor}/{_NAME}"
+            address = f"/proc/self/fd/{descriptor}/{name}"
         yield address
 
 
@@ -54,20 +62,28 @@ class ControlSocket(Factory):
     log = Logger()
     noisy = False
 
-    def __init__(self, reactor: Any, directory: Path, host: CoreHost) -> None:
-        self._reactor, self._directory, self.host = reactor, directory, host
+    def __init__(self, reactor: Any, data: DataDirectory, host: CoreHost) -> None:
+        self._reactor, self._directory, self.host = reactor, data.path, host
+        self._name = f"control-{os.getpid()}.sock" if data.is_shared else _NAME
+        self.elsewhere: Callable[[], str] = lambda: ""
+        """Returns the name of the process that owns the plugins, or what is known of it; "" if this one does."""
         self.protocol = ControlConnection  # type: ignore[assignment]
         self._opened = ExitStack()
 
     def open(self) -> None:
         """Listen, also where a killed process has left its socket. The bot also works where no socket can be made."""
         try:
-            address = self._opened.enter_context(control_address(self._directory))
-            Path(address).unlink(missing_ok=True)
+            for name in control_sockets(self._directory):
+                with control_address(self._directory, name) as address, socket.socket(socket.AF_UNIX) as other:
+                    other.setblocking(False)
+                    if name == self._name or other.connect_ex(address) == errno.ECONNREFUSED:
+                        Path(address).unlink()
+            address = self._opened.enter_context(control_address(self._directory, self._name))
             port = self._reactor.listenUNIX(address, self, mode=0o600)
             self._reactor.addSystemEventTrigger("before", "shutdown", port.stopListening)
         except (OSError, CannotListenError) as error:
-            self.log.warn("The command line can't reach this bot by {name}: {error}", name=_NAME, error=str(error))
+            warning = "The command line can't reach this bot by {name}: {error}"
+            self.log.warn(warning, name=self._name, error=str(error))
 
 
 class ControlConnection(LineOnlyReceiver):
@@ -83,7 +99,10 @@ class ControlConnection(LineOnlyReceiver):
 
     async def _respond(self, line: bytes) -> None:
         try:
-            response = json.dumps({"result": await self._perform(line)}, default=_as_json)
+            if elsewhere := self.factory.elsewhere():
+                response = json.dumps({"elsewhere": elsewhere})
+            else:
+                response = json.dumps({"result": await self._perform(line)}, default=_as_json)
         except Exception as error:
             # errklein's own exceptions have texts for operators.
             if not type(error).__module__.startswith("errklein."):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from textwrap import dedent
 
@@ -177,6 +179,36 @@ class ReloadTests(SynchronousTestCase):
             answering.start()
             self.assertEqual(self.reload(), (1, "errklein: first\nsecond \\x1b[2J\n"))
             answering.join()
+
+    def test_sockets_of_several_processes(self) -> None:
+        """The process that owns the plugins is asked. If none of this directory does, its name is the error."""
+        data = self.directory / "data"
+        data.mkdir()
+        owners = {"control-1.sock": {"elsewhere": "a:2"}, "control-2.sock": {"result": []}}
+
+        def answer(server: socket.socket, response: object) -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(json.dumps(response).encode() + b"\n")
+
+        for names, expected in (
+            (list(owners), (0, "Nothing has changed.\n")),
+            (["control-1.sock"], (1, "errklein: a:2 owns the plugins, and no process here; run the command there\n")),
+        ):
+            with ExitStack() as opened:
+                threads = []
+                for name in names:
+                    server = opened.enter_context(socket.socket(socket.AF_UNIX))
+                    server.bind(opened.enter_context(control_address(data, name)))
+                    server.listen()
+                    threads.append(threading.Thread(target=answer, args=(server, owners[name])))
+                    threads[-1].start()
+                self.assertEqual(self.reload(), expected)
+                for thread in threads:
+                    thread.join()
+            for name in names:
+                (data / name).unlink()
 
     def test_long_path(self) -> None:
         """The socket works in a directory whose path is longer than the address of a socket may be."""

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
 from errklein.cli import _control
+from errklein.service import DataDirectory
 from errklein.service.control import ControlSocket
 from errklein.testing import TestBot
 from errklein.webhooks.deliveries import DeliveryState, StoredDelivery, StoredRequest
@@ -36,7 +37,9 @@ class PersonTests(SynchronousTestCase):
     def perform(self, directory: Path, operation: str, **arguments: object) -> Any:
         """Return the result of an operation, as values of JSON."""
         self.assertEqual(directory, self.directory / "data")
-        connection: Any = ControlSocket(MemoryReactor(), directory, self.bot.bot.core_host).buildProtocol(None)
+        connection: Any = ControlSocket(
+            MemoryReactor(), DataDirectory(directory), self.bot.bot.core_host
+        ).buildProtocol(None)
         transport = Transport()
         connection.makeConnection(transport)
         connection.dataReceived(json.dumps({"operation": operation, "arguments": arguments}).encode() + b"\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.commands.operations import Actor, operation
 from errklein.config import ConfigError
-from errklein.service.control import ControlSocket, control_address
+from errklein.service import DataDirectory
+from errklein.service.control import ControlSocket, control_address, control_sockets
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class RequestTests(SynchronousTestCase):
 
     def perform(self, name: str, uid: int | None = None, **arguments: object) -> Any:
         """Return the response to a request."""
-        connection: Any = ControlSocket(MemoryReactor(), Path(), Host()).buildProtocol(None)  # type: ignore[arg-type]
+        connection: Any = ControlSocket(MemoryReactor(), DataDirectory(Path()), Host()).buildProtocol(None)  # type: ignore[arg-type]
         transport = Transport()
         transport.uid = os.geteuid() if uid is None else uid
         connection.makeConnection(transport)
@@ -102,6 +104,16 @@ class RequestTests(SynchronousTestCase):
         for name in ("parts.unmarked", "parts.block", "parts.no_such", "no_such.add", "parts", "", "parts.__class__"):
             self.assertIn("unknown operation", self.perform(name)["error"], name)
 
+    def test_other_owner(self) -> None:
+        """A process that doesn't own the plugins names the one that does."""
+        control = ControlSocket(MemoryReactor(), DataDirectory(Path()), Host())  # type: ignore[arg-type]
+        control.elsewhere = lambda: "a.example.net:4711"
+        connection: Any = control.buildProtocol(None)
+        transport = Transport()
+        connection.makeConnection(transport)
+        connection.dataReceived(b'{"operation": "parts.add", "arguments": {"numbers": [1]}}\n')
+        self.assertEqual(json.loads(transport.value()), {"elsewhere": "a.example.net:4711"})
+
     def test_users(self) -> None:
         """Only the bot's user and root may use it."""
         self.assertIn("result", self.perform("parts.add", uid=0, numbers=[]))
@@ -117,9 +129,24 @@ class FileTests(SynchronousTestCase):
         directory = Path(self.mktemp())
         directory.mkdir()
         (directory / "control.sock").mkdir()
-        control = ControlSocket(MemoryReactor(), directory, Host())  # type: ignore[arg-type]
+        control = ControlSocket(MemoryReactor(), DataDirectory(directory), Host())  # type: ignore[arg-type]
         control.open()
         self.assertTrue((directory / "control.sock").is_dir())
+
+    def test_shared_directory(self) -> None:
+        """Each process that shares the directory has a socket of its own, and removes those of killed ones."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        for name in ("control-1.sock", "control-2.sock"):
+            with control_address(directory, name) as address, socket.socket(socket.AF_UNIX) as server:
+                server.bind(address)
+                if name == "control-2.sock":
+                    server.listen()
+                    self.addCleanup(os.close, os.dup(server.fileno()))
+        reactor = MemoryReactor()
+        ControlSocket(reactor, DataDirectory(directory, is_shared=True), Host()).open()  # type: ignore[arg-type]
+        self.assertEqual(control_sockets(directory), ["control-2.sock"])
+        self.assertTrue(reactor.unixServers[0][0].endswith(f"/control-{os.getpid()}.sock"))
 
     def test_address(self) -> None:
         """The address has at most 107 bytes, whatever the path is."""

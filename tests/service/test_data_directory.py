@@ -39,6 +39,21 @@ class DataDirectoryTests(SynchronousTestCase):
         other.lock()
         other.unlock()
 
+    def test_shared_lock(self) -> None:
+        """Processes that share the directory lock it together. Another process gets it only after all of them."""
+        self.data.prepare()
+        first, second = (DataDirectory(self.path, is_shared=True) for _ in range(2))
+        first.lock()
+        second.check()
+        second.lock()
+        self.assertTrue(second.is_used())
+        first.unlock()
+        self.assertRaises(DataDirectoryError, self.data.lock)
+        second.unlock()
+        self.data.lock()
+        self.assertRaises(DataDirectoryError, first.lock)
+        self.data.unlock()
+
     def test_check_keeps_the_lock(self) -> None:
         """A check by a second process doesn't release the first one's lock."""
         self.data.prepare()
