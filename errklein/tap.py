@@ -15,8 +15,9 @@ from twisted.python import usage
 
 from errklein import service
 from errklein._version import __version__
-from errklein.config import located_errors, take_variables
+from errklein.config import ConfigError, located_errors, take_variables
 from errklein.plugins.packages import environment_problems
+from errklein.ports.nodes import CHAT, INTAKE, ROLES
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import startup_checks
 from errklein.service.process_exit import remove_stale_pid_file
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 
 _NETWORK = "Use only this network: a name in NETWORKS, or IRC, Text, Test, Null or another BACKEND."
+_ROLE = "Do only this part of the work, in a bot of several processes on one database: intake, worker or chat, or several with commas between."
 _STATUS = "Serve /health, /ready and /metrics on this Twisted endpoint, which must not be public. Replaces STATUS."
 
 
@@ -45,6 +47,7 @@ class Options(usage.Options):
         ["network", "n", None, _NETWORK],
         ["data-dir", "d", None, "The data directory (default: BOT_DATA_DIR)."],
         ["status", None, None, _STATUS],
+        ["role", None, None, _ROLE],
         ["console", None, None, "Serve the console for administrators on this Twisted endpoint. Replaces CONSOLE."],
     ]
     optFlags: ClassVar = [
@@ -81,6 +84,12 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Select errklein's reactor and log, unless options of twistd select others, and check the pid file. Called by Twisted."""
+        roles = ROLES if self["role"] is None else [one.strip() for one in self["role"].split(",")]
+        if not set(roles) <= {*ROLES}:
+            raise usage.UsageError(
+                f"--role: expected {', '.join(ROLES)}, or several with commas between, not {self['role']!r}"
+            )
+        self["roles"] = tuple(role for role in ROLES if role in roles)
         install_asyncio_reactor()
         parent = self.launcher
         if "logger" in parent and parent["logger"] is None and not parent.get("syslog"):
@@ -125,6 +134,11 @@ def _make_service(options: Options) -> IService:
     # Before config.py runs and plugins are loaded.
     variables = take_variables(os.environ)
     config = service.load_with_options(*given, variables)
+    roles = options["roles"]
+    if roles != ROLES and getattr(config, "ERRKLEIN_DATABASE", None) is None:
+        raise ConfigError(
+            f"--role {options['role']}: a bot on SQLite is one process, which does everything; leave out --role"
+        )
     listening = service.Listening(config, options["web"], options["status"], options["console"])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
     data = service.DataDirectory(Path(config.BOT_DATA_DIR), data_source)
@@ -178,4 +192,5 @@ def _make_service(options: Options) -> IService:
 
     supervision = service.Supervision(reactor, web.lag, data.path, grace, deadline, notify)
     parts = reactor, process_exit, data, web.listeners, make_managed_bot, supervision
-    return service.BotService(*parts, listening.web, grace, twistd.daemon, beside)
+    endpoints = listening.web if {INTAKE, CHAT} & {*roles} else ()
+    return service.BotService(*parts, endpoints, grace, twistd.daemon, beside)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from errklein.plugins.packages import PackageDirectory
     from errklein.ports.chat import Backend
     from errklein.ports.journal import Journal
+    from errklein.ports.nodes import Nodes
     from errklein.ports.values import Storage
     from errklein.running import WorkerPool
     from errklein.web import WebServer
@@ -49,7 +50,7 @@ def wire(
     bot_class: type[ErrbotBot] | None = None,
     ended: Callable[[], None] | None = None,
     check_stored: Callable[[Storage], None] = lambda storage: None,
-    restart: Callable[[], Deferred[None]] = cannot_restart,
+    restart: Callable[..., Deferred[None]] = cannot_restart,
     read_config: Callable[[], Config] | None = None,
     plugin_classes: Iterable[type[BotPlugin]] = (),
     make_pool: Callable[..., WorkerPool] | None = None,
@@ -57,6 +58,7 @@ def wire(
     now: Callable[[], float] = time.time,
     values: Access = Access.OWN,
     make_agent: Callable[[Any], Any] | None = None,
+    nodes: Nodes | None = None,
 ) -> tuple[WebServer, Callable[[], ErrbotBot]]:
     """Return the web server, and a function that creates the bot, to be called when its data may be opened.
 
@@ -66,7 +68,8 @@ def wire(
     :param plugin_classes: plugins in addition to those in directories.
     :param journal_runs: run the writes and reads of the journal, instead of its threads.
     :param values: `COPY` for a bot that isn't started, and works on a copy of the stored values.
-    :param make_agent: returns what sends the requests of plugins; see `HTTPClients`."""
+    :param make_agent: returns what sends the requests of plugins; see `HTTPClients`.
+    :param nodes: the processes of the bot; by default it is the only one."""
     from errklein.running import KeyedQueues, Runner, ThreadWaits, WorkerPool, Workers
     from errklein.web import WebServer, WebSettings
 
@@ -90,6 +93,7 @@ def wire(
     def make_bot() -> ErrbotBot:
         nonlocal bot
         from errklein import compat
+        from errklein.bot import SingleNode
         from errklein.compat.bot import ErrbotBot
         from errklein.compat.storages import make_storage
         from errklein.http_client import HTTPClients
@@ -141,6 +145,7 @@ def wire(
             restart=restart,
             read_config=read_config,
             now=now,
+            nodes=nodes or SingleNode(),
         )
         return bot
 

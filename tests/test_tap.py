@@ -12,10 +12,12 @@ from typing import Any
 
 from twisted.application.service import IService, IServiceMaker
 from twisted.plugin import getPlugins
+from twisted.python.usage import UsageError
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import logs, tap
+from errklein.ports.nodes import CHAT, INTAKE, ROLES
 from errklein.service import startup_checks
 from errklein.testing import TestBot
 from tests import needs_network
@@ -91,6 +93,7 @@ class CommandLineTests(SynchronousTestCase):
             ),
             (["--data-dir", "file"], f"--data-dir {self.directory}/file: it isn't a directory"),
             (["--data-dir", "file/below"], "--data-dir", "can't be created"),
+            (["--role", "worker"], "--role worker: a bot on SQLite is one process, which does everything"),
             (["--web", "nonsense"], "--web nonsense", "tcp:3141"),
             (["--web", ""], "--web '':", "tcp:3141"),
             (["--web", "tcp:port"], "--web tcp:port: 'port' isn't a number; expected", "tcp:3141"),
@@ -269,6 +272,15 @@ class CommandLineTests(SynchronousTestCase):
             options = ServerOptions()
             options.parseOptions(["-n", *arguments, "errklein"])
             self.assertIs(options["logger"], expected)
+
+    def test_roles(self) -> None:
+        """A process does all by default, or the parts that --role names; another name is an error."""
+        for given, expected in (([], ROLES), (["--role", "chat, intake"], (INTAKE, CHAT))):
+            options = ServerOptions()
+            options.parseOptions(["-n", "errklein", *given])
+            self.assertEqual(options.subOptions["roles"], expected)
+        error = self.assertRaises(UsageError, ServerOptions().parseOptions, ["errklein", "--role", "wroker"])
+        self.assertIn("expected intake, worker, chat, or several with commas between, not 'wroker'", str(error))
 
     def test_level_and_places(self) -> None:
         """The options of twistd and the configuration set the destinations of the log."""

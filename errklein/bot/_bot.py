@@ -3,6 +3,8 @@ storage and their files, certificates, and notices that are due."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
@@ -13,10 +15,12 @@ from typing import Any, Literal
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogPublisher
+from twisted.python.failure import Failure
 
 from errklein.bot._events import Callbacks, Events, Streams
 from errklein.bot._notices import MissedNotices, NoticeBoard, NoticeFallback, WebhookNotices, pool_notice
 from errklein.bot._operations import ConsoleLinks, CoreHost, RunningState
+from errklein.bot._roles import SingleNode
 from errklein.bot._sending import Sending, restore_outboxes
 from errklein.bot.room_webhooks import RoomMessages, RoomWebhooks
 from errklein.chat import Identifier
@@ -36,12 +40,15 @@ from errklein.plugins.discovery import directory_warnings, settings_read, unknow
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.methods import handlers
 from errklein.plugins.plug_file import plugin_name
+from errklein.plugins.plugin import PluginProblem
 from errklein.plugins.repos import BotRepoManager, Downloads
 from errklein.plugins.store_mixin import StoredValues
 from errklein.ports.chat import Backend, BackendEvents
 from errklein.ports.journal import Journal
+from errklein.ports.nodes import Nodes
 from errklein.ports.values import Storage, UsesFiles
 from errklein.running import Deadline, PoolStatus, TimedOut, Workers, on_reactor_soon, result_within
+from errklein.running.reactors import CannotRestart
 from errklein.sources import find_source
 from errklein.text.masking import masker
 from errklein.web import BotParts, WebServer
@@ -164,6 +171,8 @@ class HealthChecks:
 
 Phase = Literal["starting", "running", "stopping"]
 
+HANDOVER = 0.5  # the seconds for which a process that stops sends messages, if another one may go on
+
 SHORTEST_DEACTIVATION = 0.2
 """The time for the deactivation of plugins when handlers have used up the grace period, in seconds."""
 
@@ -176,7 +185,10 @@ class Bot:
     ended, the web server does not listen, and no reply is pending. `restart` stops the bot in order and starts the
     process again. It may be called from any thread, and raises CannotRestart where a restart is impossible; its
     Deferred fails with CannotRestart if the configuration is invalid. `read_config` checks the configuration as at the
-    start; it is None if that can't be read again, may block, and raises ConfigError or StorageError."""
+    start; it is None if that can't be read again, may block, and raises ConfigError or StorageError.
+
+    Of several processes, each loads the plugins and serves webhooks, and one `owns` plugins, networks and pollers: it
+    activates plugins, connects, and runs deliveries. One that loses this restarts at once, by `restart(at_once=True)`."""
 
     log = Logger()
     process_template = staticmethod(process_template)
@@ -196,9 +208,10 @@ class Bot:
         roots: Iterable[Path],
         classes: Iterable[type[BotPlugin]],
         ended: Callable[[], None],
-        restart: Callable[[], Deferred[None]],
+        restart: Callable[..., Deferred[None]],
         read_config: Callable[[], Config] | None = None,
         now: Callable[[], float],
+        nodes: Nodes,
     ) -> None:
         self.reactor, self.bot_config, self.startup_time = reactor, config, datetime.now()
         self.backends, self.storage, self.web = dict(backends), storage, web
@@ -209,7 +222,9 @@ class Bot:
         self.restart, self.read_config, self.now = restart, read_config, now
         self._roots, self._classes, self._workers = roots, classes, workers
         self.phase: Phase = "starting"
-        """The phase of the bot: plugins are activated, everything runs, or the stop sequence has begun."""
+        """The phase of the bot: plugins are loaded, everything runs, or the stop sequence has begun."""
+        self.nodes, self.owns, self.alone = nodes, nodes.owner == nodes.me, isinstance(nodes, SingleNode)
+        self._load_problems: list[PluginProblem] = []
         self.console: ConsoleLinks | None = None
         self.recent_errors = RecentErrors(now)
         self.queues, self.waits = workers.queues, workers.waits
@@ -224,9 +239,10 @@ class Bot:
         self.dispatcher, self.registry, self.filters = dispatcher, dispatcher.registry, dispatcher.filters
         self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.permissions.unknown_command
         self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
-        values = StoredValues(self.plugin_manager, self.storage, reactor)
-        self.flow_executor.restore(self.plugin_manager.get("flow questions", {}), partial(values.set, "flow questions"))
+        self._values = values = StoredValues(self.plugin_manager, self.storage, reactor)
         self.missed = missed = MissedNotices(self.plugin_manager, values, now)
+        if self.owns:
+            self._restore_values()
         fallback = NoticeFallback(reactor, config, now)
         notices = NoticeBoard(reactor, networks, sending.deliver_notice, self.disclosure, missed, fallback)
         self.notices = notices
@@ -260,15 +276,39 @@ class Bot:
         self._flow_roots: dict[Any, list[FlowRoot]] = {}
 
     async def start(self) -> None:
-        """Load and activate the plugins, then connect. Administrators are notified of plugins that don't work."""
+        """Load the plugins. The owner activates them, then connects; another process does when it becomes the owner."""
         globalLogPublisher.addObserver(self.recent_errors)
-        config = self.bot_config
-        # Before plugins can send others.
+        if self.owns:
+            await self._restore_outboxes()
+        await self.delivery_queue.prepare()
+        await self.room_webhooks.load(room_webhooks(self.bot_config.setting("WEBHOOKS"), find_source))
+        self._load_problems = await self.plugin_manager.prepare(self.plugin_roots, self._classes)
+        if self.owns:
+            await self._activate_plugins()
+        if self.phase != "stopping":
+            self.phase = "running"
+            if self.owns:
+                self._connect()
+            self.health.start()
+            self.delivery_queue.start()
+            if self.owns:
+                self.room_webhooks.start()
+            self.nodes.start(self._owned, self._lost, self._drained)
+
+    def _restore_values(self) -> None:
+        questions = self.plugin_manager.get("flow questions", {})
+        self.flow_executor.restore(questions, partial(self._values.set, "flow questions"))
+        self.missed.restore()
+
+    async def _restore_outboxes(self) -> None:
+        # Before plugins can send other messages.
         backends = self.backends.values()
         await restore_outboxes(self.journal.outbox, backends, self.notices.post, self._max_message_age, self.now)
-        await self.delivery_queue.prepare()
-        await self.room_webhooks.load(room_webhooks(config.setting("WEBHOOKS"), find_source))
-        for problem in await self.plugin_manager.start(self.plugin_roots, self._classes):
+
+    async def _activate_plugins(self) -> None:
+        """Activate the plugins. Administrators are notified of those that don't work."""
+        config = self.bot_config
+        for problem in [*self._load_problems, *await self.plugin_manager.activate_found()]:
             self.tell_admins(problem.text, problem.summary)
         paths = [plugin.plug.path for plugin in self.plugin_manager.found]
         for warning in await self.plugin_pool.run(lambda: partial(directory_warnings, config, paths)):
@@ -281,13 +321,42 @@ class Bot:
             *unknown_names(config, found, self.registry),
         ):
             self.log.warn("{text}", text=warning)
-        if self.phase != "stopping":
-            self.phase = "running"
-            for backend in self.backends.values():
-                backend.connect(self.events_of(backend))
-            self.health.start()
-            self.delivery_queue.start()
+
+    def _connect(self) -> None:
+        for backend in self.backends.values():
+            backend.connect(self.events_of(backend))
+
+    def _owned(self) -> None:
+        if self.phase == "running":
+            self.log.info("This process owns plugins, networks and pollers now")
+            self.owns = True
+            Deferred.fromCoroutine(self._own()).addErrback(self._not_owned)
+
+    async def _own(self) -> None:
+        self._restore_values()
+        await self._restore_outboxes()
+        await self._activate_plugins()
+        if self.phase == "running":
+            self._connect()
             self.room_webhooks.start()
+            self.plugins_changed()
+
+    def _not_owned(self, failure: Failure) -> None:
+        if self.phase == "running":
+            self.log.failure("This process can't be the owner", failure)
+            self._lost(failure.getErrorMessage())
+
+    def _lost(self, reason: str) -> None:
+        """Restart at once, since another process may send and write now what this one would."""
+        self.log.critical("This process isn't the owner any more, and restarts: {reason}", reason=reason)
+        try:
+            self.restart(at_once=True)
+        except CannotRestart:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _drained(self) -> None:
+        self.log.info("This process is drained, and stops")
+        self.core_host.process.stop()
 
     def plugins_changed(self) -> None:
         """Look at the webhooks after a change of plugins, except for the first one, at the start."""
@@ -332,13 +401,17 @@ class Bot:
         # Networks are disconnected and storage is closed even if a plugin hangs.
         seconds = max(deadline.left, SHORTEST_DEACTIVATION)
         await self._at_most(seconds, Deferred.fromCoroutine(self.plugin_manager.stop(seconds)))
-        await DeferredList([backend.disconnect(deadline.left) for backend in self.backends.values()])
+        # What isn't sent by then, another process sends at once.
+        left = deadline.left if self.alone else min(deadline.left, HANDOVER)
+        await DeferredList([backend.disconnect(left) for backend in self.backends.values()])
+        self.missed.stop()
+        await self.journal.outbox.flush()
+        await self._at_most(max(deadline.left, SHORTEST_DEACTIVATION), self.nodes.stop())
         # Last, since a plugin's `deactivate` or a backend that ends may wait for the reactor in a thread.
         self.health.stop()
         self.waits.stop()
         self.plugin_pool.stop()
         workers.values.stop()
-        self.missed.stop()
         await self.http_clients.close()
         await self._download_clients.close()
         await self.web.close()

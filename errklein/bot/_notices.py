@@ -288,8 +288,12 @@ class MissedNotices:
 
     def __init__(self, store: MutableMapping[str, Any], values: StoredValues, now: Callable[[], float]) -> None:
         self._store, self._values, self._now = store, values, now
-        self._kept: dict[tuple[str, str], list[KeptNotice]] = dict(store.get(_KEY, {}))
-        self._is_changed = self._is_stopped = False
+        self._kept: dict[tuple[str, str], list[KeptNotice]] = {}
+        self._is_changed, self._is_stopped = False, True
+
+    def restore(self) -> None:
+        """Read the notices, and store changes from now on. Called in the process that owns the networks."""
+        self._kept, self._is_stopped = dict(self._store.get(_KEY, {})), False
 
     def add(self, network: str, admin: str, text: str) -> None:
         self.keep(network, admin, [(self._now(), truncated(text, LONGEST))])

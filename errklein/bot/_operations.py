@@ -245,7 +245,7 @@ class ProcessOperations:
 
     @operation("shutdown", "--confirm", changes=True)
     def shut_down(self, by: Actor) -> None:
-        self._bot.reactor.callLater(0, self._stop)
+        self._bot.reactor.callLater(0, self.stop)
 
     @operation("shutdown", "--confirm", "--kill", changes=True)
     def kill(self, by: Actor) -> None:
@@ -273,7 +273,8 @@ class ProcessOperations:
         path = "/" + rules.get(name, name).lstrip("/")
         return path, self._bot.web.webhook_at("POST", urlsplit(path).path)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Stop the process in order."""
         # Another command or a signal may have stopped the reactor meanwhile.
         with suppress(ReactorNotRunning):
             self._bot.reactor.stop()

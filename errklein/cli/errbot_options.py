@@ -12,7 +12,7 @@ from errklein.cli.plugin_wizard import new_plugin_wizard
 from errklein.config import take_variables
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 
-_OF_RUN = ("--data-dir", "--network", "--no-import", "--plugin-dir", "--status", "--watch", "--web")
+_OF_RUN = ("--data-dir", "--network", "--no-import", "--plugin-dir", "--role", "--status", "--watch", "--web")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

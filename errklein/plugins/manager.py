@@ -272,13 +272,16 @@ class PluginManager(StoreMixin):
         return problems + await self._flow_files.load(self._loader.roots, activate=False)
 
     @change
-    async def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> list[PluginProblem]:
-        """Load and activate core plugins, those below `roots`, and `classes`. The Deferred fires with the problems."""
+    async def prepare(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> list[PluginProblem]:
+        """Load core plugins, those below `roots`, and `classes`. The Deferred fires with the problems."""
         self.standby.restore()
         problems = await self._load_all(roots, classes)
-        problems += self._loader.take_mistakes()
-        problems += await self.activate_rest()
-        return problems + await self._flow_files.load(self._loader.roots)
+        return problems + self._loader.take_mistakes()
+
+    @change
+    async def activate_found(self) -> list[PluginProblem]:
+        """Activate what was loaded. The Deferred fires with the problems."""
+        return await self.activate_rest() + await self._flow_files.load(self._loader.roots)
 
     @change
     async def add(self, roots: Iterable[Path]) -> list[PluginProblem]:

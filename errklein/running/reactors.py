@@ -218,6 +218,6 @@ class CannotRestart(Exception):
     """This process can't be restarted. The text is one line with the reason."""
 
 
-def cannot_restart() -> NoReturn:
+def cannot_restart(*, at_once: bool = False) -> NoReturn:
     """Raise CannotRestart. Used as the restart function of a bot that isn't run by twistd."""
     raise CannotRestart("the program that runs this bot must start it again")

@@ -78,9 +78,15 @@ class ProcessExit:
         self._sockets = InheritedSockets()
         self._has_deadline = False
 
-    def request_restart(self) -> Deferred[None]:
+    def request_restart(self, *, at_once: bool = False) -> Deferred[None]:
         """Stop the reactor, then restart the process, unless the check fails. May be called from any thread. The
-        Deferred fires on the reactor when the restart begins, and fails with CannotRestart after a failed check."""
+        Deferred fires on the reactor when the restart begins, and fails with CannotRestart after a failed check. With
+        `at_once`, nothing else runs in this process, and the call doesn't return."""
+        if at_once:
+            try:
+                self._restart()
+            finally:
+                self.now(1)
         requested: Deferred[None] = Deferred()
         requested.addCallback(lambda _: Deferred.fromCoroutine(self._check_and_stop()))
         self.reactor.callFromThread(requested.callback, None)

@@ -57,7 +57,9 @@ class KeptTests(SynchronousTestCase):
 
     def with_values(self, values: Values) -> MissedNotices:
         """Return the notices, which are stored so."""
-        return MissedNotices(self.store, cast(StoredValues, values), lambda: self.now)
+        missed = MissedNotices(self.store, cast(StoredValues, values), lambda: self.now)
+        missed.restore()
+        return missed
 
     def test_kept_notices_survive_a_restart(self) -> None:
         """Notices are stored, by network and recipient, until they are delivered."""

@@ -37,7 +37,11 @@ class StopSequenceTests(SynchronousTestCase):
             http_clients=SimpleNamespace(close=partial(self.note, "http")),
             _download_clients=SimpleNamespace(close=partial(self.note, "downloads")),
             backends={"libera": SimpleNamespace(disconnect=partial(self.note, "network"))},
-            journal=SimpleNamespace(close=partial(self.note, "journal")),
+            journal=SimpleNamespace(
+                close=partial(self.note, "journal"), outbox=SimpleNamespace(flush=partial(self.note, "outbox"))
+            ),
+            nodes=SimpleNamespace(stop=partial(self.note, "node")),
+            alone=True,
             storage=SimpleNamespace(close=partial(self.note, "storage")),
             plugin_manager=SimpleNamespace(stop=self.deactivate),
             when_quiet=lambda: self.quiet,
@@ -76,7 +80,8 @@ class StopSequenceTests(SynchronousTestCase):
         self.assertEqual(self.calls[2:], ["work", ("plugins", 6.0)])
         self.deactivated.callback(None)
         self.assertEqual(
-            self.calls[4:], [("network", 6.0), "services", "http", "downloads", "listeners", "journal", "storage"]
+            self.calls[4:],
+            [("network", 6.0), "outbox", "node", "services", "http", "downloads", "listeners", "journal", "storage"],
         )
         self.assertEqual(results, [None])
 

@@ -1,14 +1,16 @@
-"""Pid files of processes that were killed."""
+"""Pid files of processes that were killed, and the restart of a process that lost its ownership."""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.service.process_exit import remove_stale_pid_file
+from errklein.service.process_exit import ProcessExit, remove_stale_pid_file
 
 
 class StalePidFileTests(SynchronousTestCase):
@@ -38,3 +40,28 @@ class StalePidFileTests(SynchronousTestCase):
     def test_missing_file(self) -> None:
         """A missing file is no error."""
         remove_stale_pid_file(Path(self.mktemp()))
+
+
+class Ended(Exception):
+    """The process has ended, or was replaced, as a test simulates it."""
+
+
+class RestartAtOnceTests(SynchronousTestCase):
+    """A restart that lets nothing else run in the process."""
+
+    def test_at_once(self) -> None:
+        """The process is replaced in the call, without a stop of the reactor; if that fails, it ends."""
+        calls: list[str] = []
+
+        def execute(program: str, *_: object) -> None:
+            calls.append(program)
+            raise OSError("gone")
+
+        def end(status: int) -> None:
+            raise Ended(status)
+
+        self.patch(os, "execve", execute)
+        self.patch(os, "_exit", end)
+        process_exit = ProcessExit(MemoryReactorClock(), check=["-c", "never run"])
+        self.assertRaises(Ended, process_exit.request_restart, at_once=True)
+        self.assertEqual((calls, process_exit.restart_requested), ([sys.executable], False))
