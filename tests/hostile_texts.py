@@ -216,7 +216,7 @@ def _evaluated(expression: ast.expr, module: ModuleType) -> Any:
 AT_RUN_TIME = {
     ("errklein.chat.fallbacks", r"f'(?<!\\w){re.escape(name)}(?!\\w)'"): "one name, and nothing repeated",
     ("errklein.networks.text._backend", r"f'\\n(?={prefix})'"): "it begins with one character, and repeats nothing",
-    ("errklein.chat.names", "translate(pattern)"): "fnmatch makes linear patterns, with atomic groups",
+    ("errklein.chat.identifiers", "translate(pattern)"): "fnmatch makes linear patterns, with atomic groups",
     ("errklein.commands._declaration", "pattern"): "the author of a plugin chooses it",
     ("errklein.commands._history", _RECALL): "it begins with the prefix, and spaces are not part of it",
     (
@@ -440,7 +440,7 @@ MOST_FOR_FUNCTION = 100
 
 def functions() -> list[Tested]:
     """Return the functions that are compared as a whole."""
-    from errklein.chat.names import compiled
+    from errklein.chat.identifiers import compiled
     from errklein.commands._declaration import words_of
     from errklein.commands._history import contains_recall
     from errklein.commands._registry import find_command, unknown_command
@@ -567,7 +567,7 @@ def functions() -> list[Tested]:
         Tested(
             "pattern of the configuration",
             lambda text: compiled("*a*b?*[cd]*!*@*").match(text),
-            ["errklein.chat.names"],
+            ["errklein.chat.identifiers"],
         ),
     ]
 

@@ -3,7 +3,9 @@
 from errklein.chat.cards import Card
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.identifiers import (
+    EXACT,
     Identifier,
+    NameRules,
     Person,
     Room,
     RoomDoesNotExistError,
@@ -12,12 +14,12 @@ from errklein.chat.identifiers import (
     RoomOccupant,
     UserDoesNotExistError,
     UserNotUniqueError,
+    matches_any,
     read_only,
     rules_of,
     same_network,
 )
 from errklein.chat.messages import Attachment, Message
-from errklein.chat.names import EXACT, NameRules, matches_any
 from errklein.chat.presence import AWAY, DND, OFFLINE, ONLINE, Presence
 from errklein.chat.reactions import REACTION_ADDED, REACTION_REMOVED, Reaction
 from errklein.chat.streams import STREAM_REJECTED, STREAM_TRANSFER_IN_PROGRESS, STREAM_WAITING_TO_START, Stream

@@ -14,31 +14,23 @@ _DARK = ("black", "blue")
 class Card(Message):
     """A message with a title, pictures and fields, sent by `BotPlugin.send_card`.
 
-    Networks that support cards show a box. On the others, the template "card" renders the card as text. Except for those
-    of Message, the attributes are read-only.
+    Networks that support cards show a box. On the others, the template "card" renders the card as text.
 
-    :param body: The text below the title, in Markdown.
-    :param frm: The sender.
-    :param to: The recipient.
-    :param parent: The message that the card replies to in a thread.
-    :param summary: A short text that replaces the card where it doesn't fit, such as in notifications.
-    :param title: The heading.
-    :param link: The URL that the title links to.
-    :param image: The URL of a picture.
-    :param thumbnail: The URL of a small picture.
-    :param color: The colour of the box: a name such as "red", or "#rrggbb". None for the network's default.
-    :param fields: Pairs of a name and a value, shown as a table.
+    The constructor's parameters are attributes of the same names. Except for those of Message, they are read-only. The body is
+    the text below the title.
     """
 
-    summary: str | None = read_only("_summary", "A short text that replaces the card where it doesn't fit, or None.")
+    summary: str | None = read_only(
+        "_summary", "A short text that replaces the card where it doesn't fit, such as in notifications, or None."
+    )
     title: str = read_only("_title", "The heading, or an empty string.")
     link: str | None = read_only("_link", "The URL that the title links to, or None.")
     image: str | None = read_only("_image", "The URL of a picture, or None.")
     thumbnail: str | None = read_only("_thumbnail", "The URL of a small picture, or None.")
     color: str | None = read_only(
-        "_color", "The colour of the box: a name or `#rrggbb`. None for the network's default."
+        "_color", "The colour of the box: a name such as `red`, or `#rrggbb`. None for the network's default."
     )
-    fields: Sequence[tuple[str, str]] = read_only("_fields", "Pairs of a name and a value.")
+    fields: Sequence[tuple[str, str]] = read_only("_fields", "Pairs of a name and a value, shown as a table.")
 
     def __init__(
         self,
@@ -55,13 +47,8 @@ class Card(Message):
         fields: Sequence[tuple[str, str]] | None = (),
     ) -> None:
         super().__init__(body, frm, to, parent)
-        self._summary = summary
-        self._title = title
-        self._link = link
-        self._image = image
-        self._thumbnail = thumbnail
-        self._color = color
-        self._fields = fields or ()
+        self._summary, self._title, self._color, self._fields = summary, title, color, fields or ()
+        self._link, self._image, self._thumbnail = link, image, thumbnail
 
     def changed(self, change: Callable[[str], str], is_safe: Callable[[str], bool]) -> Self:
         """Return a copy with `change` applied to all texts. Addresses that aren't safe are moved to the body."""

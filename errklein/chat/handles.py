@@ -16,7 +16,6 @@ _HANDLE = re.compile(r"[^/]+/[0-9a-f]{16}-[0-9a-f]+")
 class MessageRef(NamedTuple):
     """The address of a message on its network; it can be stored as JSON.
 
-    :param network: The name of the network.
     :param room: The room, or the person of a direct conversation, as text that `build_identifier` reads.
     :param id: The network's id of the message.
     :param thread: The network's id of the thread that the message is in; "" for none.
@@ -52,10 +51,7 @@ Target: TypeAlias = "Handle | MessageRef | Message | Sequence[str]"
 
 
 def target_of(value: object) -> Handle | MessageRef:
-    """Return what names a message: a handle or its text, a `MessageRef` or its four texts, or a received message.
-
-    :raises ValueError: It is something else, or a message without an id, as on networks that give none.
-    """
+    """Return what a `Target` names; raise ValueError for anything else, and for a message without an id, as on networks that give none."""
     found = getattr(value, "ref", value)
     if isinstance(found, MessageRef):
         return found
@@ -69,12 +65,8 @@ def target_of(value: object) -> Handle | MessageRef:
 
 
 def thread_of(value: object) -> str:
-    """Return the id of the thread that a message is in, or that begins with it; "" for none.
-
-    :param value: The id itself, a received message, a `MessageRef`, or what `send` has returned, or its text, which is returned as
-        a handle.
-    :raises ValueError: It is something else.
-    """
+    """Return the id of the thread that a message is in, or that begins with it; "" for none. The value may also be the id
+    itself, or what `send` has returned, or its text, which is returned as a handle. Raises ValueError for anything else."""
     if isinstance(value, str):
         return Handle(value) if isinstance(value, Handle) or _HANDLE.fullmatch(value) else value
     if getattr(value, "ref", value) is None:

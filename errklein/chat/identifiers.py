@@ -1,14 +1,69 @@
-"""Base classes of identifiers: persons, rooms, and occupants of rooms. Each network has its own subclasses. An
-identifier has the name of its network, by which the bot finds the one to send a message with."""
+"""Base classes of identifiers: persons, rooms, and occupants of rooms; and rules for comparing their names, and for matching
+them against patterns. Each network has its own subclasses. An identifier has the name of its network, by which the bot
+finds the one to send a message with."""
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from fnmatch import translate
+from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from errklein.chat.names import EXACT, NameRules
+CHARACTER_SET = r"\[!?\]?[^\]]*\]"
+"""A regular expression for a set of characters in a pattern, such as `[abc]`, `[!abc]` or `[]a]`."""
+
+
+@lru_cache(maxsize=4096)
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Return the regular expression of a pattern with the wildcards `*`, `?`, `[…]` and `[!…]`; it matches whole texts."""
+    return re.compile(translate(pattern))
+
+
+def literal_brackets(pattern: str) -> str:
+    """Return the pattern with escaped brackets, so that only `*` and `?` are wildcards."""
+    return pattern.replace("[", "[[]")
+
+
+def patterns_of(patterns: Iterable[str] | str) -> Iterable[str]:
+    """Return the patterns as an iterable; a string is one pattern."""
+    return (patterns,) if isinstance(patterns, str) else patterns
+
+
+class NameRules(Protocol):
+    """The rules of one network for names of people and rooms."""
+
+    def fold(self, name: str) -> str:
+        """Return the folded form of the name. Two names denote the same person or room if their folded forms are equal.
+        Folding a folded name changes nothing."""
+
+    def matches(self, name: str, pattern: str, *, denies: bool = False) -> bool:
+        """Return whether the pattern matches the whole name.
+
+        `denies` states that a match denies access. While the network's rules are unknown, such a pattern matches every
+        name that may be the same, and other patterns only match names that certainly are.
+        """
+
+
+class _ExactNames:
+    """Rules that compare names character by character. The wildcards of patterns are `*`, `?`, `[…]` and `[!…]`."""
+
+    def fold(self, name: str) -> str:
+        return name
+
+    def matches(self, name: str, pattern: str, *, denies: bool = False) -> bool:
+        return compiled(pattern).match(name) is not None
+
+
+EXACT: NameRules = _ExactNames()
+
+
+def matches_any(rules: NameRules, name: str, patterns: Iterable[str] | str, *, denies: bool = False) -> bool:
+    """Return whether the rules match the name with at least one of the patterns."""
+    return any(rules.matches(name, pattern, denies=denies) for pattern in patterns_of(patterns))
+
 
 Purpose = Literal["admin", "allow", "deny"]
 """The purpose of names: BOT_ADMINS, other rules that open something, or rules that close something."""
@@ -136,10 +191,7 @@ class Room(Identifier):
         raise NotImplementedError(f"{type(self).__name__} doesn't support joining")
 
     def leave(self, reason: str | None = None) -> None:
-        """Leave the room.
-
-        :param reason: A text that the other occupants see.
-        """
+        """Leave the room. Other occupants see the reason."""
         raise NotImplementedError(f"{type(self).__name__} doesn't support leaving")
 
     def create(self) -> None:
@@ -151,10 +203,7 @@ class Room(Identifier):
         raise NotImplementedError(f"{type(self).__name__} doesn't support destroying rooms")
 
     def invite(self, *args: Identifier | str) -> None:
-        """Invite people into the room.
-
-        :param args: Persons, or their names as text.
-        """
+        """Invite people into the room: persons, or their names as text."""
         raise NotImplementedError(f"{type(self).__name__} doesn't support invitations")
 
     @property
@@ -169,10 +218,7 @@ class Room(Identifier):
 
     @property
     def topic(self) -> str | None:
-        """The topic. Assign a string to set it.
-
-        :raises RoomNotJoinedError: The bot isn't in the room.
-        """
+        """The topic. Assign a string to set it. Raises RoomNotJoinedError if the bot isn't in the room."""
         raise NotImplementedError(f"{type(self).__name__} has no topic")
 
     @topic.setter
@@ -181,10 +227,7 @@ class Room(Identifier):
 
     @property
     def occupants(self) -> Sequence[RoomOccupant]:
-        """The occupants, as far as the network reports them.
-
-        :raises RoomNotJoinedError: The bot isn't in the room.
-        """
+        """The occupants, as far as the network reports them. Raises RoomNotJoinedError if the bot isn't in the room."""
         raise NotImplementedError(f"{type(self).__name__} doesn't list its occupants")
 
     @property

@@ -30,13 +30,11 @@ class Kind(StrEnum):
 class Wanted(NamedTuple):
     """What is wanted besides a text. It is stored with the message as JSON, in which absent fields have their defaults.
 
-    :param kind: What is wanted.
     :param target: The message that is edited, deleted or reacted to: the text of a handle, or a `MessageRef`. Of a text or file,
         the message that begins the thread.
     :param thread: The id of the thread to send to; "" for none.
     :param emoji: The emoji of a reaction.
-    :param file: The name of a file.
-    :param type: The content type of a file.
+    :param file: The name of a file, whose content type is `type`.
     :param mentions: The people whom the message notifies, as text that `build_identifier` reads.
     :param quote: The first line of the message whose thread is meant, which networks without threads show; "" for none.
     :param choices: The labels of the choices that a text offers; empty for none.
@@ -96,12 +94,7 @@ def labels_of(choices: Iterable[object]) -> tuple[str, ...]:
 
 
 class Press(NamedTuple):
-    """Somebody has pressed a button of a message.
-
-    :param ref: The message.
-    :param by: The person, or the occupant of the room.
-    :param number: The position of the choice, from 0.
-    """
+    """Somebody has pressed a button of a message: a person, or the occupant of a room. `number` is the position of the choice, from 0."""
 
     ref: MessageRef
     by: Identifier

@@ -16,12 +16,10 @@ class OutgoingMessage(NamedTuple):
     """A message that the bot has accepted for a network, before it is split into parts.
 
     :param id: The number of the message. A later message has a larger one, also after a restart.
-    :param network: The name of the network.
     :param recipient: The recipient, as text from which the network's `build_identifier` makes it again.
     :param body: The text in Markdown, cut to what the network accepts of one message.
     :param origin: The route, person or plugin that has caused the message; see `running.context.origin`.
     :param priority: True if it is sent before messages without priority.
-    :param accepted_at: The Unix time.
     :param sent: The share of the parts that the network has confirmed, from 0.0 to 1.0. A number of parts wouldn't show that a
         later process splits the message differently.
     :param details: JSON with what else the network needs, such as extras and the thread; "" for nothing.
@@ -56,13 +54,8 @@ class MessageState(StrEnum):
 
 
 class MessageRecord(NamedTuple):
-    """What has become of a message, without its text.
+    """What has become of a message, without its text; see `OutgoingMessage`.
 
-    :param id: The number of the message.
-    :param network: The name of the network.
-    :param recipient: The recipient, as in `OutgoingMessage`.
-    :param delivery: The id of the delivery that has caused it; 0 for none.
-    :param state: The state.
     :param at: The Unix time at which it was accepted if it waits, else that of its end.
     :param reason: Why it was dropped or rejected.
     :param key: The key of its handle, or of the handle of the message that it has edited; "" in records that are found.

@@ -34,11 +34,7 @@ class Stream(io.BufferedReader):
     The status is "pending" at first. The recipient's `accept` makes it "in progress", `reject` "rejected". `success` and
     `error` end the transfer. A step that isn't possible in the current status raises ValueError and changes nothing.
 
-    :param identifier: The person who sends the file, or who receives it.
-    :param fsource: The binary file object to read from.
-    :param name: The file's name.
-    :param size: The number of bytes.
-    :param stream_type: The content's type, such as "image/png".
+    The constructor's parameters are attributes of the same names, but for `fsource`, the binary file object to read from.
     """
 
     identifier: Identifier = read_only("_identifier", "The person who sends the file, or who receives it.")
@@ -62,58 +58,35 @@ class Stream(io.BufferedReader):
         stream_type: str | None = None,
     ) -> None:
         super().__init__(fsource)  # type: ignore[arg-type]
-        self._identifier = identifier
-        self._name = name
-        self._size = size
-        self._stream_type = stream_type
-        self._status = STREAM_WAITING_TO_START
-        self._reason = DEFAULT_REASON
-        self._transfered = 0
+        self._identifier, self._name, self._size, self._stream_type = identifier, name, size, stream_type
+        self._status, self._reason, self._transfered = STREAM_WAITING_TO_START, DEFAULT_REASON, 0
 
     def accept(self) -> None:
-        """Accept the file: the status becomes "in progress".
-
-        :raises ValueError: The status isn't "pending".
-        """
+        """Accept the file: the status becomes "in progress". It must be "pending"."""
         self._must_be(STREAM_WAITING_TO_START, "accepted")
         self._status = STREAM_TRANSFER_IN_PROGRESS
 
     def reject(self) -> None:
-        """Refuse the file: the status becomes "rejected".
-
-        :raises ValueError: The status isn't "pending".
-        """
+        """Refuse the file: the status becomes "rejected". It must be "pending"."""
         self._must_be(STREAM_WAITING_TO_START, "rejected")
         self._status = STREAM_REJECTED
 
     def success(self) -> None:
-        """Mark the transfer as complete: the status becomes "success".
-
-        :raises ValueError: The status isn't "in progress".
-        """
+        """Mark the transfer as complete: the status becomes "success". It must be "in progress"."""
         self._must_be(STREAM_TRANSFER_IN_PROGRESS, "ended with success")
         self._status = STREAM_SUCCESSFULLY_TRANSFERED
 
     def error(self, reason: str = DEFAULT_REASON) -> None:
-        """Mark the transfer as failed, in any status.
-
-        :param reason: A text for `reason`.
-        """
+        """Mark the transfer as failed, in any status."""
         self._status = STREAM_ERROR
         self._reason = reason
 
     def ack_data(self, length: int) -> None:
-        """Set `transfered`.
-
-        :param length: The number of bytes transferred since the beginning.
-        """
+        """Set `transfered`, the number of bytes since the beginning."""
         self._transfered = length
 
     def clone(self, new_fsource: BinaryIO) -> Stream:
-        """Return a stream with the same metadata and the status "pending".
-
-        :param new_fsource: The binary file object that the new stream reads from.
-        """
+        """Return a stream that reads from another file object, with the same metadata and the status "pending"."""
         return Stream(self._identifier, new_fsource, self._name, self._size, self._stream_type)
 
     def _must_be(self, status: str, done: str) -> None:

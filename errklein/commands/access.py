@@ -12,8 +12,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from errklein.chat import EXACT, Identifier, Message, NameRules, RoomOccupant, matches_any, rules_of
-from errklein.chat.identifiers import Purpose
-from errklein.chat.names import CHARACTER_SET, compiled, literal_brackets, patterns_of
+from errklein.chat.identifiers import CHARACTER_SET, Purpose, compiled, literal_brackets, patterns_of
 from errklein.commands._declaration import ARG_BOTCMD_CHARACTER_REPLACEMENTS, is_admin_by_default, words_of
 from errklein.commands._registry import RegisteredCommand
 from errklein.text import folded

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from shutil import which
 from typing import Any
 
-from errklein.chat.names import CHARACTER_SET, patterns_of
+from errklein.chat.identifiers import CHARACTER_SET, patterns_of
 from errklein.config._loading import Config, ConfigSource, network_prefix
 from errklein.config._settings import CONFIDENTIAL, DEPENDENT, NAME_PATTERN_KEYS, OF_XMPP, SETTINGS
 from errklein.config.networks import network_of

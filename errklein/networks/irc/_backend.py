@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from errklein.chat import ONLINE, Identifier, Message, Room, RoomError, RoomOccupant, read_only
 from errklein.chat.features import Features
-from errklein.chat.names import matches_any, patterns_of
+from errklein.chat.identifiers import matches_any, patterns_of
 from errklein.chat.operations import Operation, Post, Wanted
 from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.config.networks import NetworkFinding

@@ -11,7 +11,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from errklein.chat import Identifier, Person, Room, RoomOccupant, read_only
-from errklein.chat.names import compiled, literal_brackets
+from errklein.chat.identifiers import compiled, literal_brackets
 from errklein.networks.irc._lines import strip_controls
 from errklein.text import folded
 
@@ -29,7 +29,7 @@ _TABLES = {
 
 class CaseMapping(Enum):
     """A case mapping: the rules by which a server compares nicks and channels; implements
-    `errklein.chat.names.NameRules`. A server announces it as CASEMAPPING in RPL_ISUPPORT (005), see
+    `errklein.chat.identifiers.NameRules`. A server announces it as CASEMAPPING in RPL_ISUPPORT (005), see
     https://modern.ircdocs.horse/#casemapping-parameter. The default is that of RFC 1459, section 2.2. The mappings are
     nested: names that are equal in ASCII (or UNKNOWN) are equal in RFC1459_STRICT, and these in RFC1459."""
 

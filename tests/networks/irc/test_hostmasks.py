@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from errklein.chat.names import matches_any
+from errklein.chat.identifiers import matches_any
 from errklein.networks.irc._rooms import LIFETIME
 from errklein.networks.irc.identifiers import ACL_PATTERN, IRCPerson
 from errklein.ports.chat import KnowsHolders

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.chat.identifiers import rules_of
-from errklein.chat.names import EXACT, compiled, literal_brackets, matches_any
+from errklein.chat.identifiers import EXACT, compiled, literal_brackets, matches_any, rules_of
 from errklein.networks.test import TestPerson
 
 
