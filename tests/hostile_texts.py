@@ -231,7 +231,7 @@ AT_RUN_TIME = {
         "errklein.networks.telegram._client",
         r"f'<{name}\\b[^<>]*>([^<]*+(?:<(?!/?{name}\\b)[^<]*+)*+)</{name}>'",
     ): "tested as _TABLE, _ROW and _CELL",
-    ("errklein.config.identity", "pattern"): "it reads the configuration",
+    ("errklein.config.networks", "pattern"): "it reads the configuration",
     (
         "errklein.networks.telegram._client",
         r"f'(?<![\\w&]){re.escape(shown)}(?!\\w)(?![^<]*(?:>|</(?:a|code|pre)>))'",
@@ -242,7 +242,7 @@ AT_RUN_TIME = {
 
 NOT_FROM_OUTSIDE = {
     "errklein.commands.access._WILDCARD": "patterns of the configuration",
-    "errklein.config.warnings:": "patterns of the configuration",
+    "errklein.config.review:": "patterns of the configuration",
     "errklein.listening._listeners._PART": "endpoints of the configuration",
     "errklein.testing.": "texts of a plugin's own tests",
     "errklein.webhooks.declaration._VARIABLE": "rules in the code of plugins",

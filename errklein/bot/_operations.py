@@ -23,7 +23,7 @@ from errklein.chat import Identifier, Message
 from errklein.chat.outgoing import MessageRecord, Wait
 from errklein.commands.operations import Actor, operation
 from errklein.config import Config, ConfigError, SecretError, located_errors, read_secrets
-from errklein.config.changes import Change, apply, changes_of, risks
+from errklein.config.review import Change, apply, changes_of, risks
 from errklein.dispatch import RoomOperations
 from errklein.journal import back_up
 from errklein.journal.operations import PAUSED_WEBHOOK, BotState, WebhookOperations

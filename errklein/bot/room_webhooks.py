@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from errklein.chat import Person, Room, RoomError, RoomNotJoinedError
 from errklein.commands.operations import Actor, operation
 from errklein.config import SecretError, SecretStore
-from errklein.config.identity import is_local
+from errklein.config.networks import is_local
 from errklein.dispatch import Networks, RoomOperations
 from errklein.journal.operations import WebhookOperations
 from errklein.listening import endpoint_url

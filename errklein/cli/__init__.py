@@ -108,7 +108,7 @@ def print_config_template(_: argparse.Namespace) -> None:
 
 def show_config(known: argparse.Namespace) -> int:
     """Print each setting that is set, or with --all each one, with its value and its source. The options are those of `errklein run`."""
-    from errklein.config.warnings import shown_settings
+    from errklein.config.review import shown_settings
     from errklein.service import errors_end_program, load_with_options
 
     with errors_end_program():

@@ -29,7 +29,7 @@ from errklein.config import (
     read_secrets,
 )
 from errklein.config.networks import CommandText, NetworkFinding, known_networks, network_of
-from errklein.config.warnings import places_of
+from errklein.config.review import places_of
 from errklein.core_plugins import CorePlugin
 from errklein.database import Access, upgrade_of
 from errklein.logs import escape

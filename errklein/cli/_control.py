@@ -80,7 +80,7 @@ def directory_of(known: argparse.Namespace) -> Path:
 
 
 def reload_config(known: argparse.Namespace) -> int:
-    from errklein.config.changes import Change
+    from errklein.config.review import Change
 
     option = "--force" if known.force else ""
     changes = perform(directory_of(known), "process.reload_config", option=option)

@@ -22,7 +22,7 @@ from errklein.cli._control import perform
 from errklein.cli._parser import print_lines
 from errklein.compat.stored_classes import plugs_of
 from errklein.config import SETTINGS, Config, ConfigError, SecretError, read_secret, take_variables
-from errklein.config.warnings import shown_settings
+from errklein.config.review import shown_settings
 from errklein.journal import DATABASE, JournalArchive
 from errklein.logs import last_lines
 from errklein.plugins.plug_file import PlugFile

@@ -19,7 +19,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from errklein.config._settings import DEPENDENT, SETTINGS, ConfigError, checked, is_of_plugin
-from errklein.config.networks import Network, known_networks, network_of
+from errklein.config.networks import Network, known_networks, network_of, network_prefix
 from errklein.config.secrets import read_variables
 from errklein.text.errors import error_text, explained_source
 from errklein.text.masking import masker, secrets_in
@@ -295,11 +295,6 @@ def _completed(
         for name in OF_NETWORKS:
             setattr(config, name, getattr(views[only], name))
     return config
-
-
-def network_prefix(view: Config) -> str:
-    """Return the prefix of a message about a network's setting: "NETWORKS['libera']: ", or "" without NETWORKS."""
-    return f"NETWORKS[{view.network!r}]: " if view.names_networks else ""
 
 
 def secrets_of(config: Config) -> frozenset[str]:

@@ -202,7 +202,7 @@ _formatter = _where(
 
 
 NAME_PATTERN_KEYS = ("allowusers", "denyusers", "allowrooms", "denyrooms")
-"""Keys of access rules whose values are patterns of people or rooms. Brackets are literal in them; `config.warnings` reports these."""
+"""Keys of access rules whose values are patterns of people or rooms. Brackets are literal in them; `config.review` reports these."""
 
 _PATTERN_KEYS = (*NAME_PATTERN_KEYS, "allowargs", "denyargs")
 _FLAG_KEYS = ("allowmuc", "allowprivate")

@@ -19,7 +19,7 @@ from twisted.web.server import Request
 from errklein.bot import Bot
 from errklein.chat import Identifier, Message
 from errklein.commands.operations import Guard
-from errklein.config.identity import is_local
+from errklein.config.networks import is_local
 from errklein.ports.chat import Backend, KnowsHolders
 from errklein.running.context import handled_network, origin, person_origin
 from errklein.webhooks.forwarding import UNIX, TrustedProxies, is_host

@@ -18,7 +18,7 @@ from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.identifiers import LookupFailed, same_network
 from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Unsupported, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
-from errklein.config.identity import IdentityKey, NetworkSettings, check_text
+from errklein.config.networks import IdentityKey, NetworkSettings, check_text
 from errklein.ports.chat import Backend, BackendEvents
 from errklein.ports.outbox import OutboxClosed, OutboxStatus, OutboxStore, RecipientStatus
 from errklein.ports.receipts import Receipt

@@ -22,8 +22,7 @@ from zope.interface import implementer
 
 from errklein import logs
 from errklein.config import Config, ConfigError, SecretError, load_config, located_errors, take_variables
-from errklein.config.identity import is_local
-from errklein.config.networks import IN_ERRBOT, check_libraries, find_network, network_of
+from errklein.config.networks import IN_ERRBOT, check_libraries, find_network, is_local, network_of
 from errklein.logs import FROM_TWISTED, record_of
 from errklein.plugins.packages import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, user_name

@@ -18,7 +18,7 @@ from tests import needs_network
 from tests.processes import ERRKLEIN, run, write_config, write_plugin
 
 PARLEY = """
-from errklein.config.identity import NetworkSettings
+from errklein.config.networks import NetworkSettings
 from errklein.config.networks import Network, NetworkFinding
 from errklein.networks.errors import NotConfirmed
 
@@ -52,7 +52,7 @@ class ListTests(SynchronousTestCase):
 
 
 PUSHING = """
-from errklein.config.identity import NetworkSettings
+from errklein.config.networks import NetworkSettings
 from errklein.config.networks import Network
 from errklein.networks.errors import RequestRefused
 from errklein.networks.null import NETWORK as NULL

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from errklein.config import SETTINGS, Config
-from errklein.config.changes import Change, apply, changes_of
+from errklein.config.review import Change, apply, changes_of
 from tests.config.test_loading import ConfigCase
 
 FORMATTER = """

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import SETTINGS, Config, ConfigError, load_config, located_errors, take_variables
+from errklein.config.review import shown_settings
 from errklein.config.secrets import read_variables
-from errklein.config.warnings import shown_settings
 from errklein.text.masking import masker
 from tests.config.test_loading import ConfigCase
 from tests.processes import ROOT

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from errklein.config import SETTINGS
-from errklein.config.warnings import shown_settings
+from errklein.config.review import shown_settings
 from tests.config.test_loading import ConfigCase
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from errklein.config import ConfigError
-from errklein.config.identity import IdentityKey, NetworkSettings
-from errklein.config.networks import Network
+from errklein.config.networks import IdentityKey, Network, NetworkSettings
 from errklein.networks.base import LocalPerson
 from errklein.networks.context import NetworkContext
 from errklein.networks.test import TestBackend

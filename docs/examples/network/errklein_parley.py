@@ -5,8 +5,7 @@ from errklein.chat import Message, RoomDoesNotExistError, UserDoesNotExistError
 from errklein.chat.features import Features
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Delete, Edit, Post, React
-from errklein.config.identity import IdentityKey, NetworkSettings, check_text
-from errklein.config.networks import Network
+from errklein.config.networks import IdentityKey, Network, NetworkSettings, check_text
 from errklein.networks.base import ConnectedNetwork, LocalOccupant, LocalPerson, NamedRoom
 from errklein.networks.errors import RequestRefused, Unusable
 

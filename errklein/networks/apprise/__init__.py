@@ -6,8 +6,7 @@ import re
 from typing import Any
 
 from errklein.config import ConfigError
-from errklein.config.identity import IdentityKey, NetworkSettings
-from errklein.config.networks import Network, lazily
+from errklein.config.networks import IdentityKey, Network, NetworkSettings, lazily
 from errklein.verify import parse_reference
 
 __all__ = ["NETWORK"]

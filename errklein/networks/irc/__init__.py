@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.abstract import isIPv6Address
 
 from errklein.config import Config, ConfigError
-from errklein.config.identity import IdentityKey, NetworkSettings, check_flag, check_text, configured_rooms, is_local
-from errklein.config.networks import Network, lazily
+from errklein.config.networks import (
+    IdentityKey,
+    Network,
+    NetworkSettings,
+    check_flag,
+    check_text,
+    configured_rooms,
+    is_local,
+    lazily,
+)
 from errklein.networks.irc.identifiers import ACL_PATTERN, IRCPerson, IRCRoom, IRCRoomOccupant, is_nick, is_room
 
 if TYPE_CHECKING:

@@ -9,15 +9,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from errklein.config import Config, ConfigError
-from errklein.config.identity import (
+from errklein.config.networks import (
     IdentityKey,
+    Network,
     NetworkSettings,
     admin_warnings,
     check_text,
     configured_rooms,
     is_local,
+    lazily,
 )
-from errklein.config.networks import Network, lazily
 from errklein.networks.matrix.identifiers import is_room, is_user
 
 __all__ = ["NETWORK", "SETTINGS", "MatrixSettings"]

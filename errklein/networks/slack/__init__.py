@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from errklein.config import ConfigError
-from errklein.config.identity import IdentityKey, NetworkSettings, admin_warnings, configured_rooms, text_like
-from errklein.config.networks import Network, lazily
+from errklein.config.networks import (
+    IdentityKey,
+    Network,
+    NetworkSettings,
+    admin_warnings,
+    configured_rooms,
+    lazily,
+    text_like,
+)
 from errklein.networks.slack.identifiers import is_room, is_user
 
 __all__ = ["NETWORK", "SETTINGS", "rooms_of", "settings_of"]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from errklein.config.identity import (
+from errklein.config.networks import (
     IdentityKey,
+    Network,
     NetworkSettings,
     admin_warnings,
     check_text,
     configured_rooms,
+    lazily,
     text_like,
 )
-from errklein.config.networks import Network, lazily
 
 __all__ = ["NETWORK", "SERVER", "SETTINGS", "rooms_of"]
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errklein.config import Config, ConfigError
-from errklein.config.identity import IdentityKey, NetworkSettings, check_text, configured_rooms
-from errklein.config.networks import Network, NetworkFinding
+from errklein.config.networks import IdentityKey, Network, NetworkFinding, NetworkSettings, check_text, configured_rooms
 from errklein.networks.xmpp.identifiers import bare
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import ConfigError, load_config
-from errklein.config.warnings import configuration_warnings
+from errklein.config.review import configuration_warnings
 from errklein.networks.xmpp import SETTINGS, rooms_of
 from errklein.networks.xmpp.identifiers import XMPPPerson, XMPPRoom, XMPPRoomOccupant, split_identifier
 
