@@ -37,7 +37,7 @@ def of_network(name: str, values: str = "") -> Part:
 
 
 PARTS: Mapping[str, Part] = {
-    "status": Part(("errklein/status", "tests/status", "long_tests/status")),
+    "status": Part(("errklein/status.py", "tests/status", "long_tests/status")),
     "console": Part(
         (
             "errklein/console",

@@ -47,7 +47,16 @@ OPTIONAL = {"status", "console", "postgres"}
 ANYWHERE = "_version"
 """The module that all may import, and that imports nothing."""
 
-LOOSE_MODULES = {"tap.py", "wiring.py", "bootstrap.py", "__main__.py", "_version.py", "__init__.py"}
+LOOSE_MODULES = {
+    "logs.py",
+    "status.py",
+    "tap.py",
+    "wiring.py",
+    "bootstrap.py",
+    "__main__.py",
+    "_version.py",
+    "__init__.py",
+}
 """The only modules outside the packages."""
 
 PURE = ("chat", "commands", "sources", "text", "verify", "webhooks")

@@ -1,6 +1,5 @@
 """Dispatch of messages: find the command, check permissions, run it and send its replies."""
 
 from errklein.dispatch._dispatcher import Dispatcher
-from errklein.dispatch._networks import Networks
-from errklein.dispatch._rooms import RoomOperations, name_of
+from errklein.dispatch._networks import Networks, RoomOperations, name_of
 from errklein.dispatch.replies import DetailedError, Disclosure, build_reply, card_as_text, process_template

@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.logs import _output, warn_deprecated
+from errklein import logs
+from errklein.logs import warn_deprecated
 
 
 def old_name() -> None:
@@ -17,7 +18,7 @@ class DeprecationTests(SynchronousTestCase):
     """The warnings."""
 
     def setUp(self) -> None:
-        self.patch(_output, "_warned", set())
+        self.patch(logs, "_warned", set())
 
     def test_once_for_each_place(self) -> None:
         """A warning names the file and the line of the use, the new name and the version; a line is logged once."""

@@ -18,9 +18,8 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.logs import Destinations, LevelFilter, bridge_stdlib, escape, format_line
-from errklein.logs import _output as output
-from errklein.logs._output import LONGEST
+from errklein import logs as output
+from errklein.logs import LONGEST, Destinations, LevelFilter, bridge_stdlib, escape, format_line
 from errklein.running.context import request_id
 from errklein.text.masking import masker
 

@@ -11,8 +11,7 @@ from typing import Any
 from twisted.logger import FileLogObserver, Logger, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.logs import Bridge, FormattedByLogging
-from errklein.logs._output import LONGEST
+from errklein.logs import LONGEST, Bridge, FormattedByLogging
 from errklein.running.context import request_id
 from errklein.text.masking import masker
 
