@@ -13,38 +13,26 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit, urlunsplit
 
+from errklein.verify import _verification as forms
 from errklein.verify._verification import (
     ADDRESS_SCHEME,
-    NO_MATCH,
     SCHEMES,
     Expired,
     Header,
-    HeaderId,
     ImmediateResponse,
     Received,
     Refused,
     Secrets,
-    SignedBody,
-    StandardWebhooks,
     UnusableSecret,
     Verification,
-    check_time,
-    check_tolerance,
     digest_of,
     hmac_signature,
-    id_in_json,
-    json_of,
-    load_key,
-    match,
     parse_reference,
     references,
-    required,
     scheme,
     standard_webhooks,
-    token_in_header,
     url_token,
     verification,
-    verifies,
 )
 
 __all__ = [
@@ -123,13 +111,13 @@ def basic(*, user: str, secret: Secrets) -> Verification:
     def encode(password: bytes) -> bytes:
         return b64encode(user.encode() + b":" + password)
 
-    return token_in_header("basic", b"authorization", secret, kind=b"Basic", encode=encode)
+    return forms.token_in_header("basic", b"authorization", secret, kind=b"Basic", encode=encode)
 
 
 @scheme
 def bearer(*, secret: Secrets) -> Verification:
     """Return the verification by the header `Authorization: Bearer TOKEN` (RFC 6750, 2.1). The secret is the token."""
-    return token_in_header("bearer", b"authorization", secret, kind=b"Bearer")
+    return forms.token_in_header("bearer", b"authorization", secret, kind=b"Bearer")
 
 
 @scheme
@@ -137,7 +125,10 @@ def bitbucket(*, secret: Secrets) -> Verification:
     """Return the verification of Bitbucket's and Jira's webhooks, by the HMAC-SHA256 of the body in `X-Hub-Signature`.
     GitHub's header of this name has an HMAC-SHA1. See
     https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/."""
-    form, ident = SignedBody((b"x-hub-signature",), prefix=b"sha256="), HeaderId(b"x-request-uuid", b"x-request-id")
+    form, ident = (
+        forms.SignedBody((b"x-hub-signature",), prefix=b"sha256="),
+        forms.HeaderId(b"x-request-uuid", b"x-request-id"),
+    )
     return form.verification("bitbucket", secret, ident, "X-Event-Key")
 
 
@@ -155,24 +146,24 @@ def discord(*, public_key: str | Sequence[str], tolerance: float = 300.0) -> Ver
     :param tolerance: The greatest difference of the signed time to the present time, in seconds.
     """
     given = (public_key,) if isinstance(public_key, str) else public_key
-    keys = [load_key(bytes.fromhex, key) for key in given]
+    keys = [forms.load_key(bytes.fromhex, key) for key in given]
     if not keys:
         raise ValueError("no public key is given; Discord shows that of the application")
-    check_tolerance(tolerance)
+    forms.check_tolerance(tolerance)
 
     def check(received: Received, secrets: Sequence[bytes]) -> ImmediateResponse | None:
-        timestamp, signature = required(received, b"x-signature-timestamp"), required(received, _OF_DISCORD)
-        check_time(timestamp, received.now, tolerance)
-        if not any(verifies(key, unhexlify, hexlify, signature, timestamp + received.body) for key in keys):
-            raise Refused(NO_MATCH)
+        timestamp, signature = forms.required(received, b"x-signature-timestamp"), forms.required(received, _OF_DISCORD)
+        forms.check_time(timestamp, received.now, tolerance)
+        if not any(forms.verifies(key, unhexlify, hexlify, signature, timestamp + received.body) for key in keys):
+            raise Refused(forms.NO_MATCH)
         return _response_to_ping(received.body)
 
-    return Verification("discord", check, delivery_id=id_in_json("id"), secret_headers=frozenset({_OF_DISCORD}))
+    return Verification("discord", check, delivery_id=forms.id_in_json("id"), secret_headers=frozenset({_OF_DISCORD}))
 
 
 def _response_to_ping(body: bytes) -> ImmediateResponse | None:
     """Return the response to a PING: type 1 of interactions, type 0 of webhook events, whose type 1 is an event."""
-    payload = json_of(body)
+    payload = forms.json_of(body)
     kind = payload.get("type") if isinstance(payload, dict) else None
     if kind == 1 and "event" not in payload:
         return ImmediateResponse(200, [(b"content-type", b"application/json")], b'{"type":1}')
@@ -184,8 +175,8 @@ def gitea(*, secret: Secrets) -> Verification:
     """Return the verification of webhooks of Gitea, Forgejo and Gogs, by the HMAC-SHA256 of the body. The three send the
     same signature, under several names of headers. See https://docs.gitea.com/usage/webhooks and
     https://forgejo.org/docs/latest/user/webhooks/."""
-    form = SignedBody((b"x-gitea-signature", b"x-forgejo-signature", b"x-gogs-signature"))
-    ident = HeaderId(b"x-gitea-delivery", b"x-forgejo-delivery", b"x-gogs-delivery")
+    form = forms.SignedBody((b"x-gitea-signature", b"x-forgejo-signature", b"x-gogs-signature"))
+    ident = forms.HeaderId(b"x-gitea-delivery", b"x-forgejo-delivery", b"x-gogs-delivery")
     return form.verification("gitea", secret, ident, "X-Gitea-Event")
 
 
@@ -194,7 +185,7 @@ def github(*, secret: Secrets) -> Verification:
     """Return the verification of GitHub's webhooks, by the HMAC-SHA256 of the body in `X-Hub-Signature-256`. GitHub sends
     no timestamp. A delivery that is sent again has the same `X-GitHub-Delivery`. See
     https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries."""
-    form, ident = SignedBody((b"x-hub-signature-256",), prefix=b"sha256="), HeaderId(b"x-github-delivery")
+    form, ident = forms.SignedBody((b"x-hub-signature-256",), prefix=b"sha256="), forms.HeaderId(b"x-github-delivery")
     return form.verification("github", secret, ident, "X-GitHub-Event")
 
 
@@ -210,8 +201,10 @@ def gitlab(*, secret: Secrets, signed: bool = False, tolerance: float = 300.0) -
     :param tolerance: The greatest difference of the signed time to the present time, in seconds.
     """
     if signed:
-        return StandardWebhooks(tolerance).verification("gitlab", secret, "X-Gitlab-Event")
-    return token_in_header("gitlab", b"x-gitlab-token", secret, HeaderId(b"idempotency-key"), "X-Gitlab-Event")
+        return forms.StandardWebhooks(tolerance).verification("gitlab", secret, "X-Gitlab-Event")
+    return forms.token_in_header(
+        "gitlab", b"x-gitlab-token", secret, forms.HeaderId(b"idempotency-key"), "X-Gitlab-Event"
+    )
 
 
 @scheme
@@ -222,17 +215,17 @@ def linear(*, secret: Secrets, tolerance: float = 60.0) -> Verification:
 
     :param tolerance: The greatest difference of `webhookTimestamp` in the body to the present time, in seconds.
     """
-    form = SignedBody((b"linear-signature",))
-    check_tolerance(tolerance)
+    form = forms.SignedBody((b"linear-signature",))
+    forms.check_tolerance(tolerance)
 
     def check(received: Received, secrets: Sequence[bytes]) -> None:
         form.check(received, secrets)
-        body = json_of(received.body)
+        body = forms.json_of(received.body)
         milliseconds = body.get("webhookTimestamp") if isinstance(body, dict) else None
         seconds = b"%d" % (milliseconds // 1000) if isinstance(milliseconds, int) else b""
-        check_time(seconds, received.now, tolerance)
+        forms.check_time(seconds, received.now, tolerance)
 
-    verification = form.verification("linear", secret, HeaderId(b"linear-delivery"), "Linear-Event")
+    verification = form.verification("linear", secret, forms.HeaderId(b"linear-delivery"), "Linear-Event")
     return replace(verification, check=check)
 
 
@@ -241,8 +234,8 @@ def pagerduty(*, secret: Secrets) -> Verification:
     """Return the verification of PagerDuty's webhooks, version 3, by an HMAC-SHA256 of the body in `X-PagerDuty-Signature`.
     The header has several signatures while PagerDuty replaces the secret. See
     https://developer.pagerduty.com/docs/verifying-webhook-signatures."""
-    form = SignedBody((b"x-pagerduty-signature",), prefix=b"v1=", separator=b",")
-    return form.verification("pagerduty", secret, id_in_json("event", "id"))
+    form = forms.SignedBody((b"x-pagerduty-signature",), prefix=b"v1=", separator=b",")
+    return form.verification("pagerduty", secret, forms.id_in_json("event", "id"))
 
 
 @scheme
@@ -250,8 +243,8 @@ def sentry(*, secret: Secrets) -> Verification:
     """Return the verification of Sentry's webhooks, by the HMAC-SHA256 of the body in `Sentry-Hook-Signature`. The secret
     is the client secret of the integration. Sentry waits one second for the response. See
     https://docs.sentry.io/organization/integrations/integration-platform/webhooks/."""
-    form = SignedBody((b"sentry-hook-signature",))
-    return form.verification("sentry", secret, HeaderId(b"request-id"), "Sentry-Hook-Resource")
+    form = forms.SignedBody((b"sentry-hook-signature",))
+    return form.verification("sentry", secret, forms.HeaderId(b"request-id"), "Sentry-Hook-Resource")
 
 
 @scheme
@@ -259,8 +252,8 @@ def shopify(*, secret: Secrets) -> Verification:
     """Return the verification of Shopify's webhooks and events, by the HMAC-SHA256 of the body in `X-Shopify-Hmac-SHA256`.
     The secret is the client secret of the app. The names of the headers of events have no `X-`. See
     https://shopify.dev/docs/apps/build/webhooks/verify-deliveries."""
-    form = SignedBody((b"x-shopify-hmac-sha256", b"shopify-hmac-sha256"), encode=b64encode)
-    ident = HeaderId(b"x-shopify-webhook-id", b"shopify-webhook-id")
+    form = forms.SignedBody((b"x-shopify-hmac-sha256", b"shopify-hmac-sha256"), encode=b64encode)
+    ident = forms.HeaderId(b"x-shopify-webhook-id", b"shopify-webhook-id")
     return form.verification("shopify", secret, ident, "X-Shopify-Topic")
 
 
@@ -269,7 +262,7 @@ def slack(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
     """Return the verification of Slack's requests, by the HMAC-SHA256 of time and body in `X-Slack-Signature`. Slack's
     challenge, with which it verifies a URL of the Events API, is returned to it. See
     https://docs.slack.dev/authentication/verifying-requests-from-slack."""
-    form = SignedBody(
+    form = forms.SignedBody(
         (b"x-slack-signature",),
         prefix=b"v0=",
         signed=b"v0:{timestamp}:{body}",
@@ -279,7 +272,7 @@ def slack(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
 
     def check(received: Received, secrets: Sequence[bytes]) -> ImmediateResponse | None:
         form.check(received, secrets)
-        event: Any = json_of(received.body) if b"url_verification" in received.body else None
+        event: Any = forms.json_of(received.body) if b"url_verification" in received.body else None
         is_challenge = isinstance(event, dict) and event.get("type") == "url_verification"
         challenge = event.get("challenge") if is_challenge else None
         if not isinstance(challenge, str):
@@ -287,7 +280,7 @@ def slack(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
         kind = b"text/plain; charset=utf-8"
         return ImmediateResponse(200, [(b"content-type", kind)], challenge.encode("utf-8", "replace"))
 
-    return replace(form.verification("slack", secret, id_in_json("event_id")), check=check)
+    return replace(form.verification("slack", secret, forms.id_in_json("event_id")), check=check)
 
 
 @scheme
@@ -300,15 +293,17 @@ def stripe(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
     :param tolerance: The greatest difference of the signed time to the present time, in seconds.
     """
     signed = b"{timestamp}.{body}"
-    form = SignedBody((b"stripe-signature",), b"v1=", b",", signed=signed, timestamp_item=b"t=", tolerance=tolerance)
-    return form.verification("stripe", secret, id_in_json("id"))
+    form = forms.SignedBody(
+        (b"stripe-signature",), b"v1=", b",", signed=signed, timestamp_item=b"t=", tolerance=tolerance
+    )
+    return form.verification("stripe", secret, forms.id_in_json("id"))
 
 
 @scheme
 def telegram(*, secret: Secrets) -> Verification:
     """Return the verification of a Telegram bot's updates, by the `secret_token` that was given to setWebhook. See
     https://core.telegram.org/bots/api#setwebhook."""
-    return token_in_header("telegram", b"x-telegram-bot-api-secret-token", secret, id_in_json("update_id"))
+    return forms.token_in_header("telegram", b"x-telegram-bot-api-secret-token", secret, forms.id_in_json("update_id"))
 
 
 _OF_TWILIO = b"x-twilio-signature"
@@ -333,17 +328,17 @@ def twilio(*, secret: Secrets, algorithm: str = "sha1") -> Verification:
         _check_twilio,
         references(secret),
         {"algorithm": algorithm},
-        HeaderId(b"i-twilio-idempotency-token"),
+        forms.HeaderId(b"i-twilio-idempotency-token"),
         frozenset({_OF_TWILIO}),
         _sign_for_twilio,
     )
 
 
 def _check_twilio(received: Received, secrets: Sequence[bytes], algorithm: str) -> None:
-    given = required(received, _OF_TWILIO)
+    given = forms.required(received, _OF_TWILIO)
     fields = _signed_fields(received)
     messages = [url + fields for url in _spellings(received.url)]
-    match([given], [_twilio_signature(one, secret, algorithm) for one in messages for secret in secrets])
+    forms.match([given], [_twilio_signature(one, secret, algorithm) for one in messages for secret in secrets])
 
 
 def _sign_for_twilio(received: Received, secret: bytes, algorithm: str) -> Sequence[Header]:
@@ -371,7 +366,7 @@ def _signed_fields(received: Received) -> bytes:
     Raises Refused: Twilio signs no such body."""
     digests = parse_qs(received.url.partition("?")[2].partition("#")[0]).get("bodySHA256")
     if digests:
-        match([_bytes(digests[0])], [hashlib.sha256(received.body).hexdigest().encode()])
+        forms.match([_bytes(digests[0])], [hashlib.sha256(received.body).hexdigest().encode()])
         return b""
     if not received.body:
         return b""

@@ -35,11 +35,8 @@ _EXPECTED = "'env:NAME', 'file:/path' or 'credential:NAME'"
 
 
 class Refused(Exception):
-    """The request isn't authentic.
-
-    :param text: The reason, for the log; it contains no secret and no expected value.
-    :param kind: The kind of the reason, for metrics and notices: "signature", "malformed" (also: missing), "time" or "address".
-    """
+    """The request isn't authentic. `text` is the reason, for the log, without a secret or an expected value. `kind` is that of the
+    reason, for metrics and notices: "signature", "malformed" (also: missing), "time" or "address"."""
 
     def __init__(self, text: str, kind: str = "signature") -> None:
         super().__init__(text)
@@ -73,11 +70,7 @@ class Received:
     path_token: bytes = field(default=b"", repr=False)
 
     def header(self, name: bytes) -> bytes:
-        """Return the value of the header; empty if it is missing.
-
-        :param name: The name in lower case.
-        :raises Refused: The header is repeated, so its value is ambiguous.
-        """
+        """Return the value of the header with this lower-case name; empty if it is missing. Raises Refused: it is repeated."""
         values = [value for key, value in self.headers if key == name]
         if len(values) > 1:
             raise Refused(f"the header {name.decode()} is repeated", "malformed")
@@ -94,12 +87,9 @@ class ImmediateResponse:
 
 
 def parse_reference(reference: str) -> tuple[str, str]:
-    """Return the kind of a reference to a secret, and the name: ("env", "GH_SECRET") for "env:GH_SECRET".
-
-    :param reference: "env:NAME" is a variable of the environment, "file:/path" a file, "credential:NAME" a credential of
-        systemd, and "secret:NAME" a secret that the bot has made itself.
-    :raises ValueError: It isn't a reference. The text doesn't repeat it, since it may be the secret itself.
-    """
+    """Return the kind of a reference to a secret, and the name: ("env", "GH_SECRET") for "env:GH_SECRET", a variable of the
+    environment. "file:/path" is a file, "credential:NAME" a credential of systemd, "secret:NAME" a secret of the bot's own. Raises
+    ValueError, whose text doesn't repeat what is no reference, since it may be the secret itself."""
     found = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
     if found is None:
         raise ValueError(f"a secret must be given by reference, as {_EXPECTED}, and not as the value itself")
@@ -109,7 +99,7 @@ def parse_reference(reference: str) -> tuple[str, str]:
 
 def references(secret: Secrets) -> tuple[str, ...]:
     """Return the references as a tuple. `Verification` checks each of them. Raises ValueError: there are none."""
-    given = (secret,) if isinstance(secret, str) else tuple(secret) if isinstance(secret, Sequence) else (secret,)
+    given = tuple(secret) if isinstance(secret, Sequence) and not isinstance(secret, str) else (secret,)
     if not given:
         raise ValueError(f"no secret is given; name one as {_EXPECTED}")
     return given
@@ -142,8 +132,6 @@ Signer = Callable[..., Sequence[Header]]
 class Verification:
     """A scheme, such as that of GitHub, with the references to its secrets and its options.
 
-    :param scheme: The name of the scheme.
-    :param check: The function that verifies a request.
     :param secrets: References such as "env:GH_SECRET". A request is authentic if one of them fits.
     :param options: Further arguments of `check` and `signer`.
     :param delivery_id: Returns the id that the source gives each delivery, and repeats when it sends it again; None if the
@@ -170,11 +158,8 @@ class Verification:
             parse_reference(reference)
 
     def verify(self, received: Received, secrets: Sequence[bytes]) -> ImmediateResponse | None:
-        """Return None if the request is authentic, or the response that the scheme requires instead of the handler's.
-
-        :param secrets: The secrets themselves.
-        :raises Refused: The request isn't authentic, or malformed, or a secret is empty or missing.
-        """
+        """Return None if the request is authentic, or the response that the scheme requires instead of the handler's. Raises
+        Refused: the request isn't authentic, or malformed, or one of the secrets is empty or missing."""
         if self.unusable:
             raise UnusableSecret(self.unusable)
         if (self.secrets or secrets) and not (secrets and all(secrets)):
@@ -216,6 +201,7 @@ class Verification:
 
 SCHEMES: dict[str, Callable[..., Verification]] = {}  # the functions that return a verification, by name
 Factory = TypeVar("Factory", bound=Callable[..., Verification])
+Text = TypeVar("Text", str, bytes)
 
 
 def scheme(factory: Factory) -> Factory:
@@ -234,40 +220,34 @@ _TYPES: Mapping[str, tuple[str, tuple[type, ...]]] = {
 
 
 def verification(scheme: str, /, **options: Any) -> Verification:
-    """Return the verification of a scheme with these options, as `github(secret="env:GH_SECRET")` does.
-
-    :raises ValueError: The scheme or an option is unknown, missing or invalid. The text has the valid names.
-    """
+    """Return the verification of a scheme with these options, as `github(secret="env:GH_SECRET")` does. Raises ValueError: the
+    scheme or an option is unknown, missing or invalid. The text has the valid names."""
     factory = SCHEMES.get(scheme) if isinstance(scheme, str) else None
     if factory is None:
-        known = ", ".join(sorted(SCHEMES))
-        hint = did_you_mean(str(scheme), SCHEMES)
-        raise ValueError(f"unknown verification: {scheme!r}; expected one of {known}{hint}")
+        known = f"{', '.join(sorted(SCHEMES))}{did_you_mean(str(scheme), SCHEMES)}"
+        raise ValueError(f"unknown verification: {scheme!r}; expected one of {known}")
     parameters = inspect.signature(factory).parameters
     for name in options:
         if name not in parameters:
-            known = ", ".join(parameters)
-            hint = did_you_mean(name, parameters)
-            raise ValueError(f"unknown option of the verification {scheme}: {name!r}; expected {known}{hint}")
+            known = f"{', '.join(parameters)}{did_you_mean(name, parameters)}"
+            raise ValueError(f"unknown option of the verification {scheme}: {name!r}; expected {known}")
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in options:
             example = ", such as 'secret': 'env:NAME'" if name == "secret" else ""
             raise ValueError(f"the verification {scheme} needs the option {name!r}{example}")
         if name in options and not _is_of_type(options[name], parameter.annotation):
-            expected = _TYPES[parameter.annotation][0]
-            given = type(options[name]).__name__
+            expected, given = _TYPES[parameter.annotation][0], type(options[name]).__name__
             raise ValueError(f"the option {name!r} of the verification {scheme} must be {expected}, not a {given}")
     return factory(**options)
 
 
 def _is_of_type(value: object, annotation: str) -> bool:
-    items = value if isinstance(value, (list, tuple)) else ()
-    return annotation not in _TYPES or (
-        isinstance(value, _TYPES[annotation][1]) and all(isinstance(item, str) for item in items)
-    )
+    are_texts = all(isinstance(item, str) for item in (value if isinstance(value, (list, tuple)) else ()))
+    return annotation not in _TYPES or (isinstance(value, _TYPES[annotation][1]) and are_texts)
 
 
-ENCODINGS: dict[str, Callable[[bytes], bytes]] = {"base64": b64encode, "hex": hexlify}
+Encoding = Callable[[bytes], bytes]
+ENCODINGS: dict[str, Encoding] = {"base64": b64encode, "hex": hexlify}
 ALGORITHMS = ("sha1", "sha256", "sha384", "sha512")
 NO_MATCH = "the signature or token doesn't match"
 BODY, TIMESTAMP = b"{body}", b"{timestamp}"
@@ -276,7 +256,7 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _MOST_SIGNATURES = 10  # a source has one key, and for a while two; more would cost time
 
 
-def matches(given: Sequence[bytes], expected: Iterable[bytes]) -> bool:
+def matches(given: Sequence[Text], expected: Iterable[Text]) -> bool:
     """Return whether one of the given values is one of the expected ones. All are compared, so that the time doesn't tell
     where they differ, and as they are encoded, so that there is one spelling of each signature."""
     return sum([hmac.compare_digest(one, value) for value in expected for one in given]) > 0
@@ -337,7 +317,7 @@ def token_in_header(
     event_header: str = "",
     *,
     kind: bytes = b"",
-    encode: Callable[[bytes], bytes] = bytes,
+    encode: Encoding = bytes,
 ) -> Verification:
     """Return the verification of a header that has the encoded secret itself, without a signature of the body. `kind` is that
     of the credentials before the secret, such as b"Bearer"."""
@@ -373,8 +353,7 @@ def url_token(secret: Secrets = (), *, digests: Sequence[str] = (), delivery_id:
             raise Refused("the address has no token", "malformed")
         given = digest_of(received.path_token)
         known = [*digests, *map(digest_of, secrets)]
-        # All are compared, so that the time doesn't tell which one fits.
-        if sum([hmac.compare_digest(given, one) for one in known]) == 0:
+        if not matches([given], known):
             raise Refused("the token in the address doesn't match")
 
     known = references(secret) if secret else ()
@@ -393,7 +372,7 @@ class SignedBody:
     prefix: bytes = b""  # the text before the signature
     separator: bytes | None = None  # the text between several signatures, of which one must match; None for only one
     algorithm: str = "sha256"
-    encode: Callable[[bytes], bytes] = hexlify
+    encode: Encoding = hexlify
     signed: bytes = BODY  # the signed text, with the placeholders {body} and {timestamp}
     timestamp_header: bytes = b""  # the header with the Unix time in seconds that is signed, too
     timestamp_item: bytes = b""  # the beginning of the item with that time, if it is among the signatures
@@ -403,10 +382,10 @@ class SignedBody:
         check_tolerance(self.tolerance)
 
     def verification(
-        self, scheme: str, secret: Secrets, delivery_id: FindId = None, event_header: str = ""
+        self, scheme: str, secret: Secrets, find_id: FindId = None, event_header: str = ""
     ) -> Verification:
         names = frozenset(self.headers)
-        return Verification(scheme, self.check, references(secret), {}, delivery_id, names, self.sign, event_header)
+        return Verification(scheme, self.check, references(secret), {}, find_id, names, self.sign, event_header)
 
     def check(self, received: Received, secrets: Sequence[bytes]) -> None:
         name = next((name for name in self.headers if received.header(name)), self.headers[0])
@@ -496,13 +475,7 @@ def load_key(decode: Callable[[str], bytes], text: str) -> Ed25519PublicKey:
         raise ValueError(f"invalid public key: {text!r}; expected 32 bytes, encoded as the source shows them") from None
 
 
-def verifies(
-    key: Ed25519PublicKey,
-    decode: Callable[[bytes], bytes],
-    encode: Callable[[bytes], bytes],
-    signature: bytes,
-    message: bytes,
-) -> bool:
+def verifies(key: Ed25519PublicKey, decode: Encoding, encode: Encoding, signature: bytes, message: bytes) -> bool:
     """Return whether the encoded signature is that of the message. Only its regular spelling is accepted."""
     try:
         decoded = decode(signature)
