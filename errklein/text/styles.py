@@ -5,9 +5,10 @@ characters for them. A mark is one of the noncharacters U+FDD0 to U+FDEF, which 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any
 
 COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
@@ -16,9 +17,9 @@ BOLD, BOLD_END, EMPHASIS, EMPHASIS_END, COLOR_END, BACKGROUND_END = map(chr, ran
 _COLOR_FIRST = _FIRST + 6
 _BACKGROUND_FIRST = _COLOR_FIRST + len(COLORS)
 
+# The marks that begin a text colour or a background colour, by the colour's name.
 COLOR_MARKS = {name: chr(_COLOR_FIRST + number) for number, name in enumerate(COLORS)}
 BACKGROUND_MARKS = {name: chr(_BACKGROUND_FIRST + number) for number, name in enumerate(COLORS)}
-"""The marks that begin a text colour or a background colour, by the colour's name."""
 
 CODE, CODE_END, FIXED, FIXED_END = map(chr, range(_BACKGROUND_FIRST + len(COLORS), _BACKGROUND_FIRST + len(COLORS) + 4))
 """The marks of inline code, and of blocks in a fixed-width font. Networks with a fixed-width font ignore them."""
@@ -45,38 +46,26 @@ def strip_styles(text: str) -> str:
 
 def styles_to_ansi(text: str) -> str:
     """Return the text with terminal sequences (ECMA-48 SGR) for bold, emphasis (underlined) and colours."""
-    shown = state = _NOTHING
-    parts = []
-    for piece in _MARK.split(text):
-        if _MARK.fullmatch(piece):
-            state = state.after(piece)
-        elif piece:
-            parts += [_sgr(shown, state), piece]
-            shown = state
-    parts.append(_sgr(shown, _NOTHING))
-    return "".join(parts)
+    return _converted(_MARK.split(text), _sgr)
 
 
 def styles_to_irc(text: str) -> str:
     """Return the text with IRC formatting codes. Each line has its own codes, since it is sent as a message of its own."""
+    return _converted(_MARK_OR_NEWLINE.split(text), _irc, end="\n")
+
+
+def _converted(pieces: Sequence[str], codes: Callable[[_OpenStyles, _OpenStyles, str], str], end: str = "") -> str:
+    """Return the pieces between marks, each after the codes for its styles. A piece `end` has none."""
     shown = state = _NOTHING
     parts = []
-    for piece in _MARK_OR_NEWLINE.split(text):
+    for piece in filter(None, pieces):
         if _MARK.fullmatch(piece):
             state = state.after(piece)
-        elif piece == "\n":
-            parts += [_irc(shown, _NOTHING), piece]
-            shown = _NOTHING
-        elif piece:
-            codes = _irc(shown, state)
-            parts.append(codes)
-            if codes[-3:-2] == _IRC_COLOR and piece[0] == ",":
-                # A toggled bold separates the comma from the colour: with a digit after it, it would set the background.
-                parts.append(_IRC_BOLD + _IRC_BOLD)
-            parts.append(piece)
-            shown = state
-    parts.append(_irc(shown, _NOTHING))
-    return "".join(parts)
+        else:
+            styles = _NOTHING if piece == end else state
+            parts += [codes(shown, styles, piece), piece]
+            shown = styles
+    return "".join([*parts, codes(shown, _NOTHING, "")])
 
 
 def replace_styles(text: str, characters: Mapping[str, str]) -> str:
@@ -117,7 +106,7 @@ class _OpenStyles:
 _NOTHING = _OpenStyles()
 
 
-def _sgr(before: _OpenStyles, after: _OpenStyles) -> str:
+def _sgr(before: _OpenStyles, after: _OpenStyles, _: str) -> str:
     codes = []
     if bool(before.bold) != bool(after.bold):
         codes.append("1" if after.bold else "22")
@@ -130,7 +119,7 @@ def _sgr(before: _OpenStyles, after: _OpenStyles) -> str:
     return f"\x1b[{';'.join(codes)}m" if codes else ""
 
 
-def _irc(before: _OpenStyles, after: _OpenStyles) -> str:
+def _irc(before: _OpenStyles, after: _OpenStyles, text: str) -> str:
     if before == after:
         return ""
     # Bold and italics are toggles, and colours can't be ended separately: a change resets everything and starts again.
@@ -140,7 +129,8 @@ def _irc(before: _OpenStyles, after: _OpenStyles) -> str:
         codes += _IRC_COLOR + (_IRC_COLORS[after.colors[-1]] if after.colors else _IRC_DEFAULT)
     if after.backgrounds:
         codes += "," + _IRC_COLORS[after.backgrounds[-1]]
-    return codes
+    # A toggled bold separates a comma from the colour: with a digit after it, it would set the background.
+    return codes + 2 * _IRC_BOLD if codes[-3:-2] == _IRC_COLOR and text[:1] == "," else codes
 
 
 class NSC:
@@ -156,72 +146,52 @@ class NSC:
         return f"NSC({self.s!r})"
 
 
-class CharacterTable(NamedTuple):
-    """The characters at the beginning and end of each style, by errbot's names; `str()` of a value is written."""
+_NAMES = (
+    *(f"{ground}_{color}" for ground in ("fg", "bg") for color in (*COLORS, "default")),
+    *("fx_reset", "fx_bold", "fx_italic", "fx_underline", "fx_not_italic", "fx_not_underline", "fx_normal"),
+    *("fixed_width", "end_fixed_width", "inline_code", "end_inline_code"),
+)
+_Characters: Any = namedtuple("_Characters", _NAMES, defaults=[""] * len(_NAMES))  # type: ignore[misc]
 
-    fg_black: str | NSC = ""
-    fg_red: str | NSC = ""
-    fg_green: str | NSC = ""
-    fg_yellow: str | NSC = ""
-    fg_blue: str | NSC = ""
-    fg_magenta: str | NSC = ""
-    fg_cyan: str | NSC = ""
-    fg_white: str | NSC = ""
-    fg_default: str | NSC = ""
-    bg_black: str | NSC = ""
-    bg_red: str | NSC = ""
-    bg_green: str | NSC = ""
-    bg_yellow: str | NSC = ""
-    bg_blue: str | NSC = ""
-    bg_magenta: str | NSC = ""
-    bg_cyan: str | NSC = ""
-    bg_white: str | NSC = ""
-    bg_default: str | NSC = ""
-    fx_reset: str | NSC = ""
-    fx_bold: str | NSC = ""
-    fx_italic: str | NSC = ""
-    fx_underline: str | NSC = ""
-    fx_not_italic: str | NSC = ""
-    fx_not_underline: str | NSC = ""
-    fx_normal: str | NSC = ""
-    fixed_width: str | NSC = ""
-    end_fixed_width: str | NSC = ""
-    inline_code: str | NSC = ""
-    end_inline_code: str | NSC = ""
+
+class CharacterTable(_Characters):
+    """The characters at the beginning and end of each style, by errbot's names, as text or NSC; `str()` of one is written."""
+
+    __slots__ = ()
+    fx_reset: Any
 
     def by_mark(self) -> dict[str, str]:
         """Return the characters for each style mark that has any. Emphasis is written as underlining."""
-        written: dict[str, str | NSC] = {
-            BOLD: self.fx_bold,
-            BOLD_END: self.fx_normal,
-            EMPHASIS: self.fx_underline,
-            EMPHASIS_END: self.fx_not_underline,
-            COLOR_END: self.fg_default,
-            BACKGROUND_END: self.bg_default,
-            CODE: self.inline_code,
-            CODE_END: self.end_inline_code,
-            FIXED: self.fixed_width,
-            FIXED_END: f"\n{str(self.end_fixed_width).strip()}" if str(self.end_fixed_width) else "",
-        }
-        written |= {mark: getattr(self, f"fg_{name}") for name, mark in COLOR_MARKS.items()}
-        written |= {mark: getattr(self, f"bg_{name}") for name, mark in BACKGROUND_MARKS.items()}
-        return {mark: str(characters) for mark, characters in written.items() if str(characters)}
+        written = {mark: str(getattr(self, field)) for mark, field in _FIELDS.items()}
+        if end := written[FIXED_END].strip():
+            written[FIXED_END] = f"\n{end}"
+        return {mark: characters for mark, characters in written.items() if characters}
 
+
+_FIELDS = {
+    BOLD: "fx_bold",
+    BOLD_END: "fx_normal",
+    EMPHASIS: "fx_underline",
+    EMPHASIS_END: "fx_not_underline",
+    COLOR_END: "fg_default",
+    BACKGROUND_END: "bg_default",
+    CODE: "inline_code",
+    CODE_END: "end_inline_code",
+    FIXED: "fixed_width",
+    FIXED_END: "end_fixed_width",
+    **{mark: f"fg_{name}" for name, mark in COLOR_MARKS.items()},
+    **{mark: f"bg_{name}" for name, mark in BACKGROUND_MARKS.items()},
+}
 
 TEXT_CHRS = CharacterTable()  # No characters: plain text
 
+# The conventions of instant messaging: `*bold*`, `_emphasis_` and code in backticks.
 IMTEXT_CHRS = CharacterTable(
-    fx_bold=NSC("*"),
-    fx_normal=NSC("*"),
-    fx_underline=NSC("_"),
-    fx_not_underline=NSC("_"),
-    fixed_width="```\n",
-    end_fixed_width="```\n",
-    inline_code="`",
-    end_inline_code="`",
+    **dict.fromkeys(("fx_bold", "fx_normal"), NSC("*")),
+    **dict.fromkeys(("fx_underline", "fx_not_underline"), NSC("_")),
+    **dict.fromkeys(("fixed_width", "end_fixed_width"), "```\n"),
+    **dict.fromkeys(("inline_code", "end_inline_code"), "`"),
 )
-"""The conventions of instant messaging: `*bold*`, `_emphasis_` and code in backticks."""
-
+# Terminal sequences (ECMA-48 SGR).
 _SGR = (*range(30, 38), 39, *range(40, 48), 49, 0, 1, 3, 4, 23, 24, 22)
 ANSI_CHRS = CharacterTable(*(f"\x1b[{code}m" for code in _SGR))
-"""Terminal sequences (ECMA-48 SGR)."""
