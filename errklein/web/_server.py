@@ -1,5 +1,5 @@
-"""The `WebServer` class, which connects the parts of the web server; and its HTTP client without sockets, whose requests go through the
-real site and its parser."""
+"""The `WebServer` class, which connects the parts of the web server; and its HTTP client without sockets, whose requests go
+through the real site."""
 
 from __future__ import annotations
 
@@ -38,13 +38,9 @@ from errklein.webhooks.options import configured
 
 
 class WebServer:
-    """The web server of a bot: endpoints, connections, routes, and the handling of requests by plugins.
-
-    :param decoding_pool: Decodes bodies above 64 KiB, which then don't wait for blocking handlers; by default that of `runner`.
-    :param large_pool: Decodes bodies above 256 KiB, so that smaller ones don't wait for them; by default `decoding_pool`.
-    :param recorded_pool: Calls blocking handlers of recorded deliveries, for which other requests don't wait then; by default that
-        of `runner`.
-    """
+    """The web server of a bot: endpoints, connections, routes, and the handling of requests by plugins. `decoding_pool` decodes
+    bodies above 64 KiB, which then don't wait for blocking handlers, and `large_pool` those above 256 KiB, for which smaller ones
+    don't wait then. `recorded_pool` calls the blocking handlers of recorded deliveries. By default, all are that of `runner`."""
 
     def __init__(
         self,
@@ -127,9 +123,8 @@ class WebServer:
         return route.hook if isinstance(route, Route) else None
 
     def begin_stopping(self) -> None:
-        """Close the endpoints, idle connections and streams of events, and respond to new requests on other connections
-        with 503. A client that connects now waits for the next process if systemd owns the socket; otherwise its
-        connection is refused."""
+        """Close the endpoints, idle connections and streams of events, and respond to new requests on other connections with
+        503. A client that connects now waits for the next process if systemd owns the socket; otherwise it is refused."""
         self._closing = self.listeners.close_all()
         self.site.begin_stopping()
         self.routes.end_event_streams()
@@ -218,8 +213,8 @@ class ConnectionBroken(Exception):
 def send_request(
     site: Site, method: str, url: str, headers: RequestHeaders = (), body: bytes = b"", origin: str = ""
 ) -> Deferred[ClientResponse]:
-    """Send a request to a site, on a connection in memory of its own. `origin` is "test" for one whose source isn't verified, and
-    which runs at once. The Deferred may fail with ConnectionBroken. Raises ValueError as `request_bytes`."""
+    """Send a request to a site, on a connection in memory of its own. With the `origin` "test", its source isn't verified, and it
+    runs at once. The Deferred may fail with ConnectionBroken. Raises ValueError as `request_bytes`."""
     request = request_bytes(method, url, headers, body)
     transport = _MemoryTransport(method.upper())
     channel = site.buildProtocol(transport.getPeer())
@@ -284,37 +279,26 @@ class _MemoryTransport:
         self._received.clear()
         self._close(ConnectionAborted())
 
-    # No producer is paused, since the buffer has no limit.
+    def registerProducer(self, *_: Any) -> None:
+        """Do nothing: no producer is paused, since the buffer has no limit."""
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        pass
-
-    def unregisterProducer(self) -> None:
-        pass
-
-    pauseProducing = resumeProducing = stopProducing = unregisterProducer
+    unregisterProducer = pauseProducing = resumeProducing = stopProducing = registerProducer
 
     def _close(self, reason: Exception) -> None:
         if self.disconnecting:
             return
         self.disconnecting = True
         self.protocol.connectionLost(Failure(reason))
-        response = _parse_response(bytes(self._received), self._method)
-        if self.response.called:
+        socket: Any = SimpleNamespace(makefile=lambda mode: io.BytesIO(bytes(self._received)))
+        received = HTTPResponse(socket, method=self._method)
+        try:
+            received.begin()
+            body = received.read()
+        except HTTPException:
+            if not self.response.called:
+                text = "the server aborted the connection before the response was complete"
+                self.response.errback(ConnectionBroken(text))
             return
-        if response is None:
-            text = "the server aborted the connection before the response was complete"
-            self.response.errback(ConnectionBroken(text))
-        else:
-            self.response.callback(response)
-
-
-def _parse_response(raw: bytes, method: str) -> ClientResponse | None:
-    socket: Any = SimpleNamespace(makefile=lambda mode: io.BytesIO(raw))
-    response = HTTPResponse(socket, method=method)
-    try:
-        response.begin()
-        body = response.read()
-    except HTTPException:
-        return None
-    return ClientResponse(response.status, response.reason, tuple(response.getheaders()), body)
+        if not self.response.called:
+            headers = tuple(received.getheaders())
+            self.response.callback(ClientResponse(received.status, received.reason, headers, body))
