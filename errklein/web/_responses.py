@@ -39,9 +39,8 @@ _OURS = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "
 
 @dataclass(slots=True)
 class PreparedResponse:
-    """A response that is ready to be sent. The body is the sequence of `items` if there are any, else `body`. `reason`
-    is that of an HTTPException. A generator may call `after_this_request` before its first item. `source` is the
-    response that these functions get."""
+    """A response that is ready to be sent. The body is the sequence of `items` if there are any, else `body`. `reason` is that of
+    an HTTPException. `source` is the response for the functions that a generator may register before its first item."""
 
     status: int
     headers: Headers
@@ -50,10 +49,6 @@ class PreparedResponse:
     close: Callable[[], object] | None = None
     source: Any = None
     reason: str = ""
-
-    def apply_after(self, context: RequestContext) -> None:
-        """Call the functions that the generator has registered. Of the response, they change the status and the headers."""
-        self.status, self.headers = _head_of(_apply_after(self.source, context), context, streamed=True)
 
 
 @dataclass(slots=True)
@@ -69,7 +64,8 @@ def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | 
     value = without_handle(value)
     if not context.after and (simple := simple_response(value)) is not None:
         return simple
-    if _needs_reactor(value):
+    needs_reactor = isinstance(value, (Awaitable, klein.Response, Tag))
+    if needs_reactor or any(one.providedBy(value) for one in (IResource, IRenderable, IResponse)):
         return ReactorValue(value)
     if not isinstance(value, (HTTPException, werkzeug.wrappers.Response)) and not value:
         value = ""
@@ -104,18 +100,11 @@ def simple_response(value: Any) -> PreparedResponse | None:
     kind = type(value)
     if kind is str:
         return PreparedResponse(200, HTML, value.encode())
-    if kind is dict or kind is list:
-        if value:
-            return PreparedResponse(200, _JSON, json_text.dump_body(value).encode())
+    if value and (kind is dict or kind is list):
+        return PreparedResponse(200, _JSON, json_text.dump_body(value).encode())
+    if kind is dict or kind is list or value is None:
         return PreparedResponse(200, HTML, b"")
-    if kind is bytes or value is None:
-        return PreparedResponse(200, HTML, value or b"")
-    return None
-
-
-def _needs_reactor(value: Any) -> bool:
-    is_of_class = isinstance(value, (Awaitable, klein.Response, Tag))
-    return is_of_class or any(one.providedBy(value) for one in (IResource, IRenderable, IResponse))
+    return PreparedResponse(200, HTML, value) if kind is bytes else None
 
 
 def _apply_after(response: Any, context: RequestContext) -> Any:
@@ -173,10 +162,8 @@ class ResponseStream:
 
     The status is sent together with the first item that isn't empty, as in WSGI (PEP 3333), so that an error response is possible
     if a generator raises before. Generators that never wait share a time slice of each turn of the reactor. When the client
-    disconnects, an asynchronous generator is cancelled and closed; one in a thread is closed when it yields the next time.
-
-    A generator that has begun and then yields only empty items for the timeout of the delivery ends with StreamStalled. Before it
-    begins, the deadline of the delivery ends it.
+    disconnects, an asynchronous generator is cancelled and closed; one in a thread is closed when it yields the next time. One that
+    has begun and then yields only empty items for the timeout of the delivery ends with StreamStalled. Before, its deadline ends it.
     """
 
     delivery: Delivery
@@ -241,8 +228,10 @@ class ResponseStream:
 
     def _pulled_item(self, item: Any) -> Any:
         """Return the item. Called where the generator runs, as the functions of `after_this_request` may block."""
-        if self.context.after and not self._begun:
-            self.response.apply_after(self.context)
+        if (context := self.context).after and not self._begun:
+            # The functions that the generator has registered change the status and the headers.
+            changed = _apply_after(self.response.source, context)
+            self.response.status, self.response.headers = _head_of(changed, context, streamed=True)
         # What `send` returns is text, but not for the client.
         return b"" if isinstance(item, Handle) else item
 

@@ -79,22 +79,20 @@ class MountedResponse:
 
     def __init__(self, services: WebServices, mount: Mount, request: Any) -> None:
         self.deadline = request.begun + services.settings.timeout
-        self._services = services
-        self._mount = mount
-        self._request = request
+        self._services, self._mount, self._request = services, mount, request
 
     def start(self) -> None:
-        request = self._request
+        request, routes, owner = self._request, self._services.routes, self._mount.owner
         if request.finished:
             return
         self._services.open_requests.watch(self)
-        self._services.routes.streams[self._mount.owner].add(self)
+        routes.streams[owner].add(self)
         request.notifyFinish().addBoth(lambda _: self._services.open_requests.forget(self))
-        if self._mount.owner in self._services.routes.held:
-            self._services.routes.when_released(self._mount.owner).addCallback(self._route_again)
+        if owner in routes.held:
+            routes.when_released(owner).addCallback(self._route_again)
             return
         request.content.seek(0)
-        with assigned(origin, f"plugin:{self._mount.owner}"):
+        with assigned(origin, f"plugin:{owner}"):
             request.render(self._mount.enter(request))
 
     @property
@@ -139,8 +137,7 @@ class Route:
     methods: Collection[str]
 
     def __init__(self, hook: Hook, enter: Enter) -> None:
-        self.rule = hook.declaration.rule
-        self.owner = hook.owner
+        self.rule, self.owner = hook.declaration.rule, hook.owner
         self.name = f"{hook} {self.rule}"
         self._enter = enter
 
@@ -151,8 +148,7 @@ class Route:
 
     def take(self, hook: Hook, methods: Collection[str]) -> None:
         """Pass requests with these methods to this hook from now on."""
-        self.hook, self.methods = hook, methods
-        self.label = hook.full_name
+        self.hook, self.methods, self.label = hook, methods, hook.full_name
         declaration = hook.declaration
         self.max_body = declaration.max_body
         has_checks = declaration.verify or declaration.rate or declaration.dedupe or declaration.source
@@ -505,8 +501,11 @@ def _register(app: Klein, hook: Hook, name: str, endpoint: Callable[..., Any]) -
     try:
         app.route(rule, methods=(), endpoint=name, strict_slashes=False)(endpoint)
     except Exception as error:
+        # The first line of a handler is that of its decorator.
+        source = getattr(inspect.unwrap(hook.handler), "__code__", None)
+        place = "" if source is None else f" in {source.co_filename}, line {source.co_firstlineno}"
         reason = _reason(error, app.url_map.converters)
-        raise HookError(f"{hook}: invalid rule {rule!r}{_location(hook)}; {reason}") from error
+        raise HookError(f"{hook}: invalid rule {rule!r}{place}; {reason}") from error
 
 
 def _allow(app: Klein, route: Route) -> None:
@@ -525,9 +524,3 @@ def _reason(error: Exception, converters: Collection[str]) -> str:
     if twice := re.match("duplicate argument '(.*?)'", text):
         return f"the variable {twice[1]!r} occurs twice"
     return text
-
-
-def _location(hook: Hook) -> str:
-    """Return the file and the line of the handler, whose first line is that of its decorator."""
-    code = getattr(inspect.unwrap(hook.handler), "__code__", None)
-    return f" in {code.co_filename}, line {code.co_firstlineno}" if code is not None else ""

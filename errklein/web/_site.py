@@ -6,6 +6,7 @@ import math
 import os
 from bisect import bisect_left
 from contextvars import copy_context
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
 from resource import RLIMIT_NOFILE, getrlimit
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from errklein.web._intake import Intake
 
 
-_LARGEST_PIPELINE = 16 * 1024
-_LARGEST_PIECE = 4 * 1024
+_LARGEST_PIPELINE, _LARGEST_PIECE = 16 * 1024, 4 * 1024  # in bytes
 _LINGER = 2.0
 
 
@@ -42,10 +42,9 @@ def _shared(address: IAddress) -> IAddress:
 
 
 class Channel(HTTPChannel):
-    """One HTTP/1.1 connection, with a deadline for everything that a client could delay. Twisted's channel reads
-    headers line by line, has no limit but an idle timeout that every byte resets, and closes the connection without a
-    response to invalid requests. This class replaces the reading side. It keeps the writing side, so that Twisted's
-    requests and resources work."""
+    """One HTTP/1.1 connection, with a deadline for everything that a client could delay. Twisted's channel has no limit but an idle
+    timeout that every byte resets, and closes the connection without a response to invalid requests. This class replaces its
+    reading side, and keeps the writing side, so that Twisted's requests and resources work."""
 
     site: Site
     transport: Any
@@ -56,31 +55,22 @@ class Channel(HTTPChannel):
 
     # Twisted's initialiser creates only what its reading side needs.
     def __init__(self) -> None:
-        self.deadline = NEVER
-        self.waits_since = 0.0
+        self.deadline, self.waits_since = NEVER, 0.0
         self.plain = True
-        self.has_received_head = False
-        self._received = b""
-        self._head_begun = False
-        self._first_byte_at = 0.0
+        self.has_received_head = self._head_begun = False
+        self._received, self._first_byte_at = b"", 0.0
         self._request: HTTPRequest | None = None  # the request that is being read or handled
         self._chunks: ChunkedBody | None = None
         self._left = 0  # the number of bytes that are missing from a body which isn't chunked
-        self._handling = False
-        self._closing = False
-        self._advancing = False
-        self._waits_for_turn = False
-        self._write_paused = False
-        self._reading = True
-        self._is_producer = False
+        self._handling = self._advancing = self._waits_for_turn = self._closing = False
+        self._reading, self._write_paused, self._is_producer = True, False, False
 
     # Events from Twisted.
 
     def connectionMade(self) -> None:
         self._variables = copy_context()
-        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
-        if set_no_delay is not None:
-            set_no_delay(True)
+        if hasattr(self.transport, "setTcpNoDelay"):
+            self.transport.setTcpNoDelay(True)
         # A lost connection no longer has its addresses. An endpoint for IPv6 serves IPv4 too, with such addresses.
         peer = self.transport.getPeer()
         mapped = getattr(peer, "host", "").startswith("::ffff:")
@@ -211,8 +201,7 @@ class Channel(HTTPChannel):
 
     def _accept_body(self, request: HTTPRequest, head: Head) -> bool:
         """Let the intake check the head. Return whether the body is to be read."""
-        problem = self.site.intake.match_head(request, head.length, head.expects_continue)
-        if problem is not None:
+        if (problem := self.site.intake.match_head(request, head.length, head.expects_continue)) is not None:
             self._refuse(problem)
             return False
         if head.expects_continue and not self._received:
@@ -245,10 +234,7 @@ class Channel(HTTPChannel):
     def _set_reading(self, on: bool) -> None:
         if on is not self._reading:
             self._reading = on
-            if on:
-                self.transport.resumeProducing()
-            else:
-                self.transport.pauseProducing()
+            (self.transport.resumeProducing if on else self.transport.pauseProducing)()
 
     def _set_deadline(self, seconds: float) -> None:
         self.waits_since = self.site.now()
@@ -350,33 +336,28 @@ class Channel(HTTPChannel):
             self.transport.write(data)
 
 
+# The upper bounds in seconds of the classes in which durations are counted. The last class has no bound.
 BOUNDS = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0)
-"""The upper bounds in seconds of the classes in which durations are counted. The last class has no bound."""
-
 OTHER = "other"  # the webhook of requests that no webhook gets
+# The kinds of reasons for which requests for webhooks are refused.
 REFUSALS = ("signature", "malformed", "time", "address", "payload", "rate", "size", "slow", "unavailable")
-"""The kinds of reasons for which requests for webhooks are refused."""
 
 _MOST = 2000  # the number of webhooks with each of their statuses; later ones are counted as OTHER
 LONGEST_METHOD = 20  # the number of characters of a method that are logged
 
 
+@dataclass(slots=True)
 class Durations:
-    """Durations in classes: `counts` has their number in each class, and `total` is their sum in seconds."""
+    """Durations in classes: their number in each class, and their sum in seconds."""
 
-    __slots__ = ("counts", "total")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS) + 1)
-        self.total = 0.0
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    total: float = 0.0
 
 
 class ResponseCounts:
-    """Counts for monitoring, in plain dicts, since each request changes them: the responses by webhook and status, the
-    durations of handlers by webhook and outcome, and refused requests by webhook and reason.
-
-    The name is "Plugin:method" for a webhook and "Plugin:/path" for a mount. An outcome is "succeeded", "rejected" (4xx), "failed" (5xx) or "overdue" (504).
-    """
+    """Counts for monitoring, in plain dicts, since each request changes them: the responses by webhook and status, the durations of
+    handlers by webhook and outcome, and refused requests by webhook and reason. The name is "Plugin:method" for a webhook and
+    "Plugin:/path" for a mount. An outcome is "succeeded", "rejected" (4xx), "failed" (5xx) or "overdue" (504)."""
 
     def __init__(self) -> None:
         self.responses: dict[tuple[str, int], int] = {}
@@ -420,19 +401,14 @@ class Site(server.Site):
         self.now = reactor.seconds
         self.lag = ReactorLag()
         self.time_slices = TimeSlices(reactor)
-        proxies = settings.proxies
-        self.limits = ConnectionLimits(
-            settings.max_connections,
-            settings.max_connections_per_client,
-            self.now,
-            proxies.trusts if proxies else lambda host: False,
-        )
+        most, most_of_client = settings.max_connections, settings.max_connections_per_client
+        trusts = settings.proxies.trusts if settings.proxies else lambda host: False
+        self.limits = ConnectionLimits(most, most_of_client, self.now, trusts)
         memory = math.inf if settings.body_memory is None else settings.body_memory / 8
         self.bodies = BodyMemory(memory, pool, self.limits)
+        # Ids that are unique among the requests of this and earlier processes.
         self.request_ids = map(f"{os.urandom(5).hex()}-{{:06x}}".format, count(1))
-        """Ids that are unique among the requests of this and earlier processes."""
-        self._date_second = -1
-        self._date = b""
+        self._date_second, self._date = -1, b""
 
     def startFactory(self) -> None:
         """Read the limit of file descriptors before the first endpoint is opened. Twisted's access log isn't used."""
@@ -443,8 +419,7 @@ class Site(server.Site):
 
     def buildProtocol(self, addr: IAddress | None) -> Channel:  # type: ignore[override]
         channel = Channel()
-        channel.site = self
-        channel.factory = self
+        channel.site = channel.factory = self
         return channel
 
     def acceptableProtocols(self) -> list[bytes]:
@@ -452,10 +427,8 @@ class Site(server.Site):
         return [b"http/1.1"]
 
     def date(self) -> bytes:
-        second = int(self.now())
-        if second != self._date_second:
-            self._date_second = second
-            self._date = datetimeToString()
+        if (second := int(self.now())) != self._date_second:
+            self._date_second, self._date = second, datetimeToString()
         return self._date
 
     def begin_stopping(self) -> None:
@@ -472,22 +445,16 @@ class Site(server.Site):
         self.counts.add_response(OTHER if match is None else match.route.label, request.code)
         if not self.settings.access_log:
             return
+        fields: dict[str, Any] = {"peer": str(getattr(request.client, "host", "-")), "status": request.code}
         if request.head is NO_HEAD:
             assert request.bad_target is not None
-            self._log(request, '{peer} "-" {status} {detail}', detail=request.bad_target.detail)
-            return
-        self._log(
-            request,
-            '{peer} "{method} {path}" {status} {size} {duration:.4f}s',
-            method=truncated(request.method.decode("ascii"), LONGEST_METHOD),
-            path=shown_path(request.path),
-            size=request.sentLength,
-            duration=self.now() - request.first_byte_at,
-        )
-
-    def _log(self, request: HTTPRequest, line: str, **fields: object) -> None:
-        """Log the line with the request's id, whatever context is current."""
+            line, fields["detail"] = '{peer} "-" {status} {detail}', request.bad_target.detail
+        else:
+            line = '{peer} "{method} {path}" {status} {size} {duration:.4f}s'
+            fields["method"] = truncated(request.method.decode("ascii"), LONGEST_METHOD)
+            fields["path"], fields["size"] = shown_path(request.path), request.sentLength
+            fields["duration"] = self.now() - request.first_byte_at
+        # The line has the request's id, whatever context is current.
         copied = copy_context()
         copied.run(context.request_id.set, request.request_id)
-        peer = str(getattr(request.client, "host", "-"))
-        copied.run(self.log.info, line, peer=peer, status=request.code, **fields)
+        copied.run(self.log.info, line, **fields)

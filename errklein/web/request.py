@@ -57,14 +57,13 @@ class RequestState:
     base_path = ""  # the path below which the client reaches the webhooks; `path` is without it
     on_disk = False  # whether the body is in a temporary file
     origin = ""  # the origin, as in `StoredDelivery`
-    admitted: HookDeclaration | None = None
-    """The declaration of the webhook whose checks the request has passed; None before, and for a webhook without checks."""
+    admitted: HookDeclaration | None = None  # that of the webhook whose checks the request has passed, if it has any
     recorded: StoredDelivery | None = None  # the delivery of a request that was received earlier
     delivery_id = 0  # the id of the delivery; 0 until it is known, or without a journal
     path_token = b""  # the token that was in the address of a webhook of a room
     source_id = ""  # what identifies repeated requests, such as the source's id of the delivery; empty if it is unknown
+    # The number of users for whose sake the body and a lost connection are kept. Each calls `drop_body`; one is the response.
     body_users = 1
-    """The number of users for whose sake the body and a lost connection are kept. Each calls `drop_body`; one is the response."""
     received_at: float | None = None  # the Unix time of the delivery; None until it is known
 
     def first_header(self, name: bytes) -> bytes:
@@ -120,21 +119,16 @@ class HTTPRequest(RequestState, server.Request):
         self.postpath: list[bytes] = []
         self._adapterCache: dict[Any, Any] = {}
         self.site = site
-        self.transport = channel.transport
-        self.client = channel.peer
-        self.host = channel.host
+        self.transport, self.client, self.host = channel.transport, channel.peer, channel.host
         self.queued = False
         self.head = head
-        self.method = head.method
-        self.uri = head.target
-        self.clientproto = head.version
+        self.method, self.uri, self.clientproto = head.method, head.target, head.version
         self.request_id = request_id
         self.origin = channel.origin
         self.begun = site.now()
         self.first_byte_at = self.begun if first_byte_at is None else first_byte_at
         self.body_limit = site.settings.max_body
-        self.body_size = 0
-        self._body = b""
+        self.body_size, self._body = 0, b""
         self.secure = not channel.plain
         self.bad_target: Problem | None = None
         try:
@@ -144,9 +138,8 @@ class HTTPRequest(RequestState, server.Request):
         except Problem as bad:
             self.bad_target = bad
             self.path = self.query = b""
-        if site.settings.base_path:
-            self.base_path = site.settings.base_path
-            self.path = without_base(self.path, self.base_path.encode())
+        if base_path := site.settings.base_path:
+            self.base_path, self.path = base_path, without_base(self.path, base_path.encode())
 
     def isSecure(self) -> bool:
         return self.secure
@@ -231,10 +224,9 @@ class HTTPRequest(RequestState, server.Request):
             return
         if self._lost_channel is not None:
             self.site.limits.closed(self._lost_channel)
-        if self._taken:
-            self.site.bodies.give_back(self._taken)
-            # A delivery that waited may use the body again.
-            self._taken = 0
+        self.site.bodies.give_back(self._taken)
+        # A delivery that waited may use the body again.
+        self._taken = 0
         if self.on_disk:
             self.site.bodies.discard(self.content)
 
@@ -294,8 +286,8 @@ class HTTPRequest(RequestState, server.Request):
         return b"%bDate: %b\r\nX-Request-Id: %b\r\n%b" % (lines, self.site.date(), self.request_id.encode(), close)
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
-        """Set the status of a response that is written with Twisted's methods. `message` is ignored. Raises InvalidResponse at
-        once: Twisted would notice an invalid status only when a part of the response is written."""
+        """Set the status of a response that is written with Twisted's methods. Raises InvalidResponse at once: Twisted would notice
+        an invalid status only when a part of the response is written."""
         _check_status(code)
         super().setResponseCode(code, _REASONS[code])
 
@@ -366,23 +358,18 @@ class HTTPRequest(RequestState, server.Request):
 
 
 class StockRequest(RequestState):
-    """A Twisted request with the interface that deliveries use. Other attributes are those of the Twisted request.
-
-    :raises RequestEntityTooLarge: The body is larger. Klein responds with 413 then.
-    """
+    """A Twisted request with the interface that deliveries use. Other attributes are those of the Twisted request. Raises
+    RequestEntityTooLarge, to which Klein responds with 413."""
 
     def __init__(self, request: Any, site: Site, limit: int) -> None:
-        self._request = request
-        self._lost = False
+        self._request, self._lost = request, False
         self.site = site
         self.request_id: str = next(site.request_ids)
         self.begun: float = site.now()
         self.body_limit = limit
         self.secure = bool(request.isSecure())
         self.uri: bytes = request.uri
-        self.path: bytes
-        self.query: bytes
-        self.path, _, self.query = request.uri.partition(b"?")
+        self.path, _, self.query = self.uri.partition(b"?")
         raw = request.requestHeaders.getAllRawHeaders()
         headers = [(name.lower(), value) for name, values in raw for value in values]
         names, values = zip(*headers, strict=True) if headers else ((), ())
@@ -395,7 +382,7 @@ class StockRequest(RequestState):
             raise RequestEntityTooLarge(f"the body is larger than {limit} bytes")
         request.content.seek(0)
         self._body: bytes = request.content.read()
-        request.notifyFinish().addErrback(self._connection_lost)
+        request.notifyFinish().addErrback(lambda _: setattr(self, "_lost", True))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._request, name)
@@ -456,9 +443,6 @@ class StockRequest(RequestState):
         else:
             self.send_error(problem)
 
-    def _connection_lost(self, _: object) -> None:
-        self._lost = True
-
 
 WebhookRequest = HTTPRequest | StockRequest  # a request for a webhook, received by errklein's site or by another one
 
@@ -467,16 +451,13 @@ class BodyMemory:
     """The memory for bodies that wait for their response, and the files of those for which there is none."""
 
     def __init__(self, limit: float, pool: WorkerPool, connections: ConnectionLimits) -> None:
-        self._room = limit
-        self._pool = pool
-        self.connections = connections
+        self._room, self._pool, self.connections = limit, pool, connections
 
     def take(self, size: int) -> bool:
         """Take memory for a body that waits in memory. Return False if there isn't enough."""
-        if size > self._room:
-            return False
-        self._room -= size
-        return True
+        fits = size <= self._room
+        self._room -= size if fits else 0
+        return fits
 
     def give_back(self, size: int) -> None:
         self._room += size
