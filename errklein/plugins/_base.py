@@ -288,15 +288,8 @@ class PluginMessages:
         :param template_parameters: The variables of the template.
         :raises jinja2.TemplateError: If the template doesn't exist or can't be rendered."""
         options = _options(priority=priority, mentions=mentions, thread=thread)
-        return self._bot.send_templated(
-            identifier,
-            template_name,
-            template_parameters,
-            in_reply_to,
-            groupchat_nick_reply,
-            plugin_name(self),
-            **options,
-        )
+        given = (identifier, template_name, template_parameters, in_reply_to, groupchat_nick_reply, plugin_name(self))
+        return self._bot.send_templated(*given, **options)
 
     def send_card(
         self,
@@ -365,11 +358,8 @@ class PluginMessages:
 
     @DefaultMethod
     def delete(self, sent: Target) -> Receipt:
-        """Delete a message of the bot. One that hasn't been sent yet won't be.
-
-        :param sent: As for `edit`.
-        :returns: As `send` does, for the deletion; `await` raises Unsupported where that is impossible.
-        :raises ValueError: If `sent` names no message."""
+        """Delete a message of the bot; otherwise as `edit`. One that hasn't been sent yet won't be. `await` raises
+        Unsupported where that is impossible."""
         return self._bot.sending.change(sent, Kind.DELETE)
 
     @DefaultMethod
@@ -378,10 +368,8 @@ class PluginMessages:
 
             self.react(message, "👀")
 
-        :param message: A received message, its `ref`, or what `send` has returned.
-        :param remove: True to take the reaction back.
-        :returns: As `send` does, for the reaction.
-        :raises ValueError: If `message` names no message."""
+        :param message: A received message, its `ref`, or what `send` has returned; ValueError if it is none.
+        :returns: As `send` does, for the reaction."""
         return self._bot.sending.change(message, Kind.UNREACT if remove else Kind.REACT, emoji=emoji)
 
     @DefaultMethod
@@ -455,10 +443,8 @@ class PluginMessages:
         return self._bot.send_stream_request(user, fsource, name, size, stream_type)
 
     def add_reaction(self, msg: Message, reaction: str) -> None:
-        """Add a reaction to a message. New plugins use `react`.
-
-        :param reaction: The reaction's name, such as "thumbsup".
-        :raises NotImplementedError: If the network has no reactions."""
+        """Add a reaction, such as "thumbsup", to a message. Raises NotImplementedError if the network has no reactions. New
+        plugins use `react`."""
         self._bot.sending.change_reaction(msg, Kind.REACT, reaction)
 
     def remove_reaction(self, msg: Message, reaction: str) -> None:

@@ -146,9 +146,7 @@ class BotPlugin(PluginMessages, StoreMixin):
 
     @property
     def mode(self) -> str:
-        """The kind of the current network, such as "irc" or "text".
-
-        The current network is the one whose message or event is being handled. Outside of such a handler, for instance
+        """The kind of the current network, such as "irc" or "text". The current network is the one whose message or event is being handled. Outside of such a handler, for instance
         in a webhook, it is the first one in the configuration."""
         return self._bot.mode
 
@@ -169,9 +167,8 @@ class BotPlugin(PluginMessages, StoreMixin):
 
     @partial(DefaultProperty, library="treq.client.HTTPClient")
     def http(self) -> PluginHTTPClient:
-        """A treq client for requests to other services, see `PluginHTTPClient`. It works only on the reactor.
-
-        :doc:`/guides/background-work` has examples. A plugin's own attribute or method of this name takes precedence."""
+        """A treq client for requests to other services, see `PluginHTTPClient`. It works only on the reactor. A plugin's
+        own attribute or method of this name takes precedence. :doc:`/guides/background-work` has examples."""
         return self._bot.http_clients.client()
 
     @DefaultProperty
@@ -181,9 +178,8 @@ class BotPlugin(PluginMessages, StoreMixin):
 
     @DefaultMethod
     def mount(self, path: str, resource: IResource) -> None:
-        """Serve a Twisted resource, or the resource of a Klein application, below a path of the web server.
-
-        Call it in `activate`; :doc:`/guides/pages` has examples.
+        """Serve a Twisted resource, or the resource of a Klein application, below a path of the web server. Call it in
+        `activate`; :doc:`/guides/pages` has examples.
 
         The resource gets the requests for this path, and for all paths below it, that no `@webhook` handles. It runs on the
         reactor, and must not block. A request's head and body are within the limits of webhooks, and a response must begin
@@ -204,9 +200,8 @@ class BotPlugin(PluginMessages, StoreMixin):
 
     @DefaultMethod
     def webhook_url(self, method: str, **values: Any) -> str:
-        """Return the full URL of a webhook, for links in messages and for other services.
-
-        It begins with PUBLIC_URL and WEBHOOK_BASE_PATH. A plugin's own attribute or method of this name takes precedence.
+        """Return the full URL of a webhook, for links in messages and for other services. It begins with PUBLIC_URL and
+        WEBHOOK_BASE_PATH. A plugin's own attribute or method of this name takes precedence.
 
         :param method: The name of a method of this plugin, or `"Plugin:method"` for one of another plugin.
         :param values: Values for the variables of the rule. Others are added as a query.
@@ -228,20 +223,14 @@ class BotPlugin(PluginMessages, StoreMixin):
     # Methods to override
 
     def get_configuration_template(self) -> Any:
-        """Return an example of the plugin's configuration. Override this method to make the plugin configurable.
-
-        For example, it returns `{"URL": "https://ci.example.org", "TIMEOUT": 10}`; see :doc:`/guides/storage`.
-
-        `!plugin config NAME` shows the template. By default, `check_configuration` compares configurations with it.
-
-        :returns: A value of literals, usually a dictionary; None if the plugin has no configuration."""
+        """Return an example of the plugin's configuration, a value of literals such as `{"URL": "https://ci.example.org",
+        "TIMEOUT": 10}`; None if the plugin has no configuration. Override this method to make the plugin configurable; see
+        :doc:`/guides/storage`. `!plugin config NAME` shows the template, and `check_configuration` compares with it."""
         return None
 
     def check_configuration(self, configuration: Any) -> Any:
-        """Check a new configuration. The default requires the same structure as the template.
-
-        It is called before a configuration is used, unless the configuration or the template is None. Override it to
-        check more::
+        """Check a new configuration. The default requires the same structure as the template. It is called before a
+        configuration is used, unless the configuration or the template is None. Override it to check more::
 
             def check_configuration(self, configuration):
                 super().check_configuration(configuration)
@@ -253,28 +242,20 @@ class BotPlugin(PluginMessages, StoreMixin):
         recurse_check_structure(self.get_configuration_template(), configuration)
 
     def configure(self, configuration: Any) -> Any:
-        """Store the configuration in `self.config`. Called before each activation.
-
-        Override it to add default values, and call the inherited method with the result.
-
-        :param configuration: The stored configuration; None if the plugin isn't configured."""
+        """Store the configuration in `self.config`; None if the plugin isn't configured. Called before each activation.
+        Override it to add default values, and call the inherited method with the result."""
         self.config = configuration
 
     def reconfigure(self, configuration: Any) -> Any:
-        """Apply a new configuration, which is checked already, to the active plugin, without an interruption.
-
-        By default, the plugin is deactivated and activated again. An override applies the new values and assigns
-        `self.config`.
-
-        :returns: NotImplemented to have the plugin deactivated and activated instead; any other value if the
-            configuration is in use."""
+        """Apply a new configuration, which is checked already, to the active plugin, without an interruption. An override
+        applies the new values and assigns `self.config`. By default, it returns NotImplemented, and the plugin is
+        deactivated and activated again."""
         return NotImplemented
 
     def activate(self) -> Any:
-        """Start the plugin: open its store, and register its commands, filters and flows.
-
-        Override it to start pollers or to open connections. The override must call the inherited method,
-        `super().activate()`; without that call the plugin stays inactive. After the call the store is open.
+        """Start the plugin: open its store, and register its commands, filters and flows. Override it to start pollers or
+        to open connections. The override must call the inherited method, `super().activate()`; without that call the plugin
+        stays inactive. After the call the store is open.
 
         If it raises an exception, the plugin is deactivated and administrators get the error with file and line. An
         activation that takes longer than 60 seconds continues in the background."""
@@ -291,11 +272,8 @@ class BotPlugin(PluginMessages, StoreMixin):
         self.open_storage(self._bot.storage, plugin_name(self))
 
     def deactivate(self) -> Any:
-        """Stop the plugin: its pollers end, and its commands, filters and flows are removed.
-
-        Override it to release resources, and call the inherited method, `super().deactivate()`.
-
-        Handlers that are running may finish. The store is closed after the last one."""
+        """Stop the plugin: its pollers end, and its commands, filters and flows are removed. Override it to release
+        resources, and call the inherited method. Handlers that are running may finish; then the store is closed."""
         self.__pollers.stop()
         for dynamic in self.__dynamic_plugins.values():
             self._bot.remove_commands_from(dynamic)
@@ -312,23 +290,16 @@ class BotPlugin(PluginMessages, StoreMixin):
         """Called after each activation of the plugin, and whenever a network has connected."""
 
     def callback_message(self, message: Message) -> Any:
-        """Called for each message that the bot receives in a room or in private, including commands.
-
-        The bot's own messages are left out; see `callback_botmessage`. The return value is ignored.
-        :doc:`/guides/messages` has an example.
-
-        :param message: The message; `message.delayed` is True if the network replays it from before the bot connected."""
+        """Called for each message that the bot receives in a room or in private, including commands. `message.delayed` is
+        True if the network replays it from before the bot connected. The bot's own messages are left out; see
+        `callback_botmessage`. The return value is ignored. :doc:`/guides/messages` has an example."""
 
     def callback_message_edited(self, message: Message) -> Any:
-        """Called when the sender of a message has edited it. An edited message runs no command and answers no question.
-
-        :param message: The message with the new text. `message.ref` is that of the original, and `message.edited` is True."""
+        """Called when the sender of a message has edited it. It has the new text, and runs no command and answers no
+        question. `message.ref` is that of the original, and `message.edited` is True."""
 
     def callback_message_deleted(self, ref: MessageRef, by: Identifier | None) -> Any:
-        """Called when a message was deleted.
-
-        :param ref: The address of the message, as in `message.ref`.
-        :param by: The person who has deleted it; None if the network doesn't say."""
+        """Called when a message was deleted. `ref` is its `message.ref`, and `by` is None if the network doesn't say who."""
 
     def callback_mention(self, message: Message, mentioned_people: Sequence[Identifier]) -> Any:
         """Called for each message that mentions people. The bot's own identifier is `self.bot_identifier`."""
@@ -340,38 +311,28 @@ class BotPlugin(PluginMessages, StoreMixin):
         """Called when a reaction is added to a message or removed from it."""
 
     def callback_stream(self, stream: Stream) -> Any:
-        """Called when a person sends a file. The default rejects it.
-
-        Each plugin that overrides this method gets a copy of the file, in a separate thread, and accepts or rejects
-        it. :doc:`/guides/edit-and-react` has an example.
-
-        :param stream: The file, with the status "pending". A file that is neither accepted nor rejected is rejected."""
+        """Called when a person sends a file. Each plugin that overrides this method gets a copy of the file, with the
+        status "pending", in a separate thread, and accepts or rejects it. A file that is neither accepted nor rejected is
+        rejected, as by default. :doc:`/guides/edit-and-react` has an example."""
         stream.reject()
 
     def callback_botmessage(self, message: Message) -> Any:
         """Called for each message that the bot sends to `message.to`, including cards and replies to commands."""
 
     def callback_room_joined(self, room: Room, identifier: Identifier | None = None, invited_by: Any = None) -> Any:
-        """Called when a person or the bot joins a room.
-
-        :param identifier: The person; the bot's own identifier if the bot joined.
-        :param invited_by: The person who invited them; None if unknown."""
+        """Called when a person or the bot joins a room. `identifier` is the bot's own if the bot joined, and `invited_by`
+        None if unknown."""
 
     def callback_room_left(self, room: Room, identifier: Identifier | None = None, kicked_by: Any = None) -> Any:
-        """Called when a person or the bot leaves a room.
-
-        :param identifier: The person; the bot's own identifier if the bot left.
-        :param kicked_by: The person who removed them; None if they left by themselves, or if it is unknown."""
+        """Called when a person or the bot leaves a room. `identifier` is the bot's own if the bot left, and `kicked_by`
+        None if they left by themselves, or if it is unknown."""
 
     def callback_room_topic(self, room: Room) -> Any:
         """Called when the topic of a room changes; `room.topic` is the new one."""
 
     def callback_forget_person(self, person: Person) -> Any:
-        """Called by `!person forget`: remove the values that the plugin has stored of a person.
-
-        :doc:`/guides/forget-a-person` has an example.
-
-        :returns: A sentence for the administrator about what was removed or stays, or None."""
+        """Called by `!person forget`: remove the values that the plugin has stored of a person. Return a sentence for the
+        administrator about what was removed or stays, or None. :doc:`/guides/forget-a-person` has an example."""
 
     # Methods to call
 
@@ -383,15 +344,13 @@ class BotPlugin(PluginMessages, StoreMixin):
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Call a method periodically, until `stop_poller` is called or the plugin is deactivated.
-
-        Call it in `activate`; :doc:`/guides/background-work` has examples.
+        """Call a method periodically, until `stop_poller` is called or the plugin is deactivated. Call it in `activate`;
+        :doc:`/guides/background-work` has examples.
 
         The first call is made after one interval. Calls don't overlap: a call that takes longer than the interval skips
-        the calls that it missed. An exception is logged, and the poller continues. A second poller with the same method
-        and arguments replaces the first.
-
-        An invalid interval, or arguments such as `args=(90)` instead of `args=(90,)`, are logged as errors.
+        the calls that it missed. An exception is logged, and the poller continues; so are an invalid interval, and
+        arguments such as `args=(90)` instead of `args=(90,)`. A second poller with the same method and arguments replaces
+        the first.
 
         :param interval: The time between two calls, in seconds.
         :param method: The method. It may be plain, `async def`, or return a Deferred.
@@ -405,15 +364,12 @@ class BotPlugin(PluginMessages, StoreMixin):
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Stop the poller that has this method and these arguments; without a method, all pollers of this plugin.
-
-        :raises ValueError: If no poller has this method and these arguments."""
+        """Stop the poller that has this method and these arguments; ValueError if there is none. Without a method, stop all
+        pollers of this plugin."""
         self.__pollers.stop(None if method is None else (method, args or (), kwargs or {}))
 
     def ask(self, msg: Message, question: str, timeout: float | None = 60.0) -> Any:
-        """Ask the sender of a message a question, and wait for the reply.
-
-        In a coroutine, it is awaited: `branch = await self.ask(msg, "Which branch?", timeout=30)`. A plain method, which
+        """Ask the sender of a message a question, and wait for the reply. In a coroutine, it is awaited: `branch = await self.ask(msg, "Which branch?", timeout=30)`. A plain method, which
         runs in a thread, calls it without `await`. :doc:`/guides/commands` has examples. The question is sent to where the replies of
         the command go. The reply is the next message of the same person in the same place and thread; it isn't run as a
         command. Messages with a command prefix are run as usual, and the question stays open.
@@ -429,10 +385,8 @@ class BotPlugin(PluginMessages, StoreMixin):
         return self._bot.waits.result_of(self._bot.conversations.ask, self, msg, question, timeout)
 
     def create_dynamic_plugin(self, name: str, commands: Iterable[Command], doc: str | None = None) -> None:
-        """Create a plugin with commands at run time.
-
-        The commands are available at once, until this plugin is deactivated or `destroy_dynamic_plugin` is called.
-        :doc:`/guides/commands` has an example.
+        """Create a plugin with commands at run time. The commands are available at once, until this plugin is deactivated
+        or `destroy_dynamic_plugin` is called. :doc:`/guides/commands` has an example.
 
         :param doc: The new plugin's description for `!help`.
         :raises ValueError: If this plugin has a dynamic plugin of that name."""
@@ -445,18 +399,15 @@ class BotPlugin(PluginMessages, StoreMixin):
         self._bot.inject_commands_from(plugin)
 
     def destroy_dynamic_plugin(self, name: str) -> None:
-        """Remove a plugin that `create_dynamic_plugin` created, and its commands.
-
-        :raises ValueError: If this plugin has no dynamic plugin of that name."""
+        """Remove a plugin that `create_dynamic_plugin` created, and its commands. Raises ValueError if there is none."""
         plugin = self.__dynamic_plugins.pop(name, None)
         if plugin is None:
             raise ValueError(f"{plugin_name(self)} has no dynamic plugin named {name}")
         self._bot.remove_commands_from(plugin)
 
     def get_plugin(self, name: str) -> BotPlugin:
-        """Return another plugin, to call its methods.
-
-        This plugin's `.plug` file must list the other one in `DependsOn`, which also activates it first.
+        """Return another plugin, to call its methods. This plugin's `.plug` file must list the other one in `DependsOn`,
+        which also activates it first.
 
         :raises RuntimeError: If this plugin isn't active, or if `DependsOn` doesn't list the other one."""
         if not self.is_activated:
@@ -507,9 +458,8 @@ class BotFlow:
         return self._name
 
     def activate(self) -> Any:
-        """Build and register the flows. An override must call the inherited method.
-
-        :raises ValueError: If a flow can't be built, or if its name is taken."""
+        """Build and register the flows. An override must call the inherited method. Raises ValueError if a flow can't be
+        built, or if its name is taken."""
         self._bot.inject_flows_from(self)
         self.is_activated = True
 
@@ -525,9 +475,8 @@ class BotFlow:
 
 
 def build_flows(flows: Any) -> list[FlowRoot]:
-    """Build the flows of all methods of a plugin or a BotFlow that are marked with `@botflow`, in alphabetical order.
-
-    Raises ValueError, with the name of the method, if a method raises an exception."""
+    """Build the flows of all methods of a plugin or a BotFlow that are marked with `@botflow`, in alphabetical order. Raises
+    ValueError, with the name of the method, if a method raises an exception."""
     roots = []
     static = {name: value for cls in reversed(type(flows).__mro__) for name, value in vars(cls).items()}
     for name, value in sorted(static.items(), key=itemgetter(0)):

@@ -175,10 +175,7 @@ class StoreMixin(MutableMapping[str, Any]):
     _errklein_shared_values: SharedValues
 
     def open_storage(self, storage: Storage, namespace: str) -> None:
-        """Open the store of a namespace. BotPlugin does this in `activate`.
-
-        :param namespace: The name that separates these values from others.
-        :raises StoreAlreadyOpenError: If a store is open."""
+        """Open the store of a namespace. BotPlugin does this in `activate`. Raises StoreAlreadyOpenError if one is open."""
         if self._store is not None:
             raise StoreAlreadyOpenError(f"The store of {self.namespace} is already open.")
         self._store = storage.open(namespace)
@@ -287,9 +284,7 @@ class StoredValues:
         return self._result(lambda: store.read(key, default)[1])
 
     def set(self, key: str, value: Any) -> Any:
-        """Store a value as it is at the time of the call. It is on disk when the Deferred fires.
-
-        :param value: The value, of any type that the `pickle` module supports."""
+        """Store a value, of any type that `pickle` supports, as it is now. It is on disk when the Deferred fires."""
         return self._result(partial(_call, opened_store(self._plugin).prepare(key, value)))
 
     def delete(self, key: str) -> Any:
