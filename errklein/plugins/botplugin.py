@@ -146,8 +146,8 @@ class BotPlugin(PluginMessages, StoreMixin):
 
     @property
     def mode(self) -> str:
-        """The kind of the current network, such as "irc" or "text". The current network is the one whose message or event is being handled. Outside of such a handler, for instance
-        in a webhook, it is the first one in the configuration."""
+        """The kind of the current network, such as "irc" or "text". The current network is the one whose message or event
+        is being handled. Outside of such a handler, as in a webhook, it is the first one in the configuration."""
         return self._bot.mode
 
     @property
@@ -369,13 +369,14 @@ class BotPlugin(PluginMessages, StoreMixin):
         self.__pollers.stop(None if method is None else (method, args or (), kwargs or {}))
 
     def ask(self, msg: Message, question: str, timeout: float | None = 60.0) -> Any:
-        """Ask the sender of a message a question, and wait for the reply. In a coroutine, it is awaited: `branch = await self.ask(msg, "Which branch?", timeout=30)`. A plain method, which
-        runs in a thread, calls it without `await`. :doc:`/guides/commands` has examples. The question is sent to where the replies of
-        the command go. The reply is the next message of the same person in the same place and thread; it isn't run as a
-        command. Messages with a command prefix are run as usual, and the question stays open.
+        """Ask the sender of a message a question, and wait for the reply. In a coroutine, it is awaited:
+        `branch = await self.ask(msg, "Which branch?", timeout=30)`. A plain method, which runs in a thread, calls it without
+        `await`. :doc:`/guides/commands` has examples.
 
-        A second question to the same person in the same place is sent after the reply to the first. A person can have
-        five open questions.
+        The question is sent to where the replies of the command go. The reply is the next message of the same person in the
+        same place and thread; it isn't run as a command. Messages with a command prefix are run as usual, and the question
+        stays open. A second question to the same person in the same place is sent after the reply to the first. A person can
+        have five open questions.
 
         :param question: The question, in Markdown.
         :param timeout: The time to wait for the reply, in seconds; None to wait without a limit.

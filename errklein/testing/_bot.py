@@ -54,11 +54,9 @@ class Sent(str):
         self.assertEqual(self.bot.messages, ["build 7 is running"])
         self.assertEqual(self.bot.messages, [Sent("@admin", "build 7 is running")])
 
-    :param to: The recipient: a person such as "@admin", or a room such as "#builds".
-    :param is_notice: Whether it is a notice to administrators, such as about a webhook that has failed.
-
-    `thread` is the thread that it is in, or "", and `edited` whether it is the new text of a message that the bot has edited.
-    """
+    `to` is a person such as "@admin", or a room such as "#builds". `is_notice` is whether it is a notice to administrators, such
+    as about a webhook that has failed. `thread` is the thread that it is in, or "", and `edited` whether it is the new text of
+    a message that the bot has edited."""
 
     __slots__ = ("edited", "is_notice", "network", "thread", "to")
 
@@ -125,9 +123,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         directory, and trial changes it, so resolve `__file__` when the test module is imported.
     :param config: Settings by name, as in config.py.
     :param networks: Several networks instead of "test": a mapping of names to settings, as in NETWORKS.
-    :param reactor: A reactor with virtual time; by default a new `TestReactor`.
-    :param http: The responses to plugins' requests; by default none is declared.
-    :raises ValueError: A directory of `plugin_dirs` is missing."""
+    :param http: The responses to plugins' requests; by default none is declared."""
 
     __test__ = False
 
@@ -249,9 +245,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         after all edits and deletions, each followed by the bot's reactions. A file is its name in brackets::
 
             self.assertEqual(self.bot.chat("#builds"), ["!build 7 👀", "build 7 is ok", "[build.log]"])
-
-        :param name: A room such as "#builds", or a person such as "@admin".
-        :param network: The name of a network; by default the first."""
+        """
         backend = self.backend if network is None else self.backends[network]
         return [" ".join(message) for ref, message in backend.seen.items() if ref.room == name]
 
@@ -271,8 +265,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
         :param room: A room, such as "#builds"; by default the message is sent to the bot directly.
         :param network: The name of a network; by default the first.
-        :param thread: The thread that the message is in: the id of the message that begins it, such as "m1".
-        :param files: The contents of the files that come with the message, by name."""
+        :param thread: The id of the message that begins the thread, such as "m1".
+        :param files: The contents of attached files, by name."""
         before = len(self.messages)
         backend = self.backend if network is None else self.backends[network]
         self._begin()
@@ -288,9 +282,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             self.bot.say("!deploy", room="#builds")
             self.assertEqual(self.bot.press("yes", room="#builds")[-1], "deployed")
 
-        The reason why a press counts for nothing is a message to the person.
-
-        :raises AssertionError: No message there has such a button."""
+        The reason why a press counts for nothing is a message to the person."""
         backend = self.backend if network is None else self.backends[network]
         there = {ref: labels for ref, labels in backend.buttons.items() if ref.room == (room or frm)}
         if (ref := next((ref for ref, labels in reversed(there.items()) if label in labels), None)) is None:
@@ -325,8 +317,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             self.assertEqual(self.bot.command("!build 7"), "build 7 is running")
 
         The reply is the one message to the sender. Messages to rooms and other people, and notices to administrators, don't count.
-
-        :raises AssertionError: The bot sends no reply, or more than one; see `say` for these."""
+        Raises AssertionError if there is no reply, or more than one; see `say` for these."""
         sent, sender = self.say(text, frm), self.backend.build_identifier(frm)
         name = sender.person if isinstance(sender, Person) else frm
         replies = [message for message in sent if message.to == name and not message.is_notice]
@@ -357,12 +348,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The asyncio event loop of the plugins' coroutines.
-
-        Virtual time passes as a coroutine that it runs needs it::
-
-            items = self.bot.loop.run_until_complete(self.bot.plugin("Feed").fetch())
-        """
+        """The asyncio event loop of the plugins' coroutines. Virtual time passes as a coroutine that it runs needs it, as in
+        `items = self.bot.loop.run_until_complete(self.bot.plugin("Feed").fetch())`."""
         loop: asyncio.AbstractEventLoop = self.reactor.loop
         return loop
 
@@ -385,8 +372,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
     def explanation(self) -> str:
         """Return why the last request or command failed, and how many deliveries wait for `advance`; "" if neither applies:
         for example `POST /note: 404, no webhook matches this path; did you mean /notes?` or, after a request for a webhook with
-        `ack="now"`, `1 delivery waits; call advance(0)`. A failed assertion of a `PluginTestCase` has it below the difference.
-        """
+        `ack="now"`, `1 delivery waits; call advance(0)`. A failed assertion of a `PluginTestCase` has it below the difference."""
         waiting: list[StoredDelivery] = []
         unfinished = DeliveryQuery(states=(DeliveryState.RECEIVED, DeliveryState.RETRY))
         self.bot.journal.find(unfinished).addCallback(waiting.extend)

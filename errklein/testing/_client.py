@@ -27,9 +27,7 @@ _STARTED_IN = Path.cwd()
 
 
 class Requests(Generic[R_co]):
-    """Base class of the objects that send requests to a bot under test.
-
-    Every method takes a path, with or without a query, and these arguments::
+    """Base class of the objects that send requests to a bot under test. Every method takes a path, and these arguments::
 
         self.get("/builds", params={"branch": "main"})  # a query
         self.post("/builds/7", {"status": "ok"})  # a JSON body; the same as json={"status": "ok"}
@@ -75,12 +73,8 @@ class Requests(Generic[R_co]):
         return self._send_request("HEAD", url, **request)
 
     def post(self, url: str, body: object = UNSET, **request: Any) -> R_co:
-        """Send a POST request, and return the response::
-
-            response = self.post("/builds/7", {"status": "ok"})
-            response = self.post("/github", {"zen": "Keep it simple."}, source="github", event="ping")
-
-        With `source`, the request has the headers and the signature of the service that the webhook verifies. See `request`."""
+        """Send a POST request, and return the response. With `source`, the request has the headers and the signature of
+        the service that the webhook verifies. See `request`."""
         return self._send_request("POST", url, body, **request)
 
     def put(self, url: str, body: object = UNSET, **request: Any) -> R_co:
@@ -153,15 +147,10 @@ _OF_THE_CONNECTION = frozenset({b"connection", b"content-length", b"expect", b"t
 
 class WebhookClient(Requests[Deferred[ClientResponse]]):
     """Sends requests to a bot's webhooks as other services do, through the real web server and its parser, without a socket.
-    For example::
+    Each method returns a Deferred, which fires with the response when the webhook responds. For example::
 
-        client = WebhookClient(bot.web)
-        waiting = client.post("/builds/7", {"status": "ok"})
-        signed = client.request("POST", "/github", {"zen": "Keep it simple."}, source="github", event="ping")
-
-    Each method returns a Deferred, which fires with the response when the webhook responds: `get`, `head`, `post`, `put`,
-    `patch`, `delete` and `options` for one HTTP method each, and `request` for any. A `TestBot` has the same methods, and a
-    `PluginTestCase` has them with the response itself as the result."""
+        waiting = WebhookClient(bot.web).post("/builds/7", {"status": "ok"})
+    """
 
     def __init__(self, web: WebServer) -> None:
         self._web = web
@@ -186,16 +175,14 @@ class WebhookClient(Requests[Deferred[ClientResponse]]):
         :param body: The body: text or bytes, which are sent as they are, or a value, which is sent as JSON. Of the source
             `"twilio"`, a mapping is sent as a form.
         :param params: Parameters that are added to the query of the URL.
-        :param headers: Headers. They replace those that errklein would add, such as Content-Type.
-        :param cookies: Cookies, by name.
+        :param headers: They replace those that errklein would add, such as Content-Type.
         :param json: A value that is sent as JSON, `None` included.
         :param data: A mapping, which is sent as a urlencoded form, or text or bytes, which are sent as they are.
         :param source: The service that the webhook verifies, such as `"github"`. The request gets the signature with the
             webhook's secret, and the media type and the id of the delivery as this source sends them. Headers in `headers` replace these.
         :param event: The name of the event, such as `"push"`, for the header in which the source sends it.
         :raises TypeError: Several of `body`, `json` and `data` are given.
-        :raises ValueError: The method is invalid, a header has more than one line, or the webhook doesn't verify this source.
-        """
+        :raises ValueError: The method is invalid, a header has more than one line, or the webhook doesn't verify this source."""
         if (body is not UNSET) + (json is not UNSET) + (data is not None) > 1:
             raise TypeError("the body is given twice; pass it as the second argument, as json or as data")
         if isinstance(body, (str, bytes)) or (source in SENDS_FORMS and isinstance(body, Mapping)):

@@ -115,10 +115,8 @@ class StubHTTP:
         delay: float = 0.0,
         times: int | None = None,
     ) -> None:
-        """Declare the response to a request.
-
-        A later declaration for the same method and URL takes precedence. With `times`, the earlier one applies again after
-        so many requests. These are a failure and then a success::
+        """Declare the response to a request. A later declaration for the same method and URL takes precedence. With `times`,
+        the earlier one applies again after so many requests. These are a failure and then a success::
 
             self.http.respond("GET", URL, json={"up": True})
             self.http.respond("GET", URL, status=503, body="Try again later.", times=1)
@@ -126,10 +124,8 @@ class StubHTTP:
         :param url: The URL. Without a query it matches requests with any query; otherwise the query must be the same, with
             the parameters in any order.
         :param json: A value that is sent as JSON, `None` included.
-        :param headers: Headers. They replace those that errklein would add, such as Content-Type.
-        :param delay: The time until the response, in seconds. Use `self.bot.advance` to let it pass.
-        :param times: The number of requests that get this response; by default unlimited.
-        :raises TypeError: Both `json` and `body` are given."""
+        :param headers: They replace those that errklein would add, such as Content-Type.
+        :param delay: The time until the response, in seconds. Use `self.bot.advance` to let it pass."""
         if json is not _UNSET and body:
             raise TypeError("json and body exclude each other; pass one of them as the body of the response")
         default, content = "", body.encode() if isinstance(body, str) else body
@@ -145,12 +141,8 @@ class StubHTTP:
     def fail(
         self, method: str, url: str, error: BaseException, *, delay: float = 0.0, times: int | None = None
     ) -> None:
-        """Declare that a request fails with an exception after `delay` seconds.
-
-        See `respond`::
-
-            self.http.fail("GET", URL, ConnectionRefusedError("nobody listens"))
-        """
+        """Declare that a request fails with an exception after `delay` seconds, such as
+        `ConnectionRefusedError("nobody listens")`. See `respond`."""
         self._declare(Answer(method.upper(), url, times, delay=delay, error=error))
 
     def serve(self, url: str, respond: Callable[[OutgoingRequest], Any]) -> None:

@@ -185,14 +185,7 @@ _LONGEST = 120.0  # the virtual seconds that `TestReactor.advance_until` lets pa
 class TestReactor(MemoryReactorClock):
     """A reactor with virtual time and an asyncio event loop, without sockets and threads. It is Twisted's
     `MemoryReactorClock` with two additions: coroutines may use asyncio, whose `loop` has the same time, and `advance`
-    runs each call at its own time::
-
-        reactor = TestReactor()
-        reactor.callLater(10, print, "ten seconds")
-        reactor.loop.call_later(20, print, "twenty seconds")
-        reactor.advance(30)
-
-    A `TestBot` creates one, as `bot.reactor`."""
+    runs each call at its own time. A `TestBot` creates one, as `bot.reactor`."""
 
     __test__ = False
 

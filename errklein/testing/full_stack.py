@@ -158,10 +158,8 @@ class BotUnderTest(ErrbotBot):
 
 
 class BlockingTestBot(Requests[ClientResponse]):
-    """A bot that runs in a thread with real time, for tests that block; errbot's `TestBot`.
-
-    Its network and storage are in memory, and its administrator is `gbin@localhost`. The pytest fixture `testbot` provides one
-    that is started. ::
+    """A bot that runs in a thread with real time, for tests that block; errbot's `TestBot`. Its network and storage are in
+    memory, and its administrator is `gbin@localhost`. The pytest fixture `testbot` provides one that is started. ::
 
         testbot = BlockingTestBot(extra_plugin_dir="plugins", extra_config={"BOT_PREFIX": "?"})
         testbot.start()
@@ -171,10 +169,8 @@ class BlockingTestBot(Requests[ClientResponse]):
             testbot.stop()
 
     `get`, `post` and the other methods for requests have another parameter, `timeout`, in seconds. If the response does not arrive in
-    time, they raise WaitTimeout, an AssertionError.
-
-    :param extra_plugin_dir: A directory, or a list of directories, that is searched for plugins.
-    :param extra_config: Settings by name, as in config.py."""
+    time, they raise WaitTimeout, an AssertionError. `extra_plugin_dir` is a directory, or a list of directories, that is searched
+    for plugins, and `extra_config` has settings by name, as in config.py."""
 
     __test__ = False
 
