@@ -185,7 +185,6 @@ def find_roots(path: str | Path, file_sig: str = "*.plug") -> list[str]:
 
 
 def collect_roots(base_paths: Any, file_sig: str = "*.plug") -> list[str]:
-    """Return the directories of `find_roots` for several paths, each once."""
     if base_paths is None:
         return []
     if isinstance(base_paths, (str, Path)):
@@ -202,7 +201,6 @@ class PluginNotFoundException(Exception):
 
 
 def enumerate_backend_plugins(all_plugins_paths: Iterable[str | Path]) -> Iterator[PluginInfo]:
-    """Return the information in all readable `.plug` files in and below the directories."""
     return map(PluginInfo.of, load_plug_files(all_plugins_paths))
 
 
@@ -293,8 +291,6 @@ class AnsiExtension(Extension):
 
 
 class _Root(Element):
-    """The tree, with the raw HTML blocks that its placeholders stand for."""
-
     raw: list[str]
 
 

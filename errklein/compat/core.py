@@ -156,7 +156,6 @@ class ErrBot(BackendBase, StoreMixin):
             self._here.shut_down()
 
     def shutdown(self) -> None:
-        """Release the thread pool and the storage."""
         if "thread_pool" in vars(self):
             self.thread_pool.close()
         if self.is_open_storage():
@@ -248,7 +247,6 @@ class ErrBot(BackendBase, StoreMixin):
         return self._here.reply(msg, text, private, threaded)
 
     def split_and_send_message(self, msg: Message) -> None:
-        """Send the message at once, in as many parts as necessary."""
         for text in split_message(msg.body, self.message_size_limit):
             self.send_message(part_of(msg, text))
 
@@ -262,7 +260,6 @@ class ErrBot(BackendBase, StoreMixin):
         self._here.lookup("remove_commands_from")(instance_to_inject)
 
     def _attach_network(self, network: Any) -> None:
-        """Set the network, after `__init__`, which belongs to the backend's author."""
         self._network = network
 
     @property
@@ -341,7 +338,6 @@ class Alone:
         self._backend.split_and_send_message(built)
 
     def lookup(self, name: str) -> Any:
-        """Raise AttributeError, since there is no bot."""
         raise AttributeError(self._needs_a_bot(name), name=name, obj=self._backend)
 
     def _needs_a_bot(self, name: str) -> str:

@@ -64,7 +64,6 @@ class PlainApp(_ServedApp, StandIn):
         return Client(self, Response, **options)
 
     def route(self, *_: Any, **__: Any) -> Any:
-        """Raise ImportError, since only Flask has such methods."""
         raise ImportError("routes of flask_app require Flask, which the extra errklein[errbot] installs", name="flask")
 
     add_url_rule = before_request = after_request = errorhandler = register_blueprint = run = route

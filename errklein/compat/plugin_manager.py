@@ -42,7 +42,6 @@ class PluginInfo:
 
     @classmethod
     def of(cls, plug: PlugFile) -> PluginInfo:
-        """Return the information in a `.plug` file that errklein has already read."""
         return cls(
             plug.name,
             plug.module,
@@ -155,7 +154,6 @@ class BotPluginManager(PluginManager):
         return list(self.plugins)
 
     def get_plugins_activation_order(self) -> list[str]:
-        """Return the names of all plugins, each after the plugins in its DependsOn."""
         return activation_order(self._plugins, self._plugins)
 
     def get_plugins_by_path(self, path: str | Path) -> Iterator[BotPlugin]:

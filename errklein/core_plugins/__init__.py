@@ -44,7 +44,6 @@ class CorePlugin(BotPlugin):
     """A sentence that precedes these texts, if they may be those of other exceptions. People who may not read them get it alone."""
 
     def refusal(self, error: Exception) -> CommandError:
-        """Return the reply to a command that has raised one of `refusals`."""
         if self.failure:
             return DetailedError(f"{self.failure}: {plain_lines(str(error))}", self.failure)
         text = truncated(str(error), _LONGEST_REFUSAL)
@@ -57,7 +56,6 @@ class CorePlugin(BotPlugin):
         return host
 
     def actor(self, message: Message) -> Actor:
-        """Return the sender of a message, who performs an operation."""
         return self.host.actor(message)
 
     def note(self, message: Message, command: str, arguments: str = "") -> None:
@@ -66,7 +64,6 @@ class CorePlugin(BotPlugin):
             note(command, masker(arguments))
 
     def render(self, template: str, values: Mapping[str, Any]) -> str:
-        """Return the Markdown of a template."""
         return self.host.dispatcher.replies.process_template(template, values, self.name)
 
     def __init_subclass__(cls, **options: object) -> None:
@@ -124,7 +121,6 @@ class CorePlugin(BotPlugin):
             raise CommandError(f"There is no webhook {code(webhook)} of {where}.")
 
     async def _is_open(self, message: Message, command: RegisteredCommand, args: str, name: str) -> bool:
-        """Return whether the sender is known to be in the room, and may use the command there."""
         networks, rooms, who = self.host.networks, self.host.rooms, message.frm
         if networks.split(name)[0] is not networks.of(message):
             return False

@@ -56,7 +56,6 @@ class ChatRoom(CorePlugin):
     refusals = LookupFailed, NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError
 
     def refusal(self, error: Exception) -> CommandError:
-        """Return the reason of a network that doesn't support or refuses an operation on a room."""
         reason = str(error) or "the network doesn't support this"
         return CommandError(f"The command failed: {plain(reason)}")
 

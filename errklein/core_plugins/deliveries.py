@@ -197,7 +197,6 @@ class Webhooks(CorePlugin):
     refusals = HookError, SecretError, StorageError
 
     def refusal(self, error: Exception) -> CommandError:
-        """Return the error as a sentence."""
         text = str(super().refusal(error))
         return CommandError(text[:1].upper() + text[1:])
 
@@ -282,7 +281,6 @@ class Webhooks(CorePlugin):
         return replace(self.actor(msg), name=name_of(msg.frm))
 
     def _room(self, msg: Message, given: str) -> str:
-        """Return the room that is named, or that of the message, with its network."""
         network, networks = self.host.networks.of(msg).network, self.host.networks.backends
         if given:
             return given if given.partition(":")[0] in networks else f"{network}:{given}"

@@ -100,7 +100,6 @@ class Flows(CorePlugin):
         return root
 
     def _first_line(self, node: FlowNode) -> str:
-        """Return the first line of the description of the step's command, or ""."""
         command = self.host.dispatcher.registry.get(node.command or "")
         if command is None:
             return ""
@@ -136,7 +135,6 @@ def _drawing(title: str, lines: list[str]) -> str:
 
 
 def _summary(root: FlowRoot) -> str:
-    """Return the first paragraph of the flow's description in one line."""
     return " ".join((root.description or "No description").partition("\n\n")[0].split())
 
 

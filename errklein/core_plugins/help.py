@@ -79,7 +79,6 @@ class Help(CorePlugin):
         return self._not_defined(topic, listed)
 
     async def _permitted(self, msg: Message) -> Sequence[RegisteredCommand]:
-        """Return the commands that the sender may see, sorted by name."""
         commands = list(self.host.dispatcher.registry)
         if self.host.config.HIDE_RESTRICTED_COMMANDS:
             return [command for command in commands if await self.host.dispatcher.permissions.permits(msg, command)]
@@ -137,17 +136,14 @@ class Help(CorePlugin):
         ]
 
     def _patterns(self, command: RegisteredCommand) -> tuple[str | None, ...]:
-        """Return the texts that lists show for a command with a pattern."""
         declared = command.declaration
         return () if declared.pattern is None else (declared.pattern.pattern, declared.re_cmd_name_help)
 
     def _beginning_with(self, topic: str, commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:
-        """Return the commands whose first words are the topic."""
         start = " ".join(topic.removeprefix(self.host.prefix).lower().split()) + " "
         return [command for command in commands if command.name.replace("_", " ").lower().startswith(start)]
 
     def _not_defined(self, topic: str, commands: Sequence[RegisteredCommand]) -> str:
-        """Return the reply to an unknown topic, with the plugins and commands that have similar names."""
         reply = "That command is not defined."
         inactive = [
             one.name for one in self.host.plugin_manager.found if not one.active and one.name.lower() == topic.lower()
@@ -194,7 +190,6 @@ class Help(CorePlugin):
 
 
 def _listed(commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:
-    """Return the commands that lists contain: those that aren't declared as hidden."""
     return [command for command in commands if not command.declaration.hidden]
 
 
@@ -223,12 +218,10 @@ class CommandNotFoundFilter(CorePlugin):
         self._hints = RateLimit(bot.reactor.seconds, inf, 10_000)
 
     def activate(self) -> None:
-        """Let the dispatcher ask for hints."""
         super().activate()
         self.host.dispatcher.hint = self.hint
 
     def deactivate(self) -> None:
-        """Give no more hints."""
         vars(self.host.dispatcher).pop("hint", None)
         super().deactivate()
 
@@ -248,7 +241,6 @@ class CommandNotFoundFilter(CorePlugin):
         return command_hint(settings.BOT_PREFIX)
 
     async def unknown(self, msg: Message, cmd: None, args: Any, dry_run: bool, emptycmd: bool = True) -> str:
-        """Return the reply to a message whose command is unknown, or ""."""
         backend = self.host.networks.current
         if self.host.config.SUPPRESS_CMD_NOT_FOUND:
             return ""

@@ -121,7 +121,6 @@ class Plugins(CorePlugin):
         return self.render("plugin_info", values)
 
     def _named(self, args: str, verb: str) -> str:
-        """Return the name of a plugin in the arguments. Raises CommandError with all names if it is missing."""
         name = args.strip()
         if not name:
             names = "\n".join(f"- {plugin.name}" for plugin in self.host.plugin_manager.found)
@@ -250,7 +249,6 @@ def _represented(value: Any, by: Actor, represent: Callable[[Any], str] = repr) 
 
 
 def _described(entries: Sequence[RepoEntry]) -> str:
-    """Return a line for each plugin of a repository, with its description."""
     if len(entries) == 1:
         return entries[0].documentation or ""
     return "\n".join(f"{entry.name}: {entry.documentation or ''}" for entry in entries)

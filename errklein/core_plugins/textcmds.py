@@ -18,7 +18,6 @@ class TextCmds(CorePlugin):
     The plugin is active only if the bot has a Text network."""
 
     def activate(self) -> None:
-        """Activate the plugin if one of the networks is a Text network."""
         if any(isinstance(backend, TextBackend) for backend in self.host.networks.backends.values()):
             super().activate()
 
@@ -72,7 +71,6 @@ class TextCmds(CorePlugin):
         return "Messages now end with the line."
 
     def _text(self) -> TextBackend:
-        """Return the backend of the current network. Raises CommandError if it isn't a Text network."""
         backend = self.host.networks.current
         if not isinstance(backend, TextBackend):
             raise CommandError("This command is available only on the bot's terminal.")

@@ -23,14 +23,12 @@ class VersionChecker(CorePlugin):
     only Text, Test, Null and Dummy networks."""
 
     def activate(self) -> None:
-        """Start the requests, unless all networks are local."""
         if all(backend.mode.lower() in _LOCAL for backend in self.host.networks.backends.values()):
             return
         super().activate()
         self.start_poller(_SOON, self.begin, times=1)
 
     async def begin(self) -> None:
-        """Check the version now, and then once a day."""
         self.start_poller(_DAY, self.check)
         await self.check()
 
@@ -45,7 +43,6 @@ class VersionChecker(CorePlugin):
             self.log.debug("The newest version could not be determined: %s: %s", type(error).__name__, error)
 
     async def newest(self) -> str:
-        """Request the newest version from PyPI, and return it. Raises ValueError if the status isn't 200."""
         response = await self.http.get(URL)
         if response.code != 200:
             raise ValueError(f"{URL} responded with status {response.code}")

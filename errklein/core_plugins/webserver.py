@@ -62,7 +62,6 @@ class Webserver(CorePlugin):
 
     @callable_anywhere
     async def activate(self) -> None:
-        """Open the configured endpoints, then activate the plugin. Without a configuration or open endpoint, do neither."""
         if self.config is None and not self.host.web.listeners.open_now:
             self.log.info("The Webserver plugin is not configured; it opens no port")
             return
@@ -80,7 +79,6 @@ class Webserver(CorePlugin):
 
     @callable_anywhere
     async def deactivate(self) -> None:
-        """Close the endpoints that this plugin opened."""
         super().deactivate()
         await self._close(list(self._opened))
 
@@ -103,7 +101,6 @@ class Webserver(CorePlugin):
         await self._close(old)
 
     async def _open(self, description: str, old: list[str], new: list[str]) -> None:
-        """Open the endpoint unless it is open. An old endpoint with the same port is closed first if necessary."""
         listeners = self.host.web.listeners
         if listeners.is_open(description):
             return

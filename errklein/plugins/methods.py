@@ -90,7 +90,6 @@ class MethodSource:
         return Finding(code.co_filename, code.co_firstlineno if node is None else node.lineno, text, is_error)
 
     def node(self, function: types.FunctionType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
-        """Return the syntax tree of the function, without its decorators; None if its source can't be read."""
         code = function.__code__
         if code.co_filename not in self._files:
             self._files[code.co_filename] = _functions_in(code.co_filename)
@@ -100,7 +99,6 @@ class MethodSource:
 
 
 def _functions_in(path: str) -> Mapping[int, ast.AST]:
-    """Return the functions in a file by the line of the first decorator or the `def`; none if it can't be read."""
     try:
         with tokenize.open(path) as file:
             tree = ast.parse(file.read())
@@ -230,7 +228,6 @@ def _parsed_call(wrapper: Any) -> _Call:
 
 
 def _variables(rule: str) -> tuple[str, ...] | None:
-    """Return the variables of a rule in its order; None if the rule is invalid, which the route table reports."""
     try:
         parsed = Rule(rule)
         parsed.bind(Map())
@@ -325,7 +322,6 @@ def _is_super(node: ast.AST) -> bool:
 
 
 def _root(node: ast.expr) -> str:
-    """Return the name that a chain of attributes begins with, or ""."""
     while isinstance(node, ast.Attribute):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""

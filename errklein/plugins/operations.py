@@ -65,7 +65,6 @@ class PluginOperations:
 
     @operation("status_plugins")
     def unusable(self, by: Actor) -> Sequence[str]:
-        """Return errors about files without a plugin, each in one line; none for people who may not read details."""
         return [text for _, text in sorted(self._manager.unusable.items())] if by.reads_details else ()
 
     @operation("plugin_info", "name")
@@ -101,7 +100,6 @@ class PluginOperations:
 
     @operation("plugin_config", "name")
     async def configuration(self, by: Actor, name: str) -> tuple[Any, Any]:
-        """Return the template of a plugin's configuration, and the stored one, with secrets masked; None if there is none."""
         template, stored = await self._configurable(name)
         return template, _visible(stored, by)
 
@@ -112,7 +110,6 @@ class PluginOperations:
 
     @operation("plugin_config", "name")
     async def form(self, by: Actor, name: str) -> ConfigForm:
-        """Return a plugin's configuration as a form, without secrets for anybody."""
         return form_of(await self._manager.configuration_template(name), self._manager.configuration(name))
 
     @operation("plugin_config", "name", "given", changes=True, hidden=("given",))

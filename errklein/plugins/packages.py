@@ -175,7 +175,6 @@ class RequirementLine:
 
     @property
     def name_and_versions(self) -> str:
-        """The requirement without options and comments."""
         return _OPTIONS_OF_LINE.sub("", self.text)
 
 
@@ -475,7 +474,6 @@ class PackageDirectory:
             _merge(self._ready, self.path)
 
     def _explained(self, requirements: RequirementFile, error: ProgramError) -> InstallError:
-        """Return an error that explains the one of pip, if that is about an installed version."""
         for name, there in _CONSTRAINT.findall(error.output):
             for dependent, wanted, required in _WANTED.findall(error.output):
                 if normalized(required) != normalized(name):

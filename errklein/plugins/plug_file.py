@@ -181,7 +181,6 @@ def _check_name(plug: PlugFile) -> None:
 
 
 def _source(plug: PlugFile) -> bytes:
-    """Return the text of the module, or nothing if the file can't be read and thus not be loaded either."""
     try:
         return plug.module_path.read_bytes()
     except OSError:

@@ -143,7 +143,6 @@ class PluginExecution:
     minimum: ClassVar = 5.0
 
     def run(self, method: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        """Call a method of a plugin or of flows, on the reactor or in a thread."""
         with assigned(origin, f"plugin:{getattr(getattr(method, '__self__', None), 'name', '')}"):
             return self.runner.run(method, *args).addErrback(_as_raised)
 

@@ -73,7 +73,6 @@ class Sent(str):
 
     @property
     def text(self) -> str:
-        """The text without recipient and network."""
         return str(self)
 
     def __eq__(self, other: object) -> bool:
@@ -294,7 +293,6 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return self.messages[before:]
 
     def _cause_of_replies(self, text: str, replies: Sequence[str], backend: Backend) -> str:
-        """Return the cause of a failed command, such as "!buidl: command not found; did you mean !build?"; "" without an error."""
         if self._log.failure is not None:
             return f"{text}: {_explain_failure(self._log.failure)}"
         registry, prefix = self.bot.registry, self.config.networks[backend.network].BOT_PREFIX
@@ -416,7 +414,6 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return response
 
     def _cause_of_response(self, response: ClientResponse, method: str, path: str) -> str:
-        """Return the cause of an error response, such as "no webhook matches this path; did you mean /notes?"."""
         status, failure = response.status, self._log.failure
         if status == 404 and ("no webhook" in response.text or response.text == "no_service"):
             similar = _similar_rule(path, [route.rule for route in self.bot.web.routes.hooks()])
@@ -437,7 +434,6 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return loop.enter(function, *args, **kwargs) if isinstance(loop, TestLoop) else function(*args, **kwargs)
 
     def _end_tasks(self) -> list[asyncio.Task[Any]]:
-        """Cancel the asyncio tasks that plugins have created and not ended, and close the loop. Return these tasks."""
         loop = loop_of(self.reactor)
         if not isinstance(loop, TestLoop):
             return []
@@ -493,7 +489,6 @@ _DETAIL = re.compile(r"<p>(.*?)</p>")
 
 
 def _similar_rule(path: str, rules: Iterable[str]) -> str:
-    """Return the rule that resembles the path most, whatever its variables are; "" if none does."""
     segments = path.split("/")
     filled = {"/".join(_filled(rule.split("/"), segments)): rule for rule in rules}
     return filled.get(most_similar(path, filled), "")
@@ -532,7 +527,6 @@ def _detail(response: ClientResponse) -> str:
 
 
 def _explain_left_over(left: Sequence[str], waiting: Sequence[str]) -> str:
-    """Return the text of the error. `waiting` are the handlers that waited when the test ended."""
     found = f"left over after the bot has stopped: {', '.join(left)}"
     if waiting:
         handlers, respond = " and ".join(waiting), "it responds" if len(waiting) == 1 else "they respond"

@@ -355,7 +355,6 @@ class BlockingTestBot(Requests[ClientResponse]):
             unload(plug)
 
     def _plugs(self) -> list[PlugFile]:
-        """Return the `.plug` files of the test's own plugins."""
         found = self._bot.plugin_manager.found if hasattr(self, "_bot") else ()
         # Operators' plugins may have Core = True, too.
         return [plugin.plug for plugin in found if plugin.plug.path.parent != CORE_PLUGINS]
@@ -436,8 +435,6 @@ def _forward_log(level: int, exits: ExitStack) -> None:
 
 
 def _observe(observe: Callable[[LogEvent], None], exits: ExitStack) -> None:
-    """Pass events to an observer until the end, apart from those that have come from `logging`."""
-
     def pass_on(event: LogEvent) -> None:
         if FROM_STDLIB not in event:
             observe(event)

@@ -81,7 +81,6 @@ def neutral_text(mode: str, message: Message, markdown: str) -> str:
 
 
 def details_of(message: Message, is_card: bool = False) -> str:
-    """Return the details of a message; "" for one that only has a text."""
     details: dict[str, Any] = {"card": True} if is_card else {}
     if attributes := _attributes(message):
         details["attributes"] = attributes

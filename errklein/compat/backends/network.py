@@ -167,7 +167,6 @@ class ThreadedNetwork(NetworkBase):
         return self._accept(kept, neutral_text(self.mode, kept, kept.body), details_of(kept), wanted, file)
 
     def build_identifier(self, text: str) -> Identifier:
-        """Return the identifier for a text; raises ValueError, and errors of the backend's own code."""
         identifier: Identifier | None = self._stamp.identifier(self.legacy.build_identifier(text))
         if identifier is None:
             raise ValueError(f"{self.network} has no identifier for {text!r}")
@@ -445,7 +444,6 @@ class SendingThread:
         return [partial(self._send_part, whole, text) for text in texts]
 
     def take_turn(self, recipient: str) -> float:
-        """Return 0.0: the backend limits its own rate."""
         return 0.0
 
     def transmit(self, parts: Sequence[Part], keys: Sequence[str]) -> Sequence[Deferred[Any]]:
@@ -468,7 +466,6 @@ class SendingThread:
         return Failure(NotConfirmed(str(error)))
 
     def _restored(self, message: OutgoingMessage) -> Message:
-        """Return a message of an earlier process. Called in the thread."""
         network = self._network
         try:
             return restored(message, network.build_identifier, network.bot_identifier)
@@ -597,7 +594,6 @@ def find_network(config: Any) -> PlugFile:
 
 
 def _how_to_get(wanted: str) -> str:
-    """Return the end of a sentence about a missing backend whose package is known; else ""."""
     by_small_name = {name.lower(): name for name in PACKAGES}
     if (name := by_small_name.get(wanted.lower())) is None:
         return ""

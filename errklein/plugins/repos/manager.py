@@ -58,7 +58,6 @@ class RepoEntry(NamedTuple):
 
 
 def _fetch(address: str, downloads: Downloads) -> dict[str, Any]:
-    """Return the index at a URL or path. Blocks. Raises RepoException."""
     if sources.is_local(address):
         try:
             data = sources.local_path(address).read_bytes()
@@ -126,7 +125,6 @@ def _without_user(url: str) -> tuple[str, tuple[str, str] | None]:
 
 
 def _reason(error: Any) -> str:
-    """Return the exception's class and text; those of the cause if Twisted has wrapped it."""
     for failure in getattr(error, "reasons", ()):
         return _reason(failure.value)
     return f"{type(error).__name__}: {error}"
@@ -173,7 +171,6 @@ class BotRepoManager(StoreMixin):
         self.set_plugin_repos({**self.get_installed_plugin_repos(), name: url})
 
     def get_all_repos_paths(self) -> list[str]:
-        """Return the directories of installed repositories. Invalid names are ignored with a warning."""
         paths = []
         for name in map(str, self.get_installed_plugin_repos()):
             try:
@@ -238,7 +235,6 @@ class BotRepoManager(StoreMixin):
         return (entry for name in known for entry in _entries(known, name) if is_meant(entry))
 
     def install_repo(self, repo: str) -> str:
-        """Install the repository with that name in the index, or at that URL. Return its directory."""
         source = self._source(repo.strip())
         target = self.path_of(source.name)
         if target.exists():
@@ -476,7 +472,6 @@ class RepoOperations:
 
     @operation("repos_uninstall", "name", changes=True)
     async def uninstall(self, by: Actor, name: str) -> InstalledRepo:
-        """Remove a repository and its plugins. Their stored values stay."""
         path = self._repos.path_of(name)
         names = [plugin.name for plugin in self._below(path)]
         return InstalledRepo(name, {}, (), names, await self._forget(name, path))
