@@ -358,8 +358,8 @@ class PluginMessages:
 
     @DefaultMethod
     def delete(self, sent: Target) -> Receipt:
-        """Delete a message of the bot; otherwise as `edit`. One that hasn't been sent yet won't be. `await` raises
-        Unsupported where that is impossible."""
+        """Delete a message of the bot. One that hasn't been sent yet won't be. The parameter, result and errors are those of
+        `edit`; `await` raises Unsupported where that is impossible."""
         return self._bot.sending.change(sent, Kind.DELETE)
 
     @DefaultMethod
@@ -443,8 +443,8 @@ class PluginMessages:
         return self._bot.send_stream_request(user, fsource, name, size, stream_type)
 
     def add_reaction(self, msg: Message, reaction: str) -> None:
-        """Add a reaction, such as "thumbsup", to a message. Raises NotImplementedError if the network has no reactions. New
-        plugins use `react`."""
+        """Add a reaction to a message. It has a name such as "thumbsup". Raises NotImplementedError if the network has no
+        reactions. New plugins use `react`."""
         self._bot.sending.change_reaction(msg, Kind.REACT, reaction)
 
     def remove_reaction(self, msg: Message, reaction: str) -> None:

@@ -223,9 +223,9 @@ class BotPlugin(PluginMessages, StoreMixin):
     # Methods to override
 
     def get_configuration_template(self) -> Any:
-        """Return an example of the plugin's configuration, a value of literals such as `{"URL": "https://ci.example.org",
-        "TIMEOUT": 10}`; None if the plugin has no configuration. Override this method to make the plugin configurable; see
-        :doc:`/guides/storage`. `!plugin config NAME` shows the template, and `check_configuration` compares with it."""
+        """Return an example of the plugin's configuration. Override this method to make the plugin configurable: with a value
+        of literals, such as `{"URL": "https://ci.example.org", "TIMEOUT": 10}`; see :doc:`/guides/storage`. None, as by default,
+        is for none. `!plugin config NAME` shows the template, and `check_configuration` compares with it."""
         return None
 
     def check_configuration(self, configuration: Any) -> Any:
@@ -242,7 +242,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         recurse_check_structure(self.get_configuration_template(), configuration)
 
     def configure(self, configuration: Any) -> Any:
-        """Store the configuration in `self.config`; None if the plugin isn't configured. Called before each activation.
+        """Store the configuration in `self.config`. Called before each activation, with None if the plugin isn't configured.
         Override it to add default values, and call the inherited method with the result."""
         self.config = configuration
 
@@ -364,8 +364,8 @@ class BotPlugin(PluginMessages, StoreMixin):
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Stop the poller that has this method and these arguments; ValueError if there is none. Without a method, stop all
-        pollers of this plugin."""
+        """Stop the poller that has this method and these arguments; without a method, all pollers of this plugin. Raises
+        ValueError if no poller has them."""
         self.__pollers.stop(None if method is None else (method, args or (), kwargs or {}))
 
     def ask(self, msg: Message, question: str, timeout: float | None = 60.0) -> Any:
