@@ -71,7 +71,7 @@ class NameJudgeTests(SynchronousTestCase):
         """Names of other plugins and installed packages are refused; standard names and errklein's are allowed."""
         for module, name in (
             ("errbot.plugins.other", "Thing"),
-            ("errbot.plugins.backup", "Backup"),
+            ("errbot.plugins.help", "Help"),
             ("errklein_plugins.Other.other", "Thing"),
             ("twisted.internet.defer", "Deferred"),
             ("os", "system"),
