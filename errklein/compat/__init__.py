@@ -1,5 +1,4 @@
-"""The packages `errbot` and `flask` for plugins that were written for errbot. Plugins import these names, and errklein
-provides its own modules for them. `names.txt` has the complete list of modules and names."""
+"""The packages `errbot` and `flask` for plugins that were written for errbot; `names.txt` lists all modules and names."""
 
 from errklein.compat._facade import FACADES, FacadeModule, install, publish, stand_in_for, step_aside, withdraw
 from errklein.plugins.imports import provide

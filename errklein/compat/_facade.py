@@ -81,8 +81,7 @@ class FacadeModule(ModuleType):
 
 
 def install(force: bool = False) -> None:
-    """Make errklein's `errbot` and `flask` importable for all code in the process. Plugins get these packages without
-    this call. It is for other libraries that import them. One that is installed isn't replaced, unless `force`."""
+    """Make errklein's `errbot` and `flask` importable for other code than plugins, in place of installed ones only if `force`."""
     for name in FACADES:
         if force or not (name in sys.modules or find_spec(name) is not None):
             stand_in_for(name)

@@ -42,8 +42,7 @@ class RunningBots:
             self._bots.remove(bot)
 
     def add(self, owner: str, name: str, rule: str, methods: Sequence[str] | str, handler: Callable[..., Any]) -> None:
-        """Add a route. Its handler gets the request and is called in a thread. Raises ValueError or LookupError for an
-        invalid rule, and for one with a converter that only another map has, with which `put` would refuse all."""
+        """Add a route whose handler is called in a thread. Raises ValueError or LookupError for a rule that isn't valid here."""
         rule, methods = normalise_rule(rule), normalise_methods(methods)
         Map([Rule(rule, methods=methods)])
         declaration = HookDeclaration(rule, methods, raw=True, threaded=True, methods_given=True)
@@ -60,8 +59,7 @@ class RunningBots:
         self._hooks.clear()
 
     def answered(self) -> list[tuple[Hook, tuple[str, ...]]]:
-        """Return the hooks of the newest bot with the methods that they serve; without a bot, those that are registered
-        here. Other threads wait for the reactor, and get Stopping if the bot stops meanwhile."""
+        """Return the hooks of the newest bot, or those kept here, with their methods. Raises Stopping if the bot stops."""
         bot = self.newest
         if bot is None:
             return [(hook, hook.declaration.methods) for hooks in list(self._hooks.values()) for hook in hooks]
@@ -70,8 +68,7 @@ class RunningBots:
         return [(route.hook, route.methods) for route in routes if route.methods]
 
     def ask(self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> ClientResponse:
-        """Return the newest bot's response to a request, which may be for a plugin's webhook. Waits for it. Raises
-        RuntimeError on the reactor thread, and if no bot is running."""
+        """Wait for the newest bot's response to a request. Raises RuntimeError on the reactor thread, and if no bot is running."""
         bot = self.newest
         if bot is None:
             raise RuntimeError("flask_app can't handle requests: no bot is running")

@@ -94,8 +94,7 @@ class Tee:
 
 
 def install_packages(req_path: Path) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
-    """Install the requirements in the file for the bot that was started last. Return None, or if the installation
-    failed, a tuple like that of `sys.exc_info()`."""
+    """Install a file's requirements for the newest bot. Return None, or a tuple like that of `sys.exc_info()` if that failed."""
     bot = running_bots.newest
     try:
         if bot is None:
@@ -116,8 +115,7 @@ def check_dependencies(req_path: Path) -> tuple[str | None, list[str]]:
 
 
 def global_restart() -> None:
-    """Stop the bot that was started last, and start its process again. Returns at once; an invalid config.py is only
-    logged. Raises CannotRestart if no bot is running, or the process can't be started again."""
+    """Restart the newest bot's process; an invalid config.py is only logged. Raises CannotRestart if that is impossible."""
     bot = running_bots.newest
     restarting = cannot_restart() if bot is None else bot.restart()
     restarting.addErrback(lambda failure: _log.error("The bot can't restart itself: %s", failure.getErrorMessage()))
@@ -138,8 +136,7 @@ def split_string_after(text: str, length: int) -> Iterator[str]:
 
 
 def rate_limited(min_interval: float) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that limits how often a function is called. Calls from all threads together begin at least
-    `min_interval` seconds apart. A call that is too early blocks until its time, so this isn't for the reactor."""
+    """Limit how often a function is called, in all threads together. A call that is too early blocks, so not for the reactor."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         lock = threading.Lock()

@@ -58,8 +58,7 @@ class Replaced:
         return name in self.names or (name == "callback_message" and "process_message" in self.names)
 
     def call(self, name: str, backend: Backend, *args: Any) -> Awaitable[Any] | None:
-        """Call the bot's method for an event or message of the network. A thread calls it at once. On the reactor, it
-        is called in a thread after earlier ones, and errors are logged."""
+        """Call the bot's method for an event or message: from the reactor in a thread after earlier ones, with errors logged."""
         bot, method = self._bot, getattr(self._bot, name)
         with assigned(handled_network, backend.network):
             if not in_reactor_thread(bot.reactor):
@@ -321,8 +320,7 @@ class ErrbotBot(Bot):
 
     @property
     def kept(self) -> StoreMixin:
-        """The stored values of the network of the message being handled, else of the first network. Their namespace is
-        "<mode>_backend", where the network itself stores values, too. It is opened at the first use."""
+        """The stored values of the current network, in the namespace "<mode>_backend", where it stores values itself, too."""
         if isinstance(self.backend, RunsErrBot):
             return self.backend.legacy
         namespace = f"{self.mode}_backend"

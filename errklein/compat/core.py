@@ -49,8 +49,7 @@ class RunsErrBot(Protocol):
 
 
 class BackendBase(ABC):
-    """The methods that a third-party backend implements. Backends subclass `ErrBot`, which inherits from this class. A
-    method that the backend lacks raises NotImplementedError when it is called."""
+    """What a subclass of `ErrBot`, a third-party backend, implements. What it lacks raises NotImplementedError when called."""
 
     cmd_history: Any
     MSG_ERROR_OCCURRED = "Computer says nooo. See logs for details"
@@ -65,8 +64,7 @@ class BackendBase(ABC):
         raise self._left_out("connect()")
 
     def serve_once(self) -> Any:
-        """Connect, and serve until the connection ends. Return True if the backend has ended for good. After any other
-        value, `serve_forever` connects again."""
+        """Connect, and serve until the connection ends; `serve_forever` connects again unless this returns True."""
         raise self._left_out("serve_once()")
 
     def build_identifier(self, text_representation: str) -> Identifier:
@@ -170,8 +168,7 @@ class ErrBot(BackendBase, StoreMixin):
         self._here.send_card_as_text(card)
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
-        """Prepare the body for a prefix. A backend overrides this to add the name, and calls it with `super()` first. A
-        body that begins with a Markdown heading gets a line break before it, so that it stays a heading."""
+        """Let a heading in the body stay one: it gets a line break before it. A backend adds the name after `super()`."""
         if message.body.startswith("#"):
             message.body = f"\n{message.body}"
 

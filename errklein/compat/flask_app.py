@@ -129,8 +129,7 @@ def __getattr__(name: str) -> Any:
 
 
 def route(obj: Any) -> None:
-    """Serve the methods of an object that are marked with `@webhook`. It replaces the routes of an earlier call for an
-    object of that name. Don't call it for a plugin, whose activation does this."""
+    """Serve the methods of an object that are marked with `@webhook`, in place of an earlier one of that name. Not for plugins."""
     owner = str(getattr(obj, "name", None) or type(obj).__name__)
     methods = inspect.getmembers(obj, inspect.ismethod)
     declared = [(name, HookDeclaration.of(method), method) for name, method in methods]

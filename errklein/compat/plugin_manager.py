@@ -27,8 +27,7 @@ CORE_PLUGINS = str(_CORE_PLUGINS)  # the directory of errklein's core plugins
 
 @dataclass
 class PluginInfo:
-    """The content of a `.plug` or `.flow` file. Versions are tuples, which can be compared. Those of errbot have a
-    fourth number for alpha, beta and release candidate versions."""
+    """The content of a `.plug` or `.flow` file. Versions are tuples; a fourth number stands for alpha, beta and rc."""
 
     name: str
     module: str

@@ -1,5 +1,4 @@
-"""The storage that STORAGE names: its lookup and creation, and the check that errbot's shelves are imported first; and base
-classes for third-party storages, the content of `errbot.storage.base`."""
+"""The storage that STORAGE names, the check that errbot's shelves are imported first, and the content of `errbot.storage.base`."""
 
 from __future__ import annotations
 
@@ -69,8 +68,7 @@ def check_shelves(config: Config, data_dir: str | None) -> None:
 
 
 def settle_shelves(config: Config, storage: Storage, data_dir: str | None, no_import: bool) -> None:
-    """Record in the storage that the bot has started, so that later starts don't look for shelves. Raises StorageError
-    if shelves must be imported first, unless `no_import`. May block."""
+    """Record that the bot has started. Raises StorageError if shelves must be imported first, unless `no_import`."""
     if config.STORAGE != "Shelf" or is_settled(storage):
         return
     reason = shelves_to_import(config, storage, data_dir)

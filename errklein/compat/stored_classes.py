@@ -297,8 +297,7 @@ def _is_installed(module: str) -> bool:
 
 
 def _in_source(source: Path, name: str) -> NameStatus:
-    """Return whether the module defines the class or function, as far as its source shows. Of a member's name the class
-    is judged; `find_restored_class` checks the rest when the value is read."""
+    """Return whether the module defines the class or function, as far as its source shows; of a member, its class."""
     try:
         body = ast.parse(source.read_bytes()).body
     except (OSError, SyntaxError, ValueError, RecursionError):

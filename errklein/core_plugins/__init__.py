@@ -1,5 +1,4 @@
-"""The core plugins, which provide the bot's own chat commands. Each is a plugin with a `.plug` file, like those of
-operators. CORE_PLUGINS selects which of them are loaded."""
+"""The core plugins, with the bot's own chat commands. Each has a `.plug` file; CORE_PLUGINS selects which are loaded."""
 
 from __future__ import annotations
 
@@ -114,8 +113,7 @@ class CorePlugin(BotPlugin):
         return all(opened)
 
     async def check_use(self, message: Message, args: str, webhook: str, *rooms: str) -> None:
-        """Raise CommandError unless the sender may use the running command for the webhook, and for further rooms: see
-        `may_use`. Others don't learn whether the webhook exists."""
+        """Raise CommandError unless the sender `may_use` the command so. Others don't learn whether the webhook exists."""
         if not await self.may_use(message, args, webhook, *rooms):
             where = "a room that you are in, or you may not use this command there"
             raise CommandError(f"There is no webhook {code(webhook)} of {where}.")
@@ -140,8 +138,7 @@ class CorePlugin(BotPlugin):
         return await self._bot.plugin_pool.run(lambda: is_open)
 
     def identifier_of(self, name: str) -> Identifier:
-        """Return the person or room of that name. Call it in a thread: networks of errbot's backends may ask a server.
-        Raises CommandError if the name is invalid."""
+        """Return the person or room of that name, or raise CommandError. It may ask a server, so call it in a thread."""
         try:
             return self.build_identifier(name)
         except ValueError as error:
@@ -151,8 +148,7 @@ class CorePlugin(BotPlugin):
 def callable_anywhere(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[S, P], T | Deferred[T]]:
-    """Wrap an async method so that plugins can call it without `await`. In a thread, the call blocks until the method
-    has returned. On the reactor, the call returns a Deferred of the result."""
+    """Wrap an async method: in a thread, a call blocks until it has returned; on the reactor, it returns a Deferred."""
 
     @wraps(method)
     def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Any:

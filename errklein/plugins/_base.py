@@ -1,5 +1,4 @@
-"""The parts of BotPlugin: the bot as plugins use it, attributes that a plugin may define otherwise, pollers, and messages to
-people and rooms."""
+"""The parts of BotPlugin: the bot as plugins use it, attributes that a plugin may define otherwise, pollers, and messages."""
 
 from __future__ import annotations
 
@@ -167,8 +166,7 @@ class _Poller:
 
 
 class Pollers:
-    """The pollers of one plugin. The methods may be called in any thread. Calls don't overlap and don't drift: a call
-    that takes longer than the interval skips the calls that it missed."""
+    """The pollers of one plugin, for any thread. Calls don't overlap: one that takes longer than the interval skips others."""
 
     log = Logger()
 
@@ -179,8 +177,7 @@ class Pollers:
         self._pollers: list[_Poller] = []
 
     def start(self, interval: float, times: int | None, signature: Signature) -> None:
-        """Make the call every `interval` seconds, `times` times or until it is stopped. Replaces the poller of the same
-        call. Raises TypeError if the method isn't callable."""
+        """Make the call every `interval` seconds; replaces the poller of the same call. Raises TypeError if it isn't callable."""
         if not callable(signature[0]):
             raise TypeError(f"{self.owner}: start_poller() requires a callable, not {signature[0]!r}")
         poller = _Poller(self, interval, times, signature)

@@ -1,5 +1,4 @@
-"""A replacement of `importlib` for plugins' code. `import_module("helper")` in a plugin imports the file beside that
-plugin, as the statement `import helper` does."""
+"""A replacement of `importlib` for plugins, whose `import_module("helper")` imports as the statement `import helper` does."""
 
 from __future__ import annotations
 

@@ -57,8 +57,7 @@ def load_plug_files(roots: Iterable[str | Path], problems: list[str] | None = No
 
 
 def directory_warnings(config: Config, known: Iterable[Path] = ()) -> list[str]:
-    """Return a warning for each directory of --plugin-dir or BOT_EXTRA_PLUGIN_DIR without `.plug` and `.flow` files.
-    `known` are files that were found; the directories above them aren't searched. Blocks on the disk."""
+    """Return a warning for each directory of plugins in the settings without such files; `known` are files that were found."""
     found = list(known)
     directories = config.directories("BOT_EXTRA_PLUGIN_DIR")
     unknown = [one for one in directories if not any(path.is_relative_to(one) for path in found)]
@@ -149,9 +148,8 @@ def _state_of_path() -> object:
 
 
 def _roots_of(entry_point: EntryPoint) -> list[Path]:
-    """Return the directories of the package that the entry point names. For a single module, which shares its directory
-    with all installed packages, or a missing one, return the `.plug` and `.flow` files that the distribution lists. An
-    editable install (PEP 660) lists none; then return the files beside the module that name it."""
+    """Return the directories of the package that the entry point names. For a missing one, or a single module, which is beside
+    all installed packages, return the files that the distribution lists; if none (PEP 660), those that name the module."""
     try:
         spec = find_spec(entry_point.module)
     except Exception:

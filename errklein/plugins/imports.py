@@ -65,8 +65,7 @@ class PluginLoadError(Exception):
 
 
 def located_error(plug: PlugFile, error: BaseException) -> str:
-    """Return the error with the file and line of the plugin's own code that raised it or called what raised it. For
-    example `/srv/plugins/hello.py, line 7: ZeroDivisionError: division by zero`."""
+    """Return the error with its place, such as `/srv/plugins/hello.py, line 7: ZeroDivisionError: division by zero`."""
     return f"{error_place(plug, error)}: {described_error(error)}"
 
 
@@ -263,8 +262,7 @@ def know_neighbours(directories: Iterable[Path]) -> None:
 def provide(
     packages: Mapping[str, str], loaded: Callable[[str, ModuleType], None], unloaded: Callable[[str, ModuleType], None]
 ) -> None:
-    """Redirect imports of these packages in plugins. `loaded` and `unloaded` are called with the name and module of
-    each plugin module that is loaded or unloaded."""
+    """Redirect imports of these packages in plugins. `loaded` and `unloaded` get the name and module of each plugin module."""
     _finder.provided, _finder.loaded, _finder.unloaded = packages, loaded, unloaded
 
 

@@ -1,5 +1,4 @@
-"""The life of plugins: their activations, those in progress and their order, and deactivation, reload and replacement of the
-configuration."""
+"""The life of plugins: activations, those in progress and their order, deactivation, reload and change of the configuration."""
 
 from __future__ import annotations
 
@@ -81,8 +80,7 @@ class Activation:
         return ranks[name]
 
     def wait(self, *, until_usable: bool = False) -> Deferred[None]:
-        """Return a Deferred that fires when the plugin is active, or fails with the error of the activation. With
-        `until_usable`, for another activation, it also fires at `release`."""
+        """Return a Deferred that fires when the plugin is active, or at `release` if `until_usable`, or fails."""
         if self._done:
             return succeed(None) if self._outcome is None else fail(self._outcome)
         (self._dependents if until_usable else self._waiting).append(waiting := Deferred[None]())
@@ -172,8 +170,7 @@ class Activations:
         return errors
 
     async def activate(self, plugin: Plugin, configuration: Callable[[], Any] | None = None) -> None:
-        """Activate the plugin after its dependencies, with its stored configuration unless another is given. Raises
-        PluginActivationException, or PluginTimeout after the timeout."""
+        """Activate the plugin after its dependencies. Raises PluginActivationException, or PluginTimeout after the timeout."""
         self.check_settled(plugin)
         await self._in_time(plugin, self._activated(plugin, Batch(), configuration))
 
@@ -417,8 +414,7 @@ class Lifecycle:
         return problems + await self.loader.check_templates(plugin)
 
     def give_up(self, plugin: Plugin) -> bool:
-        """Make a plugin inactive whose `activate` exceeds the timeout. Return whether there was such an activation. The
-        instance is deactivated when its `activate` returns."""
+        """Make a plugin inactive whose `activate` exceeds the timeout; return whether it does. It is deactivated later."""
         activation = self.activations.of(plugin)
         if activation is None or not activation.late or activation.step == "callback_connect":
             return False

@@ -1,5 +1,4 @@
-"""Loads plugins: finds their files, installs requirements, imports modules, creates instances and registers templates; and
-compares files with the code."""
+"""Loads plugins: files, requirements, modules, instances and templates; and compares files with the code that was loaded."""
 
 from __future__ import annotations
 

@@ -51,8 +51,7 @@ def handlers(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def handlers_once_active(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Yield the same as `handlers`, without methods that an activation hides. `configure` and `activate` assign the
-    attributes `config` and `namespace`, so methods of these names are left out."""
+    """Yield those of `handlers` but for `config` and `namespace`, attributes that `configure` and `activate` assign."""
     return ((name, handler) for name, handler in handlers(plugin) if name not in ("config", "namespace"))
 
 

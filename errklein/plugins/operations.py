@@ -194,8 +194,7 @@ def form_of(template: Any, stored: Any) -> ConfigForm:
 
 
 def configuration_of(template: Any, stored: Any, given: Mapping[str, str] | str) -> Any:
-    """Return the configuration that a form means. An empty secret field, or MASK in a text, keeps what is stored. Raises
-    ValueError with the reason if the form doesn't have it."""
+    """Return the configuration that a form means, or raise ValueError. Empty secret fields, and MASK, keep what is stored."""
     base = template if stored is None else stored
     if isinstance(given, str):
         value = _literal(given)
@@ -258,8 +257,7 @@ def _masked(value: Any, secret: bool = False) -> Any:
 
 
 def _restored(value: Any, base: Any, where: str, secret: bool = False) -> Any:
-    """Return the value with the secrets of `base` in place of MASK. In a list, only unchanged items keep them: after a change,
-    it isn't known whose they are."""
+    """Return the value with the secrets of `base` for MASK; in a list, only for unchanged items, since others may have moved."""
     if base is not _MISSING and repr(_masked(base, secret)) == repr(value):
         return base
     if isinstance(value, dict):

@@ -120,8 +120,7 @@ def requirements_of(name: str, extras: Collection[str] = ()) -> Iterator[Require
 
 
 def environment_problems() -> list[str]:
-    """Return a line for each requirement of errklein, direct or indirect, that is missing or has a wrong version. Each
-    contains the command that repairs it. There are none if errklein isn't installed."""
+    """Return a line, with the command that repairs it, for each requirement of errklein that is missing or has a wrong version."""
     try:
         import packaging.requirements  # noqa: F401
     except ImportError:

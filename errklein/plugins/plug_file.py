@@ -229,8 +229,7 @@ def python_refusal(required: str | None, running: tuple[int, int, int] | None = 
 
 
 def plugin_name(plugin: Any) -> str:
-    """Return the name of a plugin or of flows. That is `name`, which a plugin may override with a string. A plugin may
-    also have a command named `name`, which is ignored here."""
+    """Return the name of a plugin or of flows: `name` if it is a text, as an override may be, and no command of that name."""
     return str(plugin.name if isinstance(plugin.name, str) else plugin._name)
 
 

@@ -1,5 +1,4 @@
-"""Plugins that were found: their record, the errors of changes, and calls of their methods with timeouts, on the
-reactor or in threads; among them those that configure plugins."""
+"""Plugins that were found: their record, the errors of changes, and calls of their methods with timeouts."""
 
 from __future__ import annotations
 
@@ -70,8 +69,7 @@ class UnknownPlugin(PluginActivationException, KeyError):
 
 
 class PluginTimeout(PluginActivationException):
-    """A method of a plugin exceeded the timeout. The text contains the method, the timeout and the plugin's state.
-    Unless the text states otherwise, the change has been made or continues."""
+    """A method of a plugin exceeded the timeout. Unless the text states otherwise, the change has been made or continues."""
 
 
 class State(Enum):
@@ -163,8 +161,7 @@ class PluginExecution:
         return Deadline(self.reactor, self.timeout, self.minimum)
 
     async def load(self, plug: PlugFile, make: Callable[[], T], seconds: float) -> T:
-        """Return the result of `make`, which loads a module and creates an instance in a thread. Raises PluginLoadError
-        for every exception of the code, and after `seconds`."""
+        """Return the result of `make`, called in a thread. Raises PluginLoadError for every exception, and after `seconds`."""
         name = f"loading {plug.name}"
         try:
             return await self.in_time(self.in_thread(make, name), name, seconds)

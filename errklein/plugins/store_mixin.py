@@ -140,8 +140,7 @@ class StoreAlreadyOpenError(StoreException):
 
 
 class StoreNotOpenError(StoreException, AttributeError):
-    """The store isn't open. A plugin's store is open from `activate` to `deactivate`. It is also an AttributeError, which
-    plugins written for errbot catch."""
+    """The store is open only from `activate` to `deactivate`. As on errbot, this is also an AttributeError."""
 
 
 class StoreMixin(MutableMapping[str, Any]):

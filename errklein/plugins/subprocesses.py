@@ -31,8 +31,7 @@ def run(
     directory: Path | None = None,
     text: str = "",
 ) -> str:
-    """Run a program with `text` as its standard input, and return its output, including standard error. Raises
-    ProgramError if it fails. After `seconds`, the program and its child processes are killed."""
+    """Run a program; return its output, with standard error, or raise ProgramError. After `seconds`, it and its children are killed."""
     name, environment = Path(command[0]).name, {**os.environ, **(env or {})}
     try:
         process = subprocess.Popen(

@@ -78,8 +78,7 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
 
     @cached_property
     def http(self) -> StubHTTP:
-        """The network of `self.http` in plugins, see `StubHTTP`. Declare the responses that a plugin needs in
-        `activate` before `super().setUp()`."""
+        """The network of `self.http` in plugins, see `StubHTTP`. What `activate` needs is declared before `super().setUp()`."""
         return StubHTTP()
 
     @overload

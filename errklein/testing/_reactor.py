@@ -1,5 +1,4 @@
-"""The surroundings of a bot under test: a reactor in memory with an asyncio event loop, whose time passes when the test
-advances it, a pool without threads, secrets, and packages."""
+"""The surroundings of a bot under test: a reactor in memory with an asyncio event loop, a pool, secrets, and packages."""
 
 from __future__ import annotations
 
@@ -93,8 +92,7 @@ class TestLoop(asyncio.BaseEventLoop):
     def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        """Call the function now if this is the thread of the test, as for a blocking handler, which runs in place. From
-        another thread, the function is called in the next call of the TestBot."""
+        """Call the function now in the thread of the test, as for a blocking handler; else in the TestBot's next call."""
         handle = self.call_soon(callback, *args, context=context)
         if threading.get_ident() == self._thread and not self.is_running():
             self.enter(lambda: None)
@@ -208,8 +206,7 @@ class TestReactor(MemoryReactorClock):
     def advance_until(
         self, done: Callable[[], bool], delayed_calls: Callable[[], Collection[IDelayedCall]] | None = None
     ) -> None:
-        """Let time pass until `done()` is true, for at most two minutes. It advances from one delayed call to the next,
-        of all or of those that are given, and stops when none is left."""
+        """Let time pass until `done()`, for at most two minutes, from one delayed call to the next, of all or of those given."""
         calls = delayed_calls or self.getDelayedCalls
         end = self.rightNow + _LONGEST
         self.advance(0)

@@ -113,8 +113,7 @@ class BotUnderTest(ErrbotBot):
         self.test_backend.sender = sender
 
     def pop_message(self, timeout: float = REPLY_TIMEOUT, block: bool = True) -> str | bytes:
-        """Return the next message that the bot sends; see `BlockingTestBot.pop_message`. Plugins' callbacks for earlier
-        messages have run by then, unless they take longer than a second."""
+        """Return the bot's next message, after the callbacks for earlier ones; see `BlockingTestBot.pop_message`."""
         queue = self.test_backend.outgoing_message_queue
         # A test with a timeout of its own may use it to measure time.
         if timeout is not REPLY_TIMEOUT or not block:
@@ -294,16 +293,14 @@ class BlockingTestBot(Requests[ClientResponse]):
     """The newer name of assertInCommand."""
 
     def assertCommandFound(self, command: str, timeout: float = REPLY_TIMEOUT) -> None:
-        """Fail if the bot's reply is that the command is not found. Raises AssertionError; or queue.Empty: no message
-        arrives within `timeout` seconds."""
+        """Fail if the bot's reply is that the command is not found. Raises queue.Empty if none arrives in time."""
         __tracebackhide__ = True
         reply = self.exec_command(command, timeout)
         if "not found" in reply:
             raise AssertionError(f"{command!r} is not found:\n{reply}")
 
     def inject_mocks(self, plugin_name: str, mock_dict: Mapping[str, Any]) -> None:
-        """Replace attributes of an active plugin's instance, by name. Raises ValueError: the plugin has no such
-        attribute; or Exception: no plugin has this name."""
+        """Replace attributes of an active plugin's instance, by name. Raises ValueError for an unknown attribute."""
         plugin = self.bot.plugin_manager.get_plugin_obj_by_name(plugin_name)
         if plugin is None:
             raise Exception(f'"{plugin_name}" is not loaded.')
@@ -384,8 +381,7 @@ class _HelperModuleFinder(MetaPathFinder, Loader):
 
 
 def _append_log(config: Any, exits: ExitStack) -> None:
-    """Append the log to BOT_LOG_FILE until the end, as the service does. Does nothing if the setting is empty; raises
-    ConfigError if the file can't be written to."""
+    """Append the log to BOT_LOG_FILE, if any, until the end, as the service does. Raises ConfigError if that is impossible."""
     path, formatter, root = config.BOT_LOG_FILE, config.BOT_LOG_FORMATTER, logging.getLogger()
     if not path:
         return
@@ -417,8 +413,7 @@ def _append_log(config: Any, exits: ExitStack) -> None:
 
 
 def _forward_log(level: int, exits: ExitStack) -> None:
-    """Forward the bot's log to the root logger until the end, and set that logger to `level`. pytest's `caplog` and
-    reports, and `assertLogs` of unittest, then contain it."""
+    """Forward the bot's log to the root logger, with this level, until the end, as for `caplog` and `assertLogs`."""
 
     def forward(event: LogEvent) -> None:
         level = level_number(event)

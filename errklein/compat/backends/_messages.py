@@ -1,5 +1,4 @@
-"""Values that pass between the bot and a backend written for errbot: identifiers of a network, safe texts, and stored
-messages."""
+"""What passes between the bot and a backend written for errbot: identifiers of a network, safe texts, stored messages."""
 
 from __future__ import annotations
 
@@ -58,8 +57,7 @@ class NetworkStamp:
 
 
 def ask_beforehand(*identifiers: Identifier | None) -> None:
-    """Read the attributes that access control uses on the reactor, in a thread where they may block. Backends cache
-    them."""
+    """Read what access control reads on the reactor, in a thread where it may block. Backends cache it."""
     for identifier in identifiers:
         for name in ("person", "aclattr", "nick") if isinstance(identifier, Person) else ("aclattr",):
             with suppress(Exception):

@@ -1,5 +1,4 @@
-"""Adapter from errbot's backends to `ports.chat.Backend`; see "errbot's backends" in docs/design.md. It finds the one
-that BACKEND names."""
+"""Adapter from errbot's backends to `ports.chat.Backend`; see "errbot's backends" in docs/design.md. It finds that of BACKEND."""
 
 from __future__ import annotations
 
@@ -525,8 +524,7 @@ class NetworkThread:
         self._jobs.put(job)
 
     def interrupt(self) -> None:
-        """Raise KeyboardInterrupt in the function of `begin`, as Ctrl-C does in a main thread. It is raised when the
-        thread next executes Python code or an iteration of its asyncio loop."""
+        """Raise KeyboardInterrupt in the function of `begin`, when it next executes Python code or turns its asyncio loop."""
         with self._busy:
             if not self._interruptible:
                 return
@@ -564,8 +562,7 @@ def _ctrl_c() -> None:
 
 
 def network_plugs(config: Any, unreadable: list[str] | None = None) -> Iterator[PlugFile]:
-    """Return an iterator over the `.plug` files of backends in BOT_EXTRA_BACKEND_DIR, then in installed distributions.
-    Files that can't be used are skipped; a line for each is added to `unreadable`."""
+    """Yield the `.plug` files of backends that are found. For those that can't be used, a line is added to `unreadable`."""
     roots = [Path(directory) for directory in config.directories("BOT_EXTRA_BACKEND_DIR")]
     return load_plug_files([*roots, *entry_point_roots(GROUPS)], unreadable)
 

@@ -1,5 +1,4 @@
-"""The index of public repositories, a JSON object of repositories and their plugins; BotRepoManager, which plugins use as
-`self._bot.repo_manager`; and the operations of administrators on repositories."""
+"""The index of public repositories; BotRepoManager, `self._bot.repo_manager` for plugins; and operations on repositories."""
 
 from __future__ import annotations
 
@@ -93,8 +92,7 @@ class Downloads:
         self._waits = waits
 
     def fetch(self, url: str, *, most: int, seconds: float) -> bytes:
-        """Return the content of an https or http URL. Call it in a thread, which waits. Raises RepoException if it
-        can't be downloaded, is larger than `most` bytes, or takes longer than `seconds`."""
+        """Return the content of an https or http URL. Call it in a thread. Raises RepoException, also beyond the limits."""
         content: bytes = self._waits.result_of(self._fetch, url, most, seconds)
         return content
 
@@ -440,8 +438,7 @@ class RepoOperations:
 
     @operation("repos_update", "name", changes=True)
     async def update(self, by: Actor, name: str) -> InstalledRepo:
-        """Update a repository, and reload, add and remove its plugins. If a plugin can't be loaded, the update is
-        undone, all plugins are as before, and PluginError is raised."""
+        """Update a repository, and reload, add and remove its plugins. If one can't be loaded, undo all and raise PluginError."""
         updated = await self._in_thread(partial(self._repos.renew, name))
         manager, path = self._manager, self._repos.path_of(name)
         before = self._below(path)

@@ -71,8 +71,7 @@ class RepoSource:
 
     @classmethod
     def of(cls, url: str, name: str | None = None, *, local: bool = True) -> RepoSource:
-        """Return the source for a URL. Raises RepoException if the URL isn't allowed. Allowed are https, http and ssh
-        URLs, git@host:owner/name and, if `local` is True, absolute paths and file URLs."""
+        """Return the source for a URL over https, http or ssh, git@host:owner/name or, if `local`, a path; or RepoException."""
         check_url(url, local=local)
         name = human_name_for_git_url(url) if name is None else name
         check_name(name)
