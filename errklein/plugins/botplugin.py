@@ -127,7 +127,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         self.log = logging.getLogger(f"errbot.plugins.{self._name}")
         self.__pollers = Pollers(bot.reactor, bot.runner, self._name)
         self.__dynamic_plugins: dict[str, BotPlugin] = {}
-        self.__mounts: dict[str, IResource] = {}
+        self._errklein_mounts: dict[str, IResource] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -194,7 +194,7 @@ class BotPlugin(PluginMessages, StoreMixin):
                 f"mount: {path!r} needs a Twisted resource, not {type(resource).__name__}; "
                 "a Klein application's resource is `app.resource()`"
             )
-        self.__mounts[normalise_rule(path)] = resource
+        self._errklein_mounts[normalise_rule(path)] = resource
         if self.is_activated:
             on_reactor_soon(self._bot.reactor, self._bot.plugin_manager.mounts_changed, self)
 
@@ -278,7 +278,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         for dynamic in self.__dynamic_plugins.values():
             self._bot.remove_commands_from(dynamic)
         self.__dynamic_plugins.clear()
-        self.__mounts.clear()
+        self._errklein_mounts.clear()
         self._bot.remove_flows_from(self)
         self._bot.remove_command_filters_from(self)
         self._bot.remove_commands_from(self)
@@ -416,12 +416,6 @@ class BotPlugin(PluginMessages, StoreMixin):
         if name not in self.dependencies:
             raise RuntimeError(f"{plugin_name(self)} can't get {name}: add it to DependsOn in the .plug file")
         return self._bot.plugin_manager.instance(name)
-
-
-def mounts_of(plugin: BotPlugin) -> Mapping[str, IResource]:
-    """Return the resources that the plugin has mounted, by path."""
-    mounts: Mapping[str, IResource] = vars(plugin)["_BotPlugin__mounts"]
-    return mounts
 
 
 class BotFlow:

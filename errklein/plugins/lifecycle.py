@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.plugins.botplugin import BotPlugin, mounts_of
+from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.imports import located_error
 from errklein.plugins.loading import Loader
 from errklein.plugins.methods import handlers
@@ -439,7 +439,7 @@ class Lifecycle:
                 if instance.is_activated:
                     self._order[plugin.name] = rank
                 hooks = _hooks_of(instance)
-                self.routes.replace(plugin.name, hooks, rank, mounts_of(instance))
+                self.routes.replace(plugin.name, hooks, rank, instance._errklein_mounts)
                 self.standby.replace(plugin.name, hooks)
                 method = "callback_connect"
                 await self.execution.call(instance, method)

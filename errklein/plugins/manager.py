@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from errklein.config import Config
-from errklein.plugins.botplugin import BotPlugin, mounts_of
+from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.imports import located_error
 from errklein.plugins.lifecycle import Lifecycle
 from errklein.plugins.loading import FlowFiles, Loader
@@ -159,10 +159,11 @@ class PluginManager(StoreMixin):
         self._tell_admins = tell_admins
         self._plugins = loader.plugins
         self._callbacks: dict[str, list[Callback]] = {}
+        self.callbacks_changed = self._callbacks.clear
         self._callback_order: tuple[str | None, ...] = ()
         self.standby = StandbyWebhooks(self, config, routes)
-        forget = self._callbacks.clear
-        self._lifecycle = Lifecycle(execution, loader, self.configuration, routes, self.standby, forget, tell_admins)
+        parts = (routes, self.standby, self.callbacks_changed, tell_admins)
+        self._lifecycle = Lifecycle(execution, loader, self.configuration, *parts)
         self.activations = self._lifecycle.activations
         self.when_settled = self._lifecycle.when_settled
         self._changed = changed
@@ -228,14 +229,10 @@ class PluginManager(StoreMixin):
                 errors[name] = located_error(self.plugin(name).plug, error)
         return results, errors
 
-    def callbacks_changed(self) -> None:
-        """Forget the cached methods, since a callback of an instance was replaced."""
-        self._callbacks.clear()
-
     def mounts_changed(self, plugin: BotPlugin) -> None:
         """Serve the plugin's mounts, since a resource was mounted while it is active."""
         if plugin.is_activated:
-            self._routes.replace_mounts(plugin.name, mounts_of(plugin))
+            self._routes.replace_mounts(plugin.name, plugin._errklein_mounts)
 
     def is_active_or_late(self, plugin: Plugin) -> bool:
         """Return whether the plugin is active, or will be when an activation in the background ends."""

@@ -55,7 +55,7 @@ class SharedValues:
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
-        self._values: dict[str, _SharedValue] = {}
+        self.in_use: dict[str, _SharedValue] = {}
         # Guards the counts and the thread of each value.
         self._left = Condition()
 
@@ -89,13 +89,9 @@ class SharedValues:
         finally:
             self._leave(key, shared, False)
 
-    def is_in_use(self, key: str) -> bool:
-        """Return whether blocks have the value, or wait for it."""
-        return key in self._values
-
     def _enter(self, key: str) -> _SharedValue:
         with self._left:
-            shared = self._values.setdefault(key, _SharedValue())
+            shared = self.in_use.setdefault(key, _SharedValue())
             shared.blocks += 1
             return shared
 
@@ -128,7 +124,7 @@ class SharedValues:
                     self._left.notify_all()
             shared.blocks -= 1
             if not shared.blocks:
-                del self._values[key]
+                del self.in_use[key]
 
 
 class StoreException(Exception):
@@ -331,7 +327,7 @@ class StoredValues:
             overdue = attempt * _PAUSE > LONGEST_WAIT
             if (yield self._result(partial(shared.replace, key, replace, despite_blocks=overdue))):
                 break
-            if shared.is_in_use(key):
+            if key in shared.in_use:
                 if may_use_reactor(self._reactor):
                     yield deferLater(self._reactor, _PAUSE)
                 else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -104,7 +105,8 @@ class ThreadedNetwork(NetworkBase):
         except BaseException:
             self._thread.end()
             raise
-        self.legacy._attach_network(self)
+        # After its `__init__`, which belongs to the backend's author.
+        self.legacy._network = self
         self._sender = SendingThread(reactor, self)
         limits = replace(outbox_limits(config, self.message_size_limit), attempts=ATTEMPTS, isolates=False)
         self._longest = limits.length
@@ -531,7 +533,7 @@ class NetworkThread:
             loop = self._running_loop()
             if loop is not None:
                 # An idle loop waits for its sockets and must be woken.
-                loop.call_soon_threadsafe(_ctrl_c)
+                loop.call_soon_threadsafe(signal.default_int_handler, signal.SIGINT, None)
             elif self._thread.ident is not None:
                 interrupt = ctypes.py_object(KeyboardInterrupt)
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), interrupt)
@@ -555,10 +557,6 @@ class NetworkThread:
             job()
         if not loop.is_running():
             loop.close()
-
-
-def _ctrl_c() -> None:
-    raise KeyboardInterrupt
 
 
 def network_plugs(config: Any, unreadable: list[str] | None = None) -> Iterator[PlugFile]:
