@@ -260,11 +260,10 @@ AnsiPreprocessor = Fences
 def enable_format(name: str, chr_table: CharacterTable, borders: bool = True) -> None:
     """Register an output format that writes the characters of the table."""
     characters = CharacterTable(*chr_table).by_mark()
-    reset = str(chr_table.fx_reset)
 
     def serialize(root: Element) -> str:
         raw = root.raw if isinstance(root, _Root) else []
-        return replace_styles(lay_out(root, raw, exact=True, compact=not borders), characters) + reset
+        return replace_styles(lay_out(root, raw, exact=True, compact=not borders), characters) + str(chr_table.fx_reset)
 
     # The stubs declare only Markdown's own two formats.
     formats: dict[str, Any] = Markdown.output_formats  # type: ignore[assignment]

@@ -160,8 +160,7 @@ def load_storage_class(config: Config) -> type[Any]:
     plug = storage_plug(config)
     try:
         # A plugin may have the same name, so the storage's modules get a separate package.
-        module = load_module(replace(plug, name=f"storage {plug.name}"))
-        cls, _ = plugin_class(module, StoragePluginBase)
+        cls, _ = plugin_class(load_module(replace(plug, name=f"storage {plug.name}")), StoragePluginBase)
     except PluginLoadError as error:
         raise StorageError(f"STORAGE: {error}") from error
     return cls
@@ -178,8 +177,7 @@ def storage_plug(config: Config) -> PlugFile:
     found = list(_plugs(config))
     for plug in found:
         if plug.name == config.STORAGE:
-            refusal = plug.refusal()
-            if refusal is not None:
+            if (refusal := plug.refusal()) is not None:
                 raise ConfigError(f"STORAGE: {plug.name!r} can't be used ({refusal})")
             return plug
     names = list(dict.fromkeys([*STORAGES, *(plug.name for plug in found)]))

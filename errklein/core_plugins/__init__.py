@@ -109,8 +109,7 @@ class CorePlugin(BotPlugin):
         command = running_command.get()
         if command is None or not self.is_current(message):
             return False
-        opened = [await self._is_open(message, command, args, room) for room in named]
-        return all(opened)
+        return all([await self._is_open(message, command, args, room) for room in named])
 
     async def check_use(self, message: Message, args: str, webhook: str, *rooms: str) -> None:
         """Raise CommandError unless the sender `may_use` the command so. Others don't learn whether the webhook exists."""

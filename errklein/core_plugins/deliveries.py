@@ -139,8 +139,7 @@ class Deliveries(CorePlugin):
 
         ID is that of a delivery or of its request. WEBHOOK is Plugin:method, Plugin or a path. With refused, the last request that was refused is
         explained. A room of one of several networks is named as in libera:#ops."""
-        explained = await self.host.webhooks.why(self.actor(msg), args.strip())
-        lines = [line for one in explained for line in one.lines()]
+        lines = [line for one in await self.host.webhooks.why(self.actor(msg), args.strip()) for line in one.lines()]
         return "\n".join(shown_lines(lines, _EXPLAINED)[:_MOST_LINES])
 
     @admin_by_default

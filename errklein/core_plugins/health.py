@@ -118,8 +118,7 @@ class Health(CorePlugin):
         given = args.split()
         unknown = [word for word in given if word not in ("--confirm", "--kill")]
         if unknown:
-            options = f"Unknown option {plain(' '.join(unknown))}; valid options are --confirm and --kill."
-            raise CommandError(options)
+            raise CommandError(f"Unknown option {plain(' '.join(unknown))}; valid options are --confirm and --kill.")
         if "--confirm" not in given:
             return f"To stop the bot, use {code(f'{self.host.prefix}shutdown --confirm')}."
         if "--kill" in given:

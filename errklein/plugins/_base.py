@@ -201,8 +201,7 @@ class Pollers:
         return [poller.signature for poller in self._pollers]
 
     def _with(self, signature: Signature) -> list[_Poller]:
-        wanted = _comparable(signature)
-        return [poller for poller in self._pollers if _comparable(poller.signature) == wanted]
+        return [poller for poller in self._pollers if _comparable(poller.signature) == _comparable(signature)]
 
     def end(self, poller: _Poller) -> None:
         if poller in self._pollers:

@@ -87,8 +87,7 @@ class Discovery:
             elif root.suffix not in SUFFIXES:
                 self._refuse(root, "it is not a directory")
         except OSError as error:
-            is_missing = isinstance(error, FileNotFoundError)
-            self._refuse(root, "it doesn't exist" if is_missing else str(error.strerror))
+            self._refuse(root, "it doesn't exist" if isinstance(error, FileNotFoundError) else str(error.strerror))
 
     def _refuse(self, path: Path, reason: str) -> None:
         self.unreadable[path] = f"{path}: {reason}; expected a directory with plugins"

@@ -308,8 +308,7 @@ def _submodule(package: str, name: str) -> ModuleType:
 
 def _modules_in(package: str) -> dict[str, ModuleType]:
     prefix = f"{package}."
-    modules = sys.modules.copy().items()
-    return {name: module for name, module in modules if name == package or name.startswith(prefix)}
+    return {name: one for name, one in sys.modules.copy().items() if name == package or name.startswith(prefix)}
 
 
 def _put(package: str, modules: dict[str, ModuleType]) -> None:

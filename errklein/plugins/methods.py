@@ -130,8 +130,7 @@ def check_methods(plugin: BotPlugin) -> list[Finding]:
     """Return the mistakes in the methods of a loaded plugin, in the order of files and lines."""
     source = MethodSource()
     try:
-        checks = (_signatures, _missing_super_calls)
-        found = [finding for check in checks for finding in check(plugin, source)]
+        found = [*_signatures(plugin, source), *_missing_super_calls(plugin, source)]
         return sorted(dict.fromkeys(found), key=lambda finding: (finding.path, finding.line))
     except Exception:
         # An unusual plugin that confuses a check may work nevertheless.

@@ -74,13 +74,12 @@ class PluginOperations:
         summary = self._summary(plugin, await self._manager.changed_files([plugin.plug]), by)
         instance = plugin.instance
         keys = list(instance) if instance is not None and BotPlugin.is_open_storage(instance) else []
-        stored = list(_represented(instance, keys[:_MOST_STORED], by))
         return PluginDetails(
             **summary,
             plug=plugin.plug,
             class_name="" if instance is None else type(instance).__qualname__,
             configuration=_visible(self._manager.configuration(name), by),
-            stored=stored,
+            stored=list(_represented(instance, keys[:_MOST_STORED], by)),
             more=len(keys[_MOST_STORED:]),
         )
 

@@ -136,7 +136,7 @@ class StoreAlreadyOpenError(StoreException):
 
 
 class StoreNotOpenError(StoreException, AttributeError):
-    """The store is open only from `activate` to `deactivate`. As on errbot, this is also an AttributeError."""
+    """The store isn't open: it is from `activate` to `deactivate`. As on errbot, this is also an AttributeError."""
 
 
 class StoreMixin(MutableMapping[str, Any]):

@@ -302,8 +302,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             return "" if replies else f"{text}: not a command without the prefix; did you mean {prefix}{text}?"
         given = text.removeprefix(prefix)
         matching = (command for command in registry.by_pattern if command.declaration.match(given))
-        is_known = registry.begins(given) or any(matching)
-        if is_known or recall_position(given, prefix) is not None:
+        if registry.begins(given) or any(matching) or recall_position(given, prefix) is not None:
             return ""
         names = [command.name for command in self.bot.dispatcher.permissions.visible(backend, None)]
         meant = " or ".join(prefix + name for name in similar_commands(given, names))
@@ -489,8 +488,7 @@ _DETAIL = re.compile(r"<p>(.*?)</p>")
 
 
 def _similar_rule(path: str, rules: Iterable[str]) -> str:
-    segments = path.split("/")
-    filled = {"/".join(_filled(rule.split("/"), segments)): rule for rule in rules}
+    filled = {"/".join(_filled(rule.split("/"), path.split("/"))): rule for rule in rules}
     return filled.get(most_similar(path, filled), "")
 
 

@@ -291,8 +291,7 @@ class BackendContract(_TestCase):
         self.assertTrue(message.is_group)
         self.assertEqual(message.to, room)
         self.assertEqual(getattr(message.frm, "room", None), room)
-        public = backend.build_reply(message, "hello")
-        self.assertEqual(public.to, room)
+        self.assertEqual(backend.build_reply(message, "hello").to, room)
         private = backend.build_reply(message, "psst", private=True)
         self.assertTrue(private.is_direct)
         self.assertEqual(private.to, backend.build_identifier(str(private.to)))
@@ -332,8 +331,7 @@ class BackendContract(_TestCase):
     def test_contract_accepts_from_a_thread(self) -> None:
         """A message from another thread is accepted without waiting for the network."""
         backend, _ = self.online()
-        message = Message("from a thread", to=backend.build_identifier(self.room_text))
-        sent = _in_thread(backend.send_message, message)
+        sent = _in_thread(backend.send_message, Message("from a thread", to=backend.build_identifier(self.room_text)))
         assert isinstance(sent, Handle)
         self.assertEqual(sent.network, backend.network)
         self.assertEqual([text for _, text in self.sent(backend)], ["from a thread"])

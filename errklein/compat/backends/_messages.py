@@ -99,8 +99,7 @@ def restored(message: OutgoingMessage, identify: Identify, frm: Identifier | Non
     """Return the message of the bot `frm` that an earlier process has accepted. `identify` returns the identifier for a
     text; it may block, and raises an exception if there is no such recipient any more."""
     details = json.loads(message.details or "{}")
-    to = identify(message.recipient)
-    made = (Card if "card" in details else Message)(message.body, frm, to)
+    made = (Card if "card" in details else Message)(message.body, frm, identify(message.recipient))
     made.priority = message.priority
     vars(made).update(details.get("attributes", {}))
     if parent := details.get("parent"):

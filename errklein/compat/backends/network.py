@@ -570,8 +570,7 @@ def find_network(config: Any) -> PlugFile:
     wanted = config.BACKEND
     unreadable: list[str] = []
     plugs = {plug.name: plug for plug in reversed(list(network_plugs(config, unreadable)))}
-    by_small_name = {name.lower(): plug for name, plug in plugs.items()}
-    plug = plugs.get(wanted) or by_small_name.get(wanted.lower())
+    plug = plugs.get(wanted) or {name.lower(): plug for name, plug in plugs.items()}.get(wanted.lower())
     if plug is None:
         known = (*(network.name for network in known_networks()), *sorted(plugs))
         meant = _how_to_get(wanted) or did_you_mean(wanted, known) or "."
@@ -589,8 +588,7 @@ def find_network(config: Any) -> PlugFile:
 
 
 def _how_to_get(wanted: str) -> str:
-    by_small_name = {name.lower(): name for name in PACKAGES}
-    if (name := by_small_name.get(wanted.lower())) is None:
+    if (name := {name.lower(): name for name in PACKAGES}.get(wanted.lower())) is None:
         return ""
     then = f", and set BACKEND = {name!r}" if name.lower() != wanted.lower() else ""
     return f"; install the package {PACKAGES[name]} into errklein's virtualenv{then}."

@@ -99,8 +99,7 @@ class Downloads:
     async def _fetch(self, url: str, most: int, seconds: float) -> bytes:
         try:
             bare, user = _without_user(url)
-            client = self._clients.client()
-            response = await client.request("GET", bare, auth=user, max_body=most, timeout=seconds)
+            response = await self._clients.client().request("GET", bare, auth=user, max_body=most, timeout=seconds)
             content: bytes = await response.content()
         except BodyTooLarge as error:
             raise RepoException(f"{shown(url)} is larger than {most // 1_000_000} MB") from error
