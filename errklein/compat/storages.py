@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import maybeDeferred
 
+from errklein import storage as stored
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.config import STORAGES, Config, ConfigError
 from errklein.database import Access, Run
@@ -18,17 +19,6 @@ from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import PluginLoadError, load_module, plugin_class
 from errklein.plugins.plug_file import PlugFile
 from errklein.ports.values import Storage, Store
-from errklein.storage import (
-    DATABASE,
-    AdaptedStorage,
-    MemoryStorage,
-    SQLiteStorage,
-    StorageError,
-    imported_shelves,
-    is_settled,
-    settle,
-    unimported,
-)
 from errklein.text.suggestions import did_you_mean
 
 GROUPS = ("errbot.backend_plugins", "errklein.storages")
@@ -37,16 +27,16 @@ GROUPS = ("errbot.backend_plugins", "errklein.storages")
 
 def database_of(config: Config) -> Path:
     """Return the database of the storage Shelf, in the `basedir` of STORAGE_CONFIG, by default in BOT_DATA_DIR."""
-    return Path(config.STORAGE_CONFIG.get("basedir", config.BOT_DATA_DIR)) / DATABASE
+    return Path(config.STORAGE_CONFIG.get("basedir", config.BOT_DATA_DIR)) / stored.DATABASE
 
 
 def shelves_to_import(config: Config, storage: Storage, data_dir: str | None = None) -> str | None:
     """Return an error message with the errbot shelves that must be imported first; None if there are none. `data_dir`
     is the command line's option. After the first start this is always None; see `settle_shelves`. May block."""
-    if config.STORAGE != "Shelf" or is_settled(storage):
+    if config.STORAGE != "Shelf" or stored.is_settled(storage):
         return None
     directory = database_of(config).parent
-    namespaces = unimported(directory, imported_shelves(storage))
+    namespaces = stored.unimported(directory, stored.imported_shelves(storage))
     if not namespaces:
         return None
     return (
@@ -57,24 +47,26 @@ def shelves_to_import(config: Config, storage: Storage, data_dir: str | None = N
 
 
 def check_shelves(config: Config, data_dir: str | None) -> None:
-    """Raise StorageError if shelves must be imported first. The database isn't created if it doesn't exist."""
-    if config.STORAGE != "Shelf" or not unimported(database_of(config).parent, ()):
+    """Raise stored.StorageError if shelves must be imported first. The database isn't created if it doesn't exist."""
+    if config.STORAGE != "Shelf" or not stored.unimported(database_of(config).parent, ()):
         return
     database = database_of(config)
-    with closing(SQLiteStorage(database, STORED_VALUES) if database.exists() else MemoryStorage()) as storage:
+    with closing(
+        stored.SQLiteStorage(database, STORED_VALUES) if database.exists() else stored.MemoryStorage()
+    ) as storage:
         reason = shelves_to_import(config, storage, data_dir)
     if reason is not None:
-        raise StorageError(reason)
+        raise stored.StorageError(reason)
 
 
 def settle_shelves(config: Config, storage: Storage, data_dir: str | None, no_import: bool) -> None:
     """Record that the bot has started. Raises StorageError if shelves must be imported first, unless `no_import`."""
-    if config.STORAGE != "Shelf" or is_settled(storage):
+    if config.STORAGE != "Shelf" or stored.is_settled(storage):
         return
     reason = shelves_to_import(config, storage, data_dir)
     if reason is not None and not no_import:
-        raise StorageError(reason)
-    settle(storage)
+        raise stored.StorageError(reason)
+    stored.settle(storage)
 
 
 def command_for(config: Config, data_dir: str | None, *words: str) -> str:
@@ -109,7 +101,7 @@ class StoragePluginBase:
     open = _left_out("open")
 
 
-_MEMORY = MemoryStorage()  # the values of every MemoryStoragePlugin, until the process ends
+_MEMORY = stored.MemoryStorage()  # the values of every MemoryStoragePlugin, until the process ends
 
 
 class MemoryStoragePlugin(StoragePluginBase):
@@ -127,7 +119,7 @@ class ShelfStoragePlugin(StoragePluginBase):
         self._storage_config = {"basedir": bot_config.BOT_DATA_DIR, **self._storage_config}
 
     def open(self, namespace: str) -> Store:
-        storage = SQLiteStorage(Path(self._storage_config["basedir"]) / DATABASE)
+        storage = stored.SQLiteStorage(Path(self._storage_config["basedir"]) / stored.DATABASE)
         store = storage.open(namespace)
         # Each store has its own connection to the database, which is closed with it.
         store.close = storage.close  # type: ignore[method-assign]
@@ -140,19 +132,19 @@ def make_storage(config: Config, access: Access = Access.OWN, run: Run = maybeDe
     if config.STORAGE == "Shelf":
         path = database_of(config)
         if access is Access.OWN or path.exists():
-            return SQLiteStorage(path, STORED_VALUES, access, run)
+            return stored.SQLiteStorage(path, STORED_VALUES, access, run)
     if config.STORAGE in STORAGES:
-        return MemoryStorage()
+        return stored.MemoryStorage()
     cls = load_storage_class(config)
     try:
         opener: Any = cls(config)
     except Exception as error:
         # The error's message may contain secrets of STORAGE_CONFIG, so only its type is reported.
-        raise StorageError(
+        raise stored.StorageError(
             f"STORAGE: {config.STORAGE!r} failed to start ({cls.__name__} raised {type(error).__name__}); "
             "check STORAGE_CONFIG"
         ) from error
-    return AdaptedStorage(config.STORAGE, opener.open, config.STORAGE_CONFIG, run)
+    return stored.AdaptedStorage(config.STORAGE, opener.open, config.STORAGE_CONFIG, run)
 
 
 def load_storage_class(config: Config) -> type[Any]:
@@ -162,7 +154,7 @@ def load_storage_class(config: Config) -> type[Any]:
         # A plugin may have the same name, so the storage's modules get a separate package.
         cls, _ = plugin_class(load_module(replace(plug, name=f"storage {plug.name}")), StoragePluginBase)
     except PluginLoadError as error:
-        raise StorageError(f"STORAGE: {error}") from error
+        raise stored.StorageError(f"STORAGE: {error}") from error
     return cls
 
 

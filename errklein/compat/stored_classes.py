@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+from errklein import storage as stored
 from errklein.chat import Card, Identifier, Message, Presence, Reaction
 from errklein.chat.messages import ERRBOT_ATTRIBUTES
 from errklein.compat._facade import ERRBOT, FACADES
@@ -25,17 +26,6 @@ from errklein.config.networks import is_value as is_network_value
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import CORE_PLUGINS
 from errklein.plugins.plug_file import PACKAGE, PlugFile, slug
-from errklein.storage import (
-    NameStatus,
-    NotExportable,
-    PickledName,
-    ValueReader,
-    dumps,
-    is_standard,
-    names_in,
-    plain_value,
-    rewritten,
-)
 
 _TELEGRAM = ("TelegramMUCOccupant", "TelegramPerson", "TelegramRoom")
 _XMPP = ("XMPPPerson", "XMPPRoom", "XMPPRoomOccupant")
@@ -142,7 +132,7 @@ def find_restored_class(namespace: str, module: str, qualname: str) -> object | 
     return None if local is None else _defined_in(f"{PACKAGE}.{slug(namespace)}", local, qualname)
 
 
-STORED_VALUES = ValueReader(find_class, find_restored_class)  # the reader of plugins' values
+STORED_VALUES = stored.ValueReader(find_class, find_restored_class)  # the reader of plugins' values
 
 
 @dataclass(frozen=True)
@@ -255,21 +245,25 @@ class NameJudge:
     def __init__(self, plugs: Iterable[PlugFile]) -> None:
         self._plugs = list(plugs)
 
-    def __call__(self, namespace: str, module: str, name: str) -> NameStatus:
+    def __call__(self, namespace: str, module: str, name: str) -> stored.NameStatus:
         """Return whether a value in the plugin's `namespace` may use the name."""
-        if is_standard(module, name) or value_class_name(module, name) is not None or is_backend(module, name):
-            return NameStatus.ALLOWED
+        if stored.is_standard(module, name) or value_class_name(module, name) is not None or is_backend(module, name):
+            return stored.NameStatus.ALLOWED
         local = module_of_plugin(namespace, module)
         if local is None:
-            return NameStatus.REFUSED
+            return stored.NameStatus.REFUSED
         its = (plug for plug in self._plugs if plug.name == namespace)
         if sources := [source for plug in its for source in _sources(plug.directory, local)]:
-            return NameStatus.REFUSED if sources[0].parent == CORE_PLUGINS else _in_source(sources[0], name)
+            return stored.NameStatus.REFUSED if sources[0].parent == CORE_PLUGINS else _in_source(sources[0], name)
         if local == module:
             # This isn't errbot's name for a plugin's module, but it may be a helper module beside the plugin.
-            return NameStatus.REFUSED if _is_installed(module) else NameStatus.MISSING
+            return stored.NameStatus.REFUSED if _is_installed(module) else stored.NameStatus.MISSING
         elsewhere = (plug for plug in self._plugs if plug.name != namespace)
-        return NameStatus.REFUSED if any(_sources(plug.directory, local) for plug in elsewhere) else NameStatus.MISSING
+        return (
+            stored.NameStatus.REFUSED
+            if any(_sources(plug.directory, local) for plug in elsewhere)
+            else stored.NameStatus.MISSING
+        )
 
 
 def plugs_of(config: Config) -> Iterator[PlugFile]:
@@ -296,20 +290,20 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _in_source(source: Path, name: str) -> NameStatus:
+def _in_source(source: Path, name: str) -> stored.NameStatus:
     """Return whether the module defines the class or function, as far as its source shows; of a member, its class."""
     try:
         body = ast.parse(source.read_bytes()).body
     except (OSError, SyntaxError, ValueError, RecursionError):
-        return NameStatus.MISSING
+        return stored.NameStatus.MISSING
     top = name.partition(".")[0]
     bound = [node for bound_name, node in _bindings(body) if bound_name == top]
     if not bound:
-        return NameStatus.MISSING
+        return stored.NameStatus.MISSING
     # A call may create a class, like those of namedtuple and Enum. Other assigned values are defined elsewhere.
     functions = () if "." in name else (ast.FunctionDef, ast.AsyncFunctionDef)
     own = (ast.ClassDef, ast.Call, *functions)
-    return NameStatus.ALLOWED if any(isinstance(node, own) for node in bound) else NameStatus.REFUSED
+    return stored.NameStatus.ALLOWED if any(isinstance(node, own) for node in bound) else stored.NameStatus.REFUSED
 
 
 def _bindings(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.AST]]:
@@ -343,10 +337,10 @@ class ErrbotPickles:
     def __call__(self, data: bytes) -> bytes:
         """Return the pickle for errbot. It is unchanged if errbot reads it as it is. Raises NotExportable or DamagedPickle."""
         try:
-            plain_value(data)
+            stored.plain_value(data)
         except ValueError:
-            if any(self._find(*name) != PickledName(*name) for name in names_in(data)):
-                return rewritten(data, self._find, _reduced)
+            if any(self._find(*name) != stored.PickledName(*name) for name in stored.names_in(data)):
+                return stored.rewritten(data, self._find, _reduced)
         return data
 
     def _find(self, module: str, name: str) -> object:
@@ -354,26 +348,26 @@ class ErrbotPickles:
         if top == PACKAGE:
             plugin, _, local = rest.partition(".")
             if plugin not in self._modules:
-                raise NotExportable(f"it uses {name} of a plugin that isn't installed")
+                raise stored.NotExportable(f"it uses {name} of a plugin that isn't installed")
             # errbot imports helper modules beside a plugin as top-level modules.
-            return PickledName(f"errbot.plugins.{local}" if local == self._modules[plugin] else local, name)
+            return stored.PickledName(f"errbot.plugins.{local}" if local == self._modules[plugin] else local, name)
         if top != "errklein":
             # Python 3.13 has another name for the module of these classes.
-            return PickledName("pathlib" if module == "pathlib._local" else module, name)
+            return stored.PickledName("pathlib" if module == "pathlib._local" else module, name)
         if value_class_name(module, name) is None:
-            raise NotExportable(f"it uses {module}.{name}, which errbot doesn't have")
+            raise stored.NotExportable(f"it uses {module}.{name}, which errbot doesn't have")
         return find_class("", module, name)
 
 
 def without_endpoints(data: bytes) -> tuple[bytes, Sequence[str]]:
     """Return the pickle of all configurations without the ENDPOINTS of Webserver, which errbot rejects, and these."""
     try:
-        configs = plain_value(data)
+        configs = stored.plain_value(data)
         endpoints = configs["Webserver"].pop("ENDPOINTS")
     except (ValueError, LookupError, TypeError, AttributeError):
         # There are none, or another plugin's configuration isn't plain data.
         return data, ()
-    return dumps(configs), endpoints
+    return stored.dumps(configs), endpoints
 
 
 def _reduced(value: object) -> tuple[Any, ...] | None:
@@ -383,18 +377,18 @@ def _reduced(value: object) -> tuple[Any, ...] | None:
     from errklein.networks.text.identifiers import TextPerson, TextRoom
 
     kind = type(value)
-    if not kind.__module__.startswith("errklein.") or kind.__module__ == PickledName.__module__:
+    if not kind.__module__.startswith("errklein.") or kind.__module__ == stored.PickledName.__module__:
         return None
     if isinstance(value, (TextPerson, TextRoom)):
-        return PickledName("errbot.backends.text", "TextBackend._unpickle_identifier"), (str(value),)
-    new = PickledName("copyreg", "__newobj__")
+        return stored.PickledName("errbot.backends.text", "TextBackend._unpickle_identifier"), (str(value),)
+    new = stored.PickledName("copyreg", "__newobj__")
     if kind is NickMask:
-        return new, (PickledName("irc.client", "NickMask"), str(value))
+        return new, (stored.PickledName("irc.client", "NickMask"), str(value))
     if kind is IRCPerson:
         state = {"_nickmask": NickMask(value), "_email": ""}
-        return new, (PickledName("errbot.backends.irc", "IRCPerson"),), state
+        return new, (stored.PickledName("errbot.backends.irc", "IRCPerson"),), state
     if kind in (Card, Message, Presence, Reaction):
         names = _ATTRIBUTES if isinstance(value, Message) else {name: f"_{name}" for name in vars(value)}
         state = {names.get(name, name): one for name, one in vars(value).items()}
-        return new, (PickledName("errbot.backends.base", kind.__name__),), state
-    raise NotExportable(f"it contains an object of {kind.__name__}, which errbot can't store")
+        return new, (stored.PickledName("errbot.backends.base", kind.__name__),), state
+    raise stored.NotExportable(f"it contains an object of {kind.__name__}, which errbot can't store")

@@ -1,4 +1,4 @@
-"""The command `!acl explain`, and the functions for access rules that plugins import from `errbot.core_plugins.acls`."""
+"""The command `!acl explain`, in the module that is `errbot.core_plugins.acls` for plugins."""
 
 from __future__ import annotations
 
@@ -6,21 +6,9 @@ import re
 from collections.abc import Iterator
 
 from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
-from errklein.commands import (
-    Caller,
-    CommandError,
-    RegisteredCommand,
-    botcmd,
-    check_access,
-    explain_access,
-    get_acl_room,
-    get_acl_usr,
-)
-from errklein.commands.access import ciglob, glob
+from errklein.commands import Caller, CommandError, RegisteredCommand, botcmd, check_access, explain_access
 from errklein.core_plugins import CorePlugin
 from errklein.text import code
-
-__all__ = ["ACLS", "BLOCK_COMMAND", "ciglob", "get_acl_room", "get_acl_usr", "glob"]
 
 BLOCK_COMMAND = (None, None, None)  # the return value of a command filter that blocks the command
 

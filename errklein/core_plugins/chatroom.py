@@ -9,17 +9,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from errklein.chat import (
-    Identifier,
-    Message,
-    Person,
-    RoomError,
-    RoomOccupant,
-    UserDoesNotExistError,
-    UserNotUniqueError,
-    rules_of,
-)
-from errklein.chat.identifiers import LookupFailed
+from errklein.chat import Identifier, Message, Person, RoomError, RoomOccupant, rules_of
+from errklein.chat.identifiers import LookupFailed, UserDoesNotExistError, UserNotUniqueError
 from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin
 from errklein.dispatch import name_of

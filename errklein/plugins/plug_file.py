@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
+import configparser
 import keyword
 import os
 import re
 import sys
-from configparser import (
-    ConfigParser,
-    DuplicateOptionError,
-    DuplicateSectionError,
-    MissingSectionHeaderError,
-    ParsingError,
-)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,28 +97,32 @@ class PlugFile:
         return plug
 
 
-def _parse(path: Path) -> ConfigParser:
-    parser = ConfigParser(interpolation=None)
+def _parse(path: Path) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise PlugError(path, f"byte {error.start} is not UTF-8", "text in UTF-8") from error
     except OSError as error:
         raise PlugError(path, f"it can't be read ({error.strerror})", "a readable file") from error
-    except (MissingSectionHeaderError, DuplicateSectionError, DuplicateOptionError) as error:
-        what = "repeats a section" if isinstance(error, DuplicateSectionError) else "repeats a key"
-        if isinstance(error, MissingSectionHeaderError):
+    except (
+        configparser.MissingSectionHeaderError,
+        configparser.DuplicateSectionError,
+        configparser.DuplicateOptionError,
+    ) as error:
+        what = "repeats a section" if isinstance(error, configparser.DuplicateSectionError) else "repeats a key"
+        if isinstance(error, configparser.MissingSectionHeaderError):
             what = "precedes all sections"
             if (wrong := error.line.strip()).startswith("["):
                 raise PlugError(path, f"line {error.lineno} has no ']'", f"'{wrong}]', not '{wrong}'") from error
         raise PlugError(path, f"line {error.lineno} {what}", "sections such as [Core], each with keys, once") from error
-    except ParsingError as error:
+    except configparser.ParsingError as error:
         line = error.errors[0][0]
         raise PlugError(path, f"line {line} is invalid", "[Section], Key = value, or # comment") from error
     return parser
 
 
-def _required(parser: ConfigParser, path: Path, key: str, meaning: str) -> str:
+def _required(parser: configparser.ConfigParser, path: Path, key: str, meaning: str) -> str:
     value = parser.get("Core", key, fallback="")
     if not value:
         raise PlugError(path, f"[Core] has no {key}", f"{key} = {meaning}, such as {key} = {path.stem}")
@@ -133,7 +131,7 @@ def _required(parser: ConfigParser, path: Path, key: str, meaning: str) -> str:
     return value
 
 
-def _version(parser: ConfigParser, path: Path, section: str, key: str) -> str | None:
+def _version(parser: configparser.ConfigParser, path: Path, section: str, key: str) -> str | None:
     text = parser.get(section, key, fallback=None)
     if text is None:
         return None
@@ -149,7 +147,7 @@ def _version(parser: ConfigParser, path: Path, section: str, key: str) -> str | 
     return text
 
 
-def _flag(parser: ConfigParser, path: Path, key: str) -> bool:
+def _flag(parser: configparser.ConfigParser, path: Path, key: str) -> bool:
     try:
         return parser.getboolean("Core", key, fallback=False)
     except ValueError as error:

@@ -26,15 +26,7 @@ from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.chat.features import BARE, Features
 from errklein.chat.operations import NOTHING_ELSE, Kind, Operation, Post, Wanted
 from errklein.chat.outgoing import OutgoingMessage
-from errklein.compat.backends._messages import (
-    NetworkStamp,
-    ask_beforehand,
-    details_of,
-    is_card,
-    neutral_card,
-    neutral_text,
-    restored,
-)
+from errklein.compat.backends import _messages
 from errklein.compat.core import EVENTS, ErrBot, part_of
 from errklein.config import ConfigError
 from errklein.config.networks import known_networks
@@ -97,7 +89,7 @@ class ThreadedNetwork(NetworkBase):
         self.network: str = config.network
         self.bot: Bot | None = None
         self.leaving = False
-        self._stamp = NetworkStamp(self.network)
+        self._stamp = _messages.NetworkStamp(self.network)
         self._reactor = reactor
         self._thread = NetworkThread(f"errklein {self.network}")
         try:
@@ -165,7 +157,9 @@ class ThreadedNetwork(NetworkBase):
         # A copy, since the sender may change the message before it is sent.
         kept = message.clone()
         kept.body = message.body[: self._longest]
-        return self._accept(kept, neutral_text(self.mode, kept, kept.body), details_of(kept), wanted, file)
+        return self._accept(
+            kept, _messages.neutral_text(self.mode, kept, kept.body), _messages.details_of(kept), wanted, file
+        )
 
     def build_identifier(self, text: str) -> Identifier:
         identifier: Identifier | None = self._stamp.identifier(self.legacy.build_identifier(text))
@@ -182,7 +176,7 @@ class ThreadedNetwork(NetworkBase):
 
         def find() -> None:
             found.append(self.build_identifier(text))
-            ask_beforehand(*found)
+            _messages.ask_beforehand(*found)
 
         found: list[Identifier] = []
         return Deferred.fromCoroutine(look_up())
@@ -221,8 +215,8 @@ class ThreadedNetwork(NetworkBase):
         """Add the card to the outbox, as `send_message` does. If the backend has no `send_card`, it is sent as text."""
         if type(self.legacy).send_card is ErrBot.send_card:
             return self.send_card_as_text(card)
-        neutral = neutral_card(self.mode, card)
-        return self._accept(neutral, neutral.body, details_of(neutral, is_card=True))
+        neutral = _messages.neutral_card(self.mode, card)
+        return self._accept(neutral, neutral.body, _messages.details_of(neutral, is_card=True))
 
     def add_reaction(self, message: Message, reaction: str) -> None:
         self._react("add_reaction", message, reaction)
@@ -278,7 +272,7 @@ class ThreadedNetwork(NetworkBase):
 
     def run_command(self, message: Message) -> None:
         self._stamp.message(message)
-        ask_beforehand(message.frm, message.to)
+        _messages.ask_beforehand(message.frm, message.to)
         if self.bot is not None and not self.leaving:
             on_reactor_soon(self._reactor, self.bot.events.command_received, self, message)
 
@@ -438,7 +432,7 @@ class SendingThread:
         """Return calls that send the parts of a message. Of a stored one, the recipient is looked up in the thread."""
         # In the process that has accepted a message, its identifiers and extras stay the same objects.
         whole: Callable[[], Message] = cache(partial(self._restored, message)) if original is None else lambda: original
-        if is_card(message):
+        if _messages.is_card(message):
             return [lambda: self._network.legacy.send_card(whole())]
         assert isinstance(operation, Post)
         texts = split_message(operation.text, self._network.message_size_limit)
@@ -469,7 +463,7 @@ class SendingThread:
     def _restored(self, message: OutgoingMessage) -> Message:
         network = self._network
         try:
-            return restored(message, network.build_identifier, network.bot_identifier)
+            return _messages.restored(message, network.build_identifier, network.bot_identifier)
         except OSError:
             raise
         except Exception:
