@@ -107,9 +107,7 @@ def step_aside(name: str) -> None:
 class _FacadeFinder(MetaPathFinder):
     """Finds `errklein.compat.errbot` and its submodules; raises a clear error for modules that errklein lacks."""
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
         name = _errbot_name(fullname)
         if name is None:
             return None

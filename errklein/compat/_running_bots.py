@@ -102,20 +102,14 @@ class RouteMap(Map):
         # Imported late, since this module is also used by commands that need no web server.
         from errklein.web.facade import endpoint_of
 
-        others = Map(
-            [
-                Rule(
-                    hook.declaration.rule,
-                    endpoint=endpoint_of(hook),
-                    # The server answers OPTIONS for every route.
-                    methods=(*methods, "OPTIONS"),
-                    strict_slashes=False,
-                )
-                for hook, methods in running_bots.answered()
-                if hook.owner != self.own
-            ]
-        )
-        found = [rule for rule in chain(self.own_rules(), others.iter_rules()) if endpoint in (None, rule.endpoint)]
+        # The server answers OPTIONS for every route.
+        others = [
+            Rule(hook.declaration.rule, endpoint=endpoint_of(hook), methods=(*methods, "OPTIONS"), strict_slashes=False)
+            for hook, methods in running_bots.answered()
+            if hook.owner != self.own
+        ]
+        rules = chain(self.own_rules(), Map(others).iter_rules())
+        found = [rule for rule in rules if endpoint in (None, rule.endpoint)]
         if endpoint is not None and not found:
             raise KeyError(endpoint)
         return iter(found)

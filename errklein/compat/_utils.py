@@ -53,9 +53,8 @@ ON_WINDOWS = sys.platform == "win32"
 
 def format_logs(formatter: logging.Formatter | None = None, theme_color: str | None = None) -> None:
     """Write log lines to standard error, unless the root logger has a handler. For programs without a log."""
-    console_hdlr.setFormatter(
-        formatter or logging.Formatter("%(asctime)s %(levelname)-8s %(name)-25s %(message)s", "%H:%M:%S")
-    )
+    default = logging.Formatter("%(asctime)s %(levelname)-8s %(name)-25s %(message)s", "%H:%M:%S")
+    console_hdlr.setFormatter(formatter or default)
     if not root_logger.handlers:
         root_logger.addHandler(console_hdlr)
 

@@ -4,7 +4,7 @@ Changes wait in a thread until they are made, and raise their errors. On the rea
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from configparser import ConfigParser
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,17 +41,9 @@ class PluginInfo:
 
     @classmethod
     def of(cls, plug: PlugFile) -> PluginInfo:
-        return cls(
-            plug.name,
-            plug.module,
-            plug.description or None,
-            plug.core,
-            _version(plug.python_version, parse_python_version),
-            _version(plug.errbot_min, parse_errbot_version),
-            _version(plug.errbot_max, parse_errbot_version),
-            list(plug.depends_on),
-            plug.path,
-        )
+        versions = _versions(plug.python_version, plug.errbot_min, plug.errbot_max)
+        doc = plug.description or None
+        return cls(plug.name, plug.module, doc, plug.core, *versions, list(plug.depends_on), plug.path)
 
     @staticmethod
     def load(plugfile_path: Path) -> PluginInfo:
@@ -69,17 +61,16 @@ class PluginInfo:
     @staticmethod
     def parse(config: ConfigParser) -> PluginInfo:
         """Return the information. Raises configparser.Error without a Name or Module, and ValueError for an invalid version."""
-        depends_on = config.get("Core", "DependsOn", fallback="")
-        return PluginInfo(
+        optional = partial(config.get, fallback=None)
+        name, module, doc = (
             config.get("Core", "Name"),
             config.get("Core", "Module"),
-            config.get("Documentation", "Description", fallback=None),
-            config.getboolean("Core", "Core", fallback=False),
-            _version(config.get("Python", "Version", fallback=None), parse_python_version),
-            _version(config.get("Errbot", "Min", fallback=None), parse_errbot_version),
-            _version(config.get("Errbot", "Max", fallback=None), parse_errbot_version),
-            [name.strip() for name in depends_on.split(",") if name.strip()],
+            optional("Documentation", "Description"),
         )
+        core = config.getboolean("Core", "Core", fallback=False)
+        versions = _versions(optional("Python", "Version"), optional("Errbot", "Min"), optional("Errbot", "Max"))
+        needed = (optional("Core", "DependsOn") or "").split(",")
+        return PluginInfo(name, module, doc, core, *versions, [one.strip() for one in needed if one.strip()])
 
     def load_plugin_classes(self, base_module_name: str, baseclass: type) -> list[tuple[str, type]]:
         """Execute the module beside the file as `base_module_name.<Module>`. Return pairs of name and class for its
@@ -102,23 +93,25 @@ class PluginInfo:
         ]
 
 
-def _version(text: str | None, parse: Callable[[str], V]) -> V | None:
-    return None if text is None else parse(text)
+_ErrbotVersion = tuple[int, ...] | None
+
+
+def _versions(
+    python: str | None, oldest: str | None, newest: str | None
+) -> tuple[tuple[int, int, int] | None, _ErrbotVersion, _ErrbotVersion]:
+    errbot = [None if text is None else parse_errbot_version(text) for text in (oldest, newest)]
+    return None if python is None else parse_python_version(python), errbot[0], errbot[1]
 
 
 def check_errbot_version(plugin_info: PluginInfo) -> None:
     """Raise IncompatiblePluginException if the plugin requires another version of errbot than errklein implements."""
-    here, oldest, newest = (
-        parse_errbot_version(ERRBOT_VERSION),
-        plugin_info.errbot_minversion,
-        plugin_info.errbot_maxversion,
-    )
+    here = parse_errbot_version(ERRBOT_VERSION)
+    oldest, newest = plugin_info.errbot_minversion, plugin_info.errbot_maxversion
     too_old = oldest is not None and tuple(oldest) > here
     if too_old or (newest is not None and tuple(newest) < here):
         required = f"{'a newer' if too_old else 'an older'} errbot than {ERRBOT_VERSION}"
-        raise IncompatiblePluginException(
-            f"{plugin_info.name} requires {required}, the version that errklein implements"
-        )
+        ours = "the version that errklein implements"
+        raise IncompatiblePluginException(f"{plugin_info.name} requires {required}, {ours}")
 
 
 def check_python_plug_section(plugin_info: PluginInfo) -> bool:

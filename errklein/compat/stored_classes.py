@@ -258,12 +258,8 @@ class NameJudge:
         if local == module:
             # This isn't errbot's name for a plugin's module, but it may be a helper module beside the plugin.
             return stored.NameStatus.REFUSED if _is_installed(module) else stored.NameStatus.MISSING
-        elsewhere = (plug for plug in self._plugs if plug.name != namespace)
-        return (
-            stored.NameStatus.REFUSED
-            if any(_sources(plug.directory, local) for plug in elsewhere)
-            else stored.NameStatus.MISSING
-        )
+        is_elsewhere = any(_sources(plug.directory, local) for plug in self._plugs if plug.name != namespace)
+        return stored.NameStatus.REFUSED if is_elsewhere else stored.NameStatus.MISSING
 
 
 def plugs_of(config: Config) -> Iterator[PlugFile]:

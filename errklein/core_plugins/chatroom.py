@@ -58,9 +58,8 @@ class ChatRoom(CorePlugin):
         if backend is None:
             return
         config = self.host.networks.config(backend)
-        configured = [
-            (entry, None) if isinstance(entry, str) else (*entry, None)[:2] for entry in config.CHATROOM_PRESENCE
-        ]
+        entries = config.CHATROOM_PRESENCE
+        configured = [(entry, None) if isinstance(entry, str) else (*entry, None)[:2] for entry in entries]
         of_webhooks = map(self.host.networks.with_network, self.host.room_webhooks.rooms())
         names = {name.casefold() for name, _ in configured}
         rooms = [

@@ -213,9 +213,8 @@ class Webhooks(CorePlugin):
             return f"Usage: {self.host.prefix}{_NEW}\n\nSources: {', '.join(map(code, known_sources()))}."
         room = self._room(msg, options.get("in", ""))
         if not await self.may_use(msg, args, "", room):
-            raise CommandError(
-                f"You may make webhooks only for rooms that you are in, not for {self._shown(msg, room)}."
-            )
+            refused = f"not for {self._shown(msg, room)}"
+            raise CommandError(f"You may make webhooks only for rooms that you are in, {refused}.")
         name, expires = "".join(words[1:]), options.get("expires", "")
         made = await self.host.room_webhooks.create(self._maker(msg), words[0], room, name, signed, expires)
         return self._given(msg, made, f"Made {code(made.webhook.name)} for {self._shown(msg, room)}")

@@ -63,9 +63,8 @@ class Help(CorePlugin):
         listed = _listed(permitted)
         if not topic:
             return self._overview(listed)
-        names = {command.owner for command in self.host.dispatcher.registry} | set(
-            map(plugin_name, self.host.plugin_manager.active())
-        )
+        active = map(plugin_name, self.host.plugin_manager.active())
+        names = {command.owner for command in self.host.dispatcher.registry}.union(active)
         owners = sorted(name for name in names if name.lower() == topic.lower())
         if owners:
             # As on errbot, it lists commands that are declared as hidden unless restricted ones are left out.
@@ -145,9 +144,8 @@ class Help(CorePlugin):
 
     def _not_defined(self, topic: str, commands: Sequence[RegisteredCommand]) -> str:
         reply = "That command is not defined."
-        inactive = [
-            one.name for one in self.host.plugin_manager.found if not one.active and one.name.lower() == topic.lower()
-        ]
+        found = [one for one in self.host.plugin_manager.found if one.name.lower() == topic.lower()]
+        inactive = [one.name for one in found if not one.active]
         if inactive:
             return f"{reply} The plugin {inactive[0]} is inactive; see {code(f'{self.host.prefix}status plugins')}."
         topics = [command.name.replace("_", " ") for command in commands if command.declaration.pattern is None]

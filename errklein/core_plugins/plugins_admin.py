@@ -51,9 +51,8 @@ class Plugins(CorePlugin):
             return f"{name} is not configurable."
         if not text:
             command = f"{self.host.prefix}plugin config {name}"
-            reply = "Default configuration (paste and adapt this command):\n\n" + fenced(
-                f"{command} {pformat(template)}"
-            )
+            default = fenced(f"{command} {pformat(template)}")
+            reply = f"Default configuration (paste and adapt this command):\n\n{default}"
             if stored is not None:
                 reply += f"\n\nCurrent configuration:\n\n{fenced(f'{command} {_represented(stored, by, pformat)}')}"
             return reply
@@ -203,11 +202,8 @@ class Plugins(CorePlugin):
             raise CommandError(f"Please name the repositories to update, or use `all`; {self._see_repos}.")
         self._check_allowed()
         for name in installed if "all" in names else dict.fromkeys(names):
-            yield (
-                await self._update(name, msg)
-                if name in installed
-                else f"{code(name)} is not installed; {self._see_repos}."
-            )
+            missing = f"{code(name)} is not installed; {self._see_repos}."
+            yield await self._update(name, msg) if name in installed else missing
         yield "Done."
 
     def _check_allowed(self) -> None:

@@ -64,11 +64,9 @@ class TextCmds(CorePlugin):
     @botcmd(threaded=False)
     def ml(self, msg: Message, args: str) -> str:
         """Turn messages of several lines on or off."""
-        if self._text().toggle_multiline():
-            return (
-                f"Messages now end with an empty line. To turn this off, type {self.host.prefix}ml and an empty line."
-            )
-        return "Messages now end with the line."
+        if not self._text().toggle_multiline():
+            return "Messages now end with the line."
+        return f"Messages now end with an empty line. To turn this off, type {self.host.prefix}ml and an empty line."
 
     def _text(self) -> TextBackend:
         backend = self.host.networks.current

@@ -54,11 +54,8 @@ class Webserver(CorePlugin):
         for port in (configuration["PORT"], configuration["SSL"]["port"]):
             if not 0 < port < 65536:
                 raise ValidationException(f"a port must be a number from 1 to 65535, not {port}")
-        for description in configuration["ENDPOINTS"]:
-            if not isinstance(description, str):
-                raise ValidationException(
-                    f"ENDPOINTS must be a list of strings such as 'tcp:8080', not {description!r}"
-                )
+        if others := [one for one in configuration["ENDPOINTS"] if not isinstance(one, str)]:
+            raise ValidationException(f"ENDPOINTS must be a list of strings such as 'tcp:8080', not {others[0]!r}")
 
     @callable_anywhere
     async def activate(self) -> None:
@@ -135,9 +132,8 @@ class Webserver(CorePlugin):
         site = self.bot_config.PUBLIC_URL + self.bot_config.WEBHOOK_BASE_PATH
         found = self.host.webhooks.webhooks(self.actor(msg))
         # Others see only those of rooms that they are in.
-        rooms = {
-            room: await self.may_use(msg, args, "", room) for room in {room for one in found for room in one.rooms}
-        }
+        named = {room for one in found for room in one.rooms}
+        rooms = {room: await self.may_use(msg, args, "", room) for room in named}
         shown = [one for one in found if all(rooms[room] for room in one.rooms)]
         values = {
             "webhooks": shown[:_MOST_SHOWN],

@@ -30,9 +30,7 @@ ENTRY_POINT_GROUPS = ("errbot.plugins", "errklein.plugins")
 DEEPEST = 100  # the number of nested directories that are searched
 SUFFIXES = (".plug", ".flow")  # the suffixes of the files of plugins and of collections of flows
 
-Found = Iterable[
-    tuple[str, BotPlugin | None]
-]  # the names of all plugins that were found, active or not, with their instances
+Found = Iterable[tuple[str, BotPlugin | None]]  # the names of all plugins, active or not, with their instances
 
 _SETTING = re.compile(r"config(?:\.|\[[\"']|,\s*[\"'])([A-Z][A-Z0-9_]*)\b")
 
@@ -126,9 +124,8 @@ class Discovery:
 
 def entry_point_roots(groups: Iterable[str] = ENTRY_POINT_GROUPS) -> list[Path]:
     """Return the directories and files of plugins in installed distributions, sorted: roots for `find_plug_files`."""
-    return sorted(
-        {root for entry_point in _installed(tuple(groups), _state_of_path()) for root in _roots_of(entry_point)}
-    )
+    found = _installed(tuple(groups), _state_of_path())
+    return sorted({root for entry_point in found for root in _roots_of(entry_point)})
 
 
 @lru_cache(maxsize=16)

@@ -96,9 +96,7 @@ class MonkeyPatchesRefused(RuntimeError):
 class _MonkeyPatchFinder(MetaPathFinder):
     """Lets the functions that apply monkey patches raise MonkeyPatchesRefused, in modules that are imported from now on."""
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
         if fullname not in _PATCHING:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
@@ -196,10 +194,9 @@ def plugin_class(module: ModuleType, base: type[B], named: str = "") -> tuple[ty
     candidates = list(dict.fromkeys((own or found).values()))
     if not candidates:
         classes = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__]
-        hints = [
-            f"; write `class {one.__name__}({base.__name__}):` instead of `class {one.__name__}`" for one in classes
-        ]
-        raise PluginLoadError(f"{module.__file__}: no subclass of {base.__name__} found{''.join(hints[:1])}")
+        first = [one.__name__ for one in classes[:1]]
+        hints = [f"; write `class {name}({base.__name__}):` instead of `class {name}`" for name in first]
+        raise PluginLoadError(f"{module.__file__}: no subclass of {base.__name__} found{''.join(hints)}")
     chosen = next((candidate for candidate in candidates if candidate.__name__ == named), candidates[0])
     if len(candidates) == 1 or chosen.__name__ == named:
         return chosen, None
@@ -413,9 +410,7 @@ class _PluginFinder(MetaPathFinder):
     def home_of(self, fullname: str) -> _Home | None:
         return self.homes.get(".".join(fullname.split(".", 2)[:2]))
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
         if fullname == PACKAGE:
             return _directories(fullname, [])
         home = self.home_of(fullname)

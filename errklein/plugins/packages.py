@@ -396,10 +396,8 @@ class PackageDirectory:
             conflict = self._conflict(f"{line.name_and_versions} is required", name, there, line.location)
             problems.append(PluginProblem(conflict, path=file, is_warning=True))
         # URLs and paths can't be looked up.
-        is_done = not examined.missing and (
-            not examined.unknown or self._done().get(str(file)) == _digest(requirements)
-        )
-        if autoinstall and not is_done:
+        is_unknown = bool(examined.unknown) and self._done().get(str(file)) != _digest(requirements)
+        if autoinstall and (examined.missing or is_unknown):
             try:
                 self.install(requirements)
             except InstallError as error:

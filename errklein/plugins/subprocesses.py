@@ -33,15 +33,10 @@ def run(
 ) -> str:
     """Run a program; return its output, with standard error, or raise ProgramError. After `seconds`, it and its children are killed."""
     name, environment = Path(command[0]).name, {**os.environ, **(env or {})}
+    stdin = PIPE if text else DEVNULL
     try:
         process = subprocess.Popen(
-            command,
-            stdin=PIPE if text else DEVNULL,
-            stdout=PIPE,
-            stderr=STDOUT,
-            cwd=directory,
-            env=environment,
-            start_new_session=True,
+            command, stdin=stdin, stdout=PIPE, stderr=STDOUT, cwd=directory, env=environment, start_new_session=True
         )
     except OSError as error:
         raise ProgramError(f"{name} can't be run: {error.strerror}") from error

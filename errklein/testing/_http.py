@@ -240,9 +240,8 @@ class _Server(Resource):
         self._requests.append(OutgoingRequest(method, self._url, headers, request.content.read()))
         if self._answer.serve is not None:
             result = self._answer.serve(self._requests[-1])
-            self._answer.status, value, self._answer.delay = (
-                (*result, 0.0)[:3] if isinstance(result, tuple) else (200, result, 0.0)
-            )
+            given = result if isinstance(result, tuple) else (200, result)
+            self._answer.status, value, self._answer.delay = (*given, 0.0)[:3]
             self._answer.body = json_module.dumps(value).encode()
         request.setResponseCode(self._answer.status)
         request.defaultContentType = None

@@ -143,9 +143,8 @@ class StoreContract(Base):
         store = self.open_store()
         store.set("names", ["alice"])
         store.read("names")[1].append("bob")
-        self.assertEqual(
-            [store.read("names")[1], store.read("nobody")[1], store.read("nobody", 7)[1]], [["alice"], None, 7]
-        )
+        values = [store.read("names")[1], store.read("nobody")[1], store.read("nobody", 7)[1]]
+        self.assertEqual(values, [["alice"], None, 7])
 
     def test_prepare(self) -> None:
         """`prepare` returns a function that stores the value as it was, and replaces any other."""

@@ -50,9 +50,7 @@ Part = Callable[[], object]
 RETRY_AFTER, LONGEST_RETRY = 5.0, 60.0
 """The seconds until a message is sent again after an error of the connection: at first, doubled each time, and at most."""
 
-ATTEMPTS = (
-    20  # the errors of the connection after which a message is dropped, since it may be the cause: a quarter of an hour
-)
+ATTEMPTS = 20  # the errors, in a quarter of an hour, after which a message is dropped, since it may be the cause
 
 _REACTIONS = {Kind.REACT: "add_reaction", Kind.UNREACT: "remove_reaction"}
 
@@ -157,9 +155,8 @@ class ThreadedNetwork(NetworkBase):
         # A copy, since the sender may change the message before it is sent.
         kept = message.clone()
         kept.body = message.body[: self._longest]
-        return self._accept(
-            kept, _messages.neutral_text(self.mode, kept, kept.body), _messages.details_of(kept), wanted, file
-        )
+        body = _messages.neutral_text(self.mode, kept, kept.body)
+        return self._accept(kept, body, _messages.details_of(kept), wanted, file)
 
     def build_identifier(self, text: str) -> Identifier:
         identifier: Identifier | None = self._stamp.identifier(self.legacy.build_identifier(text))

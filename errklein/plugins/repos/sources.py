@@ -246,12 +246,8 @@ def _git(*arguments: str, directory: Path | None = None) -> str:
     # Without --git-dir, git would use a repository in a parent directory.
     there = () if directory is None else (f"--git-dir={directory / '.git'}", f"--work-tree={directory}")
     try:
-        return run(
-            ["git", *(part for option in _CONFIG for part in ("-c", option)), *there, *arguments],
-            seconds=_SECONDS,
-            env=_ENVIRONMENT,
-            directory=directory,
-        )
+        command = ["git", *(part for option in _CONFIG for part in ("-c", option)), *there, *arguments]
+        return run(command, seconds=_SECONDS, env=_ENVIRONMENT, directory=directory)
     except ProgramError as error:
         raise RepoException(f"git: {error}") from error
 
