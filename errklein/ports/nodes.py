@@ -45,6 +45,11 @@ class Nodes(Protocol):
         """The owner, as of the last heartbeat; None if there is none or it isn't known."""
 
     @property
+    def owns(self) -> bool:
+        """Whether this process is the owner at this moment. It becomes False as soon as others may take over, also in a process
+        that was paused: whoever acts as the owner checks it first. Once it is False again, it stays so, and `lost` is called."""
+
+    @property
     def secret(self) -> bytes:
         """With it nodes authenticate requests that they pass to each other. It is made with the database."""
 
@@ -63,13 +68,14 @@ class Nodes(Protocol):
         """Let a node take no new work, end what runs, and stop; fires with False if there is no such node."""
 
     def changed(self, topic: str) -> None:
-        """Tell other nodes soon that something has changed: "plugins", "outbox" or "deliveries". Errors are logged."""
+        """Tell other nodes soon that something has changed: "plugins", "outbox" or "deliveries". While the database is
+        absent, this waits. A transaction may do so itself: `pg_notify('errklein', 'outbox')`."""
 
     def when_changed(self, topic: str, function: Callable[[], None]) -> None:
         """Call the function on the reactor when another node has called `changed`, and after the database was absent."""
 
     def stop(self) -> Deferred[None]:
-        """Release ownership, and remove this node."""
+        """Release ownership, and remove this node. Transactions of the owner fail from now on."""
 
 
 class SharedDatabase(Protocol):

@@ -1,0 +1,69 @@
+"""Nodes on PostgreSQL for tests."""
+
+from __future__ import annotations
+
+import secrets
+import unittest
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+
+import errklein.postgres
+from errklein.ports.nodes import ROLES
+
+SCHEMA = Path(errklein.postgres.__file__).with_name("schema.sql")
+
+
+def prepare(url: str) -> None:
+    """Make the tables."""
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE SCHEMA errklein; SET search_path = errklein; " + SCHEMA.read_text())
+
+
+class TestNode:
+    """A node, and what it was told."""
+
+    __test__ = False
+
+    def __init__(self, nodes: Any) -> None:
+        self.nodes = nodes
+        self.told: list[str] = []
+
+    def start(self) -> None:
+        """Start it, with functions that note how they are called."""
+        for topic in ("plugins", "outbox"):
+            self.nodes.when_changed(topic, lambda topic=topic: self.told.append(topic))
+        self.nodes.start(
+            lambda: self.told.append("owned"),
+            lambda reason: self.told.append(f"lost: {reason}"),
+            lambda: self.told.append("drained"),
+        )
+
+
+def node_on(url: str, roles: Sequence[str] = ROLES, address: str = "127.0.0.1:1", **options: Any) -> TestNode:
+    """Return a node of a database."""
+    from errklein.postgres._membership import Membership
+    from errklein.postgres._nodes import PostgresNodes
+
+    members = Membership(url, f"errklein {secrets.token_hex(8)}")
+    return TestNode(PostgresNodes(reactor, members, roles, address, **options))
+
+
+def until(case: unittest.TestCase, condition: Callable[[], object], seconds: float = 20.0) -> Deferred[None]:
+    """Wait until the condition is true, for at most that many seconds."""
+    ends = reactor.seconds() + seconds
+
+    def look() -> None:
+        if condition():
+            loop.stop()
+        elif reactor.seconds() > ends:
+            case.fail("it doesn't happen")
+
+    loop = LoopingCall(look)
+    return loop.start(0.02).addCallback(lambda _: None)
