@@ -51,7 +51,7 @@ from errklein.running import Deadline, PoolStatus, TimedOut, Workers, on_reactor
 from errklein.running.reactors import CannotRestart
 from errklein.sources import find_source
 from errklein.text.masking import masker
-from errklein.web import BotParts, WebServer
+from errklein.web import BotParts, ToOwner, WebServer
 from errklein.webhooks.deliveries import QueueDepth
 from errklein.webhooks.options import room_webhooks
 
@@ -265,7 +265,9 @@ class Bot:
         rooms = RoomOperations(reactor, networks, workers.core.pool)
         self.room_webhooks = RoomWebhooks(self, messages, rooms, webhooks)
         self.core_host = CoreHost(self, webhooks, rooms)
-        self.web_parts = BotParts(hooks, self.journal, queue, self.waits)  # what the web server uses of the bot
+        self.to_owner = None if self.alone else ToOwner(reactor, nodes, lambda: self.owns)
+        # What the web server uses of the bot.
+        self.web_parts = BotParts(hooks, self.journal, queue, self.waits, self.to_owner)
         self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices)
 
         # Methods of the parts that plugins call.
@@ -415,6 +417,8 @@ class Bot:
         await self.http_clients.close()
         await self._download_clients.close()
         await self.web.close()
+        if self.to_owner is not None:
+            await self.to_owner.close()
         await self.journal.close()
         self.storage.close()
         globalLogPublisher.removeObserver(self.recent_errors)

@@ -67,6 +67,11 @@ class Intake:
         vars(self)["services"] = replace(self.services, settings=settings)
         vars(self).pop("_recorded_services", None)
 
+    def is_from_node(self, request: HTTPRequest) -> bool:
+        """Return whether another process of the bot has passed the request on, and remove what shows it."""
+        to_owner = self.services.bot.to_owner
+        return to_owner is not None and to_owner.is_from_node(request)
+
     # Before the body is complete.
 
     def match_head(self, request: HTTPRequest, length: int | None, expects: bool) -> Problem | None:
@@ -79,7 +84,7 @@ class Intake:
             problem = problem_of(refused, request)
         if request.site.stopping:
             return STOPPING
-        if problem is not None and expects:
+        if problem is not None and expects and not self._is_for_owner():
             return problem
         return too_large(request.body_limit) if length is not None and length > request.body_limit else None
 
@@ -116,6 +121,9 @@ class Intake:
     def enter(self, route: Route | Mount, request: WebhookRequest, captures: Mapping[str, Any]) -> None:
         """Begin what the route requires: the delivery, the checks before it, or the rendering of a mount."""
         services = self.services
+        if self._is_for_owner(route):
+            self._pass_on(request)
+            return
         if isinstance(route, Mount):
             MountedResponse(services, route, request).start()
             return
@@ -127,6 +135,19 @@ class Intake:
             Delivery(route, context).start()
         else:
             Admission(route, context).start()
+
+    def _is_for_owner(self, route: Route | Mount | None = None) -> bool:
+        """Return whether only another process can answer: this one has no active plugin for the route, and doesn't record it."""
+        to_owner = self.services.bot.to_owner
+        if to_owner is None or to_owner.owns():
+            return False
+        hook = getattr(route, "hook", None)
+        return hook is None or not (hook.active or self.services.recording.runs_later(hook))
+
+    def _pass_on(self, request: WebhookRequest) -> None:
+        to_owner = self.services.bot.to_owner
+        assert to_owner is not None
+        to_owner.pass_on(request, self.services)
 
     def _identify(self, request: WebhookRequest) -> None:
         """Give a request for a webhook the time and the id of its delivery. Both increase with each new request."""
@@ -230,6 +251,9 @@ class Intake:
         request.send_error(problem)
 
     def _respond_without_route(self, request: WebhookRequest, no_route: NoRoute) -> None:
+        if self._is_for_owner():
+            self._pass_on(request)
+            return
         problem = problem_of(no_route, request)
         if request.path == b"/" and request.method in (b"GET", b"HEAD") and not no_route.allowed:
             request.send_response(200, *start_page(as_html=accepts_html(request)))

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from twisted.logger import Logger
 
@@ -18,6 +18,9 @@ from errklein.webhooks.declaration import DEFAULT_METHODS
 from errklein.webhooks.forwarding import TrustedProxies
 from errklein.webhooks.option_values import Rate
 from errklein.webhooks.options import HookOptions, hook_options
+
+if TYPE_CHECKING:
+    from errklein.web._to_owner import ToOwner
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,13 @@ class WebSettings:
 class BotParts:
     """The parts of the bot that the web server uses. The bot is created after the endpoints are open, and before any request.
     `later` records the deliveries of `ack="now"` and passes them to `WebServer.run`. Without it and the journal, nothing is
-    recorded."""
+    recorded. `to_owner` passes requests on to the process that owns the plugins; None if no other one can."""
 
     events: WebEvents | None = None
     journal: Journal | None = None
     later: LaterDeliveries | None = None
     waits: ThreadWaits | None = None
+    to_owner: ToOwner | None = None
     log: ClassVar[Logger] = Logger(namespace="errklein.web")
 
     def report(self, call: Callable[[WebEvents], None]) -> None:

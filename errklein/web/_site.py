@@ -25,6 +25,7 @@ from errklein.text import truncated
 from errklein.web._error_pages import Problem, too_large
 from errklein.web._http1 import NO_HEAD, ChunkedBody, Head, read_head
 from errklein.web._settings import WebSettings
+from errklein.web._to_owner import NODE, OF_NODES
 from errklein.web.request import BodyMemory, HTTPRequest, apply_forwarding, shown_path
 
 if TYPE_CHECKING:
@@ -195,8 +196,11 @@ class Channel(HTTPChannel):
         self._chunks = ChunkedBody() if head.length is None else None
         self.persistent = head.keep_alive and not self.site.stopping
         request = HTTPRequest(self, self.site, head, next(self.site.request_ids), first_byte_at)
-        if self.site.settings.proxies is not None:
-            apply_forwarding(request, self.site.settings.proxies)
+        proxies = self.site.settings.proxies
+        if NODE in head.names and self.site.intake.is_from_node(request):
+            request.from_node, proxies = True, OF_NODES
+        if proxies is not None:
+            apply_forwarding(request, proxies)
         return request
 
     def _accept_body(self, request: HTTPRequest, head: Head) -> bool:

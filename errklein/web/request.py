@@ -58,6 +58,7 @@ class RequestState:
     on_disk = False  # whether the body is in a temporary file
     origin = ""  # the origin, as in `StoredDelivery`
     admitted: HookDeclaration | None = None  # that of the webhook whose checks the request has passed, if it has any
+    from_node = False  # whether another process of the bot has passed it on
     recorded: StoredDelivery | None = None  # the delivery of a request that was received earlier
     delivery_id = 0  # the id of the delivery; 0 until it is known, or without a journal
     path_token = b""  # the token that was in the address of a webhook of a room

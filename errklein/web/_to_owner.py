@@ -1,0 +1,164 @@
+"""Requests that only the owner of plugins and networks can answer: other nodes pass them on to it, as a proxy does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hmac import compare_digest
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, ResponseDone
+from twisted.web.http_headers import Headers
+
+from errklein.ports.nodes import Nodes
+from errklein.running import NEVER
+from errklein.web._error_pages import Problem, retry_after
+from errklein.webhooks.forwarding import UNIX, TrustedProxies
+
+if TYPE_CHECKING:
+    from errklein.web._delivery import WebServices
+
+NODE = b"x-errklein-node"  # the header with the secret of the nodes, in hexadecimal digits
+
+OF_NODES = TrustedProxies(dict.fromkeys(("0.0.0.0/0", "::/0", UNIX), "Forwarded"))
+"""A node may pass on a request from any address. It writes the only element of the header."""
+
+_CONNECT_TIMEOUT = 2.0  # the seconds after which an owner that doesn't answer counts as absent
+_IDLE = 20  # the seconds for which a connection stays open; the owner closes it later
+_OF_CONNECTION = {
+    b"connection",
+    b"keep-alive",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+    b"content-length",
+    b"expect",
+}
+_OF_RESPONSE = _OF_CONNECTION - {b"content-length"} | {b"date", b"x-request-id"}
+_FORWARDING = {b"forwarded", b"x-real-ip", NODE}
+
+_log = Logger()
+
+
+class ToOwner:
+    """Passes requests on to the present owner. Without one, or if it can't be reached, the client gets 503."""
+
+    def __init__(self, reactor: Any, nodes: Nodes, owns: Callable[[], bool]) -> None:
+        self.owns = owns  # returns whether this process is the owner
+        self._nodes = nodes
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.maxPersistentPerHost, self._pool.cachedConnectionTimeout = 32, _IDLE
+        self._agent = Agent(reactor, connectTimeout=_CONNECT_TIMEOUT, pool=self._pool)
+
+    def is_from_node(self, request: Any) -> bool:
+        """Remove the header NODE from a request, and return whether a node has passed it on."""
+        pairs = zip(request.head.names, request.head.values, strict=True)
+        others = [header for header in pairs if header[0] != NODE]
+        is_known = compare_digest(request.first_header(NODE), self._nodes.secret.hex().encode())
+        names, values = zip(*others, strict=True) if others else ((), ())
+        request.head = request.head._replace(names=names, values=values)
+        return is_known
+
+    def pass_on(self, request: Any, services: WebServices) -> None:
+        owner = self._nodes.owner
+        if owner is None or not owner.address or owner.id == self._nodes.me.id or request.from_node:
+            request.send_error(unavailable("no process of this bot owns its plugins at the moment"))
+        elif request.first_header(b"upgrade"):
+            request.send_error(unavailable("another process of this bot takes such connections"))
+        else:
+            _Passed(request, services).start(self._agent, owner.address, self._nodes.secret)
+
+    def close(self) -> Deferred[Any]:
+        closed: Deferred[Any] = self._pool.closeCachedConnections()
+        return closed
+
+
+class _Passed(Protocol):
+    """A request that was passed on, and the body of its response. Its client gets 504 if no response begins in time."""
+
+    def __init__(self, request: Any, services: WebServices) -> None:
+        self._request, self._services = request, services
+        self.deadline = request.begun + services.settings.timeout
+
+    def start(self, agent: Agent, address: str, secret: bytes) -> None:
+        request = self._request
+        request.body_users += 1
+        self._services.open_requests.watch(self)
+        body = request.body()
+        producer = FileBodyProducer(BytesIO(body)) if body else None
+        target = request.uri if request.uri.startswith(b"/") else b"/"
+        url = b"http://%b%b" % (address.encode(), target)
+        answered = agent.request(request.method, url, _headers(request, secret), producer)
+        answered.addCallbacks(self._answered, self._failed).addErrback(request.processingFailed)
+        answered.addBoth(lambda _: request.drop_body())
+
+    def deadline_passed(self) -> None:
+        self.deadline = NEVER
+        self._request.fail(Problem(504, "the process that owns the plugins did not respond in time"))
+
+    def _answered(self, response: Any) -> None:
+        self._services.open_requests.forget(self)
+        request = self._request
+        headers = [
+            (name, value)
+            for name, values in response.headers.getAllRawHeaders()
+            if name.lower() not in _OF_RESPONSE
+            for value in values
+        ]
+        if request.finished:
+            response.deliverBody(Protocol())
+            return
+        request.start_stream(response.code, headers)
+        response.deliverBody(self)
+
+    def connectionMade(self) -> None:
+        """Let the client set the pace of the body."""
+        if hasattr(self._request, "registerProducer"):
+            self._request.registerProducer(self.transport, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._request.write(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        request = self._request
+        if hasattr(request, "unregisterProducer") and not request.finished:
+            request.unregisterProducer()
+        if reason.check(ResponseDone):
+            request.finish()
+        else:
+            request.fail(unavailable("the owner of the plugins has gone"))
+
+    def _failed(self, failure: Failure) -> None:
+        self._services.open_requests.forget(self)
+        _log.warn("A request can't be passed on to the owner: {reason}", reason=failure.getErrorMessage())
+        self._request.fail(unavailable("the process that owns the plugins can't be reached"))
+
+
+def unavailable(detail: str) -> Problem:
+    return Problem(503, detail, retry_after(2.0))
+
+
+def _headers(request: Any, secret: bytes) -> Headers:
+    headers = Headers()
+    for name, value in zip(request.head.names, request.head.values, strict=True):
+        if name not in _OF_CONNECTION | _FORWARDING and not name.startswith(b"x-forwarded-"):
+            headers.addRawHeader(name, value)
+    headers.setRawHeaders(NODE, [secret.hex().encode()])
+    headers.setRawHeaders(b"forwarded", [_forwarded(request)])
+    return headers
+
+
+def _forwarded(request: Any) -> bytes:
+    """Return the element of RFC 7239 with the client and the scheme. The header Host has the host."""
+    client = request.client
+    node = f"{_bracketed(client.host)}:{client.port}" if getattr(client, "host", "") else "_unix"
+    return f'for="{node}";proto={"https" if request.secure else "http"}'.encode()
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
