@@ -38,7 +38,6 @@ _MOST_REFS = 10_000
 
 _MENTION = re.compile(r"(?<!\S)@[^\s@/#]*\w")
 
-
 LOCAL_SETTINGS = NetworkSettings({"username": IdentityKey(check_text, "`err`", "the bot's name")}, accepts_others=True)
 """The settings of networks inside this process."""
 
@@ -87,13 +86,16 @@ class NetworkBase(Backend):
     def take_turn(self, recipient: str) -> float:
         return 0.0
 
-    def dropped(self, count: int, reason: str) -> None:
+    def report(self, event: str, *details: Any, **options: Any) -> None:
+        """Call a method of the events, after `connect`."""
         if self.events is not None:
-            self.events.messages_dropped(self, count, reason)
+            getattr(self.events, event)(self, *details, **options)
+
+    def dropped(self, count: int, reason: str) -> None:
+        self.report("messages_dropped", count, reason)
 
     def undelivered(self, recipient: str, origins: Mapping[str, int], reason: str, waiting: bool) -> None:
-        if self.events is not None:
-            self.events.messages_undelivered(self, recipient, origins, reason, waiting=waiting)
+        self.report("messages_undelivered", recipient, origins, reason, waiting=waiting)
 
     def details_of(self, message: Message) -> str:
         """Return what `transmit` needs besides the text, also after a restart; by default the id of `parent`."""
@@ -154,18 +156,19 @@ class ConnectedNetwork(NetworkBase):
     reads events until the connection is lost."""
 
     session: Any
-    _features = BARE  # the same everywhere
+    _features = BARE
     place: str = ""
     reconnect_after: float | None = None
 
     def __init__(self, context: NetworkContext, **options: Any) -> None:
+        # Networks without a connection don't import it.
+        from errklein.networks._connection import Connection
+
         super().__init__(context.config)
         self.context = context
         options |= {"dropped": self.dropped, "undelivered": self.undelivered, "broken": self.broken}
         self.outbox = context.outbox(cast(Any, self), unavailable=self.unavailable, **options)
-        self.connection = context.stay_connected(
-            self.session, self.outbox, place=self.place, first=self.reconnect_after
-        )
+        self.connection = Connection(context, self.session, self.outbox, self.place, self.reconnect_after)
 
     def unavailable(self, recipient: str) -> str | None:
         """Return why messages to a recipient wait; None if they don't."""
@@ -531,13 +534,9 @@ class LocalBackend(NetworkBase):
 
     def query_room(self, name: str) -> LocalRoom:
         """Return the room of that name, which need not exist. The same name returns the same object."""
-        room = self._rooms.get(name)
-        if room is None:
-            room = self._rooms.setdefault(name, self.room_type(name, bot=self))
-        return room
+        return self._rooms.get(name) or self._rooms.setdefault(name, self.room_type(name, bot=self))
 
     def person_of(self, sender: Identifier | None) -> Identifier | None:
-        """Return the person of an occupant, and anybody else as they are."""
         return self.person_named(sender.person) if isinstance(sender, LocalOccupant) else sender
 
     def change_presence(self, status: str, message: str) -> None:
@@ -558,14 +557,10 @@ class LocalBackend(NetworkBase):
 
     def receive_message(self, message: Message) -> None:
         """Report a message, and then the people whom it mentions as `@name`. Call it on the reactor."""
-        if self.events is None:
-            return
-        self.events.message_received(self, message)
-        people = [self.person_mentioned(name) for name in _MENTION.findall(message.body)]
-        if people:
-            self.events.mention_received(self, message, people)
+        self.report("message_received", message)
+        if people := [self.person_mentioned(name) for name in _MENTION.findall(message.body)]:
+            self.report("mention_received", message, people)
 
     def notify(self, event: str, *args: Any) -> None:
         """Call the method `event` of BackendEvents on the reactor. May be called from any thread."""
-        if self.events is not None:
-            on_reactor_soon(self._reactor, getattr(self.events, event), self, *args)
+        on_reactor_soon(self._reactor, self.report, event, *args)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import inspect
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,7 +25,6 @@ from errklein.running import cancel_timers, on_reactor
 if TYPE_CHECKING:
     from twisted.web.iweb import IPolicyForHTTPS
 
-    from errklein.networks._connection import Connection
     from errklein.networks._socket import Receive, Socket
     from errklein.networks.json_client import JSONClient, ReadFailure
     from errklein.networks.outbox import Outbox, Transport
@@ -117,14 +116,6 @@ class NetworkContext:
         size = getattr(self.config, "MESSAGE_SIZE_LIMIT", None) or MESSAGE_SIZE_LIMIT
         options = {"limits": outbox_limits(self.config, size), "now": self.now, **options}
         return Outbox(self.reactor, self.network, transport, **options)
-
-    def stay_connected(
-        self, session: Callable[[], Awaitable[object]], outbox: Outbox[Any], **options: Any
-    ) -> Connection:
-        """Return what runs the session again and again, after its `start`; see `Connection`."""
-        from errklein.networks._connection import Connection
-
-        return Connection(self, session, outbox, **options)
 
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from errklein.http_client import BodyTooLarge
 from errklein.networks._connection import describe_failure
-from errklein.networks.outbox import NotConfirmed, RetryLater, Scope
+from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.text import sanitize
 
 if TYPE_CHECKING:
@@ -105,7 +105,6 @@ class JSONClient:
         *,
         params: Mapping[str, str] | None = None,
         timeout: float = TIMEOUT,
-        scope: Scope = "recipient",
         most: int = LARGEST,
     ) -> Deferred[Any]:
         """Return the value of the response's JSON, None if it is empty. The path is below the base, and quoted. More than
@@ -113,7 +112,7 @@ class JSONClient:
         options: dict[str, Any] = {"max_body": most, "timeout": timeout, "params": params or {}}
         if json is not None:
             options["json"] = json
-        return Deferred.fromCoroutine(self._call(method, path, scope, **options))
+        return Deferred.fromCoroutine(self._call(method, path, **options))
 
     def upload(
         self,
@@ -129,7 +128,7 @@ class JSONClient:
         if fields is not None:
             options = {"data": dict(fields), "files": {file.field: (file.name, file.type, BytesIO(file.content))}}
         options |= {"timeout": TIMEOUT + len(file.content) / _SLOWEST, "params": params or {}}
-        return Deferred.fromCoroutine(self._call(method, path, "recipient", **options))
+        return Deferred.fromCoroutine(self._call(method, path, **options))
 
     def fetch(self, url: str, most: int, hosts: Collection[str] = ()) -> Deferred[bytes]:
         """Return a Deferred of the content of a file; it fails with BodyTooLarge beyond `most` bytes. The headers,
@@ -150,14 +149,14 @@ class JSONClient:
                 continue
             content: bytes = await response.content()
             if response.code != 200:
-                await self._value(response, "recipient")
+                await self._value(response)
             if len(content) > most:
                 raise BodyTooLarge(f"{self.host}: the file is larger than {most:,} bytes")
             return content
         raise RequestRefused(0, "", "the file is behind too many redirects")
 
-    async def _call(self, method: str, path: str, scope: Scope, **options: Any) -> Any:
-        return await self._value(await self._request(method, self._base + path.lstrip("/"), **options), scope)
+    async def _call(self, method: str, path: str, **options: Any) -> Any:
+        return await self._value(await self._request(method, self._base + path.lstrip("/"), **options))
 
     async def _request(self, method: str, url: str, headers: Mapping[str, str] | None = None, **options: Any) -> Any:
         options = {"max_body": LARGEST, "allow_redirects": False, **options}
@@ -177,7 +176,7 @@ class JSONClient:
             reason = describe_failure(causes[0])
         raise NotConfirmed(f"{self.host}: {reason}")
 
-    async def _value(self, response: Any, scope: Scope) -> Any:
+    async def _value(self, response: Any) -> Any:
         status, content, value, is_valid = response.code, await response.content(), None, True
         try:
             value = self._parsed(content) if content else None
@@ -191,7 +190,7 @@ class JSONClient:
         answer = value if isinstance(value, dict) else {}
         seconds = _pause(headers, answer)
         if status == 429 or (status == 503 and seconds is not None):
-            raise RetryLater(_LATER if seconds is None else seconds, scope if status == 429 else "network")
+            raise RetryLater(_LATER if seconds is None else seconds, "recipient" if status == 429 else "network")
         if status >= 500 or (status < 300 and not is_valid):
             what = "" if is_valid else ", and not with JSON"
             raise NotConfirmed(f"{self.host} has answered with status {status}{what}")

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseNeverReceived
 
 from errklein.chat.outgoing import Wait
-from errklein.networks._connection import Unusable
+from errklein.networks._connection import Connection, Unusable
 from errklein.networks.context import NetworkContext
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.testing import TestReactor
@@ -57,7 +57,7 @@ class ConnectionTests(SynchronousTestCase):
             lambda: 0.0,
             notify=lambda key, text, *more, **options: self.notices.append(text),
         )
-        self.connection = context.stay_connected(self.session, self.outbox)
+        self.connection = Connection(context, self.session, self.outbox)
 
     def session(self) -> Deferred[None]:
         """Begin a session."""
@@ -140,7 +140,7 @@ class ConnectionTests(SynchronousTestCase):
             connection.connected()
             await Deferred()
 
-        connection = self.connection = self.connection._context.stay_connected(session, self.outbox)
+        connection = self.connection = Connection(self.connection._context, session, self.outbox)
         self.start()
         self.assertEqual(self.events, ["connected: the backend"])
 
@@ -179,7 +179,7 @@ class ConnectionTests(SynchronousTestCase):
             connection.interrupt(NotConfirmed("status 500"))
             await Deferred()
 
-        connection = self.connection = self.connection._context.stay_connected(session, self.outbox)
+        connection = self.connection = Connection(self.connection._context, session, self.outbox)
         self.start()
         self.reactor.advance(0)
         self.assertEqual(self.events[1:], ["disconnected: status 500"])

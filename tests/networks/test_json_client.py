@@ -107,8 +107,6 @@ class JSONClientTests(SynchronousTestCase):
             self.http.respond("POST", URL, status=status, headers=headers, json=body)
             error = self.error(RetryLater)
             self.assertEqual((error.seconds, error.scope), (expected, scope))
-        self.http.respond("POST", URL, status=429)
-        self.assertEqual(self.error(RetryLater, scope="network").scope, "network")
 
     def test_refused(self) -> None:
         """A refusal has the network's code and reason, in one line."""
