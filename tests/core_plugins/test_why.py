@@ -17,7 +17,7 @@ from errklein import BotPlugin, webhook, wiring
 from errklein.chat.outgoing import PAUSED, MessageRecord, MessageState, OutgoingMessage, Wait, waiting_record
 from errklein.journal.operations import BotState, Explainer
 from errklein.networks.context import NetworkContext
-from errklein.networks.irc import IRCBackend
+from errklein.networks.irc._backend import IRCBackend
 from errklein.ports.journal import JournalError
 from errklein.running import PoolStatus, ThreadUse
 from errklein.testing import ADMIN, TestBot

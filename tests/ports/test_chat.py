@@ -7,7 +7,7 @@ import inspect
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.networks.base import LocalBackend, NetworkBase
-from errklein.networks.irc import IRCBackend
+from errklein.networks.irc._backend import IRCBackend
 from errklein.ports import chat
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.abstract import isIPv6Address
 
@@ -24,11 +24,7 @@ from errklein.config.networks import (
 )
 from errklein.networks.irc.identifiers import ACL_PATTERN, IRCPerson, IRCRoom, IRCRoomOccupant, is_nick, is_room
 
-if TYPE_CHECKING:
-    from errklein.networks.irc._backend import IRCBackend
-
-__all__ = ["SETTINGS", "IRCBackend", "IRCPerson", "IRCRoom", "IRCRoomOccupant", "IRCSettings"]
-
+__all__ = ["SETTINGS", "IRCPerson", "IRCRoom", "IRCRoomOccupant", "IRCSettings"]
 _ROOM = "a name such as '#errklein', or a pair such as ('#errklein', 'password')"
 
 
@@ -56,7 +52,7 @@ class IRCSettings:
     channel_rate: float | None = None
     private_rate: float | None = None
     rejoin_after_kick: float | None = 5.0
-    reconnect_after: float | None = None  # Seconds from the loss of a connection to the first attempt to reconnect
+    reconnect_after: float | None = None  # from the loss of a connection to the first attempt to reconnect
     acl_pattern: str = ACL_PATTERN
     message_size_limit: int = 510
     """Maximum number of bytes of text in a line. Long names of people and rooms reduce it further."""
@@ -114,10 +110,8 @@ class IRCSettings:
 
 def _nickname(key: str, value: Any) -> str:
     if not is_nick(check_text(key, value)):
-        raise ConfigError(
-            f"BOT_IDENTITY: {key!r} is {value!r}; a nick must not contain spaces or any of ,!@/:#&+*?.$, "
-            "nor begin with % or ~ or -"
-        )
+        rule = "a nick must not contain spaces or any of ,!@/:#&+*?.$, nor begin with % or ~ or -"
+        raise ConfigError(f"BOT_IDENTITY: {key!r} is {value!r}; {rule}")
     return str(value)
 
 
@@ -155,16 +149,15 @@ def _certificates(key: str, value: Any) -> Path:
 
 
 def _address(key: str, value: Any) -> tuple[str, int] | None:
-    if not value:
-        return None
-    if isinstance(value, str):
-        return value, 0
-    if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int):
-        return value[0], value[1]
-    raise ConfigError(
-        f"BOT_IDENTITY: {key!r} is {value!r}; it must be an IP address of this machine, or a pair such as "
-        "('192.0.2.1', 0)"
-    )
+    match value or None:
+        case None:
+            return None
+        case str():
+            return value, 0
+        case (str(host), int(port)):
+            return host, port
+    expected = "it must be an IP address of this machine, or a pair such as ('192.0.2.1', 0)"
+    raise ConfigError(f"BOT_IDENTITY: {key!r} is {value!r}; {expected}")
 
 
 def _warnings(view: Config) -> Iterator[str]:
@@ -224,15 +217,6 @@ SETTINGS = NetworkSettings(
     _warnings,
     check=lambda view: IRCSettings.read(view).trusted(),
 )
-
-
-def __getattr__(name: str) -> Any:
-    # Imported on first use: whoever reads a configuration needs only the descriptor.
-    if name == "IRCBackend":
-        from errklein.networks.irc._backend import IRCBackend
-
-        return IRCBackend
-    raise AttributeError(f"module 'errklein.networks.irc' has no attribute {name!r}")
 
 
 NETWORK = Network(

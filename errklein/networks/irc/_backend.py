@@ -36,14 +36,9 @@ from errklein.text import PARTS_CAP, at_most, to_irc
 if TYPE_CHECKING:
     from errklein.networks.irc._protocol import IRCProtocol
 
-_FEATURES = Features(highlights_names=True)
-
 _ROOM_MARKS = ("#", "&", "+", "!")
-
 _CERTIFICATES = "BOT_IDENTITY['ssl_ca']"
-
 _LEAST_ROOM = 64  # the minimum number of bytes for text in a line. Names that servers allow leave more.
-
 _LOOK_AGAIN = 0.1
 """Seconds after which to ask again whether the server has caught up. The outbox also asks when a line is confirmed."""
 
@@ -72,12 +67,13 @@ class IRCBackend(ConnectedNetwork):
     mode = "irc"
     joins_configured_rooms = True
     outbox: Outbox[MessageLine]
+    window = WINDOW
+    serial = False
+    _features = Features(highlights_names=True)
 
     NICKSERV_TIMEOUT = 3.0
     """Seconds to wait for NickServ before joining rooms, since some rooms only admit identified users."""
-
     QUIT_TIMEOUT = 0.4  # seconds that the server has to close the connection after QUIT
-
     CONFIRM_TIMEOUT = 2.0  # seconds that the server has at the end of the grace period to confirm lines
 
     is_encrypted: bool = read_only("settings.is_encrypted", "Whether nobody can read lines on their way to the server.")
@@ -92,8 +88,7 @@ class IRCBackend(ConnectedNetwork):
         self.limiter: IRCRateLimiter = limiter
         self.membership = RoomMembership(self, context.chance)
         self.place, self.reconnect_after = f" to {settings.server}:{settings.port}", settings.reconnect_after
-        limits = outbox_limits(config, settings.message_size_limit)
-        super().__init__(context, limits=limits)
+        super().__init__(context, limits=outbox_limits(config, settings.message_size_limit))
         self.message_size_limit = settings.message_size_limit
         self.protocol: IRCProtocol | None = None
         """The current connection."""
@@ -103,8 +98,7 @@ class IRCBackend(ConnectedNetwork):
         # The current nick has no influence, so that a message has the same lines after a reconnection or a restart.
         nick = max(settings.nicks, key=len)
         self._text_capacity = lru_cache(256)(partial(text_capacity, nick, settings.username))
-        self._more_follow = False
-        self._is_closing = False
+        self._more_follow = self._is_closing = False
         self._away = ""
 
     def broken(self, error: NotConfirmed) -> None:
@@ -112,8 +106,11 @@ class IRCBackend(ConnectedNetwork):
 
     async def session(self) -> None:
         """Connect, and wait until the connection is lost. Cancelled, it ends the connection with QUIT."""
+        # Imported late: the import installs a reactor, and the command line may choose another.
+        from errklein.networks.irc._protocol import IRCProtocol
+
         lost = self._lost = Deferred()
-        factory = Factory.forProtocol(self._make_protocol)
+        factory = Factory.forProtocol(partial(IRCProtocol, self))
         factory.noisy = False
         try:
             connected: Any = await self._endpoint.connect(factory)
@@ -143,13 +140,7 @@ class IRCBackend(ConnectedNetwork):
         confirming = self.reactor.callLater(max(0.0, last), self._confirm_all)
         return super().disconnect(grace).addCallback(lambda _: cancel_timers(confirming))
 
-    # backends.outbox.Transport
-
-    window = WINDOW
-    serial = False
-
-    def features(self, to: Identifier | str) -> Features:
-        return _FEATURES
+    # outbox.Transport
 
     def recipient_of(self, message: Message, wanted: Wanted) -> str:
         """Return the nick or room; raises ValueError if its name leaves too little of a line for text."""
@@ -178,18 +169,16 @@ class IRCBackend(ConnectedNetwork):
         return [MessageLine(command, message.recipient, line) for line in lines]
 
     def take_turn(self, recipient: str) -> float:
-        protocol = self.protocol
-        is_behind = protocol is not None and protocol.transmission.is_behind
+        is_behind = self.protocol is not None and self.protocol.transmission.is_behind
         wait = _LOOK_AGAIN if is_behind else self.limiter.take(recipient)
         # For `transmit`, which follows. At a pace that is much slower than the server's, a PING for each line does no harm.
         self._more_follow = 0 < wait <= 2 * self.limiter.interval and not self._is_closing
         return wait
 
     def transmit(self, parts: Sequence[MessageLine], keys: Sequence[str]) -> Sequence[Deferred[None]]:
-        protocol = self.protocol
-        if protocol is None:
+        if self.protocol is None:
             return [fail(NotConfirmed(f"{self.network} is not connected")) for _ in parts]
-        return protocol.transmission.transmit(parts, self._more_follow)
+        return self.protocol.transmission.transmit(parts, self._more_follow)
 
     def room_status(self, name: str) -> Wait | None:
         if not self.membership.is_known(name):
@@ -264,13 +253,12 @@ class IRCBackend(ConnectedNetwork):
 
         async def answer() -> None:
             act()
-            protocol = self.protocol
-            if protocol is None or not self._is_signed_on:
+            if self.protocol is None or not self._is_signed_on:
                 raise RoomError("the network is not connected")
             if command == "JOIN" and self.membership.is_joined(str(room)):
                 return
             # Nothing was awaited since the command was sent, so that the reply can't have arrived.
-            await protocol.room_replies.expect(command, str(room), *names)
+            await self.protocol.room_replies.expect(command, str(room), *names)
 
         return Deferred.fromCoroutine(answer())
 
@@ -289,10 +277,9 @@ class IRCBackend(ConnectedNetwork):
 
     def signed_on(self) -> None:
         """Join the rooms after the server's welcome, and resume the outbox. Messages to a room wait until it is joined."""
-        protocol = self.protocol
-        if protocol is None:
+        if self.protocol is None:
             return
-        self.membership.signed_on(protocol.nickname, protocol.casemapping)
+        self.membership.signed_on(self.protocol.nickname, self.protocol.casemapping)
         if self._away:
             self._send_presence()
         self.connection.connected(resumes=False)
@@ -306,26 +293,17 @@ class IRCBackend(ConnectedNetwork):
         lost, self._lost = self._lost, Deferred()
         lost.callback(describe_failure(reason, _CERTIFICATES))
 
-    def _make_protocol(self) -> IRCProtocol:
-        # Imported late: the import installs a reactor, and the command line may choose another.
-        from errklein.networks.irc._protocol import IRCProtocol
-
-        return IRCProtocol(self)
-
     def _text_size(self, command: str, target: str) -> int:
         """Return the number of bytes of text in a line; raises ValueError if the name of the target is too long."""
-        room = self._text_capacity(command, target)
-        if room < _LEAST_ROOM:
+        if (room := self._text_capacity(command, target)) < _LEAST_ROOM:
             raise ValueError(f"the name {target[:20]}… is too long: it leaves no room for text in a line of 512 bytes")
         return min(room, self.message_size_limit)
 
     def _confirm_all(self) -> None:
         """Let the server confirm all lines at once, also those that follow, since the connection is closed soon."""
-        self._is_closing = True
-        self._more_follow = False
-        protocol = self.protocol
-        if protocol is not None:
-            protocol.transmission.ask()
+        self._is_closing, self._more_follow = True, False
+        if self.protocol is not None:
+            self.protocol.transmission.ask()
 
     def undelivered(self, recipient: str, origins: Mapping[str, int], reason: str, waiting: bool) -> None:
         if recipient[:1] in _ROOM_MARKS:
@@ -341,10 +319,9 @@ class IRCBackend(ConnectedNetwork):
         on_reactor_soon(self.reactor, self._write, *lines)
 
     def _write(self, *lines: str) -> None:
-        protocol = self.protocol
-        if protocol is not None and self._is_signed_on:
+        if self.protocol is not None and self._is_signed_on:
             for line in lines:
-                protocol.sendLine(line)
+                self.protocol.sendLine(line)
 
 
 CHECK_TIMEOUT = 30.0  # seconds that the server has to complete the registration

@@ -1,14 +1,13 @@
-"""The lines of IRC: the extensions of IRCv3 that the bot uses, which are capabilities with SASL, message tags, and replayed
-messages; and encoding, pace, transmission and confirmation of what is sent, see "Sent messages" in docs/design.md. RFC
-1459, section 2.3: a line has at most 512 bytes, CR LF included, and contains no NUL, CR or LF. The server puts the
-sender's mask before the lines that other clients receive, and counts it. See
-https://ircv3.net/specs/extensions/capability-negotiation and https://ircv3.net/specs/extensions/sasl-3.1."""
+"""The lines of IRC: capabilities with SASL, message tags, and replayed messages (https://ircv3.net/specs/extensions/…); and
+encoding, pace, transmission and confirmation of what is sent, see "Sent messages" in docs/design.md. RFC 1459, section 2.3:
+a line has at most 512 bytes, CR LF included. The sender's mask before the lines that other clients receive counts."""
 
 from __future__ import annotations
 
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,17 +15,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from errklein.networks.context import Latest
 from errklein.running import TokenBucket
 from errklein.text import grapheme_boundary
 
 LABELS = frozenset({"batch", "labeled-response"})  # the capabilities with which a server replies to each line
-
 WANTED = ("batch", "server-time", "labeled-response", "echo-message", "message-tags")
 """Capabilities to request if the server offers them. `echo-message` is only requested if LABELS aren't offered. With
-`message-tags`, messages of bots are marked. `batch` covers the batch types `chathistory` and `znc.in/playback`.
-`draft/chathistory` is not requested: servers such as ergo expect clients with it to fetch the history themselves, and
-stop replaying missed messages."""
-
+`message-tags`, messages of bots are marked. `draft/chathistory` is not requested: servers such as ergo expect clients with
+it to fetch the history themselves, and stop replaying missed messages."""
 BEGIN = "CAP LS 302"  # the first line to send. Version 302 enables multi-line lists, CAP NEW and CAP DEL.
 
 
@@ -85,7 +82,6 @@ class Capabilities:
 
 
 _CHUNK = 400
-
 REFUSALS = ("902", "904", "905", "906")
 """Numeric replies that reject a SASL authentication. 908 lists the server's mechanisms, and comes before one of them."""
 
@@ -105,9 +101,8 @@ _ESCAPED = {":": ";", "s": " ", "r": "\r", "n": "\n"}
 
 
 def parse_tags(text: str) -> dict[str, str]:
-    r"""Return the message tags by key, from the text between "@" and the first space. A tag without a value has the
-    value "". If a key occurs twice, the last value counts. An invalid escape such as `\b` yields the character after
-    the backslash; a backslash at the end is dropped. Source: https://ircv3.net/specs/extensions/message-tags."""
+    r"""Return the message tags by key, from the text between "@" and the first space. A tag without a value has the value "".
+    An invalid escape such as `\b` yields the character after the backslash; a backslash at the end is dropped."""
     tags = {}
     for tag in text.split(";"):
         key, _, value = tag.partition("=")
@@ -117,36 +112,30 @@ def parse_tags(text: str) -> dict[str, str]:
 
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:)(?:60(?:\.\d+)?|(\d\d(?:\.\d+)?))Z", re.ASCII)
-
 _PLAYBACK = frozenset({"chathistory", "playback"})
 """Types of playback batches, without the vendor prefix of `draft/chathistory` and `znc.in/playback`."""
-
 MOST_BATCHES = 100  # Limit of open batches. Beyond it the oldest is dropped, since a server may never end a batch.
 
 
 def server_time(tags: Mapping[str, str]) -> datetime | None:
     """Return the time of a message from its `time` tag; None if the tag is missing or invalid."""
-    match = _TIME.fullmatch(tags.get("time", ""))
-    if match is None:
-        return None
-    try:
-        # datetime has no leap seconds.
-        return datetime.fromisoformat(f"{match[1]}{match[2] or '59.999999'}Z")
-    except ValueError:
-        return None
+    if match := _TIME.fullmatch(tags.get("time", "")):
+        with suppress(ValueError):
+            # datetime has no leap seconds.
+            return datetime.fromisoformat(f"{match[1]}{match[2] or '59.999999'}Z")
+    return None
 
 
 class Replay:
-    """Detects replayed messages on one connection, by its batches and reference times. A server or bouncer replays
-    messages from its history in a playback batch (https://ircv3.net/specs/extensions/batch) or with an old `time` tag
-    (https://ircv3.net/specs/extensions/server-time). Times of the server are compared with each other only, never with
-    the local clock, which may differ. Rooms are identified by their folded names."""
+    """Detects replayed messages on one connection. A server or bouncer replays messages from its history in a playback batch
+    or with an old `time` tag. Times of the server are compared with each other only, never with the local clock, which may
+    differ. Rooms are identified by their folded names."""
 
     def __init__(self) -> None:
         self._first: datetime | None = None
         self._welcome: datetime | None = None
         self._joined: dict[str, datetime | None] = {}
-        self._batches: dict[str, bool] = {}
+        self._batches: dict[str, bool] = Latest(MOST_BATCHES)
 
     def received(self, tags: Mapping[str, str]) -> None:
         """Record the tags of a line. Call this for every line, before the other methods."""
@@ -161,8 +150,7 @@ class Replay:
 
     def answered(self, tags: Mapping[str, str]) -> None:
         """Record the tags of a reply to the bot, such as PONG. If the server's clock was set back, the reference times are set back too."""
-        now = server_time(tags)
-        if now is None:
+        if (now := server_time(tags)) is None:
             return
         self._first, self._welcome = (None if time is None else min(time, now) for time in (self._first, self._welcome))
         self._joined = {room: None if time is None else min(time, now) for room, time in self._joined.items()}
@@ -172,8 +160,6 @@ class Replay:
         if sign == "+":
             kind = params[1].rpartition("/")[2].lower() if len(params) > 1 else ""
             self._batches.pop(reference, None)
-            while len(self._batches) >= MOST_BATCHES:
-                del self._batches[next(iter(self._batches))]
             self._batches[reference] = kind in _PLAYBACK or self.in_playback(tags)
         elif sign == "-":
             self._batches.pop(reference, None)
@@ -195,13 +181,9 @@ class Replay:
 
 
 LINE = 512  # the maximum length of a line in bytes, CR LF included (RFC 2812, section 2.3)
-
 # Servers truncate user names to 10 characters and may put a "~" before them. RFC 2812 limits host names to 63.
-_USER = 11
-_HOST = 63
-
+_USER, _HOST = 11, 63
 _NEWLINE = re.compile(r"\r\n|\r|\n")
-
 # Bold, colour, hex colour, reset, monospace, reverse, italics, strikethrough and underline are kept. \x01 marks CTCP
 # requests, and \x10 is an old escape for line breaks; the others have no meaning in a chat.
 _CONTROLS = re.compile(r"[\x00\x01\x05-\x08\x0b\x0c\x0e\x10\x12-\x15\x17-\x1c\x7f]")
@@ -211,17 +193,13 @@ def encode_line(line: str) -> bytes:
     """Encode a line, without CR LF, as at most 510 bytes of UTF-8. CR and NUL are removed, and LF becomes a space."""
     line = line.replace("\r", "").replace("\n", " ").replace("\x00", "")
     data = line.encode("utf-8", "replace")
-    if len(data) > LINE - 2:
-        data = data[: LINE - 2].decode("utf-8", "ignore").encode("utf-8")
-    return data
+    return data[: LINE - 2].decode("utf-8", "ignore").encode("utf-8") if len(data) > LINE - 2 else data
 
 
 def text_capacity(nick: str, user: str, command: str, target: str) -> int:
     """Return the number of bytes for text in a line, as other clients receive it from `nick` with the longest host name."""
-    nick_size = len(nick.encode("utf-8"))
-    user_size = max(_USER, len(user.encode("utf-8")) + 1)
-    around = f":!@ {command} {target} :\r\n"
-    return LINE - nick_size - user_size - _HOST - len(around.encode("utf-8"))
+    around = f":{nick}!@ {command} {target} :\r\n"
+    return LINE - max(_USER, len(user.encode("utf-8")) + 1) - _HOST - len(around.encode("utf-8"))
 
 
 def split_lines(text: str, size: int) -> list[str]:
@@ -256,7 +234,6 @@ def _pieces(line: str, size: int) -> list[str]:
 
 
 SLOWEST = 2.0  # seconds between two lines that every server accepts: RFC 1459, section 8.10
-
 RECOVERY, LONGEST_RECOVERY = 600.0, 6 * 3600.0
 """The seconds in which the pace returns to normal after a flood, doubled by each further one, and at most."""
 
@@ -284,8 +261,6 @@ PACES = {
     # they arrive at once, but nearly five if they arrive one by one. ergo 2.15 handles 5 at once, then two per second.
     # InspIRCd 4.7 handles 11 at once, then one per second; with <connect fakelag="no"> it closes the connection instead. The
     # margin is for JOIN and the like. Its receive queue has 8192 bytes.
-    #
-    # 100 lines take 27 s on ngircd, 48 s on ergo, and 100 s on InspIRCd, or 94 s if it offers labels or echoes.
     "ngircd": ServerPace(1 / 4, 3, 8, 4096),
     "ergo": ServerPace(1 / 2, 4, 16, 4096),
     "inspircd": ServerPace(1.0, 6, 16, 4096, join=2),
@@ -358,12 +333,9 @@ class IRCRateLimiter:
 WINDOW = 16
 """Maximum number of unconfirmed lines: those that may arrive twice if the connection breaks. With one PING for so many, a slow
 server spends a seventeenth of its time on PINGs. With 430 bytes each they fit into a receive queue of 8192 bytes."""
-
 BEHIND_AFTER = 1.0  # Seconds without a reply after which the server is assumed to delay lines. Further ones wait then.
-
 ASK_AFTER = 5.0
 """Seconds after which a PING is sent if lines are still unconfirmed: a label, an echo or further lines may be missing."""
-
 # Numeric replies to messages that weren't delivered: RFC 1459, section 6.1, and later ones.
 _DELIVERY_ERRORS = frozenset(
     {"401", "402", "403", "404", "407", "411", "412", "413", "414", "415", "442", "477", "486", "531"}
@@ -395,57 +367,50 @@ class _Unconfirmed:
     result: Deferred[None]
 
 
+@dataclass(eq=False)
 class Transmission:
     """Sends lines on one connection, and reports which ones the server confirms or rejects. `limiter` has the server's
     pace, and counts PINGs. `same` tells whether two names are equal there. `write` writes lines in one call."""
 
-    def __init__(
-        self,
-        clock: IReactorTime,
-        capabilities: Capabilities,
-        limiter: IRCRateLimiter,
-        same: Callable[[str, str], bool],
-        write: Callable[..., object],
-    ) -> None:
-        self._clock = clock
-        self._capabilities = capabilities
-        self._limiter = limiter
-        self._same = same
-        self._write = write
+    clock: IReactorTime
+    capabilities: Capabilities
+    limiter: IRCRateLimiter
+    same: Callable[[str, str], bool]
+    write: Callable[..., object]
+
+    def __post_init__(self) -> None:
         # The unconfirmed lines by number, their size in bytes, and the number of the last line.
         self._lines: dict[int, _Unconfirmed] = {}
         self._size = self._last = 0
-        self._labelled_batches: dict[str, int] = {}
-        self._progress_at = 0.0
-        self._written_at = 0.0
+        self._labelled_batches: dict[str, int] = Latest(WINDOW)
+        self._progress_at = self._written_at = 0.0
         self._asked_at: float | None = None
         self._more_follow = False
 
     @property
     def silence(self) -> float:
         """The seconds for which the server has confirmed nothing; 0.0 if all is confirmed."""
-        return self._clock.seconds() - self._progress_at if self._lines else 0.0
+        return self.clock.seconds() - self._progress_at if self._lines else 0.0
 
     @property
     def is_behind(self) -> bool:
         """True if the server delays lines, so that further ones would only wait there."""
-        if self._size >= self._limiter.pace.size:
+        if self._size >= self.limiter.pace.size:
             return True
         since = self._asked_at
-        if since is None and len(self._lines) > 2 and self._capabilities.confirm_lines:
+        if since is None and len(self._lines) > 2 and self.capabilities.confirm_lines:
             since = next(iter(self._lines.values())).since
-        return since is not None and self._clock.seconds() - since >= BEHIND_AFTER
+        return since is not None and self.clock.seconds() - since >= BEHIND_AFTER
 
     def transmit(self, lines: Sequence[MessageLine], more_follow: bool) -> list[Deferred[None]]:
         """Write lines in one call, and return a Deferred for each that fires when the server has confirmed it. It fails
         with LineRejected after a rejection, and as `lost` is called. `more_follow` states that others come soon."""
-        self._written_at = now = self._clock.seconds()
+        self._written_at = now = self.clock.seconds()
         if not self._lines:
             self._progress_at = now
         self._more_follow = more_follow
-        is_labelled = self._capabilities.label_lines
-        results = []
-        data = []
+        is_labelled = self.capabilities.label_lines
+        results, data = [], []
         for line in lines:
             encoded = encode_line(f"{line.command} {line.target} :{line.text}")
             size = len(encoded) + 2
@@ -466,12 +431,11 @@ class Transmission:
 
     def ask_again(self) -> None:
         """Send a PING if lines seem to be forgotten. Call this every few seconds."""
-        is_quiet = self._clock.seconds() - self._written_at >= ASK_AFTER
+        is_quiet = self.clock.seconds() - self._written_at >= ASK_AFTER
         if is_quiet and self.silence >= ASK_AFTER and self._asked_at is None:
             self._ping()
 
     def answered(self, params: Sequence[str]) -> None:
-        """Handle a PONG, which may reply to a PING for lines."""
         for param in params:
             if match := _TOKEN.fullmatch(param):
                 self._asked_at = None
@@ -490,13 +454,12 @@ class Transmission:
         if rejected is None:
             return False
         self._reject(rejected, f"{about}: {reason}")
-        self._progress_at = self._clock.seconds()
+        self._progress_at = self.clock.seconds()
         return True
 
     def labelled(self, command: str, params: Sequence[str], tags: Mapping[str, str]) -> None:
         """Handle the label of a message, or the end of a batch of labelled messages. Call this for every message."""
-        label = self._label_of(tags)
-        if label is None:
+        if (label := self._label_of(tags)) is None:
             if command == "BATCH" and params and (label := self._labelled_batches.pop(params[0][1:], None)) is not None:
                 self._confirm(label)
             return
@@ -504,8 +467,6 @@ class Transmission:
             # See https://ircv3.net/specs/extensions/standard-replies.
             self._reject(label, " ".join(params[1:]))
         if command == "BATCH" and params:
-            while len(self._labelled_batches) >= WINDOW:
-                del self._labelled_batches[next(iter(self._labelled_batches))]
             self._labelled_batches[params[0][1:]] = label
         elif "label" in tags:
             self._confirm(label)
@@ -515,7 +476,7 @@ class Transmission:
         may have removed formatting, and truncated the text."""
         echo = _FORMATTING.sub("", params[1])
         for number, each in self._lines.items():
-            is_sent_there = each.line.command == command and self._same(each.line.target, params[0])
+            is_sent_there = each.line.command == command and self.same(each.line.target, params[0])
             if is_sent_there and _FORMATTING.sub("", each.line.text).startswith(echo):
                 self._confirm(number)
                 return True
@@ -527,12 +488,12 @@ class Transmission:
     def _oldest_to(self, target: str | None) -> int | None:
         """Return the number of the oldest line without a label, to the target if that is known."""
         for number, each in self._lines.items():
-            if not each.is_labelled and (target is None or self._same(each.line.target, target)):
+            if not each.is_labelled and (target is None or self.same(each.line.target, target)):
                 return number
         return None
 
     def _confirm(self, number: int) -> None:
-        self._progress_at = self._clock.seconds()
+        self._progress_at = self.clock.seconds()
         self._settle([each for each in self._lines if each <= number], None)
 
     def _reject(self, number: int, reason: str) -> None:
@@ -550,23 +511,22 @@ class Transmission:
         """Return the number of the line that a message with these tags replies to; None if it is unknown."""
         if not tags:
             return None
-        label = tags.get("label")
-        if label is None:
+        if (label := tags.get("label")) is None:
             return self._labelled_batches.get(tags.get("batch", ""))
         return int(label) if _LABEL.fullmatch(label) else None
 
     def _write_and_ask(self, *data: bytes) -> None:
         """Write lines, and a PING if nothing else confirms the unconfirmed ones, and none is unanswered."""
-        if self._lines and self._asked_at is None and not self._capabilities.confirm_lines:
-            pace = self._limiter.pace
+        if self._lines and self._asked_at is None and not self.capabilities.confirm_lines:
+            pace = self.limiter.pace
             if not self._more_follow or len(self._lines) >= pace.lines or self._size >= pace.size:
                 self._ping(*data)
                 return
         if data:
-            self._write(*data)
+            self.write(*data)
 
     def _ping(self, *data: bytes) -> None:
         """Write lines and a PING in one call: the connection must not break between them."""
-        self._asked_at = self._clock.seconds()
-        self._write(*data, b"PING :errklein-%d" % self._last)
-        self._limiter.count_ping()
+        self._asked_at = self.clock.seconds()
+        self.write(*data, b"PING :errklein-%d" % self._last)
+        self.limiter.count_ping()

@@ -1,9 +1,7 @@
 """The protocol of one connection to an IRC server: registration, the nick, confirmed transmission of lines, and events.
-Importing this module imports the reactor.
-
-Twisted's IRCClient raises for bytes that aren't UTF-8 and for lines that it can't parse, sends lines that are too long,
-and replies to CTCP requests without a limit. Its heartbeat runs on the global reactor, and doesn't detect a silent
-server. `IRCProtocol` replaces these parts."""
+Importing this module imports the reactor. Twisted's IRCClient raises for bytes that aren't UTF-8 and for lines that it can't
+parse, sends lines that are too long, and replies to CTCP requests without a limit. Its heartbeat runs on the global reactor,
+and doesn't detect a silent server. `IRCProtocol` replaces these parts."""
 
 from __future__ import annotations
 
@@ -44,14 +42,12 @@ if TYPE_CHECKING:
 
 _ACKNOWLEDGE: int | None = getattr(socket, "TCP_QUICKACK", None)
 """The option that acknowledges data at once; None if the system has none."""
-
 _BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b|access denied|bad password", re.IGNORECASE)
 _KILLED = re.compile(r"\bkilled\b", re.IGNORECASE)  # the end of one connection, for which the reason may name a ban
 _NO_SASL = "the server doesn't support SASL, which BOT_IDENTITY['sasl_password'] requires"
 _BAN_FOLLOWS = 10.0
 """Seconds after the announcement of a ban (465) within which the server closes the connection for it."""
 _FLOODED = re.compile(r"flood|recvq|sendq", re.IGNORECASE)
-
 # Numeric replies to failed JOINs: RFC 1459, section 6.1, and later ones.
 _JOIN_ERRORS = frozenset(
     {"403", "405", "407", "437", "470", "471", "473", "474", "475", "476", "477", "479", "480", "489", "495", "520"}
@@ -59,18 +55,14 @@ _JOIN_ERRORS = frozenset(
 
 
 class IRCProtocol(irc.IRCClient):
-    """One connection to the server. Reports messages and its state to `backend`, and events in rooms to `rooms`.
-    Invalid input from the server is ignored, and a connection on which nothing arrives is closed.
-
-    `signed_on_at` is the reactor's time of the server's welcome, None before it. `banned` is True if the server has
-    refused the bot for good, and `flooded` if it has closed the connection for flooding. `reason` is the reason for
-    closing the connection: the bot's, or that of the server's ERROR. `casemapping` is the server's case mapping;
-    RFC1459 until it announces one. `tags` are the message tags of the line being handled."""
+    """One connection to the server. Reports messages and its state to `backend`, and events in rooms to `rooms`. Invalid input
+    from the server is ignored. `signed_on_at` is the reactor's time of the server's welcome. `banned` is True if the server
+    has refused the bot for good, and `flooded` if it has closed the connection for flooding. `reason` is the reason for
+    closing the connection: the bot's, or that of the server's ERROR. `tags` are those of the line being handled."""
 
     log = Logger()
 
     heartbeatInterval = None  # type: ignore[assignment]  # None turns Twisted's heartbeat off
-
     PING_AFTER = 20.0  # seconds of silence after which a PING is sent
     DEAD_AFTER = 45.0  # seconds of silence after which the connection is closed
 
@@ -87,13 +79,11 @@ class IRCProtocol(irc.IRCClient):
         self._capabilities = Capabilities((*WANTED, *(["sasl"] if settings.sasl_password else [])))
         self.transmission = Transmission(self.clock, self._capabilities, backend.limiter, self._same, self.write_lines)
         self.replay: Replay = Replay()
-        self._replay_logged = False
-        self._authenticated = False
+        self._replay_logged = self._authenticated = self._pinged = False
         self._ban_told_at: float | None = None
         self.backend: IRCBackend = backend
         self.rooms: RoomMembership = backend.membership
         self._began = self._last_received = self.clock.seconds()
-        self._pinged = False
         self._watch = LoopingCall(self.check_alive)
         self._watch.clock = self.clock
         self._socket: socket.socket | None = None
@@ -152,7 +142,6 @@ class IRCProtocol(irc.IRCClient):
         super().dataReceived(data)  # type: ignore[no-untyped-call]
 
     def lineReceived(self, line: bytes) -> None:
-        """Parse a line and handle it. An invalid line is ignored."""
         self.tags = {}
         if line.startswith(b"@"):
             # Tags are UTF-8; the rest of the line may be in another encoding.
@@ -212,10 +201,10 @@ class IRCProtocol(irc.IRCClient):
 
     def _offers_plain(self, mechanisms: Sequence[str]) -> bool:
         """Return whether the server may support SASL PLAIN; otherwise end the connection."""
-        if mechanisms and "PLAIN" not in mechanisms:
+        is_offered = not mechanisms or "PLAIN" in mechanisms
+        if not is_offered:
             self._refused(f"the server doesn't support SASL PLAIN, only {', '.join(mechanisms)}")
-            return False
-        return True
+        return is_offered
 
     def irc_AUTHENTICATE(self, prefix: str, params: list[str]) -> None:
         if params[0] == "+" and self.settings.sasl_password and not self._authenticated:
@@ -242,8 +231,7 @@ class IRCProtocol(irc.IRCClient):
         self.backend.signed_on()
 
     def irc_RPL_ISUPPORT(self, prefix: str, params: list[str]) -> None:
-        announced = CaseMapping.announced(params[1:])
-        if announced is not None:
+        if (announced := CaseMapping.announced(params[1:])) is not None:
             self.casemapping = announced
             self.rooms.casemapping_changed(announced)
         for token in params[1:]:
@@ -251,12 +239,10 @@ class IRCProtocol(irc.IRCClient):
             if token.startswith("BOT=") and len(token) == 5:
                 self.sendLine(f"MODE {self.nickname} +{token[-1]}")
         super().irc_RPL_ISUPPORT(prefix, params)  # type: ignore[no-untyped-call]
-        most = (self.supported.getFeature("TARGMAX") or {}).get("JOIN")
-        if most is not None:
+        if (most := (self.supported.getFeature("TARGMAX") or {}).get("JOIN")) is not None:
             self.rooms.joins.most = max(1, most)
 
     def irc_ERR_NICKNAMEINUSE(self, prefix: str, params: list[str]) -> None:
-        """Try the next nick during registration, when the server rejects one."""
         if self.signed_on_at is None and not self.nick.try_next():
             self.abort(f"the server rejects every nick that the bot tries ({params[-1]})")
 
@@ -265,10 +251,9 @@ class IRCProtocol(irc.IRCClient):
 
     def irc_ERR_PASSWDMISMATCH(self, prefix: str, params: list[str]) -> None:
         """Store the reason when the server rejects its password; later, the reply is about another one, such as OPER's."""
-        if self.signed_on_at is not None:
-            return
-        self.reason = f"the server rejects BOT_IDENTITY['password'] ({params[-1]})"
-        self.banned = True
+        if self.signed_on_at is None:
+            self.reason = f"the server rejects BOT_IDENTITY['password'] ({params[-1]})"
+            self.banned = True
 
     def irc_ERR_YOUREBANNEDCREEP(self, prefix: str, params: list[str]) -> None:
         """Store the reason when the server has banned the bot. It closes the connection then."""
@@ -288,7 +273,6 @@ class IRCProtocol(irc.IRCClient):
         return same_name(one, other, self.casemapping)
 
     def irc_PONG(self, prefix: str, params: list[str]) -> None:
-        """Confirm the lines that the server has handled before the PING."""
         self.replay.answered(self.tags)
         self.transmission.answered(params)
 
@@ -317,9 +301,7 @@ class IRCProtocol(irc.IRCClient):
         if is_ignored:
             return
         short = _SHORT.get(command)
-        handle = getattr(self, f"irc_{command}", None) if short is None else partial(short, self)
-        if handle is None:
-            return
+        handle = partial(short, self) if short else getattr(self, f"irc_{command}", lambda prefix, params: None)
         try:
             handle(prefix, params)
         except (IndexError, ValueError) as error:
@@ -341,18 +323,17 @@ class IRCProtocol(irc.IRCClient):
 
     def irc_PRIVMSG(self, prefix: str, params: list[str]) -> None:
         """Report a message. Of CTCP requests only ACTION is supported; the others are ignored."""
-        target, text = params[0], params[1]
+        text = params[1]
         if text.startswith("\x01"):
             tag, _, text = text.strip("\x01").partition(" ")
             if tag == "ACTION":
-                self._report_message(prefix, target, text, "action")
+                self._report_message(prefix, params[0], text, "action")
         elif text:
-            self._report_message(prefix, target, text, "message")
+            self._report_message(prefix, params[0], text, "message")
 
     def irc_NOTICE(self, prefix: str, params: list[str]) -> None:
-        target, text = params[0], params[1]
-        if text and not text.startswith("\x01"):
-            self._report_message(prefix, target, text, "notice")
+        if params[1] and not params[1].startswith("\x01"):
+            self._report_message(prefix, params[0], params[1], "notice")
 
     def _report_message(self, sender: str, target: str, text: str, kind: str) -> None:
         """Report a message, notice or action to the bot or to a room. One that was sent before the bot has connected or
@@ -360,7 +341,7 @@ class IRCProtocol(irc.IRCClient):
         if "!" not in sender:
             # Messages from the server itself have no mask.
             return
-        tags, events = self.tags, self.backend.events
+        tags, report = self.tags, self.backend.report
         room = self.casemapping.fold(target) if tags and is_room(target) else None
         replayed = bool(tags) and self.replay.is_replayed(tags, room)
         if replayed and not self._replay_logged:
@@ -370,17 +351,15 @@ class IRCProtocol(irc.IRCClient):
         if kind == "notice" and not replayed and self._same(sender.partition("!")[0], "NickServ"):
             self.nick.nickserv_replied(text)
             self.rooms.nickserv_replied()
-        parties = self.rooms.parties(sender, target, text, replayed)
-        if parties is None or events is None:
+        if (parties := self.rooms.parties(sender, target, text, replayed)) is None:
             return
         frm, to, mentioned = parties
-        extras = {} if kind == "message" else {kind: True}
-        if "bot" in tags:
-            extras["bot"] = True
+        marks = {kind: kind != "message", "bot": "bot" in tags}
+        extras = {name: True for name, is_set in marks.items() if is_set}
         message = Message(text, frm=frm, to=to, delayed=replayed, extras=extras)
-        events.message_received(self.backend, message)
+        report("message_received", message)
         if mentioned and not replayed:
-            events.mention_received(self.backend, message, mentioned)
+            report("mention_received", message, mentioned)
 
     def irc_JOIN(self, prefix: str, params: list[str]) -> None:
         """Report a JOIN; the bot's own is the reference time for replayed messages of the room."""
@@ -432,9 +411,7 @@ def decode_line(line: bytes) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
-        if line[: error.start].isascii():
-            return line.decode("latin-1")
-        return line.decode("utf-8", "replace")
+        return line.decode("latin-1") if line[: error.start].isascii() else line.decode("utf-8", "replace")
 
 
 def _tcp_socket(transport: object) -> socket.socket | None:
@@ -470,8 +447,7 @@ class RoomReplies:
         self._expected: dict[Deferred[None], tuple[str, Sequence[str]]] = {}
 
     def expect(self, command: str, *names: str) -> Deferred[None]:
-        """Return the server's answer to a command that was just sent: the Deferred fails with RoomError and the reason
-        if it refuses. `names` are those of the room and, for INVITE, of the person."""
+        """Return the answer to a command that was just sent: it fails with RoomError. The second name for INVITE is a person's."""
         answer: Deferred[None] = Deferred(self._expected.__delitem__)
         self._expected[answer] = command, names
         return answer
@@ -480,7 +456,6 @@ class RoomReplies:
         self._settle("", lambda sent, its: sent == command and all(map(self._same, its, names)))
 
     def rejected(self, number: str, params: Sequence[str]) -> None:
-        """Handle a numeric reply, which may be an error about a room or person."""
         if self._expected and number[0] in "45" and number != _OF_MESSAGES:
             reason = f"{_REASONS[number]} ({params[-1]})" if number in _REASONS else params[-1]
             self._settle(reason, lambda _, its: any(self._same(name, one) for name in its for one in params[1:-1]))
@@ -495,7 +470,6 @@ class RoomReplies:
 
 
 REGAIN_EVERY = 60.0  # seconds between two attempts to regain the configured nick
-
 _IDENTIFIED = re.compile(r"\b(?:identified|logged in|logged into|recognized|accepted)\b", re.IGNORECASE)
 _REJECTED = re.compile(
     r"incorrect|invalid|wrong|fail|denied|mismatch|not (?:a )?registered|n't registered|(?:not|n't) exist",
@@ -517,10 +491,8 @@ class Nickname:
         send_line: Callable[[str], object],
     ) -> None:
         self.wanted = self.current = settings.nickname
-        self._network = settings.network
-        self._same = same
-        self._send_line = send_line
-        self._password = settings.nickserv_password
+        self._network, self._password = settings.network, settings.nickserv_password
+        self._same, self._send_line = same, send_line
         self._identifying = False
         self._candidates = iter(settings.nicks)
         self._regaining = LoopingCall(self._request)
@@ -532,8 +504,7 @@ class Nickname:
 
     def try_next(self) -> bool:
         """Request the first nick, or the next one after a rejection. Returns False if none is left."""
-        nick = next(self._candidates, None)
-        if nick is not None:
+        if (nick := next(self._candidates, None)) is not None:
             self._send_line(f"NICK {nick}")
         return nick is not None
 
@@ -542,12 +513,8 @@ class Nickname:
         self.current = nick
         if self.is_wanted:
             return
-        self.log.warn(
-            "{network}: the nick {wanted} is in use; the bot is {nick} until it can be regained",
-            network=self._network,
-            wanted=self.wanted,
-            nick=nick,
-        )
+        text = "{network}: the nick {wanted} is in use; the bot is {nick} until it can be regained"
+        self.log.warn(text, network=self._network, wanted=self.wanted, nick=nick)
         self._regaining.start(REGAIN_EVERY, now=False)
 
     def identify(self) -> None:
@@ -556,8 +523,7 @@ class Nickname:
             return
         self._identifying = True
         # Sent without the outbox, since it must precede all queued messages. ergo has no REGAIN.
-        requests = ["IDENTIFY"] if self.is_wanted else [f"IDENTIFY {self.wanted}", f"REGAIN {self.wanted}"]
-        for request in requests:
+        for request in ["IDENTIFY"] if self.is_wanted else [f"IDENTIFY {self.wanted}", f"REGAIN {self.wanted}"]:
             self._send_line(f"PRIVMSG NickServ :{request} {self._password}")
 
     def nickserv_replied(self, text: str) -> None:
@@ -566,19 +532,15 @@ class Nickname:
             return
         if _REJECTED.search(text):
             self._identifying = False
-            self.log.warn(
-                "{network}: NickServ rejects the identification of {nick}, see BOT_IDENTITY['nickserv_password']: {reason}",
-                network=self._network,
-                nick=self.wanted,
-                reason=sanitize(text).replace(self._password, "***"),
-            )
+            where, reason = "BOT_IDENTITY['nickserv_password']", sanitize(text).replace(self._password, "***")
+            text = "{network}: NickServ rejects the identification of {nick}, see {where}: {reason}"
+            self.log.warn(text, network=self._network, nick=self.wanted, where=where, reason=reason)
         elif _IDENTIFIED.search(text):
             self._identifying = False
             if not self.is_wanted:
                 self._request()
 
     def changed(self, old: str, new: str) -> None:
-        """Handle a nick change of the bot, perhaps by services, or of another person."""
         if not self._same(old, self.current):
             self.released(old)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from errklein.chat import OFFLINE, ONLINE, Presence, RoomNotJoinedError
 from errklein.chat.outgoing import Wait
 from errklein.config import ConfigError
 from errklein.networks._connection import Backoff
+from errklein.networks.context import Latest
 from errklein.networks.irc._lines import strip_controls
 from errklein.networks.irc.identifiers import CaseMapping, IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.running import cancel_timers, on_reactor_soon
@@ -25,10 +27,6 @@ if TYPE_CHECKING:
 LIFETIME = 60.0
 """Seconds for which a private message identifies the holder of a nick. The server reports quits and nick changes only for
 people in the bot's rooms."""
-
-_MOST = 10_000  # maximum number of cached senders of private messages
-
-
 _WORD = re.compile(r"[^\s,:;!?()<>\"'@.]+")
 
 
@@ -44,7 +42,6 @@ class RoomState:
     identifier: IRCRoom | None = None  # the identifier of the room with this case mapping, when it was created
 
     def add(self, mask: str) -> None:
-        """Add an occupant. A nick alone doesn't replace a full mask."""
         nick = nick_of(mask)
         key = self.casemapping.fold(nick)
         if "!" in mask or key not in self.masks:
@@ -73,9 +70,8 @@ def nick_of(mask: str) -> str:
 
 
 def join_line(rooms: Iterable[tuple[str, str]], most: int, size: int = 500) -> tuple[str, Sequence[str]]:
-    """Return a JOIN command for the first of the rooms, which are names with passwords or "", as many as fit, and their
-    names (RFC 1459, section 4.2.1). Rooms with passwords come first, since passwords are assigned by position. After
-    "JOIN " there are at most `size` bytes, unless the first room alone has more."""
+    """Return a JOIN command for the first of the rooms, as many as fit in `size` bytes after "JOIN ", and their names (RFC 1459,
+    section 4.2.1). Rooms with passwords come first, since passwords are assigned by position."""
     taken: list[tuple[str, str]] = []
     for name, key in islice(rooms, most):
         size -= len(name.encode("utf-8")) + 1 + (len(key.encode("utf-8")) + 1 if key else 0)
@@ -89,15 +85,13 @@ def join_line(rooms: Iterable[tuple[str, str]], most: int, size: int = 500) -> t
 
 _PAUSE = 4
 """The pause between two JOIN commands, in intervals of the server's pace. Half of the lines are left to messages."""
-
 _STABLE_AFTER = 60.0  # the seconds in a room after which attempts to join it begin anew
 
 
 @dataclass
 class _Attempts:
-    """The attempts to join a room. `reason` is why the last one has failed: "" if none has, None if there is no other
-    one; `text` is the reason in any case. `timer` is the next one, at `next_at`, or the end of the wait for a reply.
-    `since` is the time at which the bot has joined or left the room."""
+    """The attempts to join a room. `reason` is why the last one has failed: "" if none has, None if there is no other one; `text`
+    is the reason in any case. `timer` is the next one, or the end of the wait for a reply. `since`: joined or left the room."""
 
     backoff: Backoff
     reason: str | None = ""
@@ -118,8 +112,7 @@ class Joins:
     def __init__(self, backend: IRCBackend, rooms: RoomMembership, chance: Callable[[], float]) -> None:
         self.most = 1000  # maximum number of rooms in a command, which the server may announce
         self._backend, self._reactor, self._limiter = backend, backend.reactor, backend.limiter
-        self._rooms = rooms
-        self._chance = chance
+        self._rooms, self._chance = rooms, chance
         # By name: the server may announce another case mapping.
         self._queue: dict[str, None] = {}
         self._attempts: dict[str, _Attempts] = {}
@@ -148,9 +141,8 @@ class Joins:
 
     def joined(self, name: str) -> None:
         attempts = self._of(name)
-        attempts.reason = attempts.text = ""
+        attempts.reason, attempts.text, attempts.next_at = "", "", 0.0
         attempts.joined_at = attempts.since = self._reactor.seconds()
-        attempts.next_at = 0.0
         cancel_timers(attempts.timer)
 
     def failed(self, name: str, reason: str, delay: float | None = None) -> None:
@@ -193,7 +185,6 @@ class Joins:
         self.log.warn("{network}: not in {room} ({reason})", network=self._backend.network, room=name, reason=reason)
 
     def _go_on(self) -> None:
-        """Send one command as soon as the pace allows it, and the next one later."""
         self._next = None
         if not any(map(self._rooms.is_missing, self._queue)):
             self._queue.clear()
@@ -243,8 +234,8 @@ class RoomMembership:
         self._wanted = dict(self._configured)
         self._index()
         self._joined: dict[str, RoomState] = {}
-        # The masks of senders of private messages, and when they have sent one.
-        self._senders: dict[str, tuple[str, float]] = {}
+        # The masks of the latest senders of private messages, and when they have sent one.
+        self._senders: dict[str, tuple[str, float]] = Latest()
         self._inviters: dict[str, IRCPerson] = {}
         self._identifying: IDelayedCall | None = None
 
@@ -252,7 +243,6 @@ class RoomMembership:
         return self.name_rules.fold(name)
 
     def is_bot(self, nick: str) -> bool:
-        """Return whether the nick is the bot's. False without a connection."""
         # Plugins' threads call this, too.
         own = self._nickname
         return own is not None and self.key(nick) == self.key(own)
@@ -313,11 +303,10 @@ class RoomMembership:
 
     def password_of(self, name: str) -> str:
         names = self._names.get(self.key(name))
-        return "" if names is None else self._wanted[name if name in names else names[0]]
+        return self._wanted[name if name in names else names[0]] if names else ""
 
     def state_of(self, name: str) -> RoomState:
-        state = self._state(name)
-        if state is None:
+        if (state := self._state(name)) is None:
             raise RoomNotJoinedError(f"the bot is not in {name}")
         return state
 
@@ -351,8 +340,7 @@ class RoomMembership:
     ) -> tuple[IRCPerson, IRCPerson | IRCRoom | None, list[IRCRoomOccupant]] | None:
         """Return the sender and the recipient of a message, and the occupants of the room whose nicks are in the text. None
         if it is neither for the bot nor for one of its rooms. Stores the sender's mask unless the message is replayed."""
-        state = self._state(target)
-        if state is not None:
+        if (state := self._state(target)) is not None:
             if not replayed:
                 state.renew(sender)
             room = state.identifier = state.identifier or self.room(state.name)
@@ -368,7 +356,6 @@ class RoomMembership:
     # Events of the protocol
 
     def casemapping_changed(self, casemapping: CaseMapping) -> None:
-        """Use the case mapping for rooms, occupants and new identifiers, and forget the senders of private messages."""
         self.name_rules = casemapping
         self._senders.clear()
         for state in self._joined.values():
@@ -388,12 +375,11 @@ class RoomMembership:
             return
         state.add(mask)
         self._forget(nick_of(mask))
-        if self._backend.events is not None:
-            occupant = self.occupant(mask, self.room(state.name))
-            if not itself:
-                self._backend.events.presence_changed(self._backend, Presence(self.person(mask), status=ONLINE))
-            inviter = self._inviters.pop(self.key(state.name), None) if itself else None
-            self._backend.events.room_joined(self._backend, occupant.room, occupant, inviter)
+        occupant = self.occupant(mask, self.room(state.name))
+        if not itself:
+            self._backend.report("presence_changed", Presence(self.person(mask), status=ONLINE))
+        inviter = self._inviters.pop(self.key(state.name), None) if itself else None
+        self._backend.report("room_joined", occupant.room, occupant, inviter)
         if itself:
             # What waits for the room is sent.
             self._backend.outbox.resume()
@@ -404,8 +390,7 @@ class RoomMembership:
 
     def parted(self, mask: str, room: str, kicked_by: str = "") -> None:
         """Handle the departure of a person or the bot. `kicked_by` is the mask of the person who kicked, if one did."""
-        state = self._state(room)
-        if state is None:
+        if (state := self._state(room)) is None:
             return
         occupant = self.occupant(state.mask_of(nick_of(mask)) or mask, self.room(state.name))
         state.remove(nick_of(mask))
@@ -413,9 +398,8 @@ class RoomMembership:
             del self._joined[self.key(room)]
             if not kicked_by and self.is_wanted(room):
                 self.joins.failed(room, "the server has removed the bot from it")
-        if self._backend.events is not None:
-            kicker = self._kicker(kicked_by, state) if kicked_by else None
-            self._backend.events.room_left(self._backend, occupant.room, occupant, kicker)
+        kicker = self._kicker(kicked_by, state) if kicked_by else None
+        self._backend.report("room_left", occupant.room, occupant, kicker)
 
     def kicked(self, nick: str, room: str, by: str, reason: str) -> None:
         was_joined = self.is_joined(room)
@@ -436,8 +420,8 @@ class RoomMembership:
         states = [state for state in self._joined.values() if state.mask_of(nick) is not None]
         for state in states:
             self.parted(mask, state.name)
-        if states and self._backend.events is not None:
-            self._backend.events.presence_changed(self._backend, Presence(self.person(mask), status=OFFLINE))
+        if states:
+            self._backend.report("presence_changed", Presence(self.person(mask), status=OFFLINE))
 
     def nick_changed(self, mask: str, nick: str) -> None:
         """Handle a nick change of a person or the bot. Neither nick identifies a sender any more."""
@@ -452,24 +436,20 @@ class RoomMembership:
             self.bot_identifier = self.person(new)
 
     def names_received(self, room: str, nicks: Sequence[str]) -> None:
-        state = self._state(room)
-        if state is not None:
+        if (state := self._state(room)) is not None:
             for nick in nicks:
                 state.add(nick)
 
     def topic_received(self, room: str, topic: str, changed: bool) -> None:
         """Store the topic of a room. `changed` is False for the topic that the server sends after a JOIN."""
-        state = self._state(room)
-        if state is not None:
+        if (state := self._state(room)) is not None:
             state.topic = topic
-            if changed and self._backend.events is not None:
-                self._backend.events.room_topic_changed(self._backend, self.room(state.name))
+            if changed:
+                self._backend.report("room_topic_changed", self.room(state.name))
 
     def invited(self, room: str, by: str) -> None:
-        """Handle an INVITE of the bot by the mask `by`: join the room if it is one that the bot should be in."""
         if self.is_missing(room):
-            inviter = self._person_or_none(by)
-            if inviter is not None:
+            if (inviter := self._person_or_none(by)) is not None:
                 self._inviters[self.key(room)] = inviter
             self._join(room)
 
@@ -521,8 +501,6 @@ class RoomMembership:
         for replayed messages: their masks may be outdated."""
         nick = nick_of(mask)
         self._forget(nick)
-        if len(self._senders) >= _MOST:
-            del self._senders[next(iter(self._senders))]
         self._senders[self.key(nick)] = mask, self._reactor.seconds()
         for state in self._joined.values():
             state.renew(mask)
@@ -537,7 +515,6 @@ class RoomMembership:
         return self.occupant(mask, self.room(state.name)) if known else self._person_or_none(mask)
 
     def _person_or_none(self, mask: str) -> IRCPerson | None:
-        try:
+        with suppress(ValueError):
             return self.person(mask)
-        except ValueError:
-            return None
+        return None

@@ -28,9 +28,8 @@ _TABLES = {
 
 
 class CaseMapping(Enum):
-    """A case mapping: the rules by which a server compares nicks and channels; implements
-    `errklein.chat.identifiers.NameRules`. A server announces it as CASEMAPPING in RPL_ISUPPORT (005), see
-    https://modern.ircdocs.horse/#casemapping-parameter. The default is that of RFC 1459, section 2.2. The mappings are
+    """The rules by which a server compares nicks and channels, a `NameRules`, which it announces as CASEMAPPING in RPL_ISUPPORT
+    (005), see https://modern.ircdocs.horse/#casemapping-parameter. The default is that of RFC 1459, section 2.2. The mappings are
     nested: names that are equal in ASCII (or UNKNOWN) are equal in RFC1459_STRICT, and these in RFC1459."""
 
     ASCII = "ascii"
@@ -80,13 +79,10 @@ _NICK = r"[^\s\x00-\x1f\x7f,!@/:#&+*?.$%~-][^\s\x00-\x1f\x7f,!@/:#&+*?.$]*"
 _MASK = rf"(?P<nick>{_NICK})(?:!(?P<user>[^\s\x00-\x1f\x7f!@]+)@(?P<host>[^\s\x00-\x1f\x7f!@]+))?"
 _ROOM_CHARACTER = r"[^\s\x00-\x1f\x7f,]"
 _ROOM = rf"[#&+!]{_ROOM_CHARACTER}{{1,199}}"
-
 _IS_MASK = re.compile(_MASK)
 _IS_OCCUPANT = re.compile(rf"(?P<room>[#&+!]{_ROOM_CHARACTER}{{1,199}}?)/{_MASK}")
-
 ACL_PATTERN = "{nick}!{user}@{host}"
 """The default of IRC_ACL_PATTERN: the format of the text that access rules are matched against."""
-
 is_nick: Callable[[str], object] = re.compile(_NICK).fullmatch
 is_room: Callable[[str], object] = re.compile(_ROOM).fullmatch
 """Return a true value for a valid nick, or a valid name of a room."""
@@ -120,9 +116,8 @@ class _FoldsNames:
 
 
 class IRCPerson(_FoldsNames, Person):
-    """A person on IRC, identified by nick and network; built from the nick, or `nick!user@host`, else raises
-    ValueError. `user` and `host` are "" while they are unknown. `acl_pattern` is IRC_ACL_PATTERN, the format of
-    `aclattr`."""
+    """A person on IRC, identified by nick and network; built from the nick, or `nick!user@host`, else raises ValueError. `user`
+    and `host` are "" while they are unknown. `acl_pattern` is IRC_ACL_PATTERN, the format of `aclattr`."""
 
     person: str = read_only("_nick", "The nick.")
     nick: str = read_only("_nick", "The nick.")
@@ -136,15 +131,12 @@ class IRCPerson(_FoldsNames, Person):
         acl_pattern: str = ACL_PATTERN,
         casemapping: CaseMapping = CaseMapping.RFC1459,
     ) -> None:
-        match = _IS_MASK.fullmatch(mask)
-        if match is None:
+        if (match := _IS_MASK.fullmatch(mask)) is None:
             raise ValueError(f"invalid person: {mask!r}; expected a nick or nick!user@host")
-        self.network = network
+        self.network, self._acl_pattern, self._casemapping = network, acl_pattern, casemapping.value
         self._nick: str = match["nick"]
         self.user: str = match["user"] or ""
         self.host: str = match["host"] or ""
-        self._acl_pattern = acl_pattern
-        self._casemapping = casemapping.value
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         # errbot stores the mask, as a string that may have the network.
@@ -153,7 +145,6 @@ class IRCPerson(_FoldsNames, Person):
 
     @property
     def client(self) -> str | None:
-        """`user@host`; None while it is unknown."""
         return f"{self.user}@{self.host}" if self.user else None
 
     @property
@@ -187,10 +178,7 @@ class IRCRoom(_FoldsNames, Room):
     ) -> None:
         if not is_room(name):
             raise ValueError(f"invalid room: {name!r}; expected a name such as #errklein")
-        self.network = network
-        self.room = name
-        self._actions = actions
-        self._casemapping = casemapping.value
+        self.network, self.room, self._actions, self._casemapping = network, name, actions, casemapping.value
 
     @property
     def _act(self) -> RoomMembership:
@@ -213,9 +201,7 @@ class IRCRoom(_FoldsNames, Room):
         raise NotImplementedError("a room on IRC can't be destroyed; it exists until its last occupant leaves")
 
     def invite(self, *args: Identifier | str) -> None:
-        """Invite persons, or people by nick or mask."""
-        people = [one if isinstance(one, IRCPerson) else IRCPerson(str(one)) for one in args]
-        for person in people:
+        for person in [one if isinstance(one, IRCPerson) else IRCPerson(str(one)) for one in args]:
             self._act.send(f"INVITE {person.nick} {self.room}")
 
     @property
@@ -274,6 +260,4 @@ class IRCRoomOccupant(IRCPerson, RoomOccupant):
 def split_occupant(text: str) -> tuple[str, str] | None:
     """Return the room and the mask in `#room/nick!user@host`; None for any other text."""
     match = _IS_OCCUPANT.fullmatch(text)
-    if match is None:
-        return None
-    return match["room"], text[len(match["room"]) + 1 :]
+    return (match["room"], text[len(match["room"]) + 1 :]) if match else None

@@ -13,7 +13,7 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
 
 from errklein.networks.context import NetworkContext
-from errklein.networks.irc import IRCBackend
+from errklein.networks.irc._backend import IRCBackend
 from errklein.running import register_reactor_thread
 from tests.networks.irc.listening import config
 

@@ -20,7 +20,7 @@ from errklein.chat.identifiers import RoomError, RoomNotJoinedError
 from errklein.chat.operations import Kind, Unsupported, Wanted
 from errklein.config import ConfigError
 from errklein.networks.context import NetworkContext
-from errklein.networks.irc import IRCBackend
+from errklein.networks.irc._backend import IRCBackend
 from errklein.ports.outbox import OutboxFull
 from errklein.testing.backend_contract import BackendContract
 from tests.networks.irc.listening import Listener, config, logged

@@ -12,8 +12,9 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from errklein.networks.context import NetworkContext
-from errklein.networks.irc import IRCBackend
+from errklein.networks.irc._backend import IRCBackend
 from errklein.networks.irc._lines import parse_tags
+from errklein.networks.irc._protocol import IRCProtocol
 from tests.networks.irc.listening import config
 
 KEYS = st.text("abz09-./+", min_size=1)
@@ -34,7 +35,7 @@ class SocketOptionsTests(SynchronousTestCase):
     def test_lines_are_sent_at_once(self) -> None:
         """A line doesn't wait until the server has acknowledged the one before, with TLS neither."""
         for has_tls in (False, True):
-            client = IRCBackend(NetworkContext(Clock(), config()))._make_protocol()
+            client = IRCProtocol(IRCBackend(NetworkContext(Clock(), config())))
             transport = StringTransport()
             with RecordingSocket() as handle:
                 below: Any = StringTransport() if has_tls else transport
@@ -49,7 +50,7 @@ class SocketOptionsTests(SynchronousTestCase):
         """A server with Nagle's algorithm isn't delayed, since its data is acknowledged although nothing is sent."""
         if not hasattr(socket, "TCP_QUICKACK"):
             raise SkipTest("this system has no TCP_QUICKACK")
-        client = IRCBackend(NetworkContext(Clock(), config()))._make_protocol()
+        client = IRCProtocol(IRCBackend(NetworkContext(Clock(), config())))
         transport = StringTransport()
         with RecordingSocket() as handle:
             transport.getHandle = lambda: handle

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.networks.context import NetworkContext
-from errklein.networks.irc import IRCBackend, IRCPerson, IRCRoom, IRCRoomOccupant
+from errklein.networks.irc import IRCPerson, IRCRoom, IRCRoomOccupant
+from errklein.networks.irc._backend import IRCBackend
 from errklein.networks.irc.identifiers import CaseMapping
 from tests.networks.irc.listening import config
 

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Message
-from errklein.networks.irc import IRCBackend
+from errklein.networks.irc._backend import IRCBackend
 from errklein.ports.outbox import OutboxFull, RoomUnavailable
 from errklein.running.context import assigned, origin
 from tests.networks.irc.listening import Listener

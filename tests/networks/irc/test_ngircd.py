@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 
 from errklein.chat import Message
 from errklein.networks.context import NetworkContext
-from errklein.networks.irc import IRCBackend
+from errklein.networks.irc._backend import IRCBackend
 from errklein.networks.irc._lines import WINDOW
 from errklein.running.context import assigned, origin
 from tests.authority import issue

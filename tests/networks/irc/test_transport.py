@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.chat import Message
 from errklein.chat.operations import Post
 from errklein.chat.outgoing import OutgoingMessage
-from errklein.networks.irc import IRCBackend
+from errklein.networks.irc._backend import IRCBackend
 from errklein.networks.irc._lines import WINDOW
 from errklein.networks.outbox import OutboxLimits
 from tests.networks.irc.listening import Listener

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin
 from errklein.networks.context import NetworkContext
-from errklein.networks.irc import IRCBackend
+from errklein.networks.irc._backend import IRCBackend
 from errklein.testing import TestBot
 from tests.networks.irc.played import PlayedServer
 
