@@ -22,10 +22,8 @@ from errklein.networks.outbox import NotConfirmed
 from errklein.running import cancel_timers
 
 Receive = Callable[[str | bytes], object]
-
 PING_INTERVAL = 20.0
 """Seconds between pings, and for the answer, after which a connection is dead. Opening it may take as long."""
-
 LARGEST_MESSAGE = 16 * 1024 * 1024  # bytes
 _CLOSE_TIMEOUT = 2.0
 

@@ -32,12 +32,9 @@ if TYPE_CHECKING:
 
 MESSAGE_SIZE_LIMIT = 10_000
 """The default of MESSAGE_SIZE_LIMIT, in characters: longer messages are split."""
-
 _MOST_REFS = 10_000
 """The number of the latest messages whose ids are kept in memory."""
-
 _MENTION = re.compile(r"(?<!\S)@[^\s@/#]*\w")
-
 LOCAL_SETTINGS = NetworkSettings({"username": IdentityKey(check_text, "`err`", "the bot's name")}, accepts_others=True)
 """The settings of networks inside this process."""
 

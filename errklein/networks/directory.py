@@ -24,13 +24,10 @@ from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.running import ThreadWaits, TimedOut, cancel_timers, in_reactor_thread, on_reactor_soon
 
 T = TypeVar("T")
-
 LIFETIME, ABSENCE = 300.0, 60.0
 """The seconds for which a meaning is known, and for which a name is known to mean nothing."""
-
 LONGEST_WAIT, PATIENCE = 30.0, 10.0
 """The seconds for which an event may wait for a lookup, and a thread."""
-
 MOST, MOST_WAITING = 10_000, 1000
 """The maximal numbers of names that are known, and of events of a room that wait."""
 

@@ -23,13 +23,11 @@ if TYPE_CHECKING:
 
 TIMEOUT = 30.0
 LARGEST = 25_000_000  # the bytes of the largest response
-
 _LATER = 5.0  # the seconds after which to try again if the network doesn't say
 _SLOWEST = 50_000  # the bytes a second at which a file is sent or fetched at least
 _LARGEST_ERROR, _REDIRECTS = 65_536, 5
 _DEEPEST, _LONGEST = 100, 1000  # the levels, and the digits of a number, that are kept of JSON that Python can't read
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
-
 ReadFailure = Callable[[int, Mapping[str, str], Any], Exception | None]
 """Gets status, headers with names in lower case, and the JSON, None without one. Returns the exception to raise, if any."""
 

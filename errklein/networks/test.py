@@ -22,7 +22,6 @@ from errklein.running import on_reactor_soon
 from errklein.text import to_plain, without_mentions
 
 QUIT_MESSAGE = "$STOP$"  # a message with this text stops the bot
-
 STZ_MSG = 1
 STZ_PRE = 2
 STZ_IQ = 3  # Kinds of items in the incoming queue, as errbot numbers them: message, presence, other

@@ -50,15 +50,11 @@ push pushy rocket rockets ryver sendgrid signal signals signl4 sinch slack splun
 webex workflow workflows wxteams xml xmls zulip
 """
 """The schemes of usual services. Others of Apprise act on this computer, or are rare."""
-
 FIRST_RETRY, LONGEST_RETRY = 60.0, 900.0
 """The seconds until a message is sent again that a service has not accepted: at first, doubled each time, and at most."""
-
 LONGEST_ATTEMPT = 120.0
 """The seconds after which a service counts as failed. Its thread can't be stopped: until it ends, there is no further attempt."""
-
 _LOGGER = logging.getLogger("apprise")
-
 _SECRET_PART = re.compile(r"[^/?&=@:#\s]{16,}|(?=[^/?&=@:#\s]*\d)[^/?&=@:#\s]{8,}")
 """Matches the parts of a URL that are probably secrets by themselves, such as tokens in its path."""
 

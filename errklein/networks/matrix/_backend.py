@@ -45,13 +45,10 @@ from errklein.text.neutralising import without_effects
 
 MOST_BYTES = 60_000
 """The largest content of an event. The whole event, with what the servers add, may have 65,536 bytes."""
-
 _MOST_EDITED = 29_000  # the same for an edit, which has its text twice
-
 _FEATURES = Features(
     measure=size_of, threads=True, edits=True, deletions=True, reactions=True, files=True, mentions=True
 )
-
 _PRESENCES = {ONLINE: "online", OFFLINE: "offline"}
 
 
@@ -219,27 +216,18 @@ class MatrixBackend(ManagingNetwork):
 
 
 Event = Mapping[str, Any]
-
 POLL, PATIENCE = 30.0, 15.0
 """The seconds for which the homeserver waits for events, and those that its response may take beyond."""
-
 TIMELINE = 50  # the number of events of a room in a response. What was before is read as a gap.
-
 _DAY, _RENEW = 86400.0, 3600.0
 """The age from which a position isn't used, since nobody expects answers to older commands, and that of one to be stored again."""
-
 _LARGEST_STATE = 100_000_000
 """The bytes of the largest response with the state of all rooms: some 2,000 for each, and more if somebody makes it large."""
-
 _INVITED = 300.0  # the seconds before the bot's join in which those who invited it may have written to it
-
 _MARK, _EACH = "errklein.position", 30.0
 """The account data with a copy of the position, and the seconds between changes. It is newer than that of a restored backup."""
-
 _POSITION: Mapping[str, Any] = {"user": str, "since": str, "at": (int, float), "number": int}
-
 _READERS = 8  # the number of rooms whose missed messages are read at the same time
-
 _STATE = ["canonical_alias", "create", "encryption", "member", "name", "tombstone", "topic"]
 
 

@@ -28,18 +28,14 @@ if TYPE_CHECKING:
 
 Event = Mapping[str, Any]
 Content = dict[str, Any]
-
 # https://spec.matrix.org/latest/client-server-api/#mroommessage-msgtypes. Images may only be those of the homeserver, so they become links.
 _TAG_NAMES = """a b blockquote br caption code del details div em h1 h2 h3 h4 h5 h6 hr i li ol p pre s span strong sub summary
 sup table tbody td th thead tr u ul"""
 _TAGS = frozenset(_TAG_NAMES.split())
 _ATTRIBUTES = {"a": ("href",), "code": ("class",), "ol": ("start",)}
-
 MOST_MENTIONED, _MOST_IDS = 50, 3000
 """The largest number of people whom a message notifies, and of the bytes of their ids."""
-
 _USER_IN_TEXT = re.compile(r"(?<![^\s(\[{<\"'])@[\w.=/+-]{1,200}:[\w.:\[\]-]{1,200}(?<![.:])", re.ASCII)
-
 KINDS = {"notice": "m.notice", "action": "m.emote"}  # the types of messages by the key of `extras` that stands for them
 
 

@@ -29,15 +29,11 @@ if TYPE_CHECKING:
     from errklein.networks.matrix._backend import MatrixBackend
 
 T = TypeVar("T")
-
 _MOST = 1000  # the maximal number of invitations that wait
-
 _PATIENCE, _AGAIN, _TRIES = 30.0, 300.0, 3
 """The seconds for which the state of a joined room is waited for, those between attempts to join one that is refused, and
 the attempts if the homeserver limits them."""
-
 _UNREADABLE = "{} is encrypted, so that the bot can neither read nor write there"
-
 _MOST_ALIASES = 10
 
 

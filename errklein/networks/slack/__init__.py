@@ -17,7 +17,6 @@ from errklein.config.networks import (
 from errklein.networks.slack.identifiers import is_room, is_user
 
 __all__ = ["NETWORK", "SETTINGS", "rooms_of", "settings_of"]
-
 _API = "https://slack.com/api"
 _URL = r"(https://[\w.-]+|http://(localhost|127\.[0-9.]+))(:[0-9]+)?/[\w./-]*"
 

@@ -33,7 +33,6 @@ from errklein.text.xhtml import is_harmless
 MOST_SIZE = 4_000  # characters of a text
 PACE, BURST = 1.0, 3  # the seconds between messages to a channel, and how many of them may be saved up
 PROBE = 300.0  # seconds between calls that show whether the token is valid, with the Events API
-
 _NOTHING_LEFT = {"message_not_found": Delete, "already_reacted": React, "no_reaction": React}
 _EPHEMERAL = "ephemeral-"  # begins the ids of messages that only one person sees
 _INVALID = ("invalid_attachments", "invalid_blocks", "invalid_blocks_format")

@@ -131,10 +131,8 @@ SCOPES = {
     "slash commands": "commands",
 }
 """The scopes of the bot token, by what doesn't work without them."""
-
 EVENTS = """app_mention channel_archive channel_left channel_rename group_archive group_left group_rename member_joined_channel
     member_left_channel message.channels message.groups message.im message.mpim reaction_added reaction_removed"""
-
 MOST_COMMANDS, _MOST_TEXT = 50, 100
 _COMMAND = re.compile(r"[a-z0-9_-]{1,31}")
 
@@ -208,7 +206,6 @@ async def push_commands(context: NetworkContext, commands: Sequence[CommandText]
 
 
 _SECTION, _FIELD, _FIELDS, _LABEL, _HEADER = 3_000, 2_000, 10, 75, 150
-
 _TOKEN = re.compile(r"<([^<>]*)>")
 _LINK = "<[^<>]*>|"  # comes first, so that nothing in it is found
 _USER = re.compile(_LINK + r"(?<!/)(?:&lt;)?@?\b([UW][A-Z0-9]{6,40})\b(?:\|[^&<>\s]*)?(?:&gt;)?")

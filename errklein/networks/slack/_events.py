@@ -32,10 +32,8 @@ if TYPE_CHECKING:
     from errklein.networks.slack._backend import SlackBackend
 
 Payload = Mapping[str, Any]
-
 MOST_SEEN, _MOST_MENTIONED = 2_000, 50
 EPHEMERAL_FOR = 1_740.0  # the seconds for which Slack takes replies to a slash command at its address, less a minute
-
 _SPOKEN = ("", "bot_message", "file_share", "me_message", "thread_broadcast")
 _OUT = ("channel_left", "group_left", "channel_archive", "group_archive")  # of the bot, beside member_left_channel
 _CHANGES = ("message_changed", "message_deleted")

@@ -17,7 +17,6 @@ from errklein.config.networks import (
 )
 
 __all__ = ["NETWORK", "SERVER", "SETTINGS", "rooms_of"]
-
 SERVER = "https://api.telegram.org"
 
 

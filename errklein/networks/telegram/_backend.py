@@ -233,14 +233,11 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
 
 
 JSON = Mapping[str, Any]
-
 POLL, PATIENCE, CHECKED = 50, 15.0, 60.0
 """The seconds for which Telegram waits for updates, those for its answer beyond, and those between checks of the webhook."""
-
 LATE, _VALID = 3600, 3 * 86400.0
 """The age in seconds from which on messages run no commands, and from which on a position isn't used. Telegram keeps updates
 for a day, and begins with another number after a week without any."""
-
 _COMMAND = re.compile(r"/(\w{1,32})(?:@(\w+))?(?!\S)", re.ASCII)
 _FILES = ("photo", "document", "audio", "video", "voice", "animation", "video_note", "sticker")
 

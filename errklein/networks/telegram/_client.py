@@ -132,7 +132,6 @@ EMOJI = frozenset({"❤\u200d🔥", "👨\u200d💻", "🤷\u200d♂", "🤷\u20
     "🤗🫡🎅🎄☃💅🤪🗿🆒💘🙉🦄😘💊🙊😎👾🤷😡",
 )
 TOPIC = "topic:"  # the beginning of the id of a thread that is a topic of a group; others are ids of messages
-
 _TAGS = frozenset({"a", "b", "blockquote", "code", "del", "em", "i", "pre", "s", "strong", "u"})
 _TAG, _HEADING = re.compile(r"<[^<>]*>"), re.compile(r"<(/?)h[1-6][^<>]*>")
 _TABLE, _ROW, _CELL = (

@@ -6,7 +6,6 @@ from errklein.networks.text._backend import TextBackend
 from errklein.networks.text.identifiers import TextOccupant, TextPerson, TextRoom
 
 __all__ = ["TextBackend", "TextOccupant", "TextPerson", "TextRoom"]
-
 _IDENTIFIERS = "errklein.networks.text.identifiers"
 
 NETWORK = Network(

@@ -209,7 +209,6 @@ class LineConsole(Console):
 
 
 HISTORY = "text-history"  # name of the file in the data directory with the lines that were typed
-
 _PERSON = re.compile(r"@[^\s@/#][^\s/]*")
 _ROOM = re.compile(r"#[^\s/#]+")
 _OCCUPANT = re.compile(r"(?P<room>#[^\s/#]+)/@?(?P<person>[^\s@/#][^\s/]*)")

@@ -45,7 +45,6 @@ INFO, ITEMS = "{http://jabber.org/protocol/disco#info}", "{http://jabber.org/pro
 _TLS, _STREAM = "{urn:ietf:params:xml:ns:xmpp-tls}", "{http://etherx.jabber.org/streams}"
 TIMEOUT, _LONGEST_LOGIN = 20.0, 60.0
 """The seconds for which the response to a request, and the login, are waited for."""
-
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what would end the stream
 
 
@@ -235,10 +234,8 @@ def _described(error: object) -> str:
 
 
 MUC, USER, OWNER = (f"{{http://jabber.org/protocol/muc{part}}}" for part in ("", "#user", "#owner"))
-
 _PATIENCE, _AGAIN, _HISTORY = 30.0, 60.0, "50"
 """The seconds for which a room is waited for, those between attempts to join it, and the messages to read that others sent before."""
-
 _TOPIC = "topic"  # the id of the message that sets one: rooms repeat it without
 _USUAL = ("chat.", "conference.", "groupchat.", "muc.", "rooms.")  # how domains begin that have rooms
 _REFUSALS = {
