@@ -13,6 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.chat import Attachment
 from errklein.http_client import BodyTooLarge
 from errklein.networks._connection import describe_failure
 from errklein.networks.outbox import NotConfirmed, RetryLater
@@ -57,6 +58,12 @@ def at(value: Any, *path: str) -> str:
 def one_line(value: Any) -> str:
     """Return a text from outside as one line of at most 200 characters; "" for anything else."""
     return " ".join(sanitize(text_of(value)).split())[:200]
+
+
+def attachment(name: str, type: Any, size: Any, fetch: Callable[[int], Any]) -> Attachment:
+    """Return a file of a message; its type and size as others have made them up."""
+    known = size if isinstance(size, int) and size > 0 else 0
+    return Attachment(name or "file", one_line(type), known, fetch)
 
 
 class RequestRefused(Exception):

@@ -23,12 +23,13 @@ from errklein.networks.context import NetworkContext
 from errklein.networks.directory import ManagingNetwork
 from errklein.networks.json_client import LARGEST, RequestRefused, mapping, one_line, text_of
 from errklein.networks.matrix import MatrixSettings
-from errklein.networks.matrix._client import MatrixClient, quoted
-from errklein.networks.matrix._events import (
+from errklein.networks.matrix._client import (
     KINDS,
+    MatrixClient,
     Receiver,
     edit_content,
     file_content,
+    quoted,
     reaction_content,
     related,
     relation_of,
@@ -65,13 +66,13 @@ class MatrixBackend(ManagingNetwork):
 
     membership: MatrixRooms
     window = 8
-    serial = True
 
     def __init__(self, context: NetworkContext) -> None:
         super().__init__(context)
         self.settings = MatrixSettings.read(context.config)
-        size = min(getattr(context.config, "MESSAGE_SIZE_LIMIT", None) or MOST_BYTES, MOST_BYTES)
-        self.message_size_limit = size
+        self.message_size_limit = size = min(
+            getattr(context.config, "MESSAGE_SIZE_LIMIT", None) or MOST_BYTES, MOST_BYTES
+        )
         self._features = replace(_FEATURES, size=size, edit_size=min(size, _MOST_EDITED))
         self.client = MatrixClient(context, self.settings)
         self.manage(MatrixRooms(self))
@@ -166,9 +167,6 @@ class MatrixBackend(ManagingNetwork):
         return [each for each in events if each.get("sender") == self.client.user]
 
     # Names
-
-    def is_certain(self, person: Identifier) -> bool:
-        return True
 
     def build_identifier(self, text: str) -> Identifier:
         """Return the person of @name:server, the room of an id or alias, or the occupant of ROOM/@name:server."""
@@ -303,12 +301,9 @@ class MatrixSync:
             self._seen.position = {"user": self._client.user, "since": since, "at": now, "number": number}
 
     async def _read(self, since: str, wait: float) -> Mapping[str, Any]:
-        params = {
-            "filter": json.dumps(_filter(self._most if since else 1, fresh=not since)),
-            "timeout": str(int(wait * 1000)),
-            "set_presence": self._backend.presence[0],
-            **({"since": since} if since else {}),
-        }
+        shown, wanted = self._backend.presence[0], json.dumps(_filter(self._most if since else 1, fresh=not since))
+        params = {"filter": wanted, "timeout": str(int(wait * 1000)), "set_presence": shown}
+        params |= {"since": since} if since else {}
         # Reading all that was missed may take long.
         timeout = wait + PATIENCE if wait else 4 * POLL
         most = LARGEST if since else _LARGEST_STATE
@@ -335,11 +330,8 @@ class MatrixSync:
 
     def _has_messages(self, answer: Mapping[str, Any]) -> bool:
         """Return whether there is a message of somebody else, which may be a command."""
-        return any(
-            event.get("type") == "m.room.message" and event.get("sender") != self._client.user
-            for joined in _rooms_of(answer, "join").values()
-            for event in _events(joined, "timeline")
-        )
+        events = [event for joined in _rooms_of(answer, "join").values() for event in _events(joined, "timeline")]
+        return any(one.get("type") == "m.room.message" and one.get("sender") != self._client.user for one in events)
 
     def _handle(self, answer: Mapping[str, Any], before: Mapping[str, Any]) -> None:
         for event in _events(answer, "account_data"):
@@ -412,10 +404,10 @@ class MatrixSync:
             for event in reversed(missed):
                 if "state_key" not in event and self._seen.is_new(text_of(event.get("event_id"))):
                     self._backend.receiver.handle(room, event, True)
-            if begin and self._backend.events is not None:
+            if begin:
                 known = [*missed[-1:], *timeline]
                 until = time_of(known[0]) if known else self._now()
-                self._backend.events.gap_found(self._backend, self._rooms.room(room), before["at"], until)
+                self._backend.report("gap_found", self._rooms.room(room), before["at"], until)
 
         reading = Deferred.fromCoroutine(read())
         self._gaps = [*(one for one in self._gaps if not one.called), reading]

@@ -1,22 +1,36 @@
-"""The client-server API of a homeserver: the login, requests, and which of them must wait."""
+"""The client-server API of a homeserver: the login, requests, and which of them must wait; the contents of events that the bot
+sends, and the messages, edits, deletions and reactions that it receives. Whatever a server sends, no event ends the sync."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
+from errklein.chat import AWAY, OFFLINE, ONLINE, Attachment, Identifier, Message, Presence
+from errklein.chat.handles import MessageRef
+from errklein.chat.reactions import REACTION_ADDED, REACTION_REMOVED, Reaction
 from errklein.config.networks import NetworkFinding
 from errklein.networks._connection import Unusable
-from errklein.networks.json_client import File, RequestRefused, mapping, text_of
+from errklein.networks.context import Latest
+from errklein.networks.directory import RoomOrder
+from errklein.networks.json_client import File, RequestRefused, attachment, mapping, one_line, text_of
 from errklein.networks.matrix import MatrixSettings
+from errklein.networks.matrix.identifiers import MatrixOccupant, MatrixPerson, is_user, split_occupant
 from errklein.networks.outbox import NotConfirmed, RetryLater
+from errklein.text import is_only_text, sanitize, to_plain, to_xhtml, without_mentions
 from errklein.text.masking import masker
+from errklein.text.xhtml import subset
 
 if TYPE_CHECKING:
     from errklein.networks.context import NetworkContext
+    from errklein.networks.matrix._backend import MatrixBackend
 
 
 class TokenRevoked(NotConfirmed):
@@ -29,15 +43,13 @@ def quoted(part: str) -> str:
 
 
 class MatrixClient:
-    """Makes requests with the bot's access token. Use it on the reactor. Failures are those of `JSONClient`."""
+    """Makes requests with the bot's access token. `user` is the bot's id, "" before the first login. Failures are those of `JSONClient`."""
 
     def __init__(self, context: NetworkContext, settings: MatrixSettings) -> None:
-        self.user = ""
-        """The bot's id; "" before the first login."""
         self._state, self._settings, self._seconds = context.state, settings, context.reactor.seconds
         self._http = context.http(settings.homeserver, read_failure=self._read_failure)
         self._limited: dict[str, float] = {}
-        self._token = self._revoked = ""
+        self.user = self._token = self._revoked = ""
 
     async def log_in(self) -> None:
         """Use the access token of the configuration, or the stored one, or get one with the password. Raises Unusable:
@@ -93,13 +105,9 @@ class MatrixClient:
 
     async def _new_token(self, device: str) -> dict[str, str]:
         self._http.headers.pop("Authorization", None)
-        login = {
-            "type": "m.login.password",
-            "identifier": {"type": "m.id.user", "user": self._settings.user},
-            "password": self._settings.password,
-            "initial_device_display_name": "errklein",
-            **({"device_id": device} if device else {}),
-        }
+        user, password = {"type": "m.id.user", "user": self._settings.user}, self._settings.password
+        login = {"type": "m.login.password", "identifier": user, "password": password}
+        login |= {"initial_device_display_name": "errklein", **({"device_id": device} if device else {})}
         try:
             answer = await self.call("POST", "/login", login)
             return {"token": answer["access_token"], "user": answer["user_id"], "device": answer["device_id"]}
@@ -131,3 +139,243 @@ async def check(context: NetworkContext) -> list[NetworkFinding]:
     if settings.password:
         await client.call("POST", "/logout", {})
     return [NetworkFinding(f"the homeserver accepts the bot as {client.user}")]
+
+
+Event = Mapping[str, Any]
+Content = dict[str, Any]
+# https://spec.matrix.org/latest/client-server-api/#mroommessage-msgtypes. Images may only be those of the homeserver, so they become links.
+_TAG_NAMES = """a b blockquote br caption code del details div em h1 h2 h3 h4 h5 h6 hr i li ol p pre s span strong sub summary
+sup table tbody td th thead tr u ul"""
+_TAGS = frozenset(_TAG_NAMES.split())
+_ATTRIBUTES = {"a": ("href",), "code": ("class",), "ol": ("start",)}
+MOST_MENTIONED, _MOST_IDS = 50, 3000
+"""The largest number of people whom a message notifies, and of the bytes of their ids."""
+_USER_IN_TEXT = re.compile(r"(?<![^\s(\[{<\"'])@[\w.=/+-]{1,200}:[\w.:\[\]-]{1,200}(?<![.:])", re.ASCII)
+KINDS = {"notice": "m.notice", "action": "m.emote"}  # the types of messages by the key of `extras` that stands for them
+
+
+def text_content(markdown: str, mentions: Iterable[str] = (), for_all: bool = False, kind: str = "m.text") -> Content:
+    """Return the content of a message. `mentions` are the people, or occupants, whom it notifies; with `for_all`, `@room`
+    and the ids of people in the text notify, too."""
+    markdown = sanitize(markdown) if for_all else without_mentions(markdown)
+    content: Content = {"msgtype": kind, "m.mentions": _mentions(markdown, mentions, for_all)}
+    if is_only_text(markdown):
+        return content | {"body": markdown.strip("\n")}
+    content["body"] = to_plain(markdown, compact=True, indented=False)
+    html = subset(to_xhtml(markdown), _TAGS, _ATTRIBUTES)
+    return content | {"format": "org.matrix.custom.html", "formatted_body": html}
+
+
+def size_of(markdown: str) -> int:
+    """Return the size of the content of a message with this text, in bytes."""
+    return len(json.dumps(text_content(markdown), ensure_ascii=False).encode())
+
+
+def edit_content(event: str, content: Content) -> Content:
+    """Return the content of an edit of the bot's own event. Clients that know no edits show the text behind an asterisk."""
+    # An edit notifies nobody.
+    shown = {**content, "body": f"* {content['body']}", "m.mentions": {}}
+    if "formatted_body" in content:
+        shown["formatted_body"] = f"* {content['formatted_body']}"
+    return shown | {"m.new_content": content, "m.relates_to": {"rel_type": "m.replace", "event_id": event}}
+
+
+def related(content: Content, thread: str, reply_to: str = "") -> Content:
+    if not (thread or reply_to):
+        return content
+    # Clients without threads show what has no `reply_to` as a reply to the message that begins the thread.
+    relation: Content = {"rel_type": "m.thread", "event_id": thread, "is_falling_back": not reply_to} if thread else {}
+    return content | {"m.relates_to": {**relation, "m.in_reply_to": {"event_id": reply_to or thread}}}
+
+
+def reaction_content(event: str, emoji: str) -> Content:
+    return {"m.relates_to": {"rel_type": "m.annotation", "event_id": event, "key": emoji}}
+
+
+def file_content(name: str, type: str, size: int, url: str) -> Content:
+    kind = type.partition("/")[0]
+    return {
+        "msgtype": f"m.{kind}" if kind in ("image", "audio", "video") else "m.file",
+        "body": name,
+        "filename": name,
+        "url": url,
+        "info": {"mimetype": type or "application/octet-stream", "size": size},
+        "m.mentions": {},
+    }
+
+
+def _mentions(text: str, people: Iterable[str], for_all: bool) -> Mapping[str, Any]:
+    found = [(split_occupant(one) or ("", one))[1] for one in people]
+    if for_all:
+        found += _USER_IN_TEXT.findall(text)
+    users = [one for one in dict.fromkeys(found) if is_user(one)][:MOST_MENTIONED]
+    while len(json.dumps(users)) > _MOST_IDS:
+        users.pop()
+    everybody = {"room": True} if for_all and "@room" in text else {}
+    return ({"user_ids": users} if users else {}) | everybody
+
+
+_EVENT = re.compile(r"\$[^\s\x00-\x1f\x7f\ud800-\udfff]{1,254}")
+_QUOTE = re.compile(r"(?:>[^\n]*(?:\n|$))+\n?")
+_FILES = frozenset({"m.audio", "m.file", "m.image", "m.video"})
+_STATES = {"online": ONLINE, "unavailable": AWAY, "offline": OFFLINE}
+_EXTRAS = {kind: key for key, kind in KINDS.items()}
+
+
+class _Known(NamedTuple):
+    """What is to be known of a message or reaction, for later events that name it."""
+
+    sender: str
+    thread: str = ""
+    target: str = ""  # the event that it is a reaction to; "" if it is a message
+    emoji: str = ""
+
+
+class Receiver:
+    """Reports the events of rooms to the bot."""
+
+    log = Logger(namespace="errklein.networks")
+
+    def __init__(self, backend: MatrixBackend) -> None:
+        self._backend, self._report = backend, backend.report
+        self._client, self._rooms = backend.client, backend.membership
+        self.order = RoomOrder(backend.context.reactor)
+        self._known = Latest()  # for edits, deletions and reactions to them
+
+    def receive(self, room: str, event: Event, delayed: bool) -> None:
+        """Report an event of a room's timeline. `delayed` states that it is from before the bot was there. A message
+        waits until the server has said whose the aliases of its room are, since access rules may name them."""
+        asked = self._rooms.unconfirmed(room) if event.get("type") == "m.room.message" else None
+        self.order.do(room, asked, lambda: self.handle(room, event, delayed))
+
+    def presence(self, event: Event) -> None:
+        sender, content = text_of(event.get("sender")), mapping(event.get("content"))
+        status = _STATES.get(text_of(content.get("presence")))
+        if is_user(sender) and status and sender != self._client.user:
+            person = MatrixPerson(sender, self._backend.network)
+            self._report("presence_changed", Presence(person, status, one_line(content.get("status_msg")) or None))
+
+    def handle(self, room: str, event: Event, delayed: bool) -> None:
+        """Report an event now. `order` has come to it."""
+        sender, name = text_of(event.get("sender")), text_of(event.get("event_id"))
+        if not (_EVENT.fullmatch(name) and is_user(sender)):
+            return
+        content, known, is_own = mapping(event.get("content")), known_of(event), sender == self._client.user
+        if known is not None:
+            self._known[name] = known
+            if known.target:
+                self._reaction(REACTION_ADDED, room, known, event)
+            elif not is_own:
+                self._message(room, event, content, self._ref(room, name, known.thread), delayed)
+        elif event.get("type") == "m.room.message":
+            target = text_of(relation_of(event).get("event_id"))
+            if _EVENT.fullmatch(target) and not is_own:
+                self._edited(room, target, event, delayed)
+        elif event.get("type") == "m.room.redaction":
+            # Since version 11 of rooms it is in the content.
+            self._deleted(room, sender, text_of(content.get("redacts") or event.get("redacts")), event)
+
+    def _message(self, room: str, event: Event, content: Event, ref: MessageRef, delayed: bool) -> None:
+        if (message := self._made(room, event, content, ref, delayed)) is None:
+            return
+        self._report("message_received", message)
+        mentioned = mapping(content.get("m.mentions")).get("user_ids")
+        users = [one for one in mentioned if is_user(text_of(one))] if isinstance(mentioned, list) else []
+        if users and not delayed:
+            people = [self._person(room, one) for one in dict.fromkeys(users[:MOST_MENTIONED])]
+            self._report("mention_received", message, people)
+
+    def _made(self, room: str, event: Event, content: Event, ref: MessageRef, delayed: bool) -> Message | None:
+        sender, kind = text_of(event["sender"]), text_of(content.get("msgtype"))
+        is_file = kind in _FILES
+        if not isinstance(content.get("body"), str) or kind not in {"m.text", *_EXTRAS, *_FILES}:
+            return None
+        body = sanitize(content["body"])
+        if is_file and content.get("filename", content["body"]) == content["body"]:
+            # Without a caption, it is the name of the file, which must run no command.
+            body = ""
+        elif body.startswith("> ") and mapping(relation_of(event).get("m.in_reply_to")):
+            # Old clients quote what they reply to.
+            body = _QUOTE.sub("", body, count=1)
+        extras = {"event_id": ref.id, **({_EXTRAS[kind]: True} if kind in _EXTRAS else {})}
+        frm: Identifier
+        to: Identifier | None
+        if person := self._rooms.direct_with(room):
+            frm, to = self._person(room, sender), self._backend.bot_identifier
+            self._rooms.direct_used(person, room)
+        else:
+            to = self._rooms.room(room)
+            frm = MatrixOccupant(sender, to, self._rooms.name_in(room, sender))
+        message = self._backend.build_message(body, frm=frm, to=to, extras=extras)
+        message.ref, message.thread, message.sent_at, message.delayed = ref, ref.thread, time_of(event), delayed
+        if is_file and text_of(content.get("url")).startswith("mxc://"):
+            message.attachments = (self._attachment(content),)
+        return message
+
+    def _attachment(self, content: Event) -> Attachment:
+        info, fetch = mapping(content.get("info")), partial(self._client.download, text_of(content.get("url")))
+        name = one_line(content.get("filename")) or one_line(content.get("body"))
+        return attachment(name, info.get("mimetype"), info.get("size"), fetch)
+
+    def _edited(self, room: str, target: str, event: Event, delayed: bool) -> None:
+        if (known := self._known.get(target)) is not None:
+            self._report_edit(known, room, target, event, delayed)
+            return
+        asked = self._client.call("GET", f"/rooms/{quoted(room)}/event/{quoted(target)}")
+        asked.addCallback(lambda original: self._report_edit(known_of(mapping(original)), room, target, event, delayed))
+        text = "An edit of {target} is ignored: {reason}"
+        asked.addErrback(lambda failure: self.log.info(text, target=target, reason=failure.getErrorMessage()))
+
+    def _report_edit(self, known: _Known | None, room: str, target: str, event: Event, delayed: bool) -> None:
+        new = mapping(mapping(event.get("content")).get("m.new_content"))
+        # Servers pass on what anybody claims to be an edit.
+        if known is None or known.sender != event["sender"] or known.target:
+            return
+        ref = self._ref(room, target, known.thread)
+        if (message := self._made(room, event, new, ref, delayed)) is not None:
+            message.edited = True
+            self._report("message_edited", message)
+
+    def _deleted(self, room: str, sender: str, target: str, event: Event) -> None:
+        known = self._known.pop(target, _Known(""))
+        if known.target:
+            self._reaction(REACTION_REMOVED, room, known, event)
+        elif sender != self._client.user and _EVENT.fullmatch(target):
+            self._report("message_deleted", self._ref(room, target, known.thread), self._person(room, sender))
+
+    def _reaction(self, action: str, room: str, known: _Known, event: Event) -> None:
+        if known.sender == self._client.user or not known.emoji:
+            return
+        owner = self._known.get(known.target, _Known(""))
+        who, to = self._person(room, known.sender), self._person(room, owner.sender) if owner.sender else None
+        # Some clients add the sign that asks for a coloured picture.
+        at, emoji = str(event.get("origin_server_ts", "")), known.emoji.removesuffix("\ufe0f")
+        where = self._ref(room, known.target, owner.thread)._asdict()
+        self._report("reaction_changed", Reaction(who, to, action, at, emoji, where))
+
+    def _person(self, room: str, user: str) -> MatrixPerson:
+        return MatrixPerson(user, self._backend.network, self._rooms.name_in(room, user))
+
+    def _ref(self, room: str, id: str, thread: str) -> MessageRef:
+        return MessageRef(self._backend.network, room, id, thread)
+
+
+def time_of(event: Event) -> float:
+    """Return the Unix time at which the sender's homeserver has got the event; 0.0 if it isn't stated."""
+    at = event.get("origin_server_ts")
+    return at / 1000 if isinstance(at, (int, float)) and 0 < at < 1e14 else 0.0
+
+
+def relation_of(event: Event) -> Event:
+    return mapping(mapping(event.get("content")).get("m.relates_to"))
+
+
+def known_of(event: Event) -> _Known | None:
+    """Return what is to be known of a message or reaction; None for other events, also for edits."""
+    sender, relation = text_of(event.get("sender")), relation_of(event)
+    kind, target = (event.get("type"), relation.get("rel_type")), text_of(relation.get("event_id"))
+    if kind == ("m.reaction", "m.annotation") and _EVENT.fullmatch(target):
+        return _Known(sender, target=target, emoji=one_line(relation.get("key")))
+    if kind[0] != "m.room.message" or kind[1] == "m.replace":
+        return None
+    return _Known(sender, target if kind[1] == "m.thread" and _EVENT.fullmatch(target) else "")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, DeferredList
@@ -28,7 +28,6 @@ from errklein.text import plain
 if TYPE_CHECKING:
     from errklein.networks.matrix._backend import MatrixBackend
 
-T = TypeVar("T")
 _MOST = 1000  # the maximal number of invitations that wait
 _PATIENCE, _AGAIN, _TRIES = 30.0, 300.0, 3
 """The seconds for which the state of a joined room is waited for, those between attempts to join one that is refused, and
@@ -205,8 +204,8 @@ class MatrixRooms(WantedRooms):
             state.name = one_line(content.get("name"))
         elif kind == "m.room.topic":
             state.topic = text_of(content.get("topic"))
-            if is_current and self._backend.events is not None:
-                self._backend.events.room_topic_changed(self._backend, self.room(rid))
+            if is_current:
+                self._backend.report("room_topic_changed", self.room(rid))
         elif kind == "m.room.create":
             state.before = text_of(mapping(content.get("predecessor")).get("room_id"))
         elif kind == "m.room.tombstone":
@@ -241,9 +240,9 @@ class MatrixRooms(WantedRooms):
         if is_kicked:
             verb, reason = "banned" if content.get("membership") == "ban" else "kicked", one_line(content.get("reason"))
             self._miss(rid, f"{by} has {verb} the bot" + (f": {reason}" if reason else ""))
-        if state is not None and self._backend.events is not None:
+        if state is not None:
             bot = MatrixOccupant(self._client.user, self.room(rid), state.members.get(self._client.user, ""))
-            self._backend.events.room_left(self._backend, bot.room, bot, self._person(rid, by) if is_kicked else None)
+            self._backend.report("room_left", bot.room, bot, self._person(rid, by) if is_kicked else None)
 
     def invited(self, rid: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Accept an invitation of an administrator, to a room where the bot should be, or as the settings say."""
@@ -463,15 +462,13 @@ class MatrixRooms(WantedRooms):
         name = state.members.pop(user, "")
         if is_in:
             name = state.members[user] = one_line(content.get("displayname"))
-        events, backend = self._backend.events, self._backend
-        if not is_current or events is None or is_in == (before == "join") or not is_user(user):
+        if not is_current or is_in == (before == "join") or not is_user(user):
             return
         who, by = MatrixOccupant(user, self.room(rid), name), text_of(event.get("sender"))
         if is_in:
-            inviter = self._invited.get(rid, ("",))[0] if user == self._client.user else ""
-            events.room_joined(backend, who.room, who, self._person(rid, inviter))
-        else:
-            events.room_left(backend, who.room, who, self._person(rid, by) if by != user else None)
+            by = self._invited.get(rid, ("",))[0] if user == self._client.user else ""
+        by_whom = self._person(rid, by) if by != user else None
+        self._backend.report("room_joined" if is_in else "room_left", who.room, who, by_whom)
 
     def _person(self, rid: str, user: str) -> MatrixPerson | None:
         return MatrixPerson(user, self._settings.network, self.name_in(rid, user)) if is_user(user) else None

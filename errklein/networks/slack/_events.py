@@ -20,7 +20,7 @@ from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Press
 from errklein.networks._connection import Unusable
 from errklein.networks.directory import RoomOrder
-from errklein.networks.json_client import RequestRefused, at, mapping, mappings, one_line
+from errklein.networks.json_client import RequestRefused, at, attachment, mapping, mappings, one_line
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.networks.slack._client import from_mrkdwn
 from errklein.networks.slack.identifiers import is_room, is_user
@@ -174,9 +174,8 @@ class SlackEvents:
         return Message(text, self._rooms.person(user, channel), to)
 
     def _attachment(self, file: Payload) -> Attachment:
-        size, url = file.get("size"), at(file, "url_private_download") or at(file, "url_private")
-        name, known = one_line(file.get("name")) or "file", size if isinstance(size, int) and size > 0 else 0
-        return Attachment(name, one_line(file.get("mimetype")), known, partial(self._backend.client.download, url))
+        fetch = partial(self._backend.client.download, at(file, "url_private_download") or at(file, "url_private"))
+        return attachment(one_line(file.get("name")), file.get("mimetype"), file.get("size"), fetch)
 
     # Other events
 

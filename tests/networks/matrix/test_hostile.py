@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Message
-from errklein.networks.matrix._events import Receiver
+from errklein.networks.matrix._client import Receiver
 from errklein.networks.matrix.identifiers import MatrixPerson, MatrixRoom
 from errklein.testing.backend_contract import RecordedEvents
 
@@ -102,7 +102,7 @@ class AnyEventTests(SynchronousTestCase):
             network="m",
             membership=rooms,
             client=client,
-            events=events,
+            report=lambda event, *details: getattr(events, event)(backend, *details),
             bot_identifier=MatrixPerson("@err:x", "m"),
             build_message=Message,
             context=SimpleNamespace(reactor=Clock()),

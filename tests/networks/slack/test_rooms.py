@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from errklein.chat import RoomDoesNotExistError, RoomError, UserDoesNotExistError
-from errklein.networks.slack._rooms import AGAIN
+from errklein.networks.slack._backend import AGAIN
 from errklein.networks.slack.identifiers import SlackOccupant, SlackPerson, SlackRoom
 from tests.networks.slack.server import ALICE, BOB, BOT, DEV, OPS, Channel
 from tests.networks.slack.workspace import BASE, BotCase
