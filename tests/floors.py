@@ -64,7 +64,7 @@ PURE = ("chat", "commands", "sources", "text", "verify", "webhooks")
 
 REACTOR_LIBRARIES = ("twisted", "treq", "klein")
 
-SHARED_BY_NETWORKS = ("base", "context", "errors", "directory", "json_client", "outbox", "rooms")
+SHARED_BY_NETWORKS = ("base", "context", "errors", "directory", "json_client", "outbox")
 """Modules of `networks` that belong to no network, besides those whose names begin with an underscore."""
 
 IMPORTING_CALLS = ("__import__", "import_module", "namedAny", "namedModule", "resolve_name")
