@@ -13,7 +13,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import lru_cache, partial
+from functools import lru_cache
 from socket import SOMAXCONN
 from typing import Any, Protocol
 
@@ -37,14 +37,11 @@ _SUSPENDED_CLIENT = (
 )
 _ALL_BUSY = "Refused connections: {number}; all {most} open ones have requests in progress"
 _FULL = "Closed connections: {number}; they waited for their clients, and {most} were open"
-_FEW = 16
-_WEIGHT_WITHOUT_HEAD = 20
+_FEW, _WEIGHT_WITHOUT_HEAD = 16, 20
 _TURNS = 0.05  # the time in which a head that arrives with its connection is read, in seconds
-_SUSPENSION = 60.0
-_MOST_CREDIT = 10
-_MOST_CLIENTS = 10_000
-_ACCEPTED_AT_ONCE = 16
-_TWISTEDS_BACKLOG = 50
+_SUSPENSION = 60.0  # in seconds
+_MOST_CREDIT, _MOST_CLIENTS = 10, 10_000
+_ACCEPTED_AT_ONCE, _TWISTEDS_BACKLOG = 16, 50
 
 
 class LimitedConnection(Protocol):
@@ -57,8 +54,8 @@ class LimitedConnection(Protocol):
 
     def abort(self) -> None: ...
 
-    def close_if_idle(self) -> None:
-        """Close now, or after the request that is being read or handled."""
+    # Close now, or after the request that is being read or handled.
+    def close_if_idle(self) -> None: ...
 
 
 class ConnectionLimits:
@@ -67,9 +64,7 @@ class ConnectionLimits:
     A client beyond its own limit is refused. Beyond the total limit, connections are closed that wait for their clients, those that
     have waited longest first. Without a complete head, the time counts 20 times, so that silent clients keep no others out. For a
     client with more than 16 connections, it is multiplied by their number. A new connection is refused only if all others have
-    requests in progress.
-
-    A client whose connection was closed without a complete head is then refused for a minute. Otherwise clients that reconnect
+    requests in progress. A client whose connection was closed without a complete head is then refused for a minute. Otherwise clients that reconnect
     immediately would fill the system's queue, in which others wait. Complete heads earn a client credit, at most 10, and a connection
     that is closed without one costs a unit: clients with credit have time to send heads, and aren't refused. `exempt` returns
     whether the client with this address has no limit of its own, such as a proxy.
@@ -80,12 +75,9 @@ class ConnectionLimits:
     def __init__(self, most: int, most_of_client: int, now: Callable[[], float], exempt: Callable[[str], bool]) -> None:
         # The open connections, their clients, and when they were opened.
         self.connections: dict[LimitedConnection, tuple[str | None, float]] = {}
-        self._files = 0
-        self._most = most
-        self._descriptors = math.inf
-        self._most_of_client = most_of_client
-        self._now = now
-        self._exempt = exempt
+        self._files, self._descriptors = 0, math.inf
+        self._most, self._most_of_client = most, most_of_client
+        self._now, self._exempt = now, exempt
         self._of_client: Counter[str | None] = Counter()
         self._credit: Counter[str | None] = Counter()
         self._suspended: dict[str | None, float] = {}
@@ -105,15 +97,23 @@ class ConnectionLimits:
         reactor. Twisted accepts more than a hundred at once, faster than closed connections free their descriptors. Its
         queue of 50 overflows if many clients connect; the system then ignores the packet of the next one, which tries
         again after a second."""
-        if isinstance(port, Port):
-            if isinstance(port.factory, ProxiedFactory):
-                # The client is known later, when `opened` is called. Until then, the connection counts only for the total.
-                port.factory.opened, port.factory.closed = self._add, self.closed
-            else:
-                port.factory = _GuardedFactory(port.factory, self.accepts)  # type: ignore[assignment]
-            port.doRead = partial(_accept_some, port, port.doRead)  # type: ignore[method-assign]
-            if port.backlog == _TWISTEDS_BACKLOG:
-                port.socket.listen(SOMAXCONN)
+        if not isinstance(port, Port):
+            return
+        if isinstance(port.factory, ProxiedFactory):
+            # The client is known later, when `opened` is called. Until then, the connection counts only for the total.
+            port.factory.opened, port.factory.closed = self._add, self.closed
+        else:
+            port.factory = _GuardedFactory(port.factory, self.accepts)  # type: ignore[assignment]
+        accept: Any = port.doRead
+
+        def accept_some() -> None:
+            # Twisted adapts the number to the traffic.
+            port.numberAccepts = _ACCEPTED_AT_ONCE
+            accept()
+
+        port.doRead = accept_some  # type: ignore[method-assign]
+        if port.backlog == _TWISTEDS_BACKLOG:
+            port.socket.listen(SOMAXCONN)
 
     def accepts(self, address: object) -> bool:
         client = self._client_at(address)
@@ -210,18 +210,10 @@ class _GuardedFactory:
     """A factory that creates no connection for some clients; a port then closes their sockets."""
 
     def __init__(self, factory: Any, accepts: Callable[[object], bool]) -> None:
-        self._factory = factory
-        self._accepts = accepts
-        self.doStop = factory.doStop
+        self._factory, self._accepts, self.doStop = factory, accepts, factory.doStop
 
     def buildProtocol(self, address: object) -> Any:
         return self._factory.buildProtocol(address) if self._accepts(address) else None
-
-
-def _accept_some(port: Any, accept: Callable[[], None]) -> None:
-    # Twisted adapts the number to the traffic.
-    port.numberAccepts = _ACCEPTED_AT_ONCE
-    accept()
 
 
 def client_of(host: str) -> str:
@@ -269,9 +261,8 @@ def seconds_waited(transport: Any) -> float:
 
 
 class _AsyncioConnection(tcp.Connection):
-    """A connection that the event loop calls directly, and that sends at once what the socket accepts. Twisted's
-    reactor wraps each call of a connection in a logging context, and sends when the socket has become writable: two
-    more system calls and a turn of the reactor, although most responses fit into the socket's buffer."""
+    """A connection that the event loop calls directly, and that sends at once what the socket accepts. Twisted's reactor wraps each
+    call in a logging context, and sends when the socket has become writable: two more system calls and a turn of the reactor."""
 
     log = Logger()
     _reads = False
@@ -349,11 +340,11 @@ class _AsyncioConnection(tcp.Connection):
 
 
 class TCPConnection(_AsyncioConnection, tcp.Server):
-    """A TCP connection."""
+    pass
 
 
 class UNIXConnection(_AsyncioConnection, unix.Server):
-    """A connection to a Unix socket."""
+    pass
 
 
 def use_event_loop(port: object) -> None:
@@ -375,8 +366,7 @@ class ProxiedProtocol(ProtocolWrapper):
 
     # For the limit of connections, which closes one without a head in favour of a new one.
     has_received_head = False
-    deadline = 0.0
-    waits_since = 0.0
+    deadline = waits_since = 0.0
 
     def __init__(self, factory: ProxiedFactory) -> None:
         super().__init__(factory, None)  # type: ignore[arg-type]
@@ -387,9 +377,8 @@ class ProxiedProtocol(ProtocolWrapper):
         directlyProvides(self, providedBy(transport))
         protocol.Protocol.makeConnection(self, transport)
         self.factory.registerProtocol(self)  # type: ignore[no-untyped-call]
-        self._deadline = self.factory.reactor.callLater(
-            _DEADLINE, self._refuse, "the PROXY header took too long to arrive"
-        )
+        reason = "the PROXY header took too long to arrive"
+        self._deadline = self.factory.reactor.callLater(_DEADLINE, self._refuse, reason)
         self.factory.opened(self)
 
     def dataReceived(self, data: bytes) -> None:

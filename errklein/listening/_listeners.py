@@ -7,10 +7,9 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred, succeed
@@ -101,32 +100,23 @@ class ListenError(Exception):
         super().__init__(f"can't listen on {description}: {' '.join(reason.split())}")
 
 
-@dataclass(frozen=True)
-class _Listener:
+class _Listener(NamedTuple):
     description: str
     port: IListeningPort
     certificates: CertificateStore | None
 
-    def accept(self, accept: bool) -> None:
-        """Accept new connections, or leave them in the system's queue. Ports without a socket, as in tests, have none."""
-        if isinstance(self.port, FileDescriptor):
-            (self.port.startReading if accept else self.port.stopReading)()  # type: ignore[no-untyped-call]
-
 
 class Listeners:
-    """The open endpoints, each with the description that opened it. `tcp:`, `unix:` and `systemd:` are Twisted's.
-    `ssl:` and `tls:` take Twisted's arguments, but offer only secure versions and cipher suites, and reload their
-    certificates when the files change. `haproxy:` accepts all valid PROXY headers, before TLS. `guard` is called with
-    each new port."""
+    """The open endpoints, each with the description that opened it. `tcp:`, `unix:` and `systemd:` are Twisted's. `ssl:` and `tls:`
+    take Twisted's arguments, but offer only secure versions and cipher suites, and reload certificates that change. `haproxy:`
+    accepts all valid PROXY headers, before TLS. `guard` is called with each new port."""
 
     log = Logger()
 
     def __init__(
         self, reactor: Any, factory: IProtocolFactory, guard: Callable[[IListeningPort], None] = lambda port: None
     ) -> None:
-        self._reactor = reactor
-        self._factory = factory
-        self._guard = guard
+        self._reactor, self._factory, self._guard = reactor, factory, guard
         self._open: dict[Endpoint, _Listener] = {}
         self._opening = DeferredLock()
         self._checking = LoopingCall(self._check_certificates)
@@ -149,18 +139,25 @@ class Listeners:
         try:
             if self.is_open(description):
                 return
-            endpoint = server_endpoint(self._reactor, description)
-            port = await maybeDeferred(endpoint.listen, self._factory)
+            sockets, is_proxied, certificates = server_endpoint(self._reactor, description)
+            factory = self._factory
+            if certificates is not None:
+                from twisted.protocols.tls import TLSMemoryBIOFactory
+
+                # Without `clock`, small writes would wait for the global reactor, which may be another one in tests, or not run.
+                factory = TLSMemoryBIOFactory(certificates, False, factory, clock=self._reactor)
+            factory = ProxiedFactory(self._reactor, factory) if is_proxied else factory
+            port = await maybeDeferred(sockets.listen, factory)
         except Exception as error:
             raise ListenError(description, _reason(description, error)) from None
         use_event_loop(port)
         self._guard(port)
-        listener = self._open[identify(description)] = _Listener(description, port, endpoint.certificates)
+        self._open[identify(description)] = _Listener(description, port, certificates)
         if self._paused:
-            listener.accept(False)
+            self.pause()
         self.log.info("Listening on {endpoint}", endpoint=description)
-        if endpoint.certificates is not None:
-            self._log_problems(description, endpoint.certificates.problems)
+        if certificates is not None:
+            self._log_problems(description, certificates.problems)
             if not self._checking.running:
                 self._checking.start(_SECONDS_BETWEEN_CHECKS, now=False)
 
@@ -178,14 +175,17 @@ class Listeners:
 
     def pause(self) -> None:
         """Leave new connections in the system's queue until `resume`, including those to endpoints opened meanwhile."""
-        self._paused = True
-        for listener in self._open.values():
-            listener.accept(False)
+        self._accept(False)
 
     def resume(self) -> None:
-        self._paused = False
-        for listener in self._open.values():
-            listener.accept(True)
+        self._accept(True)
+
+    def _accept(self, accept: bool) -> None:
+        self._paused = not accept
+        for _, port, _ in self._open.values():
+            # Ports without a socket, as in tests, have no queue.
+            if isinstance(port, FileDescriptor):
+                (port.startReading if accept else port.stopReading)()  # type: ignore[no-untyped-call]
 
     def expiry_warnings(self, now: datetime | None = None) -> Iterator[tuple[tuple[object, ...], str]]:
         """Yield a warning for each certificate in use that has less than 30, 7 or 1 days left, or has expired. Each is
@@ -232,37 +232,20 @@ class Listeners:
             self.log.error("{endpoint}: {problem}", endpoint=description, problem=problem)
 
 
-@dataclass(frozen=True)
-class ServerEndpoint:
-    """An endpoint whose connections begin with a PROXY header if they are `proxied`, and use TLS if there are `certificates`."""
-
-    reactor: Any
-    sockets: IStreamServerEndpoint
-    proxied: bool
-    certificates: CertificateStore | None = None
-
-    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """Start listening. Return a Deferred that fires with the port. Each connection uses the certificates of its time."""
-        if self.certificates is not None:
-            from twisted.protocols.tls import TLSMemoryBIOFactory
-
-            # Without `clock`, small writes would wait for the global reactor, which may be another one in tests, or not run.
-            factory = TLSMemoryBIOFactory(self.certificates, False, factory, clock=self.reactor)
-        return self.sockets.listen(ProxiedFactory(self.reactor, factory) if self.proxied else factory)
-
-
-def server_endpoint(reactor: Any, description: str, proxied: bool = False) -> ServerEndpoint:
-    """Return the endpoint for a description. Raises ValueError."""
+def server_endpoint(reactor: Any, description: str) -> tuple[IStreamServerEndpoint, bool, CertificateStore | None]:
+    """Return the endpoint for a description, whether its connections begin with a PROXY header, and the certificates if they use
+    TLS. Raises ValueError."""
     kind, named = identify(description)
     if kind == "haproxy":
-        return server_endpoint(reactor, dict(named)["endpoint"], proxied=True)
+        sockets, _, certificates = server_endpoint(reactor, dict(named)["endpoint"])
+        return sockets, True, certificates
     if kind not in ("ssl", "tls"):
-        return ServerEndpoint(reactor, serverFromString(reactor, description), proxied)
+        return serverFromString(reactor, description), False, None
     # Imported late, since importing TLS is slow and only needed here.
     from errklein.listening.tls import tls_endpoint
 
     sockets, certificates = tls_endpoint(reactor, kind, dict(named))
-    return ServerEndpoint(reactor, sockets, proxied, certificates)
+    return sockets, False, certificates
 
 
 def identify(description: str) -> Endpoint:
@@ -308,10 +291,11 @@ def description_problem(description: str) -> str:
 
 
 def _is_inherited(description: str, error: Exception) -> bool:
-    """Return whether the error is that systemd hasn't passed the socket."""
+    # Systemd hasn't passed the socket.
     return isinstance(error, LookupError) and "systemd" in description.split(":")
 
 
+# Patterns of Python's error messages about a description, each with the message for the operator.
 _READABLE = (
     (r"bind\(\): port must be .*", "a port is a number from 0 to 65535"),
     (r"invalid literal for int\(\) with base \d+: (.*)", r"\1 isn't a number"),
@@ -320,7 +304,6 @@ _READABLE = (
     (r".*takes .*positional arguments? but .*", "too many arguments"),
     (r"module 'socket' has no attribute 'AF_(\w+)'", r"unknown domain '\1'"),
 )
-"""Patterns of Python's error messages about a description, each with the message for the operator."""
 
 
 def _reason(description: str, error: Exception) -> str:
