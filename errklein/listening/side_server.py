@@ -19,21 +19,21 @@ _IDLE = 30  # the seconds after which an idle connection is closed
 class SideServer:
     """A server on an endpoint of its own, which is open from before the start of the bot until after its end.
 
-    `pool` are its threads, since those of the bot may all be busy. A connection beyond the number `connections` closes the one that
-    has been idle for longest, since the web server needs file descriptors, too. Of the body of a request, `body` bytes are kept;
+    `pool` are its threads, since those of the bot may all be busy. A connection beyond the number `most` closes the one that has
+    been idle for longest, since the web server needs file descriptors, too. Of the body of a request, `body` bytes are kept;
     Twisted would keep any size. `received` of the request is its size.
     """
 
     _bot: Any = None
 
     def __init__(
-        self, reactor: Any, endpoint: str, resource: Resource, pool: WorkerPool, connections: int, body: int = 0
+        self, reactor: Any, endpoint: str, resource: Resource, pool: WorkerPool, most: int, body: int = 0
     ) -> None:
         self.endpoint, self.resource, self._pool = endpoint, resource, pool
         site = _Site(resource, reactor=reactor, timeout=_IDLE)  # type: ignore[no-untyped-call]
         site.body = body
         few = _FewConnections(site)  # type: ignore[no-untyped-call]
-        few.most = connections
+        few.most = most
         self._listeners = Listeners(reactor, few)
 
     def open(self) -> Deferred[None]:
@@ -67,8 +67,7 @@ class _Site(Site):
     """A site without an access log and without tracebacks in responses."""
 
     requestFactory = _Request
-    noisy = False
-    displayTracebacks = False
+    noisy = displayTracebacks = False
     body = 0
 
     def log(self, request: Any) -> None:

@@ -87,7 +87,12 @@ def read_pem(path: Path) -> PEMFile:
     # load_pem_x509_certificates ignores a block without an end.
     if text.count(b"-----BEGIN ") != len(_END.findall(text)):
         raise CertificateError(f"{path} is incomplete: a PEM block has no END line")
-    return PEMFile(path, _key_in(path, text), _certificates_in(path, text))
+    key = _key_in(path, text)
+    try:
+        certificates = x509.load_pem_x509_certificates(text) if _CERTIFICATE.search(text) else ()
+    except ValueError:
+        raise CertificateError(f"{path} contains an invalid certificate") from None
+    return PEMFile(path, key, tuple(certificates))
 
 
 def _key_in(path: Path, text: bytes) -> PrivateKeyTypes | None:
@@ -104,22 +109,16 @@ def _key_in(path: Path, text: bytes) -> PrivateKeyTypes | None:
     raise CertificateError(reason)
 
 
-def _certificates_in(path: Path, text: bytes) -> tuple[x509.Certificate, ...]:
-    if _CERTIFICATE.search(text) is None:
-        return ()
-    try:
-        return tuple(x509.load_pem_x509_certificates(text))
-    except ValueError:
-        raise CertificateError(f"{path} contains an invalid certificate") from None
-
-
 def identities(files: Sequence[PEMFile]) -> tuple[list[Identity], dict[Path, str]]:
-    """Return each private key with its certificate chain, and an error by file for each key without a certificate. The
-    chain is the key's certificate and all behind it in the same file. A key's certificate is searched in the key's
-    file, then in the same directory, then in all files. Of several candidates at one of these places, the one that
-    expires last is used, and of several copies, the one with the longest chain."""
-    found = []
-    problems = {}
+    """Return each private key with its certificate chain, and an error by file for each key without a certificate. The chain is the
+    key's certificate and all behind it in the same file. It is searched in the key's file, then in the same directory, then in all
+    files. Of several candidates at one place, the one that expires last is used, and of copies, the one with the longest chain."""
+
+    def preference(candidate: tuple[Path, tuple[x509.Certificate, ...]]) -> tuple[object, ...]:
+        path, chain = candidate
+        return path == file.path, path.parent == file.path.parent, chain[0].not_valid_after_utc, len(chain)
+
+    found, problems = [], {}
     by_key: dict[bytes, list[tuple[Path, tuple[x509.Certificate, ...]]]] = {}
     for file in files:
         for number, certificate in enumerate(file.certificates):
@@ -128,16 +127,11 @@ def identities(files: Sequence[PEMFile]) -> tuple[list[Identity], dict[Path, str
         if file.key is None:
             continue
         if candidates := by_key.get(_encode(file.key.public_key())):
-            path, chain = max(candidates, key=partial(_preference, file.path))
+            path, chain = max(candidates, key=preference)
             found.append(Identity(file.key, chain, file.path, path))
         else:
             problems[file.path] = f"the private key in {file.path} matches no certificate"
     return found, problems
-
-
-def _preference(of_key: Path, candidate: tuple[Path, tuple[x509.Certificate, ...]]) -> tuple[object, ...]:
-    path, chain = candidate
-    return path == of_key, path.parent == of_key.parent, chain[0].not_valid_after_utc, len(chain)
 
 
 def _public_key(certificate: x509.Certificate) -> bytes:
@@ -248,9 +242,7 @@ class CertificateStore:
     A client gets the certificate with the requested name among its names (subjectAltName). An exact name takes precedence over
     a wildcard, which stands for one label. Of several certificates, those that are valid now take precedence, and of these the
     one that expires last. A client that requests no name, or an unknown one, gets the certificate in `default.pem`; without
-    that file, the one in the first file by path.
-
-    When files change, all certificates are replaced, or none: they stay in use while a file with one of their keys exists, but has no
+    that file, the one in the first file by path. When files change, all certificates are replaced, or none: they stay in use while a file with one of their keys exists, but has no
     key with a certificate that can be used, as during a renewal, and if no certificate is left. At the beginning, CertificateError
     is raised if no certificate can be used, or all have expired.
     """
@@ -258,8 +250,7 @@ class CertificateStore:
     def __init__(
         self, source: CertificateFiles | CertificateDirectory, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._source = source
-        self._now = now
+        self._source, self._now = source, now
         self._served: dict[Identity, CertificateOptions] = {}
         self._by_name: dict[str, Identity] = {}
         self._default: Identity | None = None

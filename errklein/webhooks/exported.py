@@ -26,8 +26,8 @@ class InvalidExport(ValueError):
 
 
 def summary(delivery: StoredDelivery) -> str:
-    """Return a delivery as one line, such as `4711 failed 2026-11-28T18:56:06+01:00 Github:notification 500 after 0.2
-    s`. The time is in the local time zone. The source's id and the reason may contain text from outside."""
+    """Return a delivery as one line, such as `4711 failed 2026-11-28T18:56:06+01:00 Github:notification 500 after 0.2 s`. The time
+    is in the local time zone. The source's id and the reason may contain text from outside."""
     parts = [str(delivery.id), delivery.state, shown_time(delivery.received_at), delivery.webhook]
     parts += [f"({delivery.origin})"] if delivery.origin else []
     parts += [f"source-id {_one_line(delivery.key)}"] if delivery.key else []
@@ -104,8 +104,7 @@ def details(delivery: StoredDelivery) -> list[str]:
     facts = {"request": delivery.request_id, "ack": delivery.ack, "attempt": delivery.attempt}
     if delivery.due_at and delivery.state is DeliveryState.RETRY:
         facts["next attempt"] = shown_time(delivery.due_at)
-    ended = delivery.attempts
-    attempts = (f"attempt {one.number} {shown_time(one.began_at)} {described(one.outcome)}" for one in ended)
+    attempts = (f"attempt {n} {shown_time(began)} {described(outcome)}" for n, began, outcome in delivery.attempts)
     lines = [summary(delivery), ", ".join(f"{name} {value}" for name, value in facts.items() if value != ""), *attempts]
     request = delivery.request
     if request is None:
@@ -144,10 +143,8 @@ def as_values(delivery: StoredDelivery) -> dict[str, Any]:
     }
     if delivery.request is None:
         return values
-    attempts = [
-        {"number": one.number, "began_at": _iso(one.began_at), **_outcome_values(one.outcome)}
-        for one in delivery.attempts
-    ]
+    ended = delivery.attempts
+    attempts = [{"number": n, "began_at": _iso(began), **_outcome_values(outcome)} for n, began, outcome in ended]
     return {**values, "attempts": attempts, "request": _request_values(delivery.request)}
 
 
@@ -160,16 +157,11 @@ def read_request(text: str | bytes) -> StoredRequest:
         request = values["request"]
         body = b64decode(request["body_base64"]) if "body_base64" in request else request["body"].encode()
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request["headers"]]
-        return StoredRequest(
-            request["method"],
-            request["target"],
-            headers,
-            body,
-            request["client"],
-            request["secure"],
-            (request["server"][0], request["server"][1]),
-            request["base_path"],
+        host, port, *_ = request["server"]
+        method, target, client, secure, base_path = (
+            request[name] for name in ("method", "target", "client", "secure", "base_path")
         )
+        return StoredRequest(method, target, headers, body, client, secure, (host, port), base_path)
     except InvalidExport:
         raise
     except KeyError as error:
@@ -186,12 +178,12 @@ def _outcome_values(outcome: Outcome) -> dict[str, Any]:
 def _request_values(request: StoredRequest) -> dict[str, Any]:
     values: dict[str, Any] = {name: getattr(request, name) for name in _OF_REQUESTS}
     values |= {"headers": _decoded(request.headers), "server": list(request.server)}
-    if request.body is None:
-        return values
-    try:
-        return {**values, "body": request.body.decode()}
-    except UnicodeDecodeError:
-        return {**values, "body_base64": b64encode(request.body).decode()}
+    if request.body is not None:
+        try:
+            values["body"] = request.body.decode()
+        except UnicodeDecodeError:
+            values["body_base64"] = b64encode(request.body).decode()
+    return values
 
 
 def _one_line(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -129,10 +130,8 @@ def _network(proxy: Any) -> Network:
     try:
         network = ip_network(proxy)
     except ValueError:
-        try:
+        with suppress(ValueError):
             expected += f"; the network is {str(ip_network(proxy, strict=False))!r}"
-        except ValueError:
-            pass
         raise InvalidValue(expected, repr(proxy)) from None
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     return network if mapped is None else IPv4Network((mapped, network.prefixlen - 96))
@@ -159,17 +158,14 @@ def parse_node(text: bytes) -> tuple[str, int]:
     """Return the address and the port of a node (RFC 7239, 6): the port is 0 if it is unknown. An obfuscated identifier, such as
     "_hidden", is returned in place of the address. If the node is invalid, the address is UNKNOWN. An IPv6 address without
     brackets is valid in `X-Forwarded-For`, and has no port."""
-    node = _NODE.fullmatch(text.decode("latin-1"))
-    if node is None:
-        return UNKNOWN, 0
-    ipv4, ipv6, name, port, bare = node.groups()
-    number = int(port or 0)
-    if name is not None:
-        return (UNKNOWN if name.lower() == UNKNOWN else name), 0
-    try:
-        return _normal(ipv4 or ipv6 or bare), number if number < 65536 else 0
-    except ValueError:
-        return UNKNOWN, 0
+    with suppress(ValueError):
+        if node := _NODE.fullmatch(text.decode("latin-1")):
+            ipv4, ipv6, name, port, bare = node.groups()
+            if name is not None:
+                return (UNKNOWN if name.lower() == UNKNOWN else name), 0
+            number = int(port or 0)
+            return _normal(ipv4 or ipv6 or bare), number if number < 65536 else 0
+    return UNKNOWN, 0
 
 
 @lru_cache(1024)
@@ -185,15 +181,10 @@ def unmapped(address: Address) -> Address:
 @lru_cache(512)
 def is_host(value: bytes) -> bool:
     """Return whether the value is a host with an optional port."""
-    return _HOST.fullmatch(value) is not None and (value[:1] != b"[" or _is_ipv6(value))
-
-
-def _is_ipv6(host: bytes) -> bool:
-    try:
-        IPv6Address(host[1 : host.index(b"]")].decode("ascii"))
-    except ValueError:
-        return False
-    return True
+    with suppress(ValueError):
+        is_host = _HOST.fullmatch(value) is not None
+        return is_host and (value[:1] != b"[" or bool(IPv6Address(value[1 : value.index(b"]")].decode("ascii"))))
+    return False
 
 
 def port_of(host: bytes, secure: bool) -> int:

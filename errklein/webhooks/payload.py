@@ -38,13 +38,10 @@ _RUN = re.compile(rb"[\x00-\x7f]+|[\x80-\xff]+")
 # Werkzeug accepts each of these.
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\r\r|\n\n")
 _LINE_END = re.compile(rb"[^\S\r\n]*(?:\r\n|\r|\n)")
-_SMALL = 64 * 1024
+_SMALL, _SLICE = 64 * 1024, 1024 * 1024
 _MANY = 200_000
-_SLICE = 1024 * 1024
-_MOST_NAMES = 10
-_LONGEST_NAME = 60
-_URLENCODED = "application/x-www-form-urlencoded"
-_MULTIPART = "multipart/form-data"
+_MOST_NAMES, _LONGEST_NAME = 10, 60
+_URLENCODED, _MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
 _NOT_IN_NAMES = re.compile("[^a-z0-9]+")
 # Not charsets of text, or with a decoder that takes quadratic time.
 _NO_CHARSETS = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "mbcs", "oem"})
@@ -55,8 +52,7 @@ class BadPayload(Exception):
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
-        self.status = status
-        self.detail = detail
+        self.status, self.detail = status, detail
 
 
 def decode_payload(
@@ -174,7 +170,15 @@ def read_json(text: str) -> Any:
     except ValueError:
         # Python rejects integers of more than 4,300 digits, since their conversion takes quadratic time.
         raise BadPayload(400, "the JSON has a number with too many digits") from None
-    if text.count("[") + text.count("{") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
+    level = [value] if text.count("[") + text.count("{") > MAX_DEPTH else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for container in level
+            for child in (container.values() if type(container) is dict else container)
+            if type(child) in (dict, list)
+        ]
+    if level:
         raise _too_deep()
     return value
 
@@ -227,20 +231,6 @@ def _too_deep() -> BadPayload:
     return BadPayload(400, f"the JSON is nested more than {MAX_DEPTH} levels deep")
 
 
-def _deeper_than(value: Any, levels: int) -> bool:
-    level = [value]
-    for _ in range(levels):
-        level = [
-            child
-            for container in level
-            for child in (container.values() if type(container) is dict else container)
-            if type(child) in (dict, list)
-        ]
-        if not level:
-            return False
-    return True
-
-
 def _read_urlencoded(body: bytes, options: Mapping[str, str]) -> list[tuple[str, str]]:
     charset = options.get("charset", "")
     name = _charset_named(charset)
@@ -255,12 +245,7 @@ def _read_multipart(body: bytes, options: Mapping[str, str]) -> list[tuple[str, 
     if not boundary or not boundary.isascii():
         raise BadPayload(400, "the multipart body has no boundary")
     # Only raw handlers get files, since names of files come from the client and need checks.
-    parser = FormDataParser(
-        stream_factory=lambda *args, **kwargs: BytesIO(),
-        max_form_memory_size=len(body),
-        max_form_parts=MAX_FIELDS,
-        silent=False,
-    )
+    parser = FormDataParser(lambda *args, **kwargs: BytesIO(), len(body), max_form_parts=MAX_FIELDS, silent=False)
     try:
         check_multipart(body, boundary.encode("ascii"))
         _, fields, files = parser.parse(BytesIO(body), _MULTIPART, len(body), dict(options))
@@ -301,9 +286,7 @@ class _FormReader:
     """Decodes the names and values of one form, and counts invalid escapes and bytes."""
 
     def __init__(self, form: bytes, encoding: str, errors: str) -> None:
-        self._form = form
-        self._encoding = encoding
-        self._errors = errors
+        self._form, self._encoding, self._errors = form, encoding, errors
         self._strays = 0
 
     def read(self, start: int, end: int) -> str:
