@@ -226,6 +226,7 @@ setup(
     entry_points={
         "console_scripts": ["errklein = errklein.cli:main"],
         "pytest11": ["errklein = errklein_pytest"],
+        "errklein.databases": ["postgres = errklein.postgres", "postgresql = errklein.postgres"],
     },
     cmdclass={"sdist": ReproducibleSdist, "bdist_wheel": ReproducibleWheel},
     zip_safe=False,

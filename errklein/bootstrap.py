@@ -65,7 +65,7 @@ class EmbeddedBot(MutableMapping[str, Any]):
     def __init__(self, settings: dict[str, Any]) -> None:
         config = load_config(None, settings, is_replaced=is_replaced)
         self._grace = config.GRACE_PERIOD
-        data = DataDirectory(Path(config.BOT_DATA_DIR))
+        data = DataDirectory(Path(config.BOT_DATA_DIR), is_shared=config.ERRKLEIN_DATABASE is not None)
         data.prepare()
         data.lock()
         with ExitStack() as undone:

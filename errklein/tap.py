@@ -135,13 +135,13 @@ def _make_service(options: Options) -> IService:
     variables = take_variables(os.environ)
     config = service.load_with_options(*given, variables)
     roles = options["roles"]
-    if roles != ROLES and getattr(config, "ERRKLEIN_DATABASE", None) is None:
+    if roles != ROLES and config.ERRKLEIN_DATABASE is None:
         raise ConfigError(
             f"--role {options['role']}: a bot on SQLite is one process, which does everything; leave out --role"
         )
     listening = service.Listening(config, options["web"], options["status"], options["console"])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
-    data = service.DataDirectory(Path(config.BOT_DATA_DIR), data_source)
+    data = service.DataDirectory(Path(config.BOT_DATA_DIR), data_source, config.ERRKLEIN_DATABASE is not None)
     startup_checks.check_start(config, twistd, data, listening)
     if not options["no-import"]:
         # The service checks this again, but a daemon shows only 100 bytes of its errors.
@@ -159,6 +159,7 @@ def _make_service(options: Options) -> IService:
         check_stored=lambda storage: settle_shelves(config, storage, options["data-dir"], bool(options["no-import"])),
         restart=process_exit.request_restart,
         read_config=partial(startup_checks.load_checked, Path.cwd(), *later, variables),
+        roles=roles,
     )
 
     beside: list[SideServer] = []

@@ -4,7 +4,7 @@ the reactor are imported late, since the caller chooses the reactor."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,7 @@ from errklein.config import Config, ConfigError
 from errklein.config.networks import check_libraries, find_network, known_networks, network_of
 from errklein.database import Access, Run
 from errklein.networks.context import NetworkContext
+from errklein.ports.nodes import ROLES
 from errklein.running.reactors import cannot_restart
 from errklein.text.suggestions import did_you_mean
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from errklein.plugins.packages import PackageDirectory
     from errklein.ports.chat import Backend
     from errklein.ports.journal import Journal
-    from errklein.ports.nodes import Nodes
+    from errklein.ports.nodes import Nodes, SharedDatabase
     from errklein.ports.values import Storage
     from errklein.running import WorkerPool
     from errklein.web import WebServer
@@ -59,6 +60,7 @@ def wire(
     values: Access = Access.OWN,
     make_agent: Callable[[Any], Any] | None = None,
     nodes: Nodes | None = None,
+    roles: Sequence[str] = ROLES,
 ) -> tuple[WebServer, Callable[[], ErrbotBot]]:
     """Return the web server, and a function that creates the bot, to be called when its data may be opened.
 
@@ -69,7 +71,8 @@ def wire(
     :param journal_runs: run the writes and reads of the journal, instead of its threads.
     :param values: `COPY` for a bot that isn't started, and works on a copy of the stored values.
     :param make_agent: returns what sends the requests of plugins; see `HTTPClients`.
-    :param nodes: the processes of the bot; by default it is the only one."""
+    :param nodes: the processes of the bot; by default those that share ERRKLEIN_DATABASE, without which it is the only one.
+    :param roles: what this process does among those that share a database."""
     from errklein.running import KeyedQueues, Runner, ThreadWaits, WorkerPool, Workers
     from errklein.web import WebServer, WebSettings
 
@@ -95,7 +98,7 @@ def wire(
         from errklein import compat
         from errklein.bot import SingleNode
         from errklein.compat.bot import ErrbotBot
-        from errklein.compat.storages import make_storage
+        from errklein.compat.storages import make_storage, shared_database
         from errklein.http_client import HTTPClients
         from errklein.plugins.packages import PackageDirectory
 
@@ -104,13 +107,15 @@ def wire(
         compat.install()
         # One thread, so that the functions run one after the other.
         values_pool = pool(reactor, "stored values", 1)
-        storage = make_storage(config, values, lambda work: values_pool.run(lambda: work))
+        database = shared_database(config)
+        storage = make_storage(config, values, lambda work: values_pool.run(lambda: work), database)
         try:
             check_stored(storage)
         except BaseException:
             storage.close()
             raise
         clients = HTTPClients(reactor, make_agent)
+        shared = database.nodes(reactor, roles, "") if database and values is Access.OWN else None
 
         def notify(*notice: Any, **options: Any) -> None:
             # The bot is created after its networks.
@@ -136,7 +141,7 @@ def wire(
             storage=storage,
             web=web,
             http_clients=clients,
-            journal=make_journal(reactor, config, now, values, journal_runs),
+            journal=make_journal(reactor, config, now, values, journal_runs, database),
             workers=workers,
             make_manager=partial(_make_plugin_manager, packages),
             roots=roots,
@@ -145,7 +150,7 @@ def wire(
             restart=restart,
             read_config=read_config,
             now=now,
-            nodes=nodes or SingleNode(),
+            nodes=nodes or shared or SingleNode(),
         )
         return bot
 
@@ -158,18 +163,22 @@ def make_journal(
     now: Callable[[], float],
     values: Access = Access.OWN,
     runs: tuple[Run, Run] | None = None,
+    database: SharedDatabase | None = None,
 ) -> Journal:
-    """Return the journal of webhooks: in the data directory, or in memory if the values of plugins, or a copy of them, are."""
+    """Return the journal of webhooks: in the database that processes share, or in the data directory, or in memory if the
+    values of plugins, or a copy of them, are."""
     from errklein.journal import DATABASE, INLINE, Redaction, Retention, SQLiteJournal
 
     redaction = Redaction(config.WEBHOOK_LOG, frozenset(config.WEBHOOK_LOG_MASK))
     path: Path | None = Path(config.BOT_DATA_DIR) / DATABASE
-    size = config.WEBHOOK_LOG_SIZE
+    days, size = config.WEBHOOK_LOG_DAYS * 86400, config.WEBHOOK_LOG_SIZE
+    if database is not None and values is Access.OWN:
+        return database.journal(reactor, now, redaction=redaction, retention=Retention(days, size), runs=runs)
     if config.STORAGE == "Memory" or values is not Access.OWN:
         path, size = None, min(size, _LOG_IN_MEMORY)
     # A copy is of a bot that isn't started.
     runs = runs if values is Access.OWN else INLINE
-    return SQLiteJournal(path, reactor, now, redaction, Retention(config.WEBHOOK_LOG_DAYS * 86400, size), runs)
+    return SQLiteJournal(path, reactor, now, redaction, Retention(days, size), runs)
 
 
 def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManager:

@@ -14,10 +14,12 @@ from twisted.internet.defer import maybeDeferred
 from errklein import storage as stored
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.config import STORAGES, Config, ConfigError
+from errklein.config.databases import find_databases
 from errklein.database import Access, Run
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import PluginLoadError, load_module, plugin_class
 from errklein.plugins.plug_file import PlugFile
+from errklein.ports.nodes import SharedDatabase
 from errklein.ports.values import Storage, Store
 from errklein.text.suggestions import did_you_mean
 
@@ -48,7 +50,7 @@ def shelves_to_import(config: Config, storage: Storage, data_dir: str | None = N
 
 def check_shelves(config: Config, data_dir: str | None) -> None:
     """Raise stored.StorageError if shelves must be imported first. The database isn't created if it doesn't exist."""
-    if config.STORAGE != "Shelf" or not stored.unimported(database_of(config).parent, ()):
+    if config.STORAGE != "Shelf" or config.ERRKLEIN_DATABASE or not stored.unimported(database_of(config).parent, ()):
         return
     database = database_of(config)
     with closing(
@@ -126,9 +128,20 @@ class ShelfStoragePlugin(StoragePluginBase):
         return store
 
 
-def make_storage(config: Config, access: Access = Access.OWN, run: Run = maybeDeferred) -> Storage:
+def shared_database(config: Config) -> SharedDatabase | None:
+    """Return the database that ERRKLEIN_DATABASE names; None without the setting. May block. Raises ConfigError or StorageError."""
+    address = config.ERRKLEIN_DATABASE
+    return None if address is None else find_databases(address).open_database(address)
+
+
+def make_storage(
+    config: Config, access: Access = Access.OWN, run: Run = maybeDeferred, database: SharedDatabase | None = None
+) -> Storage:
     """Create and open the storage of the configuration; may block. Raises ConfigError or StorageError. With `COPY`, it is a copy of
-    the storage Shelf, empty if there is no file. `run` calls functions of `in_background`, by default at once."""
+    the storage Shelf, empty if there is no file. `run` calls functions of `in_background`, by default at once. `database` is that of
+    ERRKLEIN_DATABASE, if it is open already."""
+    if shared := database or shared_database(config):
+        return shared.storage(values=STORED_VALUES, access=access, run=run)
     if config.STORAGE == "Shelf":
         path = database_of(config)
         if access is Access.OWN or path.exists():
@@ -159,7 +172,12 @@ def load_storage_class(config: Config) -> type[Any]:
 
 
 def check_storage(config: Config) -> None:
-    """Raise ConfigError if STORAGE names an unknown storage. No code of a storage is executed."""
+    """Raise ConfigError if STORAGE or ERRKLEIN_DATABASE name an unknown storage. No code of a storage is executed."""
+    if config.ERRKLEIN_DATABASE is not None:
+        find_databases(config.ERRKLEIN_DATABASE)
+        if config.STORAGE != "Shelf":
+            text = f"STORAGE: expected 'Shelf', not {config.STORAGE!r}, since values are in ERRKLEIN_DATABASE"
+            raise ConfigError(text)
     if config.STORAGE not in STORAGES:
         storage_plug(config)
 

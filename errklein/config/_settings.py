@@ -366,6 +366,17 @@ def _webhooks(value: Any) -> Any:
     return value
 
 
+_DATABASE = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*(?:/[^\s]*)?")
+
+
+def _database(value: Any) -> Any:
+    if not isinstance(value, str) or not _DATABASE.fullmatch(value):
+        # It may have a password.
+        given = "another text" if isinstance(value, str) else f"a {type(value).__name__}"
+        raise InvalidValue("a URL such as 'postgresql://errklein@db.example.net/errklein'", given)
+    return value
+
+
 _log_parts = _where(lambda value: value in ("bodies", "heads", "off"), "'bodies', 'heads' or 'off'")
 _log_days = _where(
     lambda value: is_number(value, (int, float)) and 0 < value <= 10_000,
@@ -438,6 +449,7 @@ SETTINGS: Mapping[str, Setting] = {
     # errklein's own
     "NETWORKS": Setting({}, _networks),
     "WEB": Setting((), _endpoints),
+    "ERRKLEIN_DATABASE": Setting(None, _optional(_database), is_text=True),
     "STATUS": Setting(None, _optional(_endpoint), is_text=True),
     "CONSOLE": Setting(None, _optional(_endpoint), is_text=True),
     "CONSOLE_URL": Setting("", _optional(public_url, "")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
@@ -89,3 +90,17 @@ class SharedDatabase(Protocol):
 
     def nodes(self, reactor: Any, roles: Sequence[str], address: str) -> Nodes:
         """Return the nodes, among which this process is one with these roles and this address."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Return a context in which no process of the bot runs. Raises DatabaseError if one does."""
+
+
+class Databases(Protocol):
+    """Opens databases of one kind: the module or object that an entry point of the group `errklein.databases` names. The
+    addresses are those of ERRKLEIN_DATABASE. All functions may block, and raise DatabaseError."""
+
+    def open_database(self, address: str) -> SharedDatabase:
+        """Return a database whose server is there, and whose tables this errklein can use."""
+
+    def create_tables(self, address: str) -> Sequence[str]:
+        """Make missing tables, or upgrade those of an older errklein. Return a line about each step."""

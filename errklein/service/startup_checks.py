@@ -251,6 +251,10 @@ def check_start(config: Config, twistd: TwistdOptions, data: DataDirectory, list
         )
     check_config(config)
     data.check()
+    # Imported late, so that problems of the environment are reported first.
+    from errklein.compat.storages import shared_database
+
+    shared_database(config)
     with located_errors(config):
         listening.check()
 

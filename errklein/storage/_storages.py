@@ -28,7 +28,7 @@ from weakref import WeakValueDictionary
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
-from errklein.database import Access, Database, Run, StorageError, read_migrations
+from errklein.database import Access, Database, Run, SQLDatabase, StorageError, read_migrations
 from errklein.ports.values import ANY_VERSION, BlockingStore, Storage
 from errklein.storage.pickling import DEFAULT_READER, Row, UnreadableValue, UnstorableValue, ValueReader, pickled
 from errklein.text.errors import one_line
@@ -50,7 +50,10 @@ _SET = (
 
 _SET_FIRST = "INSERT INTO stored (namespace, key, value) VALUES (?, ?, ?) ON CONFLICT (namespace, key) DO NOTHING"
 
-_REPLACE = "UPDATE stored SET value = ?, trusted = NULL WHERE namespace = ? AND key = ? AND value = ? AND trusted IS ?"
+_REPLACE = (
+    "UPDATE stored SET value = ?, trusted = NULL "
+    "WHERE namespace = ? AND key = ? AND value = ? AND coalesce(trusted, '') = coalesce(?, '')"
+)
 
 
 class AdaptedStorage:
@@ -276,16 +279,20 @@ class _ValuesInMemory(dict[str, Any]):
 
 
 class SQLiteStorage:
-    """All namespaces, in the database at `path`, for any thread. A value is on disk when `SQLiteStore.set` returns, but
-    for a copy. `values` unpickles the values; `run` is as in AdaptedStorage. Methods raise StorageError."""
+    """All namespaces, in a SQLite file or a database that has the table, for any thread. A value is on disk when
+    `SQLiteStore.set` returns, but for a copy. `values` unpickles the values; `run` is as in AdaptedStorage. Methods raise StorageError."""
 
     def __init__(
-        self, path: Path, values: ValueReader = DEFAULT_READER, access: Access = Access.OWN, run: Run = maybeDeferred
+        self,
+        place: Path | SQLDatabase | None,
+        values: ValueReader = DEFAULT_READER,
+        access: Access = Access.OWN,
+        run: Run = maybeDeferred,
     ) -> None:
-        self.path = path
         self._run = run
         self._values = values
-        self._database = Database(path, MIGRATIONS, access)
+        self._database = Database(place, MIGRATIONS, access) if place is None or isinstance(place, Path) else place
+        self.path = self._database.path
 
     def open(self, namespace: str) -> SQLiteStore:
         if self._database.closed:
@@ -303,16 +310,24 @@ class SQLiteStorage:
         ):
             yield _decoded(namespace), _decoded(key), data
 
+    def copied(self) -> SQLiteStorage:
+        """Return a copy in memory."""
+        copy = SQLiteStorage(None, self._values, run=self._run)
+        with copy._database.transaction() as connection:
+            rows = self._database.read("SELECT namespace, key, value, trusted FROM stored")
+            connection.executemany(_SET, rows)
+        return copy
+
     def put(self, rows: Iterable[Row], instead_of: Iterable[str] = (), trusted: Iterable[str] | None = ()) -> None:
         """Store all rows in one transaction, after removing all values of the namespaces in `instead_of`. They are marked as
         restored, and may use the names in `trusted`, too; None marks them as the bot's own, which aren't restricted."""
         mark = None if trusted is None else json.dumps(sorted(set(trusted)))
         with self._database.transaction() as connection:
             connection.executemany(
-                "DELETE FROM stored WHERE namespace = ?", ((_encoded(namespace),) for namespace in instead_of)
+                "DELETE FROM stored WHERE namespace = ?", [(_encoded(namespace),) for namespace in instead_of]
             )
             connection.executemany(
-                _SET, ((_encoded(namespace), _encoded(key), data, mark) for namespace, key, data in rows)
+                _SET, [(_encoded(namespace), _encoded(key), data, mark) for namespace, key, data in rows]
             )
 
     def in_background(self, work: Callable[[], T]) -> Deferred[T]:
@@ -335,7 +350,7 @@ class SQLiteStore:
     """The values of one namespace of a SQLiteStorage. Each `get` returns a new object. A value whose class is missing
     or not allowed raises UnreadableValue, but can be removed. One that can't be pickled raises UnstorableValue."""
 
-    _database: Database
+    _database: SQLDatabase
     _values: ValueReader
     _namespace: str
     _closed: bool = False
@@ -383,7 +398,7 @@ class SQLiteStore:
     def close(self) -> None:
         self._closed = True
 
-    def _open(self) -> Database:
+    def _open(self) -> SQLDatabase:
         if self._closed:
             raise StorageError(f"{self._namespace}: the store is closed")
         return self._database

@@ -159,3 +159,11 @@ def new_database(case: unittest.TestCase, prepare: Callable[[str], object] | Non
     name = server.new_database(prepare)
     case.addCleanup(server.execute, f"DROP DATABASE {name} WITH (FORCE)")
     return server.url(name)
+
+
+def new_bot_database(case: unittest.TestCase) -> str:
+    """Return the URL of a new database with errklein's tables."""
+    programs()
+    from errklein.postgres import create_tables
+
+    return new_database(case, create_tables)

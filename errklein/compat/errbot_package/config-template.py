@@ -47,6 +47,7 @@ BOT_DATA_DIR = "/var/lib/errklein"  # The directory for all data, which is creat
 # STORAGE = "Shelf"  # "Shelf" (a SQLite file in BOT_DATA_DIR), "Memory", or the name of a storage plugin
 # STORAGE_CONFIG = {}  # The options of the storage; their keys depend on it
 # BOT_EXTRA_STORAGE_PLUGINS_DIR = None  # The directory with storage plugins
+# ERRKLEIN_DATABASE = None  # The URL of a PostgreSQL database that several processes share: "postgresql://errklein@db.example.net/errklein"
 
 ### Plugins
 

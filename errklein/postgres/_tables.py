@@ -1,0 +1,103 @@
+"""The tables in a PostgreSQL database: how they are made and upgraded, and whether this errklein can use them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from errklein.database import DatabaseError
+from errklein.postgres._database import connect_options, explained, name_of
+
+QUEUE = "errklein"  # the queue of PGMQ with the unfinished deliveries
+
+_HERE = Path(__file__).parent
+
+MIGRATIONS = [_HERE / "schema.sql", *sorted((_HERE / "migrations").glob("*.sql"))]
+"""The steps from one version of the tables to the next. Each must leave tables that the errklein before it can use, too."""
+
+
+@contextmanager
+def connection_to(address: str, name: str = "errklein storage") -> Iterator[psycopg.Connection]:
+    """Return a context with a connection whose statements are one transaction, which may take any time. Raises DatabaseError."""
+    options = connect_options(address, name)
+    options["options"] += " -c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
+    try:
+        with psycopg.connect(**options) as connection:
+            yield connection
+    except psycopg.Error as error:
+        raise explained(name_of(address), error) from error
+
+
+def create_tables(address: str) -> Sequence[str]:
+    """Make missing tables, or upgrade those of an older errklein, in one transaction. Return a line about each step. The
+    user needs the right to make schemas in the database (CREATE), as its owner has it, and no others."""
+    with connection_to(address) as connection:
+        return list(make_tables(connection, name_of(address)))
+
+
+def make_tables(connection: psycopg.Connection, name: str) -> Iterator[str]:
+    # Nobody else makes them meanwhile.
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('errklein storage'))")
+    present = _version(connection)
+    if present > len(MIGRATIONS):
+        raise DatabaseError(_too_new(name, present))
+    if present == 0:
+        if _value(connection, "SELECT to_regnamespace('pgmq') IS NULL"):
+            connection.execute((files("pgmq") / "sql" / "pgmq.sql").read_bytes())
+            yield f"{name}: PGMQ {version('pgmq')} in the schema pgmq"
+        elif _value(connection, "SELECT to_regprocedure('pgmq.read(text, integer, integer, jsonb)') IS NULL"):
+            raise DatabaseError(f"{name}: the schema pgmq has another version of PGMQ; use a database without it")
+        connection.execute("CREATE SCHEMA IF NOT EXISTS errklein")
+        connection.execute("SELECT pgmq.create(%s)", [QUEUE])
+    for migration in MIGRATIONS[present:]:
+        connection.execute(migration.read_bytes())
+    if present == len(MIGRATIONS):
+        yield f"{name}: the tables have version {present} already"
+        return
+    connection.execute("UPDATE made SET version = %s, pgmq = %s", [len(MIGRATIONS), version("pgmq")])
+    before = f", before {present}" if present else ""
+    yield f"{name}: tables of version {len(MIGRATIONS)}{before} in the schema errklein"
+
+
+def check_tables(address: str) -> None:
+    """Raise DatabaseError if the server can't be reached, or this errklein can't use the tables. It can use those of the
+    version before and after its own, so that processes of two versions work side by side during an upgrade."""
+    name, known = name_of(address), len(MIGRATIONS)
+    with connection_to(address, "errklein start") as connection:
+        present = _version(connection)
+        if present == 0:
+            raise DatabaseError(f"{name}: the tables are missing; make them with `errklein storage init`")
+        if present < known - 1:
+            raise DatabaseError(
+                f"{name}: the tables have version {present}, and this errklein needs at least {known - 1}; upgrade them "
+                "with `errklein storage init`"
+            )
+        if present > known + 1:
+            raise DatabaseError(_too_new(name, present))
+        if moved_to := _value(connection, "SELECT moved_to FROM made"):
+            raise DatabaseError(
+                f"{name}: the data was moved to {moved_to}; see `errklein storage move --help` for how to undo that"
+            )
+
+
+def _version(connection: psycopg.Connection) -> int:
+    if _value(connection, "SELECT to_regclass('errklein.made') IS NULL"):
+        return 0
+    return int(_value(connection, "SELECT version FROM made"))
+
+
+def _value(connection: psycopg.Connection, query: str) -> Any:
+    row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _too_new(name: str, present: int) -> str:
+    text = f"{name}: the tables have version {present}, and this errklein supports up to"
+    return f"{text} {len(MIGRATIONS) + 1}; install the newer errklein"
