@@ -21,10 +21,6 @@ class ArgParserBase(ABC):
 
     For example, this command handles `!set colour=red`::
 
-        from errklein import BotPlugin, botcmd
-        from errklein.commands import ArgParserBase
-
-
         class Pair(ArgParserBase):
             def parse_args(self, args):
                 key, equals, value = args.partition("=")
@@ -42,23 +38,15 @@ class ArgParserBase(ABC):
 
     @abstractmethod
     def parse_args(self, args: str) -> Any:
-        """Return the arguments that the command's method gets.
-
-        :param args: the text after the command.
-        :raises Exception: any exception stops the command; the reply contains its text.
-        """
+        """Return the arguments that the command's method gets, given the text after the command. Any exception stops the
+        command; the reply contains its text."""
 
 
 class SeparatorArgParser(ArgParserBase):
-    """A parser that splits arguments at a separator, as `str.split` does.
-
-    :param separator: the separator, or None for whitespace.
-    :param maxsplit: the maximum number of splits, or -1 for no limit.
-    """
+    """A parser that splits arguments at a separator, with the parameters of `str.split`."""
 
     def __init__(self, separator: str | None = None, maxsplit: int = -1) -> None:
-        self.separator = separator
-        self.maxsplit = maxsplit
+        self.separator, self.maxsplit = separator, maxsplit
 
     def parse_args(self, args: str) -> list[str]:
         return args.split(self.separator, self.maxsplit)
@@ -117,9 +105,6 @@ class CommandError(Exception):
 
     Raise it for invalid arguments and other mistakes of the sender::
 
-        from errklein import BotPlugin, CommandError, botcmd
-
-
         class Tickets(BotPlugin):
             @botcmd
             def close(self, msg, args):
@@ -138,8 +123,7 @@ class CommandError(Exception):
 
     def __init__(self, reason: Any, template: str | None = None) -> None:
         super().__init__(reason)
-        self.reason = reason
-        self.template = template
+        self.reason, self.template = reason, template
 
     def __str__(self) -> str:
         return str(self.reason)
@@ -171,10 +155,8 @@ class CommandDeclaration:
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> CommandDeclaration | None:
-        """Return the declaration in the function's attributes, or None if it isn't a command.
-
-        The attributes are those of errbot's decorators, which plugins and tests read and write.
-        """
+        """Return the declaration in the function's attributes, which are those of errbot's decorators, which plugins and tests
+        read and write. None if it isn't a command."""
         if not getattr(function, "_err_command", False):
             return None
         values = {name: getattr(function, attribute) for name, attribute in _DECLARED if hasattr(function, attribute)}
@@ -187,9 +169,8 @@ class CommandDeclaration:
     def splits_synchronously(self) -> bool:
         """True if `split` never blocks; a plugin's own splitter may block."""
         splitter = self.split_args_with
-        return (
-            splitter is None or splitter is shlex.split or type(splitter) in (str, SeparatorArgParser, ShlexArgParser)
-        )
+        known = (str, type(None), SeparatorArgParser, ShlexArgParser)
+        return splitter is shlex.split or type(splitter) in known
 
     def split(self, args: str) -> Any:
         """Return the arguments as the handler expects them. An exception of the splitter is raised as it is."""
@@ -271,10 +252,8 @@ _DEFAULTS: Mapping[str, Any] = {
 
 
 def mark(function: F, kind: str = "", **options: Any) -> F:
-    """Store a declaration in the function's attributes, and return the function.
-
-    `kind` is "re" for a command with a pattern, "arg" for one with argparse's arguments.
-    """
+    """Store a declaration in the function's attributes, and return the function. `kind` is "re" for a command with a pattern,
+    "arg" for one with argparse's arguments."""
     given = {**_DEFAULTS, **options}
     given["name"] = given["name"] or function.__name__
     if isinstance(given["aliases"], str):
@@ -308,12 +287,8 @@ def with_prefix(text: str, prefix: str) -> str:
 
 
 def applied(decorator: str, given: Sequence[Any], declare: Callable[[Any], Any], example: str = "") -> Any:
-    """Return the decorated function, or without one the decorator.
-
-    :param given: The positional arguments: none, or the function.
-    :param example: Options of a valid call, for the error.
-    :raises TypeError: There are other positional arguments.
-    """
+    """Return the decorated function, or without one the decorator. Raises TypeError for other positional arguments; `example`
+    has options of a valid call, for the error."""
     if not given:
         return declare
     if len(given) == 1 and (callable(given[0]) or isinstance(given[0], classmethod)):
@@ -360,9 +335,6 @@ def botcmd(*functions: Any, **options: Any) -> Any:
 
     Use the decorator bare or with options::
 
-        from errklein import BotPlugin, botcmd
-
-
         class Greeter(BotPlugin):
             @botcmd
             def hello(self, msg, args):
@@ -397,11 +369,9 @@ def botcmd(*functions: Any, **options: Any) -> Any:
     :param syntax: the arguments as flows show them, such as `"[NAME]"`.
     :param threaded: True runs the method in a thread, False on the reactor. By default its code decides; `errklein
         check` prints where each command runs.
-    :returns: the method, with the declaration in its attributes.
     :raises TypeError: if an option is unknown.
     """
     check_options("botcmd", options)
-
     return applied("botcmd", functions, partial(mark, **options), "name='add up'")
 
 
@@ -417,9 +387,6 @@ def re_botcmd(
     r"""Turn a method of a plugin into a command that a regular expression finds.
 
     For example, this command handles `!close #12` and `!reopen #12`::
-
-        from errklein import BotPlugin, re_botcmd
-
 
         class Tickets(BotPlugin):
             @re_botcmd(pattern=r"^(close|reopen) #(\d+)$", re_cmd_name_help="close|reopen #NUMBER")
@@ -440,7 +407,6 @@ def re_botcmd(
     :param matchall: whether the method gets a list of all matches in place of the first one.
     :param prefixed: whether the message must begin with a prefix. False also finds the pattern in ordinary messages.
     :param re_cmd_name_help: the text that `!help` shows in place of the pattern.
-    :returns: the method, with the declaration in its attributes.
     :raises ValueError: if `pattern` is missing.
     :raises re.error: if `pattern` isn't a valid regular expression.
     :raises TypeError: if an option is unknown.
@@ -465,9 +431,6 @@ def botmatch(*args: Any, **options: Any) -> Any:
 
     For example, this command replies to "See ticket 7, please."::
 
-        from errklein import BotPlugin, botmatch
-
-
         class Links(BotPlugin):
             @botmatch(r"\bticket (\d+)\b")
             def link(self, msg, match):
@@ -480,7 +443,6 @@ def botmatch(*args: Any, **options: Any) -> Any:
     :param args: the pattern, a string or a compiled regular expression; before it the function, if it is decorated
         directly.
     :param options: options of `re_botcmd`; `pattern=` may also be given here.
-    :returns: the method, with the declaration in its attributes.
     :raises ValueError: if there isn't exactly one pattern.
     :raises re.error: if the pattern isn't a valid regular expression.
     :raises TypeError: if an option is unknown.
@@ -499,9 +461,6 @@ def cmdfilter(*functions: Any, catch_unprocessed: bool = False, threaded: bool |
     """Turn a method of a plugin into a filter, which sees every command before it runs.
 
     For example, this filter blocks `!deploy`::
-
-        from errklein import BotPlugin, botcmd, cmdfilter
-
 
         class Freeze(BotPlugin):
             frozen = True
@@ -530,7 +489,6 @@ def cmdfilter(*functions: Any, catch_unprocessed: bool = False, threaded: bool |
         command. The method must accept `emptycmd`, which is True then; `cmd` is `None`, and `args` is the text. A
         truthy return value is the reply.
     :param threaded: True runs the method in a thread, False on the reactor. By default its code decides.
-    :returns: the method, with the declaration in its attributes.
     """
 
     def declare(function: Any) -> Any:
@@ -550,9 +508,6 @@ def arg_botcmd(*args: Any, unpack_args: bool = True, **kwargs: Any) -> Any:
     """Turn a method of a plugin into a command, and declare one of its arguments as argparse does.
 
     Stack one decorator per argument. The lowest one declares the first positional argument::
-
-        from errklein import BotPlugin, arg_botcmd
-
 
         class Deployer(BotPlugin):
             @arg_botcmd("--dry-run", action="store_true", help="only show what would happen")
@@ -665,9 +620,6 @@ class Command:
 
     For example, `!count sheep` creates the command `!sheep`::
 
-        from errklein import BotPlugin, Command, botcmd
-
-
         class Counters(BotPlugin):
             @botcmd
             def count(self, msg, args):
@@ -714,10 +666,6 @@ class Command:
         self.definition: Callable[..., Any] = (cmd_type or botcmd)(function, *cmd_args, **(cmd_kwargs or {}))
 
     def append_args(self, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
-        """Declare another argument of a command with `cmd_type=arg_botcmd`.
-
-        :param args: names or flags, as for `arg_botcmd`.
-        :param kwargs: keyword arguments of `argparse.ArgumentParser.add_argument`.
-        :raises ValueError: if the command is of another type.
-        """
+        """Declare another argument of a command with `cmd_type=arg_botcmd`, by the arguments of
+        `argparse.ArgumentParser.add_argument`. Raises ValueError if the command is of another type."""
         append_argument(self.definition, args, dict(kwargs))

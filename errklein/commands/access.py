@@ -35,11 +35,8 @@ class AccessSettings(Protocol):
 
 @dataclass(frozen=True)
 class Caller:
-    """The sender of a command, and the place where it was sent.
-
-    `user` and `room` are their usual names in access rules; `room` is None for a direct message. `network` is the name of
-    the network, and `name_rules` are its rules for comparing names. `who` and `where` have further names.
-    """
+    """The sender of a command, and the place where it was sent. `user` and `room` are their usual names in access rules; `room`
+    is None for a direct message. `name_rules` are the network's rules for comparing names. `who` and `where` have further names."""
 
     user: str
     room: str | None
@@ -52,10 +49,8 @@ class Caller:
     @classmethod
     def from_message(cls, message: Message, config: AccessSettings) -> Caller:
         """Return the sender of the message on the network with this configuration."""
-        room: Identifier | None = None
-        if message.is_group:
-            room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
-        return cls.from_identifier(message.frm, room, config)
+        place = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
+        return cls.from_identifier(message.frm, place if message.is_group else None, config)
 
     @classmethod
     def from_identifier(cls, who: Identifier | None, room: Identifier | None, config: AccessSettings) -> Caller:
@@ -67,11 +62,9 @@ class Caller:
 
 @dataclass(frozen=True)
 class AccessRule:
-    """A part of the configuration that contributed to a decision.
-
-    It is `ACCESS_CONTROLS[pattern][key]`, or `ACCESS_CONTROLS_DEFAULT[key]` if `pattern` is None. `value` is None if the key
-    is BOT_ADMINS, and if it is an `allowmuc` that is missing and would have to be True.
-    """
+    """A part of the configuration that contributed to a decision: `ACCESS_CONTROLS[pattern][key]`, or
+    `ACCESS_CONTROLS_DEFAULT[key]` if `pattern` is None. `value` is None if the key is BOT_ADMINS, and if it is an `allowmuc`
+    that is missing and would have to be True."""
 
     key: str
     value: Any
@@ -80,11 +73,8 @@ class AccessRule:
 
 @dataclass(frozen=True)
 class AccessDecision:
-    """The decision about a command, with its reasons.
-
-    `denial` is the reply to the caller if the command is denied, else None. `pattern` is the pattern of ACCESS_CONTROLS that
-    applies, or None. `rules` are the rules that were checked, in order; if the command is denied, the last one denies it.
-    """
+    """The decision about a command. `denial` is the reply to the caller if the command is denied, else None. `pattern` is the
+    pattern of ACCESS_CONTROLS that applies, or None. `rules` are those that were checked; if the command is denied, by the last one."""
 
     denial: str | None
     rules: tuple[AccessRule, ...]
@@ -128,20 +118,16 @@ def is_named(person: Identifier, patterns: Iterable[str] | str) -> bool:
 def check_access(
     command: RegisteredCommand, args: str | None, caller: Caller, config: AccessSettings
 ) -> AccessDecision:
-    """Decide whether the caller may use the command with these arguments.
-
-    `args` is the unsplit text, or None to skip the rules for arguments. `config` is the configuration of the caller's network.
+    """Decide whether the caller may use the command with these arguments: the unsplit text, or None to skip the rules for
+    arguments. `config` is the configuration of the caller's network.
 
     The rule of the first pattern in ACCESS_CONTROLS that matches "Plugin:command" is merged over ACCESS_CONTROLS_DEFAULT. A
     pattern without a colon applies to all plugins. Patterns of commands are case-insensitive, and a space in them equals an
-    underscore. A key with the value None counts as missing.
+    underscore. A key with the value None counts as missing. Patterns of users and rooms follow the network's rules for names.
+    `allowargs` matches the arguments as typed, `denyargs` also in normalised form; see `denies`.
 
     Rules never open an admin-only command to others. A command marked with `admin_by_default` is open to people whom the
-    pattern's `allowusers` matches.
-
-    Patterns of users and rooms follow the network's rules for names. `allowargs` matches the arguments as typed, `denyargs`
-    also in normalised form; see `denies`.
-    """
+    pattern's `allowusers` matches."""
     pattern = applicable_pattern(command.owner, command.name, config.ACCESS_CONTROLS)
     rule: Mapping[str, Any] = {} if pattern is None else config.ACCESS_CONTROLS[pattern]
     acl = {key: value for key, value in {**config.ACCESS_CONTROLS_DEFAULT, **rule}.items() if value is not None}
@@ -190,10 +176,8 @@ def check_access(
 
 
 def applicable_pattern(plugin: str, command: str, patterns: Iterable[str]) -> str | None:
-    """Return the first pattern that matches the command, or None.
-
-    A command that was renamed because of a clash is also matched by its original name.
-    """
+    """Return the first pattern that matches the command, or None. One that was renamed because of a clash is also matched by
+    its original name."""
     owner, name = _normal(plugin), _normal(command)
     keys = [f"{owner}:{name}"]
     while owner and name.startswith(f"{owner}-"):
@@ -223,11 +207,8 @@ def _normal(name: str) -> str:
 def explain_access(
     caller: Caller, command: str, decision: AccessDecision, *, disclosed: bool = True, show: Callable[[str], str] = str
 ) -> str:
-    """Return sentences for an administrator with the decision and the rules that led to it.
-
-    `command` is the command as written in a chat. `disclosed` is False if denied callers get no reply. `show` quotes text from
-    the configuration and from chats.
-    """
+    """Return sentences for an administrator with the decision and the rules that led to it. `command` is the command as written in
+    a chat. `disclosed` is False if denied callers get no reply. `show` quotes text from the configuration and from chats."""
     who = show(caller.user) + (" (an administrator)" if caller.is_admin else "")
     where = "in a direct message" if caller.room is None else f"in {show(caller.room)}"
     applies = "No pattern of ACCESS_CONTROLS applies"
@@ -253,24 +234,18 @@ def _describe(rule: AccessRule, show: Callable[[str], str]) -> str:
 # Patterns of `denyargs`, which also match the forms in which a command may get its arguments.
 
 _WILDCARD = re.compile(rf"(\*|\?|{CHARACTER_SET})")
-
 _SYNTAX = "*?[]!-"
-
 _QUOTING = re.compile(rf"[\\\"'{''.join(ARG_BOTCMD_CHARACTER_REPLACEMENTS)}]")
 """Characters that splitters remove or replace. Splitting is slow, and most arguments contain none of them."""
 
 
 def denies(text: str, patterns: Iterable[str] | str) -> bool:
-    """Return whether one of the patterns matches the arguments, as typed or in normalised form.
-
-    Text and pattern are normalised by `errklein.text.folding.folded`, so that case, fullwidth letters and invisible characters
-    don't evade a rule. In normalised form, `?` and `[…]` match one character of the normalised text.
-
-    The text is also compared in the forms that the command may get: with one space between words, and without the quotes and
-    backslashes that splitters such as shlex remove.
-    """
+    """Return whether one of the patterns matches the arguments, as typed or in normalised form. Text and pattern are normalised by
+    `errklein.text.folding.folded`, so that case, fullwidth letters and invisible characters don't evade a rule. In normalised form,
+    `?` and `[…]` match one character. The text is also compared in the forms that the command may get: with one space
+    between words, and without the quotes and backslashes that splitters such as shlex remove."""
     texts = set(_as_split(text))
-    forms = {folded(one) for one in texts} | {" ".join(folded(one).split()) for one in texts}
+    forms = {form for one in texts for form in (folded(one), " ".join(folded(one).split()))}
     return any(
         any(compiled(pattern).match(one) for one in texts)
         or ((normal := normalised(pattern)) is not None and any(compiled(normal).match(form) for form in forms))
@@ -295,7 +270,7 @@ def normalised(pattern: str) -> str | None:
     """Return the pattern for normalised text, or None if only wildcards remain, which would deny all arguments."""
     parts = _WILDCARD.split(pattern)
     wildcards, literals = parts[1::2], parts[0::2]
-    forms = [folded(literal) for literal in literals]
+    forms = [*map(folded, literals)]
     if any(literals) and not any(forms):
         return None
     # A literal must not become a wildcard: folding turns a fullwidth asterisk into "*".

@@ -88,9 +88,6 @@ class FlowRoot(FlowNode):
 
     Each call of `connect` adds a step, whose own `connect` adds the next one::
 
-        from errklein import FLOW_END, BotFlow, FlowRoot, botflow
-
-
         class Releases(BotFlow):
             @botflow
             def release(self, flow: FlowRoot):
@@ -124,16 +121,11 @@ class FlowRoot(FlowNode):
         auto_trigger: bool = False,
         room_flow: bool = False,
     ) -> FlowNode:
-        """Add a first step, and return its node.
+        """Add a first step, and return its node, as `FlowNode.connect` does.
 
-        :param node_or_command: the name of a command, or an existing node.
-        :param predicate: a function that gets the flow's context, a dict. If it returns True, the flow runs the step's
-            command by itself once it is started.
         :param auto_trigger: whether the command starts the flow. Otherwise only `!flows start NAME` does.
         :param room_flow: whether the flow belongs to the room in which it was started, and not to a person. It applies to
             the whole flow.
-        :returns: the node of the first step.
-        :raises ValueError: if `node_or_command` is neither a node nor a name.
         """
         node = super().connect(node_or_command, predicate)
         if auto_trigger and node.command is not None:
@@ -177,9 +169,6 @@ class Flow:
     """A flow in progress: its graph, its current step and its context.
 
     A command that runs in a flow finds it in `msg.flow`, and the context in `msg.ctx`::
-
-        from errklein import BotPlugin, botcmd
-
 
         class Builder(BotPlugin):
             @botcmd
@@ -225,13 +214,8 @@ class Flow:
         return next((node for node in self.next_steps() if node.command == command), None)
 
     def advance(self, next_step: FlowNode, enforce_predicate: bool = True) -> None:
-        """Make a next step the current one, without running its command.
-
-        :param next_step: one of the nodes connected to the current step.
-        :param enforce_predicate: whether the step's predicate must be true.
-        :raises ValueError: if the step doesn't follow the current one.
-        :raises InvalidState: if the predicate is enforced and false.
-        """
+        """Make a next step the current one, without running its command. Raises ValueError if the step doesn't follow the
+        current one, and InvalidState if its predicate is enforced and false."""
         predicate = self._current_step.predicate_for_node(next_step)
         if predicate is None:
             raise ValueError(f"flow {self.name}: {next_step} doesn't follow {self._current_step}")
@@ -240,10 +224,8 @@ class Flow:
         self._current_step = next_step
 
     def check_identifier(self, identifier: Identifier) -> bool:
-        """Return whether a command of `identifier` can advance this flow: it is the requestor, or in the requestor's room.
-
-        A person on another network, or who took over the nick of the requestor, is a different person.
-        """
+        """Return whether a command of `identifier` can advance this flow: it is the requestor, or in the requestor's room. A person
+        on another network, or who took over the nick of the requestor, is a different person."""
         if not same_network(identifier, self.requestor):
             return False
         if isinstance(self.requestor, Room):
@@ -259,9 +241,6 @@ def botflow(*functions: Any) -> Any:
 
     For example, this flow lists `!print badge` as the next step after `!register`::
 
-        from errklein import BotPlugin, botflow
-
-
         class Visits(BotPlugin):
             # … the commands `register` and `print_badge`
 
@@ -272,8 +251,6 @@ def botflow(*functions: Any) -> Any:
                 registered.connect("print badge")
 
     The method is called when the plugin is activated. Its argument is a `FlowRoot`, to which it connects the steps.
-
-    :returns: the method, marked as a flow.
     """
 
     def declare(function: F) -> F:
@@ -284,10 +261,8 @@ def botflow(*functions: Any) -> Any:
 
 
 def same_person(one: Identifier, other: Identifier) -> bool:
-    """Return whether two identifiers with the same name are the same person in access rules.
-
-    An identifier without a client, such as one built from a nick alone, stands for the nick's current holder.
-    """
+    """Return whether two identifiers with the same name are the same person in access rules. One without a client, such as
+    one built from a nick alone, stands for the nick's current holder."""
     by_name_alone = bool(getattr(one, "client", None)) != bool(getattr(other, "client", None))
     names = [str(getattr(who, "aclattr", "")) for who in (one, other)]
     return by_name_alone or all(len({rules_of(who).fold(name) for name in names}) == 1 for who in (one, other))

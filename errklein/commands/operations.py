@@ -20,9 +20,8 @@ _LONGEST = 200  # the characters of arguments that are noted
 
 @dataclass(frozen=True)
 class Actor:
-    """Who performs an operation.
+    """Who performs an operation: a person in a chat, or a user of the shell, by name.
 
-    :param name: The person in a chat, or the user of the shell, for the log.
     :param reads_details: Whether only an administrator reads the result, which may then contain the texts of exceptions.
     :param note: Stores a command and its arguments before its operation changes something; None if nothing is to be stored.
     """
@@ -34,12 +33,8 @@ class Actor:
 
 @dataclass(frozen=True)
 class Guard:
-    """The chat command that guards an operation.
-
-    :param command: The name of the command, such as "webhook_pause".
-    :param parameters: The parameters of the operation that are the command's arguments, in order; or options such as "--confirm".
-    :param changes: Whether the operation changes something, which is noted.
-    """
+    """The chat command that guards an operation. `parameters` are those of the operation that are the command's arguments, in
+    order; or options such as "--confirm". `changes` is whether the operation changes something, which is noted."""
 
     command: str
     parameters: tuple[str, ...]
@@ -58,11 +53,8 @@ class Guard:
 
 
 def operation(command: str, *parameters: str, changes: bool = False, hidden: Sequence[str] = ()) -> Callable[[F], F]:
-    """Mark a function or method as an operation that the command guards; see `Guard`.
-
-    :param changes: Whether it changes something. It is noted then before it begins, unless its argument `dry` is true.
-    :param hidden: The parameters that aren't noted, since they may be secret.
-    """
+    """Mark a function or method as an operation that the command guards; see `Guard`. If it changes something, it is noted before it
+    begins, unless its argument `dry` is true, and without the parameters in `hidden`, which may be secret."""
 
     def mark(function: F) -> F:
         guard, its = Guard(command, parameters, changes), signature(function)

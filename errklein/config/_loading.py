@@ -44,9 +44,6 @@ class Config:
 
     For example, a plugin reads a setting of errklein, and one of its own, for which it has a default::
 
-        from errklein import BotPlugin, botcmd
-
-
         class Site(BotPlugin):
             @botcmd
             def site(self, message, args):

@@ -28,8 +28,8 @@ from tests.plugin_files import PluginFilesTestCase
 
 
 def source(subject: Any) -> str:
-    """Return the first literal block in the docstring of `subject`."""
-    block = []
+    """Return the first literal block in the docstring of `subject`, after imports."""
+    block = ["    from errklein import *", "    from errklein.commands import ArgParserBase"]
     for line in (inspect.getdoc(subject) or "").partition("::\n")[2].splitlines():
         if line and not line.startswith(" "):
             break
