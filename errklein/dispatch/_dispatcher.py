@@ -71,14 +71,10 @@ Passed = tuple[Message, str, Any]  # the message, the command's name and its arg
 
 
 class Permissions:
-    """Decides whether a command may run, and which commands a person gets to see.
-
-    Filters are called one after the other, in the order in which their plugins were activated. They use the thread pool of
-    callbacks, so that long commands don't delay them. A filter that runs in a thread gets one command at a time, in the order in
-    which they were received, unless it takes long.
-
-    :param seconds: Returns the current time in seconds.
-    """
+    """Decides whether a command may run, by the rate of a person's commands, access rules, then plugins' filters; and which
+    commands a person gets to see. Filters are called one after the other, in the order in which their plugins were
+    activated. They use the thread pool of callbacks, so that long commands don't delay them. A filter that runs in a thread
+    gets one command at a time, in the order in which they were received, unless it takes long."""
 
     log = Logger()
 
@@ -126,19 +122,14 @@ class Permissions:
 
     def denied(self, invocation: Invocation) -> bool:
         """Return whether an access rule denies the command; reply with the reason unless HIDE_RESTRICTED_ACCESS is set."""
-        settings = invocation.settings
-        command = invocation.command
+        settings, command, sender = invocation.settings, invocation.command, invocation.message.frm
         if not (settings.ACCESS_CONTROLS or settings.ACCESS_CONTROLS_DEFAULT or command.needs_admin):
             return False
         denial = self.denial(invocation.backend, invocation.message, command, invocation.args)
         if denial is None:
             return False
-        self.log.info(
-            "{sender} may not use {command}: {reason}",
-            sender=str(invocation.message.frm),
-            command=command.name,
-            reason=denial,
-        )
+        text = "{sender} may not use {command}: {reason}"
+        self.log.info(text, sender=str(sender), command=command.name, reason=denial)
         if not settings.HIDE_RESTRICTED_ACCESS:
             self._replies.reply_to(invocation, denial)
         return True
@@ -275,17 +266,12 @@ class Dispatcher:
         when_settled: Callable[[], Deferred[Any] | None],
         note: Callable[[str, str], None],
     ) -> None:
-        self._reactor = reactor
-        self._networks = networks
-        self._workers = workers
-        self._when_settled = when_settled
+        self._reactor, self._networks, self._workers, self._when_settled = reactor, networks, workers, when_settled
         self._in_flight = InFlightCounter()
         self.registry = registry = CommandRegistry()
         self.filters = FilterRegistry()
         self.histories = {network: History(partial(folded, backend)) for network, backend in networks.backends.items()}
-        self._consoles = {
-            network: backend for network, backend in networks.backends.items() if isinstance(backend, OperatorConsole)
-        }
+        self._consoles = {name: one for name, one in networks.backends.items() if isinstance(one, OperatorConsole)}
         self.disclosure = Disclosure(networks)
         wait_for = partial(workers.waits.result_of, workers.commands.result_of)
         self.replies = replies = Replies(networks, deliver, self.disclosure, wait_for)
@@ -327,11 +313,8 @@ class Dispatcher:
 
     def _find_and_run(self, backend: Backend, message: Message) -> Deferred[Any] | None:
         conversations, settings = self.conversations, self._networks.config(backend)
-        if (
-            conversations.open
-            and not self.finder.begins_with_prefix(backend, message)
-            and conversations.take(backend, message)
-        ):
+        may_answer = conversations.open and not self.finder.begins_with_prefix(backend, message)
+        if may_answer and conversations.take(backend, message):
             return None
         try:
             found = self.finder.find(backend, message, settings)
@@ -370,9 +353,7 @@ class Dispatcher:
     def _consider(self, invocation: Invocation) -> Deferred[Any] | None:
         if self.permissions.denied(invocation):
             return None
-        if self.filters.all:
-            return Deferred.fromCoroutine(self._filter(invocation))
-        return self._begin(invocation)
+        return Deferred.fromCoroutine(self._filter(invocation)) if self.filters.all else self._begin(invocation)
 
     async def _filter(self, invocation: Invocation) -> None:
         permitted = await self.permissions.filtered(invocation)
@@ -438,9 +419,8 @@ class Dispatcher:
         def reply_that_it_waits() -> None:
             names = (command.name, self._running_alone[core])
             given, other = (f"{invocation.settings.BOT_PREFIX}{name.replace('_', ' ')}" for name in names)
-            self.replies.reply_to(
-                invocation, f"{code(given)} waits for {code(other)} to end; admin-only commands run one at a time."
-            )
+            text = f"{code(given)} waits for {code(other)} to end; admin-only commands run one at a time."
+            self.replies.reply_to(invocation, text)
 
         return self._admin_queues[core].run(alone, reply_that_it_waits)
 
@@ -469,20 +449,19 @@ class Dispatcher:
         if not isinstance(result, Deferred):
             give(result)
             return None
-        template = command.declaration.template
-        if template and placement_of(command.handler) is Placement.THREAD:
-            result.addCallback(self._rendered, template, command.owner)
+        if command.declaration.template and placement_of(command.handler) is Placement.THREAD:
+            result.addCallback(self._rendered, command)
         return result.addCallback(give)
 
     def _runner(self, invocation: Invocation) -> Runner:
         return self._workers.core if invocation.command.core else self._workers.commands
 
-    def _rendered(self, item: Any, template: str, owner: str) -> Any:
+    def _rendered(self, item: Any, command: RegisteredCommand) -> Any:
         if not item or not isinstance(item, Mapping):
             return item
-        return self._workers.commands.pool.run(
-            lambda: partial(self.replies.process_template, template, item, plugin_name=owner)
-        )
+        template, owner = command.declaration.template, command.owner
+        render = partial(self.replies.process_template, template, item, plugin_name=owner)
+        return self._workers.commands.pool.run(lambda: render)
 
     def _not_split(self, failure: Failure, invocation: Invocation) -> str:
         """Return the reply to invalid arguments. An exception that isn't in `_ABOUT_ARGUMENTS` is logged."""
@@ -505,8 +484,8 @@ class Dispatcher:
         if failure.check(OutboxFull):
             # During a flood of messages, a traceback for each would fill the disk.
             self.log.warn("A reply was dropped: {error}", error=str(failure.value))
-            return
-        self.log.failure("A message could not be handled", failure)
+        else:
+            self.log.failure("A message could not be handled", failure)
 
 
 def _in_this_context(function: Callable[..., Any], *args: Any) -> Callable[..., Any]:

@@ -29,21 +29,18 @@ class NothingToRepeat(Exception):
     """The message repeats a command, and the sender's history has no such entry, or one that repeats a command itself."""
 
 
+@dataclass(eq=False)
 class UnknownCommand(Exception):
-    """`message` begins with a prefix and matches no command."""
+    """The message begins with a prefix and matches no command."""
 
-    def __init__(self, message: Message) -> None:
-        super().__init__()
-        self.message = message
+    message: Message
 
 
 class CommandFinder:
     """Finds the commands that a message runs: by name, by pattern, or in the sender's history."""
 
     def __init__(self, networks: Networks, registry: CommandRegistry, histories: dict[str, History]) -> None:
-        self._networks = networks
-        self._registry = registry
-        self._histories = histories
+        self._networks, self._registry, self._histories = networks, registry, histories
 
     def find(self, backend: Backend, message: Message, settings: Any) -> list[Invocation]:
         """Return the commands that the message runs, with unsplit arguments. A message without a prefix runs the
@@ -122,11 +119,9 @@ class CommandFinder:
 def strip_prefix(body: str, settings: Any, optional: bool = False) -> str | None:
     """Return the text after the prefix, stripped, or None if there is no prefix, unless it is `optional`."""
     rest = _strip_alternative(body, settings)
-    if rest is None:
-        if not optional and not body.startswith(settings.BOT_PREFIX):
-            return None
-        rest = body
-    text: str = rest.removeprefix(settings.BOT_PREFIX).strip()
+    if rest is None and not optional and not body.startswith(settings.BOT_PREFIX):
+        return None
+    text: str = (body if rest is None else rest).removeprefix(settings.BOT_PREFIX).strip()
     return text
 
 

@@ -96,19 +96,14 @@ ENTER_TIMEOUT = 60.0  # the same for rooms that the bot joins by itself, perhaps
 
 class RoomOperations:
     """Lists, joins and changes rooms, given by name or as Room. The network of a name is selected as by `Networks.query_room`.
-
-    Call the methods on the reactor. They raise RoomError with the reason if the network refuses, NotImplementedError if it doesn't
-    support the operation, ValueError for an invalid name, and LookupFailed if the network can't say what a name means.
-
-    :param pool: The threads for networks without `ManagesRooms`, whose rooms may ask a server.
-    """
+    Call the methods on the reactor. They raise RoomError with the reason if the network refuses, NotImplementedError if it
+    doesn't support the operation, ValueError for an invalid name, and LookupFailed if the network can't say what a name
+    means. `pool` has the threads for networks without `ManagesRooms`, whose rooms may ask a server."""
 
     log = Logger(namespace="errklein.dispatch")
 
     def __init__(self, reactor: Any, networks: Networks, pool: WorkerPool) -> None:
-        self._reactor = reactor
-        self._networks = networks
-        self._pool = pool
+        self._reactor, self._networks, self._pool = reactor, networks, pool
 
     @operation("room_list")
     async def rooms(self, by: Actor) -> list[tuple[str, str]]:

@@ -75,10 +75,8 @@ class QuestionWithdrawn(CommandError):
 
 @dataclass(eq=False, repr=False)
 class Asking(Deferred[Any]):
-    """An open question, which fires with the reply or choice. `sent` is the handle of its message; None before it is sent.
-
-    One without choices has a key. One with choices has who may choose, and how the network shows it.
-    """
+    """An open question, which fires with the reply or choice. `sent` is the handle of its message; None before it is sent. One
+    without choices has a key. One with choices has who may choose, and how the network shows it."""
 
     plugin: object
     backend: Backend
@@ -132,11 +130,8 @@ class Asking(Deferred[Any]):
 
 
 class Conversations:
-    """The open questions of all plugins and flows. It is used on the reactor only.
-
-    `denial` returns why a command is denied to the sender of a message, or None; see `Permissions.denial`. `note` stores what a
-    person has chosen.
-    """
+    """The open questions of all plugins and flows. It is used on the reactor only. `denial` returns why a command is denied to
+    the sender of a message, or None; see `Permissions.denial`. `note` stores what a person has chosen."""
 
     log = Logger()
 
@@ -149,22 +144,19 @@ class Conversations:
         self._stopped = False
 
     def ask(self, plugin: object, message: Message, text: str, timeout: float | None) -> Deferred[Reply]:
-        """Send a question to the sender of the message; return a Deferred of the reply, the sender's next message there.
-
-        The question is sent to where the message came from, unless the settings divert the replies of the running command to
-        private or to a thread. A second question to the same person in the same room and thread is sent after the first reply.
+        """Send a question to the sender of the message; return a Deferred of the reply, the sender's next message there. It is sent
+        to where the message came from, unless the settings divert the replies of the running command to private or to a thread.
+        A second question to the same person in the same room and thread is sent after the first reply.
 
         The Deferred fails with NoAnswer if there is no reply within `timeout` seconds after sending (None: no limit), with
         QuestionWithdrawn, also if the person already has MOST_QUESTIONS open questions, or with the error of sending.
-        Cancelling it withdraws the question.
-        """
+        Cancelling it withdraws the question."""
         if (refusal := self._refusal(plugin, timeout)) is not None:
             return fail(refusal)
         backend = self._networks.of(message)
         asked = self._replies.addressed(backend, message, text, running_command.get())
-        asking = Asking(
-            plugin, backend, asked, self._cancel, _key_of_question(asked, backend, message), timeout=timeout
-        )
+        key = _key_of_question(asked, backend, message)
+        asking = Asking(plugin, backend, asked, self._cancel, key, timeout=timeout)
         here = [one for one in self.open if one.key[:3] == asking.key[:3]]
         return self._add(asking, here, MOST_QUESTIONS, "You already have {} open questions; reply to one first.")
 

@@ -69,13 +69,8 @@ class FlowExecutor:
     ) -> None:
         self.flow_roots: dict[str, FlowRoot] = {}
         self.in_flight: list[Flow] = []
-        self._reactor = reactor
-        self._networks = networks
-        self._registry = registry
-        self._runner = runner
-        self._send = send
-        self._disclosure = disclosure
-        self._conversations, self._run = conversations, run
+        self._reactor, self._networks, self._registry, self._runner = reactor, networks, registry, runner
+        self._send, self._disclosure, self._conversations, self._run = send, disclosure, conversations, run
         self._questions: Questions = {}
         """The open questions as they are stored, by network and requestor."""
         self._store: Callable[[Questions], object] = lambda questions: None
@@ -115,11 +110,9 @@ class FlowExecutor:
         """Start the flow with that name for `requestor`, or for the requestor's room if it is a room flow. Raises
         ValueError if the flow is unknown, or if the requestor is already in a flow."""
         with self._lock:
-            root = self.flow_roots.get(name)
-            if root is None:
+            if (root := self.flow_roots.get(name)) is None:
                 raise ValueError(f"Flow {name} doesn't exist")
-            refusal = self.refusal(root, requestor)
-            if refusal:
+            if refusal := self.refusal(root, requestor):
                 raise ValueError(refusal)
             flow = self._begin(root, requestor, initial_context)
         on_reactor_soon(self._reactor, self._continue, flow)
@@ -418,10 +411,8 @@ class FlowExecutor:
     def _hint(self, flow: Flow) -> None:
         if flow not in self.in_flight or not flow.current_step.hints:
             return
-        lines = [f"- {self._how_to_take(step)}" for step in flow.next_steps()]
-        self._send(
-            flow.requestor, "\n".join([f"You are in the flow **{flow.name}**, you can continue with:", "", *lines])
-        )
+        lines = "\n".join(f"- {self._how_to_take(step)}" for step in flow.next_steps())
+        self._send(flow.requestor, f"You are in the flow **{flow.name}**, you can continue with:\n\n{lines}")
 
     def _how_to_take(self, step: FlowNode) -> str:
         """Return the command of the step with its syntax, or its pattern, in Markdown."""
@@ -436,10 +427,8 @@ class FlowExecutor:
 
     def _report_failure(self, flow: Flow, event: str, text: str, summary: str, **details: str) -> None:
         """Log the current exception and report it to the requestor; see `Disclosure.failed`."""
-        reply = self._disclosure.failed(
-            Failure(), event, text, summary, self._may_read(flow), flow=flow.name, **details
-        )
-        self._send(flow.requestor, reply)
+        may_read, details = self._may_read(flow), {"flow": flow.name, **details}
+        self._send(flow.requestor, self._disclosure.failed(Failure(), event, text, summary, may_read, **details))
 
     def _may_read(self, flow: Flow) -> bool:
         return self._disclosure.is_admin(self._backend_of(flow, flow.requestor), flow.requestor)

@@ -99,10 +99,8 @@ class Disclosure:
     ) -> str:
         """Log the failure as `event` with an error id; return the text if `may_read`, else the summary with that id. A
         `source`, such as "KeyError in weather.py, line 12", is a second line of the text, and gets the id too."""
-        error_id = new_error_id()
-        self.log.emit(
-            LogLevel.critical, event + " (error {error_id})", log_failure=failure, error_id=error_id, **details
-        )
+        error_id, event = new_error_id(), event + " (error {error_id})"
+        self.log.emit(LogLevel.critical, event, log_failure=failure, error_id=error_id, **details)
         if not may_read:
             return with_id(summary, error_id)
         return masker(f"{text}\n{plain(source)} (error {error_id})" if source else text)
@@ -143,10 +141,7 @@ class Replies:
     def __init__(
         self, networks: Networks, deliver: Deliver, disclosure: Disclosure, wait_for: Callable[[Awaitable[Any]], Any]
     ) -> None:
-        self.deliver = deliver
-        self._networks = networks
-        self._disclosure = disclosure
-        self._wait_for = wait_for
+        self.deliver, self._networks, self._disclosure, self._wait_for = deliver, networks, disclosure, wait_for
 
     def reply(self, backend: Backend, message: Message, text: str) -> None:
         """Reply to a message that is no command."""
@@ -180,9 +175,8 @@ class Replies:
             item = self._wait_for(item)
         if not item:
             return
-        command = invocation.command
-        text = self.process_template(command.declaration.template, item, plugin_name=command.owner)
-        self.reply_to(invocation, text)
+        template, owner = invocation.command.declaration.template, invocation.command.owner
+        self.reply_to(invocation, self.process_template(template, item, plugin_name=owner))
 
     def failed(self, failure: Failure, invocation: Invocation) -> None:
         """Reply with an exception that a command raised, and log it unless it is a CommandError. Administrators get the
@@ -207,25 +201,20 @@ class Replies:
 
     def faulty(self, failure: Failure, invocation: Invocation, text: str, summary: str, source: str = "") -> str:
         """Log a failure of the command; return `text` if the sender may read it, else `summary`; see `Disclosure.failed`."""
-        return self._disclosure.failed(
-            failure,
-            "The command {command} of {plugin} failed for {sender}",
-            text,
-            summary,
-            self._disclosure.allowed(invocation.backend, invocation.message),
-            source=source,
-            plugin=invocation.command.owner,
-            command=invocation.command.name,
-            sender=str(invocation.message.frm),
-        )
+        command, message = invocation.command, invocation.message
+        details = {"plugin": command.owner, "command": command.name, "sender": str(message.frm), "source": source}
+        event, may_read = "The command {command} of {plugin} failed for {sender}", self._may_read(invocation)
+        return self._disclosure.failed(failure, event, text, summary, may_read, **details)
+
+    def _may_read(self, invocation: Invocation) -> bool:
+        return self._disclosure.allowed(invocation.backend, invocation.message)
 
     def _text_of(self, error: CommandError, invocation: Invocation) -> str:
         text = str(error)
         if error.template:
             text = self.process_template(error.template, error.reason, plugin_name=invocation.command.owner)
         if isinstance(error, DetailedError):
-            may_read = self._disclosure.allowed(invocation.backend, invocation.message)
-            text = self._disclosure.text(text, error.summary, may_read)
+            text = self._disclosure.text(text, error.summary, self._may_read(invocation))
         return text
 
     def _unexpected(self, failure: Failure, invocation: Invocation) -> None:
