@@ -43,13 +43,7 @@ from errklein.text.masking import masker
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
-LEVELS = {
-    LogLevel.debug: logging.DEBUG,
-    LogLevel.info: logging.INFO,
-    LogLevel.warn: logging.WARNING,
-    LogLevel.error: logging.ERROR,
-    LogLevel.critical: logging.CRITICAL,
-}
+LEVELS = {level: logging.getLevelNamesMapping()[level.name.upper()] for level in LogLevel.iterconstants()}
 """The logging module's numbers of Twisted's levels."""
 
 
@@ -326,7 +320,7 @@ def bridge_stdlib(level: int) -> None:
         root.addHandler(Bridge())
 
 
-_MOST_BYTES = 256 * 1024
+_MOST_BYTES = 256 * 1024  # what is read of a log file
 
 
 def last_lines(path: Path, count: int) -> list[str]:
@@ -370,8 +364,7 @@ class RecentErrors:
         self._errors: deque[tuple[float, str]] = deque(maxlen=_MOST)
 
     def __call__(self, event: LogEvent) -> None:
-        level = event.get("log_level")
-        if level is LogLevel.critical or level is LogLevel.error:
+        if event.get("log_level") in (LogLevel.critical, LogLevel.error):
             self.total += 1
             self._errors.append((self._now(), _part(event)))
 

@@ -1,4 +1,4 @@
-"""The console's server: a site on an endpoint of its own, with the checks that each request passes, the login, and the streams of server-sent events for pages that follow what changes."""
+"""The console's server: a site on an endpoint of its own, with the login, and streams of server-sent events for pages that follow what changes."""
 
 from __future__ import annotations
 
@@ -330,8 +330,7 @@ class ConsoleServer(SideServer):
         except Left as reason:
             self.sessions.end(session)
             raise OtherResponse(401, f"You can't enter, since {reason}.") from None
-        name = self.cookie_name(request).decode()
-        secure = self.checks.is_secure(request)
+        name, secure = self.cookie_name(request).decode(), self.checks.is_secure(request)
         request.addCookie(name, cookie, path="/", secure=secure, httpOnly=True, sameSite="strict")
         who, address = session.visitor.name, self.checks.client(request)
         self.log.info("{who} entered the console from {address}", who=who, address=address)
@@ -346,8 +345,7 @@ class ConsoleServer(SideServer):
 
     @app.route("/leave", methods=["POST"])
     async def leave(self, request: Request) -> bytes:
-        visit = self.acting(request)
-        self.sessions.end(visit.session)
+        self.sessions.end(self.acting(request).session)
         raise OtherResponse(401, "You have left the console.")
 
     def acting(self, request: Request) -> Visit:
@@ -363,19 +361,19 @@ class ConsoleServer(SideServer):
         visit = self.acting(request)
         if (show := ACTIONS.get(name)) is None:
             raise OtherResponse(404, "There is no such action.")
-        operation, values = visit.operation(name), {}
-        for parameter in list(signature(operation).parameters.values())[1:]:
+        values: dict[str, Any] = {}
+        for field, parameter in list(signature(visit.operation(name)).parameters.items())[1:]:
             annotation = str(parameter.annotation)
-            given = " ".join(visit.values(parameter.name)[: None if annotation.startswith("Sequence") else 1])
+            given = " ".join(visit.values(field)[: None if annotation.startswith("Sequence") else 1])
             if annotation.startswith("Mapping"):
-                values[parameter.name] = visit.fields(parameter.name) or given
-            elif given or parameter.default is parameter.empty:
-                try:
-                    values[parameter.name] = _read_value(given, annotation)
-                except ValueError as error:
-                    raise OtherResponse(400, f"{parameter.name}: {error}.") from None
+                values[field] = visit.fields(field) or given
+            elif not given and parameter.default is not parameter.empty:
+                values[field] = parameter.default
             else:
-                values[parameter.name] = parameter.default
+                try:
+                    values[field] = _read_value(given, annotation)
+                except ValueError as error:
+                    raise OtherResponse(400, f"{field}: {error}.") from None
         number = visit.session.remember(show(visit, await visit.perform(name, **values), values))
         back = visit.field("back")
         path = back if re.fullmatch(r"/(?!/)[!-\[\]-~]*", back) else "/"
@@ -385,14 +383,13 @@ class ConsoleServer(SideServer):
 
         @app.route(_rule, methods=["GET"], endpoint=_rule)
         async def _show(
-            self, request: Request, template: str = _template, function: PageFunction = _function, **parts: Any
+            self, request: Request, _name: str = _template, _make: PageFunction = _function, **parts: Any
         ) -> bytes:
             visit = self._enter(request)
-            make_values = partial(function, visit, **parts)
+            make_values = partial(_make, visit, **parts)
             if visit.is_following:
-                return await self.live.follow(request, make_values, template)
-            values = {"visit": visit, "done": visit.done, **await make_values()}
-            return await self.render(request, template, values)
+                return await self.live.follow(request, make_values, _name)
+            return await self.render(request, _name, {"visit": visit, "done": visit.done, **await make_values()})
 
     for _file in _FILES:
 

@@ -76,8 +76,7 @@ class Sessions:
     def enter(self, token: str) -> tuple[str, Session] | None:
         """Use up a link, and return the cookie and the session; None if it is unknown, was used, or is too old."""
         self._forget_ended()
-        found = self._links.pop(_hash(token), None)
-        if found is None:
+        if (found := self._links.pop(_hash(token), None)) is None:
             return None
         cookie, session = token_hex(32), Session(found[0], self._seconds() + SESSION_SECONDS)
         self._sessions[_hash(cookie)] = session
@@ -92,9 +91,7 @@ class Sessions:
 
     def end_all(self) -> int:
         self._forget_ended()
-        number = len(self._sessions)
-        self._links.clear()
-        self._sessions.clear()
+        number, self._links, self._sessions = len(self._sessions), {}, {}
         return number
 
     def _forget_ended(self) -> None:
@@ -124,8 +121,9 @@ class RequestChecks:
     def problem(self, request: Request) -> str:
         """Return why a request may not be answered; "" if it may."""
         host = _host(request)
-        is_own = is_host(host.encode()) and (host == self._url.netloc or is_local(urlsplit(f"//{host}").hostname or ""))
-        if not is_own:
+        if not (
+            is_host(host.encode()) and (host == self._url.netloc or is_local(urlsplit(f"//{host}").hostname or ""))
+        ):
             return "the address isn't one of the console; CONSOLE_URL names it"
         peer, proxy = self._peer(request)
         from_here = proxy is None and (peer == UNIX or is_local(peer))
@@ -190,8 +188,7 @@ class Visit:
 
     def check(self) -> None:
         """Raise Left unless the visitor is still an administrator who is known by more than a name that others can take."""
-        visitor = self.visitor
-        dispatcher = self.bot.dispatcher
+        visitor, dispatcher = self.visitor, self.bot.dispatcher
         if visitor.person is None:
             return
         backend = self._backend()
@@ -251,8 +248,7 @@ class Visit:
     async def _refusal(self, name: str, values: Values, *, dry_run: bool) -> str:
         """Return why the visitor may not perform an operation; "" if nothing prevents it."""
         operation = self.operation(name)
-        guard = Guard.of(operation)
-        if guard is None:
+        if (guard := Guard.of(operation)) is None:
             raise TypeError(f"{operation!r} isn't an operation")
         if self.visitor.person is None:
             return ""

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from errklein.console import _shown
+from errklein.console import _pages
 from errklein.text.masking import masker
 from errklein.verify import verification
 from errklein.webhooks.deliveries import DeliveryState, StoredDelivery, StoredRequest
@@ -59,7 +59,7 @@ class CommandTests(TestCase):
         directory = Path(self.mktemp())
         directory.mkdir()
         directory.joinpath("body").write_bytes(stored.body or b"")
-        command = _shown.curl(stored, f"http://127.0.0.1:{port.getHost().port}", check, "body")
+        command = _pages.curl(stored, f"http://127.0.0.1:{port.getHost().port}", check, "body")
         _, errors, status = await getProcessOutputAndValue(
             "/bin/sh", ["-c", command], {"PATH": "/usr/bin:/bin", **variables}, str(directory)
         )
@@ -110,7 +110,7 @@ class MaskedTests(SynchronousTestCase):
     @given(st.integers(0, 60), st.sampled_from([b"", b"\xff\x00", "ä".encode()]))
     def test_no_secret(self, before: int, ending: bytes) -> None:
         """A known secret is nowhere, also where a long body is cut, and in one that isn't text."""
-        body = b"x" * (_shown.MOST - before) + SECRET.encode() + ending
+        body = b"x" * (_pages.MOST - before) + SECRET.encode() + ending
         headers = (
             (b"x-" + SECRET.encode(), b"1"),
             (b"x-note", f"a {SECRET}".encode()),
@@ -119,18 +119,18 @@ class MaskedTests(SynchronousTestCase):
         stored = request(body, f"/order/{SECRET}", headers)
         delivery = StoredDelivery(7, "Shop:order", DeliveryState.DEAD, 0.0, key=SECRET, request=stored)
         texts = [
-            _shown.body(stored),
-            _shown.exported(delivery),
-            _shown.curl(stored, "http://bot", None, "body").encode(),
+            _pages.body(stored),
+            _pages.exported(delivery),
+            _pages.curl(stored, "http://bot", None, "body").encode(),
         ]
         self.assertNotIn(SECRET.encode(), b"".join(texts))
-        self.assertNotIn("abc", str(_shown.headers(stored)))
-        self.assertTrue(_shown.body(stored).endswith(ending))
+        self.assertNotIn("abc", str(_pages.headers(stored)))
+        self.assertTrue(_pages.body(stored).endswith(ending))
 
     @given(st.binary(max_size=200))
     def test_other_bytes_stay(self, body: bytes) -> None:
         """A body without secrets is unchanged, whatever its bytes are."""
-        self.assertEqual(_shown.body(request(body)), masker(body.decode()).encode() if _is_text(body) else body)
+        self.assertEqual(_pages.body(request(body)), masker(body.decode()).encode() if _is_text(body) else body)
 
 
 def _is_text(body: bytes) -> bool:
@@ -148,9 +148,9 @@ class ExportTests(SynchronousTestCase):
         """The file is one that tests read. A request without a body stays one."""
         for body in (b"{}", b"\xff", b""):
             delivery = StoredDelivery(7, "Shop:order", DeliveryState.DEAD, 0.0, request=request(body))
-            self.assertEqual(read_request(_shown.exported(delivery)).body, body)
+            self.assertEqual(read_request(_pages.exported(delivery)).body, body)
         for stored in (request(None), None):
             values = json.loads(
-                _shown.exported(StoredDelivery(7, "Shop:order", DeliveryState.DEAD, 0.0, request=stored))
+                _pages.exported(StoredDelivery(7, "Shop:order", DeliveryState.DEAD, 0.0, request=stored))
             )
             self.assertNotIn("body", values.get("request", {}))
