@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import keyword
 import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from importlib.resources import files
+from importlib.resources import as_file, files
+from os.path import lexists
 from pathlib import Path
+from string import Template
 from typing import NoReturn
 
 from errklein.cli._parser import RUN_EXAMPLES, make_parser, print_lines, unexpected
-from errklein.cli.plugin_wizard import (
-    new_plugin_wizard,
-    read_template,
-    write_errbot_command,
-    write_examples,
-    write_new_files,
-    write_plugin,
-)
 
 __all__ = ["main"]
 
@@ -219,3 +214,123 @@ def _readable(message: str, options: list[str]) -> str:
     if found := re.fullmatch("option (.*) requires argument", message):
         return f"the value of {found[1]} is missing; 'errklein run --help' describes it"
     return f"{message}; 'errklein run --help' shows the options"
+
+
+# New files, of which none is ever overwritten: `errklein init`, `new-plugin` and `examples`, and the command `errbot`.
+
+_ERRBOT = """\
+#!/bin/sh
+# errbot's command line, run by errklein. Written by `errklein errbot-command`.
+exec {python} -P -c 'import sys; from errklein.cli.errbot_options import main; sys.exit(main())' "$@"
+"""
+
+
+def write_errbot_command(directory: Path) -> None:
+    """Write a command `errbot` that runs errklein, and print its path. Raises SystemExit with one line if one exists."""
+    path = directory / "errbot"
+    if not directory.is_dir():
+        raise SystemExit(f"errklein: {directory} is not a directory; name one of PATH, such as /usr/local/bin")
+    write_new_files({path: _ERRBOT.format(python=shlex.quote(sys.executable))})
+    path.chmod(0o755)
+    sys.stdout.write(f"{path} runs errklein with errbot's options\n")
+
+
+def read_template(name: str) -> str:
+    """Return the text of a file in `templates`."""
+    return (files("errklein.cli") / "templates" / name).read_text("utf-8")
+
+
+def write_new_files(texts: Mapping[Path, str], *, keep_same: bool = False) -> list[Path]:
+    """Create the files and their directories, and return their paths. Raises SystemExit with one line if a file exists, and
+    creates none then, or if one can't be written. With `keep_same`, a file that exists with the same text is left."""
+    new = []
+    try:
+        for path, text in texts.items():
+            if not lexists(path):
+                new.append(path)
+            elif not keep_same or path.read_bytes() != text.encode():
+                differs = " and differs" if keep_same else ""
+                raise SystemExit(f"errklein: {path} exists already{differs}; no file was written")
+        for path in new:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(texts[path].encode())
+    except OSError as error:
+        raise SystemExit(f"errklein: {error.filename} can't be written: {error.strerror}") from None
+    return new
+
+
+def write_examples(directory: Path) -> None:
+    """Write the files for servers, proxies and monitoring to the directory, and print the paths of the new ones. Raises
+    SystemExit with one line, and writes nothing, if a file exists with another content."""
+    with as_file(files("errklein") / "examples") as source:
+        found = [path for path in sorted(source.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+        texts = {directory / path.relative_to(source): path.read_text("utf-8") for path in found}
+        new = write_new_files(texts, keep_same=True)
+    sys.stdout.write("".join(f"{path}\n" for path in new) or f"{directory} has all examples already\n")
+
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]*")
+_EXPECTED = "expected a letter, followed by letters, digits, spaces, '-' and '_'"
+
+
+def plugin_files(name: str, description: str = "") -> tuple[str, dict[str, str]]:
+    """Return the name of a new plugin's module, and the texts of its files by name: the .plug file, the module, the tests.
+    Raises ValueError with one line for an invalid name or description."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"invalid name {name!r}: {_EXPECTED}")
+    if not description.isprintable():
+        raise ValueError(f"invalid description {description!r}: expected one line of printable text")
+    words = [word for word in re.split("[ _-]+", name) if word]
+    module, cls = "_".join(words).lower(), "".join(word[:1].upper() + word[1:] for word in words)
+    # The name of the module is also that of its folder, and part of its command.
+    module = f"{module}_plugin" if keyword.iskeyword(module) else module
+    class_name = f"{cls}Plugin" if keyword.iskeyword(cls) or cls == "BotPlugin" else cls
+    description = description or f"The plugin {name}."
+    values = {"name": name, "module": module, "class_name": class_name, "description": description}
+    # The modules have the description in a docstring.
+    escaped = {**values, "description": description.replace("\\", "\\\\").replace('"', '\\"')}
+    return module, {
+        f"{module}.plug": Template(read_template("new_plugin.plug.txt")).substitute(values),
+        f"{module}.py": Template(read_template("new_plugin.py.txt")).substitute(escaped),
+        f"test_{module}.py": Template(read_template("test_new_plugin.py.txt")).substitute(escaped),
+    }
+
+
+def new_plugin_wizard(directory: str | Path | None = None, ask: Callable[[str], str] | None = None) -> None:
+    """Ask for a name and a description, and write the plugin as `write_plugin` does, by default in the current directory.
+    `ask` returns the reply to a question, as `input` does. Raises SystemExit with one line if the input ends."""
+    ask = ask or input
+    directory = Path(directory or ".")
+    sys.stdout.write(f"Creates a plugin in {directory.absolute()}.\n")
+    try:
+        while not _NAME.fullmatch(name := ask("Name: ").strip()):
+            sys.stdout.write(f"invalid name {name!r}: {_EXPECTED}\n")
+        description = "".join(filter(str.isprintable, ask("Description, one line: "))).strip()
+    except (EOFError, KeyboardInterrupt):
+        raise SystemExit("errklein: no plugin was created, since the input ended") from None
+    write_plugin(directory, name, description)
+
+
+def write_plugin(directory: Path, name: str, description: str = "") -> None:
+    """Write the plugin into a folder of its own in the directory, and print how to run its tests. The folder has the
+    name of the plugin's module; a directory of that name is used itself. Raises SystemExit with one line if the name or
+    the description is invalid, if the folder has other plugins, or if a file exists or can't be written."""
+    try:
+        module, files = plugin_files(name, description)
+    except ValueError as error:
+        raise SystemExit(f"errklein: {error}") from None
+    folder = directory if directory.resolve().name == module else directory / module
+    if any(folder.glob("*/*.plug")):
+        raise SystemExit(
+            f"errklein: {folder} is a directory of plugins; append the name of the new one: errklein new-plugin {folder}/NAME"
+        )
+    texts = {folder / file: text for file, text in files.items()}
+    write_new_files(texts)
+    *_, tests = texts
+    # trial takes an argument without a slash for the name of a module.
+    command = shlex.join(["trial", str(tests) if "/" in str(tests) else f"./{tests}"])
+    sys.stdout.write(
+        "".join(f"{path}\n" for path in texts)
+        + f"\nThe plugin has a command, !hello_{module}, and a webhook, /{module}.\n"
+        f"The bot loads it if its folder is below BOT_EXTRA_PLUGIN_DIR. To run its tests:\n\n    {command}\n"
+    )

@@ -103,7 +103,7 @@ def make_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"errklein {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     actions: dict[str, Any] = {}
-    for name, (summary, description, arguments, examples) in _SECTIONS.items():
+    for name, (summary, description, _, examples) in _SECTIONS.items():
         command, _, action = name.partition(" ")
         if action:
             text = f"{summary[0].upper()}{summary[1:]}."
@@ -118,32 +118,34 @@ def make_parser() -> Parser:
             made = commands.add_parser(name, formatter_class=raw, **texts)
             if any(other.startswith(f"{name} ") for other in _SECTIONS):
                 actions[name] = made.add_subparsers(dest="what", required=True, metavar="ACTION", title="actions")
-        _add_arguments(made, arguments)
+        add_arguments(made, name)
     commands.choices["run"].add_argument("--reactor", help=argparse.SUPPRESS)
     # By default, the source decides.
     actions["webhook"].choices["new"].set_defaults(signed=None)
     return parser
 
 
-def _add_arguments(parser: argparse.ArgumentParser, lines: Iterable[str]) -> None:
-    """Add arguments as `templates/commands.txt` describes them."""
-    for line in lines:
+def add_arguments(parser: argparse._ActionsContainer, section: str) -> None:
+    """Add the arguments of a section of `templates/commands.txt`, which describes how they are written."""
+    for line in _SECTIONS[section].arguments:
         written, _, text = line.strip().partition("  ")
         if written.startswith("@"):
             for name in written.split():
-                _add_arguments(parser, _SECTIONS[name].arguments)
+                add_arguments(parser, name)
             continue
         written, equals, default = written.partition(" =")
         settings: dict[str, Any] = {"help": text, **({"default": default.strip()} if equals else {})}
-        if not written.startswith("-"):
-            names, _, shown = written.partition(":")
-            settings |= {"metavar": shown.rstrip("?*+")} | ({"nargs": shown[-1]} if shown[-1] in "?*+" else {})
-        elif " " not in (names := re.sub(", -", ",-", written)):
-            settings["action"] = "store_true"
+        is_option = written.startswith("-")
+        names, _, shown = re.sub(", -", ",-", written).partition(" " if is_option else ":")
+        count = shown[-1:] if shown[-1:] in ("?", "*", "+") else ""
+        if shown:
+            settings |= {"metavar": shown.removesuffix(count)} | ({"nargs": count} if count else {})
         else:
-            names, _, shown = names.partition(" ")
-            settings |= {"metavar": shown.rstrip("*+")} | ({"nargs": "+"} if shown[-1] == "+" else {})
-            settings |= {"action": "append", "default": []} if shown[-1] == "*" else {}
+            settings["action"] = "store_true"
+        if is_option and count == "*":
+            settings |= {"action": "append", "default": [], "nargs": None}
+        elif is_option and count == "?":
+            settings |= {"const": default.strip(), "default": None}
         if (kind := _TYPES.get(names)) is not None:
             settings["type"] = kind
         parser.add_argument(*names.split(","), **settings)

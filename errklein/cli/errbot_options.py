@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from errklein._version import __version__
-from errklein.cli._parser import Parser
-from errklein.cli.plugin_wizard import new_plugin_wizard
+from errklein.cli._parser import Parser, add_arguments
 from errklein.config import take_variables
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 
@@ -26,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.init is not None:
         return cli.main(["init", options.init])
     if options.new_plugin is not None:
-        new_plugin_wizard(options.new_plugin)
+        cli.new_plugin_wizard(options.new_plugin)
         return 0
     if options.list:
         return cli.main(["network", "list", *config])
@@ -61,22 +60,9 @@ def _parser() -> Parser:
     description = "Run a bot with errbot's options. `errklein --help` shows errklein's own commands."
     parser = Parser("errklein", description=description, allow_abbrev=False)
     parser.help_command, parser.options_elsewhere = "errklein -T --help", dict.fromkeys(_OF_RUN, "errklein run")
-    parser.add_argument("-c", "--config", metavar="FILE", help="the configuration (default: ./config.py)")
+    add_arguments(parser, "@errbot")
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("-v", "--version", action="version", version=f"errklein {__version__}")
-    restored = "restore a backup into an empty bot"
-    modes.add_argument("-r", "--restore", metavar="FILE", nargs="?", const="", help=restored)
-    modes.add_argument("-l", "--list", action="store_true", help="list the networks")
-    modes.add_argument("--new-plugin", metavar="DIR", nargs="?", const=".", help="create a plugin with tests")
-    created = "create a config.py and an example of a plugin"
-    modes.add_argument("-i", "--init", metavar="DIR", nargs="?", const=".", help=created)
-    replaced = "replace a plugin's values by a dict on standard input"
-    modes.add_argument("--storage-set", metavar="NAMESPACE", help=replaced)
-    modes.add_argument("--storage-merge", metavar="NAMESPACE", help="add a dict on standard input to a plugin's values")
-    modes.add_argument("--storage-get", metavar="NAMESPACE", help="print a plugin's values as a dict")
-    on_terminal = "use the network Text, a conversation on this terminal"
-    modes.add_argument("-T", "--text", action="store_true", help=on_terminal)
-    parser.add_argument("-d", "--daemon", action="store_true", help="run in the background, as a daemon")
-    pid_file = "the daemon's pid file (default: err.pid in the data directory)"
-    parser.add_argument("-p", "--pidfile", metavar="FILE", help=pid_file)
+    add_arguments(modes, "@errbot-modes")
+    add_arguments(parser, "@errbot-daemon")
     return parser

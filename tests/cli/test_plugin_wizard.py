@@ -13,7 +13,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
-from errklein.cli.plugin_wizard import NewPlugin, new_plugin_wizard, write_new_files
+from errklein.cli import new_plugin_wizard, plugin_files, write_new_files
 from errklein.plugins.plug_file import PlugFile
 from tests import needs_network
 from tests.processes import run
@@ -41,8 +41,8 @@ class WizardTests(SynchronousTestCase):
         """A new plugin passes its tests, whatever its name."""
         for number, name in enumerate(("Deploy", "my new-plugin_2", "class", "None", "Bot Plugin")):
             directory = self.directory / str(number)
-            plugin = NewPlugin(name, 'Says "hi" \\ and more')
-            write_new_files(plugin.files(directory))
+            _, files = plugin_files(name, 'Says "hi" \\ and more')
+            write_new_files({directory / file: text for file, text in files.items()})
             plug = PlugFile.load(next(directory.glob("*.plug")))
             self.assertEqual((plug.name, plug.description), (name, 'Says "hi" \\ and more'))
             path = next(directory.glob("test_*.py"))
@@ -52,7 +52,8 @@ class WizardTests(SynchronousTestCase):
             module = module_from_spec(spec)
             spec.loader.exec_module(module)
             result = unittest.TestResult()
-            unittest.defaultTestLoader.loadTestsFromTestCase(getattr(module, f"{plugin.class_name}Tests")).run(result)
+            [case] = [one for name, one in vars(module).items() if name.endswith("Tests")]
+            unittest.defaultTestLoader.loadTestsFromTestCase(case).run(result)
             self.assertEqual((result.testsRun, result.errors, result.failures), (2, [], []), name)
 
     def test_questions(self) -> None:
