@@ -41,8 +41,7 @@ log = logging.getLogger("errbot")
 _log = logging.getLogger("errbot.utils")
 root_logger = logging.getLogger()
 
-console_hdlr = logging.StreamHandler()
-"""The handler that writes to standard error. `format_logs` adds it to the root logger."""
+console_hdlr = logging.StreamHandler()  # writes to standard error once `format_logs` has been called
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -15,6 +15,7 @@ from typing import Any, TextIO, TypeVar
 
 from errklein.plugins import BotFlow, BotPlugin
 from errklein.plugins.imports import CORE_PLUGINS as _CORE_PLUGINS
+from errklein.plugins.imports import subclasses_in
 from errklein.plugins.lifecycle import activation_order
 from errklein.plugins.manager import BL_PLUGINS, PluginManager
 from errklein.plugins.plug_file import ERRBOT_VERSION, PlugFile, parse_errbot_version, parse_python_version, plugin_name
@@ -86,11 +87,7 @@ class PluginInfo:
         except BaseException:
             del sys.modules[name]
             raise
-        return [
-            (key, value)
-            for key, value in sorted(vars(module).items())
-            if isinstance(value, type) and issubclass(value, baseclass) and value is not baseclass
-        ]
+        return list(subclasses_in(module, baseclass).items())
 
 
 _ErrbotVersion = tuple[int, ...] | None

@@ -23,8 +23,7 @@ from errklein.ports.nodes import SharedDatabase
 from errklein.ports.values import Storage, Store
 from errklein.text.suggestions import did_you_mean
 
-GROUPS = ("errbot.backend_plugins", "errklein.storages")
-"""The entry point groups in which distributions offer storages. errbot's group has backends, too."""
+GROUPS = ("errbot.backend_plugins", "errklein.storages")  # entry points of storages; errbot's has backends, too
 
 
 def database_of(config: Config) -> Path:

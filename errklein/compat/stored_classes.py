@@ -38,8 +38,7 @@ _FORMER = {
 
 _ERRBOT_PLUGINS = "errbot.plugins."
 
-_IDENTIFIER = "._unpickle_identifier"
-"""The static method of a backend that errbot's pickles call to create an identifier from its text."""
+_IDENTIFIER = "._unpickle_identifier"  # a backend's method that errbot's pickles call to create an identifier
 
 VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.chat.cards": ("Card",),

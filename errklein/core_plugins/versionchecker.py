@@ -7,8 +7,7 @@ import re
 from errklein._version import __version__
 from errklein.core_plugins import CorePlugin
 
-URL = "https://pypi.org/pypi/errklein/json"
-"""URL of a JSON object with the newest version in `info.version`; see https://docs.pypi.org/api/json/."""
+URL = "https://pypi.org/pypi/errklein/json"  # see https://docs.pypi.org/api/json/
 
 _SOON = 60.0
 _DAY = 86_400.0

@@ -33,8 +33,7 @@ _LONGEST = 500  # the characters of an error
 
 _PACKAGE = re.compile(rf"\b{PACKAGE}\.\w+\.")  # the name of the package that contains a plugin's modules
 
-_PATCHING = {"gevent.monkey": "patch_", "eventlet.patcher": "monkey_patch"}
-"""The beginning of the names of the functions that patch, by module."""
+_PATCHING = {"gevent.monkey": "patch_", "eventlet.patcher": "monkey_patch"}  # the beginning of the functions that patch
 
 IMPORTLIB = "errklein.plugins._dynamic_imports"
 """The module that replaces `importlib`, so that `importlib.import_module` is redirected too."""
@@ -184,11 +183,7 @@ def load_module(plug: PlugFile, *, fresh: bool = False) -> ModuleType:
 def plugin_class(module: ModuleType, base: type[B], named: str = "") -> tuple[type[B], str | None]:
     """Return the subclass of `base` in the module, and a warning if there are several: the one named `named`, since `.plug` files
     may share a module, else the first that it defines, or else imports. Raises PluginLoadError without any."""
-    found = {
-        name: value
-        for name, value in sorted(vars(module).items())
-        if isinstance(value, type) and issubclass(value, base) and value is not base
-    }
+    found = subclasses_in(module, base)
     own = {name: value for name, value in found.items() if value.__module__ == module.__name__}
     # A class may have two names.
     candidates = list(dict.fromkeys((own or found).values()))
@@ -202,6 +197,12 @@ def plugin_class(module: ModuleType, base: type[B], named: str = "") -> tuple[ty
         return chosen, None
     names = ", ".join(candidate.__name__ for candidate in candidates)
     return chosen, f"{module.__file__}: Contains more than one plugin ({names}); {chosen.__name__} is used"
+
+
+def subclasses_in(module: ModuleType, base: type[B]) -> dict[str, type[B]]:
+    """Return the subclasses of `base` in the module, by name, sorted."""
+    classes = {name: value for name, value in sorted(vars(module).items()) if isinstance(value, type)}
+    return {name: cls for name, cls in classes.items() if issubclass(cls, base) and cls is not base}
 
 
 def package_of(plug: PlugFile) -> str:

@@ -39,8 +39,7 @@ T = TypeVar("T")
 
 Make = Callable[[type[Any], str], Any]  # creates an instance of a class of plugins or flows with that name
 
-_Loaded = tuple[BotPlugin, str | None, list[Finding]]
-"""An instance, the warning about its class, and the mistakes in its methods."""
+_Loaded = tuple[BotPlugin, str | None, list[Finding]]  # with a warning, and mistakes in methods
 
 _TIMEOUT = 3.0  # seconds after which a comparison of files that has not ended is left out
 

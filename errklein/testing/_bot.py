@@ -180,8 +180,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         """True after all networks have ended, as when standard input has ended; in service, the process then stops."""
         self._log = _Log()
         self._explanation = ""
-        self._requests: dict[Deferred[ClientResponse], str] = {}
-        """The requests without a response yet, as "GET /path"."""
+        self._requests: dict[Deferred[ClientResponse], str] = {}  # the requests without a response yet, as "GET /path"
         self._threads: set[threading.Thread] = set()
         self._exits = ExitStack()
 
@@ -470,8 +469,7 @@ class _Log(logging.Handler):
         # A test has no ports, so that the plugin Webserver reports none in every log.
         self.addFilter(lambda record: record.name != "errbot.plugins.Webserver" or record.levelno > logging.INFO)
         self.lines: list[str] = []
-        self.failure: Failure | None = None
-        """The last failure in the log."""
+        self.failure: Failure | None = None  # the last one in the log
 
     def __call__(self, event: LogEvent) -> None:
         self.lines.append(formatEvent(event))

@@ -19,11 +19,9 @@ from errklein.webhooks.exported import InvalidExport, read_request
 
 R_co = TypeVar("R_co", covariant=True)
 
-UNSET: Any = object()
-"""The body of a request that has none."""
+UNSET: Any = object()  # the body of a request that has none
 
-_STARTED_IN = Path.cwd()
-"""The current directory when tests are imported. trial changes it later, and the names of files may be relative to it."""
+_STARTED_IN = Path.cwd()  # when tests are imported; trial changes it later, and names of files may be relative
 
 
 class Requests(Generic[R_co]):
@@ -101,8 +99,7 @@ def _directory_of_caller() -> Path:
     return _STARTED_IN / Path(frame.f_code.co_filename).parent
 
 
-SENDS_FORMS = frozenset({"twilio"})
-"""The sources whose bodies are forms. Those of others are JSON."""
+SENDS_FORMS = frozenset({"twilio"})  # the sources whose bodies are forms; those of others are JSON
 
 
 def headers_of_source(

@@ -27,8 +27,7 @@ from errklein.running import WorkerPool, blocking_here, install_task_factory
 
 T = TypeVar("T")
 
-_MOST_CALLBACKS = 10_000
-"""The maximal number of callbacks per call of the TestBot, so that a task that never waits doesn't hang the test."""
+_MOST_CALLBACKS = 10_000  # per call of the TestBot, so that a task that never waits doesn't hang the test
 
 
 class TestLoop(asyncio.BaseEventLoop):
@@ -41,8 +40,7 @@ class TestLoop(asyncio.BaseEventLoop):
 
     def __init__(self, reactor: TestReactor) -> None:
         super().__init__()
-        self.background: WeakSet[asyncio.Task[Any]] = WeakSet()
-        """The tasks that plugins have created."""
+        self.background: WeakSet[asyncio.Task[Any]] = WeakSet()  # the tasks that plugins have created
         self._reactor = reactor
         self._thread = threading.get_ident()
         self._callbacks: deque[asyncio.Handle] = deque()

@@ -88,8 +88,7 @@ class RecordedEvents:
         """The messages of the `message_received` calls, in order."""
         return [call[1] for call in self.recorded if call[0] == "message_received"]
 
-    refusal = ""
-    """What `choice_made` returns."""
+    refusal = ""  # what `choice_made` returns
 
     def choice_made(self, backend: Backend, press: Press) -> str:
         """Record the call, and return `refusal`."""

@@ -52,8 +52,7 @@ from errklein.web import ClientResponse  # noqa: E402
 
 _LONGEST_START = 60.0
 _LONGEST_STOP = 15.0
-_GRACE = 5.0
-"""The time for commands to end when the bot is stopped, in seconds."""
+_GRACE = 5.0  # for commands to end when the bot is stopped, in seconds
 
 _POOLS = tuple(f"errklein {name} " for name in ("commands", "plugins", "webhooks", "decoding", "stored values"))
 """The prefixes of the names of the bot's threads, whose work its runner counts."""
@@ -74,27 +73,22 @@ def stays_idle(reactor: Any, seconds: float, other_threads: Collection[threading
     return not (due or soon or is_connected or threads or asyncio.all_tasks(loop))
 
 
-_LONGEST_CALLBACK = 1.0
-"""The longest time, in seconds, that a reply waits for plugins' callbacks for earlier messages."""
-_USUAL = 0.05
-"""The time in which most replies arrive, in seconds."""
+_LONGEST_CALLBACK = 1.0  # the seconds that a reply waits for plugins' callbacks for earlier messages
+_USUAL = 0.05  # the seconds in which most replies arrive
 
 
 class _Default(int):
     """A number that differs in identity from an equal one that a test passes."""
 
 
-REPLY_TIMEOUT: float = _Default(5)
-"""The timeout of calls that don't specify one, in seconds."""
+REPLY_TIMEOUT: float = _Default(5)  # the timeout of calls that don't specify one, in seconds
 
 
 class BotUnderTest(ErrbotBot):
     """A bot on one network in memory. As on errbot, it has the attributes of its network, such as `push_message`."""
 
-    md = SimpleNamespace(convert=to_plain)
-    """Converts Markdown to the text that tests read."""
-    other_threads: Collection[threading.Thread] = ()
-    """Threads that don't belong to the bot."""
+    md = SimpleNamespace(convert=to_plain)  # converts Markdown to the text that tests read
+    other_threads: Collection[threading.Thread] = ()  # those that don't belong to the bot
 
     @property
     def test_backend(self) -> TestBackend:
@@ -289,8 +283,7 @@ class BlockingTestBot(Requests[ClientResponse]):
         if response not in reply:
             raise AssertionError(f"{response!r} is not in the reply to {command!r}:\n{reply}")
 
-    assertCommand = assertInCommand
-    """The newer name of assertInCommand."""
+    assertCommand = assertInCommand  # the newer name
 
     def assertCommandFound(self, command: str, timeout: float = REPLY_TIMEOUT) -> None:
         """Fail if the bot's reply is that the command is not found. Raises queue.Empty if none arrives in time."""
@@ -453,16 +446,11 @@ class FullStackTest(unittest.TestCase, BlockingTestBot):
 
     __test__ = True
 
-    def setUp(
-        self,
-        extra_plugin_dir: str | list[str] | None = None,
-        loglevel: int = logging.DEBUG,
-        extra_config: Mapping[str, Any] | None = None,
-    ) -> None:
+    def setUp(self, extra_plugin_dir: str | list[str] | None = None, *more: Any, **settings: Any) -> None:
         """Start the bot; see `BlockingTestBot` for the parameters."""
         if extra_plugin_dir is None:
             extra_plugin_dir = str(Path.cwd().parent.parent)
-        self.setup(extra_plugin_dir, loglevel, extra_config)
+        self.setup(extra_plugin_dir, *more, **settings)
         self.start()
 
     def tearDown(self) -> None:

@@ -74,14 +74,9 @@ class ThreadedNetwork(NetworkBase):
 
     joins_configured_rooms = False
 
-    SHUT_DOWN_AFTER = 1.0
-    """Seconds from the end of sending until `disconnect` calls the backend's `shutdown`, if its code still runs."""
-
-    LEAVE_WITHIN = 3.0
-    """Seconds from the end of sending until `disconnect` abandons the code, since a thread can't be killed."""
-
-    HURRY = 0.1
-    """The minimum of SHUT_DOWN_AFTER if the grace period ends earlier, in seconds; twice that is the one of LEAVE_WITHIN."""
+    # Seconds from the end of sending until `disconnect` calls the backend's `shutdown`, if its code still runs, and until it
+    # abandons the code, since a thread can't be killed; at least HURRY and twice that, if the grace period ends earlier.
+    SHUT_DOWN_AFTER, LEAVE_WITHIN, HURRY = 1.0, 3.0, 0.1
 
     def __init__(self, reactor: Any, config: Any, make: Callable[[Any], ErrBot]) -> None:
         self.network: str = config.network
