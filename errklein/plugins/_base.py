@@ -281,7 +281,6 @@ class PluginMessages:
 
         :param template_name: The name of a file in the directory `templates` beside the `.plug` file, without `.md`. If
             the plugin doesn't have it, errklein's template of that name is used.
-        :param template_parameters: The variables of the template.
         :raises jinja2.TemplateError: If the template doesn't exist or can't be rendered."""
         options = _options(priority=priority, mentions=mentions, thread=thread)
         given = (identifier, template_name, template_parameters, in_reply_to, groupchat_nick_reply, plugin_name(self))
@@ -346,9 +345,6 @@ class PluginMessages:
             self.edit(sent, "The build has passed.")
 
         :param sent: What `send` has returned, or its text, which may come from the store.
-        :param text: The new text, in Markdown.
-        :param mentions: As for `send`.
-        :returns: As `send` does, for the edit.
         :raises ValueError: If `sent` names no message."""
         return self._bot.sending.change(sent, Kind.EDIT, text, mentions=mentions)
 
@@ -383,7 +379,6 @@ class PluginMessages:
 
             self.send_file(room, Path("report.pdf"))
 
-        :param identifier: The recipient, as for `send`.
         :param file: The content, a path, or a binary file. It is read before the call returns; in a coroutine, read one of a slow
             disk in a thread before.
         :param name: The name of the file for the recipient; by default that of `file`.
@@ -410,7 +405,6 @@ class PluginMessages:
 
         :param to: The message that the question replies to, or a room or person.
         :param question: The question, in Markdown.
-        :param choices: The labels of the buttons.
         :param who: Who may choose: a person, a text as in `allowusers` such as "@alice", or several. By default it is
             the sender of the message, or the person that is asked; in a room, everybody there, in a command everybody
             there who may run it.
@@ -429,13 +423,8 @@ class PluginMessages:
         size: int | None = None,
         stream_type: str | None = None,
     ) -> Stream | None:
-        """Offer a file to a person, which the network reads in the background. New plugins use `send_file`.
-
-        :param fsource: The file, opened in binary mode.
-        :param size: The number of bytes, if known.
-        :param stream_type: The content's type, such as "application/pdf".
-        :returns: The stream, whose `status` shows the progress.
-        :raises NotImplementedError: If the network can't transfer files."""
+        """Offer a binary file to a person, which the network reads in the background. Returns the stream, whose `status` shows
+        the progress. Raises NotImplementedError if the network can't transfer files. New plugins use `send_file`."""
         return self._bot.send_stream_request(user, fsource, name, size, stream_type)
 
     def add_reaction(self, msg: Message, reaction: str) -> None:
@@ -470,8 +459,7 @@ class PluginMessages:
         :param txt: The name, as for `build_identifier`.
         :returns: The identifier; on the reactor, an awaitable of it.
         :raises ValueError: If the network can't read the name.
-        :raises RoomDoesNotExistError: If there is no such room.
-        :raises UserDoesNotExistError: If there is no such person.
+        :raises RoomDoesNotExistError: If there is no such room, or UserDoesNotExistError if there is no such person.
         :raises LookupFailed: If the network can't be asked now, or hasn't replied within 30 s."""
         return self._bot.waits.result_of(self._bot.networks.resolve, txt, self._bot.reactor)
 
@@ -484,8 +472,7 @@ class PluginMessages:
 
             self.change_presence(AWAY, "Maintenance until 10:00")
 
-        :param status: ONLINE, AWAY, DND or OFFLINE, which `errklein` exports.
-        :param message: A status message."""
+        `errklein` exports ONLINE, AWAY, DND and OFFLINE."""
         self._bot.change_presence(status, message)
 
     def rooms(self) -> list[Room]:
@@ -505,12 +492,11 @@ class PluginMessages:
 
     @DefaultMethod
     def join_room(self, room: Room | str, password: str | None = None) -> Any:
-        """Join a room, and wait until the network has let the bot in.
+        """Join a room, which may be its name with or without a network, and wait until the network has let the bot in. On the
+        reactor, it returns an awaitable; in a thread, the call waits.
 
-        :param room: A room, or its name with or without a network.
-        :returns: On the reactor, an awaitable. In a thread, the call waits.
-        :raises RoomError: If the network refuses, with its reason, or hasn't replied within 10 s. If it doesn't support that,
-            NotImplementedError."""
+        :raises RoomError: If the network refuses, with its reason, or hasn't replied within 10 s.
+        :raises NotImplementedError: If the network doesn't support that."""
         return _room_result(self, "join", room, password or "")
 
     @DefaultMethod

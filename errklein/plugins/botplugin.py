@@ -353,7 +353,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         the first.
 
         :param interval: The time between two calls, in seconds.
-        :param method: The method. It may be plain, `async def`, or return a Deferred.
+        :param method: It may be plain, `async def`, or return a Deferred.
         :param times: The number of calls; by default unlimited.
         :raises TypeError: If `method` isn't callable."""
         self.__pollers.start(interval, times, (method, args or (), kwargs or {}))
@@ -378,7 +378,6 @@ class BotPlugin(PluginMessages, StoreMixin):
         stays open. A second question to the same person in the same place is sent after the reply to the first. A person can
         have five open questions.
 
-        :param question: The question, in Markdown.
         :param timeout: The time to wait for the reply, in seconds; None to wait without a limit.
         :returns: The text of the reply without surrounding white space, a `str` whose attribute `message` is the message.
         :raises TimeoutError: If there is no reply in time. A command that doesn't catch it replies with a sentence about it.
@@ -386,11 +385,9 @@ class BotPlugin(PluginMessages, StoreMixin):
         return self._bot.waits.result_of(self._bot.conversations.ask, self, msg, question, timeout)
 
     def create_dynamic_plugin(self, name: str, commands: Iterable[Command], doc: str | None = None) -> None:
-        """Create a plugin with commands at run time. The commands are available at once, until this plugin is deactivated
-        or `destroy_dynamic_plugin` is called. :doc:`/guides/commands` has an example.
-
-        :param doc: The new plugin's description for `!help`.
-        :raises ValueError: If this plugin has a dynamic plugin of that name."""
+        """Create a plugin with commands at run time, and a description for `!help`. The commands are available at once, until
+        this plugin is deactivated or `destroy_dynamic_plugin` is called. Raises ValueError if this plugin has a dynamic plugin
+        of that name. :doc:`/guides/commands` has an example."""
         if name in self.__dynamic_plugins:
             raise ValueError(f"{plugin_name(self)} already has a dynamic plugin named {name}")
         methods = {command.name: command.definition for command in commands}

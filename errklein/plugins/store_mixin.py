@@ -189,15 +189,12 @@ class StoreMixin(MutableMapping[str, Any]):
 
     @contextmanager
     def mutable(self, key: str, default: Any = None) -> Iterator[Any]:
-        """Provide a value that is changed in place and stored at the end of the `with` block.
-
-        If the block raises an exception, nothing is stored.
+        """Provide a value that is changed in place and stored at the end of the `with` block; not if it raises an exception.
 
         No change is lost if several blocks use a key at the same time. In threads, they run one after the other; one that takes over
         5 s doesn't keep others waiting any longer. Blocks in coroutines don't wait. Blocks that overlap have the same object, which
         is stored at the end of each; if one raises an exception, what it has changed is stored with the changes of the others.
 
-        :param default: The value to start with if the key is missing.
         :raises StoreNotOpenError: If the store isn't open, or was closed during the block; nothing is stored then."""
         opened = opened_store(self)
 
@@ -296,13 +293,12 @@ class StoredValues:
 
         Nothing else changes the value between the reading and the writing: no thread, no coroutine, no block of `mutable`,
         and no other process that uses the same database. If something has, the function is called again with the new value,
-        so it should do nothing but compute. It is called where the caller runs, and must not block there.
-
-        While a block of `mutable` has the key, `update` waits for its end, for at most 5 s.
+        so it should do nothing but compute. It is called where the caller runs, and must not block there. While a block of
+        `mutable` has the key, `update` waits for its end, for at most 5 s.
 
         :param function: A plain function, which gets the value and returns the new one; it may change the object in place. If it
             raises an exception, nothing is stored.
-        :param default: The value to start with if the key is missing."""
+        :param default: The value to start with if the key is missing, as for `mutable`."""
         update = partial(self._update, opened_store(self._plugin), key, function, default)
         if may_use_reactor(self._reactor):
             # Otherwise, of many coroutines that update a key at the same time, each would read it again after each of the others.
