@@ -68,8 +68,7 @@ class FacadeModule(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         # The value isn't cached, because some names change their value, for example when a module is reloaded.
-        target = self._names.get(name)
-        if target is not None:
+        if (target := self._names.get(name)) is not None:
             module, _, attribute = target.partition(":")
             return getattr(import_module(module), attribute) if attribute else import_module(module)
         if f"{self._errbot_name}.{name}" in ERRBOT:
@@ -108,8 +107,7 @@ class _FacadeFinder(MetaPathFinder):
     """Finds `errklein.compat.errbot` and its submodules; raises a clear error for modules that errklein lacks."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
-        name = _errbot_name(fullname)
-        if name is None:
+        if (name := _errbot_name(fullname)) is None:
             return None
         if name not in PROVIDED:
             # The error has errbot's name for the module. `from errbot import name` would ignore an error for the name

@@ -60,8 +60,7 @@ class RunningBots:
 
     def answered(self) -> list[tuple[Hook, tuple[str, ...]]]:
         """Return the hooks of the newest bot, or those kept here, with their methods. Raises Stopping if the bot stops."""
-        bot = self.newest
-        if bot is None:
+        if (bot := self.newest) is None:
             return [(hook, hook.declaration.methods) for hooks in list(self._hooks.values()) for hook in hooks]
         hooks_of = bot.web.routes.hooks
         routes = hooks_of() if in_reactor_thread(bot.reactor) else bot.waits.result_of(hooks_of)
@@ -69,8 +68,7 @@ class RunningBots:
 
     def ask(self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> ClientResponse:
         """Wait for the newest bot's response to a request. Raises RuntimeError on the reactor thread, and if no bot is running."""
-        bot = self.newest
-        if bot is None:
+        if (bot := self.newest) is None:
             raise RuntimeError("flask_app can't handle requests: no bot is running")
         if in_reactor_thread(bot.reactor):
             raise RuntimeError(

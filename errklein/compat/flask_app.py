@@ -111,8 +111,7 @@ if TYPE_CHECKING:
 def reset_app() -> None:
     """Remove all routes of the application and of `route()`, as between two tests. It stays the same object."""
     running_bots.clear()
-    app = globals().get(NAME)
-    if app is not None:
+    if (app := globals().get(NAME)) is not None:
         app.__init__()
 
 

@@ -150,8 +150,7 @@ def is_backend(module: str, qualname: str) -> bool:
 
 def identifier_of_errbot(text: str) -> Identifier:
     """Return the identifier, of the running bot's network, for a text of errbot. Raises ValueError without a bot."""
-    bot = running_bots.newest
-    if bot is None:
+    if (bot := running_bots.newest) is None:
         raise ValueError(f"the identifier {text!r} can be read only while the bot runs")
     identifier: Identifier = bot.build_identifier(str(text))
     return identifier
@@ -248,8 +247,7 @@ class NameJudge:
         """Return whether a value in the plugin's `namespace` may use the name."""
         if stored.is_standard(module, name) or value_class_name(module, name) is not None or is_backend(module, name):
             return stored.NameStatus.ALLOWED
-        local = module_of_plugin(namespace, module)
-        if local is None:
+        if (local := module_of_plugin(namespace, module)) is None:
             return stored.NameStatus.REFUSED
         its = (plug for plug in self._plugs if plug.name == namespace)
         if sources := [source for plug in its for source in _sources(plug.directory, local)]:

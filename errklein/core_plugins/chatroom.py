@@ -54,8 +54,7 @@ class ChatRoom(CorePlugin):
     def callback_connect(self) -> None:
         """Join the rooms on the connected network: those of webhooks, and of CHATROOM_PRESENCE unless its backend does that itself."""
         network = handled_network.get()
-        backend = self.host.networks.backends.get(network)
-        if backend is None:
+        if (backend := self.host.networks.backends.get(network)) is None:
             return
         config = self.host.networks.config(backend)
         entries = config.CHATROOM_PRESENCE

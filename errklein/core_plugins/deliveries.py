@@ -76,8 +76,7 @@ class Deliveries(CorePlugin):
         if ids is None or len(ids) != 1:
             given = f"; {plain(truncated(args, _LINE))} is none" if args else ""
             raise CommandError(f"Name the id of a delivery{given}.")
-        found = await self.host.webhooks.delivery(self.actor(msg), ids[0])
-        if found is None:
+        if (found := await self.host.webhooks.delivery(self.actor(msg), ids[0])) is None:
             raise CommandError(f"There is no delivery {ids[0]}.")
         lines = shown_lines(details(found)[:_MOST_LINES])
         if found.request is not None:

@@ -38,8 +38,7 @@ class Flows(CorePlugin):
         root = self._root(name)
         context = _context(given.strip())
         requestor = _sender(msg)
-        refusal = self.host.dispatcher.flow_executor.refusal(root, requestor)
-        if refusal:
+        if refusal := self.host.dispatcher.flow_executor.refusal(root, requestor):
             raise CommandError(refusal)
         yield f"Flow **{root.name}** started ..."
         try:
@@ -71,8 +70,7 @@ class Flows(CorePlugin):
         name = args.strip()
         requestor = _sender(msg)
         if not name:
-            mine = executor.flow_of(requestor)
-            if mine is None:
+            if (mine := executor.flow_of(requestor)) is None:
                 return "No Flow found."
             name = mine.name
         return "Flow not found." if executor.stop_flow(name, requestor) is None else f"{name} stopped."
@@ -94,14 +92,12 @@ class Flows(CorePlugin):
         name = name.strip()
         if not name:
             raise CommandError(f"You need to specify a flow name; `{self.host.prefix}flows list` lists the flows.")
-        root = self.host.dispatcher.flow_executor.flow_roots.get(name)
-        if root is None:
+        if (root := self.host.dispatcher.flow_executor.flow_roots.get(name)) is None:
             raise CommandError(f"Flow {name} doesn't exist; `{self.host.prefix}flows list` lists the flows.")
         return root
 
     def _first_line(self, node: FlowNode) -> str:
-        command = self.host.dispatcher.registry.get(node.command or "")
-        if command is None:
+        if (command := self.host.dispatcher.registry.get(node.command or "")) is None:
             return ""
         # The docstring of a command with declared arguments begins with its usage.
         parser = getattr(command.handler, "_err_command_parser", None)

@@ -116,8 +116,7 @@ class Health(CorePlugin):
 
         With --kill the process ends at once: running commands and webhooks don't finish."""
         given = args.split()
-        unknown = [word for word in given if word not in ("--confirm", "--kill")]
-        if unknown:
+        if unknown := [word for word in given if word not in ("--confirm", "--kill")]:
             raise CommandError(f"Unknown option {plain(' '.join(unknown))}; valid options are --confirm and --kill.")
         if "--confirm" not in given:
             return f"To stop the bot, use {code(f'{self.host.prefix}shutdown --confirm')}."

@@ -145,14 +145,12 @@ class Help(CorePlugin):
     def _not_defined(self, topic: str, commands: Sequence[RegisteredCommand]) -> str:
         reply = "That command is not defined."
         found = [one for one in self.host.plugin_manager.found if one.name.lower() == topic.lower()]
-        inactive = [one.name for one in found if not one.active]
-        if inactive:
+        if inactive := [one.name for one in found if not one.active]:
             return f"{reply} The plugin {inactive[0]} is inactive; see {code(f'{self.host.prefix}status plugins')}."
         topics = [command.name.replace("_", " ") for command in commands if command.declaration.pattern is None]
         topics += sorted({command.owner for command in commands})
         known = {name.lower(): name for name in reversed(topics)}
-        near = get_close_matches(topic.removeprefix(self.host.prefix).lower(), known)
-        if near:
+        if near := get_close_matches(topic.removeprefix(self.host.prefix).lower(), known):
             reply += f" Did you mean {' or '.join(code(f'{self.host.prefix}help {known[name]}') for name in near)}?"
         return reply
 

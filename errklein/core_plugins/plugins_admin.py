@@ -141,8 +141,7 @@ class Plugins(CorePlugin):
         The names and descriptions of repositories and plugins are searched."""
         if not args.strip():
             raise CommandError(f"Please specify a keyword: {code(f'{self.host.prefix}repos search KEYWORD')}")
-        found = await self.host.repositories.search(self.actor(msg), args)
-        if found is None:
+        if (found := await self.host.repositories.search(self.actor(msg), args)) is None:
             # The reason may contain internals that not everyone should read.
             raise CommandError("The index of plugins can't be read; see the log for the reason.")
         rows = [

@@ -73,8 +73,7 @@ class Utils(CorePlugin):
         wanted = args.strip() or str(_LINES)
         if not wanted.isdecimal() or len(wanted) > 4 or not 0 < int(wanted) <= _MOST_LINES:
             raise CommandError(f"The number of lines must be from 1 to {_MOST_LINES}, not {code(wanted)}.")
-        path = self.host.process.log_file(by)
-        if path is None:
+        if (path := self.host.process.log_file(by)) is None:
             raise CommandError("There is no log file; set BOT_LOG_FILE to its path.")
         try:
             lines = last_lines(path, int(wanted))

@@ -140,8 +140,7 @@ class BotPlugin(PluginMessages, StoreMixin):
             self.__callback_changed()
 
     def __callback_changed(self) -> None:
-        manager = getattr(vars(self).get("_bot"), "plugin_manager", None)
-        if manager is not None:
+        if (manager := getattr(vars(self).get("_bot"), "plugin_manager", None)) is not None:
             manager.callbacks_changed()
 
     @property
@@ -398,8 +397,7 @@ class BotPlugin(PluginMessages, StoreMixin):
 
     def destroy_dynamic_plugin(self, name: str) -> None:
         """Remove a plugin that `create_dynamic_plugin` created, and its commands. Raises ValueError if there is none."""
-        plugin = self.__dynamic_plugins.pop(name, None)
-        if plugin is None:
+        if (plugin := self.__dynamic_plugins.pop(name, None)) is None:
             raise ValueError(f"{plugin_name(self)} has no dynamic plugin named {name}")
         self._bot.remove_commands_from(plugin)
 

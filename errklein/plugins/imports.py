@@ -240,8 +240,7 @@ def unload(plug: PlugFile) -> None:
     package = package_of(plug)
     with _lock:
         _finder.homes.pop(package, None)
-        module = sys.modules.get(f"{package}.{plug.module}")
-        if module is not None:
+        if (module := sys.modules.get(f"{package}.{plug.module}")) is not None:
             _finder.unloaded(plug.module, module)
         _put(package, {})
 
@@ -346,8 +345,7 @@ class _Home:
         if name in _NEVER_BESIDE:
             return None
         target = f"{self.package}.{name}"
-        beside = _find_file(target, [str(self.directory)])
-        if beside is None:
+        if (beside := _find_file(target, [str(self.directory)])) is None:
             neighbour = _finder.neighbour(target)
             return target if neighbour is not None and not _is_installed(name, neighbour) else None
         # The same file may already be imported under its bare name.
@@ -414,8 +412,7 @@ class _PluginFinder(MetaPathFinder):
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
         if fullname == PACKAGE:
             return _directories(fullname, [])
-        home = self.home_of(fullname)
-        if home is None:
+        if (home := self.home_of(fullname)) is None:
             return None
         if fullname == home.package:
             return home.spec
@@ -461,8 +458,7 @@ def _directories(fullname: str, path: list[str]) -> ModuleSpec:
 
 def _is_installed(name: str, beside: ModuleSpec) -> bool:
     """Return whether `name` is a module outside of plugins, and a different file."""
-    module = sys.modules.get(name)
-    if module is not None:
+    if (module := sys.modules.get(name)) is not None:
         return getattr(module, "__file__", None) != beside.origin
     spec = find_spec(name)
     return spec is not None and spec.loader is not None and spec.origin != beside.origin

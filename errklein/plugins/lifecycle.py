@@ -198,8 +198,7 @@ class Activations:
 
     async def _activated(self, plugin: Plugin, batch: Batch, configuration: Callable[[], Any] | None = None) -> None:
         """Wait until the plugin is active. Raises PluginActivationException, also if it waits for the caller's activation."""
-        activation = self._under_way.get(plugin.name)
-        if activation is None:
+        if (activation := self._under_way.get(plugin.name)) is None:
             if plugin.active:
                 return
             if plugin.name in batch.failed or plugin.instance is None:
@@ -212,8 +211,7 @@ class Activations:
             if plugin.active:
                 return
             self.check_settled(plugin)
-        waiter = current()
-        if waiter is None:
+        if (waiter := current()) is None:
             await activation.wait()
             return
         if self._waits_for(activation, waiter):

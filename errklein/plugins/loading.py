@@ -194,8 +194,7 @@ class Loader:
     def _instantiate(self, plug: PlugFile, fresh: bool) -> _Loaded:
         # In one call, since switching threads takes longer than the work for most plugins.
         cls, warning = imports.plugin_class(imports.load_module(plug, fresh=fresh), BotPlugin, plug.name)
-        mistake = check_constructor(cls)
-        if mistake is None:
+        if (mistake := check_constructor(cls)) is None:
             instance = self.make(cls, plug.name)
             mistake = check_initialized(instance)
         if mistake is not None:

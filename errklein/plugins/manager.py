@@ -210,8 +210,7 @@ class PluginManager(StoreMixin):
         if order != self._callback_order:
             self._callback_order = order
             self._callbacks.clear()
-        found = self._callbacks.get(name)
-        if found is None:
+        if (found := self._callbacks.get(name)) is None:
             its = [one for one in self.active() if overrides(one, name) or name in vars(one)]
             methods = [(plugin_name(one), getattr(one, name)) for one in its]
             found = self._callbacks[name] = [Callback(*pair, placement_of(pair[1])) for pair in methods]

@@ -81,8 +81,7 @@ class MethodSource:
         self._files: dict[str, Mapping[int, ast.AST]] = {}
 
     def finding(self, function: Any, text: str, is_error: bool = True) -> Finding:
-        innermost = function_of(function)
-        if innermost is None:
+        if (innermost := function_of(function)) is None:
             return Finding("", 0, text, is_error)
         code = innermost.__code__
         node = self.node(innermost)
@@ -242,8 +241,7 @@ def _missing_super_calls(plugin: BotPlugin, source: MethodSource) -> Iterator[Fi
         "deactivate": ("so its commands and pollers continue after a deactivation or reload", False),
     }
     for method, (effect, is_error) in effects.items():
-        function = _stops_at(plugin, method, source)
-        if function is not None:
+        if (function := _stops_at(plugin, method, source)) is not None:
             text = f"{function.__qualname__} doesn't call super().{method}(), {effect}. Add that call."
             yield source.finding(function, text, is_error)
 

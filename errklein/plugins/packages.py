@@ -140,8 +140,7 @@ def unfulfilled(
     while waiting:
         name, extras = waiting.pop()
         for requirement in requirements_of(name, extras):
-            required = normalized(requirement.name)
-            if required in provided:
+            if (required := normalized(requirement.name)) in provided:
                 continue
             there = installed_version(requirement.name)
             wanted = f"{requirement.name}{requirement.specifier}"
@@ -213,8 +212,7 @@ class RequirementFile:
                 self._requirement(line, f"{path}:{number}", is_constraint)
 
     def _option(self, line: str, path: Path, location: str, is_constraint: bool) -> None:
-        match = _FILE_OPTION.match(line)
-        if match is None:
+        if (match := _FILE_OPTION.match(line)) is None:
             self.options.append(line)
             return
         option, value = _LONG.get(match[1], match[1]), match[2].strip().strip("\"'")

@@ -132,8 +132,7 @@ def _required(parser: configparser.ConfigParser, path: Path, key: str, meaning: 
 
 
 def _version(parser: configparser.ConfigParser, path: Path, section: str, key: str) -> str | None:
-    text = parser.get(section, key, fallback=None)
-    if text is None:
+    if (text := parser.get(section, key, fallback=None)) is None:
         return None
     try:
         if section == "Python":
@@ -158,8 +157,7 @@ def _check_module(plug: PlugFile) -> None:
     if plug.module != Path(plug.module).name or "\\" in plug.module:
         outside = f"[Core] Module is {plug.module!r}, outside of the directory"
         raise PlugError(plug.path, outside, "the name of a file beside it")
-    name = plug.module.partition(".")[0]
-    if name != plug.module:
+    if (name := plug.module.partition(".")[0]) != plug.module:
         expected = f"a name without dots, and without .py, such as {name!r}"
         raise PlugError(plug.path, f"[Core] Module is {plug.module!r}", expected)
     # os.path, since Path.is_file() raises OSError for names that are too long or directories that aren't accessible.
@@ -193,8 +191,7 @@ def defines_storage(plug: PlugFile) -> bool:
 
 def parse_errbot_version(text: str) -> tuple[int, int, int, int]:
     """Return a tuple that sorts alpha < beta < rc1 < rc2 < final. Raises ValueError unless it is like "x.y.z-rc1"."""
-    match = _ERRBOT.fullmatch(text)
-    if match is None:
+    if (match := _ERRBOT.fullmatch(text)) is None:
         raise ValueError(f"invalid version of errbot: {text!r}")
     major, minor, micro, suffix, candidate = match.groups()
     stage = sys.maxsize if suffix is None else _BEFORE_ALL_CANDIDATES.get(suffix, int(candidate or 0))
@@ -206,8 +203,7 @@ def parse_python_version(text: str) -> tuple[int, int, int]:
     Raises ValueError unless `text` is like "3", "2+", "3.9" or "3.9.2", with an optional suffix as in "3.9.2-rc1"."""
     if text == "2+":
         return (3, 0, 0)
-    match = _PYTHON.fullmatch(text)
-    if match is None:
+    if (match := _PYTHON.fullmatch(text)) is None:
         raise ValueError(f"invalid version of Python: {text!r}")
     major, minor, micro = (int(part or 0) for part in match.groups())
     return major, minor, micro

@@ -516,8 +516,7 @@ def is_own(file: str) -> bool:
 def _detail(response: ClientResponse) -> str:
     if "problem+json" in (response.header("content-type") or ""):
         return str(response.json().get("detail", response.reason))
-    found = _DETAIL.search(response.text)
-    if found is not None:
+    if (found := _DETAIL.search(response.text)) is not None:
         return unescape(found[1])
     return " ".join(f"{response.reason} {response.text}".split())[:200]
 

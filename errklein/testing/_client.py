@@ -109,8 +109,7 @@ def headers_of_source(
     Headers that the test gives are kept. Nothing is added if there is no webhook at the URL: the response is 404 or
     405. Raises ValueError: the webhook doesn't verify this source, or its secret, or such a header, is missing."""
     parts = urlsplit(url)
-    hook = web.webhook_at(method.upper(), parts.path)
-    if hook is None:
+    if (hook := web.webhook_at(method.upper(), parts.path)) is None:
         return dict(headers)
     verification, what = hook.declaration.verify, f"{method} {parts.path} with source={source!r}: {hook}"
     if verification is None:

@@ -139,8 +139,7 @@ class TestLoop(asyncio.BaseEventLoop):
         self._callbacks.append(handle)
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        timer = self._timers.pop(id(handle), None)
-        if timer is not None:
+        if (timer := self._timers.pop(id(handle), None)) is not None:
             timer.cancel()
 
     def _run_callbacks(self) -> None:

@@ -294,8 +294,7 @@ class BlockingTestBot(Requests[ClientResponse]):
 
     def inject_mocks(self, plugin_name: str, mock_dict: Mapping[str, Any]) -> None:
         """Replace attributes of an active plugin's instance, by name. Raises ValueError for an unknown attribute."""
-        plugin = self.bot.plugin_manager.get_plugin_obj_by_name(plugin_name)
-        if plugin is None:
+        if (plugin := self.bot.plugin_manager.get_plugin_obj_by_name(plugin_name)) is None:
             raise Exception(f'"{plugin_name}" is not loaded.')
         for name, mock in mock_dict.items():
             if not hasattr(plugin, name):

@@ -516,8 +516,7 @@ class NetworkThread:
         with self._busy:
             if not self._interruptible:
                 return
-            loop = self._running_loop()
-            if loop is not None:
+            if (loop := self._running_loop()) is not None:
                 # An idle loop waits for its sockets and must be woken.
                 loop.call_soon_threadsafe(signal.default_int_handler, signal.SIGINT, None)
             elif self._thread.ident is not None:
@@ -565,8 +564,7 @@ def find_network(config: Any) -> PlugFile:
             f"BACKEND: unknown backend {wanted!r}{meant}{broken} Available: {', '.join(known)}; others are found in "
             "installed packages and BOT_EXTRA_BACKEND_DIR"
         )
-    refusal = plug.refusal()
-    if refusal is not None:
+    if (refusal := plug.refusal()) is not None:
         raise ConfigError(f"BACKEND: {wanted!r} can't be used ({refusal})")
     if not config.BOT_ADMINS:
         raise ConfigError('BOT_ADMINS is missing; expected a tuple of names, such as ("@alice",)')
