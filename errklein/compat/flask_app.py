@@ -24,7 +24,6 @@ from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.payload import decode_payload
 
 NAME = "flask_app"
-
 F = Callable[..., Any]
 
 

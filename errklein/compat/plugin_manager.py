@@ -22,7 +22,6 @@ from errklein.plugins.plug_file import ERRBOT_VERSION, PlugFile, parse_errbot_ve
 from errklein.plugins.plugin import IncompatiblePluginException, PluginProblem
 
 V = TypeVar("V")
-
 CORE_PLUGINS = str(_CORE_PLUGINS)  # the directory of errklein's core plugins
 
 

@@ -37,7 +37,6 @@ _FORMER = {
 }
 
 _ERRBOT_PLUGINS = "errbot.plugins."
-
 _IDENTIFIER = "._unpickle_identifier"  # a backend's method that errbot's pickles call to create an identifier
 
 VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {

@@ -11,7 +11,6 @@ from errklein.core_plugins import CorePlugin
 from errklein.text import code
 
 BLOCK_COMMAND = (None, None, None)  # the return value of a command filter that blocks the command
-
 _ROOM_FIRST = re.compile(r"in\s+(?P<room>\S+)\s+(?P<rest>.*)", re.DOTALL)
 _ROOM_LAST = re.compile(r"(?P<rest>.*\S)\s+in\s+(?P<room>\S+)", re.DOTALL)
 

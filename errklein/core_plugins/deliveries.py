@@ -29,7 +29,6 @@ from errklein.webhooks.option_values import HookError
 _LINE = 300
 _SHOWN = 2000
 _EXPLAINED = 1000
-
 _MOST_LINES = 100  # the number of lines of a reply. More would hold the reactor for too long.
 
 

@@ -18,7 +18,6 @@ from errklein.plugins.repos.manager import NotInstalled
 from errklein.text import code, fenced, plain, plain_lines, truncated
 
 T = TypeVar("T")
-
 _SHOWN = 500
 _MOST_FOUND = 100  # maximum number of repositories in the reply to a search, since everyone may search
 

@@ -8,7 +8,6 @@ from errklein._version import __version__
 from errklein.core_plugins import CorePlugin
 
 URL = "https://pypi.org/pypi/errklein/json"  # see https://docs.pypi.org/api/json/
-
 _SOON = 60.0
 _DAY = 86_400.0
 _LOCAL = ("dummy", "null", "test", "text")

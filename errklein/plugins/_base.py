@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from errklein.plugins.manager import PluginManager
 
 T = TypeVar("T")
-
 OVERDUE = 60.0  # seconds after which a call of a poller that has not returned is logged
-
 Signature = tuple[Callable[..., Any], Any, Any]  # a method with its positional and keyword arguments
 
 

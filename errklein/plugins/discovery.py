@@ -26,12 +26,9 @@ from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.options import unknown_hooks
 
 ENTRY_POINT_GROUPS = ("errbot.plugins", "errklein.plugins")
-
 DEEPEST = 100  # the number of nested directories that are searched
 SUFFIXES = (".plug", ".flow")  # the suffixes of the files of plugins and of collections of flows
-
 Found = Iterable[tuple[str, BotPlugin | None]]  # the names of all plugins, active or not, with their instances
-
 _SETTING = re.compile(r"config(?:\.|\[[\"']|,\s*[\"'])([A-Z][A-Z0-9_]*)\b")
 
 

@@ -28,11 +28,8 @@ from errklein.text.errors import explained_source, line_in
 from errklein.text.masking import masker
 
 B = TypeVar("B")
-
 _LONGEST = 500  # the characters of an error
-
 _PACKAGE = re.compile(rf"\b{PACKAGE}\.\w+\.")  # the name of the package that contains a plugin's modules
-
 _PATCHING = {"gevent.monkey": "patch_", "eventlet.patcher": "monkey_patch"}  # the beginning of the functions that patch
 
 IMPORTLIB = "errklein.plugins._dynamic_imports"
@@ -42,7 +39,6 @@ Redirect = Callable[[str], str | None]
 """Returns the full name that replaces the name of a top-level module; None if the name stays as it is."""
 
 _NEVER_BESIDE = frozenset(sys.stdlib_module_names) | {"errklein", PACKAGE}
-
 CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
 
 # Held during a load or unload, so another one may wait as long as a plugin's import takes.

@@ -36,11 +36,8 @@ from errklein.running import Deadline, SerialQueue, TimedOut, result_within
 from errklein.text.masking import masker
 
 T = TypeVar("T")
-
 Make = Callable[[type[Any], str], Any]  # creates an instance of a class of plugins or flows with that name
-
 _Loaded = tuple[BotPlugin, str | None, list[Finding]]  # with a warning, and mistakes in methods
-
 _TIMEOUT = 3.0  # seconds after which a comparison of files that has not ended is left out
 
 

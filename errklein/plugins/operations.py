@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 _MOST_STORED = 50
-
 _LONGEST = 100_000  # the characters of a literal
-
 _MISSING = object()
 
 

@@ -18,12 +18,9 @@ from errklein.text.suggestions import did_you_mean
 
 PACKAGE = "errklein_plugins"  # the package that contains a package for each plugin, with its modules
 ERRBOT_VERSION = "6.2.1"  # the version of errbot that errklein reports to plugins
-
 _PYTHON = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?\+?(?:-[\w.]+)?", re.ASCII)
 _ERRBOT = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-(alpha|beta|rc(\d+)))?", re.ASCII)
-
 _BEFORE_ALL_CANDIDATES = {"alpha": -1, "beta": 0}
-
 _OF_NETWORKS = "_backend"  # the suffix of the namespaces in which networks store values
 
 

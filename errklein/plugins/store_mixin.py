@@ -29,7 +29,6 @@ T = TypeVar("T")
 LONGEST_WAIT = 5.0
 SLOW = 0.05  # the seconds for which a statement may block the reactor without a warning
 _PAUSE = 0.01  # the seconds after which `update` looks again whether a block of `mutable` has ended
-
 _log = Logger()
 _warnings = RateLimit(monotonic)
 

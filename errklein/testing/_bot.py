@@ -481,7 +481,6 @@ class _Log(logging.Handler):
 
 _PACKAGE = Path(__file__).parent.parent
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib"))
-
 _DETAIL = re.compile(r"<p>(.*?)</p>")
 
 

@@ -18,9 +18,7 @@ from errklein.webhooks.deliveries import StoredRequest
 from errklein.webhooks.exported import InvalidExport, read_request
 
 R_co = TypeVar("R_co", covariant=True)
-
 UNSET: Any = object()  # the body of a request that has none
-
 _STARTED_IN = Path.cwd()  # when tests are imported; trial changes it later, and names of files may be relative
 
 

@@ -26,7 +26,6 @@ from errklein.chat.handles import without_handle
 from errklein.running import WorkerPool, blocking_here, install_task_factory
 
 T = TypeVar("T")
-
 _MOST_CALLBACKS = 10_000  # per call of the TestBot, so that a task that never waits doesn't hang the test
 
 

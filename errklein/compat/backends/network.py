@@ -44,14 +44,12 @@ from errklein.text import split_message
 from errklein.text.suggestions import did_you_mean
 
 T = TypeVar("T")
-
 Part = Callable[[], object]
 
 RETRY_AFTER, LONGEST_RETRY = 5.0, 60.0
 """The seconds until a message is sent again after an error of the connection: at first, doubled each time, and at most."""
 
 ATTEMPTS = 20  # the errors, in a quarter of an hour, after which a message is dropped, since it may be the cause
-
 _REACTIONS = {Kind.REACT: "add_reaction", Kind.UNREACT: "remove_reaction"}
 
 PACKAGES = {

@@ -35,12 +35,10 @@ if TYPE_CHECKING:
 REPO_INDEX = "repo_index"
 LAST_UPDATE = "last_update"
 INSTALLED_REPOS = "installed_repos"
-
 _LARGEST = 10_000_000  # the bytes of an index
 _WORD = re.compile(r"\w+")
 _FRESH = 3600.0
 _PAUSE = 60.0
-
 T = TypeVar("T")
 
 
