@@ -110,8 +110,7 @@ class _FacadeFinder(MetaPathFinder):
         if (name := _errbot_name(fullname)) is None:
             return None
         if name not in PROVIDED:
-            # The error has errbot's name for the module. `from errbot import name` would ignore an error for the name
-            # that the import system looks for, and raise a less helpful one.
+            # With errbot's name for the module: `from errbot import name` would ignore an error for the other name.
             module, _, last = name.rpartition(".")
             meant = did_you_mean(last, ERRBOT.get(module, ()))
             raise ModuleNotFoundError(f"errklein doesn't have {name}{meant}", name=name)

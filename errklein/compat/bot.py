@@ -452,7 +452,6 @@ class ErrbotBot(Bot):
         return iter(self.kept)
 
 
-# Plugins use isinstance() with these classes, and the bot has all their methods. Those of a mapping are delegated to
-# `kept`.
+# Plugins use isinstance() with these classes, and the bot has all their methods; `kept` has those of a mapping.
 ErrBot.register(ErrbotBot)
 StoreMixin.register(ErrbotBot)

@@ -106,8 +106,7 @@ class Discovery:
                 self._file(entry)
 
     def _file(self, path: Path) -> None:
-        # Broken symbolic links are included, so that reading them reports the error. Pipes and devices are not: reading
-        # them may never end.
+        # Reading a broken symbolic link reports the error; reading a pipe or device may never end.
         if not path.exists() or (path.is_file() and self._is_new(path)):
             self.files.append(path)
 

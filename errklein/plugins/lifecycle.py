@@ -432,8 +432,7 @@ class Lifecycle:
             if self.activations.is_wanted(activation) and not activation.ended:
                 rank = activation.rank
                 self.changed()
-                # A plugin whose `activate` doesn't call BotPlugin's is inactive and has no commands. As on errbot, its
-                # webhooks are routed nevertheless.
+                # As on errbot, webhooks are routed even if `activate` doesn't call BotPlugin's, without which it is inactive.
                 if instance.is_activated:
                     self._order[plugin.name] = rank
                 hooks = _hooks_of(instance)

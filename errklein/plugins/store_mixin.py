@@ -24,8 +24,7 @@ from errklein.running import RateLimit, in_any_reactor_thread, may_use_reactor
 
 T = TypeVar("T")
 
-# The seconds after which a block in a thread doesn't wait any longer for the same block. Otherwise, two threads that need
-# each other's keys would wait forever.
+# The seconds that a block in a thread waits for another one, since two that need each other's keys would wait forever.
 LONGEST_WAIT = 5.0
 SLOW = 0.05  # the seconds for which a statement may block the reactor without a warning
 _PAUSE = 0.01  # the seconds after which `update` looks again whether a block of `mutable` has ended

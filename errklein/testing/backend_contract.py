@@ -114,22 +114,9 @@ class BackendContract(_TestCase):
     """Tests of the guarantees of `errklein.ports.chat.Backend`, to be mixed into a `SynchronousTestCase`.
 
     The test case implements `make_backend`, `bring_online`, `receive` and `sent`, which play the network and the other people on
-    it; and `receive_edit`, `refuse`, `buttons` and `press` if there is that on its network. `context` has virtual time, `self.clock`, and HTTP without
-    sockets, `self.http`. It overrides a test that its network can't pass, with the reason in the docstring. ::
-
-        class MemoryNetworkTests(BackendContract, SynchronousTestCase):
-            def make_backend(self):
-                return TestBackend(self.clock, self.context().config)
-
-            def bring_online(self, backend):
-                pass  # a network in memory needs no connection
-
-            def receive(self, backend, to, text):
-                backend.receive(text, frm=self.person_text, to=to or None)
-
-            def sent(self, backend):
-                return [(str(sent.message.to), sent.text) for sent in backend.sent]
-    """
+    it; and `receive_edit`, `refuse`, `buttons` and `press` if there is that on its network. `context` has virtual time,
+    `self.clock`, and HTTP without sockets, `self.http`. It overrides a test that its network can't pass, with the reason in the
+    docstring. :doc:`/guides/write-a-network` has an example."""
 
     person_text = "alice"
     """A person, in the form that `build_identifier` accepts."""

@@ -309,8 +309,7 @@ class BlockingTestBot(Requests[ClientResponse]):
         return response
 
     async def _start(self) -> None:
-        # The reactor keeps running for the bots of other tests.
-        # Not `self.http`, which a test case may use for something else.
+        # The reactor keeps running for other tests. `self.http` may be something else in a test case.
         agent = self._http.agent
         _, make_bot = wire(_reactor_thread.reactor, self.bot_config, BotUnderTest, ended=lambda: None, make_agent=agent)
         bot = make_bot()

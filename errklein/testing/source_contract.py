@@ -43,16 +43,8 @@ _ANY_TAG = re.compile(r"<a href=\"([^\"<>]*+)\"[^<>]*+>\1</a>|<[^<>]*+>")
 
 
 class SourceContract(Base):
-    """Tests of the guarantees of an `errklein.webhooks.source.Source`, to be mixed into a test case.
-
-    The test case has the source, and returns requests as the service sends them, without their signature::
-
-        class MySourceTests(SourceContract, unittest.TestCase):
-            source = SOURCE
-
-            def samples(self):
-                return [({"X-My-Event": "build"}, b'{"name": "web", "state": "failed", "url": "https://ci.example/7"}')]
-    """
+    """Tests of the guarantees of an `errklein.webhooks.source.Source`, to be mixed into a test case. It has the source, and returns
+    requests as the service sends them, without their signature; :doc:`/guides/write-a-source` has an example."""
 
     source: Source
 

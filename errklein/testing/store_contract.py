@@ -19,14 +19,8 @@ AWKWARD_KEYS = ("", " ", "a/b", "\0", "ключ", "🙂", "\ud800", "a" * 10_000
 
 
 class StoreContract(Base):
-    """Tests of the guarantees of `errklein.ports.values.Storage` and `Store`, to be mixed into a test case.
-
-    The test case implements `make_storage`::
-
-        class MyStorageTests(StoreContract, unittest.TestCase):
-            def make_storage(self):
-                return MyStorage(tempfile.mkdtemp())
-    """
+    """Tests of the guarantees of `errklein.ports.values.Storage` and `Store`, to be mixed into a test case. It implements
+    `make_storage`; :doc:`/guides/storage` has an example."""
 
     def make_storage(self) -> Storage:
         """Return a new, empty storage. The tests close it."""

@@ -353,8 +353,7 @@ class ThreadedNetwork(NetworkBase):
         self.leaving = True
         self._awake.set()
         if self._serving:
-            # The deadlines are shortened so that the journal and storage are closed before the process is ended, half a second
-            # after the grace period.
+            # So that journal and storage are closed before the process is ended, half a second after the grace period.
             shut_down = min(self.SHUT_DOWN_AFTER, max(seconds, self.HURRY))
             give_up = min(self.LEAVE_WITHIN, max(seconds, 2 * self.HURRY))
             # Code that waits for a lock or socket can't be interrupted, but may end when its connection is closed.
