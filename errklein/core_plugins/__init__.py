@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cached_property, wraps
 from inspect import cleandoc
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from twisted.internet.defer import Deferred
+
+from errklein.bot import CoreHost
 from errklein.chat import Identifier, Message, RoomError, rules_of
 from errklein.chat.identifiers import LookupFailed
 from errklein.commands import Caller, CommandError, RegisteredCommand, check_access
@@ -18,11 +21,6 @@ from errklein.ports.chat import KnowsHolders
 from errklein.running.context import running_command
 from errklein.text import code, plain, plain_lines, truncated
 from errklein.text.masking import masker
-
-if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
-
-    from errklein.bot import CoreHost
 
 __all__ = ["CorePlugin", "callable_anywhere", "shown_lines"]
 

@@ -6,18 +6,15 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pprint import pformat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from errklein.commands.operations import Actor, Guard, operation
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.loading import FileChanges
+from errklein.plugins.manager import PluginManager
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError, State
 from errklein.text.masking import MASK, is_secret, mask_values, masker
-
-if TYPE_CHECKING:
-    from errklein.plugins.manager import PluginManager
-
 
 _MOST_STORED = 50
 _LONGEST = 100_000  # the characters of a literal

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from twisted.internet.defer import Deferred
@@ -22,15 +22,13 @@ from twisted.logger import Logger
 
 from errklein.commands.operations import Actor, operation
 from errklein.http_client import BodyTooLarge, HTTPClients
+from errklein.plugins.manager import PluginManager
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginError, PluginTimeout
 from errklein.plugins.repos import sources
 from errklein.plugins.repos.sources import RepoException, RepoSource, shown
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports.values import Storage
 from errklein.running import SerialQueue, ThreadWaits, WorkerPool
-
-if TYPE_CHECKING:
-    from errklein.plugins.manager import PluginManager
 
 REPO_INDEX = "repo_index"
 LAST_UPDATE = "last_update"
