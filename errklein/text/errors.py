@@ -8,6 +8,7 @@ import re
 import sys
 import tokenize
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from traceback import walk_tb
@@ -23,16 +24,14 @@ class InvalidValue(Exception):
 
     def __init__(self, expected: str, given: str | None = None) -> None:
         super().__init__(expected, given)
-        self.expected = expected
-        self.given = given
+        self.expected, self.given = expected, given
 
 
 def error_text(error: BaseException) -> str:
     """Return the exception's message, or its type if the message is empty or `__str__` raises."""
-    try:
+    with suppress(Exception):
         return str(error) or type(error).__name__
-    except Exception:
-        return type(error).__name__
+    return type(error).__name__
 
 
 def one_line(error: BaseException) -> str:
@@ -41,15 +40,19 @@ def one_line(error: BaseException) -> str:
 
 
 def line_in(directory: Path, error: BaseException) -> tuple[Path, int | None] | None:
-    """Return the file below the directory, and its line, that raised the exception or called the code that raised it.
-    If there is none in the exception's traceback, that of its cause is searched. Returns None if the directory's code
-    isn't involved. A syntax error has the line of the mistake."""
-    for one in _with_causes(error):
+    """Return the file below the directory, and its line, that raised the exception or called the code that raised it, else its cause,
+    the cause of that, and so on. Returns None if the directory's code isn't involved. A syntax error has the line of the mistake."""
+    seen = set[int]()
+    one: BaseException | None = error
+    # `raise error from error` makes an exception its own cause.
+    while one is not None and id(one) not in seen and len(seen) < _MOST_CAUSES:
         if isinstance(one, SyntaxError) and Path(one.filename or "").is_relative_to(directory):
             return Path(one.filename or ""), one.lineno
         found = [(file, line) for file, line in _lines(one) if file.is_relative_to(directory)]
         if found:
             return found[-1]
+        seen.add(id(one))
+        one = one.__cause__
     return None
 
 
@@ -59,22 +62,12 @@ def line_outside(directories: Iterable[Path], error: BaseException) -> tuple[Pat
     return lines[-1] if lines else None
 
 
-def _with_causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the exception, its cause, the cause of that, and so on, each once and at most _MOST_CAUSES."""
-    seen = set[int]()
-    cause: BaseException | None = error
-    # `raise error from error` makes an exception its own cause.
-    while cause is not None and id(cause) not in seen and len(seen) < _MOST_CAUSES:
-        seen.add(id(cause))
-        yield cause
-        cause = cause.__cause__
-
-
 def _lines(error: BaseException) -> Iterator[tuple[Path, int]]:
     for frame, line in walk_tb(error.__traceback__):
         yield Path(frame.f_code.co_filename), line
 
 
+# Names that are often used without their import, with their modules.
 _MEMBERS = {
     "Decimal": "decimal",
     "OrderedDict": "collections",
@@ -86,12 +79,8 @@ _MEMBERS = {
     **dict.fromkeys(("BotFlow", "BotPlugin", "FlowRoot", "Message", "arg_botcmd", "botcmd", "botflow"), "errbot"),
     **dict.fromkeys(("botmatch", "cmdfilter", "re_botcmd", "webhook"), "errbot"),
 }
-"""Names that are often used without their import, with their modules."""
-
 _PROVIDED = ("errbot", "errklein", "flask")  # packages that are always there; only a module in them can be missing
-
 _UNKNOWN_IMPORT = re.compile(r"cannot import name '(\w+)' from")
-
 _CONSTANTS = {"false": "False", "none": "None", "null": "None", "true": "True"}
 
 
@@ -101,7 +90,12 @@ def remedy(error: BaseException, *, quote: bool = False) -> str:
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     scope = {**frames[-1].f_globals, **frames[-1].f_locals} if frames else {}
     if isinstance(error, ModuleNotFoundError):
-        return _of_missing_module(error.name or "")
+        top = (error.name or "").partition(".")[0]
+        if not top or top in sys.stdlib_module_names or top in _PROVIDED:
+            return ""
+        similar = most_similar(top, {*sys.stdlib_module_names, *packages_distributions()} - {top})
+        meant = f"did you mean {similar}? Otherwise " if similar else ""
+        return f"{meant}install the package that contains {top}, with `{sys.executable} -m pip install …`"
     if isinstance(error, ImportError):
         # From Python 3.12 on, the text of a traceback has a suggestion, but the exception's own text hasn't.
         unknown = _UNKNOWN_IMPORT.match(str(error))
@@ -135,15 +129,6 @@ def _of_unknown_name(name: str, defined: Iterable[str], quote: bool) -> str:
     return f"write '{name}' in quotes if it is text" if quote else ""
 
 
-def _of_missing_module(name: str) -> str:
-    top = name.partition(".")[0]
-    if not top or top in sys.stdlib_module_names or top in _PROVIDED:
-        return ""
-    similar = most_similar(top, {*sys.stdlib_module_names, *packages_distributions()} - {top})
-    meant = f"did you mean {similar}? Otherwise " if similar else ""
-    return f"{meant}install the package that contains {top}, with `{sys.executable} -m pip install …`"
-
-
 _LONGEST = 120
 
 _STRING = re.compile(r"""(?P<quote>"{3}|'{3}|["'])(?P<content>(?:\\.|(?!(?P=quote)).)*+)(?P<end>(?P=quote)|$)""")
@@ -164,12 +149,10 @@ def source_excerpt(path: Path, line: int, column: int | None = None) -> str:
     text = lines[line - 1].rstrip().replace("\t", " ")
     if not text.isprintable():
         return ""
-    number = f"    {line} | "
-    shown = _masked(text)[:_LONGEST]
-    if not column or column < 1:
-        return f"{number}{shown}"
-    position = min(len(_masked(text[: column - 1])), len(shown))
-    return f"{number}{shown}\n{' ' * (len(number) - 2)}| {' ' * position}^"
+    number, shown = f"    {line} | ", _masked(text)[:_LONGEST]
+    position = min(len(_masked(text[: max(column or 0, 1) - 1])), len(shown))
+    caret = f"\n{' ' * (len(number) - 2)}| {' ' * position}^" if column and column > 0 else ""
+    return f"{number}{shown}{caret}"
 
 
 def _masked(text: str) -> str:

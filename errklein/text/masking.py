@@ -27,38 +27,30 @@ from weakref import WeakKeyDictionary
 from errklein.text._quoting import plain, plain_but_html
 
 MASK = "•••"  # the replacement for a secret
-
 SHORTEST = 5  # Minimum length of a known secret. Shorter values aren't replaced, since they occur in ordinary words.
-
 SHOWN_TARGET = 1024  # the number of characters of a request's target that are displayed
-
 SHOWN_VALUE = 4096  # the number of characters of a header's value that are displayed
-
 SHOWN_TEXT = 10_000  # the number of characters of a notice, or of an exception's text in a reply, that are displayed
 
+# Values that are not secrets: names of authentication methods, and placeholders from examples.
 _NO_SECRETS = frozenset({"basic", "bearer", "digest", "oauth", "oauth2"}) | frozenset(
     {"changeme", "false", "password", "private", "public", "secret", "token", "username"}
 )
-"""Values that are not secrets: names of authentication methods, and placeholders from examples."""
-
 _PARTS = re.compile(
     "apikey|clientcert|cookie|credential|hmac|passphrase|passcode|passw|psw|pwd|secret|session|signature|token"
 )
 _WORDS = frozenset({"cred", "creds", "jwt", "oidc", "otp", "pass", "private", "pw", "sig", "sign", "signed", "totp"})
 _ENDINGS = ("auth", "key", "keys", "pass")
 _OTHERS = re.compile("(?:by|com|encom|over|sur|tres|under)pass|(?:don|flun|hoc|hot|joc|lac|mon|tur|turn|whis)keys?")
+# Names of keys that identify something, such as X-Event-Key of Bitbucket.
 _PUBLIC_KEYS = re.compile("(?:cache|event|foreign|idempotency|issue|partition|primary|public|sort|surrogate)_keys?")
-"""Names of keys that identify something, such as X-Event-Key of Bitbucket."""
-
+# Substrings of secret names: each name for which `is_secret` is true contains one of them in lower case.
 _HINTS = (
     *("auth", "cert", "cookie", "cred", "hmac", "jwt", "key", "oidc", "otp", "pass", "private", "psw", "pw", "secret"),
     *("session", "sig", "token"),
 )
-"""Substrings of secret names: each name for which `is_secret` is true contains one of them in lower case."""
-
+# Matches in the lower case of each text with an assignment to a secret name.
 _ASSIGNED = re.compile(rf"(?:{'|'.join(_HINTS)})[\w.~%\[\] -]{{0,64}}=")
-"""Matches in the lower case of each text with an assignment to a secret name."""
-
 _FILE = re.compile(r"(?:~|\.{0,2})/[^\0\n]*\.\w{1,6}")
 
 # The slashes of a URL may be escaped, as in PHP's JSON, or the whole URL percent-encoded.
@@ -66,8 +58,8 @@ _URL = re.compile(r":(?:\\?/){2}(?P<secret>[^/\s]+)@")
 _ENCODED_URL = re.compile(r"%3a(?:%2f){2}(?P<secret>(?:(?!%2f)[^\s/&])+)%40", re.IGNORECASE)
 _USER_INFO = re.compile(r"://[^:/@]*+:(?P<password>.+)", re.DOTALL)
 _BARE_USER_INFO = re.compile(r"\A[^:/@]++:(?P<password>[^/].*)", re.DOTALL)
+# Parts of names whose values are addresses, which may begin with a user and password without a scheme.
 _ADDRESS = re.compile("conn|database|dsn|proxy")
-"""Parts of names whose values are addresses, which may begin with a user and password without a scheme."""
 
 # A name is found first, and its value only read if the name is secret: values may extend to the end of the text.
 _PARAMETER = re.compile(r"(?:(?<=[?&;\"'])|\A)(?P<name>[\w.~%\[\]-]{1,64}+)=")
@@ -104,19 +96,17 @@ _ASSIGNMENT = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 
+# Tokens of GitHub, GitLab, Slack and Stripe, which begin with their kind, and the paths of Slack's webhooks.
 _TOKEN = re.compile(
     r"(?<![^\W_])(?:gh[oprsu]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abeoprs]-[\w-]{8,}"
     r"|[rs]k_live_[A-Za-z0-9]{8,}|(?<=hooks\.slack\.com/)services/[\w/]+)"
 )
-"""Tokens of GitHub, GitLab, Slack and Stripe, which begin with their kind, and the paths of Slack's webhooks."""
-
+# Tokens and signing secrets of webhooks that errklein makes: a pattern finds thousands of them in constant time. No long word of
+# German is one; an escaped slash or line end may come before.
 OWN_SECRET = re.compile(r"(?:(?<![a-z])|(?<=%2f)|(?<=\\[nrt]))ek(?:t[a-z2-7]{26}|s[a-z2-7]{32})")
-"""Tokens and signing secrets of webhooks that errklein makes: a pattern finds thousands of them in constant time. No long word of
-German is one; an escaped slash or line end may come before."""
-
+# Every text with a token contains one of these.
 _TOKEN_HINTS = ("ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-", "xox", "k_live_", "hooks.slack.com/")
-"""Every text with a token contains one of these."""
-
+# Patterns of secrets, each with a lower-case string that every text with a match contains.
 _PATTERNS = (
     ("authorization", _AUTHORIZATION),
     ("cookie", _COOKIE),
@@ -127,17 +117,11 @@ _PATTERNS = (
     ("ekt", OWN_SECRET),
     ("eks", OWN_SECRET),
 )
-"""Patterns of secrets, each with a lower-case string that every text with a match contains."""
-
-_AROUND, _BEFORE = 256, 4096
-"""The number of characters around a cut in which a secret begins and ends, and before a part of a text."""
-
+_AROUND, _BEFORE = 256, 4096  # characters around a cut in which a secret begins and ends, and before a part of a text
 _UNRESERVED = re.compile("[A-Za-z0-9_.-]+")  # the characters that no client percent-encodes
-
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-
+# Names of values that aren't secrets even below a secret name, as in `{"auth": {"user": "deploy", "port": 15432}}`.
 _OPEN = frozenset({"host", "hostname", "login", "method", "port", "scheme", "server", "type", "user", "username"})
-"""Names of values that aren't secrets even below a secret name, as in `{"auth": {"user": "deploy", "port": 15432}}`."""
 
 Span = tuple[int, int]
 
@@ -161,17 +145,14 @@ def mask_values(value: Any, secret: bool = False) -> Any:
         return {key: mask_values(item, secret or is_secret(str(key))) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [mask_values(item, secret) for item in value]
-    if secret and value:
-        return MASK
-    return value
+    return MASK if secret and value else value
 
 
 def secrets_in(value: Any, secret: bool = False) -> set[str]:
-    """Return the secrets in a configuration: strings, bytes and numbers under secret names, and passwords in URLs.
-    Values shorter than SHORTEST and paths of files are left out, and so are user names and hosts below a secret name.
-    `secret` states that the value itself has a secret name."""
-    found: set[str] = set()
-    seen: set[int] = set()
+    """Return the secrets in a configuration: strings, bytes and numbers under secret names, and passwords in URLs. Values shorter than
+    SHORTEST and paths of files are left out, and so are user names and hosts below a secret name. `secret` states that the value
+    itself has a secret name."""
+    found, seen = set[str](), set[int]()
     waiting = [(value, secret, False)]
     while waiting:
         item, is_one, is_address = waiting.pop()
@@ -223,10 +204,9 @@ class Masker:
         self._learned: WeakKeyDictionary[Any, dict[str, frozenset[str]]] = WeakKeyDictionary()
         self._lock = Lock()
         self._written: dict[str, tuple[frozenset[str], frozenset[re.Pattern[str]]]] = {}
-        self._owners = 0
         self._forms: tuple[str, ...] = ()
         self._encoded: tuple[re.Pattern[str], ...] = ()
-        self._longest = 0
+        self._owners = self._longest = 0
 
     def learn(self, owner: object, name: str, secrets: Iterable[str]) -> None:
         """Replace the known secrets of an owner and name. They are dropped when `owner` is garbage collected."""
@@ -313,10 +293,9 @@ class Masker:
                 yield from (found.span() for found in pattern.finditer(text))
 
 
+# The masker of this process. It is global, as Twisted's log is: all bots of a process share the log's observers, which mask with it,
+# and twistd creates its observer before a bot exists. Secrets belong to an owner (a configuration, a bot or a storage).
 masker = Masker()
-"""The masker of this process. It is global, as Twisted's log is: all bots of a process share the log's observers, which
-mask with it, and twistd creates its observer before a bot exists. Secrets belong to an owner (a configuration, a bot or a
-storage) and are dropped with it."""
 
 
 def _replaced(text: str, spans: list[Span]) -> str:
@@ -345,16 +324,13 @@ def _by_surroundings(text: str) -> Iterator[Span]:
     # The patterns are slow, and most texts contain no hint.
     for pattern in [pattern for needle, pattern in _PATTERNS if needle in small]:
         yield from (found.span(found.lastgroup or 0) for found in pattern.finditer(text))
-    for hint in _TOKEN_HINTS:
-        if hint in small:
-            yield from (found.span() for found in _TOKEN.finditer(text))
-            break
+    if [hint for hint in _TOKEN_HINTS if hint in small]:
+        yield from (found.span() for found in _TOKEN.finditer(text))
     if [hint for hint in _HINTS if hint in small]:
         is_assigned = _ASSIGNED.search(small) is not None
         if is_assigned:
-            yield from (
-                found.span("secret" if found["quoted"] is None else "quoted") for found in _ASSIGNMENT.finditer(text)
-            )
+            assigned = _ASSIGNMENT.finditer(text)
+            yield from (found.span("secret" if found["quoted"] is None else "quoted") for found in assigned)
         for may_occur, name, value in ((is_assigned, _PARAMETER, _VALUE), (":" in text, _ITEM, _QUOTED)):
             end = 0
             for found in name.finditer(text) if may_occur else ():

@@ -13,25 +13,21 @@ from errklein.text.neutralising import without_unsafe_links
 from errklein.text.styles import LINK, LINK_ADDRESS, LINK_END, strip_styles
 
 MARKDOWN_CAP = 20_000  # Maximum number of characters of a text that is parsed as Markdown
-
 LINES_CAP = 2_000  # Maximum number of lines. The parser's time grows with the square of it.
-
-STYLED_CAP = 2_500
-"""Maximum number of delimiters of emphasis, code, links and entities. The parser's time grows with the square of it."""
-
+STYLED_CAP = (
+    2_500  # Maximum number of delimiters of emphasis, code, links and entities. Its time grows with the square of it.
+)
 FOOTNOTES_CAP = 200  # Maximum number of occurrences of `[^`, with which footnotes begin
-
-TERMS_CAP = 500
-"""Maximum number of lines that begin with a colon, as definitions do. Markdown reads the rest of the text after each."""
-
+TERMS_CAP = (
+    500  # Maximum number of lines that begin with a colon, as definitions do. After each, the rest of the text is read.
+)
+# Maximum number of characters that are read again: the parser reads a block of lines once more after each heading, rule, definition
+# and link definition in it.
 REREAD_CAP = 4_000_000
-"""Maximum number of characters that are read again: the parser reads a block of lines once more after each heading, rule,
-definition and link definition in it."""
-
 CELLS_CAP = 20_000  # Maximum number of table cells, including those that short rows leave out
-
-REPEATED_CAP = 1_000_000
-"""Maximum number of characters that definitions, such as those of links, may add where they are referred to."""
+REPEATED_CAP = (
+    1_000_000  # Maximum number of characters that definitions, such as of links, add where they are referred to
+)
 
 _STYLED = re.compile(r"[*_`]+|[\[\\&]")
 _DEFINITION = re.compile(r"\] ?:")
@@ -67,21 +63,17 @@ def to_plain(markdown: str, *, compact: bool = False, indented: bool = True) -> 
     """Render Markdown as plain text, exactly as errbot's test backend does.
 
     Headings, lists and tables keep their layout, and emphasis is dropped. Control characters other than tab and newline are
-    removed::
+    removed. With `compact`, tables have no borders. With `indented`, paragraphs begin with a space, as in errbot::
 
         to_plain("See the **[build](https://ci.example.org/7)**.")
         # "See the build (https://ci.example.org/7)."
-
-    :param markdown: The text.
-    :param compact: Draw tables without borders.
-    :param indented: Put a space before each paragraph, as errbot does.
     """
     if not indented:
         return _rendered(markdown, strip_styles, compact)
     markdown = sanitize(markdown)
     if is_only_text(markdown):
         # A space at the end is kept, since tests of plugins expect texts such as "You said: ".
-        return _paragraphs(markdown, " ").strip("\n" if markdown.endswith(" ") else " \n").lstrip(" \n")
+        return _NEW_PARAGRAPH.sub("\n ", markdown).strip("\n" if markdown.endswith(" ") else " \n").lstrip(" \n")
     return strip_styles(_laid_out(markdown, compact, exact=True)).strip(" \n")
 
 
@@ -93,14 +85,14 @@ def to_imtext(markdown: str, *, compact: bool = False, indented: bool = True) ->
 
 def to_mrkdwn(markdown: str) -> str:
     """Render Markdown as mrkdwn, the markup of Slack: as `to_imtext`, with links, and with entities for `&`, `<` and `>`."""
+
+    def link(found: re.Match[str]) -> str:
+        label, address = found[1].replace("\n", " "), found[2][:-1].replace("|", "%7C")
+        is_link = address.partition(":")[0].lower() in xhtml.SCHEMES and not re.search(r"\s", address)
+        return f"<{address}|{label}>" if is_link else f"{label} ({found[2]}"
+
     text = _rendered(markdown, lambda text: styles.replace_styles(text, _MRKDWN), True)
-    return strip_styles(_LINK.sub(_mrkdwn_link, html.escape(text, quote=False))).strip(" \n")
-
-
-def _mrkdwn_link(found: re.Match[str]) -> str:
-    label, address = found[1].replace("\n", " "), found[2][:-1].replace("|", "%7C")
-    is_link = address.partition(":")[0].lower() in xhtml.SCHEMES and not re.search(r"\s", address)
-    return f"<{address}|{label}>" if is_link else f"{label} ({found[2]}"
+    return strip_styles(_LINK.sub(link, html.escape(text, quote=False))).strip(" \n")
 
 
 def to_xhtml(markdown: str) -> str:
@@ -178,12 +170,8 @@ def _repeats(markdown: str, uses: int) -> bool:
 def _rendered(markdown: str, convert: Callable[[str], str], compact: bool, exact: bool = False) -> str:
     markdown = sanitize(markdown)
     if is_only_text(markdown):
-        return _paragraphs(markdown, " " if exact else "").strip(" \n")
+        return _NEW_PARAGRAPH.sub("\n " if exact else "\n", markdown).strip(" \n")
     return convert(_laid_out(markdown, compact, exact))
-
-
-def _paragraphs(text: str, indent: str) -> str:
-    return _NEW_PARAGRAPH.sub("\n" + indent, text)
 
 
 def _laid_out(markdown: str, compact: bool, exact: bool = False) -> str:

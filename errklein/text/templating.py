@@ -1,20 +1,18 @@
-"""Jinja2 templates for Markdown messages, in `.md` files of errklein and of plugins. The process has one environment.
-"Plugin/name.md" is the file of that plugin; "name.md" is searched for in errklein's templates and then in those of all
-active plugins.
+"""Jinja2 templates for Markdown messages, in `.md` files of errklein and of plugins. "Plugin/name.md" is the file of that plugin;
+"name.md" is searched for in errklein's templates and then in those of all active plugins.
 
-Values are escaped for HTML, and rendering a message replaces the entities, so that no value becomes a tag. Markdown in
-values stays Markdown, as with errbot, since plugins rely on it. The filter `plain` shows untrusted values literally.
-The source of a template is always a file, never text from a chat."""
+Values are escaped for HTML, and rendering a message replaces the entities, so that no value becomes a tag. Markdown in values stays
+Markdown, as with errbot, since plugins rely on it. The filter `plain` shows untrusted values literally. The source of a template is
+always a file, never text from a chat."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from traceback import walk_tb
-from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
@@ -53,18 +51,16 @@ def md_image(address: Any) -> Markup:
 
 
 def md_table(rows: Sequence[Sequence[Any] | Mapping[Any, Any]], headers: Sequence[Any] | None = None) -> Markup:
-    """Return a Markdown table. Rows are sequences of cells, or mappings from headers to cells. By default, the headers
-    are the keys of the first row if that is a mapping; else none. Cells are escaped unless they are Markup. A newline
-    in a cell starts another line of the cell."""
+    """Return a Markdown table. Rows are sequences of cells, or mappings from headers to cells. By default, the headers are the keys of
+    the first row if that is a mapping; else none. Cells are escaped unless they are Markup. A newline starts another line of a cell."""
     if headers is None and rows and isinstance(rows[0], Mapping):
         headers = list(rows[0])
-    lines = [
-        [row.get(header, "") for header in headers or ()] if isinstance(row, Mapping) else list(row) for row in rows
-    ]
-    columns = max(map(len, [headers or (), *lines]), default=0)
+    names = list(headers or ())
+    lines = [[row.get(name, "") for name in names] if isinstance(row, Mapping) else list(row) for row in rows]
+    columns = max(map(len, [names, *lines]))
     if not columns:
         return Markup("")
-    table = [list(headers or ()), ["---"] * columns, *lines]
+    table = [names, ["---"] * columns, *lines]
     return Markup("\n").join(_table_line(line, columns) for line in table) + Markup("\n")
 
 
@@ -84,13 +80,11 @@ def _with_breaks(value: Any, quoted: Callable[[str], str]) -> Markup:
 
 
 SUFFIX = ".md"
-"""The suffix of template files."""
-
+# The directories in which templates without a plugin's name are searched for, in this order.
 template_path: list[str] = [str(Path(__file__).with_name("templates"))]
-"""The directories in which templates without a plugin's name are searched for, in this order."""
-
-plugin_templates: dict[str, FileSystemLoader] = {}
-"""The loaders of active plugins with templates, by the plugins' names."""
+plugin_templates: dict[
+    str, FileSystemLoader
+] = {}  # the loaders of active plugins with templates, by the plugins' names
 
 
 class BrokenTemplate(TemplateError):
@@ -138,9 +132,9 @@ def remove_templates(plugin: str) -> None:
 
 
 def render(name: str, parameters: Mapping[str, Any], plugin: str | None = None) -> str:
-    """Render a template, given without the suffix, as Markdown. A plugin's own template takes precedence. If it is
-    missing or can't be rendered, the shared one is used. Raises TemplateNotFound, or BrokenTemplate if the template, or
-    the plugin's if both fail, can't be rendered. The text is one line."""
+    """Render a template, given without the suffix, as Markdown. A plugin's own template takes precedence. If it is missing or can't be
+    rendered, the shared one is used. Raises TemplateNotFound, or BrokenTemplate if the template, or the plugin's if both fail, can't
+    be rendered. The text is one line."""
     problem: TemplateError | None = None
     for candidate in (f"{plugin}/{name}", name) if plugin else (name,):
         try:
@@ -170,8 +164,12 @@ def _rendered(file: str, parameters: Mapping[str, Any], plugin: str | None) -> s
     except TemplateSyntaxError as error:
         raise _broken(error.name or file, plugin, error.lineno, error.message or "syntax error") from error
     except Exception as error:
-        # The last place is that of the error, which may be in an included template.
-        where, line = [(file, None), *_lines(error.__traceback__)][-1]
+        # The last place in a template is that of the error, which may be in an included one.
+        where, line = file, None
+        for frame, number in walk_tb(error.__traceback__):
+            path = Path(frame.f_code.co_filename)
+            if any(map(path.is_relative_to, template_path)):
+                where, line = path.name, number
         raise _broken(where, plugin, line, f"{type(error).__name__}: {error}") from error
 
 
@@ -181,24 +179,12 @@ def _broken(file: str, plugin: str | None, line: int | None, problem: str) -> Br
     return BrokenTemplate(f"the template {where} can't be rendered{user}: {' '.join(problem.split())}")
 
 
-def _lines(traceback: TracebackType | None) -> Iterator[tuple[str, int]]:
-    """Yield the template files and their lines in the traceback, from the outermost."""
-    for frame, line in walk_tb(traceback):
-        path = Path(frame.f_code.co_filename)
-        if any(path.is_relative_to(directory) for directory in template_path):
-            yield path.name, line
-
-
 def _environment() -> Environment:
     shared = FileSystemLoader(template_path)
-    # The loader copies its list of directories; this one must be shared, since plugins change it.
+    # It copies its list of directories; this one must be shared, since plugins change it.
     shared.searchpath = template_path
-    environment = Environment(
-        trim_blocks=True,
-        keep_trailing_newline=False,
-        autoescape=True,
-        loader=ChoiceLoader([PrefixLoader(plugin_templates), shared]),
-    )
+    loader = ChoiceLoader([PrefixLoader(plugin_templates), shared])
+    environment = Environment(trim_blocks=True, autoescape=True, loader=loader)
     environment.filters["plain"] = as_it_is
     environment.globals.update(md_image=md_image, md_link=md_link, md_table=md_table)
     return environment
