@@ -10,13 +10,10 @@ _ESCAPED = r"\1\3\\\2\4\6"
 
 # Syntax that a backslash doesn't escape: headings underlined with `=`, definitions after a colon, and fences of `~`.
 _BLOCK = re.compile(r"^(\s*)(=(?==*\s*$)|:(?=\s)|~(?=~~))")
-
 # Entities, and tags and addresses in angle brackets.
 _OF_HTML = re.compile(r"&(?=#?\w+;)|<(?=[^\s\d=])")
-
 # Syntax in the middle of a line that would be at its beginning if a long text were split there.
 _LATER = re.compile(r"(?<=\s)(?:([0-9]*)([+.-])(?=\s)|()([#>]))")
-
 _INDENTED = re.compile(r"(\A\n?|\n\n) {4,}")
 
 
@@ -77,10 +74,9 @@ def _ticks(text: str, least: int) -> str:
     return "`" * max(least, longest + 1)
 
 
+# Control characters (C0, DEL and C1) except tab and line feed; lone surrogates, which can't be encoded; and the noncharacters U+FDD0
+# to U+FDEF, which this package uses for styles.
 _UNPRINTABLE = re.compile(r"[^\t\n -~\u00a0-\ud7ff\ue000-\ufdcf\ufdf0-\U0010ffff]")
-"""Control characters (C0, DEL and C1) except tab and line feed; lone surrogates, which can't be encoded; and the
-noncharacters U+FDD0 to U+FDEF, which this package uses for styles (see `styles`)."""
-
 _NEWLINES = re.compile(r"\r\n?")
 
 # The whole sequence is removed: without its ESC, the rest would show as "[31m". A title or link (OSC) ends with BEL or ST.
@@ -98,7 +94,5 @@ def sanitize(text: str) -> str:
     become line feeds, and lone surrogates become U+FFFD."""
     if not _UNPRINTABLE.search(text):
         return text
-    text = _NEWLINES.sub("\n", text)
-    text = _SEQUENCES.sub("", text)
-    text = _SURROGATES.sub("\ufffd", text)
-    return _UNPRINTABLE.sub("", text)
+    text = _SEQUENCES.sub("", _NEWLINES.sub("\n", text))
+    return _UNPRINTABLE.sub("", _SURROGATES.sub("\ufffd", text))

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 Length = Callable[[str], int]
 
 PARTS_CAP = 500  # Maximum number of parts of a message. More would delay other messages on a slow network for minutes.
-
-LEFT_OUT = "... (the rest of this message is too long to be sent)"
-"""The last part of a message that is cut off at PARTS_CAP."""
+LEFT_OUT = (
+    "... (the rest of this message is too long to be sent)"  # the last part of a message that is cut off at PARTS_CAP
+)
 
 _FENCE = re.compile(r"^[ ]{0,3}(`{3,}+|~{3,}+)([^\n`]*)$", re.MULTILINE)
 _NEWLINES = re.compile("\n+")
@@ -112,7 +112,9 @@ def _next_part(text: str, at: int, opener: str, limit: int, length: Length) -> t
 
 def _cut(text: str, limit: int, length: Length, start: int) -> int:
     """Return the end of the best part of at most `limit`, with at least one character after `start`."""
-    end = _longest(text, limit, length)
+    end = min(limit, len(text))
+    if length(text[:end]) > limit:
+        end = bisect_right(range(end), limit, key=lambda count: length(text[:count])) - 1
     end = max(end, start + 1)
     if end >= len(text):
         return len(text)
@@ -125,13 +127,6 @@ def _cut(text: str, limit: int, length: Length, start: int) -> int:
         if border > start and not text[start:border].isspace():
             return border
     return grapheme_boundary(text, end, start)
-
-
-def _longest(text: str, limit: int, length: Length) -> int:
-    most = min(limit, len(text))
-    if length(text[:most]) <= limit:
-        return most
-    return bisect_right(range(most), limit, key=lambda count: length(text[:count])) - 1
 
 
 def grapheme_boundary(text: str, end: int, start: int = 0) -> int:

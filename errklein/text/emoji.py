@@ -11,7 +11,7 @@ _COLOURED = "\ufe0f"  # asks for a coloured picture, and isn't always there
 
 @cache
 def _emoji() -> dict[str, str]:
-    """Return the emoji by name. Of each emoji, the usual name comes first."""
+    # Of each emoji, the usual name comes first.
     lines = files(__package__).joinpath("emoji.txt").read_text("utf-8").replace(_COLOURED, "").splitlines()
     return {name: emoji for emoji, *names in map(str.split, lines) for name in names}
 

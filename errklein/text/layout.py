@@ -26,9 +26,8 @@ from errklein.text._quoting import sanitize
 from errklein.text.styles import strip_styles
 
 LINK_CAP = 2000  # Maximum length of a link's label, and of its address, in characters
-
+# Maximum number of opening brackets in a paragraph with links. With more, links aren't searched for: it takes too long.
 BRACKETS_CAP = 500
-"""Maximum number of opening brackets in a paragraph with links. With more, links aren't searched for: it takes too long."""
 
 
 class Code(str):
@@ -57,8 +56,7 @@ _idle: defaultdict[Callable[[], Markdown], deque[Markdown]] = defaultdict(deque)
 
 @contextmanager
 def idle_parser(build: Callable[[], Markdown]) -> Iterator[Markdown]:
-    """Provide a parser no other thread uses, in a `with` block: it takes milliseconds to build, and parses one text at
-    a time."""
+    """Provide a parser no other thread uses, in a `with` block. It takes milliseconds to build, and parses one text at a time."""
     try:
         parser = _idle[build].pop()
     except IndexError:
@@ -182,9 +180,9 @@ class _Capped(LinkInlineProcessor):
 
 Row = Sequence[str]  # the texts of the cells, which may have several lines and style marks
 
+# Maximum size of a table in characters, with padding. In a larger table the columns are narrowed, and long cells exceed theirs.
+# Without the limit, padding could turn a few thousand characters into millions.
 PADDED_CAP = 200_000
-"""Maximum size of a table in characters, with padding. In a larger table the columns are narrowed, and long cells exceed
-theirs. Without the limit, padding could turn a few thousand characters into millions."""
 
 
 def width(text: str) -> int:
@@ -201,7 +199,7 @@ def width(text: str) -> int:
 def boxed_table(head: Row, body: Sequence[Row]) -> str:
     """Return a table with borders, heavy around the head, and a newline at the end."""
     widths = _widths([head, *body])
-    bars = [width * "━" for width in (each + 2 for each in widths)]
+    bars = ["━" * (each + 2) for each in widths]
     thin = [bar.replace("━", "─") for bar in bars]
     lines = [f"┏{'┳'.join(bars)}┓"]
     lines += [f"┃ {' ┃ '.join(line)} ┃" for line in _lines(head, widths)]
@@ -242,18 +240,17 @@ def _lines(row: Row, widths: Sequence[int]) -> Iterator[list[str]]:
         yield [text + " " * (columns - width(text)) for text, columns in zip(line, widths, strict=True)]
 
 
-NEWLINE = "\n"
-RULER = "─" * 80
+NEWLINE, RULER = "\n", "─" * 80
 
 _ENTITY = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 def lay_out(root: Element, raw: Sequence[str], *, exact: bool = False, compact: bool = False) -> str:
-    """Return the text of a tree with style marks, and without white space at its end. Placeholders in the elements
-    refer to the texts `raw`. `exact` reproduces errbot's plain text, since plugins' tests compare with it: paragraphs
-    after the first begin with a space, headings are indented, numbered lists have bullets, and the address of a link is
-    repeated even if it is the label. `compact` draws tables without borders."""
+    """Return the text of a tree with style marks, and without white space at its end. Placeholders in the elements refer to the texts
+    `raw`. `exact` reproduces errbot's plain text, since plugins' tests compare with it: paragraphs after the first begin with a space,
+    headings are indented, numbered lists have bullets, and the address of a link is repeated even if it is the label. `compact` draws
+    tables without borders."""
     return _Layout(raw, exact, compact).flow(root).strip("\n").rstrip(" \n")
 
 
@@ -291,15 +288,11 @@ class _Layout:
         blocks: list[str] = []
         line = self._text(element.text)
         for child in element:
-            block = self._blocks.get(child.tag)
-            if block is None:
-                line += self._inline(child)
-            else:
+            if (block := self._blocks.get(child.tag)) is not None:
                 if line.strip(" \n"):
                     blocks.append(f"{line.rstrip(' ')}\n")
                 blocks.append(self._colored(child, block(child)))
-                line = ""
-            line += self._text(child.tail)
+            line = (line + self._inline(child) if block is None else "") + self._text(child.tail)
         if line.strip(" \n"):
             blocks.append(f"{line.rstrip(' ')}\n")
         return "".join(blocks)
@@ -316,11 +309,8 @@ class _Layout:
         return self._colored(element, inline(element))
 
     def _link(self, element: Element) -> str:
-        kind = element.get("class", "")
-        if kind == "footnote-ref":
-            return f"[{self._line(element)}]"
-        if kind == "footnote-backref":
-            return ""
+        if (kind := element.get("class", "")) in ("footnote-ref", "footnote-backref"):
+            return f"[{self._line(element)}]" if kind == "footnote-ref" else ""
         label = self._line(element)
         address = self._text(element.get("href", ""))
         if not self._exact and address in (label, f"mailto:{label}"):
@@ -333,10 +323,8 @@ class _Layout:
         if stashed:
             raw = self._raw[int(stashed[1])]
             if isinstance(raw, Code):
-                code = _fixed(sanitize(raw))
-                return f" {code}\n" if self._exact else code
-        indent = " " if self._exact else ""
-        return f"{indent}{self._line(element)}\n"
+                return f" {_fixed(sanitize(raw))}\n" if self._exact else _fixed(sanitize(raw))
+        return f"{' ' if self._exact else ''}{self._line(element)}\n"
 
     def _title(self, element: Element) -> str:
         text = f"{styles.BOLD}{self._line(element, str.upper)}{styles.BOLD_END}"
@@ -354,13 +342,10 @@ class _Layout:
         return f"\n{'  ' * min(level - 1, 3)}{text}\n{NEWLINE if level < 4 else ''}"
 
     def _list(self, element: Element) -> str:
-        items = []
-        number = int(element.get("start", "1"))
-        for item in element:
-            bullet = f"{number}. " if element.tag == "ol" and not self._exact else "• "
-            items.append(self._colored(item, self._item(bullet, item)))
-            number += 1
-        return "".join(items)
+        is_numbered = element.tag == "ol" and not self._exact
+        numbered = enumerate(element, int(element.get("start", "1")))
+        items = ((f"{number}. " if is_numbered else "• ", item) for number, item in numbered)
+        return "".join(self._colored(item, self._item(bullet, item)) for bullet, item in items)
 
     def _item(self, bullet: str, item: Element) -> str:
         content = self.flow(item)
@@ -371,11 +356,8 @@ class _Layout:
 
     def _hanging(self, first: str, content: str) -> str:
         """Return the content with `first` before its first line, and the other lines indented by the same width."""
-        lines = content.strip("\n").split("\n")
-        below = " " * len(first)
-        return "".join(
-            f"{first if number == 0 else below if line else ''}{line}\n" for number, line in enumerate(lines)
-        )
+        top, *others = content.strip("\n").split("\n")
+        return "".join([f"{first}{top}\n", *(f"{' ' * len(first) if line else ''}{line}\n" for line in others)])
 
     def _preformatted(self, element: Element) -> str:
         code = element.find("code")
@@ -390,9 +372,8 @@ class _Layout:
 
     def _table(self, element: Element) -> str:
         rows: list[Row] = [[self._cell(cell) for cell in row] for row in element.iter("tr")]
-        head = rows[0] if rows else []
         draw = compact_table if self._compact else boxed_table
-        return _fixed(draw(head, rows[1:]))
+        return _fixed(draw(rows[0] if rows else [], rows[1:]))
 
     def _cell(self, cell: Element) -> str:
         return self._colored(cell, "\n".join(line.strip(" ") for line in self._line(cell).strip("\n").split("\n")))
@@ -403,11 +384,9 @@ class _Layout:
             return text
         body = text.strip("\n")
         before, _, after = text.partition(body) if body else (text, "", "")
-        ground = styles.BACKGROUND_MARKS.get(element.get("bgcolor", ""))
-        if ground:
+        if ground := styles.BACKGROUND_MARKS.get(element.get("bgcolor", "")):
             body = f"{ground}{body}{styles.BACKGROUND_END}"
-        ink = styles.COLOR_MARKS.get(element.get("color", ""))
-        if ink:
+        if ink := styles.COLOR_MARKS.get(element.get("color", "")):
             body = f"{ink}{body}{styles.COLOR_END}"
         return before + body + after
 

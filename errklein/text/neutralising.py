@@ -15,11 +15,10 @@ from errklein.text.xhtml import is_harmless
 
 ZERO_WIDTH_SPACE = "\u200b"
 
+# Maximum number of places that are examined in a text. All further ones are neutralised, since it would take too long.
 CANDIDATES_CAP = 1_000
-"""Maximum number of places that are examined in a text. All further ones are neutralised, since it would take too long."""
-
+# Maximum number of characters and entities that are examined at a place. If a name may still begin there, it is neutralised.
 TOKENS_CAP = 100
-"""Maximum number of characters and entities that are examined at a place. If a name may still begin there, it is neutralised."""
 
 # Discord recognises these two at the beginning of longer words. Zulip has `topic` and `stream`, Matrix `room`, and Slack
 # `<!group>` and `<!subteam^…>`.
@@ -50,9 +49,9 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 
 
 def without_mentions(markdown: str) -> str:
-    """Return the Markdown with `@channel`, `@here`, `@everyone`, `<!here>` and the like neutralised, however they are
-    written. Control characters are removed. The result contains no mention either when a network renders it, removes
-    its formatting or replaces its entities. Mentions of single people stay."""
+    """Return the Markdown with `@channel`, `@here`, `@everyone`, `<!here>` and the like neutralised, however they are written, also when
+    a network renders it, removes its formatting or replaces its entities. Control characters are removed. Mentions of single people
+    stay."""
     return _neutralised(_AT, sanitize(markdown), _is_for_all)
 
 
@@ -72,8 +71,7 @@ _EFFECT = re.compile(
 
 
 def without_effects(text: str) -> str:
-    """Return a text in which no client finds an address for a link, or a mention of a person. Formatting isn't
-    examined."""
+    """Return a text in which no client finds an address for a link, or a mention of a person, without regard to formatting."""
     return _EFFECT.sub(_broken, text)
 
 
@@ -87,9 +85,8 @@ _NAMES = re.compile(
 
 
 def without_people(markdown: str, nicks: Collection[str] = ()) -> str:
-    """Return the Markdown without mentions of single people, as far as they are written with an `@`. `nicks` are names
-    that notify people wherever they occur, as on IRC: each of several letters gets a space of no width after the first
-    one."""
+    """Return the Markdown without mentions of single people, as far as they are written with an `@`. `nicks` are names that notify
+    people wherever they occur, as on IRC: each of several letters gets a space of no width after the first one."""
     words = {word[0].casefold() for nick in nicks if (word := _WORD.search(nick))}
 
     def neutralise(found: re.Match[str]) -> str:
@@ -154,9 +151,7 @@ def _shown(token: str) -> str:
     if token.startswith(("{:", "](")):
         return ""
     text = unicodedata.normalize("NFKC", html.unescape(token)).casefold()
-    return "".join(
-        char for char in text if char not in _MARKUP and unicodedata.category(char) not in ("Cc", "Cf", "Mn")
-    )
+    return "".join(one for one in text if one not in _MARKUP and unicodedata.category(one) not in ("Cc", "Cf", "Mn"))
 
 
 def _is_unsafe(link: re.Match[str]) -> bool:

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-NEW_NAMES: Mapping[str, str] = {"BACKENDS": "NETWORKS"}
-"""The old names of settings with the new ones."""
-
+NEW_NAMES: Mapping[str, str] = {"BACKENDS": "NETWORKS"}  # the old names of settings with the new ones
 _SIMILARITY = 0.65  # the difflib ratio from which names are similar: "Irk" and "IRC", but not "nothing" and "string"
 _SHORTEST = 3  # the least length of a name that is similar to those that begin with it, as "int" is to "integer"
 
@@ -20,8 +18,7 @@ def most_similar(name: str, names: Iterable[str]) -> str:
     similar = get_close_matches(given, by_lower_case, 1, _SIMILARITY) or [
         known
         for known in by_lower_case
-        if (len(known) >= _SHORTEST and given.startswith(known))
-        or (len(given) >= _SHORTEST and known.startswith(given))
+        if min(len(known), len(given)) >= _SHORTEST and (given.startswith(known) or known.startswith(given))
     ]
     return by_lower_case[similar[0]] if similar else ""
 

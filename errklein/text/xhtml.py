@@ -14,9 +14,8 @@ from errklein.text._quoting import sanitize
 if TYPE_CHECKING:
     from markdown import Markdown
 
+# Schemes that links may have. Others, such as `javascript`, may run code when a link is clicked.
 SCHEMES = frozenset({"http", "https", "mailto"})
-"""Schemes that links may have. Others, such as `javascript`, may run code when a link is clicked."""
-
 _ATTRIBUTES = frozenset({"alt", "bgcolor", "class", "color", "href", "id", "src", "start", "style", "title"})
 
 # In Markdown's output, < and > only occur in tags: in texts and attributes they are entities.
@@ -104,10 +103,9 @@ _DEEPEST = 60  # the number of tags that may be open. Networks refuse or cut wha
 
 
 def subset(xhtml: str, tags: Collection[str], attributes: Mapping[str, Collection[str]]) -> str:
-    """Return a page of `to_xhtml` with only these tags and attributes, always balanced. Any other input is safe, too.
-    Texts stay: an image becomes a link to it, an item of a list begins with a bullet, and other blocks are lines. A
-    line break in a paragraph is `<br/>` if that is allowed, since networks show it as Markdown's authors have typed
-    it."""
+    """Return a page of `to_xhtml` with only these tags and attributes, always balanced. Any other input is safe, too. Texts stay: an
+    image becomes a link to it, an item of a list begins with a bullet, and other blocks are lines. A line break in a paragraph is
+    `<br/>` if that is allowed, since networks show it as Markdown's authors have typed it."""
     writer = _Writer(tags, attributes)
     end = 0
     for tag in _PARTS_OF_TAG.finditer(xhtml):
@@ -126,10 +124,8 @@ class _Writer:
     def __init__(self, tags: Collection[str], attributes: Mapping[str, Collection[str]]) -> None:
         self._tags, self._attributes = tags, attributes
         self._parts: list[str] = []
-        # The names of the open tags, and whether each is written.
-        self._open: list[tuple[str, bool]] = []
-        # Whether a block has begun or ended: then newlines only separate tags.
-        self._is_between = True
+        self._open: list[tuple[str, bool]] = []  # the names of the open tags, and whether each is written
+        self._is_between = True  # whether a block has begun or ended: then newlines only separate tags
 
     def text(self, text: str, ends: bool) -> None:
         text = sanitize(html.unescape(text))
@@ -166,9 +162,9 @@ class _Writer:
 
     def close(self, name: str) -> None:
         self._is_between = name not in _INLINE
-        if any(one == name for one, _ in self._open):
-            while self._close_last() != name:
-                pass
+        is_open = any(one == name for one, _ in self._open)
+        while is_open and self._close_last() != name:
+            pass
 
     def page(self) -> str:
         while self._open:
