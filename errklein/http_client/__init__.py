@@ -1,5 +1,4 @@
-"""The HTTP client of plugins, `self.http`: treq with one pool of connections, a timeout, and no lines in the log.
-`HTTPClients` belongs to the bot, and each plugin gets a client from it."""
+"""The HTTP client of plugins, `self.http`: treq with one pool of connections, a timeout, and no lines in the log."""
 
 from __future__ import annotations
 
@@ -33,12 +32,10 @@ class ProxyError(Exception):
 
 
 class HTTPClients:
-    """Creates HTTP clients that share one pool of connections. treq and TLS are imported, and the pool is created, when the
-    first client is."""
+    """Creates the plugins' HTTP clients, which share one pool of connections. treq and TLS are imported when the first one is created."""
 
     def __init__(self, reactor: Any, make_agent: Callable[[Any], Any] | None = None) -> None:
-        self._reactor = reactor
-        self._make_agent = make_agent
+        self._reactor, self._make_agent = reactor, make_agent
         self._agent: Any = None
         self._creating = Lock()
         self._in_flight: set[Deferred[Any]] = set()

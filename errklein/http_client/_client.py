@@ -33,10 +33,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 30.0  # the default timeout of a request, in seconds
 LARGEST = 50_000_000  # the default limit of a body, in bytes
-_CONNECT_TIMEOUT = 30.0
-_IDLE_PER_HOST = 10
-_USER_AGENT = f"errklein/{__version__}"
-_LONGEST_HEAD = 16_384
+_CONNECT_TIMEOUT, _IDLE_PER_HOST, _LONGEST_HEAD = 30.0, 10, 16_384
 
 
 class PluginHTTPClient(HTTPClient):
@@ -64,8 +61,7 @@ class PluginHTTPClient(HTTPClient):
 
     def __init__(self, reactor: Any, agent: Any, in_flight: set[Deferred[Any]]) -> None:
         super().__init__(agent)
-        self._reactor = reactor
-        self._in_flight = in_flight
+        self._reactor, self._in_flight = reactor, in_flight
 
     def request(
         self,
@@ -81,23 +77,20 @@ class PluginHTTPClient(HTTPClient):
             others = "or use a blocking library such as requests"
             raise RuntimeError(f"self.http was used in a thread, but works only on the reactor; {remedy}, {others}")
         response: Deferred[Any] = super().request(method, url, reactor=self._reactor, **options)
-        if options.get("unbuffered"):
-            response.addCallback(_without_redirects)
-        else:
-            response.addCallback(_completed, _Body(max_body, f"{method} {_shown(url)}"))
+        address = url.decode("ascii", "replace") if isinstance(url, bytes) else str(url)
+        shown = f"{method} {masker(address.partition('?')[0])}"
+        response.addCallback(_without_redirects)
+        if not options.get("unbuffered"):
+            response.addCallback(_completed, _Body(max_body, shown))
         if timeout is not None:
-            response.addTimeout(timeout, self._reactor, partial(_timed_out, f"{method} {_shown(url)}"))
+            response.addTimeout(timeout, self._reactor, partial(_timed_out, shown))
         self._in_flight.add(response)
-        return response.addBoth(self._ended, response)
 
-    def _ended(self, result: Any, response: Deferred[Any]) -> Any:
-        self._in_flight.discard(response)
-        return result
+        def ended(result: Any) -> Any:
+            self._in_flight.discard(response)
+            return result
 
-
-def _shown(url: object) -> str:
-    text = url.decode("ascii", "replace") if isinstance(url, bytes) else str(url)
-    return masker(text.partition("?")[0])
+        return response.addBoth(ended)
 
 
 def _timed_out(request: str, _: object, seconds: float) -> NoReturn:
@@ -115,7 +108,7 @@ def _without_redirects(response: Any) -> Any:
 
 def _completed(response: Any, body: _Body) -> Deferred[Any]:
     """Return a Deferred that fires with the response when its body has been received, which the response keeps."""
-    _without_redirects(response).deliverBody(body)
+    response.deliverBody(body)
     return body.complete.addCallback(lambda _: response)
 
 
@@ -152,10 +145,9 @@ class _Body(Protocol):
 class PooledAgent(client.Agent):
     """Makes requests over persistent connections, which a pool keeps for four minutes.
 
-    Requests pass through the proxies that the environment names, see `proxy_for`.
-
-    A server's certificate must be valid for its name, and signed by an authority that the system trusts. OpenSSL takes
-    other authorities from the file SSL_CERT_FILE and the directory SSL_CERT_DIR, environment variables.
+    Requests pass through the proxies that the environment names, see `proxy_for`. A server's certificate must be valid for its name,
+    and signed by an authority that the system trusts. OpenSSL takes other authorities from the file SSL_CERT_FILE and the directory
+    SSL_CERT_DIR, environment variables.
     """
 
     def __init__(self, reactor: Any, policy: IPolicyForHTTPS | None = None) -> None:
@@ -176,7 +168,7 @@ class PooledAgent(client.Agent):
         """Make a request, with a User-Agent, which some services require."""
         headers = Headers() if headers is None else headers.copy()
         if not headers.hasHeader("User-Agent"):
-            headers.setRawHeaders("User-Agent", [_USER_AGENT])
+            headers.setRawHeaders("User-Agent", [f"errklein/{__version__}"])
         try:
             proxy = proxy_for(uri)
         except ProxyError:
@@ -264,14 +256,12 @@ class _Tunnel(Protocol):
     """A connection to a proxy. `opened` fires with the protocol that uses the tunnel."""
 
     transport: Any
+    _inner: Any
 
     def __init__(self, request: bytes, factory: IProtocolFactory, proxy: str) -> None:
         self.opened: Deferred[Any] = Deferred(lambda _: self._close())
-        self._request = request
-        self._factory = factory
-        self._proxy = proxy
-        self._head = b""
-        self._inner: Any = None
+        self._request, self._factory, self._proxy = request, factory, proxy
+        self._head, self._inner = b"", None
 
     def connectionMade(self) -> None:
         self.transport.write(self._request)

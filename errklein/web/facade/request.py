@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -42,7 +42,7 @@ class BodyJSON:
 
     @staticmethod
     def loads(body: bytes) -> Any:
-        """Return the value of a JSON body. Raises ValueError, or RequestEntityTooLarge: it has too many values, or keys in an object."""
+        """Return the value of a JSON body. Raises ValueError, or RequestEntityTooLarge: it has too many values or keys."""
         # The usual case; others are UTF-16, UTF-32, or begin with a byte order mark or white space.
         plain = body[:1] in (b"{", b"[") and body[1:2] != b"\0"
         text = body.decode("utf-8" if plain else json.detect_encoding(body), "surrogatepass")
@@ -62,17 +62,17 @@ class ParsedJSON:
     def __init__(self, body: bytes) -> None:
         self._value: Any = None
         # An error itself would keep the body in memory, by its traceback.
-        self._error: Callable[[], Exception] | None = None
+        self._error: tuple[type[Exception], str | None] | None = None
         try:
             self._value = BodyJSON.loads(body)
         except RequestEntityTooLarge as error:
-            self._error = partial(RequestEntityTooLarge, error.description)
+            self._error = RequestEntityTooLarge, error.description
         except ValueError as error:
-            self._error = partial(ValueError, str(error))
+            self._error = ValueError, str(error)
 
     def loads(self, body: bytes) -> Any:
         if self._error is not None:
-            raise self._error()
+            raise self._error[0](self._error[1])
         return self._value
 
 
@@ -82,14 +82,13 @@ class FormParser(FormDataParser):
     def parse(
         self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str] | None = None
     ) -> tuple[IO[bytes], MultiDict[str, str], MultiDict[str, Any]]:
-        """Return the stream, the fields and the files. Raises RequestEntityTooLarge: the form has too many fields, too long
-        headers of parts, or too many invalid escapes. BadRequest: a part of a multipart body has no name."""
+        """Return the stream, the fields and the files. Raises RequestEntityTooLarge: the form exceeds a limit. BadRequest: a part of a
+        multipart body has no name."""
         fields: MultiDict[str, str] = self.cls()
         try:
             if mimetype == "multipart/form-data":
-                boundary = (options or {}).get("boundary", "").encode("ascii")
                 form = stream.read()
-                payload.check_multipart(form, boundary)
+                payload.check_multipart(form, (options or {}).get("boundary", "").encode("ascii"))
                 stream = BytesIO(form)
             if mimetype != "application/x-www-form-urlencoded":
                 stream, fields, files = super().parse(stream, mimetype, content_length, options)
@@ -129,9 +128,8 @@ class DeliveryInfo:
         """Return True the first time it is called for this delivery and key, and False in later attempts.
 
         Use it for an effect that must not be repeated when a later step of the handler fails. The key is on disk when the call
-        returns. On the reactor, in an `async def` handler, the call returns a Deferred: `await request.delivery.once("mail")`.
-
-        :raises JournalError: The journal can't be written.
+        returns. On the reactor, in an `async def` handler, the call returns a Deferred: `await request.delivery.once("mail")`. Raises
+        JournalError.
         """
         return self._once(key)
 
@@ -159,8 +157,7 @@ class Request(werkzeug.wrappers.Request):
     form_data_parser_class = FormParser
     json_module = BodyJSON  # type: ignore[assignment]
 
-    view_args: Mapping[str, Any] | None = None
-    """The values of the rule's variables, by name."""
+    view_args: Mapping[str, Any] | None = None  #: the values of the rule's variables, by name
 
     _refusal: str | None = None
     _hook: Hook | None = None
@@ -210,9 +207,8 @@ class Request(werkzeug.wrappers.Request):
     @property
     def mimetype(self) -> str:
         """The media type of the body in lower case, without parameters."""
-        if self._incoming is None:
-            return _media_type(self.headers.get("Content-Type", ""))
-        return _media_type(self._incoming.first_header(b"content-type").decode("latin-1"))
+        header = self._incoming and self._incoming.first_header(b"content-type").decode("latin-1")
+        return _media_type(self.headers.get("Content-Type", "") if header is None else header)
 
     @property
     def access_route(self) -> Sequence[str]:  # type: ignore[override]
@@ -264,9 +260,7 @@ def endpoint_of(hook: Hook) -> str:
 def make_environ(request: WebhookRequest, body: bytes) -> dict[str, Any]:
     """Return the WSGI environment (PEP 3333) of a request, for Werkzeug's request class. Headers with an underscore in their name
     are left out, since WSGI can't distinguish `X_Forwarded_For` from `X-Forwarded-For`."""
-    peer = request.client
-    host = request.host
-    uri = request.uri.decode("latin-1")
+    peer, host, uri = request.client, request.host, request.uri.decode("latin-1")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method.decode("ascii"),
         "SCRIPT_NAME": request.base_path,
@@ -292,14 +286,11 @@ def make_environ(request: WebhookRequest, body: bytes) -> dict[str, Any]:
         "errklein.request_id": request.request_id,
     }
     for name, value in zip(request.head.names, request.head.values, strict=True):
-        key = _environ_key(name)
-        if not key:
-            continue
-        text = value.decode("latin-1")
+        key, text = _environ_key(name), value.decode("latin-1")
         if key in environ:
-            separator = "; " if key == "HTTP_COOKIE" else ","
-            text = f"{environ[key]}{separator}{text}"
-        environ[key] = text
+            text = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{text}"
+        if key:
+            environ[key] = text
     return environ
 
 
@@ -317,9 +308,8 @@ _current: ContextVar[RequestContext | None] = ContextVar("errklein.web.context",
 
 
 class _Globals(dict[str, Any]):
-    """The object `g`: attributes that exist for the time of a request, which are the items of a dict, too."""
-
     def __init__(self) -> None:
+        # Its items are its attributes.
         self.__dict__ = self
 
 
@@ -335,10 +325,8 @@ class RequestContext:
     def __init__(
         self, services: WebServices, incoming: WebhookRequest, hook: Hook, captures: Mapping[str, Any]
     ) -> None:
-        self.services = services
-        self.incoming = incoming
-        self.hook = hook
-        self.captures = captures
+        self.services, self.incoming = services, incoming
+        self.hook, self.captures = hook, captures
 
     # No cached properties: on Python 3.11, these have one lock for all requests, for which the reactor would wait.
 
@@ -409,12 +397,9 @@ class RequestContext:
 
 def current_context(what: str = "this") -> RequestContext:
     """Return the context of the request that is being handled. Raises RuntimeError, which says that `what` needs one."""
-    context = _current.get()
-    if context is None:
-        raise RuntimeError(
-            f"{what} needs a request, but none is being handled here; in a thread that the handler starts, wrap the "
-            "function in flask.copy_current_request_context"
-        )
+    if (context := _current.get()) is None:
+        remedy = "in a thread that the handler starts, wrap the function in flask.copy_current_request_context"
+        raise RuntimeError(f"{what} needs a request, but none is being handled here; {remedy}")
     return context
 
 

@@ -62,13 +62,9 @@ def jsonify(*args: Any, **kwargs: Any) -> Response:
 
 
 def make_response(*args: Any) -> Any:
-    """Return the response for a value that a handler may return, to change it before it is returned.
-
-    :param args: The value, or the items of a tuple: `(body, status)`, `(body, headers)` or `(body, status, headers)`.
-    """
-    if not args:
-        return Response()
-    return response_for(args[0] if len(args) == 1 else args)
+    """Return the response for a value that a handler may return, to change it before it is returned. `args` are the value, or
+    the items of a tuple: `(body, status)`, `(body, headers)` or `(body, status, headers)`."""
+    return response_for(args[0] if len(args) == 1 else args) if args else Response()
 
 
 def response_for(value: Any) -> werkzeug.wrappers.Response:
@@ -83,10 +79,8 @@ def response_for(value: Any) -> werkzeug.wrappers.Response:
         elif len(value) == 2:
             value, status = value
         else:
-            raise TypeError(
-                f"a handler returned a tuple of {len(value)} items; "
-                "valid are (body, status), (body, headers) and (body, status, headers)"
-            )
+            valid = "valid are (body, status), (body, headers) and (body, status, headers)"
+            raise TypeError(f"a handler returned a tuple of {len(value)} items; {valid}")
     response: werkzeug.wrappers.Response
     value = without_handle(value)
     if isinstance(value, (str, bytes, bytearray, Iterator, AsyncIterator)):
@@ -94,11 +88,10 @@ def response_for(value: Any) -> werkzeug.wrappers.Response:
         response, headers = Response(bytes(value) if isinstance(value, bytearray) else value, headers=headers), None
     else:
         response = _response_for_body(value)
-    if status is not None:
-        if isinstance(status, (str, bytes, bytearray)):
-            response.status = status.decode("latin-1") if not isinstance(status, str) else status
-        else:
-            response.status_code = int(status)
+    if isinstance(status, (str, bytes, bytearray)):
+        response.status = status if isinstance(status, str) else status.decode("latin-1")
+    elif status is not None:
+        response.status_code = int(status)
     if headers:
         response.headers.update(headers)
     return response
@@ -114,10 +107,8 @@ def _response_for_body(value: Any) -> werkzeug.wrappers.Response:
     if value is not None and not isinstance(value, type) and callable(value):
         # A WSGI application, such as another library's response.
         return Response.force_type(value, current_context("a WSGI response").request.environ)
-    raise TypeError(
-        f"a handler returned {type(value).__name__}; valid are text, bytes, a dict, a list, a tuple, a Response, "
-        "a generator, a Deferred, a coroutine, a Twisted resource or renderable, and None"
-    )
+    valid = "text, bytes, a dict, a list, a tuple, a Response, a generator, a Deferred, a coroutine, a Twisted resource or renderable"
+    raise TypeError(f"a handler returned {type(value).__name__}; valid are {valid}, and None")
 
 
 def response_of_error(error: HTTPException) -> werkzeug.wrappers.Response:
@@ -130,11 +121,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def after_this_request(function: F) -> F:
-    """Call a function, which is returned, with the response of the current request before it is sent.
-
-    The function may change the response, or return another one. A generator may call this before its first item; then the
-    function can change the status and the headers. Without a request, this and the others raise RuntimeError.
-    """
+    """Call a function, which is returned, with the response of the current request before it is sent. It may change the response, or
+    return another one. A generator may call this before its first item; then the function can change the status and the headers.
+    Without a request, this and the others raise RuntimeError."""
     context = current_context("flask.after_this_request")
     context.after = [*context.after, function]
     return function
@@ -162,12 +151,9 @@ def url_for(endpoint: str, *, _external: bool = False, _anchor: str | None = Non
 
 
 def send_file(path_or_file: Any, mimetype: str | None = None, **options: Any) -> Any:
-    """Return a response with the content of a file. Range requests and conditional requests are supported.
-
-    :param path_or_file: The path of the file, or a file that is opened in binary mode.
-    :param mimetype: The media type; by default it is guessed from the name.
-    :param options: Options of `werkzeug.utils.send_file`, such as `as_attachment`, `download_name` and `max_age`.
-    """
+    """Return a response with the content of a file, given by its path or opened in binary mode. Range requests and conditional
+    requests are supported. By default, the media type is guessed from the name. `options` are those of `werkzeug.utils.send_file`,
+    such as `as_attachment`, `download_name` and `max_age`."""
     environ = current_context("flask.send_file").request.environ
     options.setdefault("response_class", Response)
     return werkzeug.utils.send_file(path_or_file, environ, mimetype=mimetype, **options)
@@ -199,15 +185,14 @@ def _with_context(items: Any) -> Any:
     if isinstance(items, AsyncIterator):
         # A coroutine keeps the context in which it runs.
         return items
-    iterator = iter(items)
+    iterator, end = iter(items), object()
 
     def generate() -> Iterator[Any]:
         while True:
             with context.active():
-                try:
-                    item = next(iterator)
-                except StopIteration:
-                    return
+                item = next(iterator, end)
+            if item is end:
+                return
             yield item
 
     return generate()
@@ -231,10 +216,8 @@ class Flask:
     routes: plugins declare theirs with `@webhook`."""
 
     json = json_text
-    request_class = Request
-    response_class = Response
-    debug = False
-    testing = False
+    request_class, response_class = Request, Response
+    debug = testing = False
 
     def __init__(self, import_name: str = "errklein", **_: Any) -> None:
         self.import_name = self.name = import_name
