@@ -151,7 +151,7 @@ def url_for(endpoint: str, *, _external: bool = False, _anchor: str | None = Non
 
 
 def send_file(path_or_file: Any, mimetype: str | None = None, **options: Any) -> Any:
-    """Return a response with the content of a file, given by its path or opened in binary mode. Range requests and conditional
+    """Return a response with the content of a file. It is given by its path, or opened in binary mode. Range requests and conditional
     requests are supported. By default, the media type is guessed from the name. `options` are those of `werkzeug.utils.send_file`,
     such as `as_attachment`, `download_name` and `max_age`."""
     environ = current_context("flask.send_file").request.environ
