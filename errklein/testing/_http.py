@@ -87,15 +87,8 @@ class Answer:
 class StubHTTP:
     """Stands in for the network of `self.http`: it responds to plugins' requests as the test declares, without sockets.
 
-    A `PluginTestCase`, a `TestBot` and the fixture `testbot` have one as their attribute `http`::
-
-        def test_status(self):
-            self.http.respond("GET", "https://status.example.org/api", json={"up": True})
-            self.assertEqual(self.command("!status"), "up")
-            (request,) = self.http.requests
-            self.assertEqual(request.header("Authorization"), "Bearer secret")
-
-    A request without a declared response raises `UnexpectedRequest` in the plugin, and again at the end of the test."""
+    A `PluginTestCase`, a `TestBot` and the fixture `testbot` have one as their attribute `http`, as in :doc:`/guides/testing`. A
+    request without a declared response raises `UnexpectedRequest` in the plugin, and again at the end of the test."""
 
     def __init__(self) -> None:
         self.requests: list[OutgoingRequest] = []

@@ -15,19 +15,8 @@ _OPTIONS = {"extra_plugin_dir": None, "extra_config": None, "loglevel": logging.
 
 @pytest.fixture
 def testbot(request: pytest.FixtureRequest) -> Iterator[BlockingTestBot]:
-    """Provide a `BlockingTestBot` with your plugins, which is started before the test and stopped after it::
-
-        pytest_plugins = ["errbot.backends.test"]
-        extra_plugin_dir = "."
-
-        def test_build(testbot):
-            testbot.assertInCommand("!build 7", "build 7 is running")
-
-        def test_webhook(testbot):
-            assert testbot.post("/builds/7", json={"status": "ok"}).status == 200
-            assert testbot.pop_message() == "build 7: ok"
-
-    The test's class, or else its module, may have the attributes `extra_plugin_dir` (a directory or a list),
+    """Provide a `BlockingTestBot` with your plugins, which is started before the test and stopped after it, as in
+    :doc:`/guides/testing-errbot`. The test's class, or else its module, may have the attributes `extra_plugin_dir` (a directory or a list),
     `extra_config` (settings by name), `loglevel` (by default `logging.DEBUG`) and `secrets` (variables of the environment,
     such as `{"GH_SECRET": "x"}`)."""
 

@@ -152,14 +152,8 @@ class BotUnderTest(ErrbotBot):
 
 class BlockingTestBot(Requests[ClientResponse]):
     """A bot that runs in a thread with real time, for tests that block; errbot's `TestBot`. Its network and storage are in
-    memory, and its administrator is `gbin@localhost`. The pytest fixture `testbot` provides one that is started. ::
-
-        testbot = BlockingTestBot(extra_plugin_dir="plugins", extra_config={"BOT_PREFIX": "?"})
-        testbot.start()
-        try:
-            testbot.assertInCommand("?build 7", "build 7 is running")
-        finally:
-            testbot.stop()
+    memory, and its administrator is `gbin@localhost`. The pytest fixture `testbot` provides one
+    that is started, as in :doc:`/guides/testing-errbot`.
 
     `get`, `post` and the other methods for requests have another parameter, `timeout`, in seconds. If the response does not arrive in
     time, they raise WaitTimeout, an AssertionError. `extra_plugin_dir` is a directory, or a list of directories, that is searched
@@ -431,16 +425,9 @@ def _observe(observe: Callable[[LogEvent], None], exits: ExitStack) -> None:
 
 
 class FullStackTest(unittest.TestCase, BlockingTestBot):
-    """A unittest test case with a bot of its own for each test, and the methods of a `BlockingTestBot`. For example::
-
-        class BuildsTests(FullStackTest):
-            def setUp(self):
-                super().setUp(extra_plugin_dir="plugins")
-
-            def test_build(self):
-                self.assertInCommand("!build 7", "build 7 is running")
-
-    Without `extra_plugin_dir`, the directory two levels above the current one is searched for plugins, as on errbot."""
+    """A unittest test case with a bot of its own for each test, and the methods of a `BlockingTestBot`. `setUp` of a subclass calls
+    `super().setUp(extra_plugin_dir="plugins")`; by default the directory two levels above the current one is searched for plugins, as
+    on errbot."""
 
     __test__ = True
 
