@@ -1,6 +1,5 @@
-"""The bots that run in this process, for code that has no reference to one: the only global object of that kind.
-errbot's `flask_app` is a module-level application, whose routes may be added before a bot exists. They are kept here
-and served by every bot. errbot's functions without a bot as an argument use the one that was started last."""
+"""The bots of this process, the only global object of that kind: for `flask_app`, whose routes may be added before a bot exists
+and are served by every one, and for errbot's functions without a bot as an argument, which use the newest."""
 
 from __future__ import annotations
 

@@ -32,8 +32,6 @@ class _UrlMap(RouteMap):
 
 
 class _ServedApp:
-    """The parts that both classes of the application share."""
-
     wsgi_app: F
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -1,6 +1,5 @@
-"""Lookup of the classes that stored values use, in errklein's and in errbot's modules, and their export to errbot. `find_class` is
-for values that the bot has stored itself, which may use any class. `find_restored_class` is for values from a backup or a shelf.
-`NameJudge` checks their names before they are stored: it parses the source of plugins' modules."""
+"""The classes that stored values use, and their export to errbot: `find_class` is for values of the bot itself, with any class;
+`find_restored_class` for those of a backup or shelf, whose names `NameJudge` has checked by the source of the plugins."""
 
 from __future__ import annotations
 
@@ -243,7 +242,6 @@ class NameJudge:
         self._plugs = list(plugs)
 
     def __call__(self, namespace: str, module: str, name: str) -> stored.NameStatus:
-        """Return whether a value in the plugin's `namespace` may use the name."""
         if stored.is_standard(module, name) or value_class_name(module, name) is not None or is_backend(module, name):
             return stored.NameStatus.ALLOWED
         if (local := module_of_plugin(namespace, module)) is None:

@@ -126,7 +126,6 @@ def tree(root: FlowNode, described: Callable[[FlowNode], str], depth: int = 0) -
 
 
 def _drawing(title: str, lines: list[str]) -> str:
-    """Return the lines as a code block, which keeps their indentation."""
     return "\n".join(["```", title, *lines, "```"])
 
 

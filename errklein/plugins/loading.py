@@ -159,7 +159,6 @@ class Loader:
         return [PluginProblem(warning, plugin.name, path)] if warning else []
 
     def _note_unmet(self, path: Path, unmet: Mapping[Path, Sequence[PluginProblem]]) -> None:
-        """Add the errors and warnings about requirements to the notes of the plugin that has them."""
         plugin = next((plugin for plugin in self.plugins.values() if plugin.plug.path == path), None)
         if plugin is not None:
             above = [problems for directory, problems in unmet.items() if path.is_relative_to(directory)]

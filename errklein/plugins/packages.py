@@ -1,13 +1,10 @@
-"""Requirements of plugins: their files, what of them is installed, and the directory of packages for the rest.
+"""Requirements of plugins: their files, what of them is installed, and the directory of packages for the rest. A requirement file
+has pip's format, https://pip.pypa.io/en/stable/reference/requirements-file-format/. What errklein provides is left out.
 
-A requirement file has pip's format, see https://pip.pypa.io/en/stable/reference/requirements-file-format/: one
-requirement or option per line, comments, continued lines, environment variables, and other files with `-r` and `-c`.
-What errklein provides is left out.
-
-`BOT_DATA_DIR/packages` has distributions that plugins require and that errklein's environment lacks. errklein never
-changes its own environment. pip sees neither it nor its files, but copies of the metadata of all installed
-distributions, and is constrained to their versions. It installs what is missing into a new directory, which is then
-merged into one at the end of `sys.path`, so that the packages hide nothing."""
+`BOT_DATA_DIR/packages` has distributions that plugins require and that errklein's environment lacks. errklein never changes its
+own environment. pip sees neither it nor its files, but copies of the metadata of all installed distributions, and is
+constrained to their versions. It installs what is missing into a new directory, which is then merged into one at the end of
+`sys.path`, so that the packages hide nothing."""
 
 from __future__ import annotations
 

@@ -34,8 +34,6 @@ _warnings = RateLimit(monotonic)
 
 @dataclass(eq=False)
 class _SharedValue:
-    """A value and its blocks."""
-
     value: Any = None
     blocks: int = 0  # the number of blocks that have the value, or wait for it
     opened: int = 0  # the number of those that have it

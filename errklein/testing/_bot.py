@@ -185,9 +185,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         self._exits = ExitStack()
 
     def start(self) -> None:
-        """Activate the plugins and connect. Virtual time passes while an `activate` waits for asyncio timers. Raises
-        AssertionError: a plugin can't be loaded or activated, a `.plug` file in `plugin_dirs` is invalid, or an
-        `activate` waits for something else."""
+        """Activate the plugins and connect; virtual time passes for asyncio timers. Raises AssertionError if a plugin can't be
+        loaded or activated, a `.plug` file in `plugin_dirs` is invalid, or an `activate` waits for something else."""
         self._exits.enter_context(environment(self.secrets))
         register_reactor_thread(self.reactor)
         self._threads = set(threading.enumerate())

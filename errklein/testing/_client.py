@@ -36,9 +36,8 @@ class Requests(Generic[R_co]):
     `WebhookClient`."""
 
     def request(self, method: str, url: str, body: object = UNSET, **request: Any) -> R_co:
-        """Send a request with any HTTP method, and return the response; a `TestBot` and a `WebhookClient` return a
-        Deferred of it. The body is text or bytes, or a value that is sent as JSON; `data` takes a form. Further
-        arguments are those of `WebhookClient.request`, such as `headers` and `source`."""
+        """Send a request with any HTTP method, and return the response, or a Deferred of it. The body is text or bytes, or a
+        value that is sent as JSON; `data` takes a form. `WebhookClient.request` has the further arguments."""
         return self._send_request(method, url, body, **request)
 
     def replay(self, file: Path | str) -> R_co:

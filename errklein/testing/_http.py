@@ -139,9 +139,8 @@ class StubHTTP:
         self._declare(Answer(method.upper(), url, times, delay=delay, error=error))
 
     def serve(self, url: str, respond: Callable[[OutgoingRequest], Any]) -> None:
-        """Let a function respond to the requests whose URLs begin with `url`, unless another response is declared. It
-        gets each `OutgoingRequest`, and returns the value of the response's JSON; or a tuple of the status and the
-        value, and optionally the seconds until the response, as in a server that waits for events."""
+        """Let a function respond to requests whose URLs begin with `url`, unless another response is declared. It returns the
+        value of the JSON; or a tuple of status, value and optionally the seconds until the response, as of a long poll."""
         self._declare(Answer("", url, serve=respond))
 
     def check(self) -> None:

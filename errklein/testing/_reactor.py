@@ -191,9 +191,8 @@ class TestReactor(MemoryReactorClock):
         self._asyncioEventloop = self.loop
 
     def advance(self, amount: float) -> None:
-        """Let `amount` seconds pass. Delayed calls and timers run at their own times, in order. A poller with an
-        interval of 10 s runs three times in `advance(30)`. `advance(0)` runs calls that are due already, and asyncio
-        tasks that are ready."""
+        """Let `amount` seconds pass. Delayed calls and timers run at their own times, in order: a poller with an interval of
+        10 s runs three times in `advance(30)`. `advance(0)` runs what is due already, and asyncio tasks that are ready."""
         end = self.rightNow + amount
         while self.calls and self.calls[0].getTime() <= end:
             self._advance_to(max(self.rightNow, self.calls[0].getTime()))

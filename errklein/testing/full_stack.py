@@ -1,6 +1,5 @@
-"""errbot's test tools: a bot that runs in a thread while the test blocks. `BlockingTestBot` is the bot, `FullStackTest`
-a unittest test case with it, and `errklein.testing.fixture.testbot` the pytest fixture. `errbot.backends.test` exports
-them under errbot's names."""
+"""errbot's test tools, under errbot's names in `errbot.backends.test`: a bot that runs in a thread while the test blocks, and a
+unittest test case with it. The pytest fixture is in `fixture`."""
 
 from __future__ import annotations
 
@@ -203,9 +202,8 @@ class BlockingTestBot(Requests[ClientResponse]):
         return self._bot
 
     def start(self, timeout: float = 2) -> None:
-        """Activate the plugins, and wait until the bot accepts messages. Messages that it sends meanwhile are
-        discarded. Raises WaitTimeout, an AssertionError: the plugins take longer than the timeout in seconds, at least
-        60 s; or RuntimeError: the bot is running already."""
+        """Activate the plugins, wait until the bot accepts messages, and discard those that it has sent. Raises WaitTimeout, an
+        AssertionError, after the timeout in seconds, at least 60 s, and RuntimeError if the bot is running already."""
         if self.bot_thread is not None:
             raise RuntimeError("the bot is running already; call stop() before start()")
         # Tests written for errbot may have something else of this name.
@@ -228,9 +226,8 @@ class BlockingTestBot(Requests[ClientResponse]):
         sys.path.extend({str(plug.directory) for plug in self._plugs()} - set(sys.path))
 
     def stop(self) -> None:
-        """Deactivate the plugins, unload their modules, and stop the bot. Raises WaitTimeout, an AssertionError: it
-        does not stop within 20 s; UnexpectedRequest: a plugin sent a request for which no response is declared in
-        `http`; or RuntimeError: the bot is not running."""
+        """Stop the bot, and unload its plugins' modules. Raises WaitTimeout, an AssertionError, after 20 s, UnexpectedRequest
+        for a request without a response declared in `http`, and RuntimeError if the bot is not running."""
         if self.bot_thread is None:
             raise RuntimeError("the bot is not running; call start() first")
         try:
@@ -267,9 +264,8 @@ class BlockingTestBot(Requests[ClientResponse]):
     def assertInCommand(
         self, command: str, response: str, timeout: float = REPLY_TIMEOUT, dedent: bool = False
     ) -> None:
-        """Fail unless the bot's next message after the command contains a text. With `dedent`, the first line of the
-        command is removed, and the indentation of the others, as of a text in triple quotes. Raises AssertionError; or
-        queue.Empty: no message arrives within `timeout` seconds."""
+        """Fail unless the bot's next message after the command contains a text; queue.Empty if none arrives in time. With
+        `dedent`, the first line of the command is removed, and the indentation of the others, as in triple quotes."""
         __tracebackhide__ = True
         if dedent:
             command = textwrap.dedent("\n".join(command.splitlines()[1:]))
@@ -425,9 +421,8 @@ def _observe(observe: Callable[[LogEvent], None], exits: ExitStack) -> None:
 
 
 class FullStackTest(unittest.TestCase, BlockingTestBot):
-    """A unittest test case with a bot of its own for each test, and the methods of a `BlockingTestBot`. `setUp` of a subclass calls
-    `super().setUp(extra_plugin_dir="plugins")`; by default the directory two levels above the current one is searched for plugins, as
-    on errbot."""
+    """A unittest test case with a bot for each test, and the methods of a `BlockingTestBot`. `setUp` of a subclass calls
+    `super().setUp(extra_plugin_dir="plugins")`; by default it is the directory two levels above, as on errbot."""
 
     __test__ = True
 
