@@ -216,6 +216,11 @@ class _Assignable:
         return self._compute(bot)
 
 
+def _of_kept(name: str) -> Callable[..., Any]:
+    """Return the method of that name, which calls that of the stored values."""
+    return lambda bot, *args: getattr(bot.kept, name)(*args)
+
+
 class ErrbotBot(Bot):
     """The bot as plugins see it on `self._bot`, with errbot's names. The network of the message being handled, else the
     first one, has the attributes that it lacks, and its stored values; see `kept`."""
@@ -436,20 +441,8 @@ class ErrbotBot(Bot):
     def get_command_classes(self) -> Iterator[type[Any]]:
         yield from {type(command.handler.__self__): None for command in self.registry if ismethod(command.handler)}
 
-    def __getitem__(self, key: str) -> Any:
-        return self.kept[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.kept[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self.kept[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.kept
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.kept)
+    __getitem__, __setitem__, __delitem__ = map(_of_kept, ("__getitem__", "__setitem__", "__delitem__"))
+    __contains__, __iter__ = map(_of_kept, ("__contains__", "__iter__"))
 
 
 # Plugins use isinstance() with these classes, and the bot has all their methods; `kept` has those of a mapping.

@@ -123,12 +123,9 @@ def _reason(error: Any) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-@dataclass(frozen=True)
-class Updated:
-    """An update of a repository: `undo` restores the previous state, and `keep` discards it."""
-
-    undo: Callable[[], None]
-    keep: Callable[[], None]
+Updated = tuple[
+    Callable[[], None], Callable[[], None]
+]  # functions that restore the state before an update, and discard it
 
 
 class BotRepoManager(StoreMixin):
@@ -262,7 +259,8 @@ class BotRepoManager(StoreMixin):
         for name in repos:
             if name in installed:
                 try:
-                    self.renew(name).keep()
+                    _, keep = self.renew(name)
+                    keep()
                 except RepoException as error:
                     yield str(self.path_of(name)), False, str(error)
                 else:
@@ -281,7 +279,7 @@ class BotRepoManager(StoreMixin):
             except RepoException:
                 sources.go_back(path, commit)
                 raise
-            return Updated(partial(sources.go_back, path, commit), lambda: None)
+            return partial(sources.go_back, path, commit), lambda: None
         with self._new(RepoSource.of(url, name)) as fetched:
             before = Path(tempfile.mkdtemp(prefix=".old-", dir=self.plugin_dir))
             path.rename(before / "repo")
@@ -292,7 +290,7 @@ class BotRepoManager(StoreMixin):
             (before / "repo").rename(path)
             before.rmdir()
 
-        return Updated(undo, partial(shutil.rmtree, before))
+        return undo, partial(shutil.rmtree, before)
 
     def _source(self, repo: str) -> RepoSource:
         if not repo:
@@ -434,7 +432,7 @@ class RepoOperations:
     @operation("repos_update", "name", changes=True)
     async def update(self, by: Actor, name: str) -> InstalledRepo:
         """Update a repository, and reload, add and remove its plugins. If one can't be loaded, undo all and raise PluginError."""
-        updated = await self._in_thread(partial(self._repos.renew, name))
+        undo, keep = await self._in_thread(partial(self._repos.renew, name))
         manager, path = self._manager, self._repos.path_of(name)
         before = self._below(path)
         gone = [plugin.name for plugin in before if not plugin.plug.path.exists()]
@@ -450,14 +448,14 @@ class RepoOperations:
                 if one.instance is None:
                     raise KnownProblem(one.problem)
         except PluginError:
-            await self._in_thread(updated.undo)
+            await self._in_thread(undo)
             await _tolerated(manager.remove([plugin.name for plugin in added]))
             for plugin in reloaded:
                 await _tolerated(manager.reload(plugin))
             await manager.remove_flows(path)
             await manager.add([path])
             raise
-        await self._in_thread(updated.keep)
+        await self._in_thread(keep)
         problems += await _tolerated(manager.remove(gone))
         are_active = {plugin.name: plugin.active for plugin in before if plugin.name in reloaded}
         return InstalledRepo(name, are_active, added, gone, problems)
