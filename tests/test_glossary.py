@@ -43,6 +43,8 @@ WORDS = [
     "access rule",
     "console",
     "action",
+    "role",
+    "owner",
     "secret",
 ]
 

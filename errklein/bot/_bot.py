@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from errklein.bot._events import Callbacks, Events, Streams
 from errklein.bot._notices import MissedNotices, NoticeBoard, NoticeFallback, WebhookNotices, pool_notice
 from errklein.bot._operations import ConsoleLinks, CoreHost, RunningState
-from errklein.bot._roles import SingleNode
+from errklein.bot._roles import Sharing, SingleNode
 from errklein.bot._sending import Sending, restore_outboxes
 from errklein.bot.room_webhooks import RoomMessages, RoomWebhooks
 from errklein.chat import Identifier
@@ -42,7 +42,6 @@ from errklein.plugins.methods import handlers
 from errklein.plugins.plug_file import plugin_name
 from errklein.plugins.plugin import PluginProblem
 from errklein.plugins.repos import BotRepoManager, Downloads
-from errklein.plugins.store_mixin import StoredValues
 from errklein.ports.chat import Backend, BackendEvents
 from errklein.ports.journal import Journal
 from errklein.ports.nodes import Nodes
@@ -225,6 +224,8 @@ class Bot:
         """The phase of the bot: plugins are loaded, everything runs, or the stop sequence has begun."""
         self.nodes, self.owns, self.alone = nodes, nodes.owner == nodes.me, isinstance(nodes, SingleNode)
         self._load_problems: list[PluginProblem] = []
+        self._activated = False  # whether the plugins were activated in this process
+        self._sharing = Sharing(self)
         self.console: ConsoleLinks | None = None
         self.recent_errors = RecentErrors(now)
         self.queues, self.waits = workers.queues, workers.waits
@@ -239,7 +240,7 @@ class Bot:
         self.dispatcher, self.registry, self.filters = dispatcher, dispatcher.registry, dispatcher.filters
         self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.permissions.unknown_command
         self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
-        self._values = values = StoredValues(self.plugin_manager, self.storage, reactor)
+        values = self.plugin_manager.stored_values
         self.missed = missed = MissedNotices(self.plugin_manager, values, now)
         if self.owns:
             self._restore_values()
@@ -257,7 +258,14 @@ class Bot:
         self.events = Events(self, dispatcher, streams, partial(self._end_when_quiet, ended))
         self._webhook_notices = hooks = WebhookNotices(notices, self.plugin_manager.plugin, config.BOT_PREFIX)
         self.delivery_queue = queue = DeliveryQueue(
-            reactor, self.journal, self.web.run, self._retry_policy, hooks.delivery_dead, now=now
+            reactor,
+            self.journal,
+            self.web.run,
+            self._retry_policy,
+            hooks.delivery_dead,
+            now=now,
+            may_run=None if self.alone else self._sharing.may_run,
+            passed_on=partial(nodes.changed, "deliveries"),
         )
         directory = config.path.parent if config.path else None
         self._room_messages = messages = RoomMessages(reactor, networks, send, self.plugin_pool, directory)
@@ -265,7 +273,7 @@ class Bot:
         rooms = RoomOperations(reactor, networks, workers.core.pool)
         self.room_webhooks = RoomWebhooks(self, messages, rooms, webhooks)
         self.core_host = CoreHost(self, webhooks, rooms)
-        self.to_owner = None if self.alone else ToOwner(reactor, nodes, lambda: self.owns)
+        self.to_owner = None if self.alone else ToOwner(reactor, nodes, lambda: self._activated)
         # What the web server uses of the bot.
         self.web_parts = BotParts(hooks, self.journal, queue, self.waits, self.to_owner)
         self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices)
@@ -283,10 +291,13 @@ class Bot:
         if self.owns:
             await self._restore_outboxes()
         await self.delivery_queue.prepare()
-        await self.room_webhooks.load(room_webhooks(self.bot_config.setting("WEBHOOKS"), find_source))
+        rooms = room_webhooks(self.bot_config.setting("WEBHOOKS"), find_source)
+        await self.room_webhooks.load(rooms, in_service=self.owns)
         self._load_problems = await self.plugin_manager.prepare(self.plugin_roots, self._classes)
         if self.owns:
             await self._activate_plugins()
+        else:
+            await self._sharing.stand_in()
         if self.phase != "stopping":
             self.phase = "running"
             if self.owns:
@@ -295,11 +306,13 @@ class Bot:
             self.delivery_queue.start()
             if self.owns:
                 self.room_webhooks.start()
+            if not self.alone:
+                self._sharing.start()
             self.nodes.start(self._owned, self._lost, self._drained)
 
     def _restore_values(self) -> None:
         questions = self.plugin_manager.get("flow questions", {})
-        self.flow_executor.restore(questions, partial(self._values.set, "flow questions"))
+        self.flow_executor.restore(questions, partial(self.plugin_manager.stored_values.set, "flow questions"))
         self.missed.restore()
 
     async def _restore_outboxes(self) -> None:
@@ -340,7 +353,8 @@ class Bot:
         await self._activate_plugins()
         if self.phase == "running":
             self._connect()
-            self.room_webhooks.start()
+            self._activated = True
+            await self.room_webhooks.own()
             self.plugins_changed()
 
     def _not_owned(self, failure: Failure) -> None:
@@ -363,9 +377,11 @@ class Bot:
     def plugins_changed(self) -> None:
         """Look at the webhooks after a change of plugins, except for the first one, at the start."""
         if self.phase == "running":
-            self._check_webhooks()
             # Deliveries may have waited for a plugin.
             self.delivery_queue.look()
+            if self.owns:
+                self._check_webhooks()
+                self.nodes.changed("plugins")
 
     def pool_is_full(self, status: PoolStatus) -> None:
         self.notices.post(("threads", status.name), pool_notice(status, self.bot_config.BOT_PREFIX))
@@ -410,6 +426,7 @@ class Bot:
         await self.journal.outbox.flush()
         await self._at_most(max(deadline.left, SHORTEST_DEACTIVATION), self.nodes.stop())
         # Last, since a plugin's `deactivate` or a backend that ends may wait for the reactor in a thread.
+        self._sharing.stop()
         self.health.stop()
         self.waits.stop()
         self.plugin_pool.stop()

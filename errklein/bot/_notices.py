@@ -36,6 +36,7 @@ from errklein.plugins.subprocesses import run
 from errklein.ports.chat import Backend, KnowsHolders
 from errklein.ports.outbox import SentLater
 from errklein.running import PoolStatus, PoolStopped, ThreadUse, on_reactor_soon, start_daemon_thread
+from errklein.running.context import anywhere, assigned
 from errklein.text import plain, sanitize, truncated
 from errklein.text.errors import line_outside
 from errklein.text.masking import SHOWN_TEXT, masker
@@ -256,7 +257,8 @@ class NoticeBoard:
         """Send a message, and wait until the network has it, or the outbox sends it after the next start."""
         message = Message(text, frm=backend.bot_identifier, to=recipient)
         message.priority = True
-        sent = self._deliver(backend, message)
+        with assigned(anywhere, ""):
+            sent = self._deliver(backend, message)
         with suppress(SentLater):
             if sent is not None:
                 await sent

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 _audit = Logger(namespace="errklein.audit")
 
+RELOADS = "config reloads"  # the key of the number of times that the owner of several processes has read the configuration again
 _LONGEST_WAIT = 3.0  # the seconds after which a disk that does not respond is a problem
 
 
@@ -236,7 +237,11 @@ class ProcessOperations:
         fresh = await bot.plugin_pool.run(lambda: read, name=lambda: "the reload of the configuration")
         if number != self._reloads:
             raise ConfigError("a later reload has begun before this one could read the file")
-        return change_config(bot, fresh, by, is_forced=bool(option))
+        changes = change_config(bot, fresh, by, is_forced=bool(option))
+        if not bot.alone:
+            await bot.plugin_manager.stored_values.update(RELOADS, lambda number: number + 1, 0)
+            bot.nodes.changed("plugins")
+        return changes
 
     @operation("restart", changes=True)
     async def restart(self, by: Actor) -> None:
@@ -323,7 +328,7 @@ def change_config(bot: Bot, fresh: Config, by: Actor, *, is_forced: bool) -> lis
     dangers = [*risks(config, fresh), *_unverified(bot, options)]
     if dangers and not is_forced:
         raise ConfigError(f"{'; '.join(dangers)}. Add --force to apply this nevertheless")
-    if changes:
+    if changes and bot.owns:
         done = f"{by.name} has reloaded the configuration"
         texts, names = ("; ".join(one.line(details=details) for one in changes) for details in (True, False))
         # Before the change, so that an administrator who is removed is notified, too.

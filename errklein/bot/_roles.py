@@ -1,4 +1,4 @@
-"""The part of a process in a bot that may run in several."""
+"""The part of a process in a bot that may run in several, and what these tell each other."""
 
 from __future__ import annotations
 
@@ -7,11 +7,24 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from secrets import token_bytes
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from errklein._version import __version__
-from errklein.ports.nodes import ROLES, Node
+from errklein.bot._operations import RELOADS, change_config
+from errklein.commands.operations import Actor
+from errklein.ports.nodes import ROLES, WORKER, Node
+from errklein.running import SerialQueue
+
+if TYPE_CHECKING:
+    from errklein.bot._bot import Bot
+
+INTERVAL = 2.0  # the seconds between two looks at the other processes
+SILENT = 5.0  # the seconds after which a worker that hasn't been seen isn't waited for
 
 
 class SingleNode:
@@ -39,3 +52,72 @@ class SingleNode:
 
     def stop(self) -> Deferred[None]:
         return succeed(None)
+
+
+class Sharing:
+    """What a process does that isn't alone: it decides which deliveries it runs, and follows what the owner changes."""
+
+    log = Logger(namespace="errklein.bot")
+
+    def __init__(self, bot: Bot) -> None:
+        self._bot, self._nodes = bot, bot.nodes
+        self.runs = WORKER in bot.nodes.me.roles
+        self._others_run = self._is_outdated = False
+        self._reloads = 0
+        self._changes = SerialQueue(bot.reactor)
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = bot.reactor
+
+    def start(self) -> None:
+        self._nodes.when_changed("plugins", self._outdated)
+        self._nodes.when_changed("deliveries", self._bot.delivery_queue.changed)
+        self._looking.start(INTERVAL, now=False)
+
+    def stop(self) -> None:
+        if self._looking.running:
+            self._looking.stop()
+
+    def may_run(self, webhook: str) -> bool:
+        """Return whether this process runs the deliveries of a webhook. The owner leaves those with `anywhere` to others."""
+        hook, owns = self._bot.web.routes.hook(webhook), self._bot.owns
+        if hook is None:
+            return owns
+        return not (hook.elsewhere or (owns and self._others_run and hook.declaration.anywhere))
+
+    async def stand_in(self) -> None:
+        """Serve the webhooks of the owner's plugins."""
+        self._reloads = await self._bot.plugin_manager.stored_values.get(RELOADS, 0)
+        await self._bot.plugin_manager.stand_in(runs=self.runs)
+
+    def _outdated(self) -> None:
+        if not self._is_outdated:
+            self._is_outdated = True
+            self._changes.run(lambda: Deferred.fromCoroutine(self._read_again()).addErrback(self._failed))
+
+    async def _read_again(self) -> None:
+        """Follow what the owner has stored."""
+        self._is_outdated = False
+        bot = self._bot
+        reloads = await bot.plugin_manager.stored_values.get(RELOADS, 0)
+        if reloads != self._reloads and (read := bot.read_config) is not None:
+            fresh = await bot.plugin_pool.run(lambda: read, name=lambda: "the reload of the configuration")
+            change_config(bot, fresh, Actor("the owner"), is_forced=True)
+            self._reloads = reloads
+        if not bot.owns:
+            await bot.room_webhooks.read_again()
+        if not bot.owns:
+            await bot.plugin_manager.stand_in(runs=self.runs)
+
+    def _look(self) -> None:
+        if self._bot.owns:
+            self._nodes.all().addCallbacks(self._note_others, self._failed).addErrback(self._failed)
+
+    def _note_others(self, nodes: Sequence[Node]) -> None:
+        latest, own = max(node.seen_at for node in nodes), self._nodes.me.id
+        others = [node for node in nodes if node.id != own and not node.draining and node.seen_at >= latest - SILENT]
+        before, self._others_run = self._others_run, any(WORKER in node.roles for node in others)
+        if before is not self._others_run:
+            self._bot.delivery_queue.changed()
+
+    def _failed(self, failure: Failure) -> None:
+        self.log.warn("The other processes can't be followed: {error}", error=failure.getErrorMessage())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from errklein.bot._events import Callbacks
 from errklein.chat import Card, Identifier, Message, RoomOccupant, Stream
@@ -19,6 +20,7 @@ from errklein.ports.chat import Backend
 from errklein.ports.notices import Notify
 from errklein.ports.outbox import OutboxStore
 from errklein.ports.receipts import Receipt
+from errklein.running.context import OnlyInOwner, check_in_owner
 from errklein.text import plain, truncated
 from errklein.text.masking import masker
 
@@ -53,6 +55,13 @@ class Sending:
         self._places[str(receipt)] = message.to
         if len(self._places) > PLACES:
             self._places.popitem(last=False)
+        try:
+            check_in_owner("wait for a message")
+        except OnlyInOwner as error:
+            # Of a message that another process may send, nobody learns the end. Whether it is on disk can be awaited.
+            sent, receipt = receipt, Receipt(str(receipt))
+            receipt.flush, receipt.result_of = sent.flush, sent.result_of
+            receipt.settle(Failure(error))
         return receipt
 
     def deliver_notice(self, backend: Backend, message: Message) -> Receipt:

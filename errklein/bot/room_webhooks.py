@@ -253,6 +253,7 @@ class RoomWebhooks:
         self._web, self._storage, self._secrets = bot.web, bot.storage, SecretStore.of(bot.bot_config.BOT_DATA_DIR)
         self._messages, self._rooms, self._notify, self._deliveries = messages, rooms, bot.tell_admins, deliveries
         self._plugins, self._reactor, self._now = bot.plugin_manager, bot.reactor, bot.now
+        self._bot = bot
         self._configured: Mapping[str, RoomWebhook] = {}
         self._stored: dict[str, RoomWebhook] = {}
         """Those that can be changed here. One that the configuration has, too, has no route."""
@@ -265,26 +266,43 @@ class RoomWebhooks:
     async def load(self, configured: Mapping[str, RoomWebhook], *, in_service: bool = True) -> None:
         """Route the stored webhooks, and those of the configuration. Administrators get one notice about those that
         can't be used. `in_service` states that this process runs the bot, and removes secrets that aren't used."""
-
-        def read() -> list[tuple[str, Any]]:
-            return [(name, self._store.get(name)) for name in sorted(self._store.keys())]
-
-        rows = await self._storage.in_background(read)
-        for name, stored in rows:
-            try:
-                self._stored[name] = RoomWebhook.of_stored(name, stored)
-                self._route(name)
-            except (AttributeError, LookupError, TypeError, ValueError) as error:
-                # Such as one of a source whose package isn't installed.
-                self._stored[name] = RoomWebhook.of_unusable(name, stored, str(error))
-                self._route(name)
+        await self.read_again()
         self._report_unusable(self._stored)
         # Without webhooks, the secrets may belong to those of another storage.
-        if rows and in_service:
+        if self._stored and in_service:
             used = {reference for one in self._stored.values() for reference in one.references}
             before = self._now() - UNUSED_SECRETS_KEPT
             await self._storage.in_background(lambda: self._secrets.remove_unused(used, before))
         self.use_settings(configured)
+
+    async def read_again(self) -> None:
+        """Route the stored webhooks that have changed, perhaps by another process."""
+
+        def read() -> dict[str, Any]:
+            return {name: self._store.get(name) for name in sorted(self._store.keys())}
+
+        def put(webhook: RoomWebhook) -> None:
+            if self._stored.get(webhook.name) != webhook:
+                self._stored[webhook.name] = webhook
+                self._route(webhook.name)
+
+        rows = await self._storage.in_background(read)
+        for name in [name for name in self._stored if name not in rows]:
+            del self._stored[name]
+            self._route(name)
+        for name, stored in rows.items():
+            try:
+                put(RoomWebhook.of_stored(name, stored))
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                # Such as one of a source whose package isn't installed.
+                put(RoomWebhook.of_unusable(name, stored, str(error)))
+
+    async def own(self) -> None:
+        """Run those that were run elsewhere, since this process has become the owner."""
+        await self.load(self._configured)
+        for one in self.all():
+            self._route(one.name)
+        self.start()
 
     def use_settings(self, configured: Mapping[str, RoomWebhook]) -> None:
         """Route the webhooks of the configuration in place of those of the one before, and of stored ones of the same
@@ -296,7 +314,7 @@ class RoomWebhooks:
             # One that doesn't change keeps the rate that it has used up.
             if before.get(name) != configured.get(name) or not checks.has_same_secrets(named[name].hook):
                 self._route(name)
-        if taken := sorted(configured.keys() & self._stored.keys() - before.keys()):
+        if self._bot.owns and (taken := sorted(configured.keys() & self._stored.keys() - before.keys())):
             self._notify(
                 f"The configuration has webhooks with the names of others that were made in a chat: {_some(taken)}. The addresses "
                 "of those don't work until WEBHOOKS names the new ones otherwise."
@@ -403,8 +421,7 @@ class RoomWebhooks:
     async def _remove(self, by: Actor, webhook: RoomWebhook) -> None:
         await self._storage.in_background(lambda: self._store.remove(webhook.name))
         del self._stored[webhook.name]
-        self._route(webhook.name)
-        self._schedule()
+        self._changed(webhook.name)
         await self._forget(webhook.references)
         if webhook.name in self._deliveries.paused(by):
             await self._deliveries.resume(Actor(by.name), webhook.name)
@@ -439,9 +456,13 @@ class RoomWebhooks:
 
         made = await self._storage.in_background(write)
         self._stored[made.name] = made
-        self._route(made.name)
-        self._schedule()
+        self._changed(made.name)
         return made
+
+    def _changed(self, name: str) -> None:
+        self._route(name)
+        self._schedule()
+        self._bot.nodes.changed("plugins")
 
     async def _forget(self, references: Iterable[str]) -> None:
         for reference in references:
@@ -510,7 +531,7 @@ class RoomWebhooks:
         names = [
             name for name, one in webhooks.items() if name in reasons and (one.secret or one.token or one.unusable)
         ]
-        if names:
+        if names and self._bot.owns:
             first = f"{names[0]}: {reasons[names[0]]}"
             self._notify(
                 f"Webhooks respond with 503 to all requests: {_some(names)}. `why NAME` has the reason, such as of {first}"
@@ -565,7 +586,8 @@ class RoomWebhooks:
             webhook = replace(webhook, unusable=reason)
         declaration = webhook.declaration(find_source, self._web.routes.prefix)
         handler = self._messages.handler(webhook)
-        hook = Hook("", name, declaration, handler, active=not webhook.unusable, since=webhook.made_at)
+        active, elsewhere = not webhook.unusable, not self._bot.owns
+        hook = Hook("", name, declaration, handler, active, webhook.made_at, elsewhere)
         self._web.routes.put(hook, webhook.digests)
 
     def _shown(self, webhook: RoomWebhook, source: Source, token: str, secret: str) -> MadeWebhook:

@@ -22,6 +22,7 @@ from errklein.networks.base import ConnectedNetwork
 from errklein.networks.json_client import RequestRefused
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.running import ThreadWaits, TimedOut, cancel_timers, in_reactor_thread, on_reactor_soon
+from errklein.running.context import check_in_owner
 
 T = TypeVar("T")
 LIFETIME, ABSENCE = 300.0, 60.0
@@ -226,6 +227,7 @@ class RoomActions:
 
     def result_of(self, action: str, *args: Any) -> Any:
         """Call a method, and return its result. Threads wait for it; on the reactor it is a Deferred."""
+        check_in_owner("ask for rooms, or change them")
         return self._waits.result_of(getattr(self, action), *args)
 
     def carry_out(self, action: str, *args: Any) -> None:

@@ -21,7 +21,7 @@ from errklein.plugins.plug_file import plugin_name
 from errklein.ports.receipts import Receipt
 from errklein.ports.values import Storage
 from errklein.running import Runner, ThreadWaits, WorkerPool, on_reactor_soon
-from errklein.running.context import assigned, origin
+from errklein.running.context import assigned, check_in_owner, origin
 
 if TYPE_CHECKING:
     from errklein.plugins.manager import PluginManager
@@ -411,6 +411,7 @@ class PluginMessages:
         :raises TimeoutError: If there is no answer in time. A command that doesn't catch it replies with a sentence about it.
         :raises CommandError: If the plugin is deactivated, edits or deletes the question, the bot stops, or too many are open.
         :raises ValueError: If an argument is invalid."""
+        check_in_owner("ask for a choice")
         return self._bot.waits.result_of(self._bot.conversations.choose, self, to, question, choices, who, timeout)
 
     def send_stream_request(
@@ -459,6 +460,7 @@ class PluginMessages:
         :raises ValueError: If the network can't read the name.
         :raises RoomDoesNotExistError: If there is no such room, or UserDoesNotExistError if there is no such person.
         :raises LookupFailed: If the network can't be asked now, or hasn't replied within 30 s."""
+        check_in_owner("ask a network", "use build_identifier, or remove the option")
         return self._bot.waits.result_of(self._bot.networks.resolve, txt, self._bot.reactor)
 
     def warn_admins(self, warning: str) -> None:
@@ -471,10 +473,12 @@ class PluginMessages:
             self.change_presence(AWAY, "Maintenance until 10:00")
 
         `errklein` exports ONLINE, AWAY, DND and OFFLINE."""
+        check_in_owner("set the presence")
         self._bot.change_presence(status, message)
 
     def rooms(self) -> list[Room]:
         """Return the rooms that the bot is in, on all networks."""
+        check_in_owner("ask for rooms, or change them")
         return self._bot.rooms()
 
     def query_room(self, room: str) -> Room:
@@ -486,6 +490,7 @@ class PluginMessages:
 
         :param room: The room's name, with or without a network, as for `build_identifier`.
         :raises RoomDoesNotExistError: If the network knows that there is no such room."""
+        check_in_owner("ask for rooms, or change them", "use build_identifier, or remove the option")
         return self._bot.query_room(room)
 
     @DefaultMethod
@@ -524,6 +529,7 @@ class PluginMessages:
 
 
 def _room_result(plugin: PluginMessages, act: str, room: Room | str, *args: str) -> Any:
+    check_in_owner("ask for rooms, or change them")
     return plugin._bot.waits.result_of(plugin._bot.core_host.rooms.do, act, room, *args)
 
 

@@ -19,6 +19,7 @@ from errklein.plugins._base import DefaultMethod, DefaultProperty, PluginHost, P
 from errklein.plugins.plug_file import plugin_name
 from errklein.plugins.store_mixin import StoredValues, StoreMixin
 from errklein.running import on_reactor_soon
+from errklein.running.context import check_in_owner
 from errklein.webhooks.declaration import normalise_rule
 
 if TYPE_CHECKING:
@@ -355,6 +356,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         :param method: It may be plain, `async def`, or return a Deferred.
         :param times: The number of calls; by default unlimited.
         :raises TypeError: If `method` isn't callable."""
+        check_in_owner("start a poller", "start it in activate(), or remove the option")
         self.__pollers.start(interval, times, (method, args or (), kwargs or {}))
 
     def stop_poller(
@@ -381,6 +383,7 @@ class BotPlugin(PluginMessages, StoreMixin):
         :returns: The text of the reply without surrounding white space, a `str` whose attribute `message` is the message.
         :raises TimeoutError: If there is no reply in time. A command that doesn't catch it replies with a sentence about it.
         :raises CommandError: If the plugin is deactivated, the bot stops, or the person has too many open questions."""
+        check_in_owner("ask a question")
         return self._bot.waits.result_of(self._bot.conversations.ask, self, msg, question, timeout)
 
     def create_dynamic_plugin(self, name: str, commands: Iterable[Command], doc: str | None = None) -> None:

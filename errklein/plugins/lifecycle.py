@@ -408,7 +408,7 @@ class Lifecycle:
         if circular := circle(self._plugins, plugin):
             problems.append(circular)
         if plugin.instance is not None:
-            problems += self.routes.refused(_hooks_of(plugin.instance))
+            problems += self.routes.refused(hooks_of(plugin.instance))
         return problems + await self.loader.check_templates(plugin)
 
     def give_up(self, plugin: Plugin) -> bool:
@@ -435,7 +435,7 @@ class Lifecycle:
                 # As on errbot, webhooks are routed even if `activate` doesn't call BotPlugin's, without which it is inactive.
                 if instance.is_activated:
                     self._order[plugin.name] = rank
-                hooks = _hooks_of(instance)
+                hooks = hooks_of(instance)
                 self.routes.replace(plugin.name, hooks, rank, instance._errklein_mounts)
                 self.standby.replace(plugin.name, hooks)
                 method = "callback_connect"
@@ -599,6 +599,7 @@ class Lifecycle:
         await DeferredList(slow)
 
 
-def _hooks_of(instance: BotPlugin) -> list[Hook]:
+def hooks_of(instance: BotPlugin) -> list[Hook]:
+    """Return the webhooks of a plugin."""
     declared = [(name, HookDeclaration.of(handler), handler) for name, handler in handlers(instance)]
     return [Hook(plugin_name(instance), name, hook, handler) for name, hook, handler in declared if hook is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
@@ -14,7 +15,7 @@ from twisted.logger import Logger
 from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.imports import located_error
-from errklein.plugins.lifecycle import Lifecycle
+from errklein.plugins.lifecycle import Lifecycle, activation_order, hooks_of
 from errklein.plugins.loading import FlowFiles, Loader
 from errklein.plugins.methods import overrides
 from errklein.plugins.plug_file import plugin_name
@@ -30,9 +31,9 @@ from errklein.plugins.plugin import (
     State,
     UnknownPlugin,
 )
-from errklein.plugins.store_mixin import StoreMixin
+from errklein.plugins.store_mixin import StoredValues, StoreMixin
 from errklein.ports.values import Storage
-from errklein.running import Placement, SerialQueue, TimedOut, placement_of, result_within
+from errklein.running import Placement, SerialQueue, TimedOut, on_reactor_soon, placement_of, result_within
 from errklein.running.context import handled_network, running_change
 from errklein.storage import StorageError
 from errklein.text.masking import masker, secrets_in
@@ -174,6 +175,10 @@ class PluginManager(StoreMixin):
         # Invalid `.plug` files, such as one without its module, and directories that can't be read, each with the error.
         self.unusable: Mapping[Path, str] = loader.unusable
         self._flow_files = FlowFiles(execution, loader.make)
+        self.stored_values = StoredValues(self, storage, execution.reactor)
+        # The webhooks of plugins that another process activates: their instances, those that run here, and their configurations.
+        self._stand_ins: dict[str, tuple[BotPlugin, frozenset[str]]] = {}
+        self._lent: dict[BotPlugin, Any] = {}
 
     def make_change(self, change: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
         """Make a change after those before it; at once what a change requests, since that one waits for it."""
@@ -278,6 +283,45 @@ class PluginManager(StoreMixin):
     async def activate_found(self) -> list[PluginProblem]:
         """Activate what was loaded. The Deferred fires with the problems."""
         return await self.activate_rest() + await self._flow_files.load(self._loader.roots)
+
+    @change
+    async def stand_in(self, *, runs: bool) -> None:
+        """Serve the webhooks of plugins that another process activates. Where deliveries are `run`, those with `anywhere` are run,
+        on instances with configuration, values and templates, but without `activate`."""
+        blacklisted, stored = await self.stored_values.get(BL_PLUGINS, []), await self.stored_values.get(CONFIGS, {})
+        changes = await self.changed_files([plugin.plug for plugin in self.found]) or {}
+        wanted = [one.name for one in self.found if one.instance is not None and one.name not in blacklisted]
+        for name in self._stand_ins.keys() - wanted:
+            del self._stand_ins[name]
+            self._routes.remove(name)
+        for rank, name in enumerate(activation_order(self._plugins, wanted)):
+            try:
+                if name in wanted:
+                    await self._stand_in_for(self._plugins[name], rank, runs, stored.get(name), name in changes)
+            except RAISED as error:
+                self.log.error("{plugin} can't be used in this process: {error}", plugin=name, error=masker(str(error)))
+
+    async def _stand_in_for(self, plugin: Plugin, rank: int, runs: bool, configuration: Any, has_changed: bool) -> None:
+        if has_changed:
+            await self._loader.load_again(plugin)
+        instance = plugin.instance
+        assert instance is not None
+        hooks = [self._routes.configure(hook) for hook in hooks_of(instance)]
+        here = frozenset(hook.name for hook in hooks if runs and hook.declaration.anywhere)
+        if here and not (instance in self._lent and self._lent[instance] == configuration):
+            try:
+                await self._execution.configure(plugin, instance, configuration)
+                await self._loader.add_templates(plugin)
+                if not StoreMixin.is_open_storage(instance):
+                    instance.init_storage()
+                self._lent[instance] = configuration
+            except RAISED:
+                self.log.failure("{plugin} runs no deliveries in this process", plugin=plugin.name)
+                here = frozenset()
+        if self._stand_ins.get(plugin.name) != (instance, here):
+            self._stand_ins[plugin.name] = instance, here
+            declared = [replace(hook, elsewhere=hook.name not in here) for hook in hooks_of(instance)]
+            self._routes.replace(plugin.name, declared, rank)
 
     @change
     async def add(self, roots: Iterable[Path]) -> list[PluginProblem]:
@@ -439,6 +483,7 @@ class PluginManager(StoreMixin):
             return False
         others = [kept for kept in self.get(BL_PLUGINS, []) if kept != name]
         self[BL_PLUGINS] = [*others, name] if blacklisted else others
+        on_reactor_soon(self._execution.reactor, self._changed)
         return True
 
     @contextmanager

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from errklein.ports.values import Storage, Store
 from errklein.running import RateLimit, in_any_reactor_thread, may_use_reactor
+from errklein.running.context import check_in_owner
 
 T = TypeVar("T")
 
@@ -192,6 +193,7 @@ class StoreMixin(MutableMapping[str, Any]):
         is stored at the end of each; if one raises an exception, what it has changed is stored with the changes of the others.
 
         :raises StoreNotOpenError: If the store isn't open, or was closed during the block; nothing is stored then."""
+        check_in_owner("use self.mutable", "use self.store.update, or remove the option")
         opened = opened_store(self)
 
         def store(value: Any) -> None:

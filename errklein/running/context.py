@@ -23,6 +23,9 @@ Pools and outboxes are shared among origins."""
 handled_delivery: ContextVar[tuple[str, int]] = ContextVar("errklein.delivery", default=("", 0))
 """The origin and the id of the webhook's delivery that is being handled; read it with `causing_delivery`."""
 
+anywhere: ContextVar[str] = ContextVar("errklein.anywhere", default="")
+"""The origin of the handler that is running if its webhook has `anywhere`; "" otherwise. Ask `check_in_owner`."""
+
 running_command: ContextVar[RegisteredCommand | None] = ContextVar("errklein.command", default=None)
 """The running command. Its settings decide where its questions are asked."""
 
@@ -34,6 +37,18 @@ running_change: ContextVar[object] = ContextVar("errklein.change", default=None)
 
 running_activation: ContextVar[object] = ContextVar("errklein.activation", default=None)
 """The activation of a plugin that the running code belongs to; read it with `plugins.lifecycle.current`."""
+
+
+class OnlyInOwner(RuntimeError):
+    """A handler of a webhook with `anywhere` has asked for what only the process with the networks can do."""
+
+
+def check_in_owner(what: str, instead: str = "remove the option") -> None:
+    """Raise OnlyInOwner in a handler of a webhook with `anywhere`, wherever it runs, so that it fails at its author's, too."""
+    route = anywhere.get()
+    if route and route == origin.get():
+        text = f"{route.removeprefix('route:')} has anywhere=True, so it may run in a process without the networks, and can't {what}"
+        raise OnlyInOwner(f"{text}; {instead}")
 
 
 def causing_delivery() -> int:

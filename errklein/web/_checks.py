@@ -86,7 +86,7 @@ class Checks:
         except SecretError as error:
             reason = self.unusable[hook.full_name] = str(error)
             # Those of rooms may be thousands, which one notice names after a restore.
-            if hook.owner:
+            if hook.owner and not hook.elsewhere:
                 self._bot.report(lambda events: events.hook_unusable(hook, reason))
         return self._secrets[hook]
 

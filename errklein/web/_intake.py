@@ -5,6 +5,9 @@ Plain webhooks: route → body → run → respond → log.
 `ack="now"`: route → body → limits → verify → record → respond with 202; then `run`, from the record.
 
 While the plugin is inactive, verified webhooks of WEBHOOKS take these steps, too, but don't run: `ack="after"` gets 503.
+
+In a process that doesn't own the plugins, requests with `ack="now"` are recorded in the same way. What only the owner can answer is
+passed on: `ack="after"`, and paths without a webhook.
 """
 
 from __future__ import annotations
@@ -139,10 +142,15 @@ class Intake:
     def _is_for_owner(self, route: Route | Mount | None = None) -> bool:
         """Return whether only another process can answer: this one has no active plugin for the route, and doesn't record it."""
         to_owner = self.services.bot.to_owner
-        if to_owner is None or to_owner.owns():
+        if to_owner is None:
             return False
-        hook = getattr(route, "hook", None)
-        return hook is None or not (hook.active or self.services.recording.runs_later(hook))
+        hook: Hook | None = getattr(route, "hook", None)
+        if hook is None or not hook.elsewhere:
+            return not (
+                to_owner.owns() or (hook is not None and (hook.active or self.services.recording.runs_later(hook)))
+            )
+        # The owner may have the secret, and may just have become the owner.
+        return not self.services.recording.runs_later(hook) or hook.full_name in self.services.checks.unusable
 
     def _pass_on(self, request: WebhookRequest) -> None:
         to_owner = self.services.bot.to_owner
@@ -160,7 +168,7 @@ class Intake:
             # It waits, and is checked then, by the options that the webhook has then.
             return True
         # A test's source isn't verified, and a request that was admitted before a reload isn't verified again.
-        return hook.active and bool(request.origin or request.admitted == hook.declaration)
+        return hook.active and not hook.elsewhere and bool(request.origin or request.admitted == hook.declaration)
 
     def run(self, recorded: StoredDelivery, site: Site) -> Deferred[Outcome | Postponed]:
         """Call the handler of a recorded delivery, whose request was verified earlier. Fires when the handler has ended."""
@@ -175,7 +183,7 @@ class Intake:
             route, captures, _ = self._match(request)
             if isinstance(route, Mount) or route.hook is None or route.label != webhook:
                 raise Problem(404, "the URL of the request is another webhook's")
-            if not route.hook.active:
+            if not route.hook.active or route.hook.elsewhere:
                 return succeed(_INACTIVE)
             if recorded.received_at < route.hook.since and recorded.origin != "replay":
                 return succeed(_REMOVED)

@@ -153,7 +153,8 @@ class Route:
         self.max_body = declaration.max_body
         has_checks = declaration.verify or declaration.rate or declaration.dedupe or declaration.source
         self.needs_token = declaration.verify is not None and declaration.verify.scheme == ADDRESS_SCHEME
-        self.is_plain = not has_checks and declaration.ack == "after" and declaration.may_be_recorded
+        is_here = declaration.ack == "after" and not hook.elsewhere
+        self.is_plain = not has_checks and is_here and declaration.may_be_recorded
         self.placement = placement_of(hook.handler)
 
     def remove(self) -> None:
@@ -283,7 +284,7 @@ class Routes:
         for name in self._precedence.replace(owner, hooks, rank):
             self._update(name)
         for hook, by in self._precedence.newly_shadowed(hooks, old):
-            if hook.active and by.active:
+            if hook.active and by.active and not hook.elsewhere:
                 self._shadowed(hook, by)
         for hook in hooks:
             if hook.active and hook not in old:
@@ -386,10 +387,14 @@ class Routes:
     def declarations(self) -> Mapping[str, HookDeclaration]:
         return {name: hook.declaration for name, hook in self._precedence.by_name.items() if not hook.stands_by}
 
+    def hook(self, route: str) -> Hook | None:
+        """Return the webhook that is named as "Plugin:method", or the webhook of a room; None if it is not active."""
+        hook = self._precedence.by_name.get(route)
+        return None if hook is None or hook.stands_by else hook
+
     def declaration(self, route: str) -> HookDeclaration | None:
         """Return the declaration of a webhook that is named as "Plugin:method"; None if it is not active."""
-        hook = self._precedence.by_name.get(route)
-        return None if hook is None or hook.stands_by else hook.declaration
+        return None if (hook := self.hook(route)) is None else hook.declaration
 
     def match(self, raw_path: bytes, path: str, raw_method: bytes, *, inactive: bool = False) -> Match:
         """Return the route for a path and method; with `inactive`, also that of a webhook whose plugin is inactive. Raises NoRoute."""

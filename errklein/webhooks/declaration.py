@@ -56,6 +56,7 @@ class HookDeclaration:
     dedupe_window: float | None = None
     attempts: int | None = None
     ordered: bool = False
+    anywhere: bool = False
     methods_given: bool = False
     may_be_recorded: bool = True
     source_name: str = ""
@@ -106,7 +107,7 @@ class Hook:
     """A webhook of a plugin's instance: the declaration, and the bound method `handler` with the name `name`.
 
     `owner` is the plugin's name; empty for a webhook of a room. `active` is False for a webhook whose plugin may be inactive; its
-    handler is never called. Deliveries from before the Unix time `since` are those of an earlier webhook of the same name.
+    handler is never called. One that is `elsewhere` is active in another process, which calls the handler. Deliveries from before the Unix time `since` are those of an earlier webhook of the same name.
     """
 
     owner: str
@@ -115,6 +116,7 @@ class Hook:
     handler: Callable[..., Any]
     active: bool = True
     since: float = 0.0
+    elsewhere: bool = False
 
     @cached_property
     def full_name(self) -> str:
@@ -146,6 +148,7 @@ class WebhookOptions(TypedDict, total=False):
     dedupe_window: float | str | None
     attempts: int | None
     ordered: bool
+    anywhere: bool
     source: str | None
     events: Sequence[str]
     secret: Secrets | None
@@ -217,6 +220,9 @@ def webhook(uri_rule: Any = None, **options: Any) -> Any:
         s for "content".
     :param attempts: With `ack="now"`, the number of attempts until a delivery is given up.
     :param ordered: With `ack="now"`, run the deliveries in their order, one at a time.
+    :param anywhere: With `ack="now"`, let any worker of a bot of several processes run the deliveries, on an instance that isn't
+        activated. The handler may use `config`, values, `http` and `send`. What needs the networks, such as `ask`, lookups and
+        waits for messages, and `self.mutable` raise RuntimeError there, and in a bot of one process, too.
     :param source: The name of the service that sends the requests, such as "github". They are verified as it signs them, and the
         handler gets an `Event`.
     :param events: With `source`, the events for which the handler is called, such as "push" or "pull_request.*"; by default all.

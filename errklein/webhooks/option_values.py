@@ -158,9 +158,11 @@ def is_number(value: Any, kinds: Any) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
+_flag = where(lambda value: isinstance(value, bool), "True or False")
 _whole = where(lambda value: is_number(value, int) and value >= 1, "a whole number, at least 1")
 
 CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "anywhere": _flag,
     "ack": where(lambda value: value in ("after", "now"), "'after' or 'now'"),
     "attempts": _whole,
     "dedupe": where(
@@ -170,7 +172,7 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "max_body": _whole,
     "methods": check_methods,
     "events": _events,
-    "ordered": where(lambda value: isinstance(value, bool), "True or False"),
+    "ordered": _flag,
     "rate": Rate.of,
     "response": _response,
     "secret": _secret,
@@ -191,7 +193,7 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
 
 OPTION_FIELDS = {"source": "source_name"}  # the fields of a declaration for options of another name
 _NONE = {"source": "", "secret": (), "events": ()}  # what None means where it isn't None itself
-_NEVER_NONE = frozenset({"ack", "methods", "ordered"})
+_NEVER_NONE = frozenset({"ack", "anywhere", "methods", "ordered"})
 
 
 def check_names(names: Iterable[Any], known: Collection[str]) -> None:
@@ -216,7 +218,7 @@ def check_option(name: str, value: Any, checks: Mapping[str, Callable[[Any], Any
 def check_together(options: Mapping[str, Any]) -> None:
     """Check options, with checked values, that require others. Raises InvalidOption."""
     given: Callable[[str], Any] = options.get
-    needs_now: Sequence[str] = [name for name in ("attempts", "ordered", "response") if given(name)]
+    needs_now: Sequence[str] = [name for name in ("anywhere", "attempts", "ordered", "response") if given(name)]
     if needs_now and given("ack") != "now":
         raise InvalidOption(f"ack='now' for {needs_now[0]}", given("ack"))
     if given("dedupe_window") and not given("dedupe"):

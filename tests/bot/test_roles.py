@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein import BotPlugin, botcmd
+from errklein import BotPlugin, botcmd, webhook
 from errklein.bot import SingleNode
-from errklein.testing import TestBot
+from errklein.chat import Message
+from errklein.commands.operations import Actor
+from errklein.running.context import OnlyInOwner
+from errklein.testing import PluginTestCase, TestBot
 from tests.bot.several import SeveralTestCase
 
 CALLS: list[str] = []
@@ -102,3 +107,222 @@ class OwnershipTests(SeveralTestCase):
         self.nodes[0].drain(2)
         self.reactor.advance(0)
         self.assertTrue(self.reactor.hasStopped)
+
+
+class Hooks(BotPlugin):
+    """A plugin with webhooks of each kind, which records where they run."""
+
+    def get_configuration_template(self) -> Any:
+        """Return an example."""
+        return {"NAME": "a"}
+
+    def activate(self) -> None:
+        """Activate."""
+        super().activate()
+        CALLS.append("activate")
+
+    @webhook("/later", ack="now")
+    def later(self, payload: Any) -> None:
+        """Run in the owner."""
+        CALLS.append(f"later {payload} in {self.where}")
+
+    @webhook("/anywhere", ack="now", anywhere=True)
+    def anywhere(self, payload: Any) -> None:
+        """Run anywhere, with values and configuration."""
+        self["last"] = payload
+        CALLS.append(f"anywhere {payload} in {self.where}, {self.config}")
+
+    @webhook("/at-once")
+    def at_once(self, payload: Any) -> str:
+        """Respond."""
+        return self.where
+
+    @property
+    def where(self) -> str:
+        """The process."""
+        return str(self._bot.nodes.me.name.partition(":")[0])
+
+
+class WebhookTests(SeveralTestCase):
+    """Webhooks that arrive at a process that isn't the owner."""
+
+    plugins = (Hooks,)
+
+    def setUp(self) -> None:
+        """Start an owner."""
+        super().setUp()
+        CALLS.clear()
+        self.owner = self.process(owns=True)
+        CALLS.clear()
+
+    def post(self, bot: TestBot, path: str, payload: str = "1") -> int:
+        """Send a request to a process, and return the status."""
+        status = self.successResultOf(bot.post(path, data=payload)).status
+        self.reactor.advance(0)
+        return status
+
+    def test_recorded_elsewhere(self) -> None:
+        """A process that isn't the owner records and answers. The owner is told, and runs the delivery."""
+        other = self.process("intake")
+        self.assertEqual((self.post(other, "/later"), CALLS), (202, ["later 1 in host1"]))
+        self.assertEqual(self.nodes[1].topics, ["deliveries"])
+        self.assertEqual(self.post(self.owner, "/later", "2"), 202)
+        self.assertEqual(CALLS[1:], ["later 2 in host1"])
+
+    def test_without_an_owner(self) -> None:
+        """Recorded deliveries wait for an owner. Other requests get 503 and the reason."""
+        other = self.process()
+        self.stop(self.owner)
+        self.assertEqual([self.post(other, "/later", str(number)) for number in range(3)], [202, 202, 202])
+        for path in ("/at-once", "/pages", "/"):
+            response = self.successResultOf(other.post(path))
+            self.assertEqual((response.status, response.header("Retry-After")), (503, "2"))
+            self.assertIn("no process of this bot owns its plugins at the moment", response.text)
+        self.assertEqual(CALLS, [])
+        self.nodes[1].own()
+        self.reactor.advance(0)
+        self.assertEqual(CALLS, ["activate", *(f"later {number} in host2" for number in range(3))])
+        self.assertEqual(self.successResultOf(other.post("/at-once")).text, "host2")
+
+    def test_anywhere(self) -> None:
+        """A worker runs deliveries of webhooks with `anywhere`, with values and configuration, and the owner leaves these to it."""
+        self.owner.command("!plugin config Hooks {'NAME': 'b'}")
+        self.process("worker")
+        self.reactor.advance(2)
+        intake = self.process("intake")
+        CALLS.clear()
+        self.assertEqual((self.post(intake, "/anywhere"), self.post(self.owner, "/anywhere", "2")), (202, 202))
+        self.assertEqual(CALLS, [f"anywhere {number} in host2, {{'NAME': 'b'}}" for number in (1, 2)])
+        self.assertEqual(self.owner.plugin("Hooks")["last"], 2)
+        self.post(intake, "/later")
+        self.assertEqual(CALLS[2:], ["later 1 in host1"])
+
+    def test_anywhere_without_workers(self) -> None:
+        """The owner runs these itself while no other process is a worker that isn't drained."""
+        self.process("intake")
+        worker = self.process("worker")
+        self.nodes[2].is_draining = True
+        self.reactor.advance(2)
+        self.stop(worker)
+        self.post(self.owner, "/anywhere")
+        self.assertEqual(CALLS, ["anywhere 1 in host1, None"])
+
+    def test_changes_of_the_owner(self) -> None:
+        """Other processes follow the configuration, the blacklist, and the webhooks that are paused."""
+        other = self.process()
+        self.reactor.advance(2)
+        self.owner.command("!plugin config Hooks {'NAME': 'c'}")
+        CALLS.clear()
+        self.post(other, "/anywhere")
+        self.assertEqual(CALLS, ["anywhere 1 in host2, {'NAME': 'c'}"])
+        self.owner.command("!webhook pause Hooks:anywhere")
+        self.assertEqual((self.post(other, "/anywhere"), CALLS[1:]), (202, []))
+        self.owner.command("!webhook resume Hooks:anywhere")
+        self.reactor.advance(0)
+        self.assertEqual(len(CALLS), 2)
+        self.owner.command("!plugin blacklist Hooks")
+        self.assertEqual(self.post(other, "/anywhere"), 503)
+        self.owner.command("!plugin unblacklist Hooks")
+        self.assertEqual(self.post(other, "/later"), 202)
+
+    def test_webhooks_of_rooms(self) -> None:
+        """One that is made in the owner is received by others, until it is removed; the owner sends the messages."""
+        other = self.process()
+        making = self.owner.bot.room_webhooks.create(Actor("alice"), "json", "#testroom", "alerts")
+        made = self.successResultOf(Deferred.fromCoroutine(making))
+        path = urlsplit(made.url).path
+        self.owner.messages.clear()
+        self.assertEqual(self.post(other, path, '{"text": "It burns."}'), 202)
+        self.assertEqual([message.to for message in self.owner.messages], ["#testroom"])
+        self.stop(self.owner)
+        self.assertEqual(self.post(other, path, '{"text": "It burns again."}'), 202)
+        self.nodes[1].own()
+        self.reactor.advance(0)
+        self.assertEqual([message.to for message in other.messages], ["#testroom"])
+        later = self.process()
+        removing = other.bot.room_webhooks.remove(Actor("alice"), "alerts")
+        self.successResultOf(Deferred.fromCoroutine(removing))
+        self.assertEqual(self.post(later, path), 503)
+
+
+class Everything(BotPlugin):
+    """A plugin whose webhooks do what only the owner can."""
+
+    @webhook("/asks", ack="now", anywhere=True)
+    async def asks(self, payload: Any) -> None:
+        """Try everything, and record the errors."""
+        room = self.build_identifier("#testroom")
+        handle = self.send(room, f"sent by {self._bot.nodes.me.name}")
+        for work in (
+            lambda: self.ask(Message("a question"), "Really?"),
+            lambda: self.choose(room, "Really?", ["yes"]),
+            lambda: self.resolve("#testroom"),
+            lambda: self.topic_of("#testroom"),
+            self.rooms,
+            lambda: self.query_room("#testroom"),
+            self.change_presence,
+            lambda: self.start_poller(1, self.rooms),
+            lambda: self.mutable("x").__enter__(),
+            lambda: handle,
+        ):
+            try:
+                await work()  # type: ignore[no-untyped-call]
+            except OnlyInOwner as error:
+                CALLS.append(str(error))
+        await handle.stored
+        await self.store.update("number", lambda number: number + 1, 0)
+
+    @webhook("/waits", ack="now", anywhere=True)
+    def waits(self, payload: Any) -> None:
+        """Wait in a thread."""
+        sent = self.send(self.build_identifier("#testroom"), "sent")
+        assert sent.stored is None
+        sent.wait()
+
+    @webhook("/once", ack="now", anywhere=True, raw=True)
+    def once(self, request: Any) -> None:
+        """Use what needs no network."""
+        CALLS.append(str(request.delivery.once("step")))
+        self.warn_admins("noticed")
+
+    def callback_botmessage(self, message: Message) -> None:
+        """Use the network, in the owner."""
+        if message.body.startswith("sent"):
+            CALLS.append(f"heard {len(self.rooms())}")
+
+
+class OnlyInOwnerTests(PluginTestCase):
+    """A handler with `anywhere` that runs in a bot of one process."""
+
+    plugins = (Everything,)
+
+    def setUp(self) -> None:
+        """Forget earlier calls."""
+        super().setUp()
+        CALLS.clear()
+
+    def test_errors(self) -> None:
+        """It fails as it would in another process, with errors that name the option, or what to use instead."""
+        self.post("/asks")
+        self.bot.advance(0)
+        self.assertEqual(self.bot.sent_to("#testroom"), [f"sent by {self.bot.bot.nodes.me.name}"])
+        self.assertEqual(CALLS.pop(0), "heard 1")
+        self.assertEqual(len(CALLS), 10)
+        for text in CALLS:
+            self.assertIn("Everything:asks has anywhere=True", text)
+        self.assertIn("self.store.update", CALLS[8])
+        self.assertIn("can't wait for a message; remove the option", CALLS[9])
+        self.assertEqual(self.bot.plugin("Everything")["number"], 1)
+
+    def test_errors_in_threads(self) -> None:
+        """A wait in a thread fails, too, and the delivery is tried again."""
+        self.post("/waits")
+        self.bot.advance(0)
+        self.assertIn("OnlyInOwner", "".join(self.bot.log))
+        self.assertEqual(len(self.flushLoggedErrors(OnlyInOwner)), 1)
+
+    def test_what_needs_no_network(self) -> None:
+        """The journal and notices to administrators can be used."""
+        self.post("/once")
+        self.bot.advance(0)
+        self.assertEqual((CALLS, self.bot.sent_to("@admin")), (["True"], ["noticed"]))

@@ -92,6 +92,7 @@ class InvalidOptionsTests(SynchronousTestCase):
             ("attempts", 0, "expected a whole number, at least 1, not 0"),
             ("attempts", True, "expected a whole number, at least 1, not True"),
             ("ordered", 1, "expected True or False, not 1"),
+            ("anywhere", "yes", "expected True or False, not 'yes'"),
         ):
             self.assertEqual(self.invalid(**{option: value}), f"{option}: {text}")
 
@@ -154,6 +155,7 @@ class InvalidOptionsTests(SynchronousTestCase):
         for options, text in (
             ({"attempts": 3}, "expected ack='now' for attempts, not 'after'"),
             ({"ordered": True}, "expected ack='now' for ordered, not 'after'"),
+            ({"anywhere": True}, "expected ack='now' for anywhere, not 'after'"),
             ({"response": "ok"}, "expected ack='now' for response, not 'after'"),
             ({"dedupe_window": 3}, "expected dedupe='id', 'content' or 'header:NAME' for dedupe_window, not None"),
             (

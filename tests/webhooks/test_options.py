@@ -148,7 +148,7 @@ class HookOptionsTests(SynchronousTestCase):
         for options, text in (
             ({"rat": "10/s"}, "unknown option 'rat'; did you mean 'rate'?"),
             ({"verify": "github", "secert": "x"}, "unknown option 'secert'; did you mean 'secret'?"),
-            ({"raw": True}, "unknown option 'raw'; expected one of ack, attempts, dedupe, dedupe_window, events, "),
+            ({"raw": True}, "unknown option 'raw'; expected one of ack, anywhere, attempts, dedupe, dedupe_window, "),
             ({"secret": "hunter2"}, "secret: expected a reference such as 'env:GH_SECRET', or several, not a str"),
             ({"events": "push"}, "events: expected a list of events such as ['push', 'pull_request.*'], not 'push'"),
             ({1: 2}, "unknown option 1; expected one of ack, "),

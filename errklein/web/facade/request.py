@@ -24,7 +24,7 @@ from werkzeug.http import parse_options_header
 from werkzeug.local import LocalProxy
 from werkzeug.routing import Rule
 
-from errklein.running.context import assigned, handled_delivery, origin, request_id
+from errklein.running.context import anywhere, assigned, handled_delivery, origin, request_id
 from errklein.web.facade.json_text import dumps
 from errklein.webhooks import Hook, payload
 from errklein.webhooks.payload import BadPayload
@@ -381,6 +381,8 @@ class RequestContext:
         request_id.set(self.incoming.request_id)
         origin.set(f"route:{self.hook.full_name}")
         handled_delivery.set((f"route:{self.hook.full_name}", self.incoming.delivery_id))
+        if self.hook.declaration.anywhere:
+            anywhere.set(f"route:{self.hook.full_name}")
 
     @contextmanager
     def active(self) -> Iterator[None]:
