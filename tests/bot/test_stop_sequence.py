@@ -52,6 +52,7 @@ class StopSequenceTests(SynchronousTestCase):
             **dict.fromkeys(("events", "conversations", "notices", "waits", "queues", "dispatcher"), quiet),
             **dict.fromkeys(("_streams", "_room_messages", "room_webhooks", "command_pool", "plugin_pool"), quiet),
             missed=quiet,
+            to_owner=None,
             _sharing=quiet,
         )
         self.bot._at_most = partial(Bot._at_most, self.bot)
