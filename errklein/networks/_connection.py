@@ -34,8 +34,7 @@ class Backoff:
     """Delays between attempts. They double up to `longest`, and each is randomly prolonged by up to half, by numbers
     from 0 to 1. The random part keeps bots from reconnecting to a server at the same moment."""
 
-    FIRST = 1.0
-    LONGEST = 300.0
+    FIRST, LONGEST = 1.0, 300.0
 
     def __init__(self, chance: Callable[[], float], first: float | None = None, longest: float = LONGEST) -> None:
         self._chance, self._longest = chance, longest
@@ -67,14 +66,12 @@ def describe_failure(failure: Failure, certificates: str = "the variable SSL_CER
 
 
 class Connection:
-    """Keeps the bot connected to a network: runs the session again after it has ended, until `disconnect`. Pauses the
-    outbox meanwhile. The events get connections and their losses. A session connects, calls `connected`, and returns
-    the reason, or raises an exception, when the connection is lost. It may be cancelled. After Unusable, the next one
-    begins in 5 minutes, up to an hour; the first such failure is a notice. RetryLater names the least delay, and
-    `first` is that of the first attempt after a loss. The log has the `place`, such as " to irc.example.org"."""
+    """Keeps the bot connected to a network: runs the session again after it has ended, until `disconnect`. Pauses the outbox
+    meanwhile. A session connects, calls `connected`, and returns the reason, or raises an exception, when the connection is
+    lost. It may be cancelled. After Unusable, the next one begins in 5 minutes, up to an hour; the first such failure is a
+    notice. RetryLater names the least delay, and `first` is that of the first attempt after a loss. The log has the `place`."""
 
     log = Logger(namespace="errklein.networks")
-
     STABLE_AFTER = 30.0
     """Seconds after which a connection counts as stable, and the backoff is reset."""
 

@@ -19,6 +19,7 @@ from errklein.chat.identifiers import LookupFailed, Purpose, UserDoesNotExistErr
 from errklein.chat.outgoing import Wait
 from errklein.config import ConfigError
 from errklein.networks.base import ConnectedNetwork
+from errklein.networks.context import Latest
 from errklein.networks.json_client import RequestRefused
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.running import ThreadWaits, TimedOut, cancel_timers, in_reactor_thread, on_reactor_soon
@@ -41,7 +42,7 @@ class Directory(Generic[T]):
 
     def __init__(self, reactor: Any, look_up: Callable[[str], Coroutine[Any, Any, T | None]]) -> None:
         self._reactor, self._look_up = reactor, look_up
-        self._meanings: dict[str, tuple[T | None, float]] = {}
+        self._meanings: dict[str, tuple[T | None, float]] = Latest(MOST)
         """With the time until which they are known; the oldest first."""
         self._asked: dict[str, list[Deferred[T | None]]] = {}
 
@@ -72,23 +73,22 @@ class Directory(Generic[T]):
         """Look the name up unless it is known. A thread waits for that, up to PATIENCE seconds; the reactor doesn't."""
         if self.known(name) is not None:
             return
-        answered = Event()
-        on_reactor_soon(
-            self._reactor, lambda: self.find(name).addErrback(self._failed, name).addBoth(lambda _: answered.set())
-        )
+        answered, text = Event(), "{name} could not be looked up: {reason}"
+
+        def look_up() -> None:
+            found = self.find(name)
+            found.addErrback(lambda failure: self.log.info(text, name=name, reason=str(failure.value)))
+            found.addBoth(lambda _: answered.set())
+
+        on_reactor_soon(self._reactor, look_up)
         if not in_reactor_thread(self._reactor):
             answered.wait(PATIENCE)
 
     def put(self, name: str, meaning: T | None) -> None:
         """Note what a name means, as an event of the network says; None if it means nothing."""
         self._meanings.pop(name, None)
-        if len(self._meanings) >= MOST:
-            del self._meanings[next(iter(self._meanings))]
         self._meanings[name] = meaning, self._reactor.seconds() + (ABSENCE if meaning is None else LIFETIME)
         self._settle(name, meaning)
-
-    def _failed(self, failure: Failure, name: str) -> None:
-        self.log.info("{name} could not be looked up: {reason}", name=name, reason=str(failure.value))
 
     def _answered(self, result: T | Failure | None, name: str, waiting: list[Deferred[T | None]]) -> None:
         # Otherwise an event has said meanwhile what the name means, and the response is older.
@@ -184,8 +184,7 @@ class RoomOrder:
         self._go_on(room)
 
     def _go_on(self, room: str) -> None:
-        events = self._waiting.get(room)
-        if events is None or room in self._handling:
+        if (events := self._waiting.get(room)) is None or room in self._handling:
             return
         self._handling.add(room)
         while events and ((needed := events[0][0]) is None or needed.called):
@@ -217,7 +216,7 @@ def reported(method: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Def
 
 
 class RoomActions:
-    """Base class of what implements `ports.chat.ManagesRooms` for a connection."""
+    """Base class of what implements `ports.chat.ManagesRooms` for a connection. `stop` ends the waits of threads."""
 
     log = Logger(namespace="errklein.networks")
 
@@ -245,20 +244,14 @@ class RoomActions:
         return [] if in_reactor_thread(self._reactor) else list(self.result_of("members", room))
 
     def warn(self, what: str) -> None:
-        """Log a warning."""
         self.log.warn("{network}: {what}", network=self.network, what=what)
 
     def stop(self) -> None:
-        """End the waits of threads."""
         self._waits.stop()
 
 
 class WantedRooms(RoomActions):
-    """The same for networks on which the bot joins rooms, and tries those again that refuse it.
-
-    :param now: Returns the Unix time.
-    :param again: The seconds between attempts to join a room that refuses the bot.
-    """
+    """The same for networks on which the bot joins rooms, and tries those again that refuse it, after `again` seconds."""
 
     is_joined: Callable[[str], bool]
 
@@ -277,7 +270,6 @@ class WantedRooms(RoomActions):
         return self._enter(str(room), password).addCallback(lambda _: self._wanted.update({str(room): password}))
 
     def _enter(self, name: str, password: str = "") -> Deferred[None]:
-        """Join the room, unless the bot is there."""
         raise NotImplementedError
 
     def want(self, read: Callable[[], Mapping[str, str]]) -> Deferred[None]:
@@ -293,7 +285,6 @@ class WantedRooms(RoomActions):
         return Wait(f"the bot is in {name}") if self.is_joined(name) else self._missing.get(name)
 
     def stop(self) -> None:
-        """End the waits of threads, and what joins rooms."""
         super().stop()
         self.stop_joining()
 
@@ -331,7 +322,7 @@ class WantedRooms(RoomActions):
 
 
 class ManagingNetwork(ConnectedNetwork):
-    """Base class of networks on which `membership` manages rooms. Implements `ports.chat.ManagesRooms`."""
+    """Base class of networks on which `membership` manages rooms: its methods become those of the network."""
 
     membership: Any
 
@@ -340,13 +331,11 @@ class ManagingNetwork(ConnectedNetwork):
         return True
 
     def manage(self, membership: RoomActions) -> None:
-        """Let an object manage the rooms, whose methods become those of the network."""
         self.membership = membership
         for action in ("join", "leave", "create", "destroy", "topic", "set_topic", "members", "invite"):
             setattr(self, action, getattr(membership, action))
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """End the waits of threads, too."""
         return super().disconnect(grace).addCallback(lambda _: self.membership.stop())
 
     def room_status(self, name: str) -> Wait | None:
@@ -356,24 +345,13 @@ class ManagingNetwork(ConnectedNetwork):
 
 
 class ManagedRoom(AliasedRoom):
-    """A room, identified by its id, or by an alias until that is resolved. `str()` returns the id if it is known.
-
-    In a thread, methods wait for the server, and raise RoomError if it refuses.
-
-    :param actions: The rooms of the connection. Without them, methods raise NotImplementedError.
-    """
+    """A room, identified by its id, or by an alias until that is resolved. In a thread, methods wait for the server, and raise
+    RoomError if it refuses. Without `actions`, the rooms of the connection, they raise NotImplementedError."""
 
     joined: bool = read_only("exists", "True if the bot is in the room.")
 
-    def __init__(
-        self,
-        text: str,
-        network: str = "",
-        id: str = "",
-        names: Directory[str] | None = None,
-        actions: RoomActions | None = None,
-    ) -> None:
-        super().__init__(text, network, id, names)
+    def __init__(self, text: str, *known: Any, actions: RoomActions | None = None, **more: Any) -> None:
+        super().__init__(text, *known, **more)
         self._actions = actions
 
     @property
@@ -383,31 +361,24 @@ class ManagedRoom(AliasedRoom):
         return self._actions
 
     def join(self, username: str | None = None, password: str | None = None) -> None:
-        """Join the room, if the network has passwords with this one."""
         self._act.carry_out("join", self, password or "")
 
     def leave(self, reason: str | None = None) -> None:
-        """Leave the room."""
         self._act.carry_out("leave", self, reason or "")
 
     def create(self) -> None:
-        """Create the room of an alias."""
         self._act.carry_out("create", self)
 
     def destroy(self) -> None:
-        """Close the room for all."""
         self._act.carry_out("destroy", self)
 
     def invite(self, *args: Identifier | str) -> None:
-        """Invite persons, or people by id."""
         for person in args:
             self._act.carry_out("invite", self, person.person if isinstance(person, Person) else str(person))
 
     @property
     def exists(self) -> bool:
-        """True if the bot is in the room."""
-        found: bool = self._act.is_joined(str(self))
-        return found
+        return bool(self._act.is_joined(str(self)))
 
     @property
     def topic(self) -> str | None:
@@ -421,5 +392,4 @@ class ManagedRoom(AliasedRoom):
     @property
     def occupants(self) -> Sequence[RoomOccupant]:
         """The people in the room, as far as they are known; raises RoomError if that can't be known."""
-        people: Sequence[RoomOccupant] = self._act.occupants(self)
-        return people
+        return list(self._act.occupants(self))

@@ -84,10 +84,9 @@ class File(NamedTuple):
 
 
 class JSONClient:
-    """Calls methods of a network's HTTP interface. Use it on the reactor. The Deferreds may be cancelled. Status 429,
-    or 503 with Retry-After or `retry_after_ms`, is RetryLater; another one from 300 to 499 RequestRefused; another one,
-    or no valid response, NotConfirmed. `read_failure` is asked before, also at status 200. Errors name the network's
-    host, never the path, which may have a token. `headers`, of each request, may be changed later."""
+    """Calls methods of a network's HTTP interface. Use it on the reactor. The Deferreds may be cancelled. Status 429, or 503 with
+    Retry-After or `retry_after_ms`, is RetryLater; another one from 300 to 499 RequestRefused; another one, or no valid response,
+    NotConfirmed. `read_failure` is asked before. Errors name the host, never the path, which may have a token."""
 
     log = Logger(namespace="errklein.networks")
 
@@ -114,9 +113,8 @@ class JSONClient:
     ) -> Deferred[Any]:
         """Return the value of the response's JSON, None if it is empty. The path is below the base, and quoted. More than
         `most` bytes are BodyTooLarge."""
-        options: dict[str, Any] = {"max_body": most, "timeout": timeout, "params": params or {}}
-        if json is not None:
-            options["json"] = json
+        options: dict[str, Any] = {} if json is None else {"json": json}
+        options |= {"max_body": most, "timeout": timeout, "params": params or {}}
         return Deferred.fromCoroutine(self._call(method, path, **options))
 
     def upload(

@@ -41,8 +41,7 @@ _TS, _MENTION, _NUMBER = re.compile(r"\d{1,12}\.\d{1,9}"), re.compile(r"<@([UW][
 
 
 class SlackEvents:
-    """Reports what Slack sends to the bot. `heard_at` is the time of the latest event, and `has_echo` whether the bot's own messages
-    come back as events."""
+    """Reports what Slack sends. `heard_at` is the time of the latest event, `has_echo` whether the bot's own messages come back."""
 
     def __init__(self, backend: SlackBackend) -> None:
         self._backend, self._rooms, self._reactor = backend, backend.membership, backend.context.reactor

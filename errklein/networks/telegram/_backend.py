@@ -144,7 +144,7 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
         return found
 
     def room(self, text: str) -> TelegramRoom:
-        return TelegramRoom(text, self.network, names=self, actions=self)  # type: ignore[arg-type]
+        return TelegramRoom(text, self.network, names=self, actions=self)
 
     def rooms(self) -> Sequence[Room]:
         return [self.room(chat) for chat in list(self._chats) if self.is_joined(chat)]

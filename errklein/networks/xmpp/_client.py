@@ -90,9 +90,10 @@ class XMPPStream:
         self._error: Exception | None = None
         self._waiting: Deferred[None] = Deferred()
         identity = SETTINGS.read_identity(config.BOT_IDENTITY)
-        jid, self._server = identity["username"], identity.get("server")
-        jid, loop = jid if "/" in jid else f"{jid}/{resource}", event_loop(context.reactor)
+        self._server = identity.get("server")
+        jid = identity["username"] if "/" in identity["username"] else f"{identity['username']}/{resource}"
         options = {"feature_mechanisms": dict(config.XMPP_FEATURE_MECHANISMS)}
+        loop = event_loop(context.reactor)
         client = self._client = ClientXMPP(jid, identity["password"], plugin_config=options, loop=loop)
         self.jid, self.domain = str(client.boundjid.bare), str(client.boundjid.domain)
         client.register_plugin("xep_0199")
@@ -150,7 +151,8 @@ class XMPPStream:
         self._client.send(made)
         if kind == "message" and "stream_management" in self._client.features:
             self._client.send('<r xmlns="urn:xmpp:sm:3"/>')
-        elif kind == "message":  # the server handles stanzas in order
+        elif kind == "message":
+            # The server handles stanzas in order.
             answered = self.ping().addErrback(lambda failure: failure.trap(RequestRefused))
             answered.addCallbacks(lambda _: self._owner.confirm(attributes["id"], is_echo=False), lambda _: None)
 
