@@ -560,4 +560,5 @@ class LocalBackend(NetworkBase):
 
     def notify(self, event: str, *args: Any) -> None:
         """Call the method `event` of BackendEvents on the reactor. May be called from any thread."""
-        on_reactor_soon(self._reactor, self.report, event, *args)
+        if self.events is not None:
+            on_reactor_soon(self._reactor, self.report, event, *args)

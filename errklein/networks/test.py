@@ -22,9 +22,8 @@ from errklein.running import on_reactor_soon
 from errklein.text import to_plain, without_mentions
 
 QUIT_MESSAGE = "$STOP$"  # a message with this text stops the bot
-STZ_MSG = 1
-STZ_PRE = 2
-STZ_IQ = 3  # Kinds of items in the incoming queue, as errbot numbers them: message, presence, other
+STZ_MSG, STZ_PRE, STZ_IQ = 1, 2, 3
+"""Kinds of items in the incoming queue, as errbot numbers them: message, presence, other."""
 
 
 class TestPerson(LocalPerson):
@@ -112,9 +111,7 @@ class TestBackend(LocalBackend):
     __test__ = False
 
     mode = "test"
-    person_type = TestPerson
-    occupant_type = TestOccupant
-    room_type = TestRoom
+    person_type, occupant_type, room_type = TestPerson, TestOccupant, TestRoom
 
     def __init__(self, reactor: Any, config: Any, now: Callable[[], float] = time) -> None:
         super().__init__(reactor, config, now)
@@ -236,10 +233,8 @@ class TestBackend(LocalBackend):
         """Deliver a message to the bot, and return it. Call it on the reactor. Sender and recipient may be names:
         `sender` and the bot by default. The sender of a message to a room becomes an occupant. `thread` is the id of
         the first message of the thread that the message is in."""
-        speaker = self.build_identifier(frm) if isinstance(frm, str) else frm or self.sender
         listener = self.build_identifier(to) if isinstance(to, str) else to or self.bot_identifier
-        if isinstance(listener, LocalRoom) and isinstance(speaker, LocalPerson):
-            speaker = listener.enter(speaker.person)
+        speaker = self._speaker(frm, listener)
         message = Message(text, frm=speaker, to=listener, extras=extras)
         where = listener if isinstance(listener, LocalRoom) else speaker
         message.ref, message.thread = self._new_ref(str(where), thread), thread
@@ -247,6 +242,13 @@ class TestBackend(LocalBackend):
         self.seen[message.ref] = [text]
         self.receive_message(message)
         return message
+
+    def _speaker(self, frm: Identifier | str | None, where: Identifier) -> Identifier:
+        """Return who speaks, in a room as its occupant."""
+        speaker = self.build_identifier(frm) if isinstance(frm, str) else frm or self.sender
+        if isinstance(where, LocalRoom) and isinstance(speaker, LocalPerson):
+            return where.enter(speaker.person)
+        return speaker
 
     def receive_edit(self, message: Message, text: str) -> Message:
         """Let the sender of a message edit it, and return its new version. Call it on the reactor."""
@@ -258,7 +260,6 @@ class TestBackend(LocalBackend):
         return edited
 
     def receive_deletion(self, message: Message) -> None:
-        """Let the sender of a message delete it. Call it on the reactor."""
         if message.ref is not None:
             self.seen.pop(message.ref, None)
         self.notify("message_deleted", message.ref, message.frm)
@@ -274,10 +275,7 @@ class TestBackend(LocalBackend):
     def press(self, ref: MessageRef, number: int, by: Identifier | str | None = None) -> str:
         """Let a person, by default `sender`, press a button of a message, also one that it has no more. Return the text that this
         person alone is shown, which is in `sent` too; "" if the press counts. Call it on the reactor."""
-        presser = self.build_identifier(by) if isinstance(by, str) else by or self.sender
-        where = self.build_identifier(ref.room)
-        if isinstance(where, LocalRoom) and isinstance(presser, LocalPerson):
-            presser = where.enter(presser.person)
+        presser = self._speaker(by, self.build_identifier(ref.room))
         refusal = "" if self.events is None else self.events.choice_made(self, Press(ref, presser, number))
         if refusal:
             self._add_sent(Message(refusal, frm=self.bot_identifier, to=self.person_of(presser)))

@@ -8,9 +8,8 @@ import re
 import select
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO, TextIO
 
@@ -35,31 +34,20 @@ _ATOMIC = 4096  # number of bytes that a ready pipe accepts without blocking (PI
 
 class Console:
     """Base class of the output of a text conversation to the descriptor `target`, which is never closed; None drops all
-    text. Methods are called on the reactor, and call `line_received` there with each line of input, and `ended` once,
-    after the last one, or when the output can't be written any more. Output doesn't block the reactor: text that fits
-    is written at once, and other text in a thread. If writing fails, for example because the reader has closed a pipe,
-    the conversation ends and all further text is dropped."""
+    text. Methods are called on the reactor, and call `line_received` of the network there with each line of input, and
+    `ended` once, after the last one, or when the output can't be written any more. Output doesn't block the reactor: text
+    that fits is written at once, and other text in a thread. If writing fails, for example because the reader has closed a
+    pipe, the conversation ends and all further text is dropped."""
 
     log = Logger()
 
-    def __init__(
-        self,
-        reactor: Any,
-        target: int | None,
-        encoding: str,
-        line_received: Callable[[str], None],
-        ended: Callable[[], None],
-    ) -> None:
-        self._reactor = reactor
+    def __init__(self, reactor: Any, network: TextBackend, target: int | None, encoding: str) -> None:
+        self._reactor, self._network, self._encoding = reactor, network, encoding
         self._descriptor = -1 if target is None else target
-        self._encoding = encoding
-        self._line_received = line_received
-        self._ended: Callable[[], None] | None = ended
+        self._is_writable, self._is_open, self._has_writer = target is not None, True, False
         self._stopped: Deferred[None] | None = None
-        self._is_writable = target is not None
         self._writes: SimpleQueue[tuple[bytes, Deferred[None]] | None] = SimpleQueue()
         self._queued = 0
-        self._has_writer = False
         self._poll = select.poll()
         if target is not None:
             self._poll.register(target, select.POLLOUT)
@@ -73,16 +61,15 @@ class Console:
             return succeed(None)
         if self._queued == 0 and len(data) <= _ATOMIC and self._poll.poll(0):
             try:
-                written = os.write(self._descriptor, data)
+                data = data[os.write(self._descriptor, data) :]
             except BlockingIOError:
-                written = 0
+                pass
             except OSError:
                 self._break()
                 return succeed(None)
-            data = data[written:]
             if not data:
                 return succeed(None)
-        done: Deferred[None] = Deferred()
+        done = Deferred[None]()
         self._queued += 1
         self._writes.put((data, done))
         if not self._has_writer:
@@ -94,7 +81,7 @@ class Console:
         """Set the name in the prompt, if there is one."""
 
     def close(self) -> Deferred[None]:
-        self._ended = None
+        self._is_open = False
         self._writes.put(None)
         return self._stopped or succeed(None)
 
@@ -125,29 +112,24 @@ class Console:
         self._end()
 
     def _end(self) -> None:
-        ended, self._ended = self._ended, None
-        if ended is not None:
-            ended()
+        if self._is_open:
+            self._is_open = False
+            self._network.ended()
 
     def _has_stopped(self) -> None:
         assert self._stopped is not None
         self._stopped.callback(None)
 
 
-_CHUNK = 65536
-
-
 class LineConsole(Console):
-    """Reads lines from the descriptor `source`, if there is one, and writes messages to another. There is no prompt. A
-    thread reads the input, since event loops can't watch regular files. It reads more only after the lines so far are
-    handled. The descriptors are never closed."""
+    """Reads lines from a descriptor, if there is one, and writes messages to another. There is no prompt. A thread reads the
+    input, since event loops can't watch regular files. It reads more only after the lines so far are handled."""
 
-    def __init__(
-        self, reactor: Any, source: int | None, target: int | None, encoding: str, *callbacks: Callable[..., None]
-    ) -> None:
-        super().__init__(reactor, target, encoding, *callbacks)
+    _wake: int | None = None
+
+    def __init__(self, reactor: Any, network: TextBackend, source: int | None, *target: Any) -> None:
+        super().__init__(reactor, network, *target)
         self._source = source
-        self._wake: int | None = None
 
     def start(self) -> None:
         if self._source is None:
@@ -172,7 +154,7 @@ class LineConsole(Console):
         try:
             while not any(ready == waiting for ready, _ in poll.poll()):
                 try:
-                    data = os.read(source, _CHUNK)
+                    data = os.read(source, 65_536)
                 except BlockingIOError:
                     continue
                 except OSError:
@@ -199,9 +181,9 @@ class LineConsole(Console):
         try:
             for line in lines:
                 text = line.decode(self._encoding, "replace").rstrip("\r")
-                if self._ended is not None:
+                if self._is_open:
                     try:
-                        self._line_received(text)
+                        self._network.line_received(text)
                     except Exception:
                         self.log.failure("Handling a line of standard input failed")
         finally:
@@ -215,16 +197,14 @@ _OCCUPANT = re.compile(r"(?P<room>#[^\s/#]+)/@?(?P<person>[^\s@/#][^\s/]*)")
 
 
 class TextBackend(LocalBackend):
-    """A conversation of one person, the first of BOT_ADMINS, with the bot. Implements
-    `dispatch.replies.OperatorConsole`. On a terminal there is a greeting, a prompt with history and completion, and
-    colours. Otherwise each line of input is a message, and the output contains the bot's messages as plain text, and
-    nothing else. By default, they are those of the process; not sys.stdout, which twistd replaces by the log."""
+    """A conversation of one person, the first of BOT_ADMINS, with the bot. Implements `dispatch.replies.OperatorConsole`. On a
+    terminal there is a greeting, a prompt with history and completion, and colours. Otherwise each line of input is a message,
+    and the output contains the bot's messages as plain text, and nothing else. By default, they are those of the process; not
+    sys.stdout, which twistd replaces by the log."""
 
     mode = "text"
     default_name = "@errbot"
-    person_type = TextPerson
-    occupant_type = TextOccupant
-    room_type = TextRoom
+    person_type, occupant_type, room_type = TextPerson, TextOccupant, TextRoom
 
     def __init__(self, reactor: Any, config: Any, *, stdin: TextIO | None = None, stdout: TextIO | None = None) -> None:
         admins = [*getattr(config, "BOT_ADMINS", ()), *getattr(config, "BOT_ADMINS_NOTIFICATIONS", ())]
@@ -248,12 +228,12 @@ class TextBackend(LocalBackend):
         self._outbox: Outbox[str] = Outbox(reactor, self.network, self, outbox_limits(config, self.message_size_limit))
 
     def connect(self, events: BackendEvents) -> None:
-        self._console = self._open_console()
+        self._console = console = self._open_console()
         super().connect(events)
         self.notify("presence_changed", Presence(self.administrator, ONLINE))
         if self._on_terminal:
-            self._console.show(greeting(str(self.bot_identifier), self._overview))
-        self._console.start()
+            console.show(greeting(str(self.bot_identifier), self._overview))
+        console.start()
         self._outbox.resume()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
@@ -269,9 +249,8 @@ class TextBackend(LocalBackend):
         self._at_once.note(to)
         return self._outbox.perform(to, message.body, wanted, file, priority=message.priority, original=message)
 
-    # backends.outbox.Transport
+    # outbox.Transport
 
-    window = 1
     serial = False
 
     def estimate(self, body: str) -> int:
@@ -282,9 +261,6 @@ class TextBackend(LocalBackend):
         to = None if original is None else original.to
         return [self._rendered(part, to) for part in split_message(operation.text, self.message_size_limit)]
 
-    def take_turn(self, recipient: str) -> float:
-        return 0.0
-
     def transmit(self, parts: Sequence[str], keys: Sequence[str]) -> Sequence[Deferred[None]]:
         return [succeed(None) if self._console is None else self._console.show(part) for part in parts]
 
@@ -294,8 +270,7 @@ class TextBackend(LocalBackend):
         if not self._on_terminal or not message.is_direct:
             return None
         overview = self._overview
-        found = hint(message.body, overview)
-        if found is not None or self._hinted or overview.plugins_read_messages:
+        if (found := hint(message.body, overview)) is not None or self._hinted or overview.plugins_read_messages:
             return found
         self._hinted = True
         return f"This is not a command. {command_hint(overview.prefix)}"
@@ -310,27 +285,19 @@ class TextBackend(LocalBackend):
         if message.frm is not None:
             self.send_message(Message(f"reaction {plain(mark)}", frm=self.bot_identifier, to=message.frm))
 
-    def send_stream_request(
-        self,
-        user: Identifier,
-        fsource: BinaryIO,
-        name: str | None = None,
-        size: int | None = None,
-        stream_type: str | None = None,
-    ) -> Stream:
+    def send_stream_request(self, user: Identifier, fsource: BinaryIO, *details: Any, **more: Any) -> Stream:
         """Show the file's name and size as a line. A terminal can't receive files: the stream stays pending and unread."""
-        stream = Stream(user, fsource, name, size, stream_type)
-        facts = [code(name) if name else "a file", *([f"{size} bytes"] if size is not None else [])]
+        stream = Stream(user, fsource, *details, **more)
+        size = [f"{stream.size} bytes"] if stream.size is not None else []
+        facts = [code(stream.name) if stream.name else "a file", *size]
         self.send_message(Message(f"stream {', '.join(facts)}", frm=self.bot_identifier, to=user))
         return stream
 
     def build_identifier(self, text: str) -> Identifier:
         """Return the person of `@user` or of a name in BOT_ADMINS, the room of `#room`, or the occupant of
         `#room/user`. Raises ValueError for any other text."""
-        occupant = _OCCUPANT.fullmatch(text)
-        if occupant:
-            room = self.query_room(occupant["room"])
-            return room.occupant_named(occupant["person"])
+        if occupant := _OCCUPANT.fullmatch(text):
+            return self.query_room(occupant["room"]).occupant_named(occupant["person"])
         if _ROOM.fullmatch(text):
             return self.query_room(text)
         if _PERSON.fullmatch(text) or text in self._admin_names:
@@ -350,19 +317,9 @@ class TextBackend(LocalBackend):
             from errklein.networks.text._terminal import TerminalConsole
 
             assert self._input is not None and self._output is not None
-            return TerminalConsole(
-                self._reactor,
-                self._input,
-                self._output,
-                self._line_received,
-                self._ended,
-                name=self._speaker(),
-                history=Path(self.config.BOT_DATA_DIR) / HISTORY,
-                commands=self._commands,
-            )
-        source, target = _descriptor(self._input), _descriptor(self._output)
+            return TerminalConsole(self._reactor, self, self._input, self._output)
         encoding = getattr(self._output, "encoding", None) or "utf-8"
-        return LineConsole(self._reactor, source, target, encoding, self._line_received, self._ended)
+        return LineConsole(self._reactor, self, _descriptor(self._input), _descriptor(self._output), encoding)
 
     def _rendered(self, markdown: str, to: Identifier | None) -> str:
         compact: bool = getattr(self.config, "COMPACT_OUTPUT", False)
@@ -395,19 +352,19 @@ class TextBackend(LocalBackend):
         self.user = person
         self._show_speaker()
 
-    def _speaker(self) -> str:
+    def speaker(self) -> str:
         return sanitize(str(self.user if self.room is None else self.room.occupant_named(self.user.person)))
 
     def _show_speaker(self) -> None:
         if self._console is not None:
-            self._console.show_name(self._speaker())
+            self._console.show_name(self.speaker())
 
     def toggle_multiline(self) -> bool:
         """Switch between messages of one line and messages that end with an empty line; return True for the latter."""
         self._lines = [] if self._lines is None else None
         return self._lines is not None
 
-    def _line_received(self, text: str) -> None:
+    def line_received(self, text: str) -> None:
         prefix = re.escape(self._overview.prefix)
         # Pasted commands arrive as one text; other lines belong to the command before them.
         for part in re.split(rf"\n(?={prefix})", text) if prefix else [text]:
@@ -430,10 +387,11 @@ class TextBackend(LocalBackend):
             return Message(text, frm=self.user, to=self.bot_identifier)
         return Message(text, frm=self.room.occupant_named(self.user.person), to=self.room)
 
-    def _commands(self, typed: str) -> Sequence[str]:
+    def commands(self, typed: str) -> Sequence[str]:
+        """Return the commands, with their prefix, that a text may become."""
         return self._overview.commands(self._message(typed))
 
-    def _ended(self) -> None:
+    def ended(self) -> None:
         self._time_slices.do(self._end)
 
     def _end(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import contextvars
 import os
 import re
@@ -33,7 +34,7 @@ from prompt_toolkit.utils import get_cwidth
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from errklein.networks.text._backend import Console
+from errklein.networks.text._backend import HISTORY, Console, TextBackend
 from errklein.text import sanitize
 
 
@@ -58,33 +59,18 @@ class CommandCompleter(Completer):
 
 
 class TerminalConsole(Console):
-    """Shows a prompt with a name on a terminal, and messages above the prompt. Ctrl-C sends SIGINT to this process.
-    Ctrl-D, or the loss of the terminal, ends the input. Tab completes the command before the cursor: `commands` is
-    called in the terminal's thread with the text there, and returns the commands, with their prefix, that it may
-    become. `history` is the file for the lines that were typed."""
+    """Shows a prompt with a name on a terminal, and messages above the prompt. Ctrl-C sends SIGINT to this process. Ctrl-D, or the
+    loss of the terminal, ends the input. Tab completes the command before the cursor, for which `commands` of the network is
+    called in the terminal's thread."""
 
-    def __init__(
-        self,
-        reactor: Any,
-        source: TextIO,
-        target: TextIO,
-        *callbacks: Callable[..., None],
-        name: str,
-        history: Path,
-        commands: Callable[[str], Sequence[str]],
-    ) -> None:
-        super().__init__(reactor, target.fileno(), target.encoding, *callbacks)
-        self._source = source
-        self._target = target
-        self._name = name
-        self._history = history
-        self._commands = commands
+    def __init__(self, reactor: Any, network: TextBackend, source: TextIO, target: TextIO) -> None:
+        super().__init__(reactor, network, target.fileno(), target.encoding)
+        self._source, self._target, self._name = source, target, network.speaker()
         self._pending: deque[tuple[str, Deferred[None] | None]] = deque()
         self._session: PromptSession[str] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: contextvars.Context | None = None
-        self._prompting = False
-        self._closing = False
+        self._prompting = self._closing = False
 
     def start(self) -> None:
         self._stopped = Deferred()
@@ -139,11 +125,11 @@ class TerminalConsole(Console):
         output.enable_cpr = False
         session: PromptSession[str] = PromptSession(
             lambda: [("bold", self._name), ("", " > ")],
-            history=_open_history(self._history),
+            history=_open_history(Path(self._network.config.BOT_DATA_DIR) / HISTORY),
             auto_suggest=AutoSuggestFromHistory(),
             enable_history_search=True,
             key_bindings=keys,
-            completer=CommandCompleter(self._commands),
+            completer=CommandCompleter(self._network.commands),
             complete_style=CompleteStyle.READLINE_LIKE,
             erase_when_done=True,
             reserve_space_for_menu=0,
@@ -165,7 +151,7 @@ class TerminalConsole(Console):
         if text.strip():
             self._pending.append((f"\x1b[1m{self._name}\x1b[22m > {sanitize(text)}", None))
             self._flush()
-        self._reactor.callFromThread(self._line_received, text)
+        self._reactor.callFromThread(self._network.line_received, text)
         return False
 
     def _flush(self) -> None:
@@ -211,13 +197,10 @@ class TerminalConsole(Console):
 
     def _wake(self, function: Callable[[], None]) -> None:
         """Call the function in the terminal's thread, unless the prompt has ended or hasn't started."""
-        loop = self._loop
-        if loop is not None:
-            try:
+        if (loop := self._loop) is not None:
+            # If the loop has just closed, `_has_stopped` shows the pending texts.
+            with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(function, context=self._context)
-            except RuntimeError:
-                # The loop has just closed; `_has_stopped` shows the pending texts.
-                pass
 
     def _restore_terminal(self) -> None:
         termios.tcsetattr(self._source, termios.TCSADRAIN, self._settings)
@@ -231,8 +214,6 @@ def _open_history(path: Path) -> History:
         return InMemoryHistory()
     return FileHistory(str(path))
 
-
-# Lines of text with ANSI sequences, broken between words for the width of the terminal
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _INDENT = re.compile(r"\s*(?:[•-] |\d+\. )?")

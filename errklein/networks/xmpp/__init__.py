@@ -26,6 +26,10 @@ def rooms_of(config: Any) -> dict[str, str]:
     return {name.lower(): password for name, password in rooms.items()}
 
 
+def permits_plaintext(config: Any) -> bool:
+    return any(value and key.startswith("unencrypted") for key, value in config.XMPP_FEATURE_MECHANISMS.items())
+
+
 def _is_bare(text: str) -> bool:
     with suppress(ValueError):
         return bare(text) == text

@@ -27,18 +27,8 @@ from errklein.networks.context import Latest, NetworkContext
 from errklein.networks.directory import ManagingNetwork
 from errklein.networks.errors import NotConfirmed, RequestRefused, RetryLater
 from errklein.networks.json_client import LARGEST, File, one_line
-from errklein.networks.xmpp import SETTINGS
-from errklein.networks.xmpp._client import (
-    CLIENT,
-    UPLOAD,
-    USER,
-    XMPPRooms,
-    XMPPStream,
-    element,
-    error_of,
-    event_loop,
-    permits_plaintext,
-)
+from errklein.networks.xmpp import SETTINGS, permits_plaintext
+from errklein.networks.xmpp._client import CLIENT, UPLOAD, USER, XMPPRooms, XMPPStream, element, error_of, event_loop
 from errklein.networks.xmpp.identifiers import XMPPPerson, XMPPRoom, bare, split_identifier
 from errklein.running import on_reactor_soon
 from errklein.text import sanitize, to_plain, to_xhtml

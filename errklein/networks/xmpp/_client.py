@@ -29,7 +29,7 @@ from errklein.networks.context import NetworkContext
 from errklein.networks.directory import WantedRooms, reported
 from errklein.networks.errors import NotConfirmed, RequestRefused, Unusable
 from errklein.networks.json_client import one_line
-from errklein.networks.xmpp import SETTINGS, rooms_of
+from errklein.networks.xmpp import SETTINGS, permits_plaintext, rooms_of
 from errklein.networks.xmpp.identifiers import XMPPPerson, XMPPRoom, XMPPRoomOccupant, bare, split_identifier
 from errklein.running import deferred_of, loop_of, result_within
 from errklein.text import sanitize
@@ -65,10 +65,6 @@ def event_loop(reactor: Any) -> AbstractEventLoop:
         start = "start the bot with `--reactor=asyncio`, or without `--reactor`"
         raise ConfigError(f"BACKEND: XMPP needs the asyncio reactor, and this is {type(reactor).__name__}; {start}")
     return loop
-
-
-def permits_plaintext(config: Any) -> bool:
-    return any(value and key.startswith("unencrypted") for key, value in config.XMPP_FEATURE_MECHANISMS.items())
 
 
 def error_of(stanza: Element) -> RequestRefused:
