@@ -30,20 +30,15 @@ Ack = Literal["after", "now"]
 
 @dataclass(frozen=True)
 class HookDeclaration:
-    """The arguments of `@webhook`, normalised.
+    """The arguments of `@webhook`, normalised: None or false where nothing was given, so that the settings apply, or errklein decides.
 
-    `rule` has a leading slash and no trailing one. `methods` are in upper case. `threaded` is None where errklein decides
-    by the kind of function. `max_body` (bytes) and `timeout` (seconds) are None where the settings apply.
-
-    The others are None or false where nothing was given: see `webhook`. `methods_given` is whether the plugin or the operator
-    has named the methods. `secret` are references for the verification of `source_name`, whose `source` is
-    known as soon as the webhook is configured; `response` is that of `ack="now"`
-    where neither 202 nor the source's is wanted. Requests for a webhook that isn't `may_be_recorded` are never stored, and so never run later; without a
-    verification, they count for the limit of their client.
+    `methods_given` is whether the plugin or the operator has named the methods. `secret` are references for the verification of
+    `source_name`, whose `source` is known as soon as the webhook is configured. Requests for a webhook that isn't `may_be_recorded`
+    are never stored, and so never run later; without a verification, they count for the limit of their client.
     """
 
-    rule: str
-    methods: tuple[str, ...] = DEFAULT_METHODS
+    rule: str  # with a leading slash and no trailing one
+    methods: tuple[str, ...] = DEFAULT_METHODS  # in upper case
     form_param: str | None = None
     raw: bool = False
     threaded: bool | None = None
@@ -69,14 +64,13 @@ class HookDeclaration:
     def of(cls, function: Callable[..., Any]) -> HookDeclaration | None:
         """Return the declaration of a function or bound method; None without `@webhook`. It is read from the function's
         attributes, since plugins and their tests read and change these."""
-        rule = getattr(function, "_err_webhook_uri_rule", None)
-        if rule is None:
+        if (rule := getattr(function, "_err_webhook_uri_rule", None)) is None:
             return None
         methods = tuple(getattr(function, "_err_webhook_methods", DEFAULT_METHODS))
         options = getattr(function, "_errklein_webhook_options", {})
         return cls(
-            rule=rule,
-            methods=methods,
+            rule,
+            methods,
             form_param=getattr(function, "_err_webhook_form_param", None),
             raw=bool(getattr(function, "_err_webhook_raw", False)),
             threaded=getattr(function, "_errklein_threaded", None),
@@ -95,8 +89,7 @@ class HookDeclaration:
     def summary(self) -> str:
         """The verification, and the response and the rate unless they are the default, for operators."""
         parts = [f"verified by {self.verify.scheme}" if self.verify is not None else "not verified"]
-        if self.verify is not None and self.verify.unusable:
-            parts = ["all requests get 503"]
+        parts = ["all requests get 503"] if self.verify is not None and self.verify.unusable else parts
         parts += ['ack="now"'] if self.ack == "now" else []
         parts += [f"at most {self.rate}"] if self.rate is not None else []
         return ", ".join(parts)
@@ -104,19 +97,15 @@ class HookDeclaration:
 
 @dataclass(frozen=True, eq=False)
 class Hook:
-    """A webhook of a plugin's instance: the declaration, and the bound method `handler` with the name `name`.
+    """A webhook of a plugin's instance, or of a room."""
 
-    `owner` is the plugin's name; empty for a webhook of a room. `active` is False for a webhook whose plugin may be inactive; its
-    handler is never called. One that is `elsewhere` is active in another process, which calls the handler. Deliveries from before the Unix time `since` are those of an earlier webhook of the same name.
-    """
-
-    owner: str
-    name: str
+    owner: str  # the plugin's name; empty for a webhook of a room
+    name: str  # that of the bound method `handler`
     declaration: HookDeclaration
     handler: Callable[..., Any]
-    active: bool = True
-    since: float = 0.0
-    elsewhere: bool = False
+    active: bool = True  # False for a webhook whose plugin may be inactive; its handler is never called
+    since: float = 0.0  # the Unix time before which deliveries are those of an earlier webhook of the same name
+    elsewhere: bool = False  # whether it is active in another process, which calls the handler
 
     @cached_property
     def full_name(self) -> str:
@@ -155,8 +144,8 @@ class WebhookOptions(TypedDict, total=False):
     response: Response | None
 
 
+# Options that are attributes of the function, each of its own, which plugins and their tests read and change.
 _OF_ERRBOT = frozenset({"methods", "form_param", "raw", "threaded"})
-"""Options that are attributes of the function, each of its own, which plugins and their tests read and change."""
 
 
 @overload
@@ -244,9 +233,8 @@ def webhook(uri_rule: Any = None, **options: Any) -> Any:
         except InvalidOption as error:
             raise ValueError(f"@webhook on {function.__qualname__}: {error}") from None
         if form_param is not None and raw:
-            meant = "remove one of them (a raw handler reads the field from request.form)"
-            text = f"form_param={form_param!r} and raw=True exclude each other; {meant}"
-            raise TypeError(f"@webhook on {function.__qualname__}: {text}")
+            meant = "exclude each other; remove one of them (a raw handler reads the field from request.form)"
+            raise TypeError(f"@webhook on {function.__qualname__}: form_param={form_param!r} and raw=True {meant}")
         given = {OPTION_FIELDS.get(name, name): checked[name] for name in options.keys() - _OF_ERRBOT}
         vars(function).update(
             _err_webhook_uri_rule=normalise_rule(function.__name__ if rule is None else rule),
@@ -280,13 +268,12 @@ Claim = tuple[str, str]  # a rule without the names of its variables, and an HTT
 
 @dataclass(frozen=True)
 class RouteInfo:
-    """A hook with its rule and the methods of which it gets the requests. `shadowed_by` is a hook that gets the
-    requests of other methods that this one declares; None if there is none."""
+    """A hook with its rule and the methods of which it gets the requests."""
 
     hook: Hook
     rule: str
     methods: tuple[str, ...]
-    shadowed_by: Hook | None
+    shadowed_by: Hook | None  # a hook that gets the requests of other methods that this one declares
 
 
 class RoutePrecedence:
@@ -315,12 +302,10 @@ class RoutePrecedence:
             renewed = new.get(hook.name)
             for claim in claims_of(hook):
                 queue = self._claims[claim]
-                if renewed is not None and claim in claims_of(renewed):
-                    queue[queue.index(hook)] = renewed
-                else:
-                    queue.remove(hook)
-                    if not queue:
-                        del self._claims[claim]
+                kept = [renewed] if renewed is not None and claim in claims_of(renewed) else []
+                queue[(at := queue.index(hook)) : at + 1] = kept
+                if not queue:
+                    del self._claims[claim]
         for hook in hooks:
             for claim in claims_of(hook):
                 queue = self._claims.setdefault(claim, [])
@@ -329,11 +314,9 @@ class RoutePrecedence:
         for hook in old:
             self.by_name.pop(hook.full_name, None)
         self.by_name.update((hook.full_name, hook) for hook in hooks)
-        if hooks:
-            self.by_owner[owner] = tuple(hooks)
-        else:
-            self.by_owner.pop(owner, None)
-            del self._ranks[owner]
+        self.by_owner[owner] = tuple(hooks)
+        if not hooks:
+            del self.by_owner[owner], self._ranks[owner]
         touched = [*old, *hooks]
         rivals = (self._claims.get(claim, ()) for hook in touched for claim in claims_of(hook))
         return {hook.full_name for hook in chain(touched, *rivals)}
@@ -367,8 +350,6 @@ class RoutePrecedence:
 
 def claims_of(hook: Hook) -> list[Claim]:
     """Return the claims of a hook. Rules that differ only in the names of their variables are the same URL."""
-    rule = _VARIABLE.sub(lambda variable: f"<{variable[1] or 'string'}>", hook.declaration.rule)
-    methods = list(dict.fromkeys(hook.declaration.methods))
-    if "GET" in methods and "HEAD" not in methods:
-        methods.append("HEAD")
-    return [(rule, method) for method in methods]
+    rule, methods = hook.declaration.rule, hook.declaration.methods
+    rule = _VARIABLE.sub(lambda variable: f"<{variable[1] or 'string'}>", rule)
+    return [(rule, method) for method in dict.fromkeys((*methods, *(["HEAD"] if "GET" in methods else ())))]

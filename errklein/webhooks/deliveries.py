@@ -29,8 +29,8 @@ class DeliveryState(StrEnum):
     REFUSED = "refused"
 
 
+# The states of deliveries that wait or run.
 UNFINISHED = (DeliveryState.RECEIVED, DeliveryState.RUNNING, DeliveryState.RETRY)
-"""The states of deliveries that wait or run."""
 
 
 class StoredRequest(NamedTuple):
@@ -44,8 +44,7 @@ class StoredRequest(NamedTuple):
     secure: bool = False  # whether the client used HTTPS
     server: tuple[str, int] = ("localhost", 80)
     base_path: str = ""  # the path below which the client reached the webhooks
-    secret_headers: frozenset[bytes] = frozenset()
-    """Names of headers that the journal's log must leave out, beside those that it knows. They aren't stored."""
+    secret_headers: frozenset[bytes] = frozenset()  # those that the journal must leave out beside those that it knows
 
     @property
     def size(self) -> int:
@@ -113,16 +112,17 @@ class StoredDelivery(NamedTuple):
     request_id: str = ""  # the request's id in the log
     ack: str = "after"  # or "now"
     attempt: int = 0  # the number of the present or last attempt; 0 before the first
+    # The time of the next attempt for RETRY, and for RECEIVED if it is replayed at a rate; the end of the lease for RUNNING.
     due_at: float = 0.0
-    """The time of the next attempt for RETRY, and for RECEIVED if it is replayed at a rate; the end of the lease for RUNNING."""
     origin: str = ""  # "" for a request of a client, "test" for `!webhook test`, "replay" for a replayed delivery
     key: str = ""  # what identifies repeated requests, such as the source's id of the delivery; "" if nothing does
     outcome: Outcome | None = None  # the last outcome, if an attempt has ended
     request: StoredRequest | None = None  # None in lists
     attempts: Sequence[Attempt] = ()  # the earlier attempts; empty in lists
     verified: bool = True  # whether only a known source can have sent the request
-    superseded_by: int = 0
-    """The id of a later delivery with which the source has repeated this one after it was given up or refused, or 0."""
+    superseded_by: int = (
+        0  # the later delivery with which the source has repeated this one after it was given up or refused
+    )
     began_at: float = 0.0  # the beginning of the last attempt; 0.0 in lists
     answered: int = 0  # the status of the response that the source has got; 0 if there was none, or it isn't known
 
@@ -154,8 +154,9 @@ class DeliveryQuery:
     reason: str | None = None  # a part of the reason of the last outcome, in upper or lower case
     ids: Sequence[int] | None = None
     request_id: str | None = None  # the id that the response has as X-Request-Id
-    text: str | None = None
-    """A text in the headers or the body, in any case, as it is or as in JSON or a form. Each is read, so name few ids."""
+    text: str | None = (
+        None  # in the headers or the body, in any case, also as in JSON or a form; each is read: name few ids
+    )
     answered: int | None = None  # the status of the response that the source has got
 
 
@@ -184,8 +185,9 @@ class FailureGroup(NamedTuple):
     last: float
     key: str = ""
     ids: Sequence[int] = ()  # the latest ids, first those that the source hasn't sent again; empty in lists of groups
-    sources: Sequence[str] = ()
-    """The source's ids of those that it hasn't sent again, "" for unknown ones; empty in lists of groups."""
+    sources: Sequence[
+        str
+    ] = ()  # the source's ids of those that it hasn't sent again, "" if unknown; empty in lists of groups
 
 
 class Action(NamedTuple):
@@ -207,8 +209,7 @@ class Balance(NamedTuple):
     accepted: int
     parts: Mapping[str, int]  # their numbers by what has become of them
     missing: Sequence[int]  # the ids, of all times, that must have a row and have none; at most 1,000
-    kills: Sequence[float]
-    """The times of starts after a process was killed; 0.0 for one that was killed or runs, and none was started since."""
+    kills: Sequence[float]  # the times of starts after a process was killed; 0.0 if none was started since, or it runs
 
     @property
     def difference(self) -> int:

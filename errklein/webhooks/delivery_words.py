@@ -31,20 +31,18 @@ class UnknownWebhook(InvalidWords):
 
 
 class ReplayWords(NamedTuple):
-    """What to replay: the deliveries with these ids, or without any, those of the query; also superseded ones if `force` is true.
-    With a rate, they begin so many seconds apart."""
+    """What to replay: the deliveries with these ids, or without any, those of the query."""
 
     ids: Sequence[int]
     query: DeliveryQuery
-    force: bool
-    spacing: float = 0.0
+    force: bool  # whether superseded ones are replayed, too
+    spacing: float = 0.0  # with a rate, the seconds between their beginnings
 
 
 def parse_time(text: str, now: float) -> float:
     """Return a Unix time: of `2h` or `10min` the one so long before `now`, or that of an ISO date, by default in the local time
     zone. Raises InvalidWords."""
-    ago = duration_of(text)
-    if ago is not None:
+    if (ago := duration_of(text)) is not None:
         return now - ago
     try:
         return datetime.fromisoformat(text).timestamp()
@@ -112,10 +110,8 @@ def parse_replay(
 
 def next_page(words: Sequence[str], last: int) -> str:
     """Return the words of a list whose page ends with the delivery `last`, changed to those of the next page."""
-    kept = list(words)
-    if "before" in kept:
-        del kept[(at := kept.index("before")) : at + 2]
-    return shlex.join([*kept, "before", str(last)])
+    at = words.index("before") if "before" in words else len(words)
+    return shlex.join([*words[:at], *words[at + 2 :], "before", str(last)])
 
 
 def counted_query(query: DeliveryQuery, page: Sequence[StoredDelivery]) -> DeliveryQuery:
@@ -128,8 +124,7 @@ def counted_query(query: DeliveryQuery, page: Sequence[StoredDelivery]) -> Deliv
 def parse_ids(words: Iterable[str]) -> list[int] | None:
     """Return the ids if all words are ids, at least one; None otherwise."""
     numbers = [_number(word) for word in words]
-    found = [number for number in numbers if number is not None]
-    return found if found and len(found) == len(numbers) else None
+    return [number for number in numbers if number is not None] if numbers and None not in numbers else None
 
 
 def _value(name: str, value: str, now: float) -> float | str:
@@ -172,10 +167,8 @@ def _webhook(word: str, hooks: Mapping[str, str], webhooks: Iterable[str]) -> st
     names = {*hooks, *hooks.values(), *webhooks}
     plugins = {name.partition(":")[0] for name in names}
     suggestion = did_you_mean(word, (*_STATES, *_KEYWORDS, *sorted({*plugins, *names}))) or ";"
-    raise InvalidWords(
-        f"unknown word {word!r}{suggestion} valid are {_WEBHOOK}, {', '.join(_STATES)}, since TIME, until TIME, status STATUS, answered STATUS, "
-        "reason TEXT, source-id ID, before ID and limit COUNT"
-    )
+    valid = f"{_WEBHOOK}, {', '.join(_STATES)}, since TIME, until TIME, status STATUS, answered STATUS, reason TEXT"
+    raise InvalidWords(f"unknown word {word!r}{suggestion} valid are {valid}, source-id ID, before ID and limit COUNT")
 
 
 def _number(word: str) -> int | None:

@@ -54,30 +54,28 @@ class Source:
 
     name: str  # the name in commands and settings, such as "github"
     title: str  # the name for people, such as "GitHub"
+    # Called with the name of an event and its payload; returns the lines of the message as texts with placeholders, such as
+    # `"**{sender.login}** opened [{issue.title}]({issue.html_url})"`. Values never get into a text in another way, so each is
+    # escaped. Empty lines are left out.
     lines: Callable[[str, Any], Sequence[str]]
-    """Called with the name of an event and its payload; returns the lines of the message as texts with placeholders, such as
-    `"**{sender.login}** opened [{issue.title}]({issue.html_url})"`. Values never get into a text in another way, so each is
-    escaped. Empty lines are left out."""
     verification: Callable[..., Verification]  # returns the verification for `secret=` references
-    event: Callable[[Received, Any], str] = lambda received, payload: ""
-    """Returns the name of the event of a request with this payload."""
+    event: Callable[[Received, Any], str] = lambda received, payload: ""  # returns the name of the event of a request
     parse: Callable[[Received], Any] = decoded  # returns the payload of a request; raises BadPayload
-    values: Callable[[Any], Mapping[str, Any]] = lambda payload: {}
-    """Returns what placeholders may refer to beside the payload's own keys."""
+    values: Callable[[Any], Mapping[str, Any]] = lambda payload: {}  # returns what placeholders may refer to, too
     signs: bool = False  # whether the service signs its requests; if not, the address of a webhook contains a token
     issues_secret: bool = False  # whether the service makes the secret and shows it when the address is entered there
     # The response to a request that was recorded.
     response: ImmediateResponse | Callable[[Received], ImmediateResponse] = ACCEPTED
+    # Returns the response for a status and a reason, for services that expect errors in a form of their own.
     refusal: Callable[[int, str], ImmediateResponse] | None = None
-    """Returns the response for a status and a reason, for services that expect errors in a form of their own."""
+    # Returns the service's id of a delivery that it repeats; by default that of the verification.
     delivery_id: Callable[[Received], str | None] | None = None
-    """Returns the service's id of a delivery that it repeats; by default that of the verification."""
     short_url: bool = False  # whether an address is the prefix and the token, without the webhook's name
     suffixes: tuple[str, ...] = ()  # segments that the service appends to the address
     most_lines: int = 10  # the number of lines of a message
+    # At most three lines that tell what to do at the service, with `{url}`, `{secret}`, `{token}`, `{host}` (with port and base path)
+    # and `{s}` ("s" with TLS).
     setup: Sequence[str] = ()
-    """At most three lines that tell what to do at the service, with `{url}`, `{secret}`, `{token}`, `{host}` (with port and
-    base path) and `{s}` ("s" with TLS)."""
     example: str = ""  # the file of an example in the source's folder `payloads`
 
     def read(self, received: Received) -> Event:

@@ -57,11 +57,10 @@ _INDEX = re.compile(r"-?[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class _Placeholder:
-    """Alternatives, of which the first one with a text is shown, and the filters that it passes through. An alternative
-    is the path of a value, or a text in quotes."""
-
-    terms: tuple[tuple[str, ...] | str, ...]
-    filters: tuple[str, ...]
+    terms: tuple[
+        tuple[str, ...] | str, ...
+    ]  # the paths of values, and texts in quotes: the first one with a text is shown
+    filters: tuple[str, ...]  # those that it passes through
     is_code: bool = False
 
     def texts(self, values: object) -> Iterator[str]:
@@ -179,14 +178,10 @@ def _parts(line: str) -> tuple[_Part, ...]:
         raise _invalid("a ) after the address of a link", line)
     if any(isinstance(part, str) and "`" in part for part in parts):
         # Code begins or ends somewhere else, so the value may be outside of it.
-        parts = [piece for part in parts for piece in _without_code(part)]
+        for number, part in reversed(list(enumerate(parts))):
+            if isinstance(part, _Placeholder) and part.is_code:
+                parts[number : number + 1] = "`", replace(part, is_code=False), "`"
     return tuple(parts)
-
-
-def _without_code(part: _Part) -> Sequence[_Part]:
-    if isinstance(part, _Placeholder) and part.is_code:
-        return "`", replace(part, is_code=False), "`"
-    return (part,)
 
 
 def _placeholder(text: str, *, is_code: bool) -> _Placeholder:
