@@ -74,12 +74,9 @@ __all__ = [
 
 @scheme
 def addresses(*, allowed: str | Sequence[str]) -> Verification:
-    """Return the verification by the client's address, for sources that have no secret but publish their addresses.
-
-    Behind a proxy, the address is the one that trusted proxies report; see TRUSTED_PROXIES.
-
-    :param allowed: Addresses and ranges, such as "192.0.2.7", "198.51.100.0/24" and "2001:db8::/32".
-    """
+    """Return the verification by the client's address, for sources that have no secret but publish their addresses. `allowed` are
+    addresses and ranges, such as "192.0.2.7", "198.51.100.0/24" and "2001:db8::/32". Behind a proxy, the address is the one that
+    trusted proxies report; see TRUSTED_PROXIES."""
     given = (allowed,) if isinstance(allowed, str) else tuple(allowed)
     if not given:
         raise ValueError("no address is allowed; name addresses or ranges, such as '198.51.100.0/24'")
@@ -137,14 +134,10 @@ _OF_DISCORD = b"x-signature-ed25519"
 
 @scheme
 def discord(*, public_key: str | Sequence[str], tolerance: float = 300.0) -> Verification:
-    """Return the verification of Discord's interactions and webhook events, by the Ed25519 signature of time and body.
-
-    Discord's PING, with which it verifies a URL, gets its response. See
-    https://docs.discord.com/developers/interactions/overview#setting-up-an-endpoint.
-
-    :param public_key: The application's public key in hexadecimal, which isn't secret; or several.
-    :param tolerance: The greatest difference of the signed time to the present time, in seconds.
-    """
+    """Return the verification of Discord's interactions and webhook events, by the Ed25519 signature of time and body. `public_key` is
+    the application's in hexadecimal, which isn't secret; or several. `tolerance` is the greatest difference of the signed time to the
+    present time, in seconds. Discord's PING, with which it verifies a URL, gets its response. See
+    https://docs.discord.com/developers/interactions/overview#setting-up-an-endpoint."""
     given = (public_key,) if isinstance(public_key, str) else public_key
     keys = [forms.load_key(bytes.fromhex, key) for key in given]
     if not keys:
@@ -156,18 +149,14 @@ def discord(*, public_key: str | Sequence[str], tolerance: float = 300.0) -> Ver
         forms.check_time(timestamp, received.now, tolerance)
         if not any(forms.verifies(key, unhexlify, hexlify, signature, timestamp + received.body) for key in keys):
             raise Refused(forms.NO_MATCH)
-        return _response_to_ping(received.body)
+        # A PING has the type 1 of interactions, or the type 0 of webhook events, whose type 1 is an event.
+        payload = forms.json_of(received.body)
+        kind = payload.get("type") if isinstance(payload, dict) else None
+        if kind == 1 and "event" not in payload:
+            return ImmediateResponse(200, [(b"content-type", b"application/json")], b'{"type":1}')
+        return ImmediateResponse(204, [], b"") if kind == 0 else None
 
     return Verification("discord", check, delivery_id=forms.id_in_json("id"), secret_headers=frozenset({_OF_DISCORD}))
-
-
-def _response_to_ping(body: bytes) -> ImmediateResponse | None:
-    """Return the response to a PING: type 1 of interactions, type 0 of webhook events, whose type 1 is an event."""
-    payload = forms.json_of(body)
-    kind = payload.get("type") if isinstance(payload, dict) else None
-    if kind == 1 and "event" not in payload:
-        return ImmediateResponse(200, [(b"content-type", b"application/json")], b'{"type":1}')
-    return ImmediateResponse(204, [], b"") if kind == 0 else None
 
 
 @scheme
@@ -191,15 +180,10 @@ def github(*, secret: Secrets) -> Verification:
 
 @scheme
 def gitlab(*, secret: Secrets, signed: bool = False, tolerance: float = 300.0) -> Verification:
-    """Return the verification of GitLab's webhooks, by the secret token in `X-Gitlab-Token`, or by a signature.
-
-    GitLab repeats the `Idempotency-Key` when it sends a delivery again. See
-    https://docs.gitlab.com/user/project/integrations/webhooks/.
-
-    :param signed: The secret is a signing token, "whsec_…", instead of a secret token. The signature is that of Standard
-        Webhooks.
-    :param tolerance: The greatest difference of the signed time to the present time, in seconds.
-    """
+    """Return the verification of GitLab's webhooks, by the secret token in `X-Gitlab-Token`, or by a signature. If it is `signed`, the
+    secret is a signing token, "whsec_…", the signature is that of Standard Webhooks, and `tolerance` is the greatest difference of the
+    signed time to the present time, in seconds. GitLab repeats the `Idempotency-Key` when it sends a delivery again. See
+    https://docs.gitlab.com/user/project/integrations/webhooks/."""
     if signed:
         return forms.StandardWebhooks(tolerance).verification("gitlab", secret, "X-Gitlab-Event")
     return forms.token_in_header(
@@ -209,12 +193,8 @@ def gitlab(*, secret: Secrets, signed: bool = False, tolerance: float = 300.0) -
 
 @scheme
 def linear(*, secret: Secrets, tolerance: float = 60.0) -> Verification:
-    """Return the verification of Linear's webhooks, by the HMAC-SHA256 of the body in `Linear-Signature`.
-
-    See https://linear.app/developers/webhooks.
-
-    :param tolerance: The greatest difference of `webhookTimestamp` in the body to the present time, in seconds.
-    """
+    """Return the verification of Linear's webhooks, by the HMAC-SHA256 of the body in `Linear-Signature`. `tolerance` is the greatest
+    difference of `webhookTimestamp` in the body to the present time, in seconds. See https://linear.app/developers/webhooks."""
     form = forms.SignedBody((b"linear-signature",))
     forms.check_tolerance(tolerance)
 
@@ -285,13 +265,9 @@ def slack(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
 
 @scheme
 def stripe(*, secret: Secrets, tolerance: float = 300.0) -> Verification:
-    """Return the verification of Stripe's webhooks, by the HMAC-SHA256 of time and body in `Stripe-Signature`.
-
-    The secret is used with its prefix "whsec_". The id of a delivery is that of the event in its body. See
-    https://docs.stripe.com/webhooks/signature.
-
-    :param tolerance: The greatest difference of the signed time to the present time, in seconds.
-    """
+    """Return the verification of Stripe's webhooks, by the HMAC-SHA256 of time and body in `Stripe-Signature`. The secret is used with
+    its prefix "whsec_". `tolerance` is the greatest difference of the signed time to the present time, in seconds. The id of a delivery
+    is that of the event in its body. See https://docs.stripe.com/webhooks/signature."""
     signed = b"{timestamp}.{body}"
     form = forms.SignedBody(
         (b"stripe-signature",), b"v1=", b",", signed=signed, timestamp_item=b"t=", tolerance=tolerance
@@ -313,30 +289,19 @@ _MOST_FIELDS = 1000
 
 @scheme
 def twilio(*, secret: Secrets, algorithm: str = "sha1") -> Verification:
-    """Return the verification of Twilio's webhooks, by the HMAC of URL and form in `X-Twilio-Signature`.
-
-    The URL is that of PUBLIC_URL. A body that isn't a form is verified by its digest in the query, `bodySHA256`. See
-    https://www.twilio.com/docs/usage/security#validating-requests.
-
-    :param secret: The auth token, or the shared key of a webhooks rule.
-    :param algorithm: "sha1" for the auth token; "sha256" for a shared key with HMAC_SHA256.
-    """
+    """Return the verification of Twilio's webhooks, by the HMAC of URL and form in `X-Twilio-Signature`. The secret is the auth token,
+    with the algorithm "sha1", or the shared key of a webhooks rule, with "sha256" for HMAC_SHA256. The URL is that of PUBLIC_URL. A
+    body that isn't a form is verified by its digest in the query, `bodySHA256`. See
+    https://www.twilio.com/docs/usage/security#validating-requests."""
     if algorithm not in ("sha1", "sha256"):
         raise ValueError(f"invalid algorithm: {algorithm!r}; expected 'sha1' or 'sha256'")
-    return Verification(
-        "twilio",
-        _check_twilio,
-        references(secret),
-        {"algorithm": algorithm},
-        forms.HeaderId(b"i-twilio-idempotency-token"),
-        frozenset({_OF_TWILIO}),
-        _sign_for_twilio,
-    )
+    find_id, options = forms.HeaderId(b"i-twilio-idempotency-token"), {"algorithm": algorithm}
+    signer, names = _sign_for_twilio, frozenset({_OF_TWILIO})
+    return Verification("twilio", _check_twilio, references(secret), options, find_id, names, signer)
 
 
 def _check_twilio(received: Received, secrets: Sequence[bytes], algorithm: str) -> None:
-    given = forms.required(received, _OF_TWILIO)
-    fields = _signed_fields(received)
+    given, fields = forms.required(received, _OF_TWILIO), _signed_fields(received)
     messages = [url + fields for url in _spellings(received.url)]
     forms.match([given], [_twilio_signature(one, secret, algorithm) for one in messages for secret in secrets])
 

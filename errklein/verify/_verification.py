@@ -209,6 +209,7 @@ def scheme(factory: Factory) -> Factory:
     return factory
 
 
+# The values of the annotations of options, with their description. `references` checks the type of secrets.
 _TYPES: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "bool": ("True or False", (bool,)),
     "float": ("a number", (int, float)),
@@ -216,7 +217,6 @@ _TYPES: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "str | None": ("a string or None", (str, type(None))),
     "str | Sequence[str]": ("a string or a list of strings", (str, list, tuple)),
 }
-"""The values of the annotations of options, with their description. `references` checks the type of secrets."""
 
 
 def verification(scheme: str, /, **options: Any) -> Verification:
@@ -342,11 +342,9 @@ ADDRESS_SCHEME = "token in the address"  # the name of the scheme `url_token`
 
 
 def url_token(secret: Secrets = (), *, digests: Sequence[str] = (), delivery_id: FindId = None) -> Verification:
-    """Return the verification by the token at the end of the address, of which only the SHA-256 digest needs to be known.
-
-    The web server removes the token from the address before anything records or logs it: see `Received.path_token`. `secret`
-    are references to tokens, `digests` the hexadecimal SHA-256 digests of further ones.
-    """
+    """Return the verification by the token at the end of the address. `secret` are references to tokens, `digests` the hexadecimal
+    SHA-256 digests of further ones. The web server removes the token from the address before anything records or logs it: see
+    `Received.path_token`."""
 
     def check(received: Received, secrets: Sequence[bytes], digests: Sequence[str]) -> None:
         if not received.path_token:
@@ -489,9 +487,8 @@ def verifies(key: Ed25519PublicKey, decode: Encoding, encode: Encoding, signatur
 def standard_webhooks(
     *, secret: Secrets = (), public_key: str | Sequence[str] = (), prefix: str = "", tolerance: float = 300.0
 ) -> Verification:
-    """Return the verification of Standard Webhooks, by a signature of id, time and body in `webhook-signature`.
-
-    Many sources use it, also through Svix. See https://www.standardwebhooks.com.
+    """Return the verification of Standard Webhooks, by a signature of id, time and body in `webhook-signature`. Many sources use it, also
+    through Svix. See https://www.standardwebhooks.com.
 
     :param secret: References to secrets, "whsec_…", for signatures of the kind v1.
     :param public_key: Public keys, "whpk_…", for signatures of the kind v1a.
