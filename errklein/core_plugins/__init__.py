@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cached_property, wraps
 from inspect import cleandoc
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from errklein.bot import CoreHost
 from errklein.chat import Identifier, Message, RoomError, rules_of
 from errklein.chat.identifiers import LookupFailed
 from errklein.commands import Caller, CommandError, RegisteredCommand, check_access
@@ -21,6 +20,10 @@ from errklein.ports.chat import KnowsHolders
 from errklein.running.context import running_command
 from errklein.text import code, plain, plain_lines, truncated
 from errklein.text.masking import masker
+
+if TYPE_CHECKING:
+    # Commands import this module before they choose a reactor.
+    from errklein.bot import CoreHost
 
 __all__ = ["CorePlugin", "callable_anywhere", "shown_lines"]
 
