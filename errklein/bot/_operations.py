@@ -220,7 +220,7 @@ class ProcessOperations:
         names = {*OWN_NAMESPACES, *backends, *(plugin.name for plugin in bot.plugin_manager.found)}
         count = write_backup(path, rows_of(bot.storage, names))
         if bot.bot_config.STORAGE != "Memory":
-            back_up(path.parent, path)
+            back_up(path.parent if bot.bot_config.ERRKLEIN_DATABASE is None else None, path)
         return path, count
 
     @operation("config_reload", "option", changes=True)

@@ -10,19 +10,28 @@ import sys
 from argparse import Namespace
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from errklein import journal
 from errklein import storage as stored
 from errklein.cli._parser import complain, print_lines
-from errklein.compat.storages import check_storage, command_for, database_of, make_storage, shelves_to_import
+from errklein.compat.storages import (
+    check_storage,
+    command_for,
+    database_of,
+    make_storage,
+    shared_database,
+    shelves_to_import,
+)
 from errklein.compat.stored_classes import STORED_VALUES, ErrbotPickles, NameJudge, plugs_of, without_endpoints
-from errklein.config import Config, SecretStore
+from errklein.config import Config, ConfigError, SecretStore
+from errklein.config.databases import find_databases
 from errklein.config.secrets import write_private_file
 from errklein.database import Access, DatabaseError
 from errklein.journal import DATABASE, JournalArchive
+from errklein.ports.nodes import SharedDatabase
 from errklein.ports.values import OF_NETWORK, Storage
 from errklein.service import DataDirectory
 from errklein.storage import StorageError
@@ -81,7 +90,7 @@ def export_errbot(config: Config, known: Namespace) -> int:
     """Write the bot's values to shelves in the directory, by default the data directory; `force` moves existing ones first."""
     if config.STORAGE != "Shelf":
         raise StorageError(f"STORAGE is {config.STORAGE!r}, which errbot uses itself; only 'Shelf' can be exported")
-    if not (database := database_of(config)).exists():
+    if not (database := database_of(config)).exists() and config.ERRKLEIN_DATABASE is None:
         raise StorageError(f"{database} doesn't exist, so there is nothing to export; check --config")
     target = Path(known.directory or database.parent)
     with _locked_storage(config) as storage:
@@ -129,8 +138,10 @@ def backup(config: Config, known: Namespace) -> int:
     before = store.contents() if known.with_secrets else {}
     with storage_to_read(config) as storage:
         count = stored.write_backup(path, stored.rows_of(storage, _namespaces(config)))
-    copied = journal.back_up(directory, path)
+    is_shared = config.ERRKLEIN_DATABASE is not None
+    copied = journal.back_up(None if is_shared else directory, path)
     lines = [f"{path}: {_values(count)}", *([f"{copied}: deliveries and messages"] if copied else [])]
+    lines += ["without deliveries and messages: pg_dump copies the whole database of ERRKLEIN_DATABASE"] * is_shared
     if known.with_secrets:
         secrets = {**before, **store.contents()}
         _write_secrets(path, secrets)
@@ -192,6 +203,9 @@ def restore(config: Config, known: Namespace) -> int:
     file = _default_backup(config) if known.file is None else Path(known.file)
     read = stored.read_any_backup(file)
     secrets = _read_secrets(file)
+    if known.with_deliveries and config.ERRKLEIN_DATABASE is not None:
+        text = "deliveries are in the database of ERRKLEIN_DATABASE; restore what pg_dump has written with pg_restore"
+        raise StorageError(f"--with-deliveries: {text}")
     if known.with_deliveries:
         journal.check_backup(journal.backup_of(file))
     refusals, warnings = stored.check_rows(read.rows, NameJudge(plugs_of(config)), known.trust)
@@ -200,9 +214,11 @@ def restore(config: Config, known: Namespace) -> int:
     with _locked_storage(config, create=True) as storage:
         present = sum(1 for row in stored.rows_of(storage, _namespaces(config)) if row[:2] not in _SET_BY_THE_BOT)
         if present and not known.force:
+            setting = "BOT_DATA_DIR" if config.ERRKLEIN_DATABASE is None else "ERRKLEIN_DATABASE"
+            where = f"{config.BOT_DATA_DIR}: " if setting == "BOT_DATA_DIR" else ""
             raise StorageError(
-                f"{config.BOT_DATA_DIR}: the bot has {_values(present)} already, so nothing was restored; use an empty "
-                "BOT_DATA_DIR, or replace values of the same name: "
+                f"{where}the bot has {_values(present)} already, so nothing was restored; use an empty "
+                f"{setting}, or replace values of the same name: "
                 f"`{command_for(config, config.BOT_DATA_DIR, 'restore', '--force', str(file.absolute()))}`"
             )
         if present:
@@ -270,6 +286,13 @@ def storage_set(config: Config, known: Namespace) -> int:
 storage_merge = storage_set
 
 
+def storage_init(config: Config, _: Namespace) -> int:
+    address = config.ERRKLEIN_DATABASE
+    if address is None:
+        raise ConfigError("ERRKLEIN_DATABASE isn't set, and a bot on SQLite makes its files at the start")
+    return print_lines(find_databases(address).create_tables(address))
+
+
 def _check_imported(config: Config, storage: Storage) -> None:
     if reason := shelves_to_import(config, storage, config.BOT_DATA_DIR):
         raise StorageError(reason)
@@ -277,20 +300,22 @@ def _check_imported(config: Config, storage: Storage) -> None:
 
 @contextmanager
 def _locked_storage(config: Config, *, create: bool = False) -> Iterator[Storage]:
-    with _locked(config, create=create), closing(make_storage(config)) as storage:
+    with _locked(config, create=create) as database, closing(make_storage(config, database=database)) as storage:
         yield storage
 
 
 @contextmanager
-def _locked(config: Config, *, create: bool = False) -> Iterator[None]:
+def _locked(config: Config, *, create: bool = False) -> Iterator[SharedDatabase | None]:
     data = _data_of(config)
-    if not create:
+    database = shared_database(config)
+    if not create and database is None:
         data.check_exists()
     data.check()
     data.prepare()
     data.lock()
     try:
-        yield
+        with nullcontext() if database is None else database.alone():
+            yield database
     finally:
         data.unlock()
 
@@ -303,7 +328,7 @@ def storage_to_read(config: Config, *, missing_ok: bool = False) -> Iterator[Sto
         with _locked_storage(config, create=missing_ok) as storage:
             yield storage
         return
-    data.check_readable(missing_ok=missing_ok)
+    data.check_readable(missing_ok=missing_ok or config.ERRKLEIN_DATABASE is not None)
     with closing(make_storage(config, Access.COPY)) as storage:
         yield storage
 

@@ -64,11 +64,11 @@ def backup_of(values: Path) -> Path:
     return values.with_name(f"{values.stem}.{DATABASE}")
 
 
-def back_up(directory: Path, values: Path) -> Path | None:
+def back_up(directory: Path | None, values: Path) -> Path | None:
     """Copy the journal in the data directory as of one moment, for a backup of values. Return the path; None without a
-    journal. Raises DatabaseError if the journal can't be read, or the copy can't be written."""
-    journal, backup = directory / DATABASE, backup_of(values)
-    if not journal.exists():
+    journal there. Raises DatabaseError if the journal can't be read, or the copy can't be written."""
+    backup = backup_of(values)
+    if directory is None or not (journal := directory / DATABASE).exists():
         # A copy from before would belong to other values.
         backup.unlink(missing_ok=True)
         return None

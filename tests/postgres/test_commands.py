@@ -1,0 +1,109 @@
+"""The commands for the data of a bot whose data is in a database."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import Any
+
+from errklein.compat.storages import make_storage
+from errklein.config import load_config
+from errklein.database import DatabaseError
+from errklein.storage import rows_of
+from tests.cli.test_data import DataCase
+from tests.postgres.server import new_bot_database, new_database
+from tests.processes import write_config
+
+NODE = (
+    "INSERT INTO nodes (session, name, version, roles, address, began_at, seen_at) VALUES ('', %s, '', '', '', 0, %s)"
+)
+
+
+class CommandsTests(DataCase):
+    def setUp(self) -> None:
+        """Let the configuration name a new database."""
+        super().setUp()
+        self.use(new_bot_database(self))
+
+    def use(self, url: str) -> None:
+        self.url = url
+        write_config(self.directory, {"ERRKLEIN_DATABASE": url, "BOT_DATA_DIR": str(self.data)})
+
+    def store(self, namespace: str, **values: Any) -> None:
+        """Store values as the bot does."""
+        with closing(make_storage(load_config(self.directory / "config.py"))) as storage:
+            for key, value in values.items():
+                storage.open(namespace).set(key, value)
+
+    def stored(self) -> dict[tuple[str, str], Any]:
+        """Return the values in the database."""
+        with closing(make_storage(load_config(self.directory / "config.py"))) as storage:
+            rows = rows_of(storage)
+            return {(namespace, key): storage.open(namespace).get(key) for namespace, key, _ in rows}
+
+    def test_tables(self) -> None:
+        """Without tables, commands name the one that makes them. It needs a database."""
+        self.use(new_database(self))
+        self.assertIn("make them with `errklein storage init`", self.refused("storage", "get", "Shop"))
+        self.assertEqual(self.run_command("storage", "init"), 0)
+        self.assertIn("tables of version", self.out.getvalue())
+        self.assertEqual(self.run_command("storage", "get", "Shop", "--missing-ok"), 0)
+        write_config(self.directory, {})
+        self.assertIn("ERRKLEIN_DATABASE isn't set", self.refused("storage", "init"))
+
+    def test_values(self) -> None:
+        """Values are printed and changed in the database, and files aren't made."""
+        self.assertEqual(self.run_command("storage", "set", "Shop", stdin="{'open': True}"), 0)
+        self.assertEqual(self.run_command("storage", "merge", "Shop", stdin="{'count': 2}"), 0)
+        self.assertEqual(self.stored(), {("Shop", "open"): True, ("Shop", "count"): 2})
+        self.assertEqual(self.run_command("storage", "get", "Shop"), 0)
+        self.assertIn("'count': 2", self.out.getvalue())
+        self.assertEqual({path.name for path in self.data.iterdir()} - {"errklein.lock"}, set())
+
+    def test_backup(self) -> None:
+        """A backup has the values, and names the program that copies the rest. It is restored into an empty database only."""
+        self.store("Shop", open=True)
+        (self.data / "journal.sqlite").write_text("of an earlier bot")
+        self.assertEqual(self.run_command("backup"), 0)
+        self.assertIn("backup.jsonl: 1 value\n", self.out.getvalue())
+        self.assertIn("pg_dump", self.out.getvalue())
+        self.assertFalse((self.data / "backup.journal.sqlite").exists())
+        self.assertIn("use an empty ERRKLEIN_DATABASE, or replace", self.refused("restore"))
+        self.use(new_bot_database(self))
+        self.assertIn("pg_restore", self.refused("restore", "--with-deliveries"))
+        self.assertEqual(self.run_command("restore"), 0)
+        self.assertEqual(self.stored(), {("Shop", "open"): True})
+
+    def test_errbot(self) -> None:
+        """Values of errbot are imported, and exported again."""
+        self.write_shelf("Shop", open=True)
+        self.assertEqual(self.run_command("import-errbot"), 0)
+        self.assertTrue(self.stored()["Shop", "open"])
+        self.store("Shop", open=False)
+        self.assertEqual(self.run_command("export-errbot", "--directory", str(self.directory / "shelves")), 0)
+        self.assertIn("Shop: 1 value exported", self.out.getvalue())
+
+    def test_running_bot(self) -> None:
+        """While a process of the bot runs, on any machine, commands that change something are refused, with its name."""
+        from errklein.postgres._tables import connection_to
+
+        with connection_to(self.url) as connection:
+            connection.execute(NODE, ["b.example.net:4711", time.time()])
+            connection.execute(NODE, ["killed.example.net:1", time.time() - 60])
+        text = self.refused("storage", "set", "Shop", stdin="{}")
+        self.assertIn("processes of the bot use it (b.example.net:4711); stop them first", text)
+        self.assertEqual(self.run_command("storage", "get", "Shop", "--missing-ok"), 0)
+
+    def test_no_bot_starts_meanwhile(self) -> None:
+        """A process can't add itself while such a command works."""
+        from errklein.postgres._shared import PostgresShared
+        from errklein.postgres._tables import connection_to
+
+        def add() -> None:
+            with connection_to(self.url) as connection:
+                connection.execute("SET lock_timeout = '20ms'")
+                connection.execute(NODE, ["b.example.net:4711", 0])
+
+        with PostgresShared(self.url).alone():
+            self.assertIn("lock timeout", str(self.assertRaises(DatabaseError, add)))
+        add()
