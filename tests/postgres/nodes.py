@@ -5,25 +5,13 @@ from __future__ import annotations
 import secrets
 import unittest
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
-import errklein.postgres
 from errklein.ports.nodes import ROLES
-
-SCHEMA = Path(errklein.postgres.__file__).with_name("schema.sql")
-
-
-def prepare(url: str) -> None:
-    """Make the tables."""
-    import psycopg
-
-    with psycopg.connect(url) as connection:
-        connection.execute("CREATE SCHEMA errklein; SET search_path = errklein; " + SCHEMA.read_text())
 
 
 class TestNode:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from twisted.trial.unittest import TestCase
 
 from errklein.ports.nodes import ROLES
-from tests.postgres.nodes import TestNode, node_on, prepare
+from tests.postgres.nodes import TestNode, node_on
 from tests.postgres.nodes_contract import NodesContract
-from tests.postgres.server import new_database
+from tests.postgres.server import new_bot_database
 
 
 class PostgresNodesTests(NodesContract, TestCase):
@@ -18,7 +18,7 @@ class PostgresNodesTests(NodesContract, TestCase):
     def setUp(self) -> None:
         """Make a database."""
         super().setUp()
-        self.url = new_database(self, prepare)
+        self.url = new_bot_database(self)
 
     def new_node(self, roles: Sequence[str] = ROLES) -> TestNode:
         """Return another node of the database."""
