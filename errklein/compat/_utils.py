@@ -72,10 +72,8 @@ class Tee:
 
     def run(self) -> None:
         copier = StreamCopier(self.incoming_stream, [type(client).__name__ for client in self.clients])
-        threads = [
-            threading.Thread(target=self._call, args=(copier, *pair), name="errklein stream", daemon=True)
-            for pair in zip(self.clients, copier.copies, strict=True)
-        ]
+        make = partial(threading.Thread, target=self._call, name="errklein stream", daemon=True)
+        threads = [make(args=(copier, *pair)) for pair in zip(self.clients, copier.copies, strict=True)]
         for thread in threads:
             thread.start()
         copier.run()

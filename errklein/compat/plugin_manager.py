@@ -13,16 +13,14 @@ from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from errklein.plugins import BotFlow, BotPlugin
-from errklein.plugins.imports import CORE_PLUGINS as _CORE_PLUGINS
-from errklein.plugins.imports import subclasses_in
+from errklein.plugins import BotFlow, BotPlugin, imports
 from errklein.plugins.lifecycle import activation_order
 from errklein.plugins.manager import BL_PLUGINS, PluginManager
 from errklein.plugins.plug_file import ERRBOT_VERSION, PlugFile, parse_errbot_version, parse_python_version, plugin_name
 from errklein.plugins.plugin import IncompatiblePluginException, PluginProblem
 
 V = TypeVar("V")
-CORE_PLUGINS = str(_CORE_PLUGINS)  # the directory of errklein's core plugins
+CORE_PLUGINS = str(imports.CORE_PLUGINS)  # the directory of errklein's core plugins
 
 
 @dataclass
@@ -86,7 +84,7 @@ class PluginInfo:
         except BaseException:
             del sys.modules[name]
             raise
-        return list(subclasses_in(module, baseclass).items())
+        return list(imports.subclasses_in(module, baseclass).items())
 
 
 _ErrbotVersion = tuple[int, ...] | None

@@ -29,10 +29,8 @@ from errklein.plugins.plug_file import PACKAGE, PlugFile, slug
 _TELEGRAM = ("TelegramMUCOccupant", "TelegramPerson", "TelegramRoom")
 _XMPP = ("XMPPPerson", "XMPPRoom", "XMPPRoomOccupant")
 _FORMER = {
-    "errbot.backends.telegram_messenger": _TELEGRAM,
-    "errbot.backends.xmpp": _XMPP,
-    "errklein.compat.backends.telegram": _TELEGRAM,
-    "errklein.compat.backends.xmpp": _XMPP,
+    **dict.fromkeys(("errbot.backends.telegram_messenger", "errklein.compat.backends.telegram"), _TELEGRAM),
+    **dict.fromkeys(("errbot.backends.xmpp", "errklein.compat.backends.xmpp"), _XMPP),
 }
 
 _ERRBOT_PLUGINS = "errbot.plugins."
@@ -259,11 +257,8 @@ class NameJudge:
 def plugs_of(config: Config) -> Iterator[PlugFile]:
     """Return the `.plug` files of the plugins that a bot with this configuration finds."""
     repositories = Path(config.BOT_DATA_DIR) / "plugins"
-    roots: list[str | Path] = [
-        CORE_PLUGINS,
-        *config.directories("BOT_EXTRA_PLUGIN_DIR"),
-        *([repositories] if repositories.is_dir() else []),
-    ]
+    installed = [repositories] if repositories.is_dir() else []
+    roots: list[str | Path] = [CORE_PLUGINS, *config.directories("BOT_EXTRA_PLUGIN_DIR"), *installed]
     # Invalid files are skipped here; the start of the bot reports them.
     return load_plug_files([*roots, *entry_point_roots()])
 

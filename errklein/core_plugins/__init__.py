@@ -91,14 +91,9 @@ class CorePlugin(BotPlugin):
         return self.host.networks.of(message).is_encrypted and self.is_current(message)
 
     async def may_use(self, message: Message, args: str, webhook: str, *rooms: str) -> bool:
-        """Return whether the sender may use the running command for a webhook, and for further rooms.
-
-        Administrators may use it for all. For a webhook of a room, others must be in the room, and the access rules must allow them
-        the command there. They may use it for webhooks of plugins if the access rules allow the command at all.
-
-        :param args: The arguments of the command.
-        :param webhook: The name of the webhook; "" for a new one.
-        :param rooms: The further rooms, each with its network."""
+        """Return whether the sender may use the running command for a webhook, "" for a new one, and for further rooms, each with
+        its network. Administrators may use it for all. For a webhook of a room, others must be in the room, and the access rules
+        must allow them the command there; for those of plugins, the access rules must allow the command at all."""
         networks = self.host.networks
         if ":" in webhook or Caller.from_message(message, networks.config(networks.of(message))).is_admin:
             return True

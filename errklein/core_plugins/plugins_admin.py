@@ -143,10 +143,8 @@ class Plugins(CorePlugin):
         if (found := await self.host.repositories.search(self.actor(msg), args)) is None:
             # The reason may contain internals that not everyone should read.
             raise CommandError("The index of plugins can't be read; see the log for the reason.")
-        rows = [
-            ("I" if name in found.installed else "", name, _described(plugins))
-            for name, plugins in list(found.entries.items())[:_MOST_FOUND]
-        ]
+        shown = list(found.entries.items())[:_MOST_FOUND]
+        rows = [("I" if name in found.installed else "", name, _described(plugins)) for name, plugins in shown]
         parameters = {
             "repos": rows,
             "nothing": f"No repository matches {code(args.strip())}.",

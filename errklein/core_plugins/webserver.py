@@ -29,10 +29,8 @@ class Webserver(CorePlugin):
         self._opened: list[str] = []
 
     def get_configuration_template(self) -> dict[str, Any]:
-        """Return the default configuration.
-
-        HOST and PORT are for HTTP. If SSL is enabled, HTTPS replaces HTTP. ENDPOINTS are further addresses to listen on, as
-        Twisted endpoint strings."""
+        """Return the default configuration. HOST and PORT are for HTTP. If SSL is enabled, HTTPS replaces HTTP. ENDPOINTS are
+        further addresses to listen on, as Twisted endpoint strings."""
         return {
             "HOST": "0.0.0.0",
             "PORT": 3141,
@@ -67,9 +65,8 @@ class Webserver(CorePlugin):
 
     @callable_anywhere
     async def reconfigure(self, configuration: Any) -> None:
-        """Open the new endpoints, then close those that the configuration no longer contains.
-
-        If an endpoint can't be opened, all of them stay as they were, and ValidationException is raised."""
+        """Open the new endpoints, then close those that the configuration no longer contains. If one can't be opened, all of
+        them stay as they were, and ValidationException is raised."""
         await self._listen(configuration)
         self.host.web.listeners.reload_certificates()
         self.config = configuration

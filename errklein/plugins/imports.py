@@ -216,11 +216,7 @@ def meant_by(importer: str, name: str) -> str:
 
 
 def import_by_name(
-    name: str,
-    globals: Mapping[str, Any] | None = None,
-    locals: Mapping[str, Any] | None = None,
-    fromlist: Sequence[str] | None = (),
-    level: int = 0,
+    name: str, globals: Any = None, locals: Any = None, fromlist: Sequence[str] | None = (), level: int = 0
 ) -> ModuleType:
     """Import a module like `__import__`, for the plugin whose code calls it."""
     meant = name if level else meant_by(sys._getframe(1).f_globals.get("__name__", ""), name)

@@ -129,14 +129,10 @@ class Activations:
     tell_admins: Callable[[str, str], None]
     hanging: dict[BotPlugin, str] = field(default_factory=dict)
     _ranks: Iterator[int] = field(default_factory=count)
-    _under_way: dict[str, Activation] = field(default_factory=dict)
+    under_way: dict[str, Activation] = field(default_factory=dict)
 
     def of(self, plugin: Plugin) -> Activation | None:
-        return self._under_way.get(plugin.name)
-
-    @property
-    def under_way(self) -> list[Activation]:
-        return list(self._under_way.values())
+        return self.under_way.get(plugin.name)
 
     def rank(self) -> int:
         """Return the number in the order of activation for the plugin being activated. May be called in any thread."""
@@ -166,7 +162,7 @@ class Activations:
             failure.raiseException()
         for name, activated in waiting.items():
             if not activated.called:
-                errors[name] = self._overdue(self._under_way[name])
+                errors[name] = self._overdue(self.under_way[name])
         return errors
 
     async def activate(self, plugin: Plugin, configuration: Callable[[], Any] | None = None) -> None:
@@ -191,21 +187,21 @@ class Activations:
     def abandon(self, activation: Activation) -> None:
         """Allow another instance of the plugin to be activated while this activation continues."""
         activation.given_up = True
-        del self._under_way[activation.plugin.name]
+        del self.under_way[activation.plugin.name]
         if activation.step:
             self.hanging[activation.instance] = activation.step
         activation.finish(Failure(given_up(activation.plugin.name)))
 
     async def _activated(self, plugin: Plugin, batch: Batch, configuration: Callable[[], Any] | None = None) -> None:
         """Wait until the plugin is active. Raises PluginActivationException, also if it waits for the caller's activation."""
-        if (activation := self._under_way.get(plugin.name)) is None:
+        if (activation := self.under_way.get(plugin.name)) is None:
             if plugin.active:
                 return
             if plugin.name in batch.failed or plugin.instance is None:
                 raise KnownProblem(plugin.problem or f"{plugin.name} could not be loaded")
             configuration = configuration or partial(self.stored, plugin.name)
             activation = Activation(plugin, plugin.instance, batch, self._ranks.__next__, configuration)
-            self._under_way[plugin.name] = activation
+            self.under_way[plugin.name] = activation
             Deferred.fromCoroutine(self._activate(activation)).addBoth(self._has_ended, activation)
         elif activation.late:
             if plugin.active:
@@ -218,7 +214,7 @@ class Activations:
             if plugin.active:
                 return
             # A plugin that has called BotPlugin's `activate` may activate plugins that depend on it.
-            for one in self.under_way:
+            for one in list(self.under_way.values()):
                 if one.plugin.active and self._waits_for(activation, one) and self._waits_for(one, waiter):
                     one.release()
             if self._waits_for(activation, waiter):
@@ -269,8 +265,8 @@ class Activations:
 
     def _has_ended(self, result: Any, activation: Activation) -> None:
         name = activation.plugin.name
-        if self._under_way.get(name) is activation:
-            del self._under_way[name]
+        if self.under_way.get(name) is activation:
+            del self.under_way[name]
         if activation.given_up:
             self.hanging.pop(activation.instance, None)
         failed = isinstance(result, Failure)
@@ -292,7 +288,7 @@ class Activations:
                 return True
             if one not in seen:
                 seen.add(one)
-                waiting += [self._under_way[name] for name in one.waits_for if name in self._under_way]
+                waiting += [self.under_way[name] for name in one.waits_for if name in self.under_way]
         return False
 
     async def _in_time(self, plugin: Plugin, activated: Coroutine[Any, Any, None]) -> None:
@@ -302,7 +298,7 @@ class Activations:
         except TimedOut:
             # `_has_ended` reports the outcome.
             waiting.addErrback(lambda _: None)
-            raise self._overdue(self._under_way[plugin.name]) from None
+            raise self._overdue(self.under_way[plugin.name]) from None
 
     def _overdue(self, activation: Activation) -> PluginTimeout:
         """Mark the activation, and those it waits for, as late. Return the error that reports it."""
@@ -311,8 +307,8 @@ class Activations:
         others = ", ".join(activation.waits_for)
         why = f"it waits for {others}" if others else f"{name}.{activation.step} has not returned"
         for other in activation.waits_for:
-            if other in self._under_way and not self._under_way[other].late:
-                self._overdue(self._under_way[other])
+            if other in self.under_way and not self.under_way[other].late:
+                self._overdue(self.under_way[other])
         late = f"{name} is still being activated after {self.execution.timeout:g} s"
         return PluginTimeout(f"{late}: {why}. It continues in the background.")
 
@@ -574,7 +570,7 @@ class Lifecycle:
     async def stop_all(self, each: float, within: float) -> None:
         """Deactivate all plugins, last activated first, within `within` seconds: one after the other until one takes
         longer than `each` seconds, and the rest concurrently, so that those can still store values."""
-        for activation in self.activations.under_way:
+        for activation in list(self.activations.under_way.values()):
             activation.late = True
             self.give_up(activation.plugin)
         slow: list[Deferred[None]] = []

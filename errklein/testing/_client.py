@@ -211,11 +211,8 @@ class WebhookClient(Requests[Deferred[ClientResponse]]):
         if recorded is None:
             return self.request(method, url, body, **request)
         # `surrogateescape` keeps the bytes. The body may have another length than the original, if it is masked.
-        headers = [
-            (name.decode(), value.decode("utf-8", "surrogateescape"))
-            for name, value in recorded.headers
-            if name not in _OF_THE_CONNECTION
-        ]
+        kept = [(name, value) for name, value in recorded.headers if name not in _OF_THE_CONNECTION]
+        headers = [(name.decode(), value.decode("utf-8", "surrogateescape")) for name, value in kept]
         below = url.removeprefix(recorded.base_path)
         url = below if below.startswith("/") else url
         return self._web.request(method, url, headers, recorded.body or b"", origin="replay")

@@ -225,10 +225,8 @@ class _Server(Resource):
 
     def render(self, request: Any) -> bytes:
         method = request.method.decode("ascii")
-        headers = {
-            name.decode("iso-8859-1"): ", ".join(value.decode("iso-8859-1") for value in values)
-            for name, values in request.requestHeaders.getAllRawHeaders()
-        }
+        pairs = request.requestHeaders.getAllRawHeaders()
+        headers = {name.decode("iso-8859-1"): b", ".join(values).decode("iso-8859-1") for name, values in pairs}
         self._requests.append(OutgoingRequest(method, self._url, headers, request.content.read()))
         if self._answer.serve is not None:
             result = self._answer.serve(self._requests[-1])

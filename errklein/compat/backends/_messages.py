@@ -83,11 +83,8 @@ def details_of(message: Message, is_card: bool = False) -> str:
     if attributes := _attributes(message):
         details["attributes"] = attributes
     if (parent := message.parent) is not None:
-        details["parent"] = {
-            "body": str(parent.body),
-            "attributes": _attributes(parent),
-            **{name: str(who) for name in ("frm", "to") if (who := getattr(parent, name)) is not None},
-        }
+        people = {name: str(who) for name in ("frm", "to") if (who := getattr(parent, name)) is not None}
+        details["parent"] = {"body": str(parent.body), "attributes": _attributes(parent), **people}
     return json.dumps(details) if details else ""
 
 
