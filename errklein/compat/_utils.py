@@ -198,10 +198,10 @@ def enumerate_backend_plugins(all_plugins_paths: Iterable[str | Path]) -> Iterat
 
 
 class BackendPluginManager:
-    """Finds the backend or storage `plugin_name` in `base_search_dir`, in `extra_search_dirs`, which is a path or a nested list
-    of paths, and in installed distributions with an entry point in the group `errbot.backend_plugins`. `load_plugin` creates
-    the module's subclass of `base_class` with `bot_config`. `base_module` is ignored; errbot has this parameter. `plugin_info`
-    has the information in the `.plug` file. Raises PluginNotFoundException if there is no such file."""
+    """Finds the backend or storage `plugin_name` in `base_search_dir`, in `extra_search_dirs`, a path or a nested list of
+    paths, and at entry points of `errbot.backend_plugins`. `load_plugin` creates the module's subclass of `base_class` with
+    `bot_config`. As on errbot, there is a `base_module`, which is ignored. Raises PluginNotFoundException if there is no such
+    `.plug` file."""
 
     def __init__(
         self,

@@ -93,10 +93,10 @@ class BackendBase(ABC):
 
 
 class ErrBot(BackendBase, StoreMixin):
-    """The base class of third-party backends. A subclass implements the methods of `BackendBase`; docs/reference/errbot.md has an
-    example. Its code may block, since it runs in its own thread. A backend is also a mapping of values that survive restarts. The
-    bot has the attributes that it lacks. All methods may be called in any thread, once the bot is attached, after `__init__`.
-    Without a bot, as in tests, it sends messages by itself; see `Alone`."""
+    """The base class of third-party backends; docs/reference/errbot.md has an example. Its code may block, since it runs in its
+    own thread. It is also a mapping of values that survive restarts. The bot has the attributes that it lacks. All methods may
+    be called in any thread, once the bot is attached, after `__init__`. Without a bot, as in tests, it sends by itself; see
+    `Alone`."""
 
     _network: Any = None  # has the methods that the bot provides
     _next_delay = _FIRST_DELAY

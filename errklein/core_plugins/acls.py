@@ -54,9 +54,8 @@ class ACLS(CorePlugin):
         return "\n\n".join(explanations)
 
     def _matching(self, text: str, prefix: str) -> Iterator[tuple[RegisteredCommand, str, str | None]]:
-        """Yield the commands that match the text, by name or by pattern, each as written and with its arguments.
-
-        The arguments are None if the text is the method name of a command with a pattern."""
+        """Yield the commands that match the text, by name or by pattern, each as written and with its arguments; None for these
+        if the text is the method name of a command with a pattern."""
         registry = self.host.dispatcher.registry
         found = registry.begins(text)
         command = found[0] if found is not None else registry.find("_".join(text.split()))

@@ -22,9 +22,7 @@ Handler = Callable[[Any, Message, list[str]], Coroutine[Any, Any, str]]
 
 
 def room_command(syntax: str, least: int, most: int | None, *, historize: bool = True) -> Callable[[Handler], Handler]:
-    """Turn a method into an admin-only command whose arguments are split as in a shell.
-
-    With fewer than `least` or more than `most` arguments, the reply is the usage with `syntax`."""
+    """Turn a method into an admin-only command with arguments as in a shell, whose usage replies to too few or too many."""
 
     def declare(handler: Handler) -> Handler:
         @admin_by_default
@@ -166,9 +164,7 @@ class ChatRoom(CorePlugin):
 
 
 def _listeners(relays: Mapping[str, Iterable[str] | str], speaker: Identifier, names: Iterable[str]) -> Iterator[str]:
-    """Yield the recipients for messages of `speaker`, who has these names.
-
-    Keys of `relays` may begin with a network, as in "libera:#ops"."""
+    """Yield the recipients for messages of `speaker`, who has these names. Keys may name a network, as "libera:#ops"."""
     fold = rules_of(speaker).fold
     folded = {fold(name) for name in names}
     for named, listeners in relays.items():

@@ -106,9 +106,7 @@ class Flows(CorePlugin):
 
 
 def tree(root: FlowNode, described: Callable[[FlowNode], str], depth: int = 0) -> list[str]:
-    """Return a line for each step, indented below the previous step.
-
-    `↺` marks a step that leads back. Steps after one that was shown above are replaced by "…"."""
+    """Return an indented line for each step. `↺` marks one that leads back, and … stands for steps that were shown above."""
     lines: list[str] = []
     drawn = {id(root)}
     todo: list[tuple[FlowNode, int, tuple[FlowNode, ...]]] = [

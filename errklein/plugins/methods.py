@@ -1,6 +1,5 @@
-"""Methods of plugins: their lookup, their syntax trees, and their checks before they are called. Signatures are checked
-against the arguments that errklein passes. The check of calls of inherited methods reads the plugin's source. If a check
-can't decide, for instance because a decorator accepts any arguments, it reports nothing."""
+"""Methods of plugins: their lookup, their syntax trees, and checks of their signatures against the arguments that errklein passes,
+and of calls of inherited methods. What a check can't decide, for instance because of a decorator, it doesn't report."""
 
 from __future__ import annotations
 

@@ -359,8 +359,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return [f"{', '.join(route.methods)} {route.rule} -> {route.hook}" for route in self.bot.web.routes.hooks()]
 
     def waiting(self) -> list[str]:
-        """Return the names of the handlers that wait, such as "Builds.report". A streaming handler that waits between
-        two items is named by its request, as "the handler of GET /progress"."""
+        """Return the names of the handlers that wait, as "Builds.report", or "the handler of GET /progress" between two items."""
         methods = [str(method) for method in self.bot.runner.running_methods()]
         return methods or [f"the handler of {request}" for request in self._requests.values()]
 

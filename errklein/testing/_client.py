@@ -102,9 +102,8 @@ SENDS_FORMS = frozenset({"twilio"})  # the sources whose bodies are forms; those
 def headers_of_source(
     web: WebServer, source: str, event: str | None, method: str, url: str, headers: Mapping[str, str], body: bytes
 ) -> dict[str, str]:
-    """Return the headers with those that the source adds to a request: event, id of the delivery, and signature.
-    Headers that the test gives are kept. Nothing is added if there is no webhook at the URL: the response is 404 or
-    405. Raises ValueError: the webhook doesn't verify this source, or its secret, or such a header, is missing."""
+    """Return the headers with event, id of the delivery, and signature of the source; those of the test are kept, and none are
+    added without a webhook at the URL. Raises ValueError if it verifies another source, or its secret or a header is missing."""
     parts = urlsplit(url)
     if (hook := web.webhook_at(method.upper(), parts.path)) is None:
         return dict(headers)

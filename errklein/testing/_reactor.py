@@ -30,10 +30,10 @@ _MOST_CALLBACKS = 10_000  # per call of the TestBot, so that a task that never w
 
 
 class TestLoop(asyncio.BaseEventLoop):
-    """An asyncio event loop whose time is the reactor's, for tests in one thread. Timers such as `asyncio.sleep` end
-    when `TestReactor.advance` reaches their time. Callbacks and tasks that are ready run before the call of the TestBot
-    returns that made them ready. Functions for an executor run at once and in place. There is no network, and no second
-    thread: a blocking handler can't wait for a coroutine that takes virtual time."""
+    """An asyncio event loop with the reactor's time, for tests in one thread. Timers such as `asyncio.sleep` end in
+    `TestReactor.advance`. Callbacks and tasks that are ready run before the call of the TestBot returns; functions for an
+    executor run at once and in place. There is no network, and no second thread: a blocking handler can't wait for a coroutine
+    that takes virtual time."""
 
     __test__ = False
 
