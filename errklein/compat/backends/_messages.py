@@ -1,4 +1,4 @@
-"""What passes between the bot and a backend written for errbot: identifiers of a network, safe texts, stored messages."""
+"""Values that pass between the bot and a backend written for errbot: identifiers, safe texts, and stored messages."""
 
 from __future__ import annotations
 
