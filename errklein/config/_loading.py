@@ -161,10 +161,8 @@ class Config:
             return self.BOT_ADMINS
         if above is None or name not in _BY_NETWORK:
             raise AttributeError(f"the configuration has no setting {name}")
-        value = getattr(above, name)
-        if len(above.NETWORKS) > 1:
-            return tuple(_meant_for(self.network, value, above.NETWORKS))
-        return value
+        value, networks = getattr(above, name), above.NETWORKS
+        return tuple(_meant_for(self.network, value, networks)) if len(networks) > 1 else value
 
     def __repr__(self) -> str:
         return f"<Config {self.path or 'built in'}: {self.network or ', '.join(self.networks)}>"
@@ -189,10 +187,8 @@ def load_config(
     :param plugin_dirs: directories to add to BOT_EXTRA_PLUGIN_DIR. Messages name them by `plugin_dirs_source`.
     :param variables: variables ERRKLEIN_SET__NAME and ERRKLEIN_FILE__NAME, whose settings take precedence over the
         file, and overrides over them. Their files are read at each call.
-    :param is_again: whether a bot may run with what was loaded earlier. Then plugins that import the file still get
-        that.
-    :param is_replaced: returns whether a network that is written for errbot takes the place of errklein's with the name
-        in BACKEND.
+    :param is_again: whether a bot may run with what was loaded earlier, which plugins that import the file still get then.
+    :param is_replaced: returns whether a network written for errbot takes the place of errklein's with the name in BACKEND.
     :raises ConfigError: if the file can't be read, raises an exception, or has an invalid setting, or a variable is
         invalid. In a file with BACKEND and without NETWORKS, which errbot may read, too, NETWORKS, WEB, STATUS and WEBHOOKS
         of another type are plugins'."""
@@ -263,8 +259,7 @@ def _completed(
     *,
     of_errbot: bool,
 ) -> Config:
-    given: dict[str, Any] = {}
-    left: dict[str, ConfigError] = {}
+    given, left = dict[str, Any](), dict[str, ConfigError]()
     for name, value in settings.items():
         try:
             given[name] = checked(name, value)
@@ -456,11 +451,9 @@ def _raised(path: Path, error: BaseException) -> ConfigError:
     return ConfigError(raised if text == type(error).__name__ else f"{raised}: {text}", source=source)
 
 
-_SCOPES = (
-    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda),
-    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
-)
-"""Nodes whose variables aren't those of the module."""
+# Nodes whose variables aren't those of the module.
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, *_COMPREHENSIONS)
 
 
 @dataclass(frozen=True)
@@ -468,15 +461,11 @@ class ConfigSource:
     """The names in a config.py with their lines, from its syntax tree; nothing of the file is run."""
 
     path: Path | None = None
-
     lines: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """The line of each setting, by network and name. The network is "" for an assignment outside of NETWORKS.
-
-    A setting that is assigned several times has no line, since which of them counts may depend on a condition."""
-
+    """The line of each setting, by network and name. The network is "" for an assignment outside of NETWORKS. A setting that is
+    assigned several times has no line, since which of them counts may depend on a condition."""
     of_environment: frozenset[str] = frozenset()
     """The names whose values the file reads from the environment, in the assignment itself."""
-
     names_read: frozenset[str] = frozenset()  # the names whose values the file itself uses
 
     @classmethod
@@ -497,10 +486,8 @@ class ConfigSource:
 
     def location(self, setting: str, network: str = "") -> str:
         """Return the file and line of a setting, such as "config.py line 12"; the file alone if the line isn't known."""
-        if self.path is None:
-            return ""
-        line = self.lines.get((network, setting))
-        return f"{self.path.name} line {line}" if line else self.path.name
+        line, name = self.lines.get((network, setting)), "" if self.path is None else self.path.name
+        return f"{name} line {line}" if line else name
 
 
 def _assignments(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:

@@ -54,10 +54,6 @@ def public_url(value: Any) -> Any:
     return value.rstrip("/") if value else ""
 
 
-_FALLBACK = (
-    "a mail address such as 'ops@example.org' or 'smtp://mail.example.org:25/ops@example.org', or a list with a command "
-    "and its arguments, such as ['/usr/local/bin/page', 'ops']"
-)
 # The address as in HTML's <input type="email">, without characters that end a header or an address.
 _MAIL = re.compile(
     r"smtp://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/([\w.!#$%&'*+/=?^`{|}~-]+@[A-Za-z0-9.-]*[A-Za-z0-9])",
@@ -84,12 +80,14 @@ def fallback(value: Any) -> MailFallback | tuple[str, ...]:
         found = _MAIL.fullmatch(value if "://" in value else f"smtp://127.0.0.1/{value}")
         if found and int(found[2] or 25) < 65536:
             return MailFallback(found[3], found[1].strip("[]"), int(found[2] or 25))
-    raise InvalidValue(_FALLBACK)
+    raise InvalidValue(
+        "a mail address such as 'ops@example.org' or 'smtp://mail.example.org:25/ops@example.org', or a list with a command "
+        "and its arguments, such as ['/usr/local/bin/page', 'ops']"
+    )
 
 
 STORAGES = ("Shelf", "Memory")
 """The storages that errklein includes: Shelf keeps values in BOT_DATA_DIR, Memory until the bot stops."""
-
 
 _SETTING = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*\b(?!\[)")  # the name of a setting at the beginning of a message
 
@@ -135,7 +133,10 @@ def _where(is_valid: Callable[[Any], bool], expected: str) -> Check:
     return check
 
 
-def _each(is_valid: Callable[[Any], bool], expected: str, kinds: Any = (tuple, list, set, frozenset)) -> Check:
+_COLLECTIONS = (tuple, list, set, frozenset)
+
+
+def _each(is_valid: Callable[[Any], bool], expected: str, kinds: Any = _COLLECTIONS) -> Check:
     """Return a check for a collection of valid items. A single string is read as a tuple of one."""
 
     def check(value: Any) -> Any:
@@ -159,8 +160,7 @@ def _named(check: Check) -> Check:
     """Return the check, which also takes numbers, the ids of people and rooms on Telegram. Then it returns a copy with texts."""
 
     def named(value: Any) -> Any:
-        kinds = (tuple, list, set, frozenset)
-        if isinstance(value, kinds) and any(type(one) is int for one in value):
+        if isinstance(value, _COLLECTIONS) and any(type(one) is int for one in value):
             value = type(value)(str(one) if type(one) is int else one for one in value)
         return check(value)
 
@@ -211,15 +211,14 @@ _FLAG_KEYS = ("allowmuc", "allowprivate")
 def _access_rule(rule: Any, where: str = "") -> Any:
     """Check one rule: a misspelt key would make it ineffective without an error. Errors end with `where`."""
     if not isinstance(rule, Mapping):
-        raise InvalidValue(
-            "a dict such as {'allowusers': ('alice',)}", f"a {type(rule).__name__}" + where.replace(" of ", " as ", 1)
-        )
+        given = f"a {type(rule).__name__}" + where.replace(" of ", " as ", 1)
+        raise InvalidValue("a dict such as {'allowusers': ('alice',)}", given)
     for key, value in rule.items():
         if key not in (*_PATTERN_KEYS, *_FLAG_KEYS):
             raise InvalidValue(f"one of the keys {', '.join(sorted((*_PATTERN_KEYS, *_FLAG_KEYS)))}", f"{key!r}{where}")
         if value is None:
             continue
-        texts = value if isinstance(value, (tuple, list, set, frozenset)) else (value,)
+        texts = value if isinstance(value, _COLLECTIONS) else (value,)
         if key in _FLAG_KEYS and not isinstance(value, (bool, int)):
             raise InvalidValue(f"True or False for {key}{where}", _shown("", value))
         if key in _PATTERN_KEYS and not all(map(_is_text, texts)):
@@ -378,11 +377,8 @@ def _database(value: Any) -> Any:
 
 
 _log_parts = _where(lambda value: value in ("bodies", "heads", "off"), "'bodies', 'heads' or 'off'")
-_log_days = _where(
-    lambda value: is_number(value, (int, float)) and 0 < value <= 10_000,
-    "a number of days, more than 0 and at most 10000",
-)
-
+_days = "a number of days, more than 0 and at most 10000"
+_log_days = _where(lambda value: is_number(value, (int, float)) and 0 < value <= 10_000, _days)
 
 SETTINGS: Mapping[str, Setting] = {
     # errbot's

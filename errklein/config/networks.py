@@ -78,11 +78,8 @@ class NetworkFinding(NamedTuple):
 
 
 class CommandText(NamedTuple):
-    """A command, as networks list it.
-
-    :param name: The name without prefix and with underscores, such as "plugin_list".
-    :param description: The first sentence of its help, without markup.
-    :param syntax: Its arguments, such as "[--force] NAME"; "" for none that are known."""
+    """A command, as networks list it: its name without prefix and with underscores, such as "plugin_list", the first sentence of its
+    help, without markup, and its arguments, such as "[--force] NAME"; "" for none that are known."""
 
     name: str
     description: str

@@ -184,8 +184,8 @@ def origin_of(config: Config, name: str, source: ConfigSource) -> str:
 
 def places_of(config: Config) -> str:
     """Return where the settings are from: the path of the config.py, the environment, both, or "built-in configuration"."""
-    places = [str(config.path)] if config.path else []
-    return " and ".join([*places, *(["the environment"] if config._origins else [])]) or "built-in configuration"
+    places = [str(config.path or ""), "the environment" if config._origins else ""]
+    return " and ".join(filter(None, places)) or "built-in configuration"
 
 
 def shown_settings(

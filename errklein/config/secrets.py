@@ -50,9 +50,8 @@ def read_secret(reference: str, environment: Mapping[str, str] | None = None, st
         remedy = f"set the variable {name} in the environment of errklein, and restart it"
     elif kind == "file":
         secret = read_file(reference, name)
-        remedy = (
-            f"write the secret to {name}, and reload the plugin, or the configuration if it has a webhook of a room"
-        )
+        reload = "reload the plugin, or the configuration if it has a webhook of a room"
+        remedy = f"write the secret to {name}, and {reload}"
     elif kind == "secret":
         if stored_in is None:
             raise SecretError(f"{reference}: the bot makes such secrets itself; name one as env:NAME or file:/path")
