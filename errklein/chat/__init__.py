@@ -1,6 +1,6 @@
 """Network-independent chat values: identifiers, messages, cards, presences, reactions and streams."""
 
-from errklein.chat.cards import Card
+from errklein.chat.events import AWAY, DND, OFFLINE, ONLINE, REACTION_ADDED, REACTION_REMOVED, Presence, Reaction
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.identifiers import (
     EXACT,
@@ -19,9 +19,7 @@ from errklein.chat.identifiers import (
     rules_of,
     same_network,
 )
-from errklein.chat.messages import Attachment, Message
-from errklein.chat.presence import AWAY, DND, OFFLINE, ONLINE, Presence
-from errklein.chat.reactions import REACTION_ADDED, REACTION_REMOVED, Reaction
+from errklein.chat.messages import Attachment, Card, Message
 from errklein.chat.streams import STREAM_REJECTED, STREAM_TRANSFER_IN_PROGRESS, STREAM_WAITING_TO_START, Stream
 
 __all__ = [

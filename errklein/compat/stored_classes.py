@@ -37,10 +37,8 @@ _ERRBOT_PLUGINS = "errbot.plugins."
 _IDENTIFIER = "._unpickle_identifier"  # a backend's method that errbot's pickles call to create an identifier
 
 VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
-    "errklein.chat.cards": ("Card",),
-    "errklein.chat.messages": ("Message",),
-    "errklein.chat.presence": ("Presence",),
-    "errklein.chat.reactions": ("Reaction",),
+    "errklein.chat.events": ("Presence", "Reaction"),
+    "errklein.chat.messages": ("Card", "Message"),
     "errklein.compat.stored_classes": ("FormerIdentifier", "NickMask"),
     "errklein.networks.base": ("LocalOccupant", "LocalPerson", "NamedRoom"),
     "errklein.plugins.repos.manager": ("RepoEntry",),
@@ -54,6 +52,9 @@ _MOVED = {
     "errklein.backends.irc.identifiers": "errklein.networks.irc.identifiers",
     "errklein.backends.test": "errklein.networks.test",
     "errklein.backends.text.identifiers": "errklein.networks.text.identifiers",
+    "errklein.chat.cards": "errklein.chat.messages",
+    "errklein.chat.presence": "errklein.chat.events",
+    "errklein.chat.reactions": "errklein.chat.events",
     "errklein.compat.former_identifiers": "errklein.compat.stored_classes",
     "errklein.compat.plugin_info": "errklein.compat.plugin_manager",
     "errklein.plugins.plugin_info": "errklein.compat.plugin_manager",

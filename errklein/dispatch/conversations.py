@@ -27,7 +27,7 @@ from errklein.text import plain, truncated
 from errklein.text.masking import masker
 
 if TYPE_CHECKING:
-    from errklein.chat.fallbacks import Offer
+    from errklein.chat.features import Offer
 
 Key = tuple[str, ...]
 """Identifies the person whose message answers a question: network, person, name in access rules, room, thread."""
@@ -186,7 +186,7 @@ class Conversations:
 
     def offer(self, plugin: object, backend: Backend, asked: Message, permits: Permits, **details: Any) -> Asking:
         """Send a question with choices of a plugin, or of a flow, unless an earlier process has `sent` it."""
-        from errklein.chat.fallbacks import offer
+        from errklein.chat.features import offer
 
         assert asked.to is not None
         # A later process would send what nobody waits for.
@@ -213,7 +213,7 @@ class Conversations:
 
     def take(self, backend: Backend, message: Message) -> bool:
         """Return whether the message answers an open question that has no buttons; if so, end the question with it."""
-        from errklein.chat.fallbacks import chosen
+        from errklein.chat.features import chosen
 
         there = [one for one in self.open if one.backend is backend and one.begun and one.is_answered_in(message)]
         for asking in sorted(there, key=lambda one: one.offer is None):

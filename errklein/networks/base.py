@@ -489,7 +489,7 @@ class LocalBackend(NetworkBase):
 
     def carry_out(self, receipt: Receipt, message: Message, wanted: Wanted, file: bytes, to: str) -> None:
         # Networks with an outbox import it with the first message that needs it.
-        from errklein.chat.fallbacks import operations
+        from errklein.chat.features import operations
 
         target = wanted.target
         known = [target] if isinstance(target, MessageRef) else self._refs.get(target, ())

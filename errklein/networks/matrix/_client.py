@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from errklein.chat import AWAY, OFFLINE, ONLINE, Attachment, Identifier, Message, Presence
+from errklein.chat.events import REACTION_ADDED, REACTION_REMOVED, Reaction
 from errklein.chat.handles import MessageRef
-from errklein.chat.reactions import REACTION_ADDED, REACTION_REMOVED, Reaction
 from errklein.config.networks import NetworkFinding
 from errklein.networks._connection import Unusable
 from errklein.networks.context import Latest

@@ -117,7 +117,7 @@ class Entry(Generic[P]):
         is_today = then[:3] == time.localtime(now)[:3]
         stamp = time.strftime("[%H:%M %Z]" if is_today else "[%Y-%m-%d %H:%M %Z]", then)
         operations = self.operations
-        from errklein.chat.fallbacks import beginning_with
+        from errklein.chat.features import beginning_with
 
         self.parts = self._parts(transport, beginning_with(stamp, message.body))
         if len(self.parts) > 1:
@@ -138,7 +138,7 @@ class Entry(Generic[P]):
         if not message.recipient:
             raise Unsupported("the message that is meant isn't known any more")
         # Most messages need no more than a text.
-        from errklein.chat.fallbacks import operations
+        from errklein.chat.features import operations
 
         if self.after is not None:
             self.known, self.after = self.after.refs, None

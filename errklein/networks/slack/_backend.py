@@ -13,9 +13,9 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
 from errklein.chat import Identifier, Message, Room, RoomDoesNotExistError, UserDoesNotExistError
-from errklein.chat.cards import Card
 from errklein.chat.features import Features
 from errklein.chat.identifiers import LookupFailed
+from errklein.chat.messages import Card
 from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.networks.context import NetworkContext

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred, fail
 
-from errklein.chat.cards import Card
+from errklein.chat.messages import Card
 from errklein.chat.operations import Upload
 from errklein.config import ConfigError
 from errklein.config.networks import CommandText, NetworkFinding

@@ -17,11 +17,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from errklein.chat import Attachment, Identifier, Room, RoomDoesNotExistError, RoomError, UserDoesNotExistError
+from errklein.chat.events import REACTION_ADDED, REACTION_REMOVED, Reaction
 from errklein.chat.features import Features
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Delete, Edit, Operation, Post, Press, React, Upload
 from errklein.chat.outgoing import OutgoingMessage, Wait
-from errklein.chat.reactions import REACTION_ADDED, REACTION_REMOVED, Reaction
 from errklein.networks._connection import Unusable
 from errklein.networks.base import ConnectedNetwork
 from errklein.networks.context import Latest, NetworkContext

@@ -17,12 +17,11 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
 from errklein.chat import Attachment, Identifier, Message, Presence, Reaction, Room, RoomOccupant
+from errklein.chat.events import AWAY, DND, OFFLINE, ONLINE, REACTION_ADDED, REACTION_REMOVED
 from errklein.chat.features import Features
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload, Wanted
 from errklein.chat.outgoing import OutgoingMessage
-from errklein.chat.presence import AWAY, DND, OFFLINE, ONLINE
-from errklein.chat.reactions import REACTION_ADDED, REACTION_REMOVED
 from errklein.networks.context import Latest, NetworkContext
 from errklein.networks.directory import ManagingNetwork
 from errklein.networks.errors import NotConfirmed, RequestRefused, RetryLater

@@ -8,8 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import errklein
-from errklein.chat.fallbacks import chosen, operations
-from errklein.chat.features import BARE, Features
+from errklein.chat.features import BARE, Features, chosen, operations
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import (
     Delete,
@@ -221,7 +220,7 @@ class OnePlaceTests(SynchronousTestCase):
     """What a network can do is asked in one module."""
 
     def test_nobody_else_asks(self) -> None:
-        """A field of Features is read in `chat.fallbacks`, and for names that notify people in webhooks of rooms."""
+        """A field of Features is read in `chat.features`, and for names that notify people in webhooks of rooms."""
         fields = "|".join(Features.__dataclass_fields__)
         asking = re.compile(rf"features(?:\([^()]*\))?\.(?:{fields})\b")
         package = Path(errklein.__file__).parent
@@ -230,7 +229,7 @@ class OnePlaceTests(SynchronousTestCase):
             for path in package.rglob("*.py")
             if (names := asking.findall(path.read_text()))
         }
-        self.assertTrue(found.pop("chat/fallbacks.py"))
+        self.assertTrue(found.pop("chat/features.py"))
         # The contract of networks tests each by what it can do.
         self.assertTrue(found.pop("testing/backend_contract.py"))
         asked = {(module, name.rpartition(".")[2]) for module, names in found.items() for name in names}
