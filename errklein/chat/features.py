@@ -173,7 +173,6 @@ def _edits(
 
 
 def _block(name: str, file: bytes) -> str:
-    """Return the text of a small file as Markdown."""
     text = file.decode("utf-8", "surrogateescape")
     if len(file) > MOST_SHOWN or not all(one in "\n\t\r" or " " <= one < "\ud800" or one > "\udfff" for one in text):
         raise Unsupported(f"the network can't carry files, and {name} is no text of at most {MOST_SHOWN} bytes")

@@ -208,7 +208,6 @@ def check_run_options(arguments: Sequence[str]) -> None:
 
 
 def _readable(message: str, options: list[str]) -> str:
-    """Return the error for one of Twisted's messages about the options of `errklein run`."""
     if found := re.match("option ([^ ]+) not recognized", message):
         return unexpected(found[1], options, "errklein run --help")
     if found := re.fullmatch("option (.*) requires argument", message):
@@ -236,7 +235,6 @@ def write_errbot_command(directory: Path) -> None:
 
 
 def read_template(name: str) -> str:
-    """Return the text of a file in `templates`."""
     return (files("errklein.cli") / "templates" / name).read_text("utf-8")
 
 

@@ -241,7 +241,6 @@ def configured_hooks(plugin: BotPlugin, configure: Callable[[Hook], Hook]) -> It
 
 
 def secret_problems(hooks: Iterable[Hook]) -> Iterator[PluginProblem]:
-    """Yield a problem for each webhook with a secret that is missing or empty, or can't be read or used."""
     for hook in hooks:
         try:
             read_secrets(hook.declaration.verify)

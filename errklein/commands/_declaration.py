@@ -81,7 +81,6 @@ class ArgumentParser(argparse.ArgumentParser):
         raise ArgumentParseError(message or "")
 
     def print_help(self, file: Any = None) -> NoReturn:
-        """Raise HelpRequested with the help as its text."""
         raise HelpRequested(self.format_help())
 
     def _print_message(self, message: str, file: Any = None) -> NoReturn:
@@ -191,8 +190,6 @@ class CommandDeclaration:
 
 
 def _marker(attribute: str) -> Callable[[F], F]:
-    """Return a decorator without options, which sets the attribute of a function."""
-
     def mark(function: F) -> F:
         setattr(function, attribute, True)
         return function
@@ -271,7 +268,6 @@ def mark(function: F, kind: str = "", **options: Any) -> F:
 
 
 def check_options(decorator: str, options: Iterable[str], *, other_than: Collection[str] = ()) -> None:
-    """Raise TypeError for an option that commands don't have, and for those in `other_than`."""
     for option in options:
         if option not in _DEFAULTS or option in other_than:
             raise TypeError(f"{decorator}() got an unexpected keyword argument {option!r}")

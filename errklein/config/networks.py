@@ -168,7 +168,6 @@ def network_of(view: Config) -> Network | None:
 
 
 def has_people(view: Config) -> bool:
-    """Return whether there may be anybody on the network."""
     return (network := network_of(view)) is None or network.has_people
 
 
@@ -195,7 +194,6 @@ def is_value(module: str, name: str) -> bool:
 
 
 def check_libraries(network: Network) -> None:
-    """Raise ConfigError if a library of the network is missing."""
     for name in network.libraries:
         if find_spec(name) is None:
             install = f"; install the extra {network.extra}" if network.extra else ""
@@ -208,7 +206,6 @@ def _entries() -> Mapping[str, EntryPoint]:
 
 
 def check_text(key: str, value: Any) -> str:
-    """Check a string of one line."""
     # The error doesn't show the value, which may be a password.
     if not isinstance(value, str) or any(character in value for character in "\r\n\0"):
         raise ConfigError(f"BOT_IDENTITY: {key!r} must be a string of one line")
@@ -243,7 +240,6 @@ def check_flag(key: str, value: Any) -> bool:
 
 
 def is_local(host: str) -> bool:
-    """Return whether a host is this computer."""
     host = host.removeprefix("::ffff:")  # of an IPv4 address on a socket of IPv6
     return host in {"localhost", "::1"} or (isIPAddress(host) and host.startswith("127."))
 

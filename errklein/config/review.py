@@ -243,7 +243,6 @@ class Change:
     needs_restart: bool
 
     def line(self, *, details: bool = True) -> str:
-        """Return the name, and by default the difference."""
         return f"{self.name}{' (needs a restart)' * self.needs_restart}{f': {self.difference}' * details}"
 
 

@@ -140,11 +140,9 @@ class SecretStore:
 
     @classmethod
     def of(cls, data_directory: str | Path) -> SecretStore:
-        """Return the store of the bot with this BOT_DATA_DIR."""
         return cls(Path(data_directory, "secrets"))
 
     def read(self, reference: str) -> bytes:
-        """Return the secret of a reference of any kind, as `read_secret` does."""
         return read_secret(reference, stored_in=self.directory)
 
     def write(self, name: str, secret: str) -> str:
@@ -175,7 +173,6 @@ class SecretStore:
             (self.directory / name).unlink(missing_ok=True)
 
     def names(self) -> list[str]:
-        """Return the names of the stored secrets."""
         return sorted(path.name for path in self._files() if _is_name(path.name))
 
     def contents(self) -> dict[str, bytes]:
@@ -204,7 +201,6 @@ def _is_name(name: str) -> bool:
 
 
 def flush_directory(path: Path) -> None:
-    """Wait until the names in a directory are on disk."""
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -35,8 +35,6 @@ the values of the template."""
 
 
 def page(rule: str, template: str) -> Callable[[PageFunction], PageFunction]:
-    """Add the decorated function to PAGES."""
-
     def add(function: PageFunction) -> PageFunction:
         PAGES.append((rule, template, function))
         return function
@@ -282,7 +280,6 @@ def body(request: StoredRequest) -> bytes:
 
 
 def beginning(request: StoredRequest) -> tuple[str, str]:
-    """Return a description of the body, and its beginning if it is text."""
     described, text = body_text(request)
     return described, masker.part(text, 0, MOST)
 

@@ -264,7 +264,6 @@ class Visit:
         return backend
 
     def _message(self, text: str) -> Message:
-        """Return a command as if the visitor had sent it in private."""
         backend, person = self._backend(), self.visitor.person
         message = backend.build_message(f"{self.bot.networks.config(backend).BOT_PREFIX}{text}")
         message.frm, message.to = person and _holder(backend, person), backend.bot_identifier

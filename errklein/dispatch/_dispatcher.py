@@ -149,7 +149,6 @@ class Permissions:
         return None if self.denied(changed) else changed
 
     async def replies_to_unknown(self, message: Message) -> list[str]:
-        """Return the filters' replies to a message with a prefix that matches no command."""
         replies = []
         for one in self._filters.unprocessed:
             try:
@@ -362,7 +361,6 @@ class Dispatcher:
             await running
 
     def _begin(self, invocation: Invocation) -> Deferred[Any] | None:
-        """Log and remember the permitted command, split its arguments, and run it."""
         command, declaration = invocation.command, invocation.command.declaration
         flows = self.flow_executor
         # Most commands belong to no flow.
@@ -489,6 +487,5 @@ class Dispatcher:
 
 
 def _in_this_context(function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
-    """Return a callback that calls the function in the current context."""
     context = copy_context()
     return lambda _: context.run(function, *args)

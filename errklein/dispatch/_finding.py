@@ -73,7 +73,6 @@ class CommandFinder:
         return invocations
 
     def _named(self, backend: Backend, message: Message, text: str, settings: Any) -> Invocation | None:
-        """Return the command with whose name the text begins, or None."""
         found = self._registry.begins(text)
         return None if found is None else Invocation(backend, message, *found, settings)
 

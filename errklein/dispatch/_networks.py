@@ -107,8 +107,6 @@ class RoomOperations:
 
     @operation("room_list")
     async def rooms(self, by: Actor) -> list[tuple[str, str]]:
-        """Return the rooms that the bot is in, each as the name of its network and its own."""
-
         def listed() -> list[tuple[str, str]]:
             # Ids of some networks mean nothing to people.
             return [(one.network, getattr(one, "shown", "") or str(one)) for one in self._networks.rooms()]
@@ -227,5 +225,4 @@ _IN_THREADS: Mapping[str, Callable[..., Any]] = {
 
 
 def name_of(somebody: Any) -> str:
-    """Return the nick of an occupant, or the name of a person."""
     return getattr(somebody, "nick", None) or getattr(somebody, "person", None) or str(somebody)

@@ -240,7 +240,6 @@ class Conversations:
             self._end(asking, Failure(QuestionWithdrawn("The question was changed.")))
 
     def withdraw(self, plugin: object) -> None:
-        """End the open questions of the plugin."""
         self._withdraw(lambda asking: asking.plugin is plugin, "The plugin is deactivated.")
 
     def stop(self) -> None:
@@ -359,7 +358,6 @@ def _key(backend: Backend, message: Message) -> Key:
 
 
 def _key_of_question(question: Message, backend: Backend, message: Message) -> Key:
-    """Return the key of the question `question`, which is a reply to `message`."""
     *who, room, thread = _key(backend, message)
     if message.is_group and not question.is_group:
         room = thread = ""
@@ -375,6 +373,5 @@ def _thread(message: Message) -> str:
 
 
 def _is_of(person: Identifier, by: Identifier) -> bool:
-    """Return whether two identifiers are those of one person, in whatever room."""
     names = {rules_of(by).fold(str(getattr(one, "person", one))) for one in (person, by)}
     return len(names) == 1 and same_network(person, by) and same_person(person, by)

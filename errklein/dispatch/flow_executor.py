@@ -161,7 +161,6 @@ class FlowExecutor:
         return not command.declaration.flow_only
 
     def done(self, message: Message, command: RegisteredCommand) -> None:
-        """Start or advance a flow after the command of the message has succeeded."""
         # Most commands belong to no flow, and shouldn't take the lock.
         if message.frm is not None and (self.in_flight or self.flow_roots):
             self.trigger(command.name, message.frm, message.ctx)
@@ -247,7 +246,6 @@ class FlowExecutor:
             self._run(backend, message)
 
     def _resume(self, root: FlowRoot) -> None:
-        """Go on with the questions that an earlier process has asked in this flow."""
         for key, question in [one for one in self._questions.items() if one[1]["flow"] == root.name]:
             del self._questions[key]
             try:
@@ -442,5 +440,4 @@ class FlowExecutor:
 
 
 def _owner(root: FlowRoot, requestor: Identifier) -> Identifier:
-    """Return the owner of the flow: the requestor, or the requestor's room for a room flow."""
     return requestor.room if root.room_flow and isinstance(requestor, RoomOccupant) else requestor

@@ -107,12 +107,10 @@ class Disclosure:
 
 
 def new_error_id() -> str:
-    """Return a random error id of eight hexadecimal digits."""
     return token_hex(4)
 
 
 def with_id(summary: str, error_id: str) -> str:
-    """Return the summary as a sentence that ends with the error id."""
     return f"{summary.rstrip('.')} (error {error_id})."
 
 
@@ -144,7 +142,6 @@ class Replies:
         self.deliver, self._networks, self._disclosure, self._wait_for = deliver, networks, disclosure, wait_for
 
     def reply(self, backend: Backend, message: Message, text: str) -> None:
-        """Reply to a message that is no command."""
         self._send(backend, message, text, None, self._networks.config(backend))
 
     def reply_to(self, invocation: Invocation, text: str) -> None:
