@@ -149,8 +149,7 @@ _CLASSES = (*map(str, BOUNDS), "+Inf")
 
 
 class Snapshot:
-    """The metrics at one time. It is created on the reactor, where those of webhooks, of which there may be thousands, are only
-    copied; the rest is done in a thread."""
+    """The metrics at one time. The reactor only copies those of webhooks, which may be thousands; the rest is done in a thread."""
 
     def __init__(self, bot: Bot, depth: QueueDepth, problems: Mapping[str, str]) -> None:
         self._depth = depth

@@ -121,15 +121,10 @@ class Message:
         extras: Mapping[str, Any] | None = None,
         flow: Any = None,
     ) -> None:
-        self.body = body
-        self.frm = frm
-        self.to = to
-        self.parent = parent
-        self.delayed = delayed
-        self.partial = partial
+        self.body, self.frm, self.to, self.parent = body, frm, to, parent
+        self.delayed, self.partial, self.flow = delayed, partial, flow
         # Backends written for errbot also assign objects that aren't mappings.
         self.extras: Any = dict(extras or {}) if extras is None or isinstance(extras, Mapping) else extras
-        self.flow = flow
         self._ctx: dict[str, Any] = {}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:

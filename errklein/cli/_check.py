@@ -303,8 +303,7 @@ def list_networks(config_file: str | None) -> int:
 
 
 def check_networks(known: argparse.Namespace) -> NoReturn:
-    """Check the network of that name, or all, or push the commands to it, and print the results. Raise SystemExit, with status 1 if one
-    can't be used."""
+    """Check the network of that name, or all, or push the commands to it. Raise SystemExit, with status 1 if one can't be used."""
     # The reactor must be chosen before anything imports it.
     install_asyncio_reactor()
     pushes, name = known.what == "push-commands", known.name

@@ -43,8 +43,7 @@ class HistoryEntry(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no na
 
 
 class History(dict[Any, deque[HistoryEntry]]):
-    """The histories of all persons on a network: a mapping from folded names to commands, the latest last. `fold` folds
-    a name by the rules of the network."""
+    """The histories of all persons on a network: a mapping from names, as the network's rules `fold` them, to commands, the latest last."""
 
     def __init__(self, fold: Callable[[str], str] = str) -> None:
         super().__init__()

@@ -19,9 +19,8 @@ _rank = attrgetter("rank")
 
 
 def find_command(text: str, names: Container[str], most_words: int) -> tuple[str, str] | None:
-    """Return the longest command name that the text begins with, and the arguments after it, or None. The text may have
-    spaces or underscores where the name has underscores. `most_words` is the number of words in the longest name.
-    Whitespace within the arguments is kept."""
+    """Return the longest command name that the text begins with, and the arguments after it, as they are, or None. The text may
+    have spaces where the name has underscores. `most_words` is the number of words in the longest name."""
     words = text.split(None, most_words)[:most_words]
     for count in range(len(words), 0, -1):
         name = "_".join(words[:count])
@@ -76,9 +75,8 @@ def command_hint(prefix: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class RegisteredCommand:
-    """A command of an active plugin: its declaration and the method `handler` of the plugin named `owner`. `yields` is
-    whether the handler is a generator function, each item of which is a reply. `name` differs from the declaration's if
-    the command was renamed because of a clash."""
+    """A command of an active plugin: its declaration and the method `handler` of the plugin named `owner`. `yields` is whether
+    each item of a generator is a reply. `name` differs from the declaration's if it was renamed because of a clash."""
 
     owner: str
     name: str
@@ -89,8 +87,7 @@ class RegisteredCommand:
     rank: int = 0
     """The plugin's rank: its number in the order of activation. Of two commands with the same name, the lower number keeps it."""
     yields: bool = field(init=False)
-    core: bool = field(init=False)
-    """Whether the command is the core's, which waits neither for threads nor for admin-only commands of plugins."""
+    core: bool = field(init=False)  # whether it is the core's, which doesn't wait for threads and commands of plugins
     needs_admin: bool = field(init=False)  # whether the command is for administrators, always or by default
 
     def __post_init__(self) -> None:
@@ -125,10 +122,9 @@ class CommandRegistry:
     def add(
         self, owner: str, handlers: Iterable[Callable[..., Any]], instance: object = None, rank: int | None = None
     ) -> list[str]:
-        """Register those handlers that are declared as commands; return a sentence for each clash. `rank` is the
-        plugin's number in the order of activation, by default the next one. Of two commands with the same name, the one
-        with the higher number is renamed to "<plugin>-<name>"; that name is also stored in its function. An alias that
-        is taken is left out."""
+        """Register those handlers that are declared as commands; return a sentence for each clash. `rank` is the plugin's number
+        in the order of activation, by default the next one. Of two commands with the same name, the one with the higher number
+        is renamed to "<plugin>-<name>", which is also stored in its function. An alias that is taken is left out."""
         clashes: list[str] = []
         with self._lock:
             rank = self._next if rank is None else rank
@@ -222,9 +218,8 @@ class CommandRegistry:
 def _put(
     command: RegisteredCommand, commands: dict[str, RegisteredCommand], clashes: list[str]
 ) -> tuple[RegisteredCommand, RegisteredCommand | None]:
-    """Add the command to `commands`, renamed if a command with a lower rank has its name. Returns the command with its
-    final name, and the command that it displaced or None; the latter needs another name. Appends a sentence to
-    `clashes` if the command was renamed."""
+    """Add the command to `commands`; if a command with a lower rank has its name, renamed, with a sentence in `clashes`. Returns
+    the command with its final name, and the command that it displaced, which needs another name, or None."""
     name, first, displaced = command.name, None, None
     while (other := commands.get(name)) is not None:
         # A plugin registers the same method again if it is activated once more.
@@ -251,9 +246,8 @@ _MARKS = ("_err_command_filter", "catch_unprocessed")
 
 @dataclass(frozen=True, eq=False)
 class RegisteredFilter:
-    """A filter of the plugin named `owner`. Filters are called in the order of `rank`, the plugin's number in the order
-    of activation: those that `decides` marks for commands, those that `catches` marks for messages with a prefix that
-    match no command."""
+    """A filter of the plugin named `owner`. Filters are called in the order of `rank`, that of activation: those that `decides`
+    marks for commands, those that `catches` marks for messages with a prefix that match no command."""
 
     owner: str
     handler: Callable[..., Any]

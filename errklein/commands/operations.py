@@ -20,14 +20,13 @@ _LONGEST = 200  # the characters of arguments that are noted
 
 @dataclass(frozen=True)
 class Actor:
-    """Who performs an operation: a person in a chat, or a user of the shell, by name.
-
-    :param reads_details: Whether only an administrator reads the result, which may then contain the texts of exceptions.
-    :param note: Stores a command and its arguments before its operation changes something; None if nothing is to be stored.
-    """
+    """Who performs an operation: a person in a chat, or a user of the shell, by name. `note` stores a command and its arguments
+    before its operation changes something; None if nothing is to be stored."""
 
     name: str
-    reads_details: bool = False
+    reads_details: bool = (
+        False  # whether only an administrator reads the result, which may have the texts of exceptions
+    )
     note: Callable[[str, str], None] | None = field(default=None, repr=False, compare=False)
 
 

@@ -178,9 +178,8 @@ def load_config(
     is_again: bool = False,
     is_replaced: Callable[[Config], bool] = lambda view: False,
 ) -> Config:
-    """Return the configuration of a config.py, or the built-in defaults without one. The file runs as it does on
-    errbot: as a module of the same name, with its directory on sys.path. Afterwards log lines and replies mask the
-    secrets that it contains.
+    """Return the configuration of a config.py, or the built-in defaults without one. The file runs as it does on errbot: as a
+    module of the same name, with its directory on sys.path. Afterwards log lines and replies mask the secrets in it.
 
     :param overrides: settings that take precedence over the file. A BACKEND among them becomes the only network; it may
         also be the name of a network in NETWORKS.

@@ -181,8 +181,7 @@ class Permissions:
         return "" if await self._let_through(*given, dry_run=dry_run) == given else "a filter of commands blocks it"
 
     def denial(self, backend: Backend, message: Message, command: RegisteredCommand, args: Any = None) -> str | None:
-        """Return the reply if an access rule denies the command to the sender of the message, else None. Rules for
-        arguments are skipped if `args` is None."""
+        """Return the reply if an access rule denies the command to the sender, else None. None for `args` skips their rules."""
         config = self._networks.config(backend)
         text = None if args is None else str(args)
         return check_access(command, text, Caller.from_message(message, config), config).denial
@@ -237,19 +236,14 @@ _ABOUT_ARGUMENTS = (ValueError, SystemExit, CommandError, ArgumentError, Argumen
 
 
 class Dispatcher:
-    """Takes messages to their replies: finds commands, checks permissions, splits arguments, and runs the handlers.
-
-    Admin-only commands run one at a time, all others concurrently. Commands of the core, with which administrators repair the
-    bot, have threads and a queue of their own. An admin-only command that hangs delays others for a minute only. With
-    `BOT_ASYNC = False`, commands that run in threads run one at a time, too.
-
-    `histories` maps the names of networks to command histories. `outcomes` is the number of commands since the start: those
-    that raised a CommandError are rejected.
+    """Takes messages to their replies: finds commands, checks permissions, splits arguments, and runs the handlers. Admin-only
+    commands run one at a time, all others concurrently. Commands of the core, with which administrators repair the bot, have
+    threads and a queue of their own. An admin-only command that hangs delays others for a minute only. With `BOT_ASYNC =
+    False`, commands that run in threads run one at a time, too.
 
     `deliver` sends a message on a network, and `send` sends Markdown text to an identifier; both may be called in any thread.
     `when_settled` returns a Deferred that fires when a plugin that is being reloaded has its commands again, or None if no
-    plugin is being reloaded. `note` stores what a person has chosen.
-    """
+    plugin is being reloaded. `note` stores what a person has chosen."""
 
     log = Logger()
     hint: Callable[[Backend, Message], str | None] = staticmethod(lambda backend, message: None)
@@ -284,6 +278,7 @@ class Dispatcher:
         """Those of plugins and of the core."""
         self._running_alone = ["", ""]  # the names of the commands that run in these queues
         self._blocking_commands = SerialQueue(reactor)
+        # The commands since the start. Those that raised a CommandError are rejected.
         self.outcomes = {"succeeded": 0, "rejected": 0, "failed": 0}
 
     def when_idle(self) -> Deferred[None]:
@@ -294,8 +289,7 @@ class Dispatcher:
             queue.stop()
 
     def dispatch(self, backend: Backend, message: Message) -> bool:
-        """Handle one message without blocking; errors are logged. Returns False if plugins don't get the message in
-        `callback_message`."""
+        """Handle one message without blocking; errors are logged. Return whether plugins get it in `callback_message`."""
         try:
             handled = self._find_and_run(backend, message)
         except NothingToRepeat:

@@ -22,8 +22,7 @@ LOOKUP_TIMEOUT = 30.0  # the seconds after which a lookup has failed
 
 
 class Networks:
-    """The backends and configurations by the names of their networks. The first network is the default. Methods may be
-    called in any thread."""
+    """The backends and configurations by the names of their networks, the default first. Methods may be called in any thread."""
 
     def __init__(self, backends: Mapping[str, Backend], configs: Mapping[str, Config]) -> None:
         self.backends = backends
@@ -53,9 +52,8 @@ class Networks:
         return self.backends[network]
 
     def build_identifier(self, text: str | tuple[str, str]) -> Identifier:
-        """Return the person, occupant or room with that name, on the current network or, for "network:name", on that
-        network. A pair of a room's name and its password, as in CHATROOM_PRESENCE, names the room. Raises ValueError if
-        the name is invalid on the network."""
+        """Return the person, occupant or room with that name, on the current network or, for "network:name", on that one. A pair
+        of a room's name and its password, as in CHATROOM_PRESENCE, names the room. Raises ValueError for an invalid name."""
         backend, name = self.split(text if isinstance(text, str) else text[0])
         return backend.build_identifier(name)
 

@@ -51,8 +51,7 @@ _Outcome = Enum("_Outcome", "DONE FAILED REFUSED")  # the outcome of a step that
 
 
 class FlowExecutor:
-    """Registers flows and runs them. `flow_roots` maps names to the graphs of flows; `in_flight` lists the flows in
-    progress. Methods may be called in any thread."""
+    """Registers flows and runs them. `flow_roots` has their graphs by name. Methods may be called in any thread."""
 
     log = Logger()
 
@@ -152,8 +151,7 @@ class FlowExecutor:
     # Calls of the dispatcher
 
     def enter(self, message: Message, command: RegisteredCommand) -> bool:
-        """Set the flow of the message if its command is the next step of one. Returns False if the command is flow-only
-        and isn't the next step of a flow."""
+        """Set the flow of the message if its command is the next step of one. Return False for another flow-only command."""
         flow = None if message.frm is None else self.flow_of(message.frm)
         if flow is not None and flow.next_step(command.name) is not None:
             message.flow = flow
@@ -386,9 +384,8 @@ class FlowExecutor:
             self._report_failure(flow, event, text, summary, plugin=command.owner, command=command.name)
 
     def _refusal_of_step(self, flow: Flow, mover: Identifier, command: RegisteredCommand) -> str:
-        """Return the reason why a step with an admin-only command is denied to `mover`, or "". Other access rules don't
-        apply to automatic steps. An admin-only command is checked, since the person who starts a flow chooses its
-        context, and so the steps it takes."""
+        """Return the reason why a step with an admin-only command is denied to `mover`, or "". It is checked, unlike others, since
+        the person who starts a flow chooses its context, and so the steps it takes."""
         if not command.needs_admin:
             return ""
         if isinstance(mover, Room):

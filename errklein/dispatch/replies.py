@@ -126,8 +126,7 @@ def process_template(template_name: str | None, template_parameters: Any, plugin
 
 
 class Replies:
-    """Sends the replies to commands, in any thread. `deliver` sends a message on a network. `wait_for` waits in a
-    thread for the result of an awaitable."""
+    """Sends the replies to commands, in any thread. `wait_for` waits in a thread for the result of an awaitable."""
 
     log = Logger()
 
@@ -166,8 +165,7 @@ class Replies:
             self.simple_reply(backend, message, text, private, threaded)
 
     def give(self, invocation: Invocation, item: Any) -> None:
-        """Reply with a value that a command returned or yielded, unless it is empty. An awaitable value is waited for;
-        the call must be in a thread then."""
+        """Reply with a value that a command returned or yielded, unless it is empty. An awaitable is waited for, in a thread."""
         if type(item) is not str and isinstance(item := without_handle(item), Awaitable):
             item = self._wait_for(item)
         if not item:
