@@ -17,7 +17,7 @@ from errklein import service
 from errklein._version import __version__
 from errklein.config import ConfigError, located_errors, take_variables
 from errklein.plugins.packages import environment_problems
-from errklein.ports.nodes import CHAT, INTAKE, ROLES
+from errklein.ports.nodes import INTAKE, ROLES
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import startup_checks
 from errklein.service.process_exit import remove_stale_pid_file
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _NETWORK = "Use only this network: a name in NETWORKS, or IRC, Text, Test, Null or another BACKEND."
 _ROLE = "Do only this part of the work, in a bot of several processes on one database: intake, worker or chat, or several with commas between."
+_NODE = "Answer requests that other processes of the bot pass on, on this Twisted endpoint, which only they must reach."
+_PROCESSES = "Run a process for the chat and this number of others for webhooks, which share the ports of --web or WEB, and start each again when it ends. Requires ERRKLEIN_DATABASE."
 _STATUS = "Serve /health, /ready and /metrics on this Twisted endpoint, which must not be public. Replaces STATUS."
 
 
@@ -48,6 +50,8 @@ class Options(usage.Options):
         ["data-dir", "d", None, "The data directory (default: BOT_DATA_DIR)."],
         ["status", None, None, _STATUS],
         ["role", None, None, _ROLE],
+        ["node", None, None, _NODE],
+        ["processes", None, None, _PROCESSES, int],
         ["console", None, None, "Serve the console for administrators on this Twisted endpoint. Replaces CONSOLE."],
     ]
     optFlags: ClassVar = [
@@ -97,6 +101,14 @@ class Options(usage.Options):
         if parent.get("pidfile"):
             remove_stale_pid_file(Path(parent["pidfile"]))
 
+    def of_each(self) -> list[str]:
+        """Return the options for each of several processes: those that were given, without what concerns their number."""
+        valued = ("config", "network", "data-dir", "status", "console")
+        given = [(name, self[name]) for name in valued if self[name] is not None]
+        given += [(name, value) for name in ("web", "plugin-dir") for value in self[name]]
+        flags = [f"--{name}" for name in ("watch", "no-import") if self[name]]
+        return [*(part for name, value in given for part in (f"--{name}", value)), *flags]
+
     @property
     def launcher(self) -> MutableMapping[str, Any]:
         """The options of twistd, by name; empty without it."""
@@ -135,11 +147,13 @@ def _make_service(options: Options) -> IService:
     variables = take_variables(os.environ)
     config = service.load_with_options(*given, variables)
     roles = options["roles"]
-    if roles != ROLES and config.ERRKLEIN_DATABASE is None:
-        raise ConfigError(
-            f"--role {options['role']}: a bot on SQLite is one process, which does everything; leave out --role"
-        )
-    listening = service.Listening(config, options["web"], options["status"], options["console"])
+    for name in ("role", "node", "processes"):
+        if options[name] and config.ERRKLEIN_DATABASE is None:
+            raise ConfigError(
+                f"--{name} {options[name]}: a bot on SQLite is one process, which does everything; leave out --{name}, "
+                "or set ERRKLEIN_DATABASE"
+            )
+    listening = service.Listening(config, options["web"], options["status"], options["console"], options["node"])
     data_source = "BOT_DATA_DIR" if options["data-dir"] is None else "--data-dir"
     data = service.DataDirectory(Path(config.BOT_DATA_DIR), data_source, config.ERRKLEIN_DATABASE is not None)
     startup_checks.check_start(config, twistd, data, listening)
@@ -148,6 +162,14 @@ def _make_service(options: Options) -> IService:
         check_shelves(config, options["data-dir"])
     with located_errors(config):
         startup_checks.set_up_log(config, twistd, data)
+    if options["processes"]:
+        from errklein.service.processes import Processes, check_endpoints
+
+        check_endpoints(listening.web)
+        environment = {**os.environ, **variables}
+        return Processes(
+            reactor, options["processes"], options.of_each(), listening.web, environment, config.GRACE_PERIOD
+        )
     # A config.py that is missing later is an error.
     config_path = options["config"] or ("config.py" if config.path else None)
     later = [options["web"], options["status"], options["console"], config_path, *given[1:]]
@@ -160,6 +182,7 @@ def _make_service(options: Options) -> IService:
         restart=process_exit.request_restart,
         read_config=partial(startup_checks.load_checked, Path.cwd(), *later, variables),
         roles=roles,
+        node=listening.node,
     )
 
     beside: list[SideServer] = []
@@ -193,5 +216,5 @@ def _make_service(options: Options) -> IService:
 
     supervision = service.Supervision(reactor, web.lag, data.path, grace, deadline, notify)
     parts = reactor, process_exit, data, web.listeners, make_managed_bot, supervision
-    endpoints = listening.web if {INTAKE, CHAT} & {*roles} else ()
+    endpoints = [*(listening.web if INTAKE in roles else ()), *([listening.node] if listening.node else ())]
     return service.BotService(*parts, endpoints, grace, twistd.daemon, beside)

@@ -61,6 +61,7 @@ def wire(
     make_agent: Callable[[Any], Any] | None = None,
     nodes: Nodes | None = None,
     roles: Sequence[str] = ROLES,
+    node: str | None = None,
 ) -> tuple[WebServer, Callable[[], ErrbotBot]]:
     """Return the web server, and a function that creates the bot, to be called when its data may be opened.
 
@@ -72,7 +73,8 @@ def wire(
     :param values: `COPY` for a bot that isn't started, and works on a copy of the stored values.
     :param make_agent: returns what sends the requests of plugins; see `HTTPClients`.
     :param nodes: the processes of the bot; by default those that share ERRKLEIN_DATABASE, without which it is the only one.
-    :param roles: what this process does among those that share a database."""
+    :param roles: what this process does among those that share a database.
+    :param node: the endpoint, open when the bot is created, that other processes use; None if they can't reach this one."""
     from errklein.running import KeyedQueues, Runner, ThreadWaits, WorkerPool, Workers
     from errklein.web import WebServer, WebSettings
 
@@ -115,7 +117,8 @@ def wire(
             storage.close()
             raise
         clients = HTTPClients(reactor, make_agent)
-        shared = database.nodes(reactor, roles, "") if database and values is Access.OWN else None
+        address = web.listeners.address(node) if node else ""
+        shared = database.nodes(reactor, roles, address) if database and values is Access.OWN else None
 
         def notify(*notice: Any, **options: Any) -> None:
             # The bot is created after its networks.

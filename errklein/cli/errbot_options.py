@@ -11,7 +11,7 @@ from errklein.cli._parser import Parser, add_arguments
 from errklein.config import take_variables
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 
-_OF_RUN = ("--data-dir", "--network", "--no-import", "--plugin-dir", "--role", "--status", "--watch", "--web")
+_OF_RUN = ["data-dir", "network", "no-import", "node", "plugin-dir", "processes", "role", "status", "watch", "web"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +59,10 @@ def _data_directory(config: str | None) -> Path:
 def _parser() -> Parser:
     description = "Run a bot with errbot's options. `errklein --help` shows errklein's own commands."
     parser = Parser("errklein", description=description, allow_abbrev=False)
-    parser.help_command, parser.options_elsewhere = "errklein -T --help", dict.fromkeys(_OF_RUN, "errklein run")
+    parser.help_command, parser.options_elsewhere = (
+        "errklein -T --help",
+        {f"--{name}": "errklein run" for name in _OF_RUN},
+    )
     add_arguments(parser, "@errbot")
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("-v", "--version", action="version", version=f"errklein {__version__}")

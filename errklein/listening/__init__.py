@@ -9,11 +9,13 @@ from errklein.listening._connections import (
     seconds_waited,
 )
 from errklein.listening._listeners import (
+    SOCKETS,
     ListenError,
     Listeners,
     description_problem,
     endpoint_url,
     identify,
     listen_problem,
+    shared_address,
     unix_problem,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import socket
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred, succeed
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
@@ -23,6 +24,10 @@ from errklein.listening._connections import ProxiedFactory, use_event_loop
 
 if TYPE_CHECKING:
     from errklein.listening.tls import CertificateStore
+
+SOCKETS = "ERRKLEIN_SOCKETS"
+"""The variable of the environment in which a supervisor names sockets that it has opened: an object of JSON with the
+descriptor of each, by the description of its endpoint."""
 
 _PRIVILEGED = 1024
 
@@ -147,7 +152,7 @@ class Listeners:
                 # Without `clock`, small writes would wait for the global reactor, which may be another one in tests, or not run.
                 factory = TLSMemoryBIOFactory(certificates, False, factory, clock=self._reactor)
             factory = ProxiedFactory(self._reactor, factory) if is_proxied else factory
-            port = await maybeDeferred(sockets.listen, factory)
+            port = await maybeDeferred((self._shared(description) or sockets).listen, factory)
         except Exception as error:
             raise ListenError(description, _reason(description, error)) from None
         use_event_loop(port)
@@ -160,6 +165,22 @@ class Listeners:
             self._log_problems(description, certificates.problems)
             if not self._checking.running:
                 self._checking.start(_SECONDS_BETWEEN_CHECKS, now=False)
+
+    def _shared(self, description: str) -> IStreamServerEndpoint | None:
+        """Return an endpoint with the socket that a supervisor has opened for several processes; None without one."""
+        number = json.loads(os.environ.get(SOCKETS, "{}")).get(description)
+        if number is None:
+            return None
+        with socket.socket(fileno=os.dup(number)) as shared:
+            return AdoptedStreamServerEndpoint(self._reactor, os.dup(number), shared.family)
+
+    def address(self, description: str) -> str:
+        """Return where other machines reach an open endpoint with TCP, as host and port; "" if it isn't one."""
+        found = self._open.get(identify(description))
+        own: Any = None if found is None else found.port.getHost()
+        host = getattr(own, "host", "")
+        name = socket.getfqdn() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+        return f"{name}:{own.port}" if host else ""
 
     def close(self, description: str) -> Deferred[None]:
         listener = self._open.pop(identify(description), None)
@@ -246,6 +267,19 @@ def server_endpoint(reactor: Any, description: str) -> tuple[IStreamServerEndpoi
 
     sockets, certificates = tls_endpoint(reactor, kind, dict(named))
     return sockets, False, certificates
+
+
+def shared_address(description: str) -> tuple[str, int] | None:
+    """Return host and port of an endpoint whose socket several processes can share; None for others. Raises ValueError."""
+    kind, arguments = identify(description)
+    named = dict(arguments)
+    if kind == "haproxy":
+        return shared_address(named["endpoint"])
+    if kind not in ("tcp", "ssl", "tls"):
+        return None
+    defaults = {"port": "443", "interface": "::"} if kind == "tls" else {"interface": ""}
+    named = {**defaults, **named}
+    return (named["interface"], int(named["port"])) if named["port"].isdecimal() else None
 
 
 def identify(description: str) -> Endpoint:

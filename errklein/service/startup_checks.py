@@ -69,16 +69,25 @@ START_ERRORS = (ConfigError, DataDirectoryError, SecretError, StorageError)
 
 
 class Listening:
-    """The endpoints for webhooks, monitoring and administrators, of --web, --status and --console or of settings."""
+    """The endpoints for webhooks, monitoring, administrators and other nodes, of --web, --status, --console and --node or
+    of settings. An empty --status or --console stands for none."""
 
     def __init__(
-        self, config: Config, web: Sequence[str] = (), status: str | None = None, console: str | None = None
+        self,
+        config: Config,
+        web: Sequence[str] = (),
+        status: str | None = None,
+        console: str | None = None,
+        node: str | None = None,
     ) -> None:
         self.web: Sequence[str] = web or config.setting("WEB")
-        self.status: str | None = config.setting("STATUS") if status is None else status
-        self.console: str | None = config.setting("CONSOLE") if console is None else console
+        self.status: str | None = config.setting("STATUS") if status is None else status or None
+        self.console: str | None = config.setting("CONSOLE") if console is None else console or None
+        self.node = node
         self._config = config
         self._named = [("--web" if web else "WEB", endpoint) for endpoint in self.web]
+        if node is not None:
+            self._named.append(("--node", node))
         for name, given, endpoint in (("STATUS", status, self.status), ("CONSOLE", console, self.console)):
             if endpoint is not None:
                 self._named.append((name if given is None else f"--{name.lower()}", endpoint))

@@ -1,0 +1,176 @@
+"""Tests for the supervisor of several processes on one machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+from unittest import mock
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from errklein.config import ConfigError
+from errklein.listening import SOCKETS, Listeners
+from errklein.service import CannotStart
+from errklein.service.processes import Processes, check_endpoints, listen
+from tests import needs_network
+
+ENDPOINT = "tcp:0:interface=127.0.0.1"
+
+
+class Process:
+    """A process of the supervisor."""
+
+    def __init__(
+        self, protocol: Any, command: Sequence[str], env: Mapping[str, str], shared: Mapping[int, int]
+    ) -> None:
+        self.protocol, self.command, self.env, self.shared = protocol, command, env, shared
+        self.signals: list[str] = []
+
+    def signalProcess(self, name: str) -> None:
+        """Keep the signal."""
+        self.signals.append(name)
+
+    def end(self, status: int = 1) -> None:
+        """End."""
+        self.protocol.processEnded(Failure(ProcessTerminated(status) if status else ProcessDone(0)))
+
+
+class Starter(Clock):
+    """A reactor that starts no processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[Process] = []
+
+    def spawnProcess(
+        self, protocol: Any, program: str, command: Sequence[str], env: Any, path: Any, childFDs: Any
+    ) -> Process:
+        """Keep what is started."""
+        assert (program, path) == (sys.executable, None)
+        self.started.append(Process(protocol, command, env, childFDs))
+        return self.started[-1]
+
+    def callFromThread(self, function: Any, *arguments: Any) -> None:
+        """Call it at once."""
+        function(*arguments)
+
+
+class ProcessesTests(SynchronousTestCase):
+    """A supervisor with a chat process and two others."""
+
+    def setUp(self) -> None:
+        """Start it."""
+        needs_network()
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        self.reactor = Starter()
+        environment = {"PATH": "/bin", "NOTIFY_SOCKET": "/nowhere"}
+        self.processes = Processes(self.reactor, 2, ["--config", "c.py"], [ENDPOINT], environment, 10.0)
+        with mock.patch("errklein.service.bot_service.ServiceManager._notify") as self.notified:
+            self.processes.startService()
+        self.chat, *self.workers = self.reactor.started
+
+    def stop(self) -> Deferred[None]:
+        """Stop it."""
+        with mock.patch("errklein.service.bot_service.ServiceManager._notify"):
+            return self.processes.stopService()
+
+    def test_commands(self) -> None:
+        """One process has the role chat, and answers the others. These share the sockets, and serve neither status nor console."""
+        run = [sys.executable, "-m", "errklein", "run", "--config", "c.py"]
+        self.assertEqual(self.chat.command, [*run, "--role", "chat", "--node", ENDPOINT])
+        others = [*run, "--role", "intake,worker", "--status", "", "--console", ""]
+        self.assertEqual([one.command for one in self.workers], [others, others])
+        [(endpoint, number)] = json.loads(self.chat.env[SOCKETS]).items()
+        self.assertEqual((endpoint, set(self.workers[0].shared)), (ENDPOINT, {0, 1, 2, number}))
+        self.assertNotIn("NOTIFY_SOCKET", self.chat.env)
+        self.assertTrue(self.notified.called)
+
+    def test_started_again(self) -> None:
+        """A process that has ended is started again: after a long run soon, after short ones later and later."""
+        self.workers[0].end()
+        self.reactor.advance(0.5)
+        self.assertEqual(self.reactor.started[-1].command, self.workers[0].command)
+        for wait in (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0):
+            number = len(self.reactor.started)
+            self.reactor.started[-1].end(0)
+            self.reactor.advance(wait - 0.1)
+            self.assertEqual(len(self.reactor.started), number, wait)
+            self.reactor.advance(0.1)
+            self.assertEqual(len(self.reactor.started), number + 1, wait)
+        self.reactor.advance(60)
+        self.reactor.started[-1].end()
+        self.reactor.advance(0.5)
+        self.assertEqual(len(self.reactor.started), number + 2)
+
+    def test_stopped(self) -> None:
+        """A stop ends all processes, and waits for them; none is started again. One that doesn't end is killed."""
+        self.workers[0].end()
+        stopped = self.stop()
+        self.assertEqual([one.signals for one in (self.chat, self.workers[1])], [["TERM"], ["TERM"]])
+        self.chat.end(0)
+        self.reactor.advance(11.9)
+        self.assertNoResult(stopped)
+        self.assertEqual(self.workers[1].signals, ["TERM"])
+        self.reactor.advance(0.2)
+        self.assertEqual(self.workers[1].signals, ["TERM", "KILL"])
+        self.workers[1].end()
+        self.successResultOf(stopped)
+        self.assertEqual((len(self.reactor.started), self.reactor.getDelayedCalls()), (3, []))
+
+    def test_signal(self) -> None:
+        """SIGHUP reaches all processes."""
+        os.kill(os.getpid(), signal.SIGHUP)
+        self.assertEqual([one.signals for one in self.reactor.started], [["HUP"]] * 3)
+
+    def test_port_in_use(self) -> None:
+        """A port that another program uses prevents the start, with the remedy."""
+        used = listen("127.0.0.1", 0)
+        self.addCleanup(used.close)
+        processes = Processes(self.reactor, 1, [], [f"tcp:{used.getsockname()[1]}:interface=127.0.0.1"], {}, 10.0)
+        error = self.assertRaises(CannotStart, processes.startService)
+        self.assertIn("is in use by another program", str(error))
+
+    def test_other_endpoints(self) -> None:
+        """Only sockets with TCP are shared."""
+        check_endpoints(["tcp:1", "tls:/certificates", "ssl:port=443", "haproxy:tcp:80"])
+        for endpoint in ("unix:/run/errklein.sock", "systemd:domain=INET:index=0"):
+            self.assertRaises(ConfigError, check_endpoints, [endpoint])
+
+
+class SharedSocketTests(TestCase):
+    """Processes that listen on a socket that a supervisor has opened."""
+
+    async def test_shared(self) -> None:
+        """Both listen on the same port, and one goes on when the other one has stopped."""
+        from twisted.internet import reactor
+
+        needs_network()
+        opened = listen("127.0.0.1", 0)
+        self.addCleanup(opened.close)
+        self.patch(os, "environ", {**os.environ, SOCKETS: json.dumps({ENDPOINT: opened.fileno()})})
+        connected: Deferred[None] = Deferred()
+
+        class Accepted(Protocol):
+            def connectionMade(self) -> None:
+                connected.callback(None)
+                self.transport.loseConnection()
+
+        first, second = (Listeners(reactor, Factory.forProtocol(Accepted)) for _ in range(2))
+        await first.open(ENDPOINT)
+        await second.open(ENDPOINT)
+        host, port = opened.getsockname()
+        self.assertEqual([one.address(ENDPOINT) for one in (first, second)], [f"{host}:{port}"] * 2)
+        await first.close_all()
+        with socket.create_connection((host, port)):
+            await connected
+        await second.close_all()
