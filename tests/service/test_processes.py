@@ -35,6 +35,7 @@ class Process:
     ) -> None:
         self.protocol, self.command, self.env, self.shared = protocol, command, env, shared
         self.signals: list[str] = []
+        self.has_ended = False
 
     def signalProcess(self, name: str) -> None:
         """Keep the signal."""
@@ -42,6 +43,7 @@ class Process:
 
     def end(self, status: int = 1) -> None:
         """End."""
+        self.has_ended = True
         self.protocol.processEnded(Failure(ProcessTerminated(status) if status else ProcessDone(0)))
 
 
@@ -78,6 +80,15 @@ class ProcessesTests(SynchronousTestCase):
         with mock.patch("errklein.service.bot_service.ServiceManager._notify") as self.notified:
             self.processes.startService()
         self.chat, *self.workers = self.reactor.started
+        self.addCleanup(self.end_all)
+
+    def end_all(self) -> None:
+        """Let the supervisor close its sockets."""
+        if self.processes.running:
+            self.stop()
+        for process in self.reactor.started:
+            if not process.has_ended:
+                process.end()
 
     def stop(self) -> Deferred[None]:
         """Stop it."""
