@@ -11,9 +11,7 @@ from typing import NamedTuple
 from errklein.web._error_pages import Problem
 from errklein.webhooks.forwarding import is_host
 
-_MAX_HEAD = 16 * 1024
-_MAX_HEADERS = 500
-_MAX_CHUNK_LINE = 1024
+_MAX_HEAD, _MAX_HEADERS, _MAX_CHUNK_LINE = 16 * 1024, 500, 1024
 
 # RFC 9110, 5.6: a token; a token or a quoted string.
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
@@ -116,15 +114,13 @@ class ChunkedBody:
     """A parser of a chunked body (RFC 9112, 7.1). Extensions and trailers are checked and discarded."""
 
     def __init__(self) -> None:
-        self._buffer = b"\r\n"
-        self._left = 0
+        self._buffer, self._left = b"\r\n", 0
 
     def receive(self, data: bytes) -> tuple[bytes, bytes | None]:
         """Return the decoded bytes in `data`, and the bytes after the body; None while it is incomplete. Raises
         Problem: A chunk or a trailer is malformed or too long."""
         data = self._buffer + data
-        body = []
-        at = 0
+        body, at = [], 0
         while True:
             body.append(data[at : at + self._left])
             at += len(body[-1])

@@ -179,9 +179,9 @@ class NamedPath(NamedTuple):
 
 @dataclass(eq=False)
 class NoRoute(Exception):
-    """No route matches. `allowed` are the methods that are allowed at this path."""
+    """No route matches."""
 
-    allowed: frozenset[str]
+    allowed: frozenset[str]  # the methods that are allowed at this path
 
 
 Enter = Callable[["Route | None", Any, Mapping[str, Any]], None]
@@ -206,11 +206,8 @@ class Routes:
         prepare: Callable[[Hook], Sequence[bytes]] = lambda hook: (),
         prefix: str = "/hooks",
     ) -> None:
-        self._enter = enter
-        self._shadowed = shadowed
-        self.configure = configure
-        self._prepare = prepare
-        self.prefix = prefix
+        self._enter, self._shadowed, self._prepare = enter, shadowed, prepare
+        self.configure, self.prefix = configure, prefix
         self.named: dict[str, Route] = {}  # the routes of the webhooks of rooms, by name
         # The names by the digest of a token, and the digests by name.
         self._by_token: dict[str, str] = {}
@@ -222,13 +219,13 @@ class Routes:
         self.version = 0  # a number that changes with the routes
         self._adapter = self.app.url_map.bind("")
         self._precedence = RoutePrecedence()
-        # All routes that there have been, by name, and the present ones.
-        self._known: dict[str, Route] = {}
-        self._routes: dict[str, Route] = {}
+        self._known: dict[str, Route] = {}  # all routes that there have been, by name
+        self._routes: dict[str, Route] = {}  # the present ones, by the names of their hooks
         self._standby: Mapping[str, Sequence[Hook]] = {}  # the hooks of each owner while its plugin is inactive
         self.declared: dict[str, Sequence[Hook]] = {}  # the hooks of each owner as they were declared
-        # The matches of rules without variables, by escaped path and method.
-        self.cached: dict[tuple[bytes, bytes], Match] = {}
+        self.cached: dict[
+            tuple[bytes, bytes], Match
+        ] = {}  # those of rules without variables, by escaped path and method
         # The owners for whose routes requests must wait, and what waits.
         self.held: dict[str, list[tuple[Deferred[None], Context]]] = {}
 
@@ -251,9 +248,8 @@ class Routes:
         rank: int | None = None,
         mounts: Mapping[str, IResource] = MappingProxyType({}),
     ) -> None:
-        """Replace all of the owner's hooks and mounts in one step, and end a hold. Of two hooks that claim a URL and method, the
-        one with the lower rank gets the requests. Raises HookError: a rule is invalid, or the operator's options for a hook.
-        Nothing is changed then."""
+        """Replace all of the owner's hooks and mounts in one step, and end a hold. Of two hooks that claim a URL and method, the one
+        with the lower rank gets the requests. Raises HookError without a change: a rule or the operator's options are invalid."""
         declared, hooks = hooks, [self.configure(hook) for hook in hooks]
         for hook in hooks:
             self._route_of(hook)
@@ -326,10 +322,9 @@ class Routes:
     def put(self, hook: Hook, tokens: Sequence[str] = ()) -> None:
         """Add the webhook of a room, or replace the one of this name."""
         name = hook.full_name
-        route = self.named.get(name) or Route(hook, self._enter)
+        route = self.named[name] = self.named.get(name) or Route(hook, self._enter)
         route.take(hook, hook.declaration.methods)
         self._forget_tokens(name)
-        self.named[name] = route
         self._precedence.by_name[name] = hook
         secrets = self._prepare(hook)
         if route.needs_token:
@@ -418,8 +413,7 @@ class Routes:
         return match
 
     def match_named(self, path: str) -> NamedPath | None:
-        """Return the webhook of a room: PREFIX/NAME, PREFIX/NAME/TOKEN or PREFIX/TOKEN, each also with a suffix of the
-        source. None if there is none at the path."""
+        """Return the webhook of a room, if there is one: PREFIX/NAME, PREFIX/NAME/TOKEN or PREFIX/TOKEN, with a suffix of the source."""
         if not path.startswith(f"{self.prefix}/"):
             return None
         name, *rest = path.removeprefix(f"{self.prefix}/").removesuffix("/").split("/")
@@ -453,8 +447,9 @@ class Routes:
                 route = self._routes[candidate.full_name]
                 if route.methods:
                     return self._adapter.build(route.name, values, next(iter(route.methods)))
-        meant = "use a method's name, or 'Plugin:method' for another plugin"
-        raise LookupError(f"no webhook is named {endpoint!r}; {meant}")
+        raise LookupError(
+            f"no webhook is named {endpoint!r}; use a method's name, or 'Plugin:method' for another plugin"
+        )
 
     # The application.
 
@@ -464,8 +459,7 @@ class Routes:
         with suppress(Problem):
             path = clean_path(request.uri.partition(b"?")[0])
             named = self.match_named(path)
-            mount = self.mount_at(path) if named is None else None
-            if mount is not None:
+            if named is None and (mount := self.mount_at(path)) is not None:
                 limit_messages(request.channel)
                 return mount.enter(request)
         # Also if the path is malformed, so that the log of the other site doesn't have the token.

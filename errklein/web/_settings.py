@@ -38,20 +38,21 @@ class WebSettings:
     read_deadline: float = 30.0  #: the time for a client to read from a full send buffer; then it is disconnected
     idle_deadline: float = 60.0  #: the time after which a connection without a request is closed
     proxies: TrustedProxies | None = None  #: the proxies whose forwarding headers are read
-    base_path: str = ""
-    """The path below which clients reach the webhooks, such as "/bot". Proxies may remove it from the paths of requests."""
+    base_path: str = (
+        ""  #: the path below which clients reach the webhooks, such as "/bot"; proxies may remove it from paths
+    )
     prefix: str = "/hooks"  #: the path below which the webhooks of rooms are
     secrets_in: Path | None = None  #: the directory of the secrets that the bot has stored
-    public_url: str = ""
-    """The scheme and host of links to webhooks, such as "https://bot.example.net"; by default those of the request."""
-    webhooks: Mapping[str, HookOptions] = field(default_factory=dict)
-    """The operator's options of webhooks, by their names such as "Github:notification"."""
+    public_url: str = (
+        ""  #: the scheme and host of links, such as "https://bot.example.net"; by default those of the request
+    )
+    webhooks: Mapping[str, HookOptions] = field(
+        default_factory=dict
+    )  #: the operator's options, by the names of webhooks
     default_methods: Sequence[str] = DEFAULT_METHODS  #: where neither the plugin nor the operator names any
-    client_rate: Rate | None = None
-    """The limit of requests of one client that their verification hasn't accepted; None if it is unlimited."""
+    client_rate: Rate | None = None  #: the limit of requests of one client that their verification hasn't accepted
     delivery_log: str = "bodies"  #: the stored part of requests: "bodies", "heads" for all except bodies, or "off"
-    log_rate: Rate | None = None
-    """The rate of a webhook's successful deliveries above which they are counted instead of recorded; None if it is unlimited."""
+    log_rate: Rate | None = None  #: the rate of a webhook's successful deliveries above which they are only counted
     access_log: bool = True  #: log a line per response, at the level INFO
 
     @classmethod

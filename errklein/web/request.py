@@ -190,8 +190,8 @@ class HTTPRequest(RequestState, server.Request):
     # Receiving.
 
     def receive_body(self, data: bytes) -> bool:
-        """Store a part of the body: in memory while it is small and there is room, then in a temporary file. Return whether
-        the body is still within its limit. Raises OSError: the disk is full."""
+        """Store a part of the body: in memory while it is small and there is room, then in a temporary file. Return whether the body is
+        within its limit. Raises OSError."""
         self.body_size += len(data)
         if self.body_size > self.body_limit:
             return False
@@ -552,11 +552,8 @@ def not_found(path: bytes) -> Problem:
 
 
 def clean_path(path: bytes) -> str:
-    """Return the unescaped path. Raises Problem: 400 for an ambiguous or malformed path, 404 for one that no route can have.
-
-    An escaped slash would become a separator that a proxy in front has not seen, so it is rejected, as are control characters,
-    broken escapes and invalid UTF-8. No route has doubled slashes or dot segments.
-    """
+    """Return the unescaped path. Raises Problem: 400 for an ambiguous or malformed path, 404 for one that no route can have, since it
+    has doubled slashes or dot segments. An escaped slash would become a separator that a proxy in front has not seen."""
     if _BAD_ESCAPE.search(path):
         raise Problem(400, "the path has a broken escape")
     unescaped = unquote_to_bytes(path)
