@@ -93,10 +93,9 @@ class ConnectionLimits:
             self._most_of_client = min(self._most_of_client, self._most // 2)
 
     def guard(self, port: Any) -> None:
-        """Refuse clients of a listening port before connections are created for them, and accept few in a turn of the
-        reactor. Twisted accepts more than a hundred at once, faster than closed connections free their descriptors. Its
-        queue of 50 overflows if many clients connect; the system then ignores the packet of the next one, which tries
-        again after a second."""
+        """Refuse clients of a listening port before connections are created for them, and accept few in a turn of the reactor.
+        Twisted accepts more than a hundred, faster than closed connections free their descriptors. Its queue of 50 overflows if
+        many clients connect; the system then ignores the packet of the next one, which tries again after a second."""
         if not isinstance(port, Port):
             return
         if isinstance(port.factory, ProxiedFactory):
@@ -231,8 +230,8 @@ _CLOSED = ("REMOTE_CLOSING", "LOCAL_CLOSING", "CLOSED")
 
 
 def receive_frames(websocket: Any, data: bytes, most: int = LARGEST_MESSAGE) -> bool:
-    """Pass received bytes to Twisted's WebSocket, unless it is closed. It is closed with status 1009 if its message is
-    too large. Returns False if the message is too large."""
+    """Pass bytes to Twisted's WebSocket, unless it is closed. If its message is too large, close it with status 1009, and return
+    False."""
     connection = websocket._wsconn
     if connection.state.name in _CLOSED:
         return True

@@ -254,8 +254,8 @@ class Listeners:
 
 
 def server_endpoint(reactor: Any, description: str) -> tuple[IStreamServerEndpoint, bool, CertificateStore | None]:
-    """Return the endpoint for a description, whether its connections begin with a PROXY header, and the certificates if they use
-    TLS. Raises ValueError."""
+    """Return the endpoint for a description, whether connections begin with a PROXY header, and the certificates, if any. Raises
+    ValueError."""
     kind, named = identify(description)
     if kind == "haproxy":
         sockets, _, certificates = server_endpoint(reactor, dict(named)["endpoint"])

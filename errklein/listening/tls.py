@@ -1,5 +1,4 @@
-"""TLS endpoints; private keys and certificates in PEM files (RFC 7468), which are selected by host name and reloaded when they
-change; and self-signed ones."""
+"""TLS endpoints, and private keys and certificates in PEM files (RFC 7468): selected by host name, reloaded, or self-signed."""
 
 from __future__ import annotations
 
@@ -193,9 +192,9 @@ class CertificateFiles:
 
 @dataclass(frozen=True)
 class CertificateDirectory:
-    """All `.pem` files in the directory `path` and its subdirectories, the layout of certbot and Kubernetes. A key and
-    its certificate may be in different files; the chain is behind the certificate. Symbolic links are followed. Names
-    that begin with a dot are skipped."""
+    """All `.pem` files in the directory `path` and below, the layout of certbot and Kubernetes. A key and its certificate may be
+    in different files; the chain is behind the certificate. Symbolic links are followed, names that begin with a dot are
+    skipped."""
 
     path: Path
 

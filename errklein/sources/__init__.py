@@ -55,8 +55,8 @@ def example_of(source: Source) -> bytes:
 
 @cache
 def _entries() -> Mapping[str, EntryPoint]:
-    """Return what is imported for each source: the table `SOURCES` of a folder, or what another package names. No other
-    package replaces a source of errklein."""
+    """Return what is imported for each source: of a folder the table `SOURCES`. No other package replaces a source of
+    errklein."""
     folders = {path.parent.name for path in Path(__file__).parent.glob("*/__init__.py")}
     names = {**{folder: folder for folder in folders}, **ALIASES}
     own = (EntryPoint(name, f"{__name__}.{names[name]}:SOURCES", __name__) for name in names if names[name] in folders)

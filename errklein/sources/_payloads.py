@@ -1,6 +1,6 @@
-"""What sources share: access to payloads of which nothing is certain, and lines that describe a payload of unknown form, alerts in
-the form of Alertmanager, which Grafana has taken over, and events of GitHub, GitLab and Gitea. Each of those three has tables of texts
-in the file `texts.toml` beside its module."""
+"""What sources share: access to payloads of which nothing is certain, and lines that describe a payload of unknown form, alerts
+in the form of Alertmanager, and events of GitHub, GitLab and Gitea, whose texts are in the files `texts.toml` beside their
+modules."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ def texts_beside(module: str) -> Mapping[str, Any]:
 
 
 def json_value(received: Received) -> Any:
-    """Return the decoded JSON of a request, whatever its Content-Type, since not every sender sets it. Raises
-    BadPayload: the body isn't JSON."""
+    """Return the decoded JSON of a request, whatever its Content-Type, since not every sender sets it. Raises BadPayload."""
     if not received.body:
         raise BadPayload(400, "the body is empty; expected JSON")
     return decode_payload(received.body, "application/json")

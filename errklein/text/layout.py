@@ -247,10 +247,10 @@ _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 def lay_out(root: Element, raw: Sequence[str], *, exact: bool = False, compact: bool = False) -> str:
-    """Return the text of a tree with style marks, and without white space at its end. Placeholders in the elements refer to the texts
-    `raw`. `exact` reproduces errbot's plain text, since plugins' tests compare with it: paragraphs after the first begin with a space,
-    headings are indented, numbered lists have bullets, and the address of a link is repeated even if it is the label. `compact` draws
-    tables without borders."""
+    """Return the text of a tree with style marks, and without white space at its end. Placeholders in it refer to the texts
+    `raw`. `exact` reproduces errbot's plain text, since plugins' tests compare with it: paragraphs after the first begin with a
+    space, headings are indented, numbered lists have bullets, and an address that is a label is repeated. `compact` draws tables
+    without borders."""
     return _Layout(raw, exact, compact).flow(root).strip("\n").rstrip(" \n")
 
 

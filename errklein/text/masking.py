@@ -149,9 +149,9 @@ def mask_values(value: Any, secret: bool = False) -> Any:
 
 
 def secrets_in(value: Any, secret: bool = False) -> set[str]:
-    """Return the secrets in a configuration: strings, bytes and numbers under secret names, and passwords in URLs. Values shorter than
-    SHORTEST and paths of files are left out, and so are user names and hosts below a secret name. `secret` states that the value
-    itself has a secret name."""
+    """Return the secrets in a configuration: strings, bytes and numbers under secret names, and passwords in URLs, without short
+    values, paths of files, and user names and hosts below a secret name. `secret` states that the value itself has a secret
+    name."""
     found, seen = set[str](), set[int]()
     waiting = [(value, secret, False)]
     while waiting:

@@ -49,9 +49,8 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 
 
 def without_mentions(markdown: str) -> str:
-    """Return the Markdown with `@channel`, `@here`, `@everyone`, `<!here>` and the like neutralised, however they are written, also when
-    a network renders it, removes its formatting or replaces its entities. Control characters are removed. Mentions of single people
-    stay."""
+    """Return the Markdown with `@channel`, `@here`, `@everyone`, `<!here>` and the like neutralised, however they are written,
+    also when a network renders it or removes its formatting. Control characters are removed. Mentions of single people stay."""
     return _neutralised(_AT, sanitize(markdown), _is_for_all)
 
 

@@ -112,8 +112,8 @@ def to_xhtml(markdown: str) -> str:
 
 
 def to_md(markdown: str) -> str:
-    """Return the Markdown for a network that renders it itself, without attributes such as `{: color='red'}`. Links
-    with other schemes than those in `xhtml.SCHEMES` are text."""
+    """Return the Markdown for a network that renders it itself, without attributes such as `{: color='red'}`, and unsafe links as
+    text."""
     return without_unsafe_links(_ATTRIBUTES.sub("", sanitize(markdown)))
 
 
@@ -130,8 +130,8 @@ def to_ansi(markdown: str, *, compact: bool = False) -> str:
 
 
 def to_irc(markdown: str, *, compact: bool = True) -> str:
-    """Render Markdown for IRC, with its formatting codes. Each line has its own codes, since it is sent as a message of
-    its own. With `compact`, tables have no borders."""
+    """Render Markdown for IRC, with its formatting codes in each line, which is a message. With `compact`, tables have no
+    borders."""
     return _rendered(markdown, styles.styles_to_irc, compact)
 
 

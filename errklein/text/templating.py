@@ -132,9 +132,9 @@ def remove_templates(plugin: str) -> None:
 
 
 def render(name: str, parameters: Mapping[str, Any], plugin: str | None = None) -> str:
-    """Render a template, given without the suffix, as Markdown. A plugin's own template takes precedence. If it is missing or can't be
-    rendered, the shared one is used. Raises TemplateNotFound, or BrokenTemplate if the template, or the plugin's if both fail, can't
-    be rendered. The text is one line."""
+    """Render a template, given without the suffix, as Markdown: that of the plugin, or the shared one if it is missing or can't
+    be rendered. Raises TemplateNotFound; BrokenTemplate, with a text of one line, about the plugin's if neither can be
+    rendered."""
     problem: TemplateError | None = None
     for candidate in (f"{plugin}/{name}", name) if plugin else (name,):
         try:

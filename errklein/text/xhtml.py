@@ -1,5 +1,4 @@
-"""Conversion of untrusted Markdown to XHTML that is safe to show, and the part of HTML that a network shows: of a page, only
-the tags and attributes that it allows."""
+"""Conversion of untrusted Markdown to XHTML that is safe to show, and the part of it that a network shows."""
 
 from __future__ import annotations
 

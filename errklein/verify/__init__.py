@@ -100,8 +100,8 @@ def addresses(*, allowed: str | Sequence[str]) -> Verification:
 
 @scheme
 def basic(*, user: str, secret: Secrets) -> Verification:
-    """Return the verification by the header `Authorization: Basic …`, with a user name and, as the secret, a password. See
-    RFC 7617."""
+    """Return the verification by the header `Authorization: Basic …` (RFC 7617), with a user name and, as the secret, a
+    password."""
     if not isinstance(user, str) or ":" in user:
         raise ValueError(f"invalid user name: {user!r}; expected a text without a colon")
 
@@ -327,8 +327,7 @@ def _spellings(url: str) -> Sequence[bytes]:
 
 
 def _signed_fields(received: Received) -> bytes:
-    """Return the names and values of the form's fields in order, without separators; b"" for a digest that fits the body.
-    Raises Refused: Twilio signs no such body."""
+    """Return the form's names and values in order, without separators; b"" for a digest that fits the body. Raises Refused."""
     digests = parse_qs(received.url.partition("?")[2].partition("#")[0]).get("bodySHA256")
     if digests:
         forms.match([_bytes(digests[0])], [hashlib.sha256(received.body).hexdigest().encode()])

@@ -319,8 +319,7 @@ def token_in_header(
     kind: bytes = b"",
     encode: Encoding = bytes,
 ) -> Verification:
-    """Return the verification of a header that has the encoded secret itself, without a signature of the body. `kind` is that
-    of the credentials before the secret, such as b"Bearer"."""
+    """Return the verification of a header that has the encoded secret itself, after `kind` of credentials, such as b"Bearer"."""
 
     def check(received: Received, secrets: Sequence[bytes]) -> None:
         given = required(received, header)
@@ -342,9 +341,8 @@ ADDRESS_SCHEME = "token in the address"  # the name of the scheme `url_token`
 
 
 def url_token(secret: Secrets = (), *, digests: Sequence[str] = (), delivery_id: FindId = None) -> Verification:
-    """Return the verification by the token at the end of the address. `secret` are references to tokens, `digests` the hexadecimal
-    SHA-256 digests of further ones. The web server removes the token from the address before anything records or logs it: see
-    `Received.path_token`."""
+    """Return the verification by the token at the end of the address, `Received.path_token`, which the web server removes before
+    anything records or logs it. `secret` are references to tokens, `digests` the hexadecimal SHA-256 digests of further ones."""
 
     def check(received: Received, secrets: Sequence[bytes], digests: Sequence[str]) -> None:
         if not received.path_token:

@@ -117,8 +117,7 @@ class ChunkedBody:
         self._buffer, self._left = b"\r\n", 0
 
     def receive(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """Return the decoded bytes in `data`, and the bytes after the body; None while it is incomplete. Raises
-        Problem: A chunk or a trailer is malformed or too long."""
+        """Return the decoded bytes in `data`, and the bytes after the body; None while it is incomplete. Raises Problem."""
         data = self._buffer + data
         body, at = [], 0
         while True:

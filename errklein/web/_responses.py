@@ -76,9 +76,8 @@ def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | 
 
 
 async def value_of(value: Any, request: Any) -> Any:
-    """Return the value that `prepare_response` can convert instead of one that needs the reactor, other than a
-    resource. Of a response, it is a tuple as handlers return it, so that headers such as Content-Length, which depend
-    on the connection, are left out."""
+    """Return the value that `prepare_response` can convert instead of one that needs the reactor, other than a resource. Of a
+    response, it is a tuple as handlers return it, without headers such as Content-Length, which depend on the connection."""
     if isinstance(value, Awaitable):
         return await value
     status, pairs, body = 200, HTML, value

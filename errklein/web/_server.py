@@ -1,5 +1,4 @@
-"""The `WebServer` class, which connects the parts of the web server; and its HTTP client without sockets, whose requests go
-through the real site."""
+"""The `WebServer` class, which connects the parts of the web server; and its HTTP client without sockets."""
 
 from __future__ import annotations
 
@@ -226,8 +225,7 @@ def send_request(
 
 
 def request_bytes(method: str, url: str, headers: RequestHeaders = (), body: bytes = b"") -> bytes:
-    """Return the bytes of a request. Host, Content-Length and Connection are added, and the URL is escaped. Raises ValueError:
-    the method is invalid, or a header has more than one line."""
+    """Return the bytes of a request, with Host, Content-Length and Connection, and its URL escaped. Raises ValueError."""
     parts = urlsplit(url)
     target = quote(parts.path or "/", _SAFE)
     if parts.query:

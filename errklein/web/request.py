@@ -190,8 +190,8 @@ class HTTPRequest(RequestState, server.Request):
     # Receiving.
 
     def receive_body(self, data: bytes) -> bool:
-        """Store a part of the body: in memory while it is small and there is room, then in a temporary file. Return whether the body is
-        within its limit. Raises OSError."""
+        """Store a part of the body: in memory while there is room, then in a file. Return whether it is within its limit. Raises
+        OSError."""
         self.body_size += len(data)
         if self.body_size > self.body_limit:
             return False
@@ -359,8 +359,8 @@ class HTTPRequest(RequestState, server.Request):
 
 
 class StockRequest(RequestState):
-    """A Twisted request with the interface that deliveries use. Other attributes are those of the Twisted request. Raises
-    RequestEntityTooLarge, to which Klein responds with 413."""
+    """A Twisted request with the interface that deliveries use. Raises RequestEntityTooLarge, to which Klein responds with
+    413."""
 
     def __init__(self, request: Any, site: Site, limit: int) -> None:
         self._request, self._lost = request, False

@@ -291,8 +291,8 @@ class RoutePrecedence:
 
     def replace(self, owner: str, hooks: Sequence[Hook], rank: int | None = None) -> set[str]:
         """Replace all of the owner's hooks. Return the full names of hooks whose methods may have changed. `rank` is the owner's
-        number in the order of activation, by default the next one. It is ignored if the owner has hooks already; what these
-        don't claim is then queued last."""
+        number in the order of activation, by default the next one. An owner with hooks keeps its number; what these don't claim
+        is queued last."""
         old = self.by_owner.get(owner, ())
         if not old:
             self._ranks[owner] = max(self._ranks.values(), default=-1) + 1 if rank is None else rank

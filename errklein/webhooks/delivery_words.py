@@ -40,8 +40,8 @@ class ReplayWords(NamedTuple):
 
 
 def parse_time(text: str, now: float) -> float:
-    """Return a Unix time: of `2h` or `10min` the one so long before `now`, or that of an ISO date, by default in the local time
-    zone. Raises InvalidWords."""
+    """Return a Unix time: of `2h` or `10min` the one so long ago, or that of an ISO date, by default in local time. Raises
+    InvalidWords."""
     if (ago := duration_of(text)) is not None:
         return now - ago
     try:
@@ -54,9 +54,9 @@ def parse_time(text: str, now: float) -> float:
 def parse_list(
     words: Iterable[str], now: float, hooks: Mapping[str, str], webhooks: Iterable[str] = ()
 ) -> tuple[DeliveryQuery, bool]:
-    """Return the query of words such as `Github:notification failed since 2h limit 50`, in any order. Raises InvalidWords.
-    Several states select deliveries in any of them. The second value is whether the word `grouped` is among them; the limit
-    is by default MAX_COUNT then."""
+    """Return the query of words such as `Github:notification failed since 2h limit 50`, in any order, and whether the word
+    `grouped` is among them; its limit is by default MAX_COUNT then. Several states select deliveries in any of them. Raises
+    InvalidWords."""
     query, is_grouped, is_limited, _ = _parsed(words, now, hooks, webhooks, "grouped")
     return (replace(query, limit=MAX_COUNT) if is_grouped and not is_limited else query), is_grouped
 

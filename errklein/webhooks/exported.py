@@ -130,8 +130,7 @@ def shown_time(time: float) -> str:
 
 
 def as_values(delivery: StoredDelivery) -> dict[str, Any]:
-    """Return a delivery as values for JSON, with its request if it has one. Times are in ISO 8601, in UTC. Secrets in
-    the texts of exceptions are masked."""
+    """Return a delivery, with its request if it has one, as values for JSON, with times in UTC. Secrets in reasons are masked."""
     values = {
         "version": VERSION,
         **{name: getattr(delivery, name) for name in _AS_THEY_ARE},

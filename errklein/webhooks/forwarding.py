@@ -194,8 +194,8 @@ def port_of(host: bytes, secure: bool) -> int:
 
 
 def is_base_path(value: str) -> bool:
-    """Return whether the value is a path such as "/bot" or "/bots/one". It has no escapes, no dot segments and no "//",
-    which at the beginning of a link would be another host."""
+    """Return whether the value is a path such as "/bots/one": without escapes, dot segments and "//", which could begin another
+    host."""
     return _BASE_PATH.fullmatch(value) is not None
 
 

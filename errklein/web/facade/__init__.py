@@ -1,5 +1,4 @@
-"""Flask's functions and classes for webhook handlers, built on Werkzeug without Flask. Plugins import them with `from
-flask import …`, whether or not Flask is installed."""
+"""Flask's functions and classes for webhook handlers, built on Werkzeug, which `from flask import …` imports without Flask."""
 
 from errklein.web.facade.request import (
     Request,

@@ -82,8 +82,8 @@ class FormParser(FormDataParser):
     def parse(
         self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str] | None = None
     ) -> tuple[IO[bytes], MultiDict[str, str], MultiDict[str, Any]]:
-        """Return the stream, the fields and the files. Raises RequestEntityTooLarge: the form exceeds a limit. BadRequest: a part of a
-        multipart body has no name."""
+        """Return the stream, the fields and the files. Raises RequestEntityTooLarge. BadRequest: a part of the body has no
+        name."""
         fields: MultiDict[str, str] = self.cls()
         try:
             if mimetype == "multipart/form-data":
