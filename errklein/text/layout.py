@@ -261,8 +261,7 @@ class _Layout:
         self._raw, self._exact, self._compact = raw, exact, compact
         self._blocks: dict[str, Callable[[Element], str]] = {
             "p": self._paragraph,
-            "h1": self._title,
-            **dict.fromkeys(("h2", "h3", "h4", "h5", "h6"), self._heading),
+            **dict.fromkeys(("h1", "h2", "h3", "h4", "h5", "h6"), self._heading),
             "ul": self._list,
             "ol": self._list,
             "pre": self._preformatted,
@@ -326,19 +325,17 @@ class _Layout:
                 return f" {_fixed(sanitize(raw))}\n" if self._exact else _fixed(sanitize(raw))
         return f"{' ' if self._exact else ''}{self._line(element)}\n"
 
-    def _title(self, element: Element) -> str:
-        text = f"{styles.BOLD}{self._line(element, str.upper)}{styles.BOLD_END}"
-        return f"{text}\n\n" if self._exact else f"\n{text}\n"
-
     def _heading(self, element: Element) -> str:
         level = int(element.tag[1:])
-        text = self._line(element)
-        if level == 2:
+        text = self._line(element, str.upper if level == 1 else str)
+        if level <= 2:
             text = f"{styles.BOLD}{text}{styles.BOLD_END}"
         elif level == 3:
             text = f"{styles.EMPHASIS}{text}{styles.EMPHASIS_END}"
         if not self._exact:
             return f"\n{text}\n"
+        if level == 1:
+            return f"{text}\n\n"
         return f"\n{'  ' * min(level - 1, 3)}{text}\n{NEWLINE if level < 4 else ''}"
 
     def _list(self, element: Element) -> str:

@@ -23,8 +23,7 @@ from zope.interface import implementer
 
 from errklein.chat.handles import Handle, without_handle
 from errklein.web._error_pages import Headers, Problem
-from errklein.web.facade import json_text
-from errklein.web.facade.request import RequestContext
+from errklein.web.facade.request import FlaskJSON, RequestContext
 from errklein.web.facade.response import response_for
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def simple_response(value: Any) -> PreparedResponse | None:
     if kind is str:
         return PreparedResponse(200, HTML, value.encode())
     if value and (kind is dict or kind is list):
-        return PreparedResponse(200, _JSON, json_text.dump_body(value).encode())
+        return PreparedResponse(200, _JSON, FlaskJSON.dump_body(value).encode())
     if kind is dict or kind is list or value is None:
         return PreparedResponse(200, HTML, b"")
     return PreparedResponse(200, HTML, value) if kind is bytes else None

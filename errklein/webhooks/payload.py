@@ -113,18 +113,14 @@ def _read_content_type(content_type: str) -> tuple[str, Mapping[str, str]]:
 def _read_text(body: bytes, charset: str) -> str:
     name = _charset_named(charset)
     try:
-        text = body.decode(name) if name == "utf-8" or len(body) <= _SLICE else _decode_slices(body, name)
+        # Other decoders than that of UTF-8 would block all other threads for long.
+        slices = (body[start : start + _SLICE] for start in range(0, len(body), _SLICE))
+        is_quick = name == "utf-8" or len(body) <= _SLICE
+        text = body.decode(name) if is_quick else "".join(codecs.iterdecode(slices, name))
     except UnicodeError as error:
         position = f" at byte {error.start}" if isinstance(error, UnicodeDecodeError) and error.object == body else ""
         raise BadPayload(400, f"the body is not {name}{position}") from None
     return text[1:] if text[:1] == "\ufeff" else text
-
-
-def _decode_slices(body: bytes, name: str) -> str:
-    """Decode a large body in slices, since other decoders than that of UTF-8 would block all other threads for long."""
-    decoder = codecs.getincrementaldecoder(name)()
-    slices = (body[start : start + _SLICE] for start in range(0, len(body), _SLICE))
-    return "".join([*map(decoder.decode, slices), decoder.decode(b"", True)])
 
 
 def _charset_named(charset: str) -> str:

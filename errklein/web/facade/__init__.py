@@ -1,6 +1,7 @@
 """Flask's functions and classes for webhook handlers, built on Werkzeug, which `from flask import …` imports without Flask."""
 
 from errklein.web.facade.request import (
+    FlaskJSON,
     Request,
     current_app,
     current_context,

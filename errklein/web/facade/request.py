@@ -1,15 +1,18 @@
-"""The request object of handlers: Werkzeug's request with Flask's additions; its context, and the proxies `request`, `g` and
+"""JSON in the format of Flask. The request object of handlers: Werkzeug's request with Flask's additions; its context, and the proxies `request`, `g` and
 `current_app` that use it. The handler and all that it starts run with the context as the current one, on the reactor or in a thread."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from functools import cached_property, lru_cache
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
@@ -20,12 +23,11 @@ import werkzeug.wrappers
 from werkzeug.datastructures import EnvironHeaders, MultiDict
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
-from werkzeug.http import parse_options_header
+from werkzeug.http import http_date, parse_options_header
 from werkzeug.local import LocalProxy
 from werkzeug.routing import Rule
 
 from errklein.running.context import anywhere, assigned, handled_delivery, origin, request_id
-from errklein.web.facade.json_text import dumps
 from errklein.webhooks import Hook, payload
 from errklein.webhooks.payload import BadPayload
 
@@ -35,10 +37,40 @@ if TYPE_CHECKING:
     from errklein.web.request import WebhookRequest
 
 
-class BodyJSON:
-    """The JSON module of requests. It enforces the limits of webhook payloads."""
+def _default(value: Any) -> Any:
+    if isinstance(value, date):
+        return http_date(value)
+    if isinstance(value, (Decimal, uuid.UUID)):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if hasattr(value, "__html__"):
+        return str(value.__html__())
+    raise TypeError(f"{type(value).__name__} has no JSON form")
 
-    dumps = staticmethod(dumps)
+
+_encode_body = json.JSONEncoder(default=_default, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
+class FlaskJSON:
+    """JSON in the format of Flask, `flask.json`."""
+
+    loads: Any = staticmethod(json.loads)
+
+    @staticmethod
+    def dumps(value: Any, **options: Any) -> str:
+        """Return a value as JSON in ASCII, with sorted keys. Dates are written as HTTP dates, UUIDs and decimals as strings,
+        dataclasses as objects. The options are those of `json.dumps`."""
+        return json.dumps(value, **{"default": _default, "sort_keys": True, **options})
+
+    @staticmethod
+    def dump_body(value: Any) -> str:
+        """Return a value as the body of a response; see `dumps`. Raises ValueError: it has NaN or an infinite number."""
+        return _encode_body(value) + "\n"
+
+
+class BodyJSON(FlaskJSON):
+    """The JSON module of requests. It enforces the limits of webhook payloads."""
 
     @staticmethod
     def loads(body: bytes) -> Any:
@@ -54,10 +86,8 @@ class BodyJSON:
             raise ValueError(error.detail) from None
 
 
-class ParsedJSON:
+class ParsedJSON(FlaskJSON):
     """The JSON module of a request whose body is parsed already; `loads` returns the value, or raises the error."""
-
-    dumps = staticmethod(dumps)
 
     def __init__(self, body: bytes) -> None:
         self._value: Any = None

@@ -15,8 +15,7 @@ from werkzeug.exceptions import abort as abort
 from werkzeug.routing import Map
 
 from errklein.chat.handles import without_handle
-from errklein.web.facade import json_text
-from errklein.web.facade.request import Request, current_context
+from errklein.web.facade.request import FlaskJSON, Request, current_context
 
 
 class Response(werkzeug.wrappers.Response):
@@ -58,7 +57,7 @@ def jsonify(*args: Any, **kwargs: Any) -> Response:
     if args and kwargs:
         raise TypeError("jsonify: positional and keyword arguments exclude each other")
     value = args[0] if len(args) == 1 else args or kwargs or None
-    return Response(json_text.dump_body(value), mimetype="application/json")
+    return Response(FlaskJSON.dump_body(value), mimetype="application/json")
 
 
 def make_response(*args: Any) -> Any:
@@ -215,7 +214,7 @@ class Flask:
     `config`, `logger`, `json`, `extensions`, `make_response` and the classes of requests and responses. It has no
     routes: plugins declare theirs with `@webhook`."""
 
-    json = json_text
+    json = FlaskJSON
     request_class, response_class = Request, Response
     debug = testing = False
 
