@@ -11,7 +11,7 @@ from pathlib import Path
 from errklein.chat.outgoing import PAUSED, MessageRecord
 from errklein.database import Access, Database, DatabaseError, upgrade_of, write_copy
 from errklein.journal._outbox_store import find_messages
-from errklein.journal._reading import QUERIES, JournalReader
+from errklein.journal._reading import JournalReader
 from errklein.journal._redaction import Redaction
 from errklein.journal._sqlite import DATABASE, MIGRATIONS
 from errklein.journal._writing import JournalWriter
@@ -27,11 +27,11 @@ class JournalArchive(JournalReader):
 
     def messages(self, delivery: int = 0, recipient: str = "") -> Sequence[MessageRecord]:
         """Return the records of messages that `OutboxStore.find` returns, without those of the last second."""
-        return find_messages(self._database, delivery, recipient)
+        return find_messages(self._database, delivery, recipient, self.queries)
 
     def waiting_messages(self) -> dict[str, int]:
-        rows = self._database.read("SELECT CAST(network AS TEXT), count(*) FROM outbox GROUP BY network")
-        return dict(rows)
+        rows = self._database.read("SELECT network, count(*) FROM outbox GROUP BY network")
+        return {network.decode("utf-8", "surrogatepass"): number for network, number in rows}
 
     def replay(self, ids: Sequence[int], force: bool = False, user: str = "", spacing: float = 0.0) -> Sequence[int]:
         """Let the bot, which doesn't run, run deliveries once more after its next start. Return the ids of those; see `Journal.replay`."""
@@ -52,7 +52,7 @@ class JournalArchive(JournalReader):
         """Return what has become of the deliveries and messages that were accepted in a period, which is rounded to
         whole hours. It begins later if the numbers of its first hours aren't kept any more."""
         period = {"since": since // 3600 * 3600, "until": -(-until // 3600 * 3600), "removed": REMOVED_WEBHOOK}
-        rows = self._database.read(QUERIES["balances"], period)
+        rows = self._database.read(self.queries["balances"], period)
         return [Balance(kind, first, accepted, *map(json.loads, others)) for kind, first, accepted, *others in rows]
 
     def close(self) -> None:

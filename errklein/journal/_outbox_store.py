@@ -6,7 +6,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
@@ -39,13 +39,14 @@ IDS = 2**32  # the number of ids that each process reserves
 _COLUMNS = ", ".join(OutgoingMessage._fields)
 """The columns of a message. They aren't in the order of the fields in files that earlier versions have created."""
 
-_INSERT = f"INSERT OR REPLACE INTO outbox ({_COLUMNS}, owner) VALUES {{}}"  # noqa: S608 -- the names of fields
+_INSERT = (
+    f"INSERT INTO outbox ({_COLUMNS}, owner) VALUES {{}} ON CONFLICT (id) DO UPDATE SET "  # noqa: S608 -- the names of fields
+    + ", ".join(f"{name} = excluded.{name}" for name in OutgoingMessage._fields[1:])
+)
 _CHANGEABLE = ("body", "wanted", "recipient", "sent")
 _OF_OTHERS = f"SELECT {_COLUMNS} FROM outbox WHERE owner <> ? ORDER BY id"  # noqa: S608 -- the names of fields
+_TAKE = f"UPDATE outbox SET owner = ? WHERE owner <> ? RETURNING {_COLUMNS}"  # noqa: S608 -- the names of fields
 _OF_DELIVERY = ("delivery = :delivery AND delivery > 0",) * 2
-_TO_RECIPIENT = [
-    f"{state} lower(CAST(recipient AS TEXT)) = lower(CAST(:recipient AS TEXT))" for state in ("", "state > 1 AND")
-]
 
 _TEXTS = ("network", "recipient", "body", "origin", "details", "key", "wanted")
 """The fields of a message that are text. They are stored as BLOBs, since SQLite refuses lone surrogates in texts."""
@@ -136,6 +137,7 @@ class SQLiteOutboxStore:
     submit: Callable[[Operation, Any], Deferred[Any]]
     read: Callable[..., Deferred[Any]]
     durable: bool
+    queries: Mapping[str, str] = field(default_factory=lambda: QUERIES)
 
     def __post_init__(self) -> None:
         self._reactor_thread = threading.get_ident()
@@ -231,7 +233,7 @@ class SQLiteOutboxStore:
             wanted = [record for record in records.values() if _is_wanted(record, delivery, recipient)]
             return sorted(wanted, key=lambda record: record.id)[-MOST_FOUND:]
 
-        return self.read(find_messages, self.database, delivery, recipient).addCallback(with_unwritten)
+        return self.read(find_messages, self.database, delivery, recipient, self.queries).addCallback(with_unwritten)
 
     def refs_of(self, handle: Handle) -> Deferred[Sequence[MessageRef]]:
         network, key = handle.network, handle.key
@@ -296,9 +298,7 @@ class SQLiteOutboxStore:
         return leased.addCallback(self._messages)
 
     def _lease(self, connection: SQLConnection) -> Sequence[Any]:
-        rows = connection.execute(_OF_OTHERS, (self.owner,)).fetchall()
-        connection.execute("UPDATE outbox SET owner = ? WHERE owner <> ?", (self.owner, self.owner))
-        return rows
+        return sorted(connection.execute(_TAKE, (self.owner, self.owner)).fetchall())
 
     def _messages(self, rows: Sequence[Any]) -> Sequence[OutgoingMessage]:
         messages = []
@@ -357,7 +357,7 @@ class SQLiteOutboxStore:
             (number, _stored(network), _stored(to), of, _NUMBERS[state], at, reason)
             for number, network, to, of, state, at, reason, _ in changes.records.values()
         ]
-        execute_rows(connection, "INSERT OR REPLACE INTO ended_messages VALUES {}", records)
+        execute_rows(connection, self.queries["add ended messages"], records)
         new = list(changes.added.values())
         for start in range(0, len(new), MAX_ROWS):
             # Few at a time, since their texts are copied.
@@ -366,23 +366,22 @@ class SQLiteOutboxStore:
         changed = [
             (number, *(_stored(fields.get(name)) for name in _CHANGEABLE)) for number, fields in changes.changed.items()
         ]
-        execute_rows(connection, QUERIES["change messages"], changed)
+        execute_rows(connection, self.queries["change messages"], changed)
         refs = [
             (one.ended if one.ended in changes.removed else 0, *map(_stored, (*key, one.room)), _as_json(one), one.at)
             for key, one in changes.refs.items()
         ]
-        execute_rows(connection, QUERIES["keep refs"], refs)
-        execute_rows(
-            connection, "INSERT OR IGNORE INTO message_ledger VALUES {}", [(number,) for number in changes.added]
-        )
+        execute_rows(connection, self.queries["keep refs"], refs)
+        ledger = "INSERT INTO message_ledger VALUES {} ON CONFLICT DO NOTHING"
+        execute_rows(connection, ledger, [(number,) for number in changes.added])
         totals = changes.totals + Counter((int(one.accepted_at // 3600) * 3600, "accepted") for one in new)
         if changes.removed:
             ids = as_ids(list(changes.removed))
-            removed = connection.execute(QUERIES["remove messages"], (ids,)).fetchall()
+            removed = connection.execute(self.queries["remove messages"], (ids,)).fetchall()
             totals.update((hour, changes.removed[number]) for hour, number in removed)
-            connection.execute(QUERIES["remove from message_ledger"], (ids,))
+            connection.execute(self.queries["remove from message_ledger"], (ids,))
         for (hour, column), number in totals.items():
-            connection.execute(QUERIES["add message total"].format(column), (hour, number))
+            connection.execute(self.queries["add message total"].format(column), (hour, number))
 
     def committed(self) -> None:
         """Forget what the last transaction has taken: it is on disk."""
@@ -450,18 +449,20 @@ class SQLiteOutboxStore:
         self._start_timer(RETRY_DELAY)
 
 
-def begin_process(connection: SQLConnection) -> int:
+def begin_process(connection: SQLConnection, queries: Mapping[str, str] = QUERIES) -> int:
     """Return the number of a process that begins to use the file. It is also its first id. Each of its IDS ids is
     higher than those of earlier processes, whether they were stored or not."""
-    ((owner,),) = connection.execute("SELECT max(next, coalesce((SELECT max(id) FROM outbox), 0) + 1) FROM outbox_ids")
-    connection.execute("UPDATE outbox_ids SET next = ?", (owner + IDS,))
+    ((owner,),) = connection.execute(queries["begin process"], (IDS,)).fetchall()
     return int(owner)
 
 
-def find_messages(database: SQLDatabase, delivery: int = 0, recipient: str = "") -> list[MessageRecord]:
-    conditions = _OF_DELIVERY if delivery else _TO_RECIPIENT
+def find_messages(
+    database: SQLDatabase, delivery: int, recipient: str, queries: Mapping[str, str]
+) -> list[MessageRecord]:
+    to_recipient = queries["to recipient"]
+    conditions = _OF_DELIVERY if delivery else (to_recipient, f"state > 1 AND {to_recipient}")
     parameters = {"delivery": delivery, "recipient": _stored(recipient), "count": MOST_FOUND}
-    rows = database.read(QUERIES["find messages"].format(*conditions), parameters)
+    rows = database.read(queries["find messages"].format(*conditions), parameters)
     return [
         MessageRecord(number, _text(network), _text(to), of, _STATES[state], at, reason)
         for number, network, to, of, state, at, reason in reversed(rows)

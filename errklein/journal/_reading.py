@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from itertools import product
@@ -45,20 +45,13 @@ QUERIES = {
     for query in Path(__file__).with_name("queries.sql").read_text("utf-8").split("\n-- query ")[1:]
 }
 
-FIRST_ID = QUERIES["first id"]
 _BOUNDS = "id >= :low AND id < :high"
-_CONTAINED = " OR ".join(
-    f"instr(lower(CAST((SELECT {column} FROM {table} WHERE id = deliveries.id) AS TEXT)), spelling.value)"
-    for table, column in product(("contents", "private"), ("head", "body"))
-)
 _FILTERS = {
     "key": " AND key = :key",
     "request_id": " AND request_id = :request_id",
     "status": " AND status = :status",
     "answered": " AND answered = :answered",
-    "reason": " AND reason != '' AND instr(lower(reason), lower(:reason))",
     "ids": " AND id IN (SELECT value FROM json_each(:ids))",
-    "text": f" AND EXISTS (SELECT 1 FROM json_each(:text) AS spelling WHERE {_CONTAINED})",
 }
 _OF_ROUTE = f"SELECT id FROM deliveries INDEXED BY {{}} 3 AND route = {{}} AND state = {{}} AND {_BOUNDS}"
 _INDEXES = ("unfinished WHERE state <", "finished WHERE state >=")
@@ -73,8 +66,19 @@ _MOST_TERMS = 400  # the number of SELECTs in a query of ids; SQLite's limit is 
 class JournalReader:
     """Reads the deliveries in a database, by the methods of `Journal`, which wait for the disk, and raise DatabaseError if it can't be read."""
 
+    queries: Mapping[str, str] = QUERIES
+
     def __init__(self, database: SQLDatabase) -> None:
         self._database = database
+        of_parts = (
+            self.queries["contains text"].format(table, column)
+            for table, column in product(("contents", "private"), ("head", "body"))
+        )
+        self._filters = {
+            **_FILTERS,
+            "reason": f" AND {self.queries['contains reason']}",
+            "text": f" AND EXISTS ({self.queries['spellings']} WHERE {' OR '.join(of_parts)})",
+        }
 
     def find(self, query: DeliveryQuery) -> Sequence[StoredDelivery]:
         numbers = None if query.states is None else {NUMBERS[state] for state in query.states}
@@ -87,7 +91,7 @@ class JournalReader:
             "ids": None if query.ids is None else as_ids(query.ids),
             "text": None if query.text is None else json.dumps(_spellings(query.text)),
         }
-        filters = "".join(sql for name, sql in _FILTERS.items() if parameters[name] is not None)
+        filters = "".join(sql for name, sql in self._filters.items() if parameters[name] is not None)
         if query.webhook is None and numbers is None:
             return self._page(
                 f"SELECT id FROM deliveries WHERE {_BOUNDS}{filters} ORDER BY id DESC LIMIT :limit", parameters
@@ -98,7 +102,7 @@ class JournalReader:
         found: list[StoredDelivery] = []
         for start in range(0, len(terms), _MOST_TERMS):
             ids = " UNION ALL ".join(
-                f"SELECT id FROM ({term}{filters} ORDER BY id DESC LIMIT :limit)"
+                f"SELECT id FROM ({term}{filters} ORDER BY id DESC LIMIT :limit) AS term"
                 for term in terms[start : start + _MOST_TERMS]
             )
             found += self._page(ids, parameters)
@@ -110,7 +114,7 @@ class JournalReader:
             # They have no key, for instance.
             return 0
         ((number,),) = self._database.read(
-            "SELECT total(counted) FROM totals WHERE at BETWEEN ? AND ? AND route IN (SELECT value FROM json_each(?))",
+            "SELECT coalesce(sum(counted), 0) FROM totals WHERE at BETWEEN ? AND ? AND route IN (SELECT value FROM json_each(?))",
             ((query.since or 0) // 60 * 60, query.until or _MAX_ID, as_ids(self._routes(query.webhook))),
         )
         return int(number)
@@ -118,12 +122,12 @@ class JournalReader:
     def totals(self, since: float, until: float, step: int, webhook: str | None = None) -> Sequence[Total]:
         first, end = int(since // step) * step, ceil(until / step) * step
         parameters = {"since": first, "until": end, "step": step, "routes": as_ids(self._routes(webhook))}
-        found = {row[0]: Total(*row) for row in self._database.read(QUERIES["totals"], parameters)}
+        found = {row[0]: Total(*row) for row in self._database.read(self.queries["totals"], parameters)}
         return [found.get(at) or Total(at) for at in range(first, end, step)]
 
     def failures(self, since: float = 0.0, webhook: str = "", key: str = "") -> Sequence[FailureGroup]:
         routes = self._routes(webhook or None)
-        rows = self._database.read(QUERIES["causes"], {"since": since, "routes": as_ids(routes)})
+        rows = self._database.read(self.queries["causes"], {"since": since, "routes": as_ids(routes)})
         causes = [
             FailureGroup(routes[route], STATES[state], status or 0, reason or "", *numbers)
             for route, state, status, reason, *numbers in rows
@@ -135,13 +139,13 @@ class JournalReader:
         shape, is_refused = shape_of(group.reason), group.state is DeliveryState.REFUSED
         reasons = json.dumps([one.reason for one in causes if shape_of(one.reason) == shape])
         parameters = {**group._asdict(), "state": NUMBERS[group.state], "since": since, "reasons": reasons}
-        rows = self._database.read(QUERIES["of cause"].format(_FAILURES[is_refused]), parameters)
+        rows = self._database.read(self.queries["of cause"].format(_FAILURES[is_refused]), parameters)
         sources = [key for _, key, later in rows if is_refused and not later]
         return group._replace(ids=[number for number, _, _ in rows], sources=sources)
 
     def last_requests(self, webhooks: Sequence[str] | None = None) -> Sequence[StoredDelivery]:
         names = None if webhooks is None else json.dumps(list(webhooks))
-        return self._page(QUERIES["last requests"], {"limit": -1, "names": names})
+        return self._page(self.queries["last requests"], {"limit": _MAX_ID, "names": names})
 
     def search(self, text: str, before: int | None = None) -> tuple[Sequence[StoredDelivery], int]:
         *_, result = self.searching(text, before)
@@ -153,11 +157,11 @@ class JournalReader:
         found = []
         if before is None:
             number = int(text) if text.isdecimal() and len(text) < 19 else 0
-            found = self._page(QUERIES["by id or key"], {**parameters, "id": number})
+            found = self._page(self.queries["by id or key"], {**parameters, "id": number})
             ((before,),) = self._database.read("SELECT coalesce(max(id), 0) + 1 FROM deliveries")
         for _ in range(_SLICES):
             low = max(0, before - _SLICE)
-            some = self._page(QUERIES["searched"], {**parameters, "low": low, "high": before})
+            some = self._page(self.queries["searched"], {**parameters, "low": low, "high": before})
             before = some[-1].id if len(some) == parameters["limit"] else low
             found += [one for one in some if one not in found]
             yield found, before
@@ -165,7 +169,7 @@ class JournalReader:
                 return
 
     def replayable(self, ids: Sequence[int], force: bool = False) -> Sequence[int]:
-        query = f"SELECT id FROM deliveries WHERE {QUERIES['replayable']}"
+        query = f"SELECT id FROM deliveries WHERE {self.queries['replayable']}"
         return [number for (number,) in self._database.read(query, (as_ids(ids), force))]
 
     def actions(self, before: int | None = None, limit: int = 50) -> Sequence[Action]:
@@ -181,7 +185,7 @@ class JournalReader:
         }
 
     def _first_id(self, time: float) -> int:
-        ((first,),) = self._database.read(FIRST_ID, {"time": time})
+        ((first,),) = self._database.read(self.queries["first id"], {"time": time})
         return first  # type: ignore[no-any-return]
 
     def _page(self, ids: str, parameters: dict[str, Any]) -> list[StoredDelivery]:
@@ -213,7 +217,7 @@ class JournalReader:
         )
 
     def depth(self) -> QueueDepth:
-        ((waiting, running, oldest_at, oldest_kept_at),) = self._database.read(QUERIES["depth"])
+        ((waiting, running, oldest_at, oldest_kept_at),) = self._database.read(self.queries["depth"])
         of_routes = self._database.read(
             "SELECT name, (SELECT count(*) FROM deliveries INDEXED BY finished WHERE state >= 3 AND state = 4 AND route = routes.id) "
             "FROM routes"
@@ -229,22 +233,17 @@ class JournalReader:
         )
 
     def paused(self) -> Sequence[str]:
-        return self._names("paused")
+        return self._names("paused = 1")
 
     def _names(self, condition: str) -> list[str]:
         return [name for (name,) in self._database.read(f"SELECT name FROM routes WHERE {condition} ORDER BY name")]
 
     def webhooks(self) -> Sequence[str]:
-        return self._names("1")
+        return self._names("1 = 1")
 
     def next_due(self, webhook: str, ordered: bool = False) -> float | None:
-        waiting = (
-            "SELECT due_at, state FROM deliveries INDEXED BY unfinished "
-            "WHERE state < 3 AND route = (SELECT id FROM routes WHERE name = ?) ORDER BY id"
-        )
-        ((due_at,),) = self._database.read(
-            f"SELECT min(due_at) FROM ({waiting} {'LIMIT 1' if ordered else ''}) WHERE state <> 1", (webhook,)
-        )
+        query = self.queries["next due"].format("LIMIT 1" if ordered else "")
+        ((due_at,),) = self._database.read(query, {"webhook": webhook})
         return due_at  # type: ignore[no-any-return]
 
 

@@ -11,8 +11,8 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from errklein.database import SQLConnection, execute_rows
-from errklein.journal._reading import FIRST_ID, QUERIES, as_ids
-from errklein.journal._writing import JournalWriter, add_to_total
+from errklein.journal._reading import as_ids
+from errklein.journal._writing import JournalWriter
 
 SLICE = 256
 SLICE_BYTES = 16_000_000
@@ -44,7 +44,8 @@ SHARES = {
     "dedupe": _Share(1 / 2, "40 + 2.34 * length(key)"),
     "ended_messages": _Share(
         1 / 20,
-        "26 + 17 * (delivery > 0) + 21 * (state > 1) + 1.07 * (length(network) + length(recipient) + length(CAST(reason AS BLOB)))",
+        "26 + CASE WHEN delivery > 0 THEN 17 ELSE 0 END + CASE WHEN state > 1 THEN 21 ELSE 0 END "
+        "+ 1.07 * (length(network) + length(recipient) + length(CAST(reason AS BLOB)))",
     ),
     "sent_ids": _Share(
         1 / 10, "32 + 2.43 * (length(network) + length(key)) + 1.36 * (length(room) + length(refs))", 500_000
@@ -71,53 +72,62 @@ class Retention:
 
 
 class Pruner:
-    def __init__(self, retention: Retention) -> None:
+    def __init__(self, retention: Retention, writer: JournalWriter) -> None:
         self._retention = retention
+        self._writer = writer
+        self._queries = writer.queries
         self.turn = self._excess = self._merged = self._most_keys = 0
         self._excess_rows: dict[str, int] = {}
         self._next_counts: dict[str, int] = {}
         self._of_strangers = 0.0
         self.route = 0  # the webhook whose keys are forgotten before their time; 0 for none
 
-    def prune(self, connection: SQLConnection, now: float, writer: JournalWriter) -> bool:
+    def prune(self, connection: SQLConnection, now: float) -> bool:
         """Remove a slice, and return whether there may be more to remove. Tell the writer what waits of unverified webhooks."""
-        limits = self._retention
-        old = f"{QUERIES['old']} ({FIRST_ID}) ORDER BY id LIMIT {SLICE}"
+        limits, writer = self._retention, self._writer
+        old = f"{self._queries['old']} ({self._queries['first id']}) ORDER BY id LIMIT {SLICE}"
         removed = [
-            _remove(connection, "aged", old, {"time": now - limits.seconds}),
-            connection.execute(QUERIES["remove expired keys"], (now, SLICE)).rowcount,
+            self._remove(connection, "aged", old, {"time": now - limits.seconds}),
+            connection.execute(self._queries["remove expired keys"], (now, SLICE)).rowcount,
             self._remove_rows(connection, "ended_messages", now - limits.seconds),
             self._remove_rows(connection, "sent_ids", now - IDS_AGE),
             self._forget_keys(connection, writer.unverified, writer.keys),
-            connection.execute(QUERIES["remove once"], (SLICE,)).rowcount,
+            connection.execute(self._queries["remove once"], (SLICE,)).rowcount,
         ]
         connection.execute("DELETE FROM totals WHERE at < ?", ((now - limits.seconds) // 3600 * 3600,))
         for table in ("actions", "runs", "message_totals"):
-            connection.execute(QUERIES[f"remove {table}"], (now, RECORDS_AGE))
+            connection.execute(self._queries[f"remove {table}"], (now, RECORDS_AGE))
         removed.append(self._merge_minutes(connection, int(now // 3600 - 1) * 3600))
         if self._of_strangers <= limits.unverified_bytes:
-            self._of_strangers, writer.waiting_bytes = connection.execute(QUERIES["unverified sizes"]).fetchone()
+            self._measure_unverified(connection)
         of_strangers = self._evict(connection, self._of_strangers - limits.unverified_bytes, _KINDS[:1])
-        of_all = self._evict(connection, connection.execute(QUERIES["used"]).fetchone()[0] - limits.max_bytes, _KINDS)
+        of_all = self._evict(connection, self._used(connection) - limits.max_bytes, _KINDS)
         # What is left of them is known after a slice of their own only.
         self._of_strangers = self._of_strangers - of_strangers if of_strangers and not of_all else 0.0
         of_refused = self._evict_refused(connection)
         return bool(of_strangers or of_all or of_refused) or SLICE in removed
 
+    def _measure_unverified(self, connection: SQLConnection) -> None:
+        measured = connection.execute(self._queries["unverified sizes"]).fetchone()
+        self._of_strangers, self._writer.waiting_bytes = measured
+
+    def _used(self, connection: SQLConnection) -> float:
+        return connection.execute(self._queries["used"]).fetchone()[0]  # type: ignore[no-any-return]
+
     def _merge_minutes(self, connection: SQLConnection, before: int) -> int:
         """Add a slice of the totals of minutes, before this hour, to those of their hours."""
         if self._merged >= before:
             return 0
-        rows = connection.execute(QUERIES["remove minutes"], (self._merged, before, SLICE)).fetchall()
+        rows = connection.execute(self._queries["remove minutes"], (self._merged, before, SLICE)).fetchall()
         self._merged = before if len(rows) < SLICE else max(at for at, *_ in rows)
-        execute_rows(connection, QUERIES["add totals"], [(at // 3600 * 3600, *numbers) for at, *numbers in rows])
+        execute_rows(connection, self._queries["add totals"], [(at // 3600 * 3600, *numbers) for at, *numbers in rows])
         return len(rows)
 
     def _count(self, connection: SQLConnection, table: str, group: str = "0") -> list[Any] | None:
         """Return number and size of a table's rows by group, if they are to be counted now: those of a small table each turn."""
         if self.turn < self._next_counts.get(table, 0):
             return None
-        query = f"SELECT {group}, count(*), total({SHARES[table].size}) FROM {table} GROUP BY 1"
+        query = f"SELECT {group}, count(*), coalesce(sum({SHARES[table].size}), 0) FROM {table} GROUP BY 1"
         groups = connection.execute(query).fetchall()
         self._next_counts[table] = self.turn + min(TURNS, sum(number for _, number, _ in groups) // ROWS)
         return groups
@@ -132,7 +142,7 @@ class Pruner:
         excess = self._excess_rows[table]
         count = min(SLICE, excess) if excess > 0 else SLICE
         removed = connection.execute(
-            QUERIES[f"remove {table}"], {"time": before, "count": count, "excess": excess}
+            self._queries[f"remove {table}"], {"time": before, "count": count, "excess": excess}
         ).rowcount
         self._excess_rows[table] -= removed
         return removed
@@ -152,39 +162,40 @@ class Pruner:
                     self._excess = ceil(excess * number / size)
         self.turn += 1
         most = max(0, min(SLICE, self._excess))
-        forgotten = connection.execute(QUERIES["remove keys"], (self.route, most)).rowcount
+        forgotten = connection.execute(self._queries["remove keys"], (self.route, most)).rowcount
         self._excess -= forgotten
         return forgotten
 
     def _evict(self, connection: SQLConnection, excess: float, kinds: Sequence[str]) -> int:
         """Remove the oldest deliveries of the first kind that there is: a slice, of about so many bytes. Return their size."""
         for kind, state in product(kinds, _ENDED) if excess > 0 else ():
-            sizes = dict(connection.execute(QUERIES[kind], (state, SLICE)).fetchall())
+            sizes = dict(connection.execute(self._queries[kind], (state, SLICE)).fetchall())
             if sizes:
                 # Each before which too few bytes are removed.
                 ends = zip(sizes, accumulate(sizes.values(), initial=0), strict=False)
                 ids = [number for number, before in ends if before < min(excess, SLICE_BYTES)]
-                _remove(connection, "evicted", "SELECT value FROM json_each(?)", (as_ids(ids),))
+                self._remove(connection, "evicted", "SELECT value FROM json_each(?)", (as_ids(ids),))
                 return sum(sizes[number] for number in ids)
         return 0
 
     def _evict_refused(self, connection: SQLConnection) -> bool:
         """Remove refused requests if they have too many bytes: of the webhook with most of them, and there of its main reason."""
-        found = connection.execute(QUERIES["most refused"]).fetchone()
+        found = connection.execute(self._queries["most refused"]).fetchone()
         if found is None or found[0] <= min(self._retention.refused_bytes, self._retention.max_bytes // 10):
             return False
         _, route, reason, number = found
         limits = min(SLICE, (number + 1) // 2), min(FIRST_KEPT, number // 4)
-        _remove(connection, "evicted", QUERIES["first refused"], (route, reason, *limits))
+        self._remove(connection, "evicted", self._queries["first refused"], (route, reason, *limits))
         return True
 
-
-def _remove(connection: SQLConnection, column: str, ids: str, parameters: Any) -> int:
-    """Remove the deliveries of a query of ids, also from the ledger, and count those that were accepted in this column of `totals`."""
-    rows = connection.execute(QUERIES["remove deliveries"].format(ids), parameters).fetchall()
-    connection.execute(QUERIES["remove from ledger"], (as_ids([number for number, *_ in rows]),))
-    add_to_total(connection, column, Counter((at, route) for _, at, route, accepted in rows if accepted))
-    return len(rows)
+    def _remove(self, connection: SQLConnection, column: str, ids: str, parameters: Any) -> int:
+        """Remove the deliveries of a query of ids, also from the ledger, and count those that were accepted in this column of `totals`."""
+        rows = connection.execute(self._queries["remove deliveries"].format(ids), parameters).fetchall()
+        connection.execute(self._queries["remove from ledger"], (as_ids([number for number, *_ in rows]),))
+        self._writer.add_to_total(
+            connection, column, Counter((at, route) for _, at, route, accepted in rows if accepted)
+        )
+        return len(rows)
 
 
 _KINDS = ("oldest unverified", "oldest verified")

@@ -99,7 +99,7 @@ class SQLiteJournal:
         retention = retention or Retention()
         self._writer = JournalWriter(now, redaction or Redaction(), retention.unverified_bytes)
         self._logs = redaction is None or redaction.level != "off"
-        self._pruner = Pruner(retention)
+        self._pruner = Pruner(retention, self._writer)
         self._database = Database(path, MIGRATIONS)
         with self._database.transaction() as connection:
             self._writer.begin(connection)
@@ -258,7 +258,7 @@ class SQLiteJournal:
                 if not self._pruner.turn % 60:
                     # The totals of messages that were never on disk wait for no other transaction longer than a minute.
                     self.outbox.write(connection, lambda message: False)
-                has_more = self._pruner.prune(connection, self._now(), self._writer)
+                has_more = self._pruner.prune(connection, self._now())
                 changes = connection.total_changes
             self.outbox.committed()
             if changes == self._changes or self._must_erase:

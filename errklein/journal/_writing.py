@@ -29,7 +29,6 @@ _IN_INDEXES = DeliveryState.DEAD, DeliveryState.FAILED, DeliveryState.REFUSED
 _ROW_SIZE = 90  # the bytes of a delivery's row, and of its entries in indexes and the ledger, without its texts
 CACHE = 16_000  # the size of the cache of pages, in KiB
 LOG_FILE_SIZE = 64_000_000  # the size in bytes to which the write-ahead log is cut after it has been larger
-_KNOWN, _LEASED = QUERIES["known"].format(DELIVERY, "{}"), QUERIES["leased"].format(DELIVERY)
 _TOTALS = ("accepted", "refused", "repeated", "counted", "aged", "evicted")
 _COLUMN_OF = {DeliveryState.REFUSED: 1, DeliveryState.DUPLICATE: 2}  # the index of a state in `_TOTALS`; 0 for others
 
@@ -37,7 +36,7 @@ _REMOVE_REQUESTS = (
     "DELETE FROM contents",
     "DELETE FROM private",
     "UPDATE attempts SET reason = '', traceback = NULL",
-    f"UPDATE deliveries SET reason = iif(reason IS NULL, NULL, ''), traceback = NULL, size = {_ROW_SIZE}",
+    f"UPDATE deliveries SET reason = CASE WHEN reason IS NOT NULL THEN '' END, traceback = NULL, size = {_ROW_SIZE}",
 )
 
 
@@ -54,7 +53,11 @@ class JournalWriter:
     """The operations of the journal, as `errklein.ports.journal.Journal` describes them. Those of many deliveries at once are for
     `GroupCommit`; the others change one thing each."""
 
+    queries: Mapping[str, str] = QUERIES
+
     def __init__(self, now: Callable[[], float], redaction: Redaction, unverified_bytes: float) -> None:
+        self._known_query = self.queries["known"].format(DELIVERY, "{}")
+        self._leased_query = self.queries["leased"].format(DELIVERY)
         self._now = now
         self._redaction = redaction
         self._unverified_bytes = unverified_bytes
@@ -76,7 +79,7 @@ class JournalWriter:
         connection.execute(f"PRAGMA journal_size_limit = {LOG_FILE_SIZE}")
         for state, durable in ((DeliveryState.RETRY, True), (DeliveryState.FAILED, False)):
             values = NUMBERS[state], PROCESS_ENDED, self._now(), PROCESS_ENDED, durable
-            connection.execute(QUERIES["end running"], values)
+            connection.execute(self.queries["end running"], values)
 
     def record(
         self, connection: SQLConnection, arguments: Sequence[tuple[StoredDelivery, float, float]]
@@ -110,7 +113,7 @@ class JournalWriter:
                 known[known_as] = delivery
                 rows.dedupe.append((*known_as, delivery.id, now + window))
         self.keys += len(rows.dedupe)
-        rows.insert(connection)
+        rows.insert(connection, self.queries)
         return results
 
     def _known(
@@ -118,7 +121,7 @@ class JournalWriter:
     ) -> dict[tuple[int, str], StoredDelivery]:
         keys = {(self._route(connection, delivery.webhook), delivery.key): delivery for delivery in deliveries}
         known = {}
-        for cursor in execute_rows(connection, _KNOWN, [(*key, now) for key in keys]):
+        for cursor in execute_rows(connection, self._known_query, [(*key, now) for key in keys]):
             for route, key, number, *row in cursor.fetchall():
                 if row[0] is not None:
                     known[route, key] = delivery_of(row)
@@ -134,12 +137,12 @@ class JournalWriter:
         for deliveries in arguments:
             for delivery in deliveries:
                 self._add(rows, bounded(delivery), self._route(connection, delivery.webhook), delivery.received_at)
-        rows.insert(connection)
+        rows.insert(connection, self.queries)
         return [None] * len(arguments)
 
     def count(self, connection: SQLConnection, counts: Mapping[str, int]) -> None:
         at = int(self._now() // 60) * 60
-        add_to_total(connection, "counted", {(at, self._route(connection, name)): counts[name] for name in counts})
+        self.add_to_total(connection, "counted", {(at, self._route(connection, name)): counts[name] for name in counts})
 
     def _add(self, rows: _Rows, delivery: StoredDelivery, route: int, began_at: float = 0.0) -> int:
         request = delivery.request
@@ -178,7 +181,7 @@ class JournalWriter:
                 outcome = bounded_outcome(outcome)
                 result = (outcome.status, outcome.reason, outcome.seconds, outcome.traceback or None)
             rows.append((number, NUMBERS[state], due_at, *result))
-        execute_rows(connection, QUERIES["end"], rows)
+        execute_rows(connection, self.queries["end"], rows)
         return [None] * len(arguments)
 
     def lease(
@@ -199,21 +202,18 @@ class JournalWriter:
             "busy": as_ids(busy),
         }
         due = "(due_at <= :now OR due_at > :furthest) AND id NOT IN (SELECT value FROM json_each(:busy))"
-        candidates = QUERIES["candidates"].format(due="" if ordered else f"AND {due}")
+        candidates = self.queries["candidates"].format(due="" if ordered else f"AND {due}")
         rows = connection.execute(
-            f"SELECT id, {QUERIES['body size']} FROM ({candidates}) AS due WHERE {due}", parameters
+            f"SELECT id, {self.queries['body size']} FROM ({candidates}) AS due WHERE {due}", parameters
         ).fetchall()
         ids = as_ids([number for number, _ in rows[: fitting(size for _, size in rows)]])
-        connection.execute(QUERIES["lease"], (now, now + seconds, ids))
-        leased = connection.execute(_LEASED, (ids,)).fetchall()
+        connection.execute(self.queries["lease"], (now, now + seconds, ids))
+        leased = connection.execute(self._leased_query, (ids,)).fetchall()
         return [delivery_of(row, request_of(head, body)) for head, body, *row in leased]
 
     def extend(self, connection: SQLConnection, ids: Sequence[int], seconds: float) -> None:
-        connection.execute(
-            "UPDATE deliveries SET due_at = ? "
-            "WHERE id IN (SELECT value FROM json_each(?)) AND state = 1 AND due_at IS NOT NULL",
-            (self._now() + seconds, as_ids(ids)),
-        )
+        extended = {"due_at": self._now() + seconds, "ids": as_ids(ids), "seconds": seconds}
+        connection.execute(self.queries["extend"], extended)
 
     def pause(self, connection: SQLConnection, webhook: str, paused: bool) -> None:
         number = self._route(connection, webhook)
@@ -229,13 +229,13 @@ class JournalWriter:
         connection.execute("DELETE FROM once WHERE id = 0")
 
     def once(self, connection: SQLConnection, id: int, key: str) -> bool:
-        return connection.execute("INSERT OR IGNORE INTO once VALUES (?, ?)", (id, key)).rowcount == 1
+        return connection.execute("INSERT INTO once VALUES (?, ?) ON CONFLICT DO NOTHING", (id, key)).rowcount == 1
 
     def replay(
         self, connection: SQLConnection, ids: Sequence[int], force: bool = False, spacing: float = 0.0
     ) -> Sequence[int]:
         rows = connection.execute(
-            f"UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' WHERE {QUERIES['replayable']} RETURNING id",
+            f"UPDATE deliveries SET state = 0, due_at = 0, origin = 'replay' WHERE {self.queries['replayable']} RETURNING id",
             (as_ids(ids), force),
         )
         found = sorted(number for (number,) in rows.fetchall())
@@ -251,17 +251,16 @@ class JournalWriter:
             connection.execute(f"{change} WHERE id IN (SELECT value FROM json_each(?))", (as_ids(found),))
         return found
 
+    def add_to_total(self, connection: SQLConnection, column: str, numbers: Mapping[tuple[int, int], int]) -> None:
+        """Add numbers, by the beginning of their time and by route, in a column of `totals`."""
+        rows = [(*key, *(number * (column == one) for one in _TOTALS)) for key, number in numbers.items()]
+        execute_rows(connection, self.queries["add totals"], rows)
+
     def _route(self, connection: SQLConnection, name: str) -> int:
         if name not in self._routes:
-            connection.execute("INSERT OR IGNORE INTO routes (name) VALUES (?)", (name,))
+            connection.execute("INSERT INTO routes (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
             ((self._routes[name],),) = connection.execute("SELECT id FROM routes WHERE name = ?", (name,)).fetchall()
         return self._routes[name]
-
-
-def add_to_total(connection: SQLConnection, column: str, numbers: Mapping[tuple[int, int], int]) -> None:
-    """Add numbers, by the beginning of their time and by route, in a column of `totals`."""
-    rows = [(*key, *(number * (column == one) for one in _TOTALS)) for key, number in numbers.items()]
-    execute_rows(connection, QUERIES["add totals"], rows)
 
 
 class _Rows:
@@ -273,15 +272,15 @@ class _Rows:
         self.superseding: dict[tuple[int, str], int] = {}
         self.totals: dict[tuple[int, int], list[int]] = {}
 
-    def insert(self, connection: SQLConnection) -> None:
+    def insert(self, connection: SQLConnection, queries: Mapping[str, str]) -> None:
         rows: dict[str, Sequence[Sequence[object]]] = {
-            "INSERT INTO deliveries VALUES {}": self.deliveries,
+            queries["add deliveries"]: self.deliveries,
             "INSERT INTO ledger VALUES {}": [row[:1] for row in self.deliveries],
-            QUERIES["add totals"]: [(*key, *numbers) for key, numbers in self.totals.items()],
+            queries["add totals"]: [(*key, *numbers) for key, numbers in self.totals.items()],
             "INSERT INTO contents VALUES {}": self.contents,
             "INSERT INTO private VALUES {}": self.private,
-            "INSERT OR REPLACE INTO dedupe VALUES {}": self.dedupe,
-            QUERIES["supersede"]: [(*known_as, number) for known_as, number in self.superseding.items()],
+            queries["add keys"]: self.dedupe,
+            queries["supersede"]: [(*known_as, number) for known_as, number in self.superseding.items()],
         }
         insert_all(connection, rows)
 

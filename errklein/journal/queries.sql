@@ -12,7 +12,7 @@ WITH RECURSIVE search (low, high) AS (
 SELECT min(high) FROM search
 
 -- query replayable: the condition of deliveries that can run once more: they have ended or wait for a time, and their body is stored.
-id IN (SELECT value FROM json_each(?)) AND (state >= 2 OR (state = 0 AND due_at > 0)) AND (superseded_by = 0 OR ?) AND (
+id IN (SELECT value FROM json_each(?)) AND (state >= 2 OR (state = 0 AND due_at > 0)) AND (superseded_by = 0 OR ? = 1) AND (
     EXISTS (SELECT 1 FROM contents c WHERE c.id = deliveries.id AND c.body IS NOT NULL)
     OR EXISTS (SELECT 1 FROM private p WHERE p.id = deliveries.id AND p.body IS NOT NULL)
 )
@@ -22,9 +22,9 @@ SELECT
     number - running, running, coalesce((SELECT received_at FROM deliveries WHERE id = oldest), 0.0),
     coalesce((SELECT received_at FROM deliveries ORDER BY id LIMIT 1), 0.0)
 FROM (
-    SELECT count(*) AS number, total(state = 1) AS running, min(id) AS oldest
+    SELECT count(*) AS number, count(*) FILTER (WHERE state = 1) AS running, min(id) AS oldest
     FROM deliveries INDEXED BY unfinished WHERE state < 3
-)
+) AS unfinished
 
 -- query totals: the numbers of `Total` in each step.
 SELECT CAST(time / :step AS INTEGER) * :step, sum(accepted), sum(refused), sum(repeated), sum(counted), sum(failed), sum(dead)
@@ -39,11 +39,11 @@ FROM (
 GROUP BY 1
 
 -- query causes: failed and refused deliveries by their reasons.
-SELECT route, state, status, reason, count(*), sum(superseded_by > 0), min(received_at), max(received_at)
+SELECT route, state, status, reason, count(*), count(*) FILTER (WHERE superseded_by > 0), min(received_at), max(received_at)
 FROM deliveries INDEXED BY failures WHERE state IN (4, 5) AND received_at >= :since
 AND route IN (SELECT value FROM json_each(:routes)) GROUP BY route, state, status, reason
 UNION ALL
-SELECT route, state, status, reason, count(*), sum(superseded_by > 0), min(received_at), max(received_at)
+SELECT route, 7, status, reason, count(*), count(*) FILTER (WHERE superseded_by > 0), min(received_at), max(received_at)
 FROM deliveries INDEXED BY refused WHERE state = 7 AND received_at >= :since
 AND route IN (SELECT value FROM json_each(:routes)) GROUP BY route, status, reason
 
@@ -137,8 +137,9 @@ recipient = coalesce(v.column4, recipient), sent = coalesce(v.column5, sent)
 FROM (VALUES {}) AS v WHERE outbox.id = v.column1
 
 -- query keep refs: the ids of messages. One that was on disk has ids only if this process removes it: the first column is its id, or 0.
-INSERT OR REPLACE INTO sent_ids SELECT v.column2, v.column3, v.column4, v.column5, v.column6 FROM (VALUES {}) AS v
+INSERT INTO sent_ids SELECT v.column2, v.column3, v.column4, v.column5, v.column6 FROM (VALUES {}) AS v
 WHERE v.column1 = 0 OR v.column1 IN (SELECT id FROM outbox)
+ON CONFLICT (network, key) DO UPDATE SET room = excluded.room, refs = excluded.refs, sent_at = excluded.sent_at
 
 -- query find messages: the braces stand for conditions of those that wait, and of those that have ended.
 SELECT id, network, recipient, delivery, 0, accepted_at, '' FROM outbox WHERE {}
@@ -161,11 +162,11 @@ SELECT id, size FROM deliveries WHERE verified = 0 AND state < 7 AND state = ? O
 SELECT id, size FROM deliveries WHERE verified = 1 AND state >= 3 AND state = ? ORDER BY id LIMIT ?
 
 -- query unverified sizes: of all, and of those that wait or run.
-SELECT total(size), total(size * (state < 3)) FROM deliveries INDEXED BY unverified WHERE verified = 0 AND state < 7
+SELECT coalesce(sum(size), 0), coalesce(sum(size) FILTER (WHERE state < 3), 0) FROM deliveries INDEXED BY unverified WHERE verified = 0 AND state < 7
 
 -- query most refused: the size of all refused requests; then webhook, reason and number of those with most bytes.
-SELECT sum(total(size)) OVER (), route, reason, count(*) FROM deliveries INDEXED BY refused WHERE state = 7
-GROUP BY route, reason ORDER BY sum(total(size)) OVER (PARTITION BY route) DESC, total(size) DESC LIMIT 1
+SELECT sum(sum(size)) OVER (), route, reason, count(*) FROM deliveries INDEXED BY refused WHERE state = 7
+GROUP BY route, reason ORDER BY sum(sum(size)) OVER (PARTITION BY route) DESC, sum(size) DESC LIMIT 1
 
 -- query first refused: those of a webhook and reason.
 SELECT id FROM deliveries INDEXED BY refused WHERE state = 7 AND route = ? AND reason IS ? ORDER BY id LIMIT ? OFFSET ?
@@ -189,16 +190,16 @@ DELETE FROM once WHERE (id, key) IN (
 DELETE FROM totals WHERE (at, route) IN (
     SELECT at, route FROM totals WHERE at BETWEEN ? AND ? AND at % 3600 > 0 ORDER BY at LIMIT ?
 )
-RETURNING *
+RETURNING at, route, accepted, refused, repeated, counted, aged, evicted
 
 -- query remove ended_messages: the oldest, if they are old or too many.
 DELETE FROM ended_messages WHERE id IN (
-    SELECT id FROM (SELECT id, ended_at FROM ended_messages ORDER BY id LIMIT :count) WHERE ended_at < :time OR :excess > 0
+    SELECT id FROM (SELECT id, ended_at FROM ended_messages ORDER BY id LIMIT :count) AS oldest WHERE ended_at < :time OR :excess > 0
 )
 
 -- query remove sent_ids: the oldest, if they are old or too many.
 DELETE FROM sent_ids WHERE (network, key) IN (
-    SELECT network, key FROM (SELECT * FROM sent_ids INDEXED BY sent_times ORDER BY sent_at LIMIT :count)
+    SELECT network, key FROM (SELECT * FROM sent_ids INDEXED BY sent_times ORDER BY sent_at LIMIT :count) AS oldest
     WHERE sent_at < :time OR :excess > 0
 )
 
@@ -220,7 +221,7 @@ LEFT JOIN deliveries d ON d.id = k.id LEFT JOIN routes r ON r.id = d.route
 WHERE d.state IS NULL OR d.state NOT IN (4, 5)
 
 -- query add totals: of minutes or hours, and routes.
-INSERT INTO totals (at, route, accepted, refused, repeated, counted, aged, evicted) VALUES {} ON CONFLICT DO UPDATE SET
+INSERT INTO totals (at, route, accepted, refused, repeated, counted, aged, evicted) VALUES {} ON CONFLICT (at, route) DO UPDATE SET
 accepted = accepted + excluded.accepted, refused = refused + excluded.refused, repeated = repeated + excluded.repeated,
 counted = counted + excluded.counted, aged = aged + excluded.aged, evicted = evicted + excluded.evicted
 
@@ -250,4 +251,39 @@ DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?)) RETURNING CAST(a
 DELETE FROM message_ledger WHERE id IN (SELECT value FROM json_each(?))
 
 -- query add message total: to a column of an hour.
-INSERT INTO message_totals (at, {0}) VALUES (?, ?) ON CONFLICT DO UPDATE SET {0} = {0} + excluded.{0}
+INSERT INTO message_totals (at, {0}) VALUES (?, ?) ON CONFLICT (at) DO UPDATE SET {0} = {0} + excluded.{0}
+
+-- query add ended messages: their records.
+INSERT INTO ended_messages VALUES {} ON CONFLICT (id) DO UPDATE SET
+state = excluded.state, ended_at = excluded.ended_at, reason = excluded.reason
+
+-- query begin process: reserve so many ids of messages, and return the first one.
+UPDATE outbox_ids SET next = max(next, coalesce((SELECT max(id) FROM outbox), 0) + 1) + ?1 RETURNING next - ?1
+
+-- query to recipient: the condition of messages to a recipient.
+lower(CAST(recipient AS TEXT)) = lower(CAST(:recipient AS TEXT))
+
+-- query add deliveries: new ones.
+INSERT INTO deliveries VALUES {}
+
+-- query add keys: of new deliveries.
+INSERT INTO dedupe VALUES {} ON CONFLICT (route, key) DO UPDATE SET id = excluded.id, expires = excluded.expires
+
+-- query extend: leases.
+UPDATE deliveries SET due_at = :due_at
+WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 1 AND due_at IS NOT NULL
+
+-- query next due: the time of the deliveries that wait, or of the oldest unfinished one. The braces stand for its limit.
+SELECT min(due_at) FROM (
+    SELECT due_at, state FROM deliveries INDEXED BY unfinished
+    WHERE state < 3 AND route = (SELECT id FROM routes WHERE name = :webhook) ORDER BY id {}
+) AS waiting WHERE state <> 1
+
+-- query contains reason: the condition of deliveries whose reason has a text, in upper or lower case.
+reason != '' AND instr(lower(reason), lower(:reason))
+
+-- query spellings: of the text that is searched.
+SELECT 1 FROM json_each(:text) AS spelling
+
+-- query contains text: a column of a table has a spelling, for `text`.
+instr(lower(CAST((SELECT {1} FROM {0} WHERE id = deliveries.id) AS TEXT)), spelling.value)

@@ -35,6 +35,7 @@ _TOKENS = re.compile(
     r"""(?P<kept>'(?:[^']|'')*'|"[^"]*"|--[^\n]*|::)
     |(?P<index>\s+INDEXED\ BY\ \w+)
     |(?P<other>NOT\ )?IN\ \(SELECT\ value\ FROM\ json_each\((?P<ids>\?|:\w+)\)\)
+    |CAST\((?P<text>\w+)\ AS\ BLOB\)
     |(?P<value>\?|:[A-Za-z_]\w*)""",
     re.VERBOSE,
 )
@@ -242,6 +243,8 @@ def translated(statement: str) -> tuple[bytes, Sequence[str]]:
     def replaced(match: re.Match[str]) -> str:
         if match["kept"] or match["index"]:
             return match["kept"] or ""
+        if match["text"]:
+            return f"convert_to({match['text']}, 'UTF8')"
         value = match["ids"] or match["value"]
         if value == "?":
             names.append("")

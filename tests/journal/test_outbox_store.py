@@ -228,7 +228,7 @@ class WritingTests(StoreCase):
         flushed = []
 
         def change(statement: str) -> None:
-            if statement.startswith("INSERT OR REPLACE INTO outbox"):
+            if statement.startswith("INSERT INTO outbox"):
                 self.store.change(message.id, "after")
                 flushed.append(self.store.flush())
 
@@ -245,7 +245,7 @@ class WritingTests(StoreCase):
         message, kept = self.add("removed"), self.add("kept")
 
         def remove(statement: str) -> None:
-            if statement.startswith("INSERT OR REPLACE INTO outbox"):
+            if statement.startswith("INSERT INTO outbox"):
                 self.store.end(sent(message.id))
 
         self.on_statement = remove
@@ -260,7 +260,7 @@ class WritingTests(StoreCase):
         self.store.advance(message.id, 0.5)
 
         def end(statement: str) -> None:
-            if statement.startswith("INSERT OR REPLACE INTO outbox"):
+            if statement.startswith("INSERT INTO outbox"):
                 self.store.end(sent(message.id))
 
         self.on_statement = end
@@ -366,7 +366,7 @@ class WritingTests(StoreCase):
         flushed: list[tuple[Deferred[None], bool]] = []
 
         def flush(statement: str) -> None:
-            if statement.startswith("INSERT OR REPLACE INTO outbox"):
+            if statement.startswith("INSERT INTO outbox"):
                 done = self.store.flush()
                 flushed.append((done, done.called))
 
