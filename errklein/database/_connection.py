@@ -76,6 +76,10 @@ class Cursor(Protocol):
 class SQLConnection(Protocol):
     """The connection of a transaction."""
 
+    @property
+    def total_changes(self) -> int:
+        """The number of rows that were changed; 0 if only the database knows it."""
+
     def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ..., /) -> Cursor: ...
 
     def executemany(self, statement: str, parameters: Sequence[Sequence[Any]], /) -> Cursor: ...

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -137,13 +137,15 @@ class SQLiteOutboxStore:
     submit: Callable[[Operation, Any], Deferred[Any]]
     read: Callable[..., Deferred[Any]]
     durable: bool
-    queries: Mapping[str, str] = field(default_factory=lambda: QUERIES)
+
+    queries: ClassVar[Mapping[str, str]] = QUERIES
 
     def __post_init__(self) -> None:
         self._reactor_thread = threading.get_ident()
         self._ids = count(self.owner)
         self._lock = threading.Lock()
         self._waiting = _Changes()
+        self._given: set[int] = set()  # unwritten messages that belong to no process
         # What the running transaction has taken.
         self._writing = _Changes()
         self._timer: IDelayedCall | None = None
@@ -175,6 +177,14 @@ class SQLiteOutboxStore:
         if not self._is_due:
             self._is_due = True
             self._write_within(WRITE_DELAY)
+        return message
+
+    def give(self, message: OutgoingMessage) -> OutgoingMessage:
+        self._given.add(number := next(self._ids))
+        with self._lock:
+            message = message._replace(id=number)
+            self._waiting.added[number] = message
+        self._write_within(WRITE_DELAY)
         return message
 
     def advance(self, id: int, sent: float) -> None:
@@ -362,7 +372,7 @@ class SQLiteOutboxStore:
         for start in range(0, len(new), MAX_ROWS):
             # Few at a time, since their texts are copied.
             some = new[start : start + MAX_ROWS]
-            execute_rows(connection, _INSERT, [[*map(_stored, message), self.owner] for message in some])
+            execute_rows(connection, _INSERT, [[*map(_stored, message), self._owner_of(message)] for message in some])
         changed = [
             (number, *(_stored(fields.get(name)) for name in _CHANGEABLE)) for number, fields in changes.changed.items()
         ]
@@ -372,9 +382,8 @@ class SQLiteOutboxStore:
             for key, one in changes.refs.items()
         ]
         execute_rows(connection, self.queries["keep refs"], refs)
-        ledger = "INSERT INTO message_ledger VALUES {} ON CONFLICT DO NOTHING"
-        execute_rows(connection, ledger, [(number,) for number in changes.added])
-        totals = changes.totals + Counter((int(one.accepted_at // 3600) * 3600, "accepted") for one in new)
+        entered = self._enter(connection, changes.added)
+        totals = changes.totals + Counter((int(one.accepted_at // 3600) * 3600, "accepted") for one in entered)
         if changes.removed:
             ids = as_ids(list(changes.removed))
             removed = connection.execute(self.queries["remove messages"], (ids,)).fetchall()
@@ -383,9 +392,18 @@ class SQLiteOutboxStore:
         for (hour, column), number in totals.items():
             connection.execute(self.queries["add message total"].format(column), (hour, number))
 
+    def _enter(self, connection: SQLConnection, added: Mapping[int, OutgoingMessage]) -> Collection[OutgoingMessage]:
+        """Enter new messages in the ledger, and return those that weren't in it."""
+        execute_rows(connection, self.queries["add to message_ledger"], [(number,) for number in added])
+        return added.values()
+
+    def _owner_of(self, message: OutgoingMessage) -> int:
+        return 0 if message.id in self._given else self.owner
+
     def committed(self) -> None:
         """Forget what the last transaction has taken: it is on disk."""
         with self._lock:
+            self._given.difference_update(self._writing.added)
             self._writing = _Changes()
 
     def undone(self) -> None:
@@ -449,10 +467,10 @@ class SQLiteOutboxStore:
         self._start_timer(RETRY_DELAY)
 
 
-def begin_process(connection: SQLConnection, queries: Mapping[str, str] = QUERIES) -> int:
+def begin_process(connection: SQLConnection, queries: Mapping[str, str]) -> int:
     """Return the number of a process that begins to use the file. It is also its first id. Each of its IDS ids is
     higher than those of earlier processes, whether they were stored or not."""
-    ((owner,),) = connection.execute(queries["begin process"], (IDS,)).fetchall()
+    ((owner,),) = connection.execute(queries["begin process"], {"ids": IDS}).fetchall()
     return int(owner)
 
 

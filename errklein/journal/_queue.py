@@ -114,7 +114,7 @@ class DeliveryQueue:
 
     def start(self) -> None:
         self._running = True
-        self.journal.wake_up(self.look)
+        self.journal.wake_up(self.changed)
         self._soon()
 
     def stop(self) -> None:
@@ -229,7 +229,8 @@ class DeliveryQueue:
         self._changed(None)
 
     def changed(self) -> None:
-        """Look for what another process has recorded or paused."""
+        """Look for what another process has recorded or paused, also if the journal had errors until now."""
+        self._journal_wait, self._journal_again_at = 1.0, 0.0
         self._changed(None)
 
     def _changed(self, result: Any) -> Any:
@@ -339,6 +340,9 @@ class DeliveryQueue:
     def _may_begin(self, webhook: str, ordered: bool) -> bool:
         """Return whether a new delivery of the webhook may begin at once: nothing older waits for its turn."""
         if not self._running or self._outdated or self._loading or self._recording[webhook]:
+            return False
+        if ordered and self.journal.shared:
+            # Another process may have recorded an older one.
             return False
         waiting = webhook in self._due and (ordered or self._due[webhook] <= self.now())
         return not waiting and self._free_at(webhook, ordered) <= self.reactor.seconds()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from itertools import product
@@ -40,10 +41,14 @@ DELIVERY = (
 MAX_KEY = 100
 """The largest size of a key that is stored itself; of a longer one, its hash is. Also that of a request's id."""
 
-QUERIES = {
-    query.partition(":")[0]: query.partition("\n")[2]
-    for query in Path(__file__).with_name("queries.sql").read_text("utf-8").split("\n-- query ")[1:]
-}
+
+def read_queries(path: Path) -> dict[str, str]:
+    """Return the queries of a file by their names."""
+    queries = path.read_text("utf-8").split("\n-- query ")[1:]
+    return {query.partition(":")[0]: query.partition("\n")[2] for query in queries}
+
+
+QUERIES = read_queries(Path(__file__).with_name("queries.sql"))
 
 _BOUNDS = "id >= :low AND id < :high"
 _FILTERS = {
@@ -68,8 +73,9 @@ class JournalReader:
 
     queries: Mapping[str, str] = QUERIES
 
-    def __init__(self, database: SQLDatabase) -> None:
+    def __init__(self, database: SQLDatabase, now: Callable[[], float] = time.time) -> None:
         self._database = database
+        self._now = now
         of_parts = (
             self.queries["contains text"].format(table, column)
             for table, column in product(("contents", "private"), ("head", "body"))

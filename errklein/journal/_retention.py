@@ -40,6 +40,8 @@ class _Share(NamedTuple):
 
 
 SHARES = {
+    # For a database whose size isn't that of a file.
+    "deliveries": _Share(1, "size"),
     # Of the half for keys of deliveries, unverified webhooks have a quarter.
     "dedupe": _Share(1 / 2, "40 + 2.34 * length(key)"),
     "ended_messages": _Share(
@@ -85,7 +87,7 @@ class Pruner:
     def prune(self, connection: SQLConnection, now: float) -> bool:
         """Remove a slice, and return whether there may be more to remove. Tell the writer what waits of unverified webhooks."""
         limits, writer = self._retention, self._writer
-        old = f"{self._queries['old']} ({self._queries['first id']}) ORDER BY id LIMIT {SLICE}"
+        old = self._queries["old"].format(self._queries["first id"], SLICE)
         removed = [
             self._remove(connection, "aged", old, {"time": now - limits.seconds}),
             connection.execute(self._queries["remove expired keys"], (now, SLICE)).rowcount,

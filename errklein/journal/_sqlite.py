@@ -23,6 +23,7 @@ from errklein.database import (
     Operation,
     Run,
     SQLConnection,
+    SQLDatabase,
     each,
     read_migrations,
 )
@@ -62,7 +63,7 @@ def _reading(
     def read(journal: SQLiteJournal, /, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         if flushed:
             journal.flush()
-        return journal._read(method, journal._reader, *args, **kwargs)
+        return journal._read(getattr(journal._reader, method.__name__), *args, **kwargs)
 
     return read
 
@@ -75,7 +76,8 @@ def _changing(
     def change(journal: SQLiteJournal, /, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         if flushed:
             journal.flush()
-        return journal._submit(each, lambda connection: method(journal._writer, connection, *args, **kwargs))
+        method_of_writer = getattr(journal._writer, method.__name__)
+        return journal._submit(each, lambda connection: method_of_writer(connection, *args, **kwargs))
 
     return change
 
@@ -84,6 +86,10 @@ class SQLiteJournal:
     """Implements `errklein.ports.journal.Journal`, which describes the methods. One process at a time may use a file
     so; others use `JournalArchive`. A thread writes, and another one reads, so lists don't wait for writes. Raises
     DatabaseError if the file can't be read, or was made by a newer errklein."""
+
+    shared = False
+    _writer_class, _reader_class, _pruner_class = JournalWriter, JournalReader, Pruner
+    _outbox_class = SQLiteOutboxStore
 
     def __init__(
         self,
@@ -94,29 +100,40 @@ class SQLiteJournal:
         retention: Retention | None = None,
         runs: tuple[Run, Run] | None = None,
     ) -> None:
+        self._use(Database(path, MIGRATIONS), path is not None, reactor, now, redaction, retention, runs)
+        if path is not None:
+            # Only a journal with a file is `errklein.ports.values.UsesFiles`.
+            self.check_files = self._database.check_files
+
+    def _use(
+        self,
+        database: SQLDatabase,
+        durable: bool,
+        reactor: ThreadReactor,
+        now: Callable[[], float],
+        redaction: Redaction | None,
+        retention: Retention | None,
+        runs: tuple[Run, Run] | None,
+    ) -> None:
         self._reactor = reactor
         self._now = now
         retention = retention or Retention()
-        self._writer = JournalWriter(now, redaction or Redaction(), retention.unverified_bytes)
+        self._writer = self._writer_class(now, redaction or Redaction(), retention.unverified_bytes)
         self._logs = redaction is None or redaction.level != "off"
-        self._pruner = Pruner(retention, self._writer)
-        self._database = Database(path, MIGRATIONS)
+        self._pruner = self._pruner_class(retention, self._writer)
+        self._database = database
         with self._database.transaction() as connection:
             self._writer.begin(connection)
-            process = begin_process(connection)
-        # A delivery that a crash has kept from the log may have used its id in `once`.
-        ((last_id,),) = self._database.read(
-            "SELECT max(coalesce(max(id), 0), coalesce((SELECT max(id) FROM once), 0), (SELECT last FROM removed_ids)) "
-            "FROM deliveries"
-        )
-        self.next_id: Callable[[], int] = count(last_id + 1).__next__
-        self._reader = JournalReader(self._database)
+            process = begin_process(connection, self._writer.queries)
+        self.next_id: Callable[[], int]
+        self._reserve_ids()
+        self._reader = self._reader_class(self._database, now)
         self._threads: list[JobThread] = []
         if runs is None:
             self._threads = [JobThread(reactor, "journal writes", self.maintain), JobThread(reactor, "journal reads")]
             runs = self._threads[0].run, self._threads[1].run
         self._run_write, self._run_read = runs
-        self.outbox = SQLiteOutboxStore(reactor, self._database, process, self._submit, self._read, path is not None)
+        self.outbox = self._outbox_class(reactor, self._database, process, self._submit, self._read, durable)
         self._commits = GroupCommit(self._database, self._run_write, self._undone, self.outbox.committed)
         self._end_attempt = self.outbox.before(self._writer.end, lambda end: (end.id,))
         self._log_deliveries = self.outbox.before(self._writer.log, lambda deliveries: ())
@@ -124,12 +141,17 @@ class SQLiteJournal:
         self._counts: Counter[str] = Counter()
         self._flush: IDelayedCall | None = None
         self._buffer_size = self._waiting_size = self._dropped = 0
-        if path is not None:
-            # Only a journal with a file is `errklein.ports.values.UsesFiles`.
-            self.check_files = self._database.check_files
         self._maintenance_failed = False
         self._changes = self._forgetting = 0
         self._must_erase = False
+
+    def _reserve_ids(self) -> None:
+        # A delivery that a crash has kept from the log may have used its id in `once`.
+        ((last_id,),) = self._database.read(
+            "SELECT max(coalesce(max(id), 0), coalesce((SELECT max(id) FROM once), 0), (SELECT last FROM removed_ids)) "
+            "FROM deliveries"
+        )
+        self.next_id = count(last_id + 1).__next__
 
     def record(
         self, delivery: StoredDelivery, *, lease: float = 0.0, window: float = 0.0
@@ -258,7 +280,7 @@ class SQLiteJournal:
                 if not self._pruner.turn % 60:
                     # The totals of messages that were never on disk wait for no other transaction longer than a minute.
                     self.outbox.write(connection, lambda message: False)
-                has_more = self._pruner.prune(connection, self._now())
+                has_more = self._prune(connection)
                 changes = connection.total_changes
             self.outbox.committed()
             if changes == self._changes or self._must_erase:
@@ -282,6 +304,9 @@ class SQLiteJournal:
         self._forgetting = self._pruner.route
         return has_more
 
+    def _prune(self, connection: SQLConnection) -> bool:
+        return self._pruner.prune(connection, self._now())
+
     def _warn(self, text: str, **values: str) -> None:
         call_from_thread(self._reactor, partial(_log.warn, text, **values))
 
@@ -297,7 +322,7 @@ class SQLiteJournal:
     def _end(self) -> None:
         # If this fails, writes before may have failed, too: the process counts as killed.
         with suppress(Exception):
-            self._database.write("UPDATE runs SET ended = ? WHERE id = (SELECT max(id) FROM runs)", (self._now(),))
+            self._database.write(self._writer.queries["end run"], (self._now(),))
         self._database.close()
 
     def _stop_threads(self, _: None) -> None:

@@ -152,8 +152,8 @@ DELETE FROM deliveries WHERE id IN ({}) RETURNING id, CAST(received_at / 3600 AS
 -- query remove from ledger: ids of deliveries.
 DELETE FROM ledger WHERE id IN (SELECT value FROM json_each(?))
 
--- query old: the deliveries that have ended, before an id.
-SELECT id FROM deliveries WHERE state >= 3 AND id <
+-- query old: the deliveries that have ended, of some age. The braces stand for `first id` and the number.
+SELECT id FROM deliveries WHERE state >= 3 AND id < ({}) ORDER BY id LIMIT {}
 
 -- query oldest unverified: deliveries in a state, with their sizes.
 SELECT id, size FROM deliveries WHERE verified = 0 AND state < 7 AND state = ? ORDER BY id LIMIT ?
@@ -258,7 +258,7 @@ INSERT INTO ended_messages VALUES {} ON CONFLICT (id) DO UPDATE SET
 state = excluded.state, ended_at = excluded.ended_at, reason = excluded.reason
 
 -- query begin process: reserve so many ids of messages, and return the first one.
-UPDATE outbox_ids SET next = max(next, coalesce((SELECT max(id) FROM outbox), 0) + 1) + ?1 RETURNING next - ?1
+UPDATE outbox_ids SET next = max(next, coalesce((SELECT max(id) FROM outbox), 0) + 1) + :ids RETURNING next - :ids
 
 -- query to recipient: the condition of messages to a recipient.
 lower(CAST(recipient AS TEXT)) = lower(CAST(:recipient AS TEXT))
@@ -287,3 +287,9 @@ SELECT 1 FROM json_each(:text) AS spelling
 
 -- query contains text: a column of a table has a spelling, for `text`.
 instr(lower(CAST((SELECT {1} FROM {0} WHERE id = deliveries.id) AS TEXT)), spelling.value)
+
+-- query add to message_ledger: ids of messages.
+INSERT INTO message_ledger VALUES {} ON CONFLICT DO NOTHING
+
+-- query end run: that of this process, which stops.
+UPDATE runs SET ended = ? WHERE id = (SELECT max(id) FROM runs)

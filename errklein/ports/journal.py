@@ -15,6 +15,9 @@ class Journal(Protocol):
     """The durable store of webhooks' deliveries. A Deferred fires on the reactor when the change is on disk. Every method
     that returns a Deferred fails with JournalError if the store can't be read or written; nothing is changed then."""
 
+    shared: bool
+    """Whether other processes record and run deliveries at the same time."""
+
     @property
     def outbox(self) -> OutboxStore:
         """The messages that wait to be sent. `finish`, `retry_at` and `bury` write what was added before them, too."""

@@ -75,6 +75,9 @@ class OutboxStore(Protocol):
         A store that can't be written logs that, and writes the message when it can again.
         """
 
+    def give(self, message: OutgoingMessage) -> OutgoingMessage:
+        """Store a message as `add` does, for the process that leases next: it doesn't belong to this one, which must not send it."""
+
     def advance(self, id: int, sent: float) -> None:
         """Store soon that the network has confirmed this share of the parts of the message, below 1.0."""
 

@@ -214,6 +214,8 @@ class _OwnConnection:
 class _Statements:
     """Implements `errklein.database.SQLConnection`."""
 
+    total_changes = 0
+
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
 

@@ -11,6 +11,7 @@ from errklein.database import Access, DatabaseError
 from errklein.ports.journal import Journal
 from errklein.ports.nodes import Nodes
 from errklein.postgres._database import PostgresDatabase, name_of
+from errklein.postgres._journal import PostgresJournal
 from errklein.postgres._membership import Membership
 from errklein.postgres._nodes import PostgresNodes
 from errklein.postgres._tables import check_tables, connection_to
@@ -41,7 +42,7 @@ class PostgresShared:
             return storage.copied()
 
     def journal(self, reactor: Any, now: Callable[[], float], **options: Any) -> Journal:
-        raise NotImplementedError
+        return PostgresJournal(self._connected("journal"), reactor, now, **options)
 
     def nodes(self, reactor: Any, roles: Sequence[str], address: str) -> Nodes:
         return PostgresNodes(reactor, Membership(self._address, self._session), roles, address, self._databases)
