@@ -130,13 +130,11 @@ class Connection:
 
     @property
     def next_attempt_in(self) -> float | None:
-        """The seconds until the next session; None if none is scheduled."""
         pause = self._pause
         return max(0.0, pause.getTime() - self._reactor.seconds()) if pause and pause.active() else None
 
     @property
     def absence(self) -> Wait | None:
-        """The state of the network while it isn't connected; else None."""
         return None if self.is_connected else self._outbox.absence
 
     def will_connect_within(self, seconds: float) -> bool:

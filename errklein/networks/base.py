@@ -545,7 +545,6 @@ class LocalBackend(NetworkBase):
         return person
 
     def bot_in(self, room: LocalRoom) -> Identifier:
-        """Return the bot's identifier for events of the room."""
         return self.bot_identifier
 
     def person_mentioned(self, name: str) -> LocalPerson:

@@ -265,7 +265,6 @@ class WantedRooms(RoomActions):
         self._again: IDelayedCall | None = None
 
     def join(self, room: Room, password: str = "") -> Deferred[None]:
-        """Join the room, and again after the bot was removed."""
         password = password or self._wanted.get(str(room), "")
         return self._enter(str(room), password).addCallback(lambda _: self._wanted.update({str(room): password}))
 
@@ -281,7 +280,6 @@ class WantedRooms(RoomActions):
         return self._join_soon()
 
     def status(self, name: str) -> Wait | None:
-        """Return whether the bot is in a room, or why not; None if it should not be there."""
         return Wait(f"the bot is in {name}") if self.is_joined(name) else self._missing.get(name)
 
     def stop(self) -> None:
@@ -289,7 +287,6 @@ class WantedRooms(RoomActions):
         self.stop_joining()
 
     def stop_joining(self) -> None:
-        """Stop what joins rooms, until the next connection."""
         cancel_timers(self._again)
         if self._joining is not None:
             self._joining.cancel()
@@ -302,7 +299,6 @@ class WantedRooms(RoomActions):
                 self._miss(name, str(error))
 
     def _join_soon(self) -> Deferred[None]:
-        """Join, one after the other, the rooms where the bot should be."""
         if self._joining is None or self._joining.called:
             cancel_timers(self._again)
             self._joining = Deferred.fromCoroutine(self._join_all())
@@ -310,7 +306,6 @@ class WantedRooms(RoomActions):
         return self._joining
 
     def _miss(self, name: str, cause: str) -> None:
-        """Note why the bot isn't in a room, and try again later if it should be there."""
         before = self._missing.get(name)
         if name not in self._wanted and before is None and len(self._missing) >= _MOST:
             return
@@ -339,7 +334,6 @@ class ManagingNetwork(ConnectedNetwork):
         return super().disconnect(grace).addCallback(lambda _: self.membership.stop())
 
     def room_status(self, name: str) -> Wait | None:
-        """Return that of the network while it isn't connected."""
         status: Wait | None = self.membership.status(name)
         return status and (self.connection.absence or status)
 

@@ -244,7 +244,6 @@ class TestBackend(LocalBackend):
         return message
 
     def _speaker(self, frm: Identifier | str | None, where: Identifier) -> Identifier:
-        """Return who speaks, in a room as its occupant."""
         speaker = self.build_identifier(frm) if isinstance(frm, str) else frm or self.sender
         if isinstance(where, LocalRoom) and isinstance(speaker, LocalPerson):
             return where.enter(speaker.person)
@@ -295,7 +294,6 @@ class TestBackend(LocalBackend):
         return super().build_identifier(text)
 
     def send_stream_request(self, user: Identifier, fsource: BinaryIO | io.IOBase, *details: Any, **named: Any) -> None:
-        """Put the file's content into the outgoing queue."""
         self.outgoing_message_queue.put(fsource.read())
 
     def push_message(self, msg: str, extras: Any = "") -> None:

@@ -96,7 +96,6 @@ class MatrixBackend(ManagingNetwork):
         return super().disconnect(grace).addCallback(lambda _: self._sync.stop())
 
     async def signed_on(self) -> None:
-        """Ask for the bot's display name, and show its presence, after the first sync of a connection."""
         try:
             profile = await self.client.call("GET", f"/profile/{quoted(self.client.user)}")
             self._name = one_line(mapping(profile).get("displayname"))
@@ -160,7 +159,6 @@ class MatrixBackend(ManagingNetwork):
             return ""
 
     async def _own(self, room: str, event: str, relation: str) -> list[Mapping[str, Any]]:
-        """Return the bot's events that relate to an event, as the homeserver knows them."""
         path = f"/rooms/{quoted(room)}/relations/{quoted(event)}/{relation}"
         found = mapping(await self.client.call("GET", path, params={"limit": "100"}, version="v1")).get("chunk")
         events = map(mapping, found if isinstance(found, list) else ())
@@ -169,7 +167,6 @@ class MatrixBackend(ManagingNetwork):
     # Names
 
     def build_identifier(self, text: str) -> Identifier:
-        """Return the person of @name:server, the room of an id or alias, or the occupant of ROOM/@name:server."""
         if text[:1] not in ("!", "#"):
             return MatrixPerson(text, self.network)
         if (occupant := split_occupant(text)) is not None:

@@ -132,7 +132,6 @@ class MatrixClient:
 
 
 async def check(context: NetworkContext) -> list[NetworkFinding]:
-    """Log in, and return a finding about it."""
     settings = MatrixSettings.read(context.config)
     client = MatrixClient(context, settings)
     await client.log_in()
@@ -256,7 +255,6 @@ class Receiver:
             self._report("presence_changed", Presence(person, status, one_line(content.get("status_msg")) or None))
 
     def handle(self, room: str, event: Event, delayed: bool) -> None:
-        """Report an event now. `order` has come to it."""
         sender, name = text_of(event.get("sender")), text_of(event.get("event_id"))
         if not (_EVENT.fullmatch(name) and is_user(sender)):
             return

@@ -128,7 +128,6 @@ class MatrixRooms(WantedRooms):
         return DeferredList(asked, consumeErrors=True) if asked else None
 
     def direct_used(self, user: str, rid: str) -> None:
-        """Note that a person has written in a private conversation, where replies go if there are several."""
         self._last[user] = rid
 
     def unavailable(self, recipient: str) -> str | None:
@@ -219,7 +218,6 @@ class MatrixRooms(WantedRooms):
             self._encrypted(rid, inviter)
 
     def complete(self, rid: str) -> None:
-        """Go on with what needs the room's state."""
         for old in (self.states[rid].before, rid):
             if old and (new := self.latest(old)) != old:
                 for alias in self.names.names_of(old):
@@ -232,7 +230,6 @@ class MatrixRooms(WantedRooms):
             self._backend.outbox.resume()
 
     def left(self, rid: str, events: Sequence[Mapping[str, Any]]) -> None:
-        """Note that the bot has left a room, or isn't invited any more."""
         state = self.states.pop(rid, None)
         own = [one for one in events if one.get("state_key") == self._client.user]
         by, content = (text_of(own[-1].get("sender")), mapping(own[-1].get("content"))) if own else ("", {})

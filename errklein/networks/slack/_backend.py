@@ -241,7 +241,6 @@ class SlackRooms(WantedRooms):
         return SlackRoom(text, self.network, names=self.names, actions=self)
 
     def person(self, user: str, place: str = "") -> SlackPerson:
-        """Return a person, in a channel the member of it."""
         profile, is_member = self.people.known(user), place[:1] not in ("", "D")
         return SlackOccupant(user, self.room(place), profile) if is_member else SlackPerson(user, self.network, profile)
 
@@ -269,7 +268,6 @@ class SlackRooms(WantedRooms):
         return channel
 
     def moved(self, channel: str, is_in: bool, inviter: str = "") -> None:
-        """Note and report that the bot is in a channel, or isn't any more."""
         if is_in == (channel in self.joined):
             return
         self._wanted = {name: "" for name in self._wanted if is_in or name not in (channel, self.joined[channel])}

@@ -71,7 +71,6 @@ class SlackClient:
         return answer.addCallback(mapping)
 
     async def pages(self, method: str, key: str, **arguments: Any) -> AsyncIterator[Any]:
-        """Yield the items of all pages of a list."""
         cursor: str | None = None
         while cursor != "":
             answer = await self.call(method, limit=999, cursor=cursor, **arguments)

@@ -84,7 +84,6 @@ class SlackEvents:
         return self._backend.team in ("", team) or not team
 
     async def request(self, request: Any) -> str:
-        """Take a request of the Events API, and return its response."""
         body, acknowledged = request.get_data(), Deferred[None]()
         form = dict(parse_qsl(body.decode("utf-8", "replace"))) if body[:1] != b"{" else {}
         kind = "slash_commands" if "command" in form else "interactive" if form else "events_api"

@@ -195,7 +195,6 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
                 self.outbox.resume()
 
     def became(self, old: str, new: str) -> None:
-        """Note that a group has become a supergroup: messages for it go there."""
         if self.known(old) != new:
             self.warn(f"the group {old} has become the supergroup {new}; use that id in the configuration")
             self._moved[old] = new
@@ -401,7 +400,6 @@ class TelegramUpdates:
     # Identifiers
 
     def person(self, user: JSON, chat: JSON | None = None) -> TelegramPerson:
-        """Return the person, or the occupant of a chat that isn't private."""
         names: Any = [one_line(user.get(name)) or None for name in ("first_name", "last_name", "username")]
         found = TelegramPerson(user["id"], *names)
         found.network = self._backend.network
@@ -411,7 +409,6 @@ class TelegramUpdates:
         return TelegramOccupant(user["id"], self._backend.room(str(chat["id"])), *names)
 
     def ref(self, found: JSON, sender: str = "") -> MessageRef:
-        """Return the address of a message, and note a new one."""
         room, number, replied = str(found["chat"]["id"]), str(found["message_id"]), found.get("reply_to_message", {})
         thread = self.known.get((room, number), ("", ""))[1]
         if found.get("is_topic_message"):

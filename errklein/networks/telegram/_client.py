@@ -50,7 +50,6 @@ class TelegramClient:
         return answer["result"]
 
     async def fetch(self, id: str, most: int) -> bytes:
-        """Return the content of a file."""
         found = await self.call("getFile", file_id=id)
         return await self._http.fetch(self._files + quote(found["file_path"]), most)
 
@@ -70,7 +69,6 @@ def _read_failure(status: int, headers: Mapping[str, str], body: Any) -> Excepti
 
 
 async def check(context: NetworkContext) -> Sequence[NetworkFinding]:
-    """Return who the bot is, and what it lacks; see `Network.check`."""
     client = TelegramClient(context)
     me: Any = await client.call("getMe")
     found = [(f"Telegram accepts the bot as @{me['username']}", False)]

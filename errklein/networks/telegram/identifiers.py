@@ -30,7 +30,6 @@ class TelegramRoom(ManagedRoom):
 
     @property
     def title(self) -> str | None:
-        """The title; None if it is unknown."""
         return self._act.title_of(self.id) if self._actions is not None else None
 
     name = title

@@ -388,7 +388,6 @@ class TextBackend(LocalBackend):
         return Message(text, frm=self.room.occupant_named(self.user.person), to=self.room)
 
     def commands(self, typed: str) -> Sequence[str]:
-        """Return the commands, with their prefix, that a text may become."""
         return self._overview.commands(self._message(typed))
 
     def ended(self) -> None:

@@ -155,7 +155,6 @@ class TerminalConsole(Console):
         return False
 
     def _flush(self) -> None:
-        """Show the pending texts in order."""
         if self._pending:
             asyncio.ensure_future(run_in_terminal(self._print_pending))  # noqa: RUF006
 

@@ -258,7 +258,6 @@ class XMPPBackend(ManagingNetwork):
             self._handle(stanza, self.membership.occupant(name, nick), self.membership.room(name), name, given)
 
     def _handle(self, stanza: Element, frm: XMPPPerson, to: Identifier, room: str, given: str = "") -> None:
-        """Report a message, or what it says about an earlier one."""
         delayed, own = _delay(stanza), stanza.get("id", "")
         own, thread = own * _is_id(own), stanza.findtext(f"{CLIENT}thread") or ""
         ref = MessageRef(self.network, room, given or own, thread * _is_id(thread))
@@ -370,7 +369,6 @@ class XMPPBackend(ManagingNetwork):
         return not isinstance(person, RoomOccupant) or bool(getattr(person, "real_jid", None))
 
     def build_identifier(self, text: str) -> Identifier:
-        """Return the room or person of a JID, or the occupant of ROOM/NICK."""
         node, domain, resource = split_identifier(text)
         if self.membership.is_room(name := f"{node}@{domain}"):
             return self.membership.occupant(name, resource) if resource else self.membership.room(name)

@@ -218,7 +218,6 @@ class XMPPStream:
         self._settle(ConnectionError(f"the server has ended the stream: {text or condition}"))
 
     def _settle(self, error: Exception | None) -> None:
-        """Let what waits go on, or fail with the first error."""
         self._error = self._error or error
         if not self._waiting.called:
             self._waiting.callback(None) if self._error is None else self._waiting.errback(self._error)
@@ -300,7 +299,6 @@ class XMPPRooms(WantedRooms):
         return self.state_of(room).topic
 
     def connected(self, services: Mapping[str, set[str]]) -> None:
-        """Join the rooms where the bot should be, on a new stream."""
         self._own = {name: "text" in features for name, features in services.items() if MUC in features}
         self.want(partial(rooms_of, self._config))
 
