@@ -148,9 +148,8 @@ class NetworkBase(Backend):
 
 
 class ConnectedNetwork(NetworkBase):
-    """Base class of networks with a connection to a server, and an outbox, whose `Transport` they implement. `options`
-    are its further parameters. The coroutine function `session` connects, calls `self.connection.connected()`, and
-    reads events until the connection is lost."""
+    """Base class of networks with a connection to a server, and an outbox, whose `Transport` they implement. `options` are further
+    ones of it. The coroutine function `session` connects, calls `self.connection.connected()`, and reads events until the end."""
 
     session: Any
     _features = BARE

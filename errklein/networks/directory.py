@@ -26,6 +26,7 @@ from errklein.running import ThreadWaits, TimedOut, cancel_timers, in_reactor_th
 from errklein.running.context import check_in_owner
 
 T = TypeVar("T")
+_log = Logger(namespace="errklein.networks")
 LIFETIME, ABSENCE = 300.0, 60.0
 """The seconds for which a meaning is known, and for which a name is known to mean nothing."""
 LONGEST_WAIT, PATIENCE = 30.0, 10.0
@@ -37,8 +38,6 @@ MOST, MOST_WAITING = 10_000, 1000
 class Directory(Generic[T]):
     """What the names on a network mean, such as the ids of rooms. Several who ask for a name at the same time cause one
     lookup. `look_up` asks the network what a name means, and returns None if it means nothing. It must end."""
-
-    log = Logger()
 
     def __init__(self, reactor: Any, look_up: Callable[[str], Coroutine[Any, Any, T | None]]) -> None:
         self._reactor, self._look_up = reactor, look_up
@@ -77,7 +76,7 @@ class Directory(Generic[T]):
 
         def look_up() -> None:
             found = self.find(name)
-            found.addErrback(lambda failure: self.log.info(text, name=name, reason=str(failure.value)))
+            found.addErrback(lambda failure: _log.info(text, name=name, reason=str(failure.value)))
             found.addBoth(lambda _: answered.set())
 
         on_reactor_soon(self._reactor, look_up)
@@ -162,8 +161,6 @@ class RoomOrder:
     """Handles the events of each room in the order in which they came, also if one of them must wait for a lookup. An
     event waits at most LONGEST_WAIT seconds, then it is handled without the result. Exceptions are logged."""
 
-    log = Logger()
-
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._waiting: dict[str, deque[tuple[Deferred[Any] | None, Callable[[], object]]]] = {}
@@ -177,7 +174,7 @@ class RoomOrder:
         if needed is not None:
             needed.addTimeout(LONGEST_WAIT, self._reactor)
             text = "Events of {room} go on without a lookup: {reason}"
-            needed.addErrback(lambda failure: self.log.info(text, room=room, reason=str(failure.value)))
+            needed.addErrback(lambda failure: _log.info(text, room=room, reason=str(failure.value)))
             needed.addCallback(lambda _: self._go_on(room))
         if len(events) > MOST_WAITING and (first := events[0][0]) is not None:
             first.cancel()
@@ -191,7 +188,7 @@ class RoomOrder:
             try:
                 events.popleft()[1]()
             except Exception:
-                self.log.failure("An event of {room} could not be handled", room=room)
+                _log.failure("An event of {room} could not be handled", room=room)
         self._handling.remove(room)
         if not events:
             del self._waiting[room]
@@ -218,7 +215,7 @@ def reported(method: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Def
 class RoomActions:
     """Base class of what implements `ports.chat.ManagesRooms` for a connection. `stop` ends the waits of threads."""
 
-    log = Logger(namespace="errklein.networks")
+    log = _log
 
     def __init__(self, reactor: Any, network: str) -> None:
         self._reactor, self.network = reactor, network

@@ -111,8 +111,7 @@ class JSONClient:
         timeout: float = TIMEOUT,
         most: int = LARGEST,
     ) -> Deferred[Any]:
-        """Return the value of the response's JSON, None if it is empty. The path is below the base, and quoted. More than
-        `most` bytes are BodyTooLarge."""
+        """Return the value of the response's JSON, None if it is empty. The path is quoted. More than `most` bytes are BodyTooLarge."""
         options: dict[str, Any] = {} if json is None else {"json": json}
         options |= {"max_body": most, "timeout": timeout, "params": params or {}}
         return Deferred.fromCoroutine(self._call(method, path, **options))

@@ -103,10 +103,9 @@ class SentMessage:
 
 
 class TestBackend(LocalBackend):
-    """A network in memory. `receive` delivers a message to the bot, and `sent` lists the bot's messages in order. Tests
-    in threads other than the reactor's use the queues: `incoming_stanza_queue` for messages to the bot, and
-    `outgoing_message_queue` for the bot's messages as plain text. `sender` is the default sender: the first of
-    BOT_ADMINS unless a test assigns another identifier."""
+    """A network in memory. `receive` delivers a message to the bot, and `sent` lists the bot's messages in order. Tests in threads
+    other than the reactor's use `incoming_stanza_queue` for messages to the bot, and `outgoing_message_queue` for the bot's, as
+    plain text. `sender` is the default sender, an identifier: the first of BOT_ADMINS unless a test assigns another one."""
 
     __test__ = False
 
@@ -281,9 +280,8 @@ class TestBackend(LocalBackend):
         return refusal
 
     def build_identifier(self, text: str) -> Identifier:
-        """Return the room, occupant or person of that name. A known room, or a name that begins with `#`, is a room.
-        `person@room` is an occupant. Any other name is a person. Raises ValueError for a blank name. After
-        `be_as_on_errbot`, every name is a person."""
+        """Return the room of the name of a known one, or one that begins with `#`, the occupant of `person@room`, or the person of
+        any other name but a blank one. After `be_as_on_errbot`, every name is a person's."""
         if self._as_on_errbot:
             return self.person_named(text)
         if text in self._rooms:

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols import irc
 
-from errklein.chat import Message, RoomError
+from errklein.chat import Message, RoomError, read_only
 from errklein.networks.irc import IRCSettings
 from errklein.networks.irc._lines import (
     BEGIN,
@@ -63,6 +63,7 @@ class IRCProtocol(irc.IRCClient):
     log = Logger()
 
     heartbeatInterval = None  # type: ignore[assignment]  # None turns Twisted's heartbeat off
+    nickname: str = read_only("nick.current", "The bot's nick, which Twisted reads, too.")
     PING_AFTER = 20.0  # seconds of silence after which a PING is sent
     DEAD_AFTER = 45.0  # seconds of silence after which the connection is closed
 
@@ -87,10 +88,6 @@ class IRCProtocol(irc.IRCClient):
         self._watch = LoopingCall(self.check_alive)
         self._watch.clock = self.clock
         self._socket: socket.socket | None = None
-
-    @property
-    def nickname(self) -> str:  # type: ignore[override]  # Twisted reads it
-        return self.nick.current
 
     def connectionMade(self) -> None:
         self._last_received = self.clock.seconds()
@@ -283,7 +280,7 @@ class IRCProtocol(irc.IRCClient):
         if len(params) < 2 or self.transmission.numeric_received(number, params, self.tags):
             return
         if number in _JOIN_ERRORS:
-            self.rooms.join_failed(params[1], params[-1])
+            self.rooms.joins.failed(params[1], params[-1])
 
     def handleCommand(self, command: str, prefix: str, params: list[str]) -> None:
         """Call the method for the command. A line that lacks what its command needs is ignored, and so is an echo. In a

@@ -146,7 +146,9 @@ class Joins:
         cancel_timers(attempts.timer)
 
     def failed(self, name: str, reason: str, delay: float | None = None) -> None:
-        """Join the room later: after `delay` seconds, or after twice the time that the last attempt has waited."""
+        """If the bot should be in the room, join it later: after `delay` seconds, or twice the time that the last attempt has waited."""
+        if not self._rooms.is_missing(name):
+            return
         attempts = self._of(name)
         if attempts.joined_at is not None and self._reactor.seconds() - attempts.joined_at >= _STABLE_AFTER:
             attempts.backoff.reset()
@@ -199,18 +201,14 @@ class Joins:
         for name in names:
             del self._queue[name]
             self._of(name).next_at = 0.0
-            self._later(self._of(name), self.TIMEOUT, self._timed_out, name)
+            self._later(self._of(name), self.TIMEOUT, self.failed, name, "the server does not reply to JOIN")
         if names:
             self._backend.send(line)
         self._next = self._reactor.callLater(_PAUSE * self._limiter.interval, self._go_on)
 
-    def _later(self, attempts: _Attempts, delay: float, call: Callable[[str], None], name: str) -> None:
+    def _later(self, attempts: _Attempts, delay: float, call: Callable[..., None], *args: str) -> None:
         cancel_timers(attempts.timer)
-        attempts.timer = self._reactor.callLater(delay, call, name)
-
-    def _timed_out(self, name: str) -> None:
-        if self._rooms.is_missing(name):
-            self.failed(name, "the server does not reply to JOIN")
+        attempts.timer = self._reactor.callLater(delay, call, *args)
 
 
 class RoomMembership:
@@ -384,10 +382,6 @@ class RoomMembership:
             # What waits for the room is sent.
             self._backend.outbox.resume()
 
-    def join_failed(self, room: str, reason: str) -> None:
-        if self.is_missing(room):
-            self.joins.failed(room, reason)
-
     def parted(self, mask: str, room: str, kicked_by: str = "") -> None:
         """Handle the departure of a person or the bot. `kicked_by` is the mask of the person who kicked, if one did."""
         if (state := self._state(room)) is None:
@@ -396,7 +390,7 @@ class RoomMembership:
         state.remove(nick_of(mask))
         if self.is_bot(nick_of(mask)):
             del self._joined[self.key(room)]
-            if not kicked_by and self.is_wanted(room):
+            if not kicked_by:
                 self.joins.failed(room, "the server has removed the bot from it")
         kicker = self._kicker(kicked_by, state) if kicked_by else None
         self._backend.report("room_left", occupant.room, occupant, kicker)

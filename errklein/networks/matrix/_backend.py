@@ -10,7 +10,6 @@ from secrets import token_hex
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import OFFLINE, ONLINE, Identifier, Message, Person, RoomDoesNotExistError, read_only
@@ -55,8 +54,6 @@ _PRESENCES = {ONLINE: "online", OFFLINE: "offline"}
 
 class MatrixBackend(ManagingNetwork):
     """A connection to one Matrix network, as a client of a homeserver. Implements `outbox.Transport` and `ManagesRooms`, too."""
-
-    log = Logger(namespace="errklein.networks")
 
     mode = "matrix"
     joins_configured_rooms = True
@@ -207,7 +204,7 @@ class MatrixBackend(ManagingNetwork):
         return shown.addErrback(self._failed, "the bot's presence")
 
     def _failed(self, failure: Failure, what: str) -> None:
-        self.log.warn("{network}: {what}: {reason}", network=self.network, what=what, reason=failure.getErrorMessage())
+        self.membership.warn(f"{what}: {failure.getErrorMessage()}")
 
 
 Event = Mapping[str, Any]

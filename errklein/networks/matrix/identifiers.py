@@ -42,10 +42,7 @@ class MatrixPerson(LocalPerson):
 
 
 class MatrixRoom(ManagedRoom):
-    """A room, identified by its id, such as !abc:example.org, or by an alias, such as #ops:example.org, until that is resolved.
-
-    :raises ValueError: The text is neither.
-    """
+    """A room, identified by its id, such as !abc:example.org, or by an alias, such as #ops:example.org, until that is resolved."""
 
     def __init__(self, text: str, network: str = "", id: str = "", *known: Any, **options: Any) -> None:
         if not is_room(text):

@@ -1,5 +1,4 @@
-"""A connection to Telegram as one bot, the groups and channels that the bot is in, and reading of updates, by long polling or as
-webhook."""
+"""A connection to Telegram as one bot, the groups and channels that it is in, and reading of updates, by polling or as webhook."""
 
 from __future__ import annotations
 
@@ -14,7 +13,6 @@ from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 
 from errklein.chat import Attachment, Identifier, Room, RoomDoesNotExistError, RoomError, UserDoesNotExistError
 from errklein.chat.events import REACTION_ADDED, REACTION_REMOVED, Reaction
@@ -244,8 +242,6 @@ _FILES = ("photo", "document", "audio", "video", "voice", "animation", "video_no
 class TelegramUpdates:
     """Reads updates in `session`, and reports them."""
 
-    log = Logger(namespace="errklein.networks")
-
     def __init__(self, backend: TelegramBackend) -> None:
         self._backend, self._context, self._call = backend, backend.context, backend.client.call
         self._seen = self._context.seen("updates")
@@ -321,7 +317,9 @@ class TelegramUpdates:
                 try:
                     _HANDLERS[kind](self, self._backend.events, found)
                 except Exception:
-                    self.log.failure("An update of {network} could not be handled", network=self._backend.network)
+                    self._backend.log.failure(
+                        "An update of {network} could not be handled", network=self._backend.network
+                    )
 
     # Each kind of update
 
@@ -395,7 +393,9 @@ class TelegramUpdates:
         finally:
             shown: Any = {"text": refusal[:200], "show_alert": True} if refusal else {}
             done = Deferred.fromCoroutine(self._call("answerCallbackQuery", callback_query_id=found["id"], **shown))
-            done.addErrback(lambda failure: self.log.info("A press is unanswered: {reason}", reason=str(failure.value)))
+            done.addErrback(
+                lambda failure: self._backend.log.info("A press is unanswered: {reason}", reason=str(failure.value))
+            )
 
     # Identifiers
 

@@ -294,8 +294,7 @@ class TextBackend(LocalBackend):
         return stream
 
     def build_identifier(self, text: str) -> Identifier:
-        """Return the person of `@user` or of a name in BOT_ADMINS, the room of `#room`, or the occupant of
-        `#room/user`. Raises ValueError for any other text."""
+        """Return the person of `@user` or of a name in BOT_ADMINS, the room of `#room`, or the occupant of `#room/user`."""
         if occupant := _OCCUPANT.fullmatch(text):
             return self.query_room(occupant["room"]).occupant_named(occupant["person"])
         if _ROOM.fullmatch(text):

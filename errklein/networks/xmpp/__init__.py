@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from errklein.config import Config, ConfigError
-from errklein.config.networks import IdentityKey, Network, NetworkFinding, NetworkSettings, check_text, configured_rooms
+from errklein.config.networks import IdentityKey, Network, NetworkSettings, check_text, configured_rooms, lazily
 from errklein.networks.xmpp.identifiers import bare
-
-if TYPE_CHECKING:
-    from errklein.networks.context import NetworkContext
-    from errklein.ports.chat import Backend
 
 __all__ = ["NETWORK"]
 
@@ -75,40 +70,15 @@ SETTINGS = NetworkSettings(
 )
 
 
-def _make(context: NetworkContext) -> Backend:
-    from errklein.networks.xmpp._backend import XMPPBackend
-
-    return XMPPBackend(context)
-
-
-async def _check(context: NetworkContext) -> Sequence[NetworkFinding]:
-    """Log in, beside a running bot, and find out what the server offers."""
-    from errklein.networks.xmpp._client import UPLOAD, XMPPStream
-
-    # Its errors are printed as one problem.
-    logging.getLogger("slixmpp").setLevel(logging.CRITICAL)
-    stream = XMPPStream(context, "errklein-check")
-    try:
-        await stream.connect()
-        services = await stream.services()
-    finally:
-        await stream.close()
-    rooms = ", ".join(name for name, features in services.items() if "{http://jabber.org/protocol/muc}" in features)
-    has_files = any(UPLOAD in features for features in services.values())
-    texts = [f"the server accepts the bot as {stream.jid}", f"rooms are at {rooms}" if rooms else "there are no rooms"]
-    texts.append("the server takes files" if has_files else "the server takes no files (XEP-0363), only their texts")
-    return [NetworkFinding(text) for text in texts]
-
-
 NETWORK = Network(
     "XMPP",
     "XMPP (Jabber), with a password",
     SETTINGS,
-    _make,
+    lazily(f"{__name__}._backend", "XMPPBackend"),
     values=[f"{__name__}.identifiers:{name}" for name in ("XMPPPerson", "XMPPRoom", "XMPPRoomOccupant")],
     libraries=["slixmpp"],
     extra="errklein[xmpp]",
     admin="alice@example.org",
     mentions_all=False,
-    check=_check,
+    check=lazily(f"{__name__}._client", "check"),
 )

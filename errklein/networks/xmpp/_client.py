@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from errklein.chat import Room, RoomError, RoomNotJoinedError
 from errklein.commands.access import Caller
 from errklein.config import ConfigError
+from errklein.config.networks import NetworkFinding
 from errklein.networks.context import NetworkContext
 from errklein.networks.directory import WantedRooms, reported
 from errklein.networks.errors import NotConfirmed, RequestRefused, Unusable
@@ -433,3 +434,20 @@ class XMPPRooms(WantedRooms):
         self.state_of(room)
         invitation = element(f"{USER}invite", to=bare(person))
         await self._backend.deliver(str(room), [element(f"{USER}x", invitation)], "normal")
+
+
+async def check(context: NetworkContext) -> Sequence[NetworkFinding]:
+    """Log in, beside a running bot, and find out what the server offers."""
+    # Its errors are printed as one problem.
+    logging.getLogger("slixmpp").setLevel(logging.CRITICAL)
+    stream = XMPPStream(context, "errklein-check")
+    try:
+        await stream.connect()
+        services = await stream.services()
+    finally:
+        await stream.close()
+    rooms = ", ".join(name for name, features in services.items() if MUC in features)
+    has_files = any(UPLOAD in features for features in services.values())
+    texts = [f"the server accepts the bot as {stream.jid}", f"rooms are at {rooms}" if rooms else "there are no rooms"]
+    texts.append("the server takes files" if has_files else "the server takes no files (XEP-0363), only their texts")
+    return [NetworkFinding(text) for text in texts]
