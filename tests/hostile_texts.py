@@ -536,7 +536,7 @@ def functions() -> list[Tested]:
         Tested("plain", plain, ["errklein.text._quoting"]),
         Tested("code", code, ["errklein.text._quoting"]),
         Tested("fenced", fenced, ["errklein.text._quoting"]),
-        Tested("folded", folded, ["errklein.text.folding"]),
+        Tested("folded", folded, ["errklein.text._quoting"]),
         Tested("sanitize", sanitize, ["errklein.text._quoting"]),
         Tested("split_message", lambda text: split_message(text, 400), ["errklein.text._splitting"]),
         Tested("without_mentions", without_mentions, ["errklein.text.neutralising"]),

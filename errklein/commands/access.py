@@ -241,7 +241,7 @@ _QUOTING = re.compile(rf"[\\\"'{''.join(ARG_BOTCMD_CHARACTER_REPLACEMENTS)}]")
 
 def denies(text: str, patterns: Iterable[str] | str) -> bool:
     """Return whether one of the patterns matches the arguments, as typed or in normalised form. Text and pattern are normalised by
-    `errklein.text.folding.folded`, so that case, fullwidth letters and invisible characters don't evade a rule. In normalised form,
+    `errklein.text.folded`, so that case, fullwidth letters and invisible characters don't evade a rule. In normalised form,
     `?` and `[…]` match one character. The text is also compared in the forms that the command may get: with one space
     between words, and without the quotes and backslashes that splitters such as shlex remove."""
     texts = set(_as_split(text))

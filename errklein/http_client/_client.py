@@ -107,7 +107,6 @@ def _without_redirects(response: Any) -> Any:
 
 
 def _completed(response: Any, body: _Body) -> Deferred[Any]:
-    """Return a Deferred that fires with the response when its body has been received, which the response keeps."""
     response.deliverBody(body)
     return body.complete.addCallback(lambda _: response)
 

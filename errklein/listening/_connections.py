@@ -125,7 +125,6 @@ class ConnectionLimits:
         return True
 
     def opened(self, connection: LimitedConnection) -> None:
-        """Add a new connection. It, or others, are closed if there are too many."""
         address = connection.transport.getPeer()
         if self.accepts(address):
             self._add(connection, self._client_at(address))

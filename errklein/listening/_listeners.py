@@ -220,7 +220,6 @@ class Listeners:
                 yield ("certificate", endpoint, file, expires, stage), sentence
 
     def expiries(self) -> list[tuple[str, str, datetime]]:
-        """Return the endpoint, the file and the expiry of each certificate that open endpoints serve."""
         stores = self._with_certificates()
         return [(endpoint, str(path), expires) for endpoint, store in stores for path, expires in store.expiries]
 

@@ -48,8 +48,6 @@ class SideServer:
 
 
 class _Request(Request):
-    """A request that may have a large body."""
-
     received = 0
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -64,8 +62,6 @@ class _Request(Request):
 
 
 class _Site(Site):
-    """A site without an access log and without tracebacks in responses."""
-
     requestFactory = _Request
     noisy = displayTracebacks = False
     body = 0
@@ -75,8 +71,6 @@ class _Site(Site):
 
 
 class _Connection(ProtocolWrapper):
-    """A connection whose last activity is known."""
-
     def dataReceived(self, data: bytes) -> None:
         if self._use():
             super().dataReceived(data)  # type: ignore[no-untyped-call]

@@ -268,7 +268,7 @@ class CertificateStore:
         return [(identity.path, identity.expires) for identity in self._in_use()]
 
     def refresh(self) -> list[str] | None:
-        """Read the files again if they have changed. Return the errors in them, or None if nothing has changed."""
+        """Read the files again if they have changed, and return the errors in them; None if nothing has changed."""
         if self._look()[1] == self._seen:
             # Time has passed: a certificate may have become valid or expired.
             self._arrange()

@@ -1,6 +1,6 @@
 """Rendering of Markdown as plain text, ANSI, IRC and XHTML; splitting, truncation, escaping and sanitizing of text."""
 
-from errklein.text._quoting import code, fenced, plain, plain_but_html, plain_lines, sanitize
+from errklein.text._quoting import code, fenced, folded, plain, plain_but_html, plain_lines, sanitize
 from errklein.text._splitting import (
     PARTS_CAP,
     at_most,
@@ -10,7 +10,6 @@ from errklein.text._splitting import (
     split_rendered,
     truncated,
 )
-from errklein.text.folding import folded
 from errklein.text.neutralising import without_mentions, without_unsafe_links
 from errklein.text.rendering import (
     is_only_text,

@@ -1,8 +1,11 @@
-"""Quoting of untrusted text for Markdown, so that it is shown literally, and removal of control characters from it."""
+"""Quoting of untrusted text for Markdown, so that it is shown literally; removal of control characters; and folding, a normal form of
+text that is equal for spellings that differ only in case, width or invisible characters. That form is Unicode's NFKC_Casefold (Unicode
+Standard, section 3.13), without control characters."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
 # Markdown syntax at the beginning of a line, anywhere, and (underscores) at the edge of a word.
 _SPECIAL = re.compile(r"(^\s*[0-9]+)(\.)|(^\s*)([#>+-])|()([\\`*{\[\]|]|(?<![^\W_])_|_(?![^\W_]))")
@@ -96,3 +99,46 @@ def sanitize(text: str) -> str:
         return text
     text = _SEQUENCES.sub("", _NEWLINES.sub("\n", text))
     return _UNPRINTABLE.sub("", _SURROGATES.sub("\ufffd", text))
+
+
+# Default_Ignorable_Code_Point outside of the general category Cf: DerivedCoreProperties.txt, Unicode 17. The module
+# unicodedata lacks this property. The unassigned code points are reserved for invisible characters.
+_IGNORABLE = frozenset(
+    code
+    for first, last in (
+        (0x034F, 0x034F),  # combining grapheme joiner
+        (0x115F, 0x1160),  # Hangul fillers
+        (0x17B4, 0x17B5),  # Khmer inherent vowels
+        (0x180B, 0x180F),  # Mongolian variation selectors
+        (0x2065, 0x2065),
+        (0x3164, 0x3164),  # Hangul filler
+        (0xFE00, 0xFE0F),  # variation selectors
+        (0xFFA0, 0xFFA0),  # halfwidth Hangul filler
+        (0xFFF0, 0xFFF8),
+        (0xE0000, 0xE0FFF),  # tags, variation selectors
+    )
+    for code in range(first, last + 1)
+)
+
+
+def is_invisible(character: str) -> bool:
+    """Return whether the character is invisible. True for format characters (general category Cf, such as zero-width
+    spaces, the soft hyphen and bidirectional marks), for other default-ignorable code points (such as variation
+    selectors), and for control characters that aren't white space."""
+    category = unicodedata.category(character)
+    if category == "Cc":
+        return not character.isspace()
+    return category == "Cf" or ord(character) in _IGNORABLE
+
+
+def folded(text: str) -> str:
+    """Return the text after NFKC, casefolding and removal of invisible characters, with U+0020 for each white space."""
+    if text.isascii() and text.isprintable():
+        return text.lower()
+    before = None
+    # One pass may require another: a letter and an accent compose when the joiner between them is removed.
+    while text != before:
+        before = text
+        text = unicodedata.normalize("NFKC", text).casefold()
+        text = "".join(" " if one.isspace() else one for one in text if not is_invisible(one))
+    return text

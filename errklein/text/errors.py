@@ -170,7 +170,6 @@ def _masked(text: str) -> str:
 
 
 def _is_within_string(source: str, line: int) -> bool:
-    """Return whether the line continues or ends a string that begins on an earlier line."""
     try:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             if token.start[0] > line:

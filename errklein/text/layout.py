@@ -233,7 +233,6 @@ def _widths(rows: Sequence[Row]) -> list[int]:
 
 
 def _lines(row: Row, widths: Sequence[int]) -> Iterator[list[str]]:
-    """Yield the lines of one row, each a list of cells padded to the widths of their columns."""
     cells = [cell.split("\n") for cell in row] + [[""]] * (len(widths) - len(row))
     for number in range(max(map(len, cells), default=0)):
         line = [cell[number] if number < len(cell) else "" for cell in cells]
@@ -404,10 +403,8 @@ class _Layout:
 
 
 def _fixed(block: str) -> str:
-    """Return the block with marks for a fixed-width font; the final mark is before the last newline."""
     return f"{styles.FIXED}{block.removesuffix(NEWLINE)}{styles.FIXED_END}\n"
 
 
 def _restored(code: str) -> str:
-    """Return the text of a code element, which Markdown has escaped for HTML."""
     return code.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")

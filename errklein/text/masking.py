@@ -318,7 +318,6 @@ def _in_urls(text: str) -> Iterator[Span]:
 
 
 def _by_surroundings(text: str) -> Iterator[Span]:
-    """Yield the spans of secrets that their surroundings identify."""
     yield from _in_urls(text)
     small = text.lower()
     # The patterns are slow, and most texts contain no hint.

@@ -136,8 +136,6 @@ def _head_of(response: Any, context: RequestContext, streamed: bool) -> tuple[in
 
 
 def split_body(response: PreparedResponse, size: int) -> PreparedResponse:
-    """Return the same response with its body in pieces of at most `size` bytes."""
-
     async def pieces() -> AsyncIterator[bytes]:
         for begin in range(0, len(response.body), size):
             yield response.body[begin : begin + size]

@@ -147,7 +147,6 @@ class Route:
         return Deferred()
 
     def take(self, hook: Hook, methods: Collection[str]) -> None:
-        """Pass requests with these methods to this hook from now on."""
         self.hook, self.methods, self.label = hook, methods, hook.full_name
         declaration = hook.declaration
         self.max_body = declaration.max_body
@@ -287,7 +286,6 @@ class Routes:
                 self._prepare(hook)
 
     def replace_mounts(self, owner: str, resources: Mapping[str, IResource]) -> None:
-        """Replace all of the owner's mounts by these resources, given by path."""
         others = [mount for mount in self.mounts if mount.owner != owner]
         self.mounts = [*others, *(Mount(owner, normalise_rule(path), one) for path, one in resources.items())]
         self._changed()
@@ -320,7 +318,6 @@ class Routes:
         self._use(owner, usable)
 
     def put(self, hook: Hook, tokens: Sequence[str] = ()) -> None:
-        """Add the webhook of a room, or replace the one of this name."""
         name = hook.full_name
         route = self.named[name] = self.named.get(name) or Route(hook, self._enter)
         route.take(hook, hook.declaration.methods)
@@ -354,7 +351,6 @@ class Routes:
             context.run(waiting.callback, None)
 
     def end_streams(self, owner: str) -> None:
-        """End the owner's streams and WebSockets, since it is deactivated."""
         for stream in tuple(self.streams.pop(owner, ())):
             stream.end(Problem(503, "the plugin has been deactivated"))
 

@@ -248,8 +248,6 @@ def request_bytes(method: str, url: str, headers: RequestHeaders = (), body: byt
 
 @implementer(ITransport, IConsumer, IPushProducer)
 class _MemoryTransport:
-    """The server's transport of a connection in memory."""
-
     disconnecting = False
 
     def __init__(self, method: str) -> None:

@@ -204,7 +204,6 @@ class Channel(HTTPChannel):
         return request
 
     def _accept_body(self, request: HTTPRequest, head: Head) -> bool:
-        """Let the intake check the head. Return whether the body is to be read."""
         if (problem := self.site.intake.match_head(request, head.length, head.expects_continue)) is not None:
             self._refuse(problem)
             return False
@@ -352,8 +351,6 @@ LONGEST_METHOD = 20  # the number of characters of a method that are logged
 
 @dataclass(slots=True)
 class Durations:
-    """Durations in classes: their number in each class, and their sum in seconds."""
-
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
     total: float = 0.0
 

@@ -90,7 +90,6 @@ def decode_text(body: bytes, content_type: str = "") -> str:
 
 
 def _names_of(fields: Mapping[str, str]) -> str:
-    """Return the names of a form's fields, without their values, for an error message."""
     if not fields:
         return "no fields"
     shown = ", ".join(map(_shortened, list(fields)[:_MOST_NAMES]))
@@ -279,14 +278,11 @@ def _found(form: bytes, sign: bytes, start: int, end: int) -> int:
 
 
 class _FormReader:
-    """Decodes the names and values of one form, and counts invalid escapes and bytes."""
-
     def __init__(self, form: bytes, encoding: str, errors: str) -> None:
         self._form, self._encoding, self._errors = form, encoding, errors
         self._strays = 0
 
     def read(self, start: int, end: int) -> str:
-        """Return the name or value at this position as text."""
         form = self._form
         if form.find(b"%", start, end) < 0:
             return form[start:end].translate(_SPACES).decode("utf-8", "surrogatepass")

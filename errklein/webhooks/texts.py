@@ -64,7 +64,6 @@ class _Placeholder:
     is_code: bool = False
 
     def texts(self, values: object) -> Iterator[str]:
-        """Yield the text of each alternative that has one."""
         for term in self.terms:
             given = term if isinstance(term, str) else found(values, term)
             for name in self.filters:
@@ -73,7 +72,6 @@ class _Placeholder:
                 yield text
 
     def shown(self, values: object) -> str:
-        """Return Markdown of the first alternative."""
         text = next(self.texts(values), "")
         if self.filters[-1:] == ("link",):
             return linked(text)
@@ -84,8 +82,6 @@ class _Placeholder:
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """A link with placeholders in its label or its address."""
-
     label: tuple[_Part, ...]
     address: tuple[_Part, ...]
 
@@ -139,7 +135,6 @@ def _lines_of(text: str) -> tuple[tuple[_Part, ...], ...]:
 
 
 def _parts(line: str) -> tuple[_Part, ...]:
-    """Return the text, placeholders and links of a line."""
     parts: list[_Part] = []
     # Where the last label begins, and the address after it.
     label = address = -1
@@ -322,7 +317,6 @@ _ENTITY = re.compile(r"&(?=#?\w+;)")
 
 
 def _address(text: str) -> str:
-    """Return an address of the web for a link in Markdown; "" if the text is none."""
     address = sanitize(text[: ADDRESS_CAP + 1]).strip()
     if len(address) > ADDRESS_CAP or not _ADDRESS.match(address):
         return ""

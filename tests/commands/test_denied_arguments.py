@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.commands import Caller
 from errklein.commands.access import denies, glob, normalised
-from errklein.text.folding import folded
+from errklein.text import folded
 from tests.commands.test_access import decide_access
 from tests.text.test_folding import INVISIBLE
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.text.folding import folded, is_invisible
+from errklein.text._quoting import folded, is_invisible
 from tests import takes_long
 
 INVISIBLE = [chr(code) for code in range(sys.maxunicode + 1) if is_invisible(chr(code))]

@@ -416,7 +416,6 @@ class RequestContext:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Return a context manager that makes this the current context."""
         name = f"route:{self.hook.full_name}"
         with (
             assigned(_current, self),
