@@ -53,21 +53,17 @@ class Expired(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request, as the functions that verify it get it.
-
-    `url` is the address that the source used, with scheme, host and query. The names of `headers` are in lower case; their
-    values are unchanged. `body` has the bytes that have arrived, `peer` is the client's address or "", and `now` the current
-    Unix time in seconds. `path_token` is the token at the end of the address of a webhook of a room, which `url` doesn't have.
-    The repr leaves out what may contain secrets.
-    """
+    """A request, as the functions that verify it get it. The repr leaves out what may contain secrets."""
 
     method: str
-    url: str = field(repr=False)
-    headers: Sequence[Header] = field(repr=False)
-    body: bytes = field(repr=False)
-    peer: str
-    now: float
-    path_token: bytes = field(default=b"", repr=False)
+    url: str = field(repr=False)  #: the address that the source used, with scheme, host and query
+    headers: Sequence[Header] = field(repr=False)  #: with names in lower case
+    body: bytes = field(repr=False)  #: the bytes that have arrived
+    peer: str  #: the client's address, or ""
+    now: float  #: the current Unix time in seconds
+    path_token: bytes = field(
+        default=b"", repr=False
+    )  #: the token at the end of a room's address, which `url` doesn't have
 
     def header(self, name: bytes) -> bytes:
         """Return the value of the header with this lower-case name; empty if it is missing. Raises Refused: it is repeated."""
@@ -130,28 +126,20 @@ Signer = Callable[..., Sequence[Header]]
 
 @dataclass(frozen=True)
 class Verification:
-    """A scheme, such as that of GitHub, with the references to its secrets and its options.
-
-    :param secrets: References such as "env:GH_SECRET". A request is authentic if one of them fits.
-    :param options: Further arguments of `check` and `signer`.
-    :param delivery_id: Returns the id that the source gives each delivery, and repeats when it sends it again; None if the
-        request has none. It raises no exception.
-    :param secret_headers: The lower-case names of headers that authenticate a request. They are never stored in the log.
-    :param signer: The function that signs a request, for tests; None if the scheme has no secret, or a private key.
-    :param event_header: The header with the name of the event, for tests; "" if the source names it in the body.
-    :param unusable: Why no request can be verified, such as since no secret is configured yet; "" if requests can be.
-    :raises ValueError: A secret isn't a reference.
-    """
+    """A scheme, such as that of GitHub, with the references to its secrets and its options. Raises ValueError: a secret isn't a
+    reference."""
 
     scheme: str
     check: Check
-    secrets: tuple[str, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-    delivery_id: FindId = None
-    secret_headers: frozenset[bytes] = frozenset()
-    signer: Signer | None = None
-    event_header: str = ""
-    unusable: str = ""
+    secrets: tuple[str, ...] = ()  #: references such as "env:GH_SECRET"; a request is authentic if one of them fits
+    options: Mapping[str, Any] = field(default_factory=dict)  #: further arguments of `check` and `signer`
+    delivery_id: FindId = None  #: returns the id of a delivery, and raises no exception
+    secret_headers: frozenset[bytes] = frozenset()  #: lower-case names of headers that are never stored in the log
+    signer: Signer | None = None  #: signs a request, for tests; None if the scheme has no secret, or a private key
+    event_header: str = ""  #: the header with the name of the event, for tests; "" if the source names it in the body
+    unusable: str = (
+        ""  #: why no request can be verified, such as since no secret is configured yet; "" if requests can be
+    )
 
     def __post_init__(self) -> None:
         for reference in self.secrets:
@@ -275,10 +263,9 @@ def check_time(timestamp: bytes, now: float, tolerance: float) -> None:
         raise Refused(f"the timestamp is more than {tolerance:g} s from the present time", "time")
 
 
-def check_tolerance(tolerance: float) -> float:
+def check_tolerance(tolerance: float) -> None:
     if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0 < tolerance < math.inf:
         raise ValueError(f"invalid tolerance: {tolerance!r}; expected a number of seconds above 0")
-    return tolerance
 
 
 def required(received: Received, name: bytes) -> bytes:
@@ -444,10 +431,9 @@ def hmac_signature(
     for name in (header, *filter(None, (timestamp_header, id_header))):
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ValueError(f"invalid name of a header: {name!r}")
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"invalid algorithm: {algorithm!r}; expected one of {', '.join(ALGORITHMS)}")
-    if encoding not in ENCODINGS:
-        raise ValueError(f"invalid encoding: {encoding!r}; expected one of {', '.join(ENCODINGS)}")
+    for option, known, kind in ((algorithm, ALGORITHMS, "algorithm"), (encoding, (*ENCODINGS,), "encoding")):
+        if option not in known:
+            raise ValueError(f"invalid {kind}: {option!r}; expected one of {', '.join(known)}")
     text = signed or ("{timestamp}.{body}" if timestamp_header else "{body}")
     if text.count(BODY.decode()) != 1 or text.count(TIMESTAMP.decode()) != bool(timestamp_header):
         raise ValueError(f"invalid signed text: {text!r}; expected {{body}}, and {{timestamp}} with a timestamp_header")
