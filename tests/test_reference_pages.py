@@ -35,7 +35,7 @@ REFERENCE = ROOT / "docs" / "reference"
 OPTIONAL_SCHEMES = ("discord",)
 
 # Names of the facade that are errklein's own, and not Flask's.
-OWN_NAMES = {"current_context", "endpoint_of", "response_of_error"}
+OWN_NAMES = {"FlaskJSON", "current_context", "endpoint_of", "response_of_error"}
 
 
 class ChatCommandTests(PluginTestCase):
