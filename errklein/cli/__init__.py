@@ -167,6 +167,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "person": _late("_control", "forget_person"),
     "report": _late("_report", "report"),
     "sign": _late("_webhooks", "sign"),
+    "storage move": _late("_moving", "move"),
     "webhook": _late("_webhooks", "work_on_webhooks"),
     "delivery": _late("_webhooks", "work_on_deliveries"),
     "why": _late("_webhooks", "explain"),

@@ -306,16 +306,24 @@ def _locked_storage(config: Config, *, create: bool = False) -> Iterator[Storage
 
 @contextmanager
 def _locked(config: Config, *, create: bool = False) -> Iterator[SharedDatabase | None]:
-    data = _data_of(config)
     database = shared_database(config)
-    if not create and database is None:
+    with (
+        locked_directory(config, create=create or database is not None),
+        nullcontext() if database is None else database.alone(),
+    ):
+        yield database
+
+
+@contextmanager
+def locked_directory(config: Config, *, create: bool = False) -> Iterator[None]:
+    data = _data_of(config)
+    if not create:
         data.check_exists()
     data.check()
     data.prepare()
     data.lock()
     try:
-        with nullcontext() if database is None else database.alone():
-            yield database
+        yield
     finally:
         data.unlock()
 

@@ -127,10 +127,19 @@ class ShelfStoragePlugin(StoragePluginBase):
         return store
 
 
+def moved_mark(config: Config) -> Path:
+    """Return the file that `errklein storage move` writes so that no bot starts on data that is elsewhere, or incomplete."""
+    return Path(config.BOT_DATA_DIR) / "errklein.moved"
+
+
 def shared_database(config: Config) -> SharedDatabase | None:
-    """Return the database that ERRKLEIN_DATABASE names; None without the setting. May block. Raises ConfigError or StorageError."""
-    address = config.ERRKLEIN_DATABASE
-    return None if address is None else find_databases(address).open_database(address)
+    """Return the database that ERRKLEIN_DATABASE names; None without the setting. May block. Raises ConfigError or
+    StorageError, also if the data in the data directory can't be used instead."""
+    if (address := config.ERRKLEIN_DATABASE) is not None:
+        return find_databases(address).open_database(address)
+    if (mark := moved_mark(config)).exists():
+        raise stored.StorageError(f"{mark}: {mark.read_text('utf-8').strip()}")
+    return None
 
 
 def make_storage(

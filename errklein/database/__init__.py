@@ -2,6 +2,7 @@
 
 from errklein.database._connection import (
     MAX_ROWS,
+    SUFFIXES,
     Access,
     Cursor,
     Database,
@@ -13,6 +14,8 @@ from errklein.database._connection import (
     SQLConnection,
     SQLDatabase,
     StorageError,
+    check_version,
+    connect_to_read,
     each,
     execute_rows,
     insert_all,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
@@ -104,3 +105,16 @@ class Databases(Protocol):
 
     def create_tables(self, address: str) -> Sequence[str]:
         """Make missing tables, or upgrade those of an older errklein. Return a line about each step."""
+
+    def move_in(self, address: str, files: Mapping[Path, Sequence[str]], mark: Callable[[str], None]) -> Sequence[str]:
+        """Copy SQLite files, which aren't changed, into a database without data, whose missing tables are made. Return a line
+        about each table. All rows are compared. After an error, the database is as it was.
+
+        :param files: The files, with the migrations that have made each.
+        :param mark: Called with the name of the database at last, so that no bot starts on the files any more.
+        """
+
+    def move_out(self, address: str, files: Mapping[Path, Sequence[str]], place: str) -> Sequence[str]:
+        """Copy a database into new SQLite files. Return a line about each table. All rows are compared. When the files are
+        complete and on disk, the database is marked, so that no bot starts on it any more: its data is in this place.
+        """

@@ -1,4 +1,4 @@
-"""What a bot uses of a PostgreSQL database."""
+"""The PostgreSQL database of a bot: its values, its journal and its nodes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from contextlib import closing, contextmanager
 from secrets import token_hex
 from typing import Any
 
-from errklein.database import Access, DatabaseError
+from errklein.database import Access
 from errklein.ports.journal import Journal
 from errklein.ports.nodes import Nodes
 from errklein.postgres._database import PostgresDatabase, name_of
 from errklein.postgres._journal import PostgresJournal
 from errklein.postgres._membership import Membership
 from errklein.postgres._nodes import PostgresNodes
-from errklein.postgres._tables import check_tables, connection_to
+from errklein.postgres._tables import check_tables, connection_to, lock_nodes
 from errklein.storage import SQLiteStorage
 
 
@@ -50,10 +50,5 @@ class PostgresShared:
     @contextmanager
     def alone(self) -> Iterator[None]:
         with connection_to(self._address) as connection:
-            # Heartbeats of processes that start wait for the end of the context.
-            connection.execute("LOCK TABLE nodes IN SHARE ROW EXCLUSIVE MODE")
-            seen = "SELECT name FROM nodes WHERE seen_at > extract(epoch FROM clock_timestamp()) - 10 ORDER BY id"
-            if running := [name for (name,) in connection.execute(seen)]:
-                text = f"{name_of(self._address)}: processes of the bot use it ({', '.join(running)}); stop them first"
-                raise DatabaseError(text)
+            lock_nodes(connection, name_of(self._address))
             yield

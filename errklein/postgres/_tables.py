@@ -21,6 +21,8 @@ _HERE = Path(__file__).parent
 MIGRATIONS = [_HERE / "schema.sql", *sorted((_HERE / "migrations").glob("*.sql"))]
 """The steps from one version of the tables to the next. Each must leave tables that the errklein before it can use, too."""
 
+_UNDO = "UPDATE errklein.made SET moved_to = ''"
+
 
 @contextmanager
 def connection_to(address: str, name: str = "errklein storage") -> Iterator[psycopg.Connection]:
@@ -44,14 +46,14 @@ def create_tables(address: str) -> Sequence[str]:
 def make_tables(connection: psycopg.Connection, name: str) -> Iterator[str]:
     # Nobody else makes them meanwhile.
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('errklein storage'))")
-    present = _version(connection)
+    present = version_of(connection)
     if present > len(MIGRATIONS):
         raise DatabaseError(_too_new(name, present))
     if present == 0:
-        if _value(connection, "SELECT to_regnamespace('pgmq') IS NULL"):
+        if value_of(connection, "SELECT to_regnamespace('pgmq') IS NULL"):
             connection.execute((files("pgmq") / "sql" / "pgmq.sql").read_bytes())
             yield f"{name}: PGMQ {version('pgmq')} in the schema pgmq"
-        elif _value(connection, "SELECT to_regprocedure('pgmq.read(text, integer, integer, jsonb)') IS NULL"):
+        elif value_of(connection, "SELECT to_regprocedure('pgmq.read(text, integer, integer, jsonb)') IS NULL"):
             raise DatabaseError(f"{name}: the schema pgmq has another version of PGMQ; use a database without it")
         connection.execute("CREATE SCHEMA IF NOT EXISTS errklein")
         connection.execute("SELECT pgmq.create(%s)", [QUEUE])
@@ -70,7 +72,7 @@ def check_tables(address: str) -> None:
     version before and after its own, so that processes of two versions work side by side during an upgrade."""
     name, known = name_of(address), len(MIGRATIONS)
     with connection_to(address, "errklein start") as connection:
-        present = _version(connection)
+        present = version_of(connection)
         if present == 0:
             raise DatabaseError(f"{name}: the tables are missing; make them with `errklein storage init`")
         if present < known - 1:
@@ -80,22 +82,31 @@ def check_tables(address: str) -> None:
             )
         if present > known + 1:
             raise DatabaseError(_too_new(name, present))
-        if moved_to := _value(connection, "SELECT moved_to FROM made"):
+        if moved_to := value_of(connection, "SELECT moved_to FROM made"):
             raise DatabaseError(
-                f"{name}: the data was moved to {moved_to}; see `errklein storage move --help` for how to undo that"
+                f"{name}: the data was moved to {moved_to}; use it there, without ERRKLEIN_DATABASE, or use what was here "
+                f"before the move after this statement: {_UNDO}"
             )
 
 
-def _version(connection: psycopg.Connection) -> int:
-    if _value(connection, "SELECT to_regclass('errklein.made') IS NULL"):
+def version_of(connection: psycopg.Connection) -> int:
+    if value_of(connection, "SELECT to_regclass('errklein.made') IS NULL"):
         return 0
-    return int(_value(connection, "SELECT version FROM made"))
+    return int(value_of(connection, "SELECT version FROM made"))
 
 
-def _value(connection: psycopg.Connection, query: str) -> Any:
+def value_of(connection: psycopg.Connection, query: str) -> Any:
     row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return row[0]
+
+
+def lock_nodes(connection: psycopg.Connection, name: str) -> None:
+    """Let no process of the bot start before the end of this transaction. Raises DatabaseError if one runs."""
+    connection.execute("LOCK TABLE nodes IN SHARE ROW EXCLUSIVE MODE")
+    seen = "SELECT name FROM nodes WHERE seen_at > extract(epoch FROM clock_timestamp()) - 10 ORDER BY id"
+    if running := [name for (name,) in connection.execute(seen)]:
+        raise DatabaseError(f"{name}: processes of the bot use it ({', '.join(running)}); stop them first")
 
 
 def _too_new(name: str, present: int) -> str:

@@ -125,7 +125,7 @@ class Commands(SynchronousTestCase):
             ),
             (
                 "storage",
-                "errklein storage: the action is missing; expected one of get, set, merge, init; 'errklein storage --help' lists the actions",
+                "errklein storage: the action is missing; expected one of get, set, merge, init, move; 'errklein storage --help' lists the actions",
             ),
             (
                 "",

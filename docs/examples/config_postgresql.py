@@ -1,0 +1,4 @@
+BACKEND = "Null"
+BOT_ADMINS = ("alice",)
+
+ERRKLEIN_DATABASE = "postgresql://errklein@db.example.net/errklein"
