@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from errklein.chat import Identifier, Message, RoomError, rules_of
 from errklein.chat.identifiers import LookupFailed
-from errklein.commands import Caller, CommandError, RegisteredCommand, check_access
+from errklein.commands import Caller, CommandError, RegisteredCommand, admin_by_default, botcmd, check_access
 from errklein.commands.operations import Actor
 from errklein.dispatch import DetailedError
 from errklein.logs import escape
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     # Commands import this module before they choose a reactor.
     from errklein.bot import CoreHost
 
-__all__ = ["CorePlugin", "callable_anywhere", "shown_lines"]
+__all__ = ["CorePlugin", "admin_command", "callable_anywhere", "shown_lines"]
 
 P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound=BotPlugin)
 T = TypeVar("T")
 
@@ -138,6 +139,11 @@ class CorePlugin(BotPlugin):
             return self.build_identifier(name)
         except ValueError as error:
             raise CommandError(f"{code(name)} is not a valid name: {plain(str(error))}") from error
+
+
+def admin_command(**options: Any) -> Callable[[F], F]:
+    """Declare a command with the options of `botcmd`, for administrators unless the access rules allow it to others."""
+    return lambda method: admin_by_default(botcmd(**options)(method))
 
 
 def callable_anywhere(

@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 
 from errklein.chat import Identifier, Message, Person, RoomError, RoomOccupant, rules_of
 from errklein.chat.identifiers import LookupFailed, UserDoesNotExistError, UserNotUniqueError
-from errklein.commands import CommandError, admin_by_default, botcmd
-from errklein.core_plugins import CorePlugin
+from errklein.commands import CommandError
+from errklein.core_plugins import CorePlugin, admin_command
 from errklein.dispatch import name_of
 from errklein.running import on_reactor
 from errklein.running.context import handled_network
@@ -25,8 +25,7 @@ def room_command(syntax: str, least: int, most: int | None, *, historize: bool =
     """Turn a method into an admin-only command with arguments as in a shell, whose usage replies to too few or too many."""
 
     def declare(handler: Handler) -> Handler:
-        @admin_by_default
-        @botcmd(split_args_with=shlex.split, syntax=syntax, historize=historize)
+        @admin_command(split_args_with=shlex.split, syntax=syntax, historize=historize)
         @wraps(handler)
         async def run(self: Any, msg: Message, args: list[str]) -> str:
             if len(args) < least or (most is not None and len(args) > most):

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from errklein.bot import MadeWebhook
 from errklein.chat import Message, RoomOccupant
-from errklein.commands import CommandError, admin_by_default, also_in_rooms, botcmd
+from errklein.commands import CommandError, also_in_rooms
 from errklein.commands.operations import Actor
 from errklein.config import SecretError
-from errklein.core_plugins import CorePlugin, shown_lines
+from errklein.core_plugins import CorePlugin, admin_command, shown_lines
 from errklein.database import StorageError
 from errklein.dispatch import name_of
 from errklein.dispatch.replies import OperatorConsole
@@ -40,8 +40,7 @@ class Deliveries(CorePlugin):
 
     refusals = JournalError, InvalidWords
 
-    @admin_by_default
-    @botcmd(
+    @admin_command(
         syntax="[WEBHOOK] [STATE …] [since TIME] [until TIME] [status STATUS] [answered STATUS] [reason TEXT] [source-id ID] [limit COUNT] [before ID] [grouped]",
         aliases=("deliveries",),
     )
@@ -57,8 +56,7 @@ class Deliveries(CorePlugin):
             lines.append(f"Older ones: {code(f'{self.host.prefix}delivery list {page.older}')}")
         return "\n".join(lines) or "No delivery matches."
 
-    @admin_by_default
-    @botcmd(hidden=True)
+    @admin_command(hidden=True)
     async def delivery(self, msg: Message, args: str) -> str:
         """Refuse a command without an action, and name the actions."""
         prefix, words = self.host.prefix, args.split()
@@ -67,8 +65,7 @@ class Deliveries(CorePlugin):
         actions = ", ".join(code(f"{prefix}delivery {action}") for action in ("list", "show ID", "replay ID"))
         raise CommandError(f"Name an action: {actions}.")
 
-    @admin_by_default
-    @botcmd(syntax="ID")
+    @admin_command(syntax="ID")
     async def delivery_show(self, msg: Message, args: str) -> str:
         """Show a delivery with its attempts, headers and body."""
         ids = parse_ids(args.split())
@@ -83,8 +80,9 @@ class Deliveries(CorePlugin):
             lines += [description, *([fenced(truncated(masker.part(text, 0, 2 * _SHOWN), _SHOWN))] if text else ())]
         return "\n".join(lines)
 
-    @admin_by_default
-    @botcmd(syntax="ID … [rate RATE] [force] | [WEBHOOK] [STATE …] [since TIME] [until TIME] [rate RATE] [force]")
+    @admin_command(
+        syntax="ID … [rate RATE] [force] | [WEBHOOK] [STATE …] [since TIME] [until TIME] [rate RATE] [force]"
+    )
     async def delivery_replay(self, msg: Message, args: str) -> str:
         """Run deliveries once more.
 
@@ -97,8 +95,7 @@ class Deliveries(CorePlugin):
         values = {"number": len(found.begun), "repeated": repeated, "others": others, "beginning": beginning}
         return self.render("replayed", values)
 
-    @admin_by_default
-    @botcmd(syntax="WEBHOOK")
+    @admin_command(syntax="WEBHOOK")
     async def webhook_show(self, msg: Message, args: str) -> str:
         """Show a webhook, and what has become of its requests.
 
@@ -111,8 +108,7 @@ class Deliveries(CorePlugin):
         lines = [line for report in reports for line in report.lines()]
         return "\n".join(shown_lines(lines, _SHOWN)[:_MOST_LINES])
 
-    @admin_by_default
-    @botcmd(syntax="[WEBHOOK]")
+    @admin_command(syntax="[WEBHOOK]")
     async def webhook_pause(self, msg: Message, args: str) -> str:
         """Let the deliveries of a webhook wait.
 
@@ -124,14 +120,12 @@ class Deliveries(CorePlugin):
             return f"Paused: {plain(', '.join(names)) or 'none'}."
         return f"Paused {await self._each(msg, args, self.host.webhooks.pause)}."
 
-    @admin_by_default
-    @botcmd(syntax="WEBHOOK")
+    @admin_command(syntax="WEBHOOK")
     async def webhook_resume(self, msg: Message, args: str) -> str:
         """Run the deliveries of a paused webhook."""
         return f"Resumed {await self._each(msg, args, self.host.webhooks.resume)}."
 
-    @admin_by_default
-    @botcmd(syntax="ID | #ROOM | WEBHOOK | refused")
+    @admin_command(syntax="ID | #ROOM | WEBHOOK | refused")
     async def why(self, msg: Message, args: str) -> str:
         """Explain the state of a delivery, webhook or room.
 
@@ -140,8 +134,7 @@ class Deliveries(CorePlugin):
         lines = [line for one in await self.host.webhooks.why(self.actor(msg), args.strip()) for line in one.lines()]
         return "\n".join(shown_lines(lines, _EXPLAINED)[:_MOST_LINES])
 
-    @admin_by_default
-    @botcmd(syntax="[NETWORK]")
+    @admin_command(syntax="[NETWORK]")
     async def message_list(self, msg: Message, args: str) -> str:
         """List the rooms and people for whom messages wait."""
         waiting = await self.host.messages.waiting(self.actor(msg), args.strip())
@@ -152,8 +145,7 @@ class Deliveries(CorePlugin):
         ]
         return "\n".join(shown_lines(lines[:_MOST_LINES])) or "No message waits."
 
-    @admin_by_default
-    @botcmd(syntax="NETWORK RECIPIENT")
+    @admin_command(syntax="NETWORK RECIPIENT")
     async def message_drop(self, msg: Message, args: str) -> str:
         """Drop what waits for a room or person.
 
@@ -198,8 +190,7 @@ class Webhooks(CorePlugin):
         return CommandError(text[:1].upper() + text[1:])
 
     @also_in_rooms
-    @admin_by_default
-    @botcmd(historize=False, syntax=_NEW.removeprefix("webhook new "))
+    @admin_command(historize=False, syntax=_NEW.removeprefix("webhook new "))
     async def webhook_new(self, msg: Message, args: str) -> str:
         """Make a webhook that shows in a room what a service sends.
 
@@ -218,8 +209,7 @@ class Webhooks(CorePlugin):
         return self._given(msg, made, f"Made {code(made.webhook.name)} for {self._shown(msg, room)}")
 
     @also_in_rooms
-    @admin_by_default
-    @botcmd(historize=False, syntax="NAME OPTION VALUE")
+    @admin_command(historize=False, syntax="NAME OPTION VALUE")
     async def webhook_set(self, msg: Message, args: str) -> str:
         """Change an option of a webhook of a room.
 
@@ -238,8 +228,7 @@ class Webhooks(CorePlugin):
         return f"Changed {code(option)} of {code(name)}."
 
     @also_in_rooms
-    @admin_by_default
-    @botcmd(historize=False, syntax="NAME")
+    @admin_command(historize=False, syntax="NAME")
     async def webhook_rotate(self, msg: Message, args: str) -> str:
         """Make a new address or secret for a webhook of a room.
 
@@ -253,8 +242,7 @@ class Webhooks(CorePlugin):
         return self._given(msg, made, f"Rotated {code(name)}", "What was valid before stays so for a day.")
 
     @also_in_rooms
-    @admin_by_default
-    @botcmd(historize=False, syntax="NAME ROOM")
+    @admin_command(historize=False, syntax="NAME ROOM")
     async def webhook_move(self, msg: Message, args: str) -> str:
         """Send the messages of a webhook to another room from now on."""
         name, given = _exactly(args, 2, f"{self.host.prefix}webhook move NAME ROOM")
@@ -264,8 +252,7 @@ class Webhooks(CorePlugin):
         return f"Moved {code(name)} to {self._shown(msg, room)}."
 
     @also_in_rooms
-    @admin_by_default
-    @botcmd(historize=False, syntax="NAME")
+    @admin_command(historize=False, syntax="NAME")
     async def webhook_remove(self, msg: Message, args: str) -> str:
         """Remove a webhook of a room."""
         [name] = _exactly(args, 1, f"{self.host.prefix}webhook remove NAME")

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from errklein.chat import Identifier, Message
-from errklein.commands import CommandError, FlowNode, FlowRoot, admin_by_default, botcmd, documentation
-from errklein.core_plugins import CorePlugin
+from errklein.commands import CommandError, FlowNode, FlowRoot, botcmd, documentation
+from errklein.core_plugins import CorePlugin, admin_command
 from errklein.text import code, plain
 
 _KILL_USAGE = "usage: flows_kill user flow_name"
@@ -75,8 +75,7 @@ class Flows(CorePlugin):
             name = mine.name
         return "Flow not found." if executor.stop_flow(name, requestor) is None else f"{name} stopped."
 
-    @admin_by_default
-    @botcmd(syntax="PERSON FLOW")
+    @admin_command(syntax="PERSON FLOW")
     def flows_kill(self, msg: Message, args: str) -> str:
         """Stop the flow of a person or room."""
         user, _, name = args.strip().rpartition(" ")

@@ -9,8 +9,8 @@ from typing import Any
 from twisted.internet.endpoints import quoteStringArgument
 
 from errklein.chat import Message
-from errklein.commands import CommandError, admin_by_default, botcmd
-from errklein.core_plugins import CorePlugin, callable_anywhere
+from errklein.commands import CommandError, botcmd
+from errklein.core_plugins import CorePlugin, admin_command, callable_anywhere
 from errklein.listening import ListenError, identify
 from errklein.plugins import ValidationException, recurse_check_structure
 from errklein.text import code, fenced, plain
@@ -140,8 +140,7 @@ class Webserver(CorePlugin):
         }
         return self.render("webstatus", values)
 
-    @admin_by_default
-    @botcmd(historize=False, syntax="URL|WEBHOOK [CONTENT]")
+    @admin_command(historize=False, syntax="URL|WEBHOOK [CONTENT]")
     async def webhook_test(self, msg: Message, args: str) -> str:
         """Send a test POST request to a webhook.
 
