@@ -218,7 +218,7 @@ AT_RUN_TIME = {
     ("errklein.networks.text._backend", r"f'\\n(?={prefix})'"): "it begins with one character, and repeats nothing",
     ("errklein.chat.identifiers", "translate(pattern)"): "fnmatch makes linear patterns, with atomic groups",
     ("errklein.commands._declaration", "pattern"): "the author of a plugin chooses it",
-    ("errklein.commands._history", _RECALL): "it begins with the prefix, and spaces are not part of it",
+    ("errklein.dispatch._finding", _RECALL): "it begins with the prefix, and spaces are not part of it",
     (
         "errklein.text.masking",
         "''.join(map(_percent_or_not, part))",
@@ -442,9 +442,8 @@ def functions() -> list[Tested]:
     """Return the functions that are compared as a whole."""
     from errklein.chat.identifiers import compiled
     from errklein.commands._declaration import words_of
-    from errklein.commands._history import contains_recall
     from errklein.commands._registry import find_command, unknown_command
-    from errklein.dispatch._finding import strip_prefix
+    from errklein.dispatch._finding import contains_recall, strip_prefix
     from errklein.journal._redaction import Redaction, redacted_head
     from errklein.logs import escape, format_line
     from errklein.networks.irc._lines import _FORMATTING, parse_tags, split_lines, strip_controls
@@ -500,7 +499,7 @@ def functions() -> list[Tested]:
     )
     markdown = ["errklein.text.rendering", "errklein.text.layout", "errklein.text.xhtml"]
     irc = ["errklein.networks.irc._lines", "errklein.networks.irc._lines", "errklein.text.styles"]
-    commands = ["errklein.commands._registry", "errklein.commands._declaration", "errklein.commands._history"]
+    commands = ["errklein.commands._registry", "errklein.commands._declaration", "errklein.dispatch._finding"]
     return [
         Tested("masker", masker, masking),
         Tested("masker", learned, masking, hints),

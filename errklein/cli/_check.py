@@ -19,17 +19,9 @@ from errklein.cli._parser import print_lines
 from errklein.commands import CommandDeclaration, CommandRegistry, documentation, is_admin_by_default, with_prefix
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, make_storage, shelves_to_import
-from errklein.config import (
-    Config,
-    ConfigError,
-    SecretError,
-    configuration_warnings,
-    located_errors,
-    placeholders,
-    read_secrets,
-)
+from errklein.config import Config, ConfigError, SecretError, located_errors, read_secrets
 from errklein.config.networks import CommandText, NetworkFinding, known_networks, network_of
-from errklein.config.review import places_of
+from errklein.config.review import configuration_warnings, placeholders, places_of
 from errklein.core_plugins import CorePlugin
 from errklein.database import Access, upgrade_of
 from errklein.logs import escape

@@ -1,4 +1,4 @@
-"""Declaration, registration and parsing of chat commands, access rules, command history and flows. Nothing in this
+"""Declaration, registration and parsing of chat commands, access rules and flows. Nothing in this
 package does I/O; `errklein.dispatch` runs commands."""
 
 from errklein.commands._declaration import (
@@ -24,7 +24,6 @@ from errklein.commands._declaration import (
     re_botcmd,
     with_prefix,
 )
-from errklein.commands._history import History, Sender, contains_recall, recall_position
 from errklein.commands._registry import (
     CommandRegistry,
     FilterRegistry,

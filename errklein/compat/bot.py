@@ -15,11 +15,10 @@ from twisted.python.failure import Failure
 from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message
 from errklein.chat.operations import Kind
-from errklein.commands import History
 from errklein.compat._running_bots import running_bots
 from errklein.compat.core import EVENTS, ErrBot, RunsErrBot, part_of
 from errklein.compat.plugin_manager import BotPluginManager
-from errklein.dispatch import Networks
+from errklein.dispatch import History, Networks
 from errklein.dispatch.replies import HasOwnReplies
 from errklein.networks.base import NetworkBase
 from errklein.networks.outbox import Transport

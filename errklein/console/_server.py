@@ -29,17 +29,7 @@ from errklein.bot import Bot
 from errklein.chat import Identifier
 from errklein.commands.operations import Actor, operation
 from errklein.console._pages import ACTIONS, PAGES, PageFunction
-from errklein.console._visit import (
-    LINK_SECONDS,
-    Left,
-    NotPermitted,
-    OtherResponse,
-    RequestChecks,
-    Sessions,
-    Values,
-    Visit,
-    Visitor,
-)
+from errklein.console._visit import Left, NotPermitted, OtherResponse, RequestChecks, Sessions, Values, Visit, Visitor
 from errklein.listening import endpoint_url
 from errklein.listening.side_server import SideServer
 from errklein.running import Overloaded, WorkerPool
@@ -322,8 +312,10 @@ class ConsoleServer(SideServer):
         found, bot = self.sessions.enter(token), self._bot
         if found is None or bot is None:
             text = "A link to the console was refused: unknown, used or older than {age:.0f} s"
-            self.log.warn(text, age=LINK_SECONDS)
-            raise OtherResponse(401, f"This link is unknown, was used, or is older than {LINK_SECONDS:.0f} s.")
+            self.log.warn(text, age=self.sessions.link_seconds)
+            raise OtherResponse(
+                401, f"This link is unknown, was used, or is older than {self.sessions.link_seconds:.0f} s."
+            )
         cookie, session = found
         try:
             Visit(request, session, bot).check()

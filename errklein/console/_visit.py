@@ -24,7 +24,6 @@ from errklein.ports.chat import Backend, KnowsHolders
 from errklein.running.context import handled_network, origin, person_origin
 from errklein.webhooks.forwarding import UNIX, TrustedProxies, is_host
 
-LINK_SECONDS, SESSION_SECONDS = 120.0, 8 * 3600.0
 _MOST_LINKS = 5  # the open links of a visitor
 _MOST_RESULTS = 20  # the results of actions that a session remembers
 
@@ -57,20 +56,22 @@ class Session:
 class Sessions:
     """Links and sessions. Tokens are kept as hashes, so that a comparison takes no time that depends on them."""
 
+    link_seconds, session_seconds = 120.0, 8 * 3600.0
+
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
         self._links: dict[bytes, tuple[Visitor, float]] = {}
         self._sessions: dict[bytes, Session] = {}
 
     def invite(self, visitor: Visitor) -> str:
-        """Return the token of a link that is valid once, for LINK_SECONDS."""
+        """Return the token of a link that is valid once, for `link_seconds`."""
         self._forget_ended()
         own = [key for key, (other, _) in self._links.items() if other == visitor]
         for key in own[: max(0, len(own) + 1 - _MOST_LINKS)]:
             del self._links[key]
         # Only digits and letters: chat takes underscores for markup.
         token = token_hex(32)
-        self._links[_hash(token)] = visitor, self._seconds() + LINK_SECONDS
+        self._links[_hash(token)] = visitor, self._seconds() + self.link_seconds
         return token
 
     def enter(self, token: str) -> tuple[str, Session] | None:
@@ -78,7 +79,7 @@ class Sessions:
         self._forget_ended()
         if (found := self._links.pop(_hash(token), None)) is None:
             return None
-        cookie, session = token_hex(32), Session(found[0], self._seconds() + SESSION_SECONDS)
+        cookie, session = token_hex(32), Session(found[0], self._seconds() + self.session_seconds)
         self._sessions[_hash(cookie)] = session
         return cookie, session
 

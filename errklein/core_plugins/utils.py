@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from errklein.chat import Message, RoomOccupant, UserDoesNotExistError, UserNotUniqueError
-from errklein.commands import CommandError, Sender, botcmd
+from errklein.commands import CommandError, botcmd
 from errklein.core_plugins import CorePlugin, shown_lines
+from errklein.dispatch import Sender
 from errklein.logs import last_lines
 from errklein.ports.journal import JournalError
 from errklein.storage import StorageError

@@ -15,20 +15,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Identifier, Message
-from errklein.commands import (
-    Caller,
-    CommandError,
-    CommandRegistry,
-    FilterRegistry,
-    History,
-    RegisteredCommand,
-    RegisteredFilter,
-    Sender,
-    check_access,
-    unknown_command,
-)
+from errklein.commands import CommandError, CommandRegistry, FilterRegistry, RegisteredCommand, unknown_command
+from errklein.commands.access import Caller, check_access
 from errklein.commands.operations import Guard
-from errklein.dispatch._finding import CommandFinder, Invocation, NothingToRepeat, UnknownCommand, folded
+from errklein.dispatch._finding import (
+    CommandFinder,
+    History,
+    Invocation,
+    NothingToRepeat,
+    Sender,
+    UnknownCommand,
+    folded,
+)
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.conversations import Conversations
 from errklein.dispatch.flow_executor import FlowExecutor
@@ -90,7 +88,7 @@ class Permissions:
         self._seconds = seconds
         self._networks, self._registry, self._filters = networks, registry, filters
         self._workers, self._replies = workers, replies
-        self._latest: dict[RegisteredFilter, QueuedWork] = {}
+        self._latest: dict[Callable[..., Any], QueuedWork] = {}
         self._rates: dict[str, TokenBuckets] = {}
         # Looking at a protocol's members takes longer than the rest of `too_many`.
         self._knowing_holders = {name for name, one in networks.backends.items() if isinstance(one, KnowsHolders)}
@@ -152,7 +150,7 @@ class Permissions:
         replies = []
         for one in self._filters.unprocessed:
             try:
-                reply = await self._ask(one, message, None, "", False, emptycmd=True)
+                reply = await self._ask(one.handler, message, None, "", False, emptycmd=True)
             except Exception:
                 self.log.failure("A filter of {plugin} failed for an unknown command", plugin=one.owner)
                 continue
@@ -209,7 +207,7 @@ class Permissions:
     async def _let_through(self, message: Message, command: str, args: Any, *, dry_run: bool = False) -> Passed | None:
         for one in self._filters.all:
             try:
-                changed, name, args = await self._ask(one, message, command, args, dry_run)
+                changed, name, args = await self._ask(one.handler, message, command, args, dry_run)
             except Exception:
                 self.log.failure("A filter of {plugin} failed; {command} is blocked", plugin=one.owner, command=command)
                 return None
@@ -219,16 +217,16 @@ class Permissions:
             message, command = changed, name
         return message, command, args
 
-    async def _ask(self, one: RegisteredFilter, *args: Any, **kwargs: Any) -> Any:
-        ask = partial(self._workers.others.run, one.handler, *args, **kwargs)
-        if placement_of(one.handler) is Placement.REACTOR:
+    async def _ask(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        ask = partial(self._workers.others.run, handler, *args, **kwargs)
+        if placement_of(handler) is Placement.REACTOR:
             return await ask()
-        asked = self._latest[one] = self._workers.queues.run(object(), ask, self._latest.get(one))
+        asked = self._latest[handler] = self._workers.queues.run(object(), ask, self._latest.get(handler))
         try:
             return await asked.result
         finally:
-            if self._latest.get(one) is asked:
-                del self._latest[one]
+            if self._latest.get(handler) is asked:
+                del self._latest[handler]
 
 
 _ABOUT_ARGUMENTS = (ValueError, SystemExit, CommandError, ArgumentError, ArgumentTypeError)

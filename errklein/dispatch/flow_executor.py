@@ -16,18 +16,8 @@ from twisted.python.failure import Failure
 
 from errklein.chat import Identifier, Message, Room, RoomOccupant
 from errklein.chat.handles import MessageRef
-from errklein.commands import (
-    FLOW_END,
-    Caller,
-    CommandError,
-    CommandRegistry,
-    Flow,
-    FlowNode,
-    FlowRoot,
-    RegisteredCommand,
-    check_access,
-    never,
-)
+from errklein.commands import Caller, CommandError, CommandRegistry, RegisteredCommand, check_access
+from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, never
 from errklein.dispatch._networks import Networks
 from errklein.dispatch.conversations import Conversations, QuestionWithdrawn
 from errklein.dispatch.replies import DetailedError, Disclosure, refused

@@ -27,8 +27,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from errklein.chat import Attachment, Person
-from errklein.commands import recall_position, similar_commands
+from errklein.commands import similar_commands
 from errklein.config import load_config
+from errklein.dispatch import recall_position
 from errklein.http_client import BodyTooLarge
 from errklein.journal import INLINE
 from errklein.networks.test import SentMessage, TestBackend

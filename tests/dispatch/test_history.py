@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.commands import _history as history
-from errklein.commands._history import History, Sender, recall_position
+from errklein.dispatch import _finding as history
+from errklein.dispatch._finding import History, Sender, recall_position
 
 
 class HistoryTests(SynchronousTestCase):
