@@ -28,27 +28,19 @@ class Kind(StrEnum):
 
 
 class Wanted(NamedTuple):
-    """What is wanted besides a text. It is stored with the message as JSON, in which absent fields have their defaults.
-
-    :param target: The message that is edited, deleted or reacted to: the text of a handle, or a `MessageRef`. Of a text or file,
-        the message that begins the thread.
-    :param thread: The id of the thread to send to; "" for none.
-    :param emoji: The emoji of a reaction.
-    :param file: The name of a file, whose content type is `type`.
-    :param mentions: The people whom the message notifies, as text that `build_identifier` reads.
-    :param quote: The first line of the message whose thread is meant, which networks without threads show; "" for none.
-    :param choices: The labels of the choices that a text offers; empty for none.
-    """
+    """What is wanted besides a text. It is stored with the message as JSON, in which absent fields have their defaults."""
 
     kind: Kind = Kind.POST
+    #: The message that is edited, deleted or reacted to: the text of a handle, or a `MessageRef`. Of a text or file, the message
+    #: that begins the thread.
     target: str | MessageRef = ""
-    thread: str = ""
-    emoji: str = ""
-    file: str = ""
-    type: str = ""
-    mentions: tuple[str, ...] = ()
-    quote: str = ""
-    choices: tuple[str, ...] = ()
+    thread: str = ""  #: the id of the thread to send to; "" for none
+    emoji: str = ""  #: that of a reaction
+    file: str = ""  #: the name of a file
+    type: str = ""  #: its content type
+    mentions: tuple[str, ...] = ()  #: the people whom the message notifies, as text that `build_identifier` reads
+    quote: str = ""  #: the first line of the message whose thread is meant, which networks without threads show
+    choices: tuple[str, ...] = ()  #: the labels of the choices that a text offers
 
     def into(self, thread: str) -> Wanted:
         """Return the same for a thread, given as an id or as the handle of the message that begins it."""

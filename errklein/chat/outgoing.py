@@ -13,35 +13,23 @@ MOST_FOUND = 100
 
 
 class OutgoingMessage(NamedTuple):
-    """A message that the bot has accepted for a network, before it is split into parts.
+    """A message that the bot has accepted for a network, before it is split into parts."""
 
-    :param id: The number of the message. A later message has a larger one, also after a restart.
-    :param recipient: The recipient, as text from which the network's `build_identifier` makes it again.
-    :param body: The text in Markdown, cut to what the network accepts of one message.
-    :param origin: The route, person or plugin that has caused the message; see `running.context.origin`.
-    :param priority: True if it is sent before messages without priority.
-    :param sent: The share of the parts that the network has confirmed, from 0.0 to 1.0. A number of parts wouldn't show that a
-        later process splits the message differently.
-    :param details: JSON with what else the network needs, such as extras and the thread; "" for nothing.
-    :param delivery: The id of the webhook's delivery whose handler has caused the message; 0 for none.
-    :param key: The key of its handle, which no other message has, also if the data directory was deleted or restored.
-    :param wanted: JSON with what is wanted besides the text; see `chat.operations.Wanted`. "" for nothing.
-    :param file: The content of the file that it sends.
-    """
-
-    id: int
+    id: int  # a later message has a larger one, also after a restart
     network: str
-    recipient: str
-    body: str
-    origin: str = ""
-    priority: bool = False
+    recipient: str  # as text from which the network's `build_identifier` makes it again
+    body: str  # the text in Markdown, cut to what the network accepts of one message
+    origin: str = ""  # the route, person or plugin that has caused the message; see `running.context.origin`
+    priority: bool = False  # whether it is sent before messages without priority
     accepted_at: float = 0.0
     sent: float = 0.0
-    details: str = ""
-    delivery: int = 0
-    key: str = ""
-    wanted: str = ""
-    file: bytes = b""
+    """The share of the parts that the network has confirmed, from 0.0 to 1.0. A number of parts wouldn't show that a later process
+    splits the message differently."""
+    details: str = ""  # JSON with what else the network needs, such as extras and the thread; "" for nothing
+    delivery: int = 0  # the id of the webhook's delivery whose handler has caused the message; 0 for none
+    key: str = ""  # that of its handle, which no other message has, also if the data directory was deleted or restored
+    wanted: str = ""  # JSON with what is wanted besides the text; see `chat.operations.Wanted`. "" for nothing
+    file: bytes = b""  # the content of the file that it sends
 
 
 class MessageState(StrEnum):
@@ -54,36 +42,25 @@ class MessageState(StrEnum):
 
 
 class MessageRecord(NamedTuple):
-    """What has become of a message, without its text; see `OutgoingMessage`.
-
-    :param at: The Unix time at which it was accepted if it waits, else that of its end.
-    :param reason: Why it was dropped or rejected.
-    :param key: The key of its handle, or of the handle of the message that it has edited; "" in records that are found.
-    """
+    """What has become of a message, without its text; see `OutgoingMessage`."""
 
     id: int
     network: str
     recipient: str
     delivery: int
     state: MessageState
-    at: float
-    reason: str = ""
-    key: str = ""
+    at: float  # the Unix time at which it was accepted if it waits, else that of its end
+    reason: str = ""  # why it was dropped or rejected
+    key: str = ""  # that of its handle, or of the message that it has edited; "" in records that are found
 
 
 class Wait(NamedTuple):
-    """The state of a network, room, message or delivery that others wait for. Times are Unix times, 0.0 if unknown.
+    """The state of a network, room, message or delivery that others wait for. Times are Unix times, 0.0 if unknown."""
 
-    :param state: A clause, such as "the bot isn't in #ops".
-    :param since: The time since when it is so.
-    :param cause: The cause, such as the reason that the network has given; "" if it is unknown.
-    :param again_at: The time of the next attempt to change it.
-    """
-
-    state: str
+    state: str  # a clause, such as "the bot isn't in #ops"
     since: float = 0.0
-    cause: str = ""
-    again_at: float = 0.0
+    cause: str = ""  # such as the reason that the network has given; "" if it is unknown
+    again_at: float = 0.0  # the time of the next attempt to change it
 
 
 def waiting_record(message: OutgoingMessage) -> MessageRecord:

@@ -39,17 +39,17 @@ class IdentityKey(NamedTuple):
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """What the package of a network knows about its settings.
+    """What the package of a network knows about its settings."""
 
-    :param keys: The keys of BOT_IDENTITY.
-    :param warnings: Yields sentences about valid settings of a network that are probably mistakes.
-    :param accepts_others: Whether BOT_IDENTITY may have the keys of another network, which `--network` replaces.
-    :param check: Raises ConfigError for settings that are invalid together, or for files."""
-
-    keys: Mapping[str, IdentityKey]
+    keys: Mapping[str, IdentityKey]  #: those of BOT_IDENTITY
+    #: Yields sentences about valid settings of a network that are probably mistakes.
     warnings: Callable[[Config], Iterator[str]] = lambda view: iter(())
-    accepts_others: bool = False
-    check: Callable[[Config], object] = lambda view: None
+    accepts_others: bool = (
+        False  #: whether BOT_IDENTITY may have the keys of another network, which `--network` replaces
+    )
+    check: Callable[[Config], object] = lambda view: (
+        None
+    )  #: raises ConfigError for settings invalid together, or for files
 
     def read_identity(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values that BOT_IDENTITY has for known keys, as they are used; raise ConfigError if one is invalid."""
@@ -88,42 +88,27 @@ class CommandText(NamedTuple):
 
 @dataclass(frozen=True)
 class Network:
-    """Describes a chat network: the attribute `NETWORK` of its module.
+    """Describes a chat network: the attribute `NETWORK` of its module."""
 
-    :param name: The name for BACKEND.
-    :param description: What it is, in a few words, for `errklein network list`.
-    :param settings: The keys of BOT_IDENTITY.
-    :param make: Returns the connection, given a `NetworkContext`.
-    :param values: The classes and functions that stored values may contain, each as "package.module:Name".
-    :param is_local: Whether its people are those at this computer, so that BOT_ADMINS needn't be set.
-    :param has_people: Whether there is anybody to find and to notify.
-    :param needs_terminal: Whether it uses the terminal on which the bot runs.
-    :param sends_only: Whether it can't receive messages, so that BOT_ADMINS isn't needed.
-    :param defaults: Defaults of settings on this network.
-    :param libraries: The modules of libraries that only this network needs.
-    :param extra: The extra that installs them, such as "errklein[apprise]".
-    :param admin: An administrator as BOT_ADMINS names one, for errors.
-    :param mentions_all: Whether a text such as "@channel" may notify a whole room.
-    :param check: Tries the connection for `errklein network check`, given a `NetworkContext`. Returns what it has found, or raises
-        ConfigError, ConnectionError or an exception of `errklein.networks.errors` with what is wrong.
-    :param push_commands: Makes the commands known to the network, or with `dry` only finds out what would change, given a
-        `NetworkContext`. Commands of others stay. Returns a line for each change, and raises as `check` does."""
-
-    name: str
-    description: str
-    settings: NetworkSettings
-    make: Callable[[Any], Backend]
-    values: Sequence[str] = ()
-    is_local: bool = False
-    has_people: bool = True
-    needs_terminal: bool = False
-    sends_only: bool = False
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    libraries: Sequence[str] = ()
-    extra: str = ""
-    admin: str = "@alice"
-    mentions_all: bool = True
+    name: str  #: that for BACKEND
+    description: str  #: what it is, in a few words, for `errklein network list`
+    settings: NetworkSettings  #: the keys of BOT_IDENTITY
+    make: Callable[[Any], Backend]  #: returns the connection, given a `NetworkContext`
+    values: Sequence[str] = ()  #: the classes and functions that stored values may contain, as "package.module:Name"
+    is_local: bool = False  #: whether its people are those at this computer, so that BOT_ADMINS needn't be set
+    has_people: bool = True  #: whether there is anybody to find and to notify
+    needs_terminal: bool = False  #: whether it uses the terminal on which the bot runs
+    sends_only: bool = False  #: whether it can't receive messages, so that BOT_ADMINS isn't needed
+    defaults: Mapping[str, Any] = field(default_factory=dict)  #: those of settings on this network
+    libraries: Sequence[str] = ()  #: the modules of libraries that only this network needs
+    extra: str = ""  #: the extra that installs them, such as "errklein[apprise]"
+    admin: str = "@alice"  #: an administrator as BOT_ADMINS names one, for errors
+    mentions_all: bool = True  #: whether a text such as "@channel" may notify a whole room
+    #: Tries the connection for `errklein network check`, given a `NetworkContext`. Returns what it has found, or raises ConfigError,
+    #: ConnectionError or an exception of `errklein.networks.errors` with what is wrong.
     check: Callable[[Any], Awaitable[Sequence[NetworkFinding]]] | None = None
+    #: Makes the commands known to the network, or with `dry` only finds out what would change, given a `NetworkContext`. Commands of
+    #: others stay. Returns a line for each change, and raises as `check` does.
     push_commands: Callable[[Any, Sequence[CommandText], bool], Awaitable[Sequence[str]]] | None = None
 
 
