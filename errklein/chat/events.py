@@ -24,17 +24,12 @@ class Presence:
             if presence.status == ONLINE:
                 self.send(presence.identifier, "Welcome back.")
 
-    Instances are immutable.
-
-    :param identifier: The person, or the occupant of a room.
-    :param status: ONLINE, OFFLINE, AWAY or DND; None if only the message has changed.
-    :param message: The status message; None if only the status has changed.
-    :raises ValueError: The identifier is None, or both others are.
+    Instances are immutable. The constructor raises ValueError if the identifier is None, or both others are.
     """
 
-    identifier: Identifier
-    status: str | None = None
-    message: str | None = None
+    identifier: Identifier  #: the person, or the occupant of a room
+    status: str | None = None  #: ONLINE, OFFLINE, AWAY or DND; None if only the message has changed
+    message: str | None = None  #: the status message; None if only the status has changed
 
     def __post_init__(self) -> None:
         if self.identifier is None:
@@ -58,23 +53,15 @@ class Reaction:
             if reaction.reaction_name == "eyes" and reaction.action == "added":
                 self.send(reaction.reactor, "Thanks for taking this.")
 
-    Instances are immutable.
-
-    :param reactor: The person who reacts.
-    :param reacted_to_owner: The author of the message.
-    :param action: "added" or "removed" (REACTION_ADDED and REACTION_REMOVED in `errklein.chat`).
-    :param timestamp: The time of the event, in the network's format.
-    :param reaction_name: The name of the emoji without colons, such as "thumbsup".
-    :param reacted_to: The message, in the network's format.
-    :raises ValueError: `reactor` or `reaction_name` is missing.
+    Instances are immutable. The constructor raises ValueError if `reactor` or `reaction_name` is missing.
     """
 
-    reactor: Identifier | None = None
-    reacted_to_owner: Identifier | None = None
-    action: str | None = None
-    timestamp: str | None = None
-    reaction_name: str | None = None
-    reacted_to: Mapping[str, Any] | None = None
+    reactor: Identifier | None = None  #: the person who reacts
+    reacted_to_owner: Identifier | None = None  #: the author of the message
+    action: str | None = None  #: "added" or "removed" (REACTION_ADDED and REACTION_REMOVED in `errklein.chat`)
+    timestamp: str | None = None  #: the time of the event, in the network's format
+    reaction_name: str | None = None  #: the name of the emoji without colons, such as "thumbsup"
+    reacted_to: Mapping[str, Any] | None = None  #: the message, in the network's format
 
     def __post_init__(self) -> None:
         if self.reactor is None:

@@ -14,17 +14,12 @@ _HANDLE = re.compile(r"[^/]+/[0-9a-f]{16}-[0-9a-f]+")
 
 
 class MessageRef(NamedTuple):
-    """The address of a message on its network; it can be stored as JSON.
+    """The address of a message on its network; it can be stored as JSON."""
 
-    :param room: The room, or the person of a direct conversation, as text that `build_identifier` reads.
-    :param id: The network's id of the message.
-    :param thread: The network's id of the thread that the message is in; "" for none.
-    """
-
-    network: str
-    room: str
-    id: str
-    thread: str = ""
+    network: str  #: its name
+    room: str  #: the room, or the person of a direct conversation, as text that `build_identifier` reads
+    id: str  #: the network's id of the message
+    thread: str = ""  #: the network's id of the thread that the message is in; "" for none
 
 
 class Handle(str):

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from errklein.chat import read_only
 from errklein.config._settings import DEPENDENT, SETTINGS, ConfigError, checked, is_of_plugin
 from errklein.config.networks import Network, known_networks, network_of, network_prefix
 from errklein.config.secrets import read_variables
@@ -59,6 +60,11 @@ class Config:
     whole configuration is the view of its only network."""
 
     BOT_ADMINS: Sequence[str]
+    networks: Mapping[str, Config] = read_only(
+        "_networks", "The networks' views by name, in the order of the file; empty in a view of NETWORKS."
+    )
+    network: str = read_only("_network", "The name of the view's network; an empty string for the whole of NETWORKS.")
+    path: Path | None = read_only("_path", "The path of the config.py, or None.")
 
     def __init__(
         self, settings: Mapping[str, Any], *, network: str = "", path: Path | None = None, above: Config | None = None
@@ -100,23 +106,9 @@ class Config:
         return SETTINGS[name].default if name in self._left_to_plugins else getattr(self, name)
 
     @property
-    def networks(self) -> Mapping[str, Config]:
-        """The networks' views by name, in the order of the file; empty in a view of NETWORKS."""
-        return self._networks
-
-    @property
-    def network(self) -> str:
-        """The name of the view's network; "" for the whole configuration of NETWORKS."""
-        return self._network
-
-    @property
     def names_networks(self) -> bool:
         whole = self._above or self
         return "NETWORKS" not in whole._left_to_plugins and bool(whole.NETWORKS)
-
-    @property
-    def path(self) -> Path | None:
-        return self._path
 
     def directories(self, setting: str) -> list[str]:
         """Return the directories of BOT_EXTRA_PLUGIN_DIR or BOT_EXTRA_BACKEND_DIR as absolute paths, with those of
