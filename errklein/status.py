@@ -25,12 +25,15 @@ import twisted
 from errklein._version import COMMIT, __version__
 from errklein.bot import Bot
 from errklein.listening.side_server import SideServer
-from errklein.running import Overloaded, PoolStopped, WorkerPool
+from errklein.ports.journal import JournalError
+from errklein.ports.nodes import Node
+from errklein.running import Overloaded, PoolStopped, TimedOut, WorkerPool, result_within
 from errklein.web import BOUNDS, REFUSALS
 from errklein.webhooks.deliveries import QueueDepth
 
 _CONNECTIONS = 100
 _MOST_ZEROS = 500  # the number of webhooks whose series of errors begin with 0
+_LONGEST_LOOK = 2.0  # the seconds in which the database must show the processes
 LONGEST_WAIT = 300.0  # the seconds that a message may wait in an outbox
 FULL = 0.95  # the part of OUTBOX_LIMIT and OUTBOX_SIZE from which on an outbox is full: many messages don't fit then
 
@@ -69,8 +72,10 @@ class StatusServer(SideServer):
             return {"phase": "the bot is starting"}
         bot = self._bot
         return {
-            "phase": "" if bot.phase == "running" else f"the bot is {bot.phase}",
-            "networks": _networks(bot),
+            "phase": "the process is being drained" * bot.draining
+            if bot.phase == "running"
+            else f"the bot is {bot.phase}",
+            "networks": _networks(bot) if bot.owns else "",
             **bot.health.problems,
             "outbox": _outbox(bot),
             "listeners": _listeners(bot, self._public),
@@ -96,7 +101,12 @@ class StatusServer(SideServer):
     async def _metrics(self, request: Request) -> bytes:
         if self._bot is None:
             return _response(request, 503, b"the bot is starting\n")
-        snapshot = Snapshot(self._bot, self._bot.health.depth, self.problems())
+        nodes: Sequence[Node] = ()
+        if not self._bot.alone:
+            # Without the database, its absence is what counts.
+            with suppress(JournalError, TimedOut):
+                nodes = await result_within(self._bot.reactor, _LONGEST_LOOK, self._bot.nodes.all())
+        snapshot = Snapshot(self._bot, self._bot.health.depth, self.problems(), nodes)
         accept = request.getHeader("accept") or ""
         kind, body = await self._pool.run(lambda: partial(encode, snapshot, accept))
         return _response(request, 200, body, kind)
@@ -151,9 +161,10 @@ _CLASSES = (*map(str, BOUNDS), "+Inf")
 class Snapshot:
     """The metrics at one time. The reactor only copies those of webhooks, which may be thousands; the rest is done in a thread."""
 
-    def __init__(self, bot: Bot, depth: QueueDepth, problems: Mapping[str, str]) -> None:
+    def __init__(self, bot: Bot, depth: QueueDepth, problems: Mapping[str, str], nodes: Sequence[Node] = ()) -> None:
         self._depth = depth
         self._now = bot.now()
+        self._nodes = nodes
         self._data_directory = bot.bot_config.BOT_DATA_DIR
         self._of_bot = [*_of_bot(bot, problems), *_of_pools(bot), *self._of_networks(bot)]
         self._webhooks = bot.web.routes.declarations()
@@ -165,6 +176,7 @@ class Snapshot:
 
     def collect(self) -> Iterator[Metric]:
         yield from self._of_bot
+        yield from self._of_nodes()
         # A missing directory is a problem of the journal.
         with suppress(OSError):
             disk = os.statvfs(self._data_directory)
@@ -177,6 +189,14 @@ class Snapshot:
             yield metric(name, text, ("network",), {network: value(*both) for network, *both in networks})
         ages = {network: self._age(outbox.oldest_at) for network, _, outbox in networks}
         yield _gauge("outbox_oldest_age_seconds", "Age of the oldest of these messages", ("network",), ages)
+
+    def _of_nodes(self) -> Iterator[Metric]:
+        info = {(one.name, ",".join(one.roles), one.version): 1.0 for one in self._nodes}
+        yield _gauge("node_info", "1 for each process of the bot", ("node", "roles", "version"), info)
+        owns = {one.name: float(one.owns_since > 0) for one in self._nodes}
+        yield _gauge("node_owns", "1 for the process that owns plugins and networks", ("node",), owns)
+        ages = {one.name: self._age(one.seen_at) for one in self._nodes}
+        yield _gauge("node_seen_age_seconds", "Age of the last sign of life of the process", ("node",), ages)
 
     def _of_webhooks(self) -> Iterator[Metric]:
         # Prometheus' `increase` misses what a series has at its first scrape, so those of errors begin with 0. Thousands of

@@ -170,6 +170,9 @@ class HealthChecks:
 
 Phase = Literal["starting", "running", "stopping"]
 
+DRAIN = 10.0
+"""The seconds between the request to drain a process and its stop: several checks of a balancer, by default each 2 s in HAProxy."""
+
 HANDOVER = 0.5  # the seconds for which a process that stops sends messages, if another one may go on
 
 SHORTEST_DEACTIVATION = 0.2
@@ -223,6 +226,7 @@ class Bot:
         self.phase: Phase = "starting"
         """The phase of the bot: plugins are loaded, everything runs, or the stop sequence has begun."""
         self.nodes, self.owns, self.alone = nodes, nodes.owner == nodes.me, isinstance(nodes, SingleNode)
+        self.draining = False  # whether it has been asked to take no new work and stop
         self._load_problems: list[PluginProblem] = []
         self._activated = False  # whether the plugins were activated in this process
         self._sharing = Sharing(self)
@@ -371,8 +375,12 @@ class Bot:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _drained(self) -> None:
-        self.log.info("This process is drained, and stops")
-        self.core_host.process.stop()
+        """Stop once balancers know that this process isn't ready any more. What arrives until then is handled as ever."""
+        if not self.draining:
+            self.log.info("This process is drained: it stops in {seconds:g} s", seconds=DRAIN)
+            self.draining = True
+            self.web.begin_draining()
+            self.reactor.callLater(DRAIN, self.core_host.process.stop)
 
     def plugins_changed(self) -> None:
         """Look at the webhooks after a change of plugins, except for the first one, at the start."""

@@ -34,6 +34,7 @@ from errklein.plugins.plugin import UnknownPlugin
 from errklein.plugins.repos.manager import RepoOperations
 from errklein.ports.chat import Backend, BotOverview, ManagesRooms
 from errklein.ports.journal import JournalError
+from errklein.ports.nodes import Node
 from errklein.ports.outbox import NetworkOutbox, OutboxStatus, RecipientStatus
 from errklein.ports.values import OF_NETWORK
 from errklein.running import PoolStatus, SerialQueue, TimedOut, call_from_thread, result_within
@@ -150,7 +151,7 @@ class NetworkStatus:
 class BotStatus:
     """The state of the running bot. `endpoints` are those that are listened on, `depth` is None if the journal can't be
     read, and `paused` counts webhooks. `errors` counts those of the last hour by source; only of "" for people who may
-    not read details."""
+    not read details. `nodes` are the processes of a bot on a shared database; empty if they can't be read, too."""
 
     networks: Sequence[NetworkStatus]
     endpoints: Sequence[str]
@@ -159,6 +160,7 @@ class BotStatus:
     plugins: Sequence[PluginSummary]
     errors: Mapping[str, int]
     pools: Sequence[PoolStatus]
+    nodes: Sequence[Node] = ()
 
 
 class WebhookTest(NamedTuple):
@@ -184,6 +186,10 @@ class ProcessOperations:
             depth = await result_within(bot.reactor, _LONGEST_WAIT, bot.journal.depth())
         except (JournalError, TimedOut):
             depth = None
+        nodes: Sequence[Node] = ()
+        if not bot.alone:
+            with suppress(JournalError, TimedOut):
+                nodes = await result_within(bot.reactor, _LONGEST_WAIT, bot.nodes.all())
         return BotStatus(
             [self._network(name) for name in bot.backends],
             bot.web.listeners.open_now,
@@ -192,6 +198,7 @@ class ProcessOperations:
             await bot.core_host.plugins.plugins(by),
             errors if by.reads_details or not errors else {"": sum(errors.values())},
             self.load(by),
+            nodes,
         )
 
     @operation("status_load")
@@ -257,6 +264,16 @@ class ProcessOperations:
         """End the process, soon after the call: running commands and webhooks don't finish."""
         # The note of who does it is written first.
         self._bot.reactor.callLater(0.1, os.kill, os.getpid(), signal.SIGKILL)
+
+    @operation("drain", "node", changes=True)
+    async def drain(self, by: Actor, node: str) -> Node:
+        """Let a process of the bot, named by its id or name, take no new work and stop. Raises InvalidWords or JournalError."""
+        nodes = [] if self._bot.alone else await self._bot.nodes.all()
+        for one in nodes:
+            if node in (one.name, str(one.id)) and await self._bot.nodes.drain(one.id):
+                return one
+        known = ", ".join(one.name for one in nodes) or "none, since the bot is one process"
+        raise InvalidWords(f"unknown process {node!r}; those of the bot are: {known}")
 
     @operation("webhook_test", "webhook", "content", changes=True, hidden=("content",))
     async def test_webhook(self, by: Actor, webhook: str, content: str = "") -> WebhookTest:

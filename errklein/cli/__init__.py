@@ -161,6 +161,8 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "config reload": _late("_control", "reload_config"),
     "config show": show_config,
     "config template": print_config_template,
+    "nodes": _late("_control", "list_nodes"),
+    "drain": _late("_control", "drain"),
     "healthcheck": _late("_control", "check_health"),
     "network": _check_or_list_networks,
     "console-link": _late("_control", "print_console_link"),

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from errklein.cli._parser import complain, print_lines
 from errklein.listening import identify
 from errklein.logs import escape
+from errklein.ports.nodes import Node
 from errklein.service import errors_end_program, load_with_options
 from errklein.service.control import control_address, control_sockets
 from errklein.text import to_plain
@@ -85,6 +86,16 @@ def reload_config(known: argparse.Namespace) -> int:
     option = "--force" if known.force else ""
     changes = perform(directory_of(known), "process.reload_config", option=option)
     return print_lines([Change(**one).line() for one in changes] or ["Nothing has changed."])
+
+
+def list_nodes(known: argparse.Namespace) -> int:
+    nodes = [Node(*fields) for fields in perform(directory_of(known), "process.status")["nodes"]]
+    return print_lines([one.line() for one in nodes] or ["The bot is one process."])
+
+
+def drain(known: argparse.Namespace) -> int:
+    node = Node(*perform(directory_of(known), "process.drain", node=known.node))
+    return print_lines([f"{node.name} takes no new work, and stops in some seconds"])
 
 
 def forget_person(known: argparse.Namespace) -> int:

@@ -10,9 +10,11 @@ from errklein.chat import Message
 from errklein.commands import CommandError, botcmd, concurrent
 from errklein.config import ConfigError
 from errklein.core_plugins import CorePlugin, shown_lines
+from errklein.ports.journal import JournalError
 from errklein.running.reactors import CannotRestart
 from errklein.storage import StorageError
 from errklein.text import beginning, code, plain
+from errklein.webhooks.delivery_words import InvalidWords
 
 _MOST_SOURCES = 10
 
@@ -108,6 +110,18 @@ class Health(CorePlugin):
         changes = await self.host.process.reload_config(by, args.strip())
         lines = [one.line(details=by.reads_details) for one in changes]
         return "\n".join(shown_lines(lines, 1000)) or "Nothing has changed."
+
+    @concurrent
+    @botcmd(admin_only=True, syntax="PROCESS")
+    async def drain(self, msg: Message, args: str) -> str:
+        """Let a process of a bot on PostgreSQL take no new work, and stop.
+
+        `!status` shows the processes."""
+        try:
+            node = await self.host.process.drain(self.actor(msg), args.strip())
+        except (InvalidWords, JournalError) as error:
+            raise CommandError(f"{plain(str(error))}.") from error
+        return f"The process {code(node.name)} takes no new work, and stops soon."
 
     @concurrent
     @botcmd(admin_only=True, syntax="--confirm [--kill]")

@@ -34,6 +34,11 @@ class Node(NamedTuple):
     owns_since: float = 0.0
     """0.0 unless it owns plugins, networks and pollers."""
 
+    def line(self) -> str:
+        """Return what it is and does, in one line."""
+        marks = ["owns plugins and networks"] * bool(self.owns_since) + ["is being drained"] * self.draining
+        return f"{self.id} {self.name}: {', '.join((*self.roles, *marks))}; errklein {self.version}"
+
 
 class Nodes(Protocol):
     """The nodes of a bot, and the lease of the one among them that owns plugins, networks and pollers. Used on the reactor."""

@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, is_dataclass
 from inspect import iscoroutinefunction, unwrap
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from errklein.bot import CoreHost
 
 _NAME = "control.sock"
+_OF_ALL = ("process.status", "process.drain")  # the operations that any process of a bot performs
 _LONGEST_ADDRESS = 107  # the bytes of a path in `sockaddr_un` (unix(7))
 
 
@@ -99,10 +100,11 @@ class ControlConnection(LineOnlyReceiver):
 
     async def _respond(self, line: bytes) -> None:
         try:
-            if elsewhere := self.factory.elsewhere():
+            request = json.loads(line)
+            if request["operation"] not in _OF_ALL and (elsewhere := self.factory.elsewhere()):
                 response = json.dumps({"elsewhere": elsewhere})
             else:
-                response = json.dumps({"result": await self._perform(line)}, default=_as_json)
+                response = json.dumps({"result": await self._perform(request)}, default=_as_json)
         except Exception as error:
             # errklein's own exceptions have texts for operators.
             if not type(error).__module__.startswith("errklein."):
@@ -111,14 +113,13 @@ class ControlConnection(LineOnlyReceiver):
         self.transport.write(response.encode() + b"\n")
         self.transport.loseConnection()
 
-    async def _perform(self, line: bytes) -> Any:
+    async def _perform(self, request: Mapping[str, Any]) -> Any:
         # Systems without SO_PEERCRED raise AttributeError, so nobody may use the socket there.
         credentials = self.transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         _, uid, _ = struct.unpack("iII", credentials)
         if uid not in (0, os.geteuid()):
             text = f"only {user_name(None)}, who runs the bot, and root may do this, not {user_name(uid)}"
             raise DataDirectoryError(text)
-        request = json.loads(line)
         part, _, name = str(request["operation"]).partition(".")
         if part == "console" and self.factory.host.console is None:
             raise DataDirectoryError("the console isn't open; set CONSOLE, or start the bot with --console")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from twisted.internet.interfaces import IConsumer, IPushProducer, ITransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from errklein.listening import Listeners
+from errklein.listening import SOCKETS, Listeners
 from errklein.running import DeadlineSweeper, Runner, WorkerPool
 from errklein.sources import find_source
 from errklein.web._checks import Checks, Recording
@@ -121,10 +122,17 @@ class WebServer:
             route = named and named.route
         return route.hook if isinstance(route, Route) else None
 
+    def begin_draining(self) -> None:
+        """Close each connection after its next response, so that clients make new ones to other processes. Sockets that these
+        share are closed now; others accept connections until `begin_stopping`."""
+        self.site.draining = True
+        if SOCKETS in os.environ:
+            self._closing = self.listeners.close_all()
+
     def begin_stopping(self) -> None:
         """Close the endpoints, idle connections and streams of events, and respond to new requests on other connections with
         503. A client that connects now waits for the next process if systemd owns the socket; otherwise it is refused."""
-        self._closing = self.listeners.close_all()
+        self._closing = gatherResults([self._closing, self.listeners.close_all()]).addCallback(lambda _: None)
         self.site.begin_stopping()
         self.routes.end_event_streams()
 

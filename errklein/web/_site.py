@@ -194,7 +194,7 @@ class Channel(HTTPChannel):
         self.has_received_head = True
         self._left = head.length or 0
         self._chunks = ChunkedBody() if head.length is None else None
-        self.persistent = head.keep_alive and not self.site.stopping
+        self.persistent = head.keep_alive and not self.site.draining
         request = HTTPRequest(self, self.site, head, next(self.site.request_ids), first_byte_at)
         proxies = self.site.settings.proxies
         if NODE in head.names and self.site.intake.is_from_node(request):
@@ -397,7 +397,7 @@ class Site(server.Site):
         self.settings = settings
         self.intake = intake
         self.counts = ResponseCounts()
-        self.stopping = False
+        self.stopping = self.draining = False
         self.sweeper = DeadlineSweeper(reactor)
         self.now = reactor.seconds
         self.lag = ReactorLag()
@@ -433,7 +433,7 @@ class Site(server.Site):
         return self._date
 
     def begin_stopping(self) -> None:
-        self.stopping = True
+        self.stopping = self.draining = True
         for channel in list(self.limits.connections):
             channel.close_if_idle()
 

@@ -52,6 +52,14 @@ class SingleNodeTests(SynchronousTestCase):
         node = bot.bot.nodes
         self.assertEqual((node.owner, self.successResultOf(node.all())), (node.me, [node.me]))
 
+    def test_nothing_to_drain(self) -> None:
+        """Its status has no processes, and none can be drained."""
+        bot = TestBot()
+        self.addCleanup(bot.stop)
+        bot.start()
+        self.assertNotIn("Processes", bot.command("!status"))
+        self.assertIn("the bot is one process", bot.command("!drain 1"))
+
     def test_needs_nobody(self) -> None:
         """Nobody gets its news, and it can't be drained."""
         node = SingleNode()
@@ -103,10 +111,26 @@ class OwnershipTests(SeveralTestCase):
         self.other.bot.phase = "running"
 
     def test_drained(self) -> None:
-        """A process that is drained stops in order."""
+        """A process that is drained closes connections after their responses, goes on for 10 s, and stops in order."""
+        self.assertIn("takes no new work", self.owner.command("!drain host2:1"))
+        self.assertTrue(self.other.bot.draining)
+        self.assertFalse(self.owner.bot.draining)
+        status = self.successResultOf(self.other.post("/unknown")).status
+        self.assertEqual(status, 503)
+        self.reactor.advance(9.9)
+        self.assertFalse(self.reactor.hasStopped)
         self.nodes[0].drain(2)
-        self.reactor.advance(0)
+        self.reactor.advance(0.2)
         self.assertTrue(self.reactor.hasStopped)
+
+    def test_status(self) -> None:
+        """The status has the processes, and which one owns. One that isn't among them can't be drained."""
+        shown = self.owner.command("!status")
+        self.assertIn("1 host1:1: intake, worker, chat, owns plugins and networks", shown)
+        self.assertIn("2 host2:1: intake, worker, chat; errklein 1", shown)
+        self.assertIn(
+            "unknown process 'host3'; those of the bot are: host1:1, host2:1", self.owner.command("!drain host3")
+        )
 
 
 class Hooks(BotPlugin):

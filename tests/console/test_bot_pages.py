@@ -29,7 +29,7 @@ HOSTILE = '"><script>alert(1)</script>'
 WITHOUT_BUTTON = {
     "install uninstall update": "no page installs code",
     "reload_config": "its file is on the bot's machine, and isn't edited by a page",
-    "back_up restart shut_down kill": "the console only sees and repairs; these end its sessions, or write all secrets to a file",
+    "back_up restart shut_down kill drain": "the console only sees and repairs; these end its sessions, or write all secrets to a file",
     "forget forget_deliveries": "it lists what else there is to do, which takes a conversation",
     "join leave destroy invite set_topic": "people who are in rooms use their own client, or chat",
 }
