@@ -57,7 +57,6 @@ class Socket:
     """An open WebSocket, and the factory and the protocol for `twisted.web.websocket`. Exceptions of the receiver are logged."""
 
     log = Logger(namespace="errklein.networks")
-
     opening: Deferred[Any]
 
     def __init__(self, reactor: Any, receive: Receive, host: str) -> None:

@@ -451,7 +451,6 @@ class LocalBackend(NetworkBase):
     """The bot's name if BOT_IDENTITY has no `username`."""
     joins_configured_rooms = True
     is_encrypted = True
-
     person_type: ClassVar[type[LocalPerson]] = LocalPerson
     occupant_type: ClassVar[type[LocalOccupant]] = LocalOccupant
     room_type: ClassVar[type[LocalRoom]] = LocalRoom

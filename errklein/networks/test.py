@@ -108,7 +108,6 @@ class TestBackend(LocalBackend):
     plain text. `sender` is the default sender, an identifier: the first of BOT_ADMINS unless a test assigns another one."""
 
     __test__ = False
-
     mode = "test"
     person_type, occupant_type, room_type = TestPerson, TestOccupant, TestRoom
 

@@ -70,12 +70,10 @@ class IRCBackend(ConnectedNetwork):
     window = WINDOW
     serial = False
     _features = Features(highlights_names=True)
-
     NICKSERV_TIMEOUT = 3.0
     """Seconds to wait for NickServ before joining rooms, since some rooms only admit identified users."""
     QUIT_TIMEOUT = 0.4  # seconds that the server has to close the connection after QUIT
     CONFIRM_TIMEOUT = 2.0  # seconds that the server has at the end of the grace period to confirm lines
-
     is_encrypted: bool = read_only("settings.is_encrypted", "Whether nobody can read lines on their way to the server.")
     bot_identifier: IRCPerson | None = read_only("membership.bot_identifier", "None before the server's first welcome.")
     name_rules = read_only("membership.name_rules", "RFC1459 until the server announces a case mapping.")

@@ -61,7 +61,6 @@ class IRCProtocol(irc.IRCClient):
     closing the connection: the bot's, or that of the server's ERROR. `tags` are those of the line being handled."""
 
     log = Logger()
-
     heartbeatInterval = None  # type: ignore[assignment]  # None turns Twisted's heartbeat off
     nickname: str = read_only("nick.current", "The bot's nick, which Twisted reads, too.")
     PING_AFTER = 20.0  # seconds of silence after which a PING is sent

@@ -106,7 +106,6 @@ class Joins:
     """Joins the rooms that the bot should be in, several with one command, until it is in them."""
 
     log = Logger()
-
     TIMEOUT = 30.0  # seconds without a reply to JOIN after which the room is tried again
 
     def __init__(self, backend: IRCBackend, rooms: RoomMembership, chance: Callable[[], float]) -> None:

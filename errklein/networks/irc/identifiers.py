@@ -38,7 +38,6 @@ class CaseMapping(Enum):
     UNKNOWN = "unknown"
     """A mapping that errklein doesn't implement, such as rfc7613. It fails closed: names and patterns that allow are compared
     as in ASCII, whose letters every mapping folds; patterns that deny fold all that any mapping may fold."""
-
     fold: Callable[[str], str]  # Returns the folded form of a nick, channel or mask
 
     def __init__(self, value: str) -> None:

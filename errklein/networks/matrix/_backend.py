@@ -60,7 +60,6 @@ class MatrixBackend(ManagingNetwork):
     is_encrypted: bool = read_only("settings.is_encrypted", "Whether requests are encrypted, or stay on this computer.")
     joined_rooms: Sequence[MatrixRoom] = read_only("membership.joined", "The rooms that the bot is in.")
     unreadable: Sequence[str] = read_only("membership.unreadable", "The encrypted rooms.")
-
     membership: MatrixRooms
     window = 8
 
