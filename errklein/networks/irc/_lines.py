@@ -24,20 +24,19 @@ WANTED = ("batch", "server-time", "labeled-response", "echo-message", "message-t
 """Capabilities to request if the server offers them. `echo-message` is only requested if LABELS aren't offered. With
 `message-tags`, messages of bots are marked. `draft/chathistory` is not requested: servers such as ergo expect clients with
 it to fetch the history themselves, and stop replaying missed messages."""
-BEGIN = "CAP LS 302"  # the first line to send. Version 302 enables multi-line lists, CAP NEW and CAP DEL.
 
 
 class Capabilities:
     """A capability negotiation: `enabled` has the capabilities in effect, and `settled` is True when CAP END may be
     sent. With `label_lines`, lines may have labels, to which the server replies. With `confirm_lines`, the server
     replies to each line, or sends it back. `sasl_mechanisms` are those that the server has announced, in upper case;
-    empty if it hasn't. `wanted` are requested if the server offers them."""
+    empty if it hasn't. `wanted` are requested besides WANTED if the server offers them."""
 
     def __init__(self, wanted: Iterable[str]) -> None:
         self.enabled: set[str] = set()
         self.settled = self.label_lines = self.confirm_lines = False
         self.sasl_mechanisms: Sequence[str] = ()
-        self._wanted = tuple(wanted)
+        self._wanted = (*WANTED, *wanted)
         self._offered: set[str] = set()
         self._requested: set[str] = set()
 
@@ -82,8 +81,6 @@ class Capabilities:
 
 
 _CHUNK = 400
-REFUSALS = ("902", "904", "905", "906")
-"""Numeric replies that reject a SASL authentication. 908 lists the server's mechanisms, and comes before one of them."""
 
 
 def authenticate_lines(account: str, password: str) -> Iterator[str]:

@@ -21,17 +21,7 @@ from twisted.words.protocols import irc
 
 from errklein.chat import Message, RoomError, read_only
 from errklein.networks.irc import IRCSettings
-from errklein.networks.irc._lines import (
-    BEGIN,
-    REFUSALS,
-    WANTED,
-    Capabilities,
-    Replay,
-    Transmission,
-    authenticate_lines,
-    encode_line,
-    parse_tags,
-)
+from errklein.networks.irc._lines import Capabilities, Replay, Transmission, authenticate_lines, encode_line, parse_tags
 from errklein.networks.irc.identifiers import CaseMapping, is_room, same_name
 from errklein.networks.outbox import NotConfirmed
 from errklein.text import sanitize
@@ -42,6 +32,9 @@ if TYPE_CHECKING:
 
 _ACKNOWLEDGE: int | None = getattr(socket, "TCP_QUICKACK", None)
 """The option that acknowledges data at once; None if the system has none."""
+_BEGIN = "CAP LS 302"  # the first line to send. Version 302 enables multi-line lists, CAP NEW and CAP DEL.
+_REFUSALS = ("902", "904", "905", "906")
+"""Numeric replies that reject a SASL authentication. 908 lists the server's mechanisms, and comes before one of them."""
 _BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b|access denied|bad password", re.IGNORECASE)
 _KILLED = re.compile(r"\bkilled\b", re.IGNORECASE)  # the end of one connection, for which the reason may name a ban
 _NO_SASL = "the server doesn't support SASL, which BOT_IDENTITY['sasl_password'] requires"
@@ -76,7 +69,7 @@ class IRCProtocol(irc.IRCClient):
         self.casemapping = CaseMapping.RFC1459
         self.tags: Mapping[str, str] = {}
         self.room_replies: RoomReplies = RoomReplies(self._same)
-        self._capabilities = Capabilities((*WANTED, *(["sasl"] if settings.sasl_password else [])))
+        self._capabilities = Capabilities(["sasl"] if settings.sasl_password else [])
         self.transmission = Transmission(self.clock, self._capabilities, backend.limiter, self._same, self.write_lines)
         self.replay: Replay = Replay()
         self._replay_logged = self._authenticated = self._pinged = False
@@ -171,7 +164,7 @@ class IRCProtocol(irc.IRCClient):
 
     def register(self, nickname: str, hostname: str = "0", servername: str = "*") -> None:
         """Register the connection (RFC 1459, section 4.1). A server with capabilities waits for CAP END before it sends 001."""
-        self.sendLine(BEGIN)
+        self.sendLine(_BEGIN)
         if self.settings.password:
             self.sendLine(f"PASS :{self.settings.password}")
         self.nick.try_next()
@@ -273,7 +266,7 @@ class IRCProtocol(irc.IRCClient):
         self.transmission.answered(params)
 
     def numeric_received(self, number: str, params: list[str]) -> None:
-        if number in REFUSALS and self.settings.sasl_password and self.signed_on_at is None:
+        if number in _REFUSALS and self.settings.sasl_password and self.signed_on_at is None:
             self._refused(f"the server rejects the SASL account {self.settings.sasl_account} ({params[-1]})")
         self.room_replies.rejected(number, params)
         if len(params) < 2 or self.transmission.numeric_received(number, params, self.tags):

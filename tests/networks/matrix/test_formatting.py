@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis.strategies import text
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.networks.matrix._client import (
+from errklein.networks.matrix._backend import (
     edit_content,
     file_content,
     reaction_content,
