@@ -215,7 +215,7 @@ def _evaluated(expression: ast.expr, module: ModuleType) -> Any:
 
 AT_RUN_TIME = {
     ("errklein.chat.features", r"f'(?<!\\w){re.escape(name)}(?!\\w)'"): "one name, and nothing repeated",
-    ("errklein.networks.text._backend", r"f'\\n(?={prefix})'"): "it begins with one character, and repeats nothing",
+    ("errklein.networks.text", r"f'\\n(?={prefix})'"): "it begins with one character, and repeats nothing",
     ("errklein.chat.identifiers", "translate(pattern)"): "fnmatch makes linear patterns, with atomic groups",
     ("errklein.commands._declaration", "pattern"): "the author of a plugin chooses it",
     ("errklein.dispatch._finding", _RECALL): "it begins with the prefix, and spaces are not part of it",

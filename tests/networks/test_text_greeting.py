@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein._version import __version__
-from errklein.networks.text._backend import farewell, greeting, hint
+from errklein.networks.text import farewell, greeting, hint
 from errklein.ports.chat import BotOverview
 from errklein.text import sanitize
 from tests.networks.test_text import facts

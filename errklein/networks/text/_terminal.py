@@ -34,7 +34,7 @@ from prompt_toolkit.utils import get_cwidth
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from errklein.networks.text._backend import HISTORY, Console, TextBackend
+from errklein.networks.text import HISTORY, Console, TextBackend
 from errklein.text import sanitize
 
 
