@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import MutableMapping
 from functools import partial
@@ -201,6 +202,9 @@ def _make_service(options: Options) -> IService:
         nonlocal bot
         startup_checks.start_sentry(config)
         bot = make_bot()
+        if not bot.alone:
+            # Before events are handled that have arrived meanwhile.
+            signal.signal(signal.SIGCONT, lambda *_: bot.check_ownership())
         for server in beside:
             server.watch(bot)
         startup_checks.warn_of_problems(bot)

@@ -173,6 +173,7 @@ Phase = Literal["starting", "running", "stopping"]
 DRAIN = 10.0
 """The seconds between the request to drain a process and its stop: several checks of a balancer, by default each 2 s in HAProxy."""
 
+MOST_TAKEN = 1_000  # the parts of messages that wait from which on none of other processes are taken
 HANDOVER = 0.5  # the seconds for which a process that stops sends messages, if another one may go on
 
 SHORTEST_DEACTIVATION = 0.2
@@ -269,7 +270,6 @@ class Bot:
             hooks.delivery_dead,
             now=now,
             may_run=None if self.alone else self._sharing.may_run,
-            passed_on=partial(nodes.changed, "deliveries"),
         )
         directory = config.path.parent if config.path else None
         self._room_messages = messages = RoomMessages(reactor, networks, send, self.plugin_pool, directory)
@@ -293,7 +293,9 @@ class Bot:
         """Load the plugins. The owner activates them, then connects; another process does when it becomes the owner."""
         globalLogPublisher.addObserver(self.recent_errors)
         if self.owns:
-            await self._restore_outboxes()
+            await self.take_messages()
+        else:
+            self._sharing.give_messages()
         await self.delivery_queue.prepare()
         rooms = room_webhooks(self.bot_config.setting("WEBHOOKS"), find_source)
         await self.room_webhooks.load(rooms, in_service=self.owns)
@@ -319,10 +321,12 @@ class Bot:
         self.flow_executor.restore(questions, partial(self.plugin_manager.stored_values.set, "flow questions"))
         self.missed.restore()
 
-    async def _restore_outboxes(self) -> None:
-        # Before plugins can send other messages.
-        backends = self.backends.values()
-        await restore_outboxes(self.journal.outbox, backends, self.notices.post, self._max_message_age, self.now)
+    async def take_messages(self) -> None:
+        """Send the messages of an earlier run, and of other processes."""
+        networks, notify = self.backends.values(), self.notices.post
+        # For a network that is slow or absent, those of others stay where they are.
+        full = None if self.alone else [one.network for one in networks if one.outbox.status.parts >= MOST_TAKEN]
+        await restore_outboxes(self.journal.outbox, networks, notify, self._max_message_age, self.now, full=full)
 
     async def _activate_plugins(self) -> None:
         """Activate the plugins. Administrators are notified of those that don't work."""
@@ -353,7 +357,7 @@ class Bot:
 
     async def _own(self) -> None:
         self._restore_values()
-        await self._restore_outboxes()
+        await self.take_messages()
         await self._activate_plugins()
         if self.phase == "running":
             self._connect()
@@ -373,6 +377,13 @@ class Bot:
             self.restart(at_once=True)
         except CannotRestart:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def check_ownership(self) -> bool:
+        """Return whether this process is the owner. If it was, it restarts at once. Called before something is sent, and
+        after the process was suspended."""
+        if not self.nodes.owns and self.owns:
+            self._lost("its lease has ended")
+        return self.nodes.owns
 
     def _drained(self) -> None:
         """Stop once balancers know that this process isn't ready any more. What arrives until then is handled as ever."""

@@ -18,11 +18,12 @@ from errklein._version import __version__
 from errklein.bot._operations import RELOADS, change_config
 from errklein.commands.operations import Actor
 from errklein.ports.nodes import ROLES, WORKER, Node
-from errklein.running import SerialQueue
+from errklein.running import SerialQueue, on_reactor_soon
 
 if TYPE_CHECKING:
     from errklein.bot._bot import Bot
 
+TOGETHER = 0.02  # the seconds for which messages for the owner are collected
 INTERVAL = 2.0  # the seconds between two looks at the other processes
 SILENT = 5.0  # the seconds after which a worker that hasn't been seen isn't waited for
 
@@ -33,7 +34,7 @@ class SingleNode:
     def __init__(self) -> None:
         now, name = time.time(), f"{socket.gethostname()}:{os.getpid()}"
         self.me = self.owner = Node(1, name, __version__, ROLES, "", now, now, owns_since=now)
-        self.secret = token_bytes(32)
+        self.secret, self.owns = token_bytes(32), True
 
     def start(self, owned: Callable[[], None], lost: Callable[[str], None], drained: Callable[[], None]) -> None:
         """Do nothing."""
@@ -64,13 +65,15 @@ class Sharing:
         self.runs = WORKER in bot.nodes.me.roles
         self._others_run = self._is_outdated = False
         self._reloads = 0
-        self._changes = SerialQueue(bot.reactor)
+        self._changes, self._taking = SerialQueue(bot.reactor), SerialQueue(bot.reactor)
+        self._is_telling = False
         self._looking = LoopingCall(self._look)
         self._looking.clock = bot.reactor
 
     def start(self) -> None:
         self._nodes.when_changed("plugins", self._outdated)
         self._nodes.when_changed("deliveries", self._bot.delivery_queue.changed)
+        self._nodes.when_changed("outbox", self._take)
         self._looking.start(INTERVAL, now=False)
 
     def stop(self) -> None:
@@ -88,6 +91,28 @@ class Sharing:
         """Serve the webhooks of the owner's plugins."""
         self._reloads = await self._bot.plugin_manager.stored_values.get(RELOADS, 0)
         await self._bot.plugin_manager.stand_in(runs=self.runs)
+
+    def give_messages(self) -> None:
+        """Let another process send what is sent here."""
+        for backend in self._bot.backends.values():
+            backend.outbox.use_store(self._bot.journal.outbox, self._message_given, self._bot.check_ownership)
+
+    def _message_given(self) -> None:
+        """Tell the owner of a message when it is on disk: with the end of its delivery, if that is soon. For any thread."""
+        on_reactor_soon(self._bot.reactor, self._tell_soon)
+
+    def _tell_soon(self) -> None:
+        if not self._is_telling:
+            self._is_telling = True
+            self._bot.reactor.callLater(TOGETHER, self._tell)
+
+    def _tell(self) -> None:
+        self._is_telling = False
+        self._bot.journal.outbox.flush().addBoth(lambda _: self._nodes.changed("outbox"))
+
+    def _take(self) -> None:
+        if self._bot.owns and self._taking.idle:
+            self._taking.run(lambda: Deferred.fromCoroutine(self._bot.take_messages()).addErrback(self._failed))
 
     def _outdated(self) -> None:
         if not self._is_outdated:
@@ -109,6 +134,7 @@ class Sharing:
             await bot.plugin_manager.stand_in(runs=self.runs)
 
     def _look(self) -> None:
+        self._take()
         if self._bot.owns:
             self._nodes.all().addCallbacks(self._note_others, self._failed).addErrback(self._failed)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -210,20 +210,25 @@ async def restore_outboxes(
     max_age: Callable[[str], float],
     now: Callable[[], float],
     log: Logger = _LOG,
+    *,
+    full: Sequence[str] | None = None,
 ) -> None:
-    """Give each network the store of messages, and those of an earlier run. Those that are older than `max_age` of the
+    """Give each network the messages of an earlier run, or those of other processes, except for networks that are `full`. Those that are older than `max_age` of the
     network, in seconds, are dropped, and `notify` notifies administrators. Others of a network that isn't configured
     stay in the store, for example while `--network` replaces the networks."""
     waiting: dict[str, list[OutgoingMessage]] = {backend.network: [] for backend in backends}
     old: list[OutgoingMessage] = []
-    for message in await store.lease():
+    for message in await store.lease(full):
         is_old = now() - message.accepted_at > max_age(message.network)
         (old if is_old else waiting.get(message.network, [])).append(message)
     for backend in backends:
-        if own := waiting[backend.network]:
+        own = waiting[backend.network]
+        if own and full is None:
             text = "{network}: {count} messages of an earlier run are sent first"
             log.info(text, network=backend.network, count=len(own))
-        backend.outbox.use_store(store, own)
+        if full is None:
+            backend.outbox.use_store(store)
+        backend.outbox.take(own)
     for message in old:
         log.warn(
             "{network}: the message to {recipient} is older than OUTBOX_MAX_AGE and is not sent: {text}",
@@ -231,7 +236,7 @@ async def restore_outboxes(
             recipient=truncated(message.recipient, 60),
             text=truncated(masker.part(message.body, 0, 500), 60),
         )
-        reason = "it was older than OUTBOX_MAX_AGE when the bot started"
+        reason = f"it was older than OUTBOX_MAX_AGE when the {'bot started' if full is None else 'owner took it'}"
         store.end(waiting_record(message)._replace(state=MessageState.DROPPED, at=now(), reason=reason))
     if old:
         what = "A message of an earlier run was" if len(old) == 1 else f"{len(old)} messages of an earlier run were"

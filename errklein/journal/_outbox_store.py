@@ -45,7 +45,7 @@ _INSERT = (
 )
 _CHANGEABLE = ("body", "wanted", "recipient", "sent")
 _OF_OTHERS = f"SELECT {_COLUMNS} FROM outbox WHERE owner <> ? ORDER BY id"  # noqa: S608 -- the names of fields
-_TAKE = f"UPDATE outbox SET owner = ? WHERE owner <> ? RETURNING {_COLUMNS}"  # noqa: S608 -- the names of fields
+_TAKE = f"UPDATE outbox SET owner = ? WHERE owner <> ?{{}} RETURNING {_COLUMNS}"  # noqa: S608 -- the names of fields
 _OF_DELIVERY = ("delivery = :delivery AND delivery > 0",) * 2
 
 _TEXTS = ("network", "recipient", "body", "origin", "details", "key", "wanted")
@@ -301,14 +301,16 @@ class SQLiteOutboxStore:
         with self._lock:
             return bool(self._waiting or self._writing)
 
-    def lease(self) -> Deferred[Sequence[OutgoingMessage]]:
-        """See `OutboxStore.lease`. While the file can't be written, messages are returned that have no owner."""
-        leased = self.submit(each, self._lease)
-        leased.addErrback(lambda _: self.read(self.database.read, _OF_OTHERS, (self.owner,)))
+    def lease(self, without: Sequence[str] | None = None) -> Deferred[Sequence[OutgoingMessage]]:
+        """See `OutboxStore.lease`. While the file can't be written, the first call returns messages that have no owner."""
+        leased = self.submit(each, partial(self._lease, without or ()))
+        if without is None:
+            leased.addErrback(lambda _: self.read(self.database.read, _OF_OTHERS, (self.owner,)))
         return leased.addCallback(self._messages)
 
-    def _lease(self, connection: SQLConnection) -> Sequence[Any]:
-        return sorted(connection.execute(_TAKE, (self.owner, self.owner)).fetchall())
+    def _lease(self, without: Sequence[str], connection: SQLConnection) -> Sequence[Any]:
+        take = _TAKE.format(" AND network <> ?" * len(without))
+        return sorted(connection.execute(take, (self.owner, self.owner, *map(_stored, without))).fetchall())
 
     def _messages(self, rows: Sequence[Any]) -> Sequence[OutgoingMessage]:
         messages = []

@@ -73,7 +73,6 @@ class DeliveryQueue:
     capacity: int = CAPACITY
     now: Callable[[], float] = time.time
     may_run: Callable[[str], bool] | None = None  # whether this process, one of several, runs a webhook's deliveries
-    passed_on: Callable[[], object] = lambda: None  # called when others have something to look at
     chance: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
@@ -157,8 +156,6 @@ class DeliveryQueue:
                 self._recording[webhook] -= 1
                 if result is None:
                     self._note_due(webhook, 0.0)
-                    if self.may_run is not None and not self.may_run(webhook):
-                        self.passed_on()
             elif result is None:
                 self._leased.append((delivery._replace(state=DeliveryState.RUNNING, attempt=1), ordered))
             else:
@@ -207,7 +204,6 @@ class DeliveryQueue:
                 self._note_paused(webhook, before)
             else:
                 _log.info("Paused webhooks: {webhooks}", webhooks=", ".join(sorted(self.paused)) or "none")
-                self.passed_on()
             return self._changed(result)
 
         return self.journal.pause(webhook, paused).addBoth(ended)
@@ -219,7 +215,6 @@ class DeliveryQueue:
         """Run deliveries once more, and log that the user requests it. Return the ids of those that can; see `Journal.replay`."""
         replayed = await self.journal.replay(ids, force, spacing)
         self.look()
-        self.passed_on()
         if replayed:
             _audit.info("{user} replays the deliveries {ids}", user=user, ids=", ".join(map(str, sorted(replayed))))
         return replayed

@@ -17,13 +17,13 @@ from errklein.chat.features import BARE, Features
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.identifiers import LookupFailed, same_network
 from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Unsupported, Wanted
-from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait
+from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait, waiting_record
 from errklein.config.networks import IdentityKey, NetworkSettings, check_text
 from errklein.ports.chat import Backend, BackendEvents
-from errklein.ports.outbox import OutboxClosed, OutboxStatus, OutboxStore, RecipientStatus
+from errklein.ports.outbox import OutboxClosed, OutboxStatus, OutboxStore, RecipientStatus, give
 from errklein.ports.receipts import Receipt
 from errklein.running import on_reactor_soon
-from errklein.running.context import causing_delivery
+from errklein.running.context import causing_delivery, origin
 from errklein.text import PARTS_CAP, plain, split_rendered
 
 if TYPE_CHECKING:
@@ -230,9 +230,16 @@ class ConnectedNetwork(NetworkBase):
 class SentAtOnce:
     """The outbox of a network on which no message waits. Implements `ports.outbox.NetworkOutbox`."""
 
-    def __init__(self, network: str, now: Callable[[], float] = time.time) -> None:
-        self._network, self._now = network, now
+    def __init__(
+        self,
+        network: str,
+        now: Callable[[], float] = time.time,
+        send: Callable[[OutgoingMessage], object] = lambda message: None,
+    ) -> None:
+        self._network, self._now, self._send = network, now, send
         self._store: OutboxStore | None = None
+        self._is_shared = False
+        self.given: Callable[[], object] | None = None
         self._sent = 0
 
     @property
@@ -245,9 +252,28 @@ class SentAtOnce:
     def drop(self, recipient: str, reason: str) -> int:
         return 0
 
-    def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
-        """Store what becomes of the messages of deliveries from now on. What an earlier process left to be sent stays in the store."""
-        self._store = store
+    def use_store(
+        self,
+        store: OutboxStore,
+        given: Callable[[], object] | None = None,
+        may_send: Callable[[], bool] | None = None,
+    ) -> None:
+        """Store what becomes of the messages of deliveries from now on."""
+        self._store, self.given, self._is_shared = store, given, self._is_shared or given is not None
+
+    def take(self, messages: Sequence[OutgoingMessage]) -> None:
+        """See `NetworkOutbox.take`. What an earlier run of a bot of one process has left stays in the store."""
+        self.given = None
+        for message in messages if self._is_shared else ():
+            assert self._store is not None
+            self._send(message)
+            self._store.end(waiting_record(message)._replace(state=MessageState.SENT, at=self._now()))
+
+    def give(self, message: OutgoingMessage, receipt: Receipt) -> None:
+        """Give a message to the process that is connected, since this one isn't."""
+        assert self.given is not None and self._store is not None
+        give(self._store, message, receipt)
+        self.given()
 
     def wait_of(self, id: int) -> None:
         pass
@@ -459,7 +485,8 @@ class LocalBackend(NetworkBase):
         super().__init__(config)
         self.presence: tuple[str, str] = (ONLINE, "")
         self._reactor = reactor
-        self.outbox = self._at_once = SentAtOnce(self.network, now)
+        self.outbox = self._at_once = SentAtOnce(self.network, now, self._send_given)
+        self._time = now
         self._process, self._numbers = token_hex(8), count(1)
         self._rooms: dict[str, LocalRoom] = {}
         self._refs: dict[str, Sequence[MessageRef]] = {}
@@ -482,8 +509,20 @@ class LocalBackend(NetworkBase):
             raise OutboxClosed(f"the bot has disconnected from {self.network}; the message can't be sent")
         changed = wanted.target if wanted.kind in (Kind.EDIT, Kind.DELETE) and isinstance(wanted.target, str) else ""
         receipt = Receipt(changed or f"{self.network}/{self._process}-{next(self._numbers):x}")
-        self.carry_out(receipt, message, wanted, file, self.recipient_of(message, wanted))
+        to = self.recipient_of(message, wanted)
+        if self._at_once.given is None:
+            self.carry_out(receipt, message, wanted, file, to)
+            return receipt
+        what, key, at = "" if wanted is NOTHING_ELSE else wanted.as_json(), Handle(receipt).key, self._time()
+        fields = (message.priority, at, 0.0, "", causing_delivery(), key, what, file)
+        self._at_once.give(OutgoingMessage(0, self.network, to, message.body, origin.get(), *fields), receipt)
         return receipt
+
+    def _send_given(self, given: OutgoingMessage) -> None:
+        message = Message(given.body, self.bot_identifier, self.build_identifier(given.recipient))
+        message.priority = given.priority
+        wanted = Wanted.from_json(given.wanted) if given.wanted else NOTHING_ELSE
+        self.carry_out(Receipt(f"{self.network}/{given.key}"), message, wanted, given.file, given.recipient)
 
     def carry_out(self, receipt: Receipt, message: Message, wanted: Wanted, file: bytes, to: str) -> None:
         # Networks with an outbox import it with the first message that needs it.

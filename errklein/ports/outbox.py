@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.outgoing import MessageRecord, OutgoingMessage
+from errklein.ports.receipts import Receipt
 
 
 class OutboxFull(Exception):
@@ -29,6 +31,15 @@ class RoomUnavailable(Exception):
 
 class OutboxExpired(Exception):
     """A message was dropped: the network was absent or too slow for OUTBOX_MAX_AGE, or an administrator has dropped it."""
+
+
+def give(store: OutboxStore, message: OutgoingMessage, receipt: Receipt) -> Receipt:
+    """Let the process that is connected to the network send a message. Nobody learns when it has. May be called in any thread."""
+    store.give(message)
+    receipt.flush = store.flush
+    text = f"another process of the bot is connected to {message.network}, and sends the message"
+    receipt.settle(Failure(SentLater(text)))
+    return receipt
 
 
 class OutboxStatus(NamedTuple):
@@ -103,8 +114,10 @@ class OutboxStore(Protocol):
     def flush(self) -> Deferred[None]:
         """Write what was added, changed, advanced and ended. The Deferred fires when it is on disk, or can't be written."""
 
-    def lease(self) -> Deferred[Sequence[OutgoingMessage]]:
+    def lease(self, without: Sequence[str] | None = None) -> Deferred[Sequence[OutgoingMessage]]:
         """Take the messages that belong to no other process, and return them, oldest first.
+
+        :param without: Leave those for these networks. It is given when this isn't called for the first time.
 
         Fails with JournalError if the store can't be read or written.
         """
@@ -123,5 +136,17 @@ class NetworkOutbox(Protocol):
     def drop(self, recipient: str, reason: str) -> int:
         """Drop what waits for a recipient, and return the number of messages. What the network may have isn't dropped."""
 
-    def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
-        """Keep messages in the store from now on, and send those of an earlier process first. Called once, before `Backend.connect`."""
+    def use_store(
+        self,
+        store: OutboxStore,
+        given: Callable[[], object] | None = None,
+        may_send: Callable[[], bool] | None = None,
+    ) -> None:
+        """Keep messages in the store from now on. Called before `Backend.connect`.
+
+        :param given: Another process sends the messages, until `take`: they are given to it, and this is called, in any thread.
+        :param may_send: Called before messages are sent. False: nothing is sent any more.
+        """
+
+    def take(self, messages: Sequence[OutgoingMessage]) -> None:
+        """Send the messages of other processes, oldest first, and those of this process from now on."""

@@ -485,7 +485,8 @@ class BackendContract(_TestCase):
         self.addCleanup(journal.close)
         leased: Any = journal.outbox.lease()
         restored = list(self.successResultOf(leased))
-        backend.outbox.use_store(journal.outbox, restored)
+        backend.outbox.use_store(journal.outbox)
+        backend.outbox.take(restored)
         return restored
 
     def test_contract_methods_for_threads(self) -> None:

@@ -14,7 +14,6 @@ from errklein.chat.outgoing import MessageRecord, OutgoingMessage
 from errklein.journal import SQLiteJournal
 from errklein.networks.outbox import Outbox
 from errklein.networks.outbox._lanes import TOGETHER, Entry, MessageLane
-from errklein.ports.outbox import OutboxStore
 from tests.journal.outbox_simulation import OutboxSimulation
 from tests.journal.simulated_network import Part
 from tests.journal.simulation import has_violation
@@ -96,17 +95,17 @@ class WrongOrder(Outbox[Part]):
 class NewestFirst(Outbox[Part]):
     """Defect: after a restart, messages are sent in another order."""
 
-    def use_store(self, store: OutboxStore, restored: Iterable[OutgoingMessage] = ()) -> None:
+    def take(self, messages: Iterable[OutgoingMessage]) -> None:
         """Reverse the order."""
-        super().use_store(store, list(restored)[::-1])
+        super().take(list(messages)[::-1])
 
 
 class WholeMessages(Outbox[Part]):
     """Defect: a process sends restored messages from their first part on."""
 
-    def use_store(self, store: OutboxStore, restored: Iterable[OutgoingMessage] = ()) -> None:
+    def take(self, messages: Iterable[OutgoingMessage]) -> None:
         """Forget what was sent."""
-        super().use_store(store, [message._replace(sent=0) for message in restored])
+        super().take([message._replace(sent=0) for message in messages])
 
 
 class RemovedAtStop(Outbox[Part]):

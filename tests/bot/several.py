@@ -18,6 +18,7 @@ from errklein.storage import MemoryStorage
 from errklein.testing import TestBot
 from errklein.testing._bot import LeftOver
 from errklein.testing._reactor import TestReactor
+from errklein.webhooks.deliveries import StoredDelivery
 from errklein.wiring import make_journal
 
 
@@ -44,6 +45,11 @@ class NodesInMemory:
     def owner(self) -> Node | None:
         """The one that owns."""
         return next((one.me for one in self._all if one._owns), None)
+
+    @property
+    def owns(self) -> bool:
+        """Whether it is this one."""
+        return self._owns
 
     def start(self, owned: Callable[[], None], lost: Callable[[str], None], drained: Callable[[], None]) -> None:
         """Keep the functions."""
@@ -73,9 +79,13 @@ class NodesInMemory:
         """Call the functions of the others at once."""
         self.topics.append(topic)
         for one in self._all:
-            if one is not self and not one.is_stopped:
-                for function in one._functions.get(topic, ()):
-                    function()
+            if one is not self:
+                one.call(topic)
+
+    def call(self, topic: str) -> None:
+        """Call the functions for a topic."""
+        for function in () if self.is_stopped else self._functions.get(topic, ()):
+            function()
 
     def when_changed(self, topic: str, function: Callable[[], None]) -> None:
         """Keep the function."""
@@ -92,7 +102,6 @@ class KeptOpen:
 
     def __init__(self, part: Any) -> None:
         self.part = part
-        self._woken: list[Callable[[], None]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.part, name)
@@ -101,8 +110,27 @@ class KeptOpen:
         """Stay open."""
         return succeed(None)
 
-    def wake_up(self, function: Callable[[], None]) -> None:
-        """Do nothing, as a journal in memory."""
+
+class SharedJournal(KeptOpen):
+    """A journal in memory. As one in a database, it tells all processes of deliveries that aren't leased, and of pauses."""
+
+    def __init__(self, part: Any, nodes: list[NodesInMemory]) -> None:
+        super().__init__(part)
+        self._nodes = nodes
+
+    def record(self, delivery: StoredDelivery, *, lease: float = 0.0, window: float = 0.0) -> Any:
+        """Record a delivery."""
+        recorded = self.part.record(delivery, lease=lease, window=window)
+        return recorded if lease else recorded.addCallback(self._tell)
+
+    def pause(self, webhook: str, paused: bool) -> Any:
+        """Pause a webhook, or not any more."""
+        return self.part.pause(webhook, paused).addCallback(self._tell)
+
+    def _tell(self, result: Any) -> Any:
+        for node in self._nodes:
+            node.call("deliveries")
+        return result
 
 
 class SeveralTestCase(SynchronousTestCase):
@@ -115,9 +143,10 @@ class SeveralTestCase(SynchronousTestCase):
         """No process runs yet."""
         self.reactor: Any = TestReactor()
         config = load_config(None, {"BOT_DATA_DIR": self.mktemp(), "STORAGE": "Memory", "BACKEND": "Test"})
-        self.journal: Any = KeptOpen(make_journal(self.reactor, config, self.reactor.seconds, runs=INLINE))
-        self.storage: Any = KeptOpen(MemoryStorage())
         self.nodes: list[NodesInMemory] = []
+        journal = make_journal(self.reactor, config, self.reactor.seconds, runs=INLINE)
+        self.journal: Any = SharedJournal(journal, self.nodes)
+        self.storage: Any = KeptOpen(MemoryStorage())
         self.restarts: list[NodesInMemory] = []
 
     def process(self, *roles: str, owns: bool = False) -> TestBot:

@@ -12,6 +12,7 @@ from errklein import BotPlugin, botcmd, webhook
 from errklein.bot import SingleNode
 from errklein.chat import Message
 from errklein.commands.operations import Actor
+from errklein.ports.outbox import OutboxStatus
 from errklein.running.context import OnlyInOwner
 from errklein.testing import PluginTestCase, TestBot
 from tests.bot.several import SeveralTestCase
@@ -102,6 +103,14 @@ class OwnershipTests(SeveralTestCase):
         self.nodes[0].lose()
         self.assertEqual(self.restarts, [self.nodes[0]])
 
+    def test_lost_unawares(self) -> None:
+        """A process that was suspended restarts when it notices that its lease has ended, before it sends something."""
+        self.assertTrue(self.owner.bot.check_ownership())
+        self.assertFalse(self.other.bot.check_ownership())
+        self.nodes[0]._owns = False
+        self.assertFalse(self.owner.bot.check_ownership())
+        self.assertEqual(self.restarts, [self.nodes[0]])
+
     def test_owned_while_it_stops(self) -> None:
         """A process that becomes the owner while it stops activates nothing."""
         self.stop(self.owner)
@@ -189,7 +198,6 @@ class WebhookTests(SeveralTestCase):
         """A process that isn't the owner records and answers. The owner is told, and runs the delivery."""
         other = self.process("intake")
         self.assertEqual((self.post(other, "/later"), CALLS), (202, ["later 1 in host1"]))
-        self.assertEqual(self.nodes[1].topics, ["deliveries"])
         self.assertEqual(self.post(self.owner, "/later", "2"), 202)
         self.assertEqual(CALLS[1:], ["later 2 in host1"])
 
@@ -350,3 +358,86 @@ class OnlyInOwnerTests(PluginTestCase):
         self.post("/once")
         self.bot.advance(0)
         self.assertEqual((CALLS, self.bot.sent_to("@admin")), (["True"], ["noticed"]))
+
+
+class Speaker(BotPlugin):
+    """A plugin whose deliveries send messages."""
+
+    @webhook("/say", ack="now", anywhere=True)
+    def say(self, payload: Any) -> None:
+        """Send to a room, and a person."""
+        self.send(self.build_identifier("#testroom"), str(payload), mentions=True)
+        self.send_file(self.build_identifier("@bob"), b"content", "a.txt")
+
+
+class MessageTests(SeveralTestCase):
+    """Messages of a process that isn't connected."""
+
+    plugins = (Speaker,)
+
+    def setUp(self) -> None:
+        """Start an owner and a worker."""
+        super().setUp()
+        self.owner = self.process(owns=True)
+        self.worker = self.process("worker", "chat")
+        self.reactor.advance(2)
+
+    def say(self, text: str) -> None:
+        """Send a request to the worker."""
+        self.worker.post("/say", data=text)
+        self.reactor.advance(0)
+
+    def test_sent_by_the_owner(self) -> None:
+        """The owner sends them, in order, as soon as they are on disk."""
+        for text in ("one", "two"):
+            self.say(text)
+        self.assertEqual((self.worker.messages, self.owner.messages), ([], []))
+        self.reactor.advance(0.02)
+        self.assertEqual(self.owner.sent_to("#testroom"), ["one", "two"])
+        self.assertEqual(self.owner.chat("@bob"), ["[a.txt]", "[a.txt]"])
+        self.assertEqual(self.worker.messages, [])
+
+    def test_without_an_owner(self) -> None:
+        """They wait for an owner, which sends them before its own."""
+        self.stop(self.owner)
+        self.say("three")
+        self.reactor.advance(1)
+        self.nodes[1].own()
+        self.assertEqual(self.worker.sent_to("#testroom"), ["three"])
+        self.worker.messages.clear()
+        self.say("four")
+        self.assertEqual(self.worker.sent_to("#testroom"), ["four"])
+
+    def test_notices(self) -> None:
+        """Notices to administrators are sent by the owner, too, and none is kept elsewhere for later."""
+        self.worker.bot.warn_admins("The disk is full.")
+        self.reactor.advance(0.02)
+        self.assertEqual(self.owner.sent_to("@admin"), ["The disk is full."])
+
+    def test_too_old(self) -> None:
+        """The owner doesn't send what is older than OUTBOX_MAX_AGE."""
+        self.stop(self.owner)
+        self.say("old")
+        self.reactor.advance(4000)
+        self.nodes[1].own()
+        self.assertNotIn("old", self.worker.sent_to("#testroom"))
+
+    def test_lost_notification(self) -> None:
+        """The owner looks for messages from time to time."""
+        self.nodes[1].changed = lambda topic: None  # type: ignore[method-assign]
+        self.say("five")
+        self.reactor.advance(0.02)
+        self.assertEqual(self.owner.sent_to("#testroom"), [])
+        self.reactor.advance(2)
+        self.assertEqual(self.owner.sent_to("#testroom"), ["five"])
+
+    def test_full_outbox(self) -> None:
+        """The owner takes none for a network with many messages that wait, until there is room."""
+        outbox = self.owner.backend.outbox
+        self.patch(type(outbox), "status", OutboxStatus(1, 1_000, 1, 1.0))
+        self.say("six")
+        self.reactor.advance(4)
+        self.assertEqual(self.owner.sent_to("#testroom"), [])
+        self.patch(type(outbox), "status", OutboxStatus(0, 0, 0, 0.0))
+        self.reactor.advance(2)
+        self.assertEqual(self.owner.sent_to("#testroom"), ["six"])

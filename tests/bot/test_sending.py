@@ -96,8 +96,10 @@ class StoringNetwork:
         self.restored: list[str] = []
         self.store: OutboxStore | None = None
 
-    def use_store(self, store: OutboxStore, restored: Sequence[OutgoingMessage]) -> None:
+    def use_store(self, store: OutboxStore) -> None:
         self.store = store
+
+    def take(self, restored: Sequence[OutgoingMessage]) -> None:
         self.restored = [message.body for message in restored]
 
 

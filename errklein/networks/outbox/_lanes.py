@@ -341,6 +341,7 @@ class OutboxLanes(ABC, Generic[P]):
         self._in_flight = 0
         # True if the part in flight may break the connection.
         self._is_alone = self._is_going_on = self._has_more = self._ready = False
+        self._may_send: Callable[[], bool] | None = None
         self._timer: IDelayedCall | None = None
         self._drained: Deferred[None] | None = None
         self._clear_lanes()
@@ -523,7 +524,7 @@ class OutboxLanes(ABC, Generic[P]):
     def _go_on(self) -> None:
         cancel_timers(self._timer)
         self._timer, self._is_going_on = None, True
-        while self._ready:
+        while self._ready and (self._may_send is None or self._may_send()):
             self._has_more = False
             batch = self._next_parts()
             if not batch:

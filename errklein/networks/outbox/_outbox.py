@@ -38,6 +38,7 @@ from errklein.ports.outbox import (
     RecipientStatus,
     RoomUnavailable,
     SentLater,
+    give,
 )
 from errklein.ports.receipts import Receipt
 from errklein.running import ThreadReactor, call_from_thread, cancel_timers
@@ -80,6 +81,7 @@ class Outbox(OutboxLanes[P]):
         self._put_timeout = put_timeout
         self._reactor_thread = threading.get_ident()
         self._store: OutboxStore | None = None
+        self._given: Callable[[], object] | None = None
         # No other process, also one with an older copy of the data directory, has the same keys.
         self._process, self._numbers = token_hex(8), count(1)
         # The ids of what isn't stored are negative.
@@ -121,15 +123,23 @@ class Outbox(OutboxLanes[P]):
             self._drop(to, reason, Failure(OutboxExpired(f"the message was dropped, since {reason}")))
         return len(to)
 
-    def use_store(self, store: OutboxStore, restored: Iterable[OutgoingMessage] = ()) -> None:
-        """Store messages from now on, and queue those of an earlier process, oldest first. Called once, at first."""
-        self._store = store
-        for message in restored:
+    def use_store(
+        self,
+        store: OutboxStore,
+        given: Callable[[], object] | None = None,
+        may_send: Callable[[], bool] | None = None,
+    ) -> None:
+        self._store, self._given, self._may_send = store, given, may_send
+
+    def take(self, messages: Iterable[OutgoingMessage]) -> None:
+        self._given = None
+        for message in messages:
             since = self._reactor.seconds() - max(0.0, self._now() - message.accepted_at)
             entry = self._entry(message, None)
             entry.since = since
             self._bounds.exceed(entry.load)
             self._queue(entry)
+        self._go_on_soon()
 
     # Messages are accepted.
 
@@ -191,6 +201,12 @@ class Outbox(OutboxLanes[P]):
 
     def _accept(self, entry: Entry[P], store: OutboxStore | None) -> Receipt:
         message, on_reactor = entry.message, threading.get_ident() == self._reactor_thread
+        if (given := self._given) is not None:
+            if store is None:
+                raise OutboxClosed(f"another process is connected to {self.network}; the message can't be sent")
+            receipt = give(store, message, Receipt(f"{self.network}/{entry.names}"))
+            given()
+            return receipt
         self._bounds.take(entry.load, 0.0 if on_reactor else self._put_timeout)
         # Also in a thread, not later: the outcome of a webhook's handler must not be stored before its messages.
         entry.message = message._replace(id=next(self._unstored_ids)) if store is None else store.add(message)

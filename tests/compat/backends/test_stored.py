@@ -136,7 +136,8 @@ class RestartTests(SynchronousTestCase):
         self.restart()
         settings = {"BACKEND": "Once", "BOT_EXTRA_BACKEND_DIR": str(FIXTURES), "BOT_ADMINS": ("alice",)}
         network: Any = make_network(self.reactor, next(iter(load_config(None, settings).networks.values())))
-        network.outbox.use_store(self.store, self.successResultOf(self.store.lease()))
+        network.outbox.use_store(self.store)
+        network.outbox.take(self.successResultOf(self.store.lease()))
         self.addCleanup(self.stop, network)
         vars(network.legacy).update(attributes)
         network.events = RecordedEvents()

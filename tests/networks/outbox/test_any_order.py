@@ -117,7 +117,8 @@ class World:
         self.outbox: Outbox[tuple[str, Operation]] = Outbox(
             self.clock, "net", self.rooms, limits, now=lambda: NOON + self.clock.seconds()
         )
-        self.outbox.use_store(self.store, [*self.store.kept.values()])
+        self.outbox.use_store(self.store)
+        self.outbox.take([*self.store.kept.values()])
         if self.alias == "x":
             self.outbox.rename("#x", "x")
         self.outbox.resume()

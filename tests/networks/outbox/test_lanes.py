@@ -67,7 +67,7 @@ class KeptMessages:
     def flush(self) -> Deferred[None]:
         return succeed(None)
 
-    def lease(self) -> Deferred[Sequence[OutgoingMessage]]:
+    def lease(self, without: Any = None) -> Deferred[Sequence[OutgoingMessage]]:
         return succeed(list(self.kept.values()))
 
 
@@ -103,7 +103,8 @@ class LanesCase(SynchronousTestCase):
         )
         if store is not None:
             waiting: Any = self.successResultOf(store.lease())
-            outbox.use_store(store, waiting)
+            outbox.use_store(store)
+            outbox.take(waiting)
         return outbox
 
     def send(self, text: str, recipient: str = "#ops", by: str = "", priority: bool = False) -> Deferred[None]:
