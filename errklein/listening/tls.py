@@ -176,8 +176,7 @@ class CertificateFiles:
             return [], {self.path: str(error)}
 
     def _identity(self, read: dict[Path, PEMFile]) -> Identity:
-        key = read[self.key].key
-        certificates = read[self.path].certificates
+        key, certificates = read[self.key].key, read[self.path].certificates
         if not certificates:
             raise CertificateError(f"{self.path} has no certificate in PEM format")
         if key is None:
@@ -207,15 +206,14 @@ class CertificateDirectory:
             raise CertificateError(f"the directory {self.path} can't be read: {error.strerror}") from None
 
     def _walk(self) -> Iterator[Path]:
-        seen = set()
-        entries = 0
+        seen, entries = set(), 0
         for directory, directories, names in os.walk(self.path, followlinks=True):
             status = Path(directory).stat()
             # Symbolic links may form a cycle.
-            if (status.st_dev, status.st_ino) in seen:
+            if (inode := (status.st_dev, status.st_ino)) in seen:
                 directories.clear()
                 continue
-            seen.add((status.st_dev, status.st_ino))
+            seen.add(inode)
             entries += len(directories) + len(names)
             if entries > _MOST_ENTRIES:
                 raise CertificateError(f"the directory {self.path} has more than {_MOST_ENTRIES} entries")
@@ -223,8 +221,7 @@ class CertificateDirectory:
             yield from (Path(directory, name) for name in names if name.endswith(".pem") and not name.startswith("."))
 
     def load(self, files: list[Path]) -> Loaded:
-        read = []
-        problems = {}
+        read, problems = [], {}
         for path in files:
             try:
                 read.append(read_pem(path))

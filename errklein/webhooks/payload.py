@@ -178,16 +178,6 @@ def read_json(text: str) -> Any:
     return value
 
 
-class _PatientDecoder(json.JSONDecoder):
-    """Lets other threads run while it decodes large JSON: each call of a function written in Python is an opportunity. Decoding
-    `in_python` rather than in C, which is much slower, is for many lists, strings or escapes."""
-
-    def __init__(self, in_python: bool) -> None:
-        super().__init__(object_pairs_hook=_object_of, parse_int=_int_of, parse_float=_float_of)
-        if in_python:
-            self.scan_once = py_make_scanner(self)
-
-
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(pairs) > MAX_KEYS:
         raise BadPayload(413, f"an object of the JSON has more than {MAX_KEYS} keys")
@@ -207,7 +197,12 @@ def _loads(text: str) -> Any:
         return json.loads(text)
     if _count(text, ",[{", MAX_VALUES) > MAX_VALUES:
         raise BadPayload(413, f"the JSON has more than {MAX_VALUES} values")
-    return _PatientDecoder(_count(text, '["\\', _MANY) > _MANY).decode(text)
+    # Each call of a function written in Python is an opportunity for other threads.
+    decoder = json.JSONDecoder(object_pairs_hook=_object_of, parse_int=_int_of, parse_float=_float_of)
+    if _count(text, '["\\', _MANY) > _MANY:
+        # For many lists, strings or escapes, it decodes in Python rather than in C, which is much slower.
+        decoder.scan_once = py_make_scanner(decoder)  # type: ignore[attr-defined]
+    return decoder.decode(text)
 
 
 def _count(text: str, characters: str, limit: int) -> int:
