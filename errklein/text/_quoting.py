@@ -10,7 +10,6 @@ import unicodedata
 # Markdown syntax at the beginning of a line, anywhere, and (underscores) at the edge of a word.
 _SPECIAL = re.compile(r"(^\s*[0-9]+)(\.)|(^\s*)([#>+-])|()([\\`*{\[\]|]|(?<![^\W_])_|_(?![^\W_]))")
 _ESCAPED = r"\1\3\\\2\4\6"
-
 # Syntax that a backslash doesn't escape: headings underlined with `=`, definitions after a colon, and fences of `~`.
 _BLOCK = re.compile(r"^(\s*)(=(?==*\s*$)|:(?=\s)|~(?=~~))")
 # Entities, and tags and addresses in angle brackets.

@@ -7,12 +7,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 Length = Callable[[str], int]
-
 PARTS_CAP = 500  # Maximum number of parts of a message. More would delay other messages on a slow network for minutes.
-LEFT_OUT = (
-    "... (the rest of this message is too long to be sent)"  # the last part of a message that is cut off at PARTS_CAP
-)
-
+# The last part of a message that is cut off at PARTS_CAP.
+LEFT_OUT = "... (the rest of this message is too long to be sent)"
 _FENCE = re.compile(r"^[ ]{0,3}(`{3,}+|~{3,}+)([^\n`]*)$", re.MULTILINE)
 _NEWLINES = re.compile("\n+")
 

@@ -130,7 +130,6 @@ def _of_unknown_name(name: str, defined: Iterable[str], quote: bool) -> str:
 
 
 _LONGEST = 120
-
 _STRING = re.compile(r"""(?P<quote>"{3}|'{3}|["'])(?P<content>(?:\\.|(?!(?P=quote)).)*+)(?P<end>(?P=quote)|$)""")
 _ASSIGNMENT = re.compile(r"\s*(?P<name>\w+)\s*(?::[^=]*)?=(?!=)\s*(?P<value>[^\s#].*)")
 

@@ -14,21 +14,14 @@ from errklein.text.styles import LINK, LINK_ADDRESS, LINK_END, strip_styles
 
 MARKDOWN_CAP = 20_000  # Maximum number of characters of a text that is parsed as Markdown
 LINES_CAP = 2_000  # Maximum number of lines. The parser's time grows with the square of it.
-STYLED_CAP = (
-    2_500  # Maximum number of delimiters of emphasis, code, links and entities. Its time grows with the square of it.
-)
+STYLED_CAP = 2_500  # Maximum number of delimiters of styles and links, and entities. Time grows with its square.
 FOOTNOTES_CAP = 200  # Maximum number of occurrences of `[^`, with which footnotes begin
-TERMS_CAP = (
-    500  # Maximum number of lines that begin with a colon, as definitions do. After each, the rest of the text is read.
-)
+TERMS_CAP = 500  # Maximum number of lines of definitions, which begin with a colon. After each, the rest is read.
 # Maximum number of characters that are read again: the parser reads a block of lines once more after each heading, rule, definition
 # and link definition in it.
 REREAD_CAP = 4_000_000
 CELLS_CAP = 20_000  # Maximum number of table cells, including those that short rows leave out
-REPEATED_CAP = (
-    1_000_000  # Maximum number of characters that definitions, such as of links, add where they are referred to
-)
-
+REPEATED_CAP = 1_000_000  # Maximum number of characters that definitions add where they are referred to
 _STYLED = re.compile(r"[*_`]+|[\[\\&]")
 _DEFINITION = re.compile(r"\] ?:")
 _BREAK = re.compile(r"<br", re.IGNORECASE)

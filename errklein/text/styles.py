@@ -11,16 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
-
 _FIRST = 0xFDD0
 BOLD, BOLD_END, EMPHASIS, EMPHASIS_END, COLOR_END, BACKGROUND_END = map(chr, range(_FIRST, _FIRST + 6))
 _COLOR_FIRST = _FIRST + 6
 _BACKGROUND_FIRST = _COLOR_FIRST + len(COLORS)
-
 # The marks that begin a text colour or a background colour, by the colour's name.
 COLOR_MARKS = {name: chr(_COLOR_FIRST + number) for number, name in enumerate(COLORS)}
 BACKGROUND_MARKS = {name: chr(_BACKGROUND_FIRST + number) for number, name in enumerate(COLORS)}
-
 CODE, CODE_END, FIXED, FIXED_END = map(chr, range(_BACKGROUND_FIRST + len(COLORS), _BACKGROUND_FIRST + len(COLORS) + 4))
 """The marks of inline code, and of blocks in a fixed-width font. Networks with a fixed-width font ignore them."""
 
@@ -28,11 +25,9 @@ LINK, LINK_ADDRESS, LINK_END = map(chr, range(ord(FIXED_END) + 1, ord(FIXED_END)
 """The marks of a link: before its label, before " (address)", and behind that."""
 
 _LAST = LINK_END
-
 _MARK = re.compile(f"([{BOLD}-{_LAST}])")
 _FIXED_BLOCK = re.compile(f" ?{FIXED}([^{FIXED}{FIXED_END}]*){FIXED_END}")
 _MARK_OR_NEWLINE = re.compile(f"([\n{BOLD}-{_LAST}])")
-
 # Colour codes that IRC clients agree on, in the order of COLORS: https://modern.ircdocs.horse/formatting.
 _IRC_COLORS = ("01", "04", "03", "08", "02", "06", "11", "00")
 _IRC_DEFAULT = "99"

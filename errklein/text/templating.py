@@ -25,7 +25,6 @@ from errklein.text.xhtml import is_harmless
 
 # Characters that end a URL in Markdown or have a meaning there. URLs may contain them percent-encoded.
 _NOT_IN_ADDRESSES = re.compile(r"[\s\x00-\x1f\x7f\"'()<>\\^`{|}]")
-
 _BAR = re.compile(r"(?<!\\)((?:\\\\)*)\|")
 
 

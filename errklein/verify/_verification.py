@@ -24,10 +24,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from errklein.text.suggestions import did_you_mean
 
 LONGEST_ID = 255
-
 Header = tuple[bytes, bytes]  # the name of a header in lower case, and its value
 Secrets = str | Sequence[str]  # one reference to a secret, or several, of which each is accepted: for rotation
-
 _REFERENCE = re.compile(
     r"(env):([A-Za-z_][A-Za-z0-9_]*)|(file):(/[^\0]*)|(credential):([^\0/.][^\0/]*)|(secret):([A-Za-z0-9][A-Za-z0-9_-]{0,99})"
 )
@@ -137,9 +135,7 @@ class Verification:
     secret_headers: frozenset[bytes] = frozenset()  #: lower-case names of headers that are never stored in the log
     signer: Signer | None = None  #: signs a request, for tests; None if the scheme has no secret, or a private key
     event_header: str = ""  #: the header with the name of the event, for tests; "" if the source names it in the body
-    unusable: str = (
-        ""  #: why no request can be verified, such as since no secret is configured yet; "" if requests can be
-    )
+    unusable: str = ""  #: why no request can be verified, such as without a secret; "" if requests can be
 
     def __post_init__(self) -> None:
         for reference in self.secrets:

@@ -12,7 +12,6 @@ from errklein.web._error_pages import Problem
 from errklein.webhooks.forwarding import is_host
 
 _MAX_HEAD, _MAX_HEADERS, _MAX_CHUNK_LINE = 16 * 1024, 500, 1024
-
 # RFC 9110, 5.6: a token; a token or a quoted string.
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _VALUE = rb"(?:%b|\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+\")" % _TOKEN

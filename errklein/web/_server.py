@@ -174,7 +174,6 @@ class WebServer:
 
 
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
-
 RequestHeaders = Mapping[str, str] | Iterable[tuple[str, str]]
 
 

@@ -38,14 +38,10 @@ class WebSettings:
     read_deadline: float = 30.0  #: the time for a client to read from a full send buffer; then it is disconnected
     idle_deadline: float = 60.0  #: the time after which a connection without a request is closed
     proxies: TrustedProxies | None = None  #: the proxies whose forwarding headers are read
-    base_path: str = (
-        ""  #: the path below which clients reach the webhooks, such as "/bot"; proxies may remove it from paths
-    )
+    base_path: str = ""  #: the path below which clients reach the webhooks, which proxies may remove from paths
     prefix: str = "/hooks"  #: the path below which the webhooks of rooms are
     secrets_in: Path | None = None  #: the directory of the secrets that the bot has stored
-    public_url: str = (
-        ""  #: the scheme and host of links, such as "https://bot.example.net"; by default those of the request
-    )
+    public_url: str = ""  #: the scheme and host of links, such as "https://bot.example.net"; or those of the request
     webhooks: Mapping[str, HookOptions] = field(
         default_factory=dict
     )  #: the operator's options, by the names of webhooks

@@ -344,7 +344,6 @@ BOUNDS = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0)
 OTHER = "other"  # the webhook of requests that no webhook gets
 # The kinds of reasons for which requests for webhooks are refused.
 REFUSALS = ("signature", "malformed", "time", "address", "payload", "rate", "size", "slow", "unavailable")
-
 _MOST = 2000  # the number of webhooks with each of their statuses; later ones are counted as OTHER
 LONGEST_METHOD = 20  # the number of characters of a method that are logged
 

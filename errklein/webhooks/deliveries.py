@@ -120,9 +120,7 @@ class StoredDelivery(NamedTuple):
     request: StoredRequest | None = None  # None in lists
     attempts: Sequence[Attempt] = ()  # the earlier attempts; empty in lists
     verified: bool = True  # whether only a known source can have sent the request
-    superseded_by: int = (
-        0  # the later delivery with which the source has repeated this one after it was given up or refused
-    )
+    superseded_by: int = 0  # a later delivery with which the source has repeated this one, which had failed
     began_at: float = 0.0  # the beginning of the last attempt; 0.0 in lists
     answered: int = 0  # the status of the response that the source has got; 0 if there was none, or it isn't known
 
@@ -154,9 +152,7 @@ class DeliveryQuery:
     reason: str | None = None  # a part of the reason of the last outcome, in upper or lower case
     ids: Sequence[int] | None = None
     request_id: str | None = None  # the id that the response has as X-Request-Id
-    text: str | None = (
-        None  # in the headers or the body, in any case, also as in JSON or a form; each is read: name few ids
-    )
+    text: str | None = None  # in the headers or the body, also as in JSON or a form; each is read, so name few ids
     answered: int | None = None  # the status of the response that the source has got
 
 
