@@ -1,7 +1,5 @@
 """Sources of webhooks, each in one folder. A folder may be deleted; other packages add sources by the entry point `errklein.sources`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module

@@ -2,8 +2,6 @@
 in the form of Alertmanager, and events of GitHub, GitLab and Gitea, whose texts are in the files `texts.toml` beside their
 modules."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -128,6 +128,7 @@ def limit_messages(channel: Any) -> None:
 
 # Only rules without variables are cached, so a client can add no more than other spellings of their paths.
 _MATCH_CACHE_SIZE = 16 * 1024
+_NO_MOUNTS: Mapping[str, IResource] = MappingProxyType({})
 
 
 class Route:
@@ -241,11 +242,7 @@ class Routes:
         return errors
 
     def replace(
-        self,
-        owner: str,
-        hooks: Sequence[Hook],
-        rank: int | None = None,
-        mounts: Mapping[str, IResource] = MappingProxyType({}),
+        self, owner: str, hooks: Sequence[Hook], rank: int | None = None, mounts: Mapping[str, IResource] = _NO_MOUNTS
     ) -> None:
         """Replace all of the owner's hooks and mounts in one step, and end a hold. Of two hooks that claim a URL and method, the one
         with the lower rank gets the requests. Raises HookError without a change: a rule or the operator's options are invalid."""

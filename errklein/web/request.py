@@ -254,30 +254,30 @@ class HTTPRequest(RequestState, server.Request):
         self.startedWriting = 1
         if status in NO_BODY_CODES:
             channel.write(head + b"\r\n")
-        elif self.method == b"HEAD":
-            channel.write(b"%bContent-Length: %d\r\n\r\n" % (head, len(body)))
         else:
-            self.sentLength = len(body)
-            channel.write(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
+            sent = b"" if self.method == b"HEAD" else body
+            self.sentLength = len(sent)
+            channel.write(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), sent))
         self._done()
 
     def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
         head = self._head_lines(status, headers)
-        sized = any(name.lower() == b"content-length" for name, _ in headers)
-        if status not in NO_BODY_CODES and not sized and self.clientproto == b"HTTP/1.1":
+        may_have_body = status not in NO_BODY_CODES
+        is_sized = any(name.lower() == b"content-length" for name, _ in headers)
+        if may_have_body and not is_sized and self.clientproto == b"HTTP/1.1":
             self.chunked = 1
             head += b"Transfer-Encoding: chunked\r\n"
-        elif status not in NO_BODY_CODES and not sized and self.channel is not None:
+        elif may_have_body and not is_sized and self.channel is not None:
             # In HTTP/1.0, only the end of the connection marks the end of such a body.
             self.channel.persistent = False
         self.startedWriting = 1
         if self.channel is not None:
             self.channel.write(head + b"\r\n")
-        has_body = self.method != b"HEAD" and status not in NO_BODY_CODES
-        if not has_body:
-            self.chunked = 0
-            self.write = lambda data: None  # type: ignore[method-assign]
-        return has_body
+        if may_have_body and self.method != b"HEAD":
+            return True
+        self.chunked = 0
+        self.write = lambda data: None  # type: ignore[method-assign]
+        return False
 
     def _head_lines(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
         lines = encoded_head(status, tuple(headers))

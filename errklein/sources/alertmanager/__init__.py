@@ -1,7 +1,5 @@
 """Alertmanager of Prometheus. It doesn't sign its requests, so that the address has a token."""
 
-from __future__ import annotations
-
 from errklein import verify
 from errklein.sources._payloads import alert_lines, at, json_object
 from errklein.webhooks.source import Source

@@ -1,7 +1,5 @@
 """Gitea, Forgejo and Gogs: who did what to what, for the events of repositories and organisations."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

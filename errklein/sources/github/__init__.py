@@ -1,7 +1,5 @@
 """GitHub: who did what to what, for the events of repositories, organisations and apps."""
 
-from __future__ import annotations
-
 from errklein import verify
 from errklein.sources._payloads import as_github, texts_beside
 

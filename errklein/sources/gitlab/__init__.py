@@ -1,7 +1,5 @@
 """GitLab: who did what to what, for the events of projects and groups."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

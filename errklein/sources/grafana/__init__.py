@@ -1,7 +1,5 @@
 """Grafana: its alerts, and those of the older form that it sent up to version 8."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -1,7 +1,5 @@
 """JSON and forms of any service: a message by the text of the webhook, or a list of what the payload says."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

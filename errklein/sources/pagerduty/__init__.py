@@ -1,7 +1,5 @@
 """PagerDuty: incidents and what happens to them, as webhooks of version 3 report them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from errklein import verify

@@ -6,8 +6,6 @@ The keys of the formats differ, so one function reads them all. Values of other 
 left out. What would choose a room, a name or an icon is ignored. Each conversion takes time in proportion to the text's length.
 Links have harmless addresses only. Mentions stay as text; they are neutralised with the whole message."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import defaultdict
@@ -28,12 +26,15 @@ from errklein.webhooks.texts import Markdown, value
 
 __all__ = ["SOURCES"]
 
-_LONGEST, _LONGEST_PAYLOAD = 8_000, 40_000
-"""The numbers of characters of a text, and of all texts of a payload, that are read."""
+_LONGEST, _LONGEST_PAYLOAD = (
+    8_000,
+    40_000,
+)  # the numbers of characters of a text, and of all of a payload, that are read
 _MOST = 50  # the number of blocks, attachments, fields and others of a kind that are read
 _DEEPEST = 16  # the number of objects and lists in each other that are read
 
 _Object = Mapping[str, Any]
+Dialect = Callable[[str], str]  # converts a text to Markdown
 
 
 def converted(payload: _Object, dialect: Dialect) -> Markdown:
@@ -183,7 +184,6 @@ def _objects(given: object) -> list[_Object]:
     return [found for found in given if isinstance(found, Mapping)] if isinstance(given, list) else []
 
 
-Dialect = Callable[[str], str]  # converts a text to Markdown
 QUOTE = "\\> "  # begins a line of a quote, as text: Markdown's quotes would continue in the next line
 
 _LONGEST_LABEL = 300

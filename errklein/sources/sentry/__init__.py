@@ -1,7 +1,5 @@
 """Sentry: issues, alerts, errors and comments, which an internal integration sends."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Standard Webhooks, which many services send, also through Svix: https://www.standardwebhooks.com."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
