@@ -131,15 +131,6 @@ class AgeTests(RetentionCase):
         self.maintain()
         self.assertEqual(self.result_of(self.journal.counted(DeliveryQuery())), 0)
 
-    def test_ids_are_not_used_again(self) -> None:
-        """After a restart, the ids of deliveries that were removed aren't given to others."""
-        last = self.fill(3, body=10)[-1]
-        self.time += 8 * DAY
-        self.maintain()
-        self.assertEqual(self.find(), [])
-        self.restart()
-        self.assertEqual(self.journal.next_id(), last + 1)
-
     def test_expired_keys_are_removed_in_slices(self) -> None:
         """Expired keys are removed, others are kept."""
         for number in range(300):
@@ -205,11 +196,11 @@ class TotalsTests(RetentionCase):
         self.maintain()
         self.assertEqual(self.total("accepted"), before)
         hours = [(hour, 60) for hour in (36_000, 39_600, 43_200)]
-        found = self.rows("SELECT at, accepted FROM totals WHERE route = 1")
+        found = self.rows("SELECT at, accepted FROM totals WHERE route = 1 ORDER BY at")
         self.assertEqual(found, [*hours, (46_800, 60), *((50_400 + 60 * minute, 1) for minute in range(60))])
         self.time += 7200
         self.maintain()
-        found = self.rows("SELECT at, accepted FROM totals WHERE route = 1")
+        found = self.rows("SELECT at, accepted FROM totals WHERE route = 1 ORDER BY at")
         self.assertEqual(found, [*hours, (46_800, 60), (50_400, 60)])
 
     def test_clock(self) -> None:
@@ -228,6 +219,42 @@ class TotalsTests(RetentionCase):
         self.assertEqual(sources.count("DELETE FROM deliveries"), 1)
         self.assertEqual(sources.count("DELETE FROM ledger"), 1)
         self.assertEqual(sources.count("DELETE FROM outbox"), 1)
+
+
+class FileTests(RetentionCase):
+    """What differs in other databases: ids, and how much is read."""
+
+    retention = Retention(max_bytes=4_000_000)
+
+    def test_ids_are_not_used_again(self) -> None:
+        """After a restart, the ids of deliveries that were removed aren't given to others."""
+        last = self.fill(3, body=10)[-1]
+        self.time += 8 * DAY
+        self.maintain()
+        self.assertEqual(self.find(), [])
+        self.restart()
+        self.assertEqual(self.journal.next_id(), last + 1)
+
+    def test_nothing_to_remove(self) -> None:
+        """If all that there is waits, the search for what can be removed doesn't read it each second."""
+        steps: list[int] = []
+        self.journal._database._writer.set_progress_handler(lambda: steps.append(1), 10)
+        counts = []
+        for _ in range(2):
+            for _ in range(400):
+                self.record(request=REQUEST._replace(body=b"x" * 10_000))
+            steps.clear()
+            self.maintain()
+            counts.append(len(steps))
+        self.assertLess(counts[1], counts[0] + 100)
+
+    def test_sizes_are_added_up_once(self) -> None:
+        """What strangers have is added up once for all slices that are too much, since it may be very many deliveries."""
+        statements: list[str] = []
+        self.journal._database._writer.set_trace_callback(statements.append)
+        self.fill(2000, verified=False, body=1000)
+        self.assertGreater(self.maintain(), 4)
+        self.assertEqual(sum(QUERIES["unverified sizes"] in statement for statement in statements), 2)
 
 
 class MonthsTests(RetentionCase):
@@ -437,31 +464,18 @@ class SizeTests(RetentionCase):
         dead = [self.record(lease=60) for _ in range(20)]
         for number in dead:
             self.result_of(self.journal.bury(number, ERROR))
-        waiting = [self.record(request=large) for _ in range(10)]
+        waiting = [self.record(lease=60, request=large) for _ in range(10)]
         self.fill(300)
         self.maintain()
         self.assertEqual(self.find(states=[DeliveryState.DEAD], limit=1000), dead[::-1])
         self.assertGreater(len(self.find(states=[DeliveryState.DONE], limit=1000)), 0)
-        waiting += [self.record(request=large) for _ in range(21)]
+        waiting += [self.record(lease=60, request=large) for _ in range(21)]
         self.maintain()
         self.assertEqual(self.find(limit=1000), waiting[::-1])
         for number in waiting:
             self.result_of(self.journal.finish(number, OK))
         self.maintain()
         self.assertLess(self.size(), 3_000_000)
-
-    def test_nothing_to_remove(self) -> None:
-        """If all that there is waits, the search for what can be removed doesn't read it each second."""
-        steps: list[int] = []
-        self.journal._database._writer.set_progress_handler(lambda: steps.append(1), 10)
-        counts = []
-        for _ in range(2):
-            for _ in range(400):
-                self.record(request=REQUEST._replace(body=b"x" * 10_000))
-            steps.clear()
-            self.maintain()
-            counts.append(len(steps))
-        self.assertLess(counts[1], counts[0] + 100)
 
     def test_deliveries_that_ended_late_are_removed(self) -> None:
         """A delivery that waited while newer ones were removed is removed after it has ended."""
@@ -505,14 +519,6 @@ class StrangerTests(RetentionCase):
         own = self.flood()
         self.assertEqual(set(failed) - set(own), set())
 
-    def test_sizes_are_added_up_once(self) -> None:
-        """What strangers have is added up once for all slices that are too much, since it may be very many deliveries."""
-        statements: list[str] = []
-        self.journal._database._writer.set_trace_callback(statements.append)
-        self.fill(2000, verified=False, body=1000)
-        self.assertGreater(self.maintain(), 4)
-        self.assertEqual(sum(QUERIES["unverified sizes"] in statement for statement in statements), 2)
-
     def test_strangers_are_removed_first(self) -> None:
         """If others need the space, deliveries of strangers are removed first, then those that have succeeded."""
         self.fill(50, verified=False)
@@ -539,7 +545,7 @@ class StrangerTests(RetentionCase):
     def test_waiting_ones_of_strangers(self) -> None:
         """When what waits of strangers has filled their share, more is refused, until some of it has ended. Others aren't."""
         large = REQUEST._replace(body=b"x" * 300_000)
-        waiting = [self.record(verified=False, request=large) for _ in range(4)]
+        waiting = [self.record(verified=False, lease=60, request=large) for _ in range(4)]
         refused = self.journal.record(self.delivery(verified=False))
         self.settle()
         self.assertIn("its share of WEBHOOK_LOG_SIZE", str(self.failureResultOf(refused, JournalError)))
@@ -563,7 +569,7 @@ class StrangerTests(RetentionCase):
     def test_bodies_of_waiting_ones_count(self) -> None:
         """Large bodies of strangers count until the delivery is done."""
         huge = REQUEST._replace(body=b"x" * 2_000_000)
-        number = self.record(verified=False, request=huge)
+        number = self.record(verified=False, lease=60, request=huge)
         self.maintain()
         self.failureResultOf(self.journal.record(self.delivery(verified=False)), JournalError)
         self.result_of(self.journal.finish(number, OK))
