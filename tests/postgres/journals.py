@@ -83,3 +83,13 @@ def new_journal(
 
     database = clocked_database(url, now, session)
     return PostgresJournal(database, reactor or InlineReactor(), now, runs=runs, **options)
+
+
+def wait_for_lock(url: str) -> None:
+    """Return when a transaction waits for another one."""
+    import psycopg
+
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with psycopg.connect(url, autocommit=True) as connection:
+        while not connection.execute(waiting.encode()).fetchone():
+            pass
