@@ -52,6 +52,8 @@ class MonitoringExamplesTests(StatusCase):
         self.patch(self.bot.bot.web, "listeners", Expires)
         self.bot.advance(INTERVAL)
         self.patch(self.bot.bot, "backends", {"test": Waiting(0.0)})
+        # As one of several processes.
+        self.patch(self.bot.bot, "alone", False)
         return set(re.findall(r"^([a-z_]+)", self.get("/metrics")[1].decode(), re.MULTILINE))
 
     def test_metrics_of_the_rules(self) -> None:
