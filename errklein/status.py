@@ -135,6 +135,9 @@ def _plugins(bot: Bot) -> str:
 
 
 def _networks(bot: Bot) -> str:
+    if not bot.owns:
+        # The process of the owner is connected.
+        return ""
     absent = [name for name, state in bot.events.states.items() if state.connected_at is None and not state.ended]
     return f"not connected: {', '.join(absent)}" if absent else ""
 

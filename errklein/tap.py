@@ -208,7 +208,7 @@ def _make_service(options: Options) -> IService:
         for server in beside:
             server.watch(bot)
         startup_checks.warn_of_problems(bot)
-        reactor.callWhenRunning(ControlSocket(reactor, data, bot.core_host).open)
+        reactor.callWhenRunning(ControlSocket(reactor, data, bot.core_host, bot.core_host.elsewhere).open)
         return ReloadingBot(bot, reactor) if options["watch"] else bot
 
     grace = config.GRACE_PERIOD

@@ -38,6 +38,7 @@ from errklein.ports.nodes import Node
 from errklein.ports.outbox import NetworkOutbox, OutboxStatus, RecipientStatus
 from errklein.ports.values import OF_NETWORK
 from errklein.running import PoolStatus, SerialQueue, TimedOut, call_from_thread, result_within
+from errklein.running.context import OnlyInOwner
 from errklein.sources import example_of, find_source
 from errklein.storage import BACKUP_NAME, OWN_NAMESPACES, rows_of, write_backup
 from errklein.web import ClientResponse, WebSettings
@@ -426,6 +427,14 @@ class CoreHost:
         self.repositories = RepoOperations(bot.repo_manager, bot.plugin_manager, bot.plugin_pool, changes)
         self.webhooks, self.room_webhooks, self.rooms = webhooks, bot.room_webhooks, rooms
         self.process = ProcessOperations(bot)
+
+    def elsewhere(self) -> str:
+        """Return the name of the process that owns the plugins; "" if this one does. Raises OnlyInOwner if none does."""
+        if self._bot.owns:
+            return ""
+        if (owner := self._bot.nodes.owner) is None:
+            raise OnlyInOwner("no process of this bot owns its plugins at the moment; try again in some seconds")
+        return owner.name
 
     @property
     def persons(self) -> PersonOperations:

@@ -257,6 +257,8 @@ class ConsoleServer(SideServer):
         bot = self._bot
         if bot is None:
             raise OtherResponse(503, "The bot is starting.")
+        if not bot.owns:
+            raise OtherResponse(503, "Another process of the bot has its plugins, and the console.")
         session = self.sessions.find((request.getCookie(self.cookie_name(request)) or b"").decode("ascii", "replace"))
         if session is None:
             text = "Ask the bot for a link by `!console`, or run `errklein console-link` on its machine."

@@ -40,7 +40,8 @@ running_activation: ContextVar[object] = ContextVar("errklein.activation", defau
 
 
 class OnlyInOwner(RuntimeError):
-    """A handler of a webhook with `anywhere` has asked for what only the process with the networks can do."""
+    """Something can only be done in the process that owns plugins and networks: a handler of a webhook with `anywhere` asks for it,
+    or a command."""
 
 
 def check_in_owner(what: str, instead: str = "remove the option") -> None:

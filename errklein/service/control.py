@@ -63,11 +63,12 @@ class ControlSocket(Factory):
     log = Logger()
     noisy = False
 
-    def __init__(self, reactor: Any, data: DataDirectory, host: CoreHost) -> None:
+    def __init__(
+        self, reactor: Any, data: DataDirectory, host: CoreHost, elsewhere: Callable[[], str] = lambda: ""
+    ) -> None:
         self._reactor, self._directory, self.host = reactor, data.path, host
         self._name = f"control-{os.getpid()}.sock" if data.is_shared else _NAME
-        self.elsewhere: Callable[[], str] = lambda: ""
-        """Returns the name of the process that owns the plugins, or what is known of it; "" if this one does."""
+        self.elsewhere = elsewhere  # returns the name of the process that owns the plugins; "" if this one does
         self.protocol = ControlConnection  # type: ignore[assignment]
         self._opened = ExitStack()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -12,9 +13,12 @@ from errklein import BotPlugin, botcmd, webhook
 from errklein.bot import SingleNode
 from errklein.chat import Message
 from errklein.commands.operations import Actor
+from errklein.console import ConsoleServer
 from errklein.ports.outbox import OutboxStatus
 from errklein.running.context import OnlyInOwner
+from errklein.status import StatusServer
 from errklein.testing import PluginTestCase, TestBot
+from errklein.testing._reactor import InlinePool
 from tests.bot.several import SeveralTestCase
 
 CALLS: list[str] = []
@@ -102,6 +106,26 @@ class OwnershipTests(SeveralTestCase):
         """A process that isn't the owner any more restarts at once."""
         self.nodes[0].lose()
         self.assertEqual(self.restarts, [self.nodes[0]])
+
+    def test_place_of_the_owner(self) -> None:
+        """Others know where commands of the shell are to be run, or that it can't be known now."""
+        self.assertEqual((self.owner.bot.core_host.elsewhere(), self.other.bot.core_host.elsewhere()), ("", "host1:1"))
+        self.stop(self.owner)
+        self.assertRaises(OnlyInOwner, self.other.bot.core_host.elsewhere)
+
+    def test_status_and_console(self) -> None:
+        """A process that isn't the owner is ready without networks. Its console says that it is elsewhere."""
+        status = StatusServer(self.reactor, "tcp:1", make_pool=InlinePool)
+        self.addCleanup(status.close)
+        status.watch(self.other.bot)
+        self.assertEqual(status.problems()["networks"], "")
+        console = ConsoleServer(self.reactor, "tcp:1", "http://localhost:9142", (), make_pool=InlinePool)
+        console.watch(self.other.bot)
+        client = StubTreq(console.resource)
+        response = self.successResultOf(client.get("http://localhost:9142/", headers={"Host": "localhost:9142"}))
+        client.flush()
+        self.assertEqual(response.code, 503)
+        self.assertIn("Another process of the bot has its plugins", self.successResultOf(response.text()))
 
     def test_lost_unawares(self) -> None:
         """A process that was suspended restarts when it notices that its lease has ended, before it sends something."""
