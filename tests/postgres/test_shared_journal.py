@@ -334,7 +334,7 @@ class OwnerTests(SharedCase):
 
 
 class MaintenanceTests(SharedCase):
-    retention = Retention(max_bytes=20_000)
+    retention = Retention(max_bytes=10_000)
 
     def test_one_process_at_a_time(self) -> None:
         """While one process removes what is old, others don't. They know what waits of unverified webhooks."""
