@@ -34,16 +34,13 @@ class Features:
     highlights_names: bool = False  #: whether a name in a text notifies its holder
 
 
-BARE = Features()
-"""The features that every network has: it sends text."""
+BARE = Features()  # what every network can do: it sends text
 
 
 Split = Callable[[str, Callable[[str], int], int], Sequence[str]]
 """Splits a text into parts that have at most a size, given how a part is measured; see `text.split_rendered`."""
 
-MOST_SHOWN = 2_000
-"""The largest number of bytes of a file whose text is sent on networks without files."""
-
+MOST_SHOWN = 2_000  # the largest number of bytes of a file whose text is sent on networks without files
 CORRECTED, WITHDRAWN, LESS = "(corrected)", "(withdrawn)", "…"
 
 _MARKDOWN = re.compile(r"[\\`*_\[\]|]")  # in labels, which are plain text

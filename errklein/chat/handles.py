@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from errklein.chat.messages import Message
 
-_HANDLE = re.compile(r"[^/]+/[0-9a-f]{16}-[0-9a-f]+")
-"""The text of a handle. No network has such ids of threads."""
+_HANDLE = re.compile(r"[^/]+/[0-9a-f]{16}-[0-9a-f]+")  # the text of one; no network has such ids of threads
 
 
 class MessageRef(NamedTuple):

@@ -65,8 +65,8 @@ def matches_any(rules: NameRules, name: str, patterns: Iterable[str] | str, *, d
     return any(rules.matches(name, pattern, denies=denies) for pattern in patterns_of(patterns))
 
 
+# The purpose of names: BOT_ADMINS, other rules that open something, or rules that close something.
 Purpose = Literal["admin", "allow", "deny"]
-"""The purpose of names: BOT_ADMINS, other rules that open something, or rules that close something."""
 
 
 def read_only(attribute: str, description: str) -> Any:

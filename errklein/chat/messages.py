@@ -77,38 +77,23 @@ class Message:
     :param flow: The flow that the command in the message belongs to, or None.
     """
 
-    priority = False
-    """True for a message of the bot that is sent before messages without priority."""
-
-    mentions = False
-    """True for a message of the bot in which `@channel` and the like notify people; otherwise they are neutralised."""
-
-    unstored = False
-    """True for a message of the bot that must not be written to disk, such as a secret. It is lost if the bot ends before."""
-
-    mentioned: tuple[str, ...] = ()
-    """The people whom a message of the bot notifies, as text that `build_identifier` reads."""
-
-    ref: MessageRef | None = None
-    """The address of a received message on its network, for `edit`, `react` and for storing; None on networks without ids."""
-
-    thread = ""
-    """The network's id of the thread that the message is in, or is sent to; "" outside of threads."""
-
-    choices: tuple[str, ...] = ()
-    """The labels of the choices that a message of the bot offers; see `choose`."""
-
-    quote = ""
-    """The first line of the message whose thread is meant, in Markdown, which is shown on networks without threads."""
-
-    sent_at = 0.0
-    """The Unix time at which the network got the message; 0.0 if that is unknown."""
-
-    edited = False
-    """True for the new text of a message that its sender has edited. It runs no command, and answers no question."""
-
-    attachments: Sequence[Attachment] = ()
-    """The files that came with the message."""
+    priority = False  #: whether a message of the bot is sent before messages without priority
+    mentions = (
+        False  #: whether `@channel` and the like in a message of the bot notify people; otherwise they are neutralised
+    )
+    unstored = False  #: whether a message of the bot must not be written to disk, such as a secret; lost if the bot ends before
+    mentioned: tuple[
+        str, ...
+    ] = ()  #: the people whom a message of the bot notifies, as text that `build_identifier` reads
+    choices: tuple[str, ...] = ()  #: the labels of the choices that a message of the bot offers; see `choose`
+    quote = ""  #: the first line of the message whose thread is meant, in Markdown, for networks without threads
+    ref: MessageRef | None = (
+        None  #: the address of a received message, for `edit`, `react` and for storing; None without ids
+    )
+    thread = ""  #: the network's id of the thread that the message is in, or is sent to; "" outside of threads
+    sent_at = 0.0  #: the Unix time at which the network got the message; 0.0 if that is unknown
+    edited = False  #: whether it is the new text of one that its sender has edited; it runs no command, and answers no question
+    attachments: Sequence[Attachment] = ()  #: the files that came with a received message
 
     def __init__(
         self,

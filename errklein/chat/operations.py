@@ -12,8 +12,7 @@ from typing import NamedTuple
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.identifiers import Identifier
 
-MOST_FILE = 25_000_000
-"""The largest number of bytes of a file that is sent."""
+MOST_FILE = 25_000_000  # the largest number of bytes of a file that is sent
 
 
 class Kind(StrEnum):
@@ -66,10 +65,7 @@ class Wanted(NamedTuple):
         )
 
 
-NOTHING_ELSE = Wanted()
-"""A plain text."""
-
-
+NOTHING_ELSE = Wanted()  # a plain text
 LONGEST_LABEL, MOST_CHOICES = 75, 100
 _INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # networks drop it, or refuse the button
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-PAUSED = "paused:"
-"""The beginning of the network of a message that isn't sent, since it was restored. No network has such a name."""
-
-MOST_FOUND = 100
-"""The number of records of messages that a query returns: the latest ones."""
+PAUSED = "paused:"  # begins the network of a message that isn't sent, since it was restored; no network has such a name
+MOST_FOUND = 100  # the number of records of messages that a query returns: the latest ones
 
 
 class OutgoingMessage(NamedTuple):

@@ -145,8 +145,7 @@ def print_console_link(known: argparse.Namespace) -> int:
 
 HEALTH_TIMEOUT = 5.0  # the seconds to wait for the response of the status endpoint. The reactor of a bot that works needs some milliseconds.
 
-_LOCAL = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
-"""The addresses to connect to for endpoints on all addresses."""
+_LOCAL = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # where to connect to for endpoints on all addresses
 
 
 def check_health(known: argparse.Namespace) -> int:

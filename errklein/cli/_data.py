@@ -39,11 +39,10 @@ from errklein.text.masking import masker, secrets_in
 from errklein.text.suggestions import did_you_mean
 
 ERRBOT_BACKUP_NAME = "backup.py"
-
-CHANGES = ("import_errbot", "release_messages", "restore", "storage_merge", "storage_set")
-"""The commands that change the bot's data, which are noted in the journal."""
-
 _SECRETS_FORMAT = "errklein secrets"
+
+# The commands that change the bot's data, which are noted in the journal.
+CHANGES = ("import_errbot", "release_messages", "restore", "storage_merge", "storage_set")
 
 _REQUIRED_TYPES: Mapping[tuple[str, str], type | tuple[type, ...]] = {
     ("core", "configs"): dict,

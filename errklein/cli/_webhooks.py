@@ -91,8 +91,7 @@ def open_data(known: argparse.Namespace, *, missing_ok: bool = False) -> tuple[C
     return config, data
 
 
-Loaded = tuple[Sequence[RouteInfo], Mapping[str, RoomWebhook]]
-"""Webhooks of plugins and rooms, and those of rooms by name."""
+Loaded = tuple[Sequence[RouteInfo], Mapping[str, RoomWebhook]]  # the webhooks, and those of rooms by name
 
 
 def operations_on(

@@ -234,8 +234,8 @@ _ATTRIBUTES = {
 }
 """The attributes of a function that contain the options of its decorator."""
 
+# The options that a declaration has, with the attributes of the function that contain them.
 _DECLARED = [(field.name, _ATTRIBUTES[field.name]) for field in fields(CommandDeclaration)]
-"""The options that a declaration has, with the attributes of the function that contain them."""
 
 _DEFAULTS: Mapping[str, Any] = {
     **dict.fromkeys(("name", "template", "syntax", "hidden", "threaded")),
@@ -314,8 +314,7 @@ class BotcmdOptions(CommandOptions, total=False):
     aliases: Iterable[str]
 
 
-_PATTERN_OPTIONS = frozenset(("flags", "matchall", "re_cmd_name_help"))
-"""Options of `botmatch` that `botcmd` doesn't have."""
+_PATTERN_OPTIONS = frozenset(("flags", "matchall", "re_cmd_name_help"))  # of `botmatch`, and not of `botcmd`
 
 
 @overload

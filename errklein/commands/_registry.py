@@ -82,10 +82,8 @@ class RegisteredCommand:
     name: str
     declaration: CommandDeclaration
     handler: Callable[..., Any]
-    instance: object = None
-    """The plugin's instance, or None. Plugins created at run time may have the name of another plugin."""
-    rank: int = 0
-    """The plugin's rank: its number in the order of activation. Of two commands with the same name, the lower number keeps it."""
+    instance: object = None  # that of the plugin: those created at run time may have the name of another plugin
+    rank: int = 0  # the plugin's number in the order of activation: the lower one keeps a name that two commands have
     yields: bool = field(init=False)
     core: bool = field(init=False)  # whether it is the core's, which doesn't wait for threads and commands of plugins
     needs_admin: bool = field(init=False)  # whether the command is for administrators, always or by default
@@ -109,8 +107,7 @@ class CommandRegistry:
         self._patterns: dict[str, RegisteredCommand] = {}
         self._by_name: dict[str, RegisteredCommand] = {}
         self.by_pattern: tuple[RegisteredCommand, ...] = ()  # the commands with a pattern, in the order of activation
-        self.unprefixed: tuple[RegisteredCommand, ...] = ()
-        """The commands with a pattern that require no prefix, in the order of activation."""
+        self.unprefixed: tuple[RegisteredCommand, ...] = ()  # those of them that require no prefix
         self.most_words = 0  # the number of words in the longest name or alias
         self._next = 0
 
@@ -263,8 +260,7 @@ class FilterRegistry:
         self._lock = threading.Lock()
         self._filters: tuple[RegisteredFilter, ...] = ()
         self.all: tuple[RegisteredFilter, ...] = ()  # the filters of commands
-        self.unprocessed: tuple[RegisteredFilter, ...] = ()
-        """The filters of unknown commands (`catch_unprocessed=True`)."""
+        self.unprocessed: tuple[RegisteredFilter, ...] = ()  # those of unknown commands (`catch_unprocessed=True`)
 
     def add(self, owner: str, handlers: Iterable[Callable[..., Any]], rank: int) -> None:
         """Register those handlers that are marked as filters, in place of the plugin's earlier ones."""

@@ -76,18 +76,15 @@ class Config:
         self._left_to_plugins: Mapping[str, ConfigError] = {}
         """Settings whose values are plugins', with the errors. Plugins read them as attributes; `setting` returns errklein's defaults."""
         self._overridden: Collection[str] = ()
+        # The names that the config.py or the environment sets, without those that options override; and of the latter, the variables.
         self._given: frozenset[str] = frozenset()
-        """The names that the config.py or a variable of the environment sets, without those that options override."""
         self._origins: Mapping[str, str] = {}
-        """The variables of the environment that set a setting, by its name, without those that options override."""
-        self._loaded: Mapping[str, Any] = {}
-        """The values of all settings when they were loaded."""
-        self._reread: frozenset[str] = frozenset()
-        """The secrets of reloads, which stay masked."""
-        self._is_replaced = False
-        """Whether BACKEND is a network that is written for errbot instead of errklein's own of that name."""
-        self._module: ModuleType | None = None
-        """The config.py as a module."""
+        self._loaded: Mapping[str, Any] = {}  # the values of all settings when they were loaded
+        self._reread: frozenset[str] = frozenset()  # the secrets of reloads, which stay masked
+        self._is_replaced = (
+            False  # whether BACKEND is a network written for errbot instead of errklein's own of that name
+        )
+        self._module: ModuleType | None = None  # the config.py
         self._own: frozenset[str] = frozenset()
         """The names of a view's own settings. It has a copy of the others, but for those in `_BY_NETWORK`, which are computed."""
         if above is not None:

@@ -86,8 +86,10 @@ def fallback(value: Any) -> MailFallback | tuple[str, ...]:
     )
 
 
-STORAGES = ("Shelf", "Memory")
-"""The storages that errklein includes: Shelf keeps values in BOT_DATA_DIR, Memory until the bot stops."""
+STORAGES = (
+    "Shelf",
+    "Memory",
+)  # those that errklein includes: Shelf keeps values in BOT_DATA_DIR, Memory until the stop
 
 _SETTING = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*\b(?!\[)")  # the name of a setting at the beginning of a message
 

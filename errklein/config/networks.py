@@ -126,8 +126,7 @@ def lazily(module: str, name: str) -> Callable[..., Any]:
     return call
 
 
-IN_ERRBOT = ("IRC", "Null", "Test", "Text")
-"""The networks that errbot has, too."""
+IN_ERRBOT = ("IRC", "Null", "Test", "Text")  # the networks that errbot has, too
 
 
 @cache

@@ -62,7 +62,6 @@ from errklein.text.masking import masker
 from errklein.webhooks.option_values import Rate
 
 LONGEST_RELOAD = 10.0  # seconds that a message with an unknown command waits for a plugin that is being reloaded
-
 HUNG_AFTER = 60.0  # the time for which an admin-only command delays the next one, in seconds
 
 Passed = tuple[Message, str, Any]  # the message, the command's name and its arguments, as filters returned them
@@ -272,8 +271,8 @@ class Dispatcher:
             reactor, networks, registry, workers.commands, send, self.disclosure, self.conversations, self.dispatch
         )
         self.finder = CommandFinder(networks, registry, self.histories)
+        # Those of plugins and of the core.
         self._admin_queues = tuple(SerialQueue(reactor, hung_after=HUNG_AFTER) for _ in range(2))
-        """Those of plugins and of the core."""
         self._running_alone = ["", ""]  # the names of the commands that run in these queues
         self._blocking_commands = SerialQueue(reactor)
         # The commands since the start. Those that raised a CommandError are rejected.

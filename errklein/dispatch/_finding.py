@@ -51,8 +51,7 @@ class History(dict[Any, deque[HistoryEntry]]):
     def __init__(self, fold: Callable[[str], str] = str) -> None:
         super().__init__()
         self._fold = fold
-        self.make: Callable[[], deque[HistoryEntry]] = partial(deque, maxlen=KEPT)
-        """Returns the history of a new person."""
+        self.make: Callable[[], deque[HistoryEntry]] = partial(deque, maxlen=KEPT)  # makes that of a new person
 
     def __missing__(self, person: Any) -> deque[HistoryEntry]:
         if isinstance(person, str) and (folded := self._fold(person)) != person:

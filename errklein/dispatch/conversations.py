@@ -29,9 +29,7 @@ from errklein.text.masking import masker
 if TYPE_CHECKING:
     from errklein.chat.features import Offer
 
-Key = tuple[str, ...]
-"""Identifies the person whose message answers a question: network, person, name in access rules, room, thread."""
-
+Key = tuple[str, ...]  # whose message answers a question: network, person, name in access rules, room, thread
 Permits = Callable[[Identifier], bool]
 Denial = Callable[[Backend, Message, RegisteredCommand], str | None]
 
@@ -39,8 +37,7 @@ MOST_QUESTIONS = 5
 """Maximum number of open questions for one person, and of those with choices in a room or conversation without buttons. A handler in
 a thread holds it meanwhile, or, if others wait, for 5 s."""
 
-MOST_WITH_BUTTONS = 100
-"""Maximum number of open questions with buttons in a room or conversation."""
+MOST_WITH_BUTTONS = 100  # maximum number of open questions with buttons in a room or conversation
 
 NOT_OPEN = "This question isn't open any more."
 NOT_PERMITTED = "You may not answer this question."

@@ -31,11 +31,8 @@ from errklein.text.masking import masker
 
 Questions = dict[tuple[str, str], dict[str, Any]]
 
-MOST_AUTOSTEPS = 100
-"""Maximum number of steps that a flow takes by itself in a row; beyond it, the flow is ended, since it may be endless."""
-
-MOST_IN_FLIGHT = 1_000
-"""Maximum number of flows in progress; beyond it, the oldest one is ended. People abandon most of so many flows."""
+MOST_AUTOSTEPS = 100  # the steps that a flow takes by itself in a row before it is ended, since it may be endless
+MOST_IN_FLIGHT = 1_000  # the flows in progress before the oldest is ended: people abandon most of so many
 
 _Outcome = Enum("_Outcome", "DONE FAILED REFUSED")  # the outcome of a step that a flow takes by itself
 
@@ -60,8 +57,7 @@ class FlowExecutor:
         self.in_flight: list[Flow] = []
         self._reactor, self._networks, self._registry, self._runner = reactor, networks, registry, runner
         self._send, self._disclosure, self._conversations, self._run = send, disclosure, conversations, run
-        self._questions: Questions = {}
-        """The open questions as they are stored, by network and requestor."""
+        self._questions: Questions = {}  # the open questions as they are stored, by network and requestor
         self._store: Callable[[Questions], object] = lambda questions: None
         self._lock = threading.RLock()
         self._in_flight_steps = InFlightCounter()

@@ -26,9 +26,7 @@ from errklein.text.errors import line_in
 from errklein.text.masking import SHOWN_TEXT, masker
 from errklein.text.rendering import MARKDOWN_CAP
 
-ERROR_REPLY = "Computer says nooo. See logs for details"
-"""The first line of the reply to a command that raised an exception."""
-
+ERROR_REPLY = "Computer says nooo. See logs for details"  # begins the reply to a command that raised an exception
 Deliver = Callable[[Backend, Message], Receipt]
 
 
