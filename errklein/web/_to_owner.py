@@ -15,7 +15,7 @@ from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, Resp
 from twisted.web.http_headers import Headers
 
 from errklein.ports.nodes import Nodes
-from errklein.running import NEVER
+from errklein.running import NEVER, RateLimit
 from errklein.web._error_pages import Problem, retry_after
 from errklein.webhooks.forwarding import UNIX, TrustedProxies
 
@@ -53,6 +53,8 @@ class ToOwner:
         self._nodes = nodes
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost, self._pool.cachedConnectionTimeout = 32, _IDLE
+        self._pool._factory.noisy = False
+        self._warnings = RateLimit(reactor.seconds)
         self._agent = Agent(reactor, connectTimeout=_CONNECT_TIMEOUT, pool=self._pool)
 
     def is_from_node(self, request: Any) -> bool:
@@ -71,7 +73,11 @@ class ToOwner:
         elif request.first_header(b"upgrade"):
             request.send_error(unavailable("another process of this bot takes such connections"))
         else:
-            _Passed(request, services).start(self._agent, owner.address, self._nodes.secret)
+            _Passed(request, services, self._warn).start(self._agent, owner.address, self._nodes.secret)
+
+    def _warn(self, reason: str) -> None:
+        if self._warnings.allows("owner"):
+            _log.warn("Requests can't be passed on to the owner: {reason}", reason=reason)
 
     def close(self) -> Deferred[Any]:
         closed: Deferred[Any] = self._pool.closeCachedConnections()
@@ -81,8 +87,8 @@ class ToOwner:
 class _Passed(Protocol):
     """A request that was passed on, and the body of its response. Its client gets 504 if no response begins in time."""
 
-    def __init__(self, request: Any, services: WebServices) -> None:
-        self._request, self._services = request, services
+    def __init__(self, request: Any, services: WebServices, warn: Callable[[str], None]) -> None:
+        self._request, self._services, self._warn = request, services, warn
         self.deadline = request.begun + services.settings.timeout
 
     def start(self, agent: Agent, address: str, secret: bytes) -> None:
@@ -135,7 +141,7 @@ class _Passed(Protocol):
 
     def _failed(self, failure: Failure) -> None:
         self._services.open_requests.forget(self)
-        _log.warn("A request can't be passed on to the owner: {reason}", reason=failure.getErrorMessage())
+        self._warn(failure.getErrorMessage())
         self._request.fail(unavailable("the process that owns the plugins can't be reached"))
 
 
