@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from errklein.bot import Bot
     from errklein.compat.bot import ErrbotBot
     from errklein.compat.plugin_manager import BotPluginManager
+    from errklein.journal import JournalArchive
     from errklein.plugins import BotPlugin
     from errklein.plugins.packages import PackageDirectory
     from errklein.ports.chat import Backend
@@ -182,6 +183,20 @@ def make_journal(
     # A copy is of a bot that isn't started.
     runs = runs if values is Access.OWN else INLINE
     return SQLiteJournal(path, reactor, now, redaction, Retention(days, size), runs)
+
+
+def open_archive(config: Config, access: Access = Access.READ, *, missing_ok: bool = False) -> JournalArchive:
+    """Return the journal for a process beside the bot; may block. Raises ConfigError or StorageError. If there is none, that is
+    an error, or with `missing_ok` an empty journal."""
+    from errklein.compat.storages import shared_database
+    from errklein.journal import DATABASE, JournalArchive
+
+    if (database := shared_database(config)) is not None:
+        archive: JournalArchive = database.archive()
+        return archive
+    path = Path(config.BOT_DATA_DIR) / DATABASE
+    is_missing = missing_ok and (config.STORAGE == "Memory" or not path.exists())
+    return JournalArchive(None if is_missing else path, access)
 
 
 def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManager:

@@ -30,13 +30,13 @@ from errklein.config import Config, ConfigError, SecretStore
 from errklein.config.databases import find_databases
 from errklein.config.secrets import write_private_file
 from errklein.database import Access, DatabaseError
-from errklein.journal import DATABASE, JournalArchive
 from errklein.ports.nodes import SharedDatabase
 from errklein.ports.values import OF_NETWORK, Storage
 from errklein.service import DataDirectory
 from errklein.storage import StorageError
 from errklein.text.masking import masker, secrets_in
 from errklein.text.suggestions import did_you_mean
+from errklein.wiring import open_archive
 
 ERRBOT_BACKUP_NAME = "backup.py"
 _SECRETS_FORMAT = "errklein secrets"
@@ -182,16 +182,16 @@ def note(config: Config, known: Namespace) -> None:
     """Note in the journal, if there is one, that one of CHANGES was made."""
     from errklein.cli._webhooks import shell_user
 
-    command, path = f"{known.command} {getattr(known, 'what', '')}".strip(), Path(config.BOT_DATA_DIR, DATABASE)
-    with suppress(DatabaseError), closing(JournalArchive(path, Access.SHARE)) as archive:
+    command = f"{known.command} {getattr(known, 'what', '')}".strip()
+    with suppress(DatabaseError), closing(open_archive(config, Access.SHARE)) as archive:
         by = shell_user(archive)
         assert by.note is not None
         by.note(command, str(getattr(known, "namespace", None) or getattr(known, "file", None) or ""))
 
 
 def release_messages(config: Config, _: Namespace) -> int:
-    with _locked(config):
-        count = journal.release_messages(Path(config.BOT_DATA_DIR))
+    with _locked(config), closing(open_archive(config, Access.OWN)) as archive:
+        count = archive.release_messages()
     return print_lines([f"messages to be sent at the next start, unless they are older than OUTBOX_MAX_AGE: {count}"])
 
 

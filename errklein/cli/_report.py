@@ -23,7 +23,6 @@ from errklein.cli._parser import print_lines
 from errklein.compat.stored_classes import plugs_of
 from errklein.config import SETTINGS, Config, ConfigError, SecretError, read_secret, take_variables
 from errklein.config.review import shown_settings
-from errklein.journal import DATABASE, JournalArchive
 from errklein.logs import last_lines
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.repos.sources import RepoException, head
@@ -33,6 +32,7 @@ from errklein.text.masking import masker, secrets_in
 from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState
 from errklein.webhooks.exported import grouped
 from errklein.webhooks.options import hook_options
+from errklein.wiring import open_archive
 
 _CHECK_SECONDS, _STATUS_SECONDS = 60.0, 10.0
 _SEARCHED, _MOST_ERRORS = 5000, 10
@@ -116,8 +116,8 @@ def _check(options: list[str], directory: str, variables: Mapping[str, str]) -> 
 
 def _queues(config: Config) -> Iterator[str]:
     directory = DataDirectory(Path(config.BOT_DATA_DIR))
-    if config.STORAGE != "Memory" and (path := directory.path / DATABASE).exists():
-        with closing(JournalArchive(path)) as archive:
+    if config.STORAGE != "Memory":
+        with closing(open_archive(config, missing_ok=True)) as archive:
             depth, paused = archive.depth(), ", ".join(archive.paused()) or "none"
             yield f"deliveries: {depth.waiting} waiting, {depth.running} running, {depth.dead} dead; paused webhooks: {paused}"
             yield from (f"messages waiting for {name}: {number}" for name, number in archive.waiting_messages().items())
@@ -142,7 +142,6 @@ def _errors(config: Config) -> Iterator[str]:
     for reference in (*chain(*own), *(options["secret"] for name, options in webhooks.items() if ":" not in name)):
         with suppress(SecretError):
             read_secret(reference)
-    path = Path(config.BOT_DATA_DIR) / DATABASE
     if config.STORAGE != "Memory":
         with data.storage_to_read(config, missing_ok=True) as storage, closing(storage.open("core")) as store:
             masker.learn(config, "configurations of plugins", secrets_in(store.read("configs", {})[1]))
@@ -157,7 +156,7 @@ def _errors(config: Config) -> Iterator[str]:
                 events[-1].append(line.expandtabs(2))
         errors = [event for event in events if _IS_ERROR.search(event[0][:200])]
         yield from (line for event in errors[-_MOST_ERRORS:] for line in event)
-    if config.STORAGE != "Memory" and path.exists():
-        with closing(JournalArchive(path)) as archive:
+    if config.STORAGE != "Memory":
+        with closing(open_archive(config, missing_ok=True)) as archive:
             failed = DeliveryQuery(states=(DeliveryState.FAILED, DeliveryState.DEAD), limit=100)
             yield from grouped(archive.find(failed))

@@ -22,7 +22,7 @@ from errklein.cli._parser import Parser, complain, print_lines
 from errklein.commands.operations import Actor
 from errklein.config import Config, SecretError, SecretStore, read_secret
 from errklein.database import Access, DatabaseError
-from errklein.journal import DATABASE, JournalArchive
+from errklein.journal import JournalArchive
 from errklein.journal.operations import BotState, Queue, WebhookOperations
 from errklein.logs import escape
 from errklein.service import DataDirectory, errors_end_program, load_with_options, user_name
@@ -34,6 +34,7 @@ from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDel
 from errklein.webhooks.delivery_words import InvalidWords, UnknownWebhook, parse_ids, parse_list
 from errklein.webhooks.exported import as_values, body_text, details, shown_time, summary
 from errklein.webhooks.options import RoomWebhook, room_webhooks
+from errklein.wiring import open_archive
 
 T = TypeVar("T")
 
@@ -45,11 +46,11 @@ def _journal_of(
     """Open the journal. End the program if there is no file, with what to do `without` one, or after an error of the context."""
     if config.STORAGE == "Memory":
         raise SystemExit(f"errklein: STORAGE is 'Memory', so {without}")
-    try:
-        with closing(JournalArchive(data.path / DATABASE, access)) as archive:
+    with errors_end_program(), closing(open_archive(config, access)) as archive:
+        try:
             yield archive
-    except (InvalidWords, DatabaseError) as error:
-        raise SystemExit(f"errklein: {error}") from None
+        except InvalidWords as error:
+            raise SystemExit(f"errklein: {error}") from None
 
 
 def explain(known: argparse.Namespace) -> int:
@@ -66,7 +67,7 @@ def audit(known: argparse.Namespace) -> int:
         query, _ = parse_list(known.words, now, {})
         if query != DeliveryQuery(since=query.since, until=query.until):
             known.parser.error("expected only since TIME and until TIME")
-        balances = archive.balances(query.since or 0.0, query.until or now + 86400)
+        balances, nodes = archive.balances(query.since or 0.0, query.until or now + 86400), archive.nodes()
     status = 0
     for one in balances:
         parts = ", ".join(f"{number} {name}" for name, number in one.parts.items())
@@ -75,7 +76,7 @@ def audit(known: argparse.Namespace) -> int:
         if one.missing:
             complain([f"{one.kind} without their row, of all times: {' '.join(map(str, one.missing))}"])
         for restart in one.kills:
-            if restart or not data.is_used():
+            if restart or not (nodes or data.is_used()):
                 before = f"before {shown_time(restart)}" if restart else "and not started again"
                 uncounted = "what was only counted in its last second isn't in these numbers"
                 print_lines([f"  a bot was killed {before}: {uncounted}"])
@@ -87,7 +88,10 @@ def open_data(known: argparse.Namespace, *, missing_ok: bool = False) -> tuple[C
     with errors_end_program():
         config = load_with_options(known.config, data_dir=known.data_dir)
         data = DataDirectory(Path(config.BOT_DATA_DIR))
-        (data.check_access if missing_ok and data.is_own() else data.check_readable)()
+        if missing_ok and data.is_own():
+            data.check_access()
+        else:
+            data.check_readable(missing_ok=config.ERRKLEIN_DATABASE is not None)
     return config, data
 
 
@@ -99,10 +103,18 @@ def operations_on(
 ) -> WebhookOperations:
     site = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}"
     asked = "only the running bot knows why: ask it with !why, or see `errklein network check`"
-    unknown = asked if (is_running := data.is_used()) else "no bot is running"
+    bot, is_running = running_bot(archive, data)
+    unknown = asked if is_running else "no bot is running"
     routes, in_rooms = loaded
     state = BotState(list(config.networks), archive.paused(), site, unknown, lambda: routes, in_rooms.get)
-    return WebhookOperations(archive, archive.messages, RunningBot(data.path) if is_running else archive, state)
+    return WebhookOperations(archive, archive.messages, bot or archive, state)
+
+
+def running_bot(archive: JournalArchive, data: DataDirectory) -> tuple[RunningBot | None, bool]:
+    """Return the bot that must be asked for changes, or None, and whether it runs. Processes that share a database see changes in it."""
+    if (nodes := archive.nodes()) is not None:
+        return None, bool(nodes)
+    return (RunningBot(data.path), True) if data.is_used() else (None, False)
 
 
 def shell_user(archive: JournalArchive | None = None) -> Actor:
@@ -143,10 +155,9 @@ def work_on_webhooks(known: argparse.Namespace) -> int:
 
 def _run_action(known: argparse.Namespace, config: Config, data: DataDirectory) -> int:
     routes, in_rooms = loaded = _load_routes(config)
-    file = data.path / DATABASE
     site = f"{config.PUBLIC_URL}{config.WEBHOOK_BASE_PATH}"
     declarations = {route.hook.full_name: route.hook.declaration for route in routes}
-    with closing(JournalArchive(file if config.STORAGE != "Memory" and file.exists() else None)) as archive:
+    with closing(open_archive(config, missing_ok=True)) as archive:
         operations = operations_on(archive, config, data, loaded)
         if known.what == "list":
             return print_lines(one.lines()[0] for one in operations.webhooks(shell_user()))
@@ -218,9 +229,9 @@ def _load_routes(config: Config) -> Loaded:
 
 def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> int:
     """Pause or resume webhooks. Plugins, which may be broken, are only loaded if the journal doesn't know the webhook."""
-    is_running = data.is_used()
     without = f"only the running bot can do it; use !webhook {known.what}"
-    with _journal_of(config, data, without, Access.READ if is_running else Access.SHARE) as archive:
+    with _journal_of(config, data, without, Access.READ if data.is_used() else Access.SHARE) as archive:
+        bot, is_running = running_bot(archive, data)
         recorded, operations = archive.webhooks(), operations_on(archive, config, data)
         try:
             names = operations.named(known.name, recorded)
@@ -228,7 +239,7 @@ def _pause(config: Config, known: argparse.Namespace, data: DataDirectory) -> in
             names = operations_on(archive, config, data, _load_routes(config)).named(known.name, recorded)
         change = operations.pause if known.what == "pause" else operations.resume
         for name in names:
-            finished(change(shell_user(None if is_running else archive), name))
+            finished(change(shell_user(None if bot else archive), name))
     when = "" if is_running else "; no bot is running, so it holds from its next start"
     return print_lines([f"{known.what}d {', '.join(names)}{when}"])
 
@@ -282,12 +293,11 @@ _WAITING = (DeliveryState.RECEIVED, DeliveryState.RUNNING)
 
 def work_on_deliveries(known: argparse.Namespace) -> int:
     config, data = open_data(known)
-    bot = RunningBot(data.path) if data.is_used() else None
-    access = Access.SHARE if known.what == "replay" and bot is None else Access.READ
+    access = Access.SHARE if known.what == "replay" and not data.is_used() else Access.READ
     without = "only the running bot has its deliveries; use !delivery list"
     with _journal_of(config, data, without, access) as archive:
         try:
-            return run_action(archive, known, bot)
+            return run_action(archive, known, *running_bot(archive, data))
         except UnknownWebhook:
             raise
         except InvalidWords as error:
@@ -295,13 +305,14 @@ def work_on_deliveries(known: argparse.Namespace) -> int:
             parser.error(str(error))
 
 
-def run_action(archive: JournalArchive, known: argparse.Namespace, bot: Queue | None) -> int:
+def run_action(archive: JournalArchive, known: argparse.Namespace, bot: Queue | None, is_running: bool) -> int:
     operations = WebhookOperations(archive, archive.messages, bot or archive, BotState())
     if known.what == "list":
         return _list(operations, [*known.words, *(["grouped"] if known.grouped else [])], known.json)
     if known.what == "replay":
         words = [*known.words, *(["force"] if known.force else [])]
-        return _replay(operations, archive, words, known.wait, bot is not None)
+        by = shell_user(None if bot else archive)
+        return _replay(operations, archive, words, known.wait, by, is_running)
     if known.what == "export":
         return _each(operations, known.ids, lambda delivery: _export(delivery, Path(known.directory)))
     return _each(operations, known.ids, _print_json if known.json else _print_details)
@@ -320,11 +331,16 @@ def _list(operations: WebhookOperations, words: Sequence[str], as_json: bool) ->
 
 
 def _replay(
-    operations: WebhookOperations, archive: JournalArchive, words: Sequence[str], wait: float, is_running: bool
+    operations: WebhookOperations,
+    archive: JournalArchive,
+    words: Sequence[str],
+    wait: float,
+    by: Actor,
+    is_running: bool,
 ) -> int:
     """Let deliveries run, and print their outcome, or what they wait for. Return 0 if each has succeeded, or can't run
     yet. Those that the source has repeated are skipped, which is a failure only if they were given by their ids."""
-    replay = finished(operations.replay(shell_user(None if is_running else archive), words))
+    replay = finished(operations.replay(by, words))
     for number, later in replay.repeated.items():
         complain([f"{number} is skipped: the source has repeated it as {later}; --force replays it, too"])
     for number in replay.others:

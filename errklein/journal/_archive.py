@@ -55,6 +55,19 @@ class JournalArchive(JournalReader):
         rows = self._database.read(self.queries["balances"], period)
         return [Balance(kind, first, accepted, *map(json.loads, others)) for kind, first, accepted, *others in rows]
 
+    def release_messages(self) -> int:
+        """Let the next start of the bot send the messages that `restore_paused` has paused, and return their number."""
+        count, change = 0, "UPDATE outbox SET network = ? WHERE network = ?"
+        with self._database.transaction() as connection:
+            for (network,) in connection.execute("SELECT DISTINCT network FROM outbox").fetchall():
+                if network.startswith(PAUSED.encode()):
+                    count += connection.execute(change, (network.removeprefix(PAUSED.encode()), network)).rowcount
+        return count
+
+    def nodes(self) -> Sequence[str] | None:
+        """Return the names of the processes of the bot; None if they aren't known, since the journal is a file."""
+        return None
+
     def close(self) -> None:
         self._database.close()
 
@@ -86,7 +99,7 @@ def check_backup(backup: Path) -> None:
 def restore_paused(directory: Path, backup: Path) -> tuple[int, int]:
     """Replace the journal in the data directory by a backup. Return the numbers of deliveries and messages that wait.
     Nothing that waits in it is run or sent: webhooks with such deliveries are paused, and the messages wait for
-    `release_messages`. A copy of the earlier journal is kept as `journal.sqlite.before-restore`. If the journal can't
+    `JournalArchive.release_messages`. A copy of the earlier journal is kept as `journal.sqlite.before-restore`. If the journal can't
     be written, it is unchanged, and DatabaseError is raised."""
     journal = directory / DATABASE
     restored = journal.with_name(f"{DATABASE}.restored")
@@ -112,12 +125,3 @@ def restore_paused(directory: Path, backup: Path) -> tuple[int, int]:
         for file in directory.glob(f"{restored.name}*"):
             file.unlink()
     return deliveries, messages
-
-
-def release_messages(directory: Path) -> int:
-    """Let the next start of the bot send the messages that `restore_paused` has paused, and return their number."""
-    with closing(Database(directory / DATABASE, MIGRATIONS)) as database:
-        released = (
-            "UPDATE outbox SET network = CAST(substr(network, ?) AS BLOB) WHERE instr(network, CAST(? AS BLOB)) = 1"
-        )
-        return database.write(released, (len(PAUSED) + 1, PAUSED))

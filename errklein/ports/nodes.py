@@ -97,6 +97,9 @@ class SharedDatabase(Protocol):
     def nodes(self, reactor: Any, roles: Sequence[str], address: str) -> Nodes:
         """Return the nodes, among which this process is one with these roles and this address."""
 
+    def archive(self) -> Any:
+        """Return the journal for other processes than the bot, a `errklein.journal.JournalArchive`."""
+
     def alone(self) -> AbstractContextManager[None]:
         """Return a context in which no process of the bot runs. Raises DatabaseError if one does."""
 

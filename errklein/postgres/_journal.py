@@ -218,3 +218,15 @@ class PostgresArchive(PostgresReader, JournalArchive):
     def __init__(self, database: PostgresDatabase) -> None:
         PostgresReader.__init__(self, database)
         self._writer = PostgresWriter(time.time, Redaction(), 0.0)
+
+    def nodes(self) -> Sequence[str]:
+        return [name for (name,) in self._database.read(self.queries["nodes"])]
+
+    def replay(self, ids: Sequence[int], force: bool = False, user: str = "", spacing: float = 0.0) -> Sequence[int]:
+        found = super().replay(ids, force, user, spacing)
+        self._database.write(self.queries["tell"])
+        return found
+
+    def set_paused(self, webhook: str, paused: bool) -> None:
+        super().set_paused(webhook, paused)
+        self._database.write(self.queries["tell"])

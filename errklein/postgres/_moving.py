@@ -51,7 +51,7 @@ class _Table(NamedTuple):
             yield from cursor.execute(query.encode())
 
 
-class _Rows:
+class _Copied:
     """Rows as both databases can have them, with their number, and a checksum that doesn't depend on their order."""
 
     def __init__(self, rows: Iterable[Sequence[Any]]) -> None:
@@ -68,7 +68,7 @@ class _Rows:
 
     def compared(self, table: _Table, stored: Iterable[Sequence[Any]]) -> str:
         """Return a line about the rows, all of which must be among what was stored. Raises DatabaseError."""
-        arrived = _Rows(stored)
+        arrived = _Copied(stored)
         for _ in arrived:
             pass
         if (arrived.count, arrived.sum) != (self.count, self.sum):
@@ -93,7 +93,7 @@ def move_in(address: str, files: Files, mark: Callable[[str], None]) -> Sequence
                     if value_of(target, f"SELECT count(*) FROM {table.name}") > (table.name == "outbox_ids"):
                         raise DatabaseError(f"{name} has data already, and nothing was moved; name an empty database")
                     target.execute(f"DELETE FROM {table.name}".encode())
-                    rows = _Rows(source.execute(table.of_file))
+                    rows = _Copied(source.execute(table.of_file))
                     with target.cursor() as cursor, cursor.copy(f"COPY {table.into} FROM STDIN".encode()) as copy:
                         for row in rows:
                             copy.write_row(row)
@@ -117,7 +117,7 @@ def move_out(address: str, files: Files, place: str) -> Sequence[str]:
             with closing(Database(path, migrations)) as target, target.transaction() as connection:
                 for table in _tables(connection):
                     connection.execute(f"DELETE FROM {table.name}")
-                    rows, values = _Rows(table.of_server(source)), ", ".join("?" * len(table.columns))
+                    rows, values = _Copied(table.of_server(source)), ", ".join("?" * len(table.columns))
                     for row in rows:
                         connection.execute(f"INSERT INTO {table.into} VALUES ({values})", row)
                     lines.append(rows.compared(table, connection.execute(table.of_file)))

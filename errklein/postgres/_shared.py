@@ -11,7 +11,7 @@ from errklein.database import Access
 from errklein.ports.journal import Journal
 from errklein.ports.nodes import Nodes
 from errklein.postgres._database import PostgresDatabase, name_of
-from errklein.postgres._journal import PostgresJournal
+from errklein.postgres._journal import PostgresArchive, PostgresJournal
 from errklein.postgres._membership import Membership
 from errklein.postgres._nodes import PostgresNodes
 from errklein.postgres._tables import check_tables, connection_to, lock_nodes
@@ -46,6 +46,9 @@ class PostgresShared:
 
     def nodes(self, reactor: Any, roles: Sequence[str], address: str) -> Nodes:
         return PostgresNodes(reactor, Membership(self._address, self._session), roles, address, self._databases)
+
+    def archive(self) -> PostgresArchive:
+        return PostgresArchive(self._connected("archive"))
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -254,3 +254,9 @@ strpos(
 
 -- query new ids: the first id of a new block, if another process has stored ids of a later one than this process has.
 SELECT CASE WHEN (SELECT max(id) FROM deliveries) >= ? THEN nextval('delivery_ids') END
+
+-- query nodes: the names of the processes that run.
+SELECT name FROM nodes WHERE seen_at > extract(epoch FROM clock_timestamp()) - 10 ORDER BY id
+
+-- query tell: let all processes look for deliveries and paused webhooks.
+SELECT pg_notify('errklein', 'deliveries -')

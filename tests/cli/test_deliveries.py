@@ -93,7 +93,7 @@ class DeliveriesCase(SynchronousTestCase):
     def deliveries(self, *arguments: str) -> tuple[int, str, str]:
         """Return the exit status, the output and the errors of the command."""
         known = make_parser().parse_args(["delivery", *arguments])
-        status = _webhooks.run_action(self.archive, known, self.bot)
+        status = _webhooks.run_action(self.archive, known, self.bot, self.bot is not None)
         results = status, self.out.getvalue(), self.err.getvalue()
         for stream in (self.out, self.err):
             stream.seek(0)

@@ -41,6 +41,8 @@ process, and Hypothesis also tries words of errklein's own messages."""
 
 ERROR = "2026-11-28T18:56:06+0000 [errbot.plugins.Builds#error] (0123456789-00000a)"
 
+NO_DELIVERIES = "deliveries: 0 waiting, 0 running, 0 dead; paused webhooks: none"
+
 
 class ReportCase(DataCase):
     """A bot's directory, and the output of the command. The check, which is another process, is left out by default."""
@@ -109,7 +111,7 @@ class SectionsTests(ReportCase):
 
     def test_queues(self) -> None:
         """What waits is counted, also while a bot runs."""
-        self.assertEqual(self.section("Queues"), ["no bot runs"])
+        self.assertEqual(self.section("Queues"), [NO_DELIVERIES, "no bot runs"])
         journal = SQLiteJournal(self.data / DATABASE, InlineReactor(), lambda: 1000.0, runs=INLINE)
         self.addCleanup(journal.close)
         waiting = StoredDelivery(journal.next_id(), "A:a", DeliveryState.RECEIVED, 1000.0, ack="now")
@@ -137,6 +139,7 @@ class SectionsTests(ReportCase):
         self.assertEqual(
             self.section("Queues"),
             [
+                NO_DELIVERIES,
                 "network libera: connected for 7 s",
                 "network office: not connected",
                 "errors of the last hour in Builds.deploy: 3",

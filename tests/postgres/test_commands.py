@@ -8,9 +8,13 @@ from typing import Any
 
 from errklein.compat.storages import make_storage
 from errklein.config import load_config
+from errklein.config.databases import find_databases
 from errklein.database import DatabaseError
 from errklein.storage import rows_of
+from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
+from errklein.wiring import open_archive
 from tests.cli.test_data import DataCase
+from tests.journal.inline import INLINE, InlineReactor
 from tests.postgres.server import new_bot_database, new_database
 from tests.processes import write_config
 
@@ -107,3 +111,52 @@ class CommandsTests(DataCase):
         with PostgresShared(self.url).alone():
             self.assertIn("lock timeout", str(self.assertRaises(DatabaseError, add)))
         add()
+
+    def receive(self, *webhooks: str) -> list[int]:
+        """Record a delivery of each webhook that has failed, and return their ids."""
+        shared = find_databases(self.url).open_database(self.url)
+        journal = shared.journal(InlineReactor(), time.time, runs=INLINE)
+        numbers = []
+        for webhook in webhooks:
+            numbers.append(journal.next_id())
+            request = StoredRequest("POST", "/shop", [], b"{}")
+            delivery = StoredDelivery(
+                numbers[-1], webhook, DeliveryState.RECEIVED, time.time(), request=request, ack="now"
+            )
+            self.successResultOf(journal.record(delivery, lease=60))
+            self.successResultOf(journal.bury(numbers[-1], Outcome(500, "no room")))
+        self.successResultOf(journal.close())
+        return numbers
+
+    def test_deliveries(self) -> None:
+        """Deliveries are listed, explained, counted and run again, without a bot on this machine."""
+        (first,) = self.receive("Shop:order")
+        self.assertEqual(self.run_command("delivery", "list"), 0)
+        self.assertEqual(self.run_command("why", str(first)), 0)
+        self.assertEqual(self.run_command("audit"), 0)
+        self.assertIn("1 deliveries accepted since", self.out.getvalue())
+        self.assertEqual(self.out.getvalue().count("no room"), 2)
+        self.assertEqual(self.run_command("delivery", "replay", str(first)), 0)
+        self.assertIn(f"no bot is running; after its next start, it runs {first}", self.out.getvalue())
+        self.assertEqual(self.run_command("webhook", "pause", "Shop"), 0)
+        with closing(open_archive(load_config(self.directory / "config.py"))) as archive:
+            self.assertEqual(archive.paused(), ["Shop:order"])
+            self.assertEqual(archive.depth().waiting, 1)
+            self.assertEqual([one.operation for one in archive.actions()], ["webhook_pause", "delivery_replay"])
+
+    def test_processes_elsewhere(self) -> None:
+        """Processes on other machines learn of changes by the database, and `replay` waits for what they do."""
+        from errklein.postgres._tables import connection_to
+
+        (first,) = self.receive("Shop:order")
+        with connection_to(self.url) as connection:
+            connection.execute(NODE, ["b.example.net:4711", time.time()])
+        with connection_to(self.url) as connection:
+            connection.execute("LISTEN errklein")
+            connection.commit()
+            self.assertEqual(self.run_command("delivery", "replay", str(first), "--wait", "0.01"), 1)
+            self.assertEqual(self.run_command("webhook", "pause", "Shop"), 0)
+            told = [one.payload for one in connection.notifies(timeout=0.1)]
+        self.assertEqual(told, ["deliveries -"] * 2)
+        self.assertIn(f"not finished after 0.01 s: {first}", self.err.getvalue())
+        self.assertTrue(self.out.getvalue().endswith("paused Shop:order\n"))

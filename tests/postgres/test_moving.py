@@ -218,7 +218,7 @@ class MovingTests(DataCase):
         self.to_database()
         for path in (self.values, self.journal):
             path.unlink()
-        self.interrupted("errklein.postgres._moving._Rows.compared", "storage", "move", "sqlite")
+        self.interrupted("errklein.postgres._moving._Copied.compared", "storage", "move", "sqlite")
         find_databases(self.url).open_database(self.url)
         write_config(self.directory, {})
         self.assertIn(
