@@ -1,8 +1,9 @@
 """Simulate the recording, running and retrying of webhooks' deliveries, with crashes, full disks and clocks that are set.
 
-Run `python benchmarks/simulate_intake.py [--messages] [--first 0] [--count 100000] [--jobs 2]`. Each seed is a world of its own,
+Run `python benchmarks/simulate_intake.py [--messages|--nodes] [--first 0] [--count 100000] [--jobs 2]`. Each seed is a world of its own,
 described in `tests/journal/simulation.py`; 100,000 of them take about an hour of CPU time. With `--messages`, handlers send
-messages to a network, as `tests/journal/outbox_simulation.py` describes; this takes twice as long. After each thousand, a line says with which seed to
+messages to a network, as `tests/journal/outbox_simulation.py` describes; this takes twice as long. With `--nodes`, several processes
+share a database, as `tests/postgres/simulation.py` describes. After each thousand, a line says with which seed to
 continue after an interruption. Exits with 1 at the first seed that violates a guarantee, and prints its events.
 """
 
@@ -21,24 +22,28 @@ from bots import arguments
 
 from tests.journal.outbox_simulation import OutboxSimulation
 from tests.journal.simulation import Simulation, Violation, simulate
+from tests.postgres import simulation as nodes
 
 CHUNK = 20
 REPORT = 1000
 
 
-def violation(kind: type[Simulation], seed: int) -> str:
+def violation(kind: type[Simulation | nodes.Simulation], seed: int) -> str:
     """Return how the world of a seed violates a guarantee, or an empty string."""
     try:
-        simulate(seed, kind)
-    except Violation as error:
+        if issubclass(kind, nodes.Simulation):
+            kind(seed).run()
+        else:
+            simulate(seed, kind)
+    except (Violation, nodes.Violation) as error:
         return str(error)
     return ""
 
 
 def main() -> int:
     """Simulate the seeds of a range."""
-    options = arguments(__doc__, first=0, count=100_000, jobs=os.cpu_count() or 1, messages=False)
-    kind = OutboxSimulation if options.messages else Simulation
+    options = arguments(__doc__, first=0, count=100_000, jobs=os.cpu_count() or 1, messages=False, nodes=False)
+    kind = nodes.Simulation if options.nodes else OutboxSimulation if options.messages else Simulation
     begin = time.monotonic()
     with Pool(options.jobs) as pool:
         seeds = range(options.first, options.first + options.count)

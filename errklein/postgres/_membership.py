@@ -54,6 +54,7 @@ class Membership:
         self.name = name_of(address)
         self.secret = b""
         self.server = ""  # identifies the server and its timeline
+        self.uptime = 0.0  # the seconds since the server's start, when it was connected
         self._session = session
         self._options = connect_options(address, session, search_path) | {"connect_timeout": 3}
         self._connection: psycopg.Connection | None = None
@@ -79,7 +80,7 @@ class Membership:
             self._held = 0
             # A heartbeat that takes longer is none.
             connection.execute("SET lock_timeout = '3s'; SET statement_timeout = '4s'; LISTEN errklein")
-            ((pid, self.server, self.secret),) = self._run("server").fetchall()
+            ((pid, self.server, self.uptime, self.secret),) = self._run("server").fetchall()
         if pid != connection.info.backend_pid:
             self.close()
             raise DatabaseError(
@@ -90,8 +91,10 @@ class Membership:
     def add(self, node: Node) -> Node:
         """Add this process, and return it with its id."""
         with self._errors_explained():
-            ((number, now),) = self._run("add", **self._columns(node)).fetchall()
-        return node._replace(id=number, began_at=now, seen_at=now)
+            # A restored database gives numbers again that processes have.
+            while not (row := self._row("add", **self._columns(node))):
+                pass
+        return node._replace(id=row[0], began_at=row[1], seen_at=row[1])
 
     def beat(self, node: Node, epoch: int | None) -> tuple[int | None, bool]:
         """Send a heartbeat. Return its number, or None if another process has the id of this one, and whether the epoch
@@ -117,28 +120,27 @@ class Membership:
         with self._errors_explained():
             self._run("end", id=id, beat=beat)
         with self._transaction():
-            self._run("wait")
+            self._run("wait", id=id)
             if self._run("bury", id=id, beat=beat).rowcount:
                 self._run("free", id=id)
 
     def own(self, id: int) -> int | None:
         """Become the owner if there is none, and return the epoch."""
         with self._transaction():
-            self._run("wait")
             epoch = self._row("own", id=id)
         return epoch[0] if epoch else None
 
     def disown(self, id: int) -> None:
         """Don't own any more."""
         with self._transaction():
-            self._run("wait")
+            self._run("wait", id=id)
             self._run("free", id=id)
         self.notify("nodes")
 
     def leave(self, id: int) -> None:
         """Remove this process, and close the session."""
         with self._transaction():
-            self._run("wait")
+            self._run("wait", id=id)
             if self._run("leave", id=id).rowcount:
                 self._run("free", id=id)
         self.notify("nodes")

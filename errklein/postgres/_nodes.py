@@ -8,9 +8,14 @@
 3. Others remove a node when they have seen no new heartbeat for DEAD seconds, or when its session, which they have seen, has ended
    and there was no new heartbeat for GONE seconds. This ends its sessions and changes the epoch, which is checked by each
    transaction of an owner. No clock is compared with that of another machine. LASTS < DEAD, and RECONNECT < GONE.
-4. A node with the role chat becomes the owner if there is none. A process owns at most once. It gives up, and is restarted,
-   if its connection leads to another server or timeline, or if its last heartbeat isn't in the database: what it has in
-   memory doesn't agree with a restored database.
+4. A node with the role chat becomes the owner if there is none. The one that a restored database, or a standby in its place,
+   doesn't know may still act: so nobody does in the first DEAD seconds of a server or of another session than the first
+   one, or while another node with the role has no session.
+5. A process owns at most once. It gives up, and is restarted, if its connection leads to another server or timeline, or if
+   its last heartbeat isn't in the database: what it has in memory doesn't agree with a restored database.
+
+Each transaction of an owner is safe whatever happens. Two processes may act as the owner in a network for up to LASTS seconds
+if somebody ends the sessions of an owner while it is cut off or paused, or if a virtual machine is stopped with its clock.
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ from errklein.postgres._membership import Membership, Refused, SeenNode
 from errklein.running import call_from_thread, start_daemon_thread
 
 BEAT, LASTS, RECONNECT, DEAD, GONE = 0.5, 5.0, 0.5, 7.0, 0.9
-HANGS = 10.0
+HANGS = 5.0
 """The seconds after which a process whose reactor hangs sends no heartbeats any more."""
 
 
@@ -115,6 +120,9 @@ class PostgresNodes:
         self._stopped: Deferred[None] | None = None
         members.connect()
         self._server = members.server
+        self._owns_from = (
+            seconds() + DEAD - members.uptime
+        )  # the time before which this process doesn't become the owner
         self.secret = members.secret
         self.me = members.add(Node(0, f"{socket.gethostname()}:{os.getpid()}", __version__, roles, address, 0.0, 0.0))
         self.owner: Node | None = None
@@ -245,6 +253,7 @@ class PostgresNodes:
             self._confirm(began)
             raise
         self._watch = Watch()
+        self._owns_from = self._seconds() + DEAD
         if self._members.server != self._server:
             self._server = self._members.server
             self._lose(f"{self._members.name} is another server now, or was restored")
@@ -260,11 +269,13 @@ class PostgresNodes:
         self._high += 1
         number, is_owner = self._members.beat(self.me, self._epoch)
         if number is None:
+            # In a restored database. The session holds the lock of the other process.
             self.me = self._members.add(self.me)
             self._low = self._high = 0
+            self._members.close()
             return
         if not is_owner:
-            self._lose("another process has taken over")
+            self._lose("another process has taken over, or the database was restored")
         elif not self._low < number <= self._high:
             self._lose(f"{self._members.name} was restored, or has lost its last changes")
         self._confirm(sent)
@@ -276,7 +287,8 @@ class PostgresNodes:
         nodes = self._members.nodes()
         mine = [seen for seen in nodes if seen.node.id == self.me.id]
         others = [seen for seen in nodes if seen.node.id != self.me.id]
-        dead = list(self._watch.dead(before, self._seconds(), others))
+        # The owner first, since an error ends this.
+        dead = sorted(self._watch.dead(before, self._seconds(), others), key=lambda seen: seen.epoch is None)
         for seen in dead:
             self.log.warn("{name} has ended or doesn't reach the database", name=seen.node.name)
             self._members.bury(seen.node.id, seen.beat)
@@ -287,7 +299,9 @@ class PostgresNodes:
         owner = next((seen for seen in nodes if seen.epoch is not None and seen not in dead), None)
         self.owner = owner and owner.node
         if owner is None:
-            if CHAT in self.me.roles and not (self.me.draining or self._lost):
+            unknown = [seen for seen in others if CHAT in seen.node.roles and not seen.has_session and seen not in dead]
+            may_own = CHAT in self.me.roles and not (self.me.draining or self._lost or unknown)
+            if may_own and before >= self._owns_from and before - self._ticked_at < BEAT * 2:
                 self._own()
         elif owner in mine and not self.owns:
             # It is lost, or the connection has ended when this process became the owner.

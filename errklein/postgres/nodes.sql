@@ -2,13 +2,13 @@
 
 -- query server: what identifies the server and its history. A pooler reports another number of the session than the server. A standby raises an error.
 SELECT pg_backend_pid(), (SELECT system_identifier FROM pg_control_system()) || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8),
-    (SELECT secret FROM owner)
+    CAST(extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) AS double precision), (SELECT secret FROM owner)
 
 -- query add: a new node.
 INSERT INTO nodes (session, name, version, roles, address, began_at, seen_at)
 SELECT %(session)s, %(name)s, %(version)s, %(roles)s, %(address)s, now, now
 FROM CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS now
-RETURNING id, began_at
+ON CONFLICT DO NOTHING RETURNING id, began_at
 
 -- query hold: hold the lock that shows others that this session exists.
 SELECT pg_try_advisory_lock('nodes'::regclass::oid::int, %(id)s)
@@ -39,8 +39,8 @@ FROM nodes n LEFT JOIN owner o ON o.node = n.id ORDER BY n.id
 SELECT pg_terminate_backend(a.pid, 1000) FROM nodes n JOIN pg_stat_activity a ON starts_with(a.application_name, n.session)
 WHERE n.id = %(id)s AND n.beat = %(beat)s AND a.pid != pg_backend_pid() AND a.datname = current_database()
 
--- query wait: wait for the transactions of the owner.
-SELECT 1 FROM owner FOR UPDATE
+-- query wait: wait for the transactions of a node that owns.
+SELECT 1 FROM owner WHERE node = %(id)s FOR UPDATE
 
 -- query bury: remove a node that has sent no heartbeat since this one.
 DELETE FROM nodes WHERE id = %(id)s AND beat = %(beat)s
@@ -53,7 +53,8 @@ UPDATE owner SET node = NULL, epoch = epoch + 1 WHERE node = %(id)s
 
 -- query own: become the owner if there is none. The epochs of a database and of its copies differ.
 UPDATE owner SET node = %(id)s, epoch = epoch + 1 + (random() * 4294967296)::bigint, since = extract(epoch FROM clock_timestamp())
-WHERE node IS NULL OR NOT EXISTS (SELECT FROM nodes WHERE id = owner.node) RETURNING epoch
+WHERE node IS NULL OR NOT EXISTS (SELECT FROM nodes WHERE id = owner.node)
+RETURNING epoch
 
 -- query drain: let a node drain.
 UPDATE nodes SET draining = true WHERE id = %(id)s

@@ -35,7 +35,7 @@ CREATE TABLE nodes (
 -- The node that owns plugins, networks and pollers. Its transactions lock the row and check the epoch.
 CREATE TABLE owner (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
-    epoch bigint NOT NULL,
+    epoch bigint NOT NULL UNIQUE, -- a key, so that its change waits for the transactions that have checked it
     node bigint, -- NULL: nobody
     since double precision NOT NULL,
     secret bytea NOT NULL -- nodes authenticate requests to each other with it

@@ -34,13 +34,18 @@ class TestNode:
         )
 
 
-def node_on(url: str, roles: Sequence[str] = ROLES, address: str = "127.0.0.1:1", **options: Any) -> TestNode:
+def node_on(url: str, roles: Sequence[str] = ROLES) -> TestNode:
     """Return a node of a database."""
     from errklein.postgres._membership import Membership
+
+    return node_with(Membership(url, f"errklein {secrets.token_hex(8)}"), roles)
+
+
+def node_with(members: Any, roles: Sequence[str]) -> TestNode:
+    """Return a node with these sessions."""
     from errklein.postgres._nodes import PostgresNodes
 
-    members = Membership(url, f"errklein {secrets.token_hex(8)}")
-    return TestNode(PostgresNodes(reactor, members, roles, address, **options))
+    return TestNode(PostgresNodes(reactor, members, roles, "127.0.0.1:1"))
 
 
 def until(case: unittest.TestCase, condition: Callable[[], object], seconds: float = 20.0) -> Deferred[None]:

@@ -11,7 +11,7 @@ from tests.postgres.nodes import TestNode, until
 class NodesContract:
     """Tests of nodes of one database. They wait for events, in the real time.
 
-    Mixed into `twisted.trial.unittest.TestCase`. `new_node` returns a node that was not started, and `kill` ends one as SIGKILL does.
+    Mixed into `twisted.trial.unittest.TestCase`.
     """
 
     def new_node(self, roles: Sequence[str] = ROLES) -> TestNode:
@@ -19,8 +19,15 @@ class NodesContract:
         raise NotImplementedError
 
     def kill(self, node: TestNode) -> None:
-        """End a node without any order."""
-        raise NotImplementedError
+        """End the thread of a node and its session, as SIGKILL does, as far as others can see."""
+
+        def end(*_: object) -> None:
+            raise SystemExit
+
+        node.nodes._ticks.stop()
+        node.nodes._members.connect = node.nodes._members.leave = end
+        node.nodes._members.interrupt()
+        self.killed.append(node)
 
     def started(self, roles: Sequence[str] = ROLES) -> TestNode:
         """Return a started node, which is stopped after the test."""
@@ -35,8 +42,10 @@ class NodesContract:
 
     async def test_first_node_owns(self) -> None:
         """The only node becomes the owner at once, and knows it."""
-        node = self.started()
+        node = self.new_node()
+        self.addCleanup(node.nodes.stop)
         self.assertFalse(node.nodes.owns)
+        node.start()
         await until(self, lambda: "owned" in node.told)
         self.assertTrue(node.nodes.owns)
         self.assertEqual(node.nodes.owner.id, node.nodes.me.id)
@@ -69,7 +78,7 @@ class NodesContract:
     async def test_stopped_owner_is_replaced_at_once(self) -> None:
         """After a clean stop another node owns within half a second, and the stopped one is gone."""
         first = self.started()
-        await until(self, lambda: first.nodes.owns)
+        await until(self, lambda: "owned" in first.told)
         second = self.started()
         await until(self, lambda: second.nodes.owner)
         await first.nodes.stop()
@@ -86,7 +95,6 @@ class NodesContract:
         second = self.started()
         await until(self, lambda: second.nodes.owner)
         self.kill(first)
-        self.killed.append(first)
         await until(self, lambda: "owned" in second.told, 2.0)
         self.assertEqual(second.nodes.owner.id, second.nodes.me.id)
 
@@ -95,7 +103,6 @@ class NodesContract:
         worker, other = self.started([WORKER]), self.started()
         await until(self, lambda: other.nodes.owns and worker.nodes.owner)
         self.kill(worker)
-        self.killed.append(worker)
         remaining: list[int] = []
         while remaining != [other.nodes.me.id]:
             remaining = [node.id for node in await other.nodes.all()]
