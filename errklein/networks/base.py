@@ -19,6 +19,7 @@ from errklein.chat.identifiers import LookupFailed, same_network
 from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Unsupported, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait, waiting_record
 from errklein.config.networks import IdentityKey, NetworkSettings, check_text
+from errklein.networks.context import Latest, NetworkContext
 from errklein.ports.chat import Backend, BackendEvents
 from errklein.ports.outbox import OutboxClosed, OutboxStatus, OutboxStore, RecipientStatus, give
 from errklein.ports.receipts import Receipt
@@ -27,13 +28,10 @@ from errklein.running.context import causing_delivery, origin
 from errklein.text import PARTS_CAP, plain, split_rendered
 
 if TYPE_CHECKING:
-    from errklein.networks.context import NetworkContext
     from errklein.networks.outbox import NotConfirmed
 
 MESSAGE_SIZE_LIMIT = 10_000
 """The default of MESSAGE_SIZE_LIMIT, in characters: longer messages are split."""
-_MOST_REFS = 10_000
-"""The number of the latest messages whose ids are kept in memory."""
 _MENTION = re.compile(r"(?<!\S)@[^\s@/#]*\w")
 LOCAL_SETTINGS = NetworkSettings({"username": IdentityKey(check_text, "`err`", "the bot's name")}, accepts_others=True)
 """The settings of networks inside this process."""
@@ -63,15 +61,9 @@ class NetworkBase(Backend):
         return self.perform(message, wanted.into(message.thread))
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
-        accepted: Receipt = self.outbox.perform(
-            self.recipient_of(message, wanted),
-            message.body,
-            wanted,
-            file,
-            details=self.details_of(message),
-            priority=message.priority,
-            stored=not message.unstored,
-        )
+        to, options = self.recipient_of(message, wanted), {"priority": message.priority, "stored": not message.unstored}
+        details = self.details_of(message)
+        accepted: Receipt = self.outbox.perform(to, message.body, wanted, file, details=details, **options)
         return accepted
 
     def estimate(self, body: str) -> int:
@@ -135,9 +127,7 @@ class NetworkBase(Backend):
         return sender
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
-        name = str(identifier)
-        if isinstance(identifier, Person):
-            name = identifier.nick or identifier.person
+        name = identifier.nick or identifier.person if isinstance(identifier, Person) else str(identifier)
         # Markdown recognises headings and tables only at the beginning of a line.
         space = "\n\n" if message.body.startswith(("#", "|")) else " "
         message.body = f"{self.name_form.format(plain(name.removeprefix('@')))}{space}{message.body}"
@@ -395,11 +385,8 @@ class LocalRoom(NamedRoom):
         bot: LocalBackend | None = None,
     ) -> None:
         super().__init__(name, bot.network if bot is not None else "")
-        self._occupants = list(occupants or ())
-        self._topic = topic
-        self._backend = bot
-        self._exists = False
-        self._joined = False
+        self._occupants, self._topic, self._backend = list(occupants or ()), topic, bot
+        self._exists = self._joined = False
 
     def join(self, username: str | None = None, password: str | None = None) -> None:
         self._exists = True
@@ -426,11 +413,10 @@ class LocalRoom(NamedRoom):
     def enter(self, name: str) -> LocalOccupant:
         """Return the occupant of that name, after adding it to the occupants if it is missing."""
         entering = self.occupant_named(name)
-        for occupant in self._occupants:
-            if isinstance(occupant, LocalOccupant) and occupant.person == entering.person:
-                return occupant
-        self._occupants.append(entering)
-        return entering
+        known = (one for one in self._occupants if isinstance(one, LocalOccupant) and one.person == entering.person)
+        if (found := next(known, None)) is None:
+            self._occupants.append(entering)
+        return found or entering
 
     def occupant_named(self, name: str) -> LocalOccupant:
         """Return an identifier for a person in this room, without adding it to the occupants."""
@@ -489,7 +475,7 @@ class LocalBackend(NetworkBase):
         self._time = now
         self._process, self._numbers = token_hex(8), count(1)
         self._rooms: dict[str, LocalRoom] = {}
-        self._refs: dict[str, Sequence[MessageRef]] = {}
+        self._refs: dict[str, Sequence[MessageRef]] = Latest()
         self._disconnected = False
         name = config.BOT_IDENTITY.get("username") or self.default_name
         self.bot_identifier: LocalPerson = self.person_named(str(name))
@@ -540,8 +526,6 @@ class LocalBackend(NetworkBase):
         receipt.refs = [ref for ref in refs if ref is not None]
         if receipt.refs or receipt in self._refs:
             self._refs[str(receipt)] = receipt.refs
-            if len(self._refs) > _MOST_REFS:
-                del self._refs[next(iter(self._refs))]
         self._at_once.note(to)
         receipt.settle(Handle(receipt))
 

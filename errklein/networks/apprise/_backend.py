@@ -12,7 +12,7 @@ from io import BytesIO
 from threading import get_ident
 from time import monotonic
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
@@ -40,8 +40,6 @@ from errklein.text.masking import masker
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
-
-T = TypeVar("T")
 
 SCHEMES = """
 bark barks brevo discord flock form forms gchat gotify gotifys guilded hassio hassios ifttt join json jsons lark mailgun mailto
@@ -75,7 +73,7 @@ class Target:
             return to_plain(markdown, indented=False)
         return to_xhtml(markdown) if self.format == "html" else to_md(markdown)
 
-    def ended(self, result: T) -> T:
+    def ended(self, result: Any) -> Any:
         self.is_busy = False
         return result
 
@@ -161,8 +159,8 @@ class AppriseBackend(NetworkBase):
             return Failure(NotConfirmed("the bot stops"))
         seconds = min(FIRST_RETRY * 2**target.failures, LONGEST_RETRY)
         target.failures += 1
-        reason = failure.getErrorMessage() or f"no result within {LONGEST_ATTEMPT:g} s"
-        reason = truncated(masker.known(reason), 200)
+        reason = masker.known(failure.getErrorMessage() or f"no result within {LONGEST_ATTEMPT:g} s")
+        reason = truncated(reason, 200)
         text = f"{self.network}: a message to {room} was not accepted ({reason})"
         self._context.log.warn("{text}; next try in {seconds:g} s", text=text, seconds=seconds)
         if target.failures == 1:

@@ -392,12 +392,11 @@ class Transmission:
     @property
     def is_behind(self) -> bool:
         """True if the server delays lines, so that further ones would only wait there."""
-        if self._size >= self.limiter.pace.size:
-            return True
         since = self._asked_at
         if since is None and len(self._lines) > 2 and self.capabilities.confirm_lines:
             since = next(iter(self._lines.values())).since
-        return since is not None and self.clock.seconds() - since >= BEHIND_AFTER
+        is_late = since is not None and self.clock.seconds() - since >= BEHIND_AFTER
+        return is_late or self._size >= self.limiter.pace.size
 
     def transmit(self, lines: Sequence[MessageLine], more_follow: bool) -> list[Deferred[None]]:
         """Write lines in one call, and return a Deferred for each that fires when the server has confirmed it. It fails
@@ -441,16 +440,15 @@ class Transmission:
 
     def numeric_received(self, number: str, params: Sequence[str], tags: Mapping[str, str]) -> bool:
         """Handle a numeric reply. Returns False if it rejects no line."""
-        about, reason = params[1], params[-1]
         rejected = self._label_of(tags)
         if rejected is None and number in _DELIVERY_ERRORS:
-            rejected = self._oldest_to(about if len(params) > 2 else None)
+            rejected = self._oldest_to(params[1] if len(params) > 2 else None)
         elif number[0] not in "45":
             # With a label, any error is about its line, also one that isn't known here.
             return False
         if rejected is None:
             return False
-        self._reject(rejected, f"{about}: {reason}")
+        self._reject(rejected, f"{params[1]}: {params[-1]}")
         self._progress_at = self.clock.seconds()
         return True
 

@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from errklein.networks.irc._backend import IRCBackend
     from errklein.networks.irc._rooms import RoomMembership
 
-_ACKNOWLEDGE: int | None = getattr(socket, "TCP_QUICKACK", None)
-"""The option that acknowledges data at once; None if the system has none."""
+_ACKNOWLEDGE: int | None = getattr(socket, "TCP_QUICKACK", None)  # the option that acknowledges data at once
 _BEGIN = "CAP LS 302"  # the first line to send. Version 302 enables multi-line lists, CAP NEW and CAP DEL.
 _REFUSALS = ("902", "904", "905", "906")
 """Numeric replies that reject a SASL authentication. 908 lists the server's mechanisms, and comes before one of them."""
 _BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b|access denied|bad password", re.IGNORECASE)
 _KILLED = re.compile(r"\bkilled\b", re.IGNORECASE)  # the end of one connection, for which the reason may name a ban
 _NO_SASL = "the server doesn't support SASL, which BOT_IDENTITY['sasl_password'] requires"
-_BAN_FOLLOWS = 10.0
-"""Seconds after the announcement of a ban (465) within which the server closes the connection for it."""
+_BAN_FOLLOWS = (
+    10.0  # seconds after the announcement of a ban (465) within which the server closes the connection for it
+)
 _FLOODED = re.compile(r"flood|recvq|sendq", re.IGNORECASE)
 # Numeric replies to failed JOINs: RFC 1459, section 6.1, and later ones.
 _JOIN_ERRORS = frozenset(
@@ -113,11 +113,11 @@ class IRCProtocol(irc.IRCClient):
             self.abort(f"the server didn't complete the registration within {self.DEAD_AFTER:.0f} s")
         elif self.transmission.silence >= self.DEAD_AFTER:
             self.abort(f"the server didn't confirm a line within {self.DEAD_AFTER:.0f} s")
+        elif silent >= self.DEAD_AFTER:
+            self.abort(f"nothing was received from the server for {silent:.0f} s")
         else:
             self.transmission.ask_again()
-            if silent >= self.DEAD_AFTER:
-                self.abort(f"nothing was received from the server for {silent:.0f} s")
-            elif silent >= self.PING_AFTER and not self._pinged:
+            if silent >= self.PING_AFTER and not self._pinged:
                 self._pinged = True
                 self.sendLine("PING :errklein-alive")
 
@@ -283,11 +283,10 @@ class IRCProtocol(irc.IRCClient):
             self.transmission.labelled(command, params, self.tags)
         if "label" in self.tags:
             self.replay.answered(self.tags)
-        if command in ("PRIVMSG", "NOTICE"):
-            is_ignored = self._is_echo(command, prefix, params)
-        else:
-            is_ignored = command != "BATCH" and self.replay.in_playback(self.tags)
-        if is_ignored:
+        is_message = command in ("PRIVMSG", "NOTICE")
+        if is_message and self._is_echo(command, prefix, params):
+            return
+        if not is_message and command != "BATCH" and self.replay.in_playback(self.tags):
             return
         short = _SHORT.get(command)
         handle = partial(short, self) if short else getattr(self, f"irc_{command}", lambda prefix, params: None)
@@ -405,8 +404,7 @@ def decode_line(line: bytes) -> str:
 
 def _tcp_socket(transport: object) -> socket.socket | None:
     """Return the TCP socket of a connection, also below TLS; None if it has none."""
-    get_handle = getattr(getattr(transport, "transport", transport), "getHandle", None)
-    handle = None if get_handle is None else get_handle()
+    handle = getattr(getattr(transport, "transport", transport), "getHandle", lambda: None)()
     is_tcp = isinstance(handle, socket.socket) and handle.family in (socket.AF_INET, socket.AF_INET6)
     return handle if is_tcp else None
 
