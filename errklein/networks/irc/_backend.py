@@ -221,8 +221,6 @@ class IRCBackend(ConnectedNetwork):
         masks = [mask for mask in patterns_of(self.config.BOT_ADMINS) if not {*"*?["} & {*mask.rpartition("@")[2]}]
         return matches_any(person.name_rules, person.aclattr, [mask for mask in masks if "!" in mask and "@" in mask])
 
-    # ManagesRooms
-
     def join(self, room: Room, password: str = "") -> Deferred[None]:
         return self._answered("JOIN", room, lambda: self.membership.join_room(str(room), password))
 

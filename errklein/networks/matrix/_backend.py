@@ -227,8 +227,6 @@ class MatrixBackend(ManagingNetwork):
         events = map(mapping, found if isinstance(found, list) else ())
         return [each for each in events if each.get("sender") == self.client.user]
 
-    # Names
-
     def build_identifier(self, text: str) -> Identifier:
         if text[:1] not in ("!", "#"):
             return MatrixPerson(text, self.network)
@@ -256,8 +254,6 @@ class MatrixBackend(ManagingNetwork):
 
     def is_from_self(self, message: Message) -> bool:
         return isinstance(message.frm, MatrixPerson) and message.frm.person == self.client.user
-
-    # Rooms and states
 
     def change_presence(self, status: str, message: str) -> None:
         self.presence = _PRESENCES.get(status, "unavailable"), message

@@ -450,8 +450,6 @@ class MatrixRooms(WantedRooms):
         self._invited.pop(name, None)
         return 0.0
 
-    # Details
-
     def _member(self, rid: str, user: str, event: Mapping[str, Any], is_current: bool) -> None:
         state, content = self.states[rid], mapping(event.get("content"))
         is_in = content.get("membership") == "join"

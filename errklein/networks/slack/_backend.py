@@ -66,8 +66,6 @@ class SlackBackend(ManagingNetwork):
     def rooms(self) -> Sequence[Room]:
         return list(map(self.membership.room, self.membership.joined))
 
-    # The connection
-
     async def session(self) -> str:
         await self.receiver.seen.load()
         await self._identify()
@@ -189,8 +187,6 @@ class SlackBackend(ManagingNetwork):
                 return
         await self.client.call("chat.postEphemeral", channel=to["channel"], user=to["user"], text=self._shown(text))
 
-    # Names
-
     async def look_up(self, text: str) -> Identifier:
         rooms = self.membership
         for name in map(bare, text.rpartition("/")):
@@ -275,8 +271,6 @@ class SlackRooms(WantedRooms):
         self.joined = {**others, channel: next(iter(self.names.names_of(channel)), "")} if is_in else others
         bot, by = self.person(self._backend.user, channel), self.person(inviter) if is_user(inviter) else None
         self._backend.report("room_joined" if is_in else "room_left", self.room(channel), bot, by)
-
-    # Lookups
 
     async def target(self, recipient: str) -> str:
         """Return the id of the conversation for a recipient of the outbox."""

@@ -117,8 +117,6 @@ class SlackEvents:
             asked = self._rooms.needed(at(new, "user") or at(new, "bot_id"), channel)
             self._order.do(channel, asked, partial(handle, event))
 
-    # Messages
-
     def _message(self, event: Payload) -> None:
         channel, subtype, report = at(event, "channel"), at(event, "subtype"), self._backend.report
         new, before = mapping(event.get("message")), mapping(event.get("previous_message"))
@@ -174,8 +172,6 @@ class SlackEvents:
     def _attachment(self, file: Payload) -> Attachment:
         fetch = partial(self._backend.client.download, at(file, "url_private_download") or at(file, "url_private"))
         return attachment(one_line(file.get("name")), file.get("mimetype"), file.get("size"), fetch)
-
-    # Other events
 
     def _reaction(self, action: str, event: Payload) -> None:
         user, channel, owner = at(event, "user"), at(event, "item", "channel"), at(event, "item_user")

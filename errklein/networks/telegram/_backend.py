@@ -397,8 +397,6 @@ class TelegramUpdates:
                 lambda failure: self._backend.log.info("A press is unanswered: {reason}", reason=str(failure.value))
             )
 
-    # Identifiers
-
     def person(self, user: JSON, chat: JSON | None = None) -> TelegramPerson:
         names: Any = [one_line(user.get(name)) or None for name in ("first_name", "last_name", "username")]
         found = TelegramPerson(user["id"], *names)
