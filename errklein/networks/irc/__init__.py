@@ -33,7 +33,7 @@ _ROOM = "a name such as '#errklein', or a pair such as ('#errklein', 'password')
 
 @dataclass(frozen=True)
 class IRCSettings:
-    """The settings of one IRC network, validated. Times are in seconds; a rate is the time from one line to the next."""
+    """The settings of BOT_IDENTITY and of rooms on one IRC network, validated."""
 
     network: str
     nickname: str
@@ -52,11 +52,6 @@ class IRCSettings:
     rooms: Callable[[], Mapping[str, str]] = field(default=dict, repr=False)
     """Returns the rooms of CHATROOM_PRESENCE, with their passwords or empty strings; at each connection, since plugins
     may change the setting. Raises ConfigError for an invalid value."""
-    channel_rate: float | None = None
-    private_rate: float | None = None
-    rejoin_after_kick: float | None = 5.0
-    reconnect_after: float | None = None  # from the loss of a connection to the first attempt to reconnect
-    acl_pattern: str = ACL_PATTERN
     message_size_limit: int = 510
     """Maximum number of bytes of text in a line. Long names of people and rooms reduce it further."""
 
@@ -69,18 +64,9 @@ class IRCSettings:
             identity[name] = identity.get(name) or identity["nickname"]
         rooms = partial(configured_rooms, config, is_room, _ROOM)
         rooms()
-        return cls(
-            **identity,
-            network=config.network,
-            rooms=rooms,
-            channel_rate=getattr(config, "IRC_CHANNEL_RATE", None),
-            private_rate=getattr(config, "IRC_PRIVATE_RATE", None),
-            rejoin_after_kick=getattr(config, "IRC_RECONNECT_ON_KICK", 5.0),
-            reconnect_after=getattr(config, "IRC_RECONNECT_ON_DISCONNECT", None),
-            acl_pattern=getattr(config, "IRC_ACL_PATTERN", ACL_PATTERN),
-            # A smaller limit would split nearly every message.
-            message_size_limit=max(getattr(config, "MESSAGE_SIZE_LIMIT", None) or 510, 64),
-        )
+        # A smaller limit would split nearly every message.
+        size = max(getattr(config, "MESSAGE_SIZE_LIMIT", None) or 510, 64)
+        return cls(**identity, network=config.network, rooms=rooms, message_size_limit=size)
 
     def trusted(self) -> Any:
         """Return the certificates in the file `ssl_ca`; None for those of the system. Raises ConfigError if it is invalid."""

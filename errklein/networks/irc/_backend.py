@@ -82,10 +82,10 @@ class IRCBackend(ConnectedNetwork):
     def __init__(self, context: NetworkContext, endpoint: IStreamClientEndpoint | None = None) -> None:
         self.reactor, self._now, config = context.reactor, context.now, context.config
         self.settings = settings = IRCSettings.read(config)
-        limiter = IRCRateLimiter(self.reactor.seconds, settings.channel_rate, settings.private_rate)
+        limiter = IRCRateLimiter(self.reactor.seconds, config.IRC_CHANNEL_RATE, config.IRC_PRIVATE_RATE)
         self.limiter: IRCRateLimiter = limiter
-        self.membership = RoomMembership(self, context.chance)
-        self.place, self.reconnect_after = f" to {settings.server}:{settings.port}", settings.reconnect_after
+        self.membership = RoomMembership(self, context)
+        self.place, self.reconnect_after = f" to {settings.server}:{settings.port}", config.IRC_RECONNECT_ON_DISCONNECT
         super().__init__(context, limits=outbox_limits(config, settings.message_size_limit))
         self.message_size_limit = settings.message_size_limit
         self.protocol: IRCProtocol | None = None

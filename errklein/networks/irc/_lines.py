@@ -130,8 +130,8 @@ class Replay:
 
     def __init__(self) -> None:
         self._first: datetime | None = None
-        self._welcome: datetime | None = None
-        self._joined: dict[str, datetime | None] = {}
+        self._joined: dict[str | None, datetime | None] = {}
+        """The times of the bot's JOIN by room, and for None that of the welcome."""
         self._batches: dict[str, bool] = Latest(MOST_BATCHES)
 
     def received(self, tags: Mapping[str, str]) -> None:
@@ -139,17 +139,14 @@ class Replay:
         if self._first is None and not self.in_playback(tags):
             self._first = server_time(tags)
 
-    def welcomed(self, tags: Mapping[str, str]) -> None:
-        self._welcome = server_time(tags)
-
-    def joined(self, room: str, tags: Mapping[str, str]) -> None:
+    def joined(self, room: str | None, tags: Mapping[str, str]) -> None:
         self._joined[room] = server_time(tags)
 
     def answered(self, tags: Mapping[str, str]) -> None:
         """Record the tags of a reply to the bot, such as PONG. If the server's clock was set back, the reference times are set back too."""
         if (now := server_time(tags)) is None:
             return
-        self._first, self._welcome = (None if time is None else min(time, now) for time in (self._first, self._welcome))
+        self._first = None if self._first is None else min(self._first, now)
         self._joined = {room: None if time is None else min(time, now) for room, time in self._joined.items()}
 
     def batch(self, params: Sequence[str], tags: Mapping[str, str]) -> None:
@@ -173,7 +170,7 @@ class Replay:
         if self.in_playback(tags):
             return True
         said = server_time(tags)
-        came = (self._welcome if room is None else self._joined.get(room)) or self._first
+        came = self._joined.get(room) or self._first
         return said is not None and came is not None and said < came
 
 

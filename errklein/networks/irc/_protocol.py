@@ -212,7 +212,7 @@ class IRCProtocol(irc.IRCClient):
         if self.settings.sasl_password and not self._authenticated:
             self._refused(_NO_SASL)
             return
-        self.replay.welcomed(self.tags)
+        self.replay.joined(None, self.tags)
         self.hostname = prefix
         self.signed_on_at = self.clock.seconds()
         self.nick.registered(params[0])

@@ -16,7 +16,7 @@ from errklein.chat import OFFLINE, ONLINE, Presence, RoomNotJoinedError
 from errklein.chat.outgoing import Wait
 from errklein.config import ConfigError
 from errklein.networks._connection import Backoff
-from errklein.networks.context import Latest
+from errklein.networks.context import Latest, NetworkContext
 from errklein.networks.irc._lines import strip_controls
 from errklein.networks.irc.identifiers import CaseMapping, IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.running import cancel_timers, on_reactor_soon
@@ -212,15 +212,16 @@ class Joins:
 
 class RoomMembership:
     """The rooms of one backend, the identifiers of people in them, and the events in them, which it reports. Names are
-    compared by the server's case mapping. `chance` is for the delays between attempts to join."""
+    compared by the server's case mapping."""
 
     log = Logger()
 
-    def __init__(self, backend: IRCBackend, chance: Callable[[], float]) -> None:
+    def __init__(self, backend: IRCBackend, context: NetworkContext) -> None:
         self.bot_identifier: IRCPerson | None = None  # the bot's identifier; None before the server's first welcome
         self.name_rules = CaseMapping.RFC1459  # the server's case mapping; RFC1459 until the server announces one
         self.send = backend.send
-        self.joins = Joins(backend, self, chance)
+        self.joins = Joins(backend, self, context.chance)
+        self._acl_pattern, self._rejoin_after = context.config.IRC_ACL_PATTERN, context.config.IRC_RECONNECT_ON_KICK
         self._backend, self._reactor = backend, backend.reactor
         self._settings = settings = backend.settings
         # The bot's nick; None without a connection.
@@ -245,14 +246,14 @@ class RoomMembership:
         return own is not None and self.key(nick) == self.key(own)
 
     def person(self, mask: str) -> IRCPerson:
-        acl_pattern = self._settings.acl_pattern
-        return IRCPerson(mask, network=self._settings.network, acl_pattern=acl_pattern, casemapping=self.name_rules)
+        network, pattern = self._settings.network, self._acl_pattern
+        return IRCPerson(mask, network=network, acl_pattern=pattern, casemapping=self.name_rules)
 
     def room(self, name: str) -> IRCRoom:
         return IRCRoom(name, network=self._settings.network, actions=self, casemapping=self.name_rules)
 
     def occupant(self, mask: str, room: IRCRoom) -> IRCRoomOccupant:
-        return IRCRoomOccupant(mask, room, acl_pattern=self._settings.acl_pattern)
+        return IRCRoomOccupant(mask, room, acl_pattern=self._acl_pattern)
 
     def holder(self, nick: str) -> IRCPerson | None:
         """Return the current holder of the nick, with the full mask; None if it is unknown."""
@@ -399,9 +400,9 @@ class RoomMembership:
         self.parted(nick, room, by)
         if not was_joined or not self.is_bot(nick):
             return
-        text, delay = f"{nick_of(by)} kicked the bot: {reason}", self._settings.rejoin_after_kick
-        if delay is not None and self.is_wanted(room):
-            self.joins.failed(room, text, delay)
+        text = f"{nick_of(by)} kicked the bot: {reason}"
+        if self._rejoin_after is not None and self.is_wanted(room):
+            self.joins.failed(room, text, self._rejoin_after)
         else:
             self.joins.give_up(room, text)
 

@@ -11,6 +11,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Identifier, Message, Presence, Room
+from errklein.networks.irc.identifiers import ACL_PATTERN
 
 
 class Listener:
@@ -101,6 +102,9 @@ def config(network: str = "irc", rooms: Sequence[Any] = (), **settings: Any) -> 
         "CHATROOM_PRESENCE": rooms,
         "IRC_CHANNEL_RATE": None,
         "IRC_PRIVATE_RATE": None,
+        "IRC_RECONNECT_ON_KICK": 5.0,
+        "IRC_RECONNECT_ON_DISCONNECT": None,
+        "IRC_ACL_PATTERN": ACL_PATTERN,
         **settings,
     }
     return SimpleNamespace(**values)
