@@ -460,7 +460,7 @@ def functions() -> list[Tested]:
     from errklein.webhooks.exported import read_request
     from errklein.webhooks.forwarding import TrustedProxies, is_base_path, is_host, parse_node
     from errklein.webhooks.payload import check_multipart, decode_payload, parse_urlencoded
-    from errklein.webhooks.texts import InvalidOption, Markdown, check_text, message, render, value
+    from errklein.webhooks.source import InvalidOption, Markdown, check_text, message, render, value
 
     learned = Masker()
     learned.learn(learned, "test", ["hunter2-of-the-bot", "aaaaaa", "ab;ab;ab=", "=?&=?&=?&"])
@@ -542,13 +542,13 @@ def functions() -> list[Tested]:
         Tested("without_unsafe_links", without_unsafe_links, ["errklein.text.neutralising"]),
         Tested("without_effects", without_effects, ["errklein.text.neutralising"]),
         Tested("without_people", lambda text: without_people(text, ["a", "0"]), ["errklein.text.neutralising"]),
-        Tested("value", lambda text: value(text, len(text)), ["errklein.webhooks.texts"]),
-        Tested("message", lambda text: message([Markdown(text)], len(text)), ["errklein.webhooks.texts"]),
+        Tested("value", lambda text: value(text, len(text)), ["errklein.webhooks.source"]),
+        Tested("message", lambda text: message([Markdown(text)], len(text)), ["errklein.webhooks.source"]),
         Tested(
-            "link of a value", lambda text: render("[{a}]({a})", {"a": text}), ["errklein.webhooks.texts"], "http://h/"
+            "link of a value", lambda text: render("[{a}]({a})", {"a": text}), ["errklein.webhooks.source"], "http://h/"
         ),
         # Longer texts are refused.
-        Tested("text with placeholders", lambda text: check_or_refuse(text[:2000]), ["errklein.webhooks.texts"]),
+        Tested("text with placeholders", lambda text: check_or_refuse(text[:2000]), ["errklein.webhooks.source"]),
         Tested("strip_styles", strip_styles, irc),
         Tested("styles_to_ansi", styles_to_ansi, irc),
         Tested("styles_to_irc", styles_to_irc, irc),

@@ -51,8 +51,7 @@ from errklein.webhooks.options import (
     new_secret,
     new_token,
 )
-from errklein.webhooks.source import Event, Source
-from errklein.webhooks.texts import FILTERS, Markdown, filled, linked, message, render, value
+from errklein.webhooks.source import FILTERS, Event, Markdown, Source, filled, linked, message, render, value
 
 if TYPE_CHECKING:
     from errklein.bot._bot import Bot

@@ -13,7 +13,7 @@ from typing import Any
 
 from errklein.text.masking import is_secret
 from errklein.verify import Received, Verification
-from errklein.webhooks import texts
+from errklein.webhooks import source
 from errklein.webhooks.payload import BadPayload, decode_payload, parse_urlencoded
 from errklein.webhooks.source import Source, header
 
@@ -51,7 +51,7 @@ def event_in(headers: Sequence[bytes], received: Received, payload: Any) -> str:
 
 
 def found(payload: Any, path: str) -> Any:
-    return texts.found(payload, filter(None, path.split(".")))
+    return source.found(payload, filter(None, path.split(".")))
 
 
 def at(payload: Any, paths: str) -> str:

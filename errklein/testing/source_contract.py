@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from errklein.text import to_xhtml, without_mentions
 from errklein.verify import Received, Refused
 from errklein.webhooks.payload import BadPayload
-from errklein.webhooks.source import Event, Source
-from errklein.webhooks.texts import Markdown, message
+from errklein.webhooks.source import Event, Markdown, Source, message
 
 if TYPE_CHECKING:
     from unittest import TestCase as Base

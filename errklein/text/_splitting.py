@@ -38,7 +38,6 @@ def split_message(text: str, limit: int, length: Length = len, most: int = PARTS
 
         split_message("one two three", 8)  # ["one two", "three"]
 
-    :param text: The message.
     :param limit: Maximum length of a part, as measured by `length`. A longer single character is a part of its own.
     :param length: Measures a text, for example in bytes. Each character must count as at least 1, and the length of a text
         must be the sum of the lengths of its pieces.

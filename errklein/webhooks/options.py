@@ -20,8 +20,7 @@ from errklein.verify import SCHEMES, Expired, Received, Verification, parse_refe
 from errklein.webhooks import option_values
 from errklein.webhooks.declaration import DEFAULT_METHODS, Hook, HookDeclaration
 from errklein.webhooks.option_values import CHECKS, HookError, InvalidOption, Rate, check_names, check_option, where
-from errklein.webhooks.source import FindSource, Source
-from errklein.webhooks.texts import check_text
+from errklein.webhooks.source import FindSource, Source, check_text
 
 HookOptions = Mapping[str, Any]  # the options of one webhook, as fields of its declaration
 

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.sources import find_source
 from errklein.testing.source_contract import SourceContract
 from errklein.webhooks.payload import BadPayload
-from errklein.webhooks.texts import render
+from errklein.webhooks.source import render
 from tests.sources.events import ALERTA, Sample, body, in_page, lines, read, samples, without_links
 from tests.sources.in_a_room import InARoomCase
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.text import sanitize, split_message, to_ansi, to_imtext, to_irc, to_md, to_plain, to_xhtml
-from errklein.webhooks.texts import LENGTH_CAP, VALUE_CAP, InvalidOption, Markdown, message, render, value
+from errklein.webhooks.source import LENGTH_CAP, VALUE_CAP, InvalidOption, Markdown, message, render, value
 from tests import takes_long
 
 # fmt: off

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.text import to_irc
 from errklein.text.neutralising import ZERO_WIDTH_SPACE
 from errklein.webhooks.option_values import InvalidOption
-from errklein.webhooks.texts import (
+from errklein.webhooks.source import (
     ADDRESS_CAP,
     FILTERS,
     LENGTH_CAP,

@@ -21,15 +21,11 @@ from errklein.text.layout import LINK_CAP
 from errklein.text.templating import md_link
 from errklein.verify import ImmediateResponse, Received, url_token
 from errklein.webhooks.payload import BadPayload, decode_payload, decode_text, read_json
-from errklein.webhooks.source import Source, header
-from errklein.webhooks.texts import Markdown, value
+from errklein.webhooks.source import Markdown, Source, header, value
 
 __all__ = ["SOURCES"]
 
-_LONGEST, _LONGEST_PAYLOAD = (
-    8_000,
-    40_000,
-)  # the numbers of characters of a text, and of all of a payload, that are read
+_LONGEST, _LONGEST_PAYLOAD = 8_000, 40_000  # the numbers of characters of a text, and of a payload, that are read
 _MOST = 50  # the number of blocks, attachments, fields and others of a kind that are read
 _DEEPEST = 16  # the number of objects and lists in each other that are read
 
