@@ -101,17 +101,14 @@ class Pruner:
             connection.execute(self._queries[f"remove {table}"], (now, RECORDS_AGE))
         removed.append(self._merge_minutes(connection, int(now // 3600 - 1) * 3600))
         if self._of_strangers <= limits.unverified_bytes:
-            self._measure_unverified(connection)
+            measured = connection.execute(self._queries["unverified sizes"]).fetchone()
+            self._of_strangers, writer.waiting_bytes = measured
         of_strangers = self._evict(connection, self._of_strangers - limits.unverified_bytes, _KINDS[:1])
         of_all = self._evict(connection, self._used(connection) - limits.max_bytes, _KINDS)
         # What is left of them is known after a slice of their own only.
         self._of_strangers = self._of_strangers - of_strangers if of_strangers and not of_all else 0.0
         of_refused = self._evict_refused(connection)
         return bool(of_strangers or of_all or of_refused) or SLICE in removed
-
-    def _measure_unverified(self, connection: SQLConnection) -> None:
-        measured = connection.execute(self._queries["unverified sizes"]).fetchone()
-        self._of_strangers, self._writer.waiting_bytes = measured
 
     def _used(self, connection: SQLConnection) -> float:
         return connection.execute(self._queries["used"]).fetchone()[0]  # type: ignore[no-any-return]

@@ -44,9 +44,10 @@ class PostgresReader(JournalReader):
     queries = _QUERIES
 
     def next_due(self, webhook: str, ordered: bool = False) -> float | None:
-        wait = super().next_due(webhook, ordered)
+        query = self.queries["next due in order" if ordered else "next due"]
+        waits = [wait for (wait,) in self._database.read(query, {"webhook": webhook})]
         # The clocks of the server and of this machine may differ.
-        return wait if wait is None else 0.0 if wait <= 0 else round(self._now() + wait, 6)
+        return (0.0 if waits[0] <= 0 else round(self._now() + waits[0], 6)) if waits else None
 
 
 class PostgresWriter(JournalWriter):
@@ -137,13 +138,12 @@ class PostgresPruner(Pruner):
     _size = 0.0
 
     def prune(self, connection: SQLConnection, now: float) -> bool:
-        ((is_first,),) = connection.execute(
-            "SELECT pg_try_advisory_xact_lock('runs'::regclass::oid::bigint)"
-        ).fetchall()
+        # The lock belongs to the session, so that it is always the same process.
+        ((is_first,),) = connection.execute("SELECT pg_try_advisory_lock('runs'::regclass::oid::bigint)").fetchall()
         if is_first:
             return super().prune(connection, now)
         self.turn += 1
-        self._measure_unverified(connection)
+        ((self._writer.waiting_bytes,),) = connection.execute(self._queries["unverified waiting"]).fetchall()
         return False
 
     def _used(self, connection: SQLConnection) -> float:

@@ -216,11 +216,17 @@ SELECT pgmq.set_vt(
     'errklein', (SELECT array_agg(message) FROM extended), clock_timestamp() + make_interval(secs => :seconds::double precision)
 )
 
--- query next due: the seconds until a delivery that waits is due, or the oldest unfinished one. The braces stand for its limit.
-SELECT min(extract(epoch FROM vt - clock_timestamp()))
+-- query next due: the seconds until a delivery of the webhook that waits is due.
+SELECT extract(epoch FROM vt - clock_timestamp()) FROM pgmq.q_errklein AS q
+WHERE q.message @> jsonb_build_object('route', (SELECT id FROM routes WHERE name = :webhook))
+AND EXISTS (SELECT FROM deliveries WHERE deliveries.id = (q.message->>'id')::bigint AND state IN (0, 2))
+ORDER BY vt LIMIT 1
+
+-- query next due in order: the seconds until the oldest unfinished delivery is due, if it waits.
+SELECT extract(epoch FROM vt - clock_timestamp())
 FROM (
-    SELECT message, state FROM deliveries WHERE state < 3 AND route = (SELECT id FROM routes WHERE name = :webhook) ORDER BY id {}
-) AS waiting JOIN pgmq.q_errklein ON msg_id = waiting.message WHERE state <> 1
+    SELECT message, state FROM deliveries WHERE state < 3 AND route = (SELECT id FROM routes WHERE name = :webhook) ORDER BY id LIMIT 1
+) AS oldest JOIN pgmq.q_errklein ON msg_id = oldest.message WHERE state <> 1
 
 -- query remove messages: their ids, and the hours in which they were accepted.
 DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?)) RETURNING (floor(accepted_at / 3600) * 3600)::bigint, id
@@ -260,3 +266,6 @@ SELECT name FROM nodes WHERE seen_at > extract(epoch FROM clock_timestamp()) - 1
 
 -- query tell: let all processes look for deliveries and paused webhooks.
 SELECT pg_notify('errklein', 'deliveries -')
+
+-- query unverified waiting: the size of the deliveries of unverified webhooks that wait or run.
+SELECT coalesce(sum(size), 0) FROM deliveries WHERE verified = 0 AND state < 3
