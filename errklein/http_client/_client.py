@@ -142,12 +142,10 @@ class _Body(Protocol):
 
 @implementer(IAgentEndpointFactory)
 class PooledAgent(client.Agent):
-    """Makes requests over persistent connections, which a pool keeps for four minutes.
-
-    Requests pass through the proxies that the environment names, see `proxy_for`. A server's certificate must be valid for its name,
-    and signed by an authority that the system trusts. OpenSSL takes other authorities from the file SSL_CERT_FILE and the directory
-    SSL_CERT_DIR, environment variables.
-    """
+    """Makes requests over persistent connections, which a pool keeps for four minutes. Requests pass through the proxies that the
+    environment names, see `proxy_for`. A server's certificate must be valid for its name, and signed by an authority that the
+    system trusts. OpenSSL takes other authorities from the file SSL_CERT_FILE and the directory SSL_CERT_DIR, environment
+    variables."""
 
     def __init__(self, reactor: Any, policy: IPolicyForHTTPS | None = None) -> None:
         self._connections: Any = client.HTTPConnectionPool(reactor)

@@ -59,16 +59,14 @@ class LimitedConnection(Protocol):
 
 
 class ConnectionLimits:
-    """Knows the open connections, and closes some if there are too many.
-
-    A client beyond its own limit is refused. Beyond the total limit, connections are closed that wait for their clients, those that
-    have waited longest first. Without a complete head, the time counts 20 times, so that silent clients keep no others out. For a
-    client with more than 16 connections, it is multiplied by their number. A new connection is refused only if all others have
-    requests in progress. A client whose connection was closed without a complete head is then refused for a minute. Otherwise clients that reconnect
-    immediately would fill the system's queue, in which others wait. Complete heads earn a client credit, at most 10, and a connection
-    that is closed without one costs a unit: clients with credit have time to send heads, and aren't refused. `exempt` returns
-    whether the client with this address has no limit of its own, such as a proxy.
-    """
+    """Knows the open connections, and closes some if there are too many. A client beyond its own limit is refused. Beyond the
+    total limit, connections are closed that wait for their clients, those that have waited longest first. Without a complete head,
+    the time counts 20 times, so that silent clients keep no others out. For a client with more than 16 connections, it is
+    multiplied by their number. A new connection is refused only if all others have requests in progress. A client whose connection
+    was closed without a complete head is then refused for a minute. Otherwise clients that reconnect immediately would fill the
+    system's queue, in which others wait. Complete heads earn a client credit, at most 10, and a connection that is closed without
+    one costs a unit: clients with credit have time to send heads, and aren't refused. `exempt` returns whether the client with
+    this address has no limit of its own, such as a proxy."""
 
     log = Logger(namespace="errklein.web")
 

@@ -17,12 +17,10 @@ _IDLE = 30  # the seconds after which an idle connection is closed
 
 
 class SideServer:
-    """A server on an endpoint of its own, which is open from before the start of the bot until after its end.
-
-    `pool` are its threads, since those of the bot may all be busy. A connection beyond the number `most` closes the one that has
-    been idle for longest, since the web server needs file descriptors, too. Of the body of a request, `body` bytes are kept;
-    Twisted would keep any size. `received` of the request is its size.
-    """
+    """A server on an endpoint of its own, which is open from before the start of the bot until after its end. `pool` are its
+    threads, since those of the bot may all be busy. A connection beyond the number `most` closes the one that has been idle for
+    longest, since the web server needs file descriptors, too. Of the body of a request, `body` bytes are kept; Twisted would keep
+    any size. `received` of the request is its size."""
 
     _bot: Any = None
 

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
@@ -135,10 +136,9 @@ def identities(files: Sequence[PEMFile]) -> tuple[list[Identity], dict[Path, str
 
 def _public_key(certificate: x509.Certificate) -> bytes:
     """Return the public key in DER; empty if its type isn't supported."""
-    try:
+    with suppress(ValueError, UnsupportedAlgorithm):
         return _encode(certificate.public_key())
-    except (ValueError, UnsupportedAlgorithm):
-        return b""
+    return b""
 
 
 def _encode(key: PublicKeyTypes) -> bytes:
@@ -233,15 +233,13 @@ class CertificateDirectory:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class CertificateStore:
-    """The certificates of an endpoint.
-
-    A client gets the certificate with the requested name among its names (subjectAltName). An exact name takes precedence over
-    a wildcard, which stands for one label. Of several certificates, those that are valid now take precedence, and of these the
-    one that expires last. A client that requests no name, or an unknown one, gets the certificate in `default.pem`; without
-    that file, the one in the first file by path. When files change, all certificates are replaced, or none: they stay in use while a file with one of their keys exists, but has no
-    key with a certificate that can be used, as during a renewal, and if no certificate is left. At the beginning, CertificateError
-    is raised if no certificate can be used, or all have expired.
-    """
+    """The certificates of an endpoint. A client gets the certificate with the requested name among its names (subjectAltName). An
+    exact name takes precedence over a wildcard, which stands for one label. Of several certificates, those that are valid now take
+    precedence, and of these the one that expires last. A client that requests no name, or an unknown one, gets the certificate in
+    `default.pem`; without that file, the one in the first file by path. When files change, all certificates are replaced, or none:
+    they stay in use while a file with one of their keys exists, but has no key with a certificate that can be used, as during a
+    renewal, and if no certificate is left. At the beginning, CertificateError is raised if no certificate can be used, or all have
+    expired."""
 
     def __init__(
         self, source: CertificateFiles | CertificateDirectory, now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -359,11 +357,10 @@ def _expired(identity: Identity) -> str:
 
 def _status(path: Path) -> tuple[int, ...] | None:
     """Return the status of a file, which changes when the file or a link's target does; None if it doesn't exist."""
-    try:
+    with suppress(OSError):
         found = path.stat()
-    except OSError:
-        return None
-    return found.st_mode, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        return found.st_mode, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return None
 
 
 def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> tuple[TCP4ServerEndpoint, CertificateStore]:
@@ -416,10 +413,9 @@ def generate_certificate(hosts: Sequence[str], key_path: Path, certificate_path:
 
 
 def _general_name(host: str) -> x509.GeneralName:
-    try:
+    with suppress(ValueError):
         return x509.IPAddress(ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
+    return x509.DNSName(host)
 
 
 def _write(path: Path, contents: bytes, mode: int) -> None:

@@ -273,10 +273,9 @@ def required(received: Received, name: bytes) -> bytes:
 
 
 def json_of(body: bytes) -> Any:
-    try:
+    with suppress(ValueError, RecursionError):
         return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+    return None
 
 
 def id_in_json(*path: str) -> Callable[[Received], str | None]:

@@ -154,13 +154,11 @@ class StreamStalled(Exception):
 @implementer(IPushProducer)
 @dataclass(eq=False)
 class ResponseStream:
-    """A response that is sent in pieces.
-
-    The status is sent together with the first item that isn't empty, as in WSGI (PEP 3333), so that an error response is possible
-    if a generator raises before. Generators that never wait share a time slice of each turn of the reactor. When the client
-    disconnects, an asynchronous generator is cancelled and closed; one in a thread is closed when it yields the next time. One that
-    has begun and then yields only empty items for the timeout of the delivery ends with StreamStalled. Before, its deadline ends it.
-    """
+    """A response that is sent in pieces. The status is sent together with the first item that isn't empty, as in WSGI (PEP 3333),
+    so that an error response is possible if a generator raises before. Generators that never wait share a time slice of each turn
+    of the reactor. When the client disconnects, an asynchronous generator is cancelled and closed; one in a thread is closed when
+    it yields the next time. One that has begun and then yields only empty items for the timeout of the delivery ends with
+    StreamStalled. Before, its deadline ends it."""
 
     delivery: Delivery
     response: PreparedResponse

@@ -3,11 +3,8 @@
 Werkzeug's map accepts new rules at any time, but can't remove one, and silently prefers the first of two equal rules. So the
 table assigns each URL and method to the hook that claimed it first, and gives the rule of each hook the methods that are its
 own. A rule without methods matches no request, so a removed route leaves nothing but its rule, which its plugin's next
-activation uses again.
-
-Webhooks of rooms come and go, and there may be thousands, so they have no rules, but a table of names below WEBHOOK_PREFIX. It is
-asked when no plugin has the URL.
-"""
+activation uses again. Webhooks of rooms come and go, and there may be thousands, so they have no rules, but a table of names below
+WEBHOOK_PREFIX. It is asked when no plugin has the URL."""
 
 from __future__ import annotations
 
@@ -188,13 +185,11 @@ Enter = Callable[["Route | None", Any, Mapping[str, Any]], None]
 
 
 class Routes:
-    """The routes of all plugins, and the webhooks of rooms, which are below the path `prefix`.
-
-    `enter` is called with the route, the request and the values of the rule's variables, for requests of other sites; without a
-    route for those of webhooks of rooms. `shadowed` is called with a hook whose URL and method another hook has, and with that
-    hook. `configure` returns a hook of a plugin as the operator has configured it, or raises HookError. `prepare` is called with
-    each hook before its requests; it returns its secrets.
-    """
+    """The routes of all plugins, and the webhooks of rooms, which are below the path `prefix`. `enter` is called with the route,
+    the request and the values of the rule's variables, for requests of other sites; without a route for those of webhooks of
+    rooms. `shadowed` is called with a hook whose URL and method another hook has, and with that hook. `configure` returns a hook
+    of a plugin as the operator has configured it, or raises HookError. `prepare` is called with each hook before its requests; it
+    returns its secrets."""
 
     log = Logger(namespace="errklein.web")
 

@@ -30,12 +30,11 @@ Ack = Literal["after", "now"]
 
 @dataclass(frozen=True)
 class HookDeclaration:
-    """The arguments of `@webhook`, normalised: None or false where nothing was given, so that the settings apply, or errklein decides.
-
-    `methods_given` is whether the plugin or the operator has named the methods. `secret` are references for the verification of
-    `source_name`, whose `source` is known as soon as the webhook is configured. Requests for a webhook that isn't `may_be_recorded`
-    are never stored, and so never run later; without a verification, they count for the limit of their client.
-    """
+    """The arguments of `@webhook`, normalised: None or false where nothing was given, so that the settings apply, or errklein
+    decides. `methods_given` is whether the plugin or the operator has named the methods. `secret` are references for the
+    verification of `source_name`, whose `source` is known as soon as the webhook is configured. Requests for a webhook that isn't
+    `may_be_recorded` are never stored, and so never run later; without a verification, they count for the limit of their
+    client."""
 
     rule: str  # with a leading slash and no trailing one
     methods: tuple[str, ...] = DEFAULT_METHODS  # in upper case

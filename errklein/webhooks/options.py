@@ -26,12 +26,10 @@ HookOptions = Mapping[str, Any]  # the options of one webhook, as fields of its 
 
 
 def hook_options(setting: Any) -> Mapping[str, HookOptions]:
-    """Return the options of plugins' webhooks in the value of WEBHOOKS, by the names of webhooks. Raises HookError.
-
-    The value is a dict such as `{"Github:notification": {"verify": "github", "secret": "env:GH_SECRET", "rate": "10/s"}}`. The
-    keys of an inner dict are options of the decorator, and those of the verification. Names without a colon are webhooks of
-    rooms, which are left out.
-    """
+    """Return the options of plugins' webhooks in the value of WEBHOOKS, by the names of webhooks. Raises HookError. The value is a
+    dict such as `{"Github:notification": {"verify": "github", "secret": "env:GH_SECRET", "rate": "10/s"}}`. The keys of an inner
+    dict are options of the decorator, and those of the verification. Names without a colon are webhooks of rooms, which are left
+    out."""
     if not isinstance(setting, Mapping):
         raise HookError(f"WEBHOOKS: expected a dict of webhooks, not a {type(setting).__name__}")
     for route in setting:

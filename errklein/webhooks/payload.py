@@ -247,12 +247,10 @@ def _read_multipart(body: bytes, options: Mapping[str, str]) -> list[tuple[str, 
 
 
 def parse_urlencoded(form: bytes, encoding: str = "utf-8", errors: str = "strict") -> list[tuple[str, str]]:
-    """Return the names and values of an urlencoded form, as `urllib.parse.parse_qsl` does, for forms of any size. Raises BadPayload:
-    the form exceeds a limit. UnicodeError: a byte is invalid in the charset, with `errors="strict"`.
-
-    The standard library creates an object for each escape, and joins millions of them while all other threads wait: a form of
-    24 MB takes gigabytes of memory. This parser decodes escapes in C, in slices between which other threads run.
-    """
+    """Return the names and values of an urlencoded form, as `urllib.parse.parse_qsl` does, for forms of any size. Raises
+    BadPayload: the form exceeds a limit. UnicodeError: a byte is invalid in the charset, with `errors="strict"`. The standard
+    library creates an object for each escape, and joins millions of them while all other threads wait: a form of 24 MB takes
+    gigabytes of memory. This parser decodes escapes in C, in slices between which other threads run."""
     if form.count(b"&") >= MAX_FIELDS:
         raise BadPayload(413, f"the form has more than {MAX_FIELDS} fields")
     reader = _FormReader(form, encoding, errors)
