@@ -88,8 +88,7 @@ class IRCBackend(ConnectedNetwork):
         self.place, self.reconnect_after = f" to {settings.server}:{settings.port}", config.IRC_RECONNECT_ON_DISCONNECT
         super().__init__(context, limits=outbox_limits(config, settings.message_size_limit))
         self.message_size_limit = settings.message_size_limit
-        self.protocol: IRCProtocol | None = None
-        """The current connection."""
+        self.protocol: IRCProtocol | None = None  # the current connection
         self._endpoint = endpoint or _endpoint(self.reactor, settings)
         self._lost: Deferred[str] = Deferred()
         self._render = partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))

@@ -141,8 +141,7 @@ class MatrixBackend(ManagingNetwork):
         self.manage(MatrixRooms(self))
         self.receiver = Receiver(self)
         self._sync = MatrixSync(self)
-        self.presence: tuple[str, str] = ("online", "")
-        """As Matrix names it, and the text."""
+        self.presence: tuple[str, str] = ("online", "")  # as Matrix names it, and the text
         self._name = ""
 
     @property

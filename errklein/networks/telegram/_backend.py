@@ -56,8 +56,7 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
         self.message_size_limit = min(getattr(context.config, "MESSAGE_SIZE_LIMIT", None) or _MOST_UNITS, _MOST_UNITS)
         self._features = replace(_FEATURES, size=self.message_size_limit)
         self.client = TelegramClient(context)
-        self.me: Mapping[str, Any] = {}
-        """The bot, as Telegram describes it; empty before the first connection."""
+        self.me: Mapping[str, Any] = {}  # the bot, as Telegram describes it; empty before the first connection
         self._chats: dict[str, list[Any]] = {}
         """Of each room whether the bot is there, and the title, or why not. Telegram doesn't list them, so they are stored."""
         self._moved: dict[str, str] = {}

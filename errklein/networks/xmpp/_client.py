@@ -44,8 +44,7 @@ logging.getLogger("slixmpp").setLevel(logging.WARNING)
 CLIENT, UPLOAD, DATA = "{jabber:client}", "{urn:xmpp:http:upload:0}", "{jabber:x:data}"
 INFO, ITEMS = "{http://jabber.org/protocol/disco#info}", "{http://jabber.org/protocol/disco#items}"
 _TLS, _STREAM = "{urn:ietf:params:xml:ns:xmpp-tls}", "{http://etherx.jabber.org/streams}"
-TIMEOUT, _LONGEST_LOGIN = 20.0, 60.0
-"""The seconds for which the response to a request, and the login, are waited for."""
+TIMEOUT, _LONGEST_LOGIN = 20.0, 60.0  # the seconds for which the response to a request, and the login, are waited for
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what would end the stream
 
 
