@@ -228,12 +228,12 @@ AT_RUN_TIME = {
         "_LINK + re.escape(name)",
     ): "a name, or what begins with one character and ends before the next of them",
     (
-        "errklein.networks.telegram._client",
+        "errklein.networks.telegram._backend",
         r"f'<{name}\\b[^<>]*>([^<]*+(?:<(?!/?{name}\\b)[^<]*+)*+)</{name}>'",
     ): "tested as _TABLE, _ROW and _CELL",
     ("errklein.config.networks", "pattern"): "it reads the configuration",
     (
-        "errklein.networks.telegram._client",
+        "errklein.networks.telegram._backend",
         r"f'(?<![\\w&]){re.escape(shown)}(?!\\w)(?![^<]*(?:>|</(?:a|code|pre)>))'",
     ): "a message of at most 4,096 characters",
     ("errklein.listening._listeners", "pattern"): "errors of Twisted about endpoints of the configuration",

@@ -23,8 +23,15 @@ from errklein.networks.directory import Directory, ManagingNetwork, WantedRooms,
 from errklein.networks.json_client import RequestRefused, at, one_line
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.networks.slack import rooms_of
-from errklein.networks.slack._client import OPEN, SlackClient, card_content, choice_blocks, message_text
-from errklein.networks.slack._events import SlackEvents, SocketMode
+from errklein.networks.slack._client import (
+    OPEN,
+    SlackClient,
+    SlackEvents,
+    SocketMode,
+    card_content,
+    choice_blocks,
+    message_text,
+)
 from errklein.networks.slack.identifiers import SlackOccupant, SlackPerson, SlackRoom, bare, is_user
 from errklein.ports.receipts import Receipt
 from errklein.running import TokenBuckets

@@ -50,6 +50,6 @@ NETWORK = Network(
     lazily(f"{__name__}._backend", "TelegramBackend"),
     values=[f"{__name__}.identifiers:Telegram{kind}" for kind in ("Occupant", "Person", "Room")],
     admin="123456789",
-    check=lazily(f"{__name__}._client", "check"),
-    push_commands=lazily(f"{__name__}._client", "push_commands"),
+    check=lazily(f"{__name__}._backend", "check"),
+    push_commands=lazily(f"{__name__}._backend", "push_commands"),
 )

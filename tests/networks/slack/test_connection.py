@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from errklein.networks.slack._events import HELLO, OVERLAP, QUIET
+from errklein.networks.slack._client import HELLO, OVERLAP, QUIET
 from errklein.storage import MemoryStorage
 from tests.networks.slack.server import ALICE, BOB, BOT, DEV, OPS, SECRET, TOKEN, FakeSlack
 from tests.networks.slack.workspace import BASE, BotCase

@@ -8,7 +8,7 @@ from typing import Any
 from errklein.chat import REACTION_ADDED, REACTION_REMOVED, Card, Message
 from errklein.chat.operations import Kind, Wanted
 from errklein.networks.json_client import RequestRefused
-from errklein.networks.slack._events import EPHEMERAL_FOR
+from errklein.networks.slack._client import EPHEMERAL_FOR
 from tests.networks.slack.server import ALICE, BOB, BOT, BOT_ID, DEV, OPS, TOKEN
 from tests.networks.slack.workspace import BASE, BotCase
 

@@ -22,7 +22,7 @@ class PageTests(SynchronousTestCase):
     def test_findings(self) -> None:
         """What it says about the findings of the check is in them."""
         page = (ROOT / "docs/guides/telegram.md").read_text()
-        source = (ROOT / "errklein/networks/telegram/_client.py").read_text()
+        source = (ROOT / "errklein/networks/telegram/_backend.py").read_text()
         table = page.partition("| the check says |")[2].partition("\n\n")[0]
         shown = re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
         self.assertEqual(len(shown), 6)

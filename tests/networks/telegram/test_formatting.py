@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, strategies
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.networks.telegram._client import EMOJI, keyboard, size_of, to_html
+from errklein.networks.telegram._backend import EMOJI, keyboard, size_of, to_html
 from tests.networks.telegram.server import TYPES, parsed
 
 TABLE = "| name | state |\n|---|---|\n| a < b | *up* |\n| long name | down |\n"
