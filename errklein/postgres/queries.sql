@@ -216,6 +216,10 @@ SELECT pgmq.set_vt(
     'errklein', (SELECT array_agg(message) FROM extended), clock_timestamp() + make_interval(secs => :seconds::double precision)
 )
 
+-- query candidates: for a lease in order; the braces stand for a condition. Messages are numbered in the order of receipt, while the
+-- ids of several processes are only about in that order.
+SELECT id, due_at FROM deliveries WHERE state < 3 AND route = :route {due} ORDER BY message LIMIT :count
+
 -- query next due: the seconds until a delivery of the webhook that waits is due.
 SELECT extract(epoch FROM vt - clock_timestamp()) FROM pgmq.q_errklein AS q
 WHERE q.message @> jsonb_build_object('route', (SELECT id FROM routes WHERE name = :webhook))
@@ -225,7 +229,7 @@ ORDER BY vt LIMIT 1
 -- query next due in order: the seconds until the oldest unfinished delivery is due, if it waits.
 SELECT extract(epoch FROM vt - clock_timestamp())
 FROM (
-    SELECT message, state FROM deliveries WHERE state < 3 AND route = (SELECT id FROM routes WHERE name = :webhook) ORDER BY id LIMIT 1
+    SELECT message, state FROM deliveries WHERE state < 3 AND route = (SELECT id FROM routes WHERE name = :webhook) ORDER BY message LIMIT 1
 ) AS oldest JOIN pgmq.q_errklein ON msg_id = oldest.message WHERE state <> 1
 
 -- query remove messages: their ids, and the hours in which they were accepted.

@@ -244,7 +244,7 @@ class LeaseTests(SharedCase):
         self.assertEqual(self.ids_for_other(), [first])
 
     def test_ordered_webhook(self) -> None:
-        """Of an ordered webhook, all processes together run one delivery at a time, in the order of their ids."""
+        """Of an ordered webhook, all processes together run one delivery at a time, in the order of their receipt."""
         ids = [self.record() for _ in range(3)]
         self.assertEqual(self.leased_ids(ordered=True), ids[:1])
         self.assertEqual(self.ids_for_other(ordered=True), [])
@@ -257,6 +257,20 @@ class LeaseTests(SharedCase):
         self.assertEqual(self.leased_ids(ordered=True), [])
         self.result_of(self.other.finish(ids[0], OK))
         self.assertEqual(self.leased_ids(ordered=True), ids[1:2])
+
+    def test_order_of_receipt_by_several_processes(self) -> None:
+        """An ordered webhook runs in the order of receipt, although each process has ids of its own."""
+        journals = (self.journal, self.other, self.journal, self.other)
+        ids = [journal.next_id() for journal in journals]
+        for journal, number in zip(journals, ids, strict=True):
+            self.assertIsNone(self.result_of(journal.record(self.delivery()._replace(id=number))))
+        self.assertNotEqual(ids, sorted(ids))
+        ran = []
+        for number in ids:
+            self.assertIsNotNone(self.result_of(self.journal.next_due("Builds:build", ordered=True)))
+            ran += self.leased_ids(ordered=True)
+            self.result_of(self.journal.finish(number, OK))
+        self.assertEqual(ran, ids)
 
     def test_ordered_leases_at_the_same_time(self) -> None:
         """Processes that lease an ordered webhook at the same time never get two deliveries that overlap, or a later one first."""
