@@ -374,9 +374,13 @@ class Bot:
         """Restart at once, since another process may send and write now what this one would."""
         self.log.critical("This process isn't the owner any more, and restarts: {reason}", reason=reason)
         try:
-            self.restart(at_once=True)
+            if self.phase != "stopping":
+                self.restart(at_once=True)
+                return
         except CannotRestart:
-            os.kill(os.getpid(), signal.SIGKILL)
+            # The program that runs the bot must start it again.
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def check_ownership(self) -> bool:
         """Return whether this process is the owner. If it was, it restarts at once. Called before something is sent, and

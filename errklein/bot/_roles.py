@@ -18,7 +18,7 @@ from errklein._version import __version__
 from errklein.bot._operations import RELOADS, change_config
 from errklein.commands.operations import Actor
 from errklein.ports.nodes import ROLES, WORKER, Node
-from errklein.running import SerialQueue, on_reactor_soon
+from errklein.running import RateLimit, SerialQueue, on_reactor_soon
 
 if TYPE_CHECKING:
     from errklein.bot._bot import Bot
@@ -66,7 +66,7 @@ class Sharing:
         self._others_run = self._is_outdated = False
         self._reloads = 0
         self._changes, self._taking = SerialQueue(bot.reactor), SerialQueue(bot.reactor)
-        self._is_telling = False
+        self._is_telling, self._warnings = False, RateLimit(bot.reactor.seconds)
         self._looking = LoopingCall(self._look)
         self._looking.clock = bot.reactor
 
@@ -75,6 +75,8 @@ class Sharing:
         self._nodes.when_changed("deliveries", self._bot.delivery_queue.changed)
         self._nodes.when_changed("outbox", self._take)
         self._looking.start(INTERVAL, now=False)
+        # Something may have changed while the plugins were loaded.
+        self._outdated()
 
     def stop(self) -> None:
         if self._looking.running:
@@ -115,7 +117,7 @@ class Sharing:
             self._taking.run(lambda: Deferred.fromCoroutine(self._bot.take_messages()).addErrback(self._failed))
 
     def _outdated(self) -> None:
-        if not self._is_outdated:
+        if not (self._is_outdated or self._bot.owns):
             self._is_outdated = True
             self._changes.run(lambda: Deferred.fromCoroutine(self._read_again()).addErrback(self._failed))
 
@@ -146,4 +148,5 @@ class Sharing:
             self._bot.delivery_queue.changed()
 
     def _failed(self, failure: Failure) -> None:
-        self.log.warn("The other processes can't be followed: {error}", error=failure.getErrorMessage())
+        if self._warnings.allows("failed"):
+            self.log.warn("The other processes can't be followed: {error}", error=failure.getErrorMessage())

@@ -98,7 +98,7 @@ class ReloadingBot:
             self._error = ""
 
     async def _look(self) -> None:
-        if self._clock.seconds() < self._resting_until:
+        if self._clock.seconds() < self._resting_until or not self._bot.owns:
             return
         plugs = self._plugs()
         invalid = {path for path in self._bot.plugin_manager.unusable if path.suffix == ".plug"}
