@@ -53,13 +53,10 @@ def unknown_command(text: str, names: Collection[str], prefix: str) -> str:
             return others
         meant = f"Did you mean {quoted(closest)}? " if closest else ""
         return f'Command "{plain(f"{begun} {words[count]}")}" not found.\n\n{meant}{others}'.rstrip()
-    near = similar_commands(text, names)
     attempts = dict.fromkeys((" ".join(words[:1]), " ".join(words[:2])))
     shown = " / ".join(f'"{plain(attempt)}"' for attempt in attempts)
-    reply = f"Command {shown} not found."
-    if near:
-        reply += "\n\nDid you mean " + " or ".join(map(quoted, near)) + "?"
-    return reply
+    meant = " or ".join(map(quoted, similar_commands(text, names)))
+    return f"Command {shown} not found." + (f"\n\nDid you mean {meant}?" if meant else "")
 
 
 def similar_commands(text: str, names: Collection[str]) -> list[str]:

@@ -21,16 +21,13 @@ from errklein.text import folded
 class AccessSettings(Protocol):
     """The part of a network's configuration that access rules depend on."""
 
-    @property
-    def network(self) -> str:
-        """The network's name."""
+    network: str  # its name
+    ACCESS_CONTROLS: Mapping[str, Mapping[str, Any]]
+    ACCESS_CONTROLS_DEFAULT: Mapping[str, Any]
 
     @property
     def BOT_ADMINS(self) -> Iterable[str] | str:  # noqa: N802 - the setting's name
         """The patterns of administrators on the network."""
-
-    ACCESS_CONTROLS: Mapping[str, Mapping[str, Any]]
-    ACCESS_CONTROLS_DEFAULT: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
