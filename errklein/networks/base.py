@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MESSAGE_SIZE_LIMIT = 10_000
 """The default of MESSAGE_SIZE_LIMIT, in characters: longer messages are split."""
 _MENTION = re.compile(r"(?<!\S)@[^\s@/#]*\w")
+EVERYTHING = Features(threads=True, edits=True, deletions=True, reactions=True, files=True, mentions=True)
 LOCAL_SETTINGS = NetworkSettings({"username": IdentityKey(check_text, "`err`", "the bot's name")}, accepts_others=True)
 """The settings of networks inside this process."""
 
@@ -380,7 +381,7 @@ class LocalRoom(NamedRoom):
     def __init__(
         self,
         name: str,
-        occupants: Sequence[RoomOccupant] | None = None,
+        occupants: Sequence[RoomOccupant] = (),
         topic: str | None = None,
         bot: LocalBackend | None = None,
     ) -> None:

@@ -66,9 +66,7 @@ class NetworkContext:
         """Return the position and the latest ids in a stream of events, which are part of the state."""
         return Seen(self.reactor, self.state, name, most)
 
-    def http(
-        self, base: str, headers: Mapping[str, str] | None = None, read_failure: ReadFailure | None = None
-    ) -> JSONClient:
+    def http(self, base: str, headers: Mapping[str, str] = {}, read_failure: ReadFailure | None = None) -> JSONClient:
         """Return a client for the network's HTTP interface; see `JSONClient`."""
         from errklein.networks.json_client import JSONClient
 

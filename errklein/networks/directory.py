@@ -316,6 +316,7 @@ class WantedRooms(RoomActions):
 class ManagingNetwork(ConnectedNetwork):
     """Base class of networks on which `membership` manages rooms: its methods become those of the network."""
 
+    joins_configured_rooms = True
     membership: Any
 
     def is_certain(self, person: Identifier) -> bool:

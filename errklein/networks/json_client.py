@@ -94,7 +94,7 @@ class JSONClient:
         self,
         client: PluginHTTPClient,
         base: str,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] = {},
         read_failure: ReadFailure | None = None,
     ) -> None:
         self._client, self._base, self.headers = client, base.rstrip("/") + "/", dict(headers or {})
@@ -107,13 +107,13 @@ class JSONClient:
         path: str,
         json: Any = None,
         *,
-        params: Mapping[str, str] | None = None,
+        params: Mapping[str, str] = {},
         timeout: float = TIMEOUT,
         most: int = LARGEST,
     ) -> Deferred[Any]:
         """Return the value of the response's JSON, None if it is empty. The path is quoted. More than `most` bytes are BodyTooLarge."""
         options: dict[str, Any] = {} if json is None else {"json": json}
-        options |= {"max_body": most, "timeout": timeout, "params": params or {}}
+        options |= {"max_body": most, "timeout": timeout, "params": params}
         return Deferred.fromCoroutine(self._call(method, path, **options))
 
     def upload(
@@ -123,13 +123,13 @@ class JSONClient:
         file: File,
         fields: Mapping[str, str] | None = None,
         *,
-        params: Mapping[str, str] | None = None,
+        params: Mapping[str, str] = {},
     ) -> Deferred[Any]:
         """Send a file, in a form with these fields, or as the body without any; return as `call`."""
         options: dict[str, Any] = {"data": file.content, "headers": {"Content-Type": file.type}}
         if fields is not None:
             options = {"data": dict(fields), "files": {file.field: (file.name, file.type, BytesIO(file.content))}}
-        options |= {"timeout": TIMEOUT + len(file.content) / _SLOWEST, "params": params or {}}
+        options |= {"timeout": TIMEOUT + len(file.content) / _SLOWEST, "params": params}
         return Deferred.fromCoroutine(self._call(method, path, **options))
 
     def fetch(self, url: str, most: int, hosts: Collection[str] = ()) -> Deferred[bytes]:

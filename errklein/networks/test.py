@@ -16,7 +16,7 @@ from errklein.chat.handles import MessageRef
 from errklein.chat.messages import Attachment
 from errklein.chat.operations import Delete, Edit, Operation, Post, Press, React, Upload, Wanted
 from errklein.config.networks import Network
-from errklein.networks.base import LOCAL_SETTINGS, LocalBackend, LocalOccupant, LocalPerson, LocalRoom
+from errklein.networks.base import EVERYTHING, LOCAL_SETTINGS, LocalBackend, LocalOccupant, LocalPerson, LocalRoom
 from errklein.ports.receipts import Receipt
 from errklein.running import on_reactor_soon
 from errklein.text import to_plain, without_mentions
@@ -50,7 +50,7 @@ class TestRoom(LocalRoom):
     __test__ = False
 
     def __init__(
-        self, name: str, occupants: Sequence[RoomOccupant] | None = None, topic: str | None = None, bot: Any = None
+        self, name: str, occupants: Sequence[RoomOccupant] = (), topic: str | None = None, bot: Any = None
     ) -> None:
         backend = getattr(bot, "test_backend", bot)
         super().__init__(name, occupants, topic, backend)
@@ -125,8 +125,7 @@ class TestBackend(LocalBackend):
         """The bot's name among the occupants of rooms that it joins; None to leave the bot out of the occupants."""
         self.neutralises_mentions = False
         """True to neutralise `@channel`, `@here` and the like as on networks that have them."""
-        full = Features(threads=True, edits=True, deletions=True, reactions=True, files=True, mentions=True, choices=25)
-        self.features_of_test = replace(full, size=self.message_size_limit)
+        self.features_of_test = replace(EVERYTHING, choices=25, size=self.message_size_limit)
         """The features of all rooms; a test may assign others, such as `chat.features.BARE`."""
         self.operations: list[Operation] = []
         """What the bot has done, in order: messages, edits, deletions, reactions and files."""

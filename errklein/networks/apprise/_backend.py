@@ -134,12 +134,9 @@ class AppriseBackend(NetworkBase):
             message.body = without_mentions(message.body)
         return super().perform(message, wanted, file)
 
-    def parts(
-        self, operation: Operation, message: OutgoingMessage, original: Message | None
-    ) -> Sequence[tuple[str, str]]:
+    def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[Any]:
         assert isinstance(operation, Post)
-        room = message.recipient
-        return [(room, self._targets[room].render(operation.text))]
+        return [(message.recipient, self._targets[message.recipient].render(operation.text))]
 
     def transmit(self, parts: Sequence[tuple[str, str]], keys: Sequence[str]) -> Sequence[Deferred[None]]:
         return [self._notify(room, self._targets[room], text) for room, text in parts]
@@ -242,10 +239,9 @@ class _Session(requests.Session):
         return None
 
 
-def _request(method: str, *args: Any, **options: Any) -> requests.Response:
+def _request(method: str, *args: Any, **options: Any) -> Any:
     with _Session() as session:
-        sent: requests.Response = getattr(session, method)(*args, **options)
-        return sent
+        return getattr(session, method)(*args, **options)
 
 
 _METHODS = {name: partial(_request, name) for name in ("request", "get", "post", "put", "patch", "delete", "head")}

@@ -102,12 +102,9 @@ class _FoldsNames:
         return f"<{type(self).__name__} {self}>"
 
     def __eq__(self, other: object) -> bool:
-        return (
-            type(other) is type(self)
-            and isinstance(other, _FoldsNames)
-            and other.network == self.network
-            and same_name(other._name, self._name, other.name_rules, self.name_rules)
-        )
+        if type(other) is not type(self) or not isinstance(other, _FoldsNames) or other.network != self.network:
+            return False
+        return same_name(other._name, self._name, other.name_rules, self.name_rules)
 
     def __hash__(self) -> int:
         # RFC1459 is the coarsest mapping: names that are equal in any mapping are equal in it.

@@ -28,7 +28,6 @@ __all__ = ["NETWORK", "SETTINGS", "MatrixSettings"]
 class MatrixSettings:
     """The settings of one Matrix network, validated."""
 
-    network: str
     homeserver: str
     user: str = ""
     password: str = field(default="", repr=False)
@@ -48,7 +47,7 @@ class MatrixSettings:
             raise ConfigError("BOT_IDENTITY: 'user' is missing; with 'password' it is the bot's id or name")
         rooms = partial(configured_rooms, config, is_room, "'#ops:example.org', or an id as '!abc'")
         rooms()
-        return cls(network=config.network, rooms=rooms, **identity)
+        return cls(rooms=rooms, **identity)
 
     @property
     def is_encrypted(self) -> bool:

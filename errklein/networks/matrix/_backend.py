@@ -14,11 +14,11 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, Defer
 from twisted.python.failure import Failure
 
 from errklein.chat import OFFLINE, ONLINE, Identifier, Message, Person, RoomDoesNotExistError, read_only
-from errklein.chat.features import Features
 from errklein.chat.operations import Delete, Edit, Operation, React, Upload, Wanted
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.http_client import BodyTooLarge
 from errklein.networks._connection import Unusable
+from errklein.networks.base import EVERYTHING
 from errklein.networks.context import NetworkContext
 from errklein.networks.directory import ManagingNetwork
 from errklein.networks.json_client import LARGEST, RequestRefused, mapping, one_line, text_of
@@ -113,9 +113,6 @@ def _mentions(text: str, people: Iterable[str], for_all: bool) -> Mapping[str, A
 MOST_BYTES = 60_000
 """The largest content of an event. The whole event, with what the servers add, may have 65,536 bytes."""
 _MOST_EDITED = 29_000  # the same for an edit, which has its text twice
-_FEATURES = Features(
-    measure=size_of, threads=True, edits=True, deletions=True, reactions=True, files=True, mentions=True
-)
 _PRESENCES = {ONLINE: "online", OFFLINE: "offline"}
 
 
@@ -123,7 +120,6 @@ class MatrixBackend(ManagingNetwork):
     """A connection to one Matrix network, as a client of a homeserver. Implements `outbox.Transport` and `ManagesRooms`, too."""
 
     mode = "matrix"
-    joins_configured_rooms = True
     is_encrypted: bool = read_only("settings.is_encrypted", "Whether requests are encrypted, or stay on this computer.")
     joined_rooms: Sequence[MatrixRoom] = read_only("membership.joined", "The rooms that the bot is in.")
     unreadable: Sequence[str] = read_only("membership.unreadable", "The encrypted rooms.")
@@ -136,7 +132,7 @@ class MatrixBackend(ManagingNetwork):
         self.message_size_limit = size = min(
             getattr(context.config, "MESSAGE_SIZE_LIMIT", None) or MOST_BYTES, MOST_BYTES
         )
-        self._features = replace(_FEATURES, size=size, edit_size=min(size, _MOST_EDITED))
+        self._features = replace(EVERYTHING, measure=size_of, size=size, edit_size=min(size, _MOST_EDITED))
         self.client = MatrixClient(context, self.settings)
         self.manage(MatrixRooms(self))
         self.receiver = Receiver(self)

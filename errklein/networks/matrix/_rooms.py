@@ -75,7 +75,7 @@ class MatrixRooms(WantedRooms):
     # What is known; in any thread
 
     def room(self, text: str) -> MatrixRoom:
-        return MatrixRoom(self.latest(text), self._settings.network, names=self.names, actions=self)
+        return MatrixRoom(self.latest(text), self.network, names=self.names, actions=self)
 
     @property
     def joined(self) -> Sequence[MatrixRoom]:
@@ -250,7 +250,7 @@ class MatrixRooms(WantedRooms):
         if not is_user(by):
             return
         accepted = self._settings.invitations
-        person = MatrixPerson(by, self._settings.network)
+        person = MatrixPerson(by, self.network)
         is_admin = Caller.from_identifier(person, None, self._backend.context.config).is_admin
         is_wanted = rid in self._wanted or rid in self._replacements()
         if accepted == "all" or (accepted == "direct" and is_direct) or is_admin or is_wanted:
@@ -466,7 +466,7 @@ class MatrixRooms(WantedRooms):
         self._backend.report("room_joined" if is_in else "room_left", who.room, who, by_whom)
 
     def _person(self, rid: str, user: str) -> MatrixPerson | None:
-        return MatrixPerson(user, self._settings.network, self.name_in(rid, user)) if is_user(user) else None
+        return MatrixPerson(user, self.network, self.name_in(rid, user)) if is_user(user) else None
 
     def _encrypted(self, rid: str, by: str) -> None:
         """Say in the log, and to the person who has invited the bot or has encrypted the room, that it can't be read."""

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,11 +14,11 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
 from errklein.chat import Identifier, Message, Room, RoomDoesNotExistError, UserDoesNotExistError
-from errklein.chat.features import Features
 from errklein.chat.identifiers import LookupFailed
 from errklein.chat.messages import Card
 from errklein.chat.operations import Delete, Edit, Operation, Post, React, Upload
 from errklein.chat.outgoing import OutgoingMessage
+from errklein.networks.base import EVERYTHING
 from errklein.networks.context import NetworkContext
 from errklein.networks.directory import Directory, ManagingNetwork, WantedRooms, reported
 from errklein.networks.json_client import RequestRefused, at, one_line
@@ -51,7 +52,6 @@ class SlackBackend(ManagingNetwork):
     """A connection to one workspace, as the bot user of an app. Implements `outbox.Transport`, too."""
 
     mode = "slack"
-    joins_configured_rooms = True
     is_encrypted = True
     window = 8
     membership: SlackRooms
@@ -59,8 +59,8 @@ class SlackBackend(ManagingNetwork):
     def __init__(self, context: NetworkContext) -> None:
         super().__init__(context)
         self.message_size_limit = min(self.message_size_limit, MOST_SIZE)
-        known: dict[str, Any] = dict.fromkeys(("threads", "edits", "deletions", "reactions", "files", "mentions"), True)
-        self._features = Features(self.message_size_limit, lambda text: len(message_text(text)), choices=25, **known)
+        size = self.message_size_limit
+        self._features = replace(EVERYTHING, size=size, measure=lambda text: len(message_text(text)), choices=25)
         self.client = SlackClient(context)
         self.manage(SlackRooms(self))
         self.receiver = SlackEvents(self)

@@ -109,7 +109,7 @@ class SlackClient:
         if parts[:2] not in (own[:2], ("https", f"files.{own.netloc}"), ("https", f"hooks.{own.netloc}")):
             raise RequestRefused(0, "", "the address is none of Slack's")
         origin, path = f"{parts.scheme}://{parts.netloc}", f"{parts.path}?{parts.query}" if parts.query else parts.path
-        http = self._context.http(origin, None, lambda code, *_: _Accepted() if code == 200 else None)
+        http = self._context.http(origin, {}, lambda code, *_: _Accepted() if code == 200 else None)
         with suppress(_Accepted):
             sent = http.upload("POST", path, content) if isinstance(content, File) else http.call("POST", path, content)
             await sent

@@ -18,13 +18,12 @@ from twisted.internet.task import deferLater
 
 from errklein.chat import Attachment, Identifier, Room, RoomDoesNotExistError, RoomError, UserDoesNotExistError
 from errklein.chat.events import REACTION_ADDED, REACTION_REMOVED, Reaction
-from errklein.chat.features import Features
 from errklein.chat.handles import MessageRef
 from errklein.chat.operations import Delete, Edit, Operation, Post, Press, React, Upload
 from errklein.chat.outgoing import OutgoingMessage, Wait
 from errklein.config.networks import CommandText, NetworkFinding
 from errklein.networks._connection import Unusable
-from errklein.networks.base import ConnectedNetwork
+from errklein.networks.base import EVERYTHING, ConnectedNetwork
 from errklein.networks.context import Latest, NetworkContext
 from errklein.networks.directory import RoomActions, reported
 from errklein.networks.json_client import TIMEOUT, File, RequestRefused, mapping, one_line
@@ -215,8 +214,7 @@ _IDENTIFIER = re.compile("(-[1-9][0-9]{0,18})(?:/([1-9][0-9]{0,18}))?|([1-9][0-9
 _MOST_UNITS, _COLOURED = 4096, "\ufe0f"  # the latter asks for a coloured picture of an emoji
 _MOST_LEFT = 1000  # the number of rooms of which it is known why the bot isn't there
 _PHOTOS, _LARGEST_PHOTO = ("image/jpeg", "image/png", "image/webp"), 10_000_000
-_CAN = dict.fromkeys(("threads", "edits", "deletions", "reactions", "files", "mentions"), True)
-_FEATURES = Features(measure=size_of, emoji=EMOJI | {one + _COLOURED for one in EMOJI}, choices=100, **_CAN)
+_FEATURES = replace(EVERYTHING, measure=size_of, emoji=EMOJI | {one + _COLOURED for one in EMOJI}, choices=100)
 
 
 class TelegramBackend(ConnectedNetwork, RoomActions):

@@ -57,7 +57,6 @@ class XMPPBackend(ManagingNetwork):
     events: Any = None
     membership: XMPPRooms
     mode = "xmpp"
-    joins_configured_rooms = True
     name_form = "{}:"
     window = 16
 
