@@ -89,8 +89,8 @@ class DeliveryQueue:
         # The webhooks of the deliveries that nobody else may run: until their result is on disk.
         self._busy: dict[int, str] = {}
         self._extend_at = _NEVER
-        # Those that are about to run, and whether the order of their webhook was kept.
-        self._leased: list[tuple[StoredDelivery, bool]] = []
+        # Those that are about to run, whether the order of their webhook was kept, and when the lease began.
+        self._leased: list[tuple[StoredDelivery, bool, float]] = []
         # Routes with deliveries that only the journal has, and when the first of them is due, as Unix time.
         self._due: dict[str, float] = {}
         self._outdated = True
@@ -157,7 +157,7 @@ class DeliveryQueue:
                 if result is None:
                     self._note_due(webhook, 0.0)
             elif result is None:
-                self._leased.append((delivery._replace(state=DeliveryState.RUNNING, attempt=1), ordered))
+                self._leased.append((delivery._replace(state=DeliveryState.RUNNING, attempt=1), ordered, began))
             else:
                 self._slots[webhook] -= 1
                 self._bytes[webhook] -= size
@@ -165,7 +165,7 @@ class DeliveryQueue:
             self._soon()
             return result
 
-        lease = LEASE if at_once else 0.0
+        lease, began = LEASE if at_once else 0.0, self.reactor.seconds()
         return self.journal.record(delivery, lease=lease, window=window).addBoth(recorded)
 
     def finish(self, id: int, outcome: Outcome) -> None:
@@ -248,9 +248,9 @@ class DeliveryQueue:
     def _turn(self) -> None:
         self._timer = None
         leased, self._leased = self._leased, []
-        for delivery, in_order in leased:
-            self._begin(delivery, in_order)
         now = self.reactor.seconds()
+        for delivery, in_order, leased_at in leased:
+            self._begin(delivery, in_order, now - leased_at > LEASE / 2)
         if not self._busy:
             self._extend_at = _NEVER
         elif now >= self._extend_at:
@@ -350,13 +350,14 @@ class DeliveryQueue:
         self._slots[webhook] += count
         self._bytes[webhook] += LEASE_BYTES
         self._leasing.add(webhook)
+        began = self.reactor.seconds()
         try:
             leased = await self.journal.lease(webhook, count, LEASE, ordered, busy)
             self._journal_works()
             for delivery in leased:
                 self._mark_busy(delivery)
                 self._bytes[webhook] += _size(delivery)
-                self._leased.append((delivery, ordered))
+                self._leased.append((delivery, ordered, began))
             left -= len(leased)
             if len(leased) < count:
                 due = await self.journal.next_due(webhook, ordered)
@@ -378,11 +379,11 @@ class DeliveryQueue:
 
     # From a handler's result to the journal.
 
-    def _begin(self, delivery: StoredDelivery, in_order: bool) -> None:
+    def _begin(self, delivery: StoredDelivery, in_order: bool, is_late: bool) -> None:
         last, policy = delivery.outcome, self.policy(delivery.webhook)
         result: Deferred[Outcome | Postponed]
-        if not self._running or (policy.ordered and not in_order):
-            # The bot is stopping, or the plugin was activated after the lease.
+        if not self._running or is_late or (policy.ordered and not in_order):
+            # The bot is stopping, or was stopped for so long that the lease may have ended, or the plugin was activated after it.
             result = succeed(Postponed("", 0.0))
         elif last and last.reason == PROCESS_ENDED and delivery.attempt > policy.attempts:
             # It may be what ends the process each time.

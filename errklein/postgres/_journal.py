@@ -20,6 +20,8 @@ from math import ceil
 from pathlib import Path
 from zlib import crc32
 
+from twisted.internet.defer import Deferred
+
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.database import Run, SQLConnection, execute_rows
 from errklein.journal import JournalArchive, Redaction, Retention, SQLiteJournal
@@ -159,6 +161,10 @@ class PostgresPruner(Pruner):
 
 class PostgresOutboxStore(SQLiteOutboxStore):
     queries = _QUERIES
+
+    def lease(self, without: Sequence[str] | None = None) -> Deferred[Sequence[OutgoingMessage]]:
+        # A process that can't write may not be the owner any more, and mustn't send what it only reads.
+        return super().lease(without or ())
 
     def _enter(self, connection: SQLConnection, added: Mapping[int, OutgoingMessage]) -> Collection[OutgoingMessage]:
         # A transaction before, whose end was lost with the connection, may have entered them.

@@ -29,6 +29,8 @@ WRITES = {"record", "lease", "extend", "retry_at", "finish", "bury", "pause", "r
 class UnreliableJournal:
     """A journal some of whose verbs fail, or report their result late."""
 
+    shared = False
+
     def __init__(self, journal, now):
         self._journal = journal
         self._now = now
@@ -170,6 +172,27 @@ class QueueCase(SynchronousTestCase):
 
 class AcceptTests(QueueCase):
     """Accepted deliveries."""
+
+    policies = {"Plugin:ordered": RetryPolicy(ordered=True)}
+
+    def test_process_that_was_stopped(self):
+        """A delivery isn't run if the process was stopped for so long that the lease may have ended. It is leased again."""
+        number = self.accept()
+        self.journal.failing.add("retry_at")
+        self.clock.advance(61.0)
+        self.assertEqual((self.handler.ids, self.state(number)), ([], DeliveryState.RUNNING))
+        self.journal.failing.clear()
+        self.clock.advance(1.0)
+        self.turn()
+        self.assertEqual((self.handler.ids, self.handler.runs[0].attempt), ([number], 1))
+
+    def test_ordered_webhook_of_several_processes(self):
+        """If others record deliveries, too, one of an ordered webhook runs at once only if the journal says that it is the oldest."""
+        for self.journal.shared, state in ((False, DeliveryState.RUNNING), (True, DeliveryState.RECEIVED)):
+            number = self.accept("Plugin:ordered")
+            self.assertEqual(self.state(number), state)
+            self.turn()
+            self.assertEqual(self.state(number), DeliveryState.DONE)
 
     def test_handler_runs_after_the_response(self):
         """The handler isn't called before the caller's callbacks, which write the response, have run."""
@@ -626,6 +649,19 @@ class JournalErrorTests(QueueCase):
             self.clock.advance(1.0)
         times = [at for verb, at in self.journal.failures if verb == "finish"]
         self.assertEqual([later - at for at, later in pairwise(times)], [1, 2, 4, 8, 16, 32, 60, 60])
+
+    def test_end_of_an_error(self):
+        """A journal that tells that it works again is used at once."""
+        number = self.accept()
+        self.journal.failing |= WRITES
+        self.turn()
+        for _ in range(200):
+            self.clock.advance(1.0)
+        self.journal.failing.clear()
+        self.assertEqual(self.state(number), DeliveryState.RUNNING)
+        self.journal.woken()
+        self.turn()
+        self.assertEqual(self.state(number), DeliveryState.DONE)
 
     def test_error_of_many_days(self):
         """A result is stored after a disk was full for days."""
