@@ -65,6 +65,11 @@ PARTS: Mapping[str, Part] = {
     "networks.xmpp": of_network("xmpp", r"^errbot\.backends\.xmpp\n    .*\n"),
     "networks.telegram": of_network("telegram", r"^errbot\.backends\.telegram_messenger\n    .*\n    .*\n"),
     "networks.apprise": Part(("errklein/networks/apprise", "tests/networks/apprise")),
+    "postgres": Part(
+        ("errklein/postgres", "tests/postgres", "long_tests/postgres"),
+        "setup.py",
+        r'^        "errklein\.databases": .*\n',
+    ),
     "compat.backends": Part(("errklein/compat/backends", "tests/compat/backends")),
 }
 

@@ -58,6 +58,7 @@ def _listens(number: int) -> bool:
         return False
 
 
+RESTARTED = "ERRKLEIN_RESTARTED"  # the variable of the environment of a process that has restarted itself
 _CHECK_SECONDS = 30.0  # the seconds that the check before a restart may take
 
 
@@ -150,7 +151,7 @@ class ProcessExit:
         _flush()
         os.chdir(self._directory)
         self._sockets.pass_on()
-        environment = {**os.environ, **self.variables}
+        environment = {**os.environ, **self.variables, RESTARTED: "1"}
         os.execve(self._arguments[0], self._arguments, environment)  # noqa: S606  the process's own command line
 
 

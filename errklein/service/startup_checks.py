@@ -7,12 +7,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -26,6 +28,7 @@ from errklein.config.networks import IN_ERRBOT, check_libraries, find_network, i
 from errklein.logs import FROM_TWISTED, record_of
 from errklein.plugins.packages import environment_problems
 from errklein.service._data_directory import DataDirectory, DataDirectoryError, user_name
+from errklein.service.process_exit import RESTARTED
 from errklein.storage import StorageError
 from errklein.text.masking import masker
 
@@ -260,12 +263,28 @@ def check_start(config: Config, twistd: TwistdOptions, data: DataDirectory, list
         )
     check_config(config)
     data.check()
+    check_database(config)
+    with located_errors(config):
+        listening.check()
+
+
+def check_database(config: Config, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Raise StorageError if the database of ERRKLEIN_DATABASE can't be used. A process that has restarted itself, since it had
+    lost the database, waits for it instead: nobody might start the process again."""
     # Imported late, so that problems of the environment are reported first.
     from errklein.compat.storages import shared_database
 
-    shared_database(config)
-    with located_errors(config):
-        listening.check()
+    waits = os.environ.pop(RESTARTED, None) is not None
+    for attempt in count():
+        try:
+            shared_database(config)
+            return
+        except StorageError as error:
+            if not waits:
+                raise
+            if not attempt % 60:
+                sys.stderr.write(f"errklein: waiting for the database: {masker(str(error))}\n")
+        sleep(1.0)
 
 
 def on_terminal(config: Config) -> str:
