@@ -383,7 +383,7 @@ class StockRequest(RequestState):
             raise RequestEntityTooLarge(f"the body is larger than {limit} bytes")
         request.content.seek(0)
         self._body: bytes = request.content.read()
-        request.notifyFinish().addErrback(lambda _: setattr(self, "_lost", True))
+        request.notifyFinish().addErrback(self._connection_lost)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._request, name)
@@ -443,6 +443,9 @@ class StockRequest(RequestState):
             self._request.transport.abortConnection()
         else:
             self.send_error(problem)
+
+    def _connection_lost(self, _: object) -> None:
+        self._lost = True
 
 
 WebhookRequest = HTTPRequest | StockRequest  # a request for a webhook, received by errklein's site or by another one

@@ -301,8 +301,8 @@ class RoutePrecedence:
             renewed = new.get(hook.name)
             for claim in claims_of(hook):
                 queue = self._claims[claim]
-                kept = [renewed] if renewed is not None and claim in claims_of(renewed) else []
-                queue[(at := queue.index(hook)) : at + 1] = kept
+                at = queue.index(hook)
+                queue[at : at + 1] = [renewed] if renewed is not None and claim in claims_of(renewed) else []
                 if not queue:
                     del self._claims[claim]
         for hook in hooks:

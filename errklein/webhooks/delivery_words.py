@@ -20,6 +20,9 @@ _KEYWORDS = ("since", "until", "before", "limit", "source-id", "status", "answer
 _FIELDS = {"source-id": "key"}  # the fields of a query by their keyword, where they differ
 _WEBHOOK = "Plugin:method, Plugin, the name of a webhook of a room or (in chat) a path"
 _MOST_NAMES = 20
+# The valid numbers after a keyword: the least and the greatest one, and what they are.
+_STATUS = (0, 599, "an HTTP status, or 0 for none")
+_NUMBERS = {"limit": (1, MAX_COUNT, f"a number from 1 to {MAX_COUNT}"), "before": (1, 10**18, "the id of a delivery")}
 
 
 class InvalidWords(ValueError):
@@ -138,12 +141,8 @@ def _value(name: str, value: str, now: float) -> float | str:
         except InvalidOption as error:
             raise InvalidWords(f"the value after 'rate': {error}") from None
     number = _number(value)
-    is_status = name in ("status", "answered")
-    if is_status and number is not None and number < 600:
-        return number
-    if not number or is_status or (name == "limit" and number > MAX_COUNT):
-        other = f"a number from 1 to {MAX_COUNT}" if name == "limit" else "the id of a delivery"
-        expected = "an HTTP status, or 0 for none" if is_status else other
+    least, most, expected = _NUMBERS.get(name, _STATUS)
+    if number is None or not least <= number <= most:
         raise InvalidWords(f"the value after {name!r}: expected {expected}, not {value!r}")
     return number
 

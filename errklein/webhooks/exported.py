@@ -157,10 +157,10 @@ def read_request(text: str | bytes) -> StoredRequest:
         body = b64decode(request["body_base64"]) if "body_base64" in request else request["body"].encode()
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request["headers"]]
         host, port, *_ = request["server"]
-        method, target, client, secure, base_path = (
-            request[name] for name in ("method", "target", "client", "secure", "base_path")
+        method, target, client = request["method"], request["target"], request["client"]
+        return StoredRequest(
+            method, target, headers, body, client, request["secure"], (host, port), request["base_path"]
         )
-        return StoredRequest(method, target, headers, body, client, secure, (host, port), base_path)
     except InvalidExport:
         raise
     except KeyError as error:
