@@ -3,7 +3,7 @@
 Run `python benchmarks/simulate_intake.py [--messages|--nodes] [--first 0] [--count 100000] [--jobs 2]`. Each seed is a world of its own,
 described in `tests/journal/simulation.py`; 100,000 of them take about an hour of CPU time. With `--messages`, handlers send
 messages to a network, as `tests/journal/outbox_simulation.py` describes; this takes twice as long. With `--nodes`, several processes
-share a database, as `tests/postgres/simulation.py` describes. After each thousand, a line says with which seed to
+share a database, as `tests/postgres/simulation.py` and `queue_simulation.py` describe. After each thousand, a line says with which seed to
 continue after an interruption. Exits with 1 at the first seed that violates a guarantee, and prints its events.
 """
 
@@ -31,7 +31,7 @@ REPORT = 1000
 def violation(kind: Any, seed: int) -> str:
     """Return how the world of a seed violates a guarantee, or an empty string."""
     try:
-        if issubclass(kind, Simulation):
+        if isinstance(kind, type):
             simulate(seed, kind)
         else:
             kind(seed).run()
@@ -45,9 +45,7 @@ def main() -> int:
     options = arguments(__doc__, first=0, count=100_000, jobs=os.cpu_count() or 1, messages=False, nodes=False)
     kind: Any = OutboxSimulation if options.messages else Simulation
     if options.nodes:
-        from tests.postgres import simulation
-
-        kind = simulation.Simulation
+        from tests.postgres.queue_simulation import world as kind
     begin = time.monotonic()
     with Pool(options.jobs) as pool:
         seeds = range(options.first, options.first + options.count)

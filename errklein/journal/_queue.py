@@ -29,6 +29,10 @@ for the disk is the same."""
 
 LEASE = 60.0  # the seconds of a lease. It is extended twice within that time.
 
+LATE = 5.0
+"""The seconds after which a delivery that was leased in a shared journal isn't begun any more. If the process was paused
+meanwhile, others take it for dead some seconds later, and run the delivery."""
+
 LONGEST_WAIT = 60.0
 """The seconds after which a due time is compared with the wall clock again, since that may be set. Also those between two
 attempts to use a journal with errors."""
@@ -249,8 +253,9 @@ class DeliveryQueue:
         self._timer = None
         leased, self._leased = self._leased, []
         now = self.reactor.seconds()
+        late = LATE if self.journal.shared else LEASE / 2
         for delivery, in_order, leased_at in leased:
-            self._begin(delivery, in_order, now - leased_at > LEASE / 2)
+            self._begin(delivery, in_order, now - leased_at > late)
         if not self._busy:
             self._extend_at = _NEVER
         elif now >= self._extend_at:

@@ -26,6 +26,21 @@ class Call:
         self._function = function
         self._arguments = arguments
         self._is_active = True
+        self._timer: Any = None
+
+    def start(self, delay: float) -> None:
+        """Call it later."""
+        # LoopingCall makes delays that are too small to change the time.
+        self._timer = self._process.clock.callLater(max(delay, 1e-6), self.due)
+
+    def reset(self, delay: float) -> None:
+        """Call it at another time. One that waits for the end of a pause is called then."""
+        if self._timer.active():
+            self._timer.reset(max(delay, 1e-6))
+
+    def getTime(self) -> float:
+        """Return when it is called."""
+        return self._timer.getTime() + self._process.offset
 
     def active(self) -> bool:
         """Return whether it is pending."""
@@ -58,13 +73,13 @@ class Process:
         self.alive = True
         self.paused: set[int] = set()
         self.waiting: dict[int, list[Call]] = {}
-        self._offset = offset
+        self.offset = offset
         self.threads: list[Thread] = []
         self.errors: list[Exception] = []
 
     def seconds(self) -> float:
         """Return the seconds since the boot of this machine."""
-        return self.clock.seconds() + self._offset
+        return self.clock.seconds() + self.offset
 
     def callLater(self, delay: float, function: Callable[..., Any], *arguments: object) -> Call:
         """Call the function on the reactor."""
@@ -77,8 +92,7 @@ class Process:
     def later(self, lane: int, delay: float, function: Callable[..., Any], *arguments: object) -> Call:
         """Call the function on the reactor or for a thread."""
         call = Call(self, lane, function, arguments)
-        # LoopingCall makes delays that are too small to change the time.
-        self.clock.callLater(max(delay, 1e-6), call.due)
+        call.start(delay)
         return call
 
     def start_thread(self, function: Callable[[], None], name: str = "") -> Thread:

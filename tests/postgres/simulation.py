@@ -8,7 +8,7 @@ message has the events of the seed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any
 
@@ -263,8 +263,12 @@ class Bot(Process):
 class Simulation:
     """A world from a seed. Its parts can be replaced by defective ones."""
 
+    bot_class = Bot
     nodes_class: type[PostgresNodes] = PostgresNodes
     server_class: type[Server] = Server
+    steps: Sequence[float] = (-3600.0, -8.0, 8.0, 3600.0)  # of the server's clock
+    lags: Sequence[float] = (0.0, 0.1, 3.0)  # of a standby
+    ends = END
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -290,9 +294,22 @@ class Simulation:
         self._acted_at = 0.0
         self._owner: int | None = None
         self._processes: dict[int, Bot] = {}
+        self._plan()
 
     def run(self) -> None:
         """Let everything happen; raise Violation."""
+        try:
+            while self.clock.calls and self.clock.seconds() < self.ends and not self._violations:
+                self.clock.advance(max(0.0, self.clock.calls[0].getTime() - self.clock.seconds()))
+            if not self._violations:
+                self._check_end()
+        finally:
+            for process in self._processes.values():
+                process.kill()
+        if self._violations:
+            raise Violation(f"seed {self._seed}, {self._violations[0].strip()}\n" + "\n".join(self.events))
+
+    def _plan(self) -> None:
         for number in range(PROCESSES):
             self.clock.callLater(self.random.random() * 3, self._begin, number)
         at = 5.0
@@ -301,15 +318,6 @@ class Simulation:
             at += self.random.choice([0.3, 2.0, 8.0, 16.0])
         self.clock.callLater(FAULTS_END, self._heal)
         self.clock.callLater(1.0, self._observe)
-        try:
-            while self.clock.calls and self.clock.seconds() < END and not self._violations:
-                self.clock.advance(max(0.0, self.clock.calls[0].getTime() - self.clock.seconds()))
-            self._check_end()
-        finally:
-            for process in self._processes.values():
-                process.kill()
-        if self._violations:
-            raise Violation(f"seed {self._seed}, {self._violations[0].strip()}\n" + "\n".join(self.events))
 
     # What processes do.
 
@@ -359,7 +367,7 @@ class Simulation:
 
     def _begin(self, number: int) -> None:
         self._lives += 1
-        self._processes[number] = Bot(self, number, self._lives)
+        self._processes[number] = self.bot_class(self, number, self._lives)
         self.note("{} begins", self._processes[number].name)
 
     # The faults.
@@ -436,7 +444,7 @@ class Simulation:
 
     def _fail_over(self, process: Bot) -> None:
         # The standby lacks what was changed last.
-        lag = self.random.choice([0.0, 0.1, 3.0])
+        lag = self.random.choice(self.lags)
         copies = (
             [copy for at, copy in self._copies if at <= self.clock.seconds() - lag]
             if lag
@@ -472,9 +480,11 @@ class Simulation:
         self._up_since = self.clock.seconds() if up_since is None else up_since
         self.note("the server is up: {}", self.server.history)
         self.state = "up"
+        for process in self._processes.values():
+            process.well_since = self.clock.seconds()
 
     def _set_clock(self, process: Bot) -> None:
-        seconds = self.random.choice([-3600.0, -8.0, 8.0, 3600.0])
+        seconds = self.random.choice(self.steps)
         self.note("the server's clock is set by {} s", seconds)
         self._wall += seconds
 
@@ -504,13 +514,12 @@ class Simulation:
             self.require(idle < TAKEOVER, "nobody acts as the owner for {} s, although {} is well", idle, process.name)
 
     def _check_end(self) -> None:
-        if not self._violations:
-            self.require(self._acted_at > END - 1.0, "nobody is the owner at the end")
-            for process in self._processes.values():
-                self.require(process.alive and not process.errors, "{} has failed: {}", process.name, process.errors)
-                owner = process.nodes and process.nodes.owner
-                self.require(owner and owner.id == self.server.tables.owner, "{} sees owner {}", process.name, owner)
-            self.require(len(self.server.tables.rows) == PROCESSES, "there are {} nodes", len(self.server.tables.rows))
+        self.require(self._acted_at > self.clock.seconds() - 1.0, "nobody is the owner at the end")
+        for process in self._processes.values():
+            self.require(process.alive and not process.errors, "{} has failed: {}", process.name, process.errors)
+            owner = process.nodes and process.nodes.owner
+            self.require(owner and owner.id == self.server.tables.owner, "{} sees owner {}", process.name, owner)
+        self.require(len(self.server.tables.rows) == PROCESSES, "there are {} nodes", len(self.server.tables.rows))
 
     def note(self, text: str, *values: object) -> None:
         """Note an event."""

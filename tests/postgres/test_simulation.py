@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from twisted.internet.defer import maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.journal import _queue
+from errklein.ports.journal import Journal
 from errklein.postgres import _nodes
+from tests.journal.contract import JournalContract
+from tests.journal.inline import InlineReactor
 from tests.postgres.memory import Server, Session
+from tests.postgres.queue_simulation import QueueSimulation, SharedJournal, SharedTables
 from tests.postgres.simulation import Simulation, has_violation
 
-SEEDS = range(50)
+SEEDS = range(25)
 
 
 class UnlimitedNodes(_nodes.PostgresNodes):
@@ -35,6 +43,19 @@ class PatientServer(Server):
         """Do nothing."""
 
 
+class SharedJournalTests(JournalContract, SynchronousTestCase):
+    """The double of the journal keeps its contract."""
+
+    def make_journal(self, now: Callable[[], float]) -> Journal:
+        """Return a journal."""
+        self.reactor = InlineReactor()
+        return SharedJournal(SharedTables(), "errklein 1", self.reactor, now, maybeDeferred)
+
+    def settle(self) -> None:
+        """Let the log be written."""
+        self.reactor.advance(1)
+
+
 class SimulationTests(SynchronousTestCase):
     def test_nodes_keep_their_guarantees(self) -> None:
         """Whatever fails, at most one process acts as the owner, none writes with an old epoch, and somebody takes over."""
@@ -57,3 +78,15 @@ class SimulationTests(SynchronousTestCase):
         """A takeover before the owner must have given up violates a guarantee."""
         self.patch(_nodes, "DEAD", 3.0)
         self.assertTrue(has_violation(Simulation, SEEDS))
+
+
+class QueueSimulationTests(SynchronousTestCase):
+    def test_deliveries_run(self) -> None:
+        """What a process has acknowledged is run, and nothing that is done runs again, whatever happens to the processes."""
+        for seed in SEEDS:
+            QueueSimulation(seed).run()
+
+    def test_late_handlers_are_found(self) -> None:
+        """A process that begins after a pause what others have run violates a guarantee."""
+        self.patch(_queue, "LATE", 1000.0)
+        self.assertTrue(has_violation(QueueSimulation, SEEDS))
