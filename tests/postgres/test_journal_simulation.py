@@ -14,7 +14,7 @@ STEPS = 40
 class SimulationTests(SynchronousTestCase):
     """The guarantees in worlds from some seeds."""
 
-    def test_guarantees(self) -> None:
+    def test_guarantees_of_nodes(self) -> None:
         """What was answered runs, once while a process has its lease, in order if it must; all is accounted for."""
         for seed in SEEDS:
             ran = simulate(seed, new_tables(self), STEPS)

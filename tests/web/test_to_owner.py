@@ -166,7 +166,7 @@ class ToOwnerTests(TestCase):
         assert self.owner_node is not None
         return self.owner_node._replace(address=f"127.0.0.1:{port_of(self.other.listeners, ENDPOINT)}")
 
-    async def test_forged(self) -> None:
+    async def test_forged_client(self) -> None:
         """Whoever doesn't know the secret can't choose a client's address, and the handler doesn't see the attempt."""
         self.owns = True
         self.other.routes.replace("Owner", hooks_of(Owner()))
