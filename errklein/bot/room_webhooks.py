@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -32,7 +33,7 @@ from errklein.ports.receipts import Receipt
 from errklein.ports.values import Store
 from errklein.running import TokenBucket, WorkerPool
 from errklein.sources import find_source
-from errklein.storage import ROOM_WEBHOOKS, MemoryStorage
+from errklein.storage import ROOM_SECRETS, ROOM_WEBHOOKS, MemoryStorage
 from errklein.text import code, plain
 from errklein.text.errors import line_in, one_line
 from errklein.text.masking import OWN_SECRET
@@ -278,6 +279,7 @@ class RoomWebhooks:
         """Route the stored webhooks that have changed, perhaps by another process."""
 
         def read() -> dict[str, Any]:
+            self._share_secrets()
             return {name: self._store.get(name) for name in sorted(self._store.keys())}
 
         def put(webhook: RoomWebhook) -> None:
@@ -443,6 +445,7 @@ class RoomWebhooks:
     def _with_secrets(self, webhook: RoomWebhook, secret: str, token: str) -> RoomWebhook:
         """Return the webhook with the secret, which is stored, or the digest of the token. Waits for the disk."""
         reference = self._secrets.write(webhook.name, secret) if secret else ""
+        self._share_secrets()
         return replace(webhook, secret=reference, token=digest_of(token.encode()) if token else "")
 
     async def _replace(self, make: Callable[[], RoomWebhook]) -> RoomWebhook:
@@ -465,7 +468,22 @@ class RoomWebhooks:
 
     async def _forget(self, references: Iterable[str]) -> None:
         for reference in references:
-            await self._storage.in_background(partial(self._secrets.remove, reference))
+            await self._storage.in_background(partial(self._remove_secret, reference))
+
+    def _share_secrets(self) -> None:
+        """Write files for secrets that were made on other machines, and let these have those of the owner. Waits for the disk."""
+        if self._bot.alone:
+            return
+        with closing(self._storage.open(ROOM_SECRETS)) as shared:
+            names, own = set(shared.keys()), self._secrets.contents()
+            self._secrets.put({name: shared.get(name) for name in names - own.keys()})
+            for name in own.keys() - names if self._bot.owns else ():
+                shared.set(name, own[name])
+
+    def _remove_secret(self, reference: str) -> None:
+        self._secrets.remove(reference)
+        with closing(self._storage.open(ROOM_SECRETS)) as shared, suppress(KeyError):
+            shared.remove(reference.partition(":")[2])
 
     @property
     def _store(self) -> Store:

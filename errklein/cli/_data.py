@@ -58,7 +58,12 @@ _SET_BY_THE_BOT = {("core", "requirements"), ("repomgr", "repo_index"), stored.M
 """The namespaces and keys of values that the first start stores. A bot without other values counts as empty."""
 
 
-_OF_ERRBOT = {"core": ("bl_plugins", "configs"), "repomgr": ("installed_repos", "repo_index"), stored.ROOM_WEBHOOKS: ()}
+_OF_ERRBOT = {
+    "core": ("bl_plugins", "configs"),
+    "repomgr": ("installed_repos", "repo_index"),
+    stored.ROOM_WEBHOOKS: (),
+    stored.ROOM_SECRETS: (),
+}
 """The keys of the bot's own values that errbot has, too, by namespace."""
 
 
@@ -258,9 +263,9 @@ def storage_get(config: Config, known: Namespace) -> int:
             else:
                 problems.append(f"{namespace}: the value of {key!r} isn't a Python literal and was left out")
     shown = repr(literals)
-    if namespace.startswith(OF_NETWORK):
+    if namespace.startswith(OF_NETWORK) or namespace == stored.ROOM_SECRETS:
         # Its tokens are nobody's business; other values are those of plugins and of the configuration.
-        masker.learn(storage, namespace, secrets_in(literals))
+        masker.learn(storage, namespace, secrets_in(literals, secret=namespace == stored.ROOM_SECRETS))
         shown = masker(shown)
     sys.stdout.write(f"{shown}\n")
     return complain(problems)

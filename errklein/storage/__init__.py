@@ -3,7 +3,7 @@ namespaces, one for each plugin and a few of the bot's own. A namespace maps key
 `ports.values.Storage` and `ports.values.Store` define the interface."""
 
 from errklein.database import StorageError
-from errklein.storage._backup import BACKUP_NAME, read_any_backup, write_backup
+from errklein.storage._backup import BACKUP_NAME, ROOM_SECRETS, read_any_backup, write_backup
 from errklein.storage._shelves import (
     MARK,
     SETTLED,
@@ -43,7 +43,7 @@ from errklein.storage.pickling import (
 
 ROOM_WEBHOOKS = "room webhooks"  # the namespace of the webhooks that were made in chats and by `errklein webhook new`
 
-OWN_NAMESPACES = ("core", "repomgr", ROOM_WEBHOOKS)
+OWN_NAMESPACES = ("core", "repomgr", ROOM_WEBHOOKS, ROOM_SECRETS)
 """The namespaces of the bot's own values: configurations of plugins and notices, repositories, and webhooks."""
 
 __all__ = ["StorageError"]  # What plugins use. Further names are those that other packages of errklein use.

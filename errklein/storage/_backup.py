@@ -27,6 +27,9 @@ from errklein.storage.pickling import Row, dumps, plain_value
 FORMAT = "errklein backup"
 VERSION = 1
 
+ROOM_SECRETS = "secrets of room webhooks"
+"""The namespace of the secrets of webhooks that were made in chats, which processes on several machines share."""
+
 BACKUP_NAME = "backup.jsonl"  # the file name of the backup in BOT_DATA_DIR
 
 _SHORT = Repr()
@@ -43,7 +46,8 @@ def write_backup(path: Path, rows: Iterable[Row], now: Callable[[], datetime] = 
     disk, and renamed. If that fails, which raises BackupError, an older backup at `path` stays as it is."""
     header = {"format": FORMAT, "version": VERSION, "made": now().isoformat(), "errklein": __version__}
     try:
-        lines = (header, *map(_entry, rows))
+        # `--with-secrets` writes these to another file.
+        lines = (header, *(_entry(row) for row in rows if row[0] != ROOM_SECRETS))
         write_private_file(path, _checked_lines(lines))
     except OSError as error:
         raise BackupError(f"can't write the backup {path}: {error.strerror}") from error

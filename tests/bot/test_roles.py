@@ -13,6 +13,7 @@ from errklein import BotPlugin, botcmd, webhook
 from errklein.bot import SingleNode
 from errklein.chat import Message
 from errklein.commands.operations import Actor
+from errklein.config import SecretStore
 from errklein.console import ConsoleServer
 from errklein.ports.outbox import OutboxStatus
 from errklein.running.context import OnlyInOwner
@@ -299,6 +300,27 @@ class WebhookTests(SeveralTestCase):
         removing = other.bot.room_webhooks.remove(Actor("alice"), "alerts")
         self.successResultOf(Deferred.fromCoroutine(removing))
         self.assertEqual(self.post(later, path), 503)
+
+    def test_signed_webhooks_of_rooms(self) -> None:
+        """Other machines, and later ones, get the secrets of webhooks that are made in the owner, and so does the next owner."""
+        other = self.process()
+        rooms = self.owner.bot.room_webhooks
+        made = self.successResultOf(
+            Deferred.fromCoroutine(rooms.create(Actor("alice"), "github", "#testroom", "pushes"))
+        )
+        later = self.process()
+        for bot in (other, later):
+            self.assertEqual(self.secrets(bot), [made.secret])
+            self.assertEqual(self.post(bot, urlsplit(made.url).path), 401)
+        rotated = self.successResultOf(Deferred.fromCoroutine(rooms.rotate(Actor("alice"), "pushes")))
+        self.assertEqual(self.secrets(other), sorted([made.secret, rotated.secret]))
+        self.successResultOf(Deferred.fromCoroutine(rooms.remove(Actor("alice"), "pushes")))
+        self.assertEqual((self.secrets(self.owner), self.secrets(self.process())), ([], []))
+
+    def secrets(self, bot: TestBot) -> list[str]:
+        """Return the secrets in the data directory of a process."""
+        self.reactor.advance(0)
+        return sorted(one.decode() for one in SecretStore.of(bot.bot.bot_config.BOT_DATA_DIR).contents().values())
 
 
 class Everything(BotPlugin):

@@ -67,6 +67,8 @@ class CommandsTests(DataCase):
     def test_backup(self) -> None:
         """A backup has the values, and names the program that copies the rest. It is restored into an empty database only."""
         self.store("Shop", open=True)
+        # `--with-secrets` has the file of this one.
+        self.store("secrets of room webhooks", pushes=b"5ecret")
         (self.data / "journal.sqlite").write_text("of an earlier bot")
         self.assertEqual(self.run_command("backup"), 0)
         self.assertIn("backup.jsonl: 1 value\n", self.out.getvalue())
