@@ -298,7 +298,6 @@ class IRCRateLimiter:
         self._usual.spend()
 
     def server_is(self, version: str) -> None:
-        """Use the pace of the server with this version, such as "InspIRCd-4"."""
         version = version.lower()
         self.pace = next((pace for name, pace in PACES.items() if version.startswith(name)), USUAL)
         self._recover()
@@ -418,7 +417,6 @@ class Transmission:
         return results
 
     def ask(self) -> None:
-        """Let the server confirm the lines now, since no more follow."""
         self._more_follow = False
         self._write_and_ask()
 

@@ -151,7 +151,6 @@ class IRCProtocol(irc.IRCClient):
         self.write_lines(encode_line(line))
 
     def write_lines(self, *lines: bytes) -> None:
-        """Write lines that `encode_line` has returned, in one call."""
         if self.transport is not None:
             self.transport.write(b"\r\n".join((*lines, b"")))
 
@@ -206,7 +205,6 @@ class IRCProtocol(irc.IRCClient):
         self.sendLine("CAP END")
 
     def irc_RPL_WELCOME(self, prefix: str, params: list[str]) -> None:
-        """Complete the registration with the nick in the welcome (001), which a server sends once."""
         if self.signed_on_at is not None:
             return
         if self.settings.sasl_password and not self._authenticated:
@@ -252,7 +250,6 @@ class IRCProtocol(irc.IRCClient):
             self.banned = True
 
     def _refused(self, reason: str) -> None:
-        """End the connection for good, also during the registration."""
         self.banned = True
         self.reason = self.reason or reason
         self.sendLine("QUIT")

@@ -158,8 +158,6 @@ class _Known(NamedTuple):
 
 
 class Receiver:
-    """Reports the events of rooms to the bot."""
-
     log = Logger(namespace="errklein.networks")
 
     def __init__(self, backend: MatrixBackend) -> None:

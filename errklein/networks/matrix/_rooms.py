@@ -57,8 +57,6 @@ _NOTHING = _State(0.0)
 
 
 class MatrixRooms(WantedRooms):
-    """The rooms of a connection. Implements `ports.chat.ManagesRooms`."""
-
     def __init__(self, backend: MatrixBackend) -> None:
         self._backend, self._client, self._settings = backend, backend.client, backend.settings
         super().__init__(backend.context.reactor, backend.network, backend.context.now, _AGAIN)
@@ -91,7 +89,6 @@ class MatrixRooms(WantedRooms):
         return self.state_of(room.id).topic
 
     def known(self, rid: str) -> _State:
-        """Return what is known of a room: nothing if the bot isn't there."""
         return self.states.get(rid, _NOTHING)
 
     def state_of(self, rid: str) -> _State:
@@ -131,7 +128,6 @@ class MatrixRooms(WantedRooms):
         self._last[user] = rid
 
     def unavailable(self, recipient: str) -> str | None:
-        """Return why messages to a recipient of the outbox wait; None if they don't, or if its room isn't known yet."""
         if not (rid := self._id(recipient)):
             return None
         if (state := self.states.get(rid)) is None:
@@ -191,7 +187,6 @@ class MatrixRooms(WantedRooms):
             state.people = joined + (invited if isinstance(invited, int) else 0)
 
     def state(self, rid: str, event: Mapping[str, Any], is_current: bool = False) -> None:
-        """Note an event of the room's state. If it has happened now, plugins get it."""
         state, content, kind = self.states[rid], mapping(event.get("content")), text_of(event.get("type"))
         if kind == "m.room.member":
             self._member(rid, text_of(event.get("state_key")), event, is_current)
@@ -351,13 +346,12 @@ class MatrixRooms(WantedRooms):
 
     async def _look_up(self, alias: str) -> str | None:
         try:
-            answer = mapping(await self._client.call("GET", f"/directory/room/{quoted(alias)}"))
+            answer = await self._client.call("GET", f"/directory/room/{quoted(alias)}")
         except RequestRefused as error:
             if error.status not in (400, 404):
                 raise LookupFailed(str(error)) from None
-            answer = {}
-        rid = text_of(answer.get("room_id"))
-        if rid:
+            return None
+        if rid := text_of(mapping(answer).get("room_id")):
             # Further messages have the id as their recipient.
             self._backend.outbox.rename(alias, rid)
         return rid or None

@@ -51,7 +51,6 @@ class MatrixRoom(ManagedRoom):
 
     @property
     def claimed(self) -> Sequence[str]:
-        """Aliases that somebody in the room has entered, and that the server hasn't confirmed."""
         aliases: Sequence[str] = self._act.known(self.id).aliases if self._actions is not None else ()
         return aliases
 

@@ -207,7 +207,6 @@ class SlackBackend(ManagingNetwork):
         return self.build_identifier(text)
 
     def build_identifier(self, text: str) -> Identifier:
-        """Return the person of an id, mention or @name, the channel of an id or #name, or the member of CHANNEL/PERSON."""
         place, _, text = text.rpartition("/")
         text, names = bare(text), self.membership.names
         for name in (place, text):
@@ -280,7 +279,6 @@ class SlackRooms(WantedRooms):
         self._backend.report("room_joined" if is_in else "room_left", self.room(channel), bot, by)
 
     async def target(self, recipient: str) -> str:
-        """Return the id of the conversation for a recipient of the outbox."""
         if not is_user(recipient):
             return await self.found(recipient)
         if recipient not in self.direct:
@@ -294,7 +292,6 @@ class SlackRooms(WantedRooms):
         return channel
 
     async def _find(self, name: str) -> str | None:
-        """Return the id of the one channel or account of that name."""
         channels = self._client.pages("conversations.list", "channels", **OPEN)
         pages = channels if name[0] == "#" else self._client.pages("users.list", "members")
         found = [str(one["id"]) async for one in pages if one["name"] == name[1:] and not one.get("deleted")]

@@ -493,7 +493,6 @@ class SocketMode:
         self._timer: IDelayedCall | None = None
 
     async def run(self, connected: Callable[[], object]) -> str:
-        """Open sockets, call `connected` after the first, and return the reason when the connection is lost."""
         reason = ""
         try:
             while not reason:

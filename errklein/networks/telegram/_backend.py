@@ -414,8 +414,6 @@ _FILES = ("photo", "document", "audio", "video", "voice", "animation", "video_no
 
 
 class TelegramUpdates:
-    """Reads updates in `session`, and reports them."""
-
     def __init__(self, backend: TelegramBackend) -> None:
         self._backend, self._context, self._call = backend, backend.context, backend.client.call
         self._seen = self._context.seen("updates")

@@ -255,8 +255,6 @@ class JoinedRoom:
 
 
 class XMPPRooms(WantedRooms):
-    """The rooms of a connection. Implements `ports.chat.ManagesRooms`."""
-
     def __init__(self, backend: XMPPBackend) -> None:
         super().__init__(backend.context.reactor, backend.network, backend.context.now, _AGAIN)
         self._backend: Any = backend
