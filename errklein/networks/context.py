@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
@@ -52,15 +51,12 @@ class NetworkContext:
         self.reactor, self.config, self.now, self.chance = reactor, config, now, chance
         self.network: str = config.network
         """The name of the network in the configuration."""
+        self.state = DurableState(self.network, storage)
+        """Durable values of the network, such as a token."""
         self.notify, self.is_running = notify, is_running
         self.log = Logger(namespace="errklein.networks")
-        self._clients, self._storage, self._set_routes = clients or HTTPClients(reactor), storage, set_routes
+        self._clients, self._set_routes = clients or HTTPClients(reactor), set_routes
         self._routes: list[Hook] = []
-
-    @cached_property
-    def state(self) -> DurableState:
-        """Durable values of the network, such as a token."""
-        return DurableState(self.network, self._storage)
 
     def seen(self, name: str, most: int = 200) -> Seen:
         """Return the position and the latest ids in a stream of events, which are part of the state."""

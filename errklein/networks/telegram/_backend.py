@@ -59,9 +59,8 @@ class TelegramClient:
         if file is None:
             answer = await self._http.call("POST", method, given, timeout=seconds)
         else:
-            answer = await self._http.upload(
-                "POST", method, file, {name: json.dumps(one) for name, one in given.items()}
-            )
+            fields = {name: json.dumps(one) for name, one in given.items()}
+            answer = await self._http.upload("POST", method, file, fields)
         if not isinstance(answer, dict) or "result" not in answer:
             raise NotConfirmed("the answer isn't by Telegram")
         return answer["result"]
@@ -548,11 +547,9 @@ class TelegramUpdates:
         ref, person = self.ref(found), self.person(found["user"])
         owner = self.known.get((ref.room, ref.id), ("", ""))[0]
         to = self._backend.build_identifier(owner) if owner else None
-        old, new = (
-            [one["emoji"] for one in found[name] if "emoji" in one] for name in ("old_reaction", "new_reaction")
-        )
+        old, new = ([one.get("emoji") for one in found[name]] for name in ("old_reaction", "new_reaction"))
         for action, some, others in ((REACTION_ADDED, new, old), (REACTION_REMOVED, old, new)):
-            for emoji in (one for one in some if one not in others):
+            for emoji in (one for one in some if one and one not in others):
                 made = Reaction(person, to, action, str(found["date"]), emoji, ref._asdict())
                 events.reaction_changed(self._backend, made)
 
