@@ -7,19 +7,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+from typing import Any, ClassVar, NoReturn, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from errklein.chat import ONLINE, Identifier, Message, Person, Room, RoomNotJoinedError, RoomOccupant, read_only
-from errklein.chat.features import BARE, Features
+from errklein.chat.features import BARE, Features, operations
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.identifiers import LookupFailed, same_network
 from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Unsupported, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait, waiting_record
 from errklein.config.networks import IdentityKey, NetworkSettings, check_text
-from errklein.networks.context import Latest, NetworkContext
+from errklein.networks.context import MESSAGE_SIZE_LIMIT, Latest, NetworkContext
+from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.ports.chat import Backend, BackendEvents
 from errklein.ports.outbox import OutboxClosed, OutboxStatus, OutboxStore, RecipientStatus, give
 from errklein.ports.receipts import Receipt
@@ -27,11 +28,6 @@ from errklein.running import on_reactor_soon
 from errklein.running.context import causing_delivery, origin
 from errklein.text import PARTS_CAP, plain, split_rendered
 
-if TYPE_CHECKING:
-    from errklein.networks.outbox import NotConfirmed
-
-MESSAGE_SIZE_LIMIT = 10_000
-"""The default of MESSAGE_SIZE_LIMIT, in characters: longer messages are split."""
 _MENTION = re.compile(r"(?<!\S)@[^\s@/#]*\w")
 EVERYTHING = Features(threads=True, edits=True, deletions=True, reactions=True, files=True, mentions=True)
 LOCAL_SETTINGS = NetworkSettings({"username": IdentityKey(check_text, "`err`", "the bot's name")}, accepts_others=True)
@@ -171,8 +167,6 @@ class ConnectedNetwork(NetworkBase):
         return [Deferred.fromCoroutine(self._transmit(*given)) for given in zip(parts, keys, strict=True)]
 
     async def _transmit(self, part: tuple[OutgoingMessage, Operation], key: str) -> str | None:
-        from errklein.networks.outbox import NotConfirmed
-
         if not self.connection.is_connected:
             raise NotConfirmed(f"{self.network} is not connected")
         return await self.send_operation(*part, key)
@@ -192,8 +186,6 @@ class ConnectedNetwork(NetworkBase):
         return to.person if isinstance(to, RoomOccupant) and isinstance(to, Person) else text
 
     def resolve(self, text: str) -> Deferred[Identifier]:
-        from errklein.networks.outbox import NotConfirmed, RetryLater
-
         def failed(failure: Failure) -> NoReturn:
             failure.trap(NotConfirmed, RetryLater)
             raise LookupFailed(str(failure.value)) from failure.value
@@ -512,9 +504,6 @@ class LocalBackend(NetworkBase):
         self.carry_out(Receipt(f"{self.network}/{given.key}"), message, wanted, given.file, given.recipient)
 
     def carry_out(self, receipt: Receipt, message: Message, wanted: Wanted, file: bytes, to: str) -> None:
-        # Networks with an outbox import it with the first message that needs it.
-        from errklein.chat.features import operations
-
         target = wanted.target
         known = [target] if isinstance(target, MessageRef) else self._refs.get(target, ())
         try:

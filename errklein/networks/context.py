@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from errklein.config import Config
 from errklein.http_client import HTTPClients
+from errklein.networks.outbox import Outbox, Transport, outbox_limits
 from errklein.ports.notices import Notify
 from errklein.ports.values import OF_NETWORK, Storage
 from errklein.running import cancel_timers, on_reactor
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
     from errklein.networks._socket import Receive, Socket
     from errklein.networks.json_client import JSONClient, ReadFailure
-    from errklein.networks.outbox import Outbox, Transport
     from errklein.webhooks import Hook
+
+MESSAGE_SIZE_LIMIT = 10_000
+"""The default of MESSAGE_SIZE_LIMIT, in characters: longer messages are split."""
 
 
 class NetworkContext:
@@ -104,9 +107,6 @@ class NetworkContext:
 
     def outbox(self, transport: Transport[Any], **options: Any) -> Outbox[Any]:
         """Return the outbox of the network. The options are further parameters of `Outbox`."""
-        from errklein.networks.base import MESSAGE_SIZE_LIMIT
-        from errklein.networks.outbox import Outbox, outbox_limits
-
         size = getattr(self.config, "MESSAGE_SIZE_LIMIT", None) or MESSAGE_SIZE_LIMIT
         options = {"limits": outbox_limits(self.config, size), "now": self.now, **options}
         return Outbox(self.reactor, self.network, transport, **options)
