@@ -114,9 +114,9 @@ class Health(CorePlugin):
     @concurrent
     @botcmd(admin_only=True, syntax="PROCESS")
     async def drain(self, msg: Message, args: str) -> str:
-        """Let a process of a bot on PostgreSQL take no new work, and stop.
+        """Stop one of several processes without refusing requests.
 
-        `!status` shows the processes."""
+        `!status` shows the processes of a bot on PostgreSQL."""
         try:
             node = await self.host.process.drain(self.actor(msg), args.strip())
         except (InvalidWords, JournalError) as error:

@@ -110,7 +110,7 @@ class OverviewTests(PluginTestCase):
         more = "|".join(sorted(name.removeprefix("status_") for name in names if name.startswith("status_")))
         lines = self.lines()
         self.assertIn("• ChatRoom: !room create|destroy|invite|join|leave|list|occupants|topic", lines)
-        self.assertIn(f"• Health: !config reload, !restart, !shutdown, !status [{more}], !uptime", lines)
+        self.assertIn(f"• Health: !config reload, !drain, !restart, !shutdown, !status [{more}], !uptime", lines)
         self.assertIn("• ACLs: !acl explain", lines)
 
     def test_core_descriptions_are_short(self) -> None:
