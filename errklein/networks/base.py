@@ -19,6 +19,7 @@ from errklein.chat.identifiers import LookupFailed, same_network
 from errklein.chat.operations import NOTHING_ELSE, Edit, Kind, Operation, Unsupported, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, Wait, waiting_record
 from errklein.config.networks import IdentityKey, NetworkSettings, check_text
+from errklein.networks._connection import Connection
 from errklein.networks.context import MESSAGE_SIZE_LIMIT, Latest, NetworkContext
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.ports.chat import Backend, BackendEvents
@@ -144,9 +145,6 @@ class ConnectedNetwork(NetworkBase):
     reconnect_after: float | None = None
 
     def __init__(self, context: NetworkContext, **options: Any) -> None:
-        # Networks without a connection don't import it.
-        from errklein.networks._connection import Connection
-
         super().__init__(context.config)
         self.context = context
         options |= {"dropped": self.dropped, "undelivered": self.undelivered, "broken": self.broken}

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from errklein.config import Config
 from errklein.http_client import HTTPClients
+from errklein.networks.json_client import JSONClient, ReadFailure
 from errklein.networks.outbox import Outbox, Transport, outbox_limits
 from errklein.ports.notices import Notify
 from errklein.ports.values import OF_NETWORK, Storage
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from twisted.web.iweb import IPolicyForHTTPS
 
     from errklein.networks._socket import Receive, Socket
-    from errklein.networks.json_client import JSONClient, ReadFailure
     from errklein.webhooks import Hook
 
 MESSAGE_SIZE_LIMIT = 10_000
@@ -67,8 +67,6 @@ class NetworkContext:
 
     def http(self, base: str, headers: Mapping[str, str] = {}, read_failure: ReadFailure | None = None) -> JSONClient:
         """Return a client for the network's HTTP interface; see `JSONClient`."""
-        from errklein.networks.json_client import JSONClient
-
         return JSONClient(self._clients.client(), base, headers, read_failure)
 
     def websocket(self, url: str, receive: Receive, tls_policy: IPolicyForHTTPS | None = None) -> Deferred[Socket]:

@@ -137,8 +137,6 @@ class IRCBackend(ConnectedNetwork):
         confirming = self.reactor.callLater(max(0.0, last), self._confirm_all)
         return super().disconnect(grace).addCallback(lambda _: cancel_timers(confirming))
 
-    # outbox.Transport
-
     def recipient_of(self, message: Message, wanted: Wanted) -> str:
         """Return the nick or room; raises ValueError if its name leaves too little of a line for text."""
         to, command = message.to, "NOTICE" if message.extras.get("notice") else "PRIVMSG"
@@ -267,8 +265,6 @@ class IRCBackend(ConnectedNetwork):
         """Set the bot's AWAY message, or clear it if `status` is ONLINE; also after reconnections. For any thread."""
         self._away = "" if status == ONLINE else strip_controls(message or status)
         self._send_presence()
-
-    # Events of the protocol, apart from those of rooms
 
     def signed_on(self) -> None:
         """Join the rooms after the server's welcome, and resume the outbox. Messages to a room wait until it is joined."""

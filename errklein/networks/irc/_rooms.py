@@ -351,8 +351,6 @@ class RoomMembership:
             self._add_sender(sender)
         return self.person(sender), self.bot_identifier, []
 
-    # Events of the protocol
-
     def casemapping_changed(self, casemapping: CaseMapping) -> None:
         self.name_rules = casemapping
         self._senders.clear()

@@ -401,8 +401,6 @@ class MatrixRooms(WantedRooms):
             path = f"/user/{quoted(self._client.user)}/account_data/m.direct"
             await self._client.call("PUT", path, self._direct)
 
-    # Joining
-
     async def _entered(self, rid: str, name: str) -> str:
         """Wait for the state of a room that the bot has joined: what is sent there needs it."""
         if name[:1] == "#":

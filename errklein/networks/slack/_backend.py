@@ -249,8 +249,6 @@ class SlackRooms(WantedRooms):
     def is_joined(self, name: str) -> bool:
         return name in self.joined or name in self.joined.values()
 
-    # Events
-
     def needed(self, user: str, channel: str) -> Deferred[Any] | None:
         """Ask for the names of a person and a channel that aren't known at present; None if they are."""
         asked: list[Deferred[Any]] = [self.people.find(user)] if is_user(user) else []

@@ -252,8 +252,6 @@ class TextBackend(LocalBackend):
         self._at_once.note(to)
         return self._outbox.perform(to, message.body, wanted, file, priority=message.priority, original=message)
 
-    # outbox.Transport
-
     serial = False
 
     def estimate(self, body: str) -> int:
