@@ -61,8 +61,7 @@ def _endpoint(reactor: Any, settings: IRCSettings) -> IStreamClientEndpoint:
 
 
 class IRCBackend(ConnectedNetwork):
-    """A connection to one IRC network. Implements `outbox.Transport`, too. It reconnects after each lost connection,
-    joins its rooms again, and then sends the messages that are still queued."""
+    """A connection to one IRC network. Implements `outbox.Transport`, too. It joins its rooms again after each reconnection."""
 
     mode = "irc"
     joins_configured_rooms = True
@@ -130,15 +129,13 @@ class IRCBackend(ConnectedNetwork):
         raise Banned(why) if protocol.banned else ConnectionError(why)
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Send the queue for up to `grace` seconds, then QUIT. Fires when the connection is closed. One that breaks is
-        reestablished. The queue is dropped at once if there is no connection, and no attempt to connect begins in time."""
+        """Send the queue for up to `grace` seconds, then QUIT, at once if there is no connection, and none is attempted in time."""
         # What isn't confirmed in the end is sent again after the next start.
         last = grace - self.CONFIRM_TIMEOUT if self.connection.will_connect_within(grace) else 0.0
         confirming = self.reactor.callLater(max(0.0, last), self._confirm_all)
         return super().disconnect(grace).addCallback(lambda _: cancel_timers(confirming))
 
     def recipient_of(self, message: Message, wanted: Wanted) -> str:
-        """Return the nick or room; raises ValueError if its name leaves too little of a line for text."""
         to, command = message.to, "NOTICE" if message.extras.get("notice") else "PRIVMSG"
         if to is None:
             target = super().recipient_of(message, wanted)
@@ -242,8 +239,6 @@ class IRCBackend(ConnectedNetwork):
         return self._answered("INVITE", room, lambda: self.query_room(str(room)).invite(person), nick_of(person))
 
     def _answered(self, command: str, room: Room, act: Callable[[], object], *names: str) -> Deferred[None]:
-        """Act, and return the server's answer to the command. Fails with RoomError and its reason."""
-
         async def answer() -> None:
             act()
             if self.protocol is None or not self._is_signed_on:

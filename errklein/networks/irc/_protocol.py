@@ -1,7 +1,6 @@
-"""The protocol of one connection to an IRC server: registration, the nick, confirmed transmission of lines, and events.
-Importing this module imports the reactor. Twisted's IRCClient raises for bytes that aren't UTF-8 and for lines that it can't
-parse, sends lines that are too long, and replies to CTCP requests without a limit. Its heartbeat runs on the global reactor,
-and doesn't detect a silent server. `IRCProtocol` replaces these parts."""
+"""The protocol of one connection to an IRC server. Importing this module imports the reactor. Twisted's IRCClient raises for
+bytes that aren't UTF-8 and for lines that it can't parse, sends lines that are too long, and replies to CTCP requests without a
+limit. Its heartbeat runs on the global reactor, and doesn't detect a silent server. `IRCProtocol` replaces these parts."""
 
 from __future__ import annotations
 
@@ -487,13 +486,11 @@ class Nickname:
         return self._same(self.current, self.wanted)
 
     def try_next(self) -> bool:
-        """Request the first nick, or the next one after a rejection. Returns False if none is left."""
         if (nick := next(self._candidates, None)) is not None:
             self._send_line(f"NICK {nick}")
         return nick is not None
 
     def registered(self, nick: str) -> None:
-        """Store the nick that the server has registered. If it isn't the configured one, start to regain that."""
         self.current = nick
         if self.is_wanted:
             return
@@ -502,7 +499,6 @@ class Nickname:
         self._regaining.start(REGAIN_EVERY, now=False)
 
     def identify(self) -> None:
-        """Identify to NickServ if there is a password. Without the configured nick, also request that nick."""
         if not self._password:
             return
         self._identifying = True
@@ -511,7 +507,6 @@ class Nickname:
             self._send_line(f"PRIVMSG NickServ :{request} {self._password}")
 
     def nickserv_replied(self, text: str) -> None:
-        """Handle a notice of NickServ: request the configured nick if the bot is identified, and log a rejection."""
         if not self._identifying:
             return
         if _REJECTED.search(text):

@@ -54,7 +54,6 @@ class RoomState:
             self.masks[key] = mask
 
     def mask_of(self, nick: str) -> str | None:
-        """Return the mask of the occupant with that nick, which may be the nick alone; None if there is no such occupant."""
         return self.masks.get(self.casemapping.fold(nick))
 
     def remove(self, nick: str) -> bool:
@@ -126,7 +125,6 @@ class Joins:
         return "" if attempts is None else attempts.reason
 
     def status(self, name: str) -> Wait:
-        """Return whether the bot is in a room, and since when, or why not, and when it tries again, by the reactor."""
         attempts = self._attempts.get(self._rooms.key(name)) or _Attempts(Backoff(self._chance))
         if self._rooms.is_joined(name):
             return Wait(f"the bot is in {name}", attempts.since)
@@ -256,7 +254,6 @@ class RoomMembership:
         return IRCRoomOccupant(mask, room, acl_pattern=self._acl_pattern)
 
     def holder(self, nick: str) -> IRCPerson | None:
-        """Return the current holder of the nick, with the full mask; None if it is unknown."""
         # For people in the bot's rooms the server reports nick changes and quits, so these masks are current.
         masks = (state.mask_of(nick) or "" for state in self._joined.values())
         mask = next((mask for mask in masks if "!" in mask), "")
@@ -470,7 +467,6 @@ class RoomMembership:
             self.joins.join(name)
 
     def _want(self, name: str, password: str) -> None:
-        """Add a room to join. It replaces another spelling of the same room."""
         self._unwant(name)
         self._wanted[name] = password
         self._names[self.key(name)] = [name]

@@ -61,7 +61,6 @@ class MatrixRooms(WantedRooms):
         self._backend, self._client, self._settings = backend, backend.client, backend.settings
         super().__init__(backend.context.reactor, backend.network, backend.context.now, _AGAIN)
         self.names: Directory[str] = Directory(self._reactor, self._look_up)
-        """The ids of aliases, as the homeserver states them."""
         self.states: dict[str, _State] = {}
         self._direct: dict[str, list[str]] = {}
         self._last: dict[str, str] = {}
@@ -176,7 +175,6 @@ class MatrixRooms(WantedRooms):
         self._direct = {user: [*map(str, rooms)] for user, rooms in content.items() if isinstance(rooms, list)}
 
     def summary(self, rid: str, summary: Mapping[str, Any], is_gap: bool) -> None:
-        """Note that the bot is in the room, and the number of people. After a gap, nobody knows who has left."""
         if (state := self.states.get(rid)) is None:
             state = self.states[rid] = _State(self._now())
             self._missing.pop(rid, None)

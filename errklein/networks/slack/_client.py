@@ -170,7 +170,6 @@ async def check(context: NetworkContext) -> list[NetworkFinding]:
 
 
 def slash_commands(commands: Sequence[CommandText], url: str) -> list[dict[str, Any]]:
-    """Return the entries of the manifest: `/errklein` for all commands, and one for each."""
     made: list[dict[str, Any]] = []
     for name, description, syntax in [CommandText("errklein", "Any command of the bot", "COMMAND"), *commands]:
         if _COMMAND.fullmatch(name):
@@ -264,7 +263,6 @@ def _sections(mrkdwn: str) -> list[dict[str, Any]]:
 
 
 def choice_blocks(mrkdwn: str, choices: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the blocks of a text with a button for each choice, whose value is its position."""
     buttons: list[dict[str, Any]] = []
     for number, label in enumerate(choices):
         text = {"type": "plain_text", "text": label[:_LABEL], "emoji": False}

@@ -282,7 +282,6 @@ class TelegramBackend(ConnectedNetwork, RoomActions):
         return {"text": to_html(text, {who: self._updates.names.get(who, who) for who in people}), "parse_mode": "HTML"}
 
     async def _call(self, method: str, chat: str, **fields: Any) -> Any:
-        """Call a method for a chat, for the supergroup that it may have become."""
         try:
             return await self.client.call(method, chat_id=int(self.known(chat)), **fields)
         except RequestRefused as error:

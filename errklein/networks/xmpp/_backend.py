@@ -338,7 +338,6 @@ class XMPPBackend(ManagingNetwork):
         return True
 
     async def _slot(self, name: str, size: int, kind: str) -> tuple[str, Element]:
-        """Return the address that a file will have, and the request by which it is sent."""
         asked = element(f"{UPLOAD}request", filename=name, size=str(size), **{"content-type": kind})
         slot = await self.online.request(self._upload, asked)
         put, get = (next(slot.iter(f"{UPLOAD}{which}"), element("none")) for which in ("put", "get"))
