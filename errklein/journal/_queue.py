@@ -37,6 +37,8 @@ LONGEST_WAIT = 60.0
 """The seconds after which a due time is compared with the wall clock again, since that may be set. Also those between two
 attempts to use a journal with errors."""
 
+TOGETHER = 0.02  # the seconds for which what other processes tell is collected, and those between two looks for it
+
 _NEVER = float("inf")
 
 _log = Logger()
@@ -98,6 +100,10 @@ class DeliveryQueue:
         # Routes with deliveries that only the journal has, and when the first of them is due, as Unix time.
         self._due: dict[str, float] = {}
         self._outdated = True
+        # When to look for what other processes have told, and the routes of which it isn't known whether they have left any.
+        self._told_at = _NEVER
+        self._hinted: set[str] = set()
+        self._is_blind = False  # whether the waiting ones are being read for another reason than that
         self._leasing: set[str] = set()
         self.paused: set[str] = set()  # the webhooks that are paused, now and later
         # The number of changes of `paused` that aren't on disk.
@@ -230,7 +236,9 @@ class DeliveryQueue:
     def changed(self) -> None:
         """Look for what another process has recorded or paused, also if the journal had errors until now."""
         self._journal_wait, self._journal_again_at = 1.0, 0.0
-        self._changed(None)
+        if self._told_at == _NEVER:
+            self._told_at = self.reactor.seconds() + TOGETHER
+            self._wake_at(self._told_at)
 
     def _changed(self, result: Any) -> Any:
         self._outdated = True
@@ -285,18 +293,20 @@ class DeliveryQueue:
             return _NEVER
         if self._outdated:
             return self._journal_again_at
-        return min(map(self._lease_at, self._due), default=_NEVER)
+        return min([max(self._told_at, self._journal_again_at), *map(self._lease_at, self._due)])
 
     def _read(self, now: float) -> None:
-        if self._outdated and not self._loading:
+        if self._loading:
+            return
+        if self._outdated or now >= self._told_at:
             Deferred.fromCoroutine(self._load()).addErrback(self._journal_failed)
-        elif not self._loading:
+        else:
             for webhook in [webhook for webhook in self._due if self._lease_at(webhook) <= now]:
                 Deferred.fromCoroutine(self._lease(webhook)).addErrback(self._journal_failed)
 
     async def _load(self) -> None:
-        self._loading = True
-        self._outdated = False
+        self._loading, self._is_blind = True, self._outdated
+        self._outdated, self._told_at = False, _NEVER
         try:
             stored = await self.journal.paused()
             # Another process may have changed them. After a change by this one, they are read again.
@@ -304,13 +314,18 @@ class DeliveryQueue:
                 self.paused.clear()
                 self.paused.update(stored)
             for webhook in await self.journal.waiting():
+                if not self._is_blind and webhook not in self._due:
+                    self._hinted.add(webhook)
                 self._due[webhook] = 0.0
             self._journal_works()
         except BaseException:
             self._outdated = True
             raise
         finally:
-            self._loading = False
+            self._loading = self._is_blind = False
+            if self._told_at != _NEVER:
+                # Otherwise, many would be told of, and none leased.
+                self._told_at = self.reactor.seconds() + TOGETHER
             self._soon()
 
     def _lease_at(self, webhook: str) -> float:
@@ -339,12 +354,14 @@ class DeliveryQueue:
 
     def _may_begin(self, webhook: str, ordered: bool) -> bool:
         """Return whether a new delivery of the webhook may begin at once: nothing older waits for its turn."""
-        if not self._running or self._outdated or self._loading or self._recording[webhook]:
+        if not self._running or self._outdated or self._is_blind or self._recording[webhook]:
             return False
         if ordered and self.journal.shared:
             # Another process may have recorded an older one.
             return False
-        waiting = webhook in self._due and (ordered or self._due[webhook] <= self.now())
+        # Others would be told of each that waits, and tell of theirs.
+        known = webhook in self._due and webhook not in self._hinted
+        waiting = known and (ordered or self._due[webhook] <= self.now())
         return not waiting and self._free_at(webhook, ordered) <= self.reactor.seconds()
 
     async def _lease(self, webhook: str) -> None:
@@ -352,6 +369,7 @@ class DeliveryQueue:
         count = left = self._room(webhook, ordered)
         busy = [number for number, other in self._busy.items() if other == webhook]
         due: float | None = self._due.pop(webhook)
+        self._hinted.discard(webhook)
         self._slots[webhook] += count
         self._bytes[webhook] += LEASE_BYTES
         self._leasing.add(webhook)

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat.outgoing import Wait
 from errklein.journal import DeliveryQueue, RetryPolicy
+from errklein.journal._queue import TOGETHER
 from errklein.ports.journal import JournalError
 from errklein.webhooks.deliveries import DeliveryState, Outcome, Postponed, StoredDelivery, StoredRequest
 from tests.journal.inline import memory_journal
@@ -487,6 +488,7 @@ class AttemptTests(QueueCase):
         self.turn()
         self.successResultOf(self.journal.replay([number]))
         self.journal.woken()
+        self.clock.advance(TOGETHER)
         self.turn()
         self.assertEqual(self.handler.ids, [number, number])
 
@@ -650,8 +652,21 @@ class JournalErrorTests(QueueCase):
         times = [at for verb, at in self.journal.failures if verb == "finish"]
         self.assertEqual([later - at for at, later in pairwise(times)], [1, 2, 4, 8, 16, 32, 60, 60])
 
+    def test_many_are_told_of(self):
+        """While other processes tell of deliveries all the time, waiting ones are leased, and new ones begin at once."""
+        for number in range(5):
+            self.successResultOf(self.journal.record(self.delivery()))
+            for _ in range(10):
+                self.journal.woken()
+                self.clock.advance(TOGETHER / 4)
+            self.assertEqual(len(self.handler.ids), 2 * number + 1)
+            self.accept()
+            self.journal.woken()
+            self.clock.advance(0)
+            self.assertEqual(len(self.handler.ids), 2 * number + 2)
+
     def test_end_of_an_error(self):
-        """A journal that tells that it works again is used at once."""
+        """A journal that tells that it works again is used soon."""
         number = self.accept()
         self.journal.failing |= WRITES
         self.turn()
@@ -660,6 +675,7 @@ class JournalErrorTests(QueueCase):
         self.journal.failing.clear()
         self.assertEqual(self.state(number), DeliveryState.RUNNING)
         self.journal.woken()
+        self.clock.advance(TOGETHER)
         self.turn()
         self.assertEqual(self.state(number), DeliveryState.DONE)
 
