@@ -270,6 +270,7 @@ class Bot:
             hooks.delivery_dead,
             now=now,
             may_run=None if self.alone else self._sharing.may_run,
+            tell=None if self.alone else partial(nodes.changed, "deliveries"),
         )
         directory = config.path.parent if config.path else None
         self._room_messages = messages = RoomMessages(reactor, networks, send, self.plugin_pool, directory)

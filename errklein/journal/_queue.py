@@ -37,7 +37,9 @@ LONGEST_WAIT = 60.0
 """The seconds after which a due time is compared with the wall clock again, since that may be set. Also those between two
 attempts to use a journal with errors."""
 
-TOGETHER = 0.02  # the seconds for which what other processes tell is collected, and those between two looks for it
+TOGETHER = (
+    0.02  # the least seconds between two times at which others are told of deliveries, or at which these look for them
+)
 
 _NEVER = float("inf")
 
@@ -79,6 +81,7 @@ class DeliveryQueue:
     capacity: int = CAPACITY
     now: Callable[[], float] = time.time
     may_run: Callable[[str], bool] | None = None  # whether this process, one of several, runs a webhook's deliveries
+    tell: Callable[[], object] | None = None  # lets other processes look for deliveries and pauses
     chance: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
@@ -102,6 +105,8 @@ class DeliveryQueue:
         self._outdated = True
         # When to look for what other processes have told, and the routes of which it isn't known whether they have left any.
         self._told_at = _NEVER
+        self._look_again_at = self._tell_again_at = 0.0
+        self._is_untold = False  # whether others are to be told of something
         self._hinted: set[str] = set()
         self._is_blind = False  # whether the waiting ones are being read for another reason than that
         self._leasing: set[str] = set()
@@ -166,6 +171,7 @@ class DeliveryQueue:
                 self._recording[webhook] -= 1
                 if result is None:
                     self._note_due(webhook, 0.0)
+                    self._is_untold = self.tell is not None
             elif result is None:
                 self._leased.append((delivery._replace(state=DeliveryState.RUNNING, attempt=1), ordered, began))
             else:
@@ -214,6 +220,7 @@ class DeliveryQueue:
                 self._note_paused(webhook, before)
             else:
                 _log.info("Paused webhooks: {webhooks}", webhooks=", ".join(sorted(self.paused)) or "none")
+                self._is_untold = self.tell is not None
             return self._changed(result)
 
         return self.journal.pause(webhook, paused).addBoth(ended)
@@ -224,6 +231,7 @@ class DeliveryQueue:
     async def replay(self, ids: Sequence[int], force: bool, user: str, spacing: float = 0.0) -> Sequence[int]:
         """Run deliveries once more, and log that the user requests it. Return the ids of those that can; see `Journal.replay`."""
         replayed = await self.journal.replay(ids, force, spacing)
+        self._is_untold = self.tell is not None
         self.look()
         if replayed:
             _audit.info("{user} replays the deliveries {ids}", user=user, ids=", ".join(map(str, sorted(replayed))))
@@ -236,9 +244,8 @@ class DeliveryQueue:
     def changed(self) -> None:
         """Look for what another process has recorded or paused, also if the journal had errors until now."""
         self._journal_wait, self._journal_again_at = 1.0, 0.0
-        if self._told_at == _NEVER:
-            self._told_at = self.reactor.seconds() + TOGETHER
-            self._wake_at(self._told_at)
+        self._told_at = min(self._told_at, max(self.reactor.seconds(), self._look_again_at))
+        self._wake_at(self._told_at)
 
     def _changed(self, result: Any) -> Any:
         self._outdated = True
@@ -275,7 +282,10 @@ class DeliveryQueue:
                 write()
             if self._running:
                 self._read(now)
-        next_read = self._next_read_at()
+        if self.tell is not None and self._is_untold and now >= self._tell_again_at:
+            self._is_untold, self._tell_again_at = False, now + TOGETHER
+            self.tell()
+        next_read = min(self._next_read_at(), self._tell_again_at if self._is_untold else _NEVER)
         self._wake_at(min(self._extend_at, next_read, self._journal_again_at if self._unwritten else _NEVER))
         if self._is_idle():
             waiting, self._waiting_for_idle = self._waiting_for_idle, []
@@ -323,9 +333,10 @@ class DeliveryQueue:
             raise
         finally:
             self._loading = self._is_blind = False
+            self._look_again_at = self.reactor.seconds() + TOGETHER
             if self._told_at != _NEVER:
                 # Otherwise, many would be told of, and none leased.
-                self._told_at = self.reactor.seconds() + TOGETHER
+                self._told_at = self._look_again_at
             self._soon()
 
     def _lease_at(self, webhook: str) -> float:

@@ -18,7 +18,6 @@ from errklein.storage import MemoryStorage
 from errklein.testing import TestBot
 from errklein.testing._bot import LeftOver
 from errklein.testing._reactor import TestReactor
-from errklein.webhooks.deliveries import StoredDelivery
 from errklein.wiring import make_journal
 
 
@@ -111,28 +110,6 @@ class KeptOpen:
         return succeed(None)
 
 
-class SharedJournal(KeptOpen):
-    """A journal in memory. As one in a database, it tells all processes of deliveries that aren't leased, and of pauses."""
-
-    def __init__(self, part: Any, nodes: list[NodesInMemory]) -> None:
-        super().__init__(part)
-        self._nodes = nodes
-
-    def record(self, delivery: StoredDelivery, *, lease: float = 0.0, window: float = 0.0) -> Any:
-        """Record a delivery."""
-        recorded = self.part.record(delivery, lease=lease, window=window)
-        return recorded if lease else recorded.addCallback(self._tell)
-
-    def pause(self, webhook: str, paused: bool) -> Any:
-        """Pause a webhook, or not any more."""
-        return self.part.pause(webhook, paused).addCallback(self._tell)
-
-    def _tell(self, result: Any) -> Any:
-        for node in self._nodes:
-            node.call("deliveries")
-        return result
-
-
 class SeveralTestCase(SynchronousTestCase):
     """Processes of one bot on one reactor, which share journal and values."""
 
@@ -145,7 +122,7 @@ class SeveralTestCase(SynchronousTestCase):
         config = load_config(None, {"BOT_DATA_DIR": self.mktemp(), "STORAGE": "Memory", "BACKEND": "Test"})
         self.nodes: list[NodesInMemory] = []
         journal = make_journal(self.reactor, config, self.reactor.seconds, runs=INLINE)
-        self.journal: Any = SharedJournal(journal, self.nodes)
+        self.journal: Any = KeptOpen(journal)
         self.storage: Any = KeptOpen(MemoryStorage())
         self.restarts: list[NodesInMemory] = []
 

@@ -216,7 +216,7 @@ class WebhookTests(SeveralTestCase):
     def post(self, bot: TestBot, path: str, payload: str = "1") -> int:
         """Send a request to a process, and return the status."""
         status = self.successResultOf(bot.post(path, data=payload)).status
-        self.reactor.advance(0.05)
+        self.reactor.advance(0.02)
         return status
 
     def test_recorded_elsewhere(self) -> None:
@@ -237,7 +237,7 @@ class WebhookTests(SeveralTestCase):
             self.assertIn("no process of this bot owns its plugins at the moment", response.text)
         self.assertEqual(CALLS, [])
         self.nodes[1].own()
-        self.reactor.advance(0.05)
+        self.reactor.advance(0.02)
         self.assertEqual(CALLS, ["activate", *(f"later {number} in host2" for number in range(3))])
         self.assertEqual(self.successResultOf(other.post("/at-once")).text, "host2")
 
@@ -273,10 +273,10 @@ class WebhookTests(SeveralTestCase):
         self.post(other, "/anywhere")
         self.assertEqual(CALLS, ["anywhere 1 in host2, {'NAME': 'c'}"])
         self.owner.command("!webhook pause Hooks:anywhere")
-        self.reactor.advance(0.05)
+        self.reactor.advance(0.02)
         self.assertEqual((self.post(other, "/anywhere"), CALLS[1:]), (202, []))
         self.owner.command("!webhook resume Hooks:anywhere")
-        self.reactor.advance(0.05)
+        self.reactor.advance(0.02)
         self.assertEqual(len(CALLS), 2)
         self.owner.command("!plugin blacklist Hooks")
         self.assertEqual(self.post(other, "/anywhere"), 503)
@@ -295,7 +295,7 @@ class WebhookTests(SeveralTestCase):
         self.stop(self.owner)
         self.assertEqual(self.post(other, path, '{"text": "It burns again."}'), 202)
         self.nodes[1].own()
-        self.reactor.advance(0.05)
+        self.reactor.advance(0.02)
         self.assertEqual([message.to for message in other.messages], ["#testroom"])
         later = self.process()
         removing = other.bot.room_webhooks.remove(Actor("alice"), "alerts")

@@ -665,6 +665,21 @@ class JournalErrorTests(QueueCase):
             self.clock.advance(0)
             self.assertEqual(len(self.handler.ids), 2 * number + 2)
 
+    def test_others_are_told(self):
+        """Other processes are told of what this one doesn't begin at once, at most every 20 ms."""
+        told = []
+        self.queue.tell = lambda: told.append(self.clock.seconds())
+        self.queue.may_run = lambda webhook: False
+        for _ in range(10):
+            self.accept()
+            self.clock.advance(TOGETHER / 5)
+        self.assertEqual([round(at - told[0], 3) for at in told], [0, TOGETHER])
+        self.clock.advance(TOGETHER)
+        self.assertEqual((len(told), self.handler.ids), (3, []))
+        self.successResultOf(self.queue.set_paused("Plugin:hook", paused=True))
+        self.clock.advance(TOGETHER)
+        self.assertEqual(len(told), 4)
+
     def test_end_of_an_error(self):
         """A journal that tells that it works again is used soon."""
         number = self.accept()
