@@ -150,6 +150,7 @@ class Backup(CorePlugin):
     def backup(self, msg: Message, args: str) -> str:
         """Back up all stored data, secrets included, to files.
 
-        The files are backup.jsonl and backup.journal.sqlite in BOT_DATA_DIR. `errklein restore` reads them."""
+        The files are backup.jsonl and backup.journal.sqlite in BOT_DATA_DIR. `errklein restore` reads them.
+        With ERRKLEIN_DATABASE, deliveries and messages are copied by pg_dump instead."""
         path, count = self.host.process.back_up(self.actor(msg))
         return f"Backup of {count} values written to {code(str(path))}. It contains their secrets."

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,10 @@ def make_tables(connection: psycopg.Connection, name: str) -> Iterator[str]:
     if present > len(MIGRATIONS):
         raise DatabaseError(_too_new(name, present))
     if present == 0:
+        if (encoding := value_of(connection, "SHOW server_encoding")) != "UTF8":
+            raise DatabaseError(f"{name}: the database has the encoding {encoding}; create it with the encoding UTF8")
+        if find_spec("pgmq") is None:
+            raise DatabaseError(f"{name}: the package pgmq isn't installed; install the extra errklein[postgres]")
         if value_of(connection, "SELECT to_regnamespace('pgmq') IS NULL"):
             connection.execute((files("pgmq") / "sql" / "pgmq.sql").read_bytes())
             yield f"{name}: PGMQ {version('pgmq')} in the schema pgmq"

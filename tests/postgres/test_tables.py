@@ -62,6 +62,18 @@ class TablesTests(SynchronousTestCase):
             storage.open("Shop").set("open", True)
         self.assertIn("may not do this", self.refusal(others))
 
+    def test_unsuitable_database(self) -> None:
+        """A database that can't have all texts is refused, and so is the schema of another PGMQ."""
+        server = shared_server()
+        server.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+        self.addCleanup(server.execute, "DROP DATABASE latin WITH (FORCE)")
+        error = str(self.assertRaises(DatabaseError, self.tables.create_tables, server.url("latin")))
+        self.assertIn("has the encoding LATIN1; create it with the encoding UTF8", error)
+        url = new_database(self)
+        with self.tables.connection_to(url) as connection:
+            connection.execute("CREATE SCHEMA pgmq")
+        self.assertIn("another version of PGMQ", str(self.assertRaises(DatabaseError, self.tables.create_tables, url)))
+
     def test_other_versions(self) -> None:
         """The versions before and after are used, others refused. An upgrade is one transaction."""
         url = new_bot_database(self)
