@@ -109,6 +109,7 @@ class World:
         self.unanswered: list[tuple[str, str]] = []
         self.ran: Counter[str] = Counter()
         self.keys = 0
+        self.violation: Violated | None = None  # a handler can't raise it
 
     def now(self) -> float:
         """Return the time."""
@@ -121,16 +122,16 @@ class World:
     def begun(self, process: Process, delivery: StoredDelivery) -> None:
         """Check a delivery that a process begins to run."""
         self.ran[delivery.key] += 1
-        ((state, node, me),) = process.database.read(
-            "SELECT state, node, current_node() FROM deliveries WHERE id = ?", (delivery.id,)
+        ((state, node, me, message),) = process.database.read(
+            "SELECT state, node, current_node(), message FROM deliveries WHERE id = ?", (delivery.id,)
         )
         if state != 1 or node != me:
-            raise Violated(f"{delivery.key} runs without a lease: state {state}")
+            self.violation = Violated(f"{delivery.key} runs without a lease: state {state}")
         if delivery.webhook == WEBHOOKS[0]:
-            earlier = "SELECT count(*) FROM deliveries WHERE state < 3 AND id < ? AND route = (SELECT id FROM routes WHERE name = ?)"
-            # One that was recorded later with an earlier id isn't earlier.
-            if process.database.read(earlier, (delivery.id, delivery.webhook))[0][0]:
-                raise Violated(f"{delivery.key} runs before an earlier one has ended")
+            earlier = "SELECT count(*) FROM deliveries WHERE state < 3 AND message < ? AND route = (SELECT id FROM routes WHERE name = ?)"
+            # Messages are numbered in the order of receipt.
+            if process.database.read(earlier, (message, delivery.webhook))[0][0]:
+                self.violation = Violated(f"{delivery.key} runs before an earlier one has ended")
 
     def advance(self, seconds: float) -> None:
         """Let time pass, in steps."""
@@ -139,6 +140,8 @@ class World:
             for process in self.processes:
                 if process.is_running:
                     process.reactor.advance(self.time - process.reactor.seconds())
+            if self.violation is not None:
+                raise self.violation
 
     def send(self, webhook: str, key: str) -> None:
         """Send a request to a process."""
