@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from errklein.chat.outgoing import OutgoingMessage
 from errklein.compat.storages import make_storage
 from errklein.config import load_config
 from errklein.config.databases import find_databases
 from errklein.database import Database, DatabaseError
-from errklein.journal import MIGRATIONS
+from errklein.journal import MIGRATIONS, SQLiteJournal
+from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
 from tests.cli.test_data import DataCase
+from tests.journal.inline import INLINE, InlineReactor
 from tests.postgres.server import new_database, programs
 from tests.processes import write_config
 
@@ -232,3 +236,34 @@ class MovingTests(DataCase):
         after = self.contents()
         after[1].pop("removed_ids")
         self.assertEqual(after, self.before)
+
+    def test_work_goes_on(self) -> None:
+        """What waited in the files is run and sent from the database, and the other way round; known keys stay known."""
+        self.journal.unlink()
+        now = time.time()
+        request = StoredRequest("POST", "/shop", [(b"x-a", b"1")], b"{}")
+        files = SQLiteJournal(self.journal, InlineReactor(), lambda: now, runs=INLINE)
+        for key in ("first", "second"):
+            delivery = StoredDelivery(files.next_id(), "Shop:order", DeliveryState.RECEIVED, now, ack="now", key=key)
+            self.successResultOf(files.record(delivery._replace(request=request), window=60))
+        files.outbox.add(OutgoingMessage(0, "test", "#ops", "It burns.", accepted_at=now))
+        self.successResultOf(files.close())
+        self.to_database()
+        server = find_databases(self.url).open_database(self.url).journal(InlineReactor(), lambda: now, runs=INLINE)
+        (first,) = self.successResultOf(server.lease("Shop:order", 1, 60, ordered=True))
+        self.assertEqual((first.key, first.request), ("first", request))
+        self.successResultOf(server.finish(first.id, Outcome(200)))
+        again = StoredDelivery(server.next_id(), "Shop:order", DeliveryState.RECEIVED, now, ack="now", key="first")
+        self.assertGreater(again.id, 2)
+        self.assertEqual(self.successResultOf(server.record(again._replace(request=request), window=60)).id, first.id)
+        (message,) = self.successResultOf(server.outbox.lease())
+        self.assertEqual((message.recipient, message.body), ("#ops", "It burns."))
+        self.successResultOf(server.close())
+        self.values.unlink()
+        self.journal.unlink()
+        self.assertEqual(self.run_command("storage", "move", "sqlite"), 0)
+        back = SQLiteJournal(self.journal, InlineReactor(), lambda: now, runs=INLINE)
+        self.assertEqual([one.key for one in self.successResultOf(back.lease("Shop:order", 9, 60))], ["second"])
+        self.assertEqual(len(self.successResultOf(back.outbox.lease())), 1)
+        self.assertGreater(back.next_id(), again.id)
+        self.successResultOf(back.close())
