@@ -20,6 +20,7 @@ from errklein.web import BotParts, ToOwner, WebServer, WebSettings
 from errklein.web._to_owner import NODE
 from errklein.webhooks import webhook
 from errklein.webhooks.forwarding import TrustedProxies
+from tests import needs_network
 from tests.web.kit import Recorder, hooks_of, port_of
 
 SECRET = b"of the nodes"
@@ -61,6 +62,7 @@ class ToOwnerTests(TestCase):
 
     async def setUp(self) -> None:
         """Start both."""
+        needs_network()
         self.owner_node: Node | None = None
         self.owns = False
         self.owner = await self.server(lambda: True)
