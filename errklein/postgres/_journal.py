@@ -88,6 +88,7 @@ class PostgresWriter(JournalWriter):
         now, route = self._now(), self._route(connection, webhook)
         wanted, number = {"route": route}, count + len(busy)
         if ordered:
+            connection.execute(self.queries["lock route"], (route,))
             oldest = connection.execute(
                 self.queries["candidates"].format(due=""), {"route": route, "count": 1}
             ).fetchone()

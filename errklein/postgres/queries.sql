@@ -216,9 +216,12 @@ SELECT pgmq.set_vt(
     'errklein', (SELECT array_agg(message) FROM extended), clock_timestamp() + make_interval(secs => :seconds::double precision)
 )
 
+-- query lock route: let other processes that lease in order wait for the end of this transaction.
+SELECT pg_advisory_xact_lock(1701998181, ?::integer)
+
 -- query candidates: for a lease in order; the braces stand for a condition. Messages are numbered in the order of receipt, while the
--- ids of several processes are only about in that order.
-SELECT id, due_at FROM deliveries WHERE state < 3 AND route = :route {due} ORDER BY message LIMIT :count
+-- ids of several processes are only about in that order. One that runs comes first: one with a lower number may be stored later.
+SELECT id, due_at FROM deliveries WHERE state < 3 AND route = :route {due} ORDER BY state <> 1, message LIMIT :count
 
 -- query next due: the seconds until a delivery of the webhook that waits is due.
 SELECT extract(epoch FROM vt - clock_timestamp()) FROM pgmq.q_errklein AS q
@@ -229,7 +232,8 @@ ORDER BY vt LIMIT 1
 -- query next due in order: the seconds until the oldest unfinished delivery is due, if it waits.
 SELECT extract(epoch FROM vt - clock_timestamp())
 FROM (
-    SELECT message, state FROM deliveries WHERE state < 3 AND route = (SELECT id FROM routes WHERE name = :webhook) ORDER BY message LIMIT 1
+    SELECT message, state FROM deliveries WHERE state < 3 AND route = (SELECT id FROM routes WHERE name = :webhook)
+    ORDER BY state <> 1, message LIMIT 1
 ) AS oldest JOIN pgmq.q_errklein ON msg_id = oldest.message WHERE state <> 1
 
 -- query remove messages: their ids, and the hours in which they were accepted.

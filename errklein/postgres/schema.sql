@@ -82,7 +82,7 @@ CREATE TABLE deliveries (
 );
 
 CREATE INDEX unfinished ON deliveries (route, id) WHERE state < 3;
-CREATE INDEX in_order ON deliveries (route, message) WHERE state < 3;
+CREATE INDEX in_order ON deliveries (route, (state <> 1), message) WHERE state < 3;
 CREATE INDEX finished ON deliveries (route, state, id) WHERE state >= 3;
 CREATE INDEX refused ON deliveries (route, reason, id) WHERE state = 7;
 CREATE INDEX unverified ON deliveries (state, id) WHERE verified = 0 AND state < 7;

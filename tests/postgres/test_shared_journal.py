@@ -293,6 +293,35 @@ class LeaseTests(SharedCase):
             list(pool.map(run, journals))
         self.assertEqual(ran, ids)
 
+    def test_received_while_a_later_one_runs(self) -> None:
+        """While one runs that was recorded at the same time as an earlier one, but before its end, the earlier one waits."""
+        self.result_of(self.journal.finish(self.record(lease=60), OK))
+        early, late = self.delivery(), self.delivery()
+        with self.journal._database.transaction() as connection:  # type: ignore[attr-defined]
+            self.journal._writer.record(connection, [(early, 0.0, 0.0)])  # type: ignore[attr-defined]
+            self.assertIsNone(self.result_of(self.other.record(late)))
+            self.assertEqual(self.ids_for_other(ordered=True), [late.id])
+        self.assertEqual(self.leased_ids(ordered=True), [])
+        self.assertIsNone(self.result_of(self.journal.next_due("Builds:build", ordered=True)))
+        self.result_of(self.other.retry_at(late.id, self.time, ERROR))
+        self.assertEqual(self.leased_ids(ordered=True), [early.id])
+        self.result_of(self.journal.finish(early.id, OK))
+        self.assertEqual(self.leased_ids(ordered=True), [late.id])
+
+    def test_ordered_lease_while_another_process_leases(self) -> None:
+        """A process that leases an ordered webhook waits until it is known what another one has leased."""
+        late = self.record()
+        with ThreadPoolExecutor(1) as pool:
+            with self.other._database.transaction() as connection:
+                leased = self.other._writer.lease(connection, "Builds:build", 1, 60.0, True)
+                self.assertEqual([one.id for one in leased], [late])
+                # As if another process had recorded it at the same time.
+                self.record()
+                connection.execute("UPDATE deliveries SET message = message + 10 WHERE id = ?", (late,))
+                waiting = pool.submit(self.leased_ids, ordered=True)
+                wait_for_lock(self.url)
+            self.assertEqual(waiting.result(), [])
+
     def test_retry_of_another_process(self) -> None:
         """Whoever looks when a retry is due runs it."""
         number = self.record(lease=30)
