@@ -41,7 +41,7 @@ class _Share(NamedTuple):
 
 SHARES = {
     # For a database whose size isn't that of a file.
-    "deliveries": _Share(1, "size"),
+    "deliveries": _Share(1, "size + 450"),
     # Of the half for keys of deliveries, unverified webhooks have a quarter.
     "dedupe": _Share(1 / 2, "40 + 2.34 * length(key)"),
     "ended_messages": _Share(

@@ -190,8 +190,14 @@ class PostgresJournal(SQLiteJournal):
         runs: tuple[Run, Run] | None = None,
     ) -> None:
         self._wake_functions: list[Callable[[], None]] = []
+        self._fenced = database
         self._use(database, True, reactor, now, redaction, retention, runs)
         database.restored = self._wake_up
+
+    def close(self) -> Deferred[None]:
+        # The next owner may have begun. What is left is harmless: ends of own leases, numbers, and what became of own messages.
+        self._fenced.fence = None
+        return super().close()
 
     def _reserve_ids(self) -> None:
         ((first,),) = self._database.read("SELECT nextval('delivery_ids')")

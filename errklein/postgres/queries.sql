@@ -277,3 +277,9 @@ SELECT pg_notify('errklein', 'deliveries -')
 
 -- query unverified waiting: the size of the deliveries of unverified webhooks that wait or run.
 SELECT coalesce(sum(size), 0) FROM deliveries WHERE verified = 0 AND state < 3
+
+-- query oldest unverified: deliveries in a state, with their sizes, which are larger than those in a file.
+SELECT id, size + 450 FROM deliveries WHERE verified = 0 AND state < 7 AND state = ? ORDER BY id LIMIT ?
+
+-- query oldest verified: as before.
+SELECT id, size + 450 FROM deliveries WHERE verified = 1 AND state >= 3 AND state = ? ORDER BY id LIMIT ?

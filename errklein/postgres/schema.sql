@@ -79,7 +79,7 @@ CREATE TABLE deliveries (
     message bigint,
     -- The process that leases the delivery, or did so last.
     node bigint
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
 
 CREATE INDEX unfinished ON deliveries (route, id) WHERE state < 3;
 CREATE INDEX in_order ON deliveries (route, (state <> 1), message) WHERE state < 3;

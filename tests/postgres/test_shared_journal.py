@@ -375,6 +375,17 @@ class OwnerTests(SharedCase):
             self.assertIn("another process", str(self.failureResultOf(change, JournalError)))
         self.assertEqual(self.state(number), DeliveryState.RUNNING)
 
+    def test_end_of_a_former_owner(self) -> None:
+        """A former owner that stops stores its last numbers, and doesn't count as killed."""
+        journal = self.open()
+        ((epoch,),) = self.rows("SELECT epoch FROM owner")
+        journal._database.fence = epoch
+        self.other._database.write("UPDATE owner SET epoch = epoch + 1")
+        journal.count("Builds:build")
+        self.result_of(journal.close())
+        self.assertEqual(self.rows("SELECT sum(counted) FROM totals"), [(1,)])
+        self.assertEqual(self.rows("SELECT count(*) FROM runs WHERE ended IS NOT NULL"), [(1,)])
+
 
 class MaintenanceTests(SharedCase):
     retention = Retention(max_bytes=10_000)
