@@ -8,6 +8,7 @@ constrained to their versions. It installs what is missing into a new directory,
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib
 import json
@@ -405,13 +406,19 @@ class PackageDirectory:
         """Install the missing requirements. Raises InstallError, also if an installed version would have to change."""
         with _lock:
             try:
-                self._install(requirements)
+                self.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                # Several processes of a bot may share the directory.
+                lock = os.open(self.parent, os.O_RDONLY)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    self._install(requirements)
+                finally:
+                    os.close(lock)
             except OSError as error:
                 where = error.filename or self.path
                 raise InstallError(f"{requirements.path}: {where} can't be written: {error.strerror}") from error
 
     def _install(self, requirements: RequirementFile) -> None:
-        self.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Finish or remove an installation that was interrupted because its process was killed.
         self._move_ready()
         for left in self.parent.glob(".new-*"):

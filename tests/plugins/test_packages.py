@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from importlib import import_module, invalidate_caches
@@ -201,6 +202,23 @@ class PluginTests(PluginsTestCase):
         failed = install_packages(file)
         assert failed is not None
         self.assertIn(line, str(failed[1]))
+
+
+class SharedDirectoryTests(PackagesTestCase):
+    def test_one_process_at_a_time(self) -> None:
+        """Processes that share the directory install one after the other."""
+        locked = []
+
+        def install(requirements: RequirementFile) -> None:
+            other = os.open(self.packages.parent, os.O_RDONLY)
+            self.addCleanup(os.close, other)
+            locked.append(self.assertRaises(BlockingIOError, fcntl.flock, other, fcntl.LOCK_EX | fcntl.LOCK_NB))
+
+        self.patch(self.packages, "_install", install)
+        file = self.data / "requirements.txt"
+        file.write_text("no-such-package\n")
+        self.packages.install(RequirementFile.read(file))
+        self.assertEqual(len(locked), 1)
 
 
 class StoredValuesTests(PackagesTestCase):
