@@ -75,18 +75,24 @@ class Membership:
                 if len(_REFUSED.findall(text)) == len(_SERVER.findall(text)) > 0 and not _OTHER_ERRORS.search(text):
                     raise Refused(str(explained(self.name, error))) from error
                 raise
+            # A pooler has numbers of its own for sessions.
+            if connection.execute("SELECT pg_backend_pid()").fetchone() != (connection.info.backend_pid,):
+                connection.close()
+                raise DatabaseError(
+                    f"{self.name} is a connection pooler such as PgBouncer, whose clients share sessions; "
+                    "set ERRKLEIN_DATABASE to the address of the PostgreSQL server itself"
+                )
             with self._lock:
                 self._connection = connection
             self._held = 0
-            # A heartbeat that takes longer is none.
-            connection.execute("SET lock_timeout = '3s'; SET statement_timeout = '4s'; LISTEN errklein")
-            ((pid, self.server, self.uptime, self.secret),) = self._run("server").fetchall()
-        if pid != connection.info.backend_pid:
-            self.close()
-            raise DatabaseError(
-                f"{self.name} is a connection pooler such as PgBouncer, whose clients share sessions; "
-                "set ERRKLEIN_DATABASE to the address of the PostgreSQL server itself"
-            )
+            try:
+                # A heartbeat that takes longer is none.
+                connection.execute("SET lock_timeout = '3s'; SET statement_timeout = '4s'; LISTEN errklein")
+                ((self.server, self.uptime, self.secret),) = self._run("server").fetchall()
+            except psycopg.Error:
+                # A standby, for instance.
+                self.close()
+                raise
 
     def add(self, node: Node) -> Node:
         """Add this process, and return it with its id."""

@@ -1,7 +1,7 @@
 -- Statements of nodes by their names. The transaction of a heartbeat locks the rows of `owner` and `nodes` in this order, as all others do.
 
--- query server: what identifies the server and its history. A pooler reports another number of the session than the server. A standby raises an error.
-SELECT pg_backend_pid(), (SELECT system_identifier FROM pg_control_system()) || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8),
+-- query server: what identifies the server and its history. A standby raises an error.
+SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8),
     CAST(extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) AS double precision), (SELECT secret FROM owner)
 
 -- query add: a new node.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
@@ -34,7 +35,7 @@ class Side(Protocol):
         if self.other is None:
             self._waiting.append(data)
         else:
-            self.other.transport.write(data)
+            self.other.transport.write(self._proxy.changed(data))
 
     def connectionLost(self, reason: Any = None) -> None:
         """End the other side, unless the network is cut."""
@@ -44,10 +45,11 @@ class Side(Protocol):
 
 
 class Proxy:
-    """A proxy on a free port of loopback, which forwards to `port`."""
+    """A proxy on a free port of loopback, which forwards to `port` what the function returns."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, changed: Callable[[bytes], bytes] = lambda data: data) -> None:
         self.target = port
+        self.changed = changed
         self.is_cut = False
         self.sides: list[Side] = []
 

@@ -436,6 +436,7 @@ class Simulation:
         if process.paused or process.network.is_cut or process.network.slow:
             return
         self.note("the sessions of {} are ended", process.name)
+        process.well_since = self.clock.seconds()
         for session in [session for session in self.server.sessions if session.name == process.session]:
             self.server.end_session(session)
 
