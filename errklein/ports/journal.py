@@ -23,7 +23,7 @@ class Journal(Protocol):
         """The messages that wait to be sent. `finish`, `retry_at` and `bury` write what was added before them, too."""
 
     def next_id(self) -> int:
-        """Return the id of a new delivery."""
+        """Return the id of a new delivery. Raises JournalError: there is none while the database is absent for long."""
 
     def record(
         self, delivery: StoredDelivery, *, lease: float = 0.0, window: float = 0.0

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import count
 from math import ceil
 from pathlib import Path
 from zlib import crc32
@@ -29,6 +28,7 @@ from errklein.journal._outbox_store import SQLiteOutboxStore
 from errklein.journal._reading import NUMBERS, QUERIES, JournalReader, as_ids, delivery_of, read_queries, request_of
 from errklein.journal._retention import Pruner
 from errklein.journal._writing import FURTHEST, PROCESS_ENDED, End, JournalWriter, fitting
+from errklein.ports.journal import JournalError
 from errklein.postgres._database import PostgresDatabase
 from errklein.running import ThreadReactor, call_from_thread
 from errklein.webhooks.deliveries import DeliveryState, StoredDelivery
@@ -202,10 +202,18 @@ class PostgresJournal(SQLiteJournal):
     def _reserve_ids(self) -> None:
         ((first,),) = self._database.read("SELECT nextval('delivery_ids')")
         self._use_ids(first)
+        # Others keep this function, which goes on to later blocks.
+        self.next_id = self._take_id
 
     def _use_ids(self, first: int) -> None:
-        self._block_end = first + BLOCK
-        self.next_id = count(first).__next__
+        self._ids = range(first, first + BLOCK)
+
+    def _take_id(self) -> int:
+        ids = self._ids
+        if not ids:
+            raise JournalError("no more deliveries get an id until the database answers")
+        self._ids = ids[1:]
+        return ids[0]
 
     def wake_up(self, function: Callable[[], None]) -> None:
         """Call the function after the database was absent, and from time to time: others may have left deliveries."""
@@ -216,7 +224,9 @@ class PostgresJournal(SQLiteJournal):
             call_from_thread(self._reactor, function)
 
     def _prune(self, connection: SQLConnection) -> bool:
-        ((first,),) = connection.execute(self._writer.queries["new ids"], (self._block_end,)).fetchall()
+        # While the database is absent, none can be taken.
+        given_up = self._ids.stop if len(self._ids) > BLOCK // 2 else 0
+        ((first,),) = connection.execute(self._writer.queries["new ids"], (given_up,)).fetchall()
         if first is not None:
             self._use_ids(first)
         has_more = super()._prune(connection)

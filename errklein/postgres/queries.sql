@@ -266,8 +266,8 @@ strpos(
     encode(convert_to(spelling.value, 'UTF8'), 'escape')
 ) > 0
 
--- query new ids: the first id of a new block, if another process has stored ids of a later one than this process has.
-SELECT CASE WHEN (SELECT max(id) FROM deliveries) >= ? THEN nextval('delivery_ids') END
+-- query new ids: the first id of a new block, if another process has stored ids of a later one than this process has, or for 0.
+SELECT CASE WHEN (SELECT coalesce(max(id), 0) FROM deliveries) >= ? THEN nextval('delivery_ids') END
 
 -- query nodes: the names of the processes that run.
 SELECT name FROM nodes WHERE seen_at > extract(epoch FROM clock_timestamp()) - 10 ORDER BY id

@@ -278,7 +278,7 @@ class Recording:
         try:
             await self._later.accept(delivery, hook.declaration.window)
         except JournalError as error:
-            raise self._unavailable(error) from error
+            raise self.unavailable(error) from error
         headers = (*response.headers, (b"X-Delivery-Id", b"%d" % delivery.id))
         return ImmediateResponse(response.status, headers, response.body)
 
@@ -295,7 +295,7 @@ class Recording:
         try:
             earlier = await self._journal.record(delivery, lease=_FOREVER, window=hook.declaration.window)
         except JournalError as error:
-            raise self._unavailable(error) from error
+            raise self.unavailable(error) from error
         if earlier is None:
             later = self._later
             return lambda ended: later.finish(delivery.id, ended.outcome())
@@ -370,7 +370,7 @@ class Recording:
             answered=0 if request.origin or outcome is None else outcome.status,
         )
 
-    def _unavailable(self, error: JournalError) -> Problem:
+    def unavailable(self, error: JournalError) -> Problem:
         if self._warnings.allows(str(error)):
             self._logger.warn("Webhooks can't be recorded, and get 503: {reason}", reason=str(error))
         return Problem(503, "the request could not be recorded", retry_after(_RETRY_AFTER))

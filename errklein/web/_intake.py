@@ -22,6 +22,7 @@ from urllib.parse import unquote_to_bytes
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
+from errklein.ports.journal import JournalError
 from errklein.running import NEVER, Runner
 from errklein.verify import ImmediateResponse
 from errklein.web._checks import RecordedRequest
@@ -132,7 +133,8 @@ class Intake:
             return
         hook, recording = route.hook, services.recording
         assert hook is not None
-        self._identify(request)
+        if not self._identify(request):
+            return
         context = RequestContext(services, request, hook, captures)
         if (route.is_plain and route.label not in recording.paused) or self._needs_no_check(hook, request):
             Delivery(route, context).start()
@@ -157,11 +159,18 @@ class Intake:
         assert to_owner is not None
         to_owner.pass_on(request, self.services)
 
-    def _identify(self, request: WebhookRequest) -> None:
-        """Give a request for a webhook the time and the id of its delivery. Both increase with each new request."""
+    def _identify(self, request: WebhookRequest) -> bool:
+        """Give a request for a webhook the time and the id of its delivery. Both increase with each new request. Return False if
+        there is no id, after an error response."""
         if request.received_at is None:
             recording = self.services.recording
-            request.received_at, request.delivery_id = recording.now(), recording.next_id()
+            try:
+                request.delivery_id = recording.next_id()
+            except JournalError as error:
+                request.send_error(recording.unavailable(error))
+                return False
+            request.received_at = recording.now()
+        return True
 
     def _needs_no_check(self, hook: Hook, request: WebhookRequest) -> bool:
         if hook.owner in self.routes.held and not self.services.recording.runs_later(hook):
@@ -253,10 +262,10 @@ class Intake:
     # Refusals.
 
     def refuse(self, hook: Hook, request: WebhookRequest, problem: Problem) -> None:
-        self._identify(request)
-        self.services.checks.note_refusal(hook, request, problem)
-        self.services.recording.log_refused(hook, request, problem)
-        request.send_error(problem)
+        if self._identify(request):
+            self.services.checks.note_refusal(hook, request, problem)
+            self.services.recording.log_refused(hook, request, problem)
+            request.send_error(problem)
 
     def _respond_without_route(self, request: WebhookRequest, no_route: NoRoute) -> None:
         if self._is_for_owner():

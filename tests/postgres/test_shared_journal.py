@@ -136,6 +136,19 @@ class RecordTests(SharedCase):
         self.other.maintain()
         self.assertEqual(self.other.next_id(), later + 2)
 
+    def test_blocks_of_ids(self) -> None:
+        """A process takes another block when half of one is used, and gives no ids of others, also to those who keep `next_id`."""
+        next_id = self.journal.next_id
+        others = self.other.next_id()
+        ids = {next_id() for _ in range(5_001)}
+        self.journal.maintain()
+        later = [next_id() for _ in range(10_000)]
+        self.assertEqual((len(ids.union(later, [others])), later[0] // 10_000), (15_002, 2))
+        # The database is absent for long.
+        self.assertRaises(JournalError, next_id)
+        self.journal.maintain()
+        self.assertEqual(next_id() // 10_000, 3)
+
     def test_totals_of_several_processes(self) -> None:
         """The totals are those of all processes, none of which waits for the transaction of another one."""
         self.record()

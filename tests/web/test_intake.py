@@ -673,6 +673,18 @@ class AcknowledgedTests(IntakeCase):
             [line for line in warnings if "disk" in line], ["Webhooks can't be recorded, and get 503: the disk is full"]
         )
 
+    def test_no_ids(self) -> None:
+        """While the database is absent for so long that there are no ids, all requests for webhooks get 503."""
+
+        def next_id() -> int:
+            raise JournalError("the database is absent")
+
+        self.patch(self.web.services.recording, "next_id", next_id)
+        for path, headers in (("/durable", signed(b"{}")), ("/durable", {}), ("/plain", {})):
+            response = self.post(path, b"{}", headers)
+            self.assertEqual((response.status, response.header("Retry-After"), self.plugin.got), (503, "10", []))
+        self.assertEqual(self.states(), [])
+
     def test_disk_that_hangs(self) -> None:
         """A client doesn't wait longer for the disk than for a handler. What is recorded later runs, since it may have got 202."""
         record, writing = self.journal.record, Deferred[None]()
