@@ -68,6 +68,7 @@ def connect_options(address: str, name: str, search_path: str = "errklein") -> d
     return {
         "connect_timeout": CONNECT_TIMEOUT,
         "tcp_user_timeout": 10_000,
+        "target_session_attrs": "read-write",
         **alive,
         **given,
         "application_name": name[:63],
@@ -116,12 +117,19 @@ class PostgresDatabase:
                 yield _Statements(connection)
                 if connection.execute("COMMIT", prepare=False).statusmessage != "COMMIT":
                     raise DatabaseError(f"{self.path}: the transaction has failed")
+            except errors.ReadOnlySqlTransaction:
+                # The server isn't the primary any more. The next connection may lead to that.
+                connection.close()
+                raise
             finally:
                 if connection.info.transaction_status is not TransactionStatus.IDLE:
                     with suppress(psycopg.Error):
                         connection.execute("ROLLBACK", prepare=False)
 
     def _begin(self, connection: psycopg.Connection) -> psycopg.Connection:
+        if connection.info.transaction_status is not TransactionStatus.IDLE:
+            # An earlier beginning has waited too long for a takeover.
+            connection.execute("ROLLBACK", prepare=False)
         if self.fence is None:
             connection.execute("BEGIN", prepare=False)
             return connection

@@ -133,6 +133,16 @@ class DatabaseTests(SynchronousTestCase):
         with self.assertRaises(DatabaseError):
             self.database.write("INSERT INTO numbers VALUES (2)")
 
+    def test_takeover_that_takes_long(self) -> None:
+        """While a takeover doesn't end, transactions of the owner fail. If it's given up, they work again."""
+        database = self.connected(f"{self.url}&options=-c%20lock_timeout%3D50")
+        database.fence = 1
+        with self.database.transaction() as connection:
+            connection.execute("SELECT 1 FROM owner FOR UPDATE")
+            for _ in range(2):
+                self.assertRaises(DatabaseError, database.write, "INSERT INTO numbers VALUES (1)")
+        self.assertEqual(database.write("INSERT INTO numbers VALUES (1)"), 1)
+
     def test_ended_session(self) -> None:
         """A session that the server has ended between two uses is replaced, unnoticed by the caller."""
         self.database.read("SELECT 1")
@@ -153,6 +163,14 @@ class DatabaseTests(SynchronousTestCase):
             other.read("SELECT pg_terminate_backend(?::int, 10000)", (pid,))
             connection.execute("INSERT INTO numbers VALUES (2)")
         self.assertEqual(self.database.read("SELECT * FROM numbers"), [])
+        self.assertEqual(self.database.write("INSERT INTO numbers VALUES (1)"), 1)
+
+    def test_server_that_is_not_the_primary_any_more(self) -> None:
+        """A session that only reads is an error, and replaced, since the address may lead to another server now."""
+        self.database.write("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        with self.assertRaises(DatabaseError) as caught:
+            self.database.write("INSERT INTO numbers VALUES (1)")
+        self.assertIn("connect to the primary", str(caught.exception))
         self.assertEqual(self.database.write("INSERT INTO numbers VALUES (1)"), 1)
 
     def test_closed(self) -> None:
