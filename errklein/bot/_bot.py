@@ -405,7 +405,8 @@ class Bot:
             self.delivery_queue.look()
             if self.owns:
                 self._check_webhooks()
-                self.nodes.changed("plugins")
+                if not self.alone:
+                    self._sharing.tell_plugins()
 
     def pool_is_full(self, status: PoolStatus) -> None:
         self.notices.post(("threads", status.name), pool_notice(status, self.bot_config.BOT_PREFIX))

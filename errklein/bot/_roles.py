@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from errklein._version import __version__
 from errklein.bot._operations import RELOADS, change_config
 from errklein.commands.operations import Actor
+from errklein.plugins.manager import INACTIVE
 from errklein.ports.nodes import ROLES, WORKER, Node
 from errklein.running import RateLimit, SerialQueue, on_reactor_soon
 
@@ -65,6 +66,7 @@ class Sharing:
         self.runs = WORKER in bot.nodes.me.roles
         self._others_run = self._is_outdated = False
         self._reloads = 0
+        self._inactive: list[str] | None = None
         self._changes, self._taking = SerialQueue(bot.reactor), SerialQueue(bot.reactor)
         self._is_telling, self._warnings = False, RateLimit(bot.reactor.seconds)
         self._looking = LoopingCall(self._look)
@@ -88,6 +90,14 @@ class Sharing:
         if hook is None:
             return owns
         return not (hook.elsewhere or (owns and self._others_run and hook.declaration.anywhere))
+
+    def tell_plugins(self) -> None:
+        """Let other processes look at the plugins. Deliveries of those that are inactive here wait, wherever they run."""
+        manager = self._bot.plugin_manager
+        inactive = [plugin.name for plugin in manager.found if not manager.is_active_or_late(plugin)]
+        stored = manager.stored_values.set(INACTIVE, inactive) if inactive != self._inactive else succeed(None)
+        self._inactive = inactive
+        stored.addErrback(self._failed).addBoth(lambda _: self._nodes.changed("plugins"))
 
     async def stand_in(self) -> None:
         """Serve the webhooks of the owner's plugins."""

@@ -72,6 +72,7 @@ def _spoken(seconds: float) -> str:
 
 CONFIGS = "configs"
 BL_PLUGINS = "bl_plugins"
+INACTIVE = "inactive"  # the key of the plugins that are inactive in the owner of several processes
 WEBHOOKS = "webhooks"
 
 
@@ -289,6 +290,7 @@ class PluginManager(StoreMixin):
         """Serve the webhooks of plugins that another process activates. Where deliveries are `run`, those with `anywhere` are run,
         on instances with configuration, values and templates, but without `activate`."""
         blacklisted, stored = await self.stored_values.get(BL_PLUGINS, []), await self.stored_values.get(CONFIGS, {})
+        inactive = await self.stored_values.get(INACTIVE, [])
         changes = await self.changed_files([plugin.plug for plugin in self.found]) or {}
         wanted = [one.name for one in self.found if one.instance is not None and one.name not in blacklisted]
         for name in self._stand_ins.keys() - wanted:
@@ -297,7 +299,8 @@ class PluginManager(StoreMixin):
         for rank, name in enumerate(activation_order(self._plugins, wanted)):
             try:
                 if name in wanted:
-                    await self._stand_in_for(self._plugins[name], rank, runs, stored.get(name), name in changes)
+                    runs_here = runs and name not in inactive
+                    await self._stand_in_for(self._plugins[name], rank, runs_here, stored.get(name), name in changes)
             except RAISED as error:
                 self.log.error("{plugin} can't be used in this process: {error}", plugin=name, error=masker(str(error)))
 
