@@ -30,7 +30,7 @@ _REFUSED = re.compile(r"failed: (?:Connection refused|No such file|FATAL: +the d
 _OTHER_ERRORS = re.compile("timeout|could not translate")
 
 
-class Refused(DatabaseError):
+class ServerRefused(DatabaseError):
     """The server itself doesn't run, starts or shuts down, so that no other process can use it."""
 
 
@@ -73,7 +73,7 @@ class Membership:
             except psycopg.OperationalError as error:
                 text = str(error)
                 if len(_REFUSED.findall(text)) == len(_SERVER.findall(text)) > 0 and not _OTHER_ERRORS.search(text):
-                    raise Refused(str(explained(self.name, error))) from error
+                    raise ServerRefused(str(explained(self.name, error))) from error
                 raise
             # A pooler has numbers of its own for sessions.
             if connection.execute("SELECT pg_backend_pid()").fetchone() != (connection.info.backend_pid,):

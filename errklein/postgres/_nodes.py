@@ -36,7 +36,7 @@ from errklein._version import __version__
 from errklein.database import DatabaseError
 from errklein.ports.journal import JournalError
 from errklein.ports.nodes import CHAT, Node
-from errklein.postgres._membership import Membership, Refused, SeenNode
+from errklein.postgres._membership import Membership, SeenNode, ServerRefused
 from errklein.running import call_from_thread, start_daemon_thread
 
 BEAT, LASTS, RECONNECT, DEAD, GONE = 0.5, 5.0, 0.5, 7.0, 0.9
@@ -249,7 +249,7 @@ class PostgresNodes:
         began = self._seconds()
         try:
             self._members.connect()
-        except Refused:
+        except ServerRefused:
             self._confirm(began)
             raise
         self._watch = Watch()

@@ -10,7 +10,7 @@ from typing import Any
 
 from errklein.database import DatabaseError
 from errklein.ports.nodes import Node
-from errklein.postgres._membership import Refused, SeenNode
+from errklein.postgres._membership import SeenNode
 
 LOCK_TIMEOUT = 3.0
 
@@ -322,5 +322,3 @@ class Membership:
 
 
 _LOCK = threading.RLock()
-
-__all__ = ["LOCK_TIMEOUT", "Membership", "Refused", "Server", "Session", "Tables"]

@@ -16,7 +16,7 @@ from twisted.internet.task import Clock
 
 from errklein.database import DatabaseError
 from errklein.ports.nodes import ROLES, WORKER
-from errklein.postgres._membership import Refused
+from errklein.postgres._membership import ServerRefused
 from errklein.postgres._nodes import PostgresNodes
 from tests.postgres import memory
 from tests.postgres.lockstep import REACTOR, Process, Thread
@@ -329,7 +329,7 @@ class Simulation:
             thread.sleep(3.0)
             raise DatabaseError("timeout")
         if self.state == "refused":
-            raise Refused("refused")
+            raise ServerRefused("refused")
         if self.state == "reset":
             raise DatabaseError("reset")
         session = self.server.connect(process.session, received)

@@ -47,8 +47,8 @@ class RefusedTests(SynchronousTestCase):
         """An owner goes on while the server itself says that nobody can use it."""
         programs()
         for failure in (REFUSED, STARTING, NO_SOCKET):
-            self.assertEqual(self.kind_of(failure), "Refused")
-        self.assertEqual(self.kind_of(REFUSED, STARTING), "Refused")
+            self.assertEqual(self.kind_of(failure), "ServerRefused")
+        self.assertEqual(self.kind_of(REFUSED, STARTING), "ServerRefused")
 
     def test_server_that_others_may_reach(self) -> None:
         """An owner stops if another process may reach the server, or one of several servers."""
