@@ -17,9 +17,11 @@ from twisted.python.failure import Failure
 from errklein._version import __version__
 from errklein.bot._operations import RELOADS, change_config
 from errklein.commands.operations import Actor
+from errklein.config import ConfigError
 from errklein.plugins.manager import INACTIVE
 from errklein.ports.nodes import ROLES, WORKER, Node
 from errklein.running import RateLimit, SerialQueue, on_reactor_soon
+from errklein.storage import StorageError
 
 if TYPE_CHECKING:
     from errklein.bot._bot import Bot
@@ -137,9 +139,14 @@ class Sharing:
         bot = self._bot
         reloads = await bot.plugin_manager.stored_values.get(RELOADS, 0)
         if reloads != self._reloads and (read := bot.read_config) is not None:
-            fresh = await bot.plugin_pool.run(lambda: read, name=lambda: "the reload of the configuration")
-            change_config(bot, fresh, Actor("the owner"), is_forced=True)
             self._reloads = reloads
+            try:
+                fresh = await bot.plugin_pool.run(lambda: read, name=lambda: "the reload of the configuration")
+                change_config(bot, fresh, Actor("the owner"), is_forced=True)
+            except (ConfigError, StorageError) as error:
+                self.log.error(
+                    "The owner has reloaded the configuration, and this process can't: {error}", error=str(error)
+                )
         if not bot.owns:
             await bot.room_webhooks.read_again()
         if not bot.owns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,12 +14,13 @@ from errklein import BotPlugin, botcmd, webhook
 from errklein.bot import SingleNode
 from errklein.chat import Message
 from errklein.commands.operations import Actor
-from errklein.config import SecretStore
+from errklein.config import Config, ConfigError, SecretStore, load_config
 from errklein.console import ConsoleServer
 from errklein.ports.outbox import OutboxStatus
 from errklein.running.context import OnlyInOwner
 from errklein.status import StatusServer
 from errklein.testing import PluginTestCase, TestBot
+from errklein.testing._bot import ADMIN
 from errklein.testing._reactor import InlinePool
 from tests.bot.several import SeveralTestCase
 
@@ -287,6 +289,28 @@ class WebhookTests(SeveralTestCase):
         self.assertEqual(self.post(other, "/anywhere"), 503)
         self.owner.command("!plugin unblacklist Hooks")
         self.assertEqual(self.post(other, "/later"), 202)
+
+    def test_configuration(self) -> None:
+        """When the owner has reloaded the configuration, others read theirs. One that is invalid stays as it was."""
+        others = [self.process(), self.process()]
+
+        def read(bot: TestBot) -> Config:
+            if bot is others[1]:
+                raise ConfigError("no such file")
+            settings = {
+                "BOT_DATA_DIR": bot.config.BOT_DATA_DIR,
+                "STORAGE": "Memory",
+                "BACKEND": "Test",
+                "BOT_ADMINS": (ADMIN,),
+            }
+            return load_config(None, {**settings, "WEBHOOKS": {"Hooks:later": {"rate": "1/min"}}})
+
+        for bot in (self.owner, *others):
+            bot.bot.read_config = partial(read, bot)
+        self.owner.command("!config reload")
+        self.assertEqual([self.post(others[0], "/later") for _ in range(2)], [202, 429])
+        self.assertEqual([self.post(others[1], "/later") for _ in range(2)], [202, 202])
+        self.assertEqual([message for message in others[0].messages if "reload" in message], [])
 
     def test_webhooks_of_rooms(self) -> None:
         """One that is made in the owner is received by others, until it is removed; the owner sends the messages."""
