@@ -100,6 +100,7 @@ class Membership:
             # A restored database gives numbers again that processes have.
             while not (row := self._row("add", **self._columns(node))):
                 pass
+        self._hold(row[0])
         return node._replace(id=row[0], began_at=row[1], seen_at=row[1])
 
     def beat(self, node: Node, epoch: int | None) -> tuple[int | None, bool]:

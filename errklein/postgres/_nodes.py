@@ -80,7 +80,10 @@ class Watch:
                 trace.had_session, trace.gone_at = True, None
             elif trace.had_session and trace.gone_at is None:
                 trace.gone_at = after
-            if before - trace.beat_at >= DEAD or (trace.gone_at is not None and before - trace.gone_at >= GONE):
+            # One that has not been started yet sends no heartbeats.
+            is_starting = seen.beat == 0 and seen.has_session
+            is_gone = trace.gone_at is not None and before - trace.gone_at >= GONE
+            if is_gone or (before - trace.beat_at >= DEAD and not is_starting):
                 yield seen
 
 

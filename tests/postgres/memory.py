@@ -236,15 +236,20 @@ class Membership:
 
     def add(self, node: Node) -> Node:
         """Add this process."""
-        return self._request(self._server.add, node)
+        node = self._request(self._server.add, node)
+        self._hold(node.id)
+        return node
 
     def beat(self, node: Node, epoch: int | None) -> tuple[int | None, bool]:
         """Send a heartbeat."""
         number, owns = self._request(self._server.beat, node, epoch)
         if number is not None and self._held != node.id:
-            self._request(self._server.hold, node.id)
-            self._held = node.id
+            self._hold(node.id)
         return number, owns
+
+    def _hold(self, id: int) -> None:
+        self._request(self._server.hold, id)
+        self._held = id
 
     def nodes(self) -> Sequence[SeenNode]:
         """Return all nodes."""

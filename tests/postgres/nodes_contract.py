@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import monotonic
 
 from errklein.ports.nodes import CHAT, INTAKE, ROLES, WORKER
+from errklein.postgres import _nodes
 from tests.postgres.nodes import TestNode, until
 
 
@@ -97,6 +99,22 @@ class NodesContract:
         self.kill(first)
         await until(self, lambda: "owned" in second.told, 2.0)
         self.assertEqual(second.nodes.owner.id, second.nodes.me.id)
+
+    async def test_starting_node_is_not_in_the_way(self) -> None:
+        """While a process loads plugins, before it sends heartbeats, another one takes over as fast, and doesn't remove it."""
+        self.patch(_nodes, "DEAD", 2.0)
+        first, second = self.started(), self.new_node()
+        self.addCleanup(second.nodes.stop)
+        await until(self, lambda: first.nodes.owner)
+        third = self.started()
+        await until(self, lambda: third.nodes.owner)
+        self.kill(first if first.nodes.owns else third)
+        await until(self, lambda: "owned" in (third if first in self.killed else first).told, 2.0)
+        began = monotonic()
+        await until(self, lambda: monotonic() - began > 2.5)
+        second.start()
+        await until(self, lambda: second.nodes.owner)
+        self.assertEqual(len(await second.nodes.all()), 2)
 
     async def test_killed_worker_is_removed(self) -> None:
         """A dead node that doesn't own is removed by the others."""

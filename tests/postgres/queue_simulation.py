@@ -205,9 +205,9 @@ class QueueBot(Bot):
                 return
             is_fenced = fence is not None and fence != world.server.tables.epoch
             result = world.tables.call(function, is_absent=is_fenced)
-            if world.clock.seconds() < FAULTS_END and world.random.random() < 0.005:
+            if world.random.random() < 0.005:
                 # It doesn't know yet what has changed.
-                world._pause(self)
+                world.pause(self)
             self.network.send(lambda: self.callFromThread(reply, result))
 
         self.callLater(TIMEOUT if session else 0.5, absent)

@@ -178,6 +178,9 @@ class Journal:
 
         def begin() -> None:
             if session.alive and session not in server.locks and server.begin(session, world.fence_of(fence)):
+                if world.random.random() < 0.01:
+                    # The transaction stays open.
+                    world.pause(self._process)
                 self._process.network.send(lambda: self._process.callFromThread(work))
 
         def work() -> None:
@@ -287,7 +290,7 @@ class Simulation:
         self._lives = 0
         self._histories = 1
         self._copies: list[tuple[float, Tables]] = []
-        self._faults = [self._kill, self._stop, self._pause, self._pause, self._hang, self._cut, self._cut, self._slow]
+        self._faults = [self._kill, self._stop, self.pause, self.pause, self._hang, self._cut, self._cut, self._slow]
         self._faults += [self._terminate, self._stop_server, self._fail_over, self._set_clock, self._restore]
         self._acting: Bot | None = None
         self._have_acted: set[Bot] = set()
@@ -390,14 +393,15 @@ class Simulation:
             self.note("{} is stopped", process.name)
             process.callLater(0.0, process.stop)
 
-    def _pause(self, process: Bot) -> None:
+    def pause(self, process: Bot) -> None:
+        """Pause a process for some time."""
         self._pause_lanes(process, {REACTOR, *(thread.lane for thread in process.threads)}, self._seconds())
 
     def _hang(self, process: Bot) -> None:
         self._pause_lanes(process, {REACTOR}, self.random.choice([2.0, 15.0]))
 
     def _pause_lanes(self, process: Bot, lanes: set[int], seconds: float) -> None:
-        if process.alive and not process.paused:
+        if process.alive and not process.paused and self.clock.seconds() < FAULTS_END:
             self.note("{} is paused for {} s {}", process.name, seconds, "" if len(lanes) > 1 else "(its reactor)")
             process.pause(lanes)
             self.clock.callLater(seconds, self._resume, process)
