@@ -66,7 +66,7 @@ class Sharing:
     def __init__(self, bot: Bot) -> None:
         self._bot, self._nodes = bot, bot.nodes
         self.runs = WORKER in bot.nodes.me.roles
-        self._others_run = self._is_outdated = False
+        self._others_run = self._is_outdated = self._is_to_be_read = False
         self._reloads = 0
         self._inactive: list[str] | None = None
         self._changes, self._taking = SerialQueue(bot.reactor), SerialQueue(bot.reactor)
@@ -131,7 +131,11 @@ class Sharing:
     def _outdated(self) -> None:
         if not (self._is_outdated or self._bot.owns):
             self._is_outdated = True
-            self._changes.run(lambda: Deferred.fromCoroutine(self._read_again()).addErrback(self._failed))
+            self._changes.run(lambda: Deferred.fromCoroutine(self._read_again()).addErrback(self._not_read))
+
+    def _not_read(self, failure: Failure) -> None:
+        self._is_to_be_read = True
+        self._failed(failure)
 
     async def _read_again(self) -> None:
         """Follow what the owner has stored."""
@@ -154,6 +158,9 @@ class Sharing:
 
     def _look(self) -> None:
         self._take()
+        if self._is_to_be_read:
+            self._is_to_be_read = False
+            self._outdated()
         if self._bot.owns:
             self._nodes.all().addCallbacks(self._note_others, self._failed).addErrback(self._failed)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
+from unittest import mock
 from urllib.parse import urlsplit
 
 from treq.testing import StubTreq
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd, webhook
@@ -19,6 +20,7 @@ from errklein.console import ConsoleServer
 from errklein.ports.outbox import OutboxStatus
 from errklein.running.context import OnlyInOwner
 from errklein.status import StatusServer
+from errklein.storage import StorageError
 from errklein.testing import PluginTestCase, TestBot
 from errklein.testing._bot import ADMIN
 from errklein.testing._reactor import InlinePool
@@ -289,6 +291,16 @@ class WebhookTests(SeveralTestCase):
         self.assertEqual(self.post(other, "/anywhere"), 503)
         self.owner.command("!plugin unblacklist Hooks")
         self.assertEqual(self.post(other, "/later"), 202)
+
+    def test_changes_that_cannot_be_read(self) -> None:
+        """A process that can't read what the owner has changed, since the database is slow or absent, tries again."""
+        other = self.process()
+        rooms = other.bot.room_webhooks
+        with mock.patch.object(rooms, "read_again", lambda: fail(StorageError("too slow"))):
+            self.owner.command("!plugin blacklist Hooks")
+            self.assertEqual(self.post(other, "/later"), 202)
+        self.reactor.advance(2)
+        self.assertEqual(self.post(other, "/later"), 503)
 
     def test_configuration(self) -> None:
         """When the owner has reloaded the configuration, others read theirs. One that is invalid stays as it was."""
