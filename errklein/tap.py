@@ -168,9 +168,8 @@ def _make_service(options: Options) -> IService:
 
         check_endpoints(listening.web)
         environment = {**os.environ, **variables}
-        return Processes(
-            reactor, options["processes"], options.of_each(), listening.web, environment, config.GRACE_PERIOD
-        )
+        of_each, grace, node = options.of_each(), config.GRACE_PERIOD, listening.node
+        return Processes(reactor, options["processes"], of_each, listening.web, environment, grace, node)
     # A config.py that is missing later is an error.
     config_path = options["config"] or ("config.py" if config.path else None)
     later = [options["web"], options["status"], options["console"], config_path, *given[1:]]
@@ -186,11 +185,12 @@ def _make_service(options: Options) -> IService:
         node=listening.node,
     )
 
+    web_endpoints = listening.web if INTAKE in roles else ()
     beside: list[SideServer] = []
     if listening.status is not None:
         from errklein.status import StatusServer
 
-        beside.append(StatusServer(reactor, listening.status, listening.web))
+        beside.append(StatusServer(reactor, listening.status, web_endpoints))
     if listening.console is not None:
         from errklein.console import ConsoleServer
 
@@ -220,5 +220,5 @@ def _make_service(options: Options) -> IService:
 
     supervision = service.Supervision(reactor, web.lag, data.path, grace, deadline, notify)
     parts = reactor, process_exit, data, web.listeners, make_managed_bot, supervision
-    endpoints = [*(listening.web if INTAKE in roles else ()), *([listening.node] if listening.node else ())]
+    endpoints = [*web_endpoints, *([listening.node] if listening.node else ())]
     return service.BotService(*parts, endpoints, grace, twistd.daemon, beside)

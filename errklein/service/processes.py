@@ -46,7 +46,8 @@ class Processes(Service):
     has ended. The latter accept connections to the same sockets, so none is refused while one of them is started again.
 
     `arguments` are those of `errklein run` for each process, `endpoints` those of the web server, `environment` that of the
-    processes, and `grace` the seconds in which they stop."""
+    processes, `grace` the seconds in which they stop, and `node` the endpoint that the owner has for other processes, by
+    default one that only those of this machine reach."""
 
     log = Logger()
 
@@ -58,13 +59,14 @@ class Processes(Service):
         endpoints: Sequence[str],
         environment: Mapping[str, str],
         grace: float,
+        node: str | None = None,
     ) -> None:
         self._reactor, self._endpoints, self._grace = reactor, endpoints, grace
         self._environment = {name: value for name, value in environment.items() if name != "NOTIFY_SOCKET"}
         self._manager = ServiceManager(reactor, environment)
         run = [sys.executable, "-m", "errklein", "run", *arguments]
         workers = [*run, "--role", f"{INTAKE},{WORKER}", "--status", "", "--console", ""]
-        self._commands = {CHAT: [*run, "--role", CHAT, "--node", _BETWEEN_NODES]}
+        self._commands = {CHAT: [*run, "--role", CHAT, "--node", node or _BETWEEN_NODES]}
         self._commands |= {f"{WORKER} {number}": workers for number in range(1, count + 1)}
         self._sockets: dict[str, socket.socket] = {}
         self._running: dict[str, Any] = {}

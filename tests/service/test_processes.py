@@ -106,6 +106,19 @@ class ProcessesTests(SynchronousTestCase):
         self.assertNotIn("NOTIFY_SOCKET", self.chat.env)
         self.assertTrue(self.notified.called)
 
+    def test_other_machines(self) -> None:
+        """An endpoint that other machines reach is that of the process that may own."""
+        reactor = Starter()
+        processes = Processes(reactor, 1, [], [], {}, 10.0, "tcp:3143:interface=10.0.0.11")
+        processes.startService()
+        chat, worker = reactor.started
+        self.assertEqual(chat.command[-2:], ["--node", "tcp:3143:interface=10.0.0.11"])
+        self.assertNotIn("--node", worker.command)
+        ended = processes.stopService()
+        chat.end()
+        worker.end()
+        self.successResultOf(ended)
+
     def test_started_again(self) -> None:
         """A process that has ended is started again: after a long run soon, after short ones later and later."""
         self.workers[0].end()
