@@ -8,6 +8,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import psycopg
@@ -20,7 +21,11 @@ QUEUE = "errklein"  # the queue of PGMQ with the unfinished deliveries
 _HERE = Path(__file__).parent
 
 MIGRATIONS = [_HERE / "schema.sql", *sorted((_HERE / "migrations").glob("*.sql"))]
-"""The steps from one version of the tables to the next. Each must leave tables that the errklein before it can use, too."""
+"""The steps from one version of the tables to the next. Each must leave tables that the errklein before it can use, too,
+and be done within seconds, since processes of the bot wait for it."""
+
+_LOCK_TIMEOUT = 0.4  # the seconds for which an upgrade waits for a lock: less than what PostgreSQL takes for a deadlock
+_TRIES = 60
 
 _UNDO = "UPDATE errklein.made SET moved_to = ''"
 
@@ -40,8 +45,17 @@ def connection_to(address: str, name: str = "errklein storage") -> Iterator[psyc
 def create_tables(address: str) -> Sequence[str]:
     """Make missing tables, or upgrade those of an older errklein, in one transaction. Return a line about each step. The
     user needs the right to make schemas in the database (CREATE), as its owner has it, and no others."""
-    with connection_to(address) as connection:
-        return list(make_tables(connection, name_of(address)))
+    for left in reversed(range(_TRIES)):
+        try:
+            with connection_to(address) as connection:
+                # Transactions of the bot that wait behind this one must go on soon, and not be ended as part of a deadlock.
+                connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}s'".encode())
+                return list(make_tables(connection, name_of(address)))
+        except DatabaseError as error:
+            if not left or not isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+                raise
+        sleep(_LOCK_TIMEOUT)
+    raise AssertionError
 
 
 def make_tables(connection: psycopg.Connection, name: str) -> Iterator[str]:
@@ -50,6 +64,9 @@ def make_tables(connection: psycopg.Connection, name: str) -> Iterator[str]:
     present = version_of(connection)
     if present > len(MIGRATIONS):
         raise DatabaseError(_too_new(name, present))
+    if 0 < present < len(MIGRATIONS) - 1:
+        # Those that know the present tables can't use the new ones.
+        lock_nodes(connection, name)
     if present == 0:
         if (encoding := value_of(connection, "SHOW server_encoding")) != "UTF8":
             raise DatabaseError(f"{name}: the database has the encoding {encoding}; create it with the encoding UTF8")

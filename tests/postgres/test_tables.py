@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -11,6 +14,19 @@ from errklein.config import ConfigError
 from errklein.config.databases import find_databases
 from errklein.database import DatabaseError
 from tests.postgres.server import new_bot_database, new_database, programs, shared_server
+
+
+class Upgrade(Thread):
+    """An upgrade in a thread, with the lines that it reports."""
+
+    def __init__(self, create_tables: Callable[[], Sequence[str]]) -> None:
+        super().__init__()
+        self._create_tables = create_tables
+        self.lines: Sequence[str] = ()
+
+    def run(self) -> None:
+        """Upgrade the tables."""
+        self.lines = self._create_tables()
 
 
 class TablesTests(SynchronousTestCase):
@@ -92,6 +108,48 @@ class TablesTests(SynchronousTestCase):
         self.assertRaises(DatabaseError, self.tables.create_tables, url)
         steps[1].write_text("ALTER TABLE stored DROP COLUMN more")
         self.assertIn(f"tables of version {known + 2}, before {known}", self.tables.create_tables(url)[0])
+
+    def add_steps(self, *steps: str) -> None:
+        """Be a later errklein, whose tables need these further steps."""
+        paths = [Path(self.mktemp()) for _ in steps]
+        for path, text in zip(paths, steps, strict=True):
+            path.write_text(text)
+        self.patch(self.tables, "MIGRATIONS", [*self.tables.MIGRATIONS, *paths])
+
+    def test_running_processes(self) -> None:
+        """While processes of the bot run, the tables are upgraded by one version only, which these can use."""
+        url, table = new_bot_database(self), "ALTER TABLE stored ADD COLUMN "
+        self.add_steps(table + "one text", table + "two text")
+        with self.tables.connection_to(url) as connection:
+            node = "INSERT INTO nodes (session, name, version, roles, address, began_at, seen_at) "
+            node += "VALUES ('', 'bot1:812', '', '', '', 0, extract(epoch FROM clock_timestamp()))"
+            connection.execute(node)
+        error = self.assertRaises(DatabaseError, self.tables.create_tables, url)
+        self.assertIn("processes of the bot use it (bot1:812); stop them first", str(error))
+        all_steps = list(self.tables.MIGRATIONS)
+        for number in (-1, None):
+            self.patch(self.tables, "MIGRATIONS", all_steps[:number])
+            self.assertIn("tables of version", self.tables.create_tables(url)[0])
+
+    def test_busy_tables(self) -> None:
+        """An upgrade lets transactions of the bot go on that wait behind it, and is tried again when it has waited for others."""
+        url = new_bot_database(self)
+        self.add_steps("ALTER TABLE stored ADD COLUMN more text")
+        with self.tables.connection_to(url) as first, self.tables.connection_to(url) as second:
+            first.execute("LOCK TABLE stored IN ROW EXCLUSIVE MODE")
+            waits = (
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'errklein.stored'::regclass "
+                "AND mode = 'AccessExclusiveLock'"
+            )
+            upgrade = Upgrade(lambda: self.tables.create_tables(url))
+            upgrade.start()
+            while not self.tables.value_of(second, waits):
+                pass
+            began = time.monotonic()
+            second.execute("LOCK TABLE stored IN ROW EXCLUSIVE MODE")
+            self.assertLess(time.monotonic() - began, 5)
+        upgrade.join()
+        self.assertIn("tables of version", upgrade.lines[0])
 
     def test_moved(self) -> None:
         """Nobody starts on data that was moved elsewhere."""
