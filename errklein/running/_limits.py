@@ -67,7 +67,9 @@ class Deadline:
 class HasDeadline(Protocol):
     """An object with a deadline."""
 
-    deadline: float  # the deadline on the reactor's clock; NEVER if there is none at the moment
+    @property
+    def deadline(self) -> float:
+        """The deadline on the reactor's clock; NEVER if there is none at the moment."""
 
     def deadline_passed(self) -> None:
         """Handle the deadline. It must change `deadline`, or call `forget`."""

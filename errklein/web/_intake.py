@@ -268,7 +268,7 @@ class Intake:
             request.send_error(problem)
 
     def _respond_without_route(self, request: WebhookRequest, no_route: NoRoute) -> None:
-        if self._is_for_owner():
+        if request.bad_target is None and self._is_for_owner():
             self._pass_on(request)
             return
         problem = problem_of(no_route, request)

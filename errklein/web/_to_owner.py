@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, ResponseDone
 from twisted.web.http_headers import Headers
 
-from errklein.ports.nodes import Nodes
+from errklein.ports.nodes import Node, Nodes
 from errklein.running import NEVER, RateLimit
 from errklein.web._error_pages import Problem, retry_after
 from errklein.webhooks.forwarding import UNIX, TrustedProxies
@@ -73,7 +73,8 @@ class ToOwner:
         elif request.first_header(b"upgrade"):
             request.send_error(unavailable("another process of this bot takes such connections"))
         else:
-            _Passed(request, services, self._warn).start(self._agent, owner.address, self._nodes.secret)
+            passed = _Passed(request, services, self._warn, lambda: self._nodes.owner, owner)
+            passed.start(self._agent, self._nodes.secret)
 
     def _warn(self, reason: str) -> None:
         if self._warnings.allows("owner"):
@@ -85,27 +86,47 @@ class ToOwner:
 
 
 class _Passed(Protocol):
-    """A request that was passed on, and the body of its response. Its client gets 504 if no response begins in time."""
+    """A request that was passed on, and the body of its response. Its client gets 504 if no response begins in time, and 503 once
+    the process doesn't own any more: one that is stopped, or whose network is cut, may never respond."""
 
-    def __init__(self, request: Any, services: WebServices, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        request: Any,
+        services: WebServices,
+        warn: Callable[[str], None],
+        present: Callable[[], Node | None],
+        owner: Node,
+    ) -> None:
         self._request, self._services, self._warn = request, services, warn
-        self.deadline = request.begun + services.settings.timeout
+        self._present, self._owner = present, owner
+        self._deadline = request.begun + services.settings.timeout
 
-    def start(self, agent: Agent, address: str, secret: bytes) -> None:
+    @property
+    def deadline(self) -> float:
+        return self._deadline if self._owns or self._deadline == NEVER else 0.0
+
+    @property
+    def _owns(self) -> bool:
+        present = self._present()
+        return present is not None and present.id == self._owner.id
+
+    def start(self, agent: Agent, secret: bytes) -> None:
         request = self._request
         request.body_users += 1
         self._services.open_requests.watch(self)
         body = request.body()
         producer = FileBodyProducer(BytesIO(body)) if body else None
-        target = request.uri if request.uri.startswith(b"/") else b"/"
-        url = b"http://%b%b" % (address.encode(), target)
-        answered = agent.request(request.method, url, _headers(request, secret), producer)
-        answered.addCallbacks(self._answered, self._failed).addErrback(request.processingFailed)
-        answered.addBoth(lambda _: request.drop_body())
+        url = b"http://%b%b" % (self._owner.address.encode(), _target(request))
+        self._answer = agent.request(request.method, url, _headers(request, secret), producer)
+        self._answer.addCallbacks(self._answered, self._failed).addErrback(request.processingFailed)
+        self._answer.addBoth(lambda _: request.drop_body())
 
     def deadline_passed(self) -> None:
-        self.deadline = NEVER
-        self._request.fail(Problem(504, "the process that owns the plugins did not respond in time"))
+        self._deadline = NEVER
+        late = Problem(504, "the process that owns the plugins did not respond in time")
+        self._request.fail(late if self._owns else unavailable("the process that owned the plugins did not respond"))
+        # An owner that hangs keeps neither the body nor a connection.
+        self._answer.cancel()
 
     def _answered(self, response: Any) -> None:
         self._services.open_requests.forget(self)
@@ -116,16 +137,17 @@ class _Passed(Protocol):
             if name.lower() not in _OF_RESPONSE
             for value in values
         ]
-        if request.finished:
-            response.deliverBody(Protocol())
-            return
-        request.start_stream(response.code, headers)
+        if not request.finished:
+            request.start_stream(response.code, headers)
         response.deliverBody(self)
 
     def connectionMade(self) -> None:
-        """Let the client set the pace of the body."""
-        if hasattr(self._request, "registerProducer"):
-            self._request.registerProducer(self.transport, True)
+        """Let the client set the pace of the body. Nobody reads one whose client has gone, which may have no end."""
+        transport: Any = self.transport
+        if self._request.finished:
+            transport.stopProducing()
+        elif hasattr(self._request, "registerProducer"):
+            self._request.registerProducer(transport, True)
 
     def dataReceived(self, data: bytes) -> None:
         self._request.write(data)
@@ -141,12 +163,23 @@ class _Passed(Protocol):
 
     def _failed(self, failure: Failure) -> None:
         self._services.open_requests.forget(self)
-        self._warn(failure.getErrorMessage())
+        if self._request.finished:
+            return
+        # Twisted has lists of failures for connections.
+        reasons = getattr(failure.value, "reasons", None) or [failure]
+        self._warn(reasons[0].getErrorMessage())
         self._request.fail(unavailable("the process that owns the plugins can't be reached"))
 
 
 def unavailable(detail: str) -> Problem:
     return Problem(503, detail, retry_after(2.0))
+
+
+def _target(request: Any) -> bytes:
+    """Return the target in origin form. A client may send it with the host, which is in the header Host, too."""
+    if request.uri.startswith(b"/"):
+        return bytes(request.uri)
+    return b"%b%b%b" % (request.base_path.encode(), request.path, b"?" + request.query if request.query else b"")
 
 
 def _headers(request: Any, secret: bytes) -> Headers:

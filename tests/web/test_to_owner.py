@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock
 
@@ -9,6 +10,7 @@ import treq
 from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent
 from twisted.web.resource import Resource
@@ -21,7 +23,7 @@ from errklein.web._to_owner import NODE
 from errklein.webhooks import webhook
 from errklein.webhooks.forwarding import TrustedProxies
 from tests import needs_network
-from tests.web.kit import Recorder, hooks_of, port_of
+from tests.web.kit import Recorder, SocketClient, hooks_of, port_of, request
 
 SECRET = b"of the nodes"
 ENDPOINT = "tcp:0:interface=127.0.0.1"
@@ -54,6 +56,21 @@ class Pages(Resource):
         request.setHeader(b"content-type", b"text/plain")
         request.write(b"first ")
         self.request = request
+        return NOT_DONE_YET
+
+
+class Endless(Resource):
+    """A page that the test begins, and that has no end."""
+
+    isLeaf = True
+    arrived: Deferred[None]
+    ended: Deferred[None]
+
+    def render_GET(self, request: Any) -> int:
+        """Wait for the test, and note when the connection has ended."""
+        self.request = request
+        request.notifyFinish().addErrback(lambda _: self.ended.callback(None))
+        self.arrived.callback(None)
         return NOT_DONE_YET
 
 
@@ -145,6 +162,54 @@ class ToOwnerTests(TestCase):
         page.request.finish()
         await collected
         self.assertEqual(b"".join(parts), b"first second")
+
+    async def test_client_that_goes(self) -> None:
+        """A page without an end is ended when its client goes, also before it begins."""
+        page = Endless()
+        self.owner.routes.replace_mounts("Owner", {"/page": page})
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port_of(self.other.listeners, ENDPOINT))
+        for goes_before in (True, False):
+            page.arrived, page.ended = Deferred(), Deferred()
+            client: SocketClient = await connectProtocol(endpoint, SocketClient())
+            assert client.transport is not None
+            client.transport.write(request("GET", "/page"))
+            await page.arrived
+            if not goes_before:
+                page.request.write(b"begins")
+                await client.begun
+            client.transport.loseConnection()
+            await client.closed
+            if goes_before:
+                page.request.write(b"begins")
+            await page.ended
+
+    async def test_target_with_the_host(self) -> None:
+        """A target that has the host is passed on as the path, and OPTIONS of all isn't."""
+        self.owner.routes.replace("Owner", hooks_of(Owner()))
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port_of(self.other.listeners, ENDPOINT))
+        for method, target, expected in (
+            ("POST", "http://bot.example.org/shown?a=1", b'"/shown?a=1","127.0.0.1","http","bot.example.org"'),
+            ("OPTIONS", "*", b"Allow: GET, HEAD, OPTIONS, POST"),
+        ):
+            client: SocketClient = await connectProtocol(endpoint, SocketClient())
+            assert client.transport is not None
+            client.transport.write(request(method, target, b"", "Connection: close"))
+            self.assertIn(expected, await client.closed)
+
+    async def test_owner_that_hangs(self) -> None:
+        """A request to a process that doesn't respond gets 503 once it doesn't own any more, and 504 in time."""
+        page = Endless()
+        self.owner.routes.replace_mounts("Owner", {"/page": page})
+        for seconds, status in ((60.0, 503), (0.1, 504)):
+            page.arrived, page.ended = Deferred(), Deferred()
+            self.other.use(replace(self.other.site.settings, timeout=seconds))
+            response = Deferred.fromCoroutine(self.request("GET", "/page"))
+            await page.arrived
+            if status == 503:
+                known, self.owner_node = self.owner_node, None
+            self.assertEqual((await response)[0].code, status)
+            await page.ended
+            self.owner_node = known
 
     async def test_no_owner(self) -> None:
         """Without an owner, with one that can't be reached, and with one that passes requests on itself, the client gets 503."""
