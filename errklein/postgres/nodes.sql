@@ -4,13 +4,13 @@
 SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8),
     CAST(extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) AS double precision), (SELECT secret FROM owner)
 
--- query add: a new node.
+-- query add: a new node, which holds the lock at once that shows others that it has a session.
 INSERT INTO nodes (session, name, version, roles, address, began_at, seen_at)
 SELECT %(session)s, %(name)s, %(version)s, %(roles)s, %(address)s, now, now
 FROM CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS now
-ON CONFLICT DO NOTHING RETURNING id, began_at
+ON CONFLICT DO NOTHING RETURNING id, began_at, pg_try_advisory_lock('nodes'::regclass::oid::int, id::int)
 
--- query hold: hold the lock that shows others that this session exists.
+-- query hold: hold this lock.
 SELECT pg_try_advisory_lock('nodes'::regclass::oid::int, %(id)s)
 
 -- query end own: end the session that holds this node's lock, since its end hasn't arrived at the server.

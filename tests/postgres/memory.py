@@ -105,6 +105,7 @@ class Server:
             tables.last_id += 1
         node = node._replace(id=tables.last_id, began_at=now, seen_at=now)
         tables.rows[node.id] = Row(node, session.name)
+        self.held.setdefault(node.id, session)
         return node
 
     def beat(self, session: Session, node: Node, epoch: int | None) -> tuple[int | None, bool]:

@@ -427,6 +427,8 @@ class Simulation:
 
     def _repair(self, network: Network, number: int) -> None:
         self.note("the network of process {} is repaired", number)
+        # A heartbeat of the owner that was under way arrives.
+        self._acted_at = self.clock.seconds()
         network.repair()
 
     def _slow(self, process: Bot) -> None:
