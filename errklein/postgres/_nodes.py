@@ -187,6 +187,8 @@ class PostgresNodes:
 
     def _become_owner(self) -> None:
         if self.owns:
+            # What the owner before has stored isn't known here.
+            self._call(["owned"])
             self._owned()
 
     def _call(self, topics: Collection[str]) -> None:

@@ -5,17 +5,69 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from secrets import token_hex
-from typing import Any
+from typing import Any, TypeVar
 
 from errklein.database import Access
 from errklein.ports.journal import Journal
 from errklein.ports.nodes import Nodes
+from errklein.ports.values import ANY_VERSION
 from errklein.postgres._database import PostgresDatabase, name_of
 from errklein.postgres._journal import PostgresArchive, PostgresJournal
 from errklein.postgres._membership import Membership
 from errklein.postgres._nodes import PostgresNodes
 from errklein.postgres._tables import check_tables, connection_to, lock_nodes
-from errklein.storage import SQLiteStorage
+from errklein.storage import AdaptedStorage, SQLiteStorage, SQLiteStore
+
+T = TypeVar("T")
+
+
+class PostgresStorage(SQLiteStorage):
+    """Values in PostgreSQL. The bot reads its own on the reactor, and also while the server is absent, so they stay in memory."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._known: dict[str, Sequence[Any]] = {}
+
+    def forget(self, key: str | None = None) -> None:
+        """Read one of the bot's own values again, or all since another process may have changed them."""
+        # A read that is going on keeps its result in the earlier dict.
+        self._known = {one: rows for one, rows in self._known.items() if key not in (None, one)}
+
+    def open(self, namespace: str) -> SQLiteStore:
+        store = super().open(namespace)
+        return _OwnStore(self, store) if namespace in AdaptedStorage.REMEMBERED else store
+
+    def rows_of(self, key: str, read: Callable[[str], Sequence[Any]]) -> Sequence[Any]:
+        known = self._known
+        if (rows := known.get(key)) is None:
+            rows = known[key] = read(key)
+        return rows
+
+
+class _OwnStore(SQLiteStore):
+    def __init__(self, storage: PostgresStorage, store: SQLiteStore) -> None:
+        super().__init__(store._database, store._values, store._namespace)
+        self._storage = storage
+
+    def _rows(self, key: str) -> Sequence[Any]:
+        return self._storage.rows_of(key, super()._rows)
+
+    def set(self, key: str, value: Any) -> None:
+        self.prepare(key, value)()
+
+    def prepare(self, key: str, value: Any, version: Any = ANY_VERSION) -> Callable[[], bool]:
+        change = super().prepare(key, value, version)
+        return lambda: self._forgetting(key, change)
+
+    def remove(self, key: str) -> None:
+        self._forgetting(key, lambda: super(_OwnStore, self).remove(key))
+
+    def _forgetting(self, key: str, change: Callable[[], T]) -> T:
+        try:
+            return change()
+        finally:
+            # It isn't known whether a change took effect that has failed.
+            self._storage.forget(key)
 
 
 class PostgresShared:
@@ -27,6 +79,7 @@ class PostgresShared:
         # What the sessions of this process begin with, and no others.
         self._session = f"errklein {token_hex(8)}"
         self._databases: list[PostgresDatabase] = []
+        self._storages: list[PostgresStorage] = []
 
     def _connected(self, purpose: str) -> PostgresDatabase:
         database = PostgresDatabase(self._address, f"{self._session} {purpose}")
@@ -35,8 +88,9 @@ class PostgresShared:
 
     def storage(self, access: Access = Access.OWN, **options: Any) -> SQLiteStorage:
         """See `SharedDatabase.storage`. With `COPY`, it is a copy in memory."""
-        storage = SQLiteStorage(self._connected("values"), **options)
+        storage = PostgresStorage(self._connected("values"), **options)
         if access is not Access.COPY:
+            self._storages.append(storage)
             return storage
         with closing(storage):
             return storage.copied()
@@ -45,7 +99,12 @@ class PostgresShared:
         return PostgresJournal(self._connected("journal"), reactor, now, **options)
 
     def nodes(self, reactor: Any, roles: Sequence[str], address: str) -> Nodes:
-        return PostgresNodes(reactor, Membership(self._address, self._session), roles, address, self._databases)
+        nodes = PostgresNodes(reactor, Membership(self._address, self._session), roles, address, self._databases)
+        for storage in self._storages:
+            # Before others read it again.
+            nodes.when_changed("plugins", storage.forget)
+            nodes.when_changed("owned", storage.forget)
+        return nodes
 
     def archive(self) -> PostgresArchive:
         return PostgresArchive(self._connected("archive"))

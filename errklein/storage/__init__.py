@@ -21,6 +21,7 @@ from errklein.storage._storages import (
     AdaptedStorage,
     MemoryStorage,
     SQLiteStorage,
+    SQLiteStore,
     put_rows,
     rows_of,
 )

@@ -18,7 +18,7 @@ import json
 import pickle
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -362,15 +362,17 @@ class SQLiteStore:
         return value
 
     def read(self, key: str, default: Any = None) -> tuple[Any, Any]:
-        query = "SELECT value, trusted FROM stored WHERE namespace = ? AND key = ?"
-        rows = self._open().read(query, self._row(key))
-        if not rows:
+        if not (rows := self._rows(key)):
             return None, default
         try:
             data, mark = rows[0]
             return rows[0], self._values.load(self._namespace, data, None if mark is None else json.loads(mark))
         except Exception as error:
             raise UnreadableValue(self._namespace, key, error) from error
+
+    def _rows(self, key: str) -> Sequence[Any]:
+        query = "SELECT value, trusted FROM stored WHERE namespace = ? AND key = ?"
+        return self._open().read(query, self._row(key))
 
     def set(self, key: str, value: Any) -> None:
         self._open().write(_SET, (*self._row(key), pickled(self._namespace, key, value), None))

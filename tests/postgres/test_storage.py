@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import closing
+from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config.databases import find_databases
 from errklein.database import Access
 from errklein.ports.values import Storage
-from errklein.storage import SQLiteStorage, UnreadableValue, dumps, rows_of
+from errklein.storage import SQLiteStorage, StorageError, UnreadableValue, dumps, rows_of
 from errklein.testing.store_contract import StoreContract
 from tests.postgres.server import new_bot_database
 
@@ -34,6 +36,36 @@ class PostgresStorageTests(StoreContract, SynchronousTestCase):
         second.set("count", 2)
         self.assertFalse(first.prepare("count", 10, version)())
         self.assertEqual(first.get("count"), 2)
+
+    def test_own_values_of_the_bot(self) -> None:
+        """The bot's own values can be read while the server is absent. Those of another process are seen after a notice."""
+        url = new_bot_database(self)
+        storage: Any = self.storage_at(url)
+        store, other = storage.open("core"), self.storage_at(url).open("core")
+        store.set("plugins", ["Shop"])
+        self.assertEqual(store.get("plugins"), ["Shop"])
+        self.assertRaises(KeyError, store.get, "missing")
+        other.set("plugins", ["Shop", "Builds"])
+        self.assertEqual(store.get("plugins"), ["Shop"])
+        version, _ = store.read("plugins")
+        self.assertFalse(store.prepare("plugins", [], version)())
+        self.assertEqual(store.get("plugins"), ["Shop", "Builds"])
+        other.remove("plugins")
+        storage.forget()
+        self.assertRaises(KeyError, store.get, "plugins")
+        store.set("plugins", [1])
+        self.assertEqual(store.get("plugins"), [1])
+        self.assertRaises(KeyError, store.get, "missing")
+        with self.patch_absent(storage):
+            self.assertEqual(store.get("plugins"), [1])
+            self.assertRaises(KeyError, store.get, "missing")
+            self.assertRaises(StorageError, store.set, "plugins", [2])
+            self.assertRaises(StorageError, store.get, "plugins")
+
+    def patch_absent(self, storage: SQLiteStorage) -> Any:
+        """Return a context in which the server is absent."""
+        absent = mock.Mock(side_effect=StorageError("absent"))
+        return mock.patch.multiple(storage._database, read=absent, write=absent)
 
     def test_values_of_a_backup(self) -> None:
         """Values of a backup are restricted until the bot stores them, and are replaced only if they haven't changed."""
