@@ -52,7 +52,7 @@ def connect_options(address: str, name: str, search_path: str = "errklein") -> d
 
     :param name: The application's name, as `pg_stat_activity` shows it: with it a session is found that must end.
     """
-    given = conninfo_to_dict(address)
+    given = _parts_of(address)
     settings = {
         "statement_timeout": int(STATEMENT_TIMEOUT * 1000),
         "lock_timeout": int(LOCK_TIMEOUT * 1000),
@@ -271,9 +271,25 @@ def translated(statement: str) -> tuple[bytes, Sequence[str]]:
     return _TOKENS.sub(replaced, statement).encode(), names
 
 
+def _parts_of(address: str) -> dict[str, Any]:
+    """Return what an address consists of. A password that isn't encoded is none of it, and in no text: another part may have its rest."""
+    try:
+        given: dict[str, Any] = conninfo_to_dict(address)
+    except psycopg.ProgrammingError:
+        given = {"port": "?"}
+    # A host that begins with @ is a socket of Linux.
+    texts = f"{given.get('host') or ''}"[1:], f"{given.get('dbname') or ''}"
+    if not re.fullmatch(r"[0-9,]*", str(given.get("port") or "")) or any("@" in text for text in texts):
+        raise DatabaseError(
+            "the address of the PostgreSQL database (ERRKLEIN_DATABASE) isn't valid; in its password, write special characters as in "
+            "URLs, such as %40 for @, %2F for / and %25 for %"
+        )
+    return given
+
+
 def name_of(address: str) -> str:
     """Return the name of a database for messages: without the password."""
-    given = conninfo_to_dict(address)
+    given = _parts_of(address)
     port = f":{given['port']}" if given.get("port") else ""
     return f"PostgreSQL {given.get('host') or 'localhost'}{port}/{given.get('dbname') or ''}"
 

@@ -36,6 +36,15 @@ class TranslationTests(SynchronousTestCase):
         )
         self.assertEqual(self.translated(sql)[0].decode(), expected)
 
+    def test_invalid_addresses(self) -> None:
+        """An address that isn't valid, such as one whose password isn't encoded, gets an error without any of it."""
+        for password in ("5ecret%zz", "5ecret@x", "5ecret/x", "x@5ecret", "x/5ecret@y", "5ecret@[::1"):
+            address = f"postgresql://bot:{password}@127.0.0.1/bot"
+            for use in (lambda: self.name_of(address), lambda: self.connect_options(address, "errklein")):  # noqa: B023
+                raised = self.assertRaises(DatabaseError, use)
+                self.assertIn("%25 for %", str(raised))
+                self.assertNotIn("5ecret", str(raised))
+
     def test_name_without_password(self) -> None:
         """The name in messages has no password."""
         self.assertEqual(
