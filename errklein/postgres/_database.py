@@ -33,7 +33,7 @@ PAUSE = 0.5  # the seconds after a failed connection in which no other one is tr
 
 _TOKENS = re.compile(
     r"""(?P<kept>'(?:[^']|'')*'|"[^"]*"|--[^\n]*|::)
-    |(?P<index>\s+INDEXED\ BY\ \w+)
+    |(?P<index>\sINDEXED\ BY\ \w+)
     |(?P<other>NOT\ )?IN\ \(SELECT\ value\ FROM\ json_each\((?P<ids>\?|:\w+)\)\)
     |CAST\((?P<text>\w+)\ AS\ BLOB\)
     |(?P<value>\?|:[A-Za-z_]\w*)""",

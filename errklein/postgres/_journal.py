@@ -23,11 +23,26 @@ from twisted.internet.defer import Deferred
 
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.database import Run, SQLConnection, execute_rows
-from errklein.journal import JournalArchive, Redaction, Retention, SQLiteJournal
-from errklein.journal._outbox_store import SQLiteOutboxStore
-from errklein.journal._reading import NUMBERS, QUERIES, JournalReader, as_ids, delivery_of, read_queries, request_of
-from errklein.journal._retention import Pruner
-from errklein.journal._writing import FURTHEST, PROCESS_ENDED, End, JournalWriter, fitting
+from errklein.journal import (
+    FURTHEST,
+    NUMBERS,
+    PROCESS_ENDED,
+    QUERIES,
+    End,
+    JournalArchive,
+    JournalReader,
+    JournalWriter,
+    Pruner,
+    Redaction,
+    Retention,
+    SQLiteJournal,
+    SQLiteOutboxStore,
+    as_ids,
+    delivery_of,
+    fitting,
+    read_queries,
+    request_of,
+)
 from errklein.ports.journal import JournalError
 from errklein.postgres._database import PostgresDatabase
 from errklein.running import ThreadReactor, call_from_thread

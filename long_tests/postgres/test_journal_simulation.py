@@ -24,7 +24,7 @@ class JournalSimulationTests(SynchronousTestCase):
 
         self.module = _journal
 
-    def test_guarantees(self) -> None:
+    def test_guarantees_from_many_seeds(self) -> None:
         """The guarantees hold in worlds from many seeds."""
         for seed in range(SEEDS):
             simulate(seed, new_tables(self))
