@@ -39,6 +39,7 @@ _TOKENS = re.compile(
     |(?P<value>\?|:[A-Za-z_]\w*)""",
     re.VERBOSE,
 )
+_UNDO = "UPDATE errklein.made SET moved_to = ''"
 _ADVICE = {
     errors.UndefinedTable: "the tables are missing ({}); make them with `errklein storage init`",
     errors.DiskFull: "the server's disk is full, and nothing was changed; free some space and try again",
@@ -202,12 +203,14 @@ class _OwnConnection:
             raise self._failed.with_traceback(None)
         was_used = self._connection is not None or self._failed is not None
         try:
-            self._connection = psycopg.connect(
-                **self._options, autocommit=True, context=_CONTEXT, cursor_factory=RawCursor
-            )
+            connection = psycopg.connect(**self._options, autocommit=True, context=_CONTEXT, cursor_factory=RawCursor)
         except psycopg.Error as error:
             self._failed, self._again_at = error, monotonic() + PAUSE
             raise
+        # This process may have been suspended during a move.
+        with suppress(errors.UndefinedTable):
+            check_not_moved(connection, self._database.path)
+        self._connection = connection
         self._connection.prepared_max = 256
         self._failed = None
         if was_used:
@@ -292,6 +295,17 @@ def name_of(address: str) -> str:
     given = _parts_of(address)
     port = f":{given['port']}" if given.get("port") else ""
     return f"PostgreSQL {given.get('host') or 'localhost'}{port}/{given.get('dbname') or ''}"
+
+
+def check_not_moved(connection: psycopg.Connection, name: str) -> None:
+    """Raise DatabaseError, and close the connection, if `errklein storage move` has moved the data elsewhere."""
+    row = connection.execute(b"SELECT moved_to FROM made").fetchone()
+    if row and row[0]:
+        connection.close()
+        raise DatabaseError(
+            f"{name}: the data was moved to {row[0]}; use it there, without ERRKLEIN_DATABASE, or use what was here "
+            f"before the move after this statement: {_UNDO}"
+        )
 
 
 def explained(name: str, error: psycopg.Error) -> DatabaseError:

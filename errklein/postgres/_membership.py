@@ -16,7 +16,7 @@ import psycopg
 
 from errklein.database import DatabaseError
 from errklein.ports.nodes import Node
-from errklein.postgres._database import connect_options, explained, name_of
+from errklein.postgres._database import check_not_moved, connect_options, explained, name_of
 
 _SQL: dict[str, Any] = {
     query.partition(":")[0]: query.partition("\n")[2].encode()
@@ -96,10 +96,13 @@ class Membership:
 
     def add(self, node: Node) -> Node:
         """Add this process, and return it with its id."""
-        with self._errors_explained():
+        with self._transaction():
             # A restored database gives numbers again that processes have.
             while not (row := self._row("add", **self._columns(node))):
                 pass
+            # It may have waited for a move.
+            assert self._connection is not None
+            check_not_moved(self._connection, self.name)
         self._hold(row[0])
         return node._replace(id=row[0], began_at=row[1], seen_at=row[1])
 

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from errklein.database import DatabaseError
-from errklein.postgres._database import connect_options, explained, name_of
+from errklein.postgres._database import check_not_moved, connect_options, explained, name_of
 
 QUEUE = "errklein"  # the queue of PGMQ with the unfinished deliveries
 
@@ -26,8 +26,6 @@ and be done within seconds, since processes of the bot wait for it."""
 
 _LOCK_TIMEOUT = 0.4  # the seconds for which an upgrade waits for a lock: less than what PostgreSQL takes for a deadlock
 _TRIES = 60
-
-_UNDO = "UPDATE errklein.made SET moved_to = ''"
 
 
 @contextmanager
@@ -104,11 +102,7 @@ def check_tables(address: str) -> None:
             )
         if present > known + 1:
             raise DatabaseError(_too_new(name, present))
-        if moved_to := value_of(connection, "SELECT moved_to FROM made"):
-            raise DatabaseError(
-                f"{name}: the data was moved to {moved_to}; use it there, without ERRKLEIN_DATABASE, or use what was here "
-                f"before the move after this statement: {_UNDO}"
-            )
+        check_not_moved(connection, name)
 
 
 def version_of(connection: psycopg.Connection) -> int:
@@ -126,7 +120,11 @@ def value_of(connection: psycopg.Connection, query: str) -> Any:
 def lock_nodes(connection: psycopg.Connection, name: str) -> None:
     """Let no process of the bot start before the end of this transaction. Raises DatabaseError if one runs."""
     connection.execute("LOCK TABLE nodes IN SHARE ROW EXCLUSIVE MODE")
-    seen = "SELECT name FROM nodes WHERE seen_at > extract(epoch FROM clock_timestamp()) - 10 ORDER BY id"
+    # One that is suspended has sessions.
+    seen = (
+        "SELECT name FROM nodes WHERE seen_at > extract(epoch FROM clock_timestamp()) - 10 OR EXISTS ("
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND starts_with(application_name, session)) ORDER BY id"
+    )
     if running := [name for (name,) in connection.execute(seen)]:
         raise DatabaseError(f"{name}: processes of the bot use it ({', '.join(running)}); stop them first")
 

@@ -18,9 +18,7 @@ from tests.journal.inline import INLINE, InlineReactor
 from tests.postgres.server import new_bot_database, new_database
 from tests.processes import write_config
 
-NODE = (
-    "INSERT INTO nodes (session, name, version, roles, address, began_at, seen_at) VALUES ('', %s, '', '', '', 0, %s)"
-)
+NODE = "INSERT INTO nodes (session, name, version, roles, address, began_at, seen_at) VALUES ('errklein no session', %s, '', '', '', 0, %s)"
 
 
 class CommandsTests(DataCase):

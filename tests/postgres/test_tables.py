@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.config import ConfigError
 from errklein.config.databases import find_databases
 from errklein.database import DatabaseError
+from errklein.ports.nodes import ROLES, Node
 from tests.postgres.server import new_bot_database, new_database, programs, shared_server
 
 
@@ -157,6 +158,32 @@ class TablesTests(SynchronousTestCase):
         with self.tables.connection_to(url) as connection:
             connection.execute("UPDATE made SET moved_to = '/srv/bot'")
         self.assertIn("the data was moved to /srv/bot", self.refusal(url))
+
+    def test_moved_meanwhile(self) -> None:
+        """A process that has begun before a move, or was suspended during one, can't use the data after it."""
+        from errklein.postgres._database import PostgresDatabase
+        from errklein.postgres._membership import Membership
+        from errklein.postgres._tables import lock_nodes
+
+        url = new_bot_database(self)
+        member, database = Membership(url, "errklein 0123456789abcdef"), PostgresDatabase(url)
+        self.addCleanup(database.close)
+        self.addCleanup(member.close)
+        member.connect()
+        node = Node(0, "a:1", "1", ROLES, "", 0.0, 0.0)
+        node = member.add(node)
+        database.read("SELECT 1")
+        with self.tables.connection_to(url) as connection:
+            connection.execute("UPDATE nodes SET seen_at = 0")
+            refused = self.assertRaises(DatabaseError, lock_nodes, connection, "here")
+            self.assertEqual(str(refused), "here: processes of the bot use it (a:1); stop them first")
+            connection.execute("UPDATE made SET moved_to = '/srv/bot'")
+            ended = "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE application_name = 'errklein'"
+            connection.execute(ended)
+        for use in (lambda: member.add(node), lambda: database.read("SELECT 1")):
+            self.assertIn("was moved to /srv/bot", str(self.assertRaises(DatabaseError, use)))
+        with self.tables.connection_to(url) as connection:
+            self.assertEqual(self.tables.value_of(connection, "SELECT count(*) FROM nodes"), 1)
 
     def test_absent_server(self) -> None:
         """A server that isn't there is an error of one line, without the password."""
