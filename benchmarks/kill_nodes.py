@@ -323,8 +323,8 @@ async def _until_listening(nodes: Nodes, name: str) -> None:
                 (await asyncio.open_connection("127.0.0.1", nodes.ports[name]))[1].close()
                 break
             await asyncio.sleep(0.1)
-    # It is a standby once the database knows it.
-    while len(nodes.read("SELECT id FROM nodes")) < 2:  # noqa: ASYNC110
+    # It is a standby once it has looked at the others.
+    while len(nodes.read("SELECT id FROM nodes WHERE beat > 3")) < 2:  # noqa: ASYNC110
         await asyncio.sleep(0.1)
 
 
