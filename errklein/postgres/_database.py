@@ -115,8 +115,11 @@ class PostgresDatabase:
         with self._writer.lock, self._errors_explained():
             connection = self._writer.begun(self._begin)
             try:
-                yield _Statements(connection)
-                if connection.execute("COMMIT", prepare=False).statusmessage != "COMMIT":
+                # A statement isn't awaited before its result is used.
+                with connection.pipeline() as pipeline:
+                    yield _Statements(connection, pipeline)
+                    end = connection.execute("COMMIT", prepare=False)
+                if end.statusmessage != "COMMIT":
                     raise DatabaseError(f"{self.path}: the transaction has failed")
             except errors.ReadOnlySqlTransaction:
                 # The server isn't the primary any more. The next connection may lead to that.
@@ -227,24 +230,39 @@ class _Statements:
 
     total_changes = 0
 
-    def __init__(self, connection: psycopg.Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: psycopg.Connection, pipeline: psycopg.Pipeline) -> None:
+        self._connection, self._pipeline = connection, pipeline
 
     def execute(self, statement: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> Cursor:
-        return _execute(self._connection, statement, parameters)
+        cursor = _execute(self._connection, statement, parameters)
+        cursor.pipeline = self._pipeline
+        return cursor
 
     def executemany(self, statement: str, parameters: Sequence[Sequence[object]]) -> Cursor:
         cursor = self._connection.cursor()
         cursor.executemany(translated(statement)[0], parameters)
+        self._pipeline.sync()
         return cursor
+
+
+class _Cursor(RawCursor[Any]):
+    pipeline: psycopg.Pipeline | None = None
+
+    @property
+    def rowcount(self) -> int:
+        if super().rowcount < 0 and self.pipeline is not None:
+            self.pipeline.sync()
+        return super().rowcount
 
 
 def _execute(
     connection: psycopg.Connection, statement: str, parameters: Sequence[object] | Mapping[str, object]
-) -> Cursor:
+) -> _Cursor:
     sql, names = translated(statement)
     values = [parameters[name] for name in names] if isinstance(parameters, Mapping) else parameters
-    return connection.execute(sql, values, binary=True)
+    cursor = _Cursor(connection)
+    cursor.execute(sql, values, binary=True)
+    return cursor
 
 
 @lru_cache(1024)
