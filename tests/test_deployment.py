@@ -12,6 +12,7 @@ from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 import errklein
+from errklein.bot._bot import DRAIN
 from errklein.config import SETTINGS, load_config
 from errklein.web import WebSettings
 from tests.server_program import require_program
@@ -97,6 +98,31 @@ class NginxTests(SynchronousTestCase):
         self.assertGreater(seconds["proxy_read_timeout"], SETTINGS["WEBHOOK_TIMEOUT"].default)
         self.assertLess(seconds["keepalive_timeout"], WebSettings().idle_deadline)
         self.assertIn(value("errklein.socket", "ListenStream"), (DEPLOYMENT / "nginx.conf").read_text())
+
+
+class SeveralMachinesTests(SynchronousTestCase):
+    """The files for several machines behind HAProxy."""
+
+    def test_addresses(self) -> None:
+        """HAProxy asks and uses the ports of the unit, and the bot trusts its headers. The table of the guide has the ports."""
+        balancer, unit = ((DEPLOYMENT / name).read_text() for name in ("haproxy-machines.cfg", "machine.conf"))
+        endpoints = dict(re.findall(r"--(\w+) tcp:(\d+):interface=10\.0\.0\.11", unit))
+        self.assertEqual({*endpoints}, {"web", "node", "status"})
+        self.assertIn(f"server bot1 10.0.0.11:{endpoints['web']}\n", balancer)
+        self.assertIn(f"check port {endpoints['status']} ", balancer)
+        guide = (EXAMPLES.parent / "guides" / "postgresql.md").read_text("utf-8")
+        for name, port in endpoints.items():
+            self.assertIn(f"| {port} (`--{name}`) |", guide)
+        proxies = load_config(EXAMPLES / "config_machines.py").TRUSTED_PROXIES
+        for header in next(iter(proxies.values())):
+            self.assertIn(f"http-request set-header {header} ", balancer)
+
+    def test_times(self) -> None:
+        """HAProxy waits longer than errklein for a response, and has noticed that a process is drained before this stops."""
+        text = (DEPLOYMENT / "haproxy-machines.cfg").read_text()
+        found = {name: int(number) for name, number in re.findall(r"((?:timeout )?\w+) (\d+)s?\b", text)}
+        self.assertGreater(found["timeout server"], SETTINGS["WEBHOOK_TIMEOUT"].default)
+        self.assertLess((found["inter"] + found["timeout check"]) * found["fall"], DRAIN)
 
 
 class ReachTests(SynchronousTestCase):
