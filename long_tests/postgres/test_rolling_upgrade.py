@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from long_tests.postgres.machines import CLIENT, FILES, Source
 from long_tests.postgres.test_two_machines import PLUGIN
 from tests.authority import Authority
 from tests.postgres.server import new_database, programs
-from tests.processes import ERRKLEIN, LIMIT, ROOT, Program, environment, write_config, write_plugin
+from tests.processes import ERRKLEIN, LIMIT, ROOT, environment, write_config, write_plugin
 from tests.server_program import ServerProgram, free_port
 
 STEPS = (
@@ -93,27 +94,36 @@ class RollingUpgradeTests(SynchronousTestCase):
         self.ports = {name: (free_port(), free_port()) for name in ("bot1", "bot2")}
         self.command(self.old, "storage", "init")
 
-    def program(self, version: Version, *arguments: str) -> Program:
-        """Start a program of this version."""
-        environment = version.environment(self.directory / "runs")
-        assignments = [f"{name}={environment[name]}" for name in ("PYTHONPATH", "RUNS")]
-        program = Program(["env", *assignments, *ERRKLEIN], *arguments, cwd=self.directory)
-        self.addCleanup(program.kill)
-        return program
+    def program(self, version: Version, *arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
+        """Start a program of this version. Return it with the file that has its output."""
+        output = self.directory / f"output {len(list(self.directory.glob('output *')))}"
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                [*ERRKLEIN, *arguments],
+                cwd=self.directory,
+                env=version.environment(self.directory / "runs"),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+            )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process, output
 
     def command(self, version: Version, *arguments: str, status: int = 0) -> str:
         """Run a command of this version, and return its output."""
-        program = self.program(version, *arguments)
-        self.assertEqual(program.wait(), status, program.text)
-        return program.text
+        process, output = self.program(version, *arguments)
+        found = process.wait(LIMIT), output.read_text()
+        self.assertEqual(found[0], status, found[1])
+        return found[1]
 
-    def start(self, version: Version, name: str) -> Program:
+    def start(self, version: Version, name: str) -> subprocess.Popen[bytes]:
         """Start a bot on its ports."""
         web, status = (f"tcp:{port}:interface=127.0.0.1" for port in self.ports[name])
         options = ["--web", web, "--status", status, "--node", "tcp:0:interface=127.0.0.1"]
-        program = self.program(version, "run", *options)
-        program.wait_for("ControlSocket starting")
-        return program
+        process, output = self.program(version, "run", *options)
+        self.until(lambda: "ControlSocket starting" in output.read_text(), "the bot doesn't start")
+        return process
 
     def nodes(self) -> list[str]:
         """Return the lines of `errklein nodes`."""
@@ -147,16 +157,17 @@ class RollingUpgradeTests(SynchronousTestCase):
         source = self.post()
         began = time.monotonic()
         for name, before in (("bot1", first), ("bot2", second)):
-            pid = before.process.pid
+            pid = before.pid
             [node] = [line.split()[1] for line in self.nodes() if f":{pid}:" in line]
             self.command(self.old, "drain", node.rstrip(":"))
-            self.assertEqual(before.wait(), 0, before.text)
+            self.assertEqual(before.wait(LIMIT), 0)
             if name == "bot1":
                 self.assertIn("tables of version", self.command(self.new, "storage", "init"))
                 # An old process can start once more.
-                again = self.program(self.old, "run", "--role", "worker")
+                again, _ = self.program(self.old, "run", "--role", "worker")
                 self.until(lambda: len(self.nodes()) == 2, "the old version doesn't start with the new tables")
                 again.kill()
+                again.wait()
             self.start(self.new, name)
             self.until(
                 lambda: sum("errklein 99.1" in line for line in self.nodes()) >= 1, "the new version doesn't run"
@@ -176,6 +187,7 @@ class RollingUpgradeTests(SynchronousTestCase):
         refused = self.command(self.newest, "storage", "init", status=1)
         self.assertIn("processes of the bot use it", refused)
         running.kill()
+        running.wait()
         self.command(self.new, "storage", "init")
         self.assertIn("tables of version", self.command(self.newest, "storage", "init"))
         self.assertIn("install the newer errklein", self.command(self.old, "run", *config, status=1))
