@@ -168,7 +168,8 @@ class OwnersEndTests(ProcessesCase):
         self.first.send(signal.SIGCONT)
         resumed = self.now()
         await until(self, lambda: self.first.times("lost"))
-        self.assertEqual([time for time in self.first.times("acts", "wrote") if time > resumed], [])
+        # The end of a transaction from before may have arrived meanwhile; `check` looks at what is stored.
+        self.assertEqual([time for time in self.first.times("acts") if time > resumed], [])
         self.check()
 
     async def test_cut_network(self) -> None:
