@@ -89,7 +89,7 @@ class WebhookSettingsTests(PluginTestCase):
 WIRING = ("errklein.wiring", "errklein.tap")
 """The modules that create the parts of a service. In others, constructors create and connect the parts of an object."""
 
-OF_LIBRARIES = {"argtypes", "clock", "maxPersistentPerHost", "noisy"}
+OF_LIBRARIES = {"argtypes", "cachedConnectionTimeout", "clock", "maxPersistentPerHost", "noisy"}
 """Attributes by which Twisted's and ctypes' objects are configured, since their constructors have no parameters for these."""
 
 

@@ -88,8 +88,7 @@ class ThreadedNetwork(NetworkBase):
         except BaseException:
             self._thread.end()
             raise
-        # After its `__init__`, which belongs to the backend's author.
-        self.legacy._network = self
+        self.legacy._attach_network(self)
         self._sender = SendingThread(reactor, self)
         limits = replace(outbox_limits(config, self.message_size_limit), attempts=ATTEMPTS, isolates=False)
         self._longest = limits.length
