@@ -110,7 +110,7 @@ class SeveralMachinesTests(SynchronousTestCase):
         self.assertEqual({*endpoints}, {"web", "node", "status"})
         self.assertIn(f"server bot1 10.0.0.11:{endpoints['web']}\n", balancer)
         self.assertIn(f"check port {endpoints['status']} ", balancer)
-        guide = (EXAMPLES.parent / "guides" / "postgresql.md").read_text("utf-8")
+        guide = (EXAMPLES.parent / "guides" / "several-machines.md").read_text("utf-8")
         for name, port in endpoints.items():
             self.assertIn(f"| {port} (`--{name}`) |", guide)
         proxies = load_config(EXAMPLES / "config_machines.py").TRUSTED_PROXIES

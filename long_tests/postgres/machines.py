@@ -102,7 +102,7 @@ class Machines:
         database = self.database
         database.execute("CREATE ROLE errklein LOGIN PASSWORD 'secret'", "CREATE DATABASE errklein OWNER errklein")
         database.stop()
-        guide = (ROOT / "docs" / "guides" / "postgresql.md").read_text("utf-8")
+        guide = (ROOT / "docs" / "guides" / "several-machines.md").read_text("utf-8")
         [settings] = re.findall(r"In `postgresql.conf`.*?```text\n(.*?)```", guide, re.DOTALL)
         [access] = re.findall(r"in `pg_hba.conf`.*?```text\n(.*?)```", guide, re.DOTALL)
         data = database.directory / "data"

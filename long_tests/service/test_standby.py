@@ -1,4 +1,4 @@
-"""A second machine takes the place of the first one, as docs/guides/postgresql.md describes it for bots on SQLite."""
+"""A second machine takes the place of the first one, as docs/guides/standby.md describes it for bots on SQLite."""
 
 from __future__ import annotations
 
