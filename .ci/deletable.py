@@ -67,7 +67,7 @@ PARTS: Mapping[str, Part] = {
     "networks.apprise": Part(("errklein/networks/apprise", "tests/networks/apprise")),
     "postgres": Part(
         ("errklein/postgres", "tests/postgres", "long_tests/postgres"),
-        {"setup.py": r'^        "errklein\.databases": .*\n'},
+        {"setup.py": r'^        "errklein\.databases": .*\n', ".ci/full": r'^tests "tests-postgres.*\n'},
     ),
     "compat.backends": Part(("errklein/compat/backends", "tests/compat/backends")),
 }
