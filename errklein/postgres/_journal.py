@@ -12,10 +12,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from math import ceil
 from pathlib import Path
 from zlib import crc32
 
@@ -101,7 +99,7 @@ class PostgresWriter(JournalWriter):
         busy: Sequence[int] = (),
     ) -> Sequence[StoredDelivery]:
         now, route = self._now(), self._route(connection, webhook)
-        wanted, number = {"route": route}, count + len(busy)
+        wanted, condition = {"route": route, "count": count + len(busy), "seconds": seconds, "furthest": FURTHEST}, ""
         if ordered:
             connection.execute(self.queries["lock route"], (route,))
             oldest = connection.execute(
@@ -110,11 +108,12 @@ class PostgresWriter(JournalWriter):
             if oldest is None or oldest[0] in busy:
                 return ()
             # Nothing but this delivery is read, so that no later one is leased whatever other processes do meanwhile.
-            wanted, number = {"id": oldest[0]}, 1
-        condition = json.dumps(wanted)
-        messages = dict(connection.execute(self.queries["read"], (ceil(seconds), number, condition)).fetchall())
-        if len(messages) < number and connection.execute(self.queries["show"], (FURTHEST, condition)).rowcount:
-            messages |= connection.execute(self.queries["read"], (ceil(seconds), number, condition)).fetchall()
+            condition = "AND deliveries.id = :id"
+            wanted |= {"id": oldest[0], "count": 1}
+        read, show = (self.queries[name].format(condition) for name in ("read", "show"))
+        messages = dict(connection.execute(read, wanted).fetchall())
+        if len(messages) < wanted["count"] and connection.execute(show, wanted).rowcount:
+            messages |= connection.execute(read, wanted).fetchall()
         if not messages:
             return ()
         # A statement of its own, which sees all deliveries whose messages were read.

@@ -165,13 +165,21 @@ SELECT
     current_node()
 FROM (VALUES {}) AS v
 
--- query read: lease messages.
-SELECT (message->>'id')::bigint, msg_id FROM pgmq.read('errklein', ?::integer, ?::integer, ?::jsonb)
+-- query read: lease messages of a webhook; the braces stand for a condition. It is what `pgmq.read` does, which would look at
+-- all messages that others before them have, such as those of a paused webhook.
+WITH seen AS (
+    SELECT msg_id FROM deliveries JOIN pgmq.q_errklein AS q ON msg_id = deliveries.message
+    WHERE deliveries.state < 3 AND deliveries.route = :route {} AND vt <= clock_timestamp()
+    ORDER BY deliveries.id LIMIT :count FOR UPDATE OF q SKIP LOCKED
+)
+UPDATE pgmq.q_errklein AS q
+SET vt = clock_timestamp() + make_interval(secs => :seconds::double precision), read_ct = read_ct + 1, last_read_at = clock_timestamp()
+FROM seen WHERE q.msg_id = seen.msg_id RETURNING (q.message->>'id')::bigint, q.msg_id
 
 -- query show: let messages be seen that wait for an impossible time: the server's clock was set back.
-UPDATE pgmq.q_errklein SET vt = clock_timestamp()
-WHERE vt > clock_timestamp() + make_interval(secs => ?) AND vt < clock_timestamp() + interval '10 years'
-AND message @> ?::jsonb
+UPDATE pgmq.q_errklein AS q SET vt = clock_timestamp() FROM deliveries
+WHERE deliveries.state < 3 AND deliveries.route = :route {} AND q.msg_id = deliveries.message
+AND vt > clock_timestamp() + make_interval(secs => :furthest::double precision) AND vt < clock_timestamp() + interval '10 years'
 
 -- query read deliveries: those of messages, unless another transaction changes them.
 SELECT id, state, durable, coalesce(
@@ -223,11 +231,12 @@ SELECT pg_advisory_xact_lock(1701998181, ?::integer)
 -- ids of several processes are only about in that order. One that runs comes first: one with a lower number may be stored later.
 SELECT id, due_at FROM deliveries WHERE state < 3 AND route = :route {due} ORDER BY state <> 1, message LIMIT :count
 
--- query next due: the seconds until a delivery of the webhook that waits is due.
-SELECT extract(epoch FROM vt - clock_timestamp()) FROM pgmq.q_errklein AS q
-WHERE q.message @> jsonb_build_object('route', (SELECT id FROM routes WHERE name = :webhook))
-AND EXISTS (SELECT FROM deliveries WHERE deliveries.id = (q.message->>'id')::bigint AND state IN (0, 2))
-ORDER BY vt LIMIT 1
+-- query next due: the seconds until a delivery of the webhook that waits is due. The messages of others aren't read, since they may be many.
+SELECT extract(epoch FROM vt - clock_timestamp())
+FROM (
+    SELECT min((SELECT vt FROM pgmq.q_errklein WHERE msg_id = deliveries.message)) AS vt
+    FROM deliveries WHERE state < 3 AND state <> 1 AND route = (SELECT id FROM routes WHERE name = :webhook)
+) AS first WHERE vt IS NOT NULL
 
 -- query next due in order: the seconds until the oldest unfinished delivery is due, if it waits.
 SELECT extract(epoch FROM vt - clock_timestamp())

@@ -256,6 +256,25 @@ class LeaseTests(SharedCase):
         self.result_of(self.other.finish(second, OK))
         self.assertEqual(self.ids_for_other(), [first])
 
+    def test_many_of_another_webhook(self) -> None:
+        """A lease and the next due time don't read the messages of others, such as those of a paused webhook."""
+        self.record()
+        waits = self.record(lease=60)
+        self.result_of(self.journal.retry_at(waits, self.time + 10, ERROR))
+        with self.other._database.transaction() as connection:
+            connection.execute("INSERT INTO routes (id, name) VALUES (77, 'Other:hook')")
+            connection.execute(
+                "INSERT INTO deliveries SELECT -n, 77, 0, 0, '', 1, 0, 0, '', '', 0, NULL, NULL, NULL, 0, 1, 0, 0, NULL, "
+                "pgmq.send('errklein', jsonb_build_object('id', -n, 'route', 77)), NULL FROM generate_series(1, 5000) AS n"
+            )
+        self.other._database.write("ANALYZE deliveries, pgmq.q_errklein")
+        for ordered in (False, True):
+            with self.other._database.transaction() as connection:
+                self.other._writer.lease(connection, "Builds:build", 5, 60.0, ordered)
+                connection.execute(self.other._reader.queries["next due"], {"webhook": "Builds:build"}).fetchall()
+                read = "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_all_tables WHERE relname = 'q_errklein'"
+                self.assertLess(connection.execute(read).fetchall()[0][0], 100)
+
     def test_ordered_webhook(self) -> None:
         """Of an ordered webhook, all processes together run one delivery at a time, in the order of their receipt."""
         ids = [self.record() for _ in range(3)]
