@@ -165,7 +165,9 @@ def read_json(text: str) -> Any:
     except ValueError:
         # Python rejects integers of more than 4,300 digits, since their conversion takes quadratic time.
         raise BadPayload(400, "the JSON has a number with too many digits") from None
-    level = [value] if text.count("[") + text.count("{") > MAX_DEPTH else []
+    level = [value]
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return value
     for _ in range(MAX_DEPTH):
         level = [
             child
@@ -173,9 +175,9 @@ def read_json(text: str) -> Any:
             for child in (container.values() if type(container) is dict else container)
             if type(child) in (dict, list)
         ]
-    if level:
-        raise _too_deep()
-    return value
+        if not level:
+            return value
+    raise _too_deep()
 
 
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
