@@ -48,7 +48,9 @@ _ADVICE = {
 }
 
 
-def connect_options(address: str, name: str, search_path: str = "errklein") -> dict[str, Any]:
+def connect_options(
+    address: str, name: str, search_path: str = "errklein", lock_timeout: float = LOCK_TIMEOUT
+) -> dict[str, Any]:
     """Return the arguments of `psycopg.connect` for an address such as ERRKLEIN_DATABASE, whose own options come first.
 
     :param name: The application's name, as `pg_stat_activity` shows it: with it a session is found that must end.
@@ -56,7 +58,7 @@ def connect_options(address: str, name: str, search_path: str = "errklein") -> d
     given = _parts_of(address)
     settings = {
         "statement_timeout": int(STATEMENT_TIMEOUT * 1000),
-        "lock_timeout": int(LOCK_TIMEOUT * 1000),
+        "lock_timeout": int(lock_timeout * 1000),
         # A process that is stopped within a transaction must not keep others waiting.
         "idle_in_transaction_session_timeout": int(LOCK_TIMEOUT * 1000),
         "search_path": search_path.replace(" ", ""),
@@ -81,8 +83,14 @@ class PostgresDatabase:
     """Implements `errklein.database.SQLDatabase`. Nothing is connected before the first use, and a connection that has
     ended is made again at the next one. Reads use another connection than transactions. All methods raise DatabaseError."""
 
-    def __init__(self, address: str, name: str = "errklein", search_path: str = "errklein") -> None:
-        options = connect_options(address, name, search_path)
+    def __init__(
+        self,
+        address: str,
+        name: str = "errklein",
+        search_path: str = "errklein",
+        lock_timeout: float = LOCK_TIMEOUT,
+    ) -> None:
+        options = connect_options(address, name, search_path, lock_timeout)
         self.path = name_of(address)
         self.closed = False
         self.fence: int | None = None

@@ -11,7 +11,7 @@ from errklein.database import Access
 from errklein.ports.journal import Journal
 from errklein.ports.nodes import Nodes
 from errklein.ports.values import ANY_VERSION
-from errklein.postgres._database import PostgresDatabase, name_of
+from errklein.postgres._database import LOCK_TIMEOUT, PostgresDatabase, name_of
 from errklein.postgres._journal import PostgresArchive, PostgresJournal
 from errklein.postgres._membership import Membership
 from errklein.postgres._nodes import PostgresNodes
@@ -19,6 +19,10 @@ from errklein.postgres._tables import check_tables, connection_to, lock_nodes
 from errklein.storage import AdaptedStorage, SQLiteStorage, SQLiteStore
 
 T = TypeVar("T")
+
+_VALUE_LOCK_TIMEOUT = 3.0
+"""The seconds for which a value waits for another transaction. A coroutine may wait for a value on the reactor, and an owner
+whose reactor hangs for longer than 5 s isn't the owner any more."""
 
 
 class PostgresStorage(SQLiteStorage):
@@ -81,14 +85,14 @@ class PostgresShared:
         self._databases: list[PostgresDatabase] = []
         self._storages: list[PostgresStorage] = []
 
-    def _connected(self, purpose: str) -> PostgresDatabase:
-        database = PostgresDatabase(self._address, f"{self._session} {purpose}")
+    def _connected(self, purpose: str, lock_timeout: float = LOCK_TIMEOUT) -> PostgresDatabase:
+        database = PostgresDatabase(self._address, f"{self._session} {purpose}", lock_timeout=lock_timeout)
         self._databases.append(database)
         return database
 
     def storage(self, access: Access = Access.OWN, **options: Any) -> SQLiteStorage:
         """See `SharedDatabase.storage`. With `COPY`, it is a copy in memory."""
-        storage = PostgresStorage(self._connected("values"), **options)
+        storage = PostgresStorage(self._connected("values", lock_timeout=_VALUE_LOCK_TIMEOUT), **options)
         if access is not Access.COPY:
             self._storages.append(storage)
             return storage

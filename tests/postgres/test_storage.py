@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from time import monotonic
 from typing import Any
 from unittest import mock
 
@@ -36,6 +37,18 @@ class PostgresStorageTests(StoreContract, SynchronousTestCase):
         second.set("count", 2)
         self.assertFalse(first.prepare("count", 10, version)())
         self.assertEqual(first.get("count"), 2)
+
+    def test_locked_table(self) -> None:
+        """A value waits for a lock for less time than an owner may hang."""
+        url = new_bot_database(self)
+        store: Any = self.storage_at(url).open("Shop")
+        locker: Any = self.storage_at(url)
+        with locker._database.transaction() as connection:
+            connection.execute("LOCK TABLE stored IN ACCESS EXCLUSIVE MODE")
+            began = monotonic()
+            error = self.assertRaises(StorageError, store.get, "prices")
+            self.assertIn("lock timeout", str(error))
+            self.assertLess(monotonic() - began, 5)
 
     def test_own_values_of_the_bot(self) -> None:
         """The bot's own values can be read while the server is absent. Those of another process are seen after a notice."""
