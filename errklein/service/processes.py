@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from shutil import which
 from typing import Any
 
 from twisted.application.service import Service
@@ -64,7 +65,10 @@ class Processes(Service):
         self._reactor, self._endpoints, self._grace = reactor, endpoints, grace
         self._environment = {name: value for name, value in environment.items() if name != "NOTIFY_SOCKET"}
         self._manager = ServiceManager(reactor, environment)
-        run = [sys.executable, "-m", "errklein", "run", *arguments]
+        # If this process is killed, Linux stops the others, which would keep the ports.
+        setpriv = which("setpriv")
+        with_this = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+        run = [*with_this, sys.executable, "-m", "errklein", "run", *arguments]
         workers = [*run, "--role", f"{INTAKE},{WORKER}", "--status", "", "--console", ""]
         self._commands = {CHAT: [*run, "--role", CHAT, "--node", node or _BETWEEN_NODES]}
         self._commands |= {f"{WORKER} {number}": workers for number in range(1, count + 1)}

@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from shutil import which
 from typing import Any
-from unittest import mock
+from unittest import SkipTest, mock
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
@@ -58,7 +60,7 @@ class Starter(Clock):
         self, protocol: Any, program: str, command: Sequence[str], env: Any, path: Any, childFDs: Any
     ) -> Process:
         """Keep what is started."""
-        assert (program, path) == (sys.executable, None)
+        assert (program, path) == (command[0], None)
         self.started.append(Process(protocol, command, env, childFDs))
         return self.started[-1]
 
@@ -97,7 +99,9 @@ class ProcessesTests(SynchronousTestCase):
 
     def test_commands(self) -> None:
         """One process has the role chat, and answers the others. These share the sockets, and serve neither status nor console."""
-        run = [sys.executable, "-m", "errklein", "run", "--config", "c.py"]
+        setpriv = which("setpriv")
+        with_this = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+        run = [*with_this, sys.executable, "-m", "errklein", "run", "--config", "c.py"]
         self.assertEqual(self.chat.command, [*run, "--role", "chat", "--node", ENDPOINT])
         others = [*run, "--role", "intake,worker", "--status", "", "--console", ""]
         self.assertEqual([one.command for one in self.workers], [others, others])
@@ -198,3 +202,33 @@ class SharedSocketTests(TestCase):
         with socket.create_connection((host, port)):
             await connected
         await second.close_all()
+
+
+SUPERVISOR = """
+import sys
+from twisted.internet import reactor
+from errklein.service import processes
+
+supervisor = processes.Processes(reactor, 1, [], [], {}, 1.0)
+program = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+for name, command in supervisor._commands.items():
+    supervisor._commands[name] = [*command[: command.index("-m")], "-c", program]
+reactor.callWhenRunning(supervisor.startService)
+reactor.run()
+"""
+
+
+class KilledSupervisorTests(SynchronousTestCase):
+    """A supervisor that is killed with SIGKILL."""
+
+    def test_takes_its_processes_along(self) -> None:
+        """Its processes are stopped, since they would keep the ports."""
+        if which("setpriv") is None:
+            raise SkipTest("setpriv of util-linux is missing")
+        with subprocess.Popen([sys.executable, "-c", SUPERVISOR], stdout=subprocess.PIPE, text=True) as supervisor:
+            assert supervisor.stdout is not None
+            for _ in range(2):
+                int(supervisor.stdout.readline())
+            supervisor.kill()
+            # Its end is that of the last process that has the pipe.
+            self.assertEqual(supervisor.stdout.read(), "")
