@@ -14,6 +14,9 @@ connections. The parts, of which `--parts` chooses some:
     python benchmarks/intake.py                              all parts: 10 minutes; exits with 1 if a target is missed
     python benchmarks/intake.py --pages                      the same; writes the figures into the pages
     python benchmarks/intake.py --parts log --rounds 9       some parts
+    python benchmarks/intake.py --before CHECKOUT --rounds 10
+                                                             only `ack="now"`, beside the errklein of another checkout: exits
+                                                             with 1 if the median of the ratios of rounds is below 0.95
     python benchmarks/intake.py --check                      small numbers and no targets: exits with 1 if a request fails
 
 Needs wrk. Results of rounds are medians.
@@ -122,8 +125,8 @@ class Benchmark:
         self._started = count()
         self.tables: dict[str, Rows] = {}
 
-    def _errklein(self, stack: ExitStack, settings: str = "") -> Server:
-        bot = IntakeBot(self._directory / f"bot-{next(self._started)}", free_port(), settings)
+    def _errklein(self, stack: ExitStack, settings: str = "", checkout: Path = HERE.parent) -> Server:
+        bot = IntakeBot(self._directory / f"bot-{next(self._started)}", free_port(), settings, checkout)
         command = bot.setup()
         pid = stack.enter_context(serving(command, bot.port, bot.directory / "log"))
         return Server(bot.port, pid, bot)
@@ -171,6 +174,24 @@ class Benchmark:
         self.show(f"Rate, {connections} connections", rows)
         ratio = ours.median("now_async", "rate") / klein.median("bench_async", "rate")
         return verdict(f'ack="now" / Klein, {connections} connections', ratio, 1.5, at_most=False)
+
+    def compare(self, checkout: Path) -> list[Verdict]:
+        """Compare `ack="now"` with that of another checkout, in alternating rounds."""
+        with ExitStack() as stack:
+            ours, before = self._errklein(stack), self._errklein(stack, checkout=checkout)
+            for _ in self._rounds([(ours, "now_async"), (before, "now_async")]):
+                pass
+        rows, verdicts = [["", "before", "now", "ratio"]], []
+        for name, figure, sign in (("req/s", "rate", 1), ("run/s", "run", 1), ("CPU µs", "cpu_us", -1)):
+            pairs = [
+                (old[figure], new[figure])
+                for old, new in zip(before.rounds["now_async"], ours.rounds["now_async"], strict=True)
+            ][1:]
+            ratio = median((new / old) ** sign for old, new in pairs)
+            rows.append([name, *(f"{median(column):,.0f}" for column in zip(*pairs, strict=True)), f"{ratio:.3f}"])
+            verdicts.append(verdict(f"{name} beside before", ratio, 0.95, at_most=False))
+        self.show("Before and now", rows)
+        return verdicts
 
     def latency(self) -> list[Verdict]:
         """Measure the time until 202 while other handlers take long."""
@@ -274,7 +295,7 @@ PARTS = ("rate", "latency", "log", "memory")
 
 def main() -> int:
     """Measure and print the parts; return 1 if a target is missed."""
-    options = arguments(__doc__, parts=",".join(PARTS), rounds=7, seconds=3, check=False, pages=False)
+    options = arguments(__doc__, parts=",".join(PARTS), rounds=7, seconds=3, check=False, pages=False, before=Path)
     parts = options.parts.split(",")
     if unknown := set(parts) - set(PARTS):
         sys.exit(f"unknown parts: {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
@@ -283,7 +304,10 @@ def main() -> int:
     numbers = Numbers(0, 1, blocked=3, deliveries=2000) if options.check else Numbers(options.rounds, options.seconds)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         benchmark = Benchmark(Path(directory), numbers)
-        verdicts = [each for part in parts for each in getattr(benchmark, part)()]
+        if options.before:
+            verdicts = benchmark.compare(options.before)
+        else:
+            verdicts = [each for part in parts for each in getattr(benchmark, part)()]
     if options.check:
         print("all requests have succeeded")
         return 0

@@ -34,15 +34,17 @@ class IntakeBot:
 
     :param directory: Its directory, which must not exist.
     :param settings: Lines that are added to its configuration.
+    :param checkout: The checkout with its errklein.
     """
 
     directory: Path
     port: int
     settings: str = ""
+    checkout: Path = HERE.parent
 
     def setup(self) -> Bot:
         """Write the configuration, and return the command line."""
-        bot = errklein(self.directory, "Null", self.port, PLUGINS)
+        bot = errklein(self.directory, "Null", self.port, PLUGINS, self.checkout)
         with (self.directory / "config.py").open("a", encoding="utf-8") as config:
             config.write(self.settings)
         self.runs.touch()

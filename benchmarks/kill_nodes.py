@@ -59,16 +59,16 @@ COMPLETE = {"complete 1": "intake,worker,chat", "complete 2": "intake,worker,cha
 class Nodes:
     """The processes of a bot on one database, and a person who reads its room."""
 
-    def __init__(self, directory: Path, roles: dict[str, str]) -> None:
+    def __init__(self, directory: Path, roles: dict[str, str], database: PostgresServer | None = None) -> None:
         self.directory, self._roles = directory, roles
-        self.database, self.irc = PostgresServer(), UnlimitedNgircd()
+        self.database, self.irc = database or PostgresServer(), UnlimitedNgircd()
         self.url = self.database.url(self.database.new_database())
         self.ports = {name: free_port() for name in roles if "intake" in roles[name]}
         self.heard: list[str] = []
         self.heard_at = 0.0
         self.runs = directory / "runs"
         self.runs.touch()
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
         bot = directory / "bot"
         bot.mkdir()
         self.config = write_config(bot, "IRC", PLUGINS)
@@ -101,18 +101,18 @@ class Nodes:
         if "chat" in self._roles[name]:
             command += ["--node", "tcp:0:interface=127.0.0.1"]
         with (self.directory / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
+            self.processes[name] = subprocess.Popen(
                 command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     def signal(self, name: str, number: int) -> None:
         """Send a signal to a process."""
-        self._processes[name].send_signal(number)
+        self.processes[name].send_signal(number)
 
     async def kill(self, name: str) -> None:
         """Kill a process, and start it again."""
         self.signal(name, signal.SIGKILL)
-        self._processes[name].wait()
+        self.processes[name].wait()
         await asyncio.sleep(AGAIN)
         self.begin(name)
 
@@ -125,7 +125,7 @@ class Nodes:
         """Return the name of the process that owns plugins and networks; "" if none does."""
         [*found] = self.read("SELECT n.name FROM owner o JOIN nodes n ON n.id = o.node")
         pid = int(found[0][0].rpartition(":")[2]) if found else 0
-        return next((name for name, one in self._processes.items() if one.pid == pid), "")
+        return next((name for name, one in self.processes.items() if one.pid == pid), "")
 
     async def post(self, path: str, payload: object, number: str = "", limit: float = 5.0) -> str:
         """Post to one of the intakes that listens, and return the status."""
@@ -146,7 +146,7 @@ class Nodes:
 
     def stop(self) -> None:
         """Stop all."""
-        for process in self._processes.values():
+        for process in self.processes.values():
             process.kill()
         self.person.leave()
         self.irc.stop()
@@ -256,7 +256,7 @@ class Kills:
             while position >= snapshots[0][0]:
                 done = snapshots.pop(0)[1]
             position += len(line)
-            what, kind, number, _ = line.split()
+            what, kind, number, *_ = line.split()
             key = f"{kind} {number}"
             if what == "end":
                 ended[key] += 1

@@ -1,7 +1,7 @@
 import os
 import time
 
-from errklein import BotPlugin, webhook
+from errklein import BotPlugin, botcmd, webhook
 
 RUNS = os.environ["RUNS"]
 
@@ -9,12 +9,16 @@ RUNS = os.environ["RUNS"]
 def note(what, payload):
     """Append a line to the file that all processes share."""
     file = os.open(RUNS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(file, f"{what} {payload['kind']} {payload['number']} {os.getpid()}\n".encode())
+    os.write(file, f"{what} {payload['kind']} {payload['number']} {os.getpid()} {time.time()}\n".encode())
     os.close(file)
 
 
 class Counter(BotPlugin):
     """Webhooks that record their runs and send a message: in the owner, anywhere, and in order."""
+
+    @botcmd
+    def repeat(self, message, args):
+        return args
 
     def run(self, payload):
         note("begin", payload)

@@ -7,10 +7,11 @@ import pwd
 import subprocess
 import tempfile
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests import needs_network
@@ -57,10 +58,11 @@ def programs() -> Path:
 class PostgresServer:
     """A server in a temporary directory, on a Unix socket and with `tcp` also on 127.0.0.1, that trusts all who connect.
 
-    It is stopped and its files are removed by `remove`, or when the process ends."""
+    It is stopped and its files are removed by `remove`, or when the process ends. `settings` replace those for tests."""
 
-    def __init__(self, tcp: bool = False) -> None:
+    def __init__(self, tcp: bool = False, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         self._programs = programs()
+        self._settings = {**_SETTINGS, **settings}
         self.directory = Path(tempfile.mkdtemp(prefix="postgres-"))
         self.port = free_port() if tcp else 5432
         # It refuses to run as root.
@@ -103,7 +105,7 @@ class PostgresServer:
     def start(self) -> None:
         """Start the server, and wait until it accepts connections."""
         settings = {
-            **_SETTINGS,
+            **self._settings,
             "port": str(self.port),
             "listen_addresses": "" if self.port == 5432 else "127.0.0.1",
             "unix_socket_directories": str(self.directory),
