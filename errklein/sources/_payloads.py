@@ -1,4 +1,4 @@
-"""What sources share: access to payloads of which nothing is certain, and lines that describe a payload of unknown form, alerts
+"""Parts of several sources: access to payloads of which nothing is certain, lines that describe a payload of unknown form, alerts
 in the form of Alertmanager, and events of GitHub, GitLab and Gitea, whose texts are in the files `texts.toml` beside their
 modules."""
 
