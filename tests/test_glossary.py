@@ -44,6 +44,7 @@ WORDS = [
     "console",
     "action",
     "role",
+    "node",
     "owner",
     "secret",
 ]
