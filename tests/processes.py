@@ -147,8 +147,8 @@ def wait_for_adopted() -> None:
     # A daemon is adopted when the process between it and its command has ended.
     while adopted := [child for child in map(int, children.read_text().split()) if _has_own_session(child)]:
         for child in adopted:
-            with suppress(ChildProcessError):
-                os.waitpid(child, 0)
+            with suppress(ProcessLookupError, ChildProcessError):
+                wait_for_daemon(child)
 
 
 def _has_own_session(pid: int) -> bool:

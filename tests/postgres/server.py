@@ -76,8 +76,9 @@ class PostgresServer:
         self._numbers = count()
         self._templates: dict[object, str] = {}
         command = ["/bin/sh", "-c", _GUARD, str(self._programs / "pg_ctl")]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-        self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, **quiet, **self._user)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        # Not in a session of its own: it is no daemon that a test has adopted.
+        self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0, **quiet, **self._user)
         options = ["-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         self._run("initdb", *options, "--no-instructions")
         self.start()
