@@ -197,7 +197,8 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         for logger in (plugins_log, logging.getLogger("asyncio")):
             logger.addHandler(self._log)
             self._exits.callback(logger.removeHandler, self._log)
-        self._exits.callback(plugins_log.setLevel, plugins_log.level)
+        _LEVELS.append(plugins_log.level)
+        self._exits.callback(lambda: plugins_log.setLevel(_LEVELS.pop()))
         plugins_log.setLevel(logging.DEBUG)
         self._complete(self._call(Deferred.fromCoroutine, self.bot.start()), "the bot did not start")
         manager = self.bot.plugin_manager
@@ -457,6 +458,10 @@ def _attached(name: str, content: bytes) -> Attachment:
         return succeed(content) if len(content) <= most else fail(BodyTooLarge(f"{name} has more than {most} bytes"))
 
     return Attachment(name, guess_type(name)[0] or "", len(content), fetch)
+
+
+# The levels of the plugins' log that bots have found. The last one that stops restores the first, in whatever order they stop.
+_LEVELS: list[int] = []
 
 
 @implementer(ILogObserver)

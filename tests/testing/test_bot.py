@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 from pathlib import Path
@@ -289,6 +290,17 @@ class LogTests(SynchronousTestCase):
         self.addCleanup(bot.stop)
         bot.start()
         self.assertEqual([line for line in bot.log if "Webserver" in line], [])
+
+    def test_level_after_several_bots(self) -> None:
+        """When all bots have stopped, in whatever order, the plugins' log has the level that it had."""
+        log = logging.getLogger("errbot")
+        before, bots = log.level, [TestBot(), TestBot()]
+        for bot in bots:
+            bot.start()
+        for bot in bots:
+            self.assertEqual(log.level, logging.DEBUG)
+            bot.stop()
+        self.assertEqual(log.level, before)
 
 
 class LeftOverTests(SynchronousTestCase):
