@@ -28,10 +28,12 @@ _REFUSED = re.compile(r"failed: (?:Connection refused|No such file|FATAL: +the d
 """An error of libpq for each address, and those that say that the server doesn't run, starts, or shuts down."""
 
 _OTHER_ERRORS = re.compile("timeout|could not translate")
+_NOWHERE = "(?!)"
 
 
 class ServerRefused(DatabaseError):
-    """The server itself doesn't run, starts or shuts down, so that no other process can use it."""
+    """The server itself doesn't run, starts or shuts down, so that no other process can use it: it refuses at the address
+    of the last session, which was its own and not that of a proxy."""
 
 
 class SeenNode(NamedTuple):
@@ -55,6 +57,7 @@ class Membership:
         self.secret = b""
         self.server = ""  # identifies the server and its timeline
         self.uptime = 0.0  # the seconds since the server's start, when it was connected
+        self._own_address = _NOWHERE  # the pattern of the server's address in errors, if the last session had its own
         self._session = session
         self._options = connect_options(address, session, search_path) | {"connect_timeout": 3}
         self._connection: psycopg.Connection | None = None
@@ -72,7 +75,8 @@ class Membership:
                 connection = psycopg.connect(**self._options, autocommit=True)
             except psycopg.OperationalError as error:
                 text = str(error)
-                if len(_REFUSED.findall(text)) == len(_SERVER.findall(text)) > 0 and not _OTHER_ERRORS.search(text):
+                all_refuse = len(_REFUSED.findall(text)) == len(_SERVER.findall(text))
+                if all_refuse and re.search(self._own_address, text) and not _OTHER_ERRORS.search(text):
                     raise ServerRefused(str(explained(self.name, error))) from error
                 raise
             # A pooler has numbers of its own for sessions.
@@ -88,7 +92,10 @@ class Membership:
             try:
                 # A heartbeat that takes longer is none.
                 connection.execute("SET lock_timeout = '3s'; SET statement_timeout = '4s'; LISTEN errklein")
-                ((self.server, self.uptime, self.secret),) = self._run("server").fetchall()
+                ((self.server, self.uptime, self.secret, address, port),) = self._run("server").fetchall()
+                where = rf'["(]{re.escape(address)}[")], port {port} ' if address else rf'\.{port}" '
+                is_own = (connection.info.hostaddr, connection.info.port) == (address, port)
+                self._own_address = where if is_own else _NOWHERE
             except psycopg.Error:
                 # A standby, for instance.
                 self.close()

@@ -4,7 +4,7 @@
    as it has a session, in a thread of its own.
 2. An owner acts as such until LASTS seconds after it has sent the last heartbeat that was stored while the epoch was still its own.
    If its session ends, it must have another one within RECONNECT seconds. A server that refuses connections itself can't be
-   used by others either, so this is as good as a heartbeat.
+   used by others either, so this is as good as a heartbeat. A proxy may refuse while others reach the server.
 3. Others remove a node when they have seen no new heartbeat for DEAD seconds, or when its session, which they have seen, has ended
    and there was no new heartbeat for GONE seconds. This ends its sessions and changes the epoch, which is checked by each
    transaction of an owner. No clock is compared with that of another machine. LASTS < DEAD, and RECONNECT < GONE.

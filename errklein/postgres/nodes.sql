@@ -1,8 +1,9 @@
 -- Statements of nodes by their names. The transaction of a heartbeat locks the rows of `owner` and `nodes` in this order, as all others do.
 
--- query server: what identifies the server and its history. A standby raises an error.
+-- query server: what identifies the server and its history, and its end of the session: '' is a Unix socket. A standby raises an error.
 SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8),
-    CAST(extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) AS double precision), (SELECT secret FROM owner)
+    CAST(extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) AS double precision), (SELECT secret FROM owner),
+    coalesce(host(inet_server_addr()), ''), coalesce(inet_server_port(), CAST(current_setting('port') AS integer))
 
 -- query add: a new node, which holds the lock at once that shows others that it has a session.
 INSERT INTO nodes (session, name, version, roles, address, began_at, seen_at)

@@ -180,6 +180,13 @@ class OwnersEndTests(ProcessesCase):
         self.assertLess(self.first.times("acts")[-1], self.second.times("owned")[0] - 1.0)
         self.check()
 
+    async def test_stopped_proxy(self) -> None:
+        """When the owner's own proxy is stopped, which then refuses connections, the owner stops to act, and another process takes over."""
+        await self.proxy.close()
+        await self.taken_over(self.now(), 5.0)
+        await until(self, lambda: self.first.times("lost"))
+        self.check()
+
     async def test_ended_session(self) -> None:
         """An owner whose sessions an administrator ends, and whose clock is set, connects again and remains the owner."""
         # They don't compare clocks either.
