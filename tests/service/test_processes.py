@@ -6,9 +6,9 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from shutil import which
 from typing import Any
 from unittest import SkipTest, mock
@@ -25,6 +25,8 @@ from errklein.listening import SOCKETS, Listeners
 from errklein.service import CannotStart
 from errklein.service.processes import Processes, check_endpoints, listen
 from tests import needs_network
+from tests.processes import Program
+from tests.service.test_service_manager import NotifySocketCase
 
 ENDPOINT = "tcp:0:interface=127.0.0.1"
 
@@ -205,30 +207,56 @@ class SharedSocketTests(TestCase):
 
 
 SUPERVISOR = """
-import sys
+import os, sys
 from twisted.internet import reactor
 from errklein.service import processes
 
-supervisor = processes.Processes(reactor, 1, [], [], {}, 1.0)
-program = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
-for name, command in supervisor._commands.items():
-    supervisor._commands[name] = [*command[: command.index("-m")], "-c", program]
+supervisor = processes.Processes(reactor, 1, [], [], os.environ, 1.0)
 reactor.callWhenRunning(supervisor.startService)
+reactor.addSystemEventTrigger("before", "shutdown", supervisor.stopService)
 reactor.run()
 """
 
+PROGRAM = """#!/bin/sh
+echo $$
+exec sleep 60
+"""
 
-class KilledSupervisorTests(SynchronousTestCase):
-    """A supervisor that is killed with SIGKILL."""
 
-    def test_takes_its_processes_along(self) -> None:
-        """Its processes are stopped, since they would keep the ports."""
+class RealProcessesTests(NotifySocketCase):
+    """A supervisor of real processes, which do nothing."""
+
+    def start(self) -> Program:
+        """Start the supervisor, and wait for its processes."""
+        program = Path(self.mktemp()).absolute()
+        program.write_text(PROGRAM)
+        program.chmod(0o755)
+        executable = f"import sys; sys.executable = {str(program)!r}"
+        supervisor = Program([sys.executable, "-c", executable + SUPERVISOR], cwd=Path.cwd(), fresh=True)
+        self.addCleanup(supervisor.kill)
+        supervisor.wait_for("\n", 2)
+        return supervisor
+
+    def test_killed(self) -> None:
+        """If the supervisor is killed with SIGKILL, its processes are stopped, since they would keep the ports."""
         if which("setpriv") is None:
             raise SkipTest("setpriv of util-linux is missing")
-        with subprocess.Popen([sys.executable, "-c", SUPERVISOR], stdout=subprocess.PIPE, text=True) as supervisor:
-            assert supervisor.stdout is not None
-            for _ in range(2):
-                int(supervisor.stdout.readline())
-            supervisor.kill()
-            # Its end is that of the last process that has the pipe.
-            self.assertEqual(supervisor.stdout.read(), "")
+        supervisor = self.start()
+        supervisor.signal(signal.SIGKILL)
+        # The end of its output is that of the last process that has the pipe.
+        self.assertEqual(supervisor.wait(), -signal.SIGKILL)
+        self.assertEqual(supervisor.text.count("\n"), 2)
+
+    def test_watchdog(self) -> None:
+        """The supervisor feeds systemd's watchdog from its start until its processes have ended."""
+        self.patch(os, "environ", {**os.environ, "NOTIFY_SOCKET": self.path, "WATCHDOG_USEC": "200000"})
+        supervisor = self.start()
+        pid = supervisor.process.pid
+        received = [self.socket.recv(1000).decode() for _ in range(5)]
+        ready = f"READY=1\nMAINPID={pid}\nSTATUS=Running"
+        self.assertEqual(received, ["STATUS=Starting", "WATCHDOG=1", ready, "WATCHDOG=1", "WATCHDOG=1"])
+        supervisor.signal(signal.SIGTERM)
+        while received[-1] == "WATCHDOG=1":
+            received.append(self.socket.recv(1000).decode())
+        self.assertEqual(received[-1], "STOPPING=1\nSTATUS=Stopping")
+        supervisor.wait()
