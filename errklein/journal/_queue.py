@@ -397,9 +397,6 @@ class DeliveryQueue:
             left -= len(leased)
             if len(leased) < count:
                 due = await self.journal.next_due(webhook, ordered)
-                if due is not None and not leased and self.journal.shared:
-                    # Another process is leasing what is due, and may leave it.
-                    due = max(due, self.now() + TOGETHER)
         finally:
             self._leasing.remove(webhook)
             self._slots[webhook] -= left

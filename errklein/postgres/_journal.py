@@ -101,10 +101,11 @@ class PostgresWriter(JournalWriter):
         now, route = self._now(), self._route(connection, webhook)
         wanted, condition = {"route": route, "count": count + len(busy), "seconds": seconds, "furthest": FURTHEST}, ""
         if ordered:
-            locked = connection.execute(self.queries["lock route"], (route,))
-            candidates = self.queries["candidates"].format(due="")
-            oldest = connection.execute(candidates, {"route": route, "count": 1}).fetchone()
-            if not locked.fetchone()[0] or oldest is None or oldest[0] in busy:
+            connection.execute(self.queries["lock route"], (route,))
+            oldest = connection.execute(
+                self.queries["candidates"].format(due=""), {"route": route, "count": 1}
+            ).fetchone()
+            if oldest is None or oldest[0] in busy:
                 return ()
             # Nothing but this delivery is read, so that no later one is leased whatever other processes do meanwhile.
             condition = "AND deliveries.id = :id"
