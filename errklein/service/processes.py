@@ -82,6 +82,7 @@ class Processes(Service):
     def startService(self) -> None:
         """Open the ports and start the processes. Called by twistd. Raises CannotStart."""
         Service.startService(self)
+        self._manager.starting()
         for endpoint in self._endpoints:
             host, port = shared_address(endpoint) or ("", 0)
             try:
