@@ -25,6 +25,7 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from errklein.listening import SOCKETS
 from errklein.plugins.plug_file import PACKAGE
 from errklein.ports.notices import Notify
 from errklein.running import ReactorLag, start_daemon_thread
@@ -351,10 +352,10 @@ TRACEBACK = "traceback.txt"  # the file in the data directory with the traceback
 
 def reactor_deadline(setting: float | None, grace: float, environment: Mapping[str, str]) -> float:
     """Return the seconds after which a process with a blocked reactor ends; 0 if it never does. Without the setting, it
-    ends where systemd, which sets NOTIFY_SOCKET, starts it again."""
+    ends where systemd, which sets NOTIFY_SOCKET, or `errklein run --processes`, which sets SOCKETS, starts it again."""
     if setting is not None:
         return setting
-    return grace + 1 if "NOTIFY_SOCKET" in environment else 0.0
+    return grace + 1 if {"NOTIFY_SOCKET", SOCKETS} & environment.keys() else 0.0
 
 
 class Supervision:

@@ -10,6 +10,7 @@ from textwrap import dedent
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.listening import SOCKETS
 from errklein.service import reactor_deadline
 from errklein.service._supervision import TracebackFile, line_in_tracebacks
 from tests.processes import LIMIT
@@ -21,6 +22,7 @@ class DeadlineTests(SynchronousTestCase):
     def test_default(self) -> None:
         """Under systemd, the process ends one second after the grace period; otherwise, or with 0, never."""
         self.assertEqual(reactor_deadline(None, 10.0, {"NOTIFY_SOCKET": "/run/systemd/notify"}), 11)
+        self.assertEqual(reactor_deadline(None, 10.0, {SOCKETS: "{}"}), 11)
         self.assertEqual(reactor_deadline(None, 10.0, {}), 0)
         self.assertEqual(reactor_deadline(0.0, 10.0, {"NOTIFY_SOCKET": "/run/systemd/notify"}), 0)
         self.assertEqual(reactor_deadline(3.0, 10.0, {}), 3)

@@ -85,7 +85,7 @@ SENTRY_OPTIONS = {}  # Other arguments of sentry_sdk.init
 # BOT_ASYNC_POOLSIZE = 10  # The number of threads for blocking commands, and as many for plugins' other methods
 # GRACE_PERIOD = 10.0  # The seconds that running handlers and queued messages have to finish when the bot stops
 # The seconds after which the process ends if a plugin blocks the reactor, so that systemd starts it again. None: one second
-# more than GRACE_PERIOD under systemd, otherwise never. 0: never.
+# more than GRACE_PERIOD under systemd and with --processes, otherwise never. 0: never.
 # REACTOR_DEADLINE = None
 
 ### Access
