@@ -164,12 +164,12 @@ def _make_service(options: Options) -> IService:
     with located_errors(config):
         startup_checks.set_up_log(config, twistd, data)
     if options["processes"]:
-        from errklein.service.processes import Processes, check_endpoints
+        from errklein.service.processes import Processes, open_sockets
 
-        check_endpoints(listening.web)
         environment = {**os.environ, **variables}
         of_each, grace, node = options.of_each(), config.GRACE_PERIOD, listening.node
-        return Processes(reactor, options["processes"], of_each, listening.web, environment, grace, node)
+        sockets = open_sockets(listening.web)
+        return Processes(reactor, options["processes"], of_each, sockets, environment, grace, node)
     # A config.py that is missing later is an error.
     config_path = options["config"] or ("config.py" if config.path else None)
     later = [options["web"], options["status"], options["console"], config_path, *given[1:]]

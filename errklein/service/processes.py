@@ -23,7 +23,7 @@ from errklein.config import ConfigError
 from errklein.listening import SOCKETS, listen_problem, shared_address
 from errklein.ports.nodes import CHAT, INTAKE, WORKER
 from errklein.running import cancel_timers
-from errklein.service.bot_service import CannotStart, ServiceManager
+from errklein.service.bot_service import ServiceManager
 
 _BACKLOG = 1024  # the number of connections that wait while no process accepts them; the system has a limit of its own
 _BETWEEN_NODES = "tcp:0:interface=127.0.0.1"
@@ -46,9 +46,9 @@ class Processes(Service):
     """Runs a process with the role chat, and `count` ones with the roles intake and worker, and starts each again when it
     has ended. The latter accept connections to the same sockets, so none is refused while one of them is started again.
 
-    `arguments` are those of `errklein run` for each process, `endpoints` those of the web server, `environment` that of the
-    processes, `grace` the seconds in which they stop, and `node` the endpoint that the owner has for other processes, by
-    default one that only those of this machine reach."""
+    `arguments` are those of `errklein run` for each process, `sockets` those of the web server by their endpoints, `environment`
+    that of the processes, `grace` the seconds in which they stop, and `node` the endpoint that the owner has for other
+    processes, by default one that only those of this machine reach."""
 
     log = Logger()
 
@@ -57,13 +57,17 @@ class Processes(Service):
         reactor: Any,
         count: int,
         arguments: Sequence[str],
-        endpoints: Sequence[str],
+        sockets: Mapping[str, socket.socket],
         environment: Mapping[str, str],
         grace: float,
         node: str | None = None,
     ) -> None:
-        self._reactor, self._endpoints, self._grace = reactor, endpoints, grace
-        self._environment = {name: value for name, value in environment.items() if name != "NOTIFY_SOCKET"}
+        self._reactor, self._sockets, self._grace = reactor, sockets, grace
+        numbers = {endpoint: one.fileno() for endpoint, one in sockets.items()}
+        self._environment = {**environment, SOCKETS: json.dumps(numbers)}
+        self._environment.pop("NOTIFY_SOCKET", None)
+        # The output is this process's.
+        self._shared = {number: number for number in (0, 1, 2, *numbers.values())}
         self._manager = ServiceManager(reactor, environment)
         # If this process is killed, Linux stops the others, which would keep the ports.
         setpriv = which("setpriv")
@@ -72,7 +76,6 @@ class Processes(Service):
         workers = [*run, "--role", f"{INTAKE},{WORKER}", "--status", "", "--console", ""]
         self._commands = {CHAT: [*run, "--role", CHAT, "--node", node or _BETWEEN_NODES]}
         self._commands |= {f"{WORKER} {number}": workers for number in range(1, count + 1)}
-        self._sockets: dict[str, socket.socket] = {}
         self._running: dict[str, Any] = {}
         self._begun: dict[str, float] = {}
         self._waits: dict[str, float] = {}
@@ -80,17 +83,9 @@ class Processes(Service):
         self._all_ended: Deferred[None] | None = None
 
     def startService(self) -> None:
-        """Open the ports and start the processes. Called by twistd. Raises CannotStart."""
+        """Start the processes. Called by twistd."""
         Service.startService(self)
         self._manager.starting()
-        for endpoint in self._endpoints:
-            host, port = shared_address(endpoint) or ("", 0)
-            try:
-                self._sockets[endpoint] = listen(host, port)
-            except OSError as error:
-                raise CannotStart(f"{endpoint}: {listen_problem(error, port, host)}") from None
-        numbers = {endpoint: one.fileno() for endpoint, one in self._sockets.items()}
-        self._environment[SOCKETS] = json.dumps(numbers)
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.signal, "HUP"))
         for name in self._commands:
             self._start(name)
@@ -115,11 +110,9 @@ class Processes(Service):
 
     def _start(self, name: str) -> None:
         self._begun[name] = self._reactor.seconds()
-        # The output is this process's.
-        shared = {number: number for number in (0, 1, 2, *(one.fileno() for one in self._sockets.values()))}
         command = self._commands[name]
         self._running[name] = self._reactor.spawnProcess(
-            _Process(self, name), command[0], command, env=self._environment, path=None, childFDs=shared
+            _Process(self, name), command[0], command, env=self._environment, path=None, childFDs=self._shared
         )
 
     def ended(self, name: str, reason: Failure) -> None:
@@ -145,13 +138,20 @@ class Processes(Service):
             self._all_ended.callback(None)
 
 
-def check_endpoints(endpoints: Sequence[str]) -> None:
-    """Raise ConfigError if processes can't share an endpoint."""
+def open_sockets(endpoints: Sequence[str]) -> dict[str, socket.socket]:
+    """Open endpoints for processes that share them. Raises ConfigError if that isn't possible."""
+    sockets = {}
     for endpoint in endpoints:
-        if shared_address(endpoint) is None:
+        address = shared_address(endpoint)
+        if address is None:
             raise ConfigError(
                 f"--processes: {endpoint} can't be shared; expected an endpoint such as tcp:3141 or ssl:443"
             )
+        try:
+            sockets[endpoint] = listen(*address)
+        except OSError as error:
+            raise ConfigError(f"{endpoint}: {listen_problem(error, address[1], address[0])}") from None
+    return sockets
 
 
 def listen(host: str, port: int) -> socket.socket:

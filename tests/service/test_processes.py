@@ -22,8 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from errklein.config import ConfigError
 from errklein.listening import SOCKETS, Listeners
-from errklein.service import CannotStart
-from errklein.service.processes import Processes, check_endpoints, listen
+from errklein.service.processes import Processes, open_sockets
 from tests import needs_network
 from tests.processes import Program
 from tests.service.test_service_manager import NotifySocketCase
@@ -80,7 +79,8 @@ class ProcessesTests(SynchronousTestCase):
         self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
         self.reactor = Starter()
         environment = {"PATH": "/bin", "NOTIFY_SOCKET": "/nowhere"}
-        self.processes = Processes(self.reactor, 2, ["--config", "c.py"], [ENDPOINT], environment, 10.0)
+        sockets = open_sockets([ENDPOINT])
+        self.processes = Processes(self.reactor, 2, ["--config", "c.py"], sockets, environment, 10.0)
         with mock.patch("errklein.service.bot_service.ServiceManager._notify") as self.notified:
             self.processes.startService()
         self.chat, *self.workers = self.reactor.started
@@ -115,7 +115,7 @@ class ProcessesTests(SynchronousTestCase):
     def test_other_machines(self) -> None:
         """An endpoint that other machines reach is that of the process that may own."""
         reactor = Starter()
-        processes = Processes(reactor, 1, [], [], {}, 10.0, "tcp:3143:interface=10.0.0.11")
+        processes = Processes(reactor, 1, [], {}, {}, 10.0, "tcp:3143:interface=10.0.0.11")
         processes.startService()
         chat, worker = reactor.started
         self.assertEqual(chat.command[-2:], ["--node", "tcp:3143:interface=10.0.0.11"])
@@ -162,19 +162,29 @@ class ProcessesTests(SynchronousTestCase):
         os.kill(os.getpid(), signal.SIGHUP)
         self.assertEqual([one.signals for one in self.reactor.started], [["HUP"]] * 3)
 
+
+class OpenSocketsTests(SynchronousTestCase):
+    """Ports that processes share."""
+
+    def opened(self, endpoint: str) -> socket.socket:
+        """Return the socket of an endpoint, open until the end of the test."""
+        needs_network()
+        [opened] = open_sockets([endpoint]).values()
+        self.addCleanup(opened.close)
+        return opened
+
     def test_port_in_use(self) -> None:
         """A port that another program uses prevents the start, with the remedy."""
-        used = listen("127.0.0.1", 0)
-        self.addCleanup(used.close)
-        processes = Processes(self.reactor, 1, [], [f"tcp:{used.getsockname()[1]}:interface=127.0.0.1"], {}, 10.0)
-        error = self.assertRaises(CannotStart, processes.startService)
+        port = self.opened(ENDPOINT).getsockname()[1]
+        error = self.assertRaises(ConfigError, open_sockets, [f"tcp:{port}:interface=127.0.0.1"])
         self.assertIn("is in use by another program", str(error))
 
-    def test_other_endpoints(self) -> None:
+    def test_kinds(self) -> None:
         """Only sockets with TCP are shared."""
-        check_endpoints(["tcp:1", "tls:/certificates", "ssl:port=443", "haproxy:tcp:80"])
+        for endpoint in ("tcp:0", "tls:/certificates:0", "ssl:port=0", "haproxy:tcp:0"):
+            self.opened(endpoint)
         for endpoint in ("unix:/run/errklein.sock", "systemd:domain=INET:index=0"):
-            self.assertRaises(ConfigError, check_endpoints, [endpoint])
+            self.assertRaises(ConfigError, open_sockets, [endpoint])
 
 
 class SharedSocketTests(TestCase):
@@ -185,7 +195,7 @@ class SharedSocketTests(TestCase):
         from twisted.internet import reactor
 
         needs_network()
-        opened = listen("127.0.0.1", 0)
+        [opened] = open_sockets([ENDPOINT]).values()
         self.addCleanup(opened.close)
         self.patch(os, "environ", {**os.environ, SOCKETS: json.dumps({ENDPOINT: opened.fileno()})})
         connected: Deferred[None] = Deferred()
@@ -211,7 +221,7 @@ import os, sys
 from twisted.internet import reactor
 from errklein.service import processes
 
-supervisor = processes.Processes(reactor, 1, [], [], os.environ, 1.0)
+supervisor = processes.Processes(reactor, 1, [], {}, os.environ, 1.0)
 reactor.callWhenRunning(supervisor.startService)
 reactor.addSystemEventTrigger("before", "shutdown", supervisor.stopService)
 reactor.run()
